@@ -1,0 +1,235 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Override;
+use crate::pipeline::debug_log::{Level, Stage};
+
+/// Watch and run the event pipeline of Bklit: POST /track, queue, worker, store.
+///
+/// Without a command it runs the pipeline and shows it in the console; press ? there for the
+/// keys. Without Redis and ClickHouse everything is kept in SQLite files in the data dir.
+#[derive(Debug, Parser)]
+#[command(name = "bklit-tui", version, about, propagate_version = true)]
+#[command(after_help = "Settings come from the config file, then the environment, then flags; \
+the last one wins.\nFirst steps: run `bklit-tui`, then paste the curl line that it shows into \
+another terminal.")]
+pub struct Cli {
+    /// Settings for all commands.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do; without one, pipeline and console.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that all commands know.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct GlobalArgs {
+    /// Read settings from this file [env: BKLIT_CONFIG] [default: ~/.config/bklit-tui/config.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep queue, store, tokens and logs here [env: BKLIT_DATA_DIR] [default: ~/.local/share/bklit-tui]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Accept events here [env: BKLIT_LISTEN, or the port in INGESTION_PORT] [default: 127.0.0.1:3001]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// Run as a daemon: the pipeline without the console, logs on stderr [env: BKLIT_NO_UI]
+    #[arg(long, global = true)]
+    pub no_ui: bool,
+    /// Queue and publish through this Redis server (not in this version yet) [env: REDIS_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub redis_url: Option<String>,
+    /// Store in this ClickHouse server (not in this version yet) [env: CLICKHOUSE_HOST]
+    #[arg(long, global = true, value_name = "URL")]
+    pub clickhouse_url: Option<String>,
+    /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+impl GlobalArgs {
+    /// The settings given as flags.
+    pub fn overrides(&self) -> Vec<Override> {
+        let no_ui = self.no_ui.then(|| "true".to_owned());
+        let flags = [
+            ("data_dir", "--data-dir", &self.data_dir),
+            ("listen", "--listen", &self.listen),
+            ("no_ui", "--no-ui", &no_ui),
+            ("redis_url", "--redis-url", &self.redis_url),
+            ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
+            ("log", "--log", &self.log),
+        ];
+        let given = flags.into_iter().filter_map(|(key, flag, value)| {
+            let value = value.clone()?;
+            Some(Override { key, source: flag.to_owned(), value })
+        });
+        given.collect()
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, list and revoke the tokens that clients send
+    Token(TokenArgs),
+    /// Send realistic traffic to a running pipeline
+    Simulate(SimulateArgs),
+    /// Ask the store, read-only: bklit-tui sql "SELECT count() FROM page_view_event"
+    Sql(SqlArgs),
+    /// Open the console on a running daemon
+    Attach(AttachArgs),
+    /// Print a running daemon's debug log, for pipes
+    Logs(LogsArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What to do with tokens.
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is shown once and only its hash is kept
+    Create {
+        /// The project it is for; several with several flags
+        #[arg(long, required = true, value_name = "P")]
+        project: Vec<String>,
+        /// `ingest` tokens may only write (they stand in web pages), `read` tokens only read
+        #[arg(long, value_enum, default_value_t = ScopeArg::Ingest)]
+        scope: ScopeArg,
+        /// What to call it
+        #[arg(long, value_name = "N")]
+        name: Option<String>,
+        /// Only from web pages of this host and its subdomains; several with several flags
+        #[arg(long, value_name = "HOST")]
+        domain: Vec<String>,
+        /// Stops working after this time, such as 90d
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+        /// Print the token alone
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// List the tokens; secrets are not kept, so only their beginnings are shown
+    List {
+        /// Print JSON, one token a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a token stop working, within seconds
+    Revoke {
+        /// The token's id, as `token list` shows it
+        id: String,
+    },
+}
+
+/// A token's scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScopeArg {
+    /// Writing events.
+    Ingest,
+    /// Reading streams and metrics.
+    Read,
+}
+
+/// Which daemon to talk to, and as whom.
+#[derive(Clone, Debug, Args)]
+pub struct DaemonArgs {
+    /// The daemon [default: where this machine's settings say it listens]
+    #[arg(value_name = "URL")]
+    pub url: Option<String>,
+    /// A token with scope read; not needed on the daemon's own machine [env: BKLIT_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// `attach`.
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// The daemon.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The daemon.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Keep printing lines as they come (the only mode: nothing is kept to print from)
+    #[arg(long, short, required = true)]
+    pub follow: bool,
+    /// Only these stages: ingestion, queue, worker, clickhouse, pubsub, websocket
+    #[arg(long, value_delimiter = ',', value_name = "STAGE")]
+    pub stage: Vec<Stage>,
+    /// Only this level and above: info, warn, error
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<Level>,
+    /// Only this project
+    #[arg(long, value_name = "P")]
+    pub project: Option<String>,
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "REGEX")]
+    pub grep: Option<String>,
+    /// Print each line as the JSON it came as
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Requests a second
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    pub rate: f64,
+    /// Stop after this time; without it, at Ctrl-C
+    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// The pipeline [default: where this machine's settings say it listens]
+    #[arg(long, value_name = "U")]
+    pub url: Option<String>,
+    /// An ingest token [env: BKLIT_TOKEN] [default: the one in the data dir]
+    #[arg(long, value_name = "T")]
+    pub token: Option<String>,
+    /// The project to send to
+    #[arg(long, value_name = "P", default_value = "default")]
+    pub project: String,
+    /// Of 100 requests, how many are bad on purpose
+    #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub bad: u8,
+    /// Repeat the same visitors and pages: a number that seeds the random choice
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+}
+
+/// `sql`.
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// One SELECT statement; - reads it from standard input
+    pub query: String,
+    /// Print one JSON object a row
+    #[arg(long)]
+    pub json: bool,
+    /// The most rows to print
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub limit: usize,
+    /// Give up after this time
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}

@@ -1,0 +1,2 @@
+//! The command `bklit-tui`.
+fn main() {}

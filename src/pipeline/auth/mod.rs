@@ -1,0 +1,86 @@
+//! Who may write or read which project: the port `TokenStore` and, above it, the cached check.
+
+pub mod authenticator;
+pub mod sqlite;
+pub mod token;
+
+use async_trait::async_trait;
+
+use super::time::UtcMillis;
+
+pub use token::{Secret, TokenHash};
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Writing events to its projects. Such tokens stand in web pages, so they allow no more.
+    Ingest,
+    /// Reading: debug stream, dashboards, metrics.
+    Read,
+}
+
+impl Scope {
+    /// Its name in commands and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// A token as it is kept: never the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// Names it in `token list` and `token revoke`.
+    pub id: String,
+    /// SHA-256 of the secret.
+    pub hash: TokenHash,
+    /// The secret's first characters, to recognise it.
+    pub prefix: String,
+    /// What the operator calls it.
+    pub name: Option<String>,
+    /// What it allows.
+    pub scope: Scope,
+    /// The projects it is for; none means all (only for [`Scope::Read`]).
+    pub projects: Vec<String>,
+    /// Hosts that may use it, with their subdomains; none means any.
+    pub allowed_domains: Vec<String>,
+    /// When it was made.
+    pub created_at: UtcMillis,
+    /// From when it no longer works.
+    pub expires_at: Option<UtcMillis>,
+}
+
+/// Why tokens cannot be looked up or changed now.
+#[derive(Debug, thiserror::Error)]
+#[error("the token store is unavailable: {0}")]
+pub struct TokenStoreError(pub String);
+
+/// Where tokens are kept.
+#[async_trait]
+pub trait TokenStore: Send + Sync {
+    /// Adds a token.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn create(&self, token: TokenRecord) -> Result<(), TokenStoreError>;
+
+    /// The token with this hash, revoked ones excluded, expired ones not.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn find(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError>;
+
+    /// All tokens that are not revoked, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError>;
+
+    /// Removes a token; whether there was one.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError>;
+}

@@ -1,0 +1,130 @@
+//! Secrets and their hashes.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// A token as the client sends it: `bk_live_` and 64 hex digits. Never logged.
+#[derive(Clone)]
+pub struct Secret(String);
+
+/// SHA-256 of a [`Secret`]; compared in constant time.
+#[derive(Clone, Copy, Eq)]
+pub struct TokenHash([u8; 32]);
+
+impl Secret {
+    const PREFIX: &'static str = "bk_live_";
+    const DIGITS: usize = 64;
+
+    /// A new one, from the system's random source.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0u8; Self::DIGITS / 2];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(format!("{}{}", Self::PREFIX, hex(&bytes))))
+    }
+
+    /// Reads what a client sent; `None` when it does not have a token's form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(Self::PREFIX)?;
+        let valid = digits.len() == Self::DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The secret itself, to show it once or to write it into a file.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Its first 12 characters: enough to recognise it, useless to an attacker.
+    pub fn prefix(&self) -> &str {
+        &self.0[..12]
+    }
+
+    /// What is kept of it.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(Sha256::digest(self.0.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({}…)", self.prefix())
+    }
+}
+
+impl TokenHash {
+    /// Lower-case hex.
+    pub fn to_hex(self) -> String {
+        hex(&self.0)
+    }
+
+    /// Reads 64 hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0u8; 32];
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).ok()?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Hash for TokenHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_the_form_and_never_shows_in_debug() {
+        let secret = Secret::generate().unwrap();
+        assert!(Secret::parse(secret.expose()).is_some());
+        assert!(!format!("{secret:?}{:?}", secret.hash()).contains(&secret.expose()[12..]));
+        for wrong in
+            ["", "bk_live_", "bk_live_zz", &secret.expose()[1..], &format!("{}0", secret.expose())]
+        {
+            assert!(Secret::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_hash_survives_hex() {
+        let hash = Secret::generate().unwrap().hash();
+        assert_eq!(TokenHash::from_hex(&hash.to_hex()), Some(hash));
+        assert!(TokenHash::from_hex("é").is_none());
+        assert!(TokenHash::from_hex(&"+1".repeat(32)).is_none());
+    }
+}

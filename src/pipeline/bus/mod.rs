@@ -1,0 +1,81 @@
+//! The ports `DebugBus` (lines and gauges for consoles) and `LiveBus` (events for dashboards).
+//!
+//! Both are for onlookers: publishing never waits. Who is too slow loses messages and is told
+//! how many.
+
+pub mod local;
+pub mod sse;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::debug_log::DebugLog;
+use super::event::LiveEvent;
+use super::gauges::Gauges;
+
+/// What a console hears from a bus.
+#[derive(Clone, Debug)]
+pub enum DebugMessage {
+    /// A line.
+    Log(Arc<DebugLog>),
+    /// A process's figures of the last second.
+    Gauges(Arc<Gauges>),
+    /// A line that is none of the contract's: shown as it is, never dropped.
+    Unparsed(Arc<str>),
+    /// This many messages did not reach this subscriber, because it was too slow.
+    Lost(u64),
+    /// The connection to another process's bus stands.
+    Connected,
+    /// It was cut, for this reason; it is tried again.
+    Disconnected(Arc<str>),
+}
+
+/// One subscription to a [`DebugBus`].
+#[async_trait]
+pub trait DebugStream: Send {
+    /// The next message; `None` once the bus has closed. Safe to cancel.
+    async fn next(&mut self) -> Option<DebugMessage>;
+}
+
+/// Lines and gauges for consoles.
+pub trait DebugBus: Send + Sync {
+    /// Hands a message to all subscribers, at once and without waiting for any.
+    fn publish(&self, message: DebugMessage);
+
+    /// Whether anybody listens: with nobody there, making a line can be saved.
+    fn has_subscribers(&self) -> bool;
+
+    /// Starts to listen.
+    fn subscribe(&self) -> Box<dyn DebugStream>;
+}
+
+/// What a dashboard's stream yields.
+#[derive(Clone, Debug)]
+pub enum LiveMessage {
+    /// An event.
+    Event(Arc<LiveEvent>),
+    /// This many events did not reach this subscriber.
+    Lost(u64),
+}
+
+/// One subscription to a [`LiveBus`].
+#[async_trait]
+pub trait LiveStream: Send {
+    /// The next message; `None` once the bus has closed. Safe to cancel.
+    async fn next(&mut self) -> Option<LiveMessage>;
+}
+
+/// Stored events, for dashboards.
+#[async_trait]
+pub trait LiveBus: Send + Sync {
+    /// Hands an event to all subscribers; returns how many there are.
+    ///
+    /// # Errors
+    /// Why it could not be published, for the operator. Nothing depends on it: the event is
+    /// stored.
+    async fn publish(&self, event: LiveEvent) -> Result<u64, String>;
+
+    /// Starts to listen.
+    fn subscribe(&self) -> Box<dyn LiveStream>;
+}

@@ -1,0 +1,198 @@
+//! One line of the console: what a stage did with an event, as it goes over `debug-logs`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::time::UtcMillis;
+
+/// A step of the pipeline, in the order in which an event passes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The HTTP request.
+    Ingestion,
+    /// The queue.
+    Queue,
+    /// The batch worker.
+    Worker,
+    /// The store; the name is the same with every store.
+    Clickhouse,
+    /// Publishing to dashboards.
+    Pubsub,
+    /// Streams and sockets of dashboards and browsers.
+    Websocket,
+}
+
+impl Stage {
+    /// All stages in pipeline order.
+    pub const ALL: [Self; 6] = [
+        Self::Ingestion,
+        Self::Queue,
+        Self::Worker,
+        Self::Clickhouse,
+        Self::Pubsub,
+        Self::Websocket,
+    ];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingestion => "ingestion",
+            Self::Queue => "queue",
+            Self::Worker => "worker",
+            Self::Clickhouse => "clickhouse",
+            Self::Pubsub => "pubsub",
+            Self::Websocket => "websocket",
+        }
+    }
+
+    /// Its place in [`Stage::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How much a line matters; ordered, so `level >= Level::Warn` asks what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Info,
+    /// Worth a look.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl Level {
+    /// All levels, least important first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warn, Self::Error];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A name that is no stage or level.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} `{name}`; one of: {known}")]
+pub struct UnknownName {
+    what: &'static str,
+    name: String,
+    known: &'static str,
+}
+
+impl FromStr for Stage {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == name).ok_or_else(|| UnknownName {
+            what: "stage",
+            name: name.to_owned(),
+            known: "ingestion, queue, worker, clickhouse, pubsub, websocket",
+        })
+    }
+}
+
+impl FromStr for Level {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|level| level.as_str() == name).ok_or_else(|| UnknownName {
+            what: "level",
+            name: name.to_owned(),
+            known: "info, warn, error",
+        })
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One message of the channel `debug-logs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DebugLog {
+    /// When the step ended.
+    pub timestamp: UtcMillis,
+    /// The step.
+    pub stage: Stage,
+    /// How much it matters.
+    pub level: Level,
+    /// What happened, for a person.
+    pub message: Cow<'static, str>,
+    /// Details.
+    #[serde(default)]
+    pub data: Map<String, Value>,
+    /// The event it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// The project it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// How long the step took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<f64>,
+}
+
+impl DebugLog {
+    /// A line of `stage` at this moment, with no details.
+    pub fn new(stage: Stage, level: Level, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            timestamp: UtcMillis::now(),
+            stage,
+            level,
+            message: message.into(),
+            data: Map::new(),
+            event_id: None,
+            project_id: None,
+            duration: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_the_contracts_json() {
+        let mut log = DebugLog::new(Stage::Clickhouse, Level::Warn, "slow");
+        log.timestamp = UtcMillis::from_epoch_millis(0);
+        log.event_id = Some("evt_1".into());
+        log.duration = Some(1.5);
+        let json = r#"{"timestamp":"1970-01-01T00:00:00.000Z","stage":"clickhouse","level":"warn","message":"slow","data":{},"eventId":"evt_1","duration":1.5}"#;
+        assert_eq!(serde_json::to_string(&log).unwrap(), json);
+        assert_eq!(serde_json::from_str::<DebugLog>(json).unwrap(), log);
+    }
+
+    #[test]
+    fn names_survive_the_round_trip() {
+        for stage in Stage::ALL {
+            assert_eq!(stage.as_str().parse(), Ok(stage));
+            assert_eq!(Stage::ALL[stage.index()], stage);
+        }
+        for level in Level::ALL {
+            assert_eq!(level.as_str().parse(), Ok(level));
+        }
+        assert!("http".parse::<Stage>().unwrap_err().to_string().contains("one of: ingestion"));
+    }
+}

@@ -1,0 +1,136 @@
+//! The figures a process publishes once a second, beside its lines and independent of sampling.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::debug_log::Stage;
+use super::time::UtcMillis;
+
+/// The longest latency that is told apart: one hour, in microseconds.
+const LONGEST_MICROS: u64 = 3_600_000_000;
+
+/// Whether a part of the pipeline works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// It works.
+    Ok,
+    /// It fails.
+    Failing,
+}
+
+/// What one process counted in about a second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Gauges {
+    /// Names the process: figures of several are added up.
+    pub process: String,
+    /// Up to when.
+    pub at: Option<UtcMillis>,
+    /// How long it took to count, in milliseconds.
+    pub interval_ms: u64,
+    /// Of how many events one is shown in the lines; 1 shows all.
+    pub sampling: u32,
+    /// Lines left out by sampling.
+    pub lines_sampled_out: u64,
+    /// Events accepted.
+    pub accepted: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// By stage, in pipeline order.
+    pub stages: [StageGauges; Stage::ALL.len()],
+    /// From accepted to stored.
+    pub accept_to_stored: Latencies,
+    /// The queue as this process sees it, if it does.
+    pub queue: Option<QueueGauges>,
+    /// Whether the queue works.
+    pub queue_health: Health,
+    /// Whether the store works.
+    pub store_health: Health,
+    /// Whether the worker works.
+    pub worker_health: Health,
+}
+
+/// A stage's figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageGauges {
+    /// Steps taken.
+    pub count: u64,
+    /// Of them, with a warning.
+    pub warnings: u64,
+    /// Of them, failed.
+    pub errors: u64,
+    /// How long they took.
+    pub latencies: Latencies,
+}
+
+/// The queue's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QueueGauges {
+    /// Events that wait.
+    pub depth: u64,
+    /// Events claimed by a worker.
+    pub in_flight: u64,
+    /// Events in the failed queue.
+    pub failed: u64,
+}
+
+/// Counted latencies, as pairs of microseconds and count: exact to about one percent, and
+/// mergeable with those of other seconds and processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Latencies(Vec<(u64, u64)>);
+
+impl Latencies {
+    /// An empty histogram for latencies in microseconds up to an hour.
+    pub fn histogram() -> Histogram<u64> {
+        // The bounds are valid constants; `new` without an upper bound cannot fail either.
+        Histogram::new_with_bounds(1, LONGEST_MICROS, 2).unwrap_or_else(|_| {
+            let mut growing = Histogram::new_with_max(2, 0).unwrap_or_else(|_| unreachable!());
+            growing.auto(true);
+            growing
+        })
+    }
+
+    /// What a histogram holds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let counted = histogram.iter_recorded();
+        Self(counted.map(|v| (v.value_iterated_to(), v.count_since_last_iteration())).collect())
+    }
+
+    /// Adds these latencies to `histogram`.
+    pub fn add_to(&self, histogram: &mut Histogram<u64>) {
+        for &(micros, count) in &self.0 {
+            histogram.saturating_record_n(micros, count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_survive_the_wire_and_merge() {
+        let mut one = Latencies::histogram();
+        (1..=1000).for_each(|micros| one.record(micros).unwrap());
+        let json = serde_json::to_string(&Latencies::of(&one)).unwrap();
+        let read: Latencies = serde_json::from_str(&json).unwrap();
+        let mut sum = Latencies::histogram();
+        read.add_to(&mut sum);
+        read.add_to(&mut sum);
+        assert_eq!(sum.len(), 2000);
+        assert!((490..=510).contains(&sum.value_at_quantile(0.5)));
+    }
+
+    #[test]
+    fn figures_of_a_newer_or_older_process_can_be_read() {
+        let gauges: Gauges = serde_json::from_str(r#"{"process":"a","future":1}"#).unwrap();
+        assert_eq!((gauges.process.as_str(), gauges.sampling), ("a", 0));
+    }
+}

@@ -1,0 +1,340 @@
+//! What the pipeline counts: once a second as [`Gauges`] for consoles, and as Prometheus text.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram as Hdr;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::debug_log::{Level, Stage};
+use super::gauges::{Gauges, Health, Latencies, QueueGauges, StageGauges};
+use super::queue::QueueStats;
+use super::time::UtcMillis;
+
+/// A part of the pipeline whose health is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The queue.
+    Queue,
+    /// The store.
+    Store,
+    /// The worker.
+    Worker,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabel {
+    status: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StepLabel {
+    stage: &'static str,
+    level: &'static str,
+}
+
+/// Counters since the last [`Metrics::take_gauges`].
+struct Interval {
+    since: Instant,
+    stages: [StageInterval; Stage::ALL.len()],
+    accept_to_stored: Hdr<u64>,
+}
+
+struct StageInterval {
+    count: u64,
+    warnings: u64,
+    errors: u64,
+    latencies: Hdr<u64>,
+}
+
+/// All figures of one process. Recording is cheap and never waits for a reader.
+pub struct Metrics {
+    process: String,
+    registry: Registry,
+    requests: Family<StatusLabel, Counter>,
+    steps: Family<StepLabel, Counter>,
+    stage_seconds: [Histogram; Stage::ALL.len()],
+    accept_to_stored_seconds: Histogram,
+    batch_events: Histogram,
+    lines_sampled_out: Counter,
+    lines_lost: Counter,
+    queue_depth: Gauge,
+    queue_in_flight: Gauge,
+    queue_failed: Gauge,
+    connections: Gauge,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    queue_known: AtomicI64,
+    health: Mutex<[Health; 3]>,
+    interval: Mutex<Interval>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Figures of this process, all zero.
+    pub fn new() -> Self {
+        let seconds = || Histogram::new(exponential_buckets(0.000_05, 2.0, 20));
+        let stage_family = Family::<StageLabel, Histogram, _>::new_with_constructor(seconds);
+        let stage_seconds = Stage::ALL
+            .map(|stage| stage_family.get_or_create(&StageLabel { stage: stage.as_str() }).clone());
+        let mut metrics = Self {
+            process: format!("{}-{:08x}", std::process::id(), fastrand::u32(..)),
+            registry: Registry::with_prefix("bklit"),
+            requests: Family::default(),
+            steps: Family::default(),
+            stage_seconds,
+            accept_to_stored_seconds: seconds(),
+            batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
+            lines_sampled_out: Counter::default(),
+            lines_lost: Counter::default(),
+            queue_depth: Gauge::default(),
+            queue_in_flight: Gauge::default(),
+            queue_failed: Gauge::default(),
+            connections: Gauge::default(),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            queue_known: AtomicI64::new(0),
+            health: Mutex::new([Health::Unknown; 3]),
+            interval: Mutex::new(Interval::new()),
+        };
+        metrics.register(stage_family);
+        metrics
+    }
+
+    fn register(
+        &mut self,
+        stage_family: Family<
+            StageLabel,
+            Histogram,
+            impl Fn() -> Histogram + Clone + Send + Sync + 'static,
+        >,
+    ) {
+        let r = &mut self.registry;
+        r.register("http_requests", "Requests answered, by status", self.requests.clone());
+        r.register("steps", "Steps of the pipeline, by stage and level", self.steps.clone());
+        r.register_with_unit("stage", "How long a step took", Unit::Seconds, stage_family);
+        r.register_with_unit(
+            "accept_to_stored",
+            "From an event's acceptance until it is stored",
+            Unit::Seconds,
+            self.accept_to_stored_seconds.clone(),
+        );
+        r.register("batch_events", "Events in a batch", self.batch_events.clone());
+        r.register(
+            "debug_lines_sampled_out",
+            "Debug lines left out because there were too many",
+            self.lines_sampled_out.clone(),
+        );
+        r.register(
+            "debug_lines_lost",
+            "Debug lines that slow subscribers missed",
+            self.lines_lost.clone(),
+        );
+        r.register("queue_depth", "Events that wait in the queue", self.queue_depth.clone());
+        r.register("queue_in_flight", "Events claimed by a worker", self.queue_in_flight.clone());
+        r.register("queue_failed", "Events in the failed queue", self.queue_failed.clone());
+        r.register("http_connections", "Open HTTP connections", self.connections.clone());
+    }
+
+    /// Names this process among those that publish figures.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
+    /// Counts `n` steps of a stage, each of which took `took`.
+    pub fn steps(&self, stage: Stage, level: Level, took: Option<Duration>, n: u64) {
+        let label = StepLabel { stage: stage.as_str(), level: level.as_str() };
+        self.steps.get_or_create(&label).inc_by(n);
+        if let Some(took) = took {
+            (0..n).for_each(|_| self.stage_seconds[stage.index()].observe(took.as_secs_f64()));
+        }
+        let mut interval = self.interval();
+        let figures = &mut interval.stages[stage.index()];
+        figures.count += n;
+        match level {
+            Level::Info => {}
+            Level::Warn => figures.warnings += n,
+            Level::Error => figures.errors += n,
+        }
+        if let Some(took) = took {
+            figures.latencies.saturating_record_n(micros(took), n);
+        }
+    }
+
+    /// Counts an answered request.
+    pub fn request(&self, status: u16) {
+        self.requests.get_or_create(&StatusLabel { status: status.into() }).inc();
+    }
+
+    /// Counts an accepted event.
+    pub fn accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a refused event.
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Notes the number of open connections.
+    pub fn set_connections(&self, open: usize) {
+        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a stored batch with, for each event, the time since it was accepted.
+    pub fn batch_stored(&self, since_accepted: impl ExactSizeIterator<Item = Duration>) {
+        self.batch_events.observe(since_accepted.len() as f64);
+        let mut interval = self.interval();
+        for took in since_accepted {
+            self.accept_to_stored_seconds.observe(took.as_secs_f64());
+            interval.accept_to_stored.saturating_record(micros(took));
+        }
+    }
+
+    /// Counts lines that sampling left out.
+    pub fn lines_sampled_out(&self, lines: u64) {
+        self.lines_sampled_out.inc_by(lines);
+    }
+
+    /// Counts lines that a subscriber missed.
+    pub fn lines_lost(&self, lines: u64) {
+        self.lines_lost.inc_by(lines);
+    }
+
+    /// Notes how full the queue is.
+    pub fn set_queue(&self, stats: QueueStats) {
+        let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.queue_depth.set(clamp(stats.depth));
+        self.queue_in_flight.set(clamp(stats.in_flight));
+        self.queue_failed.set(clamp(stats.failed));
+        self.queue_known.store(1, Relaxed);
+    }
+
+    /// Notes whether a part works.
+    pub fn set_health(&self, part: Part, health: Health) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)[part as usize] = health;
+    }
+
+    /// The last known health of a part.
+    pub fn health(&self, part: Part) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)[part as usize]
+    }
+
+    /// The figures since the last call.
+    pub fn take_gauges(&self) -> Gauges {
+        let taken = std::mem::replace(&mut *self.interval(), Interval::new());
+        let known = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        Gauges {
+            process: self.process.clone(),
+            at: Some(UtcMillis::now()),
+            interval_ms: taken.since.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+            sampling: 1,
+            lines_sampled_out: 0,
+            accepted: self.accepted.swap(0, Relaxed),
+            refused: self.refused.swap(0, Relaxed),
+            stages: taken.stages.map(|stage| StageGauges {
+                count: stage.count,
+                warnings: stage.warnings,
+                errors: stage.errors,
+                latencies: Latencies::of(&stage.latencies),
+            }),
+            accept_to_stored: Latencies::of(&taken.accept_to_stored),
+            queue: (self.queue_known.load(Relaxed) == 1).then(|| QueueGauges {
+                depth: known(&self.queue_depth),
+                in_flight: known(&self.queue_in_flight),
+                failed: known(&self.queue_failed),
+            }),
+            queue_health: self.health(Part::Queue),
+            store_health: self.health(Part::Store),
+            worker_health: self.health(Part::Worker),
+        }
+    }
+
+    /// Everything as Prometheus (OpenMetrics) text.
+    pub fn to_prometheus(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn interval(&self) -> std::sync::MutexGuard<'_, Interval> {
+        self.interval.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Interval {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            stages: std::array::from_fn(|_| StageInterval {
+                count: 0,
+                warnings: 0,
+                errors: 0,
+                latencies: Latencies::histogram(),
+            }),
+            accept_to_stored: Latencies::histogram(),
+        }
+    }
+}
+
+fn micros(took: Duration) -> u64 {
+    took.as_micros().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauges_are_of_the_interval_and_prometheus_of_the_whole() {
+        let metrics = Metrics::new();
+        for _ in 0..2 {
+            metrics.steps(Stage::Queue, Level::Error, Some(Duration::from_millis(2)), 3);
+            metrics.request(200);
+            metrics.accepted();
+            metrics.batch_stored([Duration::from_secs(1)].into_iter());
+            let gauges = metrics.take_gauges();
+            let queue = &gauges.stages[Stage::Queue.index()];
+            assert_eq!((queue.count, queue.errors, gauges.accepted), (3, 3, 1));
+            assert_eq!(gauges.queue, None);
+        }
+        let text = metrics.to_prometheus();
+        for line in [
+            "bklit_http_requests_total{status=\"200\"} 2",
+            "bklit_steps_total{stage=\"queue\",level=\"error\"} 6",
+            "bklit_stage_seconds_count{stage=\"queue\"} 6",
+            "bklit_batch_events_count 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_queues_figures_are_shown_once_known() {
+        let metrics = Metrics::new();
+        metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1 });
+        metrics.set_health(Part::Store, Health::Failing);
+        let gauges = metrics.take_gauges();
+        assert_eq!(gauges.queue, Some(QueueGauges { depth: 5, in_flight: 2, failed: 1 }));
+        assert_eq!(gauges.store_health, Health::Failing);
+        assert_eq!(gauges.queue_health, Health::Unknown);
+    }
+}

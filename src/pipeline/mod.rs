@@ -1,0 +1,15 @@
+//! The event pipeline: `TrackRequest → Event → Batch → stored rows → LiveEvent`, and beside it
+//! the debug log of every step.
+
+pub mod auth;
+pub mod bus;
+pub mod debug_log;
+pub mod event;
+pub mod gauges;
+pub mod http;
+pub mod metrics;
+pub mod queue;
+pub mod stage_log;
+pub mod store;
+pub mod time;
+pub mod worker;

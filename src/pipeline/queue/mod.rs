@@ -1,0 +1,169 @@
+//! The port `Queue`: accepted events wait here, in order, until they are stored.
+//!
+//! Consumers *claim* a batch under a lease, store it, then *acknowledge* it. A claim whose lease
+//! runs out is taken over with a higher epoch and the same id and items; whoever held it before
+//! is refused from then on. So a batch is delivered at least once, and the store drops repeats.
+
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::event::QueuedEvent;
+use super::time::UtcMillis;
+
+/// An event on its way into the queue.
+#[derive(Clone, Debug)]
+pub struct NewItem {
+    /// The event.
+    pub event: QueuedEvent,
+    /// The client chose the id, so a second event of the project with it is a retry.
+    pub client_id: bool,
+}
+
+/// What became of a pushed event. Either way it is kept durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the queue.
+    Queued,
+    /// The project sent this id within the last 24 hours; nothing was added.
+    Duplicate,
+}
+
+/// Names one claim of a batch. The epoch rises each time the batch changes hands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimId {
+    /// The batch; the same however often it is claimed.
+    pub batch: String,
+    /// Fences off earlier holders.
+    pub epoch: u64,
+}
+
+/// A batch, claimed under a lease.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The claim.
+    pub id: ClaimId,
+    /// Its items, oldest first. Never empty.
+    pub items: Vec<ClaimedItem>,
+}
+
+/// A member of the queue as it lies there: not necessarily an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedItem {
+    /// Tells it from the batch's other items.
+    pub seq: i64,
+    /// What was queued: the JSON of a `QueuedEvent`, if all is well.
+    pub body: String,
+}
+
+/// An item that cannot be stored, for the failed queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// [`ClaimedItem::seq`].
+    pub seq: i64,
+    /// Why, for the operator.
+    pub reason: String,
+}
+
+/// A failed event with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedItem {
+    /// Names it within the failed queue.
+    pub id: i64,
+    /// What was queued.
+    pub body: String,
+    /// Why it failed.
+    pub reason: String,
+    /// When it failed.
+    pub failed_at: UtcMillis,
+}
+
+/// How full the queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Items that wait for a claim.
+    pub depth: u64,
+    /// Items claimed and not yet acknowledged.
+    pub in_flight: u64,
+    /// Items in the failed queue.
+    pub failed: u64,
+}
+
+/// Why the queue did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// It holds as many items as it may; the producer should come back later.
+    #[error("the queue is full: {depth} events wait, the bound is {bound}")]
+    Full {
+        /// Items waiting.
+        depth: u64,
+        /// The most that may wait.
+        bound: u64,
+    },
+    /// Another consumer has taken the batch over; what this one stored counts, but the
+    /// acknowledgement is the other's now.
+    #[error("batch {} has been taken over by another worker", .0.batch)]
+    Stale(ClaimId),
+    /// The queue cannot be reached or used.
+    #[error("the queue is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Accepted events, until they are stored. All methods are safe to call concurrently.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Adds an event; when this returns `Ok`, it is durable.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`], [`QueueError::Unavailable`]: the event was not accepted.
+    async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
+
+    /// Claims the next batch: first one whose lease has run out, with its epoch raised, else up
+    /// to `most` (at least 1) of the oldest items. `None` when nothing waits.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError>;
+
+    /// Holds the claim for another `lease` from now.
+    ///
+    /// # Errors
+    /// [`QueueError::Stale`], [`QueueError::Unavailable`].
+    async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError>;
+
+    /// Gives the batch back unfinished: whoever claims next gets it at once.
+    ///
+    /// # Errors
+    /// [`QueueError::Stale`], [`QueueError::Unavailable`].
+    async fn release(&self, claim: &ClaimId) -> Result<(), QueueError>;
+
+    /// Removes the batch, in one step moving `rejected` to the failed queue.
+    ///
+    /// # Errors
+    /// [`QueueError::Stale`], [`QueueError::Unavailable`]: nothing was removed.
+    async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError>;
+
+    /// Waits until the queue may have something to claim: at once when it has, else upon a push
+    /// or a lease's end. May return early; safe to cancel.
+    async fn ready(&self);
+
+    /// How full it is.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn stats(&self) -> Result<QueueStats, QueueError>;
+
+    /// The latest failed items, newest first, at most `most`.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError>;
+
+    /// Puts failed items back at the end of the queue, in one step; returns how many were there.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn retry_failed(&self, ids: &[i64]) -> Result<u64, QueueError>;
+}

@@ -1,0 +1,241 @@
+//! How stages tell what they do: figures always, lines only when somebody listens.
+//!
+//! Above a rate, lines are sampled by event id, so that an event that is shown is shown whole,
+//! through all stages and processes. Warnings and errors always pass.
+
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::bus::{DebugBus, DebugMessage};
+use super::debug_log::{DebugLog, Level, Stage};
+use super::gauges::Gauges;
+use super::metrics::Metrics;
+use super::time::UtcMillis;
+
+/// Details of a line.
+pub type Data = Map<String, Value>;
+
+/// The most by which sampling thins out: one event of 65,536.
+const MAX_SAMPLING: u32 = 1 << 16;
+
+/// Writes the lines and figures of one process.
+pub struct StageLog {
+    bus: Arc<dyn DebugBus>,
+    metrics: Arc<Metrics>,
+    sampler: Sampler,
+}
+
+impl StageLog {
+    /// Lines go to `bus`, at most about `lines_per_second` of level info, and figures to
+    /// `metrics`.
+    pub fn new(bus: Arc<dyn DebugBus>, metrics: Arc<Metrics>, lines_per_second: u64) -> Self {
+        Self { bus, metrics, sampler: Sampler::new(lines_per_second) }
+    }
+
+    /// The figures.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Starts to tell of a step of `stage`.
+    pub fn step(&self, stage: Stage) -> Step<'_> {
+        Step { log: self, stage, event: None, project: None, took: None, counted: true }
+    }
+
+    /// Ends a second: adapts the sampling, publishes the figures and, where lines were left out,
+    /// a line that says so.
+    pub fn publish_gauges(&self) {
+        let window = self.sampler.next_window();
+        let gauges = Gauges {
+            sampling: window.sampling,
+            lines_sampled_out: window.sampled_out,
+            ..self.metrics.take_gauges()
+        };
+        self.metrics.lines_sampled_out(window.sampled_out);
+        if !self.bus.has_subscribers() {
+            return;
+        }
+        if window.sampled_out > 0 {
+            let mut line = DebugLog::new(
+                Stage::Ingestion,
+                Level::Info,
+                format!("Showing 1 of {} events: too many lines", window.sampling),
+            );
+            line.data.insert("sampling".into(), window.sampling.into());
+            line.data.insert("linesLeftOut".into(), window.sampled_out.into());
+            self.bus.publish(DebugMessage::Log(Arc::new(line)));
+        }
+        self.bus.publish(DebugMessage::Gauges(Arc::new(gauges)));
+    }
+}
+
+/// A step of a stage, about to be told.
+#[must_use = "nothing is told before info, warn or error"]
+pub struct Step<'a> {
+    log: &'a StageLog,
+    stage: Stage,
+    event: Option<&'a str>,
+    project: Option<&'a str>,
+    took: Option<Duration>,
+    counted: bool,
+}
+
+impl<'a> Step<'a> {
+    /// The event it is about.
+    pub fn event(mut self, id: &'a str) -> Self {
+        self.event = Some(id);
+        self
+    }
+
+    /// The project it is about.
+    pub fn project(mut self, id: &'a str) -> Self {
+        self.project = Some(id);
+        self
+    }
+
+    /// How long it took.
+    pub fn took(mut self, took: Duration) -> Self {
+        self.took = Some(took);
+        self
+    }
+
+    /// Only shows a line: the figures were counted for the whole batch.
+    pub fn uncounted(mut self) -> Self {
+        self.counted = false;
+        self
+    }
+
+    /// All is well. `data` is asked for only when the line is shown.
+    pub fn info(self, message: impl Into<Cow<'static, str>>, data: impl FnOnce() -> Data) {
+        self.tell(Level::Info, message, data);
+    }
+
+    /// Worth a look.
+    pub fn warn(self, message: impl Into<Cow<'static, str>>, data: impl FnOnce() -> Data) {
+        self.tell(Level::Warn, message, data);
+    }
+
+    /// Something failed.
+    pub fn error(self, message: impl Into<Cow<'static, str>>, data: impl FnOnce() -> Data) {
+        self.tell(Level::Error, message, data);
+    }
+
+    fn tell(
+        self,
+        level: Level,
+        message: impl Into<Cow<'static, str>>,
+        data: impl FnOnce() -> Data,
+    ) {
+        let log = self.log;
+        if self.counted {
+            log.metrics.steps(self.stage, level, self.took, 1);
+        }
+        if !log.bus.has_subscribers() || !log.sampler.shows(level, self.event) {
+            return;
+        }
+        log.bus.publish(DebugMessage::Log(Arc::new(DebugLog {
+            timestamp: UtcMillis::now(),
+            stage: self.stage,
+            level,
+            message: message.into(),
+            data: data(),
+            event_id: self.event.map(str::to_owned),
+            project_id: self.project.map(str::to_owned),
+            duration: self.took.map(|took| took.as_secs_f64() * 1000.0),
+        })));
+    }
+}
+
+/// Decides which events are shown. The rate is a power of two, and an event shown at a high rate
+/// is shown at every lower one, so a change of the rate tears few events apart.
+struct Sampler {
+    lines_per_second: u64,
+    sampling: AtomicU32,
+    wanted: AtomicU64,
+    shown: AtomicU64,
+}
+
+struct Window {
+    sampling: u32,
+    sampled_out: u64,
+}
+
+impl Sampler {
+    fn new(lines_per_second: u64) -> Self {
+        Self {
+            lines_per_second: lines_per_second.max(1),
+            sampling: AtomicU32::new(1),
+            wanted: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
+        }
+    }
+
+    fn shows(&self, level: Level, event: Option<&str>) -> bool {
+        if level > Level::Info {
+            return true;
+        }
+        self.wanted.fetch_add(1, Relaxed);
+        let sampling = self.sampling.load(Relaxed);
+        let chosen =
+            sampling == 1 || event.is_none_or(|id| hash(id).is_multiple_of(u64::from(sampling)));
+        if chosen {
+            let shown = self.shown.fetch_add(1, Relaxed) + 1;
+            // A flood must not wait for the end of its first second.
+            if shown.is_multiple_of(self.lines_per_second) && sampling < MAX_SAMPLING {
+                let _ = self.sampling.compare_exchange(sampling, sampling * 2, Relaxed, Relaxed);
+            }
+        }
+        chosen
+    }
+
+    fn next_window(&self) -> Window {
+        let sampling = self.sampling.load(Relaxed);
+        let wanted = self.wanted.swap(0, Relaxed);
+        let shown = self.shown.swap(0, Relaxed);
+        let needed = wanted.div_ceil(self.lines_per_second).max(1).next_power_of_two();
+        let needed = u32::try_from(needed).unwrap_or(MAX_SAMPLING).min(MAX_SAMPLING);
+        self.sampling.store(needed, Relaxed);
+        Window { sampling, sampled_out: wanted.saturating_sub(shown) }
+    }
+}
+
+/// The same in every process of this version, as `DefaultHasher::new` has fixed keys.
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_the_rate_everything_is_shown() {
+        let sampler = Sampler::new(100);
+        assert!((0..99).all(|i| sampler.shows(Level::Info, Some(&format!("evt_{i}")))));
+        let window = sampler.next_window();
+        assert_eq!((window.sampling, window.sampled_out), (1, 0));
+    }
+
+    #[test]
+    fn a_flood_is_thinned_out_by_event_at_once_and_errors_pass() {
+        let sampler = Sampler::new(100);
+        let shown = |n: usize| {
+            (0..n).filter(|i| sampler.shows(Level::Info, Some(&format!("evt_{i}")))).count()
+        };
+        assert!(shown(100_000) < 2_000);
+        assert!(sampler.shows(Level::Error, Some("evt_x")) && sampler.shows(Level::Warn, None));
+        assert!(sampler.next_window().sampled_out > 98_000);
+        // The next second starts at the rate that the last one needed: 1,024.
+        assert!((1..=250).contains(&shown(100_000)));
+        sampler.next_window();
+        sampler.next_window();
+        assert_eq!(shown(50), 50, "after a quiet second all is shown again");
+    }
+}

@@ -1,0 +1,110 @@
+//! The port `Store`: where events are kept and asked for, in the tables of Bklit's ClickHouse.
+
+pub mod schema;
+pub mod sqlite;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::event::QueuedEvent;
+use super::time::UtcMillis;
+
+/// Events that are stored together.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The queue's name for it: the same batch, sent again, has the same id and the same events.
+    pub id: String,
+    /// Its events, oldest first.
+    pub events: Vec<QueuedEvent>,
+}
+
+/// A visitor's session: project and session id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// The project.
+    pub project_id: String,
+    /// The session within it.
+    pub session_id: String,
+}
+
+/// What a batch changed in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inserted {
+    /// Rows added to `page_view_event` and `tracked_event`. Events that were stored before are
+    /// not counted.
+    pub rows: u64,
+    /// Sessions that this batch opened.
+    pub new_sessions: HashSet<SessionKey>,
+    /// Sessions that this batch ended.
+    pub ended_sessions: HashSet<SessionKey>,
+}
+
+/// A result of [`Store::query`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueryResult {
+    /// Column names.
+    pub columns: Vec<String>,
+    /// Rows, each as wide as `columns`; scalars only.
+    pub rows: Vec<Vec<serde_json::Value>>,
+    /// There were more rows than asked for.
+    pub truncated: bool,
+}
+
+/// Bounds of a query.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryLimits {
+    /// The most rows returned.
+    pub rows: usize,
+    /// The longest it may run.
+    pub time: Duration,
+}
+
+/// Why the store did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It may work later: the network, a timeout, a full disk, a busy server.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// It will never work with this input.
+    #[error("the store refused: {0}")]
+    Refused(String),
+}
+
+/// Where events are kept. All methods are safe to call concurrently.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Stores a batch, all of it or nothing, and brings the sessions it touches up to date.
+    /// A batch whose id was stored before, and an event whose id the project has stored before,
+    /// change nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: try the same batch again. [`StoreError::Refused`]: some
+    /// event in it can never be stored.
+    async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError>;
+
+    /// Ends the sessions in which nothing has happened since `since`, as of their last event;
+    /// returns at most `most` of them, and there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn end_idle_sessions(
+        &self,
+        since: UtcMillis,
+        most: usize,
+    ) -> Result<Vec<SessionKey>, StoreError>;
+
+    /// Answers one read-only SQL statement.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for what is no query or has a mistake,
+    /// [`StoreError::Unavailable`] also when it takes too long.
+    async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError>;
+
+    /// Whether it can be used now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,132 @@
+//! Instants on the wire: UTC with milliseconds, as every part of Bklit writes them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A moment in UTC with millisecond precision, `2026-01-31T12:00:00.000Z` on the wire.
+///
+/// Reads any RFC 3339 date-time with an offset, or a number of milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UtcMillis(i64);
+
+/// The text is no date-time that [`UtcMillis`] can hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an ISO 8601 date-time in UTC, such as 2026-01-31T12:00:00.000Z")]
+pub struct InvalidTime;
+
+impl UtcMillis {
+    /// The earliest moment a ClickHouse `DateTime` can hold: 1970-01-01.
+    pub const MIN: Self = Self(0);
+    /// The latest moment a ClickHouse `DateTime` can hold: 2106-02-07.
+    pub const MAX: Self = Self(u32::MAX as i64 * 1000 + 999);
+
+    /// The system clock's present moment.
+    pub fn now() -> Self {
+        Self(Timestamp::now().as_millisecond())
+    }
+
+    /// Milliseconds since the Unix epoch, clamped to what ClickHouse's `DateTime` can hold.
+    pub fn from_epoch_millis(millis: i64) -> Self {
+        Self(millis.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn epoch_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch: the precision in which tables keep times.
+    pub fn epoch_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// `YYYY-MM-DD HH:MM:SS`, as ClickHouse prints a `DateTime`.
+    pub fn to_date_time(self) -> String {
+        self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// The same moment as a [`jiff::Timestamp`].
+    pub fn timestamp(self) -> Timestamp {
+        Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl fmt::Display for UtcMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.timestamp())
+    }
+}
+
+impl FromStr for UtcMillis {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let moment: Timestamp = text.parse().map_err(|_| InvalidTime)?;
+        let millis = moment.as_millisecond();
+        if (Self::MIN.0..=Self::MAX.0).contains(&millis) {
+            Ok(Self(millis))
+        } else {
+            Err(InvalidTime)
+        }
+    }
+}
+
+impl Serialize for UtcMillis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UtcMillis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = UtcMillis;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an ISO 8601 date-time or milliseconds since the epoch")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<UtcMillis, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, millis: i64) -> Result<UtcMillis, E> {
+                let moment = UtcMillis::from_epoch_millis(millis);
+                if moment.0 == millis { Ok(moment) } else { Err(E::custom(InvalidTime)) }
+            }
+
+            fn visit_u64<E: de::Error>(self, millis: u64) -> Result<UtcMillis, E> {
+                i64::try_from(millis).map_err(E::custom).and_then(|m| self.visit_i64(m))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_milliseconds_in_utc() {
+        let moment: UtcMillis = "2026-01-31T14:00:00.5+02:00".parse().unwrap();
+        assert_eq!(moment.to_string(), "2026-01-31T12:00:00.500Z");
+        assert_eq!(moment.to_date_time(), "2026-01-31 12:00:00");
+        assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2026-01-31T12:00:00.500Z\"");
+    }
+
+    #[test]
+    fn refuses_what_a_date_time_column_cannot_hold() {
+        for text in ["1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "yesterday", "2026-01-31", ""]
+        {
+            assert_eq!(text.parse::<UtcMillis>(), Err(InvalidTime), "{text}");
+        }
+        assert!(serde_json::from_str::<UtcMillis>("-1").is_err());
+        let millis: UtcMillis = serde_json::from_str("1769860800000").unwrap();
+        assert_eq!(millis.to_string(), "2026-01-31T12:00:00.000Z");
+    }
+}

@@ -1,0 +1,11 @@
+//! All integration tests are one binary, so that it is linked once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod cli;
+mod conformance;
+mod faults;
+mod http;
+mod support;
+mod tui;
+mod worker;
