@@ -1,1 +1,3 @@
+//! What every adapter of a port must do: plain functions over the port, run against each adapter.
 
+mod queue;

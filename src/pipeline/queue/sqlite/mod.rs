@@ -1,0 +1,143 @@
+//! The embedded queue: a SQLite file, written by one thread that commits for many at once.
+//!
+//! Every call is a command to that thread. It takes what has come in, carries all of it out in
+//! one transaction, and answers after the commit, so that concurrent pushes share one fsync.
+//! Claimed batches are ranges of sequence numbers; their leases live in memory, because the data
+//! dir belongs to one process, and with that process all leases end.
+
+mod tables;
+mod writer;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
+use writer::{Command, Writer};
+
+/// Calls that may wait for the writer; more wait for a place.
+const MAX_WAITING_COMMANDS: usize = 16_384;
+
+/// The embedded [`Queue`].
+pub struct SqliteQueue {
+    commands: Option<mpsc::Sender<Command>>,
+    view: watch::Receiver<View>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the writer shows without being asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct View {
+    stats: QueueStats,
+    /// When the first lease ends; for a batch that nobody holds, a moment that has passed.
+    next_lease_end: Option<Instant>,
+}
+
+impl SqliteQueue {
+    /// Opens or creates the queue in the file `path`, in which at most `max_depth` events may
+    /// wait.
+    ///
+    /// # Errors
+    /// When the file cannot be used or was made by a newer version.
+    pub fn open(path: &Path, max_depth: u64) -> Result<Self, QueueError> {
+        let tables = tables::Tables::open(path, max_depth).map_err(unavailable)?;
+        let (commands, receiver) = mpsc::channel(MAX_WAITING_COMMANDS);
+        let (writer, view) = Writer::new(tables, receiver);
+        let thread = std::thread::Builder::new()
+            .name("queue-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(unavailable)?;
+        Ok(Self { commands: Some(commands), view, writer: Some(thread) })
+    }
+
+    async fn call<T: Send>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, QueueError>>) -> Command + Send,
+    ) -> Result<T, QueueError> {
+        let ended = || QueueError::Unavailable("its writer has ended".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or_else(ended)?;
+        commands.send(command(reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+impl Drop for SqliteQueue {
+    fn drop(&mut self) {
+        // Without senders the writer carries out what it has and closes the file.
+        self.commands = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> QueueError {
+    QueueError::Unavailable(error.to_string())
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+        let body = item.event.to_json();
+        let dedup = item.client_id.then_some((item.event.project_id, item.event.id));
+        self.call(|reply| Command::Push { body, dedup, reply }).await
+    }
+
+    async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        self.call(|reply| Command::Claim { most: most.max(1), lease, reply }).await
+    }
+
+    async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
+        let claim = claim.clone();
+        self.call(|reply| Command::Renew { claim, lease, reply }).await
+    }
+
+    async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
+        // A lease that ends now is a batch for whoever comes next.
+        self.renew(claim, Duration::ZERO).await
+    }
+
+    async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError> {
+        let (claim, rejected) = (claim.clone(), rejected.to_vec());
+        self.call(|reply| Command::Acknowledge { claim, rejected, reply }).await
+    }
+
+    async fn ready(&self) {
+        let mut view = self.view.clone();
+        loop {
+            let View { stats, next_lease_end } = *view.borrow_and_update();
+            if stats.depth > 0 {
+                return;
+            }
+            let lease_ends = async {
+                match next_lease_end {
+                    Some(end) => tokio::time::sleep_until(end.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = lease_ends => return,
+                changed = view.changed() => if changed.is_err() {
+                    // The writer has ended; the next claim will say so.
+                    return;
+                },
+            }
+        }
+    }
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        Ok(self.view.borrow().stats)
+    }
+
+    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
+        self.call(|reply| Command::Failed { most, reply }).await
+    }
+
+    async fn retry_failed(&self, ids: &[i64]) -> Result<u64, QueueError> {
+        let ids = ids.to_vec();
+        self.call(|reply| Command::RetryFailed { ids, reply }).await
+    }
+}

@@ -1,0 +1,127 @@
+//! The thread that writes the queue's file: many commands, one transaction.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::tables::Tables;
+use super::{View, unavailable};
+use crate::pipeline::queue::{Claim, ClaimId, FailedItem, Pushed, QueueError, Rejected};
+
+/// Commands that share a commit at most: bounds the time a push waits for its neighbours.
+const MAX_GROUP: usize = 4_096;
+
+type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
+
+/// Something to do, and whom to tell.
+pub(super) enum Command {
+    Push { body: String, dedup: Option<(String, String)>, reply: Reply<Pushed> },
+    Claim { most: usize, lease: Duration, reply: Reply<Option<Claim>> },
+    Renew { claim: ClaimId, lease: Duration, reply: Reply<()> },
+    Acknowledge { claim: ClaimId, rejected: Vec<Rejected>, reply: Reply<()> },
+    Failed { most: usize, reply: Reply<Vec<FailedItem>> },
+    RetryFailed { ids: Vec<i64>, reply: Reply<u64> },
+}
+
+/// A command that was carried out and waits for the commit: called with `None` once it is
+/// durable, else with the reason why it was undone.
+type Pending = Box<dyn FnOnce(Option<&str>)>;
+
+pub(super) struct Writer {
+    tables: Tables,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<View>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        tables: Tables,
+        commands: mpsc::Receiver<Command>,
+    ) -> (Self, watch::Receiver<View>) {
+        let (view, receiver) = watch::channel(tables.view());
+        (Self { tables, commands, view }, receiver)
+    }
+
+    /// Serves commands until all senders are gone.
+    pub(super) fn run(mut self) {
+        let mut group = Vec::with_capacity(MAX_GROUP);
+        while self.commands.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+            self.carry_out(&mut group);
+        }
+    }
+
+    fn carry_out(&mut self, group: &mut Vec<Command>) {
+        // What is known in memory must not run ahead of the file.
+        let before = self.tables.state();
+        let mut pending: Vec<Pending> = Vec::with_capacity(group.len());
+        let mut commands = group.drain(..);
+        let outcome = self.tables.begin().and_then(|()| {
+            for command in commands.by_ref() {
+                let (finish, result) = apply(&mut self.tables, command);
+                pending.push(finish);
+                result?;
+            }
+            self.tables.commit()
+        });
+        let failure = outcome.err().map(|error| error.to_string());
+        if let Some(reason) = &failure {
+            tracing::error!(%reason, "the queue could not be written");
+            self.tables.roll_back(before);
+            // These were not begun; dropping their replies would look like the writer's end.
+            commands.for_each(|command| refuse(command, reason));
+        }
+        // Before the answers: whoever has one also sees what it changed.
+        self.view.send_replace(self.tables.view());
+        for finish in pending {
+            finish(failure.as_deref());
+        }
+    }
+}
+
+/// Carries a command out inside the open transaction. The error is the transaction's; what
+/// the caller did wrong is part of the answer.
+fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()>) {
+    let now = Instant::now();
+    match command {
+        Command::Push { body, dedup, reply } => finish(reply, tables.push(&body, dedup.as_ref())),
+        Command::Claim { most, lease, reply } => finish(reply, tables.claim(most, now, lease)),
+        Command::Renew { claim, lease, reply } => {
+            finish(reply, Ok(tables.renew(&claim, now + lease)))
+        }
+        Command::Acknowledge { claim, rejected, reply } => {
+            finish(reply, tables.acknowledge(&claim, &rejected))
+        }
+        Command::Failed { most, reply } => finish(reply, tables.failed(most)),
+        Command::RetryFailed { ids, reply } => finish(reply, tables.retry_failed(&ids)),
+    }
+}
+
+fn finish<T: 'static>(
+    reply: Reply<T>,
+    result: rusqlite::Result<Result<T, QueueError>>,
+) -> (Pending, rusqlite::Result<()>) {
+    let (answer, outcome) = match result {
+        Ok(answer) => (answer, Ok(())),
+        Err(error) => (Err(unavailable(&error)), Err(error)),
+    };
+    let pending = move |undone: Option<&str>| {
+        // Nobody waits any more when the caller was cancelled.
+        let _ = reply.send(undone.map_or(answer, |reason| Err(unavailable(reason))));
+    };
+    (Box::new(pending), outcome)
+}
+
+fn refuse(command: Command, reason: &str) {
+    fn tell<T>(reply: Reply<T>, reason: &str) {
+        let _ = reply.send(Err(unavailable(reason)));
+    }
+    match command {
+        Command::Push { reply, .. } => tell(reply, reason),
+        Command::Claim { reply, .. } => tell(reply, reason),
+        Command::Renew { reply, .. } | Command::Acknowledge { reply, .. } => {
+            tell(reply, reason);
+        }
+        Command::Failed { reply, .. } => tell(reply, reason),
+        Command::RetryFailed { reply, .. } => tell(reply, reason),
+    }
+}

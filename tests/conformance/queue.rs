@@ -1,0 +1,477 @@
+//! The port `Queue`.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
+use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
+use bklit_tui::pipeline::queue::{
+    Claim, ClaimedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
+};
+use bklit_tui::pipeline::time::UtcMillis;
+use proptest::prelude::*;
+
+const LEASE: Duration = Duration::from_secs(600);
+/// A lease that has ended before anybody can look.
+const NO_LEASE: Duration = Duration::ZERO;
+const MAX_DEPTH: u64 = 50;
+
+/// A queue that holds `MAX_DEPTH` events, and the way to close and open it again.
+pub trait Fixture: Send {
+    fn queue(&self) -> Arc<dyn Queue>;
+    fn reopen(&mut self);
+}
+
+struct Sqlite {
+    queue: Option<Arc<SqliteQueue>>,
+    dir: tempfile::TempDir,
+}
+
+impl Sqlite {
+    fn new() -> Self {
+        let mut fixture = Self { queue: None, dir: tempfile::tempdir().unwrap() };
+        fixture.reopen();
+        fixture
+    }
+}
+
+impl Fixture for Sqlite {
+    fn queue(&self) -> Arc<dyn Queue> {
+        self.queue.clone().unwrap()
+    }
+
+    fn reopen(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            Arc::try_unwrap(queue).map_err(|_| "still in use").unwrap();
+        }
+        let path = self.dir.path().join("queue.db");
+        self.queue = Some(Arc::new(SqliteQueue::open(&path, MAX_DEPTH).unwrap()));
+    }
+}
+
+fn item(id: &str, client_id: bool) -> NewItem {
+    item_of("p1", id, client_id)
+}
+
+fn item_of(project: &str, id: &str, client_id: bool) -> NewItem {
+    let url = format!("https://example.com/{id}");
+    let event = QueuedEvent {
+        id: id.to_owned(),
+        payload: Payload::Pageview(Box::new(PageView { url, ..PageView::default() })),
+        queued_at: UtcMillis::now(),
+        project_id: project.to_owned(),
+    };
+    NewItem { event, client_id }
+}
+
+async fn push(queue: &dyn Queue, id: &str) {
+    assert_eq!(queue.push(item(id, false)).await.unwrap(), Pushed::Queued);
+}
+
+async fn claim(queue: &dyn Queue, most: usize, lease: Duration) -> Claim {
+    queue.claim(most, lease).await.unwrap().expect("something to claim")
+}
+
+fn id_of(item: &ClaimedItem) -> String {
+    QueuedEvent::from_json(&item.body).unwrap().id
+}
+
+fn ids(claim: &Claim) -> Vec<String> {
+    claim.items.iter().map(id_of).collect()
+}
+
+async fn stats(queue: &dyn Queue) -> [u64; 3] {
+    let QueueStats { depth, in_flight, failed } = queue.stats().await.unwrap();
+    [depth, in_flight, failed]
+}
+
+async fn events_come_out_whole_and_in_order(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    assert!(queue.claim(10, LEASE).await.unwrap().is_none());
+    let sent = item("evt_ü\"\\\u{1b}", false);
+    queue.push(sent.clone()).await.unwrap();
+    push(&*queue, "evt_2").await;
+    push(&*queue, "evt_3").await;
+    assert_eq!(stats(&*queue).await, [3, 0, 0]);
+    let first = claim(&*queue, 2, LEASE).await;
+    assert_eq!(QueuedEvent::from_json(&first.items[0].body).unwrap(), sent.event);
+    assert_eq!(ids(&claim(&*queue, 2, LEASE).await), ["evt_3"]);
+    assert!(queue.claim(10, LEASE).await.unwrap().is_none(), "all are claimed");
+    assert_eq!(stats(&*queue).await, [0, 3, 0]);
+    queue.acknowledge(&first.id, &[]).await.unwrap();
+    assert_eq!(stats(&*queue).await, [0, 1, 0]);
+}
+
+async fn not_acknowledged_is_delivered_again_as_the_same_batch(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    for id in ["a", "b", "c"] {
+        push(&*queue, id).await;
+    }
+    let first = claim(&*queue, 2, NO_LEASE).await;
+    let second = claim(&*queue, 10, LEASE).await;
+    assert_eq!(second.items, first.items);
+    assert_eq!(second.id.batch, first.id.batch);
+    assert!(second.id.epoch > first.id.epoch);
+    assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["c"], "then what comes next");
+}
+
+async fn a_late_acknowledgement_is_refused(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    push(&*queue, "a").await;
+    let late = claim(&*queue, 1, NO_LEASE).await;
+    let owner = claim(&*queue, 1, LEASE).await;
+    let rejects = [Rejected { seq: late.items[0].seq, reason: "late".into() }];
+    for result in [
+        queue.acknowledge(&late.id, &rejects).await,
+        queue.renew(&late.id, LEASE).await,
+        queue.release(&late.id).await,
+    ] {
+        assert!(matches!(result, Err(QueueError::Stale(id)) if id == late.id));
+    }
+    assert_eq!(stats(&*queue).await, [0, 1, 0]);
+    queue.acknowledge(&owner.id, &[]).await.unwrap();
+    assert!(matches!(queue.acknowledge(&owner.id, &[]).await, Err(QueueError::Stale(_))));
+    assert_eq!(stats(&*queue).await, [0, 0, 0]);
+}
+
+async fn a_renewed_lease_holds_and_a_released_one_does_not(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    push(&*queue, "a").await;
+    let held = claim(&*queue, 1, NO_LEASE).await;
+    queue.renew(&held.id, LEASE).await.unwrap();
+    assert!(queue.claim(1, LEASE).await.unwrap().is_none());
+    queue.release(&held.id).await.unwrap();
+    let next = claim(&*queue, 1, LEASE).await;
+    assert_eq!(next.items, held.items);
+}
+
+async fn rejected_items_wait_with_their_reason_and_can_be_retried(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    for id in ["a", "b", "c"] {
+        push(&*queue, id).await;
+    }
+    let batch = claim(&*queue, 10, LEASE).await;
+    let reject =
+        |n: usize, reason: &str| Rejected { seq: batch.items[n].seq, reason: reason.into() };
+    queue.acknowledge(&batch.id, &[reject(0, "first"), reject(2, "third")]).await.unwrap();
+    assert_eq!(stats(&*queue).await, [0, 0, 2]);
+    let failed = queue.failed(10).await.unwrap();
+    let shown: Vec<_> = failed.iter().map(|f| (f.reason.as_str(), f.body.as_str())).collect();
+    assert_eq!(shown, [("third", &*batch.items[2].body), ("first", &*batch.items[0].body)]);
+    assert_eq!(queue.failed(1).await.unwrap().len(), 1);
+    assert_eq!(queue.retry_failed(&[failed[1].id, 999_999]).await.unwrap(), 1);
+    assert_eq!(stats(&*queue).await, [1, 0, 1]);
+    assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["a"]);
+    assert_eq!(queue.retry_failed(&[failed[1].id]).await.unwrap(), 0, "only once");
+}
+
+async fn a_clients_retry_is_queued_once_and_ids_are_a_projects_own(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Queued);
+    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Duplicate);
+    assert_eq!(queue.push(item_of("p2", "x", true)).await.unwrap(), Pushed::Queued);
+    let batch = claim(&*queue, 10, LEASE).await;
+    queue.acknowledge(&batch.id, &[]).await.unwrap();
+    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Duplicate);
+    drop(queue);
+    fixture.reopen();
+    let queue = fixture.queue();
+    assert_eq!(queue.push(item_of("p2", "x", true)).await.unwrap(), Pushed::Duplicate);
+    assert_eq!(stats(&*queue).await, [0, 0, 0]);
+}
+
+async fn a_full_queue_refuses_until_there_is_room(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    queue.push(item("known", true)).await.unwrap();
+    for n in 1..MAX_DEPTH {
+        push(&*queue, &n.to_string()).await;
+    }
+    let full = queue.push(item("more", true)).await;
+    assert!(
+        matches!(full, Err(QueueError::Full { depth: MAX_DEPTH, bound: MAX_DEPTH })),
+        "{full:?}"
+    );
+    let known = queue.push(item("known", true)).await.unwrap();
+    assert_eq!(known, Pushed::Duplicate, "what was accepted stays accepted");
+    claim(&*queue, 1, LEASE).await;
+    let more = queue.push(item("more", true)).await.unwrap();
+    assert_eq!(more, Pushed::Queued, "a refused event was not remembered");
+}
+
+async fn everything_survives_a_restart(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    for id in ["a", "b", "c", "d"] {
+        push(&*queue, id).await;
+    }
+    let rejected = claim(&*queue, 1, LEASE).await;
+    let reject = Rejected { seq: rejected.items[0].seq, reason: "bad".into() };
+    queue.acknowledge(&rejected.id, &[reject]).await.unwrap();
+    let held = claim(&*queue, 2, NO_LEASE).await;
+    drop(queue);
+    fixture.reopen();
+    let queue = fixture.queue();
+    assert_eq!(stats(&*queue).await, [1, 2, 1]);
+    let again = claim(&*queue, 10, LEASE).await;
+    assert_eq!((&again.id.batch, &again.items), (&held.id.batch, &held.items));
+    assert!(matches!(queue.acknowledge(&held.id, &[]).await, Err(QueueError::Stale(_))));
+    queue.acknowledge(&again.id, &[]).await.unwrap();
+    let last = claim(&*queue, 10, LEASE).await;
+    assert_eq!(ids(&last), ["d"]);
+    queue.acknowledge(&last.id, &[]).await.unwrap();
+    drop(queue);
+    fixture.reopen();
+    // An emptied queue does not begin again at the numbers that earlier batches had.
+    let queue = fixture.queue();
+    push(&*queue, "e").await;
+    let next = claim(&*queue, 10, LEASE).await;
+    assert!(next.id.batch != last.id.batch && next.items[0].seq != last.items[0].seq);
+}
+
+async fn ready_wakes_for_a_push_and_for_a_leases_end(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    let soon = Duration::from_secs(20);
+    let waiter = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { queue.ready().await }
+    });
+    push(&*queue, "a").await;
+    tokio::time::timeout(soon, waiter).await.expect("a push wakes").unwrap();
+    tokio::time::timeout(soon, queue.ready()).await.expect("something waits");
+    claim(&*queue, 1, Duration::from_millis(300)).await;
+    let idle = tokio::time::timeout(Duration::from_millis(20), queue.ready()).await;
+    assert!(idle.is_err(), "the only event is claimed");
+    tokio::time::timeout(soon, queue.ready()).await.expect("the lease ends");
+    claim(&*queue, 1, LEASE).await;
+}
+
+async fn many_at_once_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    let producers: Vec<_> = (0..8)
+        .map(|p| {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    while queue.push(item(&format!("{p}-{n}"), n % 2 == 0)).await.is_err() {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        })
+        .collect();
+    let consumers: Vec<_> = (0..4)
+        .map(|_| {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while seen.last().is_none_or(|last: &String| last != "end") {
+                    queue.ready().await;
+                    let Some(claim) = queue.claim(7, LEASE).await.unwrap() else { continue };
+                    seen.extend(ids(&claim));
+                    queue.acknowledge(&claim.id, &[]).await.unwrap();
+                    if seen.iter().any(|id| id == "end") {
+                        // The next consumer wants to end as well.
+                        while queue.push(item("end", false)).await.is_err() {}
+                        break;
+                    }
+                }
+                seen
+            })
+        })
+        .collect();
+    for producer in producers {
+        producer.await.unwrap();
+    }
+    push(&*queue, "end").await;
+    let mut seen = Vec::new();
+    for consumer in consumers {
+        seen.extend(consumer.await.unwrap().into_iter().filter(|id| id != "end"));
+    }
+    assert_eq!(seen.len(), 400);
+    assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 400);
+}
+
+/// Runs each function against each adapter; a new adapter is one more line below.
+macro_rules! conformance {
+    ($adapter:ident, $fixture:expr, [$($test:ident),+ $(,)?]) => {
+        mod $adapter {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(&mut $fixture).await;
+                }
+            )+
+
+            #[test]
+            fn behaves_like_the_model() {
+                super::behaves_like_the_model(|| Box::new($fixture));
+            }
+        }
+    };
+}
+
+macro_rules! queue_conformance {
+    ($adapter:ident, $fixture:expr) => {
+        conformance!(
+            $adapter,
+            $fixture,
+            [
+                events_come_out_whole_and_in_order,
+                not_acknowledged_is_delivered_again_as_the_same_batch,
+                a_late_acknowledgement_is_refused,
+                a_renewed_lease_holds_and_a_released_one_does_not,
+                rejected_items_wait_with_their_reason_and_can_be_retried,
+                a_clients_retry_is_queued_once_and_ids_are_a_projects_own,
+                a_full_queue_refuses_until_there_is_room,
+                everything_survives_a_restart,
+                ready_wakes_for_a_push_and_for_a_leases_end,
+                many_at_once_lose_and_repeat_nothing,
+            ]
+        );
+    };
+}
+
+queue_conformance!(sqlite, super::Sqlite::new());
+
+/// A step of the model-based test; numbers choose among the claims made so far.
+#[derive(Clone, Debug)]
+enum Step {
+    Push,
+    Claim { most: usize, held: bool },
+    Acknowledge { claim: usize, reject: bool },
+    Renew { claim: usize },
+    Release { claim: usize },
+    RetryFailed,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Push),
+        3 => (1..4usize, any::<bool>()).prop_map(|(most, held)| Step::Claim { most, held }),
+        3 => (0..8usize, any::<bool>()).prop_map(|(claim, reject)| Step::Acknowledge { claim, reject }),
+        1 => (0..8usize).prop_map(|claim| Step::Renew { claim }),
+        1 => (0..8usize).prop_map(|claim| Step::Release { claim }),
+        1 => Just(Step::RetryFailed),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// What a queue is, as simply as it can be said.
+#[derive(Default)]
+struct ModelQueue {
+    waiting: VecDeque<String>,
+    batches: BTreeMap<String, ModelBatch>,
+    failed: Vec<String>,
+}
+
+struct ModelBatch {
+    epoch: u64,
+    held: bool,
+    ids: Vec<String>,
+}
+
+impl ModelQueue {
+    fn check_claim(&mut self, claim: Option<&Claim>, most: usize, held: bool) {
+        let abandoned = self.batches.values().any(|batch| !batch.held);
+        let Some(claim) = claim else {
+            assert!(self.waiting.is_empty() && !abandoned, "there was something to claim");
+            return;
+        };
+        if abandoned {
+            let batch = self.batches.get_mut(&claim.id.batch).expect("a batch that is known");
+            assert!(!batch.held && claim.id.epoch > batch.epoch);
+            assert_eq!(ids(claim), batch.ids);
+            (batch.epoch, batch.held) = (claim.id.epoch, held);
+        } else {
+            let expected: Vec<_> = self.waiting.drain(..most.min(self.waiting.len())).collect();
+            assert_eq!(ids(claim), expected);
+            let batch = ModelBatch { epoch: claim.id.epoch, held, ids: expected };
+            assert!(self.batches.insert(claim.id.batch.clone(), batch).is_none());
+        }
+    }
+
+    fn holds(&self, claim: &Claim) -> bool {
+        self.batches.get(&claim.id.batch).is_some_and(|batch| batch.epoch == claim.id.epoch)
+    }
+
+    fn stats(&self) -> [u64; 3] {
+        let in_flight: usize = self.batches.values().map(|batch| batch.ids.len()).sum();
+        [self.waiting.len() as u64, in_flight as u64, self.failed.len() as u64]
+    }
+}
+
+async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
+    let mut model = ModelQueue::default();
+    let mut claims: Vec<Claim> = Vec::new();
+    let mut pushed = 0;
+    for step in steps {
+        let queue = fixture.queue();
+        match step {
+            Step::Push => {
+                pushed += 1;
+                let id = format!("evt_{pushed}");
+                match queue.push(item(&id, false)).await {
+                    Ok(_) => model.waiting.push_back(id),
+                    Err(error) => assert!(matches!(error, QueueError::Full { .. })),
+                }
+            }
+            Step::Claim { most, held } => {
+                let lease = if held { LEASE } else { NO_LEASE };
+                let claim = queue.claim(most, lease).await.unwrap();
+                model.check_claim(claim.as_ref(), most, held);
+                claims.extend(claim);
+            }
+            Step::Acknowledge { claim, reject } => {
+                let Some(claim) = claims.get(claim) else { continue };
+                let reason = "rejected".to_owned();
+                let rejects: Vec<_> = reject
+                    .then(|| Rejected { seq: claim.items[0].seq, reason })
+                    .into_iter()
+                    .collect();
+                let holds = model.holds(claim);
+                assert_eq!(queue.acknowledge(&claim.id, &rejects).await.is_ok(), holds);
+                if holds {
+                    let batch = model.batches.remove(&claim.id.batch).unwrap();
+                    model.failed.extend(batch.ids.into_iter().take(rejects.len()));
+                }
+            }
+            Step::Renew { claim } => {
+                let Some(claim) = claims.get(claim) else { continue };
+                let holds = model.holds(claim);
+                assert_eq!(queue.renew(&claim.id, LEASE).await.is_ok(), holds);
+                model.batches.entry(claim.id.batch.clone()).and_modify(|b| b.held |= holds);
+            }
+            Step::Release { claim } => {
+                let Some(claim) = claims.get(claim) else { continue };
+                let holds = model.holds(claim);
+                assert_eq!(queue.release(&claim.id).await.is_ok(), holds);
+                model.batches.entry(claim.id.batch.clone()).and_modify(|b| b.held &= !holds);
+            }
+            Step::RetryFailed => {
+                let failed = queue.failed(1).await.unwrap();
+                assert_eq!(failed.len(), model.failed.len().min(1));
+                if let Some(failed) = failed.first() {
+                    assert_eq!(queue.retry_failed(&[failed.id]).await.unwrap(), 1);
+                    model.waiting.push_back(model.failed.pop().unwrap());
+                }
+            }
+            Step::Reopen => {
+                drop(queue);
+                fixture.reopen();
+                model.batches.values_mut().for_each(|batch| batch.held = false);
+                continue;
+            }
+        }
+        assert_eq!(stats(&*queue).await, model.stats());
+    }
+}
+
+fn behaves_like_the_model(fixture: impl Fn() -> Box<dyn Fixture>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config =
+        ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(steps in prop::collection::vec(step(), 1..60))| {
+        runtime.block_on(run_against_model(&mut *fixture(), steps));
+    });
+}
