@@ -1,2 +1,3 @@
 //! The command `bklit-tui`.
+
 fn main() {}

@@ -20,6 +20,9 @@ use super::time::UtcMillis;
 /// Details of a line.
 pub type Data = Map<String, Value>;
 
+/// Errors a second that also go to the program's own log, which a daemon's operator reads.
+const MAX_ERRORS_LOGGED: u64 = 20;
+
 /// The most by which sampling thins out: one event of 65,536.
 const MAX_SAMPLING: u32 = 1 << 16;
 
@@ -28,13 +31,20 @@ pub struct StageLog {
     bus: Arc<dyn DebugBus>,
     metrics: Arc<Metrics>,
     sampler: Sampler,
+    /// In this second.
+    errors_logged: AtomicU64,
 }
 
 impl StageLog {
     /// Lines go to `bus`, at most about `lines_per_second` of level info, and figures to
     /// `metrics`.
     pub fn new(bus: Arc<dyn DebugBus>, metrics: Arc<Metrics>, lines_per_second: u64) -> Self {
-        Self { bus, metrics, sampler: Sampler::new(lines_per_second) }
+        Self {
+            bus,
+            metrics,
+            sampler: Sampler::new(lines_per_second),
+            errors_logged: AtomicU64::new(0),
+        }
     }
 
     /// The figures.
@@ -51,6 +61,10 @@ impl StageLog {
     /// a line that says so.
     pub fn publish_gauges(&self) {
         let window = self.sampler.next_window();
+        let errors = self.errors_logged.swap(0, Relaxed);
+        if errors > MAX_ERRORS_LOGGED {
+            tracing::error!(left_out = errors - MAX_ERRORS_LOGGED, "more errors than are logged");
+        }
         let gauges = Gauges {
             sampling: window.sampling,
             lines_sampled_out: window.sampled_out,
@@ -135,6 +149,10 @@ impl<'a> Step<'a> {
         if self.counted {
             log.metrics.steps(self.stage, level, self.took, 1);
         }
+        let message = message.into();
+        if level == Level::Error && log.errors_logged.fetch_add(1, Relaxed) < MAX_ERRORS_LOGGED {
+            tracing::error!(stage = %self.stage, event = self.event, project = self.project, "{message}");
+        }
         if !log.bus.has_subscribers() || !log.sampler.shows(level, self.event) {
             return;
         }
@@ -142,7 +160,7 @@ impl<'a> Step<'a> {
             timestamp: UtcMillis::now(),
             stage: self.stage,
             level,
-            message: message.into(),
+            message,
             data: data(),
             event_id: self.event.map(str::to_owned),
             project_id: self.project.map(str::to_owned),

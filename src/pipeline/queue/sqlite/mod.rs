@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
+use tables::Tables;
 use writer::{Command, Writer};
 
 /// Calls that may wait for the writer; more wait for a place.
@@ -28,9 +29,11 @@ pub struct SqliteQueue {
 }
 
 /// What the writer shows without being asked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 struct View {
     stats: QueueStats,
+    /// Why the last transaction failed, if it did.
+    failure: Option<String>,
     /// When the first lease ends; for a batch that nobody holds, a moment that has passed.
     next_lease_end: Option<Instant>,
 }
@@ -42,7 +45,10 @@ impl SqliteQueue {
     /// # Errors
     /// When the file cannot be used or was made by a newer version.
     pub fn open(path: &Path, max_depth: u64) -> Result<Self, QueueError> {
-        let tables = tables::Tables::open(path, max_depth).map_err(unavailable)?;
+        Self::start(Tables::open(path, max_depth).map_err(unavailable)?)
+    }
+
+    fn start(tables: Tables) -> Result<Self, QueueError> {
         let (commands, receiver) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (writer, view) = Writer::new(tables, receiver);
         let thread = std::thread::Builder::new()
@@ -108,10 +114,13 @@ impl Queue for SqliteQueue {
     async fn ready(&self) {
         let mut view = self.view.clone();
         loop {
-            let View { stats, next_lease_end } = *view.borrow_and_update();
-            if stats.depth > 0 {
-                return;
-            }
+            let next_lease_end = {
+                let view = view.borrow_and_update();
+                if view.stats.depth > 0 {
+                    return;
+                }
+                view.next_lease_end
+            };
             let lease_ends = async {
                 match next_lease_end {
                     Some(end) => tokio::time::sleep_until(end.into()).await,
@@ -129,7 +138,11 @@ impl Queue for SqliteQueue {
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
-        Ok(self.view.borrow().stats)
+        let view = self.view.borrow();
+        match &view.failure {
+            None => Ok(view.stats),
+            Some(reason) => Err(unavailable(reason)),
+        }
     }
 
     async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
@@ -139,5 +152,49 @@ impl Queue for SqliteQueue {
     async fn retry_failed(&self, ids: &[i64]) -> Result<u64, QueueError> {
         let ids = ids.to_vec();
         self.call(|reply| Command::RetryFailed { ids, reply }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::event::{PageView, Payload, QueuedEvent};
+    use crate::pipeline::time::UtcMillis;
+
+    fn item(n: usize) -> NewItem {
+        let view = PageView { url: "x".repeat(1000), ..PageView::default() };
+        let event = QueuedEvent {
+            id: format!("evt_{n}"),
+            payload: Payload::Pageview(Box::new(view)),
+            queued_at: UtcMillis::now(),
+            project_id: "p".into(),
+        };
+        NewItem { event, client_id: true }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_and_keeps_what_was_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 10_000).unwrap();
+        tables.limit_pages(100);
+        let queue = SqliteQueue::start(tables).unwrap();
+        let mut accepted = 0;
+        while queue.push(item(accepted)).await.is_ok() {
+            accepted += 1;
+        }
+        assert!(accepted > 10, "{accepted}");
+        let refused = queue.push(item(accepted)).await.unwrap_err().to_string();
+        assert!(refused.contains("full"), "{refused}");
+        assert!(queue.stats().await.is_err(), "the figures say that something is wrong");
+        // Concurrent pushes all hear of it.
+        let (a, b) = tokio::join!(queue.push(item(accepted)), queue.push(item(accepted + 1)));
+        assert!(a.is_err() && b.is_err());
+        // Storing makes room; the refused event was not remembered as accepted.
+        let claim = queue.claim(accepted, Duration::from_secs(60)).await.unwrap().unwrap();
+        assert_eq!(claim.items.len(), accepted);
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+        assert_eq!(queue.push(item(accepted)).await.unwrap(), Pushed::Queued);
+        let stats = QueueStats { depth: 1, in_flight: 0, failed: 0 };
+        assert_eq!(queue.stats().await.unwrap(), stats);
     }
 }

@@ -86,13 +86,19 @@ impl Tables {
         Ok(Self { connection, max_depth, state, forgotten_at: Instant::now() })
     }
 
+    /// Stands for a disk with no more room.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
     pub(super) fn state(&self) -> State {
         self.state.clone()
     }
 
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view(&self, failure: Option<String>) -> View {
         let next_lease_end = self.state.batches.values().map(|batch| batch.lease_end).min();
-        View { stats: self.state.stats, next_lease_end }
+        View { stats: self.state.stats, failure, next_lease_end }
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {

@@ -38,7 +38,7 @@ impl Writer {
         tables: Tables,
         commands: mpsc::Receiver<Command>,
     ) -> (Self, watch::Receiver<View>) {
-        let (view, receiver) = watch::channel(tables.view());
+        let (view, receiver) = watch::channel(tables.view(None));
         (Self { tables, commands, view }, receiver)
     }
 
@@ -71,7 +71,7 @@ impl Writer {
             commands.for_each(|command| refuse(command, reason));
         }
         // Before the answers: whoever has one also sees what it changed.
-        self.view.send_replace(self.tables.view());
+        self.view.send_replace(self.tables.view(failure.clone()));
         for finish in pending {
             finish(failure.as_deref());
         }
