@@ -1,3 +1,4 @@
 //! What every adapter of a port must do: plain functions over the port, run against each adapter.
 
+mod bus;
 mod queue;

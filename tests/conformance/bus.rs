@@ -1,0 +1,143 @@
+//! The ports `DebugBus` and `LiveBus`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
+use bklit_tui::pipeline::bus::{
+    DebugBus, DebugMessage, DebugStream, LiveBus, LiveMessage, LiveStream,
+};
+use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_tui::pipeline::event::{EventKind, LiveEvent};
+use bklit_tui::pipeline::metrics::Metrics;
+use bklit_tui::pipeline::time::UtcMillis;
+
+const SOON: Duration = Duration::from_secs(10);
+/// More than any bus holds back for one subscriber.
+const FLOOD: usize = 200_000;
+
+fn line(n: usize) -> DebugMessage {
+    let mut log = DebugLog::new(Stage::Worker, Level::Info, "line");
+    log.data.insert("n".into(), n.into());
+    DebugMessage::Log(Arc::new(log))
+}
+
+async fn next(stream: &mut dyn DebugStream) -> Option<DebugMessage> {
+    tokio::time::timeout(SOON, stream.next()).await.expect("a message in time")
+}
+
+async fn number(stream: &mut dyn DebugStream) -> u64 {
+    match next(stream).await {
+        Some(DebugMessage::Log(log)) => log.data["n"].as_u64().unwrap(),
+        other => panic!("expected a line, got {other:?}"),
+    }
+}
+
+async fn every_subscriber_gets_all_lines_in_order(bus: Arc<dyn DebugBus>) {
+    bus.publish(line(0));
+    assert!(!bus.has_subscribers());
+    let (mut one, mut two) = (bus.subscribe(), bus.subscribe());
+    assert!(bus.has_subscribers());
+    (1..=1_000).for_each(|n| bus.publish(line(n)));
+    for n in 1..=1_000 {
+        assert_eq!((number(&mut *one).await, number(&mut *two).await), (n, n));
+    }
+    drop(one);
+    assert!(bus.has_subscribers());
+    drop(two);
+    assert!(!bus.has_subscribers());
+}
+
+async fn a_slow_subscriber_holds_nobody_up_and_is_told_what_it_lost(bus: Arc<dyn DebugBus>) {
+    let mut slow = bus.subscribe();
+    (1..=FLOOD).for_each(|n| bus.publish(line(n)));
+    let Some(DebugMessage::Lost(lost)) = next(&mut *slow).await else { panic!("no loss told") };
+    // What is left is whole: the first line after the gap to the last.
+    for n in lost + 1..=FLOOD as u64 {
+        assert_eq!(number(&mut *slow).await, n);
+    }
+}
+
+async fn subscriptions_end_with_the_bus(bus: Arc<dyn DebugBus>) {
+    let mut stream = bus.subscribe();
+    bus.publish(line(1));
+    drop(bus);
+    assert_eq!(number(&mut *stream).await, 1);
+    assert!(next(&mut *stream).await.is_none());
+}
+
+fn event(n: usize) -> LiveEvent {
+    LiveEvent {
+        project_id: format!("p{n}"),
+        timestamp: UtcMillis::now(),
+        r#type: EventKind::Pageview,
+        data: serde_json::Map::new(),
+    }
+}
+
+async fn next_live(stream: &mut dyn LiveStream) -> Option<LiveMessage> {
+    tokio::time::timeout(SOON, stream.next()).await.expect("a message in time")
+}
+
+async fn dashboards_get_events_and_are_counted(bus: Arc<dyn LiveBus>) {
+    assert_eq!(bus.publish(event(0)).await, Ok(0));
+    let (mut one, mut two) = (bus.subscribe(), bus.subscribe());
+    assert_eq!(bus.publish(event(1)).await, Ok(2));
+    for stream in [&mut one, &mut two] {
+        let Some(LiveMessage::Event(received)) = next_live(&mut **stream).await else { panic!() };
+        assert_eq!(received.project_id, "p1");
+    }
+    drop(bus);
+    assert!(next_live(&mut *one).await.is_none());
+}
+
+async fn a_slow_dashboard_is_told_what_it_lost(bus: Arc<dyn LiveBus>) {
+    let mut slow = bus.subscribe();
+    for n in 1..=FLOOD {
+        bus.publish(event(n)).await.unwrap();
+    }
+    let Some(LiveMessage::Lost(lost)) = next_live(&mut *slow).await else { panic!("no loss told") };
+    let Some(LiveMessage::Event(first)) = next_live(&mut *slow).await else { panic!("no event") };
+    assert_eq!(first.project_id, format!("p{}", lost + 1));
+}
+
+macro_rules! bus_conformance {
+    ($adapter:ident, $debug:expr, $live:expr) => {
+        mod $adapter {
+            bus_conformance!(@ $debug, [
+                every_subscriber_gets_all_lines_in_order,
+                a_slow_subscriber_holds_nobody_up_and_is_told_what_it_lost,
+                subscriptions_end_with_the_bus,
+            ]);
+            bus_conformance!(@ $live, [
+                dashboards_get_events_and_are_counted,
+                a_slow_dashboard_is_told_what_it_lost,
+            ]);
+        }
+    };
+    (@ $bus:expr, [$($test:ident),+ $(,)?]) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                super::$test(std::sync::Arc::new($bus)).await;
+            }
+        )+
+    };
+}
+
+bus_conformance!(local, super::local_debug_bus(), super::LocalLiveBus::default());
+
+fn local_debug_bus() -> LocalDebugBus {
+    LocalDebugBus::new(Arc::new(Metrics::new()))
+}
+
+#[tokio::test]
+async fn lines_lost_in_this_process_are_in_its_metrics() {
+    let metrics = Arc::new(Metrics::new());
+    let bus = LocalDebugBus::new(Arc::clone(&metrics));
+    let mut slow = bus.subscribe();
+    (1..=FLOOD).for_each(|n| bus.publish(line(n)));
+    let Some(DebugMessage::Lost(lost)) = next(&mut *slow).await else { panic!("no loss told") };
+    let text = metrics.to_prometheus();
+    assert!(text.contains(&format!("bklit_debug_lines_lost_total {lost}")), "{text}");
+}
