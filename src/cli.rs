@@ -106,7 +106,7 @@ pub struct TokenArgs {
 pub enum TokenCommand {
     /// Make a token; it is shown once and only its hash is kept
     Create {
-        /// The project it is for; several with several flags
+        /// The project it is for; several with several flags, '*' for all with --scope read
         #[arg(long, required = true, value_name = "P")]
         project: Vec<String>,
         /// `ingest` tokens may only write (they stand in web pages), `read` tokens only read

@@ -1,1 +1,3 @@
-//! To be written.
+//! One module a subcommand.
+
+pub mod token;
