@@ -92,7 +92,7 @@ fn host(given: &str) -> Result<String> {
     let url = if bare.contains("://") { bare.to_owned() } else { format!("https://{bare}") };
     let host = url::Url::parse(&url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
     let host = host.map(|host| host.trim_end_matches('.').to_owned());
-    host.filter(|host| !host.is_empty())
+    host.filter(|host| !host.is_empty() && !host.contains('*'))
         .ok_or_else(|| eyre!("--domain `{}`: not a host, such as example.com", shown(given)))
 }
 

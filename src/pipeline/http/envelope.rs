@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, IntoDeserializer, MapAc
 use serde::{Deserialize, Deserializer};
 
 use super::refusal::Refusal;
-use crate::pipeline::event::parse_naming_field;
+use crate::pipeline::event::{InvalidEvent, parse_naming_field};
 
 /// The longest problem that is told of a field, in characters: it may quote the body.
 const MAX_PROBLEM: usize = 160;
@@ -55,29 +55,25 @@ impl<T> Envelope<T> {
         if std::str::from_utf8(body).is_err() {
             return Err(Refusal::field("body", "not UTF-8"));
         }
-        parse_naming_field(body, "").map_err(|error| match friendly(&error.message) {
-            Told::Missing => Refusal::field(error.field, "missing"),
-            Told::Twice(field) => Refusal::field(field, "given twice"),
-            Told::Problem(problem) if error.field == "(event)" => Refusal::field("body", problem),
-            Told::Problem(problem) => Refusal::field(error.field, problem),
-        })
+        match serde_json::from_slice(body) {
+            Ok(envelope) => Ok(envelope),
+            Err(error) if error.is_data() => parse_naming_field(body, "").map_err(named),
+            // A mistake in the JSON itself: there the place helps, and no field is to blame.
+            Err(error) => Err(Refusal::field("body", format!("not valid JSON: {error}"))),
+        }
     }
 }
 
-#[derive(Debug, PartialEq)]
-enum Told {
-    Missing,
-    Twice(String),
-    Problem(String),
-}
-
-/// Says what serde says in words of JSON, without the place in the text where the field is named.
-fn friendly(message: &str) -> Told {
+/// Says what serde says in words of JSON, and without the place in the text: the field is named.
+fn named(error: InvalidEvent) -> Refusal {
+    let message = error.message.as_str();
+    let field = if error.field == "(event)" { "body".to_owned() } else { error.field };
     if message.starts_with("missing field `") {
-        return Told::Missing;
+        return Refusal::field(field, "missing");
     }
-    if let Some(field) = message.strip_prefix("duplicate field `") {
-        return Told::Twice(field.split('`').next().unwrap_or_default().to_owned());
+    if let Some(twice) = message.strip_prefix("duplicate field `") {
+        let field = twice.split('`').next().unwrap_or_default();
+        return Refusal::field(field.to_owned(), "given twice");
     }
     let problem = message.rsplit_once(" at line ").map_or(message, |(problem, _)| problem);
     let problem = match problem
@@ -85,20 +81,21 @@ fn friendly(message: &str) -> Told {
         .and_then(|problem| problem.rsplit_once(", expected "))
     {
         Some((found, expected)) => {
-            let found = found.replace("map", "an object").replace("sequence", "an array");
-            let expected = expected.replace("a map", "an object").replace("f64", "a number");
-            format!("expected {expected}, found {found}")
-        }
-        // A mistake in the JSON itself: there the place helps.
-        None if message.contains(" at line ") && !problem.starts_with("not an ISO") => {
-            format!("not valid JSON: {message}")
+            // Only the bare words: what is quoted is the client's.
+            let found = match found {
+                "map" => "an object",
+                "sequence" => "an array",
+                found => found,
+            };
+            format!("expected {}, found {found}", expected.replace("a map", "an object"))
         }
         None => problem.to_owned(),
     };
     if problem.chars().count() <= MAX_PROBLEM {
-        return Told::Problem(problem);
+        return Refusal::field(field, problem);
     }
-    Told::Problem(problem.chars().take(MAX_PROBLEM).chain(['…']).collect())
+    let clipped: String = problem.chars().take(MAX_PROBLEM).chain(['…']).collect();
+    Refusal::field(field, clipped)
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Envelope<T> {
@@ -198,6 +195,8 @@ mod tests {
             (r#"{"projectId":"u","projectId":"v"}"#, "projectId: given twice"),
             (r#"{"url":"u","timestamp":"noon"}"#, "timestamp: not an ISO 8601 date-time"),
             (r#"{"url":"u","isNewVisitor":"y"}"#, "isNewVisitor: expected a boolean"),
+            (r#"{"url":"u","timestamp":18446744073709551615}"#, "timestamp: out of range"),
+            (r#"{"url":"u","title":"a\u0001","title":1}"#, "title: given twice"),
             (r#"{"url":"u""#, "body: not valid JSON: EOF"),
             (r#"{"url":"u"} x"#, "body: not valid JSON: trailing characters"),
             ("[1]", "body: expected a JSON object"),
@@ -205,7 +204,12 @@ mod tests {
         ] {
             assert!(error(body).starts_with(told), "{body}: {}", error(body));
         }
-        assert!(error(&format!(r#"{{"url":{{"{}":1}}}}"#, "x".repeat(9999))).len() < 300);
+        assert!(
+            error(&format!(r#"{{"url":"u","isNewVisitor":"{}"}}"#, "é".repeat(9999)))
+                .chars()
+                .count()
+                < 200
+        );
         let latin = Envelope::<PageView>::parse(b"{\"x\":\"\xe9\"}").unwrap_err();
         assert_eq!(latin.to_string(), "body: not UTF-8");
     }
