@@ -1,1 +1,3 @@
-//! To be written.
+//! The commands, one file each.
+
+pub mod sql;

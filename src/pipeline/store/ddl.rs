@@ -60,7 +60,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     // A file that is up to date needs no write lock, which another process may hold.
-    let version = schema_version(connection).map_err(unavailable)?;
+    let version = schema_version(connection).map_err(|error| unavailable(&error))?;
     if version == SCHEMA_VERSION {
         return Ok(());
     }
@@ -71,7 +71,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
             path.display()
         )));
     }
-    create(connection).map_err(unavailable)
+    create(connection).map_err(|error| unavailable(&error))
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {

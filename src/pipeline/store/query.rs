@@ -42,7 +42,7 @@ pub(super) async fn run(
     let done = tokio::task::spawn_blocking(move || {
         // Held until the thread is done, also when nobody waits for the answer any more.
         let _turn = turn;
-        let connection = open(&path, deadline).map_err(unavailable)?;
+        let connection = open(&path, deadline).map_err(|error| unavailable(&error))?;
         select(&connection, &sql, limits, deadline).map_err(|error| refusal(&error, limits))
     });
     done.await.map_err(|error| StoreError::Unavailable(error.to_string()))?

@@ -67,7 +67,7 @@ impl SqliteStore {
             Ok(result)
         });
         match done.await {
-            Ok(result) => result.map_err(describe),
+            Ok(result) => result.map_err(|error| describe(&error)),
             Err(error) => Err(StoreError::Unavailable(error.to_string())),
         }
     }
@@ -193,12 +193,12 @@ fn digest(batch: &Batch) -> [u8; 32] {
 }
 
 /// An error that may go away.
-pub(super) fn unavailable(error: rusqlite::Error) -> StoreError {
+pub(super) fn unavailable(error: &rusqlite::Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
 /// Tells what can never be stored from what may go away.
-fn describe(error: rusqlite::Error) -> StoreError {
+fn describe(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
             StoreError::Refused(error.to_string())
