@@ -1,10 +1,6 @@
 //! The port `Store`: where events are kept and asked for, in the tables of Bklit's ClickHouse.
 
-mod ddl;
-mod query;
-mod rows;
 pub mod schema;
-mod sessions;
 pub mod sqlite;
 
 use std::collections::HashSet;

@@ -52,8 +52,8 @@ fn event(project: &str, n: usize, &(kind, first, seconds, late): &Plan) -> Queue
     match &mut event.payload {
         Payload::Pageview(view) => {
             view.timestamp = timestamp;
-            view.user_agent = (n % 3 == 0).then(|| format!("agent {n}"));
-            view.city = (n % 2 == 0).then(|| format!("city {n}"));
+            view.user_agent = n.is_multiple_of(3).then(|| format!("agent {n}"));
+            view.city = n.is_multiple_of(2).then(|| format!("city {n}"));
         }
         Payload::Event(custom) => custom.timestamp = timestamp,
         Payload::SessionEnd(end) => end.timestamp = timestamp,

@@ -7,8 +7,8 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Transaction, params_from_iter};
 use serde_json::{Map, Value};
 
-use super::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 use crate::pipeline::event::{CustomEvent, PageView, QueuedEvent};
+use crate::pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 
 /// A value to store: texts are borrowed from the event.
 enum Cell<'a> {

@@ -4,6 +4,11 @@
 //! apart by project and id, so a batch that is sent again adds nothing; queries have read-only
 //! connections of their own, which writing does not hold up.
 
+mod query;
+mod rows;
+mod sessions;
+mod tables;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +20,8 @@ use rusqlite::{
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Semaphore};
 
-use super::sessions::{self, Session};
-use super::{
-    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError, ddl, query, rows,
-};
+use self::sessions::Session;
+use super::{Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError};
 use crate::pipeline::event::{Payload, QueuedEvent};
 use crate::pipeline::time::UtcMillis;
 
@@ -43,7 +46,7 @@ impl SqliteStore {
     /// [`StoreError::Unavailable`] when it cannot be opened, [`StoreError::Refused`] when a newer
     /// program made it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = ddl::open_for_writing(path)?;
+        let connection = tables::open_for_writing(path)?;
         Ok(Self {
             path: path.to_owned(),
             writer: Arc::new(Mutex::new(connection)),

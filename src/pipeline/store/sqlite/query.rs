@@ -11,8 +11,8 @@ use rusqlite::{Connection, Error, ErrorCode};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::sqlite::unavailable;
-use super::{QueryLimits, QueryResult, StoreError, ddl};
+use super::{tables, unavailable};
+use crate::pipeline::store::{QueryLimits, QueryResult, StoreError};
 
 /// Bytes of texts and blobs in a result; above, it is cut short.
 const RESULT_BYTES: usize = 64 << 20;
@@ -49,7 +49,7 @@ pub(super) async fn run(
 }
 
 fn open(path: &Path, deadline: Instant) -> rusqlite::Result<Connection> {
-    let connection = ddl::open_for_reading(path)?;
+    let connection = tables::open_for_reading(path)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES)?;
     connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
         AuthAction::Select

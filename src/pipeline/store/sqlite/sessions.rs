@@ -15,9 +15,9 @@ use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use sha2::{Digest, Sha256};
 
-use super::SessionKey;
-use super::schema::TRACKED_SESSION;
 use crate::pipeline::event::{Payload, QueuedEvent};
+use crate::pipeline::store::SessionKey;
+use crate::pipeline::store::schema::TRACKED_SESSION;
 use crate::pipeline::time::UtcMillis;
 
 /// The table behind the view `tracked_session`.

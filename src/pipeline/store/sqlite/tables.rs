@@ -3,37 +3,33 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
-use super::schema::{
+use super::{sessions, unavailable};
+use crate::pipeline::sqlite;
+use crate::pipeline::store::StoreError;
+use crate::pipeline::store::schema::{
     Column, ColumnType, PAGE_VIEW_EVENT, TABLES, TRACKED_EVENT, TRACKED_SESSION, Table,
 };
-use super::sqlite::unavailable;
-use super::{StoreError, sessions};
 
-/// How long to wait for another process that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The version of the tables, kept in the file as `user_version`.
+/// The version of the tables.
 const SCHEMA_VERSION: i64 = 1;
 
-/// Pages in the write-ahead log before they move into the file: 16 MiB, some batches.
-const CHECKPOINT_PAGES: i64 = 4096;
-
-/// Bytes the write-ahead log keeps on disk once it was longer.
+/// Bytes the write-ahead log keeps on disk after a slow reader made it longer.
 const KEPT_LOG_BYTES: i64 = 64 << 20;
 
-/// Statements kept prepared; more than there are.
-const STATEMENTS: usize = 32;
+/// How long a reader waits for another process that recovers the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens the file for writing, made and brought up to date where it must be.
+/// Opens the file for writing; a new one gets its tables.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
-    let cannot = |error: &rusqlite::Error| {
-        StoreError::Unavailable(format!("cannot open {}: {error}", path.display()))
-    };
-    let mut connection = Connection::open(path).map_err(|error| cannot(&error))?;
-    configure(&connection).map_err(|error| cannot(&error))?;
-    migrate(&mut connection, path)?;
+    let connection =
+        sqlite::open(path, SCHEMA_VERSION, &definitions()).map_err(|error| match error {
+            sqlite::Error::Newer { .. } => StoreError::Refused(error.to_string()),
+            _ => StoreError::Unavailable(error.to_string()),
+        })?;
+    let limit = format!("PRAGMA journal_size_limit = {KEPT_LOG_BYTES}");
+    connection.query_row(&limit, [], |_| Ok(())).map_err(|error| unavailable(&error))?;
     Ok(connection)
 }
 
@@ -44,48 +40,6 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
-}
-
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // The answer is the mode that is in force, so these are queries.
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection
-        .query_row(&format!("PRAGMA journal_size_limit = {KEPT_LOG_BYTES}"), [], |_| Ok(()))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    // A file that is up to date needs no write lock, which another process may hold.
-    let version = schema_version(connection).map_err(|error| unavailable(&error))?;
-    if version == SCHEMA_VERSION {
-        return Ok(());
-    }
-    if version > SCHEMA_VERSION {
-        return Err(StoreError::Refused(format!(
-            "{} has schema version {version}, made by a newer bklit-tui; this one knows up to \
-             {SCHEMA_VERSION}. Use the newer program, or another data dir",
-            path.display()
-        )));
-    }
-    create(connection).map_err(|error| unavailable(&error))
-}
-
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have been first.
-    if schema_version(&transaction)? == 0 {
-        transaction.execute_batch(&definitions())?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    }
-    transaction.commit()
-}
-
-fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 fn definitions() -> String {
@@ -101,7 +55,7 @@ fn definitions() -> String {
     sql +=
         &format!("CREATE INDEX {0}_time ON {0} (project_id, timestamp);\n", PAGE_VIEW_EVENT.name);
     sql += &session_definitions(&TRACKED_SESSION);
-    // Bounded: see `sqlite::BATCHES_KEPT`.
+    // Bounded: see `BATCHES_KEPT`.
     sql += "CREATE TABLE stored_batch (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
             digest BLOB NOT NULL) STRICT;\n";
     sql
