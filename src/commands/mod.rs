@@ -1,3 +1,4 @@
-//! One module a subcommand.
+//! The commands, one file or folder each.
 
+pub mod sql;
 pub mod token;

@@ -1,1 +1,3 @@
+//! Helpers of several tests.
 
+pub mod events;
