@@ -1,1 +1,4 @@
-//! To be written.
+//! One file a subcommand.
+
+pub mod completions;
+pub mod simulate;
