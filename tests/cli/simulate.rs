@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -124,4 +127,63 @@ fn senseless_numbers_are_refused() {
         assert_eq!(output.code, Some(2), "{flag} {value}");
         assert!(output.stderr.contains(flag), "{}", output.stderr);
     }
+}
+
+/// A server that answers `GET /health` well and all else with `answer`, then hangs up.
+fn server(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // It ends with the test process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let (mut first, mut length) = (String::new(), 0);
+            reader.read_line(&mut first).unwrap();
+            for line in reader.by_ref().lines().map_while(Result::ok) {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line.is_empty() {
+                    break;
+                }
+            }
+            std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).unwrap();
+            let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let answer = if first.starts_with("GET /health") { ok } else { answer };
+            let _ = reader.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn refusals_and_missing_answers_are_told_apart() {
+    let run = |answer| {
+        let url = server(answer);
+        let arguments = [
+            "simulate",
+            "--url",
+            &url,
+            "--token",
+            "t",
+            "--bad",
+            "0",
+            "--rate",
+            "50",
+            "--duration",
+            "200ms",
+        ];
+        Cli::new().run(&arguments)
+    };
+    let full = run(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull",
+    );
+    assert!(full.stdout.contains("refused   10 (0 as expected, 10 unexpected)"), "{full:?}");
+    assert!(full.failed().contains("503 to POST /track: full"));
+    let silent = run("");
+    assert!(silent.stdout.contains("failed    10 "), "{silent:?}");
+    assert!(silent.failed().contains("10 requests got no answer"));
+    let nonsense = run("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhm");
+    assert!(nonsense.stdout.contains("wrong     10 "), "{nonsense:?}");
+    assert!(nonsense.failed().contains("200 to POST /track: hm"));
 }
