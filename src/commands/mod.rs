@@ -1,4 +1,6 @@
 //! The commands, one file or folder each.
 
+pub mod completions;
+pub mod simulate;
 pub mod sql;
 pub mod token;
