@@ -1,0 +1,3 @@
+//! The project as a whole: its structure and its documents.
+
+mod architecture;
