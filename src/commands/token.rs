@@ -269,6 +269,42 @@ mod tests {
         (TokenRecord::new(&secret, Scope::Ingest, projects).unwrap(), secret)
     }
 
+    #[tokio::test]
+    async fn commands_change_the_store() {
+        use clap::Parser;
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::pipeline::auth::sqlite::SqliteTokenStore::open(&dir.path().join("t.db"));
+        let store = store.unwrap();
+        let run = async |line: &str| {
+            let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();
+            let Some(crate::cli::Command::Token(args)) = cli.command else { panic!("{line}") };
+            super::run(&args, &Settings::default(), &store).await.map_err(|e| e.to_string())
+        };
+        let create = "bklit-tui token create --project p --project q --domain https://a.example/ \
+                      --expires 90d --name n";
+        run(create).await.unwrap();
+        run("bklit-tui token create --project * --scope read --quiet").await.unwrap();
+        let tokens = store.list().await.unwrap();
+        let [ingest, read] = tokens.as_slice() else { panic!("{tokens:?}") };
+        assert_eq!((ingest.scope, read.scope), (Scope::Ingest, Scope::Read));
+        assert_eq!((ingest.projects.len(), read.projects.len()), (2, 0));
+        assert_eq!(ingest.allowed_domains, ["a.example"]);
+        let lives = ingest.expires_at.unwrap().epoch_millis() - ingest.created_at.epoch_millis();
+        assert_eq!((lives, ingest.name.as_deref()), (90 * 86_400_000, Some("n")));
+        for refused in [
+            "bklit-tui token create --project *",
+            "bklit-tui token create --project p --expires 999years",
+            "bklit-tui token create --project p --domain *",
+            "bklit-tui token revoke tok_none",
+        ] {
+            run(refused).await.unwrap_err();
+        }
+        run(&format!("bklit-tui token revoke {}", ingest.id)).await.unwrap();
+        run("bklit-tui token list").await.unwrap();
+        run("bklit-tui token list --json").await.unwrap();
+        assert_eq!(store.list().await.unwrap(), [read.clone()]);
+    }
+
     #[test]
     fn hosts_are_taken_from_what_people_paste() {
         for (given, host_name) in [

@@ -51,11 +51,8 @@ impl<T> Envelope<T> {
         if body.trim_ascii().is_empty() {
             return Err(Refusal::field("body", "empty; expected a JSON object"));
         }
-        // Skipped strings are not checked by the parser.
-        if std::str::from_utf8(body).is_err() {
-            return Err(Refusal::field("body", "not UTF-8"));
-        }
-        match serde_json::from_slice(body) {
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::field("body", "not UTF-8"))?;
+        match serde_json::from_str(text) {
             Ok(envelope) => Ok(envelope),
             Err(error) if error.is_data() => parse_naming_field(body, "").map_err(named),
             // A mistake in the JSON itself: there the place helps, and no field is to blame.

@@ -19,7 +19,9 @@ use tokio_util::task::TaskTracker;
 use super::socket::Socket;
 use super::{HttpContext, Peer, routes};
 
-/// A connection's read and write buffers; a request's head must fit.
+/// The largest head of a request.
+const MAX_HEAD: usize = 32 * 1024;
+/// A connection's read and write buffers, each.
 const MAX_BUFFER: usize = 64 * 1024;
 /// The pause after an accept that failed, such as with too many open files; it doubles up to
 /// [`MAX_ACCEPT_PAUSE`].
@@ -60,6 +62,7 @@ fn builder(context: &HttpContext) -> http1::Builder {
     http.timer(TokioTimer::new())
         // Also closes connections on which no next request begins.
         .header_read_timeout(context.settings.header_timeout)
+        .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)
         .half_close(true);
     http
