@@ -170,30 +170,3 @@ async fn an_insert_nobody_waits_for_is_whole() {
     assert!(fixture.store.end_idle_sessions(at(1000), 10).await.unwrap() == [key("p", "s")]);
     assert!(began.elapsed() < Duration::from_secs(5));
 }
-#[tokio::test]
-async fn zz_perf() {
-    let fixture = open().await;
-    for round in 0..6 {
-        let events: Vec<_> = (0..5000)
-            .map(|n| {
-                let mut e = full_view("p", &format!("evt_{round:04}{n:06}"));
-                let bklit_tui::pipeline::event::Payload::Pageview(v) = &mut e.payload else {
-                    unreachable!()
-                };
-                v.session_id = Some(format!(
-                    "s{}",
-                    (n * 7919 + round * 31) % if round % 2 == 0 { 1000 } else { 5000 }
-                ));
-                e
-            })
-            .collect();
-        let batch = Batch { id: format!("b{round}"), events };
-        let began = Instant::now();
-        let b2 = batch.clone();
-        let cloned = began.elapsed();
-        drop(b2);
-        let began = Instant::now();
-        fixture.store.insert(&batch).await.unwrap();
-        eprintln!("{:?} clone {:?}", began.elapsed(), cloned);
-    }
-}

@@ -20,9 +20,10 @@ use rusqlite::{
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Semaphore};
 
-use self::sessions::Session;
+use self::rows::Rows;
+use self::sessions::Sessions;
 use super::{Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError};
-use crate::pipeline::event::{Payload, QueuedEvent};
+use crate::pipeline::event::{EventKind, QueuedEvent};
 use crate::pipeline::time::UtcMillis;
 
 /// Batches remembered as stored: far more than can be in flight.
@@ -91,11 +92,11 @@ impl Store for SqliteStore {
         self.write(move |transaction| {
             sessions::forget_never_begun(transaction, since, most)?;
             let idle = sessions::idle(transaction, since, most)?;
-            let now = UtcMillis::now().to_date_time();
+            let mut sessions = Sessions::new(transaction)?;
             for key in &idle {
-                let mut session = sessions::load(transaction, key)?;
+                let mut session = sessions.load(key)?;
                 session.end_as_of_last_event();
-                sessions::save(transaction, key, &session, &now)?;
+                sessions.save(key, &session)?;
             }
             Ok(idle)
         })
@@ -115,46 +116,41 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
     if !remember(transaction, batch)? {
         return Ok(Inserted::default());
     }
-    let mut rows = 0;
+    let mut inserted = Inserted::default();
+    let mut rows = Rows::new(transaction)?;
     let mut touched: HashMap<(&str, &str), Vec<&QueuedEvent>> = HashMap::new();
     for event in &batch.events {
-        let added = match &event.payload {
-            Payload::Pageview(view) => rows::insert_page_view(transaction, event, view)?,
-            Payload::Event(custom) => rows::insert_custom_event(transaction, event, custom)?,
-            // Has no row of its own; ending a session twice changes nothing.
-            Payload::SessionEnd(_) => false,
-        };
-        rows += u64::from(added);
-        if (added || matches!(event.payload, Payload::SessionEnd(_)))
+        let added = rows.insert(event)?;
+        inserted.rows += u64::from(added);
+        // A session's end has no row to tell whether it is new; ending twice changes nothing.
+        if (added || event.payload.kind() == EventKind::SessionEnd)
             && let Some(session) = event.payload.session_id()
         {
             touched.entry((&event.project_id, session)).or_default().push(event);
         }
     }
-    let mut inserted = Inserted { rows, ..Inserted::default() };
-    let now = UtcMillis::now().to_date_time();
+    let mut sessions = Sessions::new(transaction)?;
     for ((project, session), events) in touched {
         let key = SessionKey { project_id: project.to_owned(), session_id: session.to_owned() };
-        fold(transaction, key, &events, &now, &mut inserted)?;
+        fold(&mut sessions, key, &events, &mut inserted)?;
     }
     Ok(inserted)
 }
 
 /// Brings a session up to date with its new events.
 fn fold(
-    transaction: &Transaction<'_>,
+    sessions: &mut Sessions<'_>,
     key: SessionKey,
     events: &[&QueuedEvent],
-    now: &str,
     inserted: &mut Inserted,
 ) -> rusqlite::Result<()> {
-    let before = sessions::load(transaction, &key)?;
-    let mut session: Session = before.clone();
+    let before = sessions.load(&key)?;
+    let mut session = before.clone();
     events.iter().for_each(|event| session.add(event));
     if session == before {
         return Ok(());
     }
-    sessions::save(transaction, &key, &session, now)?;
+    sessions.save(&key, &session)?;
     if session.ended() && !before.ended() {
         inserted.ended_sessions.insert(key.clone());
     }

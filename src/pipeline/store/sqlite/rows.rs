@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Transaction, params_from_iter};
+use rusqlite::{CachedStatement, Transaction, params_from_iter};
 use serde_json::{Map, Value};
 
-use crate::pipeline::event::{CustomEvent, PageView, QueuedEvent};
+use crate::pipeline::event::{CustomEvent, PageView, Payload, QueuedEvent};
 use crate::pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 
 /// A value to store: texts are borrowed from the event.
@@ -67,24 +67,33 @@ fn insert_new(table: &Table) -> String {
     )
 }
 
-/// Stores a page view; false when it was there.
-pub(super) fn insert_page_view(
-    transaction: &Transaction<'_>,
-    event: &QueuedEvent,
-    view: &PageView,
-) -> rusqlite::Result<bool> {
-    let mut statement = transaction.prepare_cached(&INSERT_PAGE_VIEW)?;
-    Ok(statement.execute(params_from_iter(page_view_cells(event, view)))? == 1)
+/// Adds events within a transaction; its statements are prepared once.
+pub(super) struct Rows<'t> {
+    page_views: CachedStatement<'t>,
+    custom_events: CachedStatement<'t>,
 }
 
-/// Stores a custom event; false when it was there.
-pub(super) fn insert_custom_event(
-    transaction: &Transaction<'_>,
-    event: &QueuedEvent,
-    custom: &CustomEvent,
-) -> rusqlite::Result<bool> {
-    let mut statement = transaction.prepare_cached(&INSERT_TRACKED_EVENT)?;
-    Ok(statement.execute(params_from_iter(custom_event_cells(event, custom)))? == 1)
+impl<'t> Rows<'t> {
+    pub(super) fn new(transaction: &'t Transaction<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            page_views: transaction.prepare_cached(&INSERT_PAGE_VIEW)?,
+            custom_events: transaction.prepare_cached(&INSERT_TRACKED_EVENT)?,
+        })
+    }
+
+    /// Stores an event as its row; false when it was there, or is of a kind that has none.
+    pub(super) fn insert(&mut self, event: &QueuedEvent) -> rusqlite::Result<bool> {
+        let added = match &event.payload {
+            Payload::Pageview(view) => {
+                self.page_views.execute(params_from_iter(page_view_cells(event, view)))?
+            }
+            Payload::Event(custom) => {
+                self.custom_events.execute(params_from_iter(custom_event_cells(event, custom)))?
+            }
+            Payload::SessionEnd(_) => 0,
+        };
+        Ok(added == 1)
+    }
 }
 
 /// In the order of the table's columns; a test compares each with the field of its name.

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use rusqlite::types::ToSql;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction, params};
 use sha2::{Digest, Sha256};
 
 use crate::pipeline::event::{Payload, QueuedEvent};
@@ -126,23 +126,24 @@ impl Session {
         if self.ended() { None } else { self.last_seen.max(self.end_seen) }
     }
 
+    /// From a row of [`SELECT`].
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let sourced = |value: &str, key: &str| -> rusqlite::Result<Option<Sourced>> {
-            let key: Option<String> = row.get(key)?;
-            key.map(|key| Ok(Sourced { key, value: row.get(value)? })).transpose()
+        let sourced = |key: usize| -> rusqlite::Result<Option<Sourced>> {
+            let found: Option<String> = row.get(key)?;
+            found.map(|found| Ok(Sourced { key: found, value: row.get(key + 1)? })).transpose()
         };
         Ok(Self {
-            views: row.get("views")?,
-            entry: sourced("entry_page", "entry_key")?,
-            exit: sourced("exit_page", "exit_key")?,
-            user_agent: sourced("user_agent", "user_agent_key")?,
-            country: sourced("country", "country_key")?,
-            country_code: sourced("country_code", "country_code_key")?,
-            city: sourced("city", "city_key")?,
-            last_at: row.get("last_at")?,
-            last_seen: row.get("last_seen")?,
-            end_at: row.get("end_at")?,
-            end_seen: row.get("end_seen")?,
+            views: row.get(0)?,
+            last_at: row.get(1)?,
+            last_seen: row.get(2)?,
+            end_at: row.get(3)?,
+            end_seen: row.get(4)?,
+            entry: sourced(5)?,
+            exit: sourced(7)?,
+            user_agent: sourced(9)?,
+            country: sourced(11)?,
+            country_code: sourced(13)?,
+            city: sourced(15)?,
         })
     }
 }
@@ -154,8 +155,13 @@ fn earliest(known: &mut Option<Sourced>, key: &str, value: Option<&str>) {
     }
 }
 
-static SELECT: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT * FROM {TABLE} WHERE project_id = ?1 AND session_id = ?2"));
+static SELECT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT views, last_at, last_seen, end_at, end_seen, entry_key, entry_page, exit_key, \
+         exit_page, user_agent_key, user_agent, country_key, country, country_code_key, \
+         country_code, city_key, city FROM {TABLE} WHERE project_id = ?1 AND session_id = ?2"
+    )
+});
 
 /// Adds the row, or brings it up to date; `updated_at` rises with each change.
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
@@ -173,61 +179,78 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A session as it is stored, or a new one.
-pub(super) fn load(transaction: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<Session> {
-    let mut statement = transaction.prepare_cached(&SELECT)?;
-    let found = statement
-        .query_row(params![key.project_id, key.session_id], Session::from_row)
-        .optional()?;
-    Ok(found.unwrap_or_default())
+/// Reads and writes sessions within a transaction; its statements are prepared once.
+pub(super) struct Sessions<'t> {
+    select: CachedStatement<'t>,
+    upsert: CachedStatement<'t>,
+    now: String,
 }
 
-/// Stores a session as it is now.
-pub(super) fn save(
-    transaction: &Transaction<'_>,
-    key: &SessionKey,
-    session: &Session,
-    now: &str,
-) -> rusqlite::Result<()> {
-    let date_time = |moment: Option<UtcMillis>| moment.map(UtcMillis::to_date_time);
-    let (started, ended) = (session.started_at(), session.ended_at());
-    let seconds = |end: UtcMillis| end.epoch_seconds() - started.unwrap_or(end).epoch_seconds();
-    let duration = ended.map(|end| seconds(end).clamp(0, i32::MAX.into()));
-    let value = |sourced: &'_ Option<Sourced>| sourced.as_ref().map(|s| s.value.clone());
-    let source = |sourced: &'_ Option<Sourced>| sourced.as_ref().map(|s| s.key.clone());
-    let visitor: Option<String> = None;
-    let row: [&dyn ToSql; 27] = [
-        &id(key),
-        &key.session_id,
-        &date_time(started),
-        &date_time(ended),
-        &duration,
-        &(session.views < 2),
-        // Nothing that clients send names a visitor.
-        &visitor,
-        &value(&session.entry),
-        &value(&session.exit),
-        &value(&session.user_agent),
-        &value(&session.country),
-        &value(&session.country_code),
-        &value(&session.city),
-        &key.project_id,
-        &now,
-        &session.views,
-        &source(&session.entry),
-        &source(&session.exit),
-        &source(&session.user_agent),
-        &source(&session.country),
-        &source(&session.country_code),
-        &source(&session.city),
-        &session.last_at,
-        &session.last_seen,
-        &session.end_at,
-        &session.end_seen,
-        &session.idle_since(),
-    ];
-    transaction.prepare_cached(&UPSERT)?.execute(&row[..])?;
-    Ok(())
+impl<'t> Sessions<'t> {
+    pub(super) fn new(transaction: &'t Transaction<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            select: transaction.prepare_cached(&SELECT)?,
+            upsert: transaction.prepare_cached(&UPSERT)?,
+            now: UtcMillis::now().to_date_time(),
+        })
+    }
+
+    /// A session as it is stored, or a new one.
+    pub(super) fn load(&mut self, key: &SessionKey) -> rusqlite::Result<Session> {
+        let key = params![key.project_id, key.session_id];
+        Ok(self.select.query_row(key, Session::from_row).optional()?.unwrap_or_default())
+    }
+
+    /// Stores a session as it is now.
+    pub(super) fn save(&mut self, key: &SessionKey, session: &Session) -> rusqlite::Result<()> {
+        let date_time = |moment: Option<UtcMillis>| moment.map(UtcMillis::to_date_time);
+        let (started, ended) = (session.started_at(), session.ended_at());
+        let seconds = |end: UtcMillis| end.epoch_seconds() - started.unwrap_or(end).epoch_seconds();
+        let duration = ended.map(|end| seconds(end).clamp(0, i32::MAX.into()));
+        let visitor: Option<String> = None;
+        let row: [&dyn ToSql; 27] = [
+            &id(key),
+            &key.session_id,
+            &date_time(started),
+            &date_time(ended),
+            &duration,
+            &(session.views < 2),
+            // Nothing that clients send names a visitor.
+            &visitor,
+            &value(&session.entry),
+            &value(&session.exit),
+            &value(&session.user_agent),
+            &value(&session.country),
+            &value(&session.country_code),
+            &value(&session.city),
+            &key.project_id,
+            &self.now,
+            &session.views,
+            &source(&session.entry),
+            &source(&session.exit),
+            &source(&session.user_agent),
+            &source(&session.country),
+            &source(&session.country_code),
+            &source(&session.city),
+            &session.last_at,
+            &session.last_seen,
+            &session.end_at,
+            &session.end_seen,
+            &session.idle_since(),
+        ];
+        self.upsert.execute(&row[..])?;
+        Ok(())
+    }
+}
+
+/// The value, where there is one.
+fn value(sourced: &Option<Sourced>) -> Option<&str> {
+    sourced.as_ref().map(|sourced| sourced.value.as_str())
+}
+
+/// Which page view it is from.
+fn source(sourced: &Option<Sourced>) -> Option<&str> {
+    sourced.as_ref().map(|sourced| sourced.key.as_str())
 }
 
 /// The row's id: made from its key, so that it is the same whenever and wherever it is made.
