@@ -12,7 +12,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
+use crate::app::data_dir::ADDRESS_FILE;
 use crate::config::Settings;
+use crate::pipeline::auth::default_token;
 
 /// Pooled keep-alive connections, `http://` and `https://` (certificates by Mozilla's roots).
 pub type Client = Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -35,10 +37,6 @@ pub fn client() -> Client {
     Pooled::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https)
 }
 
-/// The file in the data dir that holds the address at which a running pipeline listens.
-pub const ADDRESS_FILE: &str = "listen.addr";
-/// The file in the data dir that holds the ingest token of the first start.
-pub const TOKEN_FILE: &str = "token";
 /// The environment variable that holds a token for commands that talk to a pipeline.
 pub const TOKEN_VARIABLE: &str = "BKLIT_TOKEN";
 
@@ -104,15 +102,14 @@ pub fn given_token(flag: Option<&str>) -> Option<String> {
 /// # Errors
 /// When there is none; says what to do.
 pub fn stored_token(data_dir: &Path) -> color_eyre::Result<String> {
-    let file = data_dir.join(TOKEN_FILE);
-    let token = std::fs::read_to_string(&file).wrap_err_with(|| {
-        format!(
-            "cannot read a token from {}; give one with --token or {TOKEN_VARIABLE} (bklit-tui \
-             token create --project default makes one)",
-            file.display()
-        )
-    })?;
-    Ok(token.trim().to_owned())
+    let Some(secret) = default_token(data_dir) else {
+        bail!(
+            "there is no token in {}; give one with --token or {TOKEN_VARIABLE} (bklit-tui token \
+             create --project default makes one)",
+            data_dir.display()
+        );
+    };
+    Ok(secret.expose().to_owned())
 }
 
 /// An error's innermost cause, which is what tells a user something.
@@ -168,11 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_token_file_is_named() {
+    fn a_missing_token_is_an_error_with_a_way_out() {
         let (dir, _) = settings("127.0.0.1:0");
         let error = stored_token(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("token create") && error.contains("/token"), "{error}");
-        std::fs::write(dir.path().join(TOKEN_FILE), "bk_live_x\n").unwrap();
-        assert_eq!(stored_token(dir.path()).unwrap(), "bk_live_x");
+        assert!(error.contains("token create") && error.contains(TOKEN_VARIABLE), "{error}");
+        let token = format!("bk_live_{}", "0".repeat(64));
+        std::fs::write(dir.path().join("token"), format!("{token}\n")).unwrap();
+        assert_eq!(stored_token(dir.path()).unwrap(), token);
     }
 }

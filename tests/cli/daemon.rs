@@ -142,7 +142,8 @@ fn the_deadline_forces_a_stop() {
     let mut daemon = Daemon::with_settings(&settings);
     let _half = HalfSent::new(&daemon);
     daemon.signal(Signal::TERM);
-    daemon.wait_exit(DEADLINE);
+    assert_eq!(daemon.wait_exit(DEADLINE).code(), Some(1));
+    assert!(daemon.stderr().contains("longer than 300ms"), "{}", daemon.stderr());
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn refusals_and_missing_answers_are_told_apart() {
     assert!(full.failed().contains("503 to POST /track: full"));
     let silent = run("");
     assert!(silent.stdout.contains("failed    10 "), "{silent:?}");
-    assert!(silent.failed().contains("10 requests got no answer"));
+    assert!(silent.failed().contains("requests without an answer: 10; "));
     let nonsense = run("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhm");
     assert!(nonsense.stdout.contains("wrong     10 "), "{nonsense:?}");
     assert!(nonsense.failed().contains("200 to POST /track: hm"));

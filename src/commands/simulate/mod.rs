@@ -1,8 +1,8 @@
 //! `simulate`: realistic traffic against a running pipeline.
 //!
-//! The loop is open: requests are due at fixed moments whatever the answers do, and latency
-//! counts from the moment at which a request was due. So a pipeline that stalls is seen to stall,
-//! instead of being asked less.
+//! The loop is open: requests are due at fixed moments whatever the answers do, and the latency of
+//! a request that had to wait for a free connection counts from the moment at which it was due.
+//! So a pipeline that stalls is seen to stall, instead of being asked less.
 
 mod catalog;
 mod mistakes;
@@ -65,6 +65,7 @@ pub async fn run(args: &SimulateArgs, settings: &Settings) -> color_eyre::Result
         sender: Arc::new(sender),
         in_flight: JoinSet::new(),
         sent: 0,
+        behind: false,
         report: Report::new(args.rate, seed)?,
         ids,
     };
@@ -137,6 +138,8 @@ struct Simulation {
     sender: Arc<Sender>,
     in_flight: JoinSet<(Outcome, Duration)>,
     sent: u64,
+    /// Requests that are due have been waiting for a free connection.
+    behind: bool,
     report: Report,
     ids: Option<File>,
 }
@@ -168,16 +171,19 @@ impl Simulation {
 
     /// Sends all requests whose moment has come, as far as connections are free.
     fn send_due(&mut self) {
-        let due = self.schedule.due(self.schedule.start.elapsed());
+        let now = Instant::now();
+        let due = self.schedule.due(now - self.schedule.start);
         while self.sent < due && self.in_flight.len() < MAX_IN_FLIGHT {
             let at = self.schedule.at(self.sent);
             let planned = self.traffic.next(at);
-            let moment = self.schedule.start + at;
+            // That our own timer rings late is not the pipeline's doing.
+            let from = if self.behind { self.schedule.start + at } else { now };
             let sender = Arc::clone(&self.sender);
-            self.in_flight.spawn(async move { (sender.send(planned).await, moment.elapsed()) });
+            self.in_flight.spawn(async move { (sender.send(planned).await, from.elapsed()) });
             self.sent += 1;
             self.report.sent();
         }
+        self.behind = self.sent < due;
     }
 
     /// Waits for the answers still to come; another signal ends that, too.

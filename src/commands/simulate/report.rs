@@ -25,7 +25,8 @@ pub struct Report {
     failed: u64,
     unsent: u64,
     elapsed: Duration,
-    /// From the moment at which a request was due to its answer, in microseconds.
+    /// From sending a request, or from when it should have been sent, to its answer; in
+    /// microseconds.
     latencies: Histogram<u64>,
     first_unexpected: Option<String>,
     first_failure: Option<String>,
@@ -124,10 +125,10 @@ impl Report {
     /// When an answer was unexpected or missing, or no good request was accepted.
     pub fn verdict(&self) -> color_eyre::Result<()> {
         if let Some(answer) = &self.first_unexpected {
-            bail!("{} answers were not as expected; the first: {answer}", self.unexpected());
+            bail!("answers not as expected: {}; the first: {answer}", self.unexpected());
         }
         if let Some(cause) = &self.first_failure {
-            bail!("{} requests got no answer; the first: {cause}", self.failed);
+            bail!("requests without an answer: {}; the first: {cause}", self.failed);
         }
         if self.accepted() == 0 && self.refused == 0 {
             bail!("nothing was sent");
@@ -247,10 +248,13 @@ mod tests {
             (vec![Outcome::Refused], "nothing was accepted"),
             (
                 vec![accepted(), wrong("one"), wrong("two")],
-                "2 answers were not as expected; the first: one",
+                "answers not as expected: 2; the first: one",
             ),
-            (vec![accepted(), refused], "1 answers"),
-            (vec![accepted(), Outcome::Failed("reset".to_owned())], "no answer; the first: reset"),
+            (vec![accepted(), refused], "answers not as expected: 1; the first: 503"),
+            (
+                vec![accepted(), Outcome::Failed("reset".to_owned())],
+                "without an answer: 1; the first: reset",
+            ),
         ] {
             let error = report(outcomes).verdict().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
