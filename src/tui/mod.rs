@@ -208,14 +208,16 @@ impl Console {
                     written?;
                     None
                 }
-                () = tokio::time::sleep_until(frame_at.unwrap_or_else(Instant::now)),
-                    if frame_at.is_some() =>
-                {
+                () = until(frame_at) => {
                     self.draw()?;
                     None
                 }
                 _ = self.tick.tick() => self.update(Msg::Tick(UtcMillis::now()))?,
-                messages = next_slice(&mut self.stream) => self.update(Msg::Feed(messages))?,
+                messages = next_slice(&mut self.stream) => {
+                    // In a flood nothing else would let the runtime look at clock and signals.
+                    tokio::task::yield_now().await;
+                    self.update(Msg::Feed(messages))?
+                }
             };
             if let Some(end) = ended {
                 return Ok(end);
@@ -278,6 +280,16 @@ impl Console {
             Some(Effect::Redraw) => return self.resize(),
         }
         Ok(None)
+    }
+}
+
+/// Waits until then; for ever without a time. A time that has come is not left to the clock of
+/// the runtime, which goes on only between two waits.
+async fn until(time: Option<Instant>) {
+    match time {
+        None => std::future::pending().await,
+        Some(time) if time <= Instant::now() => {}
+        Some(time) => tokio::time::sleep_until(time).await,
     }
 }
 
