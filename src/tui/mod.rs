@@ -16,6 +16,7 @@ pub mod model;
 pub mod msg;
 pub mod screen;
 pub mod terminal;
+pub mod text;
 pub mod theme;
 pub mod update;
 pub mod view;
@@ -56,6 +57,11 @@ pub struct ConsoleOptions {
     pub alarm_depth: u64,
     /// Whether to do without colours.
     pub no_color: bool,
+}
+
+/// Whether the environment asks for output without colours: `NO_COLOR` is set and not empty.
+pub fn no_color(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// Why the console ended.

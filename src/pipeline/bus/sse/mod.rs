@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 use super::{DebugMessage, DebugStream};
-use crate::client::Client;
+use crate::client::{Client, cause};
 pub use parser::{MAX_EVENT, MAX_LINE, Parser, ServerEvent};
 
 /// Messages read ahead of the reader.
@@ -78,25 +78,18 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The stream of the daemon at `base`, such as `http://host:3001`; the scheme may be left
-    /// out.
+    /// The stream of the daemon at `base`, such as `http://host:3001`.
     ///
     /// # Errors
-    /// Says what is wrong with URL or token.
+    /// When URL or token cannot be used.
     pub fn new(base: &str, token: Option<&str>) -> Result<Self, SseError> {
-        let invalid = |reason: String| SseError::Url { url: base.to_owned(), reason };
-        let absolute =
-            if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        let mut url: Url = absolute.parse().map_err(|e: url::ParseError| invalid(e.to_string()))?;
+        let invalid = |reason: &str| SseError::Url { url: base.to_owned(), reason: reason.into() };
+        let mut url: Url = base.parse().map_err(|e: url::ParseError| invalid(&e.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid(format!("{} is neither http nor https", url.scheme())));
+            return Err(invalid("it is neither http nor https"));
         }
-        if !url.has_host() {
-            return Err(invalid("it names no host".to_owned()));
-        }
-        let path = url.path().trim_end_matches('/').trim_end_matches("/api/debug-stream");
-        url.set_path(&format!("{path}/api/debug-stream"));
-        url.set_fragment(None);
+        let path = format!("{}/api/debug-stream", url.path().trim_end_matches('/'));
+        url.set_path(&path);
         // Credentials in a URL end up on screens; there is --token.
         let _ = url.set_username("").and_then(|()| url.set_password(None));
         let authorization = token.map(|token| {
@@ -106,6 +99,13 @@ impl Endpoint {
         });
         let authorization = authorization.transpose().map_err(|_| SseError::Token)?;
         Ok(Self { url, authorization })
+    }
+
+    /// Only the lines of `project`, which a token for that project alone may read.
+    #[must_use]
+    pub fn of_project(mut self, project: &str) -> Self {
+        self.url.query_pairs_mut().append_pair("projectId", project);
+        self
     }
 
     /// The daemon, for the header of the console: scheme, host and port.
@@ -221,7 +221,7 @@ async fn open(client: &Client, endpoint: &Endpoint) -> Result<Response<Incoming>
     let request = endpoint.request().map_err(|error| Failure::Transient(error.to_string()))?;
     let response = match timeout(ANSWER_WAIT, client.request(request)).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(Failure::Transient(describe(&error))),
+        Ok(Err(error)) => return Err(Failure::Transient(cause(&error))),
         Err(_) => {
             let seconds = ANSWER_WAIT.as_secs();
             return Err(Failure::Transient(format!("no answer within {seconds} s")));
@@ -264,20 +264,6 @@ async fn refusal(response: Response<Incoming>) -> String {
     }
 }
 
-/// An error with its causes: the outermost alone says only that something failed.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// Reads until the connection ends; returns why, and whether it brought anything.
 async fn read(
     response: Response<Incoming>,
@@ -299,7 +285,7 @@ async fn read(
                 return Ok((reason, was_useful));
             }
             Ok(None) => return Ok(("the daemon ended the stream".to_owned(), was_useful)),
-            Ok(Some(Err(error))) => return Ok((describe(&error), was_useful)),
+            Ok(Some(Err(error))) => return Ok((cause(&error), was_useful)),
             Ok(Some(Ok(frame))) => frame,
         };
         let Some(bytes) = frame.data_ref() else { continue };
@@ -351,24 +337,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_is_named_in_many_ways() {
-        for base in [
-            "http://host:3001",
-            "http://host:3001/",
-            "host:3001",
-            "http://user:secret@host:3001/api/debug-stream",
+    fn a_stream_belongs_to_its_daemon() {
+        for (base, url) in [
+            ("http://host:3001", "http://host:3001/api/debug-stream"),
+            ("http://user:secret@host:3001/", "http://host:3001/api/debug-stream"),
+            ("https://host/bklit", "https://host/bklit/api/debug-stream"),
         ] {
-            let endpoint = Endpoint::new(base, None).unwrap();
-            assert_eq!(endpoint.url.as_str(), "http://host:3001/api/debug-stream", "{base}");
-            assert_eq!(endpoint.origin(), "http://host:3001");
+            assert_eq!(Endpoint::new(base, None).unwrap().url.as_str(), url);
         }
-        let behind = Endpoint::new("https://host/bklit/?projectId=p1", None).unwrap();
-        let url = "https://host/bklit/api/debug-stream?projectId=p1";
-        assert_eq!(behind.url.as_str(), url);
-        for base in ["", "ftp://host", "http://", "host:port"] {
+        let of_project = Endpoint::new("http://host", None).unwrap().of_project("a&b");
+        assert_eq!(of_project.url.as_str(), "http://host/api/debug-stream?projectId=a%26b");
+        for base in ["", "host:3001", "ftp://host", "http://"] {
             assert!(matches!(Endpoint::new(base, None), Err(SseError::Url { .. })), "{base}");
         }
-        assert!(matches!(Endpoint::new("host", Some("a\nb")), Err(SseError::Token)));
+        let odd = Endpoint::new("http://host", Some("a\nb"));
+        assert!(matches!(odd, Err(SseError::Token)));
     }
 
     #[test]
