@@ -47,6 +47,8 @@ pub struct Screen {
     frames: std::sync::mpsc::SyncSender<Vec<u8>>,
     written: mpsc::Receiver<io::Result<()>>,
     is_writing: bool,
+    /// What drawing writes when nothing has changed.
+    unchanged: Vec<u8>,
 }
 
 impl Screen {
@@ -57,10 +59,12 @@ impl Screen {
     pub fn start(size: (u16, u16)) -> io::Result<Self> {
         let buffer = FrameBuffer::default();
         let viewport = Viewport::Fixed(area(size));
-        let terminal = Terminal::with_options(
+        let mut terminal = Terminal::with_options(
             CrosstermBackend::new(buffer.clone()),
             TerminalOptions { viewport },
         )?;
+        terminal.draw(|_| {})?;
+        let unchanged = buffer.take();
         // One frame at a time: the next is not drawn before.
         let (frames, frames_to_write) = std::sync::mpsc::sync_channel::<Vec<u8>>(1);
         let (report, written) = mpsc::channel(1);
@@ -71,7 +75,7 @@ impl Screen {
                 }
             }
         })?;
-        Ok(Self { terminal, buffer, frames, written, is_writing: false })
+        Ok(Self { terminal, buffer, frames, written, is_writing: false, unchanged })
     }
 
     /// Whether a frame may be drawn.
@@ -93,7 +97,7 @@ impl Screen {
         result.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
     }
 
-    /// Draws a frame and sends it on its way, with what was appended before.
+    /// Draws a frame and sends on its way what has changed, with what was appended before.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -101,6 +105,9 @@ impl Screen {
         let before = self.buffer.take();
         self.terminal.draw(render)?;
         let drawn = self.buffer.take();
+        if before.is_empty() && drawn == self.unchanged {
+            return Ok(());
+        }
         let mut begin = String::new();
         terminal::append(&mut begin, BeginSynchronizedUpdate);
         let mut end = String::new();
