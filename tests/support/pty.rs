@@ -13,8 +13,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Termios, tcgetattr};
 
-/// How long anything may take; generous, since the machine may be busy.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+use super::{DEADLINE, eventually};
+
 const END: &[u8] = b"<end of the program's output>";
 
 /// What the terminal received.
@@ -109,11 +109,7 @@ impl Pty {
         self.freeze(false);
         // The reading thread holds the terminal as well, and reads until something comes.
         self.tty.write_all(b"\n").unwrap();
-        let deadline = Instant::now() + DEADLINE;
-        while Arc::strong_count(&self.shared) > 1 {
-            assert!(Instant::now() < deadline, "the reading thread does not end");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        eventually(DEADLINE, "the reading thread ends", || Arc::strong_count(&self.shared) == 1);
         self.keyboard = None;
         self.master = None;
     }
@@ -128,6 +124,15 @@ impl Pty {
     #[track_caller]
     pub fn wait_for_text(&self, text: &str) {
         self.wait_for(text, |screen| screen.contents().contains(text));
+    }
+
+    /// Waits until the terminal has received `text` after the first `skip` bytes.
+    #[track_caller]
+    pub fn wait_for_output_after(&self, skip: usize, text: &str) {
+        self.wait(text, |received| {
+            let new = &received.raw[skip..];
+            new.windows(text.len()).any(|window| window == text.as_bytes())
+        });
     }
 
     #[track_caller]
@@ -159,12 +164,12 @@ impl Pty {
     /// or the name of the signal that ended it.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> Result<u32, String> {
-        let deadline = Instant::now() + DEADLINE;
+        let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(Instant::now() < deadline, "it does not end:\n{}", self.contents());
+            assert!(start.elapsed() < DEADLINE, "it does not end:\n{}", self.contents());
             std::thread::sleep(Duration::from_millis(5));
         };
         if self.master.is_some() {

@@ -2,7 +2,7 @@
 //! floods, panics. The program is this test binary itself, which runs [`child`] alone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bklit_tui::config::Settings;
@@ -13,7 +13,8 @@ use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::pty::{DEADLINE, Pty};
+use crate::support::pty::Pty;
+use crate::support::{DEADLINE, eventually};
 
 const MODE: &str = "BKLIT_TEST_CONSOLE";
 /// Where the child reports how the console ended; its terminal without.
@@ -165,16 +166,9 @@ fn a_frozen_terminal_does_not_hold_up_the_end() {
     let mut pty = console("flood");
     pty.wait_for_text("line ");
     pty.freeze(true);
-    let deadline = Instant::now() + DEADLINE;
-    while !pty.is_full() {
-        assert!(Instant::now() < deadline, "the console stopped drawing");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    eventually(DEADLINE, "frames fill the terminal's buffer", || pty.is_full());
     pty.signal(Signal::TERM);
-    while pty.is_raw() {
-        assert!(Instant::now() < deadline, "the modes are not given back");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    eventually(DEADLINE, "the modes are given back", || !pty.is_raw());
     pty.freeze(false);
     assert_eq!(pty.wait_for_exit(), Ok(7));
 }

@@ -1,2 +1,3 @@
 mod console;
 mod sse;
+mod terminal;

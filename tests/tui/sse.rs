@@ -8,8 +8,9 @@ use bklit_tui::pipeline::bus::{DebugMessage, DebugStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::DEADLINE;
+
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A server in the hands of the test.
 struct Server(TcpListener);

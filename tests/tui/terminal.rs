@@ -2,13 +2,12 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 
-use crate::support::pty::{DEADLINE, Pty};
-use crate::support::http::post;
+use crate::support::pty::Pty;
+use crate::support::{DEADLINE, Daemon, eventually, request};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
 
@@ -46,8 +45,13 @@ impl Program {
         let body = serde_json::json!({
             "url": "https://example.com/pricing", "projectId": "default", "title": title,
         });
-        let status = post(&self.file("listen.addr"), &self.file("token"), &body.to_string());
-        assert_eq!(status, 200);
+        let authorization = format!("Bearer {}", self.file("token"));
+        let headers =
+            [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        let address = self.file("listen.addr").parse().unwrap();
+        let body = body.to_string();
+        let answer = request(address, "POST", "/track", &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
     #[track_caller]
@@ -76,14 +80,12 @@ fn command(program: &str, dir: &Path) -> CommandBuilder {
 }
 
 fn wait_for_file(path: &Path) -> String {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        match std::fs::read_to_string(path) {
-            Ok(text) if !text.trim().is_empty() => return text.trim().to_owned(),
-            _ => assert!(Instant::now() < deadline, "{} does not appear", path.display()),
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut text = String::new();
+    eventually(DEADLINE, &format!("{} is there", path.display()), || {
+        text = std::fs::read_to_string(path).unwrap_or_default();
+        text.ends_with('\n')
+    });
+    text.trim().to_owned()
 }
 
 /// Parameters of all SGR sequences in `bytes`.
@@ -131,14 +133,18 @@ fn an_event_appears_stage_by_stage() {
 fn help_opens_and_every_size_is_survived() {
     let mut program = Program::start();
     program.pty.send("?");
-    program.pty.wait_for("the help", |screen| screen.contents().contains("copy") || screen.contents().contains("Copy"));
+    program.pty.wait_for("the help", |screen| {
+        screen.contents().contains("copy") || screen.contents().contains("Copy")
+    });
     for (columns, rows) in [(40, 10), (1, 1), (200, 60), (3, 50), (59, 14), (100, 30)] {
         program.pty.resize(columns, rows);
         if columns >= 40 {
             program.pty.wait_for("a drawn screen", |screen| !screen.contents().trim().is_empty());
         }
     }
-    program.pty.wait_for("the help", |screen| screen.contents().contains("copy") || screen.contents().contains("Copy"));
+    program.pty.wait_for("the help", |screen| {
+        screen.contents().contains("copy") || screen.contents().contains("Copy")
+    });
     program.pty.send("\x1b");
     program.pty.wait_for_text("curl");
     program.pty.send("q");
@@ -230,8 +236,8 @@ fn no_color_is_obeyed_and_the_selection_still_visible() {
     program.pty.send("k");
     program.pty.wait_for("something reversed", |screen| {
         let (rows, columns) = screen.size();
-        let mut cells = (0..rows.get())
-            .flat_map(|row| (0..columns.get()).map(move |column| (row, column)));
+        let mut cells =
+            (0..rows.get()).flat_map(|row| (0..columns.get()).map(move |column| (row, column)));
         cells.any(|(row, column)| screen.cell(row, column).is_some_and(vt100::Cell::inverse))
     });
     program.pty.send("\x03");
@@ -244,7 +250,8 @@ fn no_color_is_obeyed_and_the_selection_still_visible() {
 #[test]
 fn a_hostile_line_is_shown_and_not_obeyed() {
     let mut program = Program::start_with(&[], (200, 40));
-    program.track("\u{1b}]0;pwned\u{7}\u{1b}[2J\u{1b}[31mred\u{9b}5m\u{202e}rtl\u{200b}\ttab\nline");
+    program
+        .track("\u{1b}]0;pwned\u{7}\u{1b}[2J\u{1b}[31mred\u{9b}5m\u{202e}rtl\u{200b}\ttab\nline");
     program.pty.wait_for_text("pwned");
     program.pty.wait_for_text("Event received");
     // The line's detail as well.
@@ -260,10 +267,9 @@ fn a_hostile_line_is_shown_and_not_obeyed() {
 
 #[test]
 fn the_curl_line_can_be_copied() {
-    for (environment, start) in [
-        (&[][..], "\x1b]52;c;"),
-        (&[("TMUX", "/tmp/tmux,1,0")][..], "\x1bPtmux;\x1b\x1b]52;c;"),
-    ] {
+    for (environment, start) in
+        [(&[][..], "\x1b]52;c;"), (&[("TMUX", "/tmp/tmux,1,0")][..], "\x1bPtmux;\x1b\x1b]52;c;")]
+    {
         let mut program = Program::start_with(environment, (100, 30));
         let drawn = program.pty.raw().len();
         program.pty.send("y");
@@ -291,19 +297,17 @@ fn without_a_terminal_it_says_what_to_do() {
 /// `attach` on a daemon: the same console, from another process.
 #[test]
 fn attach_shows_a_daemons_lines_and_its_end() {
-    let mut daemon = crate::support::daemon::Daemon::start();
+    let mut daemon = Daemon::start();
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(PROGRAM, dir.path());
-    command.args(["attach", &format!("http://{}", daemon.address())]);
+    command.args(["attach", &daemon.url("")]);
     let mut pty = Pty::spawn(command, (100, 30));
-    pty.wait_for_text(daemon.address());
-    daemon.track("Pricing");
+    pty.wait_for_text(&daemon.addr.to_string());
+    let id = daemon.track("https://example.com/pricing");
     pty.wait_for_text("Event queued");
-    daemon.stop();
-    pty.wait_for("the loss", |screen| {
-        let text = screen.contents().to_lowercase();
-        text.contains("disconnected") || text.contains("connection")
-    });
+    pty.wait_for_text(&id);
+    daemon.kill9();
+    pty.wait_for("the loss", |screen| screen.contents().to_lowercase().contains("disconnected"));
     pty.send("\x03");
     assert_eq!(pty.wait_for_exit(), Ok(0));
     pty.assert_restored();

@@ -151,8 +151,7 @@ fn character(bytes: &[u8]) -> Front {
     match std::str::from_utf8(head) {
         Ok(text) => {
             let key = text.chars().next().map(|c| {
-                let shift =
-                    if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+                let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
                 KeyEvent::new(KeyCode::Char(c), shift)
             });
             Front::Complete(length, key)
@@ -341,10 +340,8 @@ mod tests {
     #[test]
     fn a_pasted_text_is_text_and_bounded() {
         let typed = decode(&[b"\x1b[200~q\x1b[A\nx\x1b[20", b"1~q"]);
-        let expected = [
-            Typed::Paste("q\x1b[A\nx".into()),
-            Typed::Key(KeyEvent::from(KeyCode::Char('q'))),
-        ];
+        let expected =
+            [Typed::Paste("q\x1b[A\nx".into()), Typed::Key(KeyEvent::from(KeyCode::Char('q')))];
         assert_eq!(typed, expected);
         let huge = vec![b'x'; 3 * MAX_PASTE];
         let typed = decode(&[b"\x1b[200~", &huge, PASTE_END]);

@@ -311,9 +311,7 @@ fn message(event: ServerEvent) -> Option<Received> {
     let unparsed = |text: &str| DebugMessage::Unparsed(Arc::from(text)).into();
     Some(match name.as_str() {
         "" | "message" => match serde_json::from_str(&data) {
-            Ok(log) => {
-                Received { message: DebugMessage::Log(Arc::new(log)), raw: Some(data) }
-            }
+            Ok(log) => Received { message: DebugMessage::Log(Arc::new(log)), raw: Some(data) },
             Err(_) => unparsed(&data),
         },
         "gauges" => match serde_json::from_str(&data) {
