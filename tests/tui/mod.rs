@@ -1,1 +1,5 @@
+//! The console, by messages in and screens out.
 
+mod feed;
+mod properties;
+mod snapshots;
