@@ -12,6 +12,7 @@
 
 pub mod effects;
 pub mod input;
+pub mod keymap;
 pub mod model;
 pub mod msg;
 pub mod screen;
