@@ -1,8 +1,8 @@
-mod console;
-mod sse;
-mod terminal;
-//! The console, by messages in and screens out.
+//! The console, by messages in and screens out, and as a program in a terminal.
 
+mod console;
 mod feed;
 mod properties;
 mod snapshots;
+mod sse;
+mod terminal;
