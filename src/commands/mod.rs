@@ -1,6 +1,8 @@
 //! The commands, one file or folder each.
 
+pub mod attach;
 pub mod completions;
+pub mod logs;
 pub mod simulate;
 pub mod sql;
 pub mod token;

@@ -5,6 +5,7 @@ mod command;
 mod daemon;
 pub mod events;
 mod http;
+pub mod pty;
 
 use std::time::{Duration, Instant};
 
