@@ -245,40 +245,40 @@ const fn bind(
 /// All bindings, the most important first: the footer shows as many as fit.
 #[rustfmt::skip]
 pub const BINDINGS: &[Binding] = &[
-    bind(&[code(KeyCode::Enter)], FIELD, Action::Accept, Some("keep"), Group::Find, "Keep what was typed"),
-    bind(&[code(KeyCode::Esc)], FIELD, Action::Cancel, Some("cancel"), Group::Find, "Back to what was there before typing"),
+    bind(&[code(KeyCode::Enter)], FIELD, Action::Accept, Some("keep"), Group::Find, "In a text field: keep what was typed"),
+    bind(&[code(KeyCode::Esc)], FIELD, Action::Cancel, Some("cancel"), Group::Find, "In a text field: back to what was there before"),
     bind(&[code(KeyCode::Esc), ch('q')], VIEWS, Action::Back, Some("back"), Group::Console, "Close this view"),
     bind(&[ch('?'), code(KeyCode::F(1))], LINES, Action::Help, Some("help"), Group::Console, "This help"),
-    bind(&[ch(' ')], LOG, Action::Pause, Some("pause"), Group::Move, "Pause: hold the display while lines still come in; again to go on"),
-    bind(&[ch('f'), ch('G'), code(KeyCode::End)], LOG, Action::Follow, Some("follow"), Group::Move, "Follow: go to the newest line and stay with it"),
-    bind(&[ch('/')], LOG, Action::Search, Some("search"), Group::Find, "Search: highlight a text or regular expression; capitals matter once there is one"),
-    bind(&[ch('&')], LOG, Action::Filter, Some("filter"), Group::Find, "Filter: hide all lines without a text or regular expression; with ! first, all lines with it"),
+    bind(&[ch(' ')], LOG, Action::Pause, Some("pause"), Group::Move, "Pause the display, or go on; lines still come in"),
+    bind(&[ch('f'), ch('G'), code(KeyCode::End)], LOG, Action::Follow, Some("follow"), Group::Move, "Follow: stay with the newest line"),
+    bind(&[ch('/')], LOG, Action::Search, Some("search"), Group::Find, "Search for a text or regular expression; capitals matter once there is one"),
+    bind(&[ch('&')], LOG, Action::Filter, Some("filter"), Group::Find, "Show only lines with a text or regular expression, or after a ! only lines without it"),
+    bind(&[ch('n')], LOG, Action::NextMatch, Some("next"), Group::Find, "Go to the next line found"),
+    bind(&[ch('N')], LOG, Action::PreviousMatch, Some("previous"), Group::Find, "Go to the previous line found"),
     bind(&[code(KeyCode::Enter)], LOG, Action::Detail, Some("detail"), Group::Line, "Show the line in full"),
     bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
-    bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "Show all levels, warnings and errors, or errors only"),
+    bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),
     bind(&[ch('E')], LOG, Action::PreviousError, Some("last error"), Group::Show, "Go to the previous error"),
     bind(&[ch('w')], LOG, Action::NextWarning, None, Group::Show, "Go to the next warning or error"),
     bind(&[ch('W')], LOG, Action::PreviousWarning, None, Group::Show, "Go to the previous warning or error"),
     bind(&[code(KeyCode::Right)], DETAIL, Action::NextLine, Some("next line"), Group::Line, "In the detail: the next line"),
     bind(&[code(KeyCode::Left)], DETAIL, Action::PreviousLine, Some("previous line"), Group::Line, "In the detail: the previous line"),
-    bind(&[ch('y')], LINES, Action::CopyId, Some("copy id"), Group::Line, "Copy the event id; while there is no line, the curl command"),
+    bind(&[ch('y')], LINES, Action::CopyId, Some("copy id"), Group::Line, "Copy the event id, or the curl command if no line is there"),
     bind(&[ch('Y')], LINES, Action::CopyLine, Some("copy line"), Group::Line, "Copy the line as JSON"),
-    bind(&[ch('n')], LOG, Action::NextMatch, None, Group::Find, "Go to the next line found"),
-    bind(&[ch('N')], LOG, Action::PreviousMatch, None, Group::Find, "Go to the previous line found"),
     bind(&[ch('!'), ch('@'), ch('#'), ch('$'), ch('%'), ch('^')], LOG, Action::OnlyStage, None, Group::Show, "Show only one stage (Shift and its digit)"),
     bind(&[ch('0')], LOG, Action::AllStages, None, Group::Show, "Show all stages"),
     bind(&[code(KeyCode::Up), ch('k')], SCROLL, Action::Up, None, Group::Move, "Up by a line, which stops following"),
     bind(&[code(KeyCode::Down), ch('j')], SCROLL, Action::Down, None, Group::Move, "Down by a line"),
     bind(&[code(KeyCode::PageUp)], SCROLL, Action::PageUp, None, Group::Move, "Up by a screen"),
-    bind(&[code(KeyCode::PageDown)], SCROLL, Action::PageDown, None, Group::Move, "Down by a screen"),
+    bind(&[code(KeyCode::PageDown)], SCROLL, Action::PageDown, Some("scroll"), Group::Move, "Down by a screen"),
     bind(&[ctrl('u')], SCROLL, Action::HalfUp, None, Group::Move, "Up by half a screen"),
     bind(&[ctrl('d')], SCROLL, Action::HalfDown, None, Group::Move, "Down by half a screen"),
     bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
     bind(&[ch('G'), code(KeyCode::End)], VIEWS, Action::Follow, None, Group::Move, "In a view: to its end"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Show all figures or one row of them"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: forget all lines shown so far"),
-    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: view, search, filter; never ends the console"),
+    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: end the search, then the filter"),
     bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit; in a view, close it"),
     bind(&[ctrl('c')], &Context::ALL, Action::Quit, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], &Context::ALL, Action::Redraw, None, Group::Console, "Draw the screen anew"),
@@ -295,10 +295,10 @@ pub fn find(context: Context, event: &KeyEvent) -> Option<(Action, usize)> {
     .next()
 }
 
-/// The footer's hints of a context: key and what it does.
-pub fn hints(context: Context) -> impl Iterator<Item = (String, &'static str)> {
+/// The bindings of a context that the footer hints at.
+pub fn hints(context: Context) -> impl Iterator<Item = &'static Binding> {
     let here = BINDINGS.iter().filter(move |binding| binding.contexts.contains(&context));
-    here.filter_map(|binding| Some((binding.short_label(), binding.hint?)))
+    here.filter(|binding| binding.hint.is_some())
 }
 
 /// The bindings of a group, in the order of the table.

@@ -230,8 +230,8 @@ pub(super) fn gauges(second: u64) -> Gauges {
     let latencies = |base: u64| {
         let mut histogram = Latencies::histogram();
         for i in 0..100_u64 {
-            let wave = 10 + (second * 3 + i) % 17;
-            histogram.saturating_record(base * wave / 10 * if i > 97 { 8 } else { 1 });
+            let wave = 10 + second * 7 % 13 + i % 5;
+            histogram.saturating_record(base * wave / 10 * if i > 97 { 4 } else { 1 });
         }
         Latencies::of(&histogram)
     };

@@ -12,54 +12,47 @@ use crate::tui::model::{Flow, Model};
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    let (title, hint) = said(model);
     let curl = match &model.options.curl {
         Some(curl) if model.ring.is_empty() && model.flow == Flow::Live => shell_lines(curl, width),
         _ => Vec::new(),
     };
-    let rows = 3 + if curl.is_empty() { 0 } else { curl.len() + 3 };
+    let said = said(model);
+    let rows = said.len() + 1 + curl.len();
     let mut y = usize::from(area.height).saturating_sub(rows) / 3;
-    put(buf, row(area, y), 2, width.saturating_sub(3), &title, theme.strong());
-    put(buf, row(area, y + 1), 2, width.saturating_sub(3), &hint, theme.dim());
-    y += 3;
-    if curl.is_empty() {
-        return;
-    }
-    // From the first column to the last, so that it can be selected whole lines at a time.
-    for line in &curl {
-        put(buf, row(area, y), 0, width, line, theme.plain());
+    for (nth, sentence) in said.iter().enumerate() {
+        let style = if nth == 0 { theme.strong() } else { theme.dim() };
+        put(buf, row(area, y), 2, width.saturating_sub(3), sentence, style);
         y += 1;
     }
-    let hint = "or press y to copy it, if your terminal takes copies (OSC 52)";
-    put(buf, row(area, y + 1), 2, width.saturating_sub(3), hint, theme.dim());
+    // From the first column to the last, so that it can be selected whole lines at a time.
+    for (nth, line) in curl.iter().enumerate() {
+        put(buf, row(area, y + 1 + nth), 0, width, line, theme.plain());
+    }
 }
 
-fn said(model: &Model) -> (String, String) {
-    if !model.ring.is_empty() {
-        let held = model.ring.next() - model.limit();
-        let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
-        if kept == 0 {
-            return paused(held);
-        }
-        let title = format!("None of {} lines is shown.", format::count(kept));
-        let reasons = footer::shown_by(model).join(", ");
-        return (title, format!("Hidden by {reasons}. 0 all stages, l level, & filter."));
+/// What is to be said, the most important first.
+fn said(model: &Model) -> Vec<String> {
+    let held = model.ring.next() - model.limit().min(model.ring.next());
+    let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
+    if kept > 0 {
+        return vec![
+            format!("None of {} lines is shown.", format::count(kept)),
+            format!("Asked for: {}.", footer::shown_by(model).join(", ")),
+            "Press 0 for all stages, l for other levels, & for another filter.".to_owned(),
+        ];
     }
     if model.flow != Flow::Live {
-        return paused(0);
+        return vec![
+            "Paused, with nothing to show.".to_owned(),
+            format!("{} lines are held; Space shows them.", format::count(held)),
+        ];
     }
-    let title = "Waiting for the first event.".to_owned();
     let hint = if model.options.curl.is_some() {
-        "Send one from another terminal:"
+        "Send one from another terminal (y copies the command):"
     } else {
         "Each line appears here as the pipeline writes it."
     };
-    (title, hint.to_owned())
-}
-
-fn paused(held: u64) -> (String, String) {
-    let title = "Paused, with nothing to show.".to_owned();
-    (title, format!("{} lines are held; Space shows them.", format::count(held)))
+    vec!["Waiting for the first event.".to_owned(), hint.to_owned()]
 }
 
 /// A shell command in rows of at most `width` columns that still work when pasted.
@@ -98,7 +91,8 @@ fn shell_lines(command: &str, width: usize) -> Vec<String> {
     rows
 }
 
-/// The words of a command; spaces in single quotes are part of a word.
+/// The words of a command, short options together with their values; spaces in single quotes are
+/// part of a word.
 fn words(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
@@ -111,7 +105,17 @@ fn words(command: &str) -> Vec<String> {
         }
     }
     words.retain(|word| !word.is_empty());
-    words
+    let mut joined: Vec<String> = Vec::new();
+    for word in words {
+        match joined.last_mut() {
+            Some(option) if option.len() == 2 && option.starts_with('-') => {
+                option.push(' ');
+                option.push_str(&word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]

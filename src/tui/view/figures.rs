@@ -34,6 +34,10 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
         None => queue_line(model),
     };
     rule(buf, layout.rule, model.options.theme, &left, &amiss(model));
+    if let Some(area) = layout.queue {
+        let x = usize::from(area.x - layout.rule.x);
+        put(buf, layout.rule, x, 1, "┴", model.options.theme.dim());
+    }
 }
 
 fn table(model: &Model, buf: &mut Buffer, area: Rect) {
@@ -47,7 +51,7 @@ fn table(model: &Model, buf: &mut Buffer, area: Rect) {
         put_right(buf, labels, end, 8, label, theme.dim());
     }
     if bars > 0 {
-        put(buf, labels, BARS_START, bars, &format!("p95, {bars} s"), theme.dim());
+        put(buf, labels, BARS_START, bars, &format!("p95, last {bars} s"), theme.dim());
     }
     let summary = model.figures.summary();
     for stage in Stage::ALL {
@@ -139,6 +143,15 @@ fn depth(model: &Model, depth: u64) -> Segment {
     styled(format::count(depth), style)
 }
 
+fn of_alarm(model: &Model, depth: u64) -> String {
+    let alarm = format::count(model.options.alarm_depth);
+    if depth > model.options.alarm_depth {
+        format!(" over {alarm}")
+    } else {
+        format!(" of {alarm}")
+    }
+}
+
 fn failed(model: &Model, failed: u64) -> Segment {
     let theme = model.options.theme;
     styled(format::count(failed), if failed > 0 { theme.error() } else { theme.strong() })
@@ -150,16 +163,8 @@ fn queue_line(model: &Model) -> Vec<Segment> {
     let Some(queue) = model.figures.summary().queue else {
         return vec![label("queue –".into())];
     };
-    let alarm = format::count(model.options.alarm_depth);
-    let depth = vec![
-        label("queue ".into()),
-        depth(model, queue.depth),
-        label(if queue.depth > model.options.alarm_depth {
-            format!(" over {alarm}")
-        } else {
-            format!(" of {alarm}")
-        }),
-    ];
+    let alarm = label(of_alarm(model, queue.depth));
+    let depth = vec![label("queue ".into()), depth(model, queue.depth), alarm];
     let in_flight =
         vec![styled(format::count(queue.in_flight), theme.strong()), label(" in flight".into())];
     let failed = vec![failed(model, queue.failed), label(" failed".into())];
@@ -178,8 +183,12 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
         Some(queue) => {
             let over = queue.depth > model.options.alarm_depth;
             let fraction = queue.depth as f64 / model.options.alarm_depth.max(1) as f64;
+            let (filled, rest) = format::meter(fraction, bars);
             let style = if over { theme.error() } else { theme.good() };
-            put(buf, row(area, 2), 2, bars, &format::meter(fraction, bars), style);
+            let used = put(buf, row(area, 2), 2, bars, &filled, style);
+            put(buf, row(area, 2), 2 + used, bars, &rest, theme.dim());
+            let alarm = of_alarm(model, queue.depth);
+            put(buf, row(area, 1), 22, bars, &alarm, theme.dim());
             [
                 Some(depth(model, queue.depth)),
                 Some(styled(format::count(queue.in_flight), theme.strong())),
@@ -195,8 +204,6 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
         let value = value.unwrap_or_else(|| styled("–", theme.dim()));
         put_right(buf, at, 22, 10, &value.content, value.style);
     }
-    let alarm = format!("alarm above {}", format::count(model.options.alarm_depth));
-    put(buf, row(area, 1), 25, 30, &alarm, theme.dim());
     put(buf, row(area, 6), 2, 40, &format!("waiting, last {bars} s"), theme.dim());
     let history = format::sparkline(&summary.depth_history, bars);
     put(buf, row(area, 7), 2, bars, &history, theme.stage(Stage::Queue));

@@ -7,7 +7,7 @@ use ratatui::layout::{Position, Rect};
 use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_width, styled};
 use super::format;
 use crate::pipeline::debug_log::{Level, Stage};
-use crate::tui::keymap;
+use crate::tui::keymap::{self, Action, Binding};
 use crate::tui::model::filter::{Kind, StageSet, TextQuery};
 use crate::tui::model::layout::Layout;
 use crate::tui::model::{Field, Flow, Focus, Model, Purpose, Screen};
@@ -117,7 +117,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
     let pane = model.pane();
     let mut left: Vec<Vec<Segment>> =
         shown_by(model).into_iter().map(|phrase| vec![styled(phrase, theme.warning())]).collect();
-    if left.is_empty() {
+    if left.is_empty() && pane.search().is_none() {
         left.push(vec![styled("all lines", theme.dim())]);
     }
     if let Some(search) = pane.search() {
@@ -152,7 +152,8 @@ fn place(model: &Model) -> Segment {
     let cursor = pane.window(model.log_height()).cursor.filter(|_| !pane.follows());
     match (cursor, model.flow()) {
         (Some(cursor), _) => {
-            let line = format!("line {} of {}", format::count(cursor as u64 + 1), of);
+            let line = format::count(cursor as u64 + 1);
+            let line = format!("line {line} of {}", format::count(shown));
             styled(line, theme.plain())
         }
         (None, Flow::Live) => styled(format!("{of} · following"), theme.dim()),
@@ -160,12 +161,24 @@ fn place(model: &Model) -> Segment {
     }
 }
 
+/// What a key does now; `None` when that is nothing.
+fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+    match binding.action {
+        Action::Pause if model.flow() != Flow::Live => Some("go on"),
+        Action::Follow if model.pane().follows() => None,
+        Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
+        _ => binding.hint,
+    }
+}
+
 fn hints(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let mut x = 1;
-    for (key, does) in keymap::hints(model.context()) {
-        let hint = [styled(key, theme.key()), styled(format!(" {does}"), theme.dim())];
+    for binding in keymap::hints(model.context()) {
+        let Some(does) = hint(model, binding) else { continue };
+        let key = styled(binding.short_label(), theme.key());
+        let hint = [key, styled(format!(" {does}"), theme.dim())];
         // A hint that does not fit whole is left out, and a shorter one may still fit.
         let needed = segments_width(&hint);
         if x + needed < width {

@@ -1,7 +1,5 @@
 //! Numbers for people: short, with units, of a steady width.
 
-use std::fmt::Write as _;
-
 use crate::tui::model::figures::History;
 
 /// `1,234,567`.
@@ -62,10 +60,14 @@ pub fn micros(micros: f64) -> String {
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The last `seconds` of a history as bars up to their maximum; a gap where there was nothing.
+/// The last `seconds` of a history as bars; a gap where there was nothing. The highest bar is the
+/// maximum, or twice the median where all are alike: steady values make a calm line half way up.
 pub fn sparkline(history: &History, seconds: usize) -> String {
     let recent = &history[history.len().saturating_sub(seconds)..];
-    let most = recent.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let mut sorted: Vec<u64> = recent.iter().flatten().copied().collect();
+    sorted.sort_unstable();
+    let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
+    let most = sorted.last().copied().unwrap_or(0).max(median.saturating_mul(2)).max(1);
     let bar = |value: u64| {
         let height = (value as f64 / most as f64 * (BARS.len() - 1) as f64).round() as usize;
         BARS[height.min(BARS.len() - 1)]
@@ -73,13 +75,10 @@ pub fn sparkline(history: &History, seconds: usize) -> String {
     recent.iter().map(|value| value.map_or(' ', bar)).collect()
 }
 
-/// A bar of `columns` that is filled by a fraction.
-pub fn meter(fraction: f64, columns: usize) -> String {
+/// A bar of `columns` that is filled by a fraction: what is filled, and what is not.
+pub fn meter(fraction: f64, columns: usize) -> (String, String) {
     let filled = (fraction.clamp(0.0, 1.0) * columns as f64).round() as usize;
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write!(out, "{}{}", "█".repeat(filled), "░".repeat(columns - filled));
-    out
+    ("━".repeat(filled), "─".repeat(columns - filled))
 }
 
 #[cfg(test)]
@@ -122,9 +121,10 @@ mod tests {
         let mut history = [None; SECONDS];
         history[SECONDS - 4..].copy_from_slice(&[Some(0), Some(50), None, Some(100)]);
         assert_eq!(sparkline(&history, 5), " ▁▅ █");
+        assert_eq!(sparkline(&[Some(7); SECONDS], 3), "▅▅▅");
         assert_eq!(sparkline(&[None; SECONDS], 3), "   ");
         assert_eq!(sparkline(&history, 100).chars().count(), SECONDS);
-        assert_eq!(meter(0.5, 4), "██░░");
-        assert_eq!(meter(7.0, 2), "██");
+        assert_eq!(meter(0.5, 4), ("━━".to_owned(), "──".to_owned()));
+        assert_eq!(meter(7.0, 2).1, "");
     }
 }

@@ -15,24 +15,34 @@ const PARTS: [&str; 3] = ["queue", "store", "worker"];
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    let rate = model.figures.summary().events_per_second;
-    let mut right = state(model);
-    let events = styled(format!("{} events  ", format::rate(rate)), theme.strong());
-    right.insert(0, events);
-    let right_width = segments_width(&right);
-    let name = styled(" bklit-tui ", theme.title());
+    let mut left = vec![styled(" bklit-tui ", theme.title()), styled(" ", theme.plain())];
     let health = health(model);
+    let needed = segments_width(&left) + segments_width(&health);
+    let right = right(model, width.saturating_sub(needed));
+    let right_width = segments_width(&right);
     // What is left is for the source.
-    let fixed = segments_width(std::slice::from_ref(&name)) + segments_width(&health) + 5;
-    let room = width.saturating_sub(right_width + fixed);
-    let mut left = vec![name, styled(" ", theme.plain())];
+    let room = width.saturating_sub(right_width + needed + 3);
     if room >= 8 {
         left.push(source(model, room));
         left.push(styled("   ", theme.plain()));
     }
     left.extend(health);
-    put_segments(buf, area, 0, width.saturating_sub(right_width + 1), &left);
+    put_segments(buf, area, 0, width.saturating_sub(right_width), &left);
     put_segments(buf, area, width.saturating_sub(right_width), right_width, &right);
+}
+
+/// How much happens and whether it is shown, in as many words as there is room for.
+fn right(model: &Model, room: usize) -> Vec<Segment> {
+    let theme = model.options.theme;
+    let rate = format::rate(model.figures.summary().events_per_second);
+    let state = state(model);
+    let rates = [format!("{rate} events   "), format!("{rate}  ")];
+    for rate in rates {
+        if text::width(&rate) + segments_width(&state) <= room {
+            return [vec![styled(rate, theme.strong())], state].concat();
+        }
+    }
+    state
 }
 
 fn source(model: &Model, room: usize) -> Segment {
@@ -69,7 +79,7 @@ fn state(model: &Model) -> Vec<Segment> {
         Flow::Live if model.link == Link::Up => vec![styled("● LIVE ", theme.good())],
         Flow::Live => vec![styled("○ LIVE ", theme.dim())],
         Flow::Paused { since, oldest } => {
-            let held = model.ring.next() - since;
+            let held = model.ring.next().saturating_sub(since);
             let forgotten = model.ring.first() - oldest;
             let mut state = format!(" PAUSED +{} held ", format::count(held));
             if forgotten > 0 {

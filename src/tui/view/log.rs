@@ -1,7 +1,6 @@
 //! The log: a row for each line, in columns. As the width shrinks the least important go first:
 //! the whole event id, its end, the duration, the level's name.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use ratatui::buffer::Buffer;
@@ -12,7 +11,6 @@ use super::draw::{put, put_right, row};
 use super::format;
 use crate::pipeline::debug_log::Level;
 use crate::tui::model::Model;
-use crate::tui::model::filter::TextQuery;
 use crate::tui::model::line::LineRef;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -69,45 +67,143 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     for (nth, place) in window.range.enumerate() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
-        let at = row(area, nth);
-        let selected = window.cursor == Some(place) && !pane.follows();
-        render_line(model, buf, at, &columns, line, selected);
+        let found = pane.search().map(|search| search.found_in(line.text()).collect());
+        let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
+        let mut row = Row {
+            at: row(area, nth),
+            buf: &mut *buf,
+            columns: &columns,
+            line,
+            found: found.unwrap_or_default(),
+            theme: model.options.theme,
+            selected: window.cursor == Some(place) && !pane.follows(),
+        };
+        row.render(&time.strftime("%H:%M:%S%.3f").to_string());
     }
 }
 
-fn render_line(
-    model: &Model,
-    buf: &mut Buffer,
+/// A row about to be drawn.
+struct Row<'a> {
+    buf: &'a mut Buffer,
     at: Rect,
-    columns: &Columns,
-    line: LineRef<'_>,
+    columns: &'a Columns,
+    line: LineRef<'a>,
+    /// Where the search is found in the line's text.
+    found: Vec<Range<usize>>,
+    theme: Theme,
     selected: bool,
-) {
-    let theme = model.options.theme;
-    if selected {
-        buf.set_style(at, theme.selected());
+}
+
+impl Row<'_> {
+    fn render(&mut self, time: &str) {
+        let theme = self.theme;
+        if self.selected {
+            self.buf.set_style(self.at, theme.selected());
+        }
+        let (mark, style) = match (self.selected, self.found.is_empty()) {
+            (true, _) => ("▌", theme.key()),
+            (false, false) => ("•", theme.warning()),
+            (false, true) => (" ", theme.plain()),
+        };
+        self.put(0, 1, mark, style);
+        self.put(TIME_START, TIME, time, theme.dim());
+        match self.line.stage() {
+            Some(stage) => self.put(STAGE_START, STAGE, stage.as_str(), theme.stage(stage)),
+            None => self.put(STAGE_START, STAGE, "unparsed", theme.dim()),
+        };
+        let level = level_name(self.line, self.columns.level);
+        self.put(LEVEL_START, self.columns.level, level, theme.level(self.line.level()));
+        self.body();
+        self.ends();
     }
-    let found = model.pane().search().filter(|search| search.matches(line));
-    let mark = if selected {
-        "▌"
-    } else if found.is_some() {
-        "•"
-    } else {
-        " "
-    };
-    put(buf, at, 0, 1, mark, if selected { theme.key() } else { theme.warning() });
-    let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
-    let time = time.strftime("%H:%M:%S%.3f").to_string();
-    put(buf, at, TIME_START, TIME, &time, theme.on(selected, theme.dim()));
-    let (stage, style) = match line.stage() {
-        Some(stage) => (stage.as_str(), theme.stage(stage)),
-        None => ("unparsed", theme.dim()),
-    };
-    put(buf, at, STAGE_START, STAGE, stage, theme.on(selected, style));
-    let style = theme.on(selected, level_style(theme, line));
-    put(buf, at, LEVEL_START, columns.level, level_name(line, columns.level), style);
-    body(buf, at, columns, line, found, theme, selected);
-    ends(buf, at, columns, line, found, theme, selected);
+
+    fn put(&mut self, x: usize, width: usize, what: &str, style: Style) -> usize {
+        let style = self.theme.on(self.selected, style);
+        put(self.buf, self.at, x, width, what, style)
+    }
+
+    /// Message and details.
+    fn body(&mut self) {
+        let (message, fields) = (self.line.message(), self.line.fields());
+        let Columns { body_start, body, .. } = *self.columns;
+        let room = match self.columns.fields {
+            Some(start) if !fields.is_empty() => start - 1,
+            _ => body,
+        };
+        let style = self.theme.message(self.line.level());
+        let used = self.part(message, 0, body_start..body_start + room, style);
+        let gap = if used > 0 { 2 } else { 0 };
+        let start = self.columns.fields.unwrap_or(used + gap);
+        if start + 4 < body {
+            let columns = body_start + start..body_start + body;
+            self.part(fields, self.line.fields_start(), columns, self.theme.dim());
+        }
+    }
+
+    /// Event id and duration.
+    fn ends(&mut self) {
+        let mut end = self.columns.width - 1;
+        if self.columns.duration > 0 {
+            if let Some(millis) = self.line.duration() {
+                let duration = format::micros(f64::from(millis) * 1e3);
+                put_right(self.buf, self.at, end, DURATION, &duration, Style::new());
+            }
+            end -= DURATION + 2;
+        }
+        let Some(id) = self.line.event_id().filter(|_| self.columns.event > 0) else { return };
+        let (from, x) = (self.line.event_start(), end - self.columns.event);
+        if text::width(id) <= self.columns.event {
+            self.part(id, from, x..end, self.theme.dim());
+            return;
+        }
+        // Only its end is shown, so it is highlighted as a whole.
+        let part = from..from + id.len();
+        let found = self.found.iter().any(|found| overlap(found, &part).is_some());
+        let style = if found { self.theme.found() } else { self.theme.dim() };
+        self.put(x, self.columns.event, &text::clip_start(id, self.columns.event), style);
+    }
+
+    /// Writes a part of the line, which starts at `from` in its text, into columns, and highlights
+    /// what the search found. Where that would be out of sight, the part begins shortly before it.
+    /// Returns the columns used.
+    fn part(&mut self, part: &str, from: usize, columns: Range<usize>, style: Style) -> usize {
+        let (mut x, mut width) = (columns.start, columns.len());
+        let skipped = self.skipped(part, from, width);
+        if skipped > 0 {
+            self.put(x, 1, text::ELLIPSIS, style);
+            (x, width) = (x + 1, width - 1);
+        }
+        let (shown, from) = (&part[skipped..], from + skipped);
+        let used = self.put(x, width, shown, style);
+        let visible = text::fit(shown, width);
+        for range in &self.found {
+            let Some(range) = overlap(range, &(from..from + visible.len())) else { continue };
+            let start = x + text::width(&visible[..range.start - from]);
+            let width = text::width(&visible[range.start - from..range.end - from]);
+            let cells = Rect {
+                x: self.at.x + u16::try_from(start).unwrap_or(u16::MAX),
+                width: u16::try_from(width).unwrap_or(0),
+                ..self.at
+            };
+            self.buf.set_style(cells, self.theme.found());
+        }
+        x - columns.start + used
+    }
+
+    /// How many bytes of a part to leave out, so that something found in it is in sight.
+    fn skipped(&self, part: &str, from: usize, width: usize) -> usize {
+        let visible = from..from + text::fit(part, width.saturating_sub(1)).len();
+        if self.found.iter().any(|found| overlap(found, &visible).is_some()) {
+            return 0;
+        }
+        let whole = from..from + part.len();
+        let Some(first) = self.found.iter().find_map(|found| overlap(found, &whole)) else {
+            return 0;
+        };
+        let before = &part[..first.start - from];
+        let kept = text::clip_start(before, width / 3);
+        before.len() - kept.trim_start_matches(text::ELLIPSIS).len()
+    }
 }
 
 fn level_name(line: LineRef<'_>, width: usize) -> &'static str {
@@ -119,106 +215,6 @@ fn level_name(line: LineRef<'_>, width: usize) -> &'static str {
         (_, Level::Warn) => "WARN",
         (_, Level::Error) if width == 1 => "E",
         (_, Level::Error) => "ERROR",
-    }
-}
-
-fn level_style(theme: Theme, line: LineRef<'_>) -> Style {
-    theme.level(line.level())
-}
-
-/// Message and details.
-fn body(
-    buf: &mut Buffer,
-    at: Rect,
-    columns: &Columns,
-    line: LineRef<'_>,
-    found: Option<&TextQuery>,
-    theme: Theme,
-    selected: bool,
-) {
-    let (message, fields) = (line.message(), line.fields());
-    let style = theme.message(line.level());
-    let room = match columns.fields {
-        Some(start) if !fields.is_empty() => start - 1,
-        _ => columns.body,
-    };
-    let used = put(buf, at, columns.body_start, room, message, style);
-    let shown = Shown { text: message, from: 0, x: columns.body_start, width: room };
-    highlight(buf, at, line, found, &shown, theme);
-    let start = columns.fields.unwrap_or(used + 2);
-    if !fields.is_empty() && start + 4 < columns.body {
-        let (x, width) = (columns.body_start + start, columns.body - start);
-        put(buf, at, x, width, fields, theme.on(selected, theme.dim()));
-        let shown = Shown { text: fields, from: line.fields_start(), x, width };
-        highlight(buf, at, line, found, &shown, theme);
-    }
-}
-
-/// Event id and duration.
-fn ends(
-    buf: &mut Buffer,
-    at: Rect,
-    columns: &Columns,
-    line: LineRef<'_>,
-    found: Option<&TextQuery>,
-    theme: Theme,
-    selected: bool,
-) {
-    let mut end = columns.width - 1;
-    if columns.duration > 0 {
-        if let Some(millis) = line.duration() {
-            let duration = format::micros(f64::from(millis) * 1e3);
-            put_right(buf, at, end, DURATION, &duration, Style::new());
-        }
-        end -= DURATION + 2;
-    }
-    if let Some(id) = line.event_id().filter(|_| columns.event > 0) {
-        let shown = text::clip_start(id, columns.event);
-        let x = end - columns.event;
-        put(buf, at, x, columns.event, &shown, theme.on(selected, theme.dim()));
-        let whole = Shown { text: id, from: line.event_start(), x, width: columns.event };
-        if let Cow::Borrowed(_) = shown {
-            highlight(buf, at, line, found, &whole, theme);
-        } else if let Some(search) = found {
-            let part = whole.from..whole.from + id.len();
-            if search.found_in(line.text()).any(|found| overlap(&found, &part).is_some()) {
-                put(buf, at, x, columns.event, &shown, theme.found());
-            }
-        }
-    }
-}
-
-/// A part of a line as it stands on the screen.
-struct Shown<'a> {
-    text: &'a str,
-    /// Where it starts in the line's text.
-    from: usize,
-    x: usize,
-    width: usize,
-}
-
-fn highlight(
-    buf: &mut Buffer,
-    at: Rect,
-    line: LineRef<'_>,
-    found: Option<&TextQuery>,
-    shown: &Shown<'_>,
-    theme: Theme,
-) {
-    let Some(search) = found else { return };
-    let visible = text::fit(shown.text, shown.width);
-    let part = shown.from..shown.from + visible.len();
-    for range in search.found_in(line.text()) {
-        let Some(range) = overlap(&range, &part) else { continue };
-        let before = &visible[..range.start - shown.from];
-        let x = shown.x + text::width(before);
-        let width = text::width(&visible[range.start - shown.from..range.end - shown.from]);
-        let cells = Rect {
-            x: at.x + u16::try_from(x).unwrap_or(u16::MAX),
-            width: u16::try_from(width).unwrap_or(0),
-            ..at
-        };
-        buf.set_style(cells, theme.found());
     }
 }
 
