@@ -5,11 +5,10 @@ pub mod data_dir;
 mod lifecycle;
 mod pipeline;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use color_eyre::eyre::{Result, WrapErr, bail};
+use color_eyre::eyre::{Result, WrapErr};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command};
@@ -18,6 +17,7 @@ use crate::config::Settings;
 use crate::pipeline::auth::{self, sqlite::SqliteTokenStore};
 use crate::pipeline::store::sqlite::SqliteStore;
 use crate::telemetry;
+use crate::tui::{self, ConsoleEnd, ConsoleOptions};
 use data_dir::DataDir;
 use lifecycle::{Supervisor, watch_signals, within};
 use pipeline::{Pipeline, STORE_FILE, TOKEN_FILE};
@@ -64,35 +64,55 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             commands::sql::run(&args, &store).await?;
         }
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
-        Some(Command::Attach(_) | Command::Logs(_)) => bail!("not in this build"),
+        Some(Command::Attach(args)) => {
+            telemetry_beside_console(settings)?;
+            let shutdown = CancellationToken::new();
+            watch_signals(shutdown.clone(), exit_at_once)?;
+            commands::attach::run(&args, settings, shutdown).await?;
+        }
+        Some(Command::Logs(args)) => commands::logs::run(&args, settings).await?,
         Some(Command::Completions { .. }) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// The console owns the screen, so the program's own log goes into a file.
+fn telemetry_beside_console(settings: &Settings) -> Result<()> {
+    data_dir::create(&settings.data_dir)?;
+    telemetry::to_file(&settings.log, &settings.data_dir)
+        .wrap_err_with(|| format!("cannot write the log in {}", settings.data_dir.display()))?;
+    Ok(())
+}
+
+/// The second signal.
+fn exit_at_once(signal: i32) {
+    tui::terminal::give_back();
+    std::process::exit(128 + signal);
+}
+
 /// The pipeline, with the console or as a daemon: the console is one task more.
 async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
-    if !settings.no_ui && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
-        bail!("the console needs a terminal; run the pipeline alone with --no-ui");
+    if !settings.no_ui {
+        // Before anything is made or taken.
+        tui::require_terminal()?;
     }
     let data_dir = DataDir::take(&settings.data_dir)?;
     if settings.no_ui {
         telemetry::to_stderr(&settings.log);
     } else {
-        telemetry::to_file(&settings.log, data_dir.path())
-            .wrap_err_with(|| format!("cannot write the log in {}", data_dir.path().display()))?;
+        telemetry_beside_console(settings)?;
     }
     let shutdown = CancellationToken::new();
-    watch_signals(shutdown.clone(), |signal| {
-        std::process::exit(128 + signal);
-    })?;
+    watch_signals(shutdown.clone(), exit_at_once)?;
 
     let mut supervisor = Supervisor::default();
     let pipeline = Pipeline::start(settings, &data_dir, &mut supervisor).await?;
     let console = async {
-        let _ = curl_line(&pipeline, &data_dir).await;
-        shutdown.cancelled().await;
-        Ok(())
+        if settings.no_ui {
+            shutdown.cancelled().await;
+            return Ok(());
+        }
+        run_console(settings, &pipeline, &data_dir, shutdown.clone()).await
     };
     let outcome = tokio::select! {
         outcome = console => outcome,
@@ -109,6 +129,26 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
         tracing::info!("stopped");
     }
     outcome.and(stopped).map(|()| ExitCode::SUCCESS)
+}
+
+async fn run_console(
+    settings: &Settings,
+    pipeline: &Pipeline,
+    data_dir: &DataDir,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let options = ConsoleOptions {
+        source: format!("embedded {}", pipeline.address()),
+        curl: curl_line(pipeline, data_dir).await,
+        settings: settings.console.clone(),
+        alarm_depth: settings.queue.alarm_depth,
+        no_color: tui::no_color(|name| std::env::var(name).ok()),
+    };
+    match tui::run(options, pipeline.debug_bus().subscribe(), shutdown).await? {
+        ConsoleEnd::Quit | ConsoleEnd::Shutdown => {}
+        ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),
+    }
+    Ok(())
 }
 
 /// A request that works as pasted, while the token of the first start does.

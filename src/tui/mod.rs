@@ -76,6 +76,20 @@ pub enum ConsoleEnd {
     HungUp,
 }
 
+/// Checks that there is a terminal to run on.
+///
+/// # Errors
+/// Says what to do without one.
+pub fn require_terminal() -> color_eyre::Result<()> {
+    if !terminal::is_present() {
+        bail!(
+            "the console needs a terminal for input and output. Without one, run the pipeline \
+             with --no-ui, or follow a running one with `bklit-tui logs --follow`"
+        );
+    }
+    Ok(())
+}
+
 /// Runs the console until it ends; the terminal is as before then.
 ///
 /// # Errors
@@ -85,12 +99,7 @@ pub async fn run(
     stream: Box<dyn DebugStream>,
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
-    if !terminal::is_present() {
-        bail!(
-            "the console needs a terminal for input and output. Without one, run the pipeline \
-             with --no-ui, or follow a running one with `bklit-tui logs --follow`"
-        );
-    }
+    require_terminal()?;
     let stop = shutdown.child_token();
     // Also when this future is dropped.
     let _ends_the_thread = stop.clone().drop_guard();
