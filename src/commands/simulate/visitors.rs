@@ -332,12 +332,12 @@ impl Traffic {
             return (visitor.pages_left > 0).then_some((Step::View, pause));
         }
         if done == Step::View && self.rng.f64() < ACTS {
-            return Some((Step::Act, self.pause(0.3, 3.0)));
+            return Some((Step::Act, self.pause(0.3, 1.5)));
         }
         if visitor.pages_left > 0 {
-            return Some((Step::View, self.pause(0.8, 7.0)));
+            return Some((Step::View, self.pause(0.5, 3.0)));
         }
-        (self.rng.f64() < SAYS_GOODBYE).then(|| (Step::Leave, self.pause(0.5, 5.0)))
+        (self.rng.f64() < SAYS_GOODBYE).then(|| (Step::Leave, self.pause(0.5, 3.0)))
     }
 
     /// Mostly short, sometimes long: at least `least` seconds and `mean` more on average.
