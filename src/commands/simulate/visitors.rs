@@ -89,6 +89,7 @@ pub struct Traffic {
     /// Visitors by the time at which they act next; the number keeps equal times in order.
     waiting: BinaryHeap<Reverse<(Duration, u64)>>,
     visitors: HashMap<u64, Visitor>,
+    most_visitors: usize,
     arrived: u64,
 }
 
@@ -127,6 +128,7 @@ impl Traffic {
             page_weights,
             waiting: BinaryHeap::new(),
             visitors: HashMap::new(),
+            most_visitors: MAX_VISITORS,
             arrived: 0,
         }
     }
@@ -146,7 +148,7 @@ impl Traffic {
             return mistakes::spoil(&mut self.rng, body, agent.name);
         }
         let ready = self.waiting.peek().is_some_and(|Reverse((when, _))| *when <= at);
-        let number = if ready || self.waiting.len() >= MAX_VISITORS {
+        let number = if ready || self.waiting.len() >= self.most_visitors {
             self.waiting.pop().map(|Reverse((_, number))| number)
         } else {
             None
