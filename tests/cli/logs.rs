@@ -86,7 +86,7 @@ fn filters_by_stage_and_text_and_prints_json() {
 }
 
 #[test]
-fn mistakes_and_an_absent_daemon_are_named() {
+fn mistakes_are_named() {
     let cli = Cli::new();
     for (arguments, part) in [
         (&["logs"][..], "--follow"),
