@@ -44,11 +44,14 @@ fn child() {
             alarm_depth: 1000,
             no_color: false,
         };
-        run(options, Box::new(Script { mode: mode.clone(), next: 0 }), shutdown).await
+        let console = run(options, Box::new(Script { mode: mode.clone(), next: 0 }), shutdown);
+        let patience = if mode == "dropped" { Duration::from_millis(500) } else { Duration::MAX };
+        tokio::time::timeout(patience, console).await
     });
     let report = match end {
-        Ok(end) => format!("ended: {end:?}"),
-        Err(error) => format!("failed: {error:#}"),
+        Ok(Ok(end)) => format!("ended: {end:?}"),
+        Ok(Err(error)) => format!("failed: {error:#}"),
+        Err(_) => "dropped".to_owned(),
     };
     if let Ok(file) = std::env::var(REPORT) {
         std::fs::write(file, report).unwrap();
@@ -131,6 +134,13 @@ fn outlives_a_bus_that_closes() {
     pty.wait_for("the help", |screen| screen.contents().to_lowercase().contains("keys"));
     pty.send("\x03");
     assert_ended(&mut pty, "ended: Quit");
+}
+
+#[test]
+fn a_console_that_is_dropped_has_given_the_terminal_back() {
+    let mut pty = console("dropped");
+    pty.wait_for("its own screen", vt100::Screen::alternate_screen);
+    assert_ended(&mut pty, "dropped");
 }
 
 #[test]
