@@ -368,7 +368,7 @@ mod tests {
         OwnedLine { text: text[meta.range()].to_owned(), meta }
     }
 
-    fn log_with(data: Value) -> DebugLog {
+    fn log_with(data: &Value) -> DebugLog {
         let mut log = DebugLog::new(Stage::Worker, Level::Error, "Batch failed");
         log.timestamp = "2026-01-31T12:00:00.123Z".parse().unwrap();
         log.data = data.as_object().unwrap().clone();
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn parts_are_read_back() {
-        let log = log_with(json!({ "count": 3, "error": "no such table", "url": "/a?b=c" }));
+        let log = log_with(&json!({ "count": 3, "error": "no such table", "url": "/a?b=c" }));
         let line = line_of(&log);
         let line = line.as_ref();
         assert_eq!(line.message(), "Batch failed");
@@ -394,7 +394,7 @@ mod tests {
     fn hostile_parts_are_safe_and_still_read_back() {
         let data =
             json!({ "a\u{202e} =": "\u{1b}[2J\u{200b}", "b": { "c\n": ["\t", "\u{e0041}"] } });
-        let mut log = log_with(data.clone());
+        let mut log = log_with(&data);
         log.message = "\u{1b}]0;title\u{7}\nsecond line".into();
         let line = line_of(&log);
         assert_eq!(line.as_ref().message(), "\\u{1b}]0;title\\u{7}\\nsecond line");
@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn what_is_too_long_is_cut_and_says_so() {
         let data = json!({ "big": "x".repeat(100_000), "error": "small", "later": 1 });
-        let mut log = log_with(data);
+        let mut log = log_with(&data);
         log.message = "é".repeat(50_000).into();
         log.event_id = Some("i".repeat(70_000));
         let line = line_of(&log);
@@ -452,7 +452,7 @@ mod tests {
             fields in prop::collection::vec((any::<String>(), any_json()), 0..5)
         ) {
             let data: Map<String, Value> = fields.into_iter().collect();
-            let line = line_of(&log_with(Value::Object(data.clone())));
+            let line = line_of(&log_with(&Value::Object(data.clone())));
             prop_assert!(line.text.split(SEPARATOR).all(text::is_safe));
             let read: Map<String, Value> = line.as_ref().data().into_iter().collect();
             prop_assert_eq!(read, data);

@@ -46,15 +46,8 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
 }
 
 fn source(model: &Model, room: usize) -> Segment {
-    let theme = model.options.theme;
     let source = text::safe(&model.options.source);
-    match &model.link {
-        Link::Up => styled(text::clip(&source, room), theme.plain()),
-        Link::Down(_) => {
-            let cut = format!("{source} — no connection");
-            styled(text::clip(&cut, room), theme.error())
-        }
-    }
+    styled(text::clip(&source, room), model.options.theme.plain())
 }
 
 /// Signs rather than colours alone.
@@ -77,7 +70,7 @@ fn state(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     match model.flow {
         Flow::Live if model.link == Link::Up => vec![styled("● LIVE ", theme.good())],
-        Flow::Live => vec![styled("○ LIVE ", theme.dim())],
+        Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
         Flow::Paused { since, oldest } => {
             let held = model.ring.next().saturating_sub(since);
             let forgotten = model.ring.first() - oldest;
