@@ -175,8 +175,7 @@ fn a_key_is_answered_in_a_flood() {
 fn a_frozen_terminal_does_not_hold_up_the_end() {
     let mut pty = console("flood");
     pty.wait_for_text("line ");
-    pty.freeze(true);
-    eventually(DEADLINE, "frames fill the terminal's buffer", || pty.is_full());
+    pty.jam();
     pty.signal(Signal::TERM);
     eventually(DEADLINE, "the modes are given back", || !pty.is_raw());
     pty.freeze(false);
