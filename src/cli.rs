@@ -153,7 +153,7 @@ pub struct DaemonArgs {
     /// The daemon [default: where this machine's settings say it listens]
     #[arg(value_name = "URL")]
     pub url: Option<String>,
-    /// A token with scope read; not needed on the daemon's own machine [env: BKLIT_TOKEN]
+    /// A token with scope read; not needed on the daemon's own machine if it listens on loopback only [env: BKLIT_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
 }

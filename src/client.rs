@@ -75,7 +75,7 @@ fn listening(settings: &Settings) -> color_eyre::Result<SocketAddr> {
         Some(address) => Ok(reachable(address)),
         None if listen.port() != 0 => Ok(reachable(listen)),
         None => bail!(
-            "no pipeline runs on the data dir {}; start bklit-tui, or say where with --url",
+            "no pipeline runs on the data dir {}; start bklit-tui, or give the address of a running one",
             settings.data_dir.display()
         ),
     }

@@ -3,7 +3,7 @@
 //! All are read and checked once, at the start. An error names the setting and where its value
 //! came from.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -215,7 +215,11 @@ impl Settings {
                 continue;
             };
             if variable == "INGESTION_PORT" {
-                value = format!("{}:{value}", Ipv4Addr::LOCALHOST);
+                let host = figment.extract_inner::<SocketAddr>("listen").map(|listen| listen.ip());
+                value = match host.unwrap_or(Ipv4Addr::LOCALHOST.into()) {
+                    IpAddr::V4(host) => format!("{host}:{value}"),
+                    IpAddr::V6(host) => format!("[{host}]:{value}"),
+                };
             }
             let source = format!("the environment variable {variable}");
             figment = figment.merge(Override { key, source, value });
@@ -389,6 +393,14 @@ mod tests {
             [("INGESTION_PORT", "4000"), ("BKLIT_LISTEN", "0.0.0.0:5000"), ("BKLIT_NO_UI", "1")];
         let settings = load(&both, &[]).unwrap();
         assert_eq!((settings.listen.port(), settings.no_ui), (5000, true));
+        let port = [("INGESTION_PORT", "4000")];
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bklit.toml");
+        std::fs::write(&file, "listen = '0.0.0.0:3001'").unwrap();
+        let variable =
+            |name: &str| port.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
+        let settings = Settings::load(Some(&file), variable, &[]).unwrap();
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:4000", "the port alone");
         let settings = load(&both, &[flag("listen", "[::1]:6000")]).unwrap();
         assert_eq!(settings.listen.port(), 6000);
     }

@@ -15,8 +15,11 @@ const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
 /// Logs to stderr: text with fields where it is a terminal, else a JSON object a line.
 pub fn to_stderr(filter: &str) {
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(io::stderr)
+        // It would print to stderr, and panic where that is what failed.
+        .log_internal_errors(false);
     let done = if io::stderr().is_terminal() {
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         builder.with_ansi(colour).with_target(false).finish().try_init()
@@ -40,6 +43,7 @@ pub fn to_file(filter: &str, data_dir: &Path) -> io::Result<PathBuf> {
     let done = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_ansi(false)
+        .log_internal_errors(false)
         .with_writer(Arc::new(file))
         .finish()
         .try_init();

@@ -71,8 +71,8 @@ impl Supervisor {
     }
 }
 
-/// Cancels `shutdown` at the first SIGINT, SIGTERM or SIGHUP; at the second calls `at_once`, which
-/// ends the process.
+/// Cancels `shutdown` at the first SIGINT, SIGTERM or SIGHUP; at a further SIGINT or SIGTERM calls
+/// `at_once`, which ends the process.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -88,8 +88,12 @@ pub fn watch_signals(
         let first = next(&mut interrupt, &mut terminate, &mut hang_up).await;
         tracing::info!(signal = first, "stopping");
         shutdown.cancel();
-        let second = next(&mut interrupt, &mut terminate, &mut hang_up).await;
-        at_once(second);
+        // A terminal that closes mostly hangs up twice, which nobody means as hurry.
+        let second = tokio::select! {
+            _ = interrupt.recv() => SignalKind::interrupt(),
+            _ = terminate.recv() => SignalKind::terminate(),
+        };
+        at_once(second.as_raw_value());
     });
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use color_eyre::eyre::{Result, WrapErr};
+use rustix::fs::Mode;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command};
@@ -35,6 +36,8 @@ pub fn install_panic_report() -> Result<()> {
 /// # Errors
 /// For the user: what happened and what to do.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    // Whatever this program makes is its owner's: tokens, visitors' data, logs.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     if let Some(Command::Completions { shell }) = cli.command {
         commands::completions::run(shell)?;
         return Ok(ExitCode::SUCCESS);

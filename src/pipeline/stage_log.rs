@@ -149,11 +149,19 @@ impl<'a> Step<'a> {
         if self.counted {
             log.metrics.steps(self.stage, level, self.took, 1);
         }
-        let message = message.into();
-        if level == Level::Error && log.errors_logged.fetch_add(1, Relaxed) < MAX_ERRORS_LOGGED {
-            tracing::error!(stage = %self.stage, event = self.event, project = self.project, "{message}");
+        let logged =
+            level == Level::Error && log.errors_logged.fetch_add(1, Relaxed) < MAX_ERRORS_LOGGED;
+        let shown = log.bus.has_subscribers() && log.sampler.shows(level, self.event);
+        if !logged && !shown {
+            return;
         }
-        if !log.bus.has_subscribers() || !log.sampler.shows(level, self.event) {
+        let (message, data) = (message.into(), data());
+        if logged {
+            let (stage, event, project) = (self.stage, self.event, self.project);
+            let data = Value::Object(data.clone());
+            tracing::error!(%stage, event, project, %data, "{message}");
+        }
+        if !shown {
             return;
         }
         log.bus.publish(DebugMessage::Log(Arc::new(DebugLog {
@@ -161,7 +169,7 @@ impl<'a> Step<'a> {
             stage: self.stage,
             level,
             message,
-            data: data(),
+            data,
             event_id: self.event.map(str::to_owned),
             project_id: self.project.map(str::to_owned),
             // Whole microseconds: finer digits are noise.

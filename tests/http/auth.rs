@@ -111,7 +111,7 @@ async fn a_beacon_ends_a_session_without_a_token() {
         assert!(since.elapsed() < DEADLINE, "the new tokens are never seen");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_refused(&beacon(shop, "https://evil.org").await, 401, "token is needed");
+    assert_refused(&beacon(shop, "https://evil.org").await, 403, "certain domains");
     let readers = r#"{"sessionId":"s","projectId":"readers"}"#;
     assert_refused(&beacon(readers, "https://a.example").await, 401, "token is needed");
     // A token that is there must be right.

@@ -8,7 +8,7 @@ use bklit_tui::pipeline::gauges::Gauges;
 use bklit_tui::tui::keymap::{Action, BINDINGS, Context};
 use bklit_tui::tui::model::{Focus, Screen};
 use bklit_tui::tui::msg::{Effect, Msg};
-use crossterm::event::KeyCode;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
 use super::feed::{Console, busy, curl, log, traffic};
@@ -261,4 +261,28 @@ fn clearing_forgets_lines_but_not_figures() {
     assert!(screen.contains("100/s"));
     console.tick(10);
     assert!(!console.screen().contains("cleared"), "a notice goes by itself");
+}
+
+/// Over a slow line Esc and the key after it arrive together, which looks like Alt and that key.
+#[test]
+fn escape_and_a_key_that_arrive_together_are_both_obeyed() {
+    let mut console = busy(80, 24);
+    console.keys("/pric");
+    let event = KeyEvent::new(KeyCode::Char('?'), KeyModifiers::ALT);
+    assert_eq!(console.send(Msg::Key(event)), None);
+    assert!(matches!(console.model.focus(), Focus::Keys), "Esc left the field");
+    assert!(matches!(console.model.screen(), Screen::Help { .. }), "? opened the help");
+    console.keys("?");
+    assert!(matches!(console.model.screen(), Screen::Log), "and ? closes it");
+}
+
+/// What paused lines have been forgotten is not also said to be held.
+#[test]
+fn held_lines_are_only_those_that_are_still_there() {
+    let mut console = Console::with(small());
+    console.keys(" ");
+    lines(&mut console, 1_000, "later");
+    let kept = console.model.ring().len();
+    let screen = console.screen();
+    assert!(kept < 1_000 && screen.contains(&format!("+{kept} held")), "{screen}");
 }

@@ -122,7 +122,8 @@ fn judge(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
     let described = || {
         let text = String::from_utf8_lossy(body);
         // What a server says is shown on a terminal.
-        let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+        let text: String = text.chars().take(MAX_SHOWN).collect();
+        let text = crate::tui::text::safe(&text);
         format!("{} to POST {}: {text}", status.as_u16(), planned.path)
     };
     match planned.expects {
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(judge(&good, StatusCode::OK, ok), accepted);
         assert_eq!(judge(&bad, StatusCode::BAD_REQUEST, b"{}"), Outcome::Refused);
         let wrongly = judge(&good, StatusCode::SERVICE_UNAVAILABLE, b"\x1b[31mfull");
-        assert_eq!(wrongly, Outcome::WronglyRefused("503 to POST /track: [31mfull".to_owned()));
+        assert_eq!(wrongly, Outcome::WronglyRefused(r"503 to POST /track: \u{1b}[31mfull".to_owned()));
         for (planned, status, body) in [
             (&bad, StatusCode::OK, &ok[..]),
             (&bad, StatusCode::UNAUTHORIZED, b"{}"),

@@ -29,8 +29,8 @@ pub enum Denied {
     Missing,
     /// Reading without a token, from elsewhere.
     #[error(
-        "reading needs a token with scope read (`bklit-tui token create --scope read`), unless \
-         the pipeline listens on loopback only and the request comes from this machine, without \
+        "reading needs a token with scope read (`bklit-tui token create --project '*' --scope \
+         read`), unless the pipeline listens on loopback only and the request comes from this machine, without \
          a proxy"
     )]
     NotLocal,
@@ -103,15 +103,22 @@ impl Authenticator {
     /// does it: some ingest token must allow writing to the project from that site.
     ///
     /// # Errors
-    /// [`Denied::Missing`] where no token would allow it, [`Denied::Unavailable`].
+    /// [`Denied::Missing`] where the project has no token, [`Denied::Domain`] where none is for
+    /// that site, [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
         let list = async { bounded(self.store.list()).await.map(Arc::<[TokenRecord]>::from) };
         let tokens = self.all.try_get_with((), list).await.map_err(Denied::Unavailable)?;
         let now = UtcMillis::now();
-        let allowed = tokens
-            .iter()
-            .any(|token| !token.is_expired(now) && token.allow_ingest(project, site).is_ok());
-        if allowed { Ok(()) } else { Err(Denied::Missing) }
+        let valid = tokens.iter().filter(|token| !token.is_expired(now));
+        let mut denied = Denied::Missing;
+        for token in valid {
+            match token.allow_ingest(project, site) {
+                Ok(()) => return Ok(()),
+                Err(Denied::Domain) => denied = Denied::Domain,
+                Err(_) => {}
+            }
+        }
+        Err(denied)
     }
 }
 

@@ -35,7 +35,9 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
 fn is_local(peer: &Peer, head: &Parts) -> bool {
     peer.loopback_only
         && peer.ip.is_loopback()
-        // Proxies that hide themselves mostly speak 1.0, as nginx does by default.
+        // Then a proxy is in front, and everybody comes from this machine.
+        && !peer.context.settings.trust_forwarded
+        // Older proxies that hide themselves speak 1.0.
         && head.version == Version::HTTP_11
         && !is_forwarded(&head.headers)
         && is_addressed_to_loopback(head)

@@ -109,13 +109,11 @@ impl Stream {
                     write_message(chunk, "", &**log);
                 }
             }
-            DebugMessage::Gauges(gauges) => write_message(chunk, "event: gauges\n", &**gauges),
-            // It may be of any project.
-            DebugMessage::Unparsed(line) => {
-                if self.guard.project.is_none() {
-                    write_message(chunk, "event: unparsed\n", &**line);
-                }
+            // Of all projects, or of any.
+            DebugMessage::Gauges(_) | DebugMessage::Unparsed(_) if self.guard.project.is_some() => {
             }
+            DebugMessage::Gauges(gauges) => write_message(chunk, "event: gauges\n", &**gauges),
+            DebugMessage::Unparsed(line) => write_message(chunk, "event: unparsed\n", &**line),
             DebugMessage::Lost(lost) => {
                 write_message(chunk, "event: lost\n", &serde_json::json!({ "lost": lost }));
             }

@@ -27,9 +27,12 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// [`MAX_ACCEPT_PAUSE`].
 const MIN_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How long requests that have begun may take once the server stops: a client that dribbles must
+/// not use up the time in which the worker stores what it has in hand.
+const MAX_DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves on `listener` until `shutdown`; then finishes the requests that have begun and returns.
-/// How long that may take is the caller's to bound: dropping the future drops all connections.
+/// Serves on `listener` until `shutdown`; then finishes the requests that have begun, for 5 s at
+/// most, and returns. Dropping the future drops all connections.
 ///
 /// # Errors
 /// When the listener's address is unknown.
@@ -49,8 +52,15 @@ pub async fn serve(
         streams: TaskTracker::new(),
     };
     server.accept(listener).await;
-    while let Some(ended) = server.connections.join_next().await {
-        report(ended);
+    let finish = async {
+        while let Some(ended) = server.connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(MAX_DRAIN, finish).await.is_err() {
+        // These requests were not answered, so nothing was promised to them.
+        tracing::warn!(open = server.connections.len(), "slow clients are cut off");
+        server.connections.shutdown().await;
     }
     server.streams.close();
     server.streams.wait().await;

@@ -9,6 +9,9 @@ use crate::tui::model::{Amount, Detail, Flow, Model, Purpose, Screen};
 use crate::tui::msg::Effect;
 use crate::tui::view;
 
+/// Said where an action needs a line.
+const NO_LINE: &str = "no line is selected";
+
 /// Does it; `nth` is which of the binding's keys was pressed.
 pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
     match action {
@@ -139,6 +142,7 @@ fn toggle_figures(model: &mut Model) {
         Amount::Few => Amount::All,
     };
     if before == model.layout().map(|layout| layout.amount) {
+        model.amount = Amount::All;
         model.notify("more figures need at least 24 rows");
     }
     model.pane.settle(model.log_height());
@@ -199,8 +203,9 @@ fn jump_to_level(model: &mut Model, direction: Direction, level: Level) {
 }
 
 fn open_detail(model: &mut Model) {
-    if let Some(detail) = detail_of_cursor(model) {
-        model.screens.push(Screen::Detail(detail));
+    match detail_of_cursor(model) {
+        Some(detail) => model.screens.push(Screen::Detail(detail)),
+        None => model.notify(NO_LINE),
     }
 }
 
@@ -229,28 +234,25 @@ fn step_detail(model: &mut Model, direction: Direction) {
 }
 
 fn copy_id(model: &mut Model) -> Option<Effect> {
-    if model.ring.is_empty() {
-        let curl = model.options.curl.clone()?;
+    if model.ring.is_empty()
+        && let Some(curl) = model.options.curl.clone()
+    {
         model.notify("copied the curl command");
         return Some(Effect::Copy(curl));
     }
-    let id = with_line(model, |line| line.event_id().map(str::to_owned))?;
-    match id {
-        Some(id) => {
-            model.notify(format!("copied {id}"));
-            Some(Effect::Copy(id))
-        }
-        None => {
-            model.notify("this line has no event id");
-            None
-        }
-    }
+    let (notice, id) = match with_line(model, |line| line.event_id().map(str::to_owned)) {
+        Some(Some(id)) => (format!("copied {id}"), Some(id)),
+        Some(None) => ("this line has no event id".to_owned(), None),
+        None => (NO_LINE.to_owned(), None),
+    };
+    model.notify(notice);
+    id.map(Effect::Copy)
 }
 
 fn copy_line(model: &mut Model) -> Option<Effect> {
-    let json = with_line(model, |line| line.to_json())?;
-    model.notify("copied the line as JSON");
-    Some(Effect::Copy(json))
+    let json = with_line(model, |line| line.to_json());
+    model.notify(if json.is_some() { "copied the line as JSON" } else { NO_LINE });
+    json.map(Effect::Copy)
 }
 
 /// The line shown in full, or else the selected one.

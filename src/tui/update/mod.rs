@@ -5,7 +5,7 @@ mod actions;
 mod feed;
 mod field;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::keymap;
 use super::model::{Focus, Model};
@@ -25,7 +25,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
         Msg::Resize(width, height) => {
             model.size = (width, height);
             model.dirty = true;
-            model.pane.settle(model.log_height());
+            // Too small to show anything, it has no place for a line either.
+            if model.layout().is_some() {
+                model.pane.settle(model.log_height());
+            }
             actions::settle_scroll(model);
             None
         }
@@ -43,13 +46,17 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
 }
 
 fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
-    match keymap::find(model.context(), key) {
-        Some((action, nth)) => actions::act(model, action, nth),
-        None => {
-            if let Focus::Field(_) = model.focus {
-                field::type_key(model, key);
-            }
-            None
-        }
+    if let Some((action, nth)) = keymap::find(model.context(), key) {
+        return actions::act(model, action, nth);
     }
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        // Nothing is bound to Alt: over a slow line, Esc and the key after it look like this.
+        let esc = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
+        let plain = KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..*key };
+        return on_key(model, &esc).or_else(|| on_key(model, &plain));
+    }
+    if let Focus::Field(_) = model.focus {
+        field::type_key(model, key);
+    }
+    None
 }

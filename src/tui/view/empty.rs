@@ -32,7 +32,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
 
 /// What is to be said, the most important first.
 fn said(model: &Model) -> Vec<String> {
-    let held = model.ring.next() - model.limit().min(model.ring.next());
+    let held = model.ring.next() - model.limit().clamp(model.ring.first(), model.ring.next());
     let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
     if kept > 0 {
         return vec![
@@ -43,7 +43,7 @@ fn said(model: &Model) -> Vec<String> {
     }
     if model.flow != Flow::Live {
         return vec![
-            "Paused, with nothing to show.".to_owned(),
+            "Paused; what was shown has made room for newer lines.".to_owned(),
             format!("{} lines are held; Space shows them.", format::count(held)),
         ];
     }

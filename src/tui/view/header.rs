@@ -82,7 +82,7 @@ fn state(model: &Model) -> Vec<Segment> {
         Flow::Live if model.link == Link::Up => vec![styled("● LIVE ", theme.good())],
         Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
         Flow::Paused { since, oldest } => {
-            let held = model.ring.next().saturating_sub(since);
+            let held = model.ring.next() - since.max(model.ring.first());
             let forgotten = model.ring.first() - oldest;
             let mut state = format!(" PAUSED +{} held ", format::count(held));
             if forgotten > 0 {

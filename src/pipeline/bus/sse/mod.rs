@@ -52,7 +52,7 @@ pub enum SseError {
     /// 401 or 403.
     #[error(
         "{url} refuses to show its stream ({reason}); make a token on its machine with \
-         `bklit-tui token create --project P --scope read` and give it with --token or BKLIT_TOKEN"
+         `bklit-tui token create --project '*' --scope read` and give it with --token or BKLIT_TOKEN"
     )]
     Unauthorized {
         /// The stream.

@@ -49,6 +49,9 @@ const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_AT_ONCE: i64 = 10_000;
 
+/// Bodies in a batch, apart from what the last one is larger: what a worker holds in memory.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// What is known without asking the file. Changes with a transaction, and is put back with it.
 #[derive(Clone)]
 pub(super) struct State {
@@ -152,7 +155,8 @@ impl Tables {
             return self.reclaim(first_seq, now + lease).map(Ok);
         }
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
-        let items = self.items("seq > ? ORDER BY seq LIMIT ?", [self.state.claimed_to, limit])?;
+        let bounds = [self.state.claimed_to, limit];
+        let items = self.items("seq > ? ORDER BY seq LIMIT ?", bounds, MAX_BATCH_BYTES)?;
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(Ok(None)) };
         let batch = Batch {
             // Unique for ever: the store takes a batch with an id that it knows for a repeat.
@@ -180,7 +184,9 @@ impl Tables {
             (ClaimId { batch: batch.id.clone(), epoch: batch.epoch }, batch.last_seq);
         let sql = "UPDATE batch SET epoch = ? WHERE id = ?";
         self.connection.prepare_cached(sql)?.execute(params![id.epoch, id.batch])?;
-        let items = self.items("seq BETWEEN ? AND ? ORDER BY seq", [first_seq, last_seq])?;
+        // The same items as before, however large.
+        let bounds = [first_seq, last_seq];
+        let items = self.items("seq BETWEEN ? AND ? ORDER BY seq", bounds, usize::MAX)?;
         Ok(Some(Claim { id, items }))
     }
 
@@ -256,12 +262,25 @@ impl Tables {
         Ok(())
     }
 
-    fn items(&self, condition: &str, bounds: [i64; 2]) -> rusqlite::Result<Vec<ClaimedItem>> {
+    /// Items until their bodies have `most_bytes`; at least one, if there is one.
+    fn items(
+        &self,
+        condition: &str,
+        bounds: [i64; 2],
+        most_bytes: usize,
+    ) -> rusqlite::Result<Vec<ClaimedItem>> {
         let sql = format!("SELECT seq, body FROM queue_item WHERE {condition}");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement
-            .query_map(bounds, |row| Ok(ClaimedItem { seq: row.get(0)?, body: row.get(1)? }))?;
-        rows.collect()
+        let mut rows = statement.query(bounds)?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while bytes < most_bytes
+            && let Some(row) = rows.next()?
+        {
+            let item = ClaimedItem { seq: row.get(0)?, body: row.get(1)? };
+            bytes += item.body.len();
+            items.push(item);
+        }
+        Ok(items)
     }
 
     /// The first sequence number of the batch, if the claim still holds it.
@@ -283,12 +302,14 @@ impl Tables {
         if self.forgotten_at.elapsed() < FORGET_EVERY {
             return Ok(());
         }
-        self.forgotten_at = Instant::now();
         let sql = "DELETE FROM client_event_id WHERE (project_id, event_id) IN
                    (SELECT project_id, event_id FROM client_event_id
                     WHERE seen_at <= ? ORDER BY seen_at LIMIT ?)";
         let bounds = [oldest_remembered(), FORGET_AT_ONCE];
-        self.connection.prepare_cached(sql)?.execute(bounds)?;
+        let forgotten = self.connection.prepare_cached(sql)?.execute(bounds)?;
+        if i64::try_from(forgotten) != Ok(FORGET_AT_ONCE) {
+            self.forgotten_at = Instant::now();
+        }
         Ok(())
     }
 }

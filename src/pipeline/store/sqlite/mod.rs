@@ -90,7 +90,7 @@ impl Store for SqliteStore {
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError> {
         self.write(move |transaction| {
-            sessions::forget_never_begun(transaction, since, most)?;
+            sessions::forget_never_begun(transaction, since)?;
             let idle = sessions::idle(transaction, since, most)?;
             let mut sessions = Sessions::new(transaction)?;
             for key in &idle {

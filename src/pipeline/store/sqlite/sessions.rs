@@ -271,13 +271,9 @@ fn id(key: &SessionKey) -> String {
 pub(super) fn forget_never_begun(
     transaction: &Transaction<'_>,
     since: UtcMillis,
-    most: usize,
 ) -> rusqlite::Result<()> {
-    let sql = format!(
-        "DELETE FROM {TABLE} WHERE rowid IN (SELECT rowid FROM {TABLE} \
-         WHERE idle_since < ?1 AND views = 0 ORDER BY idle_since LIMIT ?2)"
-    );
-    transaction.prepare_cached(&sql)?.execute(params![since.epoch_millis(), limit(most)])?;
+    let sql = format!("DELETE FROM {TABLE} WHERE idle_since < ?1 AND views = 0");
+    transaction.prepare_cached(&sql)?.execute(params![since.epoch_millis()])?;
     Ok(())
 }
 
