@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{provided, signal, wait_until};
+use super::{free_port, provided, signal, wait_until};
 
 /// Which server program answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,16 +194,4 @@ impl Drop for RedisServer {
             let _ = child.wait();
         }
     }
-}
-
-/// A port that nothing listens on, outside the range the kernel hands out itself:
-/// while a server is down, nobody's `port 0` may get its port.
-fn free_port() -> u16 {
-    for _ in 0..1_000 {
-        let port = fastrand::u16(10_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 10000 and 32000");
 }
