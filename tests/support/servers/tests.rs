@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{ClickHouse, Database, Kind, RedisServer};
+use crate::support::{DEADLINE, eventually};
 
 #[test]
 fn a_killed_server_comes_back_with_its_data_on_the_same_port() {
@@ -70,7 +71,7 @@ fn a_clickhouse_of_ones_own_dies_and_comes_back_with_its_rows() {
     server.query("SELECT 1");
     let insert = std::panic::catch_unwind(|| server.query("INSERT INTO t VALUES (1)"));
     assert!(insert.is_err(), "no answer comes from a dead server");
-    super::wait_until("the end", || !server.is_running());
+    eventually(DEADLINE, "the end", || !server.is_running());
     server.restart();
     assert_eq!((server.url(), server.query("SELECT x FROM t")), (url, "1".into()));
     assert_eq!(server.faults(), Vec::<serde_json::Value>::new());
