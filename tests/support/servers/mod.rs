@@ -3,6 +3,7 @@
 //! have it fails: a skipped test would look like a passed one.
 
 mod clickhouse;
+mod postgres;
 mod redis;
 mod tests;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Child;
 
 pub use clickhouse::{ClickHouse, Database};
+pub use postgres::{Postgres, PostgresDatabase};
 pub use redis::{Kind, RedisServer};
 
 /// The path in `variable`, which `scripts/test.sh` exports.
