@@ -303,7 +303,7 @@ fn attach_shows_a_daemons_lines_and_its_end() {
     pty.wait_for_text("Event queued");
     pty.wait_for_text("example.com/pricing");
     daemon.kill9();
-    pty.wait_for("the loss", |screen| screen.contents().to_lowercase().contains("disconnected"));
+    pty.wait_for("the loss", |screen| screen.contents().to_lowercase().contains("no connection"));
     pty.send("\x03");
     assert_eq!(pty.wait_for_exit(), Ok(0));
     pty.assert_restored();

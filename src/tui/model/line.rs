@@ -20,8 +20,20 @@ const MAX_FIELDS: usize = 32 * 1024;
 const MAX_ID: usize = 256;
 
 /// Details that are shown first, as the most telling.
-const FIRST_FIELDS: [&str; 8] =
-    ["error", "reason", "status", "url", "path", "type", "eventType", "count"];
+const FIRST_FIELDS: [&str; 12] = [
+    "error",
+    "reason",
+    "status",
+    "url",
+    "path",
+    "type",
+    "trackingId",
+    "eventType",
+    "count",
+    "size",
+    "rows",
+    "waitedMs",
+];
 
 /// Where the parts of a line are in its text.
 #[derive(Clone, Copy, Debug)]
@@ -194,9 +206,14 @@ fn is_bare_key(key: &str) -> bool {
 fn is_bare_value(value: &str) -> bool {
     let Some(first) = value.chars().next() else { return false };
     !value.contains(|c: char| c.is_whitespace() || c == '"')
-        && !matches!(first, '{' | '[' | '-' | '0'..='9')
+        && !matches!(first, '{' | '[')
         && !matches!(value, "true" | "false" | "null")
+        && !is_number(value)
         && text::is_safe(value)
+}
+
+fn is_number(word: &str) -> bool {
+    serde_json::from_str::<serde_json::Number>(word).is_ok()
 }
 
 fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
@@ -210,7 +227,7 @@ fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
             key.to_owned()
         };
         rest = rest.strip_prefix('=')?;
-        let value = if rest.starts_with(['"', '{', '[', '-']) || starts_with_digit(rest) {
+        let value = if rest.starts_with(['"', '{', '[']) {
             read_json(&mut rest)?
         } else {
             let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -219,6 +236,7 @@ fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
+                word if is_number(word) => serde_json::from_str(word).ok()?,
                 word => Value::from(word),
             }
         };
@@ -226,10 +244,6 @@ fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
         fields.push((key, value));
     }
     Some(fields)
-}
-
-fn starts_with_digit(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn read_json(rest: &mut &str) -> Option<Value> {
