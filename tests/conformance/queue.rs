@@ -209,7 +209,10 @@ async fn rejected_items_wait_with_their_reason_and_can_be_retried(fixture: &mut 
     let shown: Vec<_> = failed.iter().map(|f| (f.reason.as_str(), f.body.as_str())).collect();
     assert_eq!(shown, [("third", &*batch.items[2].body), ("first", &*batch.items[0].body)]);
     assert_eq!(queue.failed(1).await.unwrap().len(), 1);
-    assert_eq!(queue.retry_failed(&[failed[1].id.clone(), "999999".into(), "?".into()]).await.unwrap(), 1);
+    assert_eq!(
+        queue.retry_failed(&[failed[1].id.clone(), "999999".into(), "?".into()]).await.unwrap(),
+        1
+    );
     assert_eq!(stats(&*queue).await, [1, 0, 1]);
     assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["a"]);
     assert_eq!(queue.retry_failed(&[failed[1].id.clone()]).await.unwrap(), 0, "only once");

@@ -1,6 +1,7 @@
 //! Who may write or read which project: the port `TokenStore` and, above it, the cached check.
 
 pub mod authenticator;
+pub mod redis;
 pub mod sqlite;
 pub mod token;
 
