@@ -1,12 +1,15 @@
 //! How the Redis adapters reach their server: connections that are made when they are needed,
 //! given up when they fail, and made again after a pause that grows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, RedisError, RedisResult, ScriptInvocation, TlsCertificates,
+    ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ScriptInvocation,
+    TlsCertificates,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -60,6 +63,9 @@ impl RedisServer {
     /// When the URL or the certificates cannot be read.
     pub fn new(options: &RedisOptions) -> Result<Self, RedisFailure> {
         let info = options.url.as_str().into_connection_info()?;
+        // Only with this protocol a connection tells by itself that it has ended.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let info = info.set_redis_settings(settings);
         let client = match &options.root_certificates {
             None => Client::open(info)?,
             Some(root) => {
@@ -84,36 +90,23 @@ impl RedisServer {
         self.response_timeout
     }
 
-    /// Makes a connection of its own for what is published, handing each push message to `sink`,
+    /// Makes a connection that hands what the server sends unasked, and its own end, to `sink`,
     /// which must not wait.
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub async fn subscriber(
+    pub async fn connect(
         &self,
-        sink: impl Fn(redis::PushInfo) -> Result<(), ()> + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, RedisFailure> {
-        let info = self.client.get_connection_info().clone();
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        self.connect(&client, self.config().set_push_sender(sink)).await
-    }
-
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout))
-    }
-
-    async fn connect(
-        &self,
-        client: &Client,
-        config: AsyncConnectionConfig,
+        sink: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
     ) -> Result<MultiplexedConnection, RedisFailure> {
         let unreachable =
             |reason: String| RedisFailure::Unreachable { address: self.address(), reason };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.response_timeout))
+            .set_push_sender(sink);
         // The client's own timeout leaves out looking up the name and the handshake.
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(self.connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(|error| unreachable(error.to_string())),
             Err(_) => Err(unreachable(format!("not within {:?}", self.connect_timeout))),
@@ -130,6 +123,8 @@ pub struct Link {
 #[derive(Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
+    /// Set once that has ended.
+    ended: Arc<AtomicBool>,
     /// Tells the present connection from earlier ones.
     generation: u64,
     down: Option<Down>,
@@ -165,7 +160,10 @@ impl Link {
     /// When none can be made; at once, while the pause after a failure lasts.
     pub async fn connection(&self) -> Result<Connection<'_>, RedisFailure> {
         let mut state = self.state.lock().await;
-        if let Some(inner) = state.connection.clone() {
+        // One that has ended while nobody used it does not cost a command.
+        if let Some(inner) = state.connection.clone()
+            && !state.ended.load(Relaxed)
+        {
             return Ok(Connection { link: self, inner, generation: state.generation });
         }
         if let Some(down) = &state.down
@@ -174,8 +172,19 @@ impl Link {
             let (address, reason) = (self.server.address(), down.reason.clone());
             return Err(RedisFailure::Unreachable { address, reason });
         }
-        match self.server.connect(&self.server.client, self.server.config()).await {
+        let ended = Arc::new(AtomicBool::new(false));
+        let sink = {
+            let ended = Arc::clone(&ended);
+            move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    ended.store(true, Relaxed);
+                }
+                Ok(())
+            }
+        };
+        match self.server.connect(sink).await {
             Ok(inner) => {
+                state.ended = ended;
                 state.generation += 1;
                 state.connection = Some(inner.clone());
                 state.down = None;

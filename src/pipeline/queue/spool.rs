@@ -65,6 +65,11 @@ impl SpooledQueue {
         Self { shared, forwarder }
     }
 
+    /// Whether events go into the spool now.
+    pub fn is_spooling(&self) -> bool {
+        self.shared.spooling.load(Ordering::Relaxed)
+    }
+
     /// How many events wait in the spool; known also while the queue is away.
     pub fn spooled(&self) -> u64 {
         self.shared.spooled.load(Ordering::Relaxed)

@@ -8,6 +8,7 @@ use super::relay::{Bus, Listening, Outgoing, Relay};
 use crate::pipeline::bus::local::LocalDebugBus;
 use crate::pipeline::bus::{DebugBus, DebugMessage, DebugStream};
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use crate::pipeline::event::parse_naming_field;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::redis::RedisServer;
 
@@ -36,6 +37,10 @@ impl RedisDebugBus {
     }
 }
 
+fn parse<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Option<T> {
+    parse_naming_field(payload, "").ok()
+}
+
 impl Bus for Local {
     const CHANNELS: &'static [&'static str] = &[LINES, GAUGES];
 
@@ -45,10 +50,10 @@ impl Bus for Local {
 
     fn received(&self, channel: &str, payload: &[u8]) {
         let message = match channel {
-            GAUGES => serde_json::from_slice(payload).map(|g| DebugMessage::Gauges(Arc::new(g))),
-            _ => serde_json::from_slice(payload).map(|line| DebugMessage::Log(Arc::new(line))),
+            GAUGES => parse(payload).map(|gauges| DebugMessage::Gauges(Arc::new(gauges))),
+            _ => parse(payload).map(|line| DebugMessage::Log(Arc::new(line))),
         };
-        let unparsed = |_| DebugMessage::Unparsed(String::from_utf8_lossy(payload).into());
+        let unparsed = || DebugMessage::Unparsed(String::from_utf8_lossy(payload).into());
         self.bus.publish(message.unwrap_or_else(unparsed));
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::relay::{Bus, Outgoing, Relay};
 use crate::pipeline::bus::local::LocalLiveBus;
 use crate::pipeline::bus::{LiveBus, LiveMessage, LiveStream};
-use crate::pipeline::event::LiveEvent;
+use crate::pipeline::event::{LiveEvent, parse_naming_field};
 use crate::pipeline::redis::RedisServer;
 
 const EVENTS: &str = "live-events";
@@ -35,7 +35,7 @@ impl Bus for LocalLiveBus {
     }
 
     fn received(&self, _channel: &str, payload: &[u8]) {
-        match serde_json::from_slice::<LiveEvent>(payload) {
+        match parse_naming_field::<LiveEvent>(payload, "") {
             Ok(event) => self.send(LiveMessage::Event(Arc::new(event))),
             Err(error) => tracing::debug!(%error, "a message on {EVENTS} is no event"),
         }

@@ -216,7 +216,7 @@ async fn listen_once<B: Bus>(
             Ok(())
         }
     };
-    let mut connection = match server.subscriber(sink).await {
+    let mut connection = match server.connect(sink).await {
         Ok(connection) => connection,
         Err(failure) => return failure,
     };

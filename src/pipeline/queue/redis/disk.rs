@@ -1,5 +1,6 @@
 //! Whether what was written has reached the disk of the server.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::cmd;
@@ -58,10 +59,8 @@ async fn probe(connection: &Connection<'_>) -> Result<Disk, RedisFailure> {
     }
     let asked = cmd("CONFIG").arg("GET").arg("append*").take();
     // Hosted servers mostly forbid it.
-    let config: Vec<String> = connection.query(&asked).await.unwrap_or_default();
-    let value = |name: &str| {
-        config.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1].as_str())
-    };
+    let config: HashMap<String, String> = connection.query(&asked).await.unwrap_or_default();
+    let value = |name| config.get(name).map(String::as_str);
     Ok(match (value("appendonly"), value("appendfsync")) {
         (Some("no"), _) => Disk::Off,
         (_, Some("always")) => Disk::Always,
