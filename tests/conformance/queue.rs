@@ -564,7 +564,10 @@ async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
                 let failed = queue.failed(1).await.unwrap();
                 assert_eq!(failed.len(), model.failed.len().min(1));
                 if let Some(failed) = failed.first() {
-                    assert_eq!(queue.retry_failed(&[failed.id.clone()]).await.unwrap(), 1);
+                    assert_eq!(
+                        queue.retry_failed(std::slice::from_ref(&failed.id)).await.unwrap(),
+                        1
+                    );
                     model.waiting.push_back(model.failed.pop().unwrap());
                 }
             }

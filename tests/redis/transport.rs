@@ -87,7 +87,8 @@ async fn a_server_that_does_not_answer_holds_nobody_up_for_long() {
 
 #[tokio::test]
 async fn durability_always_is_refused_where_it_cannot_be_kept() {
-    let cases: [(Kind, &[(&str, &str)], bool); 6] = [
+    type Case<'a> = (Kind, &'a [(&'a str, &'a str)], bool);
+    let cases: [Case<'_>; 6] = [
         (Kind::Valkey, &[], true),
         (Kind::Valkey, &[("appendfsync", "always")], true),
         (Kind::Valkey, &[("appendonly", "no")], false),
