@@ -7,6 +7,7 @@ mod conformance;
 mod faults;
 mod http;
 mod project;
+mod redis;
 mod support;
 mod tui;
 mod worker;

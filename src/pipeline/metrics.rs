@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn the_queues_figures_are_shown_once_known() {
         let metrics = Metrics::new();
-        metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1 });
+        metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1, spooled: 0 });
         metrics.set_health(Part::Store, Health::Failing);
         let gauges = metrics.take_gauges();
         assert_eq!(gauges.queue, Some(QueueGauges { depth: 5, in_flight: 2, failed: 1 }));

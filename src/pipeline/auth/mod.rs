@@ -2,6 +2,7 @@
 
 pub mod authenticator;
 mod bootstrap;
+pub mod redis;
 pub mod sqlite;
 pub mod token;
 
