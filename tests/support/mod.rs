@@ -6,6 +6,7 @@ mod daemon;
 pub mod events;
 mod http;
 pub mod pty;
+pub mod servers;
 
 use std::time::{Duration, Instant};
 
