@@ -111,7 +111,7 @@ impl Session {
         end.map(UtcMillis::from_epoch_millis)
     }
 
-    fn started_at(&self) -> Option<UtcMillis> {
+    pub(super) fn started_at(&self) -> Option<UtcMillis> {
         let moment = self.entry.as_ref()?.key.get(..MOMENT_DIGITS)?;
         Some(UtcMillis::from_epoch_millis(moment.parse().ok()?))
     }
