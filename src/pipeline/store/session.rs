@@ -59,7 +59,9 @@ impl Session {
         self.last_at = self.last_at.max(Some(at));
         self.last_seen = self.last_seen.max(seen);
         if let Payload::Pageview(view) = &event.payload {
-            let key = format!("{at:0MOMENT_DIGITS$}{}", event.id);
+            // Stores keep key and value in one text with a NUL between them.
+            let id = event.id.replace('\0', "\u{fffd}");
+            let key = format!("{at:0MOMENT_DIGITS$}{id}");
             let of = |value: &str| Sourced { key: key.clone(), value: value.to_owned() };
             latest(&mut self.exit, Some(of(&view.url)));
             earliest(&mut self.entry, Some(of(&view.url)));

@@ -242,10 +242,7 @@ fn encode_state(encoder: &mut Encoder, key: &SessionKey, known: &Session, versio
         &known.city,
     ];
     for view in views {
-        let text = view.as_ref().map(|Sourced { key, value }| {
-            // An id with a NUL would be cut there.
-            format!("{}\0{value}", key.replace('\0', "\u{fffd}"))
-        });
+        let text = view.as_ref().map(|Sourced { key, value }| format!("{key}\0{value}"));
         encoder.optional_text(text.as_deref());
     }
     for moment in [known.last_at, known.last_seen, known.end_at, known.end_seen] {
