@@ -79,7 +79,7 @@ pub(super) async fn server_columns(
 }
 
 impl Shape {
-    fn new(table: &'static Table, found: &[ServerColumn]) -> Result<Self, String> {
+    pub(super) fn new(table: &'static Table, found: &[ServerColumn]) -> Result<Self, String> {
         if found.is_empty() {
             return Err(format!("ClickHouse has no table {}; run `bklit-tui migrate`", table.name));
         }
