@@ -302,7 +302,7 @@ mod tests {
         run(&format!("bklit-tui token revoke {}", ingest.id)).await.unwrap();
         run("bklit-tui token list").await.unwrap();
         run("bklit-tui token list --json").await.unwrap();
-        assert_eq!(store.list().await.unwrap(), [read.clone()]);
+        assert_eq!(store.list().await.unwrap(), std::slice::from_ref(read));
     }
 
     #[test]

@@ -101,8 +101,7 @@ pub async fn run(
 ) -> color_eyre::Result<ConsoleEnd> {
     require_terminal()?;
     let stop = shutdown.child_token();
-    // Also when this future is dropped.
-    let _ends_the_thread = stop.clone().drop_guard();
+    let _ends_the_console = EndOnDrop(stop.clone());
     let (ended, mut end) = oneshot::channel();
     let thread = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -124,10 +123,19 @@ pub async fn run(
     }
     match tokio::time::timeout(STOP_WAIT, end).await {
         Ok(outcome) => outcome.map_err(|_| panicked())?,
-        Err(_) => {
-            terminal::give_back();
-            Ok(ConsoleEnd::Shutdown)
-        }
+        // It hangs in a write; dropping the guard gives the terminal back.
+        Err(_) => Ok(ConsoleEnd::Shutdown),
+    }
+}
+
+/// Ends the console also when the future that runs it is dropped, and has given the terminal
+/// back by then: who drops it may be about to end the process.
+struct EndOnDrop(CancellationToken);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+        terminal::give_back();
     }
 }
 

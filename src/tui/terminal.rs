@@ -3,7 +3,7 @@
 //! They belong to the whole process, so what is to be given back is kept here and not in the
 //! console: a panic on any thread finds it.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -82,7 +82,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         give_back();
         for report in lock(&DEFERRED).drain(..) {
-            eprintln!("{report}");
+            // It may have vanished as well.
+            let _ = writeln!(io::stderr(), "{report}");
         }
     }
 }

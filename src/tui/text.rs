@@ -15,11 +15,16 @@ pub const ELLIPSIS: &str = "…";
 /// Combining marks kept on one character; more would paint over neighbouring lines.
 const MAX_MARKS: u8 = 3;
 
-/// Characters that are invisible or change the order of others.
-const INVISIBLE: [(u32, u32); 18] = [
+/// Characters that are invisible, change the order of others or join with what follows them.
+const INVISIBLE: [(u32, u32); 25] = [
     (0x00ad, 0x00ad),
     (0x034f, 0x034f),
+    (0x0600, 0x0605),
     (0x061c, 0x061c),
+    (0x06dd, 0x06dd),
+    (0x070f, 0x070f),
+    (0x0890, 0x0891),
+    (0x08e2, 0x08e2),
     (0x115f, 0x1160),
     (0x17b4, 0x17b5),
     (0x180b, 0x180f),
@@ -27,13 +32,15 @@ const INVISIBLE: [(u32, u32); 18] = [
     (0x2028, 0x202e),
     (0x2060, 0x206f),
     (0x3164, 0x3164),
+    (0xe000, 0xf8ff),
     (0xfe00, 0xfe0f),
     (0xfeff, 0xfeff),
     (0xffa0, 0xffa0),
     (0xfff0, 0xfffb),
+    (0x110bd, 0x110bd),
+    (0x110cd, 0x110cd),
     (0x1bca0, 0x1bca3),
     (0x1d173, 0x1d17a),
-    (0xe000, 0xf8ff),
     (0xe0000, 0x10_ffff),
 ];
 
@@ -51,24 +58,30 @@ pub fn is_visible(c: char) -> bool {
 /// Tells characters to be shown from those to be escaped, in the order of the text.
 #[derive(Default)]
 struct Guard {
+    /// The character that marks would combine with.
+    base: Option<char>,
     marks: u8,
-    after_base: bool,
 }
 
 impl Guard {
     fn shows(&mut self, c: char) -> bool {
         if !is_visible(c) {
-            self.after_base = false;
+            self.base = None;
             return false;
         }
         if u32::from(c) < 0x300 || c.width() != Some(0) {
-            self.marks = 0;
-            self.after_base = true;
+            (self.base, self.marks) = (Some(c), 0);
             return true;
         }
         self.marks = self.marks.saturating_add(1);
-        self.after_base && self.marks <= MAX_MARKS
+        self.marks <= MAX_MARKS && self.base.is_some_and(|base| combine(base, c))
     }
+}
+
+/// Whether a mark combines with the character before it, and not with the one after it.
+fn combine(base: char, mark: char) -> bool {
+    let pair = String::from_iter([base, mark]);
+    pair.graphemes(true).nth(1).is_none()
 }
 
 /// Whether a text can be shown as it is.
@@ -225,6 +238,7 @@ mod tests {
             ("\u{301}x", "\\u{301}x"),
             ("❤\u{fe0f}", "❤\\u{fe0f}"),
             ("\u{e0041}", "\\u{e0041}"),
+            ("a\u{113d1}b\u{600}", "a\\u{113d1}b\\u{600}"),
         ] {
             assert_eq!(safe(text), shown);
             assert!(is_safe(shown) && !is_safe(text));

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 
+use portable_pty::CommandBuilder;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::support::pty::Pty;
 use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
 /// Waits until each of the ids is stored, once, and nothing else is.
@@ -88,6 +90,27 @@ fn an_interrupt_ends_it_with_the_report() {
     assert_eq!(figure(&report, "sent"), figure(&report, "accepted"), "{report}");
     let text = std::fs::read_to_string(&ids).unwrap();
     assert_stored_once(&daemon, &text.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_terminal_shows_how_it_goes() {
+    let daemon = Daemon::start();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_bklit-tui"));
+    command.env_clear();
+    command.env("TERM", "xterm-256color");
+    command.args(["simulate", "--rate", "20", "--bad", "0"]);
+    command.args(["--url", &daemon.url(""), "--token", &daemon.token()]);
+    let mut pty = Pty::spawn(command, (120, 20));
+    pty.wait_for("the second line of progress", |screen| {
+        let text = screen.contents();
+        text.contains("   1s  sent ") && text.contains("failed 0") && text.contains("p99 ")
+    });
+    // Ctrl-C, as it is typed.
+    pty.send("\x03");
+    pty.wait_for("the report alone", |screen| {
+        let text = screen.contents();
+        text.contains("accepted  ") && text.contains("seed ") && !text.contains("1s  sent")
+    });
 }
 
 #[test]

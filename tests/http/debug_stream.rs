@@ -187,7 +187,7 @@ async fn a_silent_stream_is_kept_alive() {
     // From here on time passes as soon as everybody waits for it.
     tokio::time::pause();
     for _ in 0..3 {
-        assert_eq!(events.client.line().await.unwrap(), "e");
+        assert_eq!(events.client.line().await.unwrap(), "E");
         assert_eq!(events.client.line().await.unwrap(), ": keep-alive");
         assert_eq!(events.client.line().await.unwrap(), "");
         assert_eq!(events.client.line().await.unwrap(), "");

@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Termios, tcgetattr};
 
@@ -97,10 +97,24 @@ impl Pty {
         self.shared.changed.notify_all();
     }
 
-    /// Whether the terminal's buffer takes no more output.
-    pub fn is_full(&self) -> bool {
-        let mut watched = [PollFd::new(&self.tty, PollFlags::OUT)];
-        poll(&mut watched, Some(&Timespec::default())).unwrap() == 0
+    /// Freezes the terminal and fills its buffer, so that every write to it waits.
+    pub fn jam(&self) {
+        self.freeze(true);
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let path = self.master.as_ref().unwrap().tty_name().unwrap();
+        let tty = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+        // What the kernel moves on in the background makes room once more.
+        let mut quiet = 0;
+        while quiet < 20 {
+            match rustix::io::write(&tty, b"x") {
+                Ok(_) => quiet = 0,
+                Err(Errno::AGAIN) => {
+                    quiet += 1;
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// The terminal vanishes: its window was closed, its connection is gone.

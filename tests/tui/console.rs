@@ -44,11 +44,14 @@ fn child() {
             alarm_depth: 1000,
             no_color: false,
         };
-        run(options, Box::new(Script { mode: mode.clone(), next: 0 }), shutdown).await
+        let console = run(options, Box::new(Script { mode: mode.clone(), next: 0 }), shutdown);
+        let patience = if mode == "dropped" { Duration::from_millis(500) } else { Duration::MAX };
+        tokio::time::timeout(patience, console).await
     });
     let report = match end {
-        Ok(end) => format!("ended: {end:?}"),
-        Err(error) => format!("failed: {error:#}"),
+        Ok(Ok(end)) => format!("ended: {end:?}"),
+        Ok(Err(error)) => format!("failed: {error:#}"),
+        Err(_) => "dropped".to_owned(),
     };
     if let Ok(file) = std::env::var(REPORT) {
         std::fs::write(file, report).unwrap();
@@ -134,6 +137,13 @@ fn outlives_a_bus_that_closes() {
 }
 
 #[test]
+fn a_console_that_is_dropped_has_given_the_terminal_back() {
+    let mut pty = console("dropped");
+    pty.wait_for("its own screen", vt100::Screen::alternate_screen);
+    assert_ended(&mut pty, "dropped");
+}
+
+#[test]
 fn a_panic_gives_the_terminal_back_before_its_report() {
     let mut pty = console("panic");
     pty.wait_for_text("the first line");
@@ -165,8 +175,7 @@ fn a_key_is_answered_in_a_flood() {
 fn a_frozen_terminal_does_not_hold_up_the_end() {
     let mut pty = console("flood");
     pty.wait_for_text("line ");
-    pty.freeze(true);
-    eventually(DEADLINE, "frames fill the terminal's buffer", || pty.is_full());
+    pty.jam();
     pty.signal(Signal::TERM);
     eventually(DEADLINE, "the modes are given back", || !pty.is_raw());
     pty.freeze(false);

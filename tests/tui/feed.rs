@@ -136,7 +136,7 @@ impl Console {
     }
 }
 
-pub(super) fn log(nth: usize, stage: Stage, level: Level, message: &str, data: Value) -> DebugLog {
+pub(super) fn log(nth: usize, stage: Stage, level: Level, message: &str, data: &Value) -> DebugLog {
     let mut log = DebugLog::new(stage, level, message.to_owned());
     log.timestamp = UtcMillis::from_epoch_millis(NOON * 1000 - 60_000 + 137 * nth as i64);
     log.data = data.as_object().cloned().unwrap_or_default();
@@ -157,8 +157,8 @@ pub(super) fn traffic(events: usize) -> Vec<DebugLog> {
         let url = format!("https://shop.example{}", PATHS[event % PATHS.len()]);
         let at = logs.len();
         let micros = |base: f64| Some(base * (1.0 + (event * 7 % 10) as f64 / 10.0));
-        let mut step = |stage, level, message, data, took| {
-            let mut line = log(logs.len(), stage, level, message, data);
+        let mut step = |stage, level, message, data: Value, took| {
+            let mut line = log(logs.len(), stage, level, message, &data);
             line.event_id = Some(event_id(event));
             line.project_id = Some("shop".into());
             line.duration = took;

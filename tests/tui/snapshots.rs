@@ -83,7 +83,8 @@ fn detail() {
             "batch": { "id": "b_17", "rows": [1, 2], "tables": ["page_view_event"] },
             "statement": "INSERT INTO page_view_event (id, url, timestamp, created_at, city, country, country_code, ip, isp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         });
-        let mut line = log(500, Stage::Clickhouse, Level::Error, "Batch could not be stored", data);
+        let mut line =
+            log(500, Stage::Clickhouse, Level::Error, "Batch could not be stored", &data);
         line.event_id = Some("evt_019c13f0a7b870009e3779b97f4a7c15".into());
         line.project_id = Some("shop".into());
         line.duration = Some(5021.25);
@@ -109,7 +110,7 @@ fn many_errors_and_everything_amiss() {
         let lines = (0..4_000).map(|i| {
             let stage = if i % 3 == 0 { Stage::Worker } else { Stage::Clickhouse };
             let data = json!({ "error": "connection refused (os error 111)", "attempt": i });
-            log(600 + i, stage, Level::Error, "Store is away", data)
+            log(600 + i, stage, Level::Error, "Store is away", &data)
         });
         console.logs(lines.collect());
         let mut figures = gauges(3);
@@ -140,7 +141,7 @@ fn hostile_text_is_shown_escaped_and_breaks_no_column() {
             "",
         ];
         let lines = hostile.iter().enumerate().map(|(nth, text)| {
-            let mut line = log(nth, Stage::ALL[nth % 6], Level::Info, text, json!({ "v": text }));
+            let mut line = log(nth, Stage::ALL[nth % 6], Level::Info, text, &json!({ "v": text }));
             line.event_id = Some(format!("evt_{text}"));
             line.duration = Some(1e12);
             line

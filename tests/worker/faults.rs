@@ -224,6 +224,18 @@ async fn a_queue_that_fails_is_asked_again() {
     bench.stop().await;
 }
 
+/// As after a full disk, where storing what waits is what makes room.
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_does_not_know_its_depth_is_still_emptied() {
+    let (mut bench, context) = Bench::new();
+    bench.queue.stats_fail.store(true, SeqCst);
+    bench.queue.push_all(&views(3));
+    bench.start(context);
+    bench.drained().await;
+    assert_eq!(bench.metrics.health(Part::Worker), Health::Ok);
+    bench.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_lets_the_batch_in_hand_finish() {
     let (mut bench, context) = Bench::with(small(10, Duration::from_millis(50)));

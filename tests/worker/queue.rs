@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +36,8 @@ pub struct MemoryQueue {
     pub claims_to_fail: AtomicU32,
     /// So many calls of `acknowledge` fail first.
     pub acknowledgements_to_fail: AtomicU32,
+    /// Whether `stats` fails.
+    pub stats_fail: AtomicBool,
     /// Answered renewals.
     pub renewals: AtomicU32,
     /// Sizes of claimed batches and when they were claimed.
@@ -49,6 +51,7 @@ impl MemoryQueue {
             changed: watch::Sender::new(()),
             claims_to_fail: AtomicU32::new(0),
             acknowledgements_to_fail: AtomicU32::new(0),
+            stats_fail: AtomicBool::new(false),
             renewals: AtomicU32::new(0),
             claims: Mutex::default(),
         }
@@ -208,6 +211,9 @@ impl Queue for MemoryQueue {
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
+        if self.stats_fail.load(SeqCst) {
+            return away();
+        }
         Ok(self.figures())
     }
 

@@ -89,6 +89,7 @@ pub struct Traffic {
     /// Visitors by the time at which they act next; the number keeps equal times in order.
     waiting: BinaryHeap<Reverse<(Duration, u64)>>,
     visitors: HashMap<u64, Visitor>,
+    most_visitors: usize,
     arrived: u64,
 }
 
@@ -127,6 +128,7 @@ impl Traffic {
             page_weights,
             waiting: BinaryHeap::new(),
             visitors: HashMap::new(),
+            most_visitors: MAX_VISITORS,
             arrived: 0,
         }
     }
@@ -146,7 +148,7 @@ impl Traffic {
             return mistakes::spoil(&mut self.rng, body, agent.name);
         }
         let ready = self.waiting.peek().is_some_and(|Reverse((when, _))| *when <= at);
-        let number = if ready || self.waiting.len() >= MAX_VISITORS {
+        let number = if ready || self.waiting.len() >= self.most_visitors {
             self.waiting.pop().map(|Reverse((_, number))| number)
         } else {
             None
@@ -332,12 +334,12 @@ impl Traffic {
             return (visitor.pages_left > 0).then_some((Step::View, pause));
         }
         if done == Step::View && self.rng.f64() < ACTS {
-            return Some((Step::Act, self.pause(0.3, 3.0)));
+            return Some((Step::Act, self.pause(0.3, 1.5)));
         }
         if visitor.pages_left > 0 {
-            return Some((Step::View, self.pause(0.8, 7.0)));
+            return Some((Step::View, self.pause(0.5, 3.0)));
         }
-        (self.rng.f64() < SAYS_GOODBYE).then(|| (Step::Leave, self.pause(0.5, 5.0)))
+        (self.rng.f64() < SAYS_GOODBYE).then(|| (Step::Leave, self.pause(0.5, 3.0)))
     }
 
     /// Mostly short, sometimes long: at least `least` seconds and `mean` more on average.

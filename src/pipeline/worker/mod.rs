@@ -61,14 +61,10 @@ async fn work(context: &WorkerContext, shutdown: &CancellationToken) {
         Err(error) => context.store_failed("Store is not available", &error.to_string()),
     }
     let mut backoff = Backoff::new(context.settings.max_backoff);
-    while let Some(ready) = shutdown.run_until_cancelled(ready(context)).await {
+    while shutdown.run_until_cancelled(ready(context)).await.is_some() {
         let began = Instant::now();
-        let claimed = match ready {
-            // Never broken off: nobody would work on a claim that got lost on its way here.
-            Ok(()) => claim(context).await,
-            Err(error) => Err(error),
-        };
-        match claimed {
+        // Never broken off: nobody would work on a claim that got lost on its way here.
+        match claim(context).await {
             Ok(claim) => {
                 backoff.reset();
                 context.set_health(Part::Worker, Health::Ok);
@@ -88,9 +84,9 @@ async fn work(context: &WorkerContext, shutdown: &CancellationToken) {
 }
 
 /// Waits for work, and for the batch to fill up.
-async fn ready(context: &WorkerContext) -> Result<(), QueueError> {
+async fn ready(context: &WorkerContext) {
     context.queue.ready().await;
-    fill(context).await
+    fill(context).await;
 }
 
 async fn claim(context: &WorkerContext) -> Result<Option<Claim>, QueueError> {
@@ -99,18 +95,19 @@ async fn claim(context: &WorkerContext) -> Result<Option<Claim>, QueueError> {
 }
 
 /// Waits for company for the first event, until the batch is full or `batch_wait` is over.
-async fn fill(context: &WorkerContext) -> Result<(), QueueError> {
+async fn fill(context: &WorkerContext) {
     let WorkerSettings { batch_size, batch_wait, .. } = context.settings;
     let deadline = Instant::now() + batch_wait;
     let check = (batch_wait / 5).clamp(FILL_CHECK[0], FILL_CHECK[1]);
     while Instant::now() < deadline {
-        let stats = answer_in_time(context.queue.stats()).await?;
-        if stats.depth >= batch_size as u64 {
+        // A queue that cannot say how full it is may still hand out what it has, and after a full
+        // disk that is what makes room.
+        let stats = answer_in_time(context.queue.stats()).await;
+        if stats.is_ok_and(|stats| stats.depth >= batch_size as u64) {
             break;
         }
         tokio::time::sleep_until(deadline.min(Instant::now() + check)).await;
     }
-    Ok(())
 }
 
 /// Every call to the queue has an end.

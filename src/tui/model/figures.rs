@@ -258,7 +258,7 @@ impl Figures {
         self.summary.events_per_second = if self.processes.is_empty() {
             self.summary.stages[Stage::Ingestion.index()].rate
         } else {
-            self.rate(newest, |second| second.gauges.iter().map(|g| g.accepted).sum())
+            self.rate(newest, |second| total(second.gauges.iter().map(|g| g.accepted)))
         };
         self.summary.depth_history = [None; SECONDS];
         for &(at, depth) in &self.depths {
@@ -299,7 +299,7 @@ impl Figures {
         }
         figures.rate = self.rate(newest, |second| match i {
             ACCEPT_TO_STORED => 0,
-            i if by_processes => second.gauges.iter().map(|g| g.stages[i].count).sum(),
+            i if by_processes => total(second.gauges.iter().map(|g| g.stages[i].count)),
             i => second.line_counts[i],
         });
         figures.percentiles = percentile(scratch, 0.5)
@@ -313,10 +313,15 @@ impl Figures {
         let started = self.started.unwrap_or(newest).min(newest);
         let seconds = (newest - started + 1).clamp(1, RATE_SECONDS);
         let recent = newest - seconds + 1..=newest;
-        let counted: u64 =
-            self.seconds.iter().filter(|second| recent.contains(&second.at)).map(count).sum();
+        let counted =
+            total(self.seconds.iter().filter(|second| recent.contains(&second.at)).map(count));
         counted as f64 / seconds as f64
     }
+}
+
+/// A sum that other processes' figures cannot make overflow.
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn latencies(gauges: &Gauges, series: usize) -> &Latencies {

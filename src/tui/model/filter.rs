@@ -117,7 +117,7 @@ impl TextQuery {
     }
 
     /// Where in a line's text the query is found.
-    pub fn found_in<'t>(&self, text: &'t str) -> impl Iterator<Item = std::ops::Range<usize>> {
+    pub fn found_in(&self, text: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
         let found = self.regex.find_iter(text).map(|found| found.range());
         found.filter(|range| !range.is_empty())
     }

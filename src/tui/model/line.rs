@@ -20,8 +20,20 @@ const MAX_FIELDS: usize = 32 * 1024;
 const MAX_ID: usize = 256;
 
 /// Details that are shown first, as the most telling.
-const FIRST_FIELDS: [&str; 8] =
-    ["error", "reason", "status", "url", "path", "type", "eventType", "count"];
+const FIRST_FIELDS: [&str; 12] = [
+    "error",
+    "reason",
+    "status",
+    "url",
+    "path",
+    "type",
+    "trackingId",
+    "eventType",
+    "count",
+    "size",
+    "rows",
+    "waitedMs",
+];
 
 /// Where the parts of a line are in its text.
 #[derive(Clone, Copy, Debug)]
@@ -194,9 +206,14 @@ fn is_bare_key(key: &str) -> bool {
 fn is_bare_value(value: &str) -> bool {
     let Some(first) = value.chars().next() else { return false };
     !value.contains(|c: char| c.is_whitespace() || c == '"')
-        && !matches!(first, '{' | '[' | '-' | '0'..='9')
+        && !matches!(first, '{' | '[')
         && !matches!(value, "true" | "false" | "null")
+        && !is_number(value)
         && text::is_safe(value)
+}
+
+fn is_number(word: &str) -> bool {
+    serde_json::from_str::<serde_json::Number>(word).is_ok()
 }
 
 fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
@@ -210,7 +227,7 @@ fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
             key.to_owned()
         };
         rest = rest.strip_prefix('=')?;
-        let value = if rest.starts_with(['"', '{', '[', '-']) || starts_with_digit(rest) {
+        let value = if rest.starts_with(['"', '{', '[']) {
             read_json(&mut rest)?
         } else {
             let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -219,6 +236,7 @@ fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
+                word if is_number(word) => serde_json::from_str(word).ok()?,
                 word => Value::from(word),
             }
         };
@@ -226,10 +244,6 @@ fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
         fields.push((key, value));
     }
     Some(fields)
-}
-
-fn starts_with_digit(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn read_json(rest: &mut &str) -> Option<Value> {
@@ -368,7 +382,7 @@ mod tests {
         OwnedLine { text: text[meta.range()].to_owned(), meta }
     }
 
-    fn log_with(data: Value) -> DebugLog {
+    fn log_with(data: &Value) -> DebugLog {
         let mut log = DebugLog::new(Stage::Worker, Level::Error, "Batch failed");
         log.timestamp = "2026-01-31T12:00:00.123Z".parse().unwrap();
         log.data = data.as_object().unwrap().clone();
@@ -379,7 +393,7 @@ mod tests {
 
     #[test]
     fn parts_are_read_back() {
-        let log = log_with(json!({ "count": 3, "error": "no such table", "url": "/a?b=c" }));
+        let log = log_with(&json!({ "count": 3, "error": "no such table", "url": "/a?b=c" }));
         let line = line_of(&log);
         let line = line.as_ref();
         assert_eq!(line.message(), "Batch failed");
@@ -394,7 +408,7 @@ mod tests {
     fn hostile_parts_are_safe_and_still_read_back() {
         let data =
             json!({ "a\u{202e} =": "\u{1b}[2J\u{200b}", "b": { "c\n": ["\t", "\u{e0041}"] } });
-        let mut log = log_with(data.clone());
+        let mut log = log_with(&data);
         log.message = "\u{1b}]0;title\u{7}\nsecond line".into();
         let line = line_of(&log);
         assert_eq!(line.as_ref().message(), "\\u{1b}]0;title\\u{7}\\nsecond line");
@@ -405,7 +419,7 @@ mod tests {
     #[test]
     fn what_is_too_long_is_cut_and_says_so() {
         let data = json!({ "big": "x".repeat(100_000), "error": "small", "later": 1 });
-        let mut log = log_with(data);
+        let mut log = log_with(&data);
         log.message = "é".repeat(50_000).into();
         log.event_id = Some("i".repeat(70_000));
         let line = line_of(&log);
@@ -452,7 +466,7 @@ mod tests {
             fields in prop::collection::vec((any::<String>(), any_json()), 0..5)
         ) {
             let data: Map<String, Value> = fields.into_iter().collect();
-            let line = line_of(&log_with(Value::Object(data.clone())));
+            let line = line_of(&log_with(&Value::Object(data.clone())));
             prop_assert!(line.text.split(SEPARATOR).all(text::is_safe));
             let read: Map<String, Value> = line.as_ref().data().into_iter().collect();
             prop_assert_eq!(read, data);

@@ -82,11 +82,11 @@ fn scroll_view(model: &mut Model, action: Action) {
     *scroll = match action {
         Action::Oldest => 0,
         Action::Up => scroll.saturating_sub(1),
-        Action::Down => *scroll + 1,
+        Action::Down => scroll.saturating_add(1),
         Action::PageUp => scroll.saturating_sub(page),
-        Action::PageDown => *scroll + page,
+        Action::PageDown => scroll.saturating_add(page),
         Action::HalfUp => scroll.saturating_sub(page.div_ceil(2)),
-        Action::HalfDown => *scroll + page.div_ceil(2),
+        Action::HalfDown => scroll.saturating_add(page.div_ceil(2)),
         _ => usize::MAX,
     };
     settle_scroll(model);

@@ -22,7 +22,7 @@ pub(super) fn render(model: &Model, shown: &Detail, buf: &mut Buffer, area: Rect
     if let Some(notice) = model.notice() {
         title.push(styled(format!("  {}", text::safe(notice)), theme.strong()));
     }
-    scrolled(buf, area, theme, title, &rows(model, shown, area.width), shown.scroll);
+    scrolled(buf, area, theme, &title, &rows(model, shown, area.width), shown.scroll);
 }
 
 /// The line in rows of a width.
@@ -46,7 +46,8 @@ pub(super) fn rows(model: &Model, shown: &Detail, width: u16) -> Vec<Line<'stati
     let ids = [("event", line.event_id()), ("project", line.project_id())];
     parts.extend(ids.into_iter().filter_map(|(label, id)| Some((label, plain(id?)))));
     if let Some(millis) = line.duration() {
-        parts.push(("duration", plain(&format::micros(f64::from(millis) * 1e3))));
+        let exact = format!("{} ({millis} ms)", format::micros(f64::from(millis) * 1e3));
+        parts.push(("duration", plain(&exact)));
     }
     let mut rows = vec![Line::default()];
     for (label, value) in parts {

@@ -123,7 +123,7 @@ pub(super) fn scrolled(
     buf: &mut Buffer,
     area: Rect,
     theme: Theme,
-    title: Vec<Segment>,
+    title: &[Segment],
     rows: &[Line<'_>],
     scroll: usize,
 ) {
@@ -135,7 +135,7 @@ pub(super) fn scrolled(
     } else {
         Vec::new()
     };
-    rule(buf, row(area, 0), theme, &title, &place);
+    rule(buf, row(area, 0), theme, title, &place);
     for (nth, line) in rows[scroll..end].iter().enumerate() {
         let at = row(area, nth + 1);
         buf.set_line(at.x, at.y, line, at.width);

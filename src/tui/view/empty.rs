@@ -38,7 +38,7 @@ fn said(model: &Model) -> Vec<String> {
         return vec![
             format!("None of {} lines is shown.", format::count(kept)),
             format!("Asked for: {}.", footer::shown_by(model).join(", ")),
-            "Press 0 for all stages, l for other levels, & for another filter.".to_owned(),
+            "0 shows all stages, l other levels, & edits the filter.".to_owned(),
         ];
     }
     if model.flow != Flow::Live {

@@ -33,10 +33,13 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
         }
         None => queue_line(model),
     };
-    rule(buf, layout.rule, model.options.theme, &left, &amiss(model));
+    rule(buf, layout.rule, model.options.theme, &left, &cut_off(model, layout.rule.width));
     if let Some(area) = layout.queue {
         let x = usize::from(area.x - layout.rule.x);
-        put(buf, layout.rule, x, 1, "┴", model.options.theme.dim());
+        // Nothing that is said there is written over.
+        if buf.cell((area.x, layout.rule.y)).is_some_and(|cell| cell.symbol() == "─") {
+            put(buf, layout.rule, x, 1, "┴", model.options.theme.dim());
+        }
     }
 }
 
@@ -115,14 +118,15 @@ fn chips(model: &Model, buf: &mut Buffer, area: Rect) {
         put(buf, names, 2, 1, if on { "●" } else { "○" }, name);
         let room = usize::from(width).saturating_sub(3);
         put(buf, names, 3, room, short_name(stage, room), name);
+        let errors = match model.ring.count(stage, Level::Error) as u64 {
+            0 => String::new(),
+            errors => format!(" ✗{}", format::tiny_count(errors)),
+        };
         let rate = model.figures.summary().stages[stage.index()].rate;
         let style = if rate > 0.0 { theme.plain() } else { theme.dim() };
-        let used = put(buf, values, 1, room, &format::rate(rate), style);
-        let errors = model.ring.count(stage, Level::Error) as u64;
-        if errors > 0 {
-            let errors = format!("✗{}", format::short_count(errors).replace(' ', ""));
-            put(buf, values, used + 2, usize::from(width) - used - 2, &errors, theme.error());
-        }
+        let room = usize::from(width).saturating_sub(1 + text::width(&errors));
+        let used = put(buf, values, 1, room, &format::rate(rate).replace(' ', ""), style);
+        put(buf, values, 1 + used, 5, &errors, theme.error());
     }
 }
 
@@ -209,22 +213,13 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
     put(buf, row(area, 7), 2, bars, &history, theme.stage(Stage::Queue));
 }
 
-/// What is amiss with the lines below: why there may be fewer of them than there should.
-fn amiss(model: &Model) -> Vec<Segment> {
-    let theme = model.options.theme;
-    let mut items = Vec::new();
-    if let Link::Down(reason) = &model.link {
-        let reason = format!("disconnected: {}", text::clip(reason, 60));
-        items.push(vec![styled(reason, theme.error())]);
+/// Why nothing new comes, if so.
+fn cut_off(model: &Model, width: u16) -> Vec<Segment> {
+    match &model.link {
+        Link::Up => Vec::new(),
+        Link::Down(reason) => {
+            let reason = text::clip(reason, usize::from(width) / 3).into_owned();
+            vec![styled(format!("no connection: {reason}"), model.options.theme.error())]
+        }
     }
-    if model.lost > 0 {
-        let lost = format!("{} lines lost", format::count(model.lost));
-        items.push(vec![styled(lost, theme.warning())]);
-    }
-    let sampling = model.figures.summary().sampling;
-    if sampling > 1 {
-        let shown = format!("1 of {} events shown", format::count(sampling.into()));
-        items.push(vec![styled(shown, theme.warning())]);
-    }
-    joined(items, theme)
 }

@@ -77,7 +77,7 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     match query_of(model, field).and_then(TextQuery::problem) {
         Some(problem) => {
-            let said = format!("no regular expression ({problem}): looked for as it is written");
+            let said = format!("not a regex ({problem}): taken as plain text");
             put(buf, area, 1, usize::from(area.width) - 2, &said, theme.warning());
         }
         None => hints(model, buf, area),
@@ -89,11 +89,14 @@ pub(super) fn shown_by(model: &Model) -> Vec<String> {
     let filter = model.pane().filter();
     let mut phrases = Vec::new();
     if filter.stages != StageSet::ALL {
-        let on = Stage::ALL.into_iter().filter(|&stage| filter.stages.contains(Some(stage)));
-        let names: Vec<_> = on.map(Stage::as_str).collect();
-        phrases.push(match names.as_slice() {
-            [] => "no stage".to_owned(),
-            names => format!("only {}", names.join(" ")),
+        let (on, off): (Vec<_>, Vec<_>) =
+            Stage::ALL.into_iter().partition(|&stage| filter.stages.contains(Some(stage)));
+        let names =
+            |stages: &[Stage]| stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
+        phrases.push(match on.len() {
+            0 => "no stage".to_owned(),
+            1..=3 => format!("only {}", names(&on)),
+            _ => format!("without {}", names(&off)),
         });
     }
     match filter.level {
@@ -135,7 +138,25 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         Some(notice) => vec![styled(text::safe(notice), theme.strong())],
         None => joined(left, theme),
     };
-    rule(buf, area, theme, &left, &[place(model)]);
+    let mut right = amiss(model);
+    right.push(vec![place(model)]);
+    rule(buf, area, theme, &left, &joined(right, theme));
+}
+
+/// Why there may be fewer lines than there should.
+fn amiss(model: &Model) -> Vec<Vec<Segment>> {
+    let theme = model.options.theme;
+    let mut items = Vec::new();
+    if model.lost() > 0 {
+        let lost = format!("{} lost", format::count(model.lost()));
+        items.push(vec![styled(lost, theme.warning())]);
+    }
+    let sampling = model.figures().summary().sampling;
+    if sampling > 1 {
+        let shown = format!("1 of {} events shown", format::count(sampling.into()));
+        items.push(vec![styled(shown, theme.warning())]);
+    }
+    items
 }
 
 /// Where the reader is.

@@ -25,6 +25,16 @@ pub fn short_count(n: u64) -> String {
     }
 }
 
+/// At most four columns: `999`, `12k`, `340k`, `3M`.
+pub fn tiny_count(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{}k", n / 1_000),
+        1_000_000..1_000_000_000 => format!("{}M", n / 1_000_000),
+        _ => ">1G".to_owned(),
+    }
+}
+
 /// Something a second, at most seven columns: `0/s`, `0.2/s`, `340/s`, `3.4 k/s`.
 pub fn rate(per_second: f64) -> String {
     match per_second {
@@ -107,7 +117,7 @@ mod tests {
     fn no_number_breaks_its_column() {
         let mut n = 1_u64;
         for _ in 0..64 {
-            assert!(width(&short_count(n)) <= 5, "{n}");
+            assert!(width(&short_count(n)) <= 5 && width(&tiny_count(n)) <= 4, "{n}");
             assert!(width(&micros(n as f64)) <= 7, "{n}");
             if n < 1_000_000_000 {
                 assert!(width(&rate(n as f64)) <= 7, "{n}");

@@ -12,6 +12,9 @@ use crate::tui::text;
 /// The parts whose health is shown, in the order of the summary.
 const PARTS: [&str; 3] = ["queue", "store", "worker"];
 
+/// Columns of the source without which it says nothing.
+const MIN_SOURCE: usize = 12;
+
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
@@ -22,7 +25,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let right_width = segments_width(&right);
     // What is left is for the source.
     let room = width.saturating_sub(right_width + needed + 3);
-    if room >= 8 {
+    if room >= text::width(&model.options.source).min(MIN_SOURCE) {
         left.push(source(model, room));
         left.push(styled("   ", theme.plain()));
     }
@@ -31,30 +34,25 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     put_segments(buf, area, width.saturating_sub(right_width), right_width, &right);
 }
 
-/// How much happens and whether it is shown, in as many words as there is room for.
+/// How much happens and whether it is shown, in as many words as there is room for; the source is
+/// more important than a unit.
 fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let rate = format::rate(model.figures.summary().events_per_second);
     let state = state(model);
-    let rates = [format!("{rate} events   "), format!("{rate}  ")];
-    for rate in rates {
-        if text::width(&rate) + segments_width(&state) <= room {
-            return [vec![styled(rate, theme.strong())], state].concat();
+    let source = text::width(&model.options.source).min(MIN_SOURCE) + 3;
+    let (long, short) = (format!("{rate} events   "), format!("{rate}  "));
+    for (rate, beside) in [(&long, source), (&short, source), (&short, 0)] {
+        if text::width(rate) + segments_width(&state) + beside <= room {
+            return [vec![styled(rate.as_str(), theme.strong())], state].concat();
         }
     }
     state
 }
 
 fn source(model: &Model, room: usize) -> Segment {
-    let theme = model.options.theme;
     let source = text::safe(&model.options.source);
-    match &model.link {
-        Link::Up => styled(text::clip(&source, room), theme.plain()),
-        Link::Down(_) => {
-            let cut = format!("{source} — no connection");
-            styled(text::clip(&cut, room), theme.error())
-        }
-    }
+    styled(text::clip(&source, room), model.options.theme.plain())
 }
 
 /// Signs rather than colours alone.
@@ -77,7 +75,7 @@ fn state(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     match model.flow {
         Flow::Live if model.link == Link::Up => vec![styled("● LIVE ", theme.good())],
-        Flow::Live => vec![styled("○ LIVE ", theme.dim())],
+        Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
         Flow::Paused { since, oldest } => {
             let held = model.ring.next().saturating_sub(since);
             let forgotten = model.ring.first() - oldest;

@@ -17,7 +17,7 @@ const TWO_COLUMNS: u16 = 110;
 pub(super) fn render(model: &Model, scroll: usize, of: Context, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let title = vec![styled("keys", theme.strong())];
-    scrolled(buf, area, theme, title, &rows(model, of, area.width), scroll);
+    scrolled(buf, area, theme, &title, &rows(model, of, area.width), scroll);
 }
 
 /// The help in rows of a width; keys of other contexts are dim.

@@ -55,7 +55,7 @@ impl Columns {
         let columns = [event, duration].into_iter().filter(|&column| column > 0);
         let right: usize = columns.map(|column| column + 2).sum();
         let body = width.saturating_sub(body_start + right + 1);
-        let fields = (width >= 110).then(|| (body * 2 / 5).clamp(24, 44));
+        let fields = (width >= 110).then(|| (body * 9 / 20).clamp(26, 44));
         Self { level, body_start, body, fields, event, duration, width }
     }
 }
@@ -202,7 +202,7 @@ impl Row<'_> {
         };
         let before = &part[..first.start - from];
         let kept = text::clip_start(before, width / 3);
-        before.len() - kept.trim_start_matches(text::ELLIPSIS).len()
+        before.len() - kept.strip_prefix(text::ELLIPSIS).unwrap_or(&kept).len()
     }
 }
 

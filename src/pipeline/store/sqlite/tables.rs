@@ -18,6 +18,9 @@ const SCHEMA_VERSION: i64 = 1;
 /// Bytes the write-ahead log keeps on disk after a slow reader made it longer.
 const KEPT_LOG_BYTES: i64 = 64 << 20;
 
+/// Memory for the file's pages, in KiB: indexes are hit at random.
+const CACHE_KIB: i64 = 32 << 10;
+
 /// How long a reader waits for another process that recovers the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,9 +31,15 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
             sqlite::Error::Newer { .. } => StoreError::Refused(error.to_string()),
             _ => StoreError::Unavailable(error.to_string()),
         })?;
-    let limit = format!("PRAGMA journal_size_limit = {KEPT_LOG_BYTES}");
-    connection.query_row(&limit, [], |_| Ok(())).map_err(|error| unavailable(&error))?;
+    tune(&connection).map_err(|error| unavailable(&error))?;
     Ok(connection)
+}
+
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    // Negative: a size instead of a number of pages.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // The answer is the limit that is in force, so this is a query.
+    connection.query_row(&format!("PRAGMA journal_size_limit = {KEPT_LOG_BYTES}"), [], |_| Ok(()))
 }
 
 /// Opens the file only to read.
