@@ -1,5 +1,5 @@
 //! What several tests need: the real program as a daemon and as a command, HTTP over plain
-//! sockets, and waiting with a deadline.
+//! sockets, real servers, and waiting with a deadline.
 
 mod command;
 mod daemon;

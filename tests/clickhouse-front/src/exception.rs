@@ -17,6 +17,13 @@ impl Exception {
             .and_then(|rest| rest.split('.').next())
             .and_then(|code| code.parse().ok())
             .unwrap_or(1001);
+        // An error that the engine passed on to itself says everything twice.
+        let prefix = format!("Code: {code}. DB::Exception: ");
+        let inner = text.strip_prefix(&prefix).filter(|inner| inner.starts_with(&prefix));
+        let text = match inner.and_then(|inner| inner.split_once(" (version ")) {
+            Some((once, _)) => once.to_owned(),
+            None => text,
+        };
         Exception { code, text }
     }
 
@@ -52,5 +59,9 @@ mod tests {
         assert_eq!((exception.code, exception.status().as_u16()), (60, 404));
         let exception = Exception::from_engine("something else".into());
         assert_eq!((exception.code, exception.status().as_u16()), (1001, 500));
+        let twice =
+            "Code: 27. DB::Exception: Code: 27. DB::Exception: Cannot parse. (X) (version 26). (X)";
+        let exception = Exception::from_engine(twice.into());
+        assert_eq!(exception.text, "Code: 27. DB::Exception: Cannot parse. (X)");
     }
 }

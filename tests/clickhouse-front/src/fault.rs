@@ -40,7 +40,8 @@ pub enum Kind {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// A piece of the statement's text. Empty matches every statement.
+    /// A piece of the statement's text; backticks, which clients put around names, don't
+    /// count. Empty matches every statement.
     #[serde(rename = "match", default)]
     pub pattern: String,
     /// A piece of the insert's deduplication token.
@@ -183,7 +184,7 @@ impl Switched {
             Some(piece) => token.is_some_and(|token| token.contains(piece.as_str())),
             None => true,
         };
-        if !token_matches || !sql.contains(fault.pattern.as_str()) {
+        if !token_matches || !bare(sql).contains(&bare(&fault.pattern)) {
             return None;
         }
         self.seen += 1;
@@ -193,6 +194,10 @@ impl Switched {
         self.hits += 1;
         Some(fault.clone())
     }
+}
+
+fn bare(sql: &str) -> String {
+    sql.replace('`', "")
 }
 
 impl Fault {
@@ -222,7 +227,7 @@ mod tests {
     fn a_fault_lets_some_pass_and_ends_by_itself() {
         let faults = Faults::default();
         faults.add(fault(r#"{"match": "INTO t", "kind": "error", "after": 1, "times": 2}"#));
-        let met: Vec<_> = (0..5).map(|_| faults.meet("INSERT INTO t", None).is_some()).collect();
+        let met: Vec<_> = (0..5).map(|_| faults.meet("INSERT INTO `t`", None).is_some()).collect();
         assert_eq!(met, [false, true, true, false, false]);
         assert!(faults.meet("INSERT INTO u", None).is_none());
     }

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{PATIENCE, free_port, provided, signal, wait_until};
+use super::{free_port, provided, signal};
+use crate::support::{DEADLINE, eventually};
 
 /// A ClickHouse of a test's own, for faults. Killed when dropped. Starting one takes
 /// about a second and 200 MB; where no fault is needed, [`ClickHouse::shared`] is
@@ -108,7 +109,7 @@ impl ClickHouse {
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             signal(&child, Signal::TERM);
-            wait_until("the server's end", || child.try_wait().expect("wait").is_some());
+            eventually(DEADLINE, "the server's end", || child.try_wait().expect("wait").is_some());
         }
     }
 
@@ -116,7 +117,7 @@ impl ClickHouse {
     pub fn restart(&mut self) {
         self.kill9();
         // Its port may still belong to the connections of the process before.
-        wait_until("the server's restart", || self.launch());
+        eventually(DEADLINE, "the server's restart", || self.launch());
     }
 
     /// Stops answering without closing anything (SIGSTOP).
@@ -166,7 +167,7 @@ impl ClickHouse {
         let command = command.env("TZ", "UTC").stdin(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("start clickhouse-front");
         let mut ended = false;
-        wait_until("the server's start", || {
+        eventually(DEADLINE, "the server's start", || {
             ended = child.try_wait().expect("wait").is_some();
             ended || address.exists()
         });
@@ -178,7 +179,7 @@ impl ClickHouse {
 
     fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connect");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         let account = match &self.account {
             Some((user, password)) => {
                 format!("X-ClickHouse-User: {user}\r\nX-ClickHouse-Key: {password}\r\n")

@@ -3,21 +3,17 @@
 //! have it fails: a skipped test would look like a passed one.
 
 mod clickhouse;
+mod postgres;
 mod redis;
 mod tests;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 pub use clickhouse::{ClickHouse, Database};
+pub use postgres::{Postgres, PostgresDatabase};
 pub use redis::{Kind, RedisServer};
-
-/// How long a server may take to start or to end before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at again.
-const POLL: Duration = Duration::from_millis(5);
 
 /// The path in `variable`, which `scripts/test.sh` exports.
 pub fn provided(variable: &str) -> PathBuf {
@@ -29,15 +25,6 @@ pub fn provided(variable: &str) -> PathBuf {
             path.display()
         ),
         None => panic!("{variable} is not set; run scripts/test.sh, it provides the servers"),
-    }
-}
-
-/// Looks at `condition` until it holds.
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(POLL);
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{free_port, provided, signal, wait_until};
+use super::{free_port, provided, signal};
+use crate::support::{DEADLINE, eventually};
 
 /// Which server program answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl RedisServer {
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             signal(&child, Signal::TERM);
-            wait_until("the server's end", || child.try_wait().expect("wait").is_some());
+            eventually(DEADLINE, "the server's end", || child.try_wait().expect("wait").is_some());
         }
     }
 
@@ -103,7 +104,7 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.kill9();
         // Its port may still belong to the connections of the process before.
-        wait_until("the server's restart", || self.launch());
+        eventually(DEADLINE, "the server's restart", || self.launch());
     }
 
     /// Stops answering without closing anything (SIGSTOP).
@@ -163,7 +164,7 @@ impl RedisServer {
             .expect("start the server");
         let pid = format!("process_id:{}\r", child.id());
         let mut ended = false;
-        wait_until("the server's start", || {
+        eventually(DEADLINE, "the server's start", || {
             ended = child.try_wait().expect("wait").is_some();
             let info = if ended { None } else { self.info() };
             // Another process may have taken the port, so the answer must be this one's.

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{ClickHouse, Database, Kind, RedisServer};
+use super::{ClickHouse, Database, Kind, Postgres, PostgresDatabase, RedisServer};
+use crate::support::{DEADLINE, eventually};
 
 #[test]
 fn a_killed_server_comes_back_with_its_data_on_the_same_port() {
@@ -70,7 +71,7 @@ fn a_clickhouse_of_ones_own_dies_and_comes_back_with_its_rows() {
     server.query("SELECT 1");
     let insert = std::panic::catch_unwind(|| server.query("INSERT INTO t VALUES (1)"));
     assert!(insert.is_err(), "no answer comes from a dead server");
-    super::wait_until("the end", || !server.is_running());
+    eventually(DEADLINE, "the end", || !server.is_running());
     server.restart();
     assert_eq!((server.url(), server.query("SELECT x FROM t")), (url, "1".into()));
     assert_eq!(server.faults(), Vec::<serde_json::Value>::new());
@@ -91,4 +92,30 @@ fn faults_are_counted_and_healed() {
     server.freeze();
     server.thaw();
     assert_eq!(ClickHouse::with_account("u", "p").query("SELECT 1"), "1");
+}
+
+#[test]
+fn databases_on_the_shared_postgres_are_apart() {
+    let [one, two]: [PostgresDatabase; 2] = [Postgres::shared(), Postgres::shared()];
+    assert_ne!(one.url(), two.url());
+    one.sql("CREATE TABLE t (x int)");
+    two.sql("CREATE TABLE t (x int); INSERT INTO t VALUES (1), (2)");
+    assert_eq!(
+        (one.sql("SELECT count(*), 'a' FROM t"), two.sql("SELECT x FROM t")),
+        ("0|a".into(), "1\n2".into())
+    );
+}
+
+#[test]
+fn a_postgres_of_ones_own_dies_and_comes_back_with_its_rows() {
+    let mut server = Postgres::own();
+    let url = server.url();
+    server.sql("CREATE TABLE t (x int); INSERT INTO t VALUES (1)");
+    server.restart();
+    assert_eq!((server.url(), server.sql("SELECT x FROM t")), (url, "1".into()));
+    server.kill9();
+    server.restart();
+    server.stop();
+    server.restart();
+    assert_eq!(server.sql("SELECT x FROM t"), "1");
 }
