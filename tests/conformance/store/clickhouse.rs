@@ -189,12 +189,16 @@ async fn a_user_and_a_password_are_sent() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused() {
+async fn an_address_that_cannot_be_is_refused() {
     for url in ["localhost:8123", "redis://localhost", "", "http://"] {
         let options = ClickHouseOptions { url: url.to_owned(), ..ClickHouseOptions::default() };
         let error = ClickHouseStore::new(options).err().unwrap();
         assert!(error.to_string().contains("http://localhost:8123"), "{url}: {error}");
     }
+    // A server that speaks no TLS is only one that does not answer.
+    let url = ClickHouse::shared().url().replace("http://", "https://");
+    let error = store(&url, |_| {}).ping().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
 }
 
 #[tokio::test]
