@@ -77,14 +77,18 @@ impl Queue for MemoryQueue {
             return Err(QueueError::Unavailable("disk on fire".into()));
         }
         let depth = self.items.lock().unwrap().len() as u64;
-        Ok(QueueStats { depth, in_flight: 0, failed: 0 })
+        Ok(QueueStats { depth, in_flight: 0, failed: 0, spooled: 0 })
     }
 
     async fn failed(&self, _: usize) -> Result<Vec<FailedItem>, QueueError> {
         unreachable!("the server does not repair")
     }
 
-    async fn retry_failed(&self, _: &[i64]) -> Result<u64, QueueError> {
+    async fn annotate(&self, _: &ClaimId, _: &str) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn retry_failed(&self, _: &[String]) -> Result<u64, QueueError> {
         unreachable!("the server does not repair")
     }
 }

@@ -82,6 +82,7 @@ impl MemoryQueue {
             depth: state.waiting.len() as u64,
             in_flight: state.in_flight.values().map(|batch| batch.items.len() as u64).sum(),
             failed: state.failed.len() as u64,
+            spooled: 0,
         }
     }
 
@@ -146,7 +147,12 @@ impl Queue for MemoryQueue {
             batch.epoch += 1;
             batch.lease_ends = now + lease;
             let id = ClaimId { batch: id.clone(), epoch: batch.epoch };
-            return Ok(Some(Claim { id, items: batch.items.clone() }));
+            return Ok(Some(Claim {
+                id,
+                items: batch.items.clone(),
+                maybe_stored: false,
+                note: None,
+            }));
         }
         let size = most.min(state.waiting.len());
         let items: Vec<_> = state.waiting.drain(..size).collect();
@@ -155,7 +161,7 @@ impl Queue for MemoryQueue {
         let in_flight = InFlight { epoch: 1, lease_ends: now + lease, items: items.clone() };
         state.in_flight.insert(batch.clone(), in_flight);
         self.claims.lock().unwrap().push((size, now));
-        Ok(Some(Claim { id: ClaimId { batch, epoch: 1 }, items }))
+        Ok(Some(Claim { id: ClaimId { batch, epoch: 1 }, items, maybe_stored: false, note: None }))
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
@@ -221,7 +227,11 @@ impl Queue for MemoryQueue {
         away()
     }
 
-    async fn retry_failed(&self, _ids: &[i64]) -> Result<u64, QueueError> {
+    async fn annotate(&self, _: &ClaimId, _: &str) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn retry_failed(&self, _ids: &[String]) -> Result<u64, QueueError> {
         let mut state = self.state.lock().unwrap();
         let failed = std::mem::take(&mut state.failed);
         drop(state);

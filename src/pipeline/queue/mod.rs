@@ -187,6 +187,12 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn stats(&self) -> Result<QueueStats, QueueError>;
 
+    /// Items accepted that wait in this process for the queue to come back; known also while it
+    /// is away.
+    fn spooled(&self) -> u64 {
+        0
+    }
+
     /// The latest failed items, newest first, at most `most`.
     ///
     /// # Errors

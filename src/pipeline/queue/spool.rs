@@ -69,11 +69,6 @@ impl SpooledQueue {
     pub fn is_spooling(&self) -> bool {
         self.shared.spooling.load(Ordering::Relaxed)
     }
-
-    /// How many events wait in the spool; known also while the queue is away.
-    pub fn spooled(&self) -> u64 {
-        self.shared.spooled.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for SpooledQueue {
@@ -213,6 +208,10 @@ impl Queue for SpooledQueue {
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         let stats = self.shared.queue.stats().await?;
         Ok(QueueStats { spooled: self.spooled(), ..stats })
+    }
+
+    fn spooled(&self) -> u64 {
+        self.shared.spooled.load(Ordering::Relaxed)
     }
 
     async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {

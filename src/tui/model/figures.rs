@@ -446,7 +446,7 @@ mod tests {
         let mut figures = Figures::default();
         figures.tick(1000);
         let mut one = (*gauges("a", 5, 5)).clone();
-        one.queue = Some(QueueGauges { depth: 7, in_flight: 1, failed: 0 });
+        one.queue = Some(QueueGauges { depth: 7, in_flight: 1, failed: 0, spooled: 0 });
         one.store_health = Health::Failing;
         one.sampling = 8;
         let mut other = (*gauges("b", 5, 5)).clone();

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
@@ -42,7 +43,8 @@ const LONGEST_LOOK: Duration = Duration::from_millis(250);
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// When an event counts as kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// Once the server has it in its append-only file, which the server syncs as it is set up to:
     /// every second, mostly. A power failure may lose that second.

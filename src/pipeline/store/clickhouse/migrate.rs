@@ -43,6 +43,21 @@ impl ClickHouseStore {
         Ok(statements)
     }
 
+    /// Makes the database and the tables that are missing; those that are there stay as they
+    /// are. Returns the statements that would bring them up to date.
+    ///
+    /// # Errors
+    /// As [`ClickHouseStore::migrate`].
+    pub async fn create_missing(&self) -> Result<Vec<String>, StoreError> {
+        let (create, upgrade): (Vec<_>, Vec<_>) =
+            self.plan().await?.into_iter().partition(|statement| statement.starts_with("CREATE "));
+        for statement in &create {
+            self.connection.execute(self.connection.on_server(statement)).await?;
+        }
+        TABLES.iter().for_each(|table| self.shapes.forget(table));
+        Ok(upgrade)
+    }
+
     async fn plan(&self) -> Result<Vec<String>, StoreError> {
         let mut statements = Vec::new();
         let database = &self.connection.database;
