@@ -68,6 +68,12 @@ fn only_the_composition_root_names_adapters() {
         "SqliteTokenStore",
         "LocalDebugBus",
         "LocalLiveBus",
+        "RedisQueue",
+        "SpooledQueue",
+        "RedisTokenStore",
+        "RedisDebugBus",
+        "RedisLiveBus",
+        "RedisPresence",
     ];
     let others =
         ["src/commands", "src/tui", "src/cli.rs", "src/pipeline/http", "src/pipeline/worker"];

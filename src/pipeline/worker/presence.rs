@@ -47,10 +47,8 @@ fn last_seen(stored: &Stored) -> (Vec<(SessionKey, UtcMillis)>, Vec<SessionKey>)
     let mut sessions: HashMap<SessionKey, Option<UtcMillis>> = HashMap::new();
     for event in &stored.events {
         let Some(session_id) = event.payload.session_id() else { continue };
-        let session = SessionKey {
-            project_id: event.project_id.clone(),
-            session_id: session_id.to_owned(),
-        };
+        let session =
+            SessionKey { project_id: event.project_id.clone(), session_id: session_id.to_owned() };
         let active = event.payload.kind() != EventKind::SessionEnd;
         sessions.insert(session, active.then(|| event.timestamp()));
     }
