@@ -123,6 +123,37 @@ async fn whatever_happens_to_an_insert_the_batch_is_stored_once() {
     verify_sessions(&store).await;
 }
 
+/// At any moment: of an insert, and of merges and whatever else goes on in the server.
+#[tokio::test]
+async fn a_server_killed_under_way_has_each_batch_once() {
+    let (mut server, store) = own(hasty).await;
+    let store = std::sync::Arc::new(store);
+    let mut sent = Vec::new();
+    for round in 0..10 {
+        let batches: Vec<_> = (0..3)
+            .map(|n| mixed(&format!("{round}_{n}"), 30))
+            .map(|events| batch(&events[0].id, &events))
+            .collect();
+        sent.extend(batches.iter().flat_map(|batch| batch.events.clone()));
+        let worker = tokio::spawn({
+            let (store, batches) = (std::sync::Arc::clone(&store), batches.clone());
+            async move {
+                for batch in &batches {
+                    let _ = store.insert(batch).await;
+                }
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(40 * round)).await;
+        server.restart();
+        worker.await.unwrap();
+        for batch in &batches {
+            insert_until_stored(&*store, batch).await;
+        }
+    }
+    verify(&*store, &sent).await.unwrap();
+    verify_sessions(&*store).await;
+}
+
 #[tokio::test]
 async fn a_server_that_hangs_is_left_in_time() {
     let (server, store) = own(hasty).await;
