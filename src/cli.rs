@@ -106,7 +106,7 @@ pub struct TokenArgs {
 pub enum TokenCommand {
     /// Make a token; it is shown once and only its hash is kept
     Create {
-        /// The project it is for; several with several flags
+        /// The project it is for; several with several flags, '*' for all with --scope read
         #[arg(long, required = true, value_name = "P")]
         project: Vec<String>,
         /// `ingest` tokens may only write (they stand in web pages), `read` tokens only read
@@ -196,7 +196,7 @@ pub struct LogsArgs {
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
     /// Requests a second
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate)]
     pub rate: f64,
     /// Stop after this time; without it, at Ctrl-C
     #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
@@ -216,6 +216,22 @@ pub struct SimulateArgs {
     /// Repeat the same visitors and pages: a number that seeds the random choice
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
+    /// Write the ids of accepted page views and custom events here, one a line, as they are
+    /// answered; to check afterwards that each is stored
+    #[arg(long, value_name = "FILE")]
+    pub ids: Option<PathBuf>,
+}
+
+/// The most requests a second that `simulate` tries to send.
+const MAX_RATE: f64 = 100_000.0;
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.001..=MAX_RATE).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err(format!("must be from 0.001 to {MAX_RATE}"))
+    }
 }
 
 /// `sql`.

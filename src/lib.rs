@@ -3,8 +3,10 @@
 //! - [`pipeline`]: `POST /track` → queue → worker → store → live events, and what it tells about
 //!   itself. Knows nothing of the console.
 //! - [`tui`]: the console. Knows of the pipeline only its wire types and ports.
+//! - [`app`]: the composition root, the only place that names adapters.
 //! - [`cli`], [`client`], [`config`], [`commands`], [`telemetry`]: the program around them.
 
+pub mod app;
 pub mod cli;
 pub mod client;
 pub mod commands;

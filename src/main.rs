@@ -1,3 +1,14 @@
 //! The command `bklit-tui`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let result = bklit_tui::app::install_panic_report()
+        .and_then(|()| bklit_tui::app::run(bklit_tui::cli::Cli::parse()));
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -6,6 +6,7 @@ mod cli;
 mod conformance;
 mod faults;
 mod http;
+mod project;
 mod redis;
 mod support;
 mod tui;

@@ -1,1 +1,8 @@
-//! To be written.
+//! The commands, one file or folder each.
+
+pub mod attach;
+pub mod completions;
+pub mod logs;
+pub mod simulate;
+pub mod sql;
+pub mod token;

@@ -106,7 +106,8 @@ impl Latencies {
     /// Adds these latencies to `histogram`.
     pub fn add_to(&self, histogram: &mut Histogram<u64>) {
         for &(micros, count) in &self.0 {
-            histogram.saturating_record_n(micros, count);
+            // Another process's counts must not make sums overflow.
+            histogram.saturating_record_n(micros, count.min(u32::MAX.into()));
         }
     }
 }

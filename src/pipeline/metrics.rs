@@ -1,7 +1,7 @@
 //! What the pipeline counts: once a second as [`Gauges`] for consoles, and as Prometheus text.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram as Hdr;
@@ -45,13 +45,7 @@ struct StepLabel {
     level: &'static str,
 }
 
-/// Counters since the last [`Metrics::take_gauges`].
-struct Interval {
-    since: Instant,
-    stages: [StageInterval; Stage::ALL.len()],
-    accept_to_stored: Hdr<u64>,
-}
-
+/// A stage's counters since the last [`Metrics::take_gauges`].
 struct StageInterval {
     count: u64,
     warnings: u64,
@@ -64,7 +58,8 @@ pub struct Metrics {
     process: String,
     registry: Registry,
     requests: Family<StatusLabel, Counter>,
-    steps: Family<StepLabel, Counter>,
+    /// By stage and level: looking a label up costs more than counting.
+    steps: [[Counter; Level::ALL.len()]; Stage::ALL.len()],
     stage_seconds: [Histogram; Stage::ALL.len()],
     accept_to_stored_seconds: Histogram,
     batch_events: Histogram,
@@ -78,7 +73,10 @@ pub struct Metrics {
     refused: AtomicU64,
     queue_known: AtomicI64,
     health: Mutex<[Health; 3]>,
-    interval: Mutex<Interval>,
+    since: Mutex<Instant>,
+    /// Each behind a lock of its own, so that stages do not wait for each other.
+    stages: [Mutex<StageInterval>; Stage::ALL.len()],
+    accept_to_stored: Mutex<Hdr<u64>>,
 }
 
 impl Default for Metrics {
@@ -94,11 +92,18 @@ impl Metrics {
         let stage_family = Family::<StageLabel, Histogram, _>::new_with_constructor(seconds);
         let stage_seconds = Stage::ALL
             .map(|stage| stage_family.get_or_create(&StageLabel { stage: stage.as_str() }).clone());
+        let step_family = Family::<StepLabel, Counter>::default();
+        let steps = Stage::ALL.map(|stage| {
+            Level::ALL.map(|level| {
+                let label = StepLabel { stage: stage.as_str(), level: level.as_str() };
+                step_family.get_or_create(&label).clone()
+            })
+        });
         let mut metrics = Self {
             process: format!("{}-{:08x}", std::process::id(), fastrand::u32(..)),
             registry: Registry::with_prefix("bklit"),
             requests: Family::default(),
-            steps: Family::default(),
+            steps,
             stage_seconds,
             accept_to_stored_seconds: seconds(),
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
@@ -112,14 +117,17 @@ impl Metrics {
             refused: AtomicU64::new(0),
             queue_known: AtomicI64::new(0),
             health: Mutex::new([Health::Unknown; 3]),
-            interval: Mutex::new(Interval::new()),
+            since: Mutex::new(Instant::now()),
+            stages: std::array::from_fn(|_| Mutex::new(StageInterval::new())),
+            accept_to_stored: Mutex::new(Latencies::histogram()),
         };
-        metrics.register(stage_family);
+        metrics.register(step_family, stage_family);
         metrics
     }
 
     fn register(
         &mut self,
+        step_family: Family<StepLabel, Counter>,
         stage_family: Family<
             StageLabel,
             Histogram,
@@ -128,7 +136,7 @@ impl Metrics {
     ) {
         let r = &mut self.registry;
         r.register("http_requests", "Requests answered, by status", self.requests.clone());
-        r.register("steps", "Steps of the pipeline, by stage and level", self.steps.clone());
+        r.register("steps", "Steps of the pipeline, by stage and level", step_family);
         r.register_with_unit("stage", "How long a step took", Unit::Seconds, stage_family);
         r.register_with_unit(
             "accept_to_stored",
@@ -160,13 +168,11 @@ impl Metrics {
 
     /// Counts `n` steps of a stage, each of which took `took`.
     pub fn steps(&self, stage: Stage, level: Level, took: Option<Duration>, n: u64) {
-        let label = StepLabel { stage: stage.as_str(), level: level.as_str() };
-        self.steps.get_or_create(&label).inc_by(n);
+        self.steps[stage.index()][level as usize].inc_by(n);
         if let Some(took) = took {
             (0..n).for_each(|_| self.stage_seconds[stage.index()].observe(took.as_secs_f64()));
         }
-        let mut interval = self.interval();
-        let figures = &mut interval.stages[stage.index()];
+        let mut figures = lock(&self.stages[stage.index()]);
         figures.count += n;
         match level {
             Level::Info => {}
@@ -201,10 +207,10 @@ impl Metrics {
     /// Counts a stored batch with, for each event, the time since it was accepted.
     pub fn batch_stored(&self, since_accepted: impl ExactSizeIterator<Item = Duration>) {
         self.batch_events.observe(since_accepted.len() as f64);
-        let mut interval = self.interval();
+        let mut latencies = lock(&self.accept_to_stored);
         for took in since_accepted {
             self.accept_to_stored_seconds.observe(took.as_secs_f64());
-            interval.accept_to_stored.saturating_record(micros(took));
+            latencies.saturating_record(micros(took));
         }
     }
 
@@ -229,33 +235,38 @@ impl Metrics {
 
     /// Notes whether a part works.
     pub fn set_health(&self, part: Part, health: Health) {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)[part as usize] = health;
+        lock(&self.health)[part as usize] = health;
     }
 
     /// The last known health of a part.
     pub fn health(&self, part: Part) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)[part as usize]
+        lock(&self.health)[part as usize]
     }
 
     /// The figures since the last call.
     pub fn take_gauges(&self) -> Gauges {
-        let taken = std::mem::replace(&mut *self.interval(), Interval::new());
+        let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
+        let accept_to_stored =
+            std::mem::replace(&mut *lock(&self.accept_to_stored), Latencies::histogram());
         let known = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
         Gauges {
             process: self.process.clone(),
             at: Some(UtcMillis::now()),
-            interval_ms: taken.since.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+            interval_ms: since.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             sampling: 1,
             lines_sampled_out: 0,
             accepted: self.accepted.swap(0, Relaxed),
             refused: self.refused.swap(0, Relaxed),
-            stages: taken.stages.map(|stage| StageGauges {
-                count: stage.count,
-                warnings: stage.warnings,
-                errors: stage.errors,
-                latencies: Latencies::of(&stage.latencies),
+            stages: self.stages.each_ref().map(|stage| {
+                let taken = std::mem::replace(&mut *lock(stage), StageInterval::new());
+                StageGauges {
+                    count: taken.count,
+                    warnings: taken.warnings,
+                    errors: taken.errors,
+                    latencies: Latencies::of(&taken.latencies),
+                }
             }),
-            accept_to_stored: Latencies::of(&taken.accept_to_stored),
+            accept_to_stored: Latencies::of(&accept_to_stored),
             queue: (self.queue_known.load(Relaxed) == 1).then(|| QueueGauges {
                 depth: known(&self.queue_depth),
                 in_flight: known(&self.queue_in_flight),
@@ -274,25 +285,17 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
 
-    fn interval(&self) -> std::sync::MutexGuard<'_, Interval> {
-        self.interval.lock().unwrap_or_else(PoisonError::into_inner)
+impl StageInterval {
+    fn new() -> Self {
+        Self { count: 0, warnings: 0, errors: 0, latencies: Latencies::histogram() }
     }
 }
 
-impl Interval {
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            stages: std::array::from_fn(|_| StageInterval {
-                count: 0,
-                warnings: 0,
-                errors: 0,
-                latencies: Latencies::histogram(),
-            }),
-            accept_to_stored: Latencies::histogram(),
-        }
-    }
+/// Counting goes on after a panic elsewhere: the figures hold no invariant that it could break.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn micros(took: Duration) -> u64 {

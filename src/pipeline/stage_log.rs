@@ -164,7 +164,8 @@ impl<'a> Step<'a> {
             data: data(),
             event_id: self.event.map(str::to_owned),
             project_id: self.project.map(str::to_owned),
-            duration: self.took.map(|took| took.as_secs_f64() * 1000.0),
+            // Whole microseconds: finer digits are noise.
+            duration: self.took.map(|took| took.as_micros() as f64 / 1000.0),
         })));
     }
 }

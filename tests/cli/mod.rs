@@ -1,1 +1,8 @@
+//! The command line, through the real program.
 
+mod daemon;
+mod help;
+mod logs;
+mod simulate;
+mod sql;
+mod token;

@@ -2,3 +2,5 @@
 
 mod bus;
 mod queue;
+mod store;
+mod tokens;

@@ -1,1 +1,5 @@
+//! Faults, and the oracle that says whether the promise was kept.
 
+mod kill;
+mod load;
+mod oracle;

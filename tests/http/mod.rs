@@ -1,1 +1,12 @@
+//! The HTTP server through real sockets.
 
+mod access;
+mod auth;
+mod client;
+mod debug_stream;
+mod ingest;
+mod lifecycle;
+mod limits;
+mod malformed;
+mod routes;
+mod server;

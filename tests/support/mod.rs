@@ -1,4 +1,29 @@
-//! What several tests need.
+//! What several tests need: the real program as a daemon and as a command, HTTP over plain
+//! sockets, real servers, and waiting with a deadline.
 
+mod command;
+mod daemon;
+pub mod events;
+mod http;
+pub mod pty;
 pub mod redis;
 pub mod servers;
+
+use std::time::{Duration, Instant};
+
+pub use command::Cli;
+pub use daemon::Daemon;
+pub use http::request;
+
+/// How long anything may take that should be quick; generous, as machines under load are slow.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds; fails after `deadline`.
+#[track_caller]
+pub fn eventually(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < deadline, "after {deadline:?} still not: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

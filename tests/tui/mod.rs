@@ -1,1 +1,8 @@
+//! The console, by messages in and screens out, and as a program in a terminal.
 
+mod console;
+mod feed;
+mod properties;
+mod snapshots;
+mod sse;
+mod terminal;

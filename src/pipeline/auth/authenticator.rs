@@ -1,1 +1,209 @@
-//! To be written.
+//! The cached check of tokens: who may write which project from where, who may read.
+//!
+//! What the store says is remembered for [`TTL`], good news and bad, so that a token is looked up
+//! once in that time however many requests carry it, and a revocation is seen within it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use super::{Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use crate::pipeline::time::UtcMillis;
+
+/// How long a revoked token may still work, and a new one may still be refused.
+pub const TTL: Duration = Duration::from_secs(2);
+
+/// Tokens remembered at once, those that don't exist included: guessing evicts guesses first, as
+/// the cache keeps what is used often.
+const CAPACITY: u64 = 10_000;
+
+/// How long the store may take before the answer is that it is unavailable.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a request may not do what it asks for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Denied {
+    /// Writing without a token.
+    #[error("a token is needed: send the header `Authorization: Bearer bk_live_…`")]
+    Missing,
+    /// Reading without a token, from elsewhere.
+    #[error(
+        "reading needs a token with scope read (`bklit-tui token create --scope read`), unless \
+         the pipeline listens on loopback only and the request comes from this machine, without \
+         a proxy"
+    )]
+    NotLocal,
+    /// There is no such token, or not any more.
+    #[error("the token is not valid: it does not exist or was revoked")]
+    Unknown,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// It is for other things.
+    #[error("the token has scope {}, which does not allow this", .0.as_str())]
+    Scope(Scope),
+    /// It is for other projects.
+    #[error("the token is not for this project")]
+    Project,
+    /// It is for some projects, and the request is about all.
+    #[error("the token is for some projects only, and this needs one for all")]
+    AllProjects,
+    /// It is for other sites.
+    #[error("the token may not be used from this site: it is limited to certain domains")]
+    Domain,
+    /// It cannot be found out now.
+    #[error("{0}")]
+    Unavailable(Arc<TokenStoreError>),
+}
+
+/// Checks tokens against a [`TokenStore`].
+pub struct Authenticator {
+    store: Arc<dyn TokenStore>,
+    tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
+    all: Cache<(), Arc<[TokenRecord]>>,
+}
+
+impl Authenticator {
+    /// Checks against `store`, remembering its answers for [`TTL`].
+    pub fn new(store: Arc<dyn TokenStore>) -> Self {
+        let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
+        let all = Cache::builder().max_capacity(1).time_to_live(TTL).build();
+        Self { store, tokens, all }
+    }
+
+    /// The token that a client sent, if it works now.
+    ///
+    /// # Errors
+    /// [`Denied::Unknown`], [`Denied::Expired`], [`Denied::Unavailable`].
+    pub async fn identify(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
+        // The hash is the key, so no secret stays in memory and no comparison leaks one.
+        let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
+        let found = match self.tokens.get(&hash).await {
+            Some(remembered) => remembered,
+            None => self.look_up(hash).await?,
+        };
+        let token = found.filter(|token| token.hash == hash).ok_or(Denied::Unknown)?;
+        if token.is_expired(UtcMillis::now()) {
+            return Err(Denied::Expired);
+        }
+        Ok(token)
+    }
+
+    /// Concurrent requests for one token share one lookup.
+    async fn look_up(&self, hash: TokenHash) -> Result<Option<Arc<TokenRecord>>, Denied> {
+        let lookup = async {
+            let found = bounded(self.store.find(&hash)).await?;
+            Ok::<_, TokenStoreError>(found.map(Arc::new))
+        };
+        self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)
+    }
+
+    /// Whether a session of `project` may be ended without a token, as `navigator.sendBeacon`
+    /// does it: some ingest token must allow writing to the project from that site.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`] where no token would allow it, [`Denied::Unavailable`].
+    pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
+        let list = async { bounded(self.store.list()).await.map(Arc::<[TokenRecord]>::from) };
+        let tokens = self.all.try_get_with((), list).await.map_err(Denied::Unavailable)?;
+        let now = UtcMillis::now();
+        let allowed = tokens
+            .iter()
+            .any(|token| !token.is_expired(now) && token.allow_ingest(project, site).is_ok());
+        if allowed { Ok(()) } else { Err(Denied::Missing) }
+    }
+}
+
+async fn bounded<T>(
+    lookup: impl Future<Output = Result<T, TokenStoreError>>,
+) -> Result<T, TokenStoreError> {
+    tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await.unwrap_or_else(|_| {
+        Err(TokenStoreError(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())))
+    })
+}
+
+impl TokenRecord {
+    fn is_expired(&self, now: UtcMillis) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Whether it allows writing to `project` from `site`.
+    ///
+    /// # Errors
+    /// [`Denied::Scope`], [`Denied::Project`], [`Denied::Domain`].
+    pub fn allow_ingest(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
+        if self.scope != Scope::Ingest {
+            return Err(Denied::Scope(self.scope));
+        }
+        if !self.projects.iter().any(|own| own == project) {
+            return Err(Denied::Project);
+        }
+        if self.allowed_domains.is_empty() || site.is_within(&self.allowed_domains) {
+            Ok(())
+        } else {
+            Err(Denied::Domain)
+        }
+    }
+
+    /// Whether it allows reading about `project`, or about all without one.
+    ///
+    /// # Errors
+    /// [`Denied::Scope`], [`Denied::Project`], [`Denied::AllProjects`].
+    pub fn allow_read(&self, project: Option<&str>) -> Result<(), Denied> {
+        if self.scope != Scope::Read {
+            return Err(Denied::Scope(self.scope));
+        }
+        match project {
+            _ if self.projects.is_empty() => Ok(()),
+            Some(project) if self.projects.iter().any(|own| own == project) => Ok(()),
+            Some(_) => Err(Denied::Project),
+            None => Err(Denied::AllProjects),
+        }
+    }
+}
+
+/// Where a browser says the request comes from: its `Origin`, else its `Referer`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Site<'a>(pub Option<&'a str>);
+
+impl Site<'_> {
+    /// Whether the host equals one of `domains` or is a subdomain of one.
+    fn is_within(self, domains: &[String]) -> bool {
+        let Some(url) = self.0.and_then(|text| url::Url::parse(text).ok()) else { return false };
+        let Some(host) = url.host_str() else { return false };
+        let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
+        domains.iter().any(|domain| {
+            let domain = domain.as_bytes();
+            let Some(start) = host.len().checked_sub(domain.len()) else { return false };
+            host[start..].eq_ignore_ascii_case(domain) && (start == 0 || host[start - 1] == b'.')
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_met_by_itself_and_its_subdomains() {
+        let domains = ["example.com".to_owned(), "10.0.0.1".to_owned()];
+        for (site, within) in [
+            ("https://example.com", true),
+            ("https://EXAMPLE.com:8443/path", true),
+            ("https://example.com.", true),
+            ("https://shop.example.com", true),
+            ("http://10.0.0.1:3000", true),
+            ("https://evilexample.com", false),
+            ("https://example.com.evil.org", false),
+            ("https://example.com@evil.org", false),
+            ("https://com", false),
+            ("http://1.10.0.0.1", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(Site(Some(site)).is_within(&domains), within, "{site}");
+        }
+        assert!(!Site(None).is_within(&domains));
+    }
+}

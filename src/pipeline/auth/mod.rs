@@ -1,6 +1,7 @@
 //! Who may write or read which project: the port `TokenStore` and, above it, the cached check.
 
 pub mod authenticator;
+mod bootstrap;
 pub mod redis;
 pub mod sqlite;
 pub mod token;
@@ -9,6 +10,8 @@ use async_trait::async_trait;
 
 use super::time::UtcMillis;
 
+pub use authenticator::{Authenticator, Denied, Site};
+pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
 pub use token::{Secret, TokenHash};
 
 /// What a token allows.
@@ -51,6 +54,30 @@ pub struct TokenRecord {
     pub created_at: UtcMillis,
     /// From when it no longer works.
     pub expires_at: Option<UtcMillis>,
+}
+
+impl TokenRecord {
+    /// A token for `secret`, made now, with an id of its own, for any site and without an end.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new(
+        secret: &Secret,
+        scope: Scope,
+        projects: Vec<String>,
+    ) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            id: format!("tok_{:012x}", getrandom::u64()? >> 16),
+            hash: secret.hash(),
+            prefix: secret.prefix().to_owned(),
+            name: None,
+            scope,
+            projects,
+            allowed_domains: Vec::new(),
+            created_at: UtcMillis::now(),
+            expires_at: None,
+        })
+    }
 }
 
 /// Why tokens cannot be looked up or changed now.

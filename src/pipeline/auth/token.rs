@@ -30,9 +30,13 @@ impl Secret {
 
     /// Reads what a client sent; `None` when it does not have a token's form.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix(Self::PREFIX)?;
-        let valid = digits.len() == Self::DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        valid.then(|| Self(text.to_owned()))
+        Self::has_form(text).then(|| Self(text.to_owned()))
+    }
+
+    fn has_form(text: &str) -> bool {
+        text.strip_prefix(Self::PREFIX).is_some_and(|digits| {
+            digits.len() == Self::DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        })
     }
 
     /// The secret itself, to show it once or to write it into a file.
@@ -47,7 +51,7 @@ impl Secret {
 
     /// What is kept of it.
     pub fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(self.0.as_bytes()).into())
+        TokenHash::digest(&self.0)
     }
 }
 
@@ -58,6 +62,16 @@ impl fmt::Debug for Secret {
 }
 
 impl TokenHash {
+    /// The hash of what a client sent, without a copy of it; `None` when it does not have a
+    /// token's form.
+    pub fn of_secret(text: &str) -> Option<Self> {
+        Secret::has_form(text).then(|| Self::digest(text))
+    }
+
+    fn digest(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
     /// Lower-case hex.
     pub fn to_hex(self) -> String {
         hex(&self.0)
@@ -112,6 +126,7 @@ mod tests {
     fn a_secret_has_the_form_and_never_shows_in_debug() {
         let secret = Secret::generate().unwrap();
         assert!(Secret::parse(secret.expose()).is_some());
+        assert_eq!(TokenHash::of_secret(secret.expose()), Some(secret.hash()));
         assert!(!format!("{secret:?}{:?}", secret.hash()).contains(&secret.expose()[12..]));
         for wrong in
             ["", "bk_live_", "bk_live_zz", &secret.expose()[1..], &format!("{}0", secret.expose())]

@@ -1,1 +1,89 @@
-//! To be written.
+//! The HTTP server: events come in, health, metrics and the debug stream go out.
+//!
+//! | route | who may |
+//! | --- | --- |
+//! | `POST /track`, `/api/track`, `/track-event` | an ingest token of the project |
+//! | `POST /session-end` | the same, or without a token as `navigator.sendBeacon` sends it |
+//! | `GET /health` | everybody; figures only for readers |
+//! | `GET /metrics`, `GET /api/debug-stream` | readers: a read token, or this machine |
+//! | `OPTIONS` | everybody |
+
+mod access;
+mod body;
+mod debug_stream;
+mod enrich;
+mod envelope;
+mod ingest;
+mod place;
+mod refusal;
+mod response;
+mod routes;
+mod server;
+mod socket;
+mod status;
+pub mod validate;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::auth::Authenticator;
+use super::bus::DebugBus;
+use super::queue::Queue;
+use super::stage_log::StageLog;
+use crate::config::HttpSettings;
+
+pub use server::serve;
+
+/// What the server works with.
+pub struct HttpContext {
+    queue: Arc<dyn Queue>,
+    authenticator: Arc<Authenticator>,
+    log: Arc<StageLog>,
+    debug_bus: Arc<dyn DebugBus>,
+    settings: HttpSettings,
+    started: Instant,
+    /// Open debug streams.
+    streams: AtomicUsize,
+}
+
+impl HttpContext {
+    /// A server's parts; its uptime counts from here.
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        authenticator: Arc<Authenticator>,
+        log: Arc<StageLog>,
+        debug_bus: Arc<dyn DebugBus>,
+        settings: HttpSettings,
+    ) -> Self {
+        Self {
+            queue,
+            authenticator,
+            log,
+            debug_bus,
+            settings,
+            started: Instant::now(),
+            streams: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// One client's connection.
+struct Peer {
+    context: Arc<HttpContext>,
+    /// The other end.
+    ip: IpAddr,
+    /// The server listens on loopback only.
+    loopback_only: bool,
+    /// The client may still be sending a body that nobody reads: the connection must not be
+    /// closed on it, or the answer gets lost on the way.
+    linger: Arc<AtomicBool>,
+    /// Streams end with it.
+    shutdown: CancellationToken,
+    /// The tasks of debug streams.
+    streams: TaskTracker,
+}

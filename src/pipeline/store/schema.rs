@@ -1,1 +1,152 @@
-//! To be written.
+//! The tables of Bklit's ClickHouse as data, so that every store has the same columns.
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// Text.
+    Text,
+    /// A moment in UTC, to the second: `YYYY-MM-DD HH:MM:SS`.
+    DateTime,
+    /// A floating-point number.
+    Float64,
+    /// A whole number.
+    Int32,
+    /// Yes or no: 1 or 0.
+    Bool,
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: ColumnType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+/// A table.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns, in order.
+    pub columns: &'static [Column],
+    /// The columns it is sorted by.
+    pub order: &'static [&'static str],
+}
+
+const fn required(name: &'static str, kind: ColumnType) -> Column {
+    Column { name, kind, nullable: false }
+}
+
+const fn optional(name: &'static str, kind: ColumnType) -> Column {
+    Column { name, kind, nullable: true }
+}
+
+const fn text(name: &'static str) -> Column {
+    optional(name, ColumnType::Text)
+}
+
+/// One row a page view.
+pub const PAGE_VIEW_EVENT: Table = Table {
+    name: "page_view_event",
+    columns: &[
+        required("id", ColumnType::Text),
+        required("url", ColumnType::Text),
+        required("timestamp", ColumnType::DateTime),
+        required("created_at", ColumnType::DateTime),
+        text("city"),
+        text("country"),
+        text("country_code"),
+        text("ip"),
+        text("isp"),
+        optional("lat", ColumnType::Float64),
+        optional("lon", ColumnType::Float64),
+        optional("mobile", ColumnType::Bool),
+        text("region"),
+        text("region_name"),
+        text("timezone"),
+        text("zip"),
+        text("user_agent"),
+        text("session_id"),
+        required("project_id", ColumnType::Text),
+        text("referrer"),
+        text("utm_campaign"),
+        text("utm_content"),
+        text("utm_medium"),
+        text("utm_source"),
+        text("utm_term"),
+        text("title"),
+        text("description"),
+        text("og_image"),
+        text("og_title"),
+        text("favicon"),
+        text("canonical_url"),
+        text("language"),
+        text("robots"),
+        text("referrer_hostname"),
+        text("referrer_path"),
+        text("referrer_type"),
+        text("utm_id"),
+        text("gclid"),
+        text("fbclid"),
+        text("msclkid"),
+        text("ttclid"),
+        text("li_fat_id"),
+        text("twclid"),
+        required("is_new_visitor", ColumnType::Bool),
+        text("landing_page"),
+    ],
+    order: &["project_id", "timestamp", "id"],
+};
+
+/// One row a custom event.
+pub const TRACKED_EVENT: Table = Table {
+    name: "tracked_event",
+    columns: &[
+        required("id", ColumnType::Text),
+        required("timestamp", ColumnType::DateTime),
+        text("metadata"),
+        required("created_at", ColumnType::DateTime),
+        required("event_definition_id", ColumnType::Text),
+        required("project_id", ColumnType::Text),
+        text("session_id"),
+    ],
+    order: &["project_id", "event_definition_id", "timestamp", "id"],
+};
+
+/// The versions of sessions, of which the latest `updated_at` counts. The embedded store keeps
+/// only that one.
+pub const TRACKED_SESSION: Table = Table {
+    name: "tracked_session",
+    columns: &[
+        required("id", ColumnType::Text),
+        required("session_id", ColumnType::Text),
+        required("started_at", ColumnType::DateTime),
+        optional("ended_at", ColumnType::DateTime),
+        optional("duration", ColumnType::Int32),
+        required("did_bounce", ColumnType::Bool),
+        text("visitor_id"),
+        required("entry_page", ColumnType::Text),
+        required("exit_page", ColumnType::Text),
+        text("user_agent"),
+        text("country"),
+        text("country_code"),
+        text("city"),
+        required("project_id", ColumnType::Text),
+        required("updated_at", ColumnType::DateTime),
+    ],
+    order: &["project_id", "started_at", "session_id"],
+};
+
+/// All tables.
+pub const TABLES: [&Table; 3] = [&PAGE_VIEW_EVENT, &TRACKED_EVENT, &TRACKED_SESSION];
+
+impl Table {
+    /// The names of its columns, separated by commas.
+    pub fn column_list(&self) -> String {
+        self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,1 +1,145 @@
-//! To be written.
+//! The worker: claims batches from the queue, stores them, acknowledges them, tells dashboards.
+//!
+//! A batch is acknowledged strictly after the store said yes. Until then it stays the queue's, so
+//! whatever dies in between, it is delivered again, and the store knows what it has.
+
+mod backoff;
+mod batch;
+mod lease;
+mod live;
+mod parse;
+mod poison;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::backoff::Backoff;
+use super::bus::LiveBus;
+use super::debug_log::Stage;
+use super::gauges::Health;
+use super::metrics::Part;
+use super::queue::{Claim, Queue, QueueError};
+use super::stage_log::{Data, StageLog};
+use super::store::Store;
+use crate::config::WorkerSettings;
+
+/// The longest a call to the queue may take before it counts as failed.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The shortest and the longest time between looks at a batch that fills up.
+const FILL_CHECK: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+
+/// What a worker works with.
+pub struct WorkerContext {
+    /// Where events come from.
+    pub queue: Arc<dyn Queue>,
+    /// Where they go.
+    pub store: Arc<dyn Store>,
+    /// Who hears of those that are stored.
+    pub live_bus: Arc<dyn LiveBus>,
+    /// Where to tell of it.
+    pub log: Arc<StageLog>,
+    /// How to batch.
+    pub settings: WorkerSettings,
+}
+
+/// Works until `shutdown`. Whatever fails is tried again, so that it returns for no other reason;
+/// then the batch in hand is stored, or given back when the store does not answer.
+pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
+    tokio::join!(work(&context, &shutdown), sweep::run(&context, &shutdown));
+}
+
+async fn work(context: &WorkerContext, shutdown: &CancellationToken) {
+    context.set_health(Part::Worker, Health::Ok);
+    match context.store.ping().await {
+        Ok(()) => context.set_health(Part::Store, Health::Ok),
+        Err(error) => context.store_failed("Store is not available", &error.to_string()),
+    }
+    let mut backoff = Backoff::new(context.settings.max_backoff);
+    while shutdown.run_until_cancelled(ready(context)).await.is_some() {
+        let began = Instant::now();
+        // Never broken off: nobody would work on a claim that got lost on its way here.
+        match claim(context).await {
+            Ok(claim) => {
+                backoff.reset();
+                context.set_health(Part::Worker, Health::Ok);
+                // Without a claim another worker was faster.
+                if let Some(claim) = claim {
+                    batch::process(context, claim, began.elapsed(), shutdown).await;
+                }
+            }
+            Err(error) => {
+                context.worker_failed("Cannot claim a batch", &error.to_string());
+                if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for work, and for the batch to fill up.
+async fn ready(context: &WorkerContext) {
+    context.queue.ready().await;
+    fill(context).await;
+}
+
+async fn claim(context: &WorkerContext) -> Result<Option<Claim>, QueueError> {
+    let settings = &context.settings;
+    answer_in_time(context.queue.claim(settings.batch_size, settings.lease)).await
+}
+
+/// Waits for company for the first event, until the batch is full or `batch_wait` is over.
+async fn fill(context: &WorkerContext) {
+    let WorkerSettings { batch_size, batch_wait, .. } = context.settings;
+    let deadline = Instant::now() + batch_wait;
+    let check = (batch_wait / 5).clamp(FILL_CHECK[0], FILL_CHECK[1]);
+    while Instant::now() < deadline {
+        // A queue that cannot say how full it is may still hand out what it has, and after a full
+        // disk that is what makes room.
+        let stats = answer_in_time(context.queue.stats()).await;
+        if stats.is_ok_and(|stats| stats.depth >= batch_size as u64) {
+            break;
+        }
+        tokio::time::sleep_until(deadline.min(Instant::now() + check)).await;
+    }
+}
+
+/// Every call to the queue has an end.
+async fn answer_in_time<T>(
+    call: impl Future<Output = Result<T, QueueError>>,
+) -> Result<T, QueueError> {
+    let in_time = tokio::time::timeout(QUEUE_TIMEOUT, call).await;
+    in_time.unwrap_or_else(|_| {
+        Err(QueueError::Unavailable(format!("no answer within {QUEUE_TIMEOUT:?}")))
+    })
+}
+
+impl WorkerContext {
+    fn set_health(&self, part: Part, health: Health) {
+        self.log.metrics().set_health(part, health);
+    }
+
+    fn store_failed(&self, message: &'static str, reason: &str) {
+        self.set_health(Part::Store, Health::Failing);
+        self.log.step(Stage::Clickhouse).error(message, || details(json!({ "reason": reason })));
+    }
+
+    fn worker_failed(&self, message: &'static str, reason: &str) {
+        self.set_health(Part::Worker, Health::Failing);
+        self.log.step(Stage::Worker).error(message, || details(json!({ "reason": reason })));
+    }
+}
+
+/// The details of a line, from a `json!` object.
+fn details(object: serde_json::Value) -> Data {
+    match object {
+        serde_json::Value::Object(fields) => fields,
+        _ => Data::new(),
+    }
+}

@@ -2,19 +2,18 @@
 //! runs it and exports where they are. A test that needs one of them and can't
 //! have it fails: a skipped test would look like a passed one.
 
+mod clickhouse;
+mod postgres;
 mod redis;
 mod tests;
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
+pub use clickhouse::{ClickHouse, Database};
+pub use postgres::{Postgres, PostgresDatabase};
 pub use redis::{Kind, RedisServer};
-
-/// How long a server may take to start or to end before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at again.
-const POLL: Duration = Duration::from_millis(5);
 
 /// The path in `variable`, which `scripts/test.sh` exports.
 pub fn provided(variable: &str) -> PathBuf {
@@ -29,17 +28,20 @@ pub fn provided(variable: &str) -> PathBuf {
     }
 }
 
-/// Looks at `condition` until it holds.
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(POLL);
-    }
-}
-
 fn signal(child: &Child, signal: rustix::process::Signal) {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let pid = pid.expect("a process id");
     rustix::process::kill_process(pid, signal).expect("signal the server");
+}
+
+/// A port that nothing listens on, outside the range the kernel hands out itself:
+/// while a server is down, nobody's `port 0` may get its port.
+fn free_port() -> u16 {
+    for _ in 0..1_000 {
+        let port = fastrand::u16(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 10000 and 32000");
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{provided, signal, wait_until};
+use super::{free_port, provided, signal};
+use crate::support::{DEADLINE, eventually};
 
 /// Which server program answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl RedisServer {
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             signal(&child, Signal::TERM);
-            wait_until("the server's end", || child.try_wait().expect("wait").is_some());
+            eventually(DEADLINE, "the server's end", || child.try_wait().expect("wait").is_some());
         }
     }
 
@@ -103,7 +104,7 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.kill9();
         // Its port may still belong to the connections of the process before.
-        wait_until("the server's restart", || self.launch());
+        eventually(DEADLINE, "the server's restart", || self.launch());
     }
 
     /// Stops answering without closing anything (SIGSTOP).
@@ -163,7 +164,7 @@ impl RedisServer {
             .expect("start the server");
         let pid = format!("process_id:{}\r", child.id());
         let mut ended = false;
-        wait_until("the server's start", || {
+        eventually(DEADLINE, "the server's start", || {
             ended = child.try_wait().expect("wait").is_some();
             let info = if ended { None } else { self.info() };
             // Another process may have taken the port, so the answer must be this one's.
@@ -194,16 +195,4 @@ impl Drop for RedisServer {
             let _ = child.wait();
         }
     }
-}
-
-/// A port that nothing listens on, outside the range the kernel hands out itself:
-/// while a server is down, nobody's `port 0` may get its port.
-fn free_port() -> u16 {
-    for _ in 0..1_000 {
-        let port = fastrand::u16(10_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 10000 and 32000");
 }

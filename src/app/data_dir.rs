@@ -1,0 +1,109 @@
+//! The data dir: one running pipeline owns it, commands may look in.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use color_eyre::eyre::{Result, WrapErr, bail, eyre};
+
+/// Where a running pipeline says at which address it listens.
+pub const ADDRESS_FILE: &str = "listen.addr";
+const LOCK_FILE: &str = "lock";
+
+/// The data dir of this process, until dropped.
+pub struct DataDir {
+    path: PathBuf,
+    /// Held: the lock goes with the process, however it ends.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory where it is missing and takes it.
+    ///
+    /// # Errors
+    /// When another pipeline runs on it, or it cannot be written.
+    pub fn take(path: &Path) -> Result<Self> {
+        create(path)?;
+        let lock_path = path.join(LOCK_FILE);
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .wrap_err_with(|| format!("cannot write in the data dir {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let owner = fs::read_to_string(&lock_path).unwrap_or_default();
+                let owner = owner.trim();
+                bail!(
+                    "another bklit-tui (process {owner}) runs on the data dir {}; watch it with \
+                     `bklit-tui attach`, or give this one its own --data-dir and --listen",
+                    path.display()
+                );
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).wrap_err_with(|| format!("cannot lock {}", lock_path.display()));
+            }
+        }
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())?;
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// The path of `name` in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes down where the pipeline listens, for commands and scripts. Appears whole or not.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn announce(&self, address: SocketAddr) -> io::Result<()> {
+        let draft = self.join("listen.addr.new");
+        fs::write(&draft, format!("{address}\n"))?;
+        fs::rename(draft, self.join(ADDRESS_FILE))
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // It is stale from now on; after a crash the next start replaces it.
+        let _ = fs::remove_file(self.join(ADDRESS_FILE));
+    }
+}
+
+/// Makes the data dir, readable by its owner only: it holds tokens and visitors' data.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn create(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).wrap_err_with(|| {
+        format!("cannot make the data dir {}; choose another with --data-dir", path.display())
+    })
+}
+
+/// The path of a file of the data dir that a command needs.
+///
+/// # Errors
+/// When nothing ran on this data dir yet.
+pub fn existing(path: &Path, name: &str) -> Result<PathBuf> {
+    let file = path.join(name);
+    if file.exists() {
+        return Ok(file);
+    }
+    Err(eyre!(
+        "there is no data in {} yet; start `bklit-tui` first, or name its --data-dir",
+        path.display()
+    ))
+}

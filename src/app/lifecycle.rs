@@ -1,0 +1,165 @@
+//! Tasks that are watched, signals, and the way down.
+
+use std::future::Future;
+use std::time::Duration;
+
+use color_eyre::Report;
+use color_eyre::eyre::{Result, WrapErr, eyre};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Tasks none of which may end before it is told to, and which are told to in order.
+#[derive(Default)]
+pub struct Supervisor {
+    running: JoinSet<Result<()>>,
+    /// In the order in which they were started, which is the order in which they stop.
+    tasks: Vec<Task>,
+}
+
+struct Task {
+    name: &'static str,
+    id: Id,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Starts a task; it ends when its token is cancelled.
+    pub fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let id = self.running.spawn(task(stop.clone())).id();
+        self.tasks.push(Task { name, id, stop });
+    }
+
+    /// Waits for a task that ends although nobody asked it to, and says why. Safe to cancel.
+    pub async fn unexpected_end(&mut self) -> Report {
+        match self.next_end().await {
+            Some((name, Ok(()))) => eyre!("the {name} ended by itself"),
+            Some((_, Err(error))) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops one task after the other, each when the one before has ended; the first failure is
+    /// the outcome.
+    ///
+    /// # Errors
+    /// When a task failed on its way down.
+    pub async fn stop(mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        while let Some(task) = self.tasks.first() {
+            task.stop.cancel();
+            if let Some((_, result)) = self.next_end().await {
+                outcome = outcome.and(result);
+            }
+        }
+        outcome
+    }
+
+    /// The next task that ends, by name, no longer among the tasks.
+    async fn next_end(&mut self) -> Option<(&'static str, Result<()>)> {
+        let (id, result) = match self.running.join_next_with_id().await? {
+            Ok((id, result)) => (id, result),
+            Err(error) => (error.id(), Err(eyre!("it crashed: {error}"))),
+        };
+        let at = self.tasks.iter().position(|task| task.id == id)?;
+        let name = self.tasks.remove(at).name;
+        Some((name, result.wrap_err_with(|| format!("the {name} failed"))))
+    }
+}
+
+/// Cancels `shutdown` at the first SIGINT, SIGTERM or SIGHUP; at the second calls `at_once`, which
+/// ends the process.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn watch_signals(
+    shutdown: CancellationToken,
+    at_once: impl FnOnce(i32) + Send + 'static,
+) -> Result<()> {
+    let install = |kind| signal(kind).wrap_err("cannot watch for signals");
+    let mut interrupt = install(SignalKind::interrupt())?;
+    let mut terminate = install(SignalKind::terminate())?;
+    let mut hang_up = install(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        let first = next(&mut interrupt, &mut terminate, &mut hang_up).await;
+        tracing::info!(signal = first, "stopping");
+        shutdown.cancel();
+        let second = next(&mut interrupt, &mut terminate, &mut hang_up).await;
+        at_once(second);
+    });
+    Ok(())
+}
+
+async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Signal) -> i32 {
+    tokio::select! {
+        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+        _ = hang_up.recv() => SignalKind::hangup().as_raw_value(),
+    }
+}
+
+/// Runs `task` within `deadline`.
+///
+/// # Errors
+/// The task's own, or that it took too long.
+pub async fn within(
+    deadline: Duration,
+    what: &str,
+    task: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    tokio::time::timeout(deadline, task).await.unwrap_or_else(|_| {
+        Err(eyre!("{what} took longer than {}", humantime::format_duration(deadline)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_stop_in_the_order_of_their_start() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut supervisor = Supervisor::default();
+        for name in ["first", "second", "third"] {
+            let order = Arc::clone(&order);
+            supervisor.spawn(name, |stop| async move {
+                stop.cancelled().await;
+                tokio::task::yield_now().await;
+                order.lock().unwrap().push(name);
+                Ok(())
+            });
+        }
+        supervisor.stop().await.unwrap();
+        assert_eq!(*order.lock().unwrap(), ["first", "second", "third"]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_is_noticed_and_the_others_still_stop() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn("patient", |stop| async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        supervisor.spawn("crasher", |_| async { panic!("on purpose") });
+        let error = format!("{:#}", supervisor.unexpected_end().await);
+        assert!(error.contains("the crasher failed"), "{error}");
+        supervisor.spawn("quitter", |_| async { Ok(()) });
+        let error = supervisor.unexpected_end().await.to_string();
+        assert_eq!(error, "the quitter ended by itself");
+        supervisor.stop().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_hangs_is_cut_off() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn("hung", |_| std::future::pending());
+        let stopped = within(Duration::from_secs(10), "the stop", supervisor.stop()).await;
+        assert!(stopped.unwrap_err().to_string().contains("longer than 10s"));
+    }
+}

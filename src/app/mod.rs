@@ -1,0 +1,171 @@
+//! The composition root: reads the settings, picks the adapters, starts the parts in order and
+//! stops them in order. Nothing else names an adapter.
+
+pub mod data_dir;
+mod lifecycle;
+mod pipeline;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use color_eyre::eyre::{Result, WrapErr};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Cli, Command};
+use crate::commands;
+use crate::config::Settings;
+use crate::pipeline::auth::{self, sqlite::SqliteTokenStore};
+use crate::pipeline::store::sqlite::SqliteStore;
+use crate::telemetry;
+use crate::tui::{self, ConsoleEnd, ConsoleOptions};
+use data_dir::DataDir;
+use lifecycle::{Supervisor, watch_signals, within};
+use pipeline::{Pipeline, STORE_FILE, TOKEN_FILE};
+
+/// Makes panics readable; call once, first.
+///
+/// # Errors
+/// When another handler was installed before.
+pub fn install_panic_report() -> Result<()> {
+    color_eyre::config::HookBuilder::default().display_env_section(false).install()
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// For the user: what happened and what to do.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    if let Some(Command::Completions { shell }) = cli.command {
+        commands::completions::run(shell)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let variable = |name: &str| std::env::var(name).ok();
+    let settings = Settings::load(cli.global.config.as_deref(), variable, &cli.global.overrides())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .wrap_err("cannot start the runtime")?;
+    let outcome = runtime.block_on(dispatch(cli.command, &settings));
+    // A blocked file system must not hold up the end of the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
+}
+
+async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitCode> {
+    match command {
+        None => return run_pipeline(settings).await,
+        Some(Command::Token(args)) => {
+            data_dir::create(&settings.data_dir)?;
+            let store = SqliteTokenStore::open(&settings.data_dir.join(TOKEN_FILE))?;
+            commands::token::run(&args, settings, &store).await?;
+        }
+        Some(Command::Sql(args)) => {
+            let store = SqliteStore::open(&data_dir::existing(&settings.data_dir, STORE_FILE)?)?;
+            commands::sql::run(&args, &store).await?;
+        }
+        Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
+        Some(Command::Attach(args)) => {
+            telemetry_beside_console(settings)?;
+            let shutdown = CancellationToken::new();
+            watch_signals(shutdown.clone(), exit_at_once)?;
+            commands::attach::run(&args, settings, shutdown).await?;
+        }
+        Some(Command::Logs(args)) => commands::logs::run(&args, settings).await?,
+        Some(Command::Completions { .. }) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The console owns the screen, so the program's own log goes into a file.
+fn telemetry_beside_console(settings: &Settings) -> Result<()> {
+    data_dir::create(&settings.data_dir)?;
+    telemetry::to_file(&settings.log, &settings.data_dir)
+        .wrap_err_with(|| format!("cannot write the log in {}", settings.data_dir.display()))?;
+    Ok(())
+}
+
+/// The second signal.
+fn exit_at_once(signal: i32) {
+    tui::terminal::give_back();
+    std::process::exit(128 + signal);
+}
+
+/// The pipeline, with the console or as a daemon: the console is one task more.
+async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
+    if !settings.no_ui {
+        // Before anything is made or taken.
+        tui::require_terminal()?;
+    }
+    let data_dir = DataDir::take(&settings.data_dir)?;
+    if settings.no_ui {
+        telemetry::to_stderr(&settings.log);
+    } else {
+        telemetry_beside_console(settings)?;
+    }
+    let shutdown = CancellationToken::new();
+    watch_signals(shutdown.clone(), exit_at_once)?;
+
+    let mut supervisor = Supervisor::default();
+    let pipeline = Pipeline::start(settings, &data_dir, &mut supervisor).await?;
+    let console = async {
+        if settings.no_ui {
+            shutdown.cancelled().await;
+            return Ok(());
+        }
+        run_console(settings, &pipeline, &data_dir, shutdown.clone()).await
+    };
+    let outcome = tokio::select! {
+        outcome = console => outcome,
+        failure = supervisor.unexpected_end() => {
+            tracing::error!(error = format!("{failure:#}"), "stopping because a part failed");
+            Err(failure)
+        }
+    };
+    shutdown.cancel();
+    let stopped = within(settings.shutdown_timeout, "the stop", supervisor.stop()).await;
+    if let Err(error) = &stopped {
+        tracing::error!(error = format!("{error:#}"), "not stopped cleanly");
+    } else {
+        tracing::info!("stopped");
+    }
+    outcome.and(stopped).map(|()| ExitCode::SUCCESS)
+}
+
+async fn run_console(
+    settings: &Settings,
+    pipeline: &Pipeline,
+    data_dir: &DataDir,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let options = ConsoleOptions {
+        source: format!("embedded {}", pipeline.address()),
+        curl: curl_line(pipeline, data_dir).await,
+        settings: settings.console.clone(),
+        alarm_depth: settings.queue.alarm_depth,
+        no_color: tui::no_color(|name| std::env::var(name).ok()),
+    };
+    match tui::run(options, pipeline.debug_bus().subscribe(), shutdown).await? {
+        ConsoleEnd::Quit | ConsoleEnd::Shutdown => {}
+        ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),
+    }
+    Ok(())
+}
+
+/// A request that works as pasted, while the token of the first start does.
+async fn curl_line(pipeline: &Pipeline, data_dir: &DataDir) -> Option<String> {
+    let secret = auth::default_token(data_dir.path())?;
+    let token = pipeline.tokens().find(&secret.hash()).await.ok().flatten()?;
+    let project = token.projects.first()?;
+    let address = pipeline.address();
+    let host = if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    let body = serde_json::json!({ "url": "https://example.com/hello", "projectId": project });
+    Some(format!(
+        "curl -X POST http://{host}/track -H 'Authorization: Bearer {}' \
+         -H 'Content-Type: application/json' -d '{body}'",
+        secret.expose()
+    ))
+}

@@ -1,0 +1,264 @@
+//! Counts what became of the requests and tells it.
+
+use std::fmt;
+use std::io::Write as _;
+use std::time::Duration;
+
+use color_eyre::eyre::{WrapErr as _, bail};
+use hdrhistogram::Histogram;
+
+use super::sender::Outcome;
+use crate::pipeline::event::EventKind;
+
+/// The longest latency told apart from longer ones, in microseconds; requests end before.
+const MAX_LATENCY: u64 = 600_000_000;
+
+/// Figures of a run.
+pub struct Report {
+    asked_rate: f64,
+    seed: u64,
+    sent: u64,
+    accepted: [u64; 3],
+    refused: u64,
+    wrongly_refused: u64,
+    wrong: u64,
+    failed: u64,
+    unsent: u64,
+    elapsed: Duration,
+    /// From sending a request, or from when it should have been sent, to its answer; in
+    /// microseconds.
+    latencies: Histogram<u64>,
+    first_unexpected: Option<String>,
+    first_failure: Option<String>,
+}
+
+impl Report {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// Never in practice: the histogram's bounds are constant.
+    pub fn new(asked_rate: f64, seed: u64) -> color_eyre::Result<Self> {
+        Ok(Self {
+            asked_rate,
+            seed,
+            sent: 0,
+            accepted: [0; 3],
+            refused: 0,
+            wrongly_refused: 0,
+            wrong: 0,
+            failed: 0,
+            unsent: 0,
+            elapsed: Duration::ZERO,
+            latencies: Histogram::new_with_bounds(1, MAX_LATENCY, 3)
+                .wrap_err("cannot count latencies")?,
+            first_unexpected: None,
+            first_failure: None,
+        })
+    }
+
+    /// A request was sent.
+    pub fn sent(&mut self) {
+        self.sent += 1;
+    }
+
+    /// How long sending took, and how many requests were due and could not be sent.
+    pub fn ended(&mut self, elapsed: Duration, unsent: u64) {
+        (self.elapsed, self.unsent) = (elapsed, unsent);
+    }
+
+    /// A request was answered, or will never be.
+    pub fn record(&mut self, outcome: Outcome, latency: Duration) {
+        if let Outcome::Failed(cause) = outcome {
+            self.failed += 1;
+            self.first_failure.get_or_insert(cause);
+            return;
+        }
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY);
+        self.latencies.saturating_record(micros.max(1));
+        match outcome {
+            Outcome::Accepted { kind, .. } => self.accepted[kind as usize] += 1,
+            Outcome::Refused => self.refused += 1,
+            Outcome::WronglyRefused(answer) => {
+                self.wrongly_refused += 1;
+                self.first_unexpected.get_or_insert(answer);
+            }
+            Outcome::Wrong(answer) => {
+                self.wrong += 1;
+                self.first_unexpected.get_or_insert(answer);
+            }
+            Outcome::Failed(_) => {}
+        }
+    }
+
+    /// One line on how it goes.
+    pub fn progress(&self, elapsed: Duration) -> String {
+        format!(
+            "{:>4}s  sent {}  accepted {}  refused {}  unexpected {}  failed {}  {:.1}/s  p99 {}",
+            elapsed.as_secs(),
+            self.sent,
+            self.accepted(),
+            self.refused,
+            self.unexpected(),
+            self.failed,
+            rate(self.sent, elapsed),
+            self.latency(0.99),
+        )
+    }
+
+    /// Prints the report; a reader that is gone is no error.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn print(&self) -> color_eyre::Result<()> {
+        let mut out = std::io::stdout().lock();
+        match write!(out, "{self}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(error).wrap_err("cannot print the report")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether all went as it should.
+    ///
+    /// # Errors
+    /// When an answer was unexpected or missing, or no good request was accepted.
+    pub fn verdict(&self) -> color_eyre::Result<()> {
+        if let Some(answer) = &self.first_unexpected {
+            bail!("answers not as expected: {}; the first: {answer}", self.unexpected());
+        }
+        if let Some(cause) = &self.first_failure {
+            bail!("requests without an answer: {}; the first: {cause}", self.failed);
+        }
+        if self.accepted() == 0 && self.refused == 0 {
+            bail!("nothing was sent");
+        }
+        if self.accepted() == 0 {
+            bail!("nothing was accepted: all requests were bad on purpose");
+        }
+        Ok(())
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepted.iter().sum()
+    }
+
+    fn unexpected(&self) -> u64 {
+        self.wrongly_refused + self.wrong
+    }
+
+    fn latency(&self, quantile: f64) -> String {
+        if self.latencies.is_empty() {
+            return "-".to_owned();
+        }
+        let millis = self.latencies.value_at_quantile(quantile) as f64 / 1000.0;
+        if millis < 100.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
+    }
+}
+
+fn rate(count: u64, elapsed: Duration) -> f64 {
+    if elapsed.is_zero() { 0.0 } else { count as f64 / elapsed.as_secs_f64() }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let achieved = rate(self.sent, self.elapsed);
+        let seconds = self.elapsed.as_secs_f64();
+        let asked = self.asked_rate;
+        let kind = |kind: EventKind| self.accepted[kind as usize];
+        writeln!(f, "sent      {} in {seconds:.1} s", self.sent)?;
+        writeln!(
+            f,
+            "accepted  {} ({} page views, {} events, {} session ends)",
+            self.accepted(),
+            kind(EventKind::Pageview),
+            kind(EventKind::Event),
+            kind(EventKind::SessionEnd),
+        )?;
+        writeln!(
+            f,
+            "refused   {} ({} as expected, {} unexpected)",
+            self.refused + self.wrongly_refused,
+            self.refused,
+            self.wrongly_refused,
+        )?;
+        if self.wrong > 0 {
+            writeln!(f, "wrong     {} (accepted though bad, or no sensible answer)", self.wrong)?;
+        }
+        writeln!(f, "failed    {} (no answer)", self.failed)?;
+        if self.unsent > 0 {
+            writeln!(f, "not sent  {} (due, but all connections were busy)", self.unsent)?;
+        }
+        writeln!(f, "rate      {achieved:.1}/s of {asked:.1}/s asked")?;
+        writeln!(
+            f,
+            "latency   p50 {}, p90 {}, p99 {}, max {}",
+            self.latency(0.5),
+            self.latency(0.9),
+            self.latency(0.99),
+            self.latency(1.0),
+        )?;
+        writeln!(f, "seed      {}", self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted() -> Outcome {
+        Outcome::Accepted { kind: EventKind::Event, id: None }
+    }
+
+    fn report(outcomes: Vec<Outcome>) -> Report {
+        let mut report = Report::new(10.0, 7).unwrap();
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            report.sent();
+            report.record(outcome, Duration::from_millis(n as u64 + 1));
+        }
+        report.ended(Duration::from_secs(2), 0);
+        report
+    }
+
+    #[test]
+    fn tells_what_became_of_the_requests() {
+        let mut outcomes = vec![accepted(); 97];
+        outcomes.extend([Outcome::Refused, Outcome::Refused, Outcome::Failed("gone".to_owned())]);
+        let report = report(outcomes);
+        let expected = "sent      100 in 2.0 s\n\
+             accepted  97 (0 page views, 97 events, 0 session ends)\n\
+             refused   2 (2 as expected, 0 unexpected)\n\
+             failed    1 (no answer)\n\
+             rate      50.0/s of 10.0/s asked\n\
+             latency   p50 50.02 ms, p90 90.05 ms, p99 99.01 ms, max 99.01 ms\n\
+             seed      7\n";
+        assert_eq!(report.to_string(), expected);
+        assert_eq!(
+            report.progress(Duration::from_secs(4)),
+            "   4s  sent 100  accepted 97  refused 2  unexpected 0  failed 1  25.0/s  p99 99.01 ms"
+        );
+    }
+
+    #[test]
+    fn the_verdict_names_the_first_thing_that_went_wrong() {
+        let wrong = |text: &str| Outcome::Wrong(text.to_owned());
+        let refused = Outcome::WronglyRefused("503".to_owned());
+        for (outcomes, part) in [
+            (vec![], "nothing was sent"),
+            (vec![Outcome::Refused], "nothing was accepted"),
+            (
+                vec![accepted(), wrong("one"), wrong("two")],
+                "answers not as expected: 2; the first: one",
+            ),
+            (vec![accepted(), refused], "answers not as expected: 1; the first: 503"),
+            (
+                vec![accepted(), Outcome::Failed("reset".to_owned())],
+                "without an answer: 1; the first: reset",
+            ),
+        ] {
+            let error = report(outcomes).verdict().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(report(vec![accepted(), Outcome::Refused]).verdict().is_ok());
+    }
+}

@@ -1,0 +1,184 @@
+//! Sends requests over kept connections and judges the answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use color_eyre::eyre::{WrapErr as _, eyre};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
+
+use super::visitors::{Expected, Planned, TokenChoice};
+use crate::client::{self, Client};
+use crate::pipeline::event::EventKind;
+
+/// How long an answer may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer that is read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How much of an answer is shown.
+const MAX_SHOWN: usize = 200;
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken, as it should be, under this id.
+    Accepted {
+        /// The event's kind.
+        kind: EventKind,
+        /// The id it was given.
+        id: Option<String>,
+    },
+    /// Refused, as it should be.
+    Refused,
+    /// Refused though it was good.
+    WronglyRefused(String),
+    /// Accepted though it was bad, or an answer that makes no sense.
+    Wrong(String),
+    /// No answer.
+    Failed(String),
+}
+
+/// Where requests go, and with which token.
+pub struct Sender {
+    client: Client,
+    base: String,
+    authorization: HeaderValue,
+}
+
+impl Sender {
+    /// Sends to `base`, an address without a path or with one to prepend.
+    ///
+    /// # Errors
+    /// When the token cannot stand in a header.
+    pub fn new(base: String, token: &str) -> color_eyre::Result<Self> {
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| eyre!("the token holds characters that cannot stand in a header"))?;
+        authorization.set_sensitive(true);
+        Ok(Self { client: client::client(), base, authorization })
+    }
+
+    /// Asks whether anything answers.
+    ///
+    /// # Errors
+    /// When nothing does.
+    pub async fn check(&self) -> color_eyre::Result<()> {
+        let request = Request::get(format!("{}/health", self.base))
+            .body(Full::default())
+            .wrap_err_with(|| format!("{} is no address to send to", self.base))?;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request(request)).await;
+        let cause = match answer {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => client::cause(&error),
+            Err(_) => format!("no answer within {}", humantime::format_duration(REQUEST_TIMEOUT)),
+        };
+        Err(eyre!("cannot reach {0} ({cause}); is bklit-tui running at {0}?", self.base))
+    }
+
+    /// Sends a request and judges the answer.
+    pub async fn send(&self, planned: Planned) -> Outcome {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.ask(&planned)).await {
+            Ok(Ok((status, body))) => judge(&planned, status, &body),
+            Ok(Err(error)) => Outcome::Failed(error),
+            Err(_) => Outcome::Failed(format!(
+                "no answer within {}",
+                humantime::format_duration(REQUEST_TIMEOUT)
+            )),
+        }
+    }
+
+    async fn ask(&self, planned: &Planned) -> Result<(StatusCode, Bytes), String> {
+        let request = self.request(planned).map_err(|error| error.to_string())?;
+        let answer: Response<Incoming> =
+            self.client.request(request).await.map_err(|error| client::cause(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+    }
+
+    fn request(&self, planned: &Planned) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}{}", self.base, planned.path))
+            .header(CONTENT_TYPE, planned.content_type)
+            .header(USER_AGENT, planned.user_agent);
+        match &planned.token {
+            TokenChoice::Given => request = request.header(AUTHORIZATION, &self.authorization),
+            TokenChoice::Wrong(token) => {
+                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            }
+            TokenChoice::None => {}
+        }
+        request.body(Full::new(Bytes::copy_from_slice(&planned.body)))
+    }
+}
+
+fn judge(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        event_id: Option<String>,
+    }
+    let described = || {
+        let text = String::from_utf8_lossy(body);
+        // What a server says is shown on a terminal.
+        let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+        format!("{} to POST {}: {text}", status.as_u16(), planned.path)
+    };
+    match planned.expects {
+        Expected::Accepted(kind) if status.is_success() => {
+            match serde_json::from_slice::<Answer>(body) {
+                Ok(answer) => Outcome::Accepted { kind, id: answer.event_id },
+                Err(_) => Outcome::Wrong(described()),
+            }
+        }
+        Expected::Accepted(_) if status.is_client_error() || status.is_server_error() => {
+            Outcome::WronglyRefused(described())
+        }
+        Expected::Refused(expected) if status.as_u16() == expected => Outcome::Refused,
+        _ => Outcome::Wrong(described()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(expects: Expected) -> Planned {
+        Planned {
+            path: "/track",
+            content_type: "application/json",
+            user_agent: "test",
+            token: TokenChoice::Given,
+            body: Vec::new(),
+            expects,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_what_was_expected() {
+        let good = planned(Expected::Accepted(EventKind::Pageview));
+        let bad = planned(Expected::Refused(400));
+        let ok = br#"{"message":"Event queued","eventId":"evt_1"}"#;
+        let accepted =
+            Outcome::Accepted { kind: EventKind::Pageview, id: Some("evt_1".to_owned()) };
+        assert_eq!(judge(&good, StatusCode::OK, ok), accepted);
+        assert_eq!(judge(&bad, StatusCode::BAD_REQUEST, b"{}"), Outcome::Refused);
+        let wrongly = judge(&good, StatusCode::SERVICE_UNAVAILABLE, b"\x1b[31mfull");
+        assert_eq!(wrongly, Outcome::WronglyRefused("503 to POST /track: [31mfull".to_owned()));
+        for (planned, status, body) in [
+            (&bad, StatusCode::OK, &ok[..]),
+            (&bad, StatusCode::UNAUTHORIZED, b"{}"),
+            (&good, StatusCode::OK, b"<html>"),
+            (&good, StatusCode::FOUND, b""),
+        ] {
+            let outcome = judge(planned, status, body);
+            assert!(matches!(outcome, Outcome::Wrong(_)), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_no_header_is_refused() {
+        assert!(Sender::new("http://127.0.0.1:1".to_owned(), "a\nb").is_err());
+    }
+}

@@ -1,0 +1,376 @@
+//! `token`: make, list and revoke tokens.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use color_eyre::Result;
+use color_eyre::eyre::{bail, ensure, eyre};
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
+
+use crate::cli::{ScopeArg, TokenArgs, TokenCommand};
+use crate::config::Settings;
+use crate::pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
+use crate::pipeline::http::validate::id_problem;
+use crate::pipeline::time::UtcMillis;
+
+/// Stands for all projects, for tokens that read.
+const ALL_PROJECTS: &str = "*";
+
+/// Carries out the command and prints its result.
+///
+/// # Errors
+/// When an argument is wrong, there is no such token, or the store cannot be used.
+pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) -> Result<()> {
+    let text = match &args.command {
+        TokenCommand::Create { project, scope, name, domain, expires, quiet } => {
+            let secret = Secret::generate()?;
+            let mut token = TokenRecord::new(&secret, (*scope).into(), projects(*scope, project)?)?;
+            token.name = name.clone().filter(|name| !name.is_empty());
+            token.allowed_domains = domain.iter().map(|d| host(d)).collect::<Result<_>>()?;
+            token.expires_at = expires.map(|after| expiry(token.created_at, after)).transpose()?;
+            store.create(token.clone()).await?;
+            match quiet {
+                true => format!("{}\n", secret.expose()),
+                false => created(&token, &secret, settings.listen),
+            }
+        }
+        TokenCommand::List { json: true } => lines(&store.list().await?)?,
+        TokenCommand::List { json: false } => table(&store.list().await?, UtcMillis::now()),
+        TokenCommand::Revoke { id } => {
+            ensure!(
+                store.revoke(id).await?,
+                "there is no token `{}`; `bklit-tui token list` shows their ids",
+                shown(id)
+            );
+            format!("Revoked {id}. A running pipeline refuses it within seconds.\n")
+        }
+    };
+    print(&text)
+}
+
+/// A pipe that is closed early, as by `head`, is no error.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+impl From<ScopeArg> for Scope {
+    fn from(scope: ScopeArg) -> Self {
+        match scope {
+            ScopeArg::Ingest => Self::Ingest,
+            ScopeArg::Read => Self::Read,
+        }
+    }
+}
+
+fn projects(scope: ScopeArg, given: &[String]) -> Result<Vec<String>> {
+    if given.iter().any(|project| project == ALL_PROJECTS) {
+        ensure!(scope == ScopeArg::Read, "--project '*' is for --scope read only");
+        ensure!(given.len() == 1, "--project '*' means all projects; give no others beside it");
+        return Ok(Vec::new());
+    }
+    let mut projects = Vec::with_capacity(given.len());
+    for project in given {
+        if let Some(problem) = id_problem(project) {
+            bail!("--project `{}`: {problem}", shown(project));
+        }
+        if !projects.contains(project) {
+            projects.push(project.clone());
+        }
+    }
+    Ok(projects)
+}
+
+/// The host alone, in the form in which browsers send it. People paste whole addresses.
+fn host(given: &str) -> Result<String> {
+    let bare = given.trim().trim_start_matches("*.");
+    let url = if bare.contains("://") { bare.to_owned() } else { format!("https://{bare}") };
+    let host = url::Url::parse(&url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+    let host = host.map(|host| host.trim_end_matches('.').to_owned());
+    host.filter(|host| !host.is_empty() && !host.contains('*'))
+        .ok_or_else(|| eyre!("--domain `{}`: not a host, such as example.com", shown(given)))
+}
+
+fn expiry(now: UtcMillis, after: Duration) -> Result<UtcMillis> {
+    ensure!(!after.is_zero(), "--expires: must be longer than 0s");
+    i64::try_from(after.as_millis())
+        .ok()
+        .and_then(|after| now.epoch_millis().checked_add(after))
+        .filter(|end| *end <= UtcMillis::MAX.epoch_millis())
+        .map(UtcMillis::from_epoch_millis)
+        .ok_or_else(|| eyre!("--expires: later than {}, the latest possible", UtcMillis::MAX))
+}
+
+/// What a person sees of a new token: all of it, once, and how to use it.
+fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
+    let secret = secret.expose();
+    let listen = reachable(listen);
+    let mut text = format!(
+        "Token {} made: scope {}, for {}, {}{}.\n\n  {secret}\n\n\
+         This is the only time it is shown. Try it:\n\n",
+        token.id,
+        token.scope.as_str(),
+        project_list(token),
+        token.expires_at.map_or("without an end".to_owned(), |end| format!("until {end}")),
+        match token.allowed_domains.as_slice() {
+            [] => String::new(),
+            domains => format!(", from pages of {}", shown(&domains.join(", "))),
+        },
+    );
+    match (token.scope, token.projects.first()) {
+        (Scope::Ingest, project) => {
+            let project = project.map_or("", String::as_str);
+            let body = serde_json::json!({ "url": "https://example.com/", "projectId": project });
+            text.push_str(&format!(
+                "  curl http://{listen}/track -H 'Authorization: Bearer {secret}'"
+            ));
+            text.push_str(" -H 'Content-Type: application/json'");
+            if let Some(domain) = token.allowed_domains.first() {
+                text.push_str(&format!(" -H 'Origin: https://{domain}'"));
+            }
+            text.push_str(&format!(" -d {}\n", quoted(&body.to_string())));
+        }
+        (Scope::Read, None) => {
+            text.push_str(&format!("  bklit-tui attach http://{listen} --token {secret}\n"));
+        }
+        (Scope::Read, Some(project)) => text.push_str(&format!(
+            "  bklit-tui logs http://{listen} --follow --token {secret} --project {}\n",
+            quoted(project)
+        )),
+    }
+    text
+}
+
+/// Where a client on this machine reaches a server that listens there.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        ip if !ip.is_unspecified() => {}
+        std::net::IpAddr::V4(_) => listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into()),
+        std::net::IpAddr::V6(_) => listen.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
+    }
+    listen
+}
+
+/// One word for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Text that does nothing to a terminal.
+fn shown(text: &str) -> String {
+    let shown = text.chars().map(|c| match c {
+        c if c.is_control() || is_invisible(c) => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    });
+    shown.collect()
+}
+
+/// Characters that reorder or hide others.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+fn project_list(token: &TokenRecord) -> String {
+    match token.projects.as_slice() {
+        [] => "all projects".to_owned(),
+        projects => shown(&projects.join(", ")),
+    }
+}
+
+fn table(tokens: &[TokenRecord], now: UtcMillis) -> String {
+    if tokens.is_empty() {
+        return "No tokens. Make one: bklit-tui token create --project P\n".to_owned();
+    }
+    let header = ["ID", "TOKEN", "SCOPE", "PROJECTS", "DOMAINS", "CREATED", "EXPIRES", "NAME"];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(tokens.iter().map(|token| row(token, now)));
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or_default())
+        .collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row(token: &TokenRecord, now: UtcMillis) -> [String; 8] {
+    let day = |moment: UtcMillis| moment.to_date_time()[..10].to_owned();
+    [
+        token.id.clone(),
+        format!("{}…", token.prefix),
+        token.scope.as_str().to_owned(),
+        project_list(token),
+        match token.allowed_domains.as_slice() {
+            [] => "any".to_owned(),
+            domains => shown(&domains.join(", ")),
+        },
+        day(token.created_at),
+        match token.expires_at {
+            None => "never".to_owned(),
+            Some(end) if end <= now => format!("expired {}", day(end)),
+            Some(end) => day(end),
+        },
+        shown(token.name.as_deref().unwrap_or_default()),
+    ]
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    id: &'a str,
+    prefix: &'a str,
+    name: Option<&'a str>,
+    scope: &'static str,
+    /// None means all.
+    projects: &'a [String],
+    /// None means any.
+    allowed_domains: &'a [String],
+    created_at: UtcMillis,
+    expires_at: Option<UtcMillis>,
+}
+
+fn lines(tokens: &[TokenRecord]) -> Result<String> {
+    let mut text = String::new();
+    for token in tokens {
+        text.push_str(&serde_json::to_string(&Line {
+            id: &token.id,
+            prefix: &token.prefix,
+            name: token.name.as_deref(),
+            scope: token.scope.as_str(),
+            projects: &token.projects,
+            allowed_domains: &token.allowed_domains,
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+        })?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(projects: &[&str]) -> (TokenRecord, Secret) {
+        let secret = Secret::generate().unwrap();
+        let projects = projects.iter().map(|&project| project.to_owned()).collect();
+        (TokenRecord::new(&secret, Scope::Ingest, projects).unwrap(), secret)
+    }
+
+    #[tokio::test]
+    async fn commands_change_the_store() {
+        use clap::Parser;
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::pipeline::auth::sqlite::SqliteTokenStore::open(&dir.path().join("t.db"));
+        let store = store.unwrap();
+        let run = async |line: &str| {
+            let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();
+            let Some(crate::cli::Command::Token(args)) = cli.command else { panic!("{line}") };
+            super::run(&args, &Settings::default(), &store).await.map_err(|e| e.to_string())
+        };
+        let create = "bklit-tui token create --project p --project q --domain https://a.example/ \
+                      --expires 90d --name n";
+        run(create).await.unwrap();
+        run("bklit-tui token create --project * --scope read --quiet").await.unwrap();
+        let tokens = store.list().await.unwrap();
+        let [ingest, read] = tokens.as_slice() else { panic!("{tokens:?}") };
+        assert_eq!((ingest.scope, read.scope), (Scope::Ingest, Scope::Read));
+        assert_eq!((ingest.projects.len(), read.projects.len()), (2, 0));
+        assert_eq!(ingest.allowed_domains, ["a.example"]);
+        let lives = ingest.expires_at.unwrap().epoch_millis() - ingest.created_at.epoch_millis();
+        assert_eq!((lives, ingest.name.as_deref()), (90 * 86_400_000, Some("n")));
+        for refused in [
+            "bklit-tui token create --project *",
+            "bklit-tui token create --project p --expires 999years",
+            "bklit-tui token create --project p --domain *",
+            "bklit-tui token revoke tok_none",
+        ] {
+            run(refused).await.unwrap_err();
+        }
+        run(&format!("bklit-tui token revoke {}", ingest.id)).await.unwrap();
+        run("bklit-tui token list").await.unwrap();
+        run("bklit-tui token list --json").await.unwrap();
+        assert_eq!(store.list().await.unwrap(), std::slice::from_ref(read));
+    }
+
+    #[test]
+    fn hosts_are_taken_from_what_people_paste() {
+        for (given, host_name) in [
+            ("example.com", "example.com"),
+            ("*.Example.com", "example.com"),
+            ("https://shop.example.com:8443/cart", "shop.example.com"),
+            ("bücher.example.", "xn--bcher-kva.example"),
+            ("localhost:3000", "localhost"),
+        ] {
+            assert_eq!(host(given).unwrap(), host_name);
+        }
+        for given in ["", "*", "a b", "https://"] {
+            assert!(host(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn an_expiry_beyond_all_times_is_refused() {
+        let now = UtcMillis::from_epoch_millis(1_000);
+        let end = expiry(now, Duration::from_secs(1)).unwrap();
+        assert_eq!(end.epoch_millis(), 2_000);
+        for wrong in [Duration::ZERO, Duration::from_secs(100 * 366 * 86_400 * 2), Duration::MAX] {
+            assert!(expiry(now, wrong).unwrap_err().to_string().contains("--expires"));
+        }
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_harmless() {
+        let (mut one, _) = token(&["p1", "p2"]);
+        one.name = Some("red\u{1b}[31m\u{202e}".into());
+        one.expires_at = Some(UtcMillis::from_epoch_millis(0));
+        let (mut two, _) = token(&["日本"]);
+        two.allowed_domains = vec!["example.com".into()];
+        let text = table(&[one, two], UtcMillis::now());
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+        assert!(text.contains(r"red\u{1b}[31m\u{202e}") && text.contains("expired 1970-01-01"));
+        let starts: Vec<usize> = text
+            .lines()
+            .zip(["DOMAINS", "any", "example.com"])
+            .map(|(line, cell)| line[..line.find(cell).unwrap()].width())
+            .collect();
+        assert!(starts.windows(2).all(|pair| pair[0] == pair[1]), "{starts:?}\n{text}");
+    }
+
+    #[test]
+    fn the_hint_works_as_pasted() {
+        let (mut token, secret) = token(&["it's"]);
+        token.allowed_domains = vec!["example.com".into()];
+        let text = created(&token, &secret, "0.0.0.0:3001".parse().unwrap());
+        assert!(text.contains(&format!("Bearer {}'", secret.expose())), "{text}");
+        assert!(text.contains("http://127.0.0.1:3001/track"), "{text}");
+        assert!(text.contains("-H 'Origin: https://example.com'"), "{text}");
+        assert!(
+            text.contains(r#"-d '{"url":"https://example.com/","projectId":"it'\''s"}'"#)
+                || text.contains(r#"-d '{"projectId":"it'\''s","url":"https://example.com/"}'"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn all_projects_are_for_readers_only() {
+        let all = ["*".to_owned()];
+        assert!(projects(ScopeArg::Read, &all).unwrap().is_empty());
+        assert!(projects(ScopeArg::Ingest, &all).is_err());
+        assert!(projects(ScopeArg::Read, &["*".into(), "p".into()]).is_err());
+        assert_eq!(projects(ScopeArg::Ingest, &["p".into(), "p".into()]).unwrap(), ["p"]);
+        assert!(projects(ScopeArg::Ingest, &["".into()]).is_err());
+    }
+}

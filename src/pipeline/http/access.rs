@@ -1,0 +1,83 @@
+//! Who may read: the holder of a read token, or a request from this machine itself.
+
+use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderMap, ORIGIN, VIA};
+use hyper::http::request::Parts;
+use hyper::{Uri, Version};
+
+use super::Peer;
+use super::ingest::bearer_token;
+use crate::pipeline::auth::Denied;
+
+/// Whether the request may read about `project`, or about everything without one.
+pub async fn authorize(peer: &Peer, head: &Parts, project: Option<&str>) -> Result<(), Denied> {
+    // An EventSource cannot send headers.
+    let in_query = || query(&head.uri, "token");
+    let secret = match head.headers.get(AUTHORIZATION) {
+        Some(value) => Some(bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?.to_owned()),
+        None => in_query(),
+    };
+    match secret {
+        Some(secret) => peer.context.authenticator.identify(&secret).await?.allow_read(project),
+        None if is_local(peer, head) => Ok(()),
+        None => Err(Denied::NotLocal),
+    }
+}
+
+/// A parameter of the address, decoded; empty is as good as absent.
+pub fn query(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
+    let value = pairs.into_iter().find(|(key, _)| key == name)?.1;
+    (!value.is_empty()).then(|| value.into_owned())
+}
+
+/// Whether a program on this machine asks for itself: not a proxy for somebody else, and not a
+/// browser for a page from elsewhere.
+fn is_local(peer: &Peer, head: &Parts) -> bool {
+    peer.loopback_only
+        && peer.ip.is_loopback()
+        // Proxies that hide themselves mostly speak 1.0, as nginx does by default.
+        && head.version == Version::HTTP_11
+        && !is_forwarded(&head.headers)
+        && is_addressed_to_loopback(head)
+        && !is_from_a_page_elsewhere(&head.headers)
+}
+
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        *name == FORWARDED
+            || *name == VIA
+            || name.as_str().starts_with("x-forwarded-")
+            || matches!(
+                name.as_str(),
+                "x-real-ip" | "x-client-ip" | "cf-connecting-ip" | "true-client-ip"
+            )
+    })
+}
+
+/// A name that only now resolves to this machine is how a page elsewhere gets around the
+/// browser's rules.
+fn is_addressed_to_loopback(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let host = host.to_str().ok().and_then(|host| host.parse().ok());
+    host.is_some_and(|authority| is_loopback(&authority))
+        && head.uri.authority().is_none_or(is_loopback)
+}
+
+fn is_loopback(authority: &hyper::http::uri::Authority) -> bool {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+fn is_from_a_page_elsewhere(headers: &HeaderMap) -> bool {
+    let own = |origin: &[u8]| {
+        let host = origin.strip_prefix(b"http://");
+        host.is_some() && host == headers.get(HOST).map(|host| host.as_bytes())
+    };
+    let origin_elsewhere = headers.get(ORIGIN).is_some_and(|origin| !own(origin.as_bytes()));
+    let fetched_elsewhere = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"));
+    origin_elsewhere || fetched_elsewhere
+}

@@ -1,0 +1,174 @@
+//! `GET /api/debug-stream`: the debug log as Server-Sent Events.
+//!
+//! Lines are plain messages. What else the bus tells has an event name of its own (`gauges`,
+//! `lost`, `unparsed`), which an `EventSource` that only listens for messages does not notice.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::Response;
+use hyper::http::request::Parts;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::refusal::Refusal;
+use super::response::{self, ResponseBody};
+use super::{Peer, access, validate};
+use crate::pipeline::bus::{DebugMessage, DebugStream};
+use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use crate::pipeline::stage_log::Data;
+
+/// Streams at once; each costs writing every line once more.
+const MAX_STREAMS: usize = 64;
+/// A comment is sent this often, so that proxies keep the connection and a client that has gone
+/// is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Lines that are there at once are sent together, up to about so many bytes.
+const CHUNK: usize = 16 * 1024;
+/// Chunks that wait for a slow reader. Lines behind them stay on the bus and, after its bound,
+/// are lost to this reader.
+const CHUNKS: usize = 4;
+
+/// Opens a stream.
+pub async fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
+    let project = access::query(&head.uri, "projectId");
+    access::authorize(peer, head, project.as_deref()).await?;
+    if let Some(project) = &project {
+        validate::id("projectId", project)?;
+    }
+    let guard = StreamGuard::new(peer, project.as_deref())?;
+    let (chunks, receiver) = mpsc::channel(CHUNKS);
+    let mut first = BytesMut::new();
+    let mut connected = DebugLog::new(Stage::Websocket, Level::Info, "Debug stream connected");
+    connected.project_id.clone_from(&project);
+    write_message(&mut first, "", &connected);
+    let stream = Stream { source: peer.context.debug_bus.subscribe(), chunks, guard };
+    peer.streams.spawn(stream.run(first));
+    let body = ResponseBody::Stream(receiver);
+    Ok(response::no_store(response::answer("text/event-stream", body)))
+}
+
+struct Stream {
+    source: Box<dyn DebugStream>,
+    chunks: mpsc::Sender<Bytes>,
+    guard: StreamGuard,
+}
+
+impl Stream {
+    /// Sends until the reader has gone, the bus has closed or the server stops.
+    async fn run(mut self, first: BytesMut) {
+        let mut chunk = first;
+        let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shutdown = self.guard.peer.shutdown.clone();
+        loop {
+            if !chunk.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return,
+                    sent = self.chunks.send(chunk.split().freeze()) => if sent.is_err() { return },
+                }
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = self.chunks.closed() => return,
+                message = self.source.next() => {
+                    let Some(message) = message else { return };
+                    self.write(&mut chunk, &message);
+                    self.write_what_is_there(&mut chunk).await;
+                }
+                _ = keep_alive.tick() => chunk.extend_from_slice(b": keep-alive\n\n"),
+            }
+        }
+    }
+
+    /// Adds messages until a chunk is full or the next one would have to be waited for.
+    async fn write_what_is_there(&mut self, chunk: &mut BytesMut) {
+        while chunk.len() < CHUNK {
+            tokio::select! {
+                biased;
+                message = self.source.next() => match message {
+                    Some(message) => self.write(chunk, &message),
+                    // Seen again by the next call.
+                    None => return,
+                },
+                () = std::future::ready(()) => return,
+            }
+        }
+    }
+
+    fn write(&self, chunk: &mut BytesMut, message: &DebugMessage) {
+        match message {
+            DebugMessage::Log(log) => {
+                let wanted = &self.guard.project;
+                if wanted.is_none() || log.project_id == *wanted {
+                    write_message(chunk, "", &**log);
+                }
+            }
+            DebugMessage::Gauges(gauges) => write_message(chunk, "event: gauges\n", &**gauges),
+            // It may be of any project.
+            DebugMessage::Unparsed(line) => {
+                if self.guard.project.is_none() {
+                    write_message(chunk, "event: unparsed\n", &**line);
+                }
+            }
+            DebugMessage::Lost(lost) => {
+                write_message(chunk, "event: lost\n", &serde_json::json!({ "lost": lost }));
+            }
+            // The state of this process's own connection to a bus elsewhere.
+            DebugMessage::Connected | DebugMessage::Disconnected(_) => {}
+        }
+    }
+}
+
+/// JSON has no line breaks of its own, so it is one line.
+fn write_message(chunk: &mut BytesMut, event: &str, data: &(impl Serialize + ?Sized)) {
+    // What goes over the bus has text keys only and always serialises.
+    let Ok(json) = serde_json::to_vec(data) else { return };
+    for part in [event.as_bytes(), b"data: ", &json, b"\n\n"] {
+        chunk.extend_from_slice(part);
+    }
+}
+
+/// Counts a stream as long as it is open, and tells of both ends.
+struct StreamGuard {
+    peer: Arc<Peer>,
+    project: Option<String>,
+}
+
+impl StreamGuard {
+    fn new(peer: &Arc<Peer>, project: Option<&str>) -> Result<Self, Refusal> {
+        let streams = &peer.context.streams;
+        let next = |open| (open < MAX_STREAMS).then_some(open + 1);
+        let before = streams
+            .fetch_update(Relaxed, Relaxed, next)
+            .map_err(|_| Refusal::Streams(MAX_STREAMS))?;
+        let guard = Self { peer: Arc::clone(peer), project: project.map(str::to_owned) };
+        guard.tell("Debug stream connected", before + 1);
+        Ok(guard)
+    }
+
+    fn tell(&self, message: &'static str, open: usize) {
+        let mut step = self.peer.context.log.step(Stage::Websocket);
+        if let Some(project) = &self.project {
+            step = step.project(project);
+        }
+        step.info(message, || {
+            Data::from_iter([
+                ("peer".to_owned(), self.peer.ip.to_string().into()),
+                ("streams".to_owned(), open.into()),
+            ])
+        });
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        let before = self.peer.context.streams.fetch_sub(1, Relaxed);
+        self.tell("Debug stream disconnected", before - 1);
+    }
+}

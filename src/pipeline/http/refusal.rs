@@ -1,0 +1,82 @@
+//! Why a request is not done, and the status that says so.
+
+use std::borrow::Cow;
+
+use hyper::StatusCode;
+
+use crate::pipeline::auth::Denied;
+use crate::pipeline::queue::QueueError;
+
+/// Why a request is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A field of the body, or of the query, is missing or wrong.
+    #[error("{field}: {problem}")]
+    Field { field: Cow<'static, str>, problem: Cow<'static, str> },
+    /// The body never came whole.
+    #[error("body: {0}")]
+    Broken(String),
+    /// The body took too long.
+    #[error("body: did not arrive within {0}")]
+    Slow(humantime::FormattedDuration),
+    /// The request has neither a length nor chunks.
+    #[error("body: send a JSON object with Content-Length or chunked")]
+    NoLength,
+    /// The body is too large.
+    #[error("body: larger than {0} bytes")]
+    TooLarge(usize),
+    /// The body is something else.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// No such route.
+    #[error("no such path: see POST /track, /track-event, /session-end and GET /health")]
+    NotFound,
+    /// The route knows other methods.
+    #[error("method not allowed here: use {0}")]
+    Method(&'static str),
+    /// Not with this token, or without one.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The event cannot be kept now.
+    #[error("{0}; try again later")]
+    Queue(#[from] QueueError),
+    /// Too many debug streams.
+    #[error("{0} debug streams are open, which is the most; try again later")]
+    Streams(usize),
+}
+
+impl Refusal {
+    /// A field with a problem.
+    pub fn field(
+        field: impl Into<Cow<'static, str>>,
+        problem: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::Field { field: field.into(), problem: problem.into() }
+    }
+
+    /// The status that says so.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Field { .. } | Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::NoLength => StatusCode::LENGTH_REQUIRED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
+            Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) | Self::Streams(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Denied(
+                Denied::Missing
+                | Denied::NotLocal
+                | Denied::Unknown
+                | Denied::Expired
+                | Denied::Scope(_)
+                | Denied::Project
+                | Denied::AllProjects,
+            ) => StatusCode::UNAUTHORIZED,
+        }
+    }
+}

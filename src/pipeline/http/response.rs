@@ -1,0 +1,136 @@
+//! Answers.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
+    CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::refusal::Refusal;
+
+/// Seconds after which a client should try again what could not be kept.
+const RETRY_AFTER_SECONDS: &str = "2";
+/// Seconds for which a browser remembers a preflight.
+const PREFLIGHT_SECONDS: &str = "86400";
+
+/// An answer's body.
+pub enum ResponseBody {
+    /// In one piece.
+    Whole(Bytes),
+    /// In pieces, as long as there is a sender.
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(chunks) => {
+                chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// An answer with a body of type `kind`.
+pub fn answer(kind: &'static str, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    set(&mut response, CONTENT_TYPE, kind);
+    response
+}
+
+/// An answer that is `value` as JSON.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {
+    // What is answered here has text keys only and always serialises.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = answer("application/json", ResponseBody::Whole(bytes.into()));
+    *response.status_mut() = status;
+    response
+}
+
+/// The answer to a request that is not done.
+pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
+    #[derive(Serialize)]
+    struct Error {
+        error: String,
+    }
+    let status = refusal.status();
+    let mut response = json(status, &Error { error: refusal.to_string() });
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        set(&mut response, RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    match refusal {
+        Refusal::Method(allowed) => set(&mut response, ALLOW, allowed),
+        // The rest of the body is not worth reading.
+        Refusal::Slow(_) | Refusal::TooLarge(_) | Refusal::Broken(_) => {
+            set(&mut response, CONNECTION, "close");
+        }
+        Refusal::Denied(_) if status == StatusCode::UNAUTHORIZED => {
+            set(&mut response, WWW_AUTHENTICATE, "Bearer");
+        }
+        _ => {}
+    }
+    response
+}
+
+/// Lets pages of any site read the answer. Never for what readers get: a page that a reader
+/// happens to visit must not see it.
+pub fn allow_any_origin(response: &mut Response<ResponseBody>) {
+    set(response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    if response.headers().contains_key(RETRY_AFTER) {
+        set(response, ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After");
+    }
+}
+
+/// The answer to `OPTIONS` on a route with the methods `allowed`.
+pub fn options(allowed: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Whole(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    set(&mut response, ALLOW, allowed);
+    response
+}
+
+/// The answer to a browser that asks whether a page may send events.
+pub fn preflight(allowed: &'static str) -> Response<ResponseBody> {
+    let mut response = options(allowed);
+    set(&mut response, ACCESS_CONTROL_ALLOW_METHODS, allowed);
+    set(&mut response, ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type");
+    set(&mut response, ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
+    response
+}
+
+/// Keeps the answer out of caches.
+pub fn no_store(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    set(&mut response, CACHE_CONTROL, "no-store");
+    response
+}
+
+fn set(response: &mut Response<ResponseBody>, name: HeaderName, value: &'static str) {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+}

@@ -1,0 +1,84 @@
+//! `GET /health` and `GET /metrics`.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::refusal::Refusal;
+use super::response::{self, ResponseBody};
+use super::{HttpContext, Peer, access};
+use crate::pipeline::gauges::{Health, QueueGauges};
+use crate::pipeline::metrics::Part;
+
+/// How long the queue may take to tell its figures.
+const STATS_TIMEOUT: Duration = Duration::from_secs(1);
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthAnswer {
+    status: &'static str,
+    service: &'static str,
+    version: &'static str,
+    uptime_seconds: u64,
+    #[serde(flatten)]
+    figures: Option<Figures>,
+}
+
+/// What only readers are told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
+    queue: Option<QueueGauges>,
+    health: Parted,
+    debug_streams: usize,
+}
+
+#[derive(Serialize)]
+struct Parted {
+    queue: Health,
+    store: Health,
+    worker: Health,
+}
+
+/// The process is alive, which 200 says; whether its parts work, the body says.
+pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
+    let context = &*peer.context;
+    let metrics = context.log.metrics();
+    let queue = stats(context).await;
+    let health = Parted {
+        queue: if queue.is_none() { Health::Failing } else { metrics.health(Part::Queue) },
+        store: metrics.health(Part::Store),
+        worker: metrics.health(Part::Worker),
+    };
+    let failing = [health.queue, health.store, health.worker].contains(&Health::Failing);
+    let may_read = access::authorize(peer, head, None).await.is_ok();
+    let answer = HealthAnswer {
+        status: if failing { "degraded" } else { "ok" },
+        service: "ingestion",
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: context.started.elapsed().as_secs(),
+        figures: may_read.then(|| Figures {
+            queue,
+            health,
+            debug_streams: context.streams.load(Relaxed),
+        }),
+    };
+    response::no_store(response::json(StatusCode::OK, &answer))
+}
+
+async fn stats(context: &HttpContext) -> Option<QueueGauges> {
+    let stats = tokio::time::timeout(STATS_TIMEOUT, context.queue.stats()).await.ok()?.ok()?;
+    Some(QueueGauges { depth: stats.depth, in_flight: stats.in_flight, failed: stats.failed })
+}
+
+/// All figures for Prometheus.
+pub async fn metrics(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
+    access::authorize(peer, head, None).await?;
+    let text = peer.context.log.metrics().to_prometheus();
+    Ok(response::no_store(response::answer(OPEN_METRICS, ResponseBody::Whole(text.into()))))
+}

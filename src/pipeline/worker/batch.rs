@@ -1,0 +1,179 @@
+//! One batch, from its claim to its acknowledgement.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::parse::{Item, parse};
+use super::poison::{Stopped, Stored, store};
+use super::{WorkerContext, answer_in_time, details, lease, live};
+use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::event::{EventKind, QueuedEvent};
+use crate::pipeline::gauges::Health;
+use crate::pipeline::metrics::Part;
+use crate::pipeline::queue::{Claim, ClaimId, ClaimedItem, QueueError, Rejected};
+use crate::pipeline::time::UtcMillis;
+
+/// After a shutdown has begun, how long the store and the queue may take for the batch in hand.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a batch left this worker's hands.
+enum Outcome {
+    /// Stored and acknowledged.
+    Done(Stored),
+    /// Another worker has it.
+    TakenOver,
+    /// There was no time left.
+    Stopped,
+}
+
+/// Stores and acknowledges a batch, or gives it back. `claiming` is how long the claim took.
+pub(super) async fn process(
+    context: &WorkerContext,
+    claim: Claim,
+    claiming: Duration,
+    shutdown: &CancellationToken,
+) {
+    let claimed = Instant::now();
+    let Claim { id, items, .. } = claim;
+    let size = items.len();
+    let outcome = tokio::select! {
+        outcome = store_and_acknowledge(context, &id, &items, claiming, shutdown) => outcome,
+        () = lease::keep(context, &id) => Outcome::TakenOver,
+        () = patience(shutdown) => Outcome::Stopped,
+    };
+    match outcome {
+        Outcome::Done(stored) => {
+            tell_done(context, &id, size, &stored, claimed.elapsed());
+            live::publish(context, stored).await;
+        }
+        Outcome::TakenOver => {
+            context.log.step(Stage::Worker).warn("Batch taken over by another worker", || {
+                details(json!({ "batchId": id.batch, "size": size }))
+            });
+        }
+        Outcome::Stopped => release(context, &id).await,
+    }
+}
+
+/// Ends when a shutdown has begun and the time that is left for a batch is over.
+async fn patience(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(SHUTDOWN_PATIENCE).await;
+}
+
+async fn store_and_acknowledge(
+    context: &WorkerContext,
+    id: &ClaimId,
+    items: &[ClaimedItem],
+    claiming: Duration,
+    shutdown: &CancellationToken,
+) -> Outcome {
+    let began = Instant::now();
+    let (events, garbage) = parse(items).await;
+    tell_processing(context, id, &events, &garbage, claiming + began.elapsed());
+    let mut stored = match store(context, &id.batch, events, shutdown).await {
+        Ok(stored) => stored,
+        Err(Stopped) => return Outcome::Stopped,
+    };
+    stored.rejected.extend(garbage);
+    match acknowledge(context, id, &stored.rejected, shutdown).await {
+        Ok(true) => Outcome::Done(stored),
+        Ok(false) => Outcome::TakenOver,
+        Err(Stopped) => Outcome::Stopped,
+    }
+}
+
+/// Strictly after the store said yes. False when another worker has the batch.
+async fn acknowledge(
+    context: &WorkerContext,
+    id: &ClaimId,
+    rejected: &[Rejected],
+    shutdown: &CancellationToken,
+) -> Result<bool, Stopped> {
+    let mut backoff = Backoff::new(context.settings.max_backoff);
+    loop {
+        match answer_in_time(context.queue.acknowledge(id, rejected)).await {
+            Ok(()) => {
+                context.set_health(Part::Worker, Health::Ok);
+                return Ok(true);
+            }
+            Err(QueueError::Stale(_)) => return Ok(false),
+            Err(error) => {
+                context.worker_failed(
+                    "Cannot acknowledge a stored batch, trying again",
+                    &error.to_string(),
+                );
+            }
+        }
+        if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
+            return Err(Stopped);
+        }
+    }
+}
+
+/// Gives the batch back, so that the next worker need not wait for its lease to end.
+async fn release(context: &WorkerContext, id: &ClaimId) {
+    let released = tokio::time::timeout(SHUTDOWN_PATIENCE, context.queue.release(id)).await;
+    let reason = match released {
+        Ok(Ok(())) => "it was given back",
+        _ => "it is delivered again when its lease ends",
+    };
+    context.log.step(Stage::Worker).warn("Stopped before a batch was stored", || {
+        details(json!({ "batchId": id.batch, "reason": reason }))
+    });
+}
+
+fn tell_processing(
+    context: &WorkerContext,
+    id: &ClaimId,
+    items: &[Item],
+    garbage: &[Rejected],
+    took: Duration,
+) {
+    context.log.metrics().steps(Stage::Worker, Level::Info, Some(took), items.len() as u64);
+    for Item { event, .. } in items {
+        let message = match event.payload.kind() {
+            EventKind::Pageview => "Processing page view",
+            EventKind::Event => "Processing event",
+            EventKind::SessionEnd => "Processing session end",
+        };
+        let step = context.log.step(Stage::Worker).event(&event.id).project(&event.project_id);
+        step.took(took).uncounted().info(message, || {
+            let waited = since(event.queued_at).as_millis();
+            details(json!({ "batchId": id.batch, "waitedMs": u64::try_from(waited).ok() }))
+        });
+    }
+    for rejected in garbage {
+        context.log.step(Stage::Worker).error("Not an event, moved to the failed queue", || {
+            details(json!({ "batchId": id.batch, "reason": rejected.reason }))
+        });
+    }
+}
+
+fn tell_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored, took: Duration) {
+    let waited = stored.events.iter().map(|event| since(event.queued_at));
+    context.log.metrics().batch_stored(waited);
+    context.log.step(Stage::Worker).took(took).uncounted().info("Batch stored", || {
+        let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
+        let with_row = stored.events.iter().filter(has_row).count() as u64;
+        let oldest = stored.events.iter().map(|event| since(event.queued_at)).max();
+        details(json!({
+            "batchId": id.batch,
+            "size": size,
+            "rows": stored.inserted.rows,
+            "storedBefore": with_row.saturating_sub(stored.inserted.rows),
+            "rejected": stored.rejected.len(),
+            "waitedMs": oldest.and_then(|oldest| u64::try_from(oldest.as_millis()).ok()),
+        }))
+    });
+}
+
+/// The time that has passed since a moment; none when a clock was set back.
+fn since(moment: UtcMillis) -> Duration {
+    let millis = UtcMillis::now().epoch_millis() - moment.epoch_millis();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}

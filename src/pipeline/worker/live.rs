@@ -1,0 +1,140 @@
+//! Stored events for dashboards. Nothing depends on it: what cannot be published is told of once
+//! a batch, and the worker goes on.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::poison::Stored;
+use super::{WorkerContext, details};
+use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::event::{
+    CustomEvent, EventKind, LiveEvent, PageView, Payload, QueuedEvent, SessionEnd,
+};
+use crate::pipeline::store::SessionKey;
+use crate::pipeline::time::UtcMillis;
+
+/// How long publishing may hold up the next batch.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Publishes a batch's events, in order.
+pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
+    let deadline = Instant::now() + PUBLISH_TIMEOUT;
+    let mut unannounced = stored.inserted.new_sessions;
+    let total = stored.events.len();
+    for (published, event) in stored.events.into_iter().enumerate() {
+        let live = live_event(&event, &mut unannounced);
+        let began = Instant::now();
+        let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
+        let reason = match answer {
+            Ok(Ok(subscribers)) => {
+                tell_published(context, &event, subscribers, began.elapsed());
+                continue;
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("not done within {PUBLISH_TIMEOUT:?}"),
+        };
+        let step = context.log.step(Stage::Pubsub).event(&event.id).project(&event.project_id);
+        step.error("Live events of a batch not published", || {
+            details(json!({ "reason": reason, "events": total - published }))
+        });
+        return;
+    }
+}
+
+/// Publishes that sessions ended because nothing more came.
+pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<SessionKey>) {
+    let deadline = Instant::now() + PUBLISH_TIMEOUT;
+    let total = sessions.len();
+    for (published, SessionKey { project_id, session_id }) in sessions.into_iter().enumerate() {
+        let end = SessionEnd { session_id, timestamp: None, reason: Some("timeout".to_owned()) };
+        let live = LiveEvent {
+            project_id,
+            timestamp: UtcMillis::now(),
+            r#type: EventKind::SessionEnd,
+            data: session_end(&end),
+        };
+        let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
+        let reason = match answer {
+            Ok(Ok(_)) => continue,
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("not done within {PUBLISH_TIMEOUT:?}"),
+        };
+        context.log.step(Stage::Pubsub).error("Ends of idle sessions not published", || {
+            details(json!({ "reason": reason, "sessions": total - published }))
+        });
+        return;
+    }
+}
+
+fn tell_published(context: &WorkerContext, event: &QueuedEvent, subscribers: u64, took: Duration) {
+    context.log.metrics().steps(Stage::Pubsub, Level::Info, Some(took), 1);
+    let step = context.log.step(Stage::Pubsub).event(&event.id).project(&event.project_id);
+    step.took(took).uncounted().info("Live event published", || {
+        details(json!({ "type": event.payload.kind(), "subscribers": subscribers }))
+    });
+}
+
+/// The event as dashboards get it. The first page view of a session that is in `unannounced`
+/// says so and takes it out.
+fn live_event(event: &QueuedEvent, unannounced: &mut HashSet<SessionKey>) -> LiveEvent {
+    let data = match &event.payload {
+        Payload::Pageview(view) => {
+            let is_new = view.session_id.as_ref().map(|session| {
+                unannounced.remove(&SessionKey {
+                    project_id: event.project_id.clone(),
+                    session_id: session.clone(),
+                })
+            });
+            page_view(view, is_new)
+        }
+        Payload::Event(custom) => custom_event(custom),
+        Payload::SessionEnd(end) => session_end(end),
+    };
+    LiveEvent {
+        project_id: event.project_id.clone(),
+        timestamp: event.timestamp(),
+        r#type: event.payload.kind(),
+        data,
+    }
+}
+
+fn page_view(view: &PageView, is_new_session: Option<bool>) -> Map<String, Value> {
+    present([
+        ("url", Some(view.url.as_str().into())),
+        ("country", text(&view.country)),
+        ("countryCode", text(&view.country_code)),
+        ("city", text(&view.city)),
+        ("sessionId", text(&view.session_id)),
+        ("mobile", view.mobile.map(Value::from)),
+        ("title", text(&view.title)),
+        ("lat", view.lat.map(Value::from)),
+        ("lon", view.lon.map(Value::from)),
+        ("userAgent", text(&view.user_agent)),
+        ("isNewSession", is_new_session.map(Value::from)),
+    ])
+}
+
+fn custom_event(custom: &CustomEvent) -> Map<String, Value> {
+    present([
+        ("trackingId", Some(custom.tracking_id.as_str().into())),
+        ("eventType", Some(custom.event_type.as_str().into())),
+        ("sessionId", text(&custom.session_id)),
+        ("metadata", custom.metadata.clone().map(Value::Object)),
+    ])
+}
+
+fn session_end(end: &SessionEnd) -> Map<String, Value> {
+    present([("sessionId", Some(end.session_id.as_str().into())), ("reason", text(&end.reason))])
+}
+
+fn text(text: &Option<String>) -> Option<Value> {
+    text.as_deref().map(Value::from)
+}
+
+fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    present.collect()
+}

@@ -1,0 +1,158 @@
+//! Storing a batch in which there may be events that can never be stored.
+//!
+//! A batch that the store refuses is halved, and its halves likewise, until the bad event stands
+//! alone. A part's id is made from its parent's (`<id>.0`, `<id>.1`), and the halves are always
+//! the same, so a worker that starts over sends the same parts. It need not note them down first:
+//! the store tells events apart by their ids, so an event stored in a part is not stored again
+//! with the whole.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::parse::Item;
+use super::{WorkerContext, details};
+use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::event::{EventKind, QueuedEvent};
+use crate::pipeline::gauges::Health;
+use crate::pipeline::metrics::Part as Component;
+use crate::pipeline::queue::Rejected;
+use crate::pipeline::store::{Batch, Inserted, StoreError};
+
+/// The longest a store may take for a batch before it is asked again.
+const STORE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A batch, or a part of one that was refused.
+struct Part {
+    batch: Batch,
+    seqs: Vec<i64>,
+}
+
+/// What became of a batch's events.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// Those that are in the store now, oldest first.
+    pub(super) events: Vec<QueuedEvent>,
+    /// What that changed.
+    pub(super) inserted: Inserted,
+    /// Those that never can be.
+    pub(super) rejected: Vec<Rejected>,
+}
+
+/// The store did not answer, and there is no time left to ask again.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
+/// Stores `items`, however long it takes; only a shutdown while the store fails ends it early.
+pub(super) async fn store(
+    context: &WorkerContext,
+    id: &str,
+    items: Vec<Item>,
+    shutdown: &CancellationToken,
+) -> Result<Stored, Stopped> {
+    let (seqs, events) = items.into_iter().map(|item| (item.seq, item.event)).unzip();
+    let mut stored = Stored::default();
+    let mut parts = vec![Part { batch: Batch { id: id.to_owned(), events }, seqs }];
+    while let Some(part) = parts.pop() {
+        if part.batch.events.is_empty() {
+            continue;
+        }
+        let asked = Instant::now();
+        match insert(context, &part.batch, shutdown).await? {
+            Ok(inserted) => {
+                tell_stored(context, &part.batch, asked.elapsed());
+                stored.inserted.rows += inserted.rows;
+                stored.inserted.new_sessions.extend(inserted.new_sessions);
+                stored.inserted.ended_sessions.extend(inserted.ended_sessions);
+                stored.events.extend(part.batch.events);
+            }
+            Err(reason) => match part.halves() {
+                Ok([first, second]) => parts.extend([second, first]),
+                Err(alone) => {
+                    tell_refused(context, &alone.batch, &reason, asked.elapsed());
+                    let refused = alone.seqs.into_iter();
+                    stored
+                        .rejected
+                        .extend(refused.map(|seq| Rejected { seq, reason: reason.clone() }));
+                }
+            },
+        }
+    }
+    Ok(stored)
+}
+
+/// Asks until the store says yes or, with its reason, no.
+async fn insert(
+    context: &WorkerContext,
+    batch: &Batch,
+    shutdown: &CancellationToken,
+) -> Result<Result<Inserted, String>, Stopped> {
+    let mut backoff = Backoff::new(context.settings.max_backoff);
+    loop {
+        let answer = tokio::time::timeout(STORE_TIMEOUT, context.store.insert(batch)).await;
+        let reason = match answer {
+            Ok(Ok(inserted)) => {
+                context.set_health(Component::Store, Health::Ok);
+                return Ok(Ok(inserted));
+            }
+            Ok(Err(StoreError::Refused(reason))) => {
+                // It answers: it is the batch that is wrong.
+                context.set_health(Component::Store, Health::Ok);
+                return Ok(Err(reason));
+            }
+            Ok(Err(StoreError::Unavailable(reason))) => reason,
+            Err(_) => format!("no answer within {STORE_TIMEOUT:?}"),
+        };
+        context.store_failed("Cannot store a batch, trying again", &reason);
+        if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
+            return Err(Stopped);
+        }
+    }
+}
+
+impl Part {
+    /// Two halves, or itself when it is a single event.
+    fn halves(mut self) -> Result<[Self; 2], Self> {
+        let half = self.seqs.len() / 2;
+        if half == 0 {
+            return Err(self);
+        }
+        let second = Self {
+            batch: Batch {
+                id: format!("{}.1", self.batch.id),
+                events: self.batch.events.split_off(half),
+            },
+            seqs: self.seqs.split_off(half),
+        };
+        self.batch.id += ".0";
+        Ok([self, second])
+    }
+}
+
+fn tell_stored(context: &WorkerContext, batch: &Batch, took: Duration) {
+    let n = batch.events.len() as u64;
+    context.log.metrics().steps(Stage::Clickhouse, Level::Info, Some(took), n);
+    for event in &batch.events {
+        let message = match event.payload.kind() {
+            EventKind::Pageview => "Page view stored",
+            EventKind::Event => "Event stored",
+            EventKind::SessionEnd => "Session end stored",
+        };
+        let step = context.log.step(Stage::Clickhouse).event(&event.id).project(&event.project_id);
+        step.took(took).uncounted().info(message, || {
+            details(json!({ "batchId": batch.id, "sessionId": event.payload.session_id() }))
+        });
+    }
+}
+
+fn tell_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {
+    for event in &alone.events {
+        let step = context.log.step(Stage::Clickhouse).event(&event.id).project(&event.project_id);
+        step.took(took).error("Event refused by the store, moved to the failed queue", || {
+            details(json!({ "batchId": alone.id, "reason": reason }))
+        });
+    }
+}

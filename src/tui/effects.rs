@@ -1,0 +1,119 @@
+//! The terminal's clipboard: OSC 52, which also reaches it over SSH.
+
+use std::fmt::Write as _;
+
+/// The longest text that is copied; many terminals ignore a longer sequence as a whole.
+pub const MAX_COPIED: usize = 74_994;
+/// Of what `screen` passes through at a time; its buffer for such a string is small.
+const SCREEN_CHUNK: usize = 76;
+
+/// What stands between the console and the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multiplexer {
+    /// Nothing.
+    None,
+    /// tmux.
+    Tmux,
+    /// GNU screen.
+    Screen,
+}
+
+impl Multiplexer {
+    /// As the environment tells.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+        if is_set("TMUX") {
+            Self::Tmux
+        } else if is_set("STY") {
+            Self::Screen
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// The bytes that put the beginning of `text`, up to [`MAX_COPIED`] bytes, into the clipboard.
+pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
+    let mut end = text.len().min(MAX_COPIED);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = &text[..end];
+    // BEL ends it: the other terminator contains an ESC, which multiplexers would take.
+    let plain = format!("\x1b]52;c;{}\x07", base64(text.as_bytes()));
+    match multiplexer {
+        Multiplexer::None => plain,
+        Multiplexer::Tmux => {
+            format!("\x1bPtmux;{}\x1b\\", plain.replace('\x1b', "\x1b\x1b"))
+        }
+        Multiplexer::Screen => {
+            let mut wrapped = String::with_capacity(plain.len() * 2);
+            let mut rest = plain.as_str();
+            while !rest.is_empty() {
+                let (chunk, tail) = rest.split_at(SCREEN_CHUNK.min(rest.len()));
+                let _ = write!(wrapped, "\x1bP{chunk}\x1b\\");
+                rest = tail;
+            }
+            wrapped
+        }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(*group.get(i).unwrap_or(&0)));
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit)) & 63;
+            // Of n bytes, n + 1 digits carry something.
+            let padded = digit > group.len();
+            text.push(if padded { '=' } else { char::from(DIGITS[index as usize]) });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_in_the_standard() {
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        for (plain, encoded) in cases {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn is_wrapped_for_multiplexers() {
+        assert_eq!(copy_sequence("foo", Multiplexer::None), "\x1b]52;c;Zm9v\x07");
+        let tmux = "\x1bPtmux;\x1b\x1b]52;c;Zm9v\x07\x1b\\";
+        assert_eq!(copy_sequence("foo", Multiplexer::Tmux), tmux);
+        let screen = copy_sequence(&"foo".repeat(40), Multiplexer::Screen);
+        let unwrapped = screen.replace("\x1b\\\x1bP", "");
+        assert_eq!(unwrapped, format!("\x1bP\x1b]52;c;{}\x07\x1b\\", "Zm9v".repeat(40)));
+        assert!(screen.split("\x1b\\").all(|part| part.len() <= SCREEN_CHUNK + 2));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let sequence = copy_sequence(&"ß".repeat(MAX_COPIED), Multiplexer::None);
+        assert_eq!(sequence.len(), "\x1b]52;c;\x07".len() + MAX_COPIED.div_ceil(3) * 4);
+        let odd = copy_sequence(&format!("a{}", "ß".repeat(MAX_COPIED)), Multiplexer::None);
+        assert!(odd.len() <= sequence.len());
+    }
+
+    #[test]
+    fn the_multiplexer_is_found_by_its_variable() {
+        let find = |set: &'static str| {
+            Multiplexer::from_environment(|name| (name == set).then(|| "x".to_owned()))
+        };
+        assert_eq!(find("TMUX"), Multiplexer::Tmux);
+        assert_eq!(find("STY"), Multiplexer::Screen);
+        assert_eq!(find("HOME"), Multiplexer::None);
+    }
+}

@@ -1,0 +1,383 @@
+//! From the bytes a terminal sends to keys and pasted text.
+//!
+//! An own decoder, because that of crossterm 0.29 owns the terminal's reading end and never
+//! returns once the terminal is gone. Keys mean what they mean there: a capital letter carries
+//! SHIFT, a control character is its letter with CONTROL, ESC before a key is ALT.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+const ESC: u8 = 0x1b;
+const PASTE_END: &[u8] = b"\x1b[201~";
+/// An escape sequence longer than this is none of a key's and is dropped.
+const MAX_SEQUENCE: usize = 64;
+/// What is kept of a pasted text; a search or a filter is far shorter.
+const MAX_PASTE: usize = 64 * 1024;
+
+/// What a person did at the terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// A key.
+    Key(KeyEvent),
+    /// A pasted text.
+    Paste(String),
+}
+
+/// Turns bytes, however they were cut, into keys.
+#[derive(Default)]
+pub struct Decoder {
+    pending: Vec<u8>,
+    paste: Option<Vec<u8>>,
+}
+
+/// What the front of the pending bytes is.
+enum Front {
+    /// The beginning of something longer.
+    Incomplete,
+    /// So many bytes that mean this, or nothing.
+    Complete(usize, Option<KeyEvent>),
+    /// So many bytes after which a pasted text follows.
+    PasteStart(usize),
+}
+
+impl Decoder {
+    /// Takes in `bytes` and appends what they complete to `typed`.
+    pub fn push(&mut self, bytes: &[u8], typed: &mut Vec<Typed>) {
+        self.pending.extend_from_slice(bytes);
+        while !self.pending.is_empty() {
+            if self.paste.is_some() {
+                match self.take_paste() {
+                    Some(text) => typed.push(Typed::Paste(text)),
+                    None => return,
+                }
+                continue;
+            }
+            match front(&self.pending) {
+                Front::Incomplete if self.pending.len() > MAX_SEQUENCE => self.pending.clear(),
+                Front::Incomplete => return,
+                Front::Complete(length, key) => {
+                    self.pending.drain(..length);
+                    typed.extend(key.map(Typed::Key));
+                }
+                Front::PasteStart(length) => {
+                    self.pending.drain(..length);
+                    self.paste = Some(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Whether bytes wait for more, outside a pasted text.
+    pub fn is_waiting(&self) -> bool {
+        self.paste.is_none() && !self.pending.is_empty()
+    }
+
+    /// Takes waiting bytes for what they are, since no more came: ESC alone is the Esc key.
+    pub fn give_up_waiting(&mut self) -> Option<Typed> {
+        let key = match self.pending.as_slice() {
+            [ESC] => Some(KeyEvent::from(KeyCode::Esc)),
+            [ESC, byte @ (b'[' | b'O')] => {
+                Some(KeyEvent::new(KeyCode::Char(char::from(*byte)), KeyModifiers::ALT))
+            }
+            _ => None,
+        };
+        self.pending.clear();
+        key.map(Typed::Key)
+    }
+
+    /// Moves pending bytes into the pasted text; returns it when its end is there.
+    fn take_paste(&mut self) -> Option<String> {
+        let paste = self.paste.get_or_insert_default();
+        let end = self.pending.windows(PASTE_END.len()).position(|window| window == PASTE_END);
+        // Without the end, its beginning may be the last bytes: they stay.
+        let length = end.unwrap_or_else(|| self.pending.len().saturating_sub(PASTE_END.len() - 1));
+        let room = MAX_PASTE.saturating_sub(paste.len()).min(length);
+        paste.extend_from_slice(&self.pending[..room]);
+        self.pending.drain(..length);
+        end?;
+        self.pending.drain(..PASTE_END.len());
+        let text = self.paste.take()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+fn front(bytes: &[u8]) -> Front {
+    match bytes {
+        [] | [ESC] | [ESC, b'['] | [ESC, b'O'] => Front::Incomplete,
+        // Twice Esc: the first is a key, the second may begin a sequence.
+        [ESC, ESC, ..] => Front::Complete(1, Some(KeyEvent::from(KeyCode::Esc))),
+        [ESC, b'[', rest @ ..] => control_sequence(rest),
+        [ESC, b'O', last, ..] => Front::Complete(3, letter_key(*last).map(KeyEvent::from)),
+        [ESC, rest @ ..] => match front(rest) {
+            Front::Complete(length, key) => {
+                let alt = key.map(|key| KeyEvent::new(key.code, key.modifiers | KeyModifiers::ALT));
+                Front::Complete(length + 1, alt)
+            }
+            other => other,
+        },
+        [byte, ..] => match plain_key(*byte) {
+            Some(key) => Front::Complete(1, Some(key)),
+            None => character(bytes),
+        },
+    }
+}
+
+/// A control character.
+fn plain_key(byte: u8) -> Option<KeyEvent> {
+    let control = |base: u8, offset: u8| {
+        let code = KeyCode::Char(char::from(base + (byte - offset)));
+        Some(KeyEvent::new(code, KeyModifiers::CONTROL))
+    };
+    match byte {
+        b'\r' => Some(KeyEvent::from(KeyCode::Enter)),
+        b'\t' => Some(KeyEvent::from(KeyCode::Tab)),
+        0x7f => Some(KeyEvent::from(KeyCode::Backspace)),
+        0 => Some(KeyEvent::new(KeyCode::Char(' '), KeyModifiers::CONTROL)),
+        0x01..=0x1a => control(b'a', 1),
+        0x1c..=0x1f => control(b'4', 0x1c),
+        _ => None,
+    }
+}
+
+/// A character in UTF-8; bytes that are none are dropped.
+fn character(bytes: &[u8]) -> Front {
+    let length = match bytes[0] {
+        0x00..=0x7f => 1,
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => return Front::Complete(1, None),
+    };
+    let head = &bytes[..length.min(bytes.len())];
+    match std::str::from_utf8(head) {
+        Ok(text) => {
+            let key = text.chars().next().map(|c| {
+                let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+                KeyEvent::new(KeyCode::Char(c), shift)
+            });
+            Front::Complete(length, key)
+        }
+        Err(error) if error.error_len().is_none() => Front::Incomplete,
+        Err(_) => Front::Complete(1, None),
+    }
+}
+
+/// What follows `ESC [`.
+fn control_sequence(rest: &[u8]) -> Front {
+    // The Linux console's F1 to F5.
+    if let [b'[', tail @ ..] = rest {
+        return match tail {
+            [] => Front::Incomplete,
+            [byte @ b'A'..=b'E', ..] => {
+                Front::Complete(4, Some(KeyEvent::from(KeyCode::F(byte - b'A' + 1))))
+            }
+            _ => Front::Complete(3, None),
+        };
+    }
+    let Some(end) = rest.iter().position(|byte| !(0x20..=0x3f).contains(byte)) else {
+        return Front::Incomplete;
+    };
+    let last = rest[end];
+    let length = 2 + end;
+    if !(0x40..=0x7e).contains(&last) {
+        // Cut off by something else, which is looked at next.
+        return Front::Complete(length, None);
+    }
+    if &rest[..=end] == b"200~" {
+        return Front::PasteStart(length + 1);
+    }
+    Front::Complete(length + 1, sequence_key(&rest[..end], last))
+}
+
+/// The key of the sequence with these parameters and this last byte.
+fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
+    let text = std::str::from_utf8(parameters).ok()?;
+    let mut numbers = text.split(';').map(|p| p.split(':').next().unwrap_or(p).parse::<u32>());
+    let first = numbers.next().and_then(Result::ok);
+    let modifiers = modifiers(numbers.next().and_then(Result::ok).unwrap_or(1));
+    let code = match last {
+        b'~' => tilde_key(first?)?,
+        b'u' => unicode_key(first?)?,
+        b'Z' => return Some(KeyEvent::new(KeyCode::BackTab, modifiers | KeyModifiers::SHIFT)),
+        // With parameters of another kind it is a report, not a key.
+        _ if first.is_none() && !parameters.is_empty() => return None,
+        other => letter_key(other)?,
+    };
+    let shift = match code {
+        KeyCode::Char(c) if c.is_uppercase() => KeyModifiers::SHIFT,
+        _ => KeyModifiers::NONE,
+    };
+    Some(KeyEvent::new(code, modifiers | shift))
+}
+
+/// xterm's encoding: one more than a mask.
+fn modifiers(encoded: u32) -> KeyModifiers {
+    let mask = encoded.saturating_sub(1);
+    let pairs = [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)];
+    let held = pairs.into_iter().filter(|(bit, _)| mask & bit != 0);
+    held.fold(KeyModifiers::NONE, |all, (_, modifier)| all | modifier)
+}
+
+fn letter_key(last: u8) -> Option<KeyCode> {
+    Some(match last {
+        b'A' => KeyCode::Up,
+        b'B' => KeyCode::Down,
+        b'C' => KeyCode::Right,
+        b'D' => KeyCode::Left,
+        b'F' => KeyCode::End,
+        b'H' => KeyCode::Home,
+        b'M' => KeyCode::Enter,
+        b'P'..=b'S' => KeyCode::F(last - b'P' + 1),
+        _ => return None,
+    })
+}
+
+fn tilde_key(number: u32) -> Option<KeyCode> {
+    let function = |base: u32, first: u8| {
+        u8::try_from(number - base).ok().map(|offset| KeyCode::F(first + offset))
+    };
+    match number {
+        1 | 7 => Some(KeyCode::Home),
+        2 => Some(KeyCode::Insert),
+        3 => Some(KeyCode::Delete),
+        4 | 8 => Some(KeyCode::End),
+        5 => Some(KeyCode::PageUp),
+        6 => Some(KeyCode::PageDown),
+        11..=15 => function(11, 1),
+        17..=21 => function(17, 6),
+        23..=26 => function(23, 11),
+        28..=29 => function(28, 15),
+        31..=34 => function(31, 17),
+        _ => None,
+    }
+}
+
+fn unicode_key(number: u32) -> Option<KeyCode> {
+    match number {
+        9 => Some(KeyCode::Tab),
+        13 => Some(KeyCode::Enter),
+        27 => Some(KeyCode::Esc),
+        127 => Some(KeyCode::Backspace),
+        other => char::from_u32(other).filter(|c| !c.is_control()).map(KeyCode::Char),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(chunks: &[&[u8]]) -> Vec<Typed> {
+        let (mut decoder, mut typed) = (Decoder::default(), Vec::new());
+        for chunk in chunks {
+            decoder.push(chunk, &mut typed);
+        }
+        typed.extend(decoder.give_up_waiting());
+        typed
+    }
+
+    fn key(code: KeyCode, modifiers: KeyModifiers) -> Vec<Typed> {
+        vec![Typed::Key(KeyEvent::new(code, modifiers))]
+    }
+
+    #[test]
+    fn keys_of_common_terminals() {
+        const NONE: KeyModifiers = KeyModifiers::NONE;
+        const SHIFT: KeyModifiers = KeyModifiers::SHIFT;
+        const ALT: KeyModifiers = KeyModifiers::ALT;
+        const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
+        let cases: &[(&[u8], KeyCode, KeyModifiers)] = &[
+            (b"a", KeyCode::Char('a'), NONE),
+            (b"G", KeyCode::Char('G'), SHIFT),
+            ("ß".as_bytes(), KeyCode::Char('ß'), NONE),
+            ("漢".as_bytes(), KeyCode::Char('漢'), NONE),
+            (b"\r", KeyCode::Enter, NONE),
+            (b"\t", KeyCode::Tab, NONE),
+            (b"\x7f", KeyCode::Backspace, NONE),
+            (b"\x03", KeyCode::Char('c'), CONTROL),
+            (b"\x1a", KeyCode::Char('z'), CONTROL),
+            (b"\x0c", KeyCode::Char('l'), CONTROL),
+            (b"\0", KeyCode::Char(' '), CONTROL),
+            (b"\x1b", KeyCode::Esc, NONE),
+            (b"\x1bx", KeyCode::Char('x'), ALT),
+            (b"\x1b[A", KeyCode::Up, NONE),
+            (b"\x1bOB", KeyCode::Down, NONE),
+            (b"\x1b[1;5C", KeyCode::Right, CONTROL),
+            (b"\x1b[H", KeyCode::Home, NONE),
+            (b"\x1b[4~", KeyCode::End, NONE),
+            (b"\x1b[5~", KeyCode::PageUp, NONE),
+            (b"\x1b[6;2~", KeyCode::PageDown, SHIFT),
+            (b"\x1bOQ", KeyCode::F(2), NONE),
+            (b"\x1b[[B", KeyCode::F(2), NONE),
+            (b"\x1b[12~", KeyCode::F(2), NONE),
+            (b"\x1b[24~", KeyCode::F(12), NONE),
+            (b"\x1b[Z", KeyCode::BackTab, SHIFT),
+            (b"\x1b[99;5u", KeyCode::Char('c'), CONTROL),
+            (b"\x1b[27u", KeyCode::Esc, NONE),
+        ];
+        for (bytes, code, modifiers) in cases {
+            assert_eq!(decode(&[bytes]), key(*code, *modifiers), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_dropped_and_the_next_key_is_not() {
+        for noise in [
+            &b"\x1b[I"[..],
+            b"\x1b[<0;10;10M",
+            b"\x1b[?62;22c",
+            b"\xff\xfe",
+            b"\xe2\x28",
+            b"\x1b[12",
+            b"\x1b[[z",
+        ] {
+            let typed = decode(&[noise, b"\x1b[A"]);
+            assert_eq!(typed.last(), key(KeyCode::Up, KeyModifiers::NONE).last(), "{noise:?}");
+        }
+        let endless = vec![b'1'; 1000];
+        assert!(decode(&[b"\x1b[", &endless, b"q"]).len() <= 1000);
+    }
+
+    #[test]
+    fn a_pasted_text_is_text_and_bounded() {
+        let typed = decode(&[b"\x1b[200~q\x1b[A\nx\x1b[20", b"1~q"]);
+        let expected =
+            [Typed::Paste("q\x1b[A\nx".into()), Typed::Key(KeyEvent::from(KeyCode::Char('q')))];
+        assert_eq!(typed, expected);
+        let huge = vec![b'x'; 3 * MAX_PASTE];
+        let typed = decode(&[b"\x1b[200~", &huge, PASTE_END]);
+        assert_eq!(typed, [Typed::Paste("x".repeat(MAX_PASTE))]);
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_do_not_matter(
+            parts in prop::collection::vec(
+                prop::sample::select(&[
+                    "a", "G", "ß", "\x1b[A", "\x1bOB", "\x1b[1;5C", "\r", "\x1bx", "\x1b[5~",
+                    "\x1b[200~text\x1b[201~", "\x03",
+                ][..]),
+                0..20,
+            ),
+            cuts in prop::collection::vec(1usize..7, 1..20),
+        ) {
+            let bytes = parts.concat().into_bytes();
+            let mut chunks = Vec::new();
+            let mut rest = &bytes[..];
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (chunk, tail) = rest.split_at((*cut).min(rest.len()));
+                chunks.push(chunk);
+                rest = tail;
+            }
+            prop_assert_eq!(decode(&chunks), decode(&[&bytes]));
+        }
+
+        #[test]
+        fn any_bytes_end(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
+            let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+            decode(&chunks);
+        }
+    }
+}

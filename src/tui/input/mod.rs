@@ -1,0 +1,97 @@
+//! The keyboard: a thread that waits for the terminal and hands on what was typed.
+//!
+//! It waits with `poll(2)`, which reports a terminal that is gone; reading would not.
+
+mod decoder;
+
+use std::io::{self, PipeReader, PipeWriter};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::sync::mpsc;
+
+pub use decoder::{Decoder, Typed};
+
+/// Keys typed ahead of the console; more wait in the terminal.
+const CAPACITY: usize = 256;
+/// How long the rest of an escape sequence may take; then ESC was the Esc key.
+const ESCAPE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const READ_BYTES: usize = 4096;
+
+/// Something from the terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A key or a pasted text.
+    Typed(Typed),
+    /// The terminal is gone; nothing follows.
+    HungUp,
+}
+
+/// Reads standard input until dropped.
+pub struct Keyboard {
+    received: mpsc::Receiver<Input>,
+    /// Closing it ends the thread.
+    _wake: PipeWriter,
+}
+
+impl Keyboard {
+    /// Starts to read.
+    ///
+    /// # Errors
+    /// When the system has no pipe or thread left.
+    pub fn start() -> io::Result<Self> {
+        let (woken, wake) = io::pipe()?;
+        let (sender, received) = mpsc::channel(CAPACITY);
+        std::thread::Builder::new().name("keyboard".into()).spawn(move || {
+            // An error means that standard input cannot be read any more.
+            if read_keys(&woken, &sender).is_err() {
+                let _ = sender.blocking_send(Input::HungUp);
+            }
+        })?;
+        Ok(Self { received, _wake: wake })
+    }
+
+    /// The next input. Safe to cancel.
+    pub async fn next(&mut self) -> Input {
+        self.received.recv().await.unwrap_or(Input::HungUp)
+    }
+}
+
+/// Returns once nobody listens any more; an error when the terminal is gone.
+fn read_keys(woken: &PipeReader, sender: &mpsc::Sender<Input>) -> io::Result<()> {
+    let stdin = rustix::stdio::stdin();
+    let mut decoder = Decoder::default();
+    let mut buffer = [0; READ_BYTES];
+    let mut typed = Vec::new();
+    loop {
+        let mut watched =
+            [PollFd::new(&stdin, PollFlags::IN), PollFd::new(woken, PollFlags::empty())];
+        let wait = decoder.is_waiting().then_some(&ESCAPE_WAIT);
+        match poll(&mut watched, wait) {
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+            Ok(0) => typed.extend(decoder.give_up_waiting()),
+            Ok(_) => {}
+        }
+        if !watched[1].revents().is_empty() {
+            return Ok(());
+        }
+        let terminal = watched[0].revents();
+        if terminal.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if terminal.contains(PollFlags::IN) {
+            match rustix::io::read(stdin, &mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => decoder.push(&buffer[..length], &mut typed),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for input in typed.drain(..) {
+            if sender.blocking_send(Input::Typed(input)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}

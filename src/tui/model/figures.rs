@@ -1,0 +1,477 @@
+//! The figures of the last minute: what processes publish about themselves, merged, and for
+//! stages of which no process does, what their lines tell.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+
+use crate::pipeline::debug_log::{DebugLog, Stage};
+use crate::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges};
+
+/// Seconds that are looked back on.
+pub const SECONDS: usize = 60;
+/// Seconds over which a rate is averaged.
+const RATE_SECONDS: i64 = 5;
+/// Seconds after which a silent process counts as gone.
+const GONE_AFTER: i64 = 10;
+/// Processes told apart; figures of more are added, but their health is not.
+const MAX_PROCESSES: usize = 64;
+/// Messages of one second that are kept.
+const MAX_MESSAGES: usize = 256;
+
+/// What is measured: the stages in pipeline order, and from accepted to stored.
+const SERIES: usize = Stage::ALL.len() + 1;
+const ACCEPT_TO_STORED: usize = Stage::ALL.len();
+
+/// A value for each of the last seconds, the newest last.
+pub type History = [Option<u64>; SECONDS];
+
+/// Figures of one stage, ready to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageFigures {
+    /// Steps a second.
+    pub rate: f64,
+    /// Latencies in microseconds: p50, p95, p99; `None` without steps.
+    pub percentiles: Option<[u64; 3]>,
+    /// The p95 of each second.
+    pub history: History,
+}
+
+impl Default for StageFigures {
+    fn default() -> Self {
+        Self { rate: 0.0, percentiles: None, history: [None; SECONDS] }
+    }
+}
+
+/// All figures, ready to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Events a second.
+    pub events_per_second: f64,
+    /// By stage, in pipeline order.
+    pub stages: [StageFigures; Stage::ALL.len()],
+    /// From accepted to stored.
+    pub accept_to_stored: StageFigures,
+    /// The queue, if a process sees it.
+    pub queue: Option<QueueGauges>,
+    /// The queue's depth in each second.
+    pub depth_history: History,
+    /// Of queue, store and worker.
+    pub health: [Health; 3],
+    /// Of how many events one is shown.
+    pub sampling: u32,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            events_per_second: 0.0,
+            stages: Default::default(),
+            accept_to_stored: StageFigures::default(),
+            queue: None,
+            depth_history: [None; SECONDS],
+            health: [Health::Unknown; 3],
+            sampling: 1,
+        }
+    }
+}
+
+/// What came in one second.
+#[derive(Debug)]
+struct Second {
+    at: i64,
+    gauges: Vec<Arc<Gauges>>,
+    line_counts: [u64; Stage::ALL.len()],
+    line_latencies: [Latencies; Stage::ALL.len()],
+    /// The p95 by processes' figures, once known.
+    p95: Option<[Option<u64>; SERIES]>,
+    /// The same by lines.
+    line_p95: [Option<u64>; Stage::ALL.len()],
+}
+
+impl Second {
+    fn new(at: i64) -> Self {
+        Self {
+            at,
+            gauges: Vec::new(),
+            line_counts: [0; Stage::ALL.len()],
+            line_latencies: Default::default(),
+            p95: None,
+            line_p95: [None; Stage::ALL.len()],
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    heard: i64,
+    /// The second to which its last figures were put.
+    second: i64,
+    last: Arc<Gauges>,
+}
+
+/// Collects figures; [`Figures::summary`] has them ready.
+#[derive(Debug)]
+pub struct Figures {
+    now: i64,
+    started: Option<i64>,
+    seconds: VecDeque<Second>,
+    processes: HashMap<String, Process>,
+    queue: Option<QueueGauges>,
+    depths: VecDeque<(i64, u64)>,
+    /// Durations of this second's lines.
+    line_durations: [Histogram<u64>; Stage::ALL.len()],
+    line_counts: [u64; Stage::ALL.len()],
+    summary: Summary,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            now: 0,
+            started: None,
+            seconds: VecDeque::new(),
+            processes: HashMap::new(),
+            queue: None,
+            depths: VecDeque::new(),
+            line_durations: std::array::from_fn(|_| Latencies::histogram()),
+            line_counts: [0; Stage::ALL.len()],
+            summary: Summary::default(),
+        }
+    }
+}
+
+impl Figures {
+    /// What is to be shown.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The clock shows a second since the epoch. Returns whether there is something new to show.
+    pub fn tick(&mut self, second: i64) -> bool {
+        if second != self.now {
+            self.close_lines();
+            self.now = second;
+            self.started.get_or_insert(second);
+        }
+        let oldest = self.now - SECONDS as i64;
+        // Seconds that are yet to come are from before the clock was set back.
+        self.seconds.retain(|s| (oldest + 1..=self.now).contains(&s.at));
+        self.depths.retain(|(at, _)| (oldest + 1..=self.now).contains(at));
+        self.processes.retain(|_, process| (self.now - process.heard).abs() <= GONE_AFTER);
+        self.summarise()
+    }
+
+    /// Counts a line, for the case that no process publishes figures of its stage.
+    pub fn line(&mut self, log: &DebugLog) {
+        let stage = log.stage.index();
+        self.line_counts[stage] += 1;
+        if let Some(millis) = log.duration.filter(|ms| ms.is_finite() && *ms >= 0.0) {
+            self.line_durations[stage].saturating_record((millis * 1000.0) as u64);
+        }
+    }
+
+    fn close_lines(&mut self) {
+        if self.line_counts.iter().all(|&count| count == 0) {
+            return;
+        }
+        let mut second = Second::new(self.now);
+        for (i, durations) in self.line_durations.iter_mut().enumerate() {
+            second.line_counts[i] = std::mem::take(&mut self.line_counts[i]);
+            second.line_latencies[i] = Latencies::of(durations);
+            second.line_p95[i] = percentile(durations, 0.95);
+            durations.reset();
+        }
+        let here = self.second(self.now);
+        here.line_counts = second.line_counts;
+        here.line_latencies = second.line_latencies;
+        here.line_p95 = second.line_p95;
+    }
+
+    fn second(&mut self, at: i64) -> &mut Second {
+        let place = self.seconds.partition_point(|second| second.at < at);
+        if self.seconds.get(place).is_none_or(|second| second.at != at) {
+            self.seconds.insert(place, Second::new(at));
+        }
+        &mut self.seconds[place]
+    }
+
+    /// A process's figures have come. Returns whether there is something new to show already.
+    pub fn gauges(&mut self, gauges: &Arc<Gauges>) -> bool {
+        let now = self.now;
+        let known = self.processes.get(&gauges.process);
+        // A process publishes once a second, but not just when this clock ticks: its messages go
+        // to seconds that follow each other, or some would stay empty and others have two.
+        let second = known.map_or(now, |p| (p.second + 1).clamp(now - 2, now));
+        if known.is_some() || self.processes.len() < MAX_PROCESSES {
+            let process = Process { heard: now, second, last: Arc::clone(gauges) };
+            self.processes.insert(gauges.process.clone(), process);
+        }
+        if let Some(queue) = gauges.queue {
+            self.queue = Some(queue);
+            self.depths.retain(|&(at, _)| at != second);
+            self.depths.push_back((second, queue.depth));
+        }
+        let here = self.second(second);
+        if here.gauges.len() < MAX_MESSAGES {
+            here.gauges.push(Arc::clone(gauges));
+            here.p95 = None;
+        }
+        self.summarise_state()
+    }
+
+    /// What does not need the whole minute.
+    fn summarise_state(&mut self) -> bool {
+        let before = (self.summary.health, self.summary.sampling, self.summary.queue);
+        let all = || self.processes.values().map(|process| &process.last);
+        self.summary.health = [
+            worst(all().map(|gauges| gauges.queue_health)),
+            worst(all().map(|gauges| gauges.store_health)),
+            worst(all().map(|gauges| gauges.worker_health)),
+        ];
+        self.summary.sampling = all().map(|gauges| gauges.sampling).max().unwrap_or(1).max(1);
+        if self.processes.is_empty() {
+            self.queue = None;
+        }
+        self.summary.queue = self.queue;
+        before != (self.summary.health, self.summary.sampling, self.summary.queue)
+    }
+
+    fn summarise(&mut self) -> bool {
+        let before = self.summary.clone();
+        self.summarise_state();
+        let newest = self.seconds.iter().rev().find(|second| !second.gauges.is_empty());
+        let newest = newest.map_or(self.now - 1, |second| second.at.max(self.now - 2));
+        let mut scratch = Latencies::histogram();
+        for second in &mut self.seconds {
+            second.p95.get_or_insert_with(|| p95_of(&second.gauges, &mut scratch));
+        }
+        for i in 0..SERIES {
+            let by_processes = i == ACCEPT_TO_STORED || self.processes_count(i);
+            let figures = self.series(i, by_processes, newest, &mut scratch);
+            match self.summary.stages.get_mut(i) {
+                Some(stage) => *stage = figures,
+                None => self.summary.accept_to_stored = figures,
+            }
+        }
+        self.summary.events_per_second = if self.processes.is_empty() {
+            self.summary.stages[Stage::Ingestion.index()].rate
+        } else {
+            self.rate(newest, |second| total(second.gauges.iter().map(|g| g.accepted)))
+        };
+        self.summary.depth_history = [None; SECONDS];
+        for &(at, depth) in &self.depths {
+            if let Some(place) = place(at, newest) {
+                self.summary.depth_history[place] = Some(depth);
+            }
+        }
+        self.summary != before
+    }
+
+    /// Whether processes publish figures of a stage. Then its lines don't count, or what they
+    /// tell would be counted twice.
+    fn processes_count(&self, stage: usize) -> bool {
+        let counts = |gauges: &Arc<Gauges>| gauges.stages[stage].count > 0;
+        self.seconds.iter().flat_map(|second| &second.gauges).any(counts)
+    }
+
+    fn series(
+        &self,
+        i: usize,
+        by_processes: bool,
+        newest: i64,
+        scratch: &mut Histogram<u64>,
+    ) -> StageFigures {
+        scratch.reset();
+        let mut figures = StageFigures::default();
+        for second in &self.seconds {
+            let p95 = if by_processes {
+                second.gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
+                second.p95.and_then(|p95| p95[i])
+            } else {
+                second.line_latencies[i].add_to(scratch);
+                second.line_p95[i]
+            };
+            if let Some(place) = place(second.at, newest) {
+                figures.history[place] = p95;
+            }
+        }
+        figures.rate = self.rate(newest, |second| match i {
+            ACCEPT_TO_STORED => 0,
+            i if by_processes => total(second.gauges.iter().map(|g| g.stages[i].count)),
+            i => second.line_counts[i],
+        });
+        figures.percentiles = percentile(scratch, 0.5)
+            .zip(percentile(scratch, 0.95))
+            .map(|(p50, p95)| [p50, p95, percentile(scratch, 0.99).unwrap_or(p95)]);
+        figures
+    }
+
+    /// The average of the last whole seconds.
+    fn rate(&self, newest: i64, count: impl Fn(&Second) -> u64) -> f64 {
+        let started = self.started.unwrap_or(newest).min(newest);
+        let seconds = (newest - started + 1).clamp(1, RATE_SECONDS);
+        let recent = newest - seconds + 1..=newest;
+        let counted =
+            total(self.seconds.iter().filter(|second| recent.contains(&second.at)).map(count));
+        counted as f64 / seconds as f64
+    }
+}
+
+/// A sum that other processes' figures cannot make overflow.
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
+fn latencies(gauges: &Gauges, series: usize) -> &Latencies {
+    match gauges.stages.get(series) {
+        Some(stage) => &stage.latencies,
+        None => &gauges.accept_to_stored,
+    }
+}
+
+fn p95_of(gauges: &[Arc<Gauges>], scratch: &mut Histogram<u64>) -> [Option<u64>; SERIES] {
+    std::array::from_fn(|i| {
+        scratch.reset();
+        gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
+        percentile(scratch, 0.95)
+    })
+}
+
+fn percentile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
+    (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile))
+}
+
+/// Where a second stands in a [`History`] that ends with `newest`.
+fn place(at: i64, newest: i64) -> Option<usize> {
+    let back = usize::try_from(newest - at).ok()?;
+    (SECONDS - 1).checked_sub(back)
+}
+
+fn worst(health: impl Iterator<Item = Health>) -> Health {
+    let rank = |health: &Health| match health {
+        Health::Unknown => 0,
+        Health::Ok => 1,
+        Health::Failing => 2,
+    };
+    health.max_by_key(rank).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::debug_log::Level;
+
+    fn gauges(process: &str, count: u64, micros: u64) -> Arc<Gauges> {
+        let mut histogram = Latencies::histogram();
+        histogram.record_n(micros, count).unwrap();
+        let mut gauges = Gauges { process: process.into(), accepted: count, ..Gauges::default() };
+        gauges.stages[0].count = count;
+        gauges.stages[0].latencies = Latencies::of(&histogram);
+        gauges.accept_to_stored = Latencies::of(&histogram);
+        gauges.sampling = 1;
+        Arc::new(gauges)
+    }
+
+    fn line(millis: f64) -> DebugLog {
+        let mut log = DebugLog::new(Stage::Ingestion, Level::Info, "x");
+        log.duration = Some(millis);
+        log
+    }
+
+    fn near(value: u64, wanted: u64) -> bool {
+        value.abs_diff(wanted) * 100 <= wanted
+    }
+
+    #[test]
+    fn processes_are_merged_over_the_last_minute() {
+        let mut figures = Figures::default();
+        for second in 1000..1100 {
+            figures.tick(second);
+            figures.gauges(&gauges("a", 90, 1_000));
+            figures.gauges(&gauges("b", 10, 50_000));
+        }
+        figures.tick(1100);
+        let summary = figures.summary();
+        assert_eq!((summary.events_per_second, summary.stages[0].rate), (100.0, 100.0));
+        let [p50, p95, p99] = summary.stages[0].percentiles.unwrap();
+        assert!(near(p50, 1_000) && near(p95, 50_000) && near(p99, 50_000));
+        assert!(summary.accept_to_stored.percentiles.is_some());
+        assert_eq!(summary.stages[1].percentiles, None);
+        assert!(summary.stages[0].history.iter().filter(|p95| p95.is_some()).count() >= 58);
+        assert!(figures.seconds.len() <= SECONDS);
+    }
+
+    #[test]
+    fn messages_that_come_between_ticks_do_not_make_the_rate_jump() {
+        let mut figures = Figures::default();
+        for second in 1000..1060 {
+            figures.tick(second);
+            // Now one early, now one late: two in one second, none in the next.
+            for _ in 0..2 * (second % 2) {
+                figures.gauges(&gauges("a", 100, 10));
+            }
+            if second > 1010 {
+                assert!((80.0..=120.0).contains(&figures.summary().events_per_second));
+            }
+        }
+    }
+
+    /// Figures don't depend on sampled lines, and nothing is counted twice.
+    #[test]
+    fn lines_count_only_where_no_process_publishes_figures() {
+        let mut figures = Figures::default();
+        for second in 1000..1010 {
+            figures.tick(second);
+            (0..7).for_each(|_| figures.line(&line(2.0)));
+        }
+        figures.tick(1010);
+        let stage = figures.summary().stages[0].clone();
+        assert_eq!((stage.rate, figures.summary().events_per_second), (7.0, 7.0));
+        assert!(near(stage.percentiles.unwrap()[0], 2_000));
+        for second in 1010..1020 {
+            figures.tick(second);
+            (0..7).for_each(|_| figures.line(&line(2.0)));
+            figures.gauges(&gauges("a", 100, 9_000));
+        }
+        figures.tick(1020);
+        let stage = &figures.summary().stages[0];
+        assert_eq!(stage.rate, 100.0);
+        assert!(near(stage.percentiles.unwrap()[0], 9_000));
+    }
+
+    #[test]
+    fn a_minute_later_all_is_quiet_and_health_unknown() {
+        let mut figures = Figures::default();
+        figures.tick(1000);
+        let mut one = (*gauges("a", 5, 5)).clone();
+        one.queue = Some(QueueGauges { depth: 7, in_flight: 1, failed: 0 });
+        one.store_health = Health::Failing;
+        one.sampling = 8;
+        let mut other = (*gauges("b", 5, 5)).clone();
+        other.store_health = Health::Ok;
+        figures.gauges(&Arc::new(one));
+        figures.gauges(&Arc::new(other));
+        assert_eq!(figures.summary().health, [Health::Unknown, Health::Failing, Health::Unknown]);
+        assert_eq!(figures.summary().sampling, 8);
+        assert!(figures.tick(1001));
+        assert_eq!(figures.summary().queue.map(|queue| queue.depth), Some(7));
+        assert!(figures.tick(1100));
+        assert_eq!(*figures.summary(), Summary::default());
+        assert!(!figures.tick(1101), "nothing new to show");
+        figures.tick(5);
+        assert_eq!(*figures.summary(), Summary::default(), "a clock set back is no trouble");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut figures = Figures::default();
+        figures.tick(1);
+        for i in 0..1000 {
+            figures.gauges(&gauges(&i.to_string(), 1, 1));
+        }
+        assert_eq!(figures.processes.len(), MAX_PROCESSES);
+        assert_eq!(figures.seconds[0].gauges.len(), MAX_MESSAGES);
+    }
+}

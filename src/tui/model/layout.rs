@@ -1,0 +1,115 @@
+//! Where things are on a screen of a given size. Scrolling by screens needs to know, so it is
+//! part of the model; drawing keeps to it.
+
+use ratatui::layout::Rect;
+
+use super::Amount;
+
+/// The smallest width in which the console can be used.
+pub const MIN_WIDTH: u16 = 60;
+/// The smallest height.
+pub const MIN_HEIGHT: u16 = 15;
+
+/// From this height on the figures of all stages have a row each.
+const TABLE_MIN_HEIGHT: u16 = 24;
+/// From this width on the queue has a block of its own beside them.
+const QUEUE_MIN_WIDTH: u16 = 110;
+const TABLE_ROWS: u16 = 8;
+const CHIP_ROWS: u16 = 2;
+
+/// The parts of the screen, from top to bottom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Name, source, health, rate, state.
+    pub header: Rect,
+    /// The stages' figures.
+    pub figures: Rect,
+    /// How much of them.
+    pub amount: Amount,
+    /// The queue's own block, where there is room for it.
+    pub queue: Option<Rect>,
+    /// The line between figures and log; without a block of its own the queue is on it.
+    pub rule: Rect,
+    /// The log.
+    pub log: Rect,
+    /// What the log shows, or the text field.
+    pub status: Rect,
+    /// Keys, or what is to be said about the text in the field.
+    pub hints: Rect,
+}
+
+impl Layout {
+    /// The parts of a screen, with as many figures as wanted and possible; `None` when it is too
+    /// small for all.
+    pub fn of(area: Rect, wanted: Amount) -> Option<Self> {
+        if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
+            return None;
+        }
+        let amount = if area.height < TABLE_MIN_HEIGHT { Amount::Few } else { wanted };
+        let figure_rows = match amount {
+            Amount::All => TABLE_ROWS,
+            Amount::Few => CHIP_ROWS,
+        };
+        let mut top = area.y;
+        let mut rows = |height: u16| {
+            let part = Rect { y: top, height, ..area };
+            top += height;
+            part
+        };
+        let header = rows(1);
+        let mut figures = rows(figure_rows);
+        let rule = rows(1);
+        let log = rows(area.height - figure_rows - 4);
+        let (status, hints) = (rows(1), rows(1));
+        let has_queue = amount == Amount::All && area.width >= QUEUE_MIN_WIDTH;
+        let queue = has_queue.then(|| {
+            let width = (area.width / 3).min(60);
+            figures.width -= width;
+            Rect { x: figures.right(), width, ..figures }
+        });
+        Some(Self { header, figures, amount, queue, rule, log, status, hints })
+    }
+
+    /// What a view over the log covers: everything between header and hints.
+    pub fn overlay(&self) -> Rect {
+        let height = self.hints.y - self.figures.y;
+        Rect { height, width: self.header.width, ..self.figures }
+    }
+
+    /// The rows of a view's content: all but its title.
+    pub fn overlay_rows(&self) -> usize {
+        usize::from(self.overlay().height).saturating_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_fill_the_screen_without_overlap() {
+        for (width, height) in [(60, 15), (80, 24), (109, 23), (120, 40), (250, 80)] {
+            for wanted in [Amount::All, Amount::Few] {
+                let area = Rect::new(0, 0, width, height);
+                let parts = Layout::of(area, wanted).unwrap();
+                let stacked = [parts.header, parts.figures, parts.rule, parts.log, parts.status];
+                let mut y = 0;
+                for part in stacked.into_iter().chain([parts.hints]) {
+                    assert_eq!(part.y, y);
+                    y = part.bottom();
+                }
+                assert_eq!(y, height);
+                assert!(parts.log.height >= 9, "{height}");
+                let queue = parts.queue.map_or(0, |queue| queue.width);
+                assert_eq!(parts.figures.width + queue, width);
+            }
+        }
+    }
+
+    #[test]
+    fn too_small_is_too_small() {
+        for (width, height) in [(0, 0), (1, 1), (59, 80), (250, 14)] {
+            assert_eq!(Layout::of(Rect::new(0, 0, width, height), Amount::All), None);
+        }
+    }
+}

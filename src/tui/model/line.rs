@@ -1,0 +1,475 @@
+//! One line as it is kept: its parts in one text, as small as they can be and safe to show.
+//!
+//! The details of a line are kept as they are shown, `url=/checkout status=200 title="Hello you"`:
+//! a search finds what is on the screen, drawing needs no work, and [`LineRef::data`] still gets
+//! the JSON back.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use crate::pipeline::time::UtcMillis;
+use crate::tui::text;
+
+/// Bytes of a message, or of an unparsed line, that are kept.
+const MAX_MESSAGE: usize = 16 * 1024;
+/// Bytes of a line's details that are kept.
+const MAX_FIELDS: usize = 32 * 1024;
+/// Bytes of an id that are kept.
+const MAX_ID: usize = 256;
+
+/// Details that are shown first, as the most telling.
+const FIRST_FIELDS: [&str; 12] = [
+    "error",
+    "reason",
+    "status",
+    "url",
+    "path",
+    "type",
+    "trackingId",
+    "eventType",
+    "count",
+    "size",
+    "rows",
+    "waitedMs",
+];
+
+/// Where the parts of a line are in its text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta {
+    time: i64,
+    /// Where its text starts in the text of its chunk.
+    start: u32,
+    message: u32,
+    fields: u32,
+    /// NaN without one.
+    duration: f32,
+    event: u16,
+    project: u16,
+    stage: Option<Stage>,
+    level: Level,
+}
+
+/// Parts of a line are apart by this, which no safe text contains.
+const SEPARATOR: char = '\n';
+
+impl Meta {
+    pub(super) fn text_len(&self) -> usize {
+        let separators = 3;
+        self.message as usize
+            + self.fields as usize
+            + usize::from(self.event)
+            + usize::from(self.project)
+            + separators
+    }
+
+    pub(super) fn range(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.text_len()
+    }
+
+    /// The stage, and `None` for an unparsed line.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.stage
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+}
+
+/// Appends a log line's text to `out`.
+pub(super) fn push_log(out: &mut String, log: &DebugLog) -> Meta {
+    let start = out.len();
+    push_part(out, &log.message, MAX_MESSAGE);
+    let message = out.len() - start - 1;
+    push_fields(out, &log.data);
+    let fields = out.len() - start - message - 2;
+    let mut push_id = |id: &Option<String>| {
+        let before = out.len();
+        push_part(out, id.as_deref().unwrap_or_default(), MAX_ID);
+        out.len() - before - 1
+    };
+    let event = push_id(&log.event_id);
+    let project = push_id(&log.project_id);
+    // The last part needs no separator after it.
+    out.pop();
+    Meta {
+        time: log.timestamp.epoch_millis(),
+        start: small(start),
+        message: small(message),
+        fields: small(fields),
+        duration: log.duration.map_or(f32::NAN, |ms| ms as f32),
+        event: small(event) as u16,
+        project: small(project) as u16,
+        stage: Some(log.stage),
+        level: log.level,
+    }
+}
+
+/// Appends a line that is none of the contract's. It counts as a warning.
+pub(super) fn push_unparsed(out: &mut String, now: UtcMillis, line: &str) -> Meta {
+    let start = out.len();
+    push_part(out, line, MAX_MESSAGE);
+    let message = out.len() - start - 1;
+    out.push(SEPARATOR);
+    out.push(SEPARATOR);
+    Meta {
+        time: now.epoch_millis(),
+        start: small(start),
+        message: small(message),
+        fields: 0,
+        duration: f32::NAN,
+        event: 0,
+        project: 0,
+        stage: None,
+        level: Level::Warn,
+    }
+}
+
+/// Parts and chunks are bounded far below this.
+fn small(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn push_part(out: &mut String, part: &str, limit: usize) {
+    // Escaping never makes text shorter, so more than the limit need not be looked at.
+    let looked_at = cut(part, limit);
+    let safe = text::safe(looked_at);
+    let kept = cut(&safe, limit);
+    out.push_str(kept);
+    if kept.len() < safe.len() || looked_at.len() < part.len() {
+        out.push_str(text::ELLIPSIS);
+    }
+    out.push(SEPARATOR);
+}
+
+fn cut(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
+fn push_fields(out: &mut String, data: &Map<String, Value>) {
+    let end = out.len() + MAX_FIELDS;
+    let first = FIRST_FIELDS.iter().filter_map(|&key| data.get_key_value(key));
+    let others = data.iter().filter(|(key, _)| !FIRST_FIELDS.contains(&key.as_str()));
+    for (nth, (key, value)) in first.chain(others).enumerate() {
+        let before = out.len();
+        if nth > 0 {
+            out.push(' ');
+        }
+        push_field(out, key, value);
+        if out.len() > end {
+            // Whole fields only, so that what is kept can be read back.
+            out.truncate(before);
+            push_cut_field(out, key, nth, end.saturating_sub(before));
+            break;
+        }
+    }
+    out.push(SEPARATOR);
+}
+
+/// Says that details are missing from `key` on.
+fn push_cut_field(out: &mut String, key: &str, nth: usize, room: usize) {
+    if nth > 0 {
+        out.push(' ');
+    }
+    let note = Value::String("… cut: too long to keep".into());
+    push_field(out, if key.len() < room.min(MAX_ID) { key } else { "…" }, &note);
+}
+
+fn push_field(out: &mut String, key: &str, value: &Value) {
+    if is_bare_key(key) {
+        out.push_str(key);
+    } else {
+        push_json(out, &Value::from(key));
+    }
+    out.push('=');
+    match value {
+        Value::String(string) if is_bare_value(string) => out.push_str(string),
+        other => push_json(out, other),
+    }
+}
+
+fn push_json(out: &mut String, value: &Value) {
+    out.push_str(&text::safe_json(&value.to_string()));
+}
+
+fn is_bare_key(key: &str) -> bool {
+    !key.is_empty()
+        && text::is_safe(key)
+        && !key.contains(|c: char| c.is_whitespace() || c == '=' || c == '"')
+}
+
+/// Whether a string can stand without quotes and is still read back as that string.
+fn is_bare_value(value: &str) -> bool {
+    let Some(first) = value.chars().next() else { return false };
+    !value.contains(|c: char| c.is_whitespace() || c == '"')
+        && !matches!(first, '{' | '[')
+        && !matches!(value, "true" | "false" | "null")
+        && !is_number(value)
+        && text::is_safe(value)
+}
+
+fn is_number(word: &str) -> bool {
+    serde_json::from_str::<serde_json::Number>(word).is_ok()
+}
+
+fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        let key = if rest.starts_with('"') {
+            read_json(&mut rest)?.as_str()?.to_owned()
+        } else {
+            let (key, after) = rest.split_once('=')?;
+            rest = &rest[rest.len() - after.len() - 1..];
+            key.to_owned()
+        };
+        rest = rest.strip_prefix('=')?;
+        let value = if rest.starts_with(['"', '{', '[']) {
+            read_json(&mut rest)?
+        } else {
+            let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+            rest = if after.is_empty() { "" } else { &rest[word.len()..] };
+            match word {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                "null" => Value::Null,
+                word if is_number(word) => serde_json::from_str(word).ok()?,
+                word => Value::from(word),
+            }
+        };
+        rest = rest.strip_prefix(' ').unwrap_or(rest);
+        fields.push((key, value));
+    }
+    Some(fields)
+}
+
+fn read_json(rest: &mut &str) -> Option<Value> {
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+    let value = values.next()?.ok()?;
+    *rest = &rest[values.byte_offset()..];
+    Some(value)
+}
+
+/// A line, to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct LineRef<'a> {
+    meta: &'a Meta,
+    text: &'a str,
+}
+
+impl<'a> LineRef<'a> {
+    pub(super) fn new(meta: &'a Meta, text: &'a str) -> Self {
+        Self { meta, text }
+    }
+
+    /// When.
+    pub fn time(&self) -> UtcMillis {
+        UtcMillis::from_epoch_millis(self.meta.time)
+    }
+
+    /// The stage, and `None` for a line that could not be parsed.
+    pub fn stage(&self) -> Option<Stage> {
+        self.meta.stage
+    }
+
+    /// The level; a line that could not be parsed counts as a warning.
+    pub fn level(&self) -> Level {
+        self.meta.level
+    }
+
+    /// How long the step took, in milliseconds.
+    pub fn duration(&self) -> Option<f32> {
+        Some(self.meta.duration).filter(|duration| !duration.is_nan())
+    }
+
+    /// Everything that can be searched: message, details, event id and project id, each on a
+    /// line of its own.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    fn part(&self, start: usize, length: usize) -> &'a str {
+        &self.text[start..start + length]
+    }
+
+    /// What happened. Starts [`LineRef::text`].
+    pub fn message(&self) -> &'a str {
+        self.part(0, self.meta.message as usize)
+    }
+
+    /// Where the details start in [`LineRef::text`].
+    pub fn fields_start(&self) -> usize {
+        self.meta.message as usize + 1
+    }
+
+    /// The details as they are shown.
+    pub fn fields(&self) -> &'a str {
+        self.part(self.fields_start(), self.meta.fields as usize)
+    }
+
+    /// Where the event id starts in [`LineRef::text`].
+    pub fn event_start(&self) -> usize {
+        self.fields_start() + self.meta.fields as usize + 1
+    }
+
+    /// The event, if it is about one.
+    pub fn event_id(&self) -> Option<&'a str> {
+        Some(self.part(self.event_start(), self.meta.event.into())).filter(|id| !id.is_empty())
+    }
+
+    /// The project, if it is about one.
+    pub fn project_id(&self) -> Option<&'a str> {
+        let start = self.event_start() + usize::from(self.meta.event) + 1;
+        Some(self.part(start, self.meta.project.into())).filter(|id| !id.is_empty())
+    }
+
+    /// The details in the order in which they are shown.
+    pub fn data(&self) -> Vec<(String, Value)> {
+        read_fields(self.fields())
+            .unwrap_or_else(|| vec![("data".to_owned(), Value::from(self.fields()))])
+    }
+
+    /// The line as JSON of the contract; an unparsed line as it is shown.
+    pub fn to_json(&self) -> String {
+        let Some(stage) = self.stage() else { return self.message().to_owned() };
+        let log = DebugLog {
+            timestamp: self.time(),
+            stage,
+            level: self.level(),
+            message: self.message().to_owned().into(),
+            data: self.data().into_iter().collect(),
+            event_id: self.event_id().map(str::to_owned),
+            project_id: self.project_id().map(str::to_owned),
+            // By way of the decimal form, which does not show the digits that f32 lacks.
+            duration: self.duration().and_then(|ms| ms.to_string().parse().ok()),
+        };
+        serde_json::to_string(&log).unwrap_or_default()
+    }
+
+    /// A copy that stays when the line is forgotten.
+    pub fn to_owned(&self) -> OwnedLine {
+        OwnedLine { meta: *self.meta, text: self.text.to_owned() }
+    }
+}
+
+/// A line that is kept apart from the others.
+#[derive(Clone, Debug)]
+pub struct OwnedLine {
+    meta: Meta,
+    text: String,
+}
+
+impl OwnedLine {
+    /// The line, to be read.
+    pub fn as_ref(&self) -> LineRef<'_> {
+        LineRef::new(&self.meta, &self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn line_of(log: &DebugLog) -> OwnedLine {
+        let mut text = "earlier".to_owned();
+        let meta = push_log(&mut text, log);
+        OwnedLine { text: text[meta.range()].to_owned(), meta }
+    }
+
+    fn log_with(data: &Value) -> DebugLog {
+        let mut log = DebugLog::new(Stage::Worker, Level::Error, "Batch failed");
+        log.timestamp = "2026-01-31T12:00:00.123Z".parse().unwrap();
+        log.data = data.as_object().unwrap().clone();
+        log.event_id = Some("evt_1".into());
+        log.duration = Some(0.1);
+        log
+    }
+
+    #[test]
+    fn parts_are_read_back() {
+        let log = log_with(&json!({ "count": 3, "error": "no such table", "url": "/a?b=c" }));
+        let line = line_of(&log);
+        let line = line.as_ref();
+        assert_eq!(line.message(), "Batch failed");
+        assert_eq!(line.fields(), r#"error="no such table" url=/a?b=c count=3"#);
+        assert_eq!((line.event_id(), line.project_id()), (Some("evt_1"), None));
+        assert_eq!((line.stage(), line.level()), (Some(Stage::Worker), Level::Error));
+        assert_eq!(line.to_json(), serde_json::to_string(&log).unwrap());
+        assert_eq!(size_of::<Meta>(), 32);
+    }
+
+    #[test]
+    fn hostile_parts_are_safe_and_still_read_back() {
+        let data =
+            json!({ "a\u{202e} =": "\u{1b}[2J\u{200b}", "b": { "c\n": ["\t", "\u{e0041}"] } });
+        let mut log = log_with(&data);
+        log.message = "\u{1b}]0;title\u{7}\nsecond line".into();
+        let line = line_of(&log);
+        assert_eq!(line.as_ref().message(), "\\u{1b}]0;title\\u{7}\\nsecond line");
+        assert!(line.text.split(SEPARATOR).all(text::is_safe), "{}", line.text);
+        assert_eq!(Value::Object(line.as_ref().data().into_iter().collect()), data);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_says_so() {
+        let data = json!({ "big": "x".repeat(100_000), "error": "small", "later": 1 });
+        let mut log = log_with(&data);
+        log.message = "é".repeat(50_000).into();
+        log.event_id = Some("i".repeat(70_000));
+        let line = line_of(&log);
+        assert!(line.text.len() < MAX_MESSAGE + MAX_FIELDS + 2 * MAX_ID + 100);
+        let line = line.as_ref();
+        assert!(line.message().ends_with('…') && line.event_id().unwrap().ends_with('…'));
+        let data = line.data();
+        assert_eq!(data[0], ("error".into(), "small".into()));
+        assert_eq!(data[1], ("big".into(), "… cut: too long to keep".into()));
+    }
+
+    #[test]
+    fn an_unparsed_line_is_kept_as_a_warning() {
+        let mut text = String::new();
+        let meta = push_unparsed(&mut text, UtcMillis::MIN, "{\"stage\":\"moon\"}\u{1b}");
+        let line = LineRef::new(&meta, &text);
+        assert_eq!((line.stage(), line.level()), (None, Level::Warn));
+        assert_eq!(line.message(), "{\"stage\":\"moon\"}\\u{1b}");
+        assert_eq!((line.fields(), line.event_id(), line.project_id()), ("", None, None));
+        assert_eq!(meta.text_len(), text.len());
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<i32>().prop_map(|n| Value::from(f64::from(n) / 8.0)),
+            any::<String>().prop_map(Value::from),
+            "[a-z0-9 =\"{}-]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::vec((any::<String>(), inner), 0..3)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_details_are_safe_and_read_back(
+            fields in prop::collection::vec((any::<String>(), any_json()), 0..5)
+        ) {
+            let data: Map<String, Value> = fields.into_iter().collect();
+            let line = line_of(&log_with(&Value::Object(data.clone())));
+            prop_assert!(line.text.split(SEPARATOR).all(text::is_safe));
+            let read: Map<String, Value> = line.as_ref().data().into_iter().collect();
+            prop_assert_eq!(read, data);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! All the state of the console. [`super::update`] changes it, [`super::view`] draws it.
+
+pub mod figures;
+pub mod filter;
+pub mod layout;
+pub mod line;
+pub mod pane;
+pub mod ring;
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use ratatui::layout::Rect;
+use tui_input::Input;
+
+use self::figures::Figures;
+use self::filter::TextQuery;
+use self::layout::Layout;
+use self::line::OwnedLine;
+use self::pane::Pane;
+use self::ring::Ring;
+use super::keymap::Context;
+use super::theme::Theme;
+use crate::pipeline::time::UtcMillis;
+
+/// Milliseconds for which a notice stays.
+const NOTICE_MILLIS: i64 = 4_000;
+
+/// What the console is started with.
+#[derive(Clone, Debug)]
+pub struct ModelOptions {
+    /// What it watches: `embedded`, or a daemon's URL.
+    pub source: String,
+    /// A command that sends an event, ready to be pasted.
+    pub curl: Option<String>,
+    /// Lines kept for scrolling back.
+    pub max_lines: usize,
+    /// Bytes those lines may take.
+    pub max_bytes: usize,
+    /// Events waiting above which the queue's depth is an alarm.
+    pub alarm_depth: u64,
+    /// Times in UTC instead of the local zone.
+    pub utc: bool,
+    /// How it looks.
+    pub theme: Theme,
+    /// The terminal's columns and rows.
+    pub size: (u16, u16),
+}
+
+/// What is on the screen.
+#[derive(Debug)]
+pub enum Screen {
+    /// Figures and log.
+    Log,
+    /// One line in full.
+    Detail(Detail),
+    /// The keys.
+    Help {
+        /// Rows scrolled out at the top.
+        scroll: usize,
+        /// Of which context.
+        of: Context,
+    },
+}
+
+/// One line in full. It is a copy: it stays when the ring forgets the line.
+#[derive(Debug)]
+pub struct Detail {
+    /// The line's number.
+    pub number: u64,
+    /// The line.
+    pub line: OwnedLine,
+    /// Rows scrolled out at the top.
+    pub scroll: usize,
+}
+
+/// Where letters go.
+#[derive(Debug)]
+pub enum Focus {
+    /// They are keys.
+    Keys,
+    /// Into a text field.
+    Field(Field),
+}
+
+/// What a text field is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// What is highlighted.
+    Search,
+    /// What is shown.
+    Filter,
+}
+
+/// A text field, in effect while it is typed into.
+#[derive(Debug)]
+pub struct Field {
+    /// What for.
+    pub purpose: Purpose,
+    /// What was typed.
+    pub input: Input,
+    /// What was there before, to go back to.
+    pub before: Option<TextQuery>,
+}
+
+/// Whether new lines are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// They are.
+    Live,
+    /// They are kept, but not shown.
+    Paused {
+        /// The number of the first line held back.
+        since: u64,
+        /// The oldest line kept at that time.
+        oldest: u64,
+    },
+}
+
+/// Whether there is a connection to the process that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// There is, or none is needed.
+    Up,
+    /// It was cut, for this reason.
+    Down(Arc<str>),
+}
+
+/// How many figures are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// A row for each stage.
+    All,
+    /// All stages in one row.
+    Few,
+}
+
+/// Something to be told, for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub text: String,
+    until: i64,
+}
+
+/// All the state of the console.
+#[derive(Debug)]
+pub struct Model {
+    pub(super) options: ModelOptions,
+    pub(super) zone: TimeZone,
+    pub(super) now: UtcMillis,
+    pub(super) size: (u16, u16),
+    pub(super) ring: Ring,
+    pub(super) pane: Pane,
+    pub(super) figures: Figures,
+    pub(super) screens: Vec<Screen>,
+    pub(super) focus: Focus,
+    pub(super) flow: Flow,
+    pub(super) link: Link,
+    pub(super) amount: Amount,
+    pub(super) lost: u64,
+    pub(super) notice: Option<Notice>,
+    pub(super) dirty: bool,
+}
+
+impl Model {
+    /// A console that has seen nothing yet.
+    pub fn new(options: ModelOptions) -> Self {
+        Self {
+            zone: if options.utc { TimeZone::UTC } else { TimeZone::system() },
+            now: UtcMillis::MIN,
+            size: options.size,
+            ring: Ring::new(options.max_lines, options.max_bytes),
+            pane: Pane::default(),
+            figures: Figures::default(),
+            screens: Vec::new(),
+            focus: Focus::Keys,
+            flow: Flow::Live,
+            link: Link::Up,
+            amount: Amount::All,
+            lost: 0,
+            notice: None,
+            dirty: true,
+            options,
+        }
+    }
+
+    /// Whether the screen would look different now.
+    pub fn needs_redraw(&self) -> bool {
+        self.dirty
+    }
+
+    /// The screen shows the model as it is.
+    pub fn drawn(&mut self) {
+        self.dirty = false;
+    }
+
+    /// The lines kept.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// The view of the lines.
+    pub fn pane(&self) -> &Pane {
+        &self.pane
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// What is on the screen.
+    pub fn screen(&self) -> &Screen {
+        self.screens.last().unwrap_or(&Screen::Log)
+    }
+
+    /// Where letters go.
+    pub fn focus(&self) -> &Focus {
+        &self.focus
+    }
+
+    /// Whether new lines are shown.
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// Lines that did not reach the console.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// What is being told.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_ref().map(|notice| notice.text.as_str())
+    }
+
+    /// Where keys go.
+    pub fn context(&self) -> Context {
+        match (&self.focus, self.screen()) {
+            (Focus::Field(_), _) => Context::Field,
+            (Focus::Keys, Screen::Log) => Context::Log,
+            (Focus::Keys, Screen::Detail(_)) => Context::Detail,
+            (Focus::Keys, Screen::Help { .. }) => Context::Help,
+        }
+    }
+
+    /// The parts of the screen; `None` when it is too small.
+    pub fn layout(&self) -> Option<Layout> {
+        Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.amount)
+    }
+
+    /// The rows of the log.
+    pub fn log_height(&self) -> usize {
+        self.layout().map_or(1, |layout| layout.log.height.into())
+    }
+
+    /// The number of the first line that is not to be shown yet.
+    pub(super) fn limit(&self) -> u64 {
+        match self.flow {
+            Flow::Live => self.ring.next(),
+            Flow::Paused { since, .. } => since,
+        }
+    }
+
+    pub(super) fn notify(&mut self, text: impl Into<String>) {
+        let until = self.now.epoch_millis().saturating_add(NOTICE_MILLIS);
+        self.notice = Some(Notice { text: text.into(), until });
+    }
+
+    /// Forgets a notice that has been there for long enough. Returns whether there was one.
+    pub(super) fn forget_old_notice(&mut self) -> bool {
+        let now = self.now.epoch_millis();
+        let old = |notice: &Notice| !(notice.until - NOTICE_MILLIS..notice.until).contains(&now);
+        self.notice.take_if(|notice| old(notice)).is_some()
+    }
+}

@@ -1,0 +1,267 @@
+//! What each action of the key table does.
+
+use super::field::{self, set_filter};
+use crate::pipeline::debug_log::{Level, Stage};
+use crate::tui::keymap::Action;
+use crate::tui::model::filter::StageSet;
+use crate::tui::model::pane::{Direction, Jump};
+use crate::tui::model::{Amount, Detail, Flow, Model, Purpose, Screen};
+use crate::tui::msg::Effect;
+use crate::tui::view;
+
+/// Does it; `nth` is which of the binding's keys was pressed.
+pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
+    match action {
+        Action::Quit => return Some(Effect::Quit),
+        Action::Redraw => return Some(Effect::Redraw),
+        Action::Suspend => return Some(Effect::Suspend),
+        Action::CopyId => return copy_id(model),
+        Action::CopyLine => return copy_line(model),
+        Action::Pause => pause(model),
+        Action::Clear => clear(model),
+        Action::Figures => toggle_figures(model),
+        Action::Search => field::open(model, Purpose::Search),
+        Action::Filter => field::open(model, Purpose::Filter),
+        Action::Accept => field::accept(model),
+        Action::Cancel => field::cancel(model),
+        Action::Back => back(model),
+        Action::Help => {
+            let of = model.context();
+            model.screens.push(Screen::Help { scroll: 0, of });
+        }
+        Action::Detail => open_detail(model),
+        Action::NextLine => step_detail(model, Direction::Newer),
+        Action::PreviousLine => step_detail(model, Direction::Older),
+        Action::ToggleStage => change_stages(model, nth, StageSet::toggled),
+        Action::OnlyStage => change_stages(model, nth, |_, stage| StageSet::only(stage)),
+        Action::AllStages => set_filter(model, |filter| filter.stages = StageSet::ALL),
+        Action::Level => next_level(model),
+        Action::NextMatch => jump_to_found(model, Direction::Newer),
+        Action::PreviousMatch => jump_to_found(model, Direction::Older),
+        Action::NextError => jump_to_level(model, Direction::Newer, Level::Error),
+        Action::PreviousError => jump_to_level(model, Direction::Older, Level::Error),
+        Action::NextWarning => jump_to_level(model, Direction::Newer, Level::Warn),
+        Action::PreviousWarning => jump_to_level(model, Direction::Older, Level::Warn),
+        Action::Follow
+        | Action::Oldest
+        | Action::Up
+        | Action::Down
+        | Action::PageUp
+        | Action::PageDown
+        | Action::HalfUp
+        | Action::HalfDown => scroll(model, action),
+    }
+    None
+}
+
+fn scroll(model: &mut Model, action: Action) {
+    match model.screen() {
+        Screen::Log => scroll_log(model, action),
+        Screen::Detail(_) | Screen::Help { .. } => scroll_view(model, action),
+    }
+}
+
+fn scroll_log(model: &mut Model, action: Action) {
+    let height = model.log_height();
+    let pane = &mut model.pane;
+    match action {
+        Action::Oldest => pane.go_to_oldest(),
+        Action::Up => pane.move_lines(Direction::Older, 1, height),
+        Action::Down => pane.move_lines(Direction::Newer, 1, height),
+        Action::PageUp => pane.move_view(Direction::Older, height, height),
+        Action::PageDown => pane.move_view(Direction::Newer, height, height),
+        Action::HalfUp => pane.move_view(Direction::Older, height.div_ceil(2), height),
+        Action::HalfDown => pane.move_view(Direction::Newer, height.div_ceil(2), height),
+        _ => pane.follow(),
+    }
+}
+
+fn scroll_view(model: &mut Model, action: Action) {
+    let page = model.layout().map_or(1, |layout| layout.overlay_rows());
+    let Some(scroll) = scroll_of(model) else { return };
+    *scroll = match action {
+        Action::Oldest => 0,
+        Action::Up => scroll.saturating_sub(1),
+        Action::Down => scroll.saturating_add(1),
+        Action::PageUp => scroll.saturating_sub(page),
+        Action::PageDown => scroll.saturating_add(page),
+        Action::HalfUp => scroll.saturating_sub(page.div_ceil(2)),
+        Action::HalfDown => scroll.saturating_add(page.div_ceil(2)),
+        _ => usize::MAX,
+    };
+    settle_scroll(model);
+}
+
+fn scroll_of(model: &mut Model) -> Option<&mut usize> {
+    match model.screens.last_mut()? {
+        Screen::Log => None,
+        Screen::Detail(detail) => Some(&mut detail.scroll),
+        Screen::Help { scroll, .. } => Some(scroll),
+    }
+}
+
+/// Scrolls no further than to the last row of a view.
+pub(super) fn settle_scroll(model: &mut Model) {
+    let Some(layout) = model.layout() else { return };
+    let rows = view::overlay_rows(model, layout.overlay().width);
+    let most = rows.saturating_sub(layout.overlay_rows());
+    if let Some(scroll) = scroll_of(model) {
+        *scroll = (*scroll).min(most);
+    }
+}
+
+fn pause(model: &mut Model) {
+    model.flow = match model.flow {
+        Flow::Live => Flow::Paused { since: model.ring.next(), oldest: model.ring.first() },
+        Flow::Paused { .. } => Flow::Live,
+    };
+    let limit = model.limit();
+    model.pane.update(&model.ring, limit);
+}
+
+fn clear(model: &mut Model) {
+    let lines = model.ring.len();
+    model.ring.clear();
+    if let Flow::Paused { since, oldest } = &mut model.flow {
+        (*since, *oldest) = (model.ring.next(), model.ring.first());
+    }
+    model.lost = 0;
+    model.pane.follow();
+    let limit = model.limit();
+    model.pane.update(&model.ring, limit);
+    model.notify(format!("cleared {} lines", view::format::count(lines as u64)));
+}
+
+fn toggle_figures(model: &mut Model) {
+    let before = model.layout().map(|layout| layout.amount);
+    model.amount = match model.amount {
+        Amount::All => Amount::Few,
+        Amount::Few => Amount::All,
+    };
+    if before == model.layout().map(|layout| layout.amount) {
+        model.notify("more figures need at least 24 rows");
+    }
+    model.pane.settle(model.log_height());
+}
+
+/// Closes the view on top; without one, ends the search, then the filter. Never ends the console.
+fn back(model: &mut Model) {
+    if model.screens.pop().is_some() {
+        return;
+    }
+    if model.pane.search().is_some() {
+        field::apply(model, Purpose::Search, None);
+    } else if model.pane.filter().text.is_some() {
+        field::apply(model, Purpose::Filter, None);
+    }
+}
+
+fn change_stages(model: &mut Model, nth: usize, change: impl Fn(StageSet, Stage) -> StageSet) {
+    if let Some(&stage) = Stage::ALL.get(nth) {
+        set_filter(model, |filter| filter.stages = change(filter.stages, stage));
+    }
+}
+
+fn next_level(model: &mut Model) {
+    set_filter(model, |filter| {
+        filter.level = match filter.level {
+            Level::Info => Level::Warn,
+            Level::Warn => Level::Error,
+            Level::Error => Level::Info,
+        };
+    });
+}
+
+fn jump_to_found(model: &mut Model, direction: Direction) {
+    if model.pane.search().is_none() {
+        model.notify("no search yet: press / and type what to look for");
+        return;
+    }
+    let height = model.log_height();
+    match (model.pane.jump_to_found(direction, height), direction) {
+        (Jump::Done, _) => {}
+        (Jump::Wrapped, Direction::Newer) => model.notify("search goes on at the oldest line"),
+        (Jump::Wrapped, Direction::Older) => model.notify("search goes on at the newest line"),
+        (Jump::Nowhere, _) => model.notify("nothing found in the lines shown"),
+    }
+}
+
+fn jump_to_level(model: &mut Model, direction: Direction, level: Level) {
+    let height = model.log_height();
+    if model.pane.jump_to_level(direction, level, &model.ring, height) == Jump::Nowhere {
+        let what = if level == Level::Error { "error" } else { "warning or error" };
+        let place = match direction {
+            Direction::Older => "above",
+            Direction::Newer => "below",
+        };
+        model.notify(format!("no {what} {place}"));
+    }
+}
+
+fn open_detail(model: &mut Model) {
+    if let Some(detail) = detail_of_cursor(model) {
+        model.screens.push(Screen::Detail(detail));
+    }
+}
+
+fn detail_of_cursor(model: &Model) -> Option<Detail> {
+    let number = model.pane.cursor_line()?;
+    let line = model.ring.get(number)?.to_owned();
+    Some(Detail { number, line, scroll: 0 })
+}
+
+/// Goes to the line before or after the one shown in full; the log behind goes with it.
+fn step_detail(model: &mut Model, direction: Direction) {
+    let Some(Screen::Detail(shown)) = model.screens.last() else { return };
+    let number = shown.number;
+    let height = model.log_height();
+    model.pane.go_beside(number, direction, height);
+    match detail_of_cursor(model) {
+        Some(detail) if detail.number != number => {
+            model.screens.pop();
+            model.screens.push(Screen::Detail(detail));
+        }
+        _ => model.notify(match direction {
+            Direction::Older => "this is the oldest line",
+            Direction::Newer => "this is the newest line",
+        }),
+    }
+}
+
+fn copy_id(model: &mut Model) -> Option<Effect> {
+    if model.ring.is_empty() {
+        let curl = model.options.curl.clone()?;
+        model.notify("copied the curl command");
+        return Some(Effect::Copy(curl));
+    }
+    let id = with_line(model, |line| line.event_id().map(str::to_owned))?;
+    match id {
+        Some(id) => {
+            model.notify(format!("copied {id}"));
+            Some(Effect::Copy(id))
+        }
+        None => {
+            model.notify("this line has no event id");
+            None
+        }
+    }
+}
+
+fn copy_line(model: &mut Model) -> Option<Effect> {
+    let json = with_line(model, |line| line.to_json())?;
+    model.notify("copied the line as JSON");
+    Some(Effect::Copy(json))
+}
+
+/// The line shown in full, or else the selected one.
+fn with_line<T>(
+    model: &Model,
+    read: impl FnOnce(crate::tui::model::line::LineRef<'_>) -> T,
+) -> Option<T> {
+    match model.screen() {
+        Screen::Detail(detail) => Some(read(detail.line.as_ref())),
+        Screen::Log | Screen::Help { .. } => {
+            model.pane.cursor_line().and_then(|number| model.ring.get(number)).map(read)
+        }
+    }
+}

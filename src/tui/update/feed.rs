@@ -1,0 +1,41 @@
+//! What comes from the bus.
+
+use crate::pipeline::bus::DebugMessage;
+use crate::tui::model::{Link, Model};
+
+/// Takes messages in, in order.
+pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
+    let next = model.ring.next();
+    for message in messages {
+        match message {
+            DebugMessage::Log(log) => {
+                model.figures.line(&log);
+                model.ring.push_log(&log);
+            }
+            DebugMessage::Unparsed(line) => model.ring.push_unparsed(model.now, &line),
+            DebugMessage::Gauges(gauges) => {
+                model.dirty |= model.figures.gauges(&gauges);
+            }
+            DebugMessage::Lost(lines) => {
+                model.lost = model.lost.saturating_add(lines);
+                model.dirty = true;
+            }
+            DebugMessage::Connected => {
+                if model.link != Link::Up {
+                    model.notify("connected again");
+                }
+                model.link = Link::Up;
+                model.dirty = true;
+            }
+            DebugMessage::Disconnected(reason) => {
+                model.link = Link::Down(crate::tui::text::safe(&reason).into());
+                model.dirty = true;
+            }
+        }
+    }
+    if model.ring.next() != next {
+        let limit = model.limit();
+        model.pane.update(&model.ring, limit);
+        model.dirty = true;
+    }
+}

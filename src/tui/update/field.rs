@@ -1,0 +1,106 @@
+//! The text field: what is typed is in effect at once, and goes back to what was there before
+//! when it is cancelled.
+
+use crossterm::event::{Event, KeyEvent};
+use tui_input::backend::crossterm::to_input_request;
+use tui_input::{Input, InputRequest};
+
+use crate::tui::model::filter::{Filter, TextQuery};
+use crate::tui::model::{Field, Focus, Model, Purpose};
+use crate::tui::text;
+
+/// Characters a text field takes.
+const MAX_CHARS: usize = 500;
+
+/// Opens a field with what is in effect.
+pub(super) fn open(model: &mut Model, purpose: Purpose) {
+    let before = match purpose {
+        Purpose::Search => model.pane.search().cloned(),
+        Purpose::Filter => model.pane.filter().text.clone(),
+    };
+    let source = before.as_ref().map_or("", TextQuery::source);
+    let input = Input::new(source.to_owned());
+    model.focus = Focus::Field(Field { purpose, input, before });
+}
+
+/// Closes the field and keeps what was typed.
+pub(super) fn accept(model: &mut Model) {
+    let Some(field) = close(model) else { return };
+    if field.purpose == Purpose::Search {
+        let height = model.log_height();
+        model.pane.reveal_found(height);
+        if model.pane.search().is_some() && model.pane.found().is_empty() {
+            model.notify("nothing found in the lines shown");
+        }
+    }
+}
+
+/// Closes the field and goes back to what was there before.
+pub(super) fn cancel(model: &mut Model) {
+    let Some(field) = close(model) else { return };
+    apply(model, field.purpose, field.before);
+}
+
+fn close(model: &mut Model) -> Option<Field> {
+    match std::mem::replace(&mut model.focus, Focus::Keys) {
+        Focus::Field(field) => Some(field),
+        Focus::Keys => None,
+    }
+}
+
+/// Types a key that has no meaning of its own.
+pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
+    if let Some(request) = to_input_request(&Event::Key(*key)) {
+        edit(model, [request]);
+    }
+}
+
+/// Pastes into the field, if there is one; line ends become spaces.
+pub(super) fn paste(model: &mut Model, pasted: &str) {
+    let pasted = pasted.trim_end_matches(['\r', '\n']).replace("\r\n", " ");
+    let typed = pasted.chars().map(|c| if c.is_control() { ' ' } else { c });
+    edit(model, typed.map(InputRequest::InsertChar));
+}
+
+fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
+    let Focus::Field(field) = &mut model.focus else { return };
+    let before = field.input.value().to_owned();
+    let mut chars = before.chars().count();
+    for request in requests {
+        if let InputRequest::InsertChar(c) = request {
+            if chars >= MAX_CHARS || !text::is_visible(c) {
+                continue;
+            }
+            chars += 1;
+        }
+        field.input.handle(request);
+    }
+    model.dirty = true;
+    if field.input.value() == before {
+        return;
+    }
+    let purpose = field.purpose;
+    let query = match purpose {
+        Purpose::Search => TextQuery::search(field.input.value()),
+        Purpose::Filter => TextQuery::filter(field.input.value()),
+    };
+    apply(model, purpose, query);
+}
+
+/// Searches or filters by a query.
+pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<TextQuery>) {
+    match purpose {
+        Purpose::Search => model.pane.set_search(query, &model.ring),
+        Purpose::Filter => {
+            set_filter(model, |filter| filter.text = query);
+        }
+    }
+}
+
+/// Changes what is shown.
+pub(super) fn set_filter(model: &mut Model, change: impl FnOnce(&mut Filter)) {
+    let mut filter = model.pane.filter().clone();
+    change(&mut filter);
+    let (limit, height) = (model.limit(), model.log_height());
+    model.pane.set_filter(filter, &model.ring, limit, height);
+}

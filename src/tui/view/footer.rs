@@ -1,0 +1,209 @@
+//! The last two rows: what the log shows and where the reader is, and the keys; or the text
+//! field, and what is to be said about it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_width, styled};
+use super::format;
+use crate::pipeline::debug_log::{Level, Stage};
+use crate::tui::keymap::{self, Action, Binding};
+use crate::tui::model::filter::{Kind, StageSet, TextQuery};
+use crate::tui::model::layout::Layout;
+use crate::tui::model::{Field, Flow, Focus, Model, Purpose, Screen};
+use crate::tui::text;
+
+/// Columns of what was typed that are shown of a filter or search.
+const MAX_QUERY: usize = 24;
+
+/// Returns where the cursor is, when there is a text field.
+pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+    if let Focus::Field(field) = model.focus() {
+        let position = render_field(model, field, buf, layout.status);
+        under_field(model, field, buf, layout.hints);
+        return Some(position);
+    }
+    if let Screen::Log = model.screen() {
+        status(model, buf, layout.status);
+    }
+    hints(model, buf, layout.hints);
+    None
+}
+
+fn render_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) -> Position {
+    let theme = model.options.theme;
+    let label = match field.purpose {
+        Purpose::Search => " Search: ",
+        Purpose::Filter => " Filter: ",
+    };
+    let used = put(buf, area, 0, 12, label, theme.title());
+    let result = result(model, field);
+    let width = usize::from(area.width);
+    put_right(buf, area, width - 1, 30, &result, theme.dim());
+    let start = used + 1;
+    let room = width.saturating_sub(start + text::width(&result) + 3).max(1);
+    let scroll = field.input.visual_scroll(room);
+    let value = skip_columns(field.input.value(), scroll);
+    put(buf, area, start, room, text::fit(value, room), theme.strong());
+    let x = start + field.input.visual_cursor().saturating_sub(scroll).min(room);
+    Position { x: area.x + u16::try_from(x).unwrap_or(0), y: area.y }
+}
+
+fn skip_columns(value: &str, columns: usize) -> &str {
+    &value[text::fit(value, columns).len()..]
+}
+
+fn query_of<'a>(model: &'a Model, field: &Field) -> Option<&'a TextQuery> {
+    match field.purpose {
+        Purpose::Search => model.pane().search(),
+        Purpose::Filter => model.pane().filter().text.as_ref(),
+    }
+}
+
+fn result(model: &Model, field: &Field) -> String {
+    let Some(query) = query_of(model, field) else { return String::new() };
+    let kind = match query.kind() {
+        Kind::Text => "text",
+        Kind::Regex => "regex",
+    };
+    let (found, word) = match field.purpose {
+        Purpose::Search => (model.pane().found().len(), "found"),
+        Purpose::Filter => (model.pane().index().len(), "left"),
+    };
+    format!("{kind} · {} {word}", format::count(found as u64))
+}
+
+fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    match query_of(model, field).and_then(TextQuery::problem) {
+        Some(problem) => {
+            let said = format!("not a regex ({problem}): taken as plain text");
+            put(buf, area, 1, usize::from(area.width) - 2, &said, theme.warning());
+        }
+        None => hints(model, buf, area),
+    }
+}
+
+/// What decides which lines are shown, as short phrases.
+pub(super) fn shown_by(model: &Model) -> Vec<String> {
+    let filter = model.pane().filter();
+    let mut phrases = Vec::new();
+    if filter.stages != StageSet::ALL {
+        let (on, off): (Vec<_>, Vec<_>) =
+            Stage::ALL.into_iter().partition(|&stage| filter.stages.contains(Some(stage)));
+        let names =
+            |stages: &[Stage]| stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
+        phrases.push(match on.len() {
+            0 => "no stage".to_owned(),
+            1..=3 => format!("only {}", names(&on)),
+            _ => format!("without {}", names(&off)),
+        });
+    }
+    match filter.level {
+        Level::Info => {}
+        Level::Warn => phrases.push("warnings and errors".to_owned()),
+        Level::Error => phrases.push("errors".to_owned()),
+    }
+    if let Some(query) = &filter.text {
+        phrases.push(format!("filter {}", quoted(query)));
+    }
+    phrases
+}
+
+fn quoted(query: &TextQuery) -> String {
+    let source = text::safe(query.source());
+    format!("“{}”", text::clip(&source, MAX_QUERY))
+}
+
+fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let pane = model.pane();
+    let mut left: Vec<Vec<Segment>> =
+        shown_by(model).into_iter().map(|phrase| vec![styled(phrase, theme.warning())]).collect();
+    if left.is_empty() && pane.search().is_none() {
+        left.push(vec![styled("all lines", theme.dim())]);
+    }
+    if let Some(search) = pane.search() {
+        let found = pane.found().len() as u64;
+        let count = match pane.found_place() {
+            Some(place) => {
+                format!("{} of {} found", format::count(place as u64 + 1), format::count(found))
+            }
+            None => format!("{} found", format::count(found)),
+        };
+        let what = styled(format!("search {} ", quoted(search)), theme.plain());
+        left.push(vec![what, styled(count, theme.warning())]);
+    }
+    let left = match model.notice() {
+        Some(notice) => vec![styled(text::safe(notice), theme.strong())],
+        None => joined(left, theme),
+    };
+    let mut right = amiss(model);
+    right.push(vec![place(model)]);
+    rule(buf, area, theme, &left, &joined(right, theme));
+}
+
+/// Why there may be fewer lines than there should.
+fn amiss(model: &Model) -> Vec<Vec<Segment>> {
+    let theme = model.options.theme;
+    let mut items = Vec::new();
+    if model.lost() > 0 {
+        let lost = format!("{} lost", format::count(model.lost()));
+        items.push(vec![styled(lost, theme.warning())]);
+    }
+    let sampling = model.figures().summary().sampling;
+    if sampling > 1 {
+        let shown = format!("1 of {} events shown", format::count(sampling.into()));
+        items.push(vec![styled(shown, theme.warning())]);
+    }
+    items
+}
+
+/// Where the reader is.
+fn place(model: &Model) -> Segment {
+    let theme = model.options.theme;
+    let pane = model.pane();
+    let shown = pane.index().len() as u64;
+    let kept = model.ring().len() as u64;
+    let of = if pane.filter().shows_all() || shown == kept {
+        format!("{} lines", format::count(shown))
+    } else {
+        format!("{} of {} lines", format::count(shown), format::count(kept))
+    };
+    let cursor = pane.window(model.log_height()).cursor.filter(|_| !pane.follows());
+    match (cursor, model.flow()) {
+        (Some(cursor), _) => {
+            let line = format::count(cursor as u64 + 1);
+            let line = format!("line {line} of {}", format::count(shown));
+            styled(line, theme.plain())
+        }
+        (None, Flow::Live) => styled(format!("{of} · following"), theme.dim()),
+        (None, Flow::Paused { .. }) => styled(format!("{of} · paused"), theme.dim()),
+    }
+}
+
+/// What a key does now; `None` when that is nothing.
+fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+    match binding.action {
+        Action::Pause if model.flow() != Flow::Live => Some("go on"),
+        Action::Follow if model.pane().follows() => None,
+        Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
+        _ => binding.hint,
+    }
+}
+
+fn hints(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(area.width);
+    let mut x = 1;
+    for binding in keymap::hints(model.context()) {
+        let Some(does) = hint(model, binding) else { continue };
+        let key = styled(binding.short_label(), theme.key());
+        let hint = [key, styled(format!(" {does}"), theme.dim())];
+        // A hint that does not fit whole is left out, and a shorter one may still fit.
+        let needed = segments_width(&hint);
+        if x + needed < width {
+            x += put_segments(buf, area, x, needed, &hint) + 2;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The first row: what is watched, how it is, how much happens, and whether the display is held.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::draw::{Segment, put_segments, segments_width, styled};
+use super::format;
+use crate::pipeline::gauges::Health;
+use crate::tui::model::{Flow, Link, Model};
+use crate::tui::text;
+
+/// The parts whose health is shown, in the order of the summary.
+const PARTS: [&str; 3] = ["queue", "store", "worker"];
+
+/// Columns of the source without which it says nothing.
+const MIN_SOURCE: usize = 12;
+
+pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(area.width);
+    let mut left = vec![styled(" bklit-tui ", theme.title()), styled(" ", theme.plain())];
+    let health = health(model);
+    let needed = segments_width(&left) + segments_width(&health);
+    let right = right(model, width.saturating_sub(needed));
+    let right_width = segments_width(&right);
+    // What is left is for the source.
+    let room = width.saturating_sub(right_width + needed + 3);
+    if room >= text::width(&model.options.source).min(MIN_SOURCE) {
+        left.push(source(model, room));
+        left.push(styled("   ", theme.plain()));
+    }
+    left.extend(health);
+    put_segments(buf, area, 0, width.saturating_sub(right_width), &left);
+    put_segments(buf, area, width.saturating_sub(right_width), right_width, &right);
+}
+
+/// How much happens and whether it is shown, in as many words as there is room for; the source is
+/// more important than a unit.
+fn right(model: &Model, room: usize) -> Vec<Segment> {
+    let theme = model.options.theme;
+    let rate = format::rate(model.figures.summary().events_per_second);
+    let state = state(model);
+    let source = text::width(&model.options.source).min(MIN_SOURCE) + 3;
+    let (long, short) = (format!("{rate} events   "), format!("{rate}  "));
+    for (rate, beside) in [(&long, source), (&short, source), (&short, 0)] {
+        if text::width(rate) + segments_width(&state) + beside <= room {
+            return [vec![styled(rate.as_str(), theme.strong())], state].concat();
+        }
+    }
+    state
+}
+
+fn source(model: &Model, room: usize) -> Segment {
+    let source = text::safe(&model.options.source);
+    styled(text::clip(&source, room), model.options.theme.plain())
+}
+
+/// Signs rather than colours alone.
+fn health(model: &Model) -> Vec<Segment> {
+    let theme = model.options.theme;
+    let known = PARTS.into_iter().zip(model.figures.summary().health);
+    let signs = known.flat_map(|(part, health)| {
+        let (sign, style) = match health {
+            Health::Unknown => ("?", theme.dim()),
+            Health::Ok => ("✓", theme.good()),
+            Health::Failing => ("✗", theme.error()),
+        };
+        let name = if health == Health::Failing { theme.error() } else { theme.dim() };
+        [styled(format!("{part} "), name), styled(sign, style), styled("  ", theme.plain())]
+    });
+    signs.collect()
+}
+
+fn state(model: &Model) -> Vec<Segment> {
+    let theme = model.options.theme;
+    match model.flow {
+        Flow::Live if model.link == Link::Up => vec![styled("● LIVE ", theme.good())],
+        Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
+        Flow::Paused { since, oldest } => {
+            let held = model.ring.next().saturating_sub(since);
+            let forgotten = model.ring.first() - oldest;
+            let mut state = format!(" PAUSED +{} held ", format::count(held));
+            if forgotten > 0 {
+                state = format!("{state}−{} old ", format::count(forgotten));
+            }
+            vec![styled(state, theme.badge())]
+        }
+    }
+}

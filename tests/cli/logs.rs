@@ -1,0 +1,191 @@
+//! `logs --follow` on a running daemon.
+
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStdout};
+
+use bklit_tui::pipeline::debug_log::Stage;
+use serde_json::Value;
+
+use crate::support::{Cli, DEADLINE, Daemon, eventually};
+
+/// A running `logs --follow`; killed when it is dropped.
+struct Follower {
+    child: Child,
+    lines: Option<Lines<BufReader<ChildStdout>>>,
+    _cli: Cli,
+}
+
+impl Follower {
+    fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
+        let cli = Cli::on(&daemon.data_dir());
+        let url = daemon.url("");
+        let arguments = [&["logs", &url, "--follow"], arguments].concat();
+        let mut child = cli.command(&arguments).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines: Some(lines), _cli: cli }
+    }
+
+    /// The first line with `part`, with new page views until it comes: the follower sees only
+    /// what happens after it has connected.
+    #[track_caller]
+    fn line_with(&mut self, daemon: &Daemon, part: &str) -> String {
+        std::thread::scope(|scope| {
+            let (found, stop) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                let pause = std::time::Duration::from_millis(50);
+                let start = std::time::Instant::now();
+                while stop.recv_timeout(pause).is_err() && start.elapsed() < DEADLINE {
+                    daemon.track("https://a.example/watched");
+                }
+            });
+            let lines = self.lines.as_mut().unwrap();
+            let line = lines.map_while(Result::ok).find(|line| line.contains(part));
+            let _ = found.send(());
+            line.unwrap_or_else(|| panic!("no line with {part}"))
+        })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn prints_lines_as_they_come_and_ends_with_its_reader() {
+    let daemon = Daemon::start();
+    let mut follower = Follower::start(&daemon, &[]);
+    let line = follower.line_with(&daemon, "evt_");
+    assert!(!line.contains('\x1b'), "colours in a pipe: {line:?}");
+    assert!(Stage::ALL.iter().any(|stage| line.contains(stage.as_str())), "{line}");
+    // As when `head` has seen enough.
+    follower.lines = None;
+    eventually(DEADLINE, "it ends once nobody reads", || {
+        daemon.track("https://a.example/unseen");
+        follower.child.try_wait().unwrap().is_some()
+    });
+    assert!(follower.child.wait().unwrap().success());
+}
+
+#[test]
+fn filters_by_stage_and_text_and_prints_json() {
+    let daemon = Daemon::start();
+    let mut follower = Follower::start(&daemon, &["--json", "--stage", "worker,queue"]);
+    follower.line_with(&daemon, "\"worker\"");
+    for _ in 0..10 {
+        daemon.track("https://a.example/watched");
+        let line = follower.lines.as_mut().unwrap().next().unwrap().unwrap();
+        let log: Value = serde_json::from_str(&line).unwrap();
+        assert!(log["stage"] == "worker" || log["stage"] == "queue", "{line}");
+    }
+    let mut follower = Follower::start(&daemon, &["--json", "--grep", "evt_[0-9a-f]{8}"]);
+    let line = follower.line_with(&daemon, "eventId");
+    assert!(serde_json::from_str::<Value>(&line).unwrap()["eventId"].is_string(), "{line}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let cli = Cli::new();
+    for (arguments, part) in [
+        (&["logs"][..], "--follow"),
+        (&["logs", "--follow", "--stage", "nap"], "nap"),
+        (&["logs", "--follow", "--level", "loud"], "loud"),
+        (&["logs", "--follow", "--grep", "("], "("),
+    ] {
+        let error = cli.run(arguments).failed();
+        assert!(error.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+/// A daemon in the hands of the test: answers the next request with `events`.
+fn answer(server: &TcpListener, events: &str) -> TcpStream {
+    let (mut connection, _) = server.accept().unwrap();
+    let head = BufReader::new(&connection).lines().map(Result::unwrap);
+    assert!(head.take_while(|line| !line.is_empty()).count() > 1);
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    connection.write_all((head.to_owned() + events).as_bytes()).unwrap();
+    connection
+}
+
+fn event(message: &str) -> String {
+    let log = serde_json::json!({
+        "timestamp": "2026-01-31T12:00:00.000Z", "stage": "queue", "level": "warn",
+        "message": message, "data": {"k": "v"}, "future": true,
+    });
+    format!("data: {log}\n\n")
+}
+
+#[test]
+fn losses_are_told_on_standard_error_and_strangers_text_is_not_obeyed() {
+    for json in [false, true] {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        let cli = Cli::new().env("TZ", "UTC");
+        let mut arguments = vec!["logs", "--follow", url.as_str()];
+        arguments.extend(json.then_some("--json"));
+        let mut child = cli.command(&arguments).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut err = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let lost = "event: lost\ndata: {\"lost\":3}\n\n";
+        let hostile = "data: \u{1b}]0;pwned\u{7}\n\n";
+        drop(answer(&server, &(event("a\u{1b}[31m\u{202e}b") + lost + hostile)));
+        let (line, unparsed) = (out.next().unwrap(), out.next().unwrap());
+        let connection = answer(&server, &event("second"));
+        let second = out.next().unwrap();
+        if json {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(
+                (&line["message"], &line["future"]),
+                (&"a\u{1b}[31m\u{202e}b".into(), &true.into())
+            );
+            let unparsed: Value = serde_json::from_str(&unparsed).unwrap();
+            assert_eq!(unparsed["unparsed"], "\u{1b}]0;pwned\u{7}");
+        } else {
+            let start = "2026-01-31 12:00:00.000 queue      WARN  ";
+            assert_eq!(line, format!("{start}a\\u{{1b}}[31m\\u{{202e}}b k=v"));
+            assert!(unparsed.ends_with("\\u{1b}]0;pwned\\u{7}"), "{unparsed}");
+            assert_eq!(second, format!("{start}second k=v"));
+        }
+        let told: Vec<_> = (0..4).map(|_| err.next().unwrap()).collect();
+        assert_eq!(told[0], format!("connected to {url}"));
+        assert!(told[1].starts_with("3 messages lost"), "{told:?}");
+        assert!(told[2].starts_with("no connection to "), "{told:?}");
+        assert_eq!(told[3], told[0]);
+        drop(connection);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_noticed_without_lines() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let cli = Cli::new();
+    let mut child = cli.command(&["logs", "--follow", &url]).spawn().unwrap();
+    let _connection = answer(&server, "");
+    drop(child.stdout.take());
+    eventually(DEADLINE, "it ends", || child.try_wait().unwrap().is_some());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_daemon_that_refuses_is_an_error_at_once() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let refuse = std::thread::spawn(move || {
+        let (mut connection, _) = server.accept().unwrap();
+        let head = BufReader::new(&connection).lines().map(Result::unwrap);
+        assert!(head.take_while(|line| !line.is_empty()).count() > 1);
+        let body = r#"{"error":"a read token is needed"}"#;
+        let answer =
+            format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        connection.write_all(answer.as_bytes()).unwrap();
+    });
+    let error = Cli::new().run(&["logs", "--follow", &url]).failed();
+    assert!(error.contains("a read token is needed") && error.contains("--scope read"), "{error}");
+    refuse.join().unwrap();
+}

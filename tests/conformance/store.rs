@@ -1,0 +1,450 @@
+//! What every `Store` does. An adapter joins with one line of [`store_suite!`].
+
+mod folding;
+mod sqlite;
+
+use std::time::Duration;
+
+use bklit_tui::pipeline::event::{Payload, QueuedEvent};
+use bklit_tui::pipeline::store::{
+    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+};
+use serde_json::{Value, json};
+
+use crate::support::events::{at, custom, end, full_view, text_columns, text_of, view};
+
+/// An empty store and what must live as long as it.
+pub struct Fixture {
+    pub store: Box<dyn Store>,
+    pub _keep: Box<dyn std::any::Any>,
+}
+
+/// Runs the suite on the stores that `$open` makes.
+macro_rules! store_suite {
+    ($adapter:ident, $open:path) => {
+        store_suite! { $adapter, $open,
+            every_field_is_stored_in_its_column
+            a_custom_event_keeps_its_metadata_and_type
+            absent_fields_are_null
+            the_same_batch_twice_is_stored_once
+            the_same_event_in_another_batch_is_stored_once
+            a_batch_id_used_again_hides_no_other_events
+            an_id_is_its_projects_own
+            a_session_has_entry_exit_and_bounce
+            a_session_end_gives_it_a_duration
+            details_are_from_the_first_view_that_has_them
+            events_out_of_order_make_the_same_session
+            a_replayed_view_does_not_make_a_visitor_stay
+            what_follows_an_end_opens_the_session_again
+            a_fast_clock_does_not_keep_a_session_open
+            a_session_begins_with_a_page_view
+            the_sweep_ends_idle_sessions_as_of_their_last_event
+            the_sweep_takes_no_more_than_asked
+            sessions_are_told_apart_by_project
+            updated_at_rises_with_every_change
+            concurrent_batches_are_stored_once
+            a_query_counts_as_clickhouse_does
+            a_query_only_reads
+            a_wrong_query_says_why
+            a_query_has_a_row_limit
+            a_query_has_a_time_limit
+            a_query_shows_every_type_of_value
+            an_empty_store_answers
+        }
+
+        mod folding_on {
+            #[test]
+            fn $adapter() {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                let fixture = runtime.block_on(async { $open().await });
+                crate::conformance::store::folding::run(&runtime, &*fixture.store);
+            }
+        }
+    };
+    ($adapter:ident, $open:path, $($test:ident)+) => {
+        mod $adapter {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let fixture = $open().await;
+                    crate::conformance::store::$test(&*fixture.store).await;
+                }
+            )+
+        }
+    };
+}
+use store_suite;
+
+const LIMITS: QueryLimits = QueryLimits { rows: 1000, time: Duration::from_secs(30) };
+
+async fn rows(store: &dyn Store, sql: &str) -> Vec<Vec<Value>> {
+    let result = store.query(sql, LIMITS).await.unwrap();
+    assert!(!result.truncated);
+    result.rows
+}
+
+/// The only row of a result.
+async fn row(store: &dyn Store, sql: &str) -> Vec<Value> {
+    let mut rows = rows(store, sql).await;
+    assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
+    rows.remove(0)
+}
+
+async fn count(store: &dyn Store, table: &str) -> Value {
+    row(store, &format!("SELECT count() FROM {table}")).await.remove(0)
+}
+
+async fn insert(store: &dyn Store, id: &str, events: &[QueuedEvent]) -> Inserted {
+    let batch = Batch { id: id.to_owned(), events: events.to_vec() };
+    store.insert(&batch).await.unwrap()
+}
+
+fn key(project: &str, session: &str) -> SessionKey {
+    SessionKey { project_id: project.to_owned(), session_id: session.to_owned() }
+}
+
+/// entry, exit, bounce, started, ended, duration of the only session.
+async fn session(store: &dyn Store) -> Value {
+    const COLUMNS: &str = "entry_page, exit_page, did_bounce, started_at, ended_at, duration";
+    row(store, &format!("SELECT {COLUMNS} FROM tracked_session")).await.into()
+}
+
+async fn every_field_is_stored_in_its_column(store: &dyn Store) {
+    let inserted = insert(store, "b", &[full_view("p", "evt_1")]).await;
+    assert_eq!(inserted.rows, 1);
+    let result = store.query("SELECT * FROM page_view_event", LIMITS).await.unwrap();
+    let value = |column: &str| {
+        let index = result.columns.iter().position(|name| name == column);
+        result.rows[0][index.unwrap_or_else(|| panic!("no column {column}"))].clone()
+    };
+    let texts: Vec<_> = text_columns().collect();
+    for column in &texts {
+        assert_eq!(value(column), json!(text_of(column)), "{column}");
+    }
+    let others = [
+        ("id", json!("evt_1")),
+        ("project_id", json!("p")),
+        ("url", json!("https://example.com/?q=ø'\";--")),
+        ("timestamp", json!("2026-01-31 11:59:58")),
+        ("created_at", json!("2026-01-31 12:00:01")),
+        ("is_new_visitor", json!(1)),
+        ("mobile", json!(1)),
+        ("lat", json!(59.91)),
+        ("lon", json!(-10.75)),
+    ];
+    for (column, expected) in &others {
+        assert_eq!(&value(column), expected, "{column}");
+    }
+    assert_eq!(result.columns.len(), texts.len() + others.len());
+}
+
+async fn a_custom_event_keeps_its_metadata_and_type(store: &dyn Store) {
+    let mut with = custom("p", "with", "s", 1);
+    let Payload::Event(event) = &mut with.payload else { unreachable!() };
+    event.metadata = json!({ "n": 1.5, "deep": { "ø": [null] } }).as_object().cloned();
+    insert(store, "b", &[with, custom("p", "without", "s", 2)]).await;
+    let sql = "SELECT id, event_definition_id, project_id, session_id, timestamp, created_at, \
+               metadata FROM tracked_event ORDER BY timestamp";
+    let found = rows(store, sql).await;
+    let fixed = |id, time| [id, "signup", "p", "s", time, time].map(Value::from);
+    assert_eq!(found[0][..6], fixed("with", "2026-01-31 12:00:01"));
+    assert_eq!(found[1][..6], fixed("without", "2026-01-31 12:00:02"));
+    let metadata =
+        |row: &[Value]| -> Value { serde_json::from_str(row[6].as_str().unwrap()).unwrap() };
+    let expected = json!({ "n": 1.5, "deep": { "ø": [null] }, "eventType": "click" });
+    assert_eq!(metadata(&found[0]), expected);
+    assert_eq!(metadata(&found[1]), json!({ "eventType": "click" }));
+}
+
+async fn absent_fields_are_null(store: &dyn Store) {
+    insert(store, "b", &[view("p", "1", "s", 0, "/")]).await;
+    let result = store.query("SELECT * FROM page_view_event", LIMITS).await.unwrap();
+    let present = result.columns.iter().zip(&result.rows[0]).filter(|(_, value)| !value.is_null());
+    let mut present: Vec<_> = present.map(|(name, _)| name.as_str()).collect();
+    present.sort_unstable();
+    let expected =
+        ["created_at", "id", "is_new_visitor", "project_id", "session_id", "timestamp", "url"];
+    assert_eq!(present, expected);
+}
+
+async fn the_same_batch_twice_is_stored_once(store: &dyn Store) {
+    let events = [view("p", "1", "s", 0, "/"), custom("p", "2", "s", 1), end("p", "3", "s", 2)];
+    let first = insert(store, "b", &events).await;
+    let sessions = [key("p", "s")];
+    assert_eq!(first.rows, 2);
+    assert_eq!(first.new_sessions, sessions.clone().into());
+    assert_eq!(first.ended_sessions, sessions.into());
+    let before = rows(store, "SELECT * FROM tracked_session").await;
+    assert_eq!(insert(store, "b", &events).await, Inserted::default());
+    assert_eq!(count(store, "page_view_event").await, 1);
+    assert_eq!(count(store, "tracked_event").await, 1);
+    assert_eq!(rows(store, "SELECT * FROM tracked_session").await, before);
+}
+
+async fn the_same_event_in_another_batch_is_stored_once(store: &dyn Store) {
+    let known = view("p", "1", "s", 0, "/");
+    insert(store, "b1", std::slice::from_ref(&known)).await;
+    let inserted = insert(store, "b2", &[known.clone(), known, view("p", "2", "t", 0, "/")]).await;
+    assert_eq!(inserted.rows, 1);
+    assert_eq!(inserted.new_sessions, [key("p", "t")].into());
+    assert_eq!(count(store, "page_view_event").await, 2);
+}
+
+async fn a_batch_id_used_again_hides_no_other_events(store: &dyn Store) {
+    insert(store, "b", &[view("p", "1", "s", 0, "/")]).await;
+    assert_eq!(insert(store, "b", &[view("p", "2", "s", 0, "/")]).await.rows, 1);
+    assert_eq!(count(store, "page_view_event").await, 2);
+}
+
+async fn an_id_is_its_projects_own(store: &dyn Store) {
+    let events = [view("p1", "1", "s", 0, "/a"), view("p2", "1", "s", 0, "/b")];
+    assert_eq!(insert(store, "b", &events).await.rows, 2);
+    let found = rows(store, "SELECT project_id, url FROM page_view_event ORDER BY 1").await;
+    assert_eq!(found, [[json!("p1"), json!("/a")], [json!("p2"), json!("/b")]]);
+}
+
+async fn a_session_has_entry_exit_and_bounce(store: &dyn Store) {
+    let inserted = insert(store, "1", &[view("p", "1", "s", 0, "/in")]).await;
+    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
+    let start = "2026-01-31 12:00:00";
+    assert_eq!(session(store).await, json!(["/in", "/in", 1, start, null, null]));
+    let inserted = insert(store, "2", &[view("p", "2", "s", 9, "/out")]).await;
+    assert!(inserted.new_sessions.is_empty() && inserted.ended_sessions.is_empty());
+    assert_eq!(session(store).await, json!(["/in", "/out", 0, start, null, null]));
+}
+
+async fn a_session_end_gives_it_a_duration(store: &dyn Store) {
+    insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    let inserted = insert(store, "2", &[end("p", "2", "s", 90)]).await;
+    assert_eq!((inserted.rows, inserted.ended_sessions.len()), (0, 1));
+    let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:01:30");
+    assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 90]));
+    // A second one is nothing new.
+    assert!(insert(store, "3", &[end("p", "2", "s", 90)]).await.ended_sessions.is_empty());
+}
+
+async fn details_are_from_the_first_view_that_has_them(store: &dyn Store) {
+    let with = |id, seconds, agent: &str, city: Option<&str>| {
+        let mut event = view("p", id, "s", seconds, "/");
+        let Payload::Pageview(view) = &mut event.payload else { unreachable!() };
+        view.user_agent = Some(agent.to_owned());
+        view.city = city.map(str::to_owned);
+        event
+    };
+    insert(store, "1", &[with("3", 3, "third", Some("Rome"))]).await;
+    insert(store, "2", &[with("1", 1, "first", None), with("2", 2, "second", Some("Oslo"))]).await;
+    let found =
+        row(store, "SELECT user_agent, city, country, visitor_id FROM tracked_session").await;
+    assert_eq!(found, [json!("first"), json!("Oslo"), Value::Null, Value::Null]);
+}
+
+async fn events_out_of_order_make_the_same_session(store: &dyn Store) {
+    let events = [
+        end("p", "4", "s", 30),
+        view("p", "3", "s", 20, "/last"),
+        view("p", "1", "s", 0, "/first"),
+        view("p", "2", "s", 10, "/middle"),
+    ];
+    for (n, event) in events.iter().enumerate() {
+        insert(store, &format!("b{n}"), std::slice::from_ref(event)).await;
+    }
+    let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:00:30");
+    assert_eq!(session(store).await, json!(["/first", "/last", 0, start, stop, 30]));
+}
+
+async fn a_replayed_view_does_not_make_a_visitor_stay(store: &dyn Store) {
+    let only = view("p", "1", "s", 0, "/");
+    for n in 0..3 {
+        insert(store, &format!("b{n}"), std::slice::from_ref(&only)).await;
+    }
+    assert_eq!(session(store).await[2], json!(1));
+}
+
+async fn what_follows_an_end_opens_the_session_again(store: &dyn Store) {
+    insert(store, "1", &[view("p", "1", "s", 0, "/"), end("p", "2", "s", 10)]).await;
+    // From before the end, only late.
+    insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
+    assert_eq!(session(store).await[5], json!(10));
+    let inserted = insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
+    assert!(inserted.new_sessions.is_empty());
+    let found = session(store).await;
+    assert_eq!((&found[1], &found[4], &found[5]), (&json!("/back"), &Value::Null, &Value::Null));
+    let inserted = insert(store, "4", &[end("p", "5", "s", 60)]).await;
+    assert_eq!(inserted.ended_sessions.len(), 1);
+    assert_eq!(session(store).await[5], json!(60));
+}
+
+async fn a_fast_clock_does_not_keep_a_session_open(store: &dyn Store) {
+    let mut early = view("p", "1", "s", 0, "/");
+    let Payload::Pageview(payload) = &mut early.payload else { unreachable!() };
+    payload.timestamp = Some(at(3600));
+    insert(store, "1", &[early, end("p", "2", "s", 10)]).await;
+    let hour = "2026-01-31 13:00:00";
+    assert_eq!(session(store).await, json!(["/", "/", 1, hour, hour, 0]));
+}
+
+async fn a_session_begins_with_a_page_view(store: &dyn Store) {
+    let inserted = insert(store, "1", &[end("p", "1", "s", 5), custom("p", "2", "t", 5)]).await;
+    assert_eq!(inserted, Inserted { rows: 1, ..Inserted::default() });
+    assert_eq!(count(store, "tracked_session").await, 0);
+    assert!(store.end_idle_sessions(at(9), 10).await.unwrap().is_empty());
+    let inserted = insert(store, "2", &[view("p", "3", "s", 5, "/")]).await;
+    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
+}
+
+async fn the_sweep_ends_idle_sessions_as_of_their_last_event(store: &dyn Store) {
+    let events = [
+        view("p", "1", "idle", 0, "/"),
+        custom("p", "2", "idle", 7),
+        view("p", "3", "busy", 8, "/"),
+    ];
+    insert(store, "1", &events).await;
+    assert!(store.end_idle_sessions(at(7), 10).await.unwrap().is_empty());
+    assert_eq!(store.end_idle_sessions(at(8), 10).await.unwrap(), [key("p", "idle")]);
+    assert!(store.end_idle_sessions(at(8), 10).await.unwrap().is_empty());
+    let sql = "SELECT session_id, ended_at, duration FROM tracked_session ORDER BY 1";
+    let idle = [json!("idle"), json!("2026-01-31 12:00:07"), json!(7)];
+    assert_eq!(rows(store, sql).await, [[json!("busy"), Value::Null, Value::Null], idle]);
+    // The visitor comes back, and leaves again without a word.
+    insert(store, "2", &[view("p", "4", "idle", 50, "/")]).await;
+    let mut ended = store.end_idle_sessions(at(51), 10).await.unwrap();
+    ended.sort();
+    assert_eq!(ended, [key("p", "busy"), key("p", "idle")]);
+    assert_eq!(rows(store, sql).await[1][2], json!(50));
+}
+
+async fn the_sweep_takes_no_more_than_asked(store: &dyn Store) {
+    let events: Vec<_> =
+        (0..25).map(|n| view("p", &format!("{n}"), &format!("s{n:02}"), n, "/")).collect();
+    insert(store, "1", &events).await;
+    let mut swept = Vec::new();
+    for expected in [10, 10, 5, 0] {
+        let ended = store.end_idle_sessions(at(1000), 10).await.unwrap();
+        assert_eq!(ended.len(), expected);
+        swept.extend(ended);
+    }
+    swept.dedup();
+    assert_eq!(swept.len(), 25);
+    assert_eq!(count(store, "tracked_session WHERE ended_at IS NULL").await, 0);
+}
+
+async fn sessions_are_told_apart_by_project(store: &dyn Store) {
+    let events =
+        [view("p1", "1", "s", 0, "/a"), view("p2", "2", "s", 0, "/b"), end("p2", "3", "s", 1)];
+    let inserted = insert(store, "1", &events).await;
+    assert_eq!(inserted.new_sessions, [key("p1", "s"), key("p2", "s")].into());
+    assert_eq!(inserted.ended_sessions, [key("p2", "s")].into());
+    assert_eq!(count(store, "tracked_session WHERE did_bounce = 1").await, 2);
+    assert_eq!(row(store, "SELECT count(DISTINCT id) FROM tracked_session").await, [json!(2)]);
+}
+
+async fn updated_at_rises_with_every_change(store: &dyn Store) {
+    let sql = "SELECT id, updated_at FROM tracked_session";
+    let mut last: Vec<Value> = vec![];
+    for n in 0..4 {
+        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", n, "/")]).await;
+        let now = row(store, sql).await;
+        if !last.is_empty() {
+            assert_eq!(now[0], last[0]);
+            assert!(now[1].as_str() > last[1].as_str(), "{now:?} after {last:?}");
+        }
+        last = now;
+    }
+}
+
+async fn concurrent_batches_are_stored_once(store: &dyn Store) {
+    let events: Vec<_> = (0..50).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
+    let insert_as = |id: &'static str| insert(store, id, &events);
+    let all = tokio::join!(insert_as("a"), insert_as("b"), insert_as("a"), insert_as("c"));
+    let inserted = [all.0, all.1, all.2, all.3];
+    assert_eq!(inserted.iter().map(|one| one.rows).sum::<u64>(), 50);
+    assert_eq!(inserted.iter().map(|one| one.new_sessions.len()).sum::<usize>(), 1);
+    assert_eq!(count(store, "page_view_event").await, 50);
+}
+
+async fn a_query_counts_as_clickhouse_does(store: &dyn Store) {
+    let events =
+        [view("p1", "1", "s", 0, "/"), view("p1", "2", "s", 1, "/"), view("p2", "1", "s", 0, "/")];
+    insert(store, "1", &events).await;
+    let sql = "SELECT count() FROM page_view_event WHERE project_id = 'p1'";
+    for sql in [sql.to_owned(), format!(" {sql} ;\n-- done"), format!("/* */{sql}")] {
+        let result = store.query(&sql, LIMITS).await.unwrap();
+        let expected = QueryResult {
+            columns: vec!["count()".into()],
+            rows: vec![vec![json!(2)]],
+            truncated: false,
+        };
+        assert_eq!(result, expected);
+    }
+    let with = "WITH v AS (SELECT url FROM page_view_event) SELECT count() FROM v";
+    assert_eq!(row(store, with).await, [json!(3)]);
+}
+
+async fn a_query_only_reads(store: &dyn Store) {
+    insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    let refused = [
+        "DELETE FROM page_view_event",
+        "INSERT INTO tracked_event SELECT * FROM tracked_event",
+        "UPDATE page_view_event SET url = ''",
+        "DROP TABLE page_view_event",
+        "CREATE TABLE t (a TEXT)",
+        "SELECT 1; DELETE FROM page_view_event",
+        "SELECT 1; SELECT 2",
+        "WITH v AS (SELECT 1) DELETE FROM page_view_event",
+        "BEGIN",
+        "",
+        " -- nothing",
+    ];
+    for sql in refused {
+        let error = store.query(sql, LIMITS).await.unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{sql}: {error}");
+    }
+    assert_eq!(count(store, "page_view_event WHERE url = '/'").await, 1);
+}
+
+async fn a_wrong_query_says_why(store: &dyn Store) {
+    for (sql, hint) in [
+        ("SELECT * FROM page_views", "page_views"),
+        ("SELECT nothing", "nothing"),
+        ("SELEC 1", "SELEC"),
+    ] {
+        let error = store.query(sql, LIMITS).await.unwrap_err();
+        let StoreError::Refused(reason) = &error else { panic!("{sql}: {error}") };
+        assert!(reason.contains(hint), "{sql}: {reason}");
+    }
+}
+
+async fn a_query_has_a_row_limit(store: &dyn Store) {
+    let events: Vec<_> = (0..5).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
+    insert(store, "1", &events).await;
+    for (limit, expected, truncated) in [(0, 0, true), (4, 4, true), (5, 5, false), (6, 5, false)] {
+        let limits = QueryLimits { rows: limit, ..LIMITS };
+        let result = store.query("SELECT id FROM page_view_event", limits).await.unwrap();
+        assert_eq!((result.rows.len(), result.truncated), (expected, truncated));
+    }
+}
+
+async fn a_query_has_a_time_limit(store: &dyn Store) {
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                   SELECT count(*) FROM n";
+    let limits = QueryLimits { time: Duration::from_millis(50), ..LIMITS };
+    let began = std::time::Instant::now();
+    let error = store.query(endless, limits).await.unwrap_err();
+    assert!(error.to_string().contains("took longer than 50ms"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(row(store, "SELECT 1").await, [json!(1)]);
+}
+
+async fn a_query_shows_every_type_of_value(store: &dyn Store) {
+    let found = row(store, "SELECT NULL, 1, 1.5, 'ø', 9223372036854775807").await;
+    assert_eq!(found, [Value::Null, json!(1), json!(1.5), json!("ø"), json!(i64::MAX)]);
+}
+
+async fn an_empty_store_answers(store: &dyn Store) {
+    store.ping().await.unwrap();
+    for table in ["page_view_event", "tracked_event", "tracked_session"] {
+        assert_eq!(count(store, table).await, 0);
+    }
+    assert_eq!(insert(store, "b", &[]).await, Inserted::default());
+    assert!(store.end_idle_sessions(at(0), 10).await.unwrap().is_empty());
+}

@@ -1,0 +1,172 @@
+//! The embedded store: the suite, and what only a file has.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bklit_tui::pipeline::store::sqlite::SqliteStore;
+use bklit_tui::pipeline::store::{Batch, Inserted, Store, StoreError, schema};
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::{Fixture, LIMITS, count, insert, key, row, rows, store_suite};
+use crate::support::events::{at, end, full_view, view};
+
+async fn open() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
+    Fixture { store: Box::new(store), _keep: Box::new(dir) }
+}
+
+store_suite!(on_sqlite, super::open);
+
+fn open_in(dir: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(&dir.join("store.db"))
+}
+
+#[tokio::test]
+async fn what_was_stored_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = [full_view("p", "1"), view("p", "2", "s", 0, "/")];
+    insert(&open_in(dir.path()).unwrap(), "b", &events).await;
+
+    let store = open_in(dir.path()).unwrap();
+    assert_eq!(count(&store, "page_view_event").await, 2);
+    assert_eq!(insert(&store, "b", &events).await, Inserted::default());
+    assert_eq!(
+        insert(&store, "c", &[end("p", "3", "s", 4)]).await.ended_sessions,
+        [key("p", "s")].into()
+    );
+    assert_eq!(
+        row(&store, "SELECT duration FROM tracked_session WHERE session_id = 's'").await,
+        [json!(4)]
+    );
+}
+
+#[tokio::test]
+async fn the_file_is_durable_and_read_by_others_while_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).unwrap();
+    insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    let other = Connection::open(dir.path().join("store.db")).unwrap();
+    let mode: String = other.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal");
+
+    // A reader in the middle of its transaction holds nobody up, and sees what it saw.
+    other.execute_batch("BEGIN").unwrap();
+    let seen = || -> i64 {
+        other.query_row("SELECT count(*) FROM page_view_event", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(seen(), 1);
+    insert(&store, "2", &[view("p", "2", "s", 1, "/")]).await;
+    assert_eq!(seen(), 1);
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(seen(), 2);
+}
+
+#[tokio::test]
+async fn two_processes_may_open_a_new_file_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| open_in(dir.path()))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+    });
+    for (n, store) in opened.iter().enumerate() {
+        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", 0, "/")]).await;
+    }
+    assert_eq!(count(&opened[0], "page_view_event").await, 4);
+}
+
+#[tokio::test]
+async fn a_newer_file_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open_in(dir.path()).unwrap());
+    let raw = Connection::open(dir.path().join("store.db")).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    let error = open_in(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("version 99") && error.contains("newer"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_none_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = open_in(&dir.path().join("missing")).err().unwrap().to_string();
+    assert!(error.contains("missing/store.db"), "{error}");
+    std::fs::write(dir.path().join("store.db"), "x".repeat(10_000)).unwrap();
+    let error = open_in(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("store.db") && error.contains("not a database"), "{error}");
+}
+
+#[tokio::test]
+async fn the_tables_are_the_contracts() {
+    let fixture = open().await;
+    for table in schema::TABLES {
+        let sql = format!("SELECT * FROM {}", table.name);
+        let result = fixture.store.query(&sql, LIMITS).await.unwrap();
+        let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
+        assert_eq!(result.columns, names);
+        assert!(table.order.iter().all(|column| names.contains(column)));
+    }
+}
+
+#[tokio::test]
+async fn queries_reach_no_other_file_and_no_setting() {
+    let fixture = open().await;
+    let refused = [
+        "ATTACH '/tmp/elsewhere.db' AS e",
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA query_only = 0",
+        "VACUUM INTO '/tmp/elsewhere.db'",
+        "SELECT load_extension('x')",
+        "SELECT * FROM pragma_database_list",
+        "EXPLAIN DELETE FROM tracked_event",
+    ];
+    for sql in refused {
+        let error = fixture.store.query(sql, LIMITS).await.unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{sql}: {error}");
+    }
+    assert!(!rows(&*fixture.store, "EXPLAIN SELECT 1").await.is_empty());
+    assert_eq!(rows(&*fixture.store, "VALUES (1), (2)").await.len(), 2);
+    let found = row(&*fixture.store, "SELECT x'00ff', 9e999, CAST(x'ff41' AS TEXT)").await;
+    assert_eq!(found, [json!("00ff"), json!("inf"), json!("\u{fffd}A")]);
+}
+
+#[tokio::test]
+async fn a_query_that_would_take_all_memory_is_cut_short() {
+    let fixture = open().await;
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000)";
+    let sql = format!("{numbers} SELECT hex(zeroblob(4000000)) FROM n");
+    let result = fixture.store.query(&sql, LIMITS).await.unwrap();
+    assert!(result.truncated && result.rows.len() < 20, "{} rows", result.rows.len());
+    let error = fixture.store.query("SELECT hex(zeroblob(400000000))", LIMITS).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_another_process_and_then_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).unwrap();
+    let other = Connection::open(dir.path().join("store.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let batch = Batch { id: "b".into(), events: vec![view("p", "1", "s", 0, "/")] };
+    let inserting = store.insert(&batch);
+    tokio::pin!(inserting);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut inserting).await;
+    assert!(early.is_err());
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(inserting.await.unwrap().rows, 1);
+}
+
+#[tokio::test]
+async fn an_insert_nobody_waits_for_is_whole() {
+    let fixture = open().await;
+    let events: Vec<_> = (0..500).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
+    let batch = Batch { id: "b".into(), events };
+    let dropped = tokio::time::timeout(Duration::ZERO, fixture.store.insert(&batch)).await;
+    assert!(dropped.is_err());
+    // Whether it was begun or not: sent again, it is there once.
+    fixture.store.insert(&batch).await.unwrap();
+    assert_eq!(count(&*fixture.store, "page_view_event").await, 500);
+    let began = Instant::now();
+    assert!(fixture.store.end_idle_sessions(at(1000), 10).await.unwrap() == [key("p", "s")]);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,269 @@
+//! A real server on a free port, over a queue in memory that can be made to fail.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bklit_tui::config::{HttpSettings, Settings};
+use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
+use bklit_tui::pipeline::auth::{
+    Authenticator, Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError,
+};
+use bklit_tui::pipeline::bus::DebugBus;
+use bklit_tui::pipeline::bus::local::LocalDebugBus;
+use bklit_tui::pipeline::http::{HttpContext, serve};
+use bklit_tui::pipeline::metrics::Metrics;
+use bklit_tui::pipeline::queue::{
+    Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
+};
+use bklit_tui::pipeline::stage_log::StageLog;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Answer, Client, DEADLINE, post, request};
+
+/// The queue as far as the server uses it.
+#[derive(Default)]
+pub struct MemoryQueue {
+    pub items: Mutex<Vec<NewItem>>,
+    pub is_full: AtomicBool,
+    pub is_away: AtomicBool,
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+        if self.is_full.load(SeqCst) {
+            return Err(QueueError::Full { depth: 7, bound: 7 });
+        }
+        if self.is_away.load(SeqCst) {
+            return Err(QueueError::Unavailable("disk on fire".into()));
+        }
+        let mut items = self.items.lock().unwrap();
+        let same = |old: &NewItem| {
+            old.event.id == item.event.id && old.event.project_id == item.event.project_id
+        };
+        if item.client_id && items.iter().any(same) {
+            return Ok(Pushed::Duplicate);
+        }
+        items.push(item);
+        Ok(Pushed::Queued)
+    }
+
+    async fn claim(&self, _: usize, _: Duration) -> Result<Option<Claim>, QueueError> {
+        unreachable!("the server does not claim")
+    }
+
+    async fn renew(&self, _: &ClaimId, _: Duration) -> Result<(), QueueError> {
+        unreachable!("the server does not claim")
+    }
+
+    async fn annotate(&self, _: &ClaimId, _: &str) -> Result<(), QueueError> {
+        unreachable!("the server does not claim")
+    }
+
+    async fn release(&self, _: &ClaimId) -> Result<(), QueueError> {
+        unreachable!("the server does not claim")
+    }
+
+    async fn acknowledge(&self, _: &ClaimId, _: &[Rejected]) -> Result<(), QueueError> {
+        unreachable!("the server does not claim")
+    }
+
+    async fn ready(&self) {}
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        if self.is_away.load(SeqCst) {
+            return Err(QueueError::Unavailable("disk on fire".into()));
+        }
+        let depth = self.items.lock().unwrap().len() as u64;
+        Ok(QueueStats { depth, ..QueueStats::default() })
+    }
+
+    async fn failed(&self, _: usize) -> Result<Vec<FailedItem>, QueueError> {
+        unreachable!("the server does not repair")
+    }
+
+    async fn retry_failed(&self, _: &[String]) -> Result<u64, QueueError> {
+        unreachable!("the server does not repair")
+    }
+}
+
+/// A real token store that counts its lookups and can be made to fail.
+pub struct Tokens {
+    store: SqliteTokenStore,
+    pub lookups: AtomicUsize,
+    pub is_away: AtomicBool,
+    _dir: tempfile::TempDir,
+}
+
+impl Tokens {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap();
+        Self { store, lookups: AtomicUsize::new(0), is_away: AtomicBool::new(false), _dir: dir }
+    }
+
+    /// Makes a token, as `change` wants it.
+    pub async fn make(
+        &self,
+        scope: Scope,
+        projects: &[&str],
+        change: impl FnOnce(&mut TokenRecord),
+    ) -> (Secret, TokenRecord) {
+        let secret = Secret::generate().unwrap();
+        let projects = projects.iter().map(|&project| project.to_owned()).collect();
+        let mut token = TokenRecord::new(&secret, scope, projects).unwrap();
+        change(&mut token);
+        self.store.create(token.clone()).await.unwrap();
+        (secret, token)
+    }
+
+    fn looked_up(&self) -> Result<(), TokenStoreError> {
+        self.lookups.fetch_add(1, SeqCst);
+        if self.is_away.load(SeqCst) {
+            return Err(TokenStoreError("gone".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TokenStore for Tokens {
+    async fn create(&self, token: TokenRecord) -> Result<(), TokenStoreError> {
+        self.store.create(token).await
+    }
+
+    async fn find(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
+        self.looked_up()?;
+        self.store.find(hash).await
+    }
+
+    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
+        self.looked_up()?;
+        self.store.list().await
+    }
+
+    async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {
+        self.store.revoke(id).await
+    }
+}
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub queue: Arc<MemoryQueue>,
+    pub tokens: Arc<Tokens>,
+    pub bus: Arc<LocalDebugBus>,
+    pub log: Arc<StageLog>,
+    /// An ingest token of the project `p`.
+    pub ingest: String,
+    /// A read token for all projects.
+    pub read: String,
+    pub shutdown: CancellationToken,
+    pub task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::start_with("127.0.0.1:0", |_| {}).await
+    }
+
+    pub async fn start_with(listen: &str, change: impl FnOnce(&mut HttpSettings)) -> Self {
+        let listener = TcpListener::bind(listen).await.unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let bus = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
+        let debug_bus: Arc<dyn DebugBus> = bus.clone();
+        let log = Arc::new(StageLog::new(Arc::clone(&debug_bus), metrics, u64::MAX));
+        let queue = Arc::new(MemoryQueue::default());
+        let tokens = Arc::new(Tokens::new());
+        let (ingest, _) = tokens.make(Scope::Ingest, &["p"], |_| {}).await;
+        let (read, _) = tokens.make(Scope::Read, &[], |_| {}).await;
+        let mut settings = Settings::default().http;
+        change(&mut settings);
+        let context = Arc::new(HttpContext::new(
+            queue.clone(),
+            Arc::new(Authenticator::new(tokens.clone())),
+            log.clone(),
+            debug_bus,
+            settings,
+        ));
+        let shutdown = CancellationToken::new();
+        Self {
+            address: listener.local_addr().unwrap(),
+            task: tokio::spawn(serve(listener, context, shutdown.clone())),
+            queue,
+            tokens,
+            bus,
+            log,
+            ingest: ingest.expose().to_owned(),
+            read: read.expose().to_owned(),
+            shutdown,
+        }
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// Sends bytes on a connection of their own.
+    pub async fn send(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        let mut client = self.client().await;
+        client.send(bytes).await;
+        client.answer().await
+    }
+
+    /// Sends a body with the token of project `p`.
+    pub async fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.post_with(path, &[], body).await
+    }
+
+    pub async fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Answer {
+        let bearer = format!("Bearer {}", self.ingest);
+        let mut all = vec![("Authorization", bearer.as_str())];
+        all.extend(headers);
+        self.send(post(path, &all, body)).await
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(request("GET", path, headers)).await
+    }
+
+    pub fn queued(&self) -> Vec<NewItem> {
+        self.queue.items.lock().unwrap().clone()
+    }
+
+    /// It still takes an event.
+    pub async fn works(&self) {
+        let before = self.queued().len();
+        let answer = self.post("/track", r#"{"url":"https://a.example/","projectId":"p"}"#).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(self.queued().len(), before + 1);
+    }
+
+    /// Stops it and waits until it has.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap().unwrap();
+        let ids: HashSet<_> =
+            self.queue.items.lock().unwrap().iter().map(|i| i.event.id.clone()).collect();
+        assert_eq!(ids.len(), self.queue.items.lock().unwrap().len(), "ids are unique");
+    }
+}
+
+/// Waits until `holds`, or fails.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

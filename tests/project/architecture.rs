@@ -1,0 +1,94 @@
+//! Invariants of the code's structure, read from the code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(under: &str) -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                // What tests do is their own matter.
+                let code = text.split("#[cfg(test)]\nmod").next().unwrap().to_owned();
+                found.push((path, code));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(under);
+    let mut found = Vec::new();
+    if root.is_file() {
+        found.push((root.clone(), fs::read_to_string(&root).unwrap()));
+    } else {
+        walk(&root, &mut found);
+    }
+    assert!(!found.is_empty(), "{under} has no sources");
+    found
+}
+
+fn offenders(under: &[&str], forbidden: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, code) in under.iter().flat_map(|under| sources(under)) {
+        for (number, line) in code.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if let Some(word) = forbidden.iter().find(|word| code.contains(**word)) {
+                found.push(format!("{}:{}: {word}", path.display(), number + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_pipeline_does_not_know_the_console() {
+    assert_eq!(offenders(&["src/pipeline"], &["crate::tui", "crate::app", "ratatui"]), [""; 0]);
+}
+
+#[test]
+fn the_console_knows_only_wire_types_and_ports() {
+    let forbidden = [
+        "pipeline::http",
+        "pipeline::worker",
+        "pipeline::metrics",
+        "pipeline::stage_log",
+        "sqlite",
+        "crate::app",
+    ];
+    assert_eq!(offenders(&["src/tui"], &forbidden), [""; 0]);
+}
+
+#[test]
+fn only_the_composition_root_names_adapters() {
+    let adapters =
+        ["SqliteQueue", "SqliteStore", "SqliteTokenStore", "LocalDebugBus", "LocalLiveBus"];
+    let others =
+        ["src/commands", "src/tui", "src/cli.rs", "src/pipeline/http", "src/pipeline/worker"];
+    assert_eq!(offenders(&others, &adapters), [""; 0]);
+}
+
+#[test]
+fn model_update_and_view_do_no_io_and_read_no_clock() {
+    let forbidden = [
+        "std::fs",
+        "std::io",
+        "std::net",
+        "tokio",
+        "::now()",
+        "async fn",
+        ".await",
+        "std::thread",
+        "std::env",
+        "Mutex",
+        "RefCell",
+    ];
+    let pure = ["src/tui/model", "src/tui/update", "src/tui/view", "src/tui/keymap.rs"];
+    assert_eq!(offenders(&pure, &forbidden), [""; 0]);
+}
+
+/// Proof that the search finds what it looks for.
+#[test]
+fn the_composition_root_itself_would_be_found() {
+    assert!(!offenders(&["src/app"], &["SqliteQueue"]).is_empty());
+}

@@ -1,0 +1,4 @@
+//! The project as a whole: its structure and its documents.
+
+mod architecture;
+mod docs;

@@ -1,0 +1,159 @@
+//! The program as a command that ends.
+
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::DEADLINE;
+
+/// The program, with an environment in which nothing of this machine's settings remains.
+pub fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bklit-tui"));
+    command.env_clear().env("HOME", home).env("TERM", "xterm-256color").current_dir(home);
+    command
+}
+
+/// What is read from a pipe so far, and the thread that reads.
+pub struct Capture {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    pub fn new(mut pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                sink.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    /// What came so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
+    }
+
+    /// Everything, once the pipe is closed.
+    pub fn all(mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.text()
+    }
+}
+
+/// Waits until the child ends; `None` at the deadline.
+pub fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if start.elapsed() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A command line to run.
+pub struct Cli {
+    home: tempfile::TempDir,
+    data_dir: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+    input: Option<String>,
+}
+
+/// What a command left.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Its standard output, if it succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.stdout
+    }
+
+    /// Its standard error, if it failed in order: not by a panic and not by a signal.
+    #[track_caller]
+    pub fn failed(self) -> String {
+        assert!(self.code.is_some_and(|code| code != 0 && code != 101), "{self:#?}");
+        self.stderr
+    }
+}
+
+impl Cli {
+    /// With a data dir of its own.
+    pub fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { home, data_dir: None, environment: Vec::new(), input: None }
+    }
+
+    /// On this data dir.
+    pub fn on(data_dir: &Path) -> Self {
+        Self { data_dir: Some(data_dir.to_owned()), ..Self::new() }
+    }
+
+    /// With a variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this on its standard input.
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
+        self
+    }
+
+    /// The data dir.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| self.home.path().join("data"))
+    }
+
+    /// The command, not started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.home.path());
+        command.env("BKLIT_DATA_DIR", self.data_dir());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs it to its end, which must come.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        if let Some(text) = &self.input {
+            // A command that does not read it is free to.
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        drop(stdin);
+        let stdout = Capture::new(child.stdout.take().unwrap());
+        let stderr = Capture::new(child.stderr.take().unwrap());
+        let Some(status) = wait(&mut child, DEADLINE) else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{arguments:?} did not end:\n{}\n{}", stdout.all(), stderr.all());
+        };
+        Output { code: status.code(), stdout: stdout.all(), stderr: stderr.all() }
+    }
+}

@@ -1,0 +1,199 @@
+//! The real program as a daemon on a data dir and a port of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::command::{self, Capture, Cli};
+use super::http::{Response, Stream, request};
+use super::{DEADLINE, eventually};
+
+/// A running daemon; killed when it is dropped.
+pub struct Daemon {
+    dir: Arc<TempDir>,
+    child: Child,
+    stdout: Capture,
+    stderr: Capture,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts one on a new data dir and waits until it answers.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::with_settings("")
+    }
+
+    /// The same with this config file.
+    #[track_caller]
+    pub fn with_settings(toml: &str) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(dir.path().join("bklit.toml"), toml).unwrap();
+        Self::launch(dir)
+    }
+
+    #[track_caller]
+    fn launch(dir: Arc<TempDir>) -> Self {
+        let data_dir = dir.path().join("data");
+        let address_file = data_dir.join("listen.addr");
+        // One that was killed leaves its address behind.
+        let _ = std::fs::remove_file(&address_file);
+        let mut command = command::program(dir.path());
+        command
+            .args(["--no-ui", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&data_dir)
+            .arg("--config")
+            .arg(dir.path().join("bklit.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = Capture::new(child.stdout.take().unwrap());
+        let stderr = Capture::new(child.stderr.take().unwrap());
+        let mut addr = None;
+        eventually(DEADLINE, "the daemon listens", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the daemon ended with {status}:\n{}", stderr.text());
+            }
+            let text = std::fs::read_to_string(&address_file).unwrap_or_default();
+            addr = text.strip_suffix('\n').and_then(|text| text.parse::<SocketAddr>().ok());
+            addr.is_some()
+        });
+        let daemon = Self { dir, child, stdout, stderr, addr: addr.unwrap() };
+        eventually(DEADLINE, "GET /health answers 200", || {
+            daemon.try_get("/health").is_ok_and(|answer| answer.status == 200)
+        });
+        daemon
+    }
+
+    /// Starts it again on the same data dir; what still runs is killed first.
+    #[track_caller]
+    pub fn restart(mut self) -> Self {
+        self.kill9();
+        let dir = Arc::clone(&self.dir);
+        drop(self);
+        Self::launch(dir)
+    }
+
+    /// Its data dir.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A directory beside the data dir, for a test's own files.
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// The ingest token of the first start.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        let text = std::fs::read_to_string(self.data_dir().join("token")).unwrap();
+        text.trim().to_owned()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Kills it at once, if it runs, and waits until it is gone.
+    pub fn kill9(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
+        match command::wait(&mut self.child, deadline) {
+            Some(status) => status,
+            None => panic!("after {deadline:?} it still runs:\n{}", self.stderr()),
+        }
+    }
+
+    /// What it wrote on standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// What it wrote on standard output so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// Sends a GET request.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        self.try_get(path).unwrap()
+    }
+
+    fn try_get(&self, path: &str) -> std::io::Result<Response> {
+        request(self.addr, "GET", path, &[], b"")
+    }
+
+    /// Sends a JSON body with the token of the first start.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &Value) -> Response {
+        self.try_post(path, body).unwrap()
+    }
+
+    /// The same; an answer that does not come is an error.
+    pub fn try_post(&self, path: &str, body: &Value) -> std::io::Result<Response> {
+        let authorization = format!("Bearer {}", self.token());
+        let headers =
+            [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        request(self.addr, "POST", path, &headers, body.to_string().as_bytes())
+    }
+
+    /// Sends a page view of the project `default`; returns its id.
+    #[track_caller]
+    pub fn track(&self, url: &str) -> String {
+        let answer =
+            self.post("/track", &serde_json::json!({ "url": url, "projectId": "default" }));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["eventId"].as_str().unwrap().to_owned()
+    }
+
+    /// Opens the stream of debug logs.
+    #[track_caller]
+    pub fn debug_stream(&self) -> Stream {
+        Stream::open(self.addr, "/api/debug-stream", &[])
+    }
+
+    /// The one value that a query on its store gives.
+    #[track_caller]
+    pub fn scalar(&self, sql: &str) -> Value {
+        let line = Cli::on(&self.data_dir()).run(&["sql", "--json", sql]).ok();
+        let row: serde_json::Map<String, Value> = serde_json::from_str(line.trim()).unwrap();
+        assert_eq!(row.len(), 1, "{row:?}");
+        row.into_iter().next().unwrap().1
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the daemon's standard error:\n{}", self.stderr());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The console's loop in a pseudo-terminal, on streams that the real pipeline does not make:
+//! floods, panics. The program is this test binary itself, which runs [`child`] alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bklit_tui::config::Settings;
+use bklit_tui::pipeline::bus::{DebugMessage, DebugStream};
+use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_tui::tui::{ConsoleOptions, run};
+use portable_pty::CommandBuilder;
+use rustix::process::Signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::pty::Pty;
+use crate::support::{DEADLINE, eventually};
+
+const MODE: &str = "BKLIT_TEST_CONSOLE";
+/// Where the child reports how the console ended; its terminal without.
+const REPORT: &str = "BKLIT_TEST_REPORT";
+
+/// Not a test of its own: the console for the others.
+#[test]
+fn child() {
+    let Ok(mode) = std::env::var(MODE) else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let end = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let on_signal = shutdown.clone();
+        let kind = tokio::signal::unix::SignalKind::terminate();
+        let mut terminate = tokio::signal::unix::signal(kind).unwrap();
+        tokio::spawn(async move {
+            terminate.recv().await;
+            on_signal.cancel();
+        });
+        // The default would end the process before the console sees that the terminal is gone.
+        let kind = tokio::signal::unix::SignalKind::hangup();
+        let _ignored = tokio::signal::unix::signal(kind).unwrap();
+        let options = ConsoleOptions {
+            source: "test".into(),
+            curl: None,
+            settings: Settings::default().console,
+            alarm_depth: 1000,
+            no_color: false,
+        };
+        let console = run(options, Box::new(Script { mode: mode.clone(), next: 0 }), shutdown);
+        let patience = if mode == "dropped" { Duration::from_millis(500) } else { Duration::MAX };
+        tokio::time::timeout(patience, console).await
+    });
+    let report = match end {
+        Ok(Ok(end)) => format!("ended: {end:?}"),
+        Ok(Err(error)) => format!("failed: {error:#}"),
+        Err(_) => "dropped".to_owned(),
+    };
+    if let Ok(file) = std::env::var(REPORT) {
+        std::fs::write(file, report).unwrap();
+    } else {
+        println!("{report}");
+    }
+    std::process::exit(7);
+}
+
+struct Script {
+    mode: String,
+    next: u64,
+}
+
+#[async_trait]
+impl DebugStream for Script {
+    async fn next(&mut self) -> Option<DebugMessage> {
+        self.next += 1;
+        let line = |text: String| {
+            let log = DebugLog::new(Stage::Queue, Level::Info, text);
+            Some(DebugMessage::Log(Arc::new(log)))
+        };
+        match (self.mode.as_str(), self.next) {
+            ("flood", number) => line(format!("line {number}")),
+            (_, 1) => line("the first line".into()),
+            ("panic", _) => {
+                // Time to draw; a wait that is cancelled begins anew.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                panic!("on the console's thread");
+            }
+            ("panic elsewhere", 2) => {
+                let _ = std::thread::spawn(|| panic!("on another thread")).join();
+                line("goes on".into())
+            }
+            ("closed", _) => None,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+fn command(mode: &str) -> CommandBuilder {
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args(["tui::console::child", "--exact", "--nocapture"]);
+    command.env(MODE, mode);
+    command.env("RUST_BACKTRACE", "0");
+    command
+}
+
+fn console(mode: &str) -> Pty {
+    Pty::spawn(command(mode), (80, 24))
+}
+
+#[track_caller]
+fn assert_ended(pty: &mut Pty, how: &str) {
+    assert_eq!(pty.wait_for_exit(), Ok(7));
+    let contents = pty.contents();
+    assert!(contents.contains(how), "{how:?} is not in:\n{contents}");
+    pty.assert_restored();
+}
+
+#[test]
+fn quits_by_key_and_by_shutdown() {
+    let mut pty = console("calm");
+    pty.wait_for_text("the first line");
+    assert!(pty.is_raw());
+    pty.send("q");
+    assert_ended(&mut pty, "ended: Quit");
+
+    let mut pty = console("calm");
+    pty.wait_for_text("the first line");
+    pty.signal(Signal::TERM);
+    assert_ended(&mut pty, "ended: Shutdown");
+}
+
+#[test]
+fn outlives_a_bus_that_closes() {
+    let mut pty = console("closed");
+    pty.wait_for_text("the first line");
+    pty.send("?");
+    pty.wait_for("the help", |screen| screen.contents().to_lowercase().contains("keys"));
+    pty.send("\x03");
+    assert_ended(&mut pty, "ended: Quit");
+}
+
+#[test]
+fn a_console_that_is_dropped_has_given_the_terminal_back() {
+    let mut pty = console("dropped");
+    pty.wait_for("its own screen", vt100::Screen::alternate_screen);
+    assert_ended(&mut pty, "dropped");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_its_report() {
+    let mut pty = console("panic");
+    pty.wait_for_text("the first line");
+    assert_ended(&mut pty, "failed: the console panicked");
+    assert!(pty.contents().contains("on the console's thread"), "{}", pty.contents());
+}
+
+#[test]
+fn another_threads_panic_is_reported_afterwards() {
+    let mut pty = console("panic elsewhere");
+    pty.wait_for_text("goes on");
+    assert!(!pty.contents().contains("on another thread"));
+    pty.send("q");
+    assert_ended(&mut pty, "ended: Quit");
+    assert!(pty.contents().contains("on another thread"), "{}", pty.contents());
+}
+
+#[test]
+fn a_key_is_answered_in_a_flood() {
+    let mut pty = console("flood");
+    pty.wait_for_text("line ");
+    pty.send("?");
+    pty.wait_for("the help", |screen| screen.contents().to_lowercase().contains("keys"));
+    pty.send("\x03");
+    assert_ended(&mut pty, "ended: Quit");
+}
+
+#[test]
+fn a_frozen_terminal_does_not_hold_up_the_end() {
+    let mut pty = console("flood");
+    pty.wait_for_text("line ");
+    pty.jam();
+    pty.signal(Signal::TERM);
+    eventually(DEADLINE, "the modes are given back", || !pty.is_raw());
+    pty.freeze(false);
+    assert_eq!(pty.wait_for_exit(), Ok(7));
+}
+
+#[test]
+fn a_vanished_terminal_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for mode in ["calm", "flood"] {
+        let report = dir.path().join(mode);
+        let mut command = command(mode);
+        command.env(REPORT, &report);
+        let mut pty = Pty::spawn(command, (80, 24));
+        pty.wait_for_text("line");
+        pty.hang_up();
+        assert_eq!(pty.wait_for_exit(), Ok(7));
+        assert_eq!(std::fs::read_to_string(report).unwrap(), "ended: HungUp");
+    }
+}

@@ -1,0 +1,246 @@
+//! Screens at the named sizes, and the styles that a plain screen does not show.
+
+use std::sync::Arc;
+
+use bklit_tui::pipeline::bus::DebugMessage;
+use bklit_tui::pipeline::debug_log::{Level, Stage};
+use bklit_tui::pipeline::gauges::{Health, QueueGauges};
+use bklit_tui::tui::theme::{Palette, Theme};
+use crossterm::event::KeyCode;
+use ratatui::style::{Modifier, Style};
+use serde_json::json;
+
+use super::feed::{Console, busy, busy_with, gauges, log, options, traffic};
+
+const SIZES: [(u16, u16); 4] = [(60, 15), (80, 24), (120, 40), (200, 60)];
+
+/// One snapshot for each of the named sizes.
+fn at_all_sizes(name: &str, console: impl Fn(u16, u16) -> Console) {
+    for (width, height) in SIZES {
+        let screen = console(width, height).screen();
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen);
+    }
+}
+
+#[test]
+fn empty() {
+    at_all_sizes("empty", Console::new);
+}
+
+#[test]
+fn live() {
+    at_all_sizes("live", busy);
+}
+
+#[test]
+fn paused_with_lines_held() {
+    at_all_sizes("paused", |width, height| {
+        let mut console = busy(width, height);
+        console.keys(" ");
+        console.logs(traffic(300));
+        console
+    });
+}
+
+#[test]
+fn searching() {
+    at_all_sizes("search", |width, height| {
+        let mut console = busy(width, height);
+        console.keys("/checkout");
+        console.code(KeyCode::Enter);
+        console.keys("N");
+        console
+    });
+}
+
+#[test]
+fn typing_a_filter() {
+    at_all_sizes("filter_typed", |width, height| {
+        let mut console = busy(width, height);
+        console.keys("&stored|lock(");
+        console
+    });
+}
+
+#[test]
+fn filtered() {
+    at_all_sizes("filtered", |width, height| {
+        let mut console = busy(width, height);
+        console.keys("&!batch");
+        console.code(KeyCode::Enter);
+        console.keys("5lk");
+        console
+    });
+}
+
+#[test]
+fn detail() {
+    at_all_sizes("detail", |width, height| {
+        let mut console = busy(width, height);
+        let data = json!({
+            "error": "database is locked",
+            "attempt": 3,
+            "batch": { "id": "b_17", "rows": [1, 2], "tables": ["page_view_event"] },
+            "statement": "INSERT INTO page_view_event (id, url, timestamp, created_at, city, country, country_code, ip, isp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        });
+        let mut line =
+            log(500, Stage::Clickhouse, Level::Error, "Batch could not be stored", &data);
+        line.event_id = Some("evt_019c13f0a7b870009e3779b97f4a7c15".into());
+        line.project_id = Some("shop".into());
+        line.duration = Some(5021.25);
+        console.logs(vec![line]);
+        console.code(KeyCode::Enter);
+        console
+    });
+}
+
+#[test]
+fn help() {
+    at_all_sizes("help", |width, height| {
+        let mut console = busy(width, height);
+        console.keys("?");
+        console
+    });
+}
+
+#[test]
+fn many_errors_and_everything_amiss() {
+    at_all_sizes("errors", |width, height| {
+        let mut console = busy(width, height);
+        let lines = (0..4_000).map(|i| {
+            let stage = if i % 3 == 0 { Stage::Worker } else { Stage::Clickhouse };
+            let data = json!({ "error": "connection refused (os error 111)", "attempt": i });
+            log(600 + i, stage, Level::Error, "Store is away", &data)
+        });
+        console.logs(lines.collect());
+        let mut figures = gauges(3);
+        figures.store_health = Health::Failing;
+        figures.queue = Some(QueueGauges { depth: 123_456, in_flight: 5_000, failed: 17 });
+        figures.sampling = 8;
+        console.feed(vec![
+            DebugMessage::Gauges(Arc::new(figures)),
+            DebugMessage::Lost(1_234),
+            DebugMessage::Disconnected("connection refused".into()),
+        ]);
+        console.tick(1);
+        console
+    });
+}
+
+#[test]
+fn hostile_text_is_shown_escaped_and_breaks_no_column() {
+    at_all_sizes("hostile", |width, height| {
+        let mut console = Console::new(width, height);
+        let hostile = [
+            "\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}",
+            "tab\there\nnew line\r",
+            "right to left \u{202e}gnp.exe\u{202c} zero\u{200b}width",
+            "[bold]markup[/bold] {{x}} %s <b>html</b>",
+            "東京 🚀🚀🚀 emoji and 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字",
+            "e\u{301}a\u{301}\u{301}\u{301}\u{301}\u{301}\u{301} combining",
+            "",
+        ];
+        let lines = hostile.iter().enumerate().map(|(nth, text)| {
+            let mut line = log(nth, Stage::ALL[nth % 6], Level::Info, text, &json!({ "v": text }));
+            line.event_id = Some(format!("evt_{text}"));
+            line.duration = Some(1e12);
+            line
+        });
+        console.logs(lines.collect());
+        console.feed(vec![
+            DebugMessage::Unparsed("{\"stage\":\"moon\",\"message\":\"\u{1b}[2Jhi\"}".into()),
+            DebugMessage::Unparsed("not JSON at all \u{0}".into()),
+        ]);
+        console
+    });
+}
+
+#[test]
+fn hidden_lines_say_what_hides_them() {
+    let mut console = busy(80, 24);
+    console.keys("&nowhere");
+    console.code(KeyCode::Enter);
+    console.keys("^");
+    insta::assert_snapshot!("hidden_80x24", console.screen());
+}
+
+#[test]
+fn sizes_in_between_and_too_small() {
+    for (width, height) in [(1, 1), (8, 3), (40, 10), (59, 20), (60, 40), (109, 24), (110, 24)] {
+        let screen = busy(width, height).screen();
+        insta::assert_snapshot!(format!("live_{width}x{height}"), screen);
+    }
+}
+
+/// The style of the first cell of `what` on the screen.
+fn style_of(console: &Console, what: &str) -> Style {
+    let (x, y) = place_of(console, what);
+    console.buffer()[(x, y)].style()
+}
+
+fn place_of(console: &Console, what: &str) -> (u16, u16) {
+    let screen = console.screen();
+    let found = screen.lines().enumerate().find_map(|(y, row)| Some((row.find(what)?, y, row)));
+    let (at, y, row) = found.unwrap_or_else(|| panic!("no {what:?} in\n{screen}"));
+    (bklit_tui::tui::text::width(&row[..at]) as u16, y as u16)
+}
+
+#[test]
+fn stages_have_their_colours_in_chips_and_log() {
+    let console = busy(120, 40);
+    let theme = Theme::new(Palette::Ansi256);
+    for stage in Stage::ALL {
+        let wanted = theme.stage(stage).fg;
+        let chip = format!("{} ● {stage}", stage.index() + 1);
+        let (x, y) = place_of(&console, &chip);
+        assert_eq!(console.buffer()[(x + 4, y)].style().fg, wanted, "{stage}");
+        let row = format!("{stage:<10} INFO");
+        assert_eq!(style_of(&console, &row).fg, wanted, "{stage}");
+    }
+    assert_eq!(style_of(&console, "ERROR").fg, theme.error().fg);
+    assert_eq!(style_of(&console, "WARN").fg, theme.warning().fg);
+}
+
+#[test]
+fn the_selected_line_and_what_was_found_stand_out() {
+    for palette in [Palette::Ansi16, Palette::Ansi256, Palette::NoColour] {
+        let theme = Theme::new(palette);
+        let mut console =
+            busy_with(bklit_tui::tui::model::ModelOptions { theme, ..options((120, 40)) });
+        console.keys("/rows=12");
+        console.code(KeyCode::Enter);
+        console.keys("N");
+        let (x, y) = place_of(&console, "▌");
+        let buffer = console.buffer();
+        let selected = theme.selected();
+        for x in x..120 {
+            let style = buffer[(x, y)].style();
+            assert!(style.add_modifier.contains(selected.add_modifier), "{palette:?} {x}");
+        }
+        assert_eq!(buffer[(119, y)].style().bg, selected.bg.or(Some(ratatui::style::Color::Reset)));
+        let found = style_of(&console, "rows=12");
+        assert!(found.add_modifier.contains(theme.found().add_modifier));
+        assert_ne!(found, style_of(&console, "table="));
+    }
+}
+
+#[test]
+fn without_colour_no_cell_has_one() {
+    let no_colour = || Theme::new(Palette::NoColour);
+    let mut console =
+        busy_with(bklit_tui::tui::model::ModelOptions { theme: no_colour(), ..options((120, 40)) });
+    console.keys("/checkout");
+    console.code(KeyCode::Enter);
+    console.keys("N2");
+    for screen in ["", "?"] {
+        console.keys(screen);
+        for cell in console.buffer().content() {
+            let reset = ratatui::style::Color::Reset;
+            assert_eq!((cell.fg, cell.bg), (reset, reset));
+        }
+    }
+    console.code(KeyCode::Esc);
+    assert!(console.screen().contains("2 ○ queue"), "a hidden stage has another sign");
+    console.keys(" ");
+    assert!(style_of(&console, "PAUSED").add_modifier.contains(Modifier::REVERSED));
+}

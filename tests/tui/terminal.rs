@@ -1,0 +1,310 @@
+//! The real program in a pseudo-terminal: keys, sizes, signals, and the terminal afterwards.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use portable_pty::CommandBuilder;
+use rustix::process::Signal;
+
+use crate::support::pty::Pty;
+use crate::support::{DEADLINE, Daemon, eventually, request};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
+
+/// A running console with a data dir of its own.
+struct Program {
+    pty: Pty,
+    dir: tempfile::TempDir,
+}
+
+impl Program {
+    fn start() -> Self {
+        Self::start_with(&[], (100, 30))
+    }
+
+    fn start_with(environment: &[(&str, &str)], size: (u16, u16)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command(PROGRAM, dir.path());
+        command.args(arguments(dir.path()));
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        let pty = Pty::spawn(command, size);
+        let program = Self { pty, dir };
+        program.pty.wait_for_text("curl");
+        program
+    }
+
+    /// What `bklit-tui` wrote about itself into its data dir.
+    fn file(&self, name: &str) -> String {
+        wait_for_file(&self.dir.path().join(name))
+    }
+
+    /// Sends a page view with this title.
+    fn track(&self, title: &str) {
+        let body = serde_json::json!({
+            "url": "https://example.com/pricing", "projectId": "default", "title": title,
+        });
+        let authorization = format!("Bearer {}", self.file("token"));
+        let headers =
+            [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        let address = self.file("listen.addr").parse().unwrap();
+        let body = body.to_string();
+        let answer = request(address, "POST", "/track", &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    #[track_caller]
+    fn assert_quit(&mut self) {
+        assert_eq!(self.pty.wait_for_exit(), Ok(0), "{}", self.pty.contents());
+        self.pty.assert_restored();
+    }
+}
+
+fn arguments(dir: &Path) -> [String; 4] {
+    let dir = dir.to_str().unwrap().to_owned();
+    ["--data-dir".into(), dir, "--listen".into(), "127.0.0.1:0".into()]
+}
+
+fn command(program: &str, dir: &Path) -> CommandBuilder {
+    let mut command = CommandBuilder::new(program);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BKLIT_")) {
+        command.env_remove(name);
+    }
+    for name in ["NO_COLOR", "COLORTERM", "TMUX", "STY", "REDIS_URL", "CLICKHOUSE_HOST"] {
+        command.env_remove(name);
+    }
+    command.env("TERM", "xterm-256color");
+    command.env("XDG_CONFIG_HOME", dir);
+    command
+}
+
+fn wait_for_file(path: &Path) -> String {
+    let mut text = String::new();
+    eventually(DEADLINE, &format!("{} is there", path.display()), || {
+        text = std::fs::read_to_string(path).unwrap_or_default();
+        text.ends_with('\n')
+    });
+    text.trim().to_owned()
+}
+
+/// Parameters of all SGR sequences in `bytes`.
+fn styles(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let sequences = text.split("\x1b[").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| !matches!(c, '0'..='9' | ';' | ':'))?;
+        rest[end..].starts_with('m').then(|| rest[..end].to_owned())
+    });
+    sequences.collect()
+}
+
+fn is_color(style: &str) -> bool {
+    let parameters = style.split([';', ':']).filter_map(|p| p.parse::<u16>().ok());
+    parameters.into_iter().any(|p| matches!(p, 30..=38 | 40..=48 | 90..=97 | 100..=107))
+}
+
+#[test]
+fn starts_empty_and_quits_with_the_terminal_as_before() {
+    let mut program = Program::start();
+    let address = program.file("listen.addr");
+    program.pty.wait_for_text(&address);
+    assert!(program.pty.is_raw());
+    program.pty.wait_for("its own screen", |screen| {
+        screen.alternate_screen() && screen.hide_cursor() && screen.bracketed_paste()
+    });
+    assert!(styles(&program.pty.raw()).iter().any(|style| is_color(style)));
+    program.pty.send("q");
+    program.assert_quit();
+}
+
+#[test]
+fn an_event_appears_stage_by_stage() {
+    let mut program = Program::start();
+    program.track("Pricing");
+    for stage in ["ingestion", "queue", "worker", "clickhouse", "pubsub"] {
+        program.pty.wait_for_text(stage);
+    }
+    program.pty.wait_for_text("Event queued");
+    program.pty.send("q");
+    program.assert_quit();
+}
+
+#[test]
+fn help_opens_and_every_size_is_survived() {
+    let mut program = Program::start();
+    program.pty.send("?");
+    program.pty.wait_for_text("─ keys ─");
+    for (columns, rows) in [(40, 10), (1, 1), (200, 60), (3, 50), (59, 14), (100, 30)] {
+        program.pty.resize(columns, rows);
+        if columns >= 40 {
+            program.pty.wait_for("a drawn screen", |screen| !screen.contents().trim().is_empty());
+        }
+    }
+    program.pty.wait_for_text("─ keys ─");
+    program.pty.send("\x1b");
+    program.pty.wait_for_text("curl");
+    program.pty.send("q");
+    program.assert_quit();
+}
+
+#[test]
+fn ctrl_c_quits_at_once() {
+    let mut program = Program::start();
+    program.pty.send("/text\x03");
+    program.assert_quit();
+}
+
+#[test]
+fn signals_that_end_it_restore_the_terminal() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut program = Program::start();
+        program.pty.signal(signal);
+        let _ = program.pty.wait_for_exit();
+        program.pty.assert_restored();
+    }
+}
+
+#[test]
+fn a_vanished_terminal_ends_the_program() {
+    let mut program = Program::start();
+    program.pty.hang_up();
+    let _ = program.pty.wait_for_exit();
+}
+
+#[test]
+fn is_stopped_and_continued_by_the_shell() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = command("sh", dir.path());
+    let program = arguments(dir.path()).join(" ");
+    // Without a prompt and by hand: what an interactive shell does on Ctrl-Z and `fg`.
+    let script = format!("set -m; {PROGRAM} {program}; echo was-stopped; read key; fg; echo over");
+    shell.args(["-c", &script]);
+    let mut pty = Pty::spawn(shell, (100, 30));
+    pty.wait_for_text("curl");
+    // Once by the key, once by a signal from outside.
+    pty.send("\x1a");
+    pty.wait_for("the shell", |screen| {
+        screen.contents().contains("was-stopped") && !screen.alternate_screen()
+    });
+    assert!(!pty.is_raw());
+    pty.send("\r");
+    pty.wait_for("the console", |screen| {
+        screen.contents().contains("curl") && screen.alternate_screen()
+    });
+    assert!(pty.is_raw());
+    pty.send("?");
+    pty.wait_for("an answer to a key", |screen| !screen.contents().contains("curl"));
+    pty.send("\x03");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+    assert!(pty.contents().contains("over"), "{}", pty.contents());
+    pty.assert_restored();
+}
+
+#[test]
+fn without_a_shell_there_is_nothing_to_be_stopped_by() {
+    let mut program = Program::start();
+    // It leads its session: nobody could continue it.
+    program.pty.send("\x1a");
+    program.pty.signal(Signal::TSTP);
+    program.pty.send("?");
+    program.pty.wait_for("an answer to a key", |screen| !screen.contents().contains("curl"));
+    program.pty.send("\x03");
+    program.assert_quit();
+}
+
+#[test]
+fn continuing_after_a_stop_from_outside_draws_anew() {
+    let mut program = Program::start();
+    program.pty.signal(Signal::STOP);
+    let drawn = program.pty.raw().len();
+    program.pty.signal(Signal::CONT);
+    program.pty.wait_for_output_after(drawn, "curl");
+    program.pty.send("q");
+    program.assert_quit();
+}
+
+#[test]
+fn no_color_is_obeyed_and_the_selection_still_visible() {
+    let mut program = Program::start_with(&[("NO_COLOR", "1")], (100, 30));
+    program.track("Pricing");
+    program.pty.wait_for_text("Event queued");
+    program.pty.send("k");
+    program.pty.send("k");
+    program.pty.wait_for("something reversed", |screen| {
+        let (rows, columns) = screen.size();
+        let mut cells =
+            (0..rows.get()).flat_map(|row| (0..columns.get()).map(move |column| (row, column)));
+        cells.any(|(row, column)| screen.cell(row, column).is_some_and(vt100::Cell::inverse))
+    });
+    program.pty.send("\x03");
+    program.assert_quit();
+    let colored: Vec<_> =
+        styles(&program.pty.raw()).into_iter().filter(|style| is_color(style)).collect();
+    assert_eq!(colored, [""; 0]);
+}
+
+#[test]
+fn a_hostile_line_is_shown_and_not_obeyed() {
+    let mut program = Program::start_with(&[], (200, 40));
+    program
+        .track("\u{1b}]0;pwned\u{7}\u{1b}[2J\u{1b}[31mred\u{9b}5m\u{202e}rtl\u{200b}\ttab\nline");
+    program.pty.wait_for_text("pwned");
+    program.pty.wait_for_text("Event received");
+    // The line's detail as well.
+    program.pty.send("g\r");
+    program.pty.wait_for_text("\\u");
+    program.pty.send("\x03");
+    program.assert_quit();
+    let raw = String::from_utf8(program.pty.raw()).expect("only text");
+    for hostile in ["\u{1b}]0;", "\u{1b}[31mred", "\u{9b}", "\u{202e}", "\u{200b}", "\ttab"] {
+        assert!(!raw.contains(hostile), "{hostile:?} reached the terminal");
+    }
+}
+
+#[test]
+fn the_curl_line_can_be_copied() {
+    for (environment, start) in
+        [(&[][..], "\x1b]52;c;"), (&[("TMUX", "/tmp/tmux,1,0")][..], "\x1bPtmux;\x1b\x1b]52;c;")]
+    {
+        let mut program = Program::start_with(environment, (100, 30));
+        let drawn = program.pty.raw().len();
+        program.pty.send("y");
+        program.pty.wait_for_output_after(drawn, start);
+        program.pty.send("q");
+        program.assert_quit();
+    }
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(arguments(dir.path()))
+        .env("XDG_CONFIG_HOME", dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("--no-ui") && error.contains("logs --follow"), "{error}");
+    assert_eq!(output.stdout, b"");
+}
+
+/// `attach` on a daemon: the same console, from another process.
+#[test]
+fn attach_shows_a_daemons_lines_and_its_end() {
+    let mut daemon = Daemon::start();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(PROGRAM, dir.path());
+    command.args(["attach", &daemon.url("")]);
+    let mut pty = Pty::spawn(command, (100, 30));
+    pty.wait_for_text(&daemon.addr.to_string());
+    daemon.track("https://example.com/pricing");
+    pty.wait_for_text("Event queued");
+    pty.wait_for_text("example.com/pricing");
+    daemon.kill9();
+    pty.wait_for("the loss", |screen| screen.contents().to_lowercase().contains("no connection"));
+    pty.send("\x03");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+    pty.assert_restored();
+}

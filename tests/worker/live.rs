@@ -1,0 +1,181 @@
+//! What dashboards are told.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bklit_tui::pipeline::bus::{LiveBus, LiveMessage, LiveStream};
+use bklit_tui::pipeline::debug_log::{Level, Stage};
+use bklit_tui::pipeline::event::{EventKind, LiveEvent, Payload, QueuedEvent};
+use bklit_tui::pipeline::time::UtcMillis;
+use bklit_tui::pipeline::worker::WorkerContext;
+use serde_json::{Value, json};
+
+use super::{Bench, PATIENCE, views};
+use crate::support::events::{NOON, at, custom, end, full_view, text_of, view};
+
+async fn next(stream: &mut Box<dyn LiveStream>) -> LiveEvent {
+    match tokio::time::timeout(PATIENCE, stream.next()).await {
+        Ok(Some(LiveMessage::Event(event))) => LiveEvent::clone(&event),
+        other => panic!("no event: {other:?}"),
+    }
+}
+
+fn in_json(event: &LiveEvent) -> Value {
+    serde_json::to_value(event).unwrap()
+}
+
+/// What dashboards receive of these events.
+async fn published(events: &[QueuedEvent]) -> Vec<LiveEvent> {
+    let (mut bench, context) = Bench::new();
+    let mut stream = bench.live.subscribe();
+    bench.queue.push_all(events);
+    bench.start(context);
+    let mut received = Vec::new();
+    for _ in events {
+        received.push(next(&mut stream).await);
+    }
+    bench.stop().await;
+    received
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_view_has_the_contracts_fields() {
+    let received = published(&[full_view("p", "1"), view("p", "2", "s", 0, "/")]).await;
+    let text = |column| text_of(column);
+    let expected = json!({
+        "projectId": "p",
+        "timestamp": "2026-01-31T11:59:58.999Z",
+        "type": "pageview",
+        "data": {
+            "url": "https://example.com/?q=ø'\";--",
+            "country": text("country"),
+            "countryCode": text("country_code"),
+            "city": text("city"),
+            "sessionId": text("session_id"),
+            "mobile": true,
+            "title": text("title"),
+            "lat": 59.91,
+            "lon": -10.75,
+            "userAgent": text("user_agent"),
+            "isNewSession": true,
+        },
+    });
+    assert_eq!(in_json(&received[0]), expected);
+    let expected = json!({ "url": "/", "sessionId": "s", "isNewSession": true });
+    assert_eq!(in_json(&received[1])["data"], expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn custom_events_and_ends_have_the_contracts_fields() {
+    let mut closed = end("p", "3", "s", 2);
+    let Payload::SessionEnd(payload) = &mut closed.payload else { unreachable!() };
+    payload.reason = Some("closed".to_owned());
+    let mut with = custom("p", "2", "s", 1);
+    let Payload::Event(payload) = &mut with.payload else { unreachable!() };
+    payload.metadata = json!({ "n": 1 }).as_object().cloned();
+    let received = published(&[custom("p", "1", "s", 0), with, closed]).await;
+    let received: Vec<_> = received.iter().map(in_json).collect();
+    let data = json!({ "trackingId": "signup", "eventType": "click", "sessionId": "s" });
+    assert_eq!((&received[0]["type"], &received[0]["data"]), (&json!("event"), &data));
+    assert_eq!(received[1]["data"]["metadata"], json!({ "n": 1 }));
+    let data = json!({ "sessionId": "s", "reason": "closed" });
+    assert_eq!((&received[2]["type"], &received[2]["data"]), (&json!("session_end"), &data));
+    assert_eq!(received[2]["timestamp"], "2026-01-31T12:00:02.000Z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_view_of_a_session_says_it_is_new() {
+    let mut anonymous = view("p", "3", "s", 2, "/");
+    let Payload::Pageview(payload) = &mut anonymous.payload else { unreachable!() };
+    payload.session_id = None;
+    let events = [
+        view("p", "1", "s", 0, "/"),
+        view("p", "2", "s", 1, "/"),
+        anonymous,
+        view("q", "4", "s", 0, "/"),
+    ];
+    let received = published(&events).await;
+    let new: Vec<_> =
+        received.iter().map(|event| event.data.get("isNewSession").cloned()).collect();
+    assert_eq!(new, [Some(json!(true)), Some(json!(false)), None, Some(json!(true))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_stored_is_not_published() {
+    let (mut bench, context) = Bench::new();
+    let mut stream = bench.live.subscribe();
+    bench.store.refused.lock().unwrap().insert("evt_00001".to_owned());
+    bench.queue.push_raw("garbage");
+    let mut events = views(3);
+    for (n, event) in events.iter_mut().enumerate() {
+        let Payload::Pageview(payload) = &mut event.payload else { unreachable!() };
+        payload.url = format!("/{n}");
+    }
+    bench.queue.push_all(&events);
+    bench.start(context);
+    assert_eq!(next(&mut stream).await.data["url"], "/0");
+    assert_eq!(next(&mut stream).await.data["url"], "/2");
+    bench.stop().await;
+    drop(bench);
+    assert!(stream.next().await.is_none(), "nothing else was published");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_sessions_end_with_the_sweep() {
+    let (mut bench, context) = Bench::new();
+    let mut stream = bench.live.subscribe();
+    // The sweep goes by the real clock: one session is long over, the other has just begun.
+    let now = UtcMillis::now().epoch_millis();
+    let fresh = view("p", "2", "fresh", (now - NOON) / 1000, "/");
+    bench.queue.push_all(&[view("p", "1", "old", 0, "/"), fresh]);
+    bench.start(context);
+    for _ in 0..2 {
+        assert_eq!(next(&mut stream).await.r#type, EventKind::Pageview);
+    }
+    let ended = next(&mut stream).await;
+    assert_eq!(ended.r#type, EventKind::SessionEnd);
+    assert_eq!(Value::Object(ended.data), json!({ "sessionId": "old", "reason": "timeout" }));
+    bench.stop().await;
+    assert!(ended.timestamp > at(0));
+    assert_eq!(bench.store.count("tracked_session WHERE ended_at IS NOT NULL").await, 1);
+    drop(bench);
+    assert!(stream.next().await.is_none());
+}
+
+/// A bus that fails, or never answers.
+struct BrokenBus {
+    hangs: bool,
+}
+
+#[async_trait]
+impl LiveBus for BrokenBus {
+    async fn publish(&self, _event: LiveEvent) -> Result<u64, String> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Err("nobody there".to_owned())
+    }
+
+    fn subscribe(&self) -> Box<dyn LiveStream> {
+        unreachable!()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_fails_is_told_of_once_a_batch_and_holds_up_nothing() {
+    for (hangs, reason) in [(false, "nobody there"), (true, "not done within 2s")] {
+        let (mut bench, context) = Bench::new();
+        let live_bus = std::sync::Arc::new(BrokenBus { hangs });
+        bench.queue.push_all(&views(100));
+        bench.start(WorkerContext { live_bus, ..context });
+        let line = bench.line("Live events of a batch not published").await;
+        assert_eq!((line.stage, line.level), (Stage::Pubsub, Level::Error));
+        assert_eq!(line.data["reason"], reason);
+        assert_eq!(line.data["events"], 100);
+        bench.drained().await;
+        assert_eq!(bench.store.count("page_view_event").await, 100);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        bench.stop().await;
+        assert_eq!(bench.metrics.take_gauges().stages[4].errors, 1);
+    }
+}

@@ -1,0 +1,98 @@
+//! The embedded store, and faults in front of it.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bklit_tui::pipeline::store::sqlite::SqliteStore;
+use bklit_tui::pipeline::store::{
+    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+};
+use bklit_tui::pipeline::time::UtcMillis;
+
+use super::queue::fails;
+
+/// A store that fails as it is told.
+pub struct FaultyStore {
+    inner: SqliteStore,
+    _dir: tempfile::TempDir,
+    /// So many inserts fail before anything is stored.
+    pub inserts_to_fail: AtomicU32,
+    /// So many inserts are carried out, and then answered as if they had failed.
+    pub answers_to_lose: AtomicU32,
+    /// Batches with one of these events are refused.
+    pub refused: Mutex<HashSet<String>>,
+    /// Milliseconds an insert takes.
+    pub slowness: AtomicU64,
+    /// The batches that were sent: their ids and sizes.
+    pub sent: Mutex<Vec<(String, usize)>>,
+}
+
+/// Why a poisonous event is refused.
+pub const POISON: &str = "it is poisonous";
+
+impl FaultyStore {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            inner: SqliteStore::open(&dir.path().join("store.db")).unwrap(),
+            _dir: dir,
+            inserts_to_fail: AtomicU32::new(0),
+            answers_to_lose: AtomicU32::new(0),
+            refused: Mutex::default(),
+            slowness: AtomicU64::new(0),
+            sent: Mutex::default(),
+        }
+    }
+
+    pub async fn count(&self, table: &str) -> i64 {
+        let limits = QueryLimits { rows: 1, time: Duration::from_secs(30) };
+        let sql = format!("SELECT count() FROM {table}");
+        self.inner.query(&sql, limits).await.unwrap().rows[0][0].as_i64().unwrap()
+    }
+
+    pub fn batches(&self) -> Vec<(String, usize)> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError> {
+        self.sent.lock().unwrap().push((batch.id.clone(), batch.events.len()));
+        tokio::time::sleep(Duration::from_millis(self.slowness.load(SeqCst))).await;
+        if fails(&self.inserts_to_fail) {
+            return Err(StoreError::Unavailable("the store is away".to_owned()));
+        }
+        let poisonous = {
+            let refused = self.refused.lock().unwrap();
+            batch.events.iter().any(|event| refused.contains(&event.id))
+        };
+        if poisonous {
+            return Err(StoreError::Refused(POISON.to_owned()));
+        }
+        let inserted = self.inner.insert(batch).await?;
+        if fails(&self.answers_to_lose) {
+            return Err(StoreError::Unavailable("the answer was lost".to_owned()));
+        }
+        Ok(inserted)
+    }
+
+    async fn end_idle_sessions(
+        &self,
+        since: UtcMillis,
+        most: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        self.inner.end_idle_sessions(since, most).await
+    }
+
+    async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {
+        self.inner.query(sql, limits).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+}
