@@ -16,7 +16,7 @@ use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
 use crate::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
 use crate::pipeline::bus::{DebugBus, LiveBus, Presence};
 use crate::pipeline::metrics::Metrics;
-use crate::pipeline::queue::redis::RedisQueue;
+use crate::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use crate::pipeline::queue::spool::SpooledQueue;
 use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
 use crate::pipeline::redis::{RedisOptions, RedisServer};
@@ -70,8 +70,14 @@ impl Adapters {
             let (queue, presence) = (file, None);
             return Ok(Self { queue, store, tokens, debug_bus, live_bus, presence, clickhouse });
         };
-        let (prefix, durability) = (&settings.queue.redis_prefix, settings.queue.durability);
-        let queue = Arc::new(RedisQueue::new(server.clone(), prefix, max_depth, durability));
+        let options = RedisQueueOptions {
+            prefix: settings.queue.redis_prefix.clone(),
+            max_depth,
+            durability: settings.queue.durability,
+            // Both stores tell repeated events by their ids, so no batch need wait for a disk.
+            durable_claims: false,
+        };
+        let queue = Arc::new(RedisQueue::new(server.clone(), &options));
         Ok(Self {
             queue: Arc::new(SpooledQueue::new(queue, file)),
             store,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
-use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX, Durability, RedisQueue};
+use bklit_tui::pipeline::queue::redis::{Durability, RedisQueue, RedisQueueOptions};
 use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::queue::{
     Claim, ClaimedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
@@ -77,7 +77,12 @@ impl Redis {
 
     fn open(&mut self) {
         let server = server_at(&self.server);
-        let queue = RedisQueue::new(server, DEFAULT_PREFIX, MAX_DEPTH, self.durability);
+        let options = RedisQueueOptions {
+            max_depth: MAX_DEPTH,
+            durability: self.durability,
+            ..RedisQueueOptions::default()
+        };
+        let queue = RedisQueue::new(server, &options);
         self.queue = Some(Arc::new(queue));
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bklit_tui::pipeline::event::QueuedEvent;
-use bklit_tui::pipeline::queue::redis::DEFAULT_PREFIX as QUEUE;
+use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
 use bklit_tui::pipeline::queue::{NewItem, Queue, QueueStats, Rejected};
 use serde_json::{Value, json};
 
-use crate::support::redis::{LEASE, SOON, event, ids, item, queue_at};
+use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, queue_at, server_at};
 use crate::support::servers::{Kind, RedisServer};
 
 /// A producer of the existing system, in fewer and in more fields than ours.
@@ -165,13 +165,9 @@ async fn ids_are_remembered_for_a_day() {
 #[tokio::test]
 async fn a_prefix_keeps_queues_apart() {
     let server = RedisServer::start(Kind::Valkey, &[]);
-    let durability = bklit_tui::pipeline::queue::redis::Durability::Everysec;
-    let other = bklit_tui::pipeline::queue::redis::RedisQueue::new(
-        crate::support::redis::server_at(&server),
-        "{analytics}:queue",
-        10,
-        durability,
-    );
+    let prefix = "{analytics}:queue".to_owned();
+    let options = RedisQueueOptions { prefix, ..RedisQueueOptions::default() };
+    let other = RedisQueue::new(server_at(&server), &options);
     other.push(NewItem { event: event("x"), client_id: true }).await.unwrap();
     assert!(queue_at(&server).claim(1, LEASE).await.unwrap().is_none());
     assert_eq!(server.cli(&["LLEN", "{analytics}:queue"]), "1");
@@ -180,4 +176,41 @@ async fn a_prefix_keeps_queues_apart() {
         // Of the other queue, only the server's run was noted.
         assert!(key.starts_with("{analytics}:queue") || key == "analytics:queue:run", "{key}");
     }
+}
+
+#[tokio::test]
+async fn a_claimer_that_gives_up_leaves_the_batch_to_others() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let queue = queue_at(&server);
+    // Connects, so that the next claim has been sent before it is given up.
+    queue.push(item("a")).await.unwrap();
+    let held = queue.claim(1, LEASE).await.unwrap().unwrap();
+    queue.acknowledge(&held.id, &[]).await.unwrap();
+    queue.push(item("b")).await.unwrap();
+    server.freeze();
+    let given_up = tokio::time::timeout(Duration::from_millis(200), queue.claim(1, LEASE)).await;
+    assert!(given_up.is_err());
+    server.thaw();
+    let other = queue_at(&server);
+    let claim = eventually("it is given back", || async { other.claim(1, LEASE).await.unwrap() });
+    assert_eq!(ids(&claim.await), ["b"]);
+}
+
+#[tokio::test]
+async fn claims_need_not_wait_for_the_disk() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let options = RedisQueueOptions { durable_claims: false, ..RedisQueueOptions::default() };
+    let queue = RedisQueue::new(server_at(&server), &options);
+    queue.push(item("a")).await.unwrap();
+    queue.claim(1, LEASE).await.unwrap().unwrap();
+    let calls = |info: &str| -> u64 {
+        let line = info.lines().find(|line| line.starts_with("cmdstat_waitaof:")).unwrap();
+        line.split(['=', ',']).nth(1).unwrap().parse().unwrap()
+    };
+    let asked = calls(&server.cli(&["INFO", "commandstats"]));
+    assert_eq!(asked, 1, "only whether there is such a command");
+    let waiting = queue_at(&server);
+    waiting.push(item("b")).await.unwrap();
+    waiting.claim(1, LEASE).await.unwrap().unwrap();
+    assert_eq!(calls(&server.cli(&["INFO", "commandstats"])), 3);
 }

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use bklit_tui::pipeline::queue::spool::SpooledQueue;
 use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::queue::{NewItem, Pushed, Queue, QueueError};
 
-use crate::support::redis::{LEASE, event, eventually, ids, item, queue_at};
+use crate::support::redis::{LEASE, event, eventually, ids, item, queue_at, server_at};
 use crate::support::servers::{Kind, RedisServer};
 
 fn spool_in(dir: &Path, bound: u64) -> Arc<SqliteQueue> {
@@ -136,12 +137,8 @@ async fn nothing_is_accepted_that_neither_can_keep() {
 async fn a_full_queue_is_full_and_the_spool_is_not_for_that() {
     let mut server = RedisServer::start(Kind::Valkey, &[("appendfsync", "always")]);
     let dir = tempfile::tempdir().unwrap();
-    let small = bklit_tui::pipeline::queue::redis::RedisQueue::new(
-        crate::support::redis::server_at(&server),
-        "analytics:queue",
-        8,
-        bklit_tui::pipeline::queue::redis::Durability::Everysec,
-    );
+    let options = RedisQueueOptions { max_depth: 8, ..RedisQueueOptions::default() };
+    let small = RedisQueue::new(server_at(&server), &options);
     let queue = SpooledQueue::new(Arc::new(small), spool_in(dir.path(), 100));
     emptied(&queue).await;
     for id in names(0..8) {

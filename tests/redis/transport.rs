@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX, Durability, RedisQueue};
+use bklit_tui::pipeline::queue::redis::{
+    DEFAULT_PREFIX, Durability, RedisQueue, RedisQueueOptions,
+};
 use bklit_tui::pipeline::queue::{Queue, QueueError};
 use bklit_tui::pipeline::redis::{RedisOptions, RedisServer as Server};
 
@@ -10,7 +12,8 @@ use crate::support::redis::{LEASE, eventually, item, options, queue_at};
 use crate::support::servers::{Kind, RedisServer};
 
 fn queue(options: &RedisOptions, durability: Durability) -> RedisQueue {
-    RedisQueue::new(Server::new(options).unwrap(), DEFAULT_PREFIX, 100, durability)
+    let queue = RedisQueueOptions { durability, ..RedisQueueOptions::default() };
+    RedisQueue::new(Server::new(options).unwrap(), &queue)
 }
 
 async fn refused(queue: &RedisQueue) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
-use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX, Durability, RedisQueue};
+use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use bklit_tui::pipeline::queue::{Claim, NewItem};
 use bklit_tui::pipeline::redis::{RedisOptions, RedisServer};
 use bklit_tui::pipeline::time::UtcMillis;
@@ -29,10 +29,9 @@ pub fn server_at(server: &super::servers::RedisServer) -> RedisServer {
     RedisServer::new(&options(&server.url())).unwrap()
 }
 
-/// The queue there, with room for a million events.
+/// The queue there, as it is without settings.
 pub fn queue_at(server: &super::servers::RedisServer) -> Arc<RedisQueue> {
-    let durability = Durability::Everysec;
-    Arc::new(RedisQueue::new(server_at(server), DEFAULT_PREFIX, 1_000_000, durability))
+    Arc::new(RedisQueue::new(server_at(server), &RedisQueueOptions::default()))
 }
 
 /// A page view.

@@ -126,6 +126,10 @@ pub fn fails(left: &AtomicU32) -> bool {
     left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
+fn first_hand(id: ClaimId, items: Vec<ClaimedItem>) -> Claim {
+    Claim { id, items, maybe_stored: false, note: None }
+}
+
 fn away<T>() -> Result<T, QueueError> {
     Err(QueueError::Unavailable("the queue is away".to_owned()))
 }
@@ -147,12 +151,7 @@ impl Queue for MemoryQueue {
             batch.epoch += 1;
             batch.lease_ends = now + lease;
             let id = ClaimId { batch: id.clone(), epoch: batch.epoch };
-            return Ok(Some(Claim {
-                id,
-                items: batch.items.clone(),
-                maybe_stored: false,
-                note: None,
-            }));
+            return Ok(Some(first_hand(id, batch.items.clone())));
         }
         let size = most.min(state.waiting.len());
         let items: Vec<_> = state.waiting.drain(..size).collect();
@@ -161,7 +160,7 @@ impl Queue for MemoryQueue {
         let in_flight = InFlight { epoch: 1, lease_ends: now + lease, items: items.clone() };
         state.in_flight.insert(batch.clone(), in_flight);
         self.claims.lock().unwrap().push((size, now));
-        Ok(Some(Claim { id: ClaimId { batch, epoch: 1 }, items, maybe_stored: false, note: None }))
+        Ok(Some(first_hand(ClaimId { batch, epoch: 1 }, items)))
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
@@ -169,6 +168,10 @@ impl Queue for MemoryQueue {
         Self::held(&mut state, claim)?.lease_ends = Instant::now() + lease;
         self.renewals.fetch_add(1, SeqCst);
         Ok(())
+    }
+
+    async fn annotate(&self, claim: &ClaimId, _note: &str) -> Result<(), QueueError> {
+        Self::held(&mut self.state.lock().unwrap(), claim).map(|_| ())
     }
 
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
@@ -225,10 +228,6 @@ impl Queue for MemoryQueue {
 
     async fn failed(&self, _most: usize) -> Result<Vec<FailedItem>, QueueError> {
         away()
-    }
-
-    async fn annotate(&self, _: &ClaimId, _: &str) -> Result<(), QueueError> {
-        Ok(())
     }
 
     async fn retry_failed(&self, _ids: &[String]) -> Result<u64, QueueError> {

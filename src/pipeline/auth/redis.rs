@@ -1,8 +1,11 @@
 //! The token store in Redis: the hash `bklit:tokens`, with the hex SHA-256 of each secret as
 //! field and what it allows, as JSON, as value.
+//!
+//! Changes are rare and tokens are few, so whatever asks for more than one token's hash reads
+//! all of them.
 
 use async_trait::async_trait;
-use redis::cmd;
+use redis::{Script, cmd};
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
@@ -16,7 +19,24 @@ pub const DEFAULT_KEY: &str = "bklit:tokens";
 pub struct RedisTokenStore {
     link: Link,
     key: String,
+    create: Script,
 }
+
+/// Adds a token unless its hash or its id is known, after those that are there.
+/// KEYS: tokens   ARGV: hash, id, its JSON but for the end
+const CREATE: &str = "
+    if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end
+    local last = 0
+    for _, json in ipairs(redis.call('HVALS', KEYS[1])) do
+        local is_json, token = pcall(cjson.decode, json)
+        if is_json and type(token) == 'table' then
+            if token.id == ARGV[2] then return 0 end
+            last = math.max(last, tonumber(token.order) or 0)
+        end
+    end
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[3] .. ',\"order\":' .. last + 1 .. '}')
+    return 1
+";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,12 +52,15 @@ struct Stored {
     created_at: UtcMillis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<UtcMillis>,
+    /// Tells which of the tokens of one moment came first.
+    #[serde(default, skip_serializing)]
+    order: u64,
 }
 
 impl RedisTokenStore {
     /// The tokens in the hash `key`. Connects when it is first used.
     pub fn new(server: RedisServer, key: &str) -> Self {
-        Self { link: Link::new(server), key: key.to_owned() }
+        Self { link: Link::new(server), key: key.to_owned(), create: Script::new(CREATE) }
     }
 
     async fn all(&self) -> Result<Vec<(String, String)>, RedisFailure> {
@@ -50,7 +73,8 @@ fn unavailable(error: impl std::fmt::Display) -> TokenStoreError {
     TokenStoreError(error.to_string())
 }
 
-fn read(field: &str, json: &str) -> Result<TokenRecord, TokenStoreError> {
+/// The token, and its place among those of the same moment.
+fn read(field: &str, json: &str) -> Result<(u64, TokenRecord), TokenStoreError> {
     let wrong = |what: &dyn std::fmt::Display| {
         // The field is a hash, no secret, and a few digits of it find it.
         let start: String = field.chars().take(8).collect();
@@ -58,7 +82,7 @@ fn read(field: &str, json: &str) -> Result<TokenRecord, TokenStoreError> {
     };
     let stored: Stored = serde_json::from_str(json).map_err(|error| wrong(&error))?;
     let scope = [Scope::Ingest, Scope::Read].into_iter().find(|s| s.as_str() == stored.scope);
-    Ok(TokenRecord {
+    let token = TokenRecord {
         id: stored.id,
         hash: TokenHash::from_hex(field).ok_or_else(|| wrong(&"its hash is none"))?,
         prefix: stored.prefix,
@@ -68,7 +92,8 @@ fn read(field: &str, json: &str) -> Result<TokenRecord, TokenStoreError> {
         allowed_domains: stored.allowed_domains,
         created_at: stored.created_at,
         expires_at: stored.expires_at,
-    })
+    };
+    Ok((stored.order, token))
 }
 
 #[async_trait]
@@ -84,11 +109,14 @@ impl TokenStore for RedisTokenStore {
             allowed_domains: token.allowed_domains,
             created_at: token.created_at,
             expires_at: token.expires_at,
+            order: 0,
         };
-        let json = serde_json::to_string(&stored).map_err(unavailable)?;
+        let mut json = serde_json::to_string(&stored).map_err(unavailable)?;
+        json.pop();
         let connection = self.link.connection().await.map_err(unavailable)?;
-        let command = cmd("HSETNX").arg(&self.key).arg(hash).arg(json).take();
-        match connection.query::<bool>(&command).await.map_err(unavailable)? {
+        let mut call = self.create.key(&self.key);
+        call.arg(hash).arg(&stored.id).arg(json);
+        match connection.script::<bool>(&call).await.map_err(unavailable)? {
             true => Ok(()),
             false => Err(TokenStoreError("there is this token already".to_owned())),
         }
@@ -99,15 +127,15 @@ impl TokenStore for RedisTokenStore {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let command = cmd("HGET").arg(&self.key).arg(&field).take();
         let json: Option<String> = connection.query(&command).await.map_err(unavailable)?;
-        json.map(|json| read(&field, &json)).transpose()
+        json.map(|json| read(&field, &json).map(|(_, token)| token)).transpose()
     }
 
     async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
         let all = self.all().await.map_err(unavailable)?;
         let mut tokens: Vec<_> =
             all.iter().map(|(field, json)| read(field, json)).collect::<Result<_, _>>()?;
-        tokens.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        Ok(tokens)
+        tokens.sort_by_key(|(order, token)| (token.created_at, *order));
+        Ok(tokens.into_iter().map(|(_, token)| token).collect())
     }
 
     async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {

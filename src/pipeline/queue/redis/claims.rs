@@ -28,6 +28,7 @@ pub(super) struct Claims {
     scripts: Arc<Scripts>,
     idle: Mutex<Vec<Claimer>>,
     places: Semaphore,
+    durable: bool,
 }
 
 struct Claimer {
@@ -38,9 +39,14 @@ struct Claimer {
 }
 
 impl Claims {
-    pub(super) fn new(server: RedisServer, keys: Arc<Keys>, scripts: Arc<Scripts>) -> Self {
+    pub(super) fn new(
+        server: RedisServer,
+        keys: Arc<Keys>,
+        scripts: Arc<Scripts>,
+        durable: bool,
+    ) -> Self {
         let places = Semaphore::new(MAX_CONNECTIONS);
-        Self { server, keys, scripts, idle: Mutex::default(), places }
+        Self { server, keys, scripts, idle: Mutex::default(), places, durable }
     }
 
     pub(super) async fn claim(
@@ -74,6 +80,15 @@ impl Claims {
         let held = kept.await;
         self.put_back(claimer);
         held.map_err(unavailable)
+    }
+
+    /// Gives back a batch whose claimer has gone.
+    pub(super) async fn release(&self, id: &ClaimId) {
+        let claimer = self.take();
+        if let Ok(connection) = claimer.link.connection().await {
+            self.give_back(&connection, id).await;
+        }
+        self.put_back(claimer);
     }
 
     fn take(&self) -> Claimer {
@@ -111,7 +126,8 @@ impl Claims {
                 // Its lease was so short that another has finished the batch meanwhile.
                 continue;
             }
-            if disk == Disk::Waits
+            if self.durable
+                && disk == Disk::Waits
                 && let Err(failure) = disk::wait(&connection).await
             {
                 self.give_back(&connection, &id).await;
@@ -136,7 +152,7 @@ impl Claims {
         connection.script(&call).await
     }
 
-    /// The claim may be forgotten by a crash, so nothing may be done with it.
+    /// Ends the lease of a batch with which nothing was done.
     async fn give_back(&self, connection: &Connection<'_>, id: &ClaimId) {
         let mut call = self.scripts.renew.key(&self.keys.inflight);
         call.key(self.keys.meta(&id.batch)).arg(&id.batch).arg(id.epoch).arg(0);

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::pipeline::redis::{Connection, RedisFailure};
 
 /// How long the server's disk may take; `appendfsync everysec` alone takes up to a second.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// What a server does about its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

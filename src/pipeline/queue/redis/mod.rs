@@ -54,23 +54,52 @@ pub enum Durability {
     Always,
 }
 
+/// How to keep a queue in Redis.
+#[derive(Clone, Debug)]
+pub struct RedisQueueOptions {
+    /// The list's name, and what the names of all other keys begin with. In a Redis Cluster it
+    /// needs a hash tag, such as `{analytics}:queue`.
+    pub prefix: String,
+    /// Events that may wait.
+    pub max_depth: u64,
+    /// When an event counts as kept.
+    pub durability: Durability,
+    /// Whether a claim waits until the server's disk has it, where the server can tell.
+    ///
+    /// Without, a crash of the server may undo a claim whose events are stored already; they come
+    /// again in another batch, with [`Claim::maybe_stored`] set. With, a claim takes up to a
+    /// second at `appendfsync everysec`, and almost nothing at `always`.
+    pub durable_claims: bool,
+}
+
+impl Default for RedisQueueOptions {
+    fn default() -> Self {
+        Self {
+            prefix: DEFAULT_PREFIX.to_owned(),
+            max_depth: 1_000_000,
+            durability: Durability::default(),
+            durable_claims: true,
+        }
+    }
+}
+
 /// The [`Queue`] in Redis.
 pub struct RedisQueue {
     pushes: mpsc::Sender<Push>,
     pusher: Arc<Pusher>,
     pushed: Arc<Notify>,
-    claims: Claims,
+    claims: Arc<Claims>,
     link: Link,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
 }
 
 impl RedisQueue {
-    /// The queue in the list `prefix`, in which at most `max_depth` events may wait. Connects
-    /// when it is first used. In a Redis Cluster the prefix needs a hash tag.
+    /// A queue at `server`, to which it connects when it is first used.
     ///
     /// Call it within a tokio runtime, where its task of pushing runs until it is dropped.
-    pub fn new(server: RedisServer, prefix: &str, max_depth: u64, durability: Durability) -> Self {
+    pub fn new(server: RedisServer, options: &RedisQueueOptions) -> Self {
+        let &RedisQueueOptions { ref prefix, max_depth, durability, durable_claims } = options;
         let (keys, scripts) = (Arc::new(Keys::new(prefix)), Arc::new(Scripts::new()));
         let pushed = Arc::new(Notify::new());
         let (pushes, receiver) = mpsc::channel(push::MAX_WAITING);
@@ -80,11 +109,13 @@ impl RedisQueue {
         let pusher = Arc::new(pusher);
         // Ends by itself once the sender is dropped and what was sent is answered.
         tokio::spawn(Arc::clone(&pusher).run(receiver, Arc::clone(&pushed)));
+        let (claim_keys, claim_scripts) = (Arc::clone(&keys), Arc::clone(&scripts));
+        let claims = Claims::new(server.clone(), claim_keys, claim_scripts, durable_claims);
         Self {
             pushes,
             pusher,
             pushed,
-            claims: Claims::new(server.clone(), Arc::clone(&keys), Arc::clone(&scripts)),
+            claims: Arc::new(claims),
             link: Link::new(server),
             keys,
             scripts,
@@ -172,7 +203,14 @@ impl Queue for RedisQueue {
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        self.claims.claim(most, lease).await
+        let (claims, (reply, answer)) = (Arc::clone(&self.claims), oneshot::channel());
+        // A task of its own: a caller that gives up must not leave a batch to nobody.
+        tokio::spawn(async move {
+            if let Err(Ok(Some(claim))) = reply.send(claims.claim(most, lease).await) {
+                claims.release(&claim.id).await;
+            }
+        });
+        answer.await.map_err(|_| unavailable("its task has ended"))?
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
