@@ -151,7 +151,9 @@ async fn publish_gauges(
         match queue.stats().await {
             Ok(stats) => {
                 metrics.set_queue(stats);
-                metrics.set_health(Part::Queue, Health::Ok);
+                // A queue that answers and takes no events is none.
+                let takes = if stats.spooled == 0 { Health::Ok } else { Health::Failing };
+                metrics.set_health(Part::Queue, takes);
             }
             Err(error) => {
                 tracing::warn!(%error, "the queue's depth is not known");

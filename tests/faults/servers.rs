@@ -1,5 +1,8 @@
 //! Redis and ClickHouse crash under load: events are accepted all the while, and stored once.
 
+use std::time::Instant;
+
+use bklit_tui::pipeline::auth::TTL;
 use serde_json::json;
 
 use super::load::{DEADLINE, answers, drained, stored, under_load};
@@ -41,6 +44,13 @@ fn while_redis_is_away_events_are_spooled() {
                 eventually(DEADLINE, "events are spooled", || spooled() > Some(0));
                 redis.restart();
             }
+            answers(answered, SOME);
+            // Longer than what is known of a token counts without asking again.
+            redis.kill9();
+            let away = Instant::now();
+            eventually(DEADLINE, "a long outage", || away.elapsed() > TTL * 3 / 2);
+            answers(answered, SOME);
+            redis.restart();
             answers(answered, SOME);
         });
         assert_kept(&daemon, &sent);

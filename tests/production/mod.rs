@@ -121,8 +121,9 @@ fn servers_that_come_after_the_daemon_are_used_once_they_are_there() {
     daemon.track("https://a.example/");
     clickhouse.restart();
     eventually(DEADLINE, "the tables are made", || {
-        clickhouse.query("SELECT count() FROM system.tables WHERE database = 'analytics'")
-            >= "4".to_owned()
+        let tables =
+            clickhouse.query("SELECT count() FROM system.tables WHERE database = 'analytics'");
+        tables.parse::<u32>().unwrap() >= 4
     });
     stored(&daemon, 1);
 }

@@ -93,15 +93,19 @@ impl Shared {
     /// Moves what is in the spool whenever there is something, for ever.
     async fn forward(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
+        let mut told = false;
         loop {
             match self.move_all().await {
                 Ok(()) => {
-                    pause = FIRST_PAUSE;
+                    (pause, told) = (FIRST_PAUSE, false);
                     // A push whose caller has gone may arrive without a word.
                     let _ = tokio::time::timeout(LOOK_AGAIN, self.filled.notified()).await;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "the spool waits");
+                    // Once a failure, not once a try.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "events stay in the spool until the queue is back");
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
