@@ -119,7 +119,7 @@ impl Default for Settings {
             clickhouse_url: None,
             shutdown_timeout: Duration::from_secs(10),
             log: "info".to_owned(),
-            debug_lines_per_second: 10_000,
+            debug_lines_per_second: 5_000,
             http: HttpSettings {
                 max_body_bytes: 64 * 1024,
                 max_connections: 1024,

@@ -3,6 +3,7 @@
 mod console;
 mod feed;
 mod properties;
+mod regressions;
 mod snapshots;
 mod sse;
 mod terminal;

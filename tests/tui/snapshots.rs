@@ -120,9 +120,17 @@ fn many_errors_and_everything_amiss() {
         console.feed(vec![
             DebugMessage::Gauges(Arc::new(figures)),
             DebugMessage::Lost(1_234),
-            DebugMessage::Disconnected("connection refused".into()),
         ]);
         console.tick(1);
+        console
+    });
+}
+
+#[test]
+fn without_a_connection_nothing_passes_for_known() {
+    at_all_sizes("disconnected", |width, height| {
+        let mut console = busy(width, height);
+        console.feed(vec![DebugMessage::Disconnected("connection refused".into())]);
         console
     });
 }

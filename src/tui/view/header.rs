@@ -58,7 +58,12 @@ fn source(model: &Model, room: usize) -> Segment {
 /// Signs rather than colours alone.
 fn health(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
-    let known = PARTS.into_iter().zip(model.figures.summary().health);
+    // What was so before the connection was cut need not be so now.
+    let health = match model.link {
+        Link::Up => model.figures.summary().health,
+        Link::Down(_) => [Health::Unknown; PARTS.len()],
+    };
+    let known = PARTS.into_iter().zip(health);
     let signs = known.flat_map(|(part, health)| {
         let (sign, style) = match health {
             Health::Unknown => ("?", theme.dim()),

@@ -1,0 +1,114 @@
+use super::*;
+use crate::pipeline::debug_log::Level;
+
+fn gauges(process: &str, count: u64, micros: u64) -> Arc<Gauges> {
+    let mut histogram = Latencies::histogram();
+    histogram.record_n(micros, count).unwrap();
+    let mut gauges = Gauges { process: process.into(), accepted: count, ..Gauges::default() };
+    gauges.stages[0].count = count;
+    gauges.stages[0].latencies = Latencies::of(&histogram);
+    gauges.accept_to_stored = Latencies::of(&histogram);
+    gauges.sampling = 1;
+    Arc::new(gauges)
+}
+
+fn line(millis: f64) -> DebugLog {
+    let mut log = DebugLog::new(Stage::Ingestion, Level::Info, "x");
+    log.duration = Some(millis);
+    log
+}
+
+fn near(value: u64, wanted: u64) -> bool {
+    value.abs_diff(wanted) * 100 <= wanted
+}
+
+#[test]
+fn processes_are_merged_over_the_last_minute() {
+    let mut figures = Figures::default();
+    for second in 1000..1100 {
+        figures.tick(second);
+        figures.gauges(&gauges("a", 90, 1_000));
+        figures.gauges(&gauges("b", 10, 50_000));
+    }
+    figures.tick(1100);
+    let summary = figures.summary();
+    assert_eq!((summary.events_per_second, summary.stages[0].rate), (100.0, 100.0));
+    let [p50, p95, p99] = summary.stages[0].percentiles.unwrap();
+    assert!(near(p50, 1_000) && near(p95, 50_000) && near(p99, 50_000));
+    assert!(summary.accept_to_stored.percentiles.is_some());
+    assert_eq!(summary.stages[1].percentiles, None);
+    assert!(summary.stages[0].history.iter().filter(|p95| p95.is_some()).count() >= 58);
+    assert!(figures.seconds.len() <= SECONDS);
+}
+
+#[test]
+fn messages_that_come_between_ticks_do_not_make_the_rate_jump() {
+    let mut figures = Figures::default();
+    for second in 1000..1060 {
+        figures.tick(second);
+        // Now one early, now one late: two in one second, none in the next.
+        for _ in 0..2 * (second % 2) {
+            figures.gauges(&gauges("a", 100, 10));
+        }
+        if second > 1010 {
+            assert!((80.0..=120.0).contains(&figures.summary().events_per_second));
+        }
+    }
+}
+
+/// Figures don't depend on sampled lines, and nothing is counted twice.
+#[test]
+fn lines_count_only_where_no_process_publishes_figures() {
+    let mut figures = Figures::default();
+    for second in 1000..1010 {
+        figures.tick(second);
+        (0..7).for_each(|_| figures.line(&line(2.0)));
+    }
+    figures.tick(1010);
+    let stage = figures.summary().stages[0].clone();
+    assert_eq!((stage.rate, figures.summary().events_per_second), (7.0, 7.0));
+    assert!(near(stage.percentiles.unwrap()[0], 2_000));
+    for second in 1010..1020 {
+        figures.tick(second);
+        (0..7).for_each(|_| figures.line(&line(2.0)));
+        figures.gauges(&gauges("a", 100, 9_000));
+    }
+    figures.tick(1020);
+    let stage = &figures.summary().stages[0];
+    assert_eq!(stage.rate, 100.0);
+    assert!(near(stage.percentiles.unwrap()[0], 9_000));
+}
+
+#[test]
+fn a_minute_later_all_is_quiet_and_health_unknown() {
+    let mut figures = Figures::default();
+    figures.tick(1000);
+    let mut one = (*gauges("a", 5, 5)).clone();
+    one.queue = Some(QueueGauges { depth: 7, in_flight: 1, failed: 0 });
+    one.store_health = Health::Failing;
+    one.sampling = 8;
+    let mut other = (*gauges("b", 5, 5)).clone();
+    other.store_health = Health::Ok;
+    figures.gauges(&Arc::new(one));
+    figures.gauges(&Arc::new(other));
+    assert_eq!(figures.summary().health, [Health::Unknown, Health::Failing, Health::Unknown]);
+    assert_eq!(figures.summary().sampling, 8);
+    assert!(figures.tick(1001));
+    assert_eq!(figures.summary().queue.map(|queue| queue.depth), Some(7));
+    assert!(figures.tick(1100));
+    assert_eq!(*figures.summary(), Summary::default());
+    assert!(!figures.tick(1101), "nothing new to show");
+    figures.tick(5);
+    assert_eq!(*figures.summary(), Summary::default(), "a clock set back is no trouble");
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let mut figures = Figures::default();
+    figures.tick(1);
+    for i in 0..1000 {
+        figures.gauges(&gauges(&i.to_string(), 1, 1));
+    }
+    assert_eq!(figures.processes.len(), MAX_PROCESSES);
+    assert_eq!(figures.seconds[0].gauges.len(), MAX_MESSAGES);
+}

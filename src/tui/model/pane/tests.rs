@@ -1,0 +1,142 @@
+use super::*;
+use crate::pipeline::debug_log::{DebugLog, Stage};
+use crate::tui::model::filter::StageSet;
+
+const HEIGHT: usize = 10;
+
+fn add(ring: &mut Ring, lines: usize) {
+    for _ in 0..lines {
+        let number = ring.next() as usize;
+        let level = if number % 50 == 7 { Level::Error } else { Level::Info };
+        let message = format!("line {number}");
+        ring.push_log(&DebugLog::new(Stage::ALL[number % 6], level, message));
+    }
+}
+
+fn with_lines(lines: usize, max_lines: usize) -> (Ring, Pane) {
+    let mut ring = Ring::new(max_lines, usize::MAX);
+    add(&mut ring, lines);
+    let mut pane = Pane::default();
+    pane.update(&ring, ring.next());
+    (ring, pane)
+}
+
+fn top(pane: &Pane) -> u64 {
+    pane.index()[pane.window(HEIGHT).range.start]
+}
+
+#[test]
+fn following_shows_the_newest_and_scrolling_stops_it() {
+    let (mut ring, mut pane) = with_lines(100, 1_000);
+    assert_eq!(top(&pane), 90);
+    add(&mut ring, 5);
+    pane.update(&ring, ring.next());
+    assert_eq!((top(&pane), pane.cursor_line()), (95, Some(104)));
+    pane.move_lines(Direction::Older, 1, HEIGHT);
+    assert!(!pane.follows());
+    assert_eq!((top(&pane), pane.cursor_line()), (95, Some(103)));
+    pane.move_view(Direction::Older, HEIGHT, HEIGHT);
+    assert_eq!((top(&pane), pane.cursor_line()), (85, Some(93)));
+    pane.follow();
+    assert_eq!(top(&pane), 95);
+}
+
+/// Regression seen in other consoles: a view that does not follow moves once old lines go.
+#[test]
+fn a_view_that_does_not_follow_stays_while_lines_come_and_go() {
+    let (mut ring, mut pane) = with_lines(100, 100);
+    pane.move_view(Direction::Older, 20, HEIGHT);
+    let before = (top(&pane), pane.cursor_line());
+    for _ in 0..60 {
+        add(&mut ring, 1);
+        pane.update(&ring, ring.next());
+        assert_eq!((top(&pane), pane.cursor_line()), before);
+    }
+    add(&mut ring, 60);
+    pane.update(&ring, ring.next());
+    assert_eq!(top(&pane), ring.first(), "what it showed is gone: it shows the oldest");
+}
+
+/// The same at the very end of the log, where the view is cut short.
+#[test]
+fn a_view_at_the_end_that_does_not_follow_stays_too() {
+    let (mut ring, mut pane) = with_lines(100, 1_000);
+    pane.move_lines(Direction::Older, 30, HEIGHT);
+    pane.move_lines(Direction::Newer, 100, HEIGHT);
+    let before = (top(&pane), pane.cursor_line());
+    assert_eq!(before, (90, Some(99)));
+    add(&mut ring, 7);
+    pane.update(&ring, ring.next());
+    assert_eq!((top(&pane), pane.cursor_line()), before);
+}
+
+/// Regression seen in other consoles: another filter while scrolled shows nothing.
+#[test]
+fn another_filter_keeps_the_place_and_gives_it_back() {
+    let (ring, mut pane) = with_lines(600, 1_000);
+    pane.move_view(Direction::Older, 300, HEIGHT);
+    let before = (pane.cursor_line(), pane.window(HEIGHT));
+    let queue = Filter { stages: StageSet::only(Stage::Queue), ..Filter::default() };
+    pane.set_filter(queue, &ring, ring.next(), HEIGHT);
+    assert_eq!(pane.index().len(), 100);
+    let line = pane.cursor_line().unwrap();
+    assert!(line.abs_diff(before.0.unwrap()) <= 3, "{line}");
+    assert_eq!(pane.window(HEIGHT).range.len(), HEIGHT);
+    pane.set_filter(Filter::default(), &ring, ring.next(), HEIGHT);
+    assert_eq!((pane.cursor_line(), pane.window(HEIGHT)), before);
+}
+
+#[test]
+fn a_limit_holds_lines_back() {
+    let (mut ring, mut pane) = with_lines(20, 25);
+    let limit = ring.next();
+    add(&mut ring, 10);
+    pane.update(&ring, limit);
+    assert_eq!((pane.index().front(), pane.index().back()), (Some(&5), Some(&19)));
+    pane.update(&ring, ring.next());
+    assert_eq!(pane.index().back(), Some(&29));
+    assert_eq!(pane.index().len(), 25);
+}
+
+#[test]
+fn a_search_finds_and_wraps_and_stays_true() {
+    let (mut ring, mut pane) = with_lines(100, 100);
+    pane.set_search(TextQuery::search("line 4"), &ring);
+    assert_eq!(pane.found().len(), 11);
+    pane.reveal_found(HEIGHT);
+    assert_eq!(pane.cursor_line(), Some(49));
+    assert_eq!(pane.jump_to_found(Direction::Newer, HEIGHT), Jump::Wrapped);
+    assert_eq!((pane.cursor_line(), pane.found_place()), (Some(4), Some(0)));
+    assert_eq!(pane.jump_to_found(Direction::Newer, HEIGHT), Jump::Done);
+    assert_eq!(pane.cursor_line(), Some(40));
+    add(&mut ring, 41);
+    pane.update(&ring, ring.next());
+    assert_eq!(pane.found().iter().copied().collect::<Vec<_>>(), (41..50).collect::<Vec<_>>());
+    pane.set_search(None, &ring);
+    assert_eq!(pane.jump_to_found(Direction::Older, HEIGHT), Jump::Nowhere);
+}
+
+#[test]
+fn jumps_by_level_go_both_ways_and_end() {
+    let (ring, mut pane) = with_lines(120, 1_000);
+    let jump = |pane: &mut Pane, direction| {
+        let jump = pane.jump_to_level(direction, Level::Error, &ring, HEIGHT);
+        (jump, pane.cursor_line())
+    };
+    assert_eq!(jump(&mut pane, Direction::Older), (Jump::Done, Some(107)));
+    assert_eq!(jump(&mut pane, Direction::Older), (Jump::Done, Some(57)));
+    assert_eq!(jump(&mut pane, Direction::Newer), (Jump::Done, Some(107)));
+    assert_eq!(jump(&mut pane, Direction::Newer), (Jump::Nowhere, Some(107)));
+}
+
+#[test]
+fn a_resize_keeps_the_line_on_the_screen() {
+    let (_, mut pane) = with_lines(100, 1_000);
+    pane.move_lines(Direction::Older, 1, HEIGHT);
+    for height in [3, 1, 50, 200, 0, 10] {
+        pane.settle(height);
+        let window = pane.window(height);
+        assert_eq!(pane.cursor_line(), Some(98));
+        assert!(height == 0 || window.range.contains(&98), "{height}: {window:?}");
+    }
+}

@@ -1,0 +1,264 @@
+//! The bugs that other consoles had, one test each, and what keys do.
+
+use std::sync::Arc;
+
+use bklit_tui::pipeline::bus::DebugMessage;
+use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_tui::pipeline::gauges::Gauges;
+use bklit_tui::tui::keymap::{Action, BINDINGS, Context};
+use bklit_tui::tui::model::{Focus, Screen};
+use bklit_tui::tui::msg::{Effect, Msg};
+use crossterm::event::KeyCode;
+use serde_json::json;
+
+use super::feed::{Console, busy, curl, log, traffic};
+use super::properties::{lines, small};
+
+#[test]
+fn every_key_of_the_table_does_something() {
+    for binding in BINDINGS {
+        for &context in binding.contexts {
+            for key in binding.keys {
+                let mut console = busy(80, 24);
+                console.keys("/a");
+                console.code(KeyCode::Enter);
+                prepare(&mut console, context, binding.action);
+                assert_eq!(console.model.context(), context);
+                let before = (console.screen(), format!("{:?}", console.model.pane().position()));
+                let effect = console.send(Msg::Key(key.event()));
+                let after = (console.screen(), format!("{:?}", console.model.pane().position()));
+                assert!(
+                    effect.is_some() || before != after,
+                    "{} does nothing in {context:?}",
+                    key.label()
+                );
+            }
+        }
+    }
+}
+
+/// Brings the console to where an action has something to do.
+fn prepare(console: &mut Console, context: Context, action: Action) {
+    console.keys("gfkkkk");
+    match action {
+        Action::PageDown | Action::HalfDown | Action::Down | Action::NextError => {
+            console.keys("g");
+        }
+        Action::NextWarning => {
+            console.keys("g");
+        }
+        Action::AllStages => {
+            console.keys("3");
+        }
+        Action::Figures => console.resize(80, 30),
+        _ => {}
+    }
+    match context {
+        Context::Log => {}
+        Context::Field => {
+            console.keys("/b");
+        }
+        Context::Detail => {
+            let big: Vec<_> = (0..200).collect();
+            console.logs(vec![log(999, Stage::Queue, Level::Info, "big", &json!({ "big": big }))]);
+            console.keys("fk");
+            if action != Action::PreviousLine && action != Action::NextLine {
+                console.keys("f");
+            }
+            console.code(KeyCode::Enter);
+            console.keys("jj");
+        }
+        Context::Help => {
+            console.keys("?jj");
+        }
+    }
+}
+
+/// Regression: shortcuts eat letters in a text field; Esc or q in it ends the program.
+#[test]
+fn escape_goes_back_layer_by_layer_and_never_quits() {
+    let mut console = busy(80, 24);
+    console.keys("&batch");
+    console.code(KeyCode::Enter);
+    console.keys("/stored");
+    console.code(KeyCode::Enter);
+    console.code(KeyCode::Enter);
+    console.keys("?");
+    assert_eq!(console.model.context(), Context::Help);
+    let mut layers = Vec::new();
+    for _ in 0..8 {
+        assert_eq!(console.code(KeyCode::Esc), None);
+        let model = &console.model;
+        let pane = model.pane();
+        layers.push((model.context(), pane.search().is_some(), pane.filter().text.is_some()));
+    }
+    let wanted = [
+        (Context::Detail, true, true),
+        (Context::Log, true, true),
+        (Context::Log, false, true),
+        (Context::Log, false, false),
+    ];
+    assert_eq!(layers[..4], wanted);
+    assert!(layers[4..].iter().all(|layer| *layer == wanted[3]));
+    assert_eq!(console.keys("q"), Some(Effect::Quit));
+}
+
+#[test]
+fn q_closes_views_first_and_ctrl_c_quits_from_anywhere() {
+    let mut console = busy(80, 24);
+    console.keys("?");
+    assert_eq!(console.keys("q"), None);
+    assert!(matches!(console.model.screen(), Screen::Log));
+    for open in ["", "?", "/", "&x"] {
+        let mut console = busy(80, 24);
+        console.keys(open);
+        assert_eq!(console.ctrl('l'), Some(Effect::Redraw));
+        assert_eq!(console.ctrl('z'), Some(Effect::Suspend));
+        assert_eq!(console.ctrl('c'), Some(Effect::Quit));
+    }
+}
+
+/// Regression: log text taken for markup, and tabs that vanish.
+#[test]
+fn log_text_is_text() {
+    let mut console = Console::new(80, 24);
+    let text = "[red]x[/red]\t<b> %s {0} \\e[1m";
+    console.logs(vec![log(0, Stage::Queue, Level::Info, text, &json!({}))]);
+    assert!(console.screen().contains("[red]x[/red]\\t<b> %s {0} \\e[1m"), "{}", console.screen());
+}
+
+/// Regression: modals larger than the frame panic.
+#[test]
+fn views_survive_any_resize() {
+    for open in ["?", "fk"] {
+        let mut console = busy(200, 60);
+        console.keys(open);
+        console.code(if open == "?" { KeyCode::End } else { KeyCode::Enter });
+        for (width, height) in [(1, 1), (60, 15), (3, 80), (250, 2), (61, 16), (200, 60)] {
+            console.resize(width, height);
+            console.screen();
+        }
+        assert!(!matches!(console.model.screen(), Screen::Log));
+    }
+}
+
+/// Regression: help and real keys drift apart.
+#[test]
+fn the_help_shows_every_binding() {
+    let mut console = Console::new(109, 80);
+    console.keys("?");
+    let screen = console.screen();
+    for binding in BINDINGS {
+        assert!(
+            screen.contains(binding.help) && screen.contains(&binding.label()),
+            "{}",
+            binding.help
+        );
+    }
+}
+
+#[test]
+fn a_pause_holds_the_display_and_counts() {
+    let mut console = Console::with(small());
+    lines(&mut console, 100, "before");
+    console.keys(" ");
+    let before = console.log_rows();
+    lines(&mut console, 40, "held");
+    assert_eq!(console.log_rows(), before);
+    assert!(console.screen().contains("PAUSED +40 held"), "{}", console.screen());
+    lines(&mut console, 59, "held");
+    let gone = console.model.ring().first();
+    assert!(gone > 0);
+    assert!(console.screen().contains(&format!("+99 held −{gone} old")), "{}", console.screen());
+    console.keys(" ");
+    assert!(console.screen().contains("LIVE") && console.screen().contains("held"));
+    assert_eq!(console.model.pane().index().back(), Some(&198));
+}
+
+#[test]
+fn copying_gives_id_line_or_the_curl_command() {
+    let mut console = Console::new(80, 24);
+    assert_eq!(console.keys("y"), Some(Effect::Copy(curl())));
+    console.logs(traffic(1));
+    console.keys("g");
+    let Some(Effect::Copy(id)) = console.keys("y") else { panic!("no id") };
+    assert!(id.starts_with("evt_019c"));
+    let Some(Effect::Copy(json)) = console.keys("Y") else { panic!("no line") };
+    let read: DebugLog = serde_json::from_str(&json).unwrap();
+    assert_eq!((read.event_id.as_deref(), &*read.message), (Some(id.as_str()), "Event accepted"));
+    console.code(KeyCode::Enter);
+    assert_eq!(console.keys("y"), Some(Effect::Copy(id)));
+}
+
+#[test]
+fn cancelling_a_filter_brings_back_the_one_before() {
+    let mut console = busy(80, 24);
+    console.keys("&stored");
+    console.code(KeyCode::Enter);
+    let before = console.screen();
+    console.keys("&xyz");
+    assert_ne!(console.screen(), before);
+    console.code(KeyCode::Esc);
+    assert_eq!(console.screen(), before);
+    console.send(Msg::Paste("ignored outside a field".into()));
+    assert_eq!(console.screen(), before);
+}
+
+#[test]
+fn a_pasted_text_is_one_line_and_bounded() {
+    let mut console = busy(80, 24);
+    console.keys("/");
+    console.send(Msg::Paste("two\r\nlines\u{1b}[31m\u{202e}\n".into()));
+    let Focus::Field(field) = console.model.focus() else { panic!("no field") };
+    assert_eq!(field.input.value(), "two lines [31m");
+    console.send(Msg::Paste("x".repeat(100_000)));
+    let Focus::Field(field) = console.model.focus() else { panic!("no field") };
+    assert_eq!(field.input.value().len(), 500);
+}
+
+#[test]
+fn the_detail_keeps_its_line_when_the_ring_forgets_it() {
+    let mut console = Console::with(small());
+    lines(&mut console, 10, "kept");
+    console.code(KeyCode::Enter);
+    let before = console.screen();
+    lines(&mut console, 300, "x");
+    assert!(console.screen().contains("no longer in the log"));
+    assert!(console.screen().contains("kept") && before.contains("kept"));
+    console.code(KeyCode::Right);
+    assert!(console.model.pane().cursor_line().is_some_and(|line| line > 9));
+}
+
+#[test]
+fn it_draws_only_when_something_changed() {
+    let mut console = Console::new(80, 24);
+    assert!(console.model.needs_redraw(), "the first frame");
+    console.model.drawn();
+    console.tick(1);
+    console.tick(1);
+    assert!(!console.model.needs_redraw(), "nothing happened");
+    let idle = Gauges { accepted: 0, sampling: 1, ..Gauges::default() };
+    console.feed(vec![DebugMessage::Gauges(Arc::new(idle.clone()))]);
+    console.tick(1);
+    console.model.drawn();
+    console.feed(vec![DebugMessage::Gauges(Arc::new(idle))]);
+    console.tick(1);
+    assert!(!console.model.needs_redraw(), "an idle pipeline shows nothing new");
+    console.logs(traffic(1));
+    assert!(console.model.needs_redraw());
+    console.model.drawn();
+    console.tick(1);
+    assert!(console.model.needs_redraw(), "rates have changed");
+}
+
+#[test]
+fn clearing_forgets_lines_but_not_figures() {
+    let mut console = busy(80, 24);
+    console.keys("C");
+    assert!(console.model.ring().is_empty() && console.model.pane().index().is_empty());
+    let screen = console.screen();
+    assert!(screen.contains("cleared 453 lines") && screen.contains("Waiting for"), "{screen}");
+    assert!(screen.contains("100/s"));
+    console.tick(10);
+    assert!(!console.screen().contains("cleared"), "a notice goes by itself");
+}
