@@ -79,3 +79,39 @@ fn tell(
         details(json!({ "reason": reason, "sessions": sessions }))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::event::QueuedEvent;
+
+    fn event(kind: &str, session: &str, second: u32) -> QueuedEvent {
+        let payload = match kind {
+            "pageview" => format!(r#"{{"url":"/","sessionId":"{session}"}}"#),
+            _ => format!(r#"{{"sessionId":"{session}"}}"#),
+        };
+        let json = format!(
+            r#"{{"id":"e{second}","type":"{kind}","payload":{payload},"queuedAt":"2026-01-01T00:00:{second:02}Z","projectId":"p"}}"#
+        );
+        QueuedEvent::from_json(&json).unwrap()
+    }
+
+    #[test]
+    fn a_session_is_as_its_last_event_leaves_it() {
+        let events = vec![
+            event("pageview", "stays", 1),
+            event("pageview", "leaves", 2),
+            event("session_end", "returns", 3),
+            event("session_end", "leaves", 4),
+            event("pageview", "returns", 5),
+            event("pageview", "stays", 6),
+        ];
+        let (mut active, gone) = last_seen(&Stored { events, ..Stored::default() });
+        active.sort();
+        let active: Vec<_> =
+            active.iter().map(|(key, at)| (key.session_id.as_str(), at.to_string())).collect();
+        let moment = |second: u32| format!("2026-01-01T00:00:0{second}.000Z");
+        assert_eq!(active, [("returns", moment(5)), ("stays", moment(6))]);
+        assert_eq!(gone.iter().map(|key| key.session_id.as_str()).collect::<Vec<_>>(), ["leaves"]);
+    }
+}

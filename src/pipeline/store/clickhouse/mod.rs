@@ -1,7 +1,7 @@
 //! The production store: the tables of Bklit in ClickHouse.
 //!
 //! What was accepted is stored once, however often it is sent and whatever dies meanwhile; see
-//! [`events`] and [`sessions`] for how.
+//! `events` and `sessions` for how.
 
 mod check;
 mod connection;
