@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change is done, from a fresh clone: formatting, lints, all
-# tests, documentation. Needs Rust only; what it makes is kept under target/.
+# tests, documentation. Beside Rust it needs pip, npm and apt-get for the servers that the tests
+# talk to (see scripts/servers.sh); what it makes is kept under target/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,9 +29,13 @@ command -v cargo >/dev/null || {
 ensure_component rustfmt fmt
 ensure_component clippy clippy
 
-step cargo fmt --check
-step cargo clippy --all-targets --locked -- -D warnings
-step cargo test --locked
-step env RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked
+printf '\n== scripts/servers.sh\n'
+servers=$(scripts/servers.sh)
+eval "$servers"
+
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets --locked -- -D warnings
+step cargo test --workspace --locked
+step env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 printf '\nAll good.\n'

@@ -11,7 +11,8 @@ use crate::pipeline::debug_log::{Level, Stage};
 /// Watch and run the event pipeline of Bklit: POST /track, queue, worker, store.
 ///
 /// Without a command it runs the pipeline and shows it in the console; press ? there for the
-/// keys. Without Redis and ClickHouse everything is kept in SQLite files in the data dir.
+/// keys. Without Redis and ClickHouse everything is kept in SQLite files in the data dir; each of the
+/// two takes over its part when it is set.
 #[derive(Debug, Parser)]
 #[command(name = "bklit-tui", version, about, propagate_version = true)]
 #[command(after_help = "Settings come from the config file, then the environment, then flags; \
@@ -42,10 +43,13 @@ pub struct GlobalArgs {
     /// Run as a daemon: the pipeline without the console, logs on stderr [env: BKLIT_NO_UI]
     #[arg(long, global = true)]
     pub no_ui: bool,
-    /// Queue and publish through this Redis server (not in this version yet) [env: REDIS_URL]
+    /// Queue, publish and keep tokens in this Redis or Valkey server [env: REDIS_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub redis_url: Option<String>,
-    /// Store in this ClickHouse server (not in this version yet) [env: CLICKHOUSE_HOST]
+    /// When an event in Redis counts as kept: everysec (the server has it), always (its disk has it) [env: BKLIT_DURABILITY] [default: everysec]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub durability: Option<String>,
+    /// Store in this ClickHouse server, as CLICKHOUSE_USERNAME with CLICKHOUSE_PASSWORD in CLICKHOUSE_DATABASE [env: CLICKHOUSE_HOST]
     #[arg(long, global = true, value_name = "URL")]
     pub clickhouse_url: Option<String>,
     /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
@@ -62,6 +66,7 @@ impl GlobalArgs {
             ("listen", "--listen", &self.listen),
             ("no_ui", "--no-ui", &no_ui),
             ("redis_url", "--redis-url", &self.redis_url),
+            ("queue.durability", "--durability", &self.durability),
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
             ("log", "--log", &self.log),
         ];
@@ -86,6 +91,12 @@ pub enum Command {
     Attach(AttachArgs),
     /// Print a running daemon's debug log, for pipes
     Logs(LogsArgs),
+    /// Make ClickHouse's tables, or bring them up to date
+    Migrate {
+        /// Print the statements and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print a shell's completion script
     Completions {
         /// The shell.

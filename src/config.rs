@@ -13,6 +13,8 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::queue::redis::{DEFAULT_PREFIX, Durability};
+
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,12 +26,20 @@ pub struct Settings {
     /// Run the pipeline without the console.
     #[serde(deserialize_with = "flexible::boolean")]
     pub no_ui: bool,
-    /// The Redis server of a production pipeline.
+    /// The Redis server of a production pipeline; may have a password in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub redis_url: Option<String>,
-    /// The ClickHouse server of a production pipeline.
+    pub redis_url: Option<Sensitive>,
+    /// The ClickHouse server of a production pipeline; may have a password in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clickhouse_url: Option<String>,
+    pub clickhouse_url: Option<Sensitive>,
+    /// As whom to ask ClickHouse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clickhouse_username: Option<String>,
+    /// That user's password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clickhouse_password: Option<Sensitive>,
+    /// ClickHouse's database with the tables.
+    pub clickhouse_database: String,
     /// How long a stop may take before it is forced.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -73,6 +83,28 @@ pub struct QueueSettings {
     pub max_depth: u64,
     /// Events waiting above which the console warns.
     pub alarm_depth: u64,
+    /// The list in Redis, and what the names of its helpers begin with.
+    pub redis_prefix: String,
+    /// When an event counts as kept in Redis.
+    pub durability: Durability,
+}
+
+/// Text that is not shown where settings are.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sensitive(String);
+
+impl Sensitive {
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// How the worker batches.
@@ -117,6 +149,9 @@ impl Default for Settings {
             no_ui: false,
             redis_url: None,
             clickhouse_url: None,
+            clickhouse_username: None,
+            clickhouse_password: None,
+            clickhouse_database: "analytics".to_owned(),
             shutdown_timeout: Duration::from_secs(10),
             log: "info".to_owned(),
             debug_lines_per_second: 5_000,
@@ -127,7 +162,12 @@ impl Default for Settings {
                 body_timeout: Duration::from_secs(10),
                 trust_forwarded: false,
             },
-            queue: QueueSettings { max_depth: 1_000_000, alarm_depth: 1_000 },
+            queue: QueueSettings {
+                max_depth: 1_000_000,
+                alarm_depth: 1_000,
+                redis_prefix: DEFAULT_PREFIX.to_owned(),
+                durability: Durability::Everysec,
+            },
             worker: WorkerSettings {
                 batch_size: 5_000,
                 batch_wait: Duration::from_millis(50),
@@ -162,13 +202,21 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("INGESTION_PORT", "listen"),
     ("REDIS_URL", "redis_url"),
     ("CLICKHOUSE_HOST", "clickhouse_url"),
+    ("CLICKHOUSE_USERNAME", "clickhouse_username"),
+    ("CLICKHOUSE_PASSWORD", "clickhouse_password"),
+    ("CLICKHOUSE_DATABASE", "clickhouse_database"),
     ("BKLIT_DATA_DIR", "data_dir"),
     ("BKLIT_LISTEN", "listen"),
     ("BKLIT_NO_UI", "no_ui"),
     ("BKLIT_REDIS_URL", "redis_url"),
     ("BKLIT_CLICKHOUSE_URL", "clickhouse_url"),
+    ("BKLIT_REDIS_PREFIX", "queue.redis_prefix"),
+    ("BKLIT_DURABILITY", "queue.durability"),
     ("BKLIT_LOG", "log"),
 ];
+
+const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
+const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
 /// The variable that names the config file.
 pub const CONFIG_VARIABLE: &str = "BKLIT_CONFIG";
@@ -272,17 +320,28 @@ impl Settings {
             self.log.parse::<tracing_subscriber::EnvFilter>().is_ok(),
             "is no log filter; try info, debug or bklit_tui=debug,hyper=warn",
         )?;
-        for key in ["redis_url", "clickhouse_url"] {
-            require(
-                figment,
-                key,
-                figment.find_value(key).is_err(),
-                "is set, but this version has no adapter for it yet and would store events \
-                 elsewhere; unset it to run on the embedded queue and store",
-            )?;
+        let servers = [
+            ("redis_url", &self.redis_url, REDIS_SCHEMES, "redis://localhost:6379"),
+            ("clickhouse_url", &self.clickhouse_url, ["http", "https"].as_slice(), CLICKHOUSE_LIKE),
+        ];
+        for (key, value, schemes, like) in servers {
+            let usable = value.as_ref().is_none_or(|url| has_scheme(url.expose(), schemes));
+            require(figment, key, usable, &format!("is no such URL as {like}"))?;
+        }
+        let names = [
+            ("queue.redis_prefix", &self.queue.redis_prefix),
+            ("clickhouse_database", &self.clickhouse_database),
+        ];
+        for (key, name) in names {
+            require(figment, key, !name.is_empty(), "must not be empty")?;
         }
         Ok(())
     }
+}
+
+/// Never tells what the URL is: it may have a password in it.
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url::Url::parse(url).is_ok_and(|url| schemes.contains(&url.scheme()))
 }
 
 fn require(figment: &Figment, key: &str, holds: bool, rule: &str) -> Result<(), ConfigError> {
@@ -368,92 +427,4 @@ mod flexible {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(environment: &[(&str, &str)], flags: &[Override]) -> Result<Settings, String> {
-        let environment: std::collections::HashMap<_, _> = environment.iter().copied().collect();
-        let dir = tempfile::tempdir().unwrap();
-        let empty = dir.path().join("empty.toml");
-        std::fs::write(&empty, "").unwrap();
-        let lookup = |name: &str| environment.get(name).map(|value| (*value).to_owned());
-        Settings::load(Some(&empty), lookup, flags).map_err(|error| error.to_string())
-    }
-
-    fn flag(key: &'static str, value: &str) -> Override {
-        Override { key, source: format!("--{key}"), value: value.to_owned() }
-    }
-
-    #[test]
-    fn later_sources_win() {
-        assert_eq!(load(&[], &[]).unwrap(), Settings::default());
-        let settings = load(&[("INGESTION_PORT", "4000")], &[]).unwrap();
-        assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
-        let both =
-            [("INGESTION_PORT", "4000"), ("BKLIT_LISTEN", "0.0.0.0:5000"), ("BKLIT_NO_UI", "1")];
-        let settings = load(&both, &[]).unwrap();
-        assert_eq!((settings.listen.port(), settings.no_ui), (5000, true));
-        let port = [("INGESTION_PORT", "4000")];
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("bklit.toml");
-        std::fs::write(&file, "listen = '0.0.0.0:3001'").unwrap();
-        let variable =
-            |name: &str| port.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
-        let settings = Settings::load(Some(&file), variable, &[]).unwrap();
-        assert_eq!(settings.listen.to_string(), "0.0.0.0:4000", "the port alone");
-        let settings = load(&both, &[flag("listen", "[::1]:6000")]).unwrap();
-        assert_eq!(settings.listen.port(), 6000);
-    }
-
-    #[test]
-    fn an_error_names_setting_and_source() {
-        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [Override], [&'a str; 2]);
-        let cases: [Case<'_>; 5] = [
-            (
-                &[("INGESTION_PORT", "http")],
-                &[],
-                ["listen", "the environment variable INGESTION_PORT"],
-            ),
-            (&[("BKLIT_NO_UI", "maybe")], &[], ["no_ui", "BKLIT_NO_UI"]),
-            (&[("BKLIT_LOG", "a=b=c")], &[], ["log", "BKLIT_LOG"]),
-            (&[("REDIS_URL", "redis://r")], &[], ["redis_url", "REDIS_URL"]),
-            (&[], &[flag("listen", "here")], ["listen", "--listen"]),
-        ];
-        for (environment, flags, parts) in cases {
-            let error = load(environment, flags).unwrap_err();
-            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_file_with_a_mistake_is_refused_by_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("bklit.toml");
-        for (text, part) in [
-            ("lisen = '127.0.0.1:1'", "lisen"),
-            ("[console]\nfps = 0", "console.fps"),
-            ("[worker]\nlease = 'soon'", "worker.lease"),
-            ("[http]\nmax_body_bytes = -1", "http.max_body_bytes"),
-            ("= nonsense", "bklit.toml"),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("bklit.toml"), "{text}: {error}");
-        }
-        let error = Settings::load(Some(&dir.path().join("none")), |_| None, &[]).unwrap_err();
-        assert!(matches!(error, ConfigError::File { .. }), "{error}");
-    }
-
-    #[test]
-    fn the_sample_file_is_the_defaults() {
-        let sample = include_str!("../bklit.sample.toml");
-        let read: serde_json::Value = Figment::from(Toml::string(sample)).extract().unwrap();
-        let mut defaults = serde_json::to_value(Settings::default()).unwrap();
-        // Depends on the machine, so the sample only describes it.
-        defaults.as_object_mut().unwrap().remove("data_dir");
-        assert_eq!(read, defaults);
-        for key in ["# data_dir", "# redis_url", "# clickhouse_url"] {
-            assert!(sample.contains(key), "{key}");
-        }
-    }
-}
+mod tests;

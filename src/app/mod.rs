@@ -1,6 +1,7 @@
 //! The composition root: reads the settings, picks the adapters, starts the parts in order and
 //! stops them in order. Nothing else names an adapter.
 
+mod adapters;
 pub mod data_dir;
 mod lifecycle;
 mod pipeline;
@@ -15,13 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{Cli, Command};
 use crate::commands;
 use crate::config::Settings;
-use crate::pipeline::auth::{self, sqlite::SqliteTokenStore};
-use crate::pipeline::store::sqlite::SqliteStore;
+use crate::pipeline::auth;
 use crate::telemetry;
 use crate::tui::{self, ConsoleEnd, ConsoleOptions};
 use data_dir::DataDir;
 use lifecycle::{Supervisor, watch_signals, within};
-use pipeline::{Pipeline, STORE_FILE, TOKEN_FILE};
+use pipeline::Pipeline;
 
 /// Makes panics readable; call once, first.
 ///
@@ -58,13 +58,13 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
     match command {
         None => return run_pipeline(settings).await,
         Some(Command::Token(args)) => {
-            data_dir::create(&settings.data_dir)?;
-            let store = SqliteTokenStore::open(&settings.data_dir.join(TOKEN_FILE))?;
-            commands::token::run(&args, settings, &store).await?;
+            commands::token::run(&args, settings, &*adapters::tokens(settings)?).await?;
         }
         Some(Command::Sql(args)) => {
-            let store = SqliteStore::open(&data_dir::existing(&settings.data_dir, STORE_FILE)?)?;
-            commands::sql::run(&args, &store).await?;
+            commands::sql::run(&args, &*adapters::store(settings)?).await?;
+        }
+        Some(Command::Migrate { dry_run }) => {
+            commands::migrate::run(&adapters::migrate(settings, dry_run).await?, dry_run)?;
         }
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
         Some(Command::Attach(args)) => {

@@ -9,29 +9,24 @@ use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::adapters::{self, Adapters};
 use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use crate::config::Settings;
-use crate::pipeline::auth::sqlite::SqliteTokenStore;
-use crate::pipeline::auth::{self, Authenticator, TokenStore};
+use crate::pipeline::auth::{self, Authenticator, BootstrapError, TokenStore};
 use crate::pipeline::bus::DebugBus;
-use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
 use crate::pipeline::gauges::Health;
 use crate::pipeline::http::{self, HttpContext};
 use crate::pipeline::metrics::{Metrics, Part};
-use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
+use crate::pipeline::queue::Queue;
 use crate::pipeline::stage_log::StageLog;
-use crate::pipeline::store::{Store, sqlite::SqliteStore};
 use crate::pipeline::worker::{self, WorkerContext};
-
-/// The files of the embedded adapters: queue and store apart, so that storing never holds up
-/// accepting.
-const QUEUE_FILE: &str = "queue.db";
-pub(super) const STORE_FILE: &str = "store.db";
-pub(super) const TOKEN_FILE: &str = "tokens.db";
 
 /// How often figures are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause between tries to make the first token.
+const TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A running pipeline.
 pub(super) struct Pipeline {
@@ -48,32 +43,27 @@ impl Pipeline {
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
-        let debug_bus: Arc<dyn DebugBus> = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
+        let adapters = Adapters::open(settings, data_dir.path(), &metrics)?;
         let log = Arc::new(StageLog::new(
-            Arc::clone(&debug_bus),
+            Arc::clone(&adapters.debug_bus),
             Arc::clone(&metrics),
             settings.debug_lines_per_second,
         ));
-        let tokens: Arc<dyn TokenStore> =
-            Arc::new(SqliteTokenStore::open(&data_dir.join(TOKEN_FILE))?);
-        auth::bootstrap(&*tokens, data_dir.path()).await?;
-        let max_depth = settings.queue.max_depth;
-        let queue: Arc<dyn Queue> =
-            Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
+        make_first_token(settings, &adapters.tokens, data_dir, supervisor).await?;
 
         let listener = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
             format!("cannot listen on {}; choose another address with --listen", settings.listen)
         })?;
         let address = listener.local_addr()?;
         data_dir.announce(address)?;
-        tracing::info!(%address, data_dir = %data_dir.path().display(), "accepting events");
+        let adapters_are = adapters::describe(settings)?;
+        tracing::info!(%address, data_dir = %data_dir.path().display(), adapters_are, "accepting events");
 
         let context = Arc::new(HttpContext::new(
-            Arc::clone(&queue),
-            Arc::new(Authenticator::new(Arc::clone(&tokens))),
+            Arc::clone(&adapters.queue),
+            Arc::new(Authenticator::new(Arc::clone(&adapters.tokens))),
             Arc::clone(&log),
-            Arc::clone(&debug_bus),
+            Arc::clone(&adapters.debug_bus),
             settings.http.clone(),
         ));
         // Started, and so stopped, in the direction of the events: accept nothing more, then
@@ -81,10 +71,13 @@ impl Pipeline {
         supervisor.spawn("HTTP server", |stop| async move {
             http::serve(listener, context, stop).await.map_err(Into::into)
         });
+        adapters.start(supervisor);
+        let Adapters { queue, store, tokens, debug_bus, live_bus, presence, .. } = adapters;
         let context = WorkerContext {
             queue: Arc::clone(&queue),
-            store: Arc::clone(&store),
-            live_bus: Arc::new(LocalLiveBus::default()),
+            store,
+            live_bus,
+            presence,
             log: Arc::clone(&log),
             settings: settings.worker.clone(),
         };
@@ -112,6 +105,39 @@ impl Pipeline {
     }
 }
 
+/// Makes the first token; where a server has to be there for it and is not, as soon as it is.
+async fn make_first_token(
+    settings: &Settings,
+    tokens: &Arc<dyn TokenStore>,
+    data_dir: &DataDir,
+    supervisor: &mut Supervisor,
+) -> Result<()> {
+    match auth::bootstrap(&**tokens, data_dir.path()).await {
+        Err(BootstrapError::Store(error)) if settings.redis_url.is_some() => {
+            tracing::warn!(%error, "no tokens: all events are refused until Redis is there");
+        }
+        made => return made.map(|_| ()).map_err(Into::into),
+    }
+    let (tokens, data_dir) = (Arc::clone(tokens), data_dir.path().to_path_buf());
+    supervisor.spawn("making of the first token", |stop| async move {
+        let made = async {
+            loop {
+                tokio::time::sleep(TOKEN_PAUSE).await;
+                match auth::bootstrap(&*tokens, &data_dir).await {
+                    Err(BootstrapError::Store(_)) => {}
+                    made => return made.map(|_| ()),
+                }
+            }
+        };
+        if let Some(Err(error)) = stop.run_until_cancelled(made).await {
+            return Err(error.into());
+        }
+        stop.cancelled().await;
+        Ok(())
+    });
+    Ok(())
+}
+
 /// Looks at the queue and publishes the figures, once a second.
 async fn publish_gauges(
     log: Arc<StageLog>,
@@ -125,10 +151,13 @@ async fn publish_gauges(
         match queue.stats().await {
             Ok(stats) => {
                 metrics.set_queue(stats);
-                metrics.set_health(Part::Queue, Health::Ok);
+                // A queue that answers and takes no events is none.
+                let takes = if stats.spooled == 0 { Health::Ok } else { Health::Failing };
+                metrics.set_health(Part::Queue, takes);
             }
             Err(error) => {
                 tracing::warn!(%error, "the queue's depth is not known");
+                metrics.set_spooled(queue.spooled());
                 metrics.set_health(Part::Queue, Health::Failing);
             }
         }

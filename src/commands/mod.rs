@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod completions;
 pub mod logs;
+pub mod migrate;
 pub mod simulate;
 pub mod sql;
 pub mod token;

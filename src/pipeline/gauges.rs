@@ -78,6 +78,8 @@ pub struct QueueGauges {
     pub in_flight: u64,
     /// Events in the failed queue.
     pub failed: u64,
+    /// Events accepted that wait in this process for the queue to come back.
+    pub spooled: u64,
 }
 
 /// Counted latencies, as pairs of microseconds and count: exact to about one percent, and

@@ -68,6 +68,7 @@ pub struct Metrics {
     queue_depth: Gauge,
     queue_in_flight: Gauge,
     queue_failed: Gauge,
+    queue_spooled: Gauge,
     connections: Gauge,
     accepted: AtomicU64,
     refused: AtomicU64,
@@ -112,6 +113,7 @@ impl Metrics {
             queue_depth: Gauge::default(),
             queue_in_flight: Gauge::default(),
             queue_failed: Gauge::default(),
+            queue_spooled: Gauge::default(),
             connections: Gauge::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -158,6 +160,11 @@ impl Metrics {
         r.register("queue_depth", "Events that wait in the queue", self.queue_depth.clone());
         r.register("queue_in_flight", "Events claimed by a worker", self.queue_in_flight.clone());
         r.register("queue_failed", "Events in the failed queue", self.queue_failed.clone());
+        r.register(
+            "queue_spooled",
+            "Events that wait in this process for the queue to come back",
+            self.queue_spooled.clone(),
+        );
         r.register("http_connections", "Open HTTP connections", self.connections.clone());
     }
 
@@ -230,7 +237,13 @@ impl Metrics {
         self.queue_depth.set(clamp(stats.depth));
         self.queue_in_flight.set(clamp(stats.in_flight));
         self.queue_failed.set(clamp(stats.failed));
+        self.set_spooled(stats.spooled);
         self.queue_known.store(1, Relaxed);
+    }
+
+    /// Notes how many events wait for the queue to come back.
+    pub fn set_spooled(&self, events: u64) {
+        self.queue_spooled.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
     /// Notes whether a part works.
@@ -271,6 +284,7 @@ impl Metrics {
                 depth: known(&self.queue_depth),
                 in_flight: known(&self.queue_in_flight),
                 failed: known(&self.queue_failed),
+                spooled: known(&self.queue_spooled),
             }),
             queue_health: self.health(Part::Queue),
             store_health: self.health(Part::Store),
@@ -333,10 +347,11 @@ mod tests {
     #[test]
     fn the_queues_figures_are_shown_once_known() {
         let metrics = Metrics::new();
-        metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1 });
+        metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1, spooled: 4 });
         metrics.set_health(Part::Store, Health::Failing);
         let gauges = metrics.take_gauges();
-        assert_eq!(gauges.queue, Some(QueueGauges { depth: 5, in_flight: 2, failed: 1 }));
+        let expected = QueueGauges { depth: 5, in_flight: 2, failed: 1, spooled: 4 };
+        assert_eq!(gauges.queue, Some(expected));
         assert_eq!(gauges.store_health, Health::Failing);
         assert_eq!(gauges.queue_health, Health::Unknown);
     }

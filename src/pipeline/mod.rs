@@ -9,6 +9,7 @@ pub mod gauges;
 pub mod http;
 pub mod metrics;
 pub mod queue;
+pub mod redis;
 pub mod sqlite;
 pub mod stage_log;
 pub mod store;

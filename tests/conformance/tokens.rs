@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use bklit_tui::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
 use bklit_tui::pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
 use bklit_tui::pipeline::time::UtcMillis;
+
+use crate::support::redis::server_at;
+use crate::support::servers::{Kind, RedisServer};
 
 fn token(scope: Scope, projects: &[&str]) -> TokenRecord {
     let projects = projects.iter().map(|&project| project.to_owned()).collect();
@@ -77,6 +81,40 @@ pub async fn many_at_once_are_all_kept(store: Arc<dyn TokenStore>) {
     }
     assert_eq!(store.list().await.unwrap().len(), 32);
 }
+
+macro_rules! redis_conformance {
+    ($name:ident, $kind:expr) => {
+        mod $name {
+            use super::*;
+
+            fn open() -> (RedisTokenStore, RedisServer) {
+                let server = RedisServer::start($kind, &[]);
+                (RedisTokenStore::new(server_at(&server), DEFAULT_KEY), server)
+            }
+
+            #[tokio::test]
+            async fn conforms() {
+                let (store, _server) = open();
+                a_token_is_kept_whole(&store).await;
+                let (store, _server) = open();
+                a_revoked_token_is_gone(&store).await;
+                let (store, _server) = open();
+                an_expired_token_stays(&store).await;
+                let (store, _server) = open();
+                a_token_is_created_once(&store).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn conforms_under_concurrency() {
+                let (store, _server) = open();
+                many_at_once_are_all_kept(Arc::new(store)).await;
+            }
+        }
+    };
+}
+
+redis_conformance!(valkey, Kind::Valkey);
+redis_conformance!(redis, Kind::Redis);
 
 mod sqlite {
     use super::*;

@@ -3,3 +3,4 @@
 mod kill;
 mod load;
 mod oracle;
+mod servers;

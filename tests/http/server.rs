@@ -62,6 +62,10 @@ impl Queue for MemoryQueue {
         unreachable!("the server does not claim")
     }
 
+    async fn annotate(&self, _: &ClaimId, _: &str) -> Result<(), QueueError> {
+        unreachable!("the server does not claim")
+    }
+
     async fn release(&self, _: &ClaimId) -> Result<(), QueueError> {
         unreachable!("the server does not claim")
     }
@@ -77,14 +81,14 @@ impl Queue for MemoryQueue {
             return Err(QueueError::Unavailable("disk on fire".into()));
         }
         let depth = self.items.lock().unwrap().len() as u64;
-        Ok(QueueStats { depth, in_flight: 0, failed: 0 })
+        Ok(QueueStats { depth, ..QueueStats::default() })
     }
 
     async fn failed(&self, _: usize) -> Result<Vec<FailedItem>, QueueError> {
         unreachable!("the server does not repair")
     }
 
-    async fn retry_failed(&self, _: &[i64]) -> Result<u64, QueueError> {
+    async fn retry_failed(&self, _: &[String]) -> Result<u64, QueueError> {
         unreachable!("the server does not repair")
     }
 }

@@ -61,8 +61,20 @@ fn the_console_knows_only_wire_types_and_ports() {
 
 #[test]
 fn only_the_composition_root_names_adapters() {
-    let adapters =
-        ["SqliteQueue", "SqliteStore", "SqliteTokenStore", "LocalDebugBus", "LocalLiveBus"];
+    let adapters = [
+        "SqliteQueue",
+        "SqliteStore",
+        "ClickHouseStore",
+        "SqliteTokenStore",
+        "LocalDebugBus",
+        "LocalLiveBus",
+        "RedisQueue",
+        "SpooledQueue",
+        "RedisTokenStore",
+        "RedisDebugBus",
+        "RedisLiveBus",
+        "RedisPresence",
+    ];
     let others =
         ["src/commands", "src/tui", "src/cli.rs", "src/pipeline/http", "src/pipeline/worker"];
     assert_eq!(offenders(&others, &adapters), [""; 0]);

@@ -181,10 +181,18 @@ impl Daemon {
     /// The one value that a query on its store gives.
     #[track_caller]
     pub fn scalar(&self, sql: &str) -> Value {
-        let line = Cli::on(&self.data_dir()).run(&["sql", "--json", sql]).ok();
-        let row: serde_json::Map<String, Value> = serde_json::from_str(line.trim()).unwrap();
+        let lines = self.cli(&["sql", "--json", sql]);
+        let row: serde_json::Map<String, Value> = serde_json::from_str(lines.trim()).unwrap();
         assert_eq!(row.len(), 1, "{row:?}");
         row.into_iter().next().unwrap().1
+    }
+
+    /// What a command with the same settings prints.
+    #[track_caller]
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let config = self.dir.path().join("bklit.toml");
+        let settings = ["--config", config.to_str().unwrap()];
+        Cli::on(&self.data_dir()).run(&[arguments, &settings].concat()).ok()
     }
 }
 

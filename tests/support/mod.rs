@@ -1,11 +1,13 @@
 //! What several tests need: the real program as a daemon and as a command, HTTP over plain
-//! sockets, and waiting with a deadline.
+//! sockets, real servers, and waiting with a deadline.
 
 mod command;
 mod daemon;
 pub mod events;
 mod http;
 pub mod pty;
+pub mod redis;
+pub mod servers;
 
 use std::time::{Duration, Instant};
 

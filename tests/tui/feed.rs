@@ -241,7 +241,12 @@ pub(super) fn gauges(second: u64) -> Gauges {
         sampling: 1,
         accepted: 100,
         accept_to_stored: latencies(9_000),
-        queue: Some(QueueGauges { depth: 120 + second % 30 * 4, in_flight: 12, failed: 0 }),
+        queue: Some(QueueGauges {
+            depth: 120 + second % 30 * 4,
+            in_flight: 12,
+            failed: 0,
+            spooled: 0,
+        }),
         queue_health: Health::Ok,
         store_health: Health::Ok,
         worker_health: Health::Ok,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::store::POISON;
 use super::{Bench, small, views};
 
-const EMPTY: QueueStats = QueueStats { depth: 0, in_flight: 0, failed: 0 };
+const EMPTY: QueueStats = QueueStats { depth: 0, in_flight: 0, failed: 0, spooled: 0 };
 
 #[tokio::test(start_paused = true)]
 async fn the_same_batch_is_tried_until_the_store_is_back() {

@@ -58,6 +58,7 @@ impl Bench {
             queue: queue.clone(),
             store: store.clone(),
             live_bus: live.clone(),
+            presence: None,
             log,
             settings,
         };
@@ -206,6 +207,7 @@ async fn two_workers_share_a_queue() {
         queue: context.queue.clone(),
         store: context.store.clone(),
         live_bus: context.live_bus.clone(),
+        presence: None,
         log: context.log.clone(),
         settings: context.settings.clone(),
     };

@@ -82,6 +82,7 @@ impl MemoryQueue {
             depth: state.waiting.len() as u64,
             in_flight: state.in_flight.values().map(|batch| batch.items.len() as u64).sum(),
             failed: state.failed.len() as u64,
+            spooled: 0,
         }
     }
 
@@ -125,6 +126,10 @@ pub fn fails(left: &AtomicU32) -> bool {
     left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
+fn first_hand(id: ClaimId, items: Vec<ClaimedItem>) -> Claim {
+    Claim { id, items, maybe_stored: false, note: None }
+}
+
 fn away<T>() -> Result<T, QueueError> {
     Err(QueueError::Unavailable("the queue is away".to_owned()))
 }
@@ -146,7 +151,7 @@ impl Queue for MemoryQueue {
             batch.epoch += 1;
             batch.lease_ends = now + lease;
             let id = ClaimId { batch: id.clone(), epoch: batch.epoch };
-            return Ok(Some(Claim { id, items: batch.items.clone() }));
+            return Ok(Some(first_hand(id, batch.items.clone())));
         }
         let size = most.min(state.waiting.len());
         let items: Vec<_> = state.waiting.drain(..size).collect();
@@ -155,7 +160,7 @@ impl Queue for MemoryQueue {
         let in_flight = InFlight { epoch: 1, lease_ends: now + lease, items: items.clone() };
         state.in_flight.insert(batch.clone(), in_flight);
         self.claims.lock().unwrap().push((size, now));
-        Ok(Some(Claim { id: ClaimId { batch, epoch: 1 }, items }))
+        Ok(Some(first_hand(ClaimId { batch, epoch: 1 }, items)))
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
@@ -163,6 +168,10 @@ impl Queue for MemoryQueue {
         Self::held(&mut state, claim)?.lease_ends = Instant::now() + lease;
         self.renewals.fetch_add(1, SeqCst);
         Ok(())
+    }
+
+    async fn annotate(&self, claim: &ClaimId, _note: &str) -> Result<(), QueueError> {
+        Self::held(&mut self.state.lock().unwrap(), claim).map(|_| ())
     }
 
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
@@ -221,7 +230,7 @@ impl Queue for MemoryQueue {
         away()
     }
 
-    async fn retry_failed(&self, _ids: &[i64]) -> Result<u64, QueueError> {
+    async fn retry_failed(&self, _ids: &[String]) -> Result<u64, QueueError> {
         let mut state = self.state.lock().unwrap();
         let failed = std::mem::take(&mut state.failed);
         drop(state);

@@ -166,7 +166,10 @@ mod tests {
         assert_eq!(judge(&good, StatusCode::OK, ok), accepted);
         assert_eq!(judge(&bad, StatusCode::BAD_REQUEST, b"{}"), Outcome::Refused);
         let wrongly = judge(&good, StatusCode::SERVICE_UNAVAILABLE, b"\x1b[31mfull");
-        assert_eq!(wrongly, Outcome::WronglyRefused(r"503 to POST /track: \u{1b}[31mfull".to_owned()));
+        assert_eq!(
+            wrongly,
+            Outcome::WronglyRefused(r"503 to POST /track: \u{1b}[31mfull".to_owned())
+        );
         for (planned, status, body) in [
             (&bad, StatusCode::OK, &ok[..]),
             (&bad, StatusCode::UNAUTHORIZED, b"{}"),

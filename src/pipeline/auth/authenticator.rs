@@ -1,7 +1,8 @@
 //! The cached check of tokens: who may write which project from where, who may read.
 //!
 //! What the store says is remembered for [`TTL`], good news and bad, so that a token is looked up
-//! once in that time however many requests carry it, and a revocation is seen within it.
+//! once in that time however many requests carry it, and a revocation is seen within it. While the
+//! store is away, what it said last of a token stands, for [`GRACE`] at most.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use crate::pipeline::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be refused.
 pub const TTL: Duration = Duration::from_secs(2);
+
+/// How long a token that was used may be used on while the store is away.
+pub const GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Tokens remembered at once, those that don't exist included: guessing evicts guesses first, as
 /// the cache keeps what is used often.
@@ -61,15 +65,20 @@ pub enum Denied {
 pub struct Authenticator {
     store: Arc<dyn TokenStore>,
     tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
+    /// What is known of tokens that were used, for as long as the store is away.
+    known: Cache<TokenHash, Arc<TokenRecord>>,
     all: Cache<(), Arc<[TokenRecord]>>,
+    all_known: Cache<(), Arc<[TokenRecord]>>,
 }
 
 impl Authenticator {
     /// Checks against `store`, remembering its answers for [`TTL`].
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
+        let known = Cache::builder().max_capacity(CAPACITY).time_to_live(GRACE).build();
         let all = Cache::builder().max_capacity(1).time_to_live(TTL).build();
-        Self { store, tokens, all }
+        let all_known = Cache::builder().max_capacity(1).time_to_live(GRACE).build();
+        Self { store, tokens, known, all, all_known }
     }
 
     /// The token that a client sent, if it works now.
@@ -93,8 +102,15 @@ impl Authenticator {
     /// Concurrent requests for one token share one lookup.
     async fn look_up(&self, hash: TokenHash) -> Result<Option<Arc<TokenRecord>>, Denied> {
         let lookup = async {
-            let found = bounded(self.store.find(&hash)).await?;
-            Ok::<_, TokenStoreError>(found.map(Arc::new))
+            let found = match bounded(self.store.find(&hash)).await {
+                Ok(found) => found.map(Arc::new),
+                Err(error) => return self.known.get(&hash).await.map(Some).ok_or(error),
+            };
+            match &found {
+                Some(token) => self.known.insert(hash, Arc::clone(token)).await,
+                None => self.known.invalidate(&hash).await,
+            }
+            Ok::<_, TokenStoreError>(found)
         };
         self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)
     }
@@ -106,7 +122,14 @@ impl Authenticator {
     /// [`Denied::Missing`] where the project has no token, [`Denied::Domain`] where none is for
     /// that site, [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
-        let list = async { bounded(self.store.list()).await.map(Arc::<[TokenRecord]>::from) };
+        let list = async {
+            let list: Arc<[_]> = match bounded(self.store.list()).await {
+                Ok(list) => list.into(),
+                Err(error) => return self.all_known.get(&()).await.ok_or(error),
+            };
+            self.all_known.insert((), Arc::clone(&list)).await;
+            Ok::<_, TokenStoreError>(list)
+        };
         let tokens = self.all.try_get_with((), list).await.map_err(Denied::Unavailable)?;
         let now = UtcMillis::now();
         let valid = tokens.iter().filter(|token| !token.is_expired(now));

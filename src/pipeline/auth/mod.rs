@@ -2,6 +2,7 @@
 
 pub mod authenticator;
 mod bootstrap;
+pub mod redis;
 pub mod sqlite;
 pub mod token;
 
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 
 use super::time::UtcMillis;
 
-pub use authenticator::{Authenticator, Denied, Site};
+pub use authenticator::{Authenticator, Denied, Site, TTL};
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
 pub use token::{Secret, TokenHash};
 

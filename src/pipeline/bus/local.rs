@@ -62,7 +62,20 @@ impl DebugStream for LocalDebugStream {
 
 /// The [`LiveBus`] of one process.
 pub struct LocalLiveBus {
-    sender: broadcast::Sender<Arc<LiveEvent>>,
+    sender: broadcast::Sender<LiveMessage>,
+}
+
+impl LocalLiveBus {
+    /// How many listen.
+    pub(super) fn subscribers(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
+    /// Hands a message to all who listen.
+    pub(super) fn send(&self, message: LiveMessage) {
+        // An error means that nobody listens.
+        let _ = self.sender.send(message);
+    }
 }
 
 impl Default for LocalLiveBus {
@@ -75,7 +88,7 @@ impl Default for LocalLiveBus {
 impl LiveBus for LocalLiveBus {
     async fn publish(&self, event: LiveEvent) -> Result<u64, String> {
         // An error means that nobody listens.
-        Ok(self.sender.send(Arc::new(event)).unwrap_or(0) as u64)
+        Ok(self.sender.send(LiveMessage::Event(Arc::new(event))).unwrap_or(0) as u64)
     }
 
     fn subscribe(&self) -> Box<dyn LiveStream> {
@@ -83,13 +96,13 @@ impl LiveBus for LocalLiveBus {
     }
 }
 
-struct LocalLiveStream(broadcast::Receiver<Arc<LiveEvent>>);
+struct LocalLiveStream(broadcast::Receiver<LiveMessage>);
 
 #[async_trait]
 impl LiveStream for LocalLiveStream {
     async fn next(&mut self) -> Option<LiveMessage> {
         match self.0.recv().await {
-            Ok(event) => Some(LiveMessage::Event(event)),
+            Ok(message) => Some(message),
             Err(RecvError::Lagged(lost)) => Some(LiveMessage::Lost(lost)),
             Err(RecvError::Closed) => None,
         }

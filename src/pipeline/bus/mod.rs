@@ -4,6 +4,7 @@
 //! how many.
 
 pub mod local;
+pub mod redis;
 pub mod sse;
 
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use async_trait::async_trait;
 use super::debug_log::DebugLog;
 use super::event::LiveEvent;
 use super::gauges::Gauges;
+use super::store::SessionKey;
+use super::time::UtcMillis;
 
 /// What a console hears from a bus.
 #[derive(Clone, Debug)]
@@ -57,6 +60,9 @@ pub enum LiveMessage {
     Event(Arc<LiveEvent>),
     /// This many events did not reach this subscriber.
     Lost(u64),
+    /// The connection to other processes' buses was cut; it is tried again. What they publish
+    /// meanwhile is missing.
+    Interrupted,
 }
 
 /// One subscription to a [`LiveBus`].
@@ -78,4 +84,26 @@ pub trait LiveBus: Send + Sync {
 
     /// Starts to listen.
     fn subscribe(&self) -> Box<dyn LiveStream>;
+}
+
+/// Which sessions are active, for the visitors that dashboards show.
+#[async_trait]
+pub trait Presence: Send + Sync {
+    /// Notes when sessions were last active; an earlier moment than is known changes nothing.
+    ///
+    /// # Errors
+    /// Why it could not be noted, for the operator. Nothing depends on it.
+    async fn active(&self, sessions: &[(SessionKey, UtcMillis)]) -> Result<(), String>;
+
+    /// Notes that sessions have ended.
+    ///
+    /// # Errors
+    /// Why it could not be noted, for the operator.
+    async fn ended(&self, sessions: &[SessionKey]) -> Result<(), String>;
+
+    /// How many sessions of a project are active.
+    ///
+    /// # Errors
+    /// Why it is not known, for the operator.
+    async fn count(&self, project_id: &str) -> Result<u64, String>;
 }

@@ -12,6 +12,7 @@ use super::response::{self, ResponseBody};
 use super::{HttpContext, Peer, access};
 use crate::pipeline::gauges::{Health, QueueGauges};
 use crate::pipeline::metrics::Part;
+use crate::pipeline::queue::QueueStats;
 
 /// How long the queue may take to tell its figures.
 const STATS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ struct HealthAnswer {
 #[serde(rename_all = "camelCase")]
 struct Figures {
     queue: Option<QueueGauges>,
+    /// Told apart from the queue's own figures, as it matters while the queue is away.
+    spooled: u64,
     health: Parted,
     debug_streams: usize,
 }
@@ -64,6 +67,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
         uptime_seconds: context.started.elapsed().as_secs(),
         figures: may_read.then(|| Figures {
             queue,
+            spooled: context.queue.spooled(),
             health,
             debug_streams: context.streams.load(Relaxed),
         }),
@@ -73,7 +77,8 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
 
 async fn stats(context: &HttpContext) -> Option<QueueGauges> {
     let stats = tokio::time::timeout(STATS_TIMEOUT, context.queue.stats()).await.ok()?.ok()?;
-    Some(QueueGauges { depth: stats.depth, in_flight: stats.in_flight, failed: stats.failed })
+    let QueueStats { depth, in_flight, failed, spooled } = stats;
+    Some(QueueGauges { depth, in_flight, failed, spooled })
 }
 
 /// All figures for Prometheus.

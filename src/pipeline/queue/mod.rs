@@ -4,6 +4,8 @@
 //! runs out is taken over with a higher epoch and the same id and items; whoever held it before
 //! is refused from then on. So a batch is delivered at least once, and the store drops repeats.
 
+pub mod redis;
+pub mod spool;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -47,6 +49,11 @@ pub struct Claim {
     pub id: ClaimId,
     /// Its items, oldest first. Never empty.
     pub items: Vec<ClaimedItem>,
+    /// The queue may have handed out some of them before, in a batch that it has forgotten since
+    /// by a crash of its own: look the events up in the store before storing them.
+    pub maybe_stored: bool,
+    /// What an earlier holder left with [`Queue::annotate`].
+    pub note: Option<String>,
 }
 
 /// A member of the queue as it lies there: not necessarily an event.
@@ -71,7 +78,7 @@ pub struct Rejected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedItem {
     /// Names it within the failed queue.
-    pub id: i64,
+    pub id: String,
     /// What was queued.
     pub body: String,
     /// Why it failed.
@@ -89,10 +96,12 @@ pub struct QueueStats {
     pub in_flight: u64,
     /// Items in the failed queue.
     pub failed: u64,
+    /// Items accepted that wait in this process's spool for the queue to come back.
+    pub spooled: u64,
 }
 
 /// Why the queue did not do as asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum QueueError {
     /// It holds as many items as it may; the producer should come back later.
     #[error("the queue is full: {depth} events wait, the bound is {bound}")]
@@ -120,6 +129,22 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Full`], [`QueueError::Unavailable`]: the event was not accepted.
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
 
+    /// Adds events one after the other, each as if its client had chosen its id, so that doing it
+    /// again adds nothing again. Returns how many of the first are in; the others found no room.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`]: any number of the first may be in. Do it again.
+    async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
+        for (pushed, event) in events.iter().enumerate() {
+            match self.push(NewItem { event: event.clone(), client_id: true }).await {
+                Ok(_) => {}
+                Err(QueueError::Full { .. }) => return Ok(pushed),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(events.len())
+    }
+
     /// Claims the next batch: first one whose lease has run out, with its epoch raised, else up
     /// to `most` (at least 1) of the oldest items. `None` when nothing waits.
     ///
@@ -132,6 +157,13 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// [`QueueError::Stale`], [`QueueError::Unavailable`].
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError>;
+
+    /// Keeps a note with the batch, durably, in place of an earlier one: how far it was stored,
+    /// or under which names. Whoever claims the batch next finds it in the [`Claim`].
+    ///
+    /// # Errors
+    /// [`QueueError::Stale`], [`QueueError::Unavailable`].
+    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError>;
 
     /// Gives the batch back unfinished: whoever claims next gets it at once.
     ///
@@ -155,15 +187,22 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn stats(&self) -> Result<QueueStats, QueueError>;
 
+    /// Items accepted that wait in this process for the queue to come back; known also while it
+    /// is away.
+    fn spooled(&self) -> u64 {
+        0
+    }
+
     /// The latest failed items, newest first, at most `most`.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
     async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError>;
 
-    /// Puts failed items back at the end of the queue, in one step; returns how many were there.
+    /// Puts failed items back at the end of the queue, each in one step; returns how many were
+    /// there.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
-    async fn retry_failed(&self, ids: &[i64]) -> Result<u64, QueueError>;
+    async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
 }

@@ -1,6 +1,9 @@
 //! The port `Store`: where events are kept and asked for, in the tables of Bklit's ClickHouse.
 
+pub mod clickhouse;
+mod rows;
 pub mod schema;
+mod session;
 pub mod sqlite;
 
 use std::collections::HashSet;

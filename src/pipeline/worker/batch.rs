@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::parse::{Item, parse};
 use super::poison::{Stopped, Stored, store};
-use super::{WorkerContext, answer_in_time, details, lease, live};
+use super::{WorkerContext, answer_in_time, details, lease, live, presence};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::event::{EventKind, QueuedEvent};
 use crate::pipeline::gauges::Health;
@@ -38,7 +38,9 @@ pub(super) async fn process(
     shutdown: &CancellationToken,
 ) {
     let claimed = Instant::now();
-    let Claim { id, items } = claim;
+    // Every store tells by their ids which events it has, so a batch that may have been handed out
+    // before is stored like any other.
+    let Claim { id, items, .. } = claim;
     let size = items.len();
     let outcome = tokio::select! {
         outcome = store_and_acknowledge(context, &id, &items, claiming, shutdown) => outcome,
@@ -48,6 +50,7 @@ pub(super) async fn process(
     match outcome {
         Outcome::Done(stored) => {
             tell_done(context, &id, size, &stored, claimed.elapsed());
+            presence::follow(context, &stored).await;
             live::publish(context, stored).await;
         }
         Outcome::TakenOver => {

@@ -9,6 +9,7 @@ mod lease;
 mod live;
 mod parse;
 mod poison;
+mod presence;
 mod sweep;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
-use super::bus::LiveBus;
+use super::bus::{LiveBus, Presence};
 use super::debug_log::Stage;
 use super::gauges::Health;
 use super::metrics::Part;
@@ -42,6 +43,8 @@ pub struct WorkerContext {
     pub store: Arc<dyn Store>,
     /// Who hears of those that are stored.
     pub live_bus: Arc<dyn LiveBus>,
+    /// Who counts active sessions, if anybody does.
+    pub presence: Option<Arc<dyn Presence>>,
     /// Where to tell of it.
     pub log: Arc<StageLog>,
     /// How to batch.

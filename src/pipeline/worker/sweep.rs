@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{WorkerContext, details, live};
+use super::{WorkerContext, details, live, presence};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::gauges::Health;
 use crate::pipeline::metrics::Part;
@@ -52,6 +52,7 @@ async fn sweep(context: &WorkerContext) {
                         .step(Stage::Worker)
                         .uncounted()
                         .info("Idle sessions ended", || details(json!({ "sessions": count })));
+                    presence::ended(context, &ended).await;
                     live::publish_timeouts(context, ended).await;
                 }
                 if count < AT_ONCE {

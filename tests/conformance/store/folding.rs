@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::rows;
+use super::{SESSIONS, rows};
 use crate::support::events::{at, custom, end, view};
 
 /// What makes up an event: kind, session, moment, and how much later it was queued.
@@ -63,8 +63,8 @@ fn event(project: &str, n: usize, &(kind, first, seconds, late): &Plan) -> Queue
 
 async fn sessions(store: &dyn Store, project: &str) -> Vec<Vec<Value>> {
     let sql = "SELECT session_id, started_at, ended_at, duration, did_bounce, entry_page, \
-               exit_page, user_agent, country, city FROM tracked_session";
-    rows(store, &format!("{sql} WHERE project_id = '{project}' ORDER BY 1")).await
+               exit_page, user_agent, country, city FROM";
+    rows(store, &format!("{sql} {SESSIONS} WHERE project_id = '{project}' ORDER BY 1")).await
 }
 
 async fn insert(store: &dyn Store, id: String, events: Vec<QueuedEvent>) {
@@ -91,9 +91,12 @@ async fn check(store: &dyn Store, n: usize, case: &Case) -> Result<(), TestCaseE
     Ok(())
 }
 
-pub fn run(runtime: &Runtime, store: &dyn Store) {
-    let mut runner =
-        TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
+pub fn run(runtime: &Runtime, store: &dyn Store, cases_to_run: u32) {
+    let mut runner = TestRunner::new(Config {
+        cases: cases_to_run,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let number = std::cell::Cell::new(0);
     let result = runner.run(&cases(), |case| {
         number.set(number.get() + 1);

@@ -14,7 +14,7 @@ use crate::support::events::{at, end, full_view, view};
 async fn open() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
-    Fixture { store: Box::new(store), _keep: Box::new(dir) }
+    Fixture { store: Box::new(store), cases: 100, _keep: Box::new(dir) }
 }
 
 store_suite!(on_sqlite, super::open);

@@ -101,6 +101,11 @@ impl Queue for SqliteQueue {
         self.call(|reply| Command::Renew { claim, lease, reply }).await
     }
 
+    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError> {
+        let (claim, note) = (claim.clone(), note.to_owned());
+        self.call(|reply| Command::Annotate { claim, note, reply }).await
+    }
+
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
         // A lease that ends now is a batch for whoever comes next.
         self.renew(claim, Duration::ZERO).await
@@ -152,8 +157,9 @@ impl Queue for SqliteQueue {
         self.call(|reply| Command::Failed { most, reply }).await
     }
 
-    async fn retry_failed(&self, ids: &[i64]) -> Result<u64, QueueError> {
-        let ids = ids.to_vec();
+    async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        // What is no number was never one of its ids.
+        let ids = ids.iter().filter_map(|id| id.parse().ok()).collect();
         self.call(|reply| Command::RetryFailed { ids, reply }).await
     }
 }
@@ -215,7 +221,7 @@ mod tests {
         assert_eq!(claim.items.len(), accepted);
         queue.acknowledge(&claim.id, &[]).await.unwrap();
         assert_eq!(queue.push(item(accepted)).await.unwrap(), Pushed::Queued);
-        let stats = QueueStats { depth: 1, in_flight: 0, failed: 0 };
+        let stats = QueueStats { depth: 1, ..QueueStats::default() };
         assert_eq!(queue.stats().await.unwrap(), stats);
     }
 }

@@ -43,6 +43,15 @@ const SCHEMA: &str = "
     );
 ";
 
+/// Beside the version: a file made before there were notes gets the table, and a program that
+/// knows of none does without.
+const NOTES: &str = "
+    CREATE TABLE IF NOT EXISTS batch_note (
+        batch_id TEXT PRIMARY KEY,
+        note TEXT NOT NULL
+    ) WITHOUT ROWID;
+";
+
 /// How long a client's retry with the same event id is recognised.
 const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often ids past that are removed, and how many at once.
@@ -85,6 +94,7 @@ impl Tables {
         max_depth: u64,
     ) -> Result<Self, crate::pipeline::sqlite::Error> {
         let connection = crate::pipeline::sqlite::open(path, SCHEMA_VERSION, SCHEMA)?;
+        connection.execute_batch(NOTES)?;
         let state = State::read(&connection)?;
         Ok(Self { connection, max_depth, state, forgotten_at: Instant::now() })
     }
@@ -173,7 +183,7 @@ impl Tables {
         self.state.stats.depth -= items.len() as u64;
         self.state.stats.in_flight += items.len() as u64;
         self.state.batches.insert(first.seq, batch);
-        Ok(Ok(Some(Claim { id, items })))
+        Ok(Ok(Some(Claim { id, items, maybe_stored: false, note: None })))
     }
 
     fn reclaim(&mut self, first_seq: i64, lease_end: Instant) -> rusqlite::Result<Option<Claim>> {
@@ -184,10 +194,14 @@ impl Tables {
             (ClaimId { batch: batch.id.clone(), epoch: batch.epoch }, batch.last_seq);
         let sql = "UPDATE batch SET epoch = ? WHERE id = ?";
         self.connection.prepare_cached(sql)?.execute(params![id.epoch, id.batch])?;
+        let sql = "SELECT note FROM batch_note WHERE batch_id = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let note = statement.query_row([&id.batch], |row| row.get(0)).optional()?;
+        drop(statement);
         // The same items as before, however large.
         let bounds = [first_seq, last_seq];
         let items = self.items("seq BETWEEN ? AND ? ORDER BY seq", bounds, usize::MAX)?;
-        Ok(Some(Claim { id, items }))
+        Ok(Some(Claim { id, items, maybe_stored: false, note }))
     }
 
     pub(super) fn renew(&mut self, claim: &ClaimId, lease_end: Instant) -> Result<(), QueueError> {
@@ -196,6 +210,15 @@ impl Tables {
             batch.lease_end = lease_end;
         }
         Ok(())
+    }
+
+    pub(super) fn annotate(&mut self, claim: &ClaimId, note: &str) -> Answer<()> {
+        if let Err(stale) = self.held(claim) {
+            return Ok(Err(stale));
+        }
+        let sql = "INSERT OR REPLACE INTO batch_note (batch_id, note) VALUES (?, ?)";
+        self.connection.prepare_cached(sql)?.execute([claim.batch.as_str(), note])?;
+        Ok(Ok(()))
     }
 
     pub(super) fn acknowledge(&mut self, claim: &ClaimId, rejected: &[Rejected]) -> Answer<()> {
@@ -219,7 +242,9 @@ impl Tables {
         }
         let sql = "DELETE FROM queue_item WHERE seq BETWEEN ? AND ?";
         let removed = self.connection.prepare_cached(sql)?.execute([first_seq, batch.last_seq])?;
-        self.connection.prepare_cached("DELETE FROM batch WHERE id = ?")?.execute([&batch.id])?;
+        for sql in ["DELETE FROM batch WHERE id = ?", "DELETE FROM batch_note WHERE batch_id = ?"] {
+            self.connection.prepare_cached(sql)?.execute([&batch.id])?;
+        }
         self.state.stats.in_flight -= removed as u64;
         self.state.stats.failed += failed as u64;
         Ok(Ok(()))
@@ -230,7 +255,7 @@ impl Tables {
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
             Ok(FailedItem {
-                id: row.get(0)?,
+                id: row.get::<_, i64>(0)?.to_string(),
                 body: row.get(1)?,
                 reason: row.get(2)?,
                 failed_at: UtcMillis::from_epoch_millis(row.get(3)?),
@@ -337,6 +362,7 @@ impl State {
             depth: count("SELECT count(*) FROM queue_item WHERE seq > ?", claimed_to)?,
             in_flight: count("SELECT count(*) FROM queue_item WHERE seq <= ?", claimed_to)?,
             failed: count("SELECT count(*) FROM failed_item WHERE id > ?", 0)?,
+            spooled: 0,
         };
         Ok(Self { stats, claimed_to, batches })
     }

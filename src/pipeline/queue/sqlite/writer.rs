@@ -18,6 +18,7 @@ pub(super) enum Command {
     Push { body: String, dedup: Option<(String, String)>, reply: Reply<Pushed> },
     Claim { most: usize, lease: Duration, reply: Reply<Option<Claim>> },
     Renew { claim: ClaimId, lease: Duration, reply: Reply<()> },
+    Annotate { claim: ClaimId, note: String, reply: Reply<()> },
     Acknowledge { claim: ClaimId, rejected: Vec<Rejected>, reply: Reply<()> },
     Failed { most: usize, reply: Reply<Vec<FailedItem>> },
     RetryFailed { ids: Vec<i64>, reply: Reply<u64> },
@@ -88,6 +89,7 @@ fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()
         Command::Renew { claim, lease, reply } => {
             finish(reply, Ok(tables.renew(&claim, now + lease)))
         }
+        Command::Annotate { claim, note, reply } => finish(reply, tables.annotate(&claim, &note)),
         Command::Acknowledge { claim, rejected, reply } => {
             finish(reply, tables.acknowledge(&claim, &rejected))
         }
@@ -118,7 +120,9 @@ fn refuse(command: Command, reason: &str) {
     match command {
         Command::Push { reply, .. } => tell(reply, reason),
         Command::Claim { reply, .. } => tell(reply, reason),
-        Command::Renew { reply, .. } | Command::Acknowledge { reply, .. } => {
+        Command::Renew { reply, .. }
+        | Command::Annotate { reply, .. }
+        | Command::Acknowledge { reply, .. } => {
             tell(reply, reason);
         }
         Command::Failed { reply, .. } => tell(reply, reason),

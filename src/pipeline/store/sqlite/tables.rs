@@ -80,7 +80,7 @@ fn session_definitions(public: &Table) -> String {
     sql += &format!(
         "CREATE UNIQUE INDEX {0}_key ON {0} (project_id, session_id);\n\
          CREATE INDEX {0}_idle ON {0} (idle_since) WHERE idle_since IS NOT NULL;\n\
-         CREATE VIEW {1} AS SELECT {2} FROM {0} WHERE views > 0;\n",
+         CREATE VIEW {1} AS SELECT {2} FROM {0} WHERE entry_key IS NOT NULL;\n",
         sessions::TABLE,
         public.name,
         public.column_list()

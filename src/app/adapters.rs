@@ -1,0 +1,186 @@
+//! Which adapter stands behind each port: Redis where `redis_url` is set, ClickHouse where
+//! `clickhouse_url` is, files in the data dir for the rest.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use color_eyre::eyre::{Result, WrapErr, bail};
+
+use super::data_dir;
+use super::lifecycle::Supervisor;
+use crate::config::{Sensitive, Settings};
+use crate::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
+use crate::pipeline::auth::{TokenStore, sqlite::SqliteTokenStore};
+use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
+use crate::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
+use crate::pipeline::bus::{DebugBus, LiveBus, Presence};
+use crate::pipeline::metrics::Metrics;
+use crate::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
+use crate::pipeline::queue::spool::SpooledQueue;
+use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
+use crate::pipeline::redis::{RedisOptions, RedisServer};
+use crate::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
+use crate::pipeline::store::{Store, sqlite::SqliteStore};
+
+/// The files of the embedded adapters: queue and store apart, so that storing never holds up
+/// accepting. Before Redis, the queue's file holds what was accepted while that is away.
+const QUEUE_FILE: &str = "queue.db";
+const STORE_FILE: &str = "store.db";
+const TOKEN_FILE: &str = "tokens.db";
+
+/// How long Redis may take.
+const REDIS_CONNECT: Duration = Duration::from_secs(2);
+const REDIS_ANSWER: Duration = Duration::from_secs(4);
+
+/// The pause between tries to make ClickHouse's tables, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the pipeline works with.
+pub(super) struct Adapters {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) tokens: Arc<dyn TokenStore>,
+    pub(super) debug_bus: Arc<dyn DebugBus>,
+    pub(super) live_bus: Arc<dyn LiveBus>,
+    pub(super) presence: Option<Arc<dyn Presence>>,
+    clickhouse: Option<Arc<ClickHouseStore>>,
+}
+
+impl Adapters {
+    /// Opens them. Servers are not waited for: they may come later.
+    pub(super) fn open(
+        settings: &Settings,
+        data_dir: &Path,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self> {
+        let max_depth = settings.queue.max_depth;
+        let file: Arc<dyn Queue> =
+            Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
+        let clickhouse = clickhouse(settings)?.map(Arc::new);
+        let store: Arc<dyn Store> = match &clickhouse {
+            Some(store) => Arc::clone(store) as Arc<dyn Store>,
+            None => Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?),
+        };
+        let tokens = tokens(settings)?;
+        let Some(server) = redis(settings)? else {
+            let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
+            let live_bus = Arc::new(LocalLiveBus::default());
+            let (queue, presence) = (file, None);
+            return Ok(Self { queue, store, tokens, debug_bus, live_bus, presence, clickhouse });
+        };
+        let options = RedisQueueOptions {
+            prefix: settings.queue.redis_prefix.clone(),
+            max_depth,
+            durability: settings.queue.durability,
+            // Both stores tell repeated events by their ids, so no batch need wait for a disk.
+            durable_claims: false,
+        };
+        let queue = Arc::new(RedisQueue::new(server.clone(), &options));
+        Ok(Self {
+            queue: Arc::new(SpooledQueue::new(queue, file)),
+            store,
+            tokens,
+            debug_bus: Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
+            live_bus: Arc::new(RedisLiveBus::new(server.clone())),
+            presence: Some(Arc::new(RedisPresence::new(server))),
+            clickhouse,
+        })
+    }
+
+    /// Starts what the adapters need beside them.
+    pub(super) fn start(&self, supervisor: &mut Supervisor) {
+        if let Some(store) = &self.clickhouse {
+            let store = Arc::clone(store);
+            supervisor.spawn("making of ClickHouse's tables", |stop| async move {
+                stop.run_until_cancelled(make_tables(&store)).await;
+                stop.cancelled().await;
+                Ok(())
+            });
+        }
+    }
+}
+
+/// The token store alone.
+pub(super) fn tokens(settings: &Settings) -> Result<Arc<dyn TokenStore>> {
+    if let Some(server) = redis(settings)? {
+        return Ok(Arc::new(RedisTokenStore::new(server, DEFAULT_KEY)));
+    }
+    data_dir::create(&settings.data_dir)?;
+    Ok(Arc::new(SqliteTokenStore::open(&settings.data_dir.join(TOKEN_FILE))?))
+}
+
+/// The store alone, to ask.
+pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>> {
+    if let Some(store) = clickhouse(settings)? {
+        return Ok(Box::new(store));
+    }
+    let file = data_dir::existing(&settings.data_dir, STORE_FILE)?;
+    Ok(Box::new(SqliteStore::open(&file)?))
+}
+
+/// Brings the store's tables up to date, or says how; returns the statements.
+pub(super) async fn migrate(settings: &Settings, dry_run: bool) -> Result<Vec<String>> {
+    let Some(store) = clickhouse(settings)? else {
+        bail!(
+            "there is no ClickHouse to migrate; name it with --clickhouse-url or CLICKHOUSE_HOST \
+             (the store in the data dir needs no migration)"
+        );
+    };
+    Ok(store.migrate(dry_run).await?)
+}
+
+/// What serves where, without passwords, for the program's own log.
+pub(super) fn describe(settings: &Settings) -> Result<String> {
+    let queue = redis(settings)?.map_or("SQLite".to_owned(), |r| format!("Redis {}", r.address()));
+    let place = |url: &Sensitive| {
+        let url = url::Url::parse(url.expose()).ok()?;
+        let port = url.port_or_known_default()?;
+        Some(format!("ClickHouse {}:{port}", url.host_str()?))
+    };
+    let store = settings.clickhouse_url.as_ref().and_then(place);
+    Ok(format!("queue: {queue}, store: {}", store.unwrap_or_else(|| "SQLite".to_owned())))
+}
+
+fn redis(settings: &Settings) -> Result<Option<RedisServer>> {
+    let Some(url) = &settings.redis_url else { return Ok(None) };
+    let options = RedisOptions {
+        url: url.expose().to_owned(),
+        root_certificates: None,
+        connect_timeout: REDIS_CONNECT,
+        response_timeout: REDIS_ANSWER,
+    };
+    let server = RedisServer::new(&options).wrap_err("redis_url cannot be used")?;
+    Ok(Some(server))
+}
+
+fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>> {
+    let Some(url) = &settings.clickhouse_url else { return Ok(None) };
+    let options = ClickHouseOptions {
+        url: url.expose().to_owned(),
+        user: settings.clickhouse_username.clone(),
+        password: settings.clickhouse_password.as_ref().map(|text| text.expose().to_owned()),
+        database: settings.clickhouse_database.clone(),
+        ..ClickHouseOptions::default()
+    };
+    Ok(Some(ClickHouseStore::new(options).wrap_err("clickhouse_url cannot be used")?))
+}
+
+/// Until it worked. Events wait in the queue meanwhile.
+async fn make_tables(store: &ClickHouseStore) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match store.create_missing().await {
+            Ok(behind) if behind.is_empty() => return,
+            Ok(behind) => {
+                let count = behind.len();
+                tracing::warn!(count, "ClickHouse's tables are older; run `bklit-tui migrate`");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "cannot make ClickHouse's tables, trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

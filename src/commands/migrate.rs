@@ -1,0 +1,23 @@
+//! `migrate`: tells what was done to ClickHouse's tables, or what would be.
+
+use std::io::{self, Write};
+
+use color_eyre::Result;
+
+/// Prints the statements, as they can be pasted into ClickHouse's own client.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn run(statements: &[String], dry_run: bool) -> Result<()> {
+    let mut text: String = statements.iter().map(|statement| format!("{statement};\n")).collect();
+    if statements.is_empty() {
+        text.push_str("-- The tables are up to date.\n");
+    } else if !dry_run {
+        text.push_str("-- Done.\n");
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Sources, their order, and errors that name them.
+
+use super::*;
+
+fn load(environment: &[(&str, &str)], flags: &[Override]) -> Result<Settings, String> {
+    let environment: std::collections::HashMap<_, _> = environment.iter().copied().collect();
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty.toml");
+    std::fs::write(&empty, "").unwrap();
+    let lookup = |name: &str| environment.get(name).map(|value| (*value).to_owned());
+    Settings::load(Some(&empty), lookup, flags).map_err(|error| error.to_string())
+}
+
+fn flag(key: &'static str, value: &str) -> Override {
+    Override { key, source: format!("--{key}"), value: value.to_owned() }
+}
+
+#[test]
+fn later_sources_win() {
+    assert_eq!(load(&[], &[]).unwrap(), Settings::default());
+    let settings = load(&[("INGESTION_PORT", "4000")], &[]).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
+    let both = [("INGESTION_PORT", "4000"), ("BKLIT_LISTEN", "0.0.0.0:5000"), ("BKLIT_NO_UI", "1")];
+    let settings = load(&both, &[]).unwrap();
+    assert_eq!((settings.listen.port(), settings.no_ui), (5000, true));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bklit.toml");
+    std::fs::write(&file, "listen = '0.0.0.0:3001'").unwrap();
+    let variable = |name: &str| (name == "INGESTION_PORT").then(|| "4000".to_owned());
+    let settings = Settings::load(Some(&file), variable, &[]).unwrap();
+    assert_eq!(settings.listen.to_string(), "0.0.0.0:4000", "the port alone");
+    let settings = load(&both, &[flag("listen", "[::1]:6000")]).unwrap();
+    assert_eq!(settings.listen.port(), 6000);
+}
+
+#[test]
+fn an_error_names_setting_and_source() {
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [Override], [&'a str; 2]);
+    let cases: [Case<'_>; 8] = [
+        (&[("INGESTION_PORT", "http")], &[], ["listen", "the environment variable INGESTION_PORT"]),
+        (&[("BKLIT_NO_UI", "maybe")], &[], ["no_ui", "BKLIT_NO_UI"]),
+        (&[("BKLIT_LOG", "a=b=c")], &[], ["log", "BKLIT_LOG"]),
+        (&[("REDIS_URL", "http://r")], &[], ["redis_url", "REDIS_URL"]),
+        (&[("CLICKHOUSE_HOST", "c:8123")], &[], ["clickhouse_url", "CLICKHOUSE_HOST"]),
+        (&[("BKLIT_DURABILITY", "often")], &[], ["queue.durability", "everysec"]),
+        (&[], &[flag("queue.redis_prefix", "")], ["queue.redis_prefix", "empty"]),
+        (&[], &[flag("listen", "here")], ["listen", "--listen"]),
+    ];
+    for (environment, flags, parts) in cases {
+        let error = load(environment, flags).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn the_variables_of_bklit_name_its_servers_and_no_password_is_shown() {
+    let environment = [
+        ("REDIS_URL", "redis://:hush@r:1/2"),
+        ("CLICKHOUSE_HOST", "https://c:8443"),
+        ("CLICKHOUSE_USERNAME", "me"),
+        ("CLICKHOUSE_PASSWORD", "hush"),
+        ("CLICKHOUSE_DATABASE", "web"),
+        ("BKLIT_DURABILITY", "always"),
+    ];
+    let settings = load(&environment, &[]).unwrap();
+    assert_eq!(settings.redis_url.as_ref().unwrap().expose(), "redis://:hush@r:1/2");
+    assert_eq!(settings.clickhouse_username.as_deref(), Some("me"));
+    assert_eq!(settings.clickhouse_password.as_ref().unwrap().expose(), "hush");
+    assert_eq!(settings.clickhouse_database, "web");
+    assert_eq!(settings.queue.durability, Durability::Always);
+    assert!(!format!("{settings:?}").contains("hush"));
+    for name in ["REDIS_URL", "CLICKHOUSE_HOST"] {
+        let error = load(&[(name, "ftp://me:hush@host")], &[]).unwrap_err();
+        assert!(!error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_with_a_mistake_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bklit.toml");
+    for (text, part) in [
+        ("lisen = '127.0.0.1:1'", "lisen"),
+        ("[console]\nfps = 0", "console.fps"),
+        ("[worker]\nlease = 'soon'", "worker.lease"),
+        ("[http]\nmax_body_bytes = -1", "http.max_body_bytes"),
+        ("= nonsense", "bklit.toml"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("bklit.toml"), "{text}: {error}");
+    }
+    let error = Settings::load(Some(&dir.path().join("none")), |_| None, &[]).unwrap_err();
+    assert!(matches!(error, ConfigError::File { .. }), "{error}");
+}
+
+#[test]
+fn the_sample_file_is_the_defaults() {
+    let sample = include_str!("../../bklit.sample.toml");
+    let read: serde_json::Value = Figment::from(Toml::string(sample)).extract().unwrap();
+    let mut defaults = serde_json::to_value(Settings::default()).unwrap();
+    // Depends on the machine, so the sample only describes it.
+    defaults.as_object_mut().unwrap().remove("data_dir");
+    assert_eq!(read, defaults);
+    let described = [
+        "# data_dir",
+        "# redis_url",
+        "# clickhouse_url",
+        "# clickhouse_username",
+        "# clickhouse_password",
+    ];
+    for key in described {
+        assert!(sample.contains(key), "{key}");
+    }
+}

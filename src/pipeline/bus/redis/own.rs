@@ -1,0 +1,80 @@
+//! Recognises messages of this process among those that come from Redis.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+/// Messages remembered, the oldest forgotten first. More than are on their way at a time.
+const REMEMBERED: usize = 65_536;
+
+/// What this process has published and not received yet.
+#[derive(Default)]
+pub(super) struct Own {
+    hasher: RandomState,
+    published: Mutex<Published>,
+}
+
+#[derive(Default)]
+struct Published {
+    awaited: HashMap<u64, u32>,
+    /// In the order of publishing, received ones included.
+    order: VecDeque<u64>,
+}
+
+impl Own {
+    /// Notes a message that is about to be published.
+    pub(super) fn published(&self, payload: &[u8]) {
+        let hash = self.hasher.hash_one(payload);
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if published.order.len() == REMEMBERED
+            && let Some(oldest) = published.order.pop_front()
+        {
+            published.take(oldest);
+        }
+        published.order.push_back(hash);
+        *published.awaited.entry(hash).or_default() += 1;
+    }
+
+    /// Whether a message that was received is one of those, which it then is no more.
+    pub(super) fn received(&self, payload: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(payload);
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).take(hash)
+    }
+}
+
+impl Published {
+    fn take(&mut self, hash: u64) -> bool {
+        let Some(count) = self.awaited.get_mut(&hash) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.awaited.remove(&hash);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_is_recognised_as_often_as_it_was_published() {
+        let own = Own::default();
+        own.published(b"a");
+        own.published(b"a");
+        assert_eq!([(); 3].map(|()| own.received(b"a")), [true, true, false]);
+        assert!(!own.received(b"b"));
+    }
+
+    #[test]
+    fn what_never_comes_back_is_forgotten() {
+        let own = Own::default();
+        for n in 0..=REMEMBERED as u32 {
+            own.published(&n.to_le_bytes());
+        }
+        assert!(!own.received(&0u32.to_le_bytes()));
+        assert!(own.received(&1u32.to_le_bytes()));
+        let published = own.published.lock().unwrap();
+        assert!(published.order.len() <= REMEMBERED && published.awaited.len() < REMEMBERED);
+    }
+}

@@ -1,0 +1,192 @@
+//! Claiming: on connections of its own, each for one caller at a time, because waiting for the
+//! server's disk holds up whatever else is asked on a connection.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::cmd;
+use tokio::sync::Semaphore;
+
+use super::disk::{self, Disk, DiskProbe};
+use super::keys::Keys;
+use super::scripts::Scripts;
+use super::{lease_millis, unavailable};
+use crate::pipeline::queue::{Claim, ClaimId, ClaimedItem, QueueError};
+use crate::pipeline::redis::{Connection, Link, RedisFailure, RedisServer};
+
+/// Connections for claims at most; more callers wait.
+const MAX_CONNECTIONS: usize = 16;
+/// Claims that are tried when batches vanish between being claimed and being read.
+const TRIES: usize = 8;
+
+/// The answer of `claim.lua`: id, epoch, items, doubtful, note.
+type Claimed = (String, u64, usize, bool, Option<String>);
+
+pub(super) struct Claims {
+    server: RedisServer,
+    keys: Arc<Keys>,
+    scripts: Arc<Scripts>,
+    idle: Mutex<Vec<Claimer>>,
+    places: Semaphore,
+    durable: bool,
+}
+
+struct Claimer {
+    link: Link,
+    probe: DiskProbe,
+    /// The connection on which the server's run was noted.
+    noted: u64,
+}
+
+impl Claims {
+    pub(super) fn new(
+        server: RedisServer,
+        keys: Arc<Keys>,
+        scripts: Arc<Scripts>,
+        durable: bool,
+    ) -> Self {
+        let places = Semaphore::new(MAX_CONNECTIONS);
+        Self { server, keys, scripts, idle: Mutex::default(), places, durable }
+    }
+
+    pub(super) async fn claim(
+        &self,
+        most: usize,
+        lease: Duration,
+    ) -> Result<Option<Claim>, QueueError> {
+        let closed = |_| QueueError::Unavailable("it is closed".to_owned());
+        let _place = self.places.acquire().await.map_err(closed)?;
+        let mut claimer = self.take();
+        let claim = self.claim_on(&mut claimer, most, lease).await;
+        self.put_back(claimer);
+        claim
+    }
+
+    /// Keeps a note with the batch, on disk when this returns; whether the claim still holds.
+    pub(super) async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<bool, QueueError> {
+        let closed = |_| QueueError::Unavailable("it is closed".to_owned());
+        let _place = self.places.acquire().await.map_err(closed)?;
+        let claimer = self.take();
+        let kept = async {
+            let connection = claimer.link.connection().await?;
+            let disk = claimer.probe.disk(&connection).await?;
+            let mut call = self.scripts.annotate.key(self.keys.meta(&claim.batch));
+            let held: bool = connection.script(call.arg(claim.epoch).arg(note)).await?;
+            if held && disk == Disk::Waits {
+                disk::wait(&connection).await?;
+            }
+            Ok::<_, RedisFailure>(held)
+        };
+        let held = kept.await;
+        self.put_back(claimer);
+        held.map_err(unavailable)
+    }
+
+    /// Gives back a batch whose claimer has gone.
+    pub(super) async fn release(&self, id: &ClaimId) {
+        let claimer = self.take();
+        if let Ok(connection) = claimer.link.connection().await {
+            self.give_back(&connection, id).await;
+        }
+        self.put_back(claimer);
+    }
+
+    fn take(&self) -> Claimer {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| Claimer {
+            link: Link::new(self.server.clone()),
+            probe: DiskProbe::default(),
+            noted: 0,
+        })
+    }
+
+    fn put_back(&self, claimer: Claimer) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(claimer);
+    }
+
+    async fn claim_on(
+        &self,
+        claimer: &mut Claimer,
+        most: usize,
+        lease: Duration,
+    ) -> Result<Option<Claim>, QueueError> {
+        let connection = claimer.link.connection().await.map_err(unavailable)?;
+        let disk = claimer.probe.disk(&connection).await.map_err(unavailable)?;
+        if claimer.noted != connection.generation() {
+            self.note_run(&connection).await.map_err(unavailable)?;
+            claimer.noted = connection.generation();
+        }
+        for _ in 0..TRIES {
+            let claimed = self.claim_once(&connection, most, lease).await.map_err(unavailable)?;
+            let Some((batch, epoch, count, maybe_stored, note)) = claimed else { return Ok(None) };
+            let id = ClaimId { batch, epoch };
+            let asked = cmd("LRANGE").arg(self.keys.batch(&id.batch)).arg(0).arg(-1).take();
+            let found: Vec<Vec<u8>> = connection.query(&asked).await.map_err(unavailable)?;
+            if found.len() != count {
+                // Its lease was so short that another has finished the batch meanwhile.
+                continue;
+            }
+            if self.durable
+                && disk == Disk::Waits
+                && let Err(failure) = disk::wait(&connection).await
+            {
+                self.give_back(&connection, &id).await;
+                return Err(unavailable(failure));
+            }
+            return Ok(Some(Claim { id, items: items(found), maybe_stored, note }));
+        }
+        Ok(None)
+    }
+
+    async fn claim_once(
+        &self,
+        connection: &Connection<'_>,
+        most: usize,
+        lease: Duration,
+    ) -> Result<Option<Claimed>, RedisFailure> {
+        let keys = &self.keys;
+        let mut call = self.scripts.claim.key(&keys.queue);
+        call.key(&keys.inflight).key(&keys.doubtful);
+        call.arg(&keys.batches).arg(uuid::Uuid::now_v7().simple().to_string());
+        call.arg(most.max(1)).arg(lease_millis(lease));
+        connection.script(&call).await
+    }
+
+    /// Ends the lease of a batch with which nothing was done.
+    async fn give_back(&self, connection: &Connection<'_>, id: &ClaimId) {
+        let mut call = self.scripts.renew.key(&self.keys.inflight);
+        call.key(self.keys.meta(&id.batch)).arg(&id.batch).arg(id.epoch).arg(0);
+        // If this fails too, the lease ends by itself.
+        let _ = connection.script::<bool>(&call).await;
+    }
+
+    async fn note_run(&self, connection: &Connection<'_>) -> Result<(), RedisFailure> {
+        let info: String = connection.query(cmd("INFO").arg("server")).await?;
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        let Some(run) = run else { return Ok(()) };
+        let keys = &self.keys;
+        let mut call = self.scripts.note_run.key(&keys.run);
+        call.key(&keys.doubtful).key(&keys.queue).arg(run.trim());
+        let doubtful: u64 = connection.script(&call).await?;
+        if doubtful > 0 {
+            tracing::info!(
+                events = doubtful,
+                "Redis was started anew; waiting events are looked up before they are stored"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The list has the oldest last.
+fn items(found: Vec<Vec<u8>>) -> Vec<ClaimedItem> {
+    let oldest_first = found.into_iter().rev().enumerate();
+    let item = |(seq, body)| ClaimedItem { seq: seq as i64, body: text(body) };
+    oldest_first.map(item).collect()
+}
+
+/// What others pushed may be anything; a consumer in JavaScript would read it like this.
+pub(super) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

@@ -1,0 +1,79 @@
+//! Names of the keys, all below one prefix.
+
+use sha2::{Digest, Sha256};
+
+/// The keys of one queue. In a Redis Cluster all must lie in one slot, so there the prefix wants
+/// a hash tag, such as `{analytics}:queue`.
+pub(super) struct Keys {
+    /// List: what waits, the oldest at the right.
+    pub queue: String,
+    /// List: what could not be processed, the latest at the left.
+    pub failed: String,
+    /// Sorted set: batch id to the end of its lease, in milliseconds of the server's clock.
+    pub inflight: String,
+    /// The run of the server in which somebody last claimed.
+    pub run: String,
+    /// How many of the oldest waiting items a run of the server before may have handed out.
+    pub doubtful: String,
+    /// Before a batch id: the batch's list, ordered like the queue. With `:meta` after it, its
+    /// hash: `epoch`, `doubtful`, `note`.
+    pub batches: String,
+    seen: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self {
+            queue: prefix.to_owned(),
+            failed: format!("{prefix}:failed"),
+            inflight: format!("{prefix}:inflight"),
+            run: format!("{prefix}:run"),
+            doubtful: format!("{prefix}:doubtful"),
+            batches: format!("{prefix}:batch:"),
+            seen: format!("{prefix}:seen:"),
+        }
+    }
+
+    pub(super) fn batch(&self, id: &str) -> String {
+        format!("{}{id}", self.batches)
+    }
+
+    pub(super) fn meta(&self, id: &str) -> String {
+        format!("{}{id}:meta", self.batches)
+    }
+
+    /// Remembers an id that a client chose. Hashed: ids may be long, and neither they nor project
+    /// names are kept from containing whatever would separate them.
+    pub(super) fn seen(&self, project: &str, event: &str) -> String {
+        let mut hash = Sha256::new();
+        hash.update((project.len() as u64).to_le_bytes());
+        hash.update(project);
+        hash.update(event);
+        let mut key = self.seen.clone();
+        hex_into(&mut key, &hash.finalize()[..16]);
+        key
+    }
+}
+
+/// Appends lower-case hex digits.
+pub(super) fn hex_into(text: &mut String, bytes: &[u8]) {
+    use std::fmt::Write as _;
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_belongs_to_its_project() {
+        let keys = Keys::new("q");
+        assert_eq!(keys.seen("a", "bc"), keys.seen("a", "bc"));
+        assert_ne!(keys.seen("a", "bc"), keys.seen("ab", "c"));
+        assert_eq!(keys.seen("a", &"x".repeat(5_000)).len(), "q:seen:".len() + 32);
+        assert_eq!(keys.meta("7"), "q:batch:7:meta");
+    }
+}

@@ -1,0 +1,273 @@
+//! The production queue: a Redis (or Valkey) list that other programs may push to and pop from.
+//!
+//! `LPUSH` adds at the left and consumers take from the right, as they do elsewhere in Bklit. A
+//! claim moves items into a list of the batch's own, leased by the server's clock; nothing ever
+//! goes back, so a batch keeps its id and its items until it is acknowledged. All that must
+//! happen together is one script.
+//!
+//! Pushes that are made at the same time share a round trip. A push whose connection breaks may
+//! have been carried out: its event may then be in the queue twice, and the store, which keeps
+//! each event's id once, drops one.
+
+mod claims;
+mod disk;
+mod failed;
+mod keys;
+mod push;
+mod scripts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
+use crate::pipeline::event::QueuedEvent;
+use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
+use crate::pipeline::time::UtcMillis;
+use claims::Claims;
+use keys::Keys;
+use push::{Push, Pusher};
+use scripts::Scripts;
+
+/// The prefix that the other parts of Bklit know.
+pub const DEFAULT_PREFIX: &str = "analytics:queue";
+
+/// How often to look for what others pushed: at first, and once nothing has come for a while.
+/// Redis tells nobody of a push except who takes the item away with it, unacknowledged.
+const SHORTEST_LOOK: Duration = Duration::from_millis(20);
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
+/// The longest lease: ten years, far from where a number loses digits in a script.
+const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// When an event counts as kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Once the server has it in its append-only file, which the server syncs as it is set up to:
+    /// every second, mostly. A power failure may lose that second.
+    #[default]
+    Everysec,
+    /// Once the server's disk has it.
+    Always,
+}
+
+/// How to keep a queue in Redis.
+#[derive(Clone, Debug)]
+pub struct RedisQueueOptions {
+    /// The list's name, and what the names of all other keys begin with. In a Redis Cluster it
+    /// needs a hash tag, such as `{analytics}:queue`.
+    pub prefix: String,
+    /// Events that may wait.
+    pub max_depth: u64,
+    /// When an event counts as kept.
+    pub durability: Durability,
+    /// Whether a claim waits until the server's disk has it, where the server can tell.
+    ///
+    /// Without, a crash of the server may undo a claim whose events are stored already; they come
+    /// again in another batch, with [`Claim::maybe_stored`] set. With, a claim takes up to a
+    /// second at `appendfsync everysec`, and almost nothing at `always`.
+    pub durable_claims: bool,
+}
+
+impl Default for RedisQueueOptions {
+    fn default() -> Self {
+        Self {
+            prefix: DEFAULT_PREFIX.to_owned(),
+            max_depth: 1_000_000,
+            durability: Durability::default(),
+            durable_claims: true,
+        }
+    }
+}
+
+/// The [`Queue`] in Redis.
+pub struct RedisQueue {
+    pushes: mpsc::Sender<Push>,
+    pusher: Arc<Pusher>,
+    pushed: Arc<Notify>,
+    claims: Arc<Claims>,
+    link: Link,
+    keys: Arc<Keys>,
+    scripts: Arc<Scripts>,
+}
+
+impl RedisQueue {
+    /// A queue at `server`, to which it connects when it is first used.
+    ///
+    /// Call it within a tokio runtime, where its task of pushing runs until it is dropped.
+    pub fn new(server: RedisServer, options: &RedisQueueOptions) -> Self {
+        let &RedisQueueOptions { ref prefix, max_depth, durability, durable_claims } = options;
+        let (keys, scripts) = (Arc::new(Keys::new(prefix)), Arc::new(Scripts::new()));
+        let pushed = Arc::new(Notify::new());
+        let (pushes, receiver) = mpsc::channel(push::MAX_WAITING);
+        let link = Link::new(server.clone());
+        let pusher =
+            Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), max_depth, durability);
+        let pusher = Arc::new(pusher);
+        // Ends by itself once the sender is dropped and what was sent is answered.
+        tokio::spawn(Arc::clone(&pusher).run(receiver, Arc::clone(&pushed)));
+        let (claim_keys, claim_scripts) = (Arc::clone(&keys), Arc::clone(&scripts));
+        let claims = Claims::new(server.clone(), claim_keys, claim_scripts, durable_claims);
+        Self {
+            pushes,
+            pusher,
+            pushed,
+            claims: Arc::new(claims),
+            link: Link::new(server),
+            keys,
+            scripts,
+        }
+    }
+
+    /// How long until there may be something to claim: zero for now, `None` for no idea.
+    async fn look(&self) -> Result<Option<Duration>, RedisFailure> {
+        let connection = self.link.connection().await?;
+        let mut call = self.scripts.look.key(&self.keys.queue);
+        let millis: i64 = connection.script(call.key(&self.keys.inflight)).await?;
+        Ok(u64::try_from(millis).ok().map(Duration::from_millis))
+    }
+
+    async fn try_renew(&self, claim: &ClaimId, lease: Duration) -> Result<bool, RedisFailure> {
+        let connection = self.link.connection().await?;
+        let mut call = self.scripts.renew.key(&self.keys.inflight);
+        call.key(self.keys.meta(&claim.batch));
+        call.arg(&claim.batch).arg(claim.epoch).arg(lease_millis(lease));
+        connection.script(&call).await
+    }
+
+    async fn try_acknowledge(
+        &self,
+        claim: &ClaimId,
+        rejected: &[Rejected],
+    ) -> Result<bool, RedisFailure> {
+        let connection = self.link.connection().await?;
+        let keys = &self.keys;
+        let mut call = self.scripts.acknowledge.key(&keys.inflight);
+        call.key(keys.batch(&claim.batch)).key(keys.meta(&claim.batch)).key(&keys.failed);
+        call.arg(&claim.batch).arg(claim.epoch);
+        let now = UtcMillis::now();
+        for item in rejected {
+            // The oldest is the list's last.
+            call.arg(-1 - item.seq).arg(failed::record_start(claim, item, now));
+        }
+        connection.script(&call).await
+    }
+
+    async fn try_stats(&self) -> Result<QueueStats, RedisFailure> {
+        let connection = self.link.connection().await?;
+        let keys = &self.keys;
+        let mut call = self.scripts.stats.key(&keys.queue);
+        call.key(&keys.inflight).key(&keys.failed).arg(&keys.batches);
+        let (depth, in_flight, failed) = connection.script(&call).await?;
+        Ok(QueueStats { depth, in_flight, failed, spooled: 0 })
+    }
+}
+
+fn lease_millis(lease: Duration) -> u64 {
+    u64::try_from(lease.min(LONGEST_LEASE).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unavailable(error: impl std::fmt::Display) -> QueueError {
+    QueueError::Unavailable(error.to_string())
+}
+
+fn held(claim: &ClaimId, held: Result<bool, RedisFailure>) -> Result<(), QueueError> {
+    match held {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(QueueError::Stale(claim.clone())),
+        Err(failure) => Err(unavailable(failure)),
+    }
+}
+
+#[async_trait]
+impl Queue for RedisQueue {
+    async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+        let ended = || QueueError::Unavailable("its task has ended".to_owned());
+        let seen = item.client_id.then(|| self.keys.seen(&item.event.project_id, &item.event.id));
+        let body = item.event.to_json();
+        let (reply, answer) = oneshot::channel();
+        self.pushes.send(Push { body, seen, reply }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
+        let item =
+            |event: &QueuedEvent| (self.keys.seen(&event.project_id, &event.id), event.to_json());
+        let items: Vec<_> = events.iter().map(item).collect();
+        let answers = self.pusher.push_in_order(&items).await?;
+        self.pushed.notify_one();
+        Ok(answers.iter().take_while(|answer| answer.is_ok()).count())
+    }
+
+    async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        let (claims, (reply, answer)) = (Arc::clone(&self.claims), oneshot::channel());
+        // A task of its own: a caller that gives up must not leave a batch to nobody.
+        tokio::spawn(async move {
+            if let Err(Ok(Some(claim))) = reply.send(claims.claim(most, lease).await) {
+                claims.release(&claim.id).await;
+            }
+        });
+        answer.await.map_err(|_| unavailable("its task has ended"))?
+    }
+
+    async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
+        held(claim, self.try_renew(claim, lease).await)
+    }
+
+    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError> {
+        match self.claims.annotate(claim, note).await? {
+            true => Ok(()),
+            false => Err(QueueError::Stale(claim.clone())),
+        }
+    }
+
+    async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
+        self.renew(claim, Duration::ZERO).await?;
+        self.pushed.notify_one();
+        Ok(())
+    }
+
+    async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError> {
+        held(claim, self.try_acknowledge(claim, rejected).await)
+    }
+
+    async fn ready(&self) {
+        let mut pause = SHORTEST_LOOK;
+        loop {
+            let wait = match self.look().await {
+                Ok(Some(Duration::ZERO)) => return,
+                Ok(Some(lease_end)) => pause.min(lease_end),
+                Ok(None) => pause,
+                Err(_) => {
+                    // The next claim will say what is wrong.
+                    tokio::time::sleep(LONGEST_LOOK).await;
+                    return;
+                }
+            };
+            tokio::select! {
+                // Looks again: another consumer may have been faster.
+                () = self.pushed.notified() => pause = SHORTEST_LOOK,
+                () = tokio::time::sleep(wait) => pause = (pause * 3 / 2).min(LONGEST_LOOK),
+            }
+        }
+    }
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        self.try_stats().await.map_err(unavailable)
+    }
+
+    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
+        let connection = self.link.connection().await.map_err(unavailable)?;
+        failed::list(&connection, &self.keys, most).await.map_err(unavailable)
+    }
+
+    async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let connection = self.link.connection().await.map_err(unavailable)?;
+        let moved = failed::retry(&connection, &self.keys, &self.scripts, ids).await;
+        self.pushed.notify_one();
+        moved.map_err(unavailable)
+    }
+}

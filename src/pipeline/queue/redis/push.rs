@@ -1,0 +1,202 @@
+//! Pushing: whatever callers bring while one round trip is on its way makes up the next one.
+
+use std::sync::Arc;
+
+use redis::cmd;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::disk::{self, Disk, DiskProbe};
+use super::keys::Keys;
+use super::scripts::Scripts;
+use super::{Durability, unavailable};
+use crate::pipeline::queue::{Pushed, QueueError};
+use crate::pipeline::redis::{Connection, Link, RedisFailure};
+
+/// Pushes that may wait; more wait for a place.
+pub(super) const MAX_WAITING: usize = 16_384;
+/// Pushes that share a round trip at most.
+const MAX_GROUP: usize = 1_024;
+/// How long a client's retry with the same event id is recognised.
+const CLIENT_ID_MEMORY_SECONDS: u64 = 24 * 60 * 60;
+
+type Answer = Result<Pushed, QueueError>;
+
+/// An item to push, and whom to tell.
+pub(super) struct Push {
+    pub body: String,
+    /// The key that remembers its id, if its client chose that.
+    pub seen: Option<String>,
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// Pushes groups of items.
+pub(super) struct Pusher {
+    link: Link,
+    probe: DiskProbe,
+    keys: Arc<Keys>,
+    scripts: Arc<Scripts>,
+    bound: u64,
+    durability: Durability,
+}
+
+impl Pusher {
+    pub(super) fn new(
+        link: Link,
+        keys: Arc<Keys>,
+        scripts: Arc<Scripts>,
+        bound: u64,
+        durability: Durability,
+    ) -> Self {
+        Self { link, probe: DiskProbe::default(), keys, scripts, bound, durability }
+    }
+
+    /// Serves pushes until all senders are gone, telling `pushed` of each group.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut pushes: mpsc::Receiver<Push>,
+        pushed: Arc<Notify>,
+    ) {
+        let mut group = Vec::with_capacity(MAX_GROUP);
+        // As of the last answer. Others push as well, so the bound may be passed by a group each.
+        let mut depth = 0;
+        while pushes.recv_many(&mut group, MAX_GROUP).await > 0 {
+            self.push_group(&mut group, &mut depth).await;
+            pushed.notify_one();
+        }
+    }
+
+    async fn push_group(&self, group: &mut Vec<Push>, depth: &mut u64) {
+        let (known, plain): (Vec<_>, Vec<_>) = group.drain(..).partition(|p| p.seen.is_some());
+        let connection = match self.connection().await {
+            Ok(connection) => connection,
+            Err(error) => return answer_all(known.into_iter().chain(plain), &error),
+        };
+        let (plain_result, known_result) =
+            tokio::join!(self.add(&connection, &plain, *depth), async {
+                let seen = known.iter().map(|p| (p.seen.as_deref().unwrap_or_default(), &*p.body));
+                self.add_once(&connection, seen).await
+            });
+        let depths = [&plain_result, &known_result].into_iter().flatten();
+        *depth = depths
+            .filter(|(_, answers)| !answers.is_empty())
+            .map(|(d, _)| *d)
+            .max()
+            .unwrap_or(*depth);
+        let synced = self.sync(&connection).await;
+        answer(plain, plain_result, &synced);
+        answer(known, known_result, &synced);
+    }
+
+    /// Adds items one after the other, each once, in one step; all or none unless it gets full.
+    pub(super) async fn push_in_order(
+        &self,
+        items: &[(String, String)],
+    ) -> Result<Vec<Answer>, QueueError> {
+        let connection = self.connection().await?;
+        let items = items.iter().map(|(seen, body)| (seen.as_str(), body.as_str()));
+        let (_, answers) = self.add_once(&connection, items).await.map_err(unavailable)?;
+        self.sync(&connection).await?;
+        Ok(answers)
+    }
+
+    /// A connection to a server that can keep the promise.
+    async fn connection(&self) -> Result<Connection<'_>, QueueError> {
+        let connection = self.link.connection().await.map_err(unavailable)?;
+        if self.durability == Durability::Always {
+            let disk = self.probe.disk(&connection).await.map_err(unavailable)?;
+            if matches!(disk, Disk::Untold | Disk::Off) {
+                return Err(QueueError::Unavailable(
+                    "durability `always` needs a server with `appendonly yes` that has WAITAOF \
+                     (Redis 7.2, Valkey) or is set to `appendfsync always`"
+                        .to_owned(),
+                ));
+            }
+        }
+        Ok(connection)
+    }
+
+    /// With durability `always`: waits until what was added is on disk.
+    async fn sync(&self, connection: &Connection<'_>) -> Result<(), QueueError> {
+        if self.durability != Durability::Always {
+            return Ok(());
+        }
+        let waits = self.probe.disk(connection).await.map_err(unavailable)? == Disk::Waits;
+        if waits { disk::wait(connection).await.map_err(unavailable) } else { Ok(()) }
+    }
+
+    async fn add(
+        &self,
+        connection: &Connection<'_>,
+        items: &[Push],
+        depth: u64,
+    ) -> Result<(u64, Vec<Answer>), RedisFailure> {
+        let wanted = items.len() as u64;
+        let mut depth = depth;
+        if wanted > 0 && depth + wanted > self.bound {
+            // What is remembered may be old: consumers make room.
+            depth = connection.query(cmd("LLEN").arg(&self.keys.queue)).await?;
+        }
+        let room = self.bound.saturating_sub(depth).min(wanted);
+        let (accepted, refused) = items.split_at(usize::try_from(room).unwrap_or(items.len()));
+        if !accepted.is_empty() {
+            let bytes = accepted.iter().map(|item| item.body.len()).sum::<usize>();
+            let mut push = redis::Cmd::with_capacity(accepted.len() + 2, bytes + 64);
+            push.arg("LPUSH").arg(&self.keys.queue);
+            for item in accepted {
+                push.arg(&item.body);
+            }
+            depth = connection.query(&push).await?;
+        }
+        let full = || Err(QueueError::Full { depth, bound: self.bound });
+        let answers = accepted.iter().map(|_| Ok(Pushed::Queued));
+        Ok((depth, answers.chain(refused.iter().map(|_| full())).collect()))
+    }
+
+    async fn add_once<'a>(
+        &self,
+        connection: &Connection<'_>,
+        items: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(u64, Vec<Answer>), RedisFailure> {
+        let mut call = self.scripts.push_once.key(&self.keys.queue);
+        call.arg(self.bound).arg(CLIENT_ID_MEMORY_SECONDS);
+        let mut any = false;
+        for (seen, body) in items {
+            call.key(seen).arg(body);
+            any = true;
+        }
+        if !any {
+            return Ok((0, Vec::new()));
+        }
+        let mut answers = connection.script::<Vec<i64>>(&call).await?.into_iter();
+        let depth = answers.next().and_then(|depth| u64::try_from(depth).ok()).unwrap_or(0);
+        let answers = answers.map(|answer| match answer {
+            1 => Ok(Pushed::Queued),
+            0 => Ok(Pushed::Duplicate),
+            _ => Err(QueueError::Full { depth, bound: self.bound }),
+        });
+        Ok((depth, answers.collect()))
+    }
+}
+
+fn answer(
+    group: Vec<Push>,
+    result: Result<(u64, Vec<Answer>), RedisFailure>,
+    synced: &Result<(), QueueError>,
+) {
+    match (result, synced) {
+        (Ok((_, answers)), Ok(())) => {
+            for (push, answer) in group.into_iter().zip(answers) {
+                // Nobody waits any more when the caller was cancelled.
+                let _ = push.reply.send(answer);
+            }
+        }
+        (Ok(_), Err(error)) => answer_all(group.into_iter(), error),
+        (Err(failure), _) => answer_all(group.into_iter(), &unavailable(failure)),
+    }
+}
+
+fn answer_all(group: impl Iterator<Item = Push>, error: &QueueError) {
+    for push in group {
+        let _ = push.reply.send(Err(error.clone()));
+    }
+}

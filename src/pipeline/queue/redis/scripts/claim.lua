@@ -1,0 +1,48 @@
+-- Claims the batch whose lease ended first, else makes one of the oldest items.
+-- KEYS: queue, inflight, doubtful   ARGV: prefix of batches, id of a new batch, most, lease in ms
+-- Returns nil when nothing waits, else {id, epoch, items, doubtful, note}.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lease_end = string.format('%.0f', now + tonumber(ARGV[4]))
+
+-- Out of memory, Redis refuses a script's first write if it is one that may need more, and lets
+-- pass what follows another write. So ZREM, DEL and RENAME come first here: otherwise a full
+-- server could never be emptied.
+while true do
+  local id = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1]
+  if not id then break end
+  local items = ARGV[1] .. id
+  local meta = items .. ':meta'
+  redis.call('ZREM', KEYS[2], id)
+  local count = redis.call('LLEN', items)
+  if count > 0 then
+    redis.call('ZADD', KEYS[2], lease_end, id)
+    -- Not only one more than the last: a server that crashed may have forgotten the last.
+    local before = tonumber(redis.call('HGET', meta, 'epoch') or '0')
+    local micros = time[1] * 1000000 + time[2]
+    local epoch = string.format('%.0f', math.max(before + 1, micros))
+    redis.call('HSET', meta, 'epoch', epoch)
+    return {id, epoch, count, redis.call('HEXISTS', meta, 'doubtful'), redis.call('HGET', meta, 'note')}
+  end
+  redis.call('DEL', meta)
+end
+
+local waiting = redis.call('LLEN', KEYS[1])
+local count = math.min(waiting, tonumber(ARGV[3]))
+if count == 0 then return false end
+local items = ARGV[1] .. ARGV[2]
+local meta = items .. ':meta'
+if count == waiting then
+  redis.call('RENAME', KEYS[1], items)
+else
+  redis.call('DEL', items)
+  for _ = 1, count do redis.call('LMOVE', KEYS[1], items, 'RIGHT', 'LEFT') end
+end
+redis.call('HSET', meta, 'epoch', '1')
+redis.call('ZADD', KEYS[2], lease_end, ARGV[2])
+local left = tonumber(redis.call('GET', KEYS[3]) or '0')
+if left > 0 then
+  redis.call('HSET', meta, 'doubtful', '1')
+  if left > count then redis.call('DECRBY', KEYS[3], count) else redis.call('DEL', KEYS[3]) end
+end
+return {ARGV[2], '1', count, left > 0 and 1 or 0, false}

@@ -1,0 +1,228 @@
+//! A queue with a spool: while the queue is away, events are accepted into another one.
+//!
+//! From the first push that finds the queue away, all events go into the spool until a task has
+//! moved them, in order, to the queue that is back. A batch of the spool is acknowledged after
+//! the queue has taken it, and the queue takes each event's id once: whatever dies in between,
+//! the batch is moved again and adds nothing.
+//!
+//! What this cannot see is a push whose connection broke after the queue had carried it out:
+//! that event is in the queue and in the spool. The store keeps each event's id once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, RwLock};
+use tokio::task::JoinHandle;
+
+use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
+use crate::pipeline::event::QueuedEvent;
+
+/// Events moved at once.
+const MOST_MOVED: usize = 500;
+/// A batch of the spool has only one taker, so its lease never matters while that lives.
+const LEASE: Duration = Duration::from_secs(60 * 60);
+/// The pause after a failure to move, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often to look into an empty spool.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A [`Queue`] that keeps accepting while it is away. Claims and all the rest are the queue's.
+pub struct SpooledQueue {
+    shared: Arc<Shared>,
+    forwarder: JoinHandle<()>,
+}
+
+struct Shared {
+    queue: Arc<dyn Queue>,
+    spool: Arc<dyn Queue>,
+    /// Whether events go into the spool. Cleared only while nobody is about to push there.
+    spooling: AtomicBool,
+    /// Held for reading while pushing to the spool, for writing while finding it empty.
+    gate: RwLock<()>,
+    /// As of the last time somebody looked.
+    spooled: AtomicU64,
+    filled: Notify,
+}
+
+impl SpooledQueue {
+    /// Puts `spool`, which nothing else may use, before `queue`. What an earlier process left in
+    /// the spool is moved first.
+    ///
+    /// Call it within a tokio runtime, where its task of moving runs until it is dropped.
+    pub fn new(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
+        let shared = Arc::new(Shared {
+            queue,
+            spool,
+            spooling: AtomicBool::new(true),
+            gate: RwLock::default(),
+            spooled: AtomicU64::new(0),
+            filled: Notify::new(),
+        });
+        let forwarder = tokio::spawn(Arc::clone(&shared).forward());
+        Self { shared, forwarder }
+    }
+
+    /// Whether events go into the spool now.
+    pub fn is_spooling(&self) -> bool {
+        self.shared.spooling.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for SpooledQueue {
+    fn drop(&mut self) {
+        self.forwarder.abort();
+    }
+}
+
+impl Shared {
+    async fn push_to_spool(&self, item: NewItem, away: Option<&str>) -> Result<Pushed, QueueError> {
+        let pushed = self.spool.push(item).await;
+        self.spooled.fetch_add(u64::from(pushed.is_ok()), Ordering::Relaxed);
+        self.filled.notify_one();
+        match (pushed, away) {
+            (Err(QueueError::Unavailable(spool)), Some(away)) => {
+                Err(QueueError::Unavailable(format!("{away}, and neither is its spool: {spool}")))
+            }
+            (pushed, _) => pushed,
+        }
+    }
+
+    /// Moves what is in the spool whenever there is something, for ever.
+    async fn forward(self: Arc<Self>) {
+        let mut pause = FIRST_PAUSE;
+        let mut told = false;
+        loop {
+            match self.move_all().await {
+                Ok(()) => {
+                    (pause, told) = (FIRST_PAUSE, false);
+                    // A push whose caller has gone may arrive without a word.
+                    let _ = tokio::time::timeout(LOOK_AGAIN, self.filled.notified()).await;
+                }
+                Err(error) => {
+                    // Once a failure, not once a try.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "events stay in the spool until the queue is back");
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Moves until the spool is empty and events go to the queue again.
+    async fn move_all(&self) -> Result<(), QueueError> {
+        loop {
+            self.look().await?;
+            if let Some(batch) = self.spool.claim(MOST_MOVED, LEASE).await? {
+                let moved = self.move_batch(&batch).await;
+                if moved.is_err() {
+                    self.spool.release(&batch.id).await?;
+                }
+                moved?;
+                continue;
+            }
+            let _nobody_pushes = self.gate.write().await;
+            if self.look().await? == 0 {
+                if self.spooling.swap(false, Ordering::AcqRel) {
+                    tracing::info!("the spool is empty; events go to the queue");
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    async fn move_batch(&self, batch: &Claim) -> Result<(), QueueError> {
+        let mut events = Vec::with_capacity(batch.items.len());
+        let mut rejected = Vec::new();
+        for item in &batch.items {
+            match QueuedEvent::from_json(&item.body) {
+                Ok(event) => events.push(event),
+                Err(error) => rejected.push(Rejected { seq: item.seq, reason: error.to_string() }),
+            }
+        }
+        let moved = self.queue.push_in_order(&events).await?;
+        if moved < events.len() {
+            // Those that were moved are known to the queue when the batch comes again.
+            return Err(QueueError::Unavailable("it has no room".to_owned()));
+        }
+        self.spool.acknowledge(&batch.id, &rejected).await
+    }
+
+    async fn look(&self) -> Result<u64, QueueError> {
+        let stats = self.spool.stats().await?;
+        let spooled = stats.depth + stats.in_flight;
+        self.spooled.store(spooled, Ordering::Relaxed);
+        Ok(spooled)
+    }
+}
+
+#[async_trait]
+impl Queue for SpooledQueue {
+    async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+        let shared = &self.shared;
+        if !shared.spooling.load(Ordering::Acquire) {
+            match shared.queue.push(item.clone()).await {
+                Err(QueueError::Unavailable(away)) => {
+                    let _pushing = shared.gate.read().await;
+                    if !shared.spooling.swap(true, Ordering::AcqRel) {
+                        tracing::warn!(reason = away, "the queue is away; events are spooled");
+                    }
+                    return shared.push_to_spool(item, Some(&away)).await;
+                }
+                answer => return answer,
+            }
+        }
+        let pushing = shared.gate.read().await;
+        if shared.spooling.load(Ordering::Acquire) {
+            return shared.push_to_spool(item, None).await;
+        }
+        drop(pushing);
+        // The spool has become empty in between.
+        self.push(item).await
+    }
+
+    async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        self.shared.queue.claim(most, lease).await
+    }
+
+    async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
+        self.shared.queue.renew(claim, lease).await
+    }
+
+    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError> {
+        self.shared.queue.annotate(claim, note).await
+    }
+
+    async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
+        self.shared.queue.release(claim).await
+    }
+
+    async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError> {
+        self.shared.queue.acknowledge(claim, rejected).await
+    }
+
+    async fn ready(&self) {
+        self.shared.queue.ready().await;
+    }
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        let stats = self.shared.queue.stats().await?;
+        Ok(QueueStats { spooled: self.spooled(), ..stats })
+    }
+
+    fn spooled(&self) -> u64 {
+        self.shared.spooled.load(Ordering::Relaxed)
+    }
+
+    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
+        self.shared.queue.failed(most).await
+    }
+
+    async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        self.shared.queue.retry_failed(ids).await
+    }
+}

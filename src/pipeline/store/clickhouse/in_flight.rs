@@ -1,0 +1,81 @@
+//! What this process is storing just now, so that it does no part of it twice at once.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Keys that somebody is working on. Kept as hashes: two keys that happen to share one only wait
+/// for each other.
+#[derive(Default)]
+pub(super) struct InFlight {
+    held: Mutex<HashSet<u64>>,
+    freed: Notify,
+    hasher: RandomState,
+}
+
+/// Keys that nobody else works on until this is dropped.
+pub(super) struct Held<'a> {
+    keys: HashSet<u64>,
+    in_flight: &'a InFlight,
+}
+
+impl InFlight {
+    /// Waits until none of the keys is held, then holds them all. Cancelling it is safe.
+    pub(super) async fn hold<K: Hash>(&self, keys: impl Iterator<Item = K>) -> Held<'_> {
+        let keys: HashSet<u64> = keys.map(|key| self.hasher.hash_one(key)).collect();
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // From here on no release is missed.
+            freed.as_mut().enable();
+            if self.try_hold(&keys) {
+                return Held { keys, in_flight: self };
+            }
+            freed.await;
+        }
+    }
+
+    fn try_hold(&self, keys: &HashSet<u64>) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = held.is_disjoint(keys);
+        if free {
+            held.extend(keys);
+        }
+        free
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut held = self.in_flight.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &self.keys {
+            held.remove(key);
+        }
+        drop(held);
+        self.in_flight.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_needs_a_held_key_waits_for_it() {
+        let in_flight = InFlight::default();
+        let first = in_flight.hold(["a", "b"].iter()).await;
+        drop(in_flight.hold(["c"].iter()).await);
+        let second = in_flight.hold(["b", "c"].iter());
+        tokio::pin!(second);
+        assert!(tokio::time::timeout(Duration::from_secs(1), &mut second).await.is_err());
+        drop(first);
+        let _held = second.await;
+        let third = tokio::time::timeout(Duration::from_secs(1), in_flight.hold(["c"].iter()));
+        assert!(third.await.is_err());
+        drop(in_flight.hold(["a"].iter()).await);
+    }
+}

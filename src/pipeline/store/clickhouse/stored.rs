@@ -1,0 +1,106 @@
+//! Which events the server has.
+//!
+//! An event is looked for by project, moment and id, as tables are sorted by project and moment.
+//! So what has to be read is about the batch itself and whatever else happened in the same
+//! seconds.
+
+use std::collections::{BTreeSet, HashSet};
+
+use ::clickhouse::Row;
+use serde::Deserialize;
+
+use super::connection::Connection;
+use super::{errors, sql};
+use crate::pipeline::event::{Payload, QueuedEvent};
+use crate::pipeline::store::StoreError;
+use crate::pipeline::store::schema::Table;
+
+/// Rows of the same seconds that are read whatever the batch, and as many again for each of its
+/// events. When there are more, the ids are looked for one by one, which costs the server more.
+const READ_ANYHOW: usize = 50_000;
+const READ_PER_EVENT: usize = 4;
+
+/// Ids looked for in one statement.
+const IDS_AT_ONCE: usize = 10_000;
+
+#[derive(Row, Deserialize)]
+struct StoredId {
+    project_id: String,
+    id: String,
+}
+
+/// The events that are not in the table, in their order.
+pub(super) async fn missing<'a>(
+    connection: &Connection,
+    table: &Table,
+    events: &[&'a QueuedEvent],
+) -> Result<Vec<&'a QueuedEvent>, StoreError> {
+    let limit = READ_ANYHOW + READ_PER_EVENT * events.len();
+    let wanted: HashSet<_> = events.iter().map(|event| key(event)).collect();
+    let mut found = HashSet::new();
+    let all = format!("{} LIMIT {}", select(table, events), limit + 1);
+    if read(connection, &all, &wanted, &mut found).await? > limit {
+        for some in events.chunks(IDS_AT_ONCE) {
+            let ids = sql::is_one_of("id", some.iter().map(|event| event.id.as_str()));
+            let some = format!("{} AND {ids}", select(table, some));
+            read(connection, &some, &wanted, &mut found).await?;
+        }
+    }
+    let missing = events.iter().copied();
+    let is_missing =
+        |event: &&QueuedEvent| !found.contains(&(event.project_id.clone(), event.id.clone()));
+    Ok(missing.filter(is_missing).collect())
+}
+
+fn key(event: &QueuedEvent) -> (&str, &str) {
+    (&event.project_id, &event.id)
+}
+
+/// Everything in the seconds of the events.
+fn select(table: &Table, events: &[&QueuedEvent]) -> String {
+    let projects: BTreeSet<_> = events.iter().map(|event| event.project_id.as_str()).collect();
+    let seconds: BTreeSet<_> =
+        events.iter().map(|event| event.timestamp().epoch_seconds()).collect();
+    let seconds: Vec<_> = seconds.iter().map(ToString::to_string).collect();
+    let definitions: BTreeSet<_> = events
+        .iter()
+        .filter_map(|event| match &event.payload {
+            Payload::Event(custom) => Some(custom.tracking_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut select = format!(
+        "SELECT project_id, id FROM {} WHERE project_id IN ({}) AND timestamp IN ({})",
+        table.name,
+        sql::list(projects),
+        seconds.join(", ")
+    );
+    if !definitions.is_empty() {
+        select += &format!(" AND event_definition_id IN ({})", sql::list(definitions));
+    }
+    // Ids of other programs may be no text that we could read, and then are none of ours.
+    select + " AND isValidUTF8(id)"
+}
+
+/// Adds the wanted ids among the rows to `found`; returns how many rows there were.
+async fn read(
+    connection: &Connection,
+    sql: &str,
+    wanted: &HashSet<(&str, &str)>,
+    found: &mut HashSet<(String, String)>,
+) -> Result<usize, StoreError> {
+    let failed = |error: ::clickhouse::error::Error| errors::of_statement(&error);
+    connection
+        .in_time(async {
+            let mut cursor = connection.statement(sql).fetch::<StoredId>().map_err(failed)?;
+            let mut rows = 0;
+            while let Some(StoredId { project_id, id }) = cursor.next().await.map_err(failed)? {
+                rows += 1;
+                if wanted.contains(&(project_id.as_str(), id.as_str())) {
+                    found.insert((project_id, id));
+                }
+            }
+            Ok(rows)
+        })
+        .await
+}

@@ -1,0 +1,117 @@
+//! Which sessions are active, for dashboards. Nothing depends on it: what cannot be noted is told
+//! of once a batch, and the worker goes on.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::poison::Stored;
+use super::{WorkerContext, details};
+use crate::pipeline::debug_log::Stage;
+use crate::pipeline::event::EventKind;
+use crate::pipeline::store::SessionKey;
+use crate::pipeline::time::UtcMillis;
+
+/// How long noting may hold up the next batch.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Notes the sessions of a batch: each as its last event leaves it.
+pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
+    if context.presence.is_none() {
+        return;
+    }
+    let (active, gone) = last_seen(stored);
+    let Some(presence) = &context.presence else { return };
+    let noted = async {
+        if !active.is_empty() {
+            presence.active(&active).await?;
+        }
+        if !gone.is_empty() {
+            presence.ended(&gone).await?;
+        }
+        Ok(())
+    };
+    tell(context, tokio::time::timeout(TIMEOUT, noted).await, active.len() + gone.len());
+}
+
+/// Notes that sessions have ended.
+pub(super) async fn ended(context: &WorkerContext, sessions: &[SessionKey]) {
+    if let Some(presence) = &context.presence {
+        let noted = tokio::time::timeout(TIMEOUT, presence.ended(sessions)).await;
+        tell(context, noted, sessions.len());
+    }
+}
+
+fn last_seen(stored: &Stored) -> (Vec<(SessionKey, UtcMillis)>, Vec<SessionKey>) {
+    let mut sessions: HashMap<SessionKey, Option<UtcMillis>> = HashMap::new();
+    for event in &stored.events {
+        let Some(session_id) = event.payload.session_id() else { continue };
+        let session =
+            SessionKey { project_id: event.project_id.clone(), session_id: session_id.to_owned() };
+        let active = event.payload.kind() != EventKind::SessionEnd;
+        sessions.insert(session, active.then(|| event.timestamp()));
+    }
+    for session in &stored.inserted.ended_sessions {
+        sessions.insert(session.clone(), None);
+    }
+    let (mut active, mut gone) = (Vec::new(), Vec::new());
+    for (session, at) in sessions {
+        match at {
+            Some(at) => active.push((session, at)),
+            None => gone.push(session),
+        }
+    }
+    (active, gone)
+}
+
+fn tell(
+    context: &WorkerContext,
+    noted: Result<Result<(), String>, tokio::time::error::Elapsed>,
+    sessions: usize,
+) {
+    let reason = match noted {
+        Ok(Ok(())) => return,
+        Ok(Err(reason)) => reason,
+        Err(_) => format!("not done within {TIMEOUT:?}"),
+    };
+    context.log.step(Stage::Pubsub).warn("Active sessions not noted", || {
+        details(json!({ "reason": reason, "sessions": sessions }))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::event::QueuedEvent;
+
+    fn event(kind: &str, session: &str, second: u32) -> QueuedEvent {
+        let payload = match kind {
+            "pageview" => format!(r#"{{"url":"/","sessionId":"{session}"}}"#),
+            _ => format!(r#"{{"sessionId":"{session}"}}"#),
+        };
+        let json = format!(
+            r#"{{"id":"e{second}","type":"{kind}","payload":{payload},"queuedAt":"2026-01-01T00:00:{second:02}Z","projectId":"p"}}"#
+        );
+        QueuedEvent::from_json(&json).unwrap()
+    }
+
+    #[test]
+    fn a_session_is_as_its_last_event_leaves_it() {
+        let events = vec![
+            event("pageview", "stays", 1),
+            event("pageview", "leaves", 2),
+            event("session_end", "returns", 3),
+            event("session_end", "leaves", 4),
+            event("pageview", "returns", 5),
+            event("pageview", "stays", 6),
+        ];
+        let (mut active, gone) = last_seen(&Stored { events, ..Stored::default() });
+        active.sort();
+        let active: Vec<_> =
+            active.iter().map(|(key, at)| (key.session_id.as_str(), at.to_string())).collect();
+        let moment = |second: u32| format!("2026-01-01T00:00:0{second}.000Z");
+        assert_eq!(active, [("returns", moment(5)), ("stays", moment(6))]);
+        assert_eq!(gone.iter().map(|key| key.session_id.as_str()).collect::<Vec<_>>(), ["leaves"]);
+    }
+}

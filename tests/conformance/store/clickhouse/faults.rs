@@ -1,0 +1,321 @@
+//! Faults of the server: whatever happens to an insert, the batch is stored once.
+
+use std::time::{Duration, Instant};
+
+use bklit_tui::pipeline::store::{Store, StoreError};
+use serde_json::{Value, json};
+
+use super::{
+    batch, hasty, insert_until_stored, mixed, own, shared, store, verify, verify_sessions,
+};
+use crate::support::events::view;
+
+/// The tables that a batch writes to.
+const TABLES: [&str; 4] =
+    ["page_view_event", "tracked_event", "tracked_session", "bklit_session_state"];
+
+fn into(table: &str) -> String {
+    format!("INSERT INTO {table}")
+}
+
+/// How often rows were sent to a table and the server did as asked.
+fn inserts(log: &[Value], table: &str) -> Vec<String> {
+    let of = |entry: &&Value| {
+        entry["sql"].as_str().unwrap().starts_with(&into(table)) && entry["outcome"] == "done"
+    };
+    log.iter().filter(of).map(|entry| entry["token"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_server_drops_a_repeat_by_its_token() {
+    let (server, store) = own(|options| options.check_ids = false).await;
+    let events = mixed("e", 20);
+    let batch = batch("b", &events);
+    for _ in 0..3 {
+        store.insert(&batch).await.unwrap();
+    }
+    let tokens = inserts(&server.log(), "page_view_event");
+    assert_eq!(tokens.len(), 9);
+    assert!(tokens[0] == tokens[3] && tokens[3] == tokens[6], "{tokens:?}");
+    verify(&store, &events).await.unwrap();
+    verify_sessions(&store).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_settled_by_the_token_alone() {
+    let (server, store) = own(|options| options.check_ids = false).await;
+    let events = mixed("e", 20);
+    server.fault(
+        json!({ "match": into("page_view_event"), "kind": "drop_after_commit", "times": 1 }),
+    );
+    assert_eq!(insert_until_stored(&store, &batch("b", &events)).await, 2);
+    let tokens = inserts(&server.log(), "page_view_event");
+    assert!(tokens.len() == 4 && tokens[0] == tokens[1], "{tokens:?}");
+    verify(&store, &events).await.unwrap();
+}
+
+/// Proof that what the other tests rely on is needed, and that they would notice.
+#[tokio::test]
+async fn without_token_and_check_a_lost_answer_stores_twice() {
+    let (server, store) = own(|options| options.check_ids = false).await;
+    for table in ["page_view_event", "tracked_event"] {
+        server.query(&format!(
+            "ALTER TABLE analytics.{table} MODIFY SETTING non_replicated_deduplication_window = 0"
+        ));
+    }
+    let events = mixed("e", 20);
+    server.fault(
+        json!({ "match": into("page_view_event"), "kind": "drop_after_commit", "times": 1 }),
+    );
+    assert_eq!(insert_until_stored(&store, &batch("b", &events)).await, 2);
+    let verdict = verify(&store, &events).await.unwrap_err();
+    assert!(verdict.ends_with("20 sent") && !verdict.starts_with("20 "), "{verdict}");
+}
+
+#[tokio::test]
+async fn without_a_window_the_check_alone_settles_a_lost_answer() {
+    let (server, store) = own(|_| {}).await;
+    for table in TABLES {
+        server.query(&format!(
+            "ALTER TABLE analytics.{table} MODIFY SETTING non_replicated_deduplication_window = 0"
+        ));
+    }
+    let mut sent = Vec::new();
+    for table in TABLES {
+        server.fault(json!({ "match": into(table), "kind": "drop_after_commit", "times": 1 }));
+        let events = mixed(table, 20);
+        assert_eq!(insert_until_stored(&store, &batch(table, &events)).await, 2, "{table}");
+        sent.extend(events);
+    }
+    verify(&store, &sent).await.unwrap();
+}
+
+#[tokio::test]
+async fn whatever_happens_to_an_insert_the_batch_is_stored_once() {
+    let (mut server, store) = own(hasty).await;
+    let kinds = [
+        "drop_before",
+        "drop_after_commit",
+        "error",
+        "error_after_commit",
+        "kill_before",
+        "kill_after_commit",
+    ];
+    let mut sent = Vec::new();
+    for kind in kinds {
+        for (n, table) in TABLES.into_iter().enumerate() {
+            let name = format!("{kind}_{table}");
+            let events = mixed(&name, 12);
+            let batch = batch(&name, &events);
+            // Of the inserts into several months, not always the first one.
+            let after = if n < 2 { n } else { 0 };
+            server.fault(json!({ "match": into(table), "kind": kind, "times": 1, "after": after }));
+            let error = store.insert(&batch).await.unwrap_err();
+            assert!(matches!(error, StoreError::Unavailable(_)), "{name}: {error}");
+            if kind.starts_with("kill") {
+                server.restart();
+            }
+            assert_eq!(insert_until_stored(&store, &batch).await, 1, "{name}");
+            sent.extend(events);
+        }
+    }
+    verify(&store, &sent).await.unwrap();
+    verify_sessions(&store).await;
+}
+
+/// At any moment: of an insert, and of merges and whatever else goes on in the server.
+#[tokio::test]
+async fn a_server_killed_under_way_has_each_batch_once() {
+    let (mut server, store) = own(hasty).await;
+    let store = std::sync::Arc::new(store);
+    let mut sent = Vec::new();
+    for round in 0..10 {
+        let batches: Vec<_> = (0..3)
+            .map(|n| mixed(&format!("{round}_{n}"), 30))
+            .map(|events| batch(&events[0].id, &events))
+            .collect();
+        sent.extend(batches.iter().flat_map(|batch| batch.events.clone()));
+        let worker = tokio::spawn({
+            let (store, batches) = (std::sync::Arc::clone(&store), batches.clone());
+            async move {
+                for batch in &batches {
+                    let _ = store.insert(batch).await;
+                }
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(40 * round)).await;
+        server.restart();
+        worker.await.unwrap();
+        for batch in &batches {
+            insert_until_stored(&*store, batch).await;
+        }
+    }
+    verify(&*store, &sent).await.unwrap();
+    verify_sessions(&*store).await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_left_in_time() {
+    let (server, store) = own(hasty).await;
+    let mut sent = Vec::new();
+    for kind in ["hang", "hang_after_commit"] {
+        let events = mixed(kind, 12);
+        let batch = batch(kind, &events);
+        server.fault(json!({ "match": into("page_view_event"), "kind": kind, "times": 1 }));
+        let began = Instant::now();
+        let error = store.insert(&batch).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{kind}: {:?}", began.elapsed());
+        server.heal();
+        insert_until_stored(&store, &batch).await;
+        sent.extend(events);
+    }
+    server.freeze();
+    let (began, frozen) = (Instant::now(), mixed("frozen", 12));
+    let error = store.insert(&batch("frozen", &frozen)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(store.ping().await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    server.thaw();
+    insert_until_stored(&store, &batch("frozen", &frozen)).await;
+    sent.extend(frozen);
+    verify(&store, &sent).await.unwrap();
+    verify_sessions(&store).await;
+}
+
+/// The first insert is given up and still under way when the second one comes.
+#[tokio::test]
+async fn an_insert_that_arrives_late_adds_nothing() {
+    let (server, store) = own(hasty).await;
+    let events = mixed("e", 12);
+    let slow =
+        json!({ "match": into("page_view_event"), "kind": "slow", "delay_ms": 4000, "times": 1 });
+    server.fault(slow);
+    assert!(store.insert(&batch("b", &events)).await.is_err());
+    insert_until_stored(&store, &batch("b", &events)).await;
+    verify(&store, &events).await.unwrap();
+    let late = || inserts(&server.log(), "page_view_event");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while late().len() < 4 {
+        assert!(Instant::now() < deadline, "{:?}", late());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let tokens = late();
+    assert!(tokens[..3].contains(&tokens[3]), "{tokens:?}");
+    verify(&store, &events).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_insert_that_nobody_waits_for_is_settled_by_the_next() {
+    let (_server, store) = own(hasty).await;
+    let events = mixed("e", 12);
+    for millis in 0..40 {
+        let millis = Duration::from_millis(millis);
+        let _ = tokio::time::timeout(millis, store.insert(&batch("b", &events))).await;
+    }
+    insert_until_stored(&store, &batch("b", &events)).await;
+    verify(&store, &events).await.unwrap();
+    verify_sessions(&store).await;
+}
+
+/// The server noted the token and lost the part: success that is none.
+#[tokio::test]
+async fn a_burnt_token_is_replaced() {
+    let (server, store) = own(|_| {}).await;
+    let events = mixed("e", 12);
+    server.fault(json!({ "match": into("page_view_event"), "kind": "burn_token", "times": 1 }));
+    let inserted = store.insert(&batch("b", &events)).await.unwrap();
+    assert_eq!(inserted.rows, 12);
+    verify(&store, &events).await.unwrap();
+    let tokens = inserts(&server.log(), "page_view_event");
+    assert!(tokens.iter().any(|token| token.ends_with(":1")), "{tokens:?}");
+    // Nothing is made up when the server keeps nothing at all.
+    server.fault(json!({ "match": into("page_view_event"), "kind": "burn_token" }));
+    let error = store.insert(&batch("c", &[view("p", "x", "s", 0, "/")])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn errors_that_go_away_are_no_refusals() {
+    let (mut server, store) = own(hasty).await;
+    let events = [view("p", "1", "s", 0, "/")];
+    for code in [3, 60, 159, 164, 202, 241, 242, 243, 252, 319, 516, 999] {
+        let message = format!("it is {code}");
+        server
+            .fault(json!({ "match": "INSERT", "kind": "error", "code": code, "message": message }));
+        let error = store.insert(&batch("b", &events)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{code}: {error}");
+        assert!(error.to_string().contains(&message), "{error}");
+        server.heal();
+    }
+    server.stop();
+    let began = Instant::now();
+    let error = store.insert(&batch("b", &events)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    server.restart();
+    assert_eq!(store.insert(&batch("b", &events)).await.unwrap().rows, 1);
+}
+
+#[tokio::test]
+async fn a_row_that_the_table_refuses_is_refused_and_the_others_are_not() {
+    let (database, store) = shared().await;
+    database.query("ALTER TABLE page_view_event ADD CONSTRAINT c CHECK url != '/bad'");
+    let [good, bad] = [view("p", "1", "s", 0, "/good"), view("p", "2", "s", 1, "/bad")];
+    let both = batch("b", &[good.clone(), bad.clone()]);
+    let error = store.insert(&both).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    assert!(error.to_string().contains("Constraint"), "{error}");
+    assert_eq!(store.insert(&batch("b.0", std::slice::from_ref(&good))).await.unwrap().rows, 1);
+    assert!(matches!(store.insert(&batch("b.1", &[bad])).await, Err(StoreError::Refused(_))));
+    verify(&store, &[good]).await.unwrap();
+}
+
+#[tokio::test]
+async fn missing_tables_are_waited_for() {
+    let (database, store) = shared().await;
+    for table in TABLES {
+        database.query(&format!("DROP TABLE {table}"));
+        let batch = batch(table, &mixed(table, 12));
+        let error = store.insert(&batch).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{table}: {error}");
+        assert!(error.to_string().contains("bklit-tui migrate"), "{table}: {error}");
+        store.migrate(false).await.unwrap();
+        store.insert(&batch).await.unwrap();
+    }
+    // Of each batch's twelve events three are custom ones, whose table was dropped second.
+    assert_eq!(database.query("SELECT count() FROM page_view_event"), "36");
+    assert_eq!(database.query("SELECT count() FROM tracked_event"), "9");
+}
+
+/// The column is dropped between two batches, and added again by a migration.
+#[tokio::test]
+async fn a_table_that_is_altered_under_way_is_no_bad_row() {
+    let (database, store) = shared().await;
+    store.insert(&batch("1", &[view("p", "1", "s", 0, "/")])).await.unwrap();
+    database.query("ALTER TABLE page_view_event MODIFY COLUMN title String DEFAULT ''");
+    // The first insert finds out, the next one does as the table is now.
+    let events = [view("p", "2", "s", 1, "/")];
+    assert!(insert_until_stored(&store, &batch("2", &events)).await <= 2);
+    database.query("ALTER TABLE page_view_event DROP COLUMN gclid");
+    let error = store.insert(&batch("3", &[view("p", "3", "s", 2, "/")])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    store.migrate(false).await.unwrap();
+    store.insert(&batch("3", &[view("p", "3", "s", 2, "/")])).await.unwrap();
+    assert_eq!(database.query("SELECT count() FROM page_view_event"), "3");
+}
+
+#[tokio::test]
+async fn two_servers_that_are_one_store_once() {
+    let (database, first) = shared().await;
+    let second = store(&database.url(), |options| options.database = database.name().to_owned());
+    let events = mixed("e", 200);
+    for some in events.chunks(20) {
+        let batch = batch(&some[0].id, some);
+        let (one, two) = tokio::join!(first.insert(&batch), second.insert(&batch));
+        one.unwrap();
+        two.unwrap();
+    }
+    verify(&first, &events).await.unwrap();
+    verify_sessions(&first).await;
+}

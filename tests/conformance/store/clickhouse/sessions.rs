@@ -1,0 +1,101 @@
+//! Sessions that several workers follow at once.
+
+use bklit_tui::pipeline::event::QueuedEvent;
+use bklit_tui::pipeline::store::Store;
+use serde_json::json;
+
+use super::{SESSIONS, count};
+use super::{
+    batch, insert, insert_until_stored, row, rows, shared, store, verify, verify_sessions,
+};
+use crate::support::events::{at, end, view};
+
+/// Batches of the same sessions through stores that do not know of each other, all at once.
+#[tokio::test]
+async fn workers_of_several_processes_agree() {
+    let (database, first) = shared().await;
+    let others: Vec<_> = (0..3)
+        .map(|_| store(&database.url(), |options| options.database = database.name().to_owned()))
+        .collect();
+    let stores: Vec<&dyn Store> =
+        std::iter::once(&first).chain(&others).map(|store| store as &dyn Store).collect();
+    let event = |n: i64| view("p", &format!("{n:03}"), &format!("s{}", n % 5), n, &format!("/{n}"));
+    let events: Vec<QueuedEvent> = (0..120).map(event).collect();
+    for round in events.chunks(24) {
+        let batches: Vec<_> =
+            (0..4).map(|n| round.iter().skip(n).step_by(4).cloned().collect::<Vec<_>>()).collect();
+        let name = &round[0].id;
+        let send = |n: usize| {
+            let batch = batch(&format!("{name}.{n}"), &batches[n]);
+            let store = stores[n];
+            async move { insert_until_stored(store, &batch).await }
+        };
+        tokio::join!(send(0), send(1), send(2), send(3));
+    }
+    verify(&first, &events).await.unwrap();
+    let versions =
+        format!("SELECT DISTINCT session_id, entry_page, exit_page FROM {SESSIONS} ORDER BY 1");
+    let expected: Vec<_> = (0..5)
+        .map(|n| {
+            vec![json!(format!("s{n}")), json!(format!("/{n}")), json!(format!("/{}", 115 + n))]
+        })
+        .collect();
+    assert_eq!(rows(&first, &versions).await, expected);
+}
+
+#[tokio::test]
+async fn two_sweeps_at_once_end_a_session_in_the_same_way() {
+    let (database, first) = shared().await;
+    let second = store(&database.url(), |options| options.database = database.name().to_owned());
+    let events: Vec<_> =
+        (0..40).map(|n| view("p", &format!("{n}"), &format!("s{n}"), n, "/")).collect();
+    insert(&first, "b", &events).await;
+    let (one, two) = tokio::join!(
+        first.end_idle_sessions(at(1000), 100),
+        second.end_idle_sessions(at(1000), 100)
+    );
+    assert!(one.unwrap().len() + two.unwrap().len() >= 40);
+    assert!(first.end_idle_sessions(at(1000), 100).await.unwrap().is_empty());
+    let open = format!("SELECT count(DISTINCT session_id) FROM {SESSIONS} WHERE duration = 0");
+    assert_eq!(row(&first, &open).await, [json!(40)]);
+}
+
+#[tokio::test]
+async fn the_versions_of_a_session_are_a_history() {
+    let (_database, store) = shared().await;
+    insert(&store, "1", &[view("p", "1", "s", 0, "/in")]).await;
+    insert(&store, "2", &[view("p", "2", "s", 60, "/out")]).await;
+    insert(&store, "3", &[end("p", "3", "s", 90)]).await;
+    let sql = "SELECT exit_page, did_bounce, duration, updated_at FROM tracked_session ORDER BY updated_at";
+    let expected = [
+        vec![json!("/in"), json!(1), json!(null), json!("2026-01-31 12:00:00")],
+        vec![json!("/out"), json!(0), json!(null), json!("2026-01-31 12:01:00")],
+        vec![json!("/out"), json!(0), json!(90), json!("2026-01-31 12:01:30")],
+    ];
+    assert_eq!(rows(&store, sql).await, expected);
+    // Repeats add no version.
+    insert(&store, "4", &[view("p", "2", "s", 60, "/out"), end("p", "3", "s", 90)]).await;
+    assert_eq!(count(&store, "tracked_session").await, 3);
+    verify_sessions(&store).await;
+}
+
+/// The server merges what is known of a session as it does in the queries.
+#[tokio::test]
+async fn merges_change_nothing() {
+    let (database, store) = shared().await;
+    for n in 0..20 {
+        let id = format!("{n}");
+        insert(&store, &id, &[view("p", &id, &format!("s{}", n % 3), n, &format!("/{n}"))]).await;
+    }
+    let latest = format!("SELECT * FROM {SESSIONS} ORDER BY session_id");
+    let before = rows(&store, &latest).await;
+    database.query("OPTIMIZE TABLE bklit_session_state FINAL");
+    assert_eq!(database.query("SELECT count() FROM bklit_session_state"), "3");
+    let ends: Vec<_> = (0..3).map(|n| end("p", &format!("e{n}"), &format!("s{n}"), 30)).collect();
+    assert_eq!(insert(&store, "ends", &ends).await.ended_sessions.len(), 3);
+    let after = rows(&store, &latest).await;
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before[7..9], after[7..9]);
+    }
+    assert_eq!(after.len(), 3);
+}

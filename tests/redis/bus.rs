@@ -1,0 +1,254 @@
+//! Buses between processes, and with programs that know only the channels.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bklit_tui::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
+use bklit_tui::pipeline::bus::{
+    DebugBus, DebugMessage, DebugStream, LiveBus, LiveMessage, Presence,
+};
+use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_tui::pipeline::event::{EventKind, LiveEvent};
+use bklit_tui::pipeline::gauges::Gauges;
+use bklit_tui::pipeline::metrics::Metrics;
+use bklit_tui::pipeline::redis::{RedisOptions, RedisServer as Server};
+use bklit_tui::pipeline::store::SessionKey;
+use bklit_tui::pipeline::time::UtcMillis;
+
+use crate::support::redis::{SOON, eventually, options, server_at};
+use crate::support::servers::{Kind, RedisServer};
+
+fn bus_at(server: &RedisServer) -> RedisDebugBus {
+    RedisDebugBus::new(server_at(server), Arc::new(Metrics::new()))
+}
+
+fn line(n: usize) -> DebugMessage {
+    let mut line = DebugLog::new(Stage::Worker, Level::Info, "line");
+    line.data.insert("n".into(), n.into());
+    DebugMessage::Log(Arc::new(line))
+}
+
+async fn next(stream: &mut dyn DebugStream) -> DebugMessage {
+    tokio::time::timeout(SOON, stream.next()).await.expect("a message in time").expect("no end")
+}
+
+async fn connected(stream: &mut dyn DebugStream) {
+    let message = next(stream).await;
+    assert!(matches!(message, DebugMessage::Connected), "{message:?}");
+}
+
+async fn number(stream: &mut dyn DebugStream) -> u64 {
+    match next(stream).await {
+        DebugMessage::Log(line) => line.data["n"].as_u64().unwrap(),
+        other => panic!("expected a line, got {other:?}"),
+    }
+}
+
+async fn heard_by_others(bus: &dyn DebugBus) {
+    eventually("others are noticed", || async { bus.has_subscribers().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn processes_hear_each_other_and_themselves_once() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let (one, two) = (bus_at(&server), bus_at(&server));
+        let mut at_two = two.subscribe();
+        connected(&mut *at_two).await;
+        heard_by_others(&one).await;
+        let mut at_one = one.subscribe();
+        connected(&mut *at_one).await;
+        // Until it has noticed the other, a process keeps its lines to itself.
+        let deadline = Instant::now() + SOON;
+        for (from, to) in [(&two, &mut at_one), (&one, &mut at_two)] {
+            loop {
+                assert!(Instant::now() < deadline, "the other is not noticed");
+                from.publish(line(0));
+                if tokio::time::timeout(Duration::from_millis(50), to.next()).await.is_ok() {
+                    break;
+                }
+            }
+        }
+        while tokio::time::timeout(Duration::from_millis(300), at_one.next()).await.is_ok() {}
+        while tokio::time::timeout(Duration::from_millis(300), at_two.next()).await.is_ok() {}
+        for n in 1..=500 {
+            one.publish(line(n));
+        }
+        for n in 1..=500 {
+            assert_eq!((number(&mut *at_one).await, number(&mut *at_two).await), (n, n));
+        }
+        let gauges = Gauges { process: "one".into(), accepted: 7, ..Gauges::default() };
+        one.publish(DebugMessage::Gauges(Arc::new(gauges.clone())));
+        one.publish(line(501));
+        for stream in [&mut at_one, &mut at_two] {
+            // Lines and figures go by different channels, but on one connection.
+            let DebugMessage::Gauges(received) = next(&mut **stream).await else { panic!() };
+            assert_eq!(*received, gauges);
+            assert_eq!(number(&mut **stream).await, 501);
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_programs_lines_are_shown_and_what_is_none_as_well() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let bus = bus_at(&server);
+    let mut stream = bus.subscribe();
+    connected(&mut *stream).await;
+    let theirs = r#"{"timestamp":"2026-01-31T12:00:00.000Z","stage":"queue","level":"warn","message":"deep","data":{"depth":5},"duration":1.5,"pid":7}"#;
+    assert_eq!(server.cli(&["PUBLISH", "debug-logs", theirs]), "1");
+    let DebugMessage::Log(received) = next(&mut *stream).await else { panic!() };
+    assert_eq!((received.stage, received.level), (Stage::Queue, Level::Warn));
+    for odd in ["no JSON", r#"{"stage":"nap"}"#, ""] {
+        server.cli(&["PUBLISH", "debug-logs", odd]);
+        let DebugMessage::Unparsed(text) = next(&mut *stream).await else { panic!() };
+        assert_eq!(&*text, odd);
+    }
+    server.cli(&["PUBLISH", "bklit:gauges", "[]"]);
+    assert!(matches!(next(&mut *stream).await, DebugMessage::Unparsed(_)));
+    // A second one learns at once that the connection stands.
+    let mut second = bus.subscribe();
+    connected(&mut *second).await;
+}
+
+#[tokio::test]
+async fn a_cut_is_told_and_own_lines_go_on() {
+    let mut server = RedisServer::start(Kind::Valkey, &[]);
+    let (bus, other) = (bus_at(&server), bus_at(&server));
+    let mut stream = bus.subscribe();
+    connected(&mut *stream).await;
+    heard_by_others(&other).await;
+    server.kill9();
+    let DebugMessage::Disconnected(reason) = next(&mut *stream).await else { panic!() };
+    assert!(!reason.is_empty());
+    bus.publish(line(1));
+    assert_eq!(number(&mut *stream).await, 1);
+    eventually("the others' absence is known", || async {
+        (!other.has_subscribers()).then_some(())
+    })
+    .await;
+    let mut late = bus.subscribe();
+    assert!(matches!(next(&mut *late).await, DebugMessage::Disconnected(_)));
+    server.restart();
+    connected(&mut *stream).await;
+    connected(&mut *late).await;
+    heard_by_others(&other).await;
+    other.publish(line(2));
+    assert_eq!(number(&mut *stream).await, 2);
+}
+
+#[tokio::test]
+async fn publishing_never_waits_and_what_is_lost_is_told() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let short = Duration::from_millis(500);
+    let options = RedisOptions { response_timeout: short, ..options(&server.url()) };
+    let metrics = Arc::new(Metrics::new());
+    let bus = RedisDebugBus::new(Server::new(&options).unwrap(), Arc::clone(&metrics));
+    let other = bus_at(&server);
+    let mut stream = other.subscribe();
+    connected(&mut *stream).await;
+    heard_by_others(&bus).await;
+    server.freeze();
+    let start = Instant::now();
+    (1..=40_000).for_each(|n| bus.publish(line(n)));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    tokio::time::sleep(short * 2).await;
+    server.thaw();
+    heard_by_others(&bus).await;
+    let deadline = Instant::now() + SOON;
+    let lost = loop {
+        assert!(Instant::now() < deadline, "nothing tells of the loss");
+        bus.publish(line(0));
+        let message = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
+        match message {
+            Ok(Some(DebugMessage::Log(line))) if line.data.contains_key("lost") => break line,
+            _ => {}
+        }
+    };
+    let lost = lost.data["lost"].as_u64().unwrap();
+    assert!((20_000..=40_000).contains(&lost), "{lost}");
+    let text = metrics.to_prometheus();
+    assert!(text.contains(&format!("bklit_debug_lines_lost_total {lost}")), "{text}");
+}
+
+fn live(project: &str) -> LiveEvent {
+    let data = serde_json::json!({"url": "https://a.example/", "sessionId": "s"});
+    LiveEvent {
+        project_id: project.to_owned(),
+        timestamp: UtcMillis::from_epoch_millis(0),
+        r#type: EventKind::Pageview,
+        data: data.as_object().unwrap().clone(),
+    }
+}
+
+#[tokio::test]
+async fn live_events_reach_all_processes_and_a_cut_is_told() {
+    for kind in Kind::ALL {
+        let mut server = RedisServer::start(kind, &[]);
+        let (one, two) =
+            (RedisLiveBus::new(server_at(&server)), RedisLiveBus::new(server_at(&server)));
+        let mut at_one = one.subscribe();
+        let mut at_two = two.subscribe();
+        let next = async |stream: &mut Box<dyn bklit_tui::pipeline::bus::LiveStream>| {
+            tokio::time::timeout(SOON, stream.next()).await.expect("in time").expect("no end")
+        };
+        eventually("both listen", || async {
+            (server.cli(&["PUBSUB", "NUMSUB", "live-events"]) == "live-events\n2").then_some(())
+        })
+        .await;
+        let counted = async || one.publish(live("p1")).await.unwrap();
+        eventually("the other counts", || async { (counted().await == 2).then_some(()) }).await;
+        let LiveMessage::Event(received) = next(&mut at_two).await else { panic!() };
+        assert_eq!(*received, live("p1"));
+        let LiveMessage::Event(own) = next(&mut at_one).await else { panic!() };
+        assert_eq!(own.project_id, "p1");
+        while tokio::time::timeout(Duration::from_millis(300), at_one.next()).await.is_ok() {}
+        while tokio::time::timeout(Duration::from_millis(300), at_two.next()).await.is_ok() {}
+        let theirs = r#"{"projectId":"p2","timestamp":"2026-01-31T12:00:00.000Z","type":"session_end","data":{"sessionId":"s"}}"#;
+        server.cli(&["PUBLISH", "live-events", "no event"]);
+        server.cli(&["PUBLISH", "live-events", theirs]);
+        for stream in [&mut at_one, &mut at_two] {
+            let LiveMessage::Event(received) = next(stream).await else { panic!() };
+            assert_eq!((&*received.project_id, received.r#type), ("p2", EventKind::SessionEnd));
+        }
+        server.kill9();
+        assert!(matches!(next(&mut at_two).await, LiveMessage::Interrupted));
+        eventually("publishing says so", || async { one.publish(live("p3")).await.err() }).await;
+        server.restart();
+        eventually("publishing works again", || async { one.publish(live("p4")).await.ok() }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_subscribers_are_noticed_and_get_the_contracts_json() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let bus = bus_at(&server);
+    assert!(!bus.has_subscribers());
+    let mut client = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut subscription = client.as_pubsub();
+    subscription.subscribe("debug-logs").unwrap();
+    subscription.set_read_timeout(Some(SOON)).unwrap();
+    heard_by_others(&bus).await;
+    let sent = DebugLog::new(Stage::Ingestion, Level::Error, "message");
+    bus.publish(DebugMessage::Log(Arc::new(sent.clone())));
+    let received = tokio::task::block_in_place(|| subscription.get_message().unwrap());
+    let json: String = received.get_payload().unwrap();
+    assert_eq!(serde_json::from_str::<DebugLog>(&json).unwrap(), sent);
+}
+
+#[tokio::test]
+async fn presence_is_the_contracts_sorted_set() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let presence = RedisPresence::new(server_at(&server));
+    let key = |session: &str| SessionKey { project_id: "p1".into(), session_id: session.into() };
+    let at = UtcMillis::from_epoch_millis;
+    assert_eq!(presence.count("p1").await, Ok(0));
+    let many = (0..2_500).map(|n| (key(&format!("s{n}")), at(1_000 + n))).collect::<Vec<_>>();
+    presence.active(&many).await.unwrap();
+    presence.active(&[(key("s7"), at(9_000)), (key("s8"), at(5))]).await.unwrap();
+    assert_eq!(server.cli(&["ZSCORE", "live:sessions:p1", "s7"]), "9000");
+    assert_eq!(server.cli(&["ZSCORE", "live:sessions:p1", "s8"]), "1008", "an earlier moment");
+    assert_eq!(presence.count("p1").await, Ok(2_500));
+    presence.ended(&[key("s7"), key("s8"), key("unknown")]).await.unwrap();
+    assert_eq!(presence.count("p1").await, Ok(2_498));
+}

@@ -1,0 +1,9 @@
+//! What is special about the Redis adapters: other programs at the same keys and channels, and
+//! servers that fail.
+
+mod bus;
+mod faults;
+mod queue;
+mod spool;
+mod tokens;
+mod transport;

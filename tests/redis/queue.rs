@@ -1,0 +1,216 @@
+//! The queue's list, shared with programs that know nothing of claims.
+
+use std::time::Duration;
+
+use bklit_tui::pipeline::event::QueuedEvent;
+use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
+use bklit_tui::pipeline::queue::{NewItem, Queue, QueueStats, Rejected};
+use serde_json::{Value, json};
+
+use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, queue_at, server_at};
+use crate::support::servers::{Kind, RedisServer};
+
+/// A producer of the existing system, in fewer and in more fields than ours.
+const FEWER: &str = r#"{"id":"evt_few","type":"pageview","payload":{"url":"https://a.example/"},"queuedAt":"2026-01-31T12:00:00.000Z","projectId":"p1"}"#;
+const MORE: &str = r#"{"v":2,"id":"evt_more","type":"event","payload":{"trackingId":"t","eventType":"click","x":[1]},"queuedAt":"2026-01-31T12:00:00.000Z","projectId":"p1","trace":{"a":null}}"#;
+
+#[tokio::test]
+async fn a_plain_rpop_consumer_finds_our_events_in_the_contracts_form() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let queue = queue_at(&server);
+        let plain = item("evt_1");
+        queue.push(plain.clone()).await.unwrap();
+        queue.push(NewItem { event: event("mine"), client_id: true }).await.unwrap();
+        let popped: Value = serde_json::from_str(&server.cli(&["RPOP", QUEUE])).unwrap();
+        let expected = json!({
+            "id": "evt_1", "type": "pageview", "payload": {"url": "https://example.com/evt_1"},
+            "queuedAt": plain.event.queued_at.to_string(), "projectId": "p1",
+        });
+        assert_eq!(popped, expected);
+        let popped: Value = serde_json::from_str(&server.cli(&["RPOP", QUEUE])).unwrap();
+        assert_eq!(popped["id"], "mine");
+        assert_eq!(queue.stats().await.unwrap(), QueueStats::default());
+        assert!(queue.claim(1, LEASE).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_others_push_is_noticed_and_delivered_as_it_is() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let queue = queue_at(&server);
+        let ready = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.ready().await }
+        });
+        assert_eq!(server.cli(&["LPUSH", QUEUE, FEWER]), "1");
+        tokio::time::timeout(SOON, ready).await.expect("a push by another wakes").unwrap();
+        server.cli(&["LPUSH", QUEUE, MORE, "no JSON", ""]);
+        let batch = queue.claim(10, LEASE).await.unwrap().unwrap();
+        let bodies: Vec<_> = batch.items.iter().map(|item| item.body.as_str()).collect();
+        assert_eq!(bodies, [FEWER, MORE, "no JSON", ""]);
+        assert!(
+            QueuedEvent::from_json(bodies[0]).is_ok() && QueuedEvent::from_json(bodies[1]).is_ok()
+        );
+        let garbage = |seq| Rejected { seq, reason: "no event".to_owned() };
+        queue.acknowledge(&batch.id, &[garbage(2), garbage(3)]).await.unwrap();
+        let failed: Vec<_> =
+            queue.failed(10).await.unwrap().into_iter().map(|f| (f.body, f.reason)).collect();
+        assert_eq!(
+            failed,
+            [("", "no event"), ("no JSON", "no event")].map(|(b, r)| (b.into(), r.into()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_failed_item_keeps_every_byte_until_it_is_retried() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let queue = queue_at(&server);
+    // Made by the server: a command line cannot carry these.
+    let bytes = r#"return redis.call('LPUSH', KEYS[1], '\0\1\127\255 "\\/ é')"#;
+    server.cli(&["EVAL", bytes, "1", QUEUE]);
+    let before =
+        server.cli(&["EVAL", "return redis.sha1hex(redis.call('LINDEX', KEYS[1], 0))", "1", QUEUE]);
+    let batch = queue.claim(1, LEASE).await.unwrap().unwrap();
+    queue
+        .acknowledge(&batch.id, &[Rejected { seq: 0, reason: "\"bytes\"\n".into() }])
+        .await
+        .unwrap();
+    let failed = queue.failed(1).await.unwrap().remove(0);
+    assert_eq!(failed.body, "\0\u{1}\u{7f}\u{fffd} \"\\/ é");
+    assert_eq!(failed.reason, "\"bytes\"\n");
+    assert_eq!(queue.retry_failed(&[failed.id]).await.unwrap(), 1);
+    let after =
+        server.cli(&["EVAL", "return redis.sha1hex(redis.call('LINDEX', KEYS[1], 0))", "1", QUEUE]);
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn what_others_put_into_the_failed_list_is_shown_and_retried_as_it_is() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let queue = queue_at(&server);
+    let failed_list = format!("{QUEUE}:failed");
+    server.cli(&["LPUSH", &failed_list, FEWER, "broken", "broken"]);
+    let failed = queue.failed(10).await.unwrap();
+    let bodies: Vec<_> = failed.iter().map(|f| f.body.as_str()).collect();
+    assert_eq!(bodies, ["broken", "broken", FEWER]);
+    assert_eq!(failed[2].failed_at.to_string(), "2026-01-31T12:00:00.000Z");
+    let chosen = [failed[2].id.clone(), failed[0].id.clone()];
+    assert_eq!(queue.retry_failed(&chosen).await.unwrap(), 2);
+    assert_eq!(server.cli(&["LRANGE", QUEUE, "0", "-1"]), format!("broken\n{FEWER}"));
+    assert_eq!(server.cli(&["LRANGE", &failed_list, "0", "-1"]), "broken", "one of two");
+}
+
+#[tokio::test]
+async fn many_failed_items_are_found_and_retried_in_the_order_asked_for() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let queue = queue_at(&server);
+    let events: Vec<_> = (0..2_500).map(|n| event(&n.to_string())).collect();
+    queue.push_in_order(&events).await.unwrap();
+    let batch = queue.claim(5_000, LEASE).await.unwrap().unwrap();
+    let reject = |seq| Rejected { seq, reason: "later".into() };
+    queue.acknowledge(&batch.id, &(0..2_500).map(reject).collect::<Vec<_>>()).await.unwrap();
+    let oldest_first: Vec<_> =
+        queue.failed(9_999).await.unwrap().into_iter().rev().map(|failed| failed.id).collect();
+    let even: Vec<_> = oldest_first.iter().step_by(2).cloned().collect();
+    assert_eq!(queue.retry_failed(&even).await.unwrap(), 1_250);
+    let retried = ids(&queue.claim(5_000, LEASE).await.unwrap().unwrap());
+    let expected: Vec<_> = (0..2_500).step_by(2).map(|n| n.to_string()).collect();
+    assert_eq!(retried, expected);
+    assert_eq!(queue.stats().await.unwrap().failed, 1_250);
+    assert_eq!(queue.retry_failed(&oldest_first).await.unwrap(), 1_250, "the others are left");
+}
+
+#[tokio::test]
+async fn batches_are_as_large_as_asked_for_and_in_order() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let queue = queue_at(&server);
+        let fill = "for i = 1, 45000 do redis.call('LPUSH', KEYS[1], \
+                    '{\"id\":\"' .. i .. '\",\"type\":\"pageview\",\"payload\":{\"url\":\"u\"},\
+                    \"queuedAt\":0,\"projectId\":\"p\"}') end";
+        server.cli(&["EVAL", fill, "1", QUEUE]);
+        let first = queue.claim(20_000, LEASE).await.unwrap().unwrap();
+        let rest = queue.claim(50_000, Duration::ZERO).await.unwrap().unwrap();
+        let again = queue.claim(1, LEASE).await.unwrap().unwrap();
+        assert_eq!((first.items.len(), rest.items.len()), (20_000, 25_000));
+        assert_eq!((&again.id.batch, &again.items), (&rest.id.batch, &rest.items));
+        let numbers = ids(&first).into_iter().chain(ids(&rest));
+        assert!(numbers.eq((1..=45_000).map(|n| n.to_string())));
+        // All of a large batch may be rejected.
+        let reject = |seq| Rejected { seq, reason: "bad".into() };
+        queue.acknowledge(&first.id, &(0..20_000).map(reject).collect::<Vec<_>>()).await.unwrap();
+        queue.acknowledge(&again.id, &[]).await.unwrap();
+        let stats = QueueStats { failed: 20_000, ..QueueStats::default() };
+        assert_eq!(queue.stats().await.unwrap(), stats);
+        let newest = &queue.failed(1).await.unwrap()[0];
+        assert!(newest.body.contains("\"id\":\"20000\""), "{newest:?}");
+        assert_eq!(server.cli(&["KEYS", "*:batch:*"]), "", "nothing is left of the batches");
+    }
+}
+
+#[tokio::test]
+async fn ids_are_remembered_for_a_day() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let queue = queue_at(&server);
+    queue.push(NewItem { event: event("mine"), client_id: true }).await.unwrap();
+    queue.push(item("ours")).await.unwrap();
+    let seen = server.cli(&["KEYS", "*:seen:*"]);
+    let seconds: u32 = server.cli(&["TTL", &seen]).parse().unwrap();
+    assert!((86_300..=86_400).contains(&seconds), "{seen}: {seconds}");
+}
+
+#[tokio::test]
+async fn a_prefix_keeps_queues_apart() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let prefix = "{analytics}:queue".to_owned();
+    let options = RedisQueueOptions { prefix, ..RedisQueueOptions::default() };
+    let other = RedisQueue::new(server_at(&server), &options);
+    other.push(NewItem { event: event("x"), client_id: true }).await.unwrap();
+    assert!(queue_at(&server).claim(1, LEASE).await.unwrap().is_none());
+    assert_eq!(server.cli(&["LLEN", "{analytics}:queue"]), "1");
+    other.claim(1, LEASE).await.unwrap().unwrap();
+    for key in server.cli(&["KEYS", "*"]).lines() {
+        // Of the other queue, only the server's run was noted.
+        assert!(key.starts_with("{analytics}:queue") || key == "analytics:queue:run", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_claimer_that_gives_up_leaves_the_batch_to_others() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let queue = queue_at(&server);
+    // Connects, so that the next claim has been sent before it is given up.
+    queue.push(item("a")).await.unwrap();
+    let held = queue.claim(1, LEASE).await.unwrap().unwrap();
+    queue.acknowledge(&held.id, &[]).await.unwrap();
+    queue.push(item("b")).await.unwrap();
+    server.freeze();
+    let given_up = tokio::time::timeout(Duration::from_millis(200), queue.claim(1, LEASE)).await;
+    assert!(given_up.is_err());
+    server.thaw();
+    let other = queue_at(&server);
+    let claim = eventually("it is given back", || async { other.claim(1, LEASE).await.unwrap() });
+    assert_eq!(ids(&claim.await), ["b"]);
+}
+
+#[tokio::test]
+async fn claims_need_not_wait_for_the_disk() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let options = RedisQueueOptions { durable_claims: false, ..RedisQueueOptions::default() };
+    let queue = RedisQueue::new(server_at(&server), &options);
+    queue.push(item("a")).await.unwrap();
+    queue.claim(1, LEASE).await.unwrap().unwrap();
+    let calls = |info: &str| -> u64 {
+        let line = info.lines().find(|line| line.starts_with("cmdstat_waitaof:")).unwrap();
+        line.split(['=', ',']).nth(1).unwrap().parse().unwrap()
+    };
+    let asked = calls(&server.cli(&["INFO", "commandstats"]));
+    assert_eq!(asked, 1, "only whether there is such a command");
+    let waiting = queue_at(&server);
+    waiting.push(item("b")).await.unwrap();
+    waiting.claim(1, LEASE).await.unwrap().unwrap();
+    assert_eq!(calls(&server.cli(&["INFO", "commandstats"])), 3);
+}

@@ -1,0 +1,163 @@
+//! The spool before the queue.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
+use bklit_tui::pipeline::queue::spool::SpooledQueue;
+use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
+use bklit_tui::pipeline::queue::{NewItem, Pushed, Queue, QueueError};
+
+use crate::support::redis::{LEASE, event, eventually, ids, item, queue_at, server_at};
+use crate::support::servers::{Kind, RedisServer};
+
+fn spool_in(dir: &Path, bound: u64) -> Arc<SqliteQueue> {
+    Arc::new(SqliteQueue::open(&dir.join("spool.db"), bound).unwrap())
+}
+
+async fn emptied(queue: &SpooledQueue) {
+    eventually("the spool is emptied", || async { (!queue.is_spooling()).then_some(()) }).await;
+}
+
+async fn all_ids(queue: &dyn Queue) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(claim) = queue.claim(7, LEASE).await.unwrap() {
+        all.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    all
+}
+
+fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+#[tokio::test]
+async fn while_redis_is_away_events_are_kept_and_follow_in_order() {
+    for kind in Kind::ALL {
+        let mut server = RedisServer::start(kind, &[("appendfsync", "always")]);
+        let dir = tempfile::tempdir().unwrap();
+        let queue = SpooledQueue::new(queue_at(&server), spool_in(dir.path(), 10_000));
+        emptied(&queue).await;
+        for id in names(0..20) {
+            queue.push(item(&id)).await.unwrap();
+        }
+        emptied(&queue).await;
+        server.kill9();
+        for id in names(20..1_220) {
+            let chosen = NewItem { event: event(&id), client_id: id.ends_with('7') };
+            assert_eq!(queue.push(chosen).await.unwrap(), Pushed::Queued);
+        }
+        assert_eq!(queue.spooled(), 1_200);
+        let known = NewItem { event: event("27"), client_id: true };
+        assert_eq!(queue.push(known.clone()).await.unwrap(), Pushed::Duplicate);
+        assert!(queue.stats().await.is_err() && queue.claim(1, LEASE).await.is_err());
+        server.restart();
+        // What comes while the spool is being emptied queues up behind it.
+        for id in names(1_220..1_300) {
+            queue.push(item(&id)).await.unwrap();
+        }
+        emptied(&queue).await;
+        assert_eq!(queue.push(known).await.unwrap(), Pushed::Duplicate, "Redis remembers it, too");
+        for id in names(1_300..1_310) {
+            queue.push(item(&id)).await.unwrap();
+        }
+        let stats = queue.stats().await.unwrap();
+        assert_eq!((stats.depth, stats.spooled), (1_310, 0));
+        assert_eq!(all_ids(&queue).await, names(0..1_310));
+    }
+}
+
+#[tokio::test]
+async fn a_spool_left_by_a_process_that_died_is_moved_once_however_far_it_was() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(dir.path(), 10_000);
+    for id in names(0..900) {
+        spool.push(item(&id)).await.unwrap();
+    }
+    // It had claimed a batch and pushed it, and died before acknowledging it to the spool.
+    spool.claim(500, LEASE).await.unwrap().unwrap();
+    drop(spool);
+    let events: Vec<_> = names(0..500).iter().map(|id| event(id)).collect();
+    assert_eq!(queue_at(&server).push_in_order(&events).await.unwrap(), 500);
+
+    let queue = SpooledQueue::new(queue_at(&server), spool_in(dir.path(), 10_000));
+    queue.push(item("900")).await.unwrap();
+    let depth = || async { queue.stats().await.unwrap().depth };
+    eventually("all are moved", || async { (depth().await == 901).then_some(()) }).await;
+    emptied(&queue).await;
+    assert_eq!(all_ids(&queue).await, names(0..901));
+}
+
+#[tokio::test]
+async fn redis_without_memory_is_away_as_well() {
+    let server = RedisServer::start(Kind::Redis, &[("maxmemory-policy", "noeviction")]);
+    let dir = tempfile::tempdir().unwrap();
+    let queue = SpooledQueue::new(queue_at(&server), spool_in(dir.path(), 10_000));
+    emptied(&queue).await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    for id in names(0..50) {
+        queue.push(item(&id)).await.unwrap();
+    }
+    let stats = queue.stats().await.unwrap();
+    assert_eq!((stats.depth, stats.spooled), (0, 50));
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    emptied(&queue).await;
+    assert_eq!(all_ids(&queue).await, names(0..50));
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_that_neither_can_keep() {
+    let mut server = RedisServer::start(Kind::Valkey, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(dir.path(), 5);
+    let queue = SpooledQueue::new(queue_at(&server), spool);
+    emptied(&queue).await;
+    server.kill9();
+    let mut accepted = 0;
+    let refused = loop {
+        match queue.push(item(&accepted.to_string())).await {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, QueueError::Full { bound: 5, .. }), "{refused:?}");
+    // A batch that is tried to be moved is beyond the bound.
+    assert!((5..=10).contains(&accepted), "{accepted}");
+    assert_eq!(queue.spooled(), accepted as u64);
+    server.restart();
+    emptied(&queue).await;
+    queue.push(item(&accepted.to_string())).await.unwrap();
+    assert_eq!(all_ids(&queue).await, names(0..accepted + 1));
+}
+
+#[tokio::test]
+async fn a_full_queue_is_full_and_the_spool_is_not_for_that() {
+    let mut server = RedisServer::start(Kind::Valkey, &[("appendfsync", "always")]);
+    let dir = tempfile::tempdir().unwrap();
+    let options = RedisQueueOptions { max_depth: 8, ..RedisQueueOptions::default() };
+    let small = RedisQueue::new(server_at(&server), &options);
+    let queue = SpooledQueue::new(Arc::new(small), spool_in(dir.path(), 100));
+    emptied(&queue).await;
+    for id in names(0..8) {
+        queue.push(item(&id)).await.unwrap();
+    }
+    assert!(matches!(queue.push(item("8")).await, Err(QueueError::Full { .. })));
+    // What was spooled waits until there is room, and is moved as far as there is.
+    server.kill9();
+    for id in names(8..20) {
+        queue.push(item(&id)).await.unwrap();
+    }
+    server.restart();
+    let claim = || async { queue.claim(3, LEASE).await.ok().flatten() };
+    let mut all = Vec::new();
+    while all.len() < 20 {
+        let claim = eventually("room is used", claim).await;
+        all.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    assert_eq!(all, names(0..20));
+    tokio::time::timeout(Duration::from_secs(20), emptied(&queue)).await.unwrap();
+}

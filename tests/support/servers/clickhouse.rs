@@ -1,0 +1,254 @@
+//! ClickHouse: the engine behind its HTTP interface, in a process (`clickhouse-front`).
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{free_port, provided, signal};
+use crate::support::{DEADLINE, eventually};
+
+/// A ClickHouse of a test's own, for faults. Killed when dropped. Starting one takes
+/// about a second and 200 MB; where no fault is needed, [`ClickHouse::shared`] is
+/// enough.
+pub struct ClickHouse {
+    /// Its standard input is a pipe that we hold: when we end, it ends.
+    child: Option<Child>,
+    port: u16,
+    account: Option<(String, String)>,
+    data: PathBuf,
+    /// Absent for the shared one, which nobody drops; it removes its data itself.
+    _dir: Option<TempDir>,
+}
+
+/// A database of a test's own on the shared server, dropped with this.
+pub struct Database {
+    server: &'static ClickHouse,
+    name: String,
+}
+
+impl ClickHouse {
+    /// A server that only this test talks to.
+    pub fn own() -> Self {
+        Self::start(None, Some(tempfile::tempdir().expect("a directory for the server")))
+    }
+
+    /// A server of its own that asks for this user and password.
+    pub fn with_account(user: &str, password: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        Self::start(Some((user.into(), password.into())), Some(dir))
+    }
+
+    /// A new database on the server that all tests of this run share.
+    pub fn shared() -> Database {
+        static SERVER: OnceLock<ClickHouse> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let server = SERVER.get_or_init(|| ClickHouse::start(None, None));
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        server.query(&format!("CREATE DATABASE {name}"));
+        Database { server, name }
+    }
+
+    /// `http://…`, without user and database.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs a statement in the database `default` and returns the answer as text (tab
+    /// separated unless the statement says otherwise). Panics when it fails.
+    pub fn query(&self, sql: &str) -> String {
+        let (status, body) = self.request("POST", "/", sql.as_bytes());
+        assert_eq!(status, 200, "{sql}: {body}");
+        body.trim_end_matches('\n').to_owned()
+    }
+
+    /// Switches a fault on, e.g. `json!({"match": "INSERT INTO page_view_event",
+    /// "kind": "drop_after_commit", "times": 1})`; tests/clickhouse-front/src/fault.rs
+    /// lists the kinds.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn fault(&self, fault: Value) {
+        let (status, body) = self.request("POST", "/fault", fault.to_string().as_bytes());
+        assert_eq!(status, 200, "{body}");
+    }
+
+    /// The faults that are on, with `seen` and `hits`.
+    pub fn faults(&self) -> Vec<Value> {
+        serde_json::from_str(&self.request("GET", "/fault", b"").1).expect("a list of faults")
+    }
+
+    /// Removes all faults; what hangs is cut off.
+    pub fn heal(&self) {
+        assert_eq!(self.request("DELETE", "/fault", b"").0, 200);
+    }
+
+    /// The statements that arrived, each with `sql`, `token`, `fault`, `outcome`, `rows`.
+    pub fn log(&self) -> Vec<Value> {
+        serde_json::from_str(&self.request("GET", "/log", b"").1).expect("a list of statements")
+    }
+
+    /// Whether it still runs; a `kill_…` fault ends it by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("wait").is_none())
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("kill the server");
+            child.wait().expect("the killed server");
+        }
+    }
+
+    /// Ends it as an operator does.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, Signal::TERM);
+            eventually(DEADLINE, "the server's end", || child.try_wait().expect("wait").is_some());
+        }
+    }
+
+    /// Starts it again on the same port and data, killing it first if it runs.
+    pub fn restart(&mut self) {
+        self.kill9();
+        // Its port may still belong to the connections of the process before.
+        eventually(DEADLINE, "the server's restart", || self.launch());
+    }
+
+    /// Stops answering without closing anything (SIGSTOP).
+    pub fn freeze(&self) {
+        signal(self.child.as_ref().expect("a running server"), Signal::STOP);
+    }
+
+    /// Goes on after [`ClickHouse::freeze`].
+    pub fn thaw(&self) {
+        signal(self.child.as_ref().expect("a running server"), Signal::CONT);
+    }
+
+    fn start(account: Option<(String, String)>, dir: Option<TempDir>) -> Self {
+        let data = match &dir {
+            Some(dir) => dir.path().to_owned(),
+            None => tempfile::tempdir().expect("a directory for the server").keep(),
+        };
+        let mut server = ClickHouse { child: None, port: 0, account, data, _dir: dir };
+        for _ in 0..20 {
+            server.port = free_port();
+            if server.launch() {
+                return server;
+            }
+        }
+        panic!("clickhouse-front does not start; what it said is above");
+    }
+
+    /// False when it ended at once, as it does when the port is taken.
+    fn launch(&mut self) -> bool {
+        let address = self.data.join("front-address");
+        let _ = std::fs::remove_file(&address);
+        let mut command = Command::new(program());
+        command
+            .arg("--path")
+            .arg(&self.data)
+            .arg("--library")
+            .arg(provided("BKLIT_TEST_LIBCHDB"))
+            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--exit-with-stdin"])
+            .arg("--address-file")
+            .arg(&address);
+        if let Some((user, password)) = &self.account {
+            command.args(["--user", user, "--password", password]);
+        }
+        if self._dir.is_none() {
+            command.arg("--temporary");
+        }
+        let command = command.env("TZ", "UTC").stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().expect("start clickhouse-front");
+        let mut ended = false;
+        eventually(DEADLINE, "the server's start", || {
+            ended = child.try_wait().expect("wait").is_some();
+            ended || address.exists()
+        });
+        if !ended {
+            self.child = Some(child);
+        }
+        !ended
+    }
+
+    fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let account = match &self.account {
+            Some((user, password)) => {
+                format!("X-ClickHouse-User: {user}\r\nX-ClickHouse-Key: {password}\r\n")
+            }
+            None => String::new(),
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: clickhouse\r\nConnection: close\r\n{account}\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).expect("send the request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read the answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+}
+
+impl Drop for ClickHouse {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Database {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server's `http://…`, without the database.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Runs a statement in this database; see [`ClickHouse::query`].
+    pub fn query(&self, sql: &str) -> String {
+        let path = format!("/?database={}", self.name);
+        let (status, body) = self.server.request("POST", &path, sql.as_bytes());
+        assert_eq!(status, 200, "{sql}: {body}");
+        body.trim_end_matches('\n').to_owned()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE {}", self.name);
+        if !std::thread::panicking() {
+            self.server.query(&drop);
+        }
+    }
+}
+
+/// Cargo puts it beside the directory of the test program.
+fn program() -> PathBuf {
+    if let Some(program) = std::env::var_os("BKLIT_TEST_CLICKHOUSE_FRONT") {
+        return program.into();
+    }
+    let test = std::env::current_exe().expect("this program");
+    let program = test.parent().and_then(Path::parent).expect("target").join("clickhouse-front");
+    assert!(
+        program.exists(),
+        "{} is missing; run scripts/test.sh, or cargo build -p clickhouse-front",
+        program.display()
+    );
+    program
+}

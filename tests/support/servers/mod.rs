@@ -1,0 +1,47 @@
+//! Real servers for tests. `scripts/servers.sh` fetches them; `scripts/test.sh`
+//! runs it and exports where they are. A test that needs one of them and can't
+//! have it fails: a skipped test would look like a passed one.
+
+mod clickhouse;
+mod postgres;
+mod redis;
+mod tests;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Child;
+
+pub use clickhouse::{ClickHouse, Database};
+pub use postgres::{Postgres, PostgresDatabase};
+pub use redis::{Kind, RedisServer};
+
+/// The path in `variable`, which `scripts/test.sh` exports.
+pub fn provided(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    match path {
+        Some(path) if path.exists() => path,
+        Some(path) => panic!(
+            "{variable} names {}, which does not exist; run scripts/test.sh, it provides the servers",
+            path.display()
+        ),
+        None => panic!("{variable} is not set; run scripts/test.sh, it provides the servers"),
+    }
+}
+
+fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.expect("a process id");
+    rustix::process::kill_process(pid, signal).expect("signal the server");
+}
+
+/// A port that nothing listens on, outside the range the kernel hands out itself:
+/// while a server is down, nobody's `port 0` may get its port.
+fn free_port() -> u16 {
+    for _ in 0..1_000 {
+        let port = fastrand::u16(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 10000 and 32000");
+}

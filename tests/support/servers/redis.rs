@@ -1,0 +1,198 @@
+//! A Redis or Valkey of a test's own: its port, its directory, its faults.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{free_port, provided, signal};
+use crate::support::{DEADLINE, eventually};
+
+/// Which server program answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Valkey 9.1, which has `WAITAOF`.
+    Valkey,
+    /// Redis 7.0, which has not.
+    Redis,
+}
+
+impl Kind {
+    /// Both, for suites that run against each.
+    pub const ALL: [Kind; 2] = [Kind::Valkey, Kind::Redis];
+
+    fn program(self) -> PathBuf {
+        match self {
+            Kind::Valkey => provided("BKLIT_TEST_VALKEY"),
+            Kind::Redis => provided("BKLIT_TEST_REDIS"),
+        }
+    }
+}
+
+/// A running server with an append-only file, killed when dropped.
+pub struct RedisServer {
+    kind: Kind,
+    child: Option<Child>,
+    port: u16,
+    password: Option<String>,
+    dir: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one on a free port, in a directory of its own. `config` holds lines
+    /// of `redis.conf` that come after ours and win over them.
+    pub fn start(kind: Kind, config: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let password =
+            config.iter().find(|(key, _)| *key == "requirepass").map(|(_, value)| (*value).into());
+        let mut server = RedisServer { kind, child: None, port: 0, password, dir };
+        for _ in 0..20 {
+            server.port = free_port();
+            server.write_config(config);
+            if server.launch() {
+                return server;
+            }
+        }
+        panic!("{kind:?} did not start: {}", server.log());
+    }
+
+    /// `redis://…`, with the password when the config sets one.
+    pub fn url(&self) -> String {
+        match &self.password {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
+            None => format!("redis://127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// Where it listens. Stays the same over restarts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its append-only file lies.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends it as a crash does: nothing is flushed.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("kill the server");
+            child.wait().expect("the killed server");
+        }
+    }
+
+    /// Ends it as an operator does.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, Signal::TERM);
+            eventually(DEADLINE, "the server's end", || child.try_wait().expect("wait").is_some());
+        }
+    }
+
+    /// Starts it again on the same port and directory, killing it first if it runs.
+    pub fn restart(&mut self) {
+        self.kill9();
+        // Its port may still belong to the connections of the process before.
+        eventually(DEADLINE, "the server's restart", || self.launch());
+    }
+
+    /// Stops answering without closing anything (SIGSTOP).
+    pub fn freeze(&self) {
+        signal(self.child.as_ref().expect("a running server"), Signal::STOP);
+    }
+
+    /// Goes on after [`RedisServer::freeze`].
+    pub fn thaw(&self) {
+        signal(self.child.as_ref().expect("a running server"), Signal::CONT);
+    }
+
+    /// Runs one command by `redis-cli` and returns what it printed. Panics when the
+    /// server answers with an error.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(provided("BKLIT_TEST_REDIS_CLI"));
+        command.args(["-e", "--no-auth-warning", "-p", &self.port.to_string()]);
+        if let Some(password) = &self.password {
+            command.args(["-a", password]);
+        }
+        let output = command.args(arguments).output().expect("run redis-cli");
+        let text = String::from_utf8(output.stdout).expect("text from redis-cli");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "redis-cli {arguments:?}: {text}{errors}");
+        text.trim_end_matches('\n').to_owned()
+    }
+
+    /// Whether it answers within a second.
+    pub fn answers(&self) -> bool {
+        self.info().is_some()
+    }
+
+    fn write_config(&self, config: &[(&str, &str)]) {
+        let dir = self.dir.path().display();
+        let mut text = format!(
+            "bind 127.0.0.1\nport {}\ndir \"{dir}\"\nlogfile \"{dir}/log\"\ndaemonize no\n\
+             save \"\"\nappendonly yes\nappendfsync everysec\n",
+            self.port
+        );
+        for (key, value) in config {
+            // `save` and the like take several words; a password or a path has none.
+            let quoted = value.is_empty() || value.contains('/');
+            let quote = if quoted { "\"" } else { "" };
+            writeln!(text, "{key} {quote}{value}{quote}").expect("write to a string");
+        }
+        std::fs::write(self.dir.path().join("redis.conf"), text).expect("write redis.conf");
+    }
+
+    /// False when the server ended at once, as it does when the port is taken.
+    fn launch(&mut self) -> bool {
+        let mut child = Command::new(self.kind.program())
+            .arg(self.dir.path().join("redis.conf"))
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("start the server");
+        let pid = format!("process_id:{}\r", child.id());
+        let mut ended = false;
+        eventually(DEADLINE, "the server's start", || {
+            ended = child.try_wait().expect("wait").is_some();
+            let info = if ended { None } else { self.info() };
+            // Another process may have taken the port, so the answer must be this one's.
+            ended || info.is_some_and(|info| info.contains(&pid) && info.contains("\nloading:0"))
+        });
+        if !ended {
+            self.child = Some(child);
+        }
+        !ended
+    }
+
+    fn info(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        let auth = self.password.as_ref().map(|password| format!("AUTH {password}\r\n"));
+        let request = format!("{}INFO\r\nQUIT\r\n", auth.unwrap_or_default());
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
