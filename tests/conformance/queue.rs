@@ -10,7 +10,7 @@ use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
 use bklit_tui::pipeline::queue::redis::{Durability, RedisQueue, RedisQueueOptions};
 use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::queue::{
-    Claim, ClaimedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
+    Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
 };
 use bklit_tui::pipeline::time::UtcMillis;
 
@@ -239,6 +239,23 @@ async fn a_clients_retry_is_queued_once_and_ids_are_a_projects_own(fixture: &mut
     assert_eq!(stats(&*queue).await, [0, 0, 0]);
 }
 
+async fn a_batch_of_large_events_is_bounded_by_their_bytes(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    let large = MAX_BATCH_BYTES / 4;
+    for n in 0..10 {
+        let mut item = item(&n.to_string(), false);
+        let view = PageView { url: "x".repeat(large), ..PageView::default() };
+        item.event.payload = Payload::Pageview(Box::new(view));
+        queue.push(item).await.unwrap();
+    }
+    let mut claimed = Vec::new();
+    while let Some(claim) = queue.claim(5_000, LEASE).await.unwrap() {
+        assert!(claim.items.len() <= 4, "{} items", claim.items.len());
+        claimed.extend(ids(&claim));
+    }
+    assert_eq!(claimed, (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
 async fn a_full_queue_refuses_until_there_is_room(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     queue.push(item("known", true)).await.unwrap();
@@ -421,6 +438,7 @@ macro_rules! queue_conformance {
                 a_renewed_lease_holds_and_a_released_one_does_not,
                 rejected_items_wait_with_their_reason_and_can_be_retried,
                 a_clients_retry_is_queued_once_and_ids_are_a_projects_own,
+                a_batch_of_large_events_is_bounded_by_their_bytes,
                 a_full_queue_refuses_until_there_is_room,
                 everything_survives_a_restart,
                 a_note_stays_with_the_batch,

@@ -9,7 +9,7 @@ use bklit_tui::pipeline::auth::{
 };
 use bklit_tui::pipeline::time::UtcMillis;
 
-use super::client::{Answer, DEADLINE, post};
+use super::client::{Answer, DEADLINE, post, request};
 use super::server::Server;
 
 const VIEW: &str = r#"{"url":"https://a.example/","projectId":"p"}"#;
@@ -136,6 +136,20 @@ async fn a_revocation_and_a_new_token_are_seen_within_seconds() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_revocation_ends_an_open_stream() {
+    let server = Server::start().await;
+    let (secret, token) = server.tokens.make(Scope::Read, &[], |_| {}).await;
+    let mut client = server.client().await;
+    let authorization = format!("Bearer {}", secret.expose());
+    let headers = [("Authorization", authorization.as_str())];
+    client.send(request("GET", "/api/debug-stream", &headers)).await;
+    assert_eq!(client.head().await.unwrap().status, 200);
+    assert!(server.tokens.revoke(&token.id).await.unwrap());
+    // The last chunk of the answer: it ends, and properly.
+    while client.line().await.expect("the stream ends in time") != "0" {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

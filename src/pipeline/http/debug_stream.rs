@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, access, validate};
+use crate::pipeline::auth::Denied;
 use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::pipeline::stage_log::Data;
@@ -26,6 +27,8 @@ const MAX_STREAMS: usize = 64;
 /// A comment is sent this often, so that proxies keep the connection and a client that has gone
 /// is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// So often it is asked again whether the reader may read: its token may have been revoked.
+const RECHECK: Duration = Duration::from_secs(3);
 /// Lines that are there at once are sent together, up to about so many bytes.
 const CHUNK: usize = 16 * 1024;
 /// Chunks that wait for a slow reader. Lines behind them stay on the bus and, after its bound,
@@ -45,7 +48,8 @@ pub async fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBod
     let mut connected = DebugLog::new(Stage::Websocket, Level::Info, "Debug stream connected");
     connected.project_id.clone_from(&project);
     write_message(&mut first, "", &connected);
-    let stream = Stream { source: peer.context.debug_bus.subscribe(), chunks, guard };
+    let source = peer.context.debug_bus.subscribe();
+    let stream = Stream { source, chunks, guard, head: head.clone() };
     peer.streams.spawn(stream.run(first));
     let body = ResponseBody::Stream(receiver);
     Ok(response::no_store(response::answer("text/event-stream", body)))
@@ -55,6 +59,8 @@ struct Stream {
     source: Box<dyn DebugStream>,
     chunks: mpsc::Sender<Bytes>,
     guard: StreamGuard,
+    /// The request, to ask again whether it is allowed.
+    head: Parts,
 }
 
 impl Stream {
@@ -63,6 +69,8 @@ impl Stream {
         let mut chunk = first;
         let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut recheck = interval_at(Instant::now() + RECHECK, RECHECK);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shutdown = self.guard.peer.shutdown.clone();
         loop {
             if !chunk.is_empty() {
@@ -76,6 +84,7 @@ impl Stream {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = self.chunks.closed() => return,
+                _ = recheck.tick() => if !is_still_allowed(&self.guard, &self.head).await { return },
                 message = self.source.next() => {
                     let Some(message) = message else { return };
                     self.write(&mut chunk, &message);
@@ -121,6 +130,12 @@ impl Stream {
             DebugMessage::Connected | DebugMessage::Disconnected(_) => {}
         }
     }
+}
+
+/// False once the token was revoked or has expired; not because it cannot be found out now.
+async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
+    let answer = access::authorize(&guard.peer, head, guard.project.as_deref()).await;
+    matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
 }
 
 /// JSON has no line breaks of its own, so it is one line.

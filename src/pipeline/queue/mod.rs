@@ -15,6 +15,10 @@ use async_trait::async_trait;
 use super::event::QueuedEvent;
 use super::time::UtcMillis;
 
+/// Bytes of a batch's items at which no more are added: what a worker holds in memory, apart from
+/// what the last item is larger.
+pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// An event on its way into the queue.
 #[derive(Clone, Debug)]
 pub struct NewItem {
@@ -146,7 +150,8 @@ pub trait Queue: Send + Sync {
     }
 
     /// Claims the next batch: first one whose lease has run out, with its epoch raised, else up
-    /// to `most` (at least 1) of the oldest items. `None` when nothing waits.
+    /// to `most` (at least 1) of the oldest items, fewer when they are large
+    /// ([`MAX_BATCH_BYTES`]). `None` when nothing waits.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].

@@ -11,7 +11,7 @@ use super::disk::{self, Disk, DiskProbe};
 use super::keys::Keys;
 use super::scripts::Scripts;
 use super::{lease_millis, unavailable};
-use crate::pipeline::queue::{Claim, ClaimId, ClaimedItem, QueueError};
+use crate::pipeline::queue::{Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, QueueError};
 use crate::pipeline::redis::{Connection, Link, RedisFailure, RedisServer};
 
 /// Connections for claims at most; more callers wait.
@@ -148,7 +148,7 @@ impl Claims {
         let mut call = self.scripts.claim.key(&keys.queue);
         call.key(&keys.inflight).key(&keys.doubtful);
         call.arg(&keys.batches).arg(uuid::Uuid::now_v7().simple().to_string());
-        call.arg(most.max(1)).arg(lease_millis(lease));
+        call.arg(most.max(1)).arg(lease_millis(lease)).arg(MAX_BATCH_BYTES);
         connection.script(&call).await
     }
 

@@ -182,24 +182,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_of_large_events_is_bounded_by_their_bytes() {
-        let dir = tempfile::tempdir().unwrap();
-        let queue = SqliteQueue::open(&dir.path().join("queue.db"), 10_000).unwrap();
-        for n in 0..40 {
-            let mut large = item(n);
-            let view = PageView { url: "x".repeat(1024 * 1024), ..PageView::default() };
-            large.event.payload = Payload::Pageview(Box::new(view));
-            queue.push(large).await.unwrap();
-        }
-        let mut claimed = 0;
-        while let Some(claim) = queue.claim(5_000, Duration::from_secs(60)).await.unwrap() {
-            assert!(claim.items.len() <= 8, "{}", claim.items.len());
-            claimed += claim.items.len();
-        }
-        assert_eq!(claimed, 40);
-    }
-
-    #[tokio::test]
     async fn a_full_disk_refuses_and_keeps_what_was_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let tables = Tables::open(&dir.path().join("queue.db"), 10_000).unwrap();

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::View;
 use crate::pipeline::queue::{
-    Claim, ClaimId, ClaimedItem, FailedItem, Pushed, QueueError, QueueStats, Rejected,
+    Claim, ClaimId, ClaimedItem, FailedItem, MAX_BATCH_BYTES, Pushed, QueueError, QueueStats,
+    Rejected,
 };
 use crate::pipeline::time::UtcMillis;
 
@@ -57,9 +58,6 @@ const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often ids past that are removed, and how many at once.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_AT_ONCE: i64 = 10_000;
-
-/// Bodies in a batch, apart from what the last one is larger: what a worker holds in memory.
-const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is known without asking the file. Changes with a transaction, and is put back with it.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 -- Claims the batch whose lease ended first, else makes one of the oldest items.
--- KEYS: queue, inflight, doubtful   ARGV: prefix of batches, id of a new batch, most, lease in ms
+-- KEYS: queue, inflight, doubtful
+-- ARGV: prefix of batches, id of a new batch, most items, lease in ms, most bytes
 -- Returns nil when nothing waits, else {id, epoch, items, doubtful, note}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -32,12 +33,14 @@ local count = math.min(waiting, tonumber(ARGV[3]))
 if count == 0 then return false end
 local items = ARGV[1] .. ARGV[2]
 local meta = items .. ':meta'
-if count == waiting then
-  redis.call('RENAME', KEYS[1], items)
-else
-  redis.call('DEL', items)
-  for _ = 1, count do redis.call('LMOVE', KEYS[1], items, 'RIGHT', 'LEFT') end
+-- The last item may go over the bound, so that there is always one.
+redis.call('DEL', items)
+local moved, bytes, most_bytes = 0, 0, tonumber(ARGV[5])
+while moved < count and bytes < most_bytes do
+  bytes = bytes + #redis.call('LMOVE', KEYS[1], items, 'RIGHT', 'LEFT')
+  moved = moved + 1
 end
+count = moved
 redis.call('HSET', meta, 'epoch', '1')
 redis.call('ZADD', KEYS[2], lease_end, ARGV[2])
 local left = tonumber(redis.call('GET', KEYS[3]) or '0')
