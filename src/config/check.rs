@@ -1,0 +1,83 @@
+//! What values are allowed.
+
+use std::time::Duration;
+
+use figment::Figment;
+
+use super::{ConfigError, Settings, source_of};
+
+const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
+const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
+
+impl Settings {
+    /// Checks what types cannot say; an error names the value's source.
+    pub(super) fn validate(&self, figment: &Figment) -> Result<(), ConfigError> {
+        let durations = [
+            ("shutdown_timeout", self.shutdown_timeout),
+            ("http.header_timeout", self.http.header_timeout),
+            ("http.body_timeout", self.http.body_timeout),
+            ("worker.lease", self.worker.lease),
+            ("worker.max_backoff", self.worker.max_backoff),
+            ("worker.session_timeout", self.worker.session_timeout),
+        ];
+        for (key, value) in durations {
+            require(figment, key, !value.is_zero(), "must be longer than 0s")?;
+        }
+        require(
+            figment,
+            "worker.batch_wait",
+            self.worker.batch_wait <= Duration::from_secs(60),
+            "must be at most 60s",
+        )?;
+        let counts = [
+            ("debug_lines_per_second", self.debug_lines_per_second, 1, 10_000_000),
+            ("http.max_body_bytes", self.http.max_body_bytes as u64, 1024, 64 << 20),
+            ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
+            ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),
+            ("queue.alarm_depth", self.queue.alarm_depth, 1, u64::MAX),
+            ("worker.batch_size", self.worker.batch_size as u64, 1, 1_000_000),
+            ("console.max_lines", self.console.max_lines as u64, 100, 100_000_000),
+            ("console.max_bytes", self.console.max_bytes as u64, 1 << 20, 1 << 40),
+            ("console.fps", self.console.fps.into(), 1, 60),
+        ];
+        for (key, value, least, most) in counts {
+            let in_bounds = (least..=most).contains(&value);
+            require(figment, key, in_bounds, &format!("must be from {least} to {most}"))?;
+        }
+        require(
+            figment,
+            "log",
+            self.log.parse::<tracing_subscriber::EnvFilter>().is_ok(),
+            "is no log filter; try info, debug or bklit_tui=debug,hyper=warn",
+        )?;
+        let servers = [
+            ("redis_url", &self.redis_url, REDIS_SCHEMES, "redis://localhost:6379"),
+            ("clickhouse_url", &self.clickhouse_url, ["http", "https"].as_slice(), CLICKHOUSE_LIKE),
+        ];
+        for (key, value, schemes, like) in servers {
+            let usable = value.as_ref().is_none_or(|url| has_scheme(url.expose(), schemes));
+            require(figment, key, usable, &format!("is no such URL as {like}"))?;
+        }
+        let names = [
+            ("queue.redis_prefix", &self.queue.redis_prefix),
+            ("clickhouse_database", &self.clickhouse_database),
+        ];
+        for (key, name) in names {
+            require(figment, key, !name.is_empty(), "must not be empty")?;
+        }
+        Ok(())
+    }
+}
+
+/// Never tells what the URL is: it may have a password in it.
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url::Url::parse(url).is_ok_and(|url| schemes.contains(&url.scheme()))
+}
+
+fn require(figment: &Figment, key: &str, holds: bool, rule: &str) -> Result<(), ConfigError> {
+    if holds {
+        return Ok(());
+    }
+    let source = figment.find_metadata(key).map_or_else(|| "the defaults".to_owned(), source_of);
+    Err(ConfigError::Value(format!("{key} (from {source}) {rule}")))
+}

@@ -1,0 +1,159 @@
+//! Settings: defaults, then the config file, then the environment, then flags; the later wins.
+//!
+//! All are read and checked once, at the start. An error names the setting and where its value
+//! came from.
+
+mod check;
+mod settings;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+pub use settings::*;
+
+/// One value from the environment or a flag, with its source for error messages.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// The setting's key, `.` between table and name.
+    pub key: &'static str,
+    /// Where the value came from.
+    pub source: String,
+    /// The value as text.
+    pub value: String,
+}
+
+/// Environment variables and the setting each one is, later ones winning. Our own names come
+/// after those that users of Bklit have set already.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("INGESTION_PORT", "listen"),
+    ("REDIS_URL", "redis_url"),
+    ("CLICKHOUSE_HOST", "clickhouse_url"),
+    ("CLICKHOUSE_USERNAME", "clickhouse_username"),
+    ("CLICKHOUSE_PASSWORD", "clickhouse_password"),
+    ("CLICKHOUSE_DATABASE", "clickhouse_database"),
+    ("BKLIT_DATA_DIR", "data_dir"),
+    ("BKLIT_LISTEN", "listen"),
+    ("BKLIT_NO_UI", "no_ui"),
+    ("BKLIT_REDIS_URL", "redis_url"),
+    ("BKLIT_CLICKHOUSE_URL", "clickhouse_url"),
+    ("BKLIT_REDIS_PREFIX", "queue.redis_prefix"),
+    ("BKLIT_DURABILITY", "queue.durability"),
+    ("BKLIT_LOG", "log"),
+];
+
+/// The variable that names the config file.
+pub const CONFIG_VARIABLE: &str = "BKLIT_CONFIG";
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The config file that was asked for cannot be read.
+    #[error("cannot read the config file {path}: {error}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A value is wrong.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Settings {
+    /// Reads all sources. `file` is the config file asked for, which must exist; without one
+    /// the default file is read if there is one.
+    ///
+    /// # Errors
+    /// Names the setting that is wrong and its source.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Fn(&str) -> Option<String>,
+        flags: &[Override],
+    ) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        let asked =
+            file.map(Path::to_path_buf).or_else(|| environment(CONFIG_VARIABLE).map(PathBuf::from));
+        if let Some(path) = asked {
+            std::fs::File::open(&path)
+                .map_err(|error| ConfigError::File { path: path.clone(), error })?;
+            figment = figment.merge(Toml::file_exact(path));
+        } else if let Some(path) = default_config_file().filter(|path| path.exists()) {
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        for &(variable, key) in ENVIRONMENT {
+            let Some(mut value) = environment(variable).filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            if variable == "INGESTION_PORT" {
+                let host = figment.extract_inner::<SocketAddr>("listen").map(|listen| listen.ip());
+                value = match host.unwrap_or(Ipv4Addr::LOCALHOST.into()) {
+                    IpAddr::V4(host) => format!("{host}:{value}"),
+                    IpAddr::V6(host) => format!("[{host}]:{value}"),
+                };
+            }
+            let source = format!("the environment variable {variable}");
+            figment = figment.merge(Override { key, source, value });
+        }
+        for flag in flags {
+            figment = figment.merge(flag.clone());
+        }
+        let settings: Self =
+            figment.extract().map_err(|error| ConfigError::Value(describe(&error)))?;
+        settings.validate(&figment)?;
+        Ok(settings)
+    }
+}
+
+fn source_of(metadata: &Metadata) -> String {
+    match &metadata.source {
+        Some(figment::Source::File(path)) => path.display().to_string(),
+        _ => metadata.name.to_string(),
+    }
+}
+
+/// One line an error: the key, its source, what is wrong.
+fn describe(error: &figment::Error) -> String {
+    let lines = error.clone().into_iter().map(|error| {
+        let source = error.metadata.as_ref().map_or_else(|| "the settings".to_owned(), source_of);
+        let key = error.path.join(".");
+        if key.is_empty() {
+            format!("{source}: {}", error.kind)
+        } else {
+            format!("{key} (from {source}): {}", error.kind)
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+impl Provider for Override {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.source.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let value = Value::from(self.value.clone());
+        let dict = match self.key.split_once('.') {
+            Some((table, name)) => Dict::from([(
+                table.to_owned(),
+                Value::from(Dict::from([(name.to_owned(), value)])),
+            )]),
+            None => Dict::from([(self.key.to_owned(), value)]),
+        };
+        Ok(Map::from([(Profile::Default, dict)]))
+    }
+}
+
+/// `$XDG_CONFIG_HOME/bklit-tui/config.toml`, mostly `~/.config/bklit-tui/config.toml`.
+fn default_config_file() -> Option<PathBuf> {
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.config_dir().join("bklit-tui").join("config.toml"))
+}
+
+#[cfg(test)]
+mod tests;

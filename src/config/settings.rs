@@ -1,0 +1,209 @@
+//! The settings and their defaults.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use etcetera::BaseStrategy;
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::queue::redis::{DEFAULT_PREFIX, Durability};
+
+/// All settings, checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where queue, store, tokens and logs are kept.
+    pub data_dir: PathBuf,
+    /// Where to accept events.
+    pub listen: SocketAddr,
+    /// Run the pipeline without the console.
+    #[serde(deserialize_with = "flexible::boolean")]
+    pub no_ui: bool,
+    /// The Redis server of a production pipeline; may have a password in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_url: Option<Sensitive>,
+    /// The ClickHouse server of a production pipeline; may have a password in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clickhouse_url: Option<Sensitive>,
+    /// As whom to ask ClickHouse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clickhouse_username: Option<String>,
+    /// That user's password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clickhouse_password: Option<Sensitive>,
+    /// ClickHouse's database with the tables.
+    pub clickhouse_database: String,
+    /// How long a stop may take before it is forced.
+    #[serde(with = "humantime_serde")]
+    pub shutdown_timeout: Duration,
+    /// What the program logs about itself: a `tracing` filter such as `info` or `debug`.
+    pub log: String,
+    /// Debug lines a second above which they are sampled.
+    pub debug_lines_per_second: u64,
+    /// The HTTP server.
+    pub http: HttpSettings,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// The worker.
+    pub worker: WorkerSettings,
+    /// The console.
+    pub console: ConsoleSettings,
+}
+
+/// Bounds of the HTTP server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// The largest request body.
+    pub max_body_bytes: usize,
+    /// Connections at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's head.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// How long a client may take to send a request's body.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's place.
+    pub trust_forwarded: bool,
+}
+
+/// Bounds of the queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueSettings {
+    /// Events that may wait; above, requests are answered 503.
+    pub max_depth: u64,
+    /// Events waiting above which the console warns.
+    pub alarm_depth: u64,
+    /// The list in Redis, and what the names of its helpers begin with.
+    pub redis_prefix: String,
+    /// When an event counts as kept in Redis.
+    pub durability: Durability,
+}
+
+/// Text that is not shown where settings are.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sensitive(String);
+
+impl Sensitive {
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// How the worker batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// The most events in a batch.
+    pub batch_size: usize,
+    /// How long the first event of a batch waits for company.
+    #[serde(with = "humantime_serde")]
+    pub batch_wait: Duration,
+    /// How long a batch belongs to a worker that does not renew it.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// The longest pause between tries while the store fails.
+    #[serde(with = "humantime_serde")]
+    pub max_backoff: Duration,
+    /// Without an event for so long a session has ended.
+    #[serde(with = "humantime_serde")]
+    pub session_timeout: Duration,
+}
+
+/// The console.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsoleSettings {
+    /// Lines kept for scrolling back.
+    pub max_lines: usize,
+    /// Bytes those lines may take.
+    pub max_bytes: usize,
+    /// Frames a second at most.
+    pub fps: u32,
+    /// Times in UTC instead of the local zone.
+    pub utc: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: default_data_dir(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3001)),
+            no_ui: false,
+            redis_url: None,
+            clickhouse_url: None,
+            clickhouse_username: None,
+            clickhouse_password: None,
+            clickhouse_database: "analytics".to_owned(),
+            shutdown_timeout: Duration::from_secs(10),
+            log: "info".to_owned(),
+            debug_lines_per_second: 5_000,
+            http: HttpSettings {
+                max_body_bytes: 64 * 1024,
+                max_connections: 1024,
+                header_timeout: Duration::from_secs(10),
+                body_timeout: Duration::from_secs(10),
+                trust_forwarded: false,
+            },
+            queue: QueueSettings {
+                max_depth: 1_000_000,
+                alarm_depth: 1_000,
+                redis_prefix: DEFAULT_PREFIX.to_owned(),
+                durability: Durability::Everysec,
+            },
+            worker: WorkerSettings {
+                batch_size: 5_000,
+                batch_wait: Duration::from_millis(50),
+                lease: Duration::from_secs(30),
+                max_backoff: Duration::from_secs(10),
+                session_timeout: Duration::from_secs(30 * 60),
+            },
+            console: ConsoleSettings {
+                max_lines: 100_000,
+                max_bytes: 256 * 1024 * 1024,
+                fps: 15,
+                utc: false,
+            },
+        }
+    }
+}
+
+/// `$XDG_DATA_HOME/bklit-tui`, mostly `~/.local/share/bklit-tui`.
+fn default_data_dir() -> PathBuf {
+    etcetera::choose_base_strategy()
+        .map_or_else(|_| PathBuf::from("bklit-tui-data"), |base| base.data_dir().join("bklit-tui"))
+}
+
+/// Values that come as text from the environment and typed from a file.
+mod flexible {
+    use serde::{Deserialize, Deserializer, de::Error as _};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum BooleanOrText {
+        Boolean(bool),
+        Text(String),
+    }
+
+    pub fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+        match BooleanOrText::deserialize(deserializer)? {
+            BooleanOrText::Boolean(value) => Ok(value),
+            BooleanOrText::Text(text) => match text.as_str() {
+                "1" | "true" | "yes" | "on" => Ok(true),
+                "0" | "false" | "no" | "off" => Ok(false),
+                other => Err(D::Error::custom(format!("`{other}` is neither true nor false"))),
+            },
+        }
+    }
+}
