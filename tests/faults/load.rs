@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -60,12 +61,109 @@ fn send(
         }
         let url = format!("https://example.com/{name}/{n}");
         let title = format!("„{name}“ \u{1b}[31m 🦀 {n}");
-        let answer = connection.track(&url, &title);
-        sent.push(Sent { url, title, answered: answer.ok() });
+        let id = match connection.track(&url, &title) {
+            Ok(Answer::Kept(id)) => Some(id),
+            Ok(Answer::Refused(status, why)) => panic!("{status} {why}"),
+            Err(_) => None,
+        };
+        sent.push(Sent { url, title, answered: id });
         if sent.last().is_some_and(|last| last.answered.is_none()) {
             break;
         }
         answered.fetch_add(1, SeqCst);
+    }
+    sent
+}
+
+/// A daemon that load goes to; when it comes back, it may be at another address.
+pub struct Target {
+    address: Mutex<SocketAddr>,
+    token: String,
+}
+
+impl Target {
+    /// This daemon, with a token that it knows.
+    pub fn of(daemon: &Daemon, token: &str) -> Self {
+        Self { address: Mutex::new(daemon.addr), token: token.to_owned() }
+    }
+
+    /// It listens somewhere else now.
+    pub fn moved(&self, daemon: &Daemon) {
+        *self.address.lock().unwrap() = daemon.addr;
+    }
+}
+
+/// How far a steady load has come.
+#[derive(Default)]
+pub struct Progress {
+    /// Answered 200.
+    pub kept: AtomicUsize,
+    /// Answered 503.
+    pub refused: AtomicUsize,
+    /// Not answered.
+    pub cut: AtomicUsize,
+}
+
+/// Sends page views to all targets while `happens` does, each sender with a `pause` between two;
+/// senders whose connection breaks open another. An event that was refused for now counts as one
+/// without an answer: it is not promised, and may be kept all the same.
+pub fn steady_load(
+    targets: &[Target],
+    name: &str,
+    pause: Duration,
+    happens: impl FnOnce(&Progress),
+) -> Vec<Sent> {
+    let (progress, stop) = (Progress::default(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let (progress, stop) = (&progress, &stop);
+                let target = &targets[sender % targets.len()];
+                let name = format!("{name}/{sender}");
+                scope.spawn(move || send_steadily(target, &name, pause, progress, stop))
+            })
+            .collect();
+        let stopping = Stop(&stop);
+        happens(&progress);
+        drop(stopping);
+        senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()
+    })
+}
+
+fn send_steadily(
+    target: &Target,
+    name: &str,
+    pause: Duration,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Vec<Sent> {
+    let (mut sent, mut connection) = (Vec::new(), None);
+    while !stop.load(SeqCst) {
+        std::thread::sleep(pause);
+        let address = *target.address.lock().unwrap();
+        let Some(open) = connection
+            .take_if(|open: &mut Connection| open.address == address)
+            .or_else(|| Connection::open(address, &target.token).ok())
+        else {
+            continue;
+        };
+        let open = connection.insert(open);
+        let n = sent.len();
+        let url = format!("https://example.com/{name}/{n}");
+        let title = format!("„{name}“ \u{1b}[31m 🦀 {n}");
+        let (answered, count) = match open.track(&url, &title) {
+            Ok(Answer::Kept(id)) => (Some(id), &progress.kept),
+            Ok(Answer::Refused(status, why)) => {
+                assert_eq!(status, 503, "{why}");
+                (None, &progress.refused)
+            }
+            Err(_) => {
+                connection = None;
+                (None, &progress.cut)
+            }
+        };
+        sent.push(Sent { url, title, answered });
+        count.fetch_add(1, SeqCst);
     }
     sent
 }
@@ -103,7 +201,16 @@ pub fn stored(daemon: &Daemon) -> Vec<Stored> {
 /// A keep-alive connection that tracks page views.
 struct Connection {
     stream: BufReader<TcpStream>,
+    address: SocketAddr,
     token: String,
+}
+
+/// What a daemon says to an event.
+enum Answer {
+    /// 200 with this event id.
+    Kept(String),
+    /// Another status, and the body.
+    Refused(u16, String),
 }
 
 impl Connection {
@@ -111,11 +218,11 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Self { stream: BufReader::new(stream), token: token.to_owned() })
+        Ok(Self { stream: BufReader::new(stream), address, token: token.to_owned() })
     }
 
-    /// The event id of a 200. An error leaves open whether the event was accepted.
-    fn track(&mut self, url: &str, title: &str) -> io::Result<String> {
+    /// An error leaves open whether the event was accepted.
+    fn track(&mut self, url: &str, title: &str) -> io::Result<Answer> {
         let body = serde_json::json!({ "url": url, "title": title, "projectId": "default" });
         let body = body.to_string();
         let request = format!(
@@ -144,8 +251,12 @@ impl Connection {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        assert!(status.starts_with("HTTP/1.1 200"), "{status}{}", String::from_utf8_lossy(&body));
+        let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other("no status"))?;
+        if status != 200 {
+            return Ok(Answer::Refused(status, String::from_utf8_lossy(&body).into_owned()));
+        }
         let answer: serde_json::Value = serde_json::from_slice(&body)?;
-        Ok(answer["eventId"].as_str().expect("an eventId").to_owned())
+        Ok(Answer::Kept(answer["eventId"].as_str().expect("an eventId").to_owned()))
     }
 }

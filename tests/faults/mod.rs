@@ -3,4 +3,6 @@
 mod kill;
 mod load;
 mod oracle;
+mod points;
 mod servers;
+mod workers;

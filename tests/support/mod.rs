@@ -5,6 +5,7 @@ mod command;
 mod daemon;
 pub mod events;
 mod http;
+pub mod proxy;
 pub mod pty;
 pub mod redis;
 pub mod servers;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use command::Cli;
 pub use daemon::Daemon;
-pub use http::request;
+pub use http::{Stream, request};
 
 /// How long anything may take that should be quick; generous, as machines under load are slow.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -1,0 +1,138 @@
+//! A TCP proxy between the program and a server that holds a message of the test's choice.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::{DEADLINE, eventually};
+
+/// What is held: the request before the server sees it, or the answer after the server did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The server never got it.
+    Request,
+    /// The server has done it and nobody knows.
+    Answer,
+}
+
+/// Passes bytes on in both directions until [`Proxy::hold`] names a message.
+pub struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rule: Mutex<Rule>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Rule {
+    pattern: Option<(Vec<u8>, Hold)>,
+    /// Connections on which something is held.
+    held: usize,
+    /// Rises when all is let go.
+    released: u64,
+}
+
+impl Proxy {
+    /// A proxy before a server on this machine.
+    pub fn before(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        // Ends with the test program.
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                connect(&client, &server, &shared);
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on holds the first message with `pattern` in it, and its connection.
+    pub fn hold(&self, pattern: &[u8], hold: Hold) {
+        self.state.rule.lock().unwrap().pattern = Some((pattern.to_vec(), hold));
+    }
+
+    /// Waits until something is held.
+    #[track_caller]
+    pub fn holds(&self) {
+        eventually(DEADLINE, "the proxy holds a message", || {
+            self.state.rule.lock().unwrap().held > 0
+        });
+    }
+
+    /// Lets go.
+    pub fn release(&self) {
+        let mut rule = self.state.rule.lock().unwrap();
+        rule.pattern = None;
+        rule.released += 1;
+        self.state.changed.notify_all();
+    }
+}
+
+impl State {
+    /// What is to be held of a chunk of requests, at most once a rule.
+    fn takes(&self, chunk: &[u8]) -> Option<Hold> {
+        let mut rule = self.rule.lock().unwrap();
+        let (pattern, _) = rule.pattern.as_ref()?;
+        if !chunk.windows(pattern.len()).any(|window| window == pattern) {
+            return None;
+        }
+        Some(rule.pattern.take()?.1)
+    }
+
+    fn wait(&self) {
+        let mut rule = self.rule.lock().unwrap();
+        rule.held += 1;
+        let before = rule.released;
+        rule = self.changed.wait_while(rule, |rule| rule.released == before).unwrap();
+        rule.held -= 1;
+    }
+}
+
+/// Two threads a connection. The answers' gate is closed before a request whose answer is to be
+/// held is passed on.
+fn connect(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
+    let gate = Arc::new(Mutex::new(false));
+    let pair = || (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let ((mut requests, mut to_server), (mut to_client, mut answers)) = (pair(), pair());
+    let (rules, closing) = (Arc::clone(state), Arc::clone(&gate));
+    std::thread::spawn(move || {
+        copy(&mut requests, &mut to_server, |chunk| match rules.takes(chunk) {
+            Some(Hold::Request) => rules.wait(),
+            Some(Hold::Answer) => *closing.lock().unwrap() = true,
+            None => {}
+        });
+    });
+    let rules = Arc::clone(state);
+    std::thread::spawn(move || {
+        copy(&mut answers, &mut to_client, |_| {
+            let closed = std::mem::take(&mut *gate.lock().unwrap());
+            if closed {
+                rules.wait();
+            }
+        });
+    });
+}
+
+fn copy(from: &mut TcpStream, to: &mut TcpStream, mut before: impl FnMut(&[u8])) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        before(&buffer[..read]);
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
