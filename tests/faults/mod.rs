@@ -1,5 +1,7 @@
 //! Faults, and the oracle that says whether the promise was kept.
 
+mod chaos;
+mod controls;
 mod kill;
 mod load;
 mod oracle;
