@@ -25,6 +25,10 @@ const CAPACITY: u64 = 10_000;
 /// How long the store may take before the answer is that it is unavailable.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same, when what it said before is known: slower than this, it counts as away, so that no
+/// request with a token in use waits for a store that hangs.
+const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// Why a request may not do what it asks for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Denied {
@@ -102,7 +106,8 @@ impl Authenticator {
     /// Concurrent requests for one token share one lookup.
     async fn look_up(&self, hash: TokenHash) -> Result<Option<Arc<TokenRecord>>, Denied> {
         let lookup = async {
-            let found = match bounded(self.store.find(&hash)).await {
+            let limit = patience(self.known.contains_key(&hash));
+            let found = match within(limit, self.store.find(&hash)).await {
                 Ok(found) => found.map(Arc::new),
                 Err(error) => return self.known.get(&hash).await.map(Some).ok_or(error),
             };
@@ -123,7 +128,8 @@ impl Authenticator {
     /// that site, [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
         let list = async {
-            let list: Arc<[_]> = match bounded(self.store.list()).await {
+            let limit = patience(self.all_known.contains_key(&()));
+            let list: Arc<[_]> = match within(limit, self.store.list()).await {
                 Ok(list) => list.into(),
                 Err(error) => return self.all_known.get(&()).await.ok_or(error),
             };
@@ -145,11 +151,16 @@ impl Authenticator {
     }
 }
 
-async fn bounded<T>(
+fn patience(is_known: bool) -> Duration {
+    if is_known { KNOWN_TIMEOUT } else { LOOKUP_TIMEOUT }
+}
+
+async fn within<T>(
+    limit: Duration,
     lookup: impl Future<Output = Result<T, TokenStoreError>>,
 ) -> Result<T, TokenStoreError> {
-    tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await.unwrap_or_else(|_| {
-        Err(TokenStoreError(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())))
+    tokio::time::timeout(limit, lookup).await.unwrap_or_else(|_| {
+        Err(TokenStoreError(format!("no answer within {}", humantime::format_duration(limit))))
     })
 }
 
@@ -213,7 +224,60 @@ impl Site<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::pipeline::auth::Secret;
+
+    /// Answers the first question, and then hangs.
+    struct Hanging {
+        token: TokenRecord,
+        asked: std::sync::atomic::AtomicBool,
+    }
+
+    #[async_trait::async_trait]
+    impl TokenStore for Hanging {
+        async fn create(&self, _: TokenRecord) -> Result<(), TokenStoreError> {
+            Ok(())
+        }
+
+        async fn find(&self, _: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
+            Ok(self.list().await?.pop())
+        }
+
+        async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
+            if self.asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(vec![self.token.clone()])
+        }
+
+        async fn revoke(&self, _: &str) -> Result<bool, TokenStoreError> {
+            Ok(false)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_holds_up_no_token_in_use() {
+        let secret = Secret::generate().unwrap();
+        let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
+        let hanging = || Arc::new(Hanging { token: token.clone(), asked: false.into() });
+        let (by_token, by_beacon) = (Authenticator::new(hanging()), Authenticator::new(hanging()));
+        for _ in 0..3 {
+            let began = Instant::now();
+            assert!(by_token.identify(secret.expose()).await.is_ok());
+            assert!(by_beacon.authorize_beacon("p", Site(None)).await.is_ok());
+            assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
+            // As if their time were over.
+            by_token.tokens.invalidate_all();
+            by_beacon.all.invalidate_all();
+        }
+        let began = Instant::now();
+        let unknown = Secret::generate().unwrap();
+        let denied = by_token.identify(unknown.expose()).await;
+        assert!(matches!(denied, Err(Denied::Unavailable(_))), "{denied:?}");
+        assert_eq!(began.elapsed().as_secs(), LOOKUP_TIMEOUT.as_secs());
+    }
 
     #[test]
     fn a_domain_is_met_by_itself_and_its_subdomains() {
