@@ -100,6 +100,7 @@ fn faults_at_random_lose_nothing_and_store_nothing_twice() {
                 random.shuffle(&mut next);
             }
             let fault = next.pop().unwrap();
+            println!("{:>6.1?} {fault:?}", began.elapsed());
             world.fault(fault, random.usize(..2), progress);
             *world.done.entry(fault).or_default() += 1;
             answers(&progress.kept, SOME);

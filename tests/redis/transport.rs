@@ -1,5 +1,6 @@
 //! The way to the server: passwords, databases, TLS, servers that are away or do not answer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bklit_tui::pipeline::queue::redis::{
@@ -86,6 +87,26 @@ async fn a_server_that_does_not_answer_holds_nobody_up_for_long() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     server.thaw();
     eventually("pushes again", || async { queue.push(item("b")).await.ok() }).await;
+}
+
+#[tokio::test]
+async fn pushes_that_wait_behind_one_without_an_answer_wait_no_longer_than_it() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let limit = Duration::from_secs(2);
+    let options = RedisOptions { response_timeout: limit, ..options(&server.url()) };
+    let queue = Arc::new(queue(&options, Durability::Everysec));
+    queue.push(item("evt_0")).await.unwrap();
+    server.freeze();
+    let began = Instant::now();
+    let mut pushes = tokio::task::JoinSet::new();
+    // More than share a round trip.
+    for n in 0..5_000 {
+        let queue = Arc::clone(&queue);
+        pushes.spawn(async move { queue.push(item(&format!("evt_{n}"))).await });
+    }
+    assert!(pushes.join_all().await.iter().all(Result::is_err));
+    assert!(began.elapsed() < limit * 3 / 2, "{:?}", began.elapsed());
+    server.thaw();
 }
 
 #[tokio::test]

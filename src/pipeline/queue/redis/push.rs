@@ -60,16 +60,25 @@ impl Pusher {
         // As of the last answer. Others push as well, so the bound may be passed by a group each.
         let mut depth = 0;
         while pushes.recv_many(&mut group, MAX_GROUP).await > 0 {
-            self.push_group(&mut group, &mut depth).await;
+            if let Err(error) = self.push_group(&mut group, &mut depth).await {
+                // Those that came meanwhile would have to wait as long for the same.
+                let waiting = pushes.len();
+                let came_meanwhile = std::iter::from_fn(|| pushes.try_recv().ok()).take(waiting);
+                answer_all(came_meanwhile, &error);
+            }
             pushed.notify_one();
         }
     }
 
-    async fn push_group(&self, group: &mut Vec<Push>, depth: &mut u64) {
+    /// Answers all of them; an error when the server did not do as asked.
+    async fn push_group(&self, group: &mut Vec<Push>, depth: &mut u64) -> Result<(), QueueError> {
         let (known, plain): (Vec<_>, Vec<_>) = group.drain(..).partition(|p| p.seen.is_some());
         let connection = match self.connection().await {
             Ok(connection) => connection,
-            Err(error) => return answer_all(known.into_iter().chain(plain), &error),
+            Err(error) => {
+                answer_all(known.into_iter().chain(plain), &error);
+                return Err(error);
+            }
         };
         let (plain_result, known_result) =
             tokio::join!(self.add(&connection, &plain, *depth), async {
@@ -83,8 +92,8 @@ impl Pusher {
             .max()
             .unwrap_or(*depth);
         let synced = self.sync(&connection).await;
-        answer(plain, plain_result, &synced);
-        answer(known, known_result, &synced);
+        let answers = [answer(plain, plain_result, &synced), answer(known, known_result, &synced)];
+        answers.into_iter().collect()
     }
 
     /// Adds items one after the other, each once, in one step; all or none unless it gets full.
@@ -182,17 +191,20 @@ fn answer(
     group: Vec<Push>,
     result: Result<(u64, Vec<Answer>), RedisFailure>,
     synced: &Result<(), QueueError>,
-) {
-    match (result, synced) {
+) -> Result<(), QueueError> {
+    let error = match (result, synced) {
         (Ok((_, answers)), Ok(())) => {
             for (push, answer) in group.into_iter().zip(answers) {
                 // Nobody waits any more when the caller was cancelled.
                 let _ = push.reply.send(answer);
             }
+            return Ok(());
         }
-        (Ok(_), Err(error)) => answer_all(group.into_iter(), error),
-        (Err(failure), _) => answer_all(group.into_iter(), &unavailable(failure)),
-    }
+        (Ok(_), Err(error)) => error.clone(),
+        (Err(failure), _) => unavailable(failure),
+    };
+    answer_all(group.into_iter(), &error);
+    Err(error)
 }
 
 fn answer_all(group: impl Iterator<Item = Push>, error: &QueueError) {
