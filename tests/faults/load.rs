@@ -79,12 +79,15 @@ fn send(
 pub struct Target {
     address: Mutex<SocketAddr>,
     token: String,
+    /// Answered 200.
+    pub kept: AtomicUsize,
 }
 
 impl Target {
     /// This daemon, with a token that it knows.
     pub fn of(daemon: &Daemon, token: &str) -> Self {
-        Self { address: Mutex::new(daemon.addr), token: token.to_owned() }
+        let (address, kept) = (Mutex::new(daemon.addr), AtomicUsize::new(0));
+        Self { address, token: token.to_owned(), kept }
     }
 
     /// It listens somewhere else now.
@@ -152,7 +155,10 @@ fn send_steadily(
         let url = format!("https://example.com/{name}/{n}");
         let title = format!("„{name}“ \u{1b}[31m 🦀 {n}");
         let (answered, count) = match open.track(&url, &title) {
-            Ok(Answer::Kept(id)) => (Some(id), &progress.kept),
+            Ok(Answer::Kept(id)) => {
+                target.kept.fetch_add(1, SeqCst);
+                (Some(id), &progress.kept)
+            }
             Ok(Answer::Refused(status, why)) => {
                 assert_eq!(status, 503, "{why}");
                 (None, &progress.refused)

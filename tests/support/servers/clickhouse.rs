@@ -79,7 +79,13 @@ impl ClickHouse {
 
     /// The faults that are on, with `seen` and `hits`.
     pub fn faults(&self) -> Vec<Value> {
-        serde_json::from_str(&self.request("GET", "/fault", b"").1).expect("a list of faults")
+        self.try_faults().expect("a list of faults")
+    }
+
+    /// The same of a server that may be dying.
+    pub fn try_faults(&self) -> std::io::Result<Vec<Value>> {
+        let (_, body) = self.try_request("GET", "/fault", b"")?;
+        serde_json::from_str(&body).map_err(std::io::Error::other)
     }
 
     /// Removes all faults; what hangs is cut off.
@@ -178,8 +184,12 @@ impl ClickHouse {
     }
 
     fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connect");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        self.try_request(method, path, body).expect("an answer")
+    }
+
+    fn try_request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
         let account = match &self.account {
             Some((user, password)) => {
                 format!("X-ClickHouse-User: {user}\r\nX-ClickHouse-Key: {password}\r\n")
@@ -191,12 +201,13 @@ impl ClickHouse {
              Content-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(&[head.as_bytes(), body].concat()).expect("send the request");
+        stream.write_all(&[head.as_bytes(), body].concat())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("read the answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        stream.read_to_string(&mut answer)?;
+        let cut_off = || std::io::Error::other(format!("no answer: {answer:?}"));
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut_off)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        Ok((status.ok_or_else(cut_off)?, body.to_owned()))
     }
 }
 
