@@ -44,6 +44,8 @@ fn each_role_is_ready_by_its_own_servers() {
     let stores = json!({ "status": "ready", "roles": { "worker": "ready" } });
     eventually(DEADLINE, "ingestion is ready", || is(&ingestion, 200, &takes));
     eventually(DEADLINE, "the worker is ready", || is(&worker, 200, &stores));
+    // What is known of a token that was used counts while Redis is away.
+    ingestion.track("https://a.example/");
 
     clickhouse.kill9();
     let away = json!({
@@ -58,6 +60,8 @@ fn each_role_is_ready_by_its_own_servers() {
     eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &stores));
 
     redis.kill9();
+    let fresh = Daemon::with_settings(&format!("{servers}roles = ['ingestion']"));
+    assert_eq!(fresh.get("/ready").json()["reasons"], json!(["ingestion: the tokens cannot be read"]));
     let away = json!({
         "status": "not ready",
         "roles": { "worker": "not ready" },
@@ -67,9 +71,10 @@ fn each_role_is_ready_by_its_own_servers() {
     assert!(is(&ingestion, 200, &takes), "events go into its spool");
     ingestion.track("https://a.example/");
     redis.restart();
+    eventually(DEADLINE, "the new one is ready", || is(&fresh, 200, &takes));
     eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &stores));
     let views = "SELECT count() FROM analytics.page_view_event";
-    eventually(DEADLINE, "the event is stored", || clickhouse.query(views) == "1");
+    eventually(DEADLINE, "the event is stored", || clickhouse.query(views) == "2");
 }
 
 #[test]

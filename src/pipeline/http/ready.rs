@@ -15,7 +15,7 @@ use crate::pipeline::gauges::Health;
 use crate::pipeline::metrics::Part;
 use crate::pipeline::queue::QueueError;
 
-/// How long the queue may take to say whether it takes events.
+/// How long the queue may take to say whether it takes events, and the tokens' store to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const READY: &str = "ready";
@@ -61,6 +61,10 @@ pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
 
 /// Why events cannot be accepted.
 async fn ingestion(context: &HttpContext) -> Option<&'static str> {
+    let knows_tokens = tokio::time::timeout(TIMEOUT, context.authenticator.knows_tokens());
+    if !knows_tokens.await.unwrap_or(false) {
+        return Some("the tokens cannot be read");
+    }
     match tokio::time::timeout(TIMEOUT, context.queue.accepts()).await {
         Ok(Ok(())) => None,
         Ok(Err(QueueError::Full { .. })) => Some("the queue is full"),
