@@ -108,11 +108,7 @@ pub fn watch_signals(
     Ok(())
 }
 
-async fn next(
-    interrupt: &mut Signal,
-    terminate: &mut Signal,
-    hang_up: &mut Option<Signal>,
-) -> i32 {
+async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Option<Signal>) -> i32 {
     let hang_up = async {
         match hang_up {
             Some(hang_up) => hang_up.recv().await,

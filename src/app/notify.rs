@@ -73,7 +73,8 @@ impl ServiceManager {
 
 /// The watchdog's patience, if it waits for this process.
 fn watchdog(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
-    let is_for_us = variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+    let is_for_us =
+        variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
     let micros = variable("WATCHDOG_USEC")?.parse().ok().filter(|&micros: &u64| micros > 0)?;
     is_for_us.then(|| Duration::from_micros(micros))
 }

@@ -31,8 +31,7 @@ fn it_tells_that_it_is_ready_that_it_lives_and_that_it_stops() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let socket = listen(&path);
-    let environment =
-        [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
     let mut daemon = Daemon::with_environment("", &environment);
     told(&socket, "READY=1");
     for _ in 0..3 {
@@ -50,8 +49,7 @@ fn a_process_that_stands_still_gives_no_sign_of_life() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let socket = listen(&path);
-    let environment =
-        [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "100000")];
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "100000")];
     let daemon = Daemon::with_environment("", &environment);
     told(&socket, "WATCHDOG=1");
     daemon.signal(Signal::STOP);

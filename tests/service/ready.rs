@@ -61,7 +61,10 @@ fn each_role_is_ready_by_its_own_servers() {
 
     redis.kill9();
     let fresh = Daemon::with_settings(&format!("{servers}roles = ['ingestion']"));
-    assert_eq!(fresh.get("/ready").json()["reasons"], json!(["ingestion: the tokens cannot be read"]));
+    assert_eq!(
+        fresh.get("/ready").json()["reasons"],
+        json!(["ingestion: the tokens cannot be read"])
+    );
     let away = json!({
         "status": "not ready",
         "roles": { "worker": "not ready" },

@@ -131,8 +131,7 @@ async fn workers_in_one_process_share_sessions_on_files() {
     let dir = tempfile::tempdir().unwrap();
     let queue: Arc<dyn Queue> =
         Arc::new(SqliteQueue::open(&dir.path().join("queue.db"), 10_000).unwrap());
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&dir.path().join("store.db")).unwrap());
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("store.db")).unwrap());
     let contexts = vec![context(&queue, &store, 4)];
     check(queue, store, contexts).await;
 }

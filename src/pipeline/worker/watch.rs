@@ -40,11 +40,7 @@ impl Drop for Held<'_> {
 }
 
 /// Asks until `shutdown`, the first time at once.
-pub(super) async fn run(
-    context: &WorkerContext,
-    in_hand: &InHand,
-    shutdown: &CancellationToken,
-) {
+pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
     let questions = async {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
