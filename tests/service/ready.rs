@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::roles::ROWS;
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{DEADLINE, Daemon, eventually};
 
@@ -76,8 +77,7 @@ fn each_role_is_ready_by_its_own_servers() {
     redis.restart();
     eventually(DEADLINE, "the new one is ready", || is(&fresh, 200, &takes));
     eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &stores));
-    let views = "SELECT count() FROM analytics.page_view_event";
-    eventually(DEADLINE, "the event is stored", || clickhouse.query(views) == "2");
+    eventually(DEADLINE, "the event is stored", || clickhouse.query(ROWS) == "2");
 }
 
 #[test]

@@ -5,6 +5,10 @@ use serde_json::json;
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually, request};
 
+/// Also before there is a table.
+pub const ROWS: &str = "SELECT sum(total_rows) FROM system.tables \
+                        WHERE database = 'analytics' AND name = 'page_view_event'";
+
 fn with_roles(redis: &RedisServer, clickhouse: &ClickHouse, roles: &str) -> Daemon {
     let (redis, clickhouse) = (redis.url(), clickhouse.url());
     Daemon::with_environment(
@@ -44,10 +48,10 @@ fn each_process_does_its_part_and_no_more() {
     assert_eq!(clickhouse.query("EXISTS DATABASE analytics"), "0", "and nobody makes tables");
 
     let worker = with_roles(&redis, &clickhouse, "worker");
-    let views = "SELECT count() FROM analytics.page_view_event";
     eventually(DEADLINE, "all are stored", || {
-        redis.cli(&["LLEN", "analytics:queue"]) == "0" && clickhouse.query(views) == "20"
+        redis.cli(&["LLEN", "analytics:queue"]) == "0" && clickhouse.query(ROWS) == "20"
     });
+    let views = "SELECT count() FROM analytics.page_view_event";
     let list = ids.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
     assert_eq!(clickhouse.query(&format!("{views} WHERE id IN ({list})")), "20");
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bklit_tui::config::{Settings, WorkerSettings};
 use bklit_tui::pipeline::bus::DebugBus;
 use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
@@ -16,7 +17,10 @@ use bklit_tui::pipeline::redis::{RedisOptions, RedisServer as Server};
 use bklit_tui::pipeline::stage_log::StageLog;
 use bklit_tui::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use bklit_tui::pipeline::store::sqlite::SqliteStore;
-use bklit_tui::pipeline::store::{QueryLimits, Store};
+use bklit_tui::pipeline::store::{
+    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+};
+use bklit_tui::pipeline::time::UtcMillis;
 use bklit_tui::pipeline::worker::{self, WorkerContext};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -165,4 +169,44 @@ async fn workers_in_two_processes_share_sessions_on_servers() {
     let (one, other) = (queue(), queue());
     let contexts = vec![context(&one, &first, 2), context(&other, &second, 2)];
     check(one, first, contexts).await;
+}
+
+/// A store with a bug.
+struct Crashing;
+
+#[async_trait]
+impl Store for Crashing {
+    async fn insert(&self, _: &Batch) -> Result<Inserted, StoreError> {
+        panic!("on purpose")
+    }
+
+    async fn end_idle_sessions(
+        &self,
+        _: UtcMillis,
+        _: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn query(&self, _: &str, _: QueryLimits) -> Result<QueryResult, StoreError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_worker_that_crashes_is_not_left_lying() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> =
+        Arc::new(SqliteQueue::open(&dir.path().join("queue.db"), 10).unwrap());
+    let store: Arc<dyn Store> = Arc::new(Crashing);
+    let context = context(&queue, &store, 4);
+    let worker = tokio::spawn(worker::run(context, CancellationToken::new()));
+    let event = view("p", "evt_1", "s", 0, "/");
+    queue.push(NewItem { event, client_id: true }).await.unwrap();
+    let ended = tokio::time::timeout(DEADLINE, worker).await.expect("it ends").unwrap_err();
+    assert!(ended.is_panic(), "{ended}");
 }
