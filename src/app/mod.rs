@@ -136,7 +136,10 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     // From here on `/ready` says so.
     shutdown.cancel();
     manager.stopping();
-    let outcome = outcome.and(wait_for_load_balancers(settings, &mut supervisor).await);
+    let outcome = match outcome {
+        Ok(()) => wait_for_load_balancers(settings, &mut supervisor).await,
+        failure => failure,
+    };
     let stopped = within(settings.shutdown_timeout, "the stop", supervisor.stop()).await;
     if let Err(error) = &stopped {
         tracing::error!(error = format!("{error:#}"), "not stopped cleanly");

@@ -84,7 +84,7 @@ fn slow_clients_do_not_hold_up_a_stop() {
 
 #[test]
 fn a_stop_waits_for_the_load_balancer() {
-    let mut daemon = Daemon::with_settings("shutdown_delay = '2s'");
+    let mut daemon = Daemon::with_settings("shutdown_delay = '4s'");
     assert_eq!(daemon.get("/ready").status, 200);
     daemon.signal(Signal::TERM);
     eventually(DEADLINE, "it is not ready any more", || daemon.get("/ready").status == 503);
