@@ -43,6 +43,9 @@ pub struct GlobalArgs {
     /// Run as a daemon: the pipeline without the console, logs on stderr [env: BKLIT_NO_UI]
     #[arg(long, global = true)]
     pub no_ui: bool,
+    /// Run only these parts of the pipeline: ingestion, worker, websocket [env: BKLIT_ROLES] [default: all]
+    #[arg(long, global = true, value_name = "ROLE,…")]
+    pub roles: Option<String>,
     /// Queue, publish and keep tokens in this Redis or Valkey server [env: REDIS_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub redis_url: Option<String>,
@@ -65,6 +68,7 @@ impl GlobalArgs {
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen", "--listen", &self.listen),
             ("no_ui", "--no-ui", &no_ui),
+            ("roles", "--roles", &self.roles),
             ("redis_url", "--redis-url", &self.redis_url),
             ("queue.durability", "--durability", &self.durability),
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),

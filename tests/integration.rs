@@ -9,6 +9,7 @@ mod http;
 mod production;
 mod project;
 mod redis;
+mod service;
 mod support;
 mod tui;
 mod worker;

@@ -9,7 +9,7 @@ use color_eyre::eyre::{Result, WrapErr, bail};
 
 use super::data_dir;
 use super::lifecycle::Supervisor;
-use crate::config::{Sensitive, Settings};
+use crate::config::{Role, Sensitive, Settings};
 use crate::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use crate::pipeline::auth::{TokenStore, sqlite::SqliteTokenStore};
 use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
@@ -40,12 +40,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What the pipeline works with.
 pub(super) struct Adapters {
     pub(super) queue: Arc<dyn Queue>,
-    pub(super) store: Arc<dyn Store>,
+    /// Only where there is a worker: nothing else stores.
+    pub(super) store: Option<Arc<dyn Store>>,
     pub(super) tokens: Arc<dyn TokenStore>,
     pub(super) debug_bus: Arc<dyn DebugBus>,
     pub(super) live_bus: Arc<dyn LiveBus>,
     pub(super) presence: Option<Arc<dyn Presence>>,
     clickhouse: Option<Arc<ClickHouseStore>>,
+    /// The queue, or its spool.
+    file: Arc<SqliteQueue>,
 }
 
 impl Adapters {
@@ -56,19 +59,29 @@ impl Adapters {
         metrics: &Arc<Metrics>,
     ) -> Result<Self> {
         let max_depth = settings.queue.max_depth;
-        let file: Arc<dyn Queue> =
-            Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
-        let clickhouse = clickhouse(settings)?.map(Arc::new);
-        let store: Arc<dyn Store> = match &clickhouse {
-            Some(store) => Arc::clone(store) as Arc<dyn Store>,
-            None => Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?),
+        let file = Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
+        let stores = settings.roles.has(Role::Worker);
+        let clickhouse = clickhouse(settings)?.filter(|_| stores).map(Arc::new);
+        let store: Option<Arc<dyn Store>> = match &clickhouse {
+            Some(store) => Some(Arc::clone(store) as Arc<dyn Store>),
+            None if stores => Some(Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?)),
+            None => None,
         };
         let tokens = tokens(settings)?;
         let Some(server) = redis(settings)? else {
             let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
             let live_bus = Arc::new(LocalLiveBus::default());
-            let (queue, presence) = (file, None);
-            return Ok(Self { queue, store, tokens, debug_bus, live_bus, presence, clickhouse });
+            let (queue, presence) = (Arc::clone(&file) as Arc<dyn Queue>, None);
+            return Ok(Self {
+                queue,
+                store,
+                tokens,
+                debug_bus,
+                live_bus,
+                presence,
+                clickhouse,
+                file,
+            });
         };
         let options = RedisQueueOptions {
             prefix: settings.queue.redis_prefix.clone(),
@@ -79,18 +92,26 @@ impl Adapters {
         };
         let queue = Arc::new(RedisQueue::new(server.clone(), &options));
         Ok(Self {
-            queue: Arc::new(SpooledQueue::new(queue, file)),
+            queue: Arc::new(SpooledQueue::new(queue, Arc::clone(&file) as Arc<dyn Queue>)),
             store,
             tokens,
             debug_bus: Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
             presence: Some(Arc::new(RedisPresence::new(server))),
             clickhouse,
+            file,
         })
     }
 
     /// Starts what the adapters need beside them.
     pub(super) fn start(&self, supervisor: &mut Supervisor) {
+        let file = Arc::clone(&self.file);
+        supervisor.spawn("queue's writer", |stop| async move {
+            match stop.run_until_cancelled(file.writer_ended()).await {
+                None => Ok(()),
+                Some(()) => bail!("its thread crashed; what it had committed is on disk"),
+            }
+        });
         if let Some(store) = &self.clickhouse {
             let store = Arc::clone(store);
             supervisor.spawn("making of ClickHouse's tables", |stop| async move {
@@ -139,6 +160,9 @@ pub(super) fn describe(settings: &Settings) -> Result<String> {
         let port = url.port_or_known_default()?;
         Some(format!("ClickHouse {}:{port}", url.host_str()?))
     };
+    if !settings.roles.has(Role::Worker) {
+        return Ok(format!("queue: {queue}"));
+    }
     let store = settings.clickhouse_url.as_ref().and_then(place);
     Ok(format!("queue: {queue}, store: {}", store.unwrap_or_else(|| "SQLite".to_owned())))
 }

@@ -71,19 +71,29 @@ impl Supervisor {
     }
 }
 
-/// Cancels `shutdown` at the first SIGINT, SIGTERM or SIGHUP; at a further SIGINT or SIGTERM calls
-/// `at_once`, which ends the process.
+/// Whether this process was started with SIGHUP ignored, as by `nohup`. Known on Linux only.
+pub fn is_hang_up_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    ignored & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0
+}
+
+/// Cancels `shutdown` at the first SIGINT, SIGTERM or, unless it is to be ignored, SIGHUP; at a
+/// further SIGINT or SIGTERM calls `at_once`, which ends the process.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
 pub fn watch_signals(
     shutdown: CancellationToken,
+    ignore_hang_up: bool,
     at_once: impl FnOnce(i32) + Send + 'static,
 ) -> Result<()> {
     let install = |kind| signal(kind).wrap_err("cannot watch for signals");
     let mut interrupt = install(SignalKind::interrupt())?;
     let mut terminate = install(SignalKind::terminate())?;
-    let mut hang_up = install(SignalKind::hangup())?;
+    // A handler would undo that it is ignored.
+    let mut hang_up = (!ignore_hang_up).then(|| install(SignalKind::hangup())).transpose()?;
     tokio::spawn(async move {
         let first = next(&mut interrupt, &mut terminate, &mut hang_up).await;
         tracing::info!(signal = first, "stopping");
@@ -98,11 +108,17 @@ pub fn watch_signals(
     Ok(())
 }
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Signal) -> i32 {
+async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Option<Signal>) -> i32 {
+    let hang_up = async {
+        match hang_up {
+            Some(hang_up) => hang_up.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
         _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
-        _ = hang_up.recv() => SignalKind::hangup().as_raw_value(),
+        _ = hang_up => SignalKind::hangup().as_raw_value(),
     }
 }
 

@@ -4,9 +4,11 @@
 mod adapters;
 pub mod data_dir;
 mod lifecycle;
+mod notify;
 mod pipeline;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use color_eyre::eyre::{Result, WrapErr};
@@ -15,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command};
 use crate::commands;
-use crate::config::Settings;
+use crate::config::{Role, Settings};
 use crate::pipeline::auth;
 use crate::telemetry;
 use crate::tui::{self, ConsoleEnd, ConsoleOptions};
 use data_dir::DataDir;
-use lifecycle::{Supervisor, watch_signals, within};
+use lifecycle::{Supervisor, is_hang_up_ignored, watch_signals, within};
+use notify::ServiceManager;
 use pipeline::Pipeline;
 
 /// Makes panics readable; call once, first.
@@ -70,7 +73,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Attach(args)) => {
             telemetry_beside_console(settings)?;
             let shutdown = CancellationToken::new();
-            watch_signals(shutdown.clone(), exit_at_once)?;
+            watch_signals(shutdown.clone(), false, exit_at_once)?;
             commands::attach::run(&args, settings, shutdown).await?;
         }
         Some(Command::Logs(args)) => commands::logs::run(&args, settings).await?,
@@ -106,10 +109,16 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
         telemetry_beside_console(settings)?;
     }
     let shutdown = CancellationToken::new();
-    watch_signals(shutdown.clone(), exit_at_once)?;
+    // The console's terminal is gone with a hang-up; a daemon under nohup outlives it.
+    let ignore_hang_up = settings.no_ui && is_hang_up_ignored();
+    watch_signals(shutdown.clone(), ignore_hang_up, exit_at_once)?;
 
     let mut supervisor = Supervisor::default();
-    let pipeline = Pipeline::start(settings, &data_dir, &mut supervisor).await?;
+    let pipeline = Pipeline::start(settings, &data_dir, &shutdown, &mut supervisor).await?;
+    let manager = Arc::new(ServiceManager::from_environment(|name| std::env::var(name).ok()));
+    let (told, metrics) = (Arc::clone(&manager), pipeline.metrics());
+    supervisor.spawn("service manager's news", |stop| told.keep_told(metrics, stop));
+    manager.ready();
     let console = async {
         if settings.no_ui {
             shutdown.cancelled().await;
@@ -124,7 +133,13 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
             Err(failure)
         }
     };
+    // From here on `/ready` says so.
     shutdown.cancel();
+    manager.stopping();
+    let outcome = match outcome {
+        Ok(()) => wait_for_load_balancers(settings, &mut supervisor).await,
+        failure => failure,
+    };
     let stopped = within(settings.shutdown_timeout, "the stop", supervisor.stop()).await;
     if let Err(error) = &stopped {
         tracing::error!(error = format!("{error:#}"), "not stopped cleanly");
@@ -132,6 +147,18 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
         tracing::info!("stopped");
     }
     outcome.and(stopped).map(|()| ExitCode::SUCCESS)
+}
+
+/// Goes on accepting events until nobody sends any more, if the settings say how long that takes.
+async fn wait_for_load_balancers(settings: &Settings, supervisor: &mut Supervisor) -> Result<()> {
+    if settings.shutdown_delay.is_zero() {
+        return Ok(());
+    }
+    tracing::info!(delay = ?settings.shutdown_delay, "accepting events a little longer");
+    tokio::select! {
+        () = tokio::time::sleep(settings.shutdown_delay) => Ok(()),
+        failure = supervisor.unexpected_end() => Err(failure),
+    }
 }
 
 async fn run_console(
@@ -142,7 +169,10 @@ async fn run_console(
 ) -> Result<()> {
     let options = ConsoleOptions {
         source: format!("embedded {}", pipeline.address()),
-        curl: curl_line(pipeline, data_dir).await,
+        curl: match settings.roles.has(Role::Ingestion) {
+            true => curl_line(pipeline, data_dir).await,
+            false => None,
+        },
         settings: settings.console.clone(),
         alarm_depth: settings.queue.alarm_depth,
         no_color: tui::no_color(|name| std::env::var(name).ok()),

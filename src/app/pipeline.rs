@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::adapters::{self, Adapters};
 use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
-use crate::config::Settings;
+use crate::config::{Role, Settings};
 use crate::pipeline::auth::{self, Authenticator, BootstrapError, TokenStore};
 use crate::pipeline::bus::DebugBus;
 use crate::pipeline::gauges::Health;
@@ -33,6 +33,7 @@ pub(super) struct Pipeline {
     address: SocketAddr,
     tokens: Arc<dyn TokenStore>,
     debug_bus: Arc<dyn DebugBus>,
+    metrics: Arc<Metrics>,
 }
 
 impl Pipeline {
@@ -40,6 +41,7 @@ impl Pipeline {
     pub(super) async fn start(
         settings: &Settings,
         data_dir: &DataDir,
+        stopping: &CancellationToken,
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
@@ -49,44 +51,36 @@ impl Pipeline {
             Arc::clone(&metrics),
             settings.debug_lines_per_second,
         ));
-        make_first_token(settings, &adapters.tokens, data_dir, supervisor).await?;
+        if settings.roles.has(Role::Ingestion) {
+            make_first_token(settings, &adapters.tokens, data_dir, supervisor).await?;
+        }
 
         let listener = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
             format!("cannot listen on {}; choose another address with --listen", settings.listen)
         })?;
         let address = listener.local_addr()?;
         data_dir.announce(address)?;
-        let adapters_are = adapters::describe(settings)?;
-        tracing::info!(%address, data_dir = %data_dir.path().display(), adapters_are, "accepting events");
+        tell_start(settings, address, data_dir)?;
 
-        let context = Arc::new(HttpContext::new(
+        let context = HttpContext::new(
             Arc::clone(&adapters.queue),
             Arc::new(Authenticator::new(Arc::clone(&adapters.tokens))),
             Arc::clone(&log),
             Arc::clone(&adapters.debug_bus),
             settings.http.clone(),
-        ));
+        );
+        let context = Arc::new(context.in_process(settings.roles, stopping.clone()));
         // Started, and so stopped, in the direction of the events: accept nothing more, then
-        // store or give back what is in hand, and tell about it until the end.
+        // store or give back what is in hand, and tell about it until the end. Every process
+        // listens, whatever its roles, to be watched.
         supervisor.spawn("HTTP server", |stop| async move {
             http::serve(listener, context, stop).await.map_err(Into::into)
         });
         adapters.start(supervisor);
-        let Adapters { queue, store, tokens, debug_bus, live_bus, presence, .. } = adapters;
-        let context = WorkerContext {
-            queue: Arc::clone(&queue),
-            store,
-            live_bus,
-            presence,
-            log: Arc::clone(&log),
-            settings: settings.worker.clone(),
-        };
-        supervisor.spawn("worker", |stop| async move {
-            worker::run(context, stop).await;
-            Ok(())
-        });
+        start_worker(settings, &adapters, &log, supervisor);
+        let Adapters { queue, tokens, debug_bus, .. } = adapters;
         supervisor.spawn("gauges", |stop| publish_gauges(log, queue, stop));
-        Ok(Self { address, tokens, debug_bus })
+        Ok(Self { address, tokens, debug_bus, metrics })
     }
 
     /// Where it listens.
@@ -99,10 +93,54 @@ impl Pipeline {
         &*self.tokens
     }
 
+    /// What it counts.
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Its lines and figures.
     pub(super) fn debug_bus(&self) -> &dyn DebugBus {
         &*self.debug_bus
     }
+}
+
+/// The worker, where it is among the roles.
+fn start_worker(
+    settings: &Settings,
+    adapters: &Adapters,
+    log: &Arc<StageLog>,
+    supervisor: &mut Supervisor,
+) {
+    let Some(store) = &adapters.store else {
+        for part in [Part::Store, Part::Worker] {
+            log.metrics().set_health(part, Health::Absent);
+        }
+        return;
+    };
+    let context = WorkerContext {
+        queue: Arc::clone(&adapters.queue),
+        store: Arc::clone(store),
+        live_bus: Arc::clone(&adapters.live_bus),
+        presence: adapters.presence.clone(),
+        log: Arc::clone(log),
+        settings: settings.worker.clone(),
+    };
+    supervisor.spawn("worker", |stop| async move {
+        worker::run(context, stop).await;
+        Ok(())
+    });
+}
+
+fn tell_start(settings: &Settings, address: SocketAddr, data_dir: &DataDir) -> Result<()> {
+    let adapters_are = adapters::describe(settings)?;
+    let data_dir = data_dir.path().display();
+    if settings.roles.has(Role::Ingestion) {
+        tracing::info!(%address, %data_dir, adapters_are, "accepting events");
+        return Ok(());
+    }
+    let roles = settings.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(",");
+    tracing::info!(%address, %data_dir, adapters_are, roles, "running without ingestion");
+    Ok(())
 }
 
 /// Makes the first token; where a server has to be there for it and is not, as soon as it is.

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use figment::Figment;
 
-use super::{ConfigError, Settings, source_of};
+use super::{ConfigError, Role, Settings, source_of};
 
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
+/// Longer than any load balancer takes to look.
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
 impl Settings {
@@ -25,6 +27,13 @@ impl Settings {
         }
         require(
             figment,
+            "shutdown_delay",
+            self.shutdown_delay <= LONGEST_DELAY,
+            &format!("must be at most {}", humantime::format_duration(LONGEST_DELAY)),
+        )?;
+        self.validate_roles(figment)?;
+        require(
+            figment,
             "worker.batch_wait",
             self.worker.batch_wait <= Duration::from_secs(60),
             "must be at most 60s",
@@ -35,6 +44,7 @@ impl Settings {
             ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
             ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),
             ("queue.alarm_depth", self.queue.alarm_depth, 1, u64::MAX),
+            ("worker.workers", self.worker.workers as u64, 1, 16),
             ("worker.batch_size", self.worker.batch_size as u64, 1, 1_000_000),
             ("console.max_lines", self.console.max_lines as u64, 100, 100_000_000),
             ("console.max_bytes", self.console.max_bytes as u64, 1 << 20, 1 << 40),
@@ -66,6 +76,18 @@ impl Settings {
             require(figment, key, !name.is_empty(), "must not be empty")?;
         }
         Ok(())
+    }
+
+    /// The embedded queue and buses are one process's: parts in different processes meet in Redis.
+    fn validate_roles(&self, figment: &Figment) -> Result<(), ConfigError> {
+        let drains_itself = self.roles.has(Role::Ingestion) && self.roles.has(Role::Worker);
+        require(
+            figment,
+            "roles",
+            drains_itself || self.redis_url.is_some(),
+            "leaves ingestion or worker to another process, which needs a queue that both can \
+             reach: set redis_url (--redis-url, REDIS_URL), or leave roles at its default",
+        )
     }
 }
 

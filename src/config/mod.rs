@@ -4,6 +4,7 @@
 //! came from.
 
 mod check;
+mod roles;
 mod settings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +15,7 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+pub use roles::{Role, Roles};
 pub use settings::*;
 
 /// One value from the environment or a flag, with its source for error messages.
@@ -39,6 +41,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("BKLIT_DATA_DIR", "data_dir"),
     ("BKLIT_LISTEN", "listen"),
     ("BKLIT_NO_UI", "no_ui"),
+    ("BKLIT_ROLES", "roles"),
     ("BKLIT_REDIS_URL", "redis_url"),
     ("BKLIT_CLICKHOUSE_URL", "clickhouse_url"),
     ("BKLIT_REDIS_PREFIX", "queue.redis_prefix"),
@@ -122,13 +125,22 @@ fn describe(error: &figment::Error) -> String {
     let lines = error.clone().into_iter().map(|error| {
         let source = error.metadata.as_ref().map_or_else(|| "the settings".to_owned(), source_of);
         let key = error.path.join(".");
+        let kind = without_excerpts(&error.kind.to_string());
         if key.is_empty() {
-            format!("{source}: {}", error.kind)
+            format!("{source}: {kind}")
         } else {
-            format!("{key} (from {source}): {}", error.kind)
+            format!("{key} (from {source}): {kind}")
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A mistake in the file's syntax is told with the line it is in, which may hold a password.
+fn without_excerpts(message: &str) -> String {
+    let is_excerpt = |line: &&str| {
+        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
+    };
+    message.lines().filter(|line| !is_excerpt(line)).collect::<Vec<_>>().join("\n")
 }
 
 impl Provider for Override {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Roles;
 use crate::pipeline::queue::redis::{DEFAULT_PREFIX, Durability};
 
 /// All settings, checked.
@@ -20,6 +22,8 @@ pub struct Settings {
     /// Run the pipeline without the console.
     #[serde(deserialize_with = "flexible::boolean")]
     pub no_ui: bool,
+    /// Which parts of the pipeline this process runs.
+    pub roles: Roles,
     /// The Redis server of a production pipeline; may have a password in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_url: Option<Sensitive>,
@@ -37,6 +41,9 @@ pub struct Settings {
     /// How long a stop may take before it is forced.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
+    /// How long a stop waits, accepting events and answering `/ready` with 503, before it begins.
+    #[serde(with = "humantime_serde")]
+    pub shutdown_delay: Duration,
     /// What the program logs about itself: a `tracing` filter such as `info` or `debug`.
     pub log: String,
     /// Debug lines a second above which they are sampled.
@@ -84,7 +91,7 @@ pub struct QueueSettings {
 }
 
 /// Text that is not shown where settings are.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Sensitive(String);
 
@@ -92,6 +99,57 @@ impl Sensitive {
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Sensitive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_string(SecretText).map(Self)
+    }
+}
+
+/// Takes text. What is refused is not repeated in the error, as serde would.
+struct SecretText;
+
+impl SecretText {
+    fn refuse<T, E: serde::de::Error>() -> Result<T, E> {
+        Err(E::custom("must be text: put the value in quotes"))
+    }
+}
+
+impl Visitor<'_> for SecretText {
+    type Value = String;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("text in quotes")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<String, E> {
+        Self::refuse()
     }
 }
 
@@ -105,6 +163,8 @@ impl std::fmt::Debug for Sensitive {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
+    /// Workers in this process, each with batches of its own.
+    pub workers: usize,
     /// The most events in a batch.
     pub batch_size: usize,
     /// How long the first event of a batch waits for company.
@@ -141,12 +201,14 @@ impl Default for Settings {
             data_dir: default_data_dir(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3001)),
             no_ui: false,
+            roles: Roles::ALL,
             redis_url: None,
             clickhouse_url: None,
             clickhouse_username: None,
             clickhouse_password: None,
             clickhouse_database: "analytics".to_owned(),
             shutdown_timeout: Duration::from_secs(10),
+            shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),
             debug_lines_per_second: 5_000,
             http: HttpSettings {
@@ -163,6 +225,7 @@ impl Default for Settings {
                 durability: Durability::Everysec,
             },
             worker: WorkerSettings {
+                workers: 1,
                 batch_size: 5_000,
                 batch_wait: Duration::from_millis(50),
                 lease: Duration::from_secs(30),

@@ -37,7 +37,7 @@ fn later_sources_win() {
 #[test]
 fn an_error_names_setting_and_source() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [Override], [&'a str; 2]);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 13] = [
         (&[("INGESTION_PORT", "http")], &[], ["listen", "the environment variable INGESTION_PORT"]),
         (&[("BKLIT_NO_UI", "maybe")], &[], ["no_ui", "BKLIT_NO_UI"]),
         (&[("BKLIT_LOG", "a=b=c")], &[], ["log", "BKLIT_LOG"]),
@@ -46,6 +46,11 @@ fn an_error_names_setting_and_source() {
         (&[("BKLIT_DURABILITY", "often")], &[], ["queue.durability", "everysec"]),
         (&[], &[flag("queue.redis_prefix", "")], ["queue.redis_prefix", "empty"]),
         (&[], &[flag("listen", "here")], ["listen", "--listen"]),
+        (&[("BKLIT_ROLES", "ingestion,cook")], &[], ["BKLIT_ROLES", "`cook` is no role"]),
+        (&[("BKLIT_ROLES", " , ")], &[], ["roles (from", "names no role"]),
+        (&[], &[flag("roles", "ingestion")], ["roles (from --roles)", "redis_url"]),
+        (&[], &[flag("roles", "worker,websocket")], ["roles (from --roles)", "redis_url"]),
+        (&[], &[flag("shutdown_delay", "1h")], ["shutdown_delay", "5m"]),
     ];
     for (environment, flags, parts) in cases {
         let error = load(environment, flags).unwrap_err();
@@ -74,6 +79,41 @@ fn the_variables_of_bklit_name_its_servers_and_no_password_is_shown() {
         let error = load(&[(name, "ftp://me:hush@host")], &[]).unwrap_err();
         assert!(!error.contains("hush"), "{error}");
     }
+}
+
+#[test]
+fn roles_come_as_text_or_as_a_list() {
+    let redis = ("REDIS_URL", "redis://r");
+    let settings = load(&[redis, ("BKLIT_ROLES", " worker,ingestion ,")], &[]).unwrap();
+    assert_eq!(settings.roles.iter().collect::<Vec<_>>(), [Role::Ingestion, Role::Worker]);
+    assert!(!settings.roles.has(Role::Websocket));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bklit.toml");
+    std::fs::write(&path, "roles = ['worker']\nredis_url = 'redis://r'").unwrap();
+    let settings = Settings::load(Some(&path), |_| None, &[]).unwrap();
+    assert_eq!(settings.roles.iter().collect::<Vec<_>>(), [Role::Worker]);
+    // Dashboards may do without; then nothing is left to another process.
+    let settings = load(&[("BKLIT_ROLES", "ingestion,worker")], &[]).unwrap();
+    assert!(settings.roles.has(Role::Worker));
+}
+
+#[test]
+fn a_secret_in_a_file_with_a_mistake_is_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bklit.toml");
+    for value in ["1234567", "-1234567", "1234567.5", "[1234567]", "{ a = 1234567 }", "x1234567"] {
+        for key in ["clickhouse_password", "redis_url", "clickhouse_url"] {
+            std::fs::write(&path, format!("{key} = {value}")).unwrap();
+            let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(!said.contains("234567"), "{said}");
+            assert!(said.contains("bklit.toml"), "{said}");
+            assert!(said.contains(key) || value.starts_with('x'), "{said}");
+        }
+    }
+    std::fs::write(&path, "clickhouse_password = true").unwrap();
+    let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err().to_string();
+    assert!(error.contains("clickhouse_password") && error.contains("quotes"), "{error}");
 }
 
 #[test]

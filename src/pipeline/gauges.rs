@@ -16,6 +16,8 @@ pub enum Health {
     /// Not known yet.
     #[default]
     Unknown,
+    /// The process does without it: it has other roles.
+    Absent,
     /// It works.
     Ok,
     /// It fails.

@@ -292,6 +292,18 @@ impl Metrics {
         }
     }
 
+    /// The queue in a few words.
+    pub fn summary(&self) -> String {
+        if self.queue_known.load(Relaxed) == 0 {
+            return "the queue has not answered yet".to_owned();
+        }
+        let (depth, failed) = (self.queue_depth.get(), self.queue_failed.get());
+        match self.queue_spooled.get() {
+            0 => format!("{depth} events wait, {failed} failed"),
+            spooled => format!("{depth} events wait, {failed} failed, {spooled} in the spool"),
+        }
+    }
+
     /// Everything as Prometheus (OpenMetrics) text.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();

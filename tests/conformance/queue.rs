@@ -262,6 +262,8 @@ async fn a_full_queue_refuses_until_there_is_room(fixture: &mut dyn Fixture) {
     for n in 1..MAX_DEPTH {
         push(&*queue, &n.to_string()).await;
     }
+    let accepts = queue.accepts().await;
+    assert!(matches!(accepts, Err(QueueError::Full { bound: MAX_DEPTH, .. })), "{accepts:?}");
     let full = queue.push(item("more", true)).await;
     assert!(
         matches!(full, Err(QueueError::Full { depth: MAX_DEPTH, bound: MAX_DEPTH })),
@@ -270,6 +272,7 @@ async fn a_full_queue_refuses_until_there_is_room(fixture: &mut dyn Fixture) {
     let known = queue.push(item("known", true)).await.unwrap();
     assert_eq!(known, Pushed::Duplicate, "what was accepted stays accepted");
     claim(&*queue, 1, LEASE).await;
+    queue.accepts().await.unwrap();
     let more = queue.push(item("more", true)).await.unwrap();
     assert_eq!(more, Pushed::Queued, "a refused event was not remembered");
 }

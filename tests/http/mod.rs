@@ -8,5 +8,6 @@ mod ingest;
 mod lifecycle;
 mod limits;
 mod malformed;
+mod ready;
 mod routes;
 mod server;

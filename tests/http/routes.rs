@@ -51,6 +51,7 @@ async fn unknown_paths_and_methods_are_told() {
     }
     for (path, allowed) in [
         ("/health", "GET, HEAD, OPTIONS"),
+        ("/ready", "GET, HEAD, OPTIONS"),
         ("/metrics", "GET, HEAD, OPTIONS"),
         ("/api/debug-stream", "GET, OPTIONS"),
     ] {

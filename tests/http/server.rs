@@ -84,6 +84,13 @@ impl Queue for MemoryQueue {
         Ok(QueueStats { depth, ..QueueStats::default() })
     }
 
+    async fn accepts(&self) -> Result<(), QueueError> {
+        if self.is_full.load(SeqCst) {
+            return Err(QueueError::Full { depth: 7, bound: 7 });
+        }
+        self.stats().await.map(|_| ())
+    }
+
     async fn failed(&self, _: usize) -> Result<Vec<FailedItem>, QueueError> {
         unreachable!("the server does not repair")
     }

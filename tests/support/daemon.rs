@@ -17,6 +17,7 @@ use super::{DEADLINE, eventually};
 /// A running daemon; killed when it is dropped.
 pub struct Daemon {
     dir: Arc<TempDir>,
+    environment: Vec<(String, String)>,
     child: Child,
     stdout: Capture,
     stderr: Capture,
@@ -34,13 +35,20 @@ impl Daemon {
     /// The same with this config file.
     #[track_caller]
     pub fn with_settings(toml: &str) -> Self {
+        Self::with_environment(toml, &[])
+    }
+
+    /// The same with these environment variables.
+    #[track_caller]
+    pub fn with_environment(toml: &str, environment: &[(&str, &str)]) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         std::fs::write(dir.path().join("bklit.toml"), toml).unwrap();
-        Self::launch(dir)
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        Self::launch(dir, environment.iter().map(owned).collect())
     }
 
     #[track_caller]
-    fn launch(dir: Arc<TempDir>) -> Self {
+    fn launch(dir: Arc<TempDir>, environment: Vec<(String, String)>) -> Self {
         let data_dir = dir.path().join("data");
         let address_file = data_dir.join("listen.addr");
         // One that was killed leaves its address behind.
@@ -51,6 +59,7 @@ impl Daemon {
             .arg(&data_dir)
             .arg("--config")
             .arg(dir.path().join("bklit.toml"))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -66,7 +75,7 @@ impl Daemon {
             addr = text.strip_suffix('\n').and_then(|text| text.parse::<SocketAddr>().ok());
             addr.is_some()
         });
-        let daemon = Self { dir, child, stdout, stderr, addr: addr.unwrap() };
+        let daemon = Self { dir, environment, child, stdout, stderr, addr: addr.unwrap() };
         eventually(DEADLINE, "GET /health answers 200", || {
             daemon.try_get("/health").is_ok_and(|answer| answer.status == 200)
         });
@@ -78,8 +87,9 @@ impl Daemon {
     pub fn restart(mut self) -> Self {
         self.kill9();
         let dir = Arc::clone(&self.dir);
+        let environment = std::mem::take(&mut self.environment);
         drop(self);
-        Self::launch(dir)
+        Self::launch(dir, environment)
     }
 
     /// Its data dir.

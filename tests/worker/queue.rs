@@ -226,6 +226,10 @@ impl Queue for MemoryQueue {
         Ok(self.figures())
     }
 
+    async fn accepts(&self) -> Result<(), QueueError> {
+        self.stats().await.map(|_| ())
+    }
+
     async fn failed(&self, _most: usize) -> Result<Vec<FailedItem>, QueueError> {
         away()
     }

@@ -127,16 +127,7 @@ impl Authenticator {
     /// [`Denied::Missing`] where the project has no token, [`Denied::Domain`] where none is for
     /// that site, [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
-        let list = async {
-            let limit = patience(self.all_known.contains_key(&()));
-            let list: Arc<[_]> = match within(limit, self.store.list()).await {
-                Ok(list) => list.into(),
-                Err(error) => return self.all_known.get(&()).await.ok_or(error),
-            };
-            self.all_known.insert((), Arc::clone(&list)).await;
-            Ok::<_, TokenStoreError>(list)
-        };
-        let tokens = self.all.try_get_with((), list).await.map_err(Denied::Unavailable)?;
+        let tokens = self.list().await.map_err(Denied::Unavailable)?;
         let now = UtcMillis::now();
         let valid = tokens.iter().filter(|token| !token.is_expired(now));
         let mut denied = Denied::Missing;
@@ -148,6 +139,25 @@ impl Authenticator {
             }
         }
         Err(denied)
+    }
+
+    /// Whether tokens can be told from each other now: their store answers, or some were used
+    /// lately and count while it is away.
+    pub async fn knows_tokens(&self) -> bool {
+        self.known.iter().next().is_some() || self.list().await.is_ok()
+    }
+
+    async fn list(&self) -> Result<Arc<[TokenRecord]>, Arc<TokenStoreError>> {
+        let list = async {
+            let limit = patience(self.all_known.contains_key(&()));
+            let list: Arc<[_]> = match within(limit, self.store.list()).await {
+                Ok(list) => list.into(),
+                Err(error) => return self.all_known.get(&()).await.ok_or(error),
+            };
+            self.all_known.insert((), Arc::clone(&list)).await;
+            Ok::<_, TokenStoreError>(list)
+        };
+        self.all.try_get_with((), list).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `POST /track`, `/api/track`, `/track-event` | an ingest token of the project |
 //! | `POST /session-end` | the same, or without a token as `navigator.sendBeacon` sends it |
 //! | `GET /health` | everybody; figures only for readers |
+//! | `GET /ready` | everybody |
 //! | `GET /metrics`, `GET /api/debug-stream` | readers: a read token, or this machine |
 //! | `OPTIONS` | everybody |
 
@@ -15,6 +16,7 @@ mod enrich;
 mod envelope;
 mod ingest;
 mod place;
+mod ready;
 mod refusal;
 mod response;
 mod routes;
@@ -35,7 +37,7 @@ use super::auth::Authenticator;
 use super::bus::DebugBus;
 use super::queue::Queue;
 use super::stage_log::StageLog;
-use crate::config::HttpSettings;
+use crate::config::{HttpSettings, Roles};
 
 pub use server::serve;
 
@@ -49,6 +51,9 @@ pub struct HttpContext {
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
+    roles: Roles,
+    /// Cancelled when the process is about to stop, before the server is.
+    stopping: CancellationToken,
 }
 
 impl HttpContext {
@@ -68,7 +73,16 @@ impl HttpContext {
             settings,
             started: Instant::now(),
             streams: AtomicUsize::new(0),
+            roles: Roles::ALL,
+            stopping: CancellationToken::new(),
         }
+    }
+
+    /// The same in a process with these roles, which is about to stop once `stopping` is
+    /// cancelled. Without the role of ingestion no events are accepted.
+    #[must_use]
+    pub fn in_process(self, roles: Roles, stopping: CancellationToken) -> Self {
+        Self { roles, stopping, ..self }
     }
 }
 

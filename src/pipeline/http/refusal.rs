@@ -31,6 +31,12 @@ pub enum Refusal {
     /// No such route.
     #[error("no such path: see POST /track, /track-event, /session-end and GET /health")]
     NotFound,
+    /// The process has other roles.
+    #[error(
+        "this process accepts no events: it runs without the role ingestion; send them to one \
+         that has it"
+    )]
+    NoIngestion,
     /// The route knows other methods.
     #[error("method not allowed here: use {0}")]
     Method(&'static str),
@@ -62,7 +68,7 @@ impl Refusal {
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
             Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) | Self::Streams(_) => {

@@ -10,7 +10,8 @@ use hyper::{Method, Request, Response};
 use super::ingest::{Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, status};
+use super::{Peer, debug_stream, ready, status};
+use crate::config::Role;
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::event::EventKind;
 use crate::pipeline::stage_log::Data;
@@ -22,6 +23,7 @@ const MAX_PATH: usize = 200;
 enum Route {
     Ingest(EventKind),
     Health,
+    Ready,
     Metrics,
     DebugStream,
     Unknown,
@@ -34,6 +36,7 @@ impl Route {
             "/track-event" => Self::Ingest(EventKind::Event),
             "/session-end" => Self::Ingest(EventKind::SessionEnd),
             "/health" => Self::Health,
+            "/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/api/debug-stream" => Self::DebugStream,
             _ => Self::Unknown,
@@ -44,13 +47,13 @@ impl Route {
     fn allowed(self) -> &'static str {
         match self {
             Self::Ingest(_) | Self::Unknown => "POST, OPTIONS",
-            Self::Health | Self::Metrics => "GET, HEAD, OPTIONS",
+            Self::Health | Self::Ready | Self::Metrics => "GET, HEAD, OPTIONS",
             Self::DebugStream => "GET, OPTIONS",
         }
     }
 
     fn is_for_readers(self) -> bool {
-        matches!(self, Self::Health | Self::Metrics | Self::DebugStream)
+        matches!(self, Self::Health | Self::Ready | Self::Metrics | Self::DebugStream)
     }
 }
 
@@ -59,8 +62,9 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
+    let accepts = peer.context.roles.has(Role::Ingestion);
     let mut response = match (route, request.method()) {
-        (Route::Ingest(kind), &Method::POST) => {
+        (Route::Ingest(kind), &Method::POST) if accepts => {
             // Kept for a line about a refusal; a copy costs nothing.
             let uri = request.uri().clone();
             match ingest(peer, kind, request, began).await {
@@ -95,8 +99,10 @@ async fn others(
             Ok(response::preflight(route.allowed()))
         }
         Route::Unknown => Err(Refusal::NotFound),
+        Route::Ingest(_) if head.method == Method::POST => Err(Refusal::NoIngestion),
         _ if head.method == Method::OPTIONS => Ok(response::options(route.allowed())),
         Route::Health if reads => Ok(status::health(peer, &head).await),
+        Route::Ready if reads => Ok(ready::ready(&peer.context).await),
         Route::Metrics if reads => status::metrics(peer, &head).await,
         Route::DebugStream if head.method == Method::GET => debug_stream::open(peer, &head).await,
         _ => Err(Refusal::Method(route.allowed())),

@@ -192,6 +192,12 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn stats(&self) -> Result<QueueStats, QueueError>;
 
+    /// Whether an event would be accepted now. Adds none.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`], [`QueueError::Unavailable`].
+    async fn accepts(&self) -> Result<(), QueueError>;
+
     /// Items accepted that wait in this process for the queue to come back; known also while it
     /// is away.
     fn spooled(&self) -> u64 {

@@ -214,6 +214,16 @@ impl Queue for SpooledQueue {
         Ok(QueueStats { spooled: self.spooled(), ..stats })
     }
 
+    async fn accepts(&self) -> Result<(), QueueError> {
+        if !self.is_spooling() {
+            match self.shared.queue.accepts().await {
+                Err(QueueError::Unavailable(_)) => {}
+                answer => return answer,
+            }
+        }
+        self.shared.spool.accepts().await
+    }
+
     fn spooled(&self) -> u64 {
         self.shared.spooled.load(Ordering::Relaxed)
     }

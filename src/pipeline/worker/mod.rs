@@ -11,15 +11,18 @@ mod parse;
 mod poison;
 mod presence;
 mod sweep;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
+use self::watch::InHand;
 use super::bus::{LiveBus, Presence};
 use super::debug_log::Stage;
 use super::gauges::Health;
@@ -51,18 +54,34 @@ pub struct WorkerContext {
     pub settings: WorkerSettings,
 }
 
-/// Works until `shutdown`. Whatever fails is tried again, so that it returns for no other reason;
-/// then the batch in hand is stored, or given back when the store does not answer.
+/// Works until `shutdown`, with as many workers as the settings say. Whatever fails is tried
+/// again, so that it returns for no other reason; then the batches in hand are stored, or given
+/// back when the store does not answer. Dropping the future drops the workers.
 pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
-    tokio::join!(work(&context, &shutdown), sweep::run(&context, &shutdown));
+    let (context, in_hand) = (Arc::new(context), Arc::new(InHand::default()));
+    context.set_health(Part::Worker, Health::Ok);
+    let mut workers = JoinSet::new();
+    for _ in 0..context.settings.workers.max(1) {
+        let (context, in_hand) = (Arc::clone(&context), Arc::clone(&in_hand));
+        let shutdown = shutdown.clone();
+        workers.spawn(async move { work(&context, &in_hand, &shutdown).await });
+    }
+    let all_work = async {
+        while let Some(ended) = workers.join_next().await {
+            // A panic goes on here: whoever supervises this learns of it.
+            if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    };
+    tokio::join!(
+        all_work,
+        sweep::run(&context, &shutdown),
+        watch::run(&context, &in_hand, &shutdown)
+    );
 }
 
-async fn work(context: &WorkerContext, shutdown: &CancellationToken) {
-    context.set_health(Part::Worker, Health::Ok);
-    match context.store.ping().await {
-        Ok(()) => context.set_health(Part::Store, Health::Ok),
-        Err(error) => context.store_failed("Store is not available", &error.to_string()),
-    }
+async fn work(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
     let mut backoff = Backoff::new(context.settings.max_backoff);
     while shutdown.run_until_cancelled(ready(context)).await.is_some() {
         let began = Instant::now();
@@ -73,6 +92,7 @@ async fn work(context: &WorkerContext, shutdown: &CancellationToken) {
                 context.set_health(Part::Worker, Health::Ok);
                 // Without a claim another worker was faster.
                 if let Some(claim) = claim {
+                    let _held = in_hand.hold();
                     batch::process(context, claim, began.elapsed(), shutdown).await;
                 }
             }

@@ -351,9 +351,10 @@ fn place(at: i64, newest: i64) -> Option<usize> {
 
 fn worst(health: impl Iterator<Item = Health>) -> Health {
     let rank = |health: &Health| match health {
-        Health::Unknown => 0,
-        Health::Ok => 1,
-        Health::Failing => 2,
+        Health::Absent => 0,
+        Health::Unknown => 1,
+        Health::Ok => 2,
+        Health::Failing => 3,
     };
     health.max_by_key(rank).unwrap_or_default()
 }

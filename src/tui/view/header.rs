@@ -67,6 +67,7 @@ fn health(model: &Model) -> Vec<Segment> {
     let signs = known.flat_map(|(part, health)| {
         let (sign, style) = match health {
             Health::Unknown => ("?", theme.dim()),
+            Health::Absent => ("–", theme.dim()),
             Health::Ok => ("✓", theme.good()),
             Health::Failing => ("✗", theme.error()),
         };

@@ -92,6 +92,7 @@ pub struct RedisQueue {
     link: Link,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
+    max_depth: u64,
 }
 
 impl RedisQueue {
@@ -119,6 +120,7 @@ impl RedisQueue {
             link: Link::new(server),
             keys,
             scripts,
+            max_depth,
         }
     }
 
@@ -257,6 +259,11 @@ impl Queue for RedisQueue {
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         self.try_stats().await.map_err(unavailable)
+    }
+
+    async fn accepts(&self) -> Result<(), QueueError> {
+        let (depth, bound) = (self.stats().await?.depth, self.max_depth);
+        if depth < bound { Ok(()) } else { Err(QueueError::Full { depth, bound }) }
     }
 
     async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {

@@ -32,6 +32,8 @@ pub struct SqliteQueue {
 #[derive(Clone, Debug)]
 struct View {
     stats: QueueStats,
+    /// Items that may wait.
+    bound: u64,
     /// Why the last transaction failed, if it did.
     failure: Option<String>,
     /// When the first lease ends; for a batch that nobody holds, a moment that has passed.
@@ -49,13 +51,28 @@ impl SqliteQueue {
     }
 
     fn start(tables: Tables) -> Result<Self, QueueError> {
+        Self::start_with(tables, Writer::run)
+    }
+
+    fn start_with(
+        tables: Tables,
+        run: impl FnOnce(Writer) + Send + 'static,
+    ) -> Result<Self, QueueError> {
         let (commands, receiver) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (writer, view) = Writer::new(tables, receiver);
         let thread = std::thread::Builder::new()
             .name("queue-writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || run(writer))
             .map_err(unavailable)?;
         Ok(Self { commands: Some(commands), view, writer: Some(thread) })
+    }
+
+    /// Waits until the thread that writes the file has ended, which as long as the queue is in
+    /// use it does only by a crash.
+    pub async fn writer_ended(&self) {
+        let mut view = self.view.clone();
+        // The thread holds the sender.
+        while view.changed().await.is_ok() {}
     }
 
     async fn call<T: Send>(
@@ -153,6 +170,17 @@ impl Queue for SqliteQueue {
         }
     }
 
+    async fn accepts(&self) -> Result<(), QueueError> {
+        if self.stats().await.is_err() {
+            // The last transaction failed. Whether the next one would, only trying tells; without
+            // events nothing else may try.
+            self.call(|reply| Command::Probe { reply }).await?;
+        }
+        let view = self.view.borrow();
+        let (depth, bound) = (view.stats.depth, view.bound);
+        if depth < bound { Ok(()) } else { Err(QueueError::Full { depth, bound }) }
+    }
+
     async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
         self.call(|reply| Command::Failed { most, reply }).await
     }
@@ -198,6 +226,7 @@ mod tests {
         // Concurrent pushes all hear of it.
         let (a, b) = tokio::join!(queue.push(item(accepted)), queue.push(item(accepted + 1)));
         assert!(a.is_err() && b.is_err());
+        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
         // Storing makes room; the refused event was not remembered as accepted.
         let claim = queue.claim(accepted, Duration::from_secs(60)).await.unwrap().unwrap();
         assert_eq!(claim.items.len(), accepted);
@@ -205,5 +234,50 @@ mod tests {
         assert_eq!(queue.push(item(accepted)).await.unwrap(), Pushed::Queued);
         let stats = QueueStats { depth: 1, ..QueueStats::default() };
         assert_eq!(queue.stats().await.unwrap(), stats);
+    }
+
+    #[tokio::test]
+    async fn room_on_the_disk_is_noticed_without_an_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 2).unwrap();
+        let queue = SqliteQueue::start(tables).unwrap();
+        queue.accepts().await.unwrap();
+        for n in 0..2 {
+            queue.push(item(n)).await.unwrap();
+        }
+        assert!(matches!(queue.accepts().await, Err(QueueError::Full { depth: 2, bound: 2 })));
+        let claim = queue.claim(1, Duration::from_secs(60)).await.unwrap().unwrap();
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+        queue.accepts().await.unwrap();
+
+        // Somebody else's lock stands for a disk that takes nothing, until it does again.
+        let other = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert!(queue.push(item(3)).await.is_err());
+        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
+        other.execute_batch("ROLLBACK").unwrap();
+        queue.accepts().await.unwrap();
+        let stats = QueueStats { depth: 1, ..QueueStats::default() };
+        assert_eq!(queue.stats().await.unwrap(), stats, "nothing was added");
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_crashes_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 10).unwrap();
+        let (crash, told) = std::sync::mpsc::channel::<()>();
+        let queue = SqliteQueue::start_with(tables, move |writer| {
+            told.recv().unwrap();
+            panic!("on purpose, with {} in hand", std::mem::size_of_val(&writer));
+        });
+        let queue = queue.unwrap();
+        let ended = queue.writer_ended();
+        tokio::pin!(ended);
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, &mut ended).await.is_err(), "it still works");
+        crash.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+        assert!(matches!(queue.push(item(0)).await, Err(QueueError::Unavailable(_))));
+        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
     }
 }

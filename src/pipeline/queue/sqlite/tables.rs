@@ -53,6 +53,9 @@ const NOTES: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// What a probe writes: as much as the largest event does by default.
+const PROBE_BYTES: u32 = 64 * 1024;
+
 /// How long a client's retry with the same event id is recognised.
 const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often ids past that are removed, and how many at once.
@@ -109,7 +112,7 @@ impl Tables {
 
     pub(super) fn view(&self, failure: Option<String>) -> View {
         let next_lease_end = self.state.batches.values().map(|batch| batch.lease_end).min();
-        View { stats: self.state.stats, failure, next_lease_end }
+        View { stats: self.state.stats, bound: self.max_depth, failure, next_lease_end }
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
@@ -150,6 +153,15 @@ impl Tables {
         }
         self.append(body)?;
         Ok(Ok(Pushed::Queued))
+    }
+
+    /// Writes as much as a large event would, and takes it out again within the transaction.
+    pub(super) fn probe(&mut self) -> Answer<()> {
+        let insert = "INSERT INTO batch_note (batch_id, note) VALUES ('probe', zeroblob(?))";
+        self.connection.prepare_cached(insert)?.execute([PROBE_BYTES])?;
+        let delete = "DELETE FROM batch_note WHERE batch_id = 'probe'";
+        self.connection.prepare_cached(delete)?.execute(())?;
+        Ok(Ok(()))
     }
 
     pub(super) fn claim(

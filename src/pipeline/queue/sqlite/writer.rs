@@ -17,6 +17,7 @@ type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
 pub(super) enum Command {
     Push { body: String, dedup: Option<(String, String)>, reply: Reply<Pushed> },
     Claim { most: usize, lease: Duration, reply: Reply<Option<Claim>> },
+    Probe { reply: Reply<()> },
     Renew { claim: ClaimId, lease: Duration, reply: Reply<()> },
     Annotate { claim: ClaimId, note: String, reply: Reply<()> },
     Acknowledge { claim: ClaimId, rejected: Vec<Rejected>, reply: Reply<()> },
@@ -86,6 +87,7 @@ fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()
     match command {
         Command::Push { body, dedup, reply } => finish(reply, tables.push(&body, dedup.as_ref())),
         Command::Claim { most, lease, reply } => finish(reply, tables.claim(most, now, lease)),
+        Command::Probe { reply } => finish(reply, tables.probe()),
         Command::Renew { claim, lease, reply } => {
             finish(reply, Ok(tables.renew(&claim, now + lease)))
         }
@@ -120,7 +122,8 @@ fn refuse(command: Command, reason: &str) {
     match command {
         Command::Push { reply, .. } => tell(reply, reason),
         Command::Claim { reply, .. } => tell(reply, reason),
-        Command::Renew { reply, .. }
+        Command::Probe { reply }
+        | Command::Renew { reply, .. }
         | Command::Annotate { reply, .. }
         | Command::Acknowledge { reply, .. } => {
             tell(reply, reason);

@@ -1,0 +1,85 @@
+//! `GET /ready`: whether this process can do its work now, for load balancers and orchestrators.
+//!
+//! It tells no figures and no addresses, as everybody may ask.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::HttpContext;
+use super::response::{self, ResponseBody};
+use crate::config::Role;
+use crate::pipeline::gauges::Health;
+use crate::pipeline::metrics::Part;
+use crate::pipeline::queue::QueueError;
+
+/// How long the queue may take to say whether it takes events, and the tokens' store to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+const READY: &str = "ready";
+const NOT_READY: &str = "not ready";
+
+#[derive(Serialize)]
+struct Answer {
+    status: &'static str,
+    roles: BTreeMap<&'static str, &'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+}
+
+/// 200 or 503, with the reasons.
+///
+/// Where events are accepted, that alone decides: a store that is away is no reason to send
+/// visitors' events elsewhere, as they wait in the queue. Without ingestion the worker decides.
+pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
+    let mut roles = BTreeMap::new();
+    let mut reasons = Vec::new();
+    let mut decides = None;
+    for role in context.roles.iter() {
+        let reason = match role {
+            Role::Ingestion => ingestion(context).await,
+            Role::Worker => worker(context),
+            // It listens, or the process would have ended.
+            Role::Websocket => None,
+        };
+        // The first one, in the direction of the events.
+        decides.get_or_insert(reason.is_none());
+        roles.insert(role.as_str(), if reason.is_none() { READY } else { NOT_READY });
+        reasons.extend(reason.map(|reason| format!("{}: {reason}", role.as_str())));
+    }
+    let stopping = context.stopping.is_cancelled();
+    if stopping {
+        reasons.insert(0, "the process is stopping".to_owned());
+    }
+    let is_ready = !stopping && decides == Some(true);
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if is_ready { READY } else { NOT_READY };
+    response::no_store(response::json(code, &Answer { status, roles, reasons }))
+}
+
+/// Why events cannot be accepted.
+async fn ingestion(context: &HttpContext) -> Option<&'static str> {
+    let knows_tokens = tokio::time::timeout(TIMEOUT, context.authenticator.knows_tokens());
+    if !knows_tokens.await.unwrap_or(false) {
+        return Some("the tokens cannot be read");
+    }
+    match tokio::time::timeout(TIMEOUT, context.queue.accepts()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(QueueError::Full { .. })) => Some("the queue is full"),
+        Ok(Err(_)) => Some("the queue takes no events"),
+        Err(_) => Some("the queue does not answer"),
+    }
+}
+
+/// Why events cannot be stored.
+fn worker(context: &HttpContext) -> Option<&'static str> {
+    let metrics = context.log.metrics();
+    match (metrics.health(Part::Worker), metrics.health(Part::Store)) {
+        (Health::Ok, Health::Ok) => None,
+        (Health::Ok, Health::Failing) => Some("the store cannot be written"),
+        (Health::Failing, _) => Some("the queue cannot be read"),
+        _ => Some("it has not begun yet"),
+    }
+}

@@ -1,0 +1,73 @@
+//! Whether the store answers, asked while no batch tells.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::WorkerContext;
+use crate::pipeline::gauges::Health;
+use crate::pipeline::metrics::Part;
+
+/// Time between questions.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The longest an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Batches in hand.
+#[derive(Default)]
+pub(super) struct InHand(AtomicUsize);
+
+/// A batch, counted until dropped.
+pub(super) struct Held<'a>(&'a InHand);
+
+impl InHand {
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.0.fetch_add(1, Relaxed);
+        Held(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Asks until `shutdown`, the first time at once.
+pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
+    let questions = async {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            ask(context, in_hand).await;
+        }
+    };
+    shutdown.run_until_cancelled(questions).await;
+}
+
+async fn ask(context: &WorkerContext, in_hand: &InHand) {
+    // Whether a batch can be stored says more than whether the store answers.
+    if !in_hand.is_empty() {
+        return;
+    }
+    let answer = tokio::time::timeout(TIMEOUT, context.store.ping()).await;
+    if !in_hand.is_empty() {
+        return;
+    }
+    let reason = match answer {
+        Ok(Ok(())) => return context.set_health(Part::Store, Health::Ok),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {TIMEOUT:?}"),
+    };
+    // Told once, not at every question.
+    if context.log.metrics().health(Part::Store) != Health::Failing {
+        context.store_failed("Store is not available", &reason);
+    }
+}

@@ -1,0 +1,8 @@
+//! Running it on servers: roles, readiness, several workers, service managers, stops.
+
+mod hang_up;
+mod notify;
+mod ready;
+mod roles;
+mod stop;
+mod workers;

@@ -1,0 +1,212 @@
+//! Several workers on one queue: each event once, and right sessions.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bklit_tui::config::{Settings, WorkerSettings};
+use bklit_tui::pipeline::bus::DebugBus;
+use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
+use bklit_tui::pipeline::event::QueuedEvent;
+use bklit_tui::pipeline::metrics::Metrics;
+use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
+use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
+use bklit_tui::pipeline::queue::{NewItem, Queue};
+use bklit_tui::pipeline::redis::{RedisOptions, RedisServer as Server};
+use bklit_tui::pipeline::stage_log::StageLog;
+use bklit_tui::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
+use bklit_tui::pipeline::store::sqlite::SqliteStore;
+use bklit_tui::pipeline::store::{
+    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+};
+use bklit_tui::pipeline::time::UtcMillis;
+use bklit_tui::pipeline::worker::{self, WorkerContext};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::DEADLINE;
+use crate::support::events::{end, view};
+use crate::support::servers::{ClickHouse, Kind, RedisServer};
+
+const SESSIONS: usize = 12;
+const VIEWS: usize = 20;
+
+/// Sessions of as many page views, which batches of a few events tear apart: by their moments
+/// from the first to the last, by their order in the queue not at all. Every third one ends.
+fn events() -> Vec<QueuedEvent> {
+    let mut events = Vec::new();
+    for n in 0..VIEWS {
+        for s in 0..SESSIONS {
+            // Another order for each session; 7 and VIEWS have no common factor.
+            let at = (n * 7 + s) % VIEWS;
+            let id = format!("evt_{s}_{at}");
+            events.push(view("p", &id, &format!("s{s}"), at as i64 * 10, &format!("/{at}")));
+        }
+    }
+    for s in (0..SESSIONS).step_by(3) {
+        let at = VIEWS as i64 * 10;
+        events.insert(s * 11, end("p", &format!("end_{s}"), &format!("s{s}"), at));
+    }
+    events
+}
+
+fn context(queue: &Arc<dyn Queue>, store: &Arc<dyn Store>, workers: usize) -> WorkerContext {
+    let metrics = Arc::new(Metrics::new());
+    let bus: Arc<dyn DebugBus> = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
+    WorkerContext {
+        queue: Arc::clone(queue),
+        store: Arc::clone(store),
+        live_bus: Arc::new(LocalLiveBus::default()),
+        presence: None,
+        log: Arc::new(StageLog::new(bus, metrics, 1_000_000)),
+        settings: WorkerSettings {
+            workers,
+            batch_size: 5,
+            batch_wait: Duration::ZERO,
+            ..Settings::default().worker
+        },
+    }
+}
+
+async fn rows(store: &dyn Store, sql: &str) -> Vec<Vec<Value>> {
+    let limits = QueryLimits { rows: 10_000, time: DEADLINE };
+    store.query(sql, limits).await.unwrap().rows
+}
+
+/// Runs these workers until all is stored, then looks at every event and session.
+async fn check(queue: Arc<dyn Queue>, store: Arc<dyn Store>, contexts: Vec<WorkerContext>) {
+    let events = events();
+    for event in &events {
+        queue.push(NewItem { event: event.clone(), client_id: true }).await.unwrap();
+    }
+    let shutdown = CancellationToken::new();
+    let logs: Vec<_> = contexts.iter().map(|context| Arc::clone(&context.log)).collect();
+    let workers: Vec<_> = contexts
+        .into_iter()
+        .map(|context| tokio::spawn(worker::run(context, shutdown.clone())))
+        .collect();
+    let deadline = tokio::time::Instant::now() + 2 * DEADLINE;
+    loop {
+        let stats = queue.stats().await.unwrap();
+        if stats.depth + stats.in_flight == 0 {
+            assert_eq!(stats.failed, 0);
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{stats:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    shutdown.cancel();
+    for worker in workers {
+        tokio::time::timeout(DEADLINE, worker).await.unwrap().unwrap();
+    }
+    for log in logs {
+        let text = log.metrics().to_prometheus();
+        let busy = text.lines().any(|line| {
+            line.strip_prefix("bklit_batch_events_count ").is_some_and(|count| count != "0")
+        });
+        assert!(busy, "a process had nothing to do");
+    }
+    let ids = rows(&*store, "SELECT id FROM page_view_event").await;
+    let unique: HashSet<_> = ids.iter().map(|row| row[0].to_string()).collect();
+    assert_eq!((ids.len(), unique.len()), (SESSIONS * VIEWS, SESSIONS * VIEWS));
+    assert_sessions(&rows(&*store, LATEST).await);
+}
+
+/// The latest version of each session: in SQLite there is only one.
+const LATEST: &str = "SELECT session_id, entry_page, exit_page, did_bounce, ended_at IS NOT NULL, \
+                      updated_at FROM tracked_session ORDER BY session_id, updated_at";
+
+fn assert_sessions(found: &[Vec<Value>]) {
+    let truth = |value: &Value| value == &json!(true) || value == &json!(1);
+    let last = format!("/{}", VIEWS - 1);
+    for s in 0..SESSIONS {
+        let name = json!(format!("s{s}"));
+        let latest = found.iter().rfind(|row| row[0] == name);
+        let latest = latest.unwrap_or_else(|| panic!("no session {name} in {found:#?}"));
+        assert_eq!((&latest[1], &latest[2]), (&json!("/0"), &json!(last)), "{latest:?}");
+        assert!(!truth(&latest[3]), "{latest:?}");
+        assert_eq!(truth(&latest[4]), s % 3 == 0, "{latest:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_in_one_process_share_sessions_on_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> =
+        Arc::new(SqliteQueue::open(&dir.path().join("queue.db"), 10_000).unwrap());
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("store.db")).unwrap());
+    let contexts = vec![context(&queue, &store, 4)];
+    check(queue, store, contexts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_in_two_processes_share_sessions_on_servers() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let database = ClickHouse::shared();
+    let options = RedisOptions {
+        url: redis.url(),
+        root_certificates: None,
+        connect_timeout: DEADLINE,
+        response_timeout: DEADLINE,
+    };
+    let queue = || -> Arc<dyn Queue> {
+        let server = Server::new(&options).unwrap();
+        Arc::new(RedisQueue::new(server, &RedisQueueOptions::default()))
+    };
+    // A store each: what one process knows of its own work in hand, the other does not.
+    let store = || {
+        ClickHouseStore::new(ClickHouseOptions {
+            url: database.url(),
+            database: database.name().to_owned(),
+            ..ClickHouseOptions::default()
+        })
+        .unwrap()
+    };
+    let first = store();
+    first.create_missing().await.unwrap();
+    let (first, second): (Arc<dyn Store>, Arc<dyn Store>) = (Arc::new(first), Arc::new(store()));
+    let (one, other) = (queue(), queue());
+    let contexts = vec![context(&one, &first, 2), context(&other, &second, 2)];
+    check(one, first, contexts).await;
+}
+
+/// A store with a bug.
+struct Crashing;
+
+#[async_trait]
+impl Store for Crashing {
+    async fn insert(&self, _: &Batch) -> Result<Inserted, StoreError> {
+        panic!("on purpose")
+    }
+
+    async fn end_idle_sessions(
+        &self,
+        _: UtcMillis,
+        _: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn query(&self, _: &str, _: QueryLimits) -> Result<QueryResult, StoreError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_worker_that_crashes_is_not_left_lying() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue: Arc<dyn Queue> =
+        Arc::new(SqliteQueue::open(&dir.path().join("queue.db"), 10).unwrap());
+    let store: Arc<dyn Store> = Arc::new(Crashing);
+    let context = context(&queue, &store, 4);
+    let worker = tokio::spawn(worker::run(context, CancellationToken::new()));
+    let event = view("p", "evt_1", "s", 0, "/");
+    queue.push(NewItem { event, client_id: true }).await.unwrap();
+    let ended = tokio::time::timeout(DEADLINE, worker).await.expect("it ends").unwrap_err();
+    assert!(ended.is_panic(), "{ended}");
+}
