@@ -90,7 +90,7 @@ fn escape_goes_back_layer_by_layer_and_never_quits() {
         assert_eq!(console.code(KeyCode::Esc), None);
         let model = &console.model;
         let pane = model.pane();
-        layers.push((model.context(), pane.search().is_some(), pane.filter().text.is_some()));
+        layers.push((model.context(), pane.search().is_some(), pane.filter().query.is_some()));
     }
     let wanted = [
         (Context::Detail, true, true),

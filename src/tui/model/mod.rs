@@ -5,6 +5,7 @@ pub mod filter;
 pub mod layout;
 pub mod line;
 pub mod pane;
+pub mod query;
 pub mod ring;
 
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use ratatui::layout::Rect;
 use tui_input::Input;
 
 use self::figures::Figures;
-use self::filter::TextQuery;
 use self::layout::Layout;
 use self::line::OwnedLine;
 use self::pane::Pane;
+pub use self::query::Purpose;
+use self::query::{Query, QueryError};
 use self::ring::Ring;
 use super::keymap::Context;
 use super::theme::Theme;
@@ -83,15 +85,6 @@ pub enum Focus {
     Field(Field),
 }
 
-/// What a text field is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// What is highlighted.
-    Search,
-    /// What is shown.
-    Filter,
-}
-
 /// A text field, in effect while it is typed into.
 #[derive(Debug)]
 pub struct Field {
@@ -100,7 +93,9 @@ pub struct Field {
     /// What was typed.
     pub input: Input,
     /// What was there before, to go back to.
-    pub before: Option<TextQuery>,
+    pub before: Option<Query>,
+    /// What is wrong with what was typed; the last that was right stays in effect.
+    pub problem: Option<QueryError>,
 }
 
 /// Whether new lines are shown.
@@ -261,6 +256,16 @@ impl Model {
             Flow::Live => self.ring.next(),
             Flow::Paused { since, .. } => since,
         }
+    }
+
+    /// Whether there are lines that were not looked at yet: send [`super::msg::Msg::Work`].
+    pub fn has_work(&self) -> bool {
+        self.pane.has_work(&self.ring, self.limit())
+    }
+
+    /// Looks at so many lines in one go.
+    pub fn set_slice(&mut self, lines: u64) {
+        self.pane.set_slice(lines);
     }
 
     pub(super) fn notify(&mut self, text: impl Into<String>) {

@@ -155,7 +155,7 @@ fn back(model: &mut Model) {
     }
     if model.pane.search().is_some() {
         field::apply(model, Purpose::Search, None);
-    } else if model.pane.filter().text.is_some() {
+    } else if model.pane.filter().query.is_some() {
         field::apply(model, Purpose::Filter, None);
     }
 }

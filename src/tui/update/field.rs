@@ -1,11 +1,12 @@
 //! The text field: what is typed is in effect at once, and goes back to what was there before
-//! when it is cancelled.
+//! when it is cancelled. While there is a mistake in it, the last that was right stays in effect.
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use crate::tui::model::filter::{Filter, TextQuery};
+use crate::tui::model::filter::Filter;
+use crate::tui::model::query::Query;
 use crate::tui::model::{Field, Focus, Model, Purpose};
 use crate::tui::text;
 
@@ -16,15 +17,19 @@ const MAX_CHARS: usize = 500;
 pub(super) fn open(model: &mut Model, purpose: Purpose) {
     let before = match purpose {
         Purpose::Search => model.pane.search().cloned(),
-        Purpose::Filter => model.pane.filter().text.clone(),
+        Purpose::Filter => model.pane.filter().query.clone(),
     };
-    let source = before.as_ref().map_or("", TextQuery::source);
+    let source = before.as_ref().map_or("", Query::source);
     let input = Input::new(source.to_owned());
-    model.focus = Focus::Field(Field { purpose, input, before });
+    model.focus = Focus::Field(Field { purpose, input, before, problem: None });
 }
 
-/// Closes the field and keeps what was typed.
+/// Closes the field and keeps what was typed; with a mistake in it, it stays open.
 pub(super) fn accept(model: &mut Model) {
+    // A mistake is on the screen; it is not for what was typed to be in effect without being asked.
+    if let Focus::Field(Field { problem: Some(_), .. }) = model.focus {
+        return;
+    }
     let Some(field) = close(model) else { return };
     if field.purpose == Purpose::Search {
         let height = model.log_height();
@@ -80,19 +85,24 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
         return;
     }
     let purpose = field.purpose;
-    let query = match purpose {
-        Purpose::Search => TextQuery::search(field.input.value()),
-        Purpose::Filter => TextQuery::filter(field.input.value()),
-    };
-    apply(model, purpose, query);
+    match Query::parse(field.input.value(), purpose) {
+        Ok(query) => {
+            field.problem = None;
+            apply(model, purpose, query);
+        }
+        Err(problem) => field.problem = Some(problem),
+    }
 }
 
 /// Searches or filters by a query.
-pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<TextQuery>) {
+pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<Query>) {
     match purpose {
-        Purpose::Search => model.pane.set_search(query, &model.ring),
+        Purpose::Search => {
+            let (limit, height) = (model.limit(), model.log_height());
+            model.pane.set_search(query, &model.ring, limit, height);
+        }
         Purpose::Filter => {
-            set_filter(model, |filter| filter.text = query);
+            set_filter(model, |filter| filter.query = query);
         }
     }
 }

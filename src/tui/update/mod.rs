@@ -36,6 +36,12 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             feed::take_in(model, messages);
             None
         }
+        Msg::Work => {
+            let (limit, height) = (model.limit(), model.log_height());
+            model.pane.work(&model.ring, limit, height);
+            model.dirty = true;
+            None
+        }
         Msg::Tick(now) => {
             model.now = now;
             model.dirty |= model.figures.tick(now.epoch_seconds());

@@ -9,9 +9,9 @@ use ratatui::style::Style;
 
 use super::draw::{put, put_right, row};
 use super::format;
-use crate::pipeline::debug_log::Level;
 use crate::tui::model::Model;
-use crate::tui::model::line::LineRef;
+use crate::tui::model::line::{LineRef, shown_level};
+use crate::tui::model::query::ast::UNPARSED;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 
@@ -67,7 +67,8 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     for (nth, place) in window.range.enumerate() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
-        let found = pane.search().map(|search| search.found_in(line.text()).collect());
+        let search = pane.search();
+        let found = search.map(|search| search.found_in(line.text()));
         let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
         let mut row = Row {
             at: row(area, nth),
@@ -75,6 +76,8 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
             columns: &columns,
             line,
             found: found.unwrap_or_default(),
+            is_found: search.is_some_and(|search| search.matches(line)),
+            names_found: search.map_or((false, false), |search| search.names_found(line)),
             theme: model.options.theme,
             selected: window.cursor == Some(place) && !pane.follows(),
         };
@@ -90,6 +93,10 @@ struct Row<'a> {
     line: LineRef<'a>,
     /// Where the search is found in the line's text.
     found: Vec<Range<usize>>,
+    /// Whether the line is what the search asks for.
+    is_found: bool,
+    /// Whether the search names its stage and its level.
+    names_found: (bool, bool),
     theme: Theme,
     selected: bool,
 }
@@ -100,21 +107,32 @@ impl Row<'_> {
         if self.selected {
             self.buf.set_style(self.at, theme.selected());
         }
-        let (mark, style) = match (self.selected, self.found.is_empty()) {
+        let (mark, style) = match (self.selected, self.is_found) {
             (true, _) => ("▌", theme.key()),
-            (false, false) => ("•", theme.warning()),
-            (false, true) => (" ", theme.plain()),
+            (false, true) => ("•", theme.warning()),
+            (false, false) => (" ", theme.plain()),
         };
         self.put(0, 1, mark, style);
         self.put(TIME_START, TIME, time, theme.dim());
         match self.line.stage() {
-            Some(stage) => self.put(STAGE_START, STAGE, stage.as_str(), theme.stage(stage)),
-            None => self.put(STAGE_START, STAGE, "unparsed", theme.dim()),
+            Some(stage) => {
+                let style = self.name_style(self.names_found.0, theme.stage(stage));
+                self.put(STAGE_START, STAGE, stage.as_str(), style)
+            }
+            None => {
+                let style = self.name_style(self.names_found.0, theme.dim());
+                self.put(STAGE_START, STAGE, UNPARSED, style)
+            }
         };
         let level = level_name(self.line, self.columns.level);
-        self.put(LEVEL_START, self.columns.level, level, theme.level(self.line.level()));
+        let style = self.name_style(self.names_found.1, theme.level(self.line.level()));
+        self.put(LEVEL_START, self.columns.level, level, style);
         self.body();
         self.ends();
+    }
+
+    fn name_style(&self, found: bool, style: Style) -> Style {
+        if found { self.theme.found() } else { style }
     }
 
     fn put(&mut self, x: usize, width: usize, what: &str, style: Style) -> usize {
@@ -209,12 +227,7 @@ impl Row<'_> {
 fn level_name(line: LineRef<'_>, width: usize) -> &'static str {
     match (line.stage(), line.level()) {
         (None, _) => "?",
-        (_, Level::Info) if width == 1 => "I",
-        (_, Level::Info) => "INFO",
-        (_, Level::Warn) if width == 1 => "W",
-        (_, Level::Warn) => "WARN",
-        (_, Level::Error) if width == 1 => "E",
-        (_, Level::Error) => "ERROR",
+        (_, level) => &shown_level(level)[..width.min(shown_level(level).len())],
     }
 }
 
