@@ -1,5 +1,6 @@
 //! The text field: what is typed is in effect at once, and goes back to what was there before
-//! when it is cancelled. While there is a mistake in it, the last that was right stays in effect.
+//! when it is cancelled. What is a mistake in it is told and
+//! left out; the rest is in effect.
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
@@ -16,8 +17,8 @@ const MAX_CHARS: usize = 500;
 /// Opens a field with what is in effect.
 pub(super) fn open(model: &mut Model, purpose: Purpose) {
     let before = match purpose {
-        Purpose::Search => model.pane.search().cloned(),
-        Purpose::Filter => model.pane.filter().query.clone(),
+        Purpose::Search => model.pane().search().cloned(),
+        Purpose::Filter => model.pane().filter().query.clone(),
     };
     let source = before.as_ref().map_or("", Query::source);
     let input = Input::new(source.to_owned());
@@ -26,15 +27,15 @@ pub(super) fn open(model: &mut Model, purpose: Purpose) {
 
 /// Closes the field and keeps what was typed; with a mistake in it, it stays open.
 pub(super) fn accept(model: &mut Model) {
-    // A mistake is on the screen; it is not for what was typed to be in effect without being asked.
+    // Its mistake is on the screen, to be put right.
     if let Focus::Field(Field { problem: Some(_), .. }) = model.focus {
         return;
     }
     let Some(field) = close(model) else { return };
     if field.purpose == Purpose::Search {
         let height = model.log_height();
-        model.pane.reveal_found(height);
-        if model.pane.search().is_some() && model.pane.found().is_empty() {
+        model.panes.focused_mut().reveal_found(height);
+        if model.pane().search().is_some() && model.pane().found().is_empty() {
             model.notify("nothing found in the lines shown");
         }
     }
@@ -85,13 +86,9 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
         return;
     }
     let purpose = field.purpose;
-    match Query::parse(field.input.value(), purpose) {
-        Ok(query) => {
-            field.problem = None;
-            apply(model, purpose, query);
-        }
-        Err(problem) => field.problem = Some(problem),
-    }
+    let (query, problem) = Query::read(field.input.value(), purpose);
+    field.problem = problem;
+    apply(model, purpose, query);
 }
 
 /// Searches or filters by a query.
@@ -99,7 +96,7 @@ pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<Query>) {
     match purpose {
         Purpose::Search => {
             let (limit, height) = (model.limit(), model.log_height());
-            model.pane.set_search(query, &model.ring, limit, height);
+            model.panes.focused_mut().set_search(query, &model.ring, limit, height);
         }
         Purpose::Filter => {
             set_filter(model, |filter| filter.query = query);
@@ -109,8 +106,8 @@ pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<Query>) {
 
 /// Changes what is shown.
 pub(super) fn set_filter(model: &mut Model, change: impl FnOnce(&mut Filter)) {
-    let mut filter = model.pane.filter().clone();
+    let mut filter = model.pane().filter().clone();
     change(&mut filter);
     let (limit, height) = (model.limit(), model.log_height());
-    model.pane.set_filter(filter, &model.ring, limit, height);
+    model.panes.focused_mut().set_filter(filter, &model.ring, limit, height);
 }

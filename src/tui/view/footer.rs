@@ -11,6 +11,7 @@ use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::{self, Action, Binding};
 use crate::tui::model::filter::StageSet;
 use crate::tui::model::layout::Layout;
+use crate::tui::model::pane::Pane;
 use crate::tui::model::query::Query;
 use crate::tui::model::{Field, Flow, Focus, Model, Purpose, Screen};
 use crate::tui::text;
@@ -100,9 +101,12 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
 }
 
 /// What decides which lines are shown, as short phrases.
-pub(super) fn shown_by(model: &Model) -> Vec<String> {
-    let filter = model.pane().filter();
+pub(super) fn shown_by(pane: &Pane) -> Vec<String> {
+    let filter = pane.filter();
     let mut phrases = Vec::new();
+    if pane.in_context() {
+        phrases.push("context (c goes back)".to_owned());
+    }
     if filter.stages != StageSet::ALL {
         let (on, off): (Vec<_>, Vec<_>) =
             Stage::ALL.into_iter().partition(|&stage| filter.stages.contains(Some(stage)));
@@ -137,7 +141,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let pane = model.pane();
     let mut left: Vec<Vec<Segment>> =
-        shown_by(model).into_iter().map(|phrase| vec![styled(phrase, theme.warning())]).collect();
+        shown_by(pane).into_iter().map(|phrase| vec![styled(phrase, theme.warning())]).collect();
     if left.is_empty() && pane.search().is_none() {
         left.push(vec![styled("all lines", theme.dim())]);
     }
@@ -160,6 +164,11 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
     if let Some(done) = pane.progress(model.ring(), model.limit()) {
         let does = if pane.filter().shows_all() { "searching" } else { "filtering" };
         right.push(vec![styled(format!("{does} {done} %"), theme.warning())]);
+    }
+    if !model.shows_all_panes() {
+        let panes = model.panes();
+        let nth = format!("pane {} of {}", panes.focus() + 1, panes.count());
+        right.push(vec![styled(nth, theme.warning())]);
     }
     right.push(vec![place(model)]);
     rule(buf, area, theme, &left, &joined(right, theme));

@@ -11,6 +11,7 @@ use super::draw::{put, put_right, row};
 use super::format;
 use crate::tui::model::Model;
 use crate::tui::model::line::{LineRef, shown_level};
+use crate::tui::model::pane::Pane;
 use crate::tui::model::query::ast::UNPARSED;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -60,28 +61,49 @@ impl Columns {
     }
 }
 
-pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
     let columns = Columns::of(area.width.into());
-    let pane = model.pane();
+    if let Some(held) = pane.held(&model.ring) {
+        for (nth, (_, line)) in held.iter().take(area.height.into()).enumerate() {
+            let at = row(area, nth);
+            line_row(model, pane, &columns, line.as_ref(), buf, at).render();
+        }
+        return;
+    }
     let window = pane.window(area.height.into());
     for (nth, place) in window.range.enumerate() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
-        let search = pane.search();
-        let found = search.map(|search| search.found_in(line.text()));
-        let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
-        let mut row = Row {
-            at: row(area, nth),
-            buf: &mut *buf,
-            columns: &columns,
-            line,
-            found: found.unwrap_or_default(),
-            is_found: search.is_some_and(|search| search.matches(line)),
-            names_found: search.map_or((false, false), |search| search.names_found(line)),
-            theme: model.options.theme,
-            selected: window.cursor == Some(place) && !pane.follows(),
-        };
-        row.render(&time.strftime("%H:%M:%S%.3f").to_string());
+        let mut row = line_row(model, pane, &columns, line, buf, row(area, nth));
+        row.selected = window.cursor == Some(place) && !pane.follows();
+        row.repeats = pane.repeats(place);
+        row.render();
+    }
+}
+
+fn line_row<'a>(
+    model: &Model,
+    pane: &Pane,
+    columns: &'a Columns,
+    line: LineRef<'a>,
+    buf: &'a mut Buffer,
+    at: Rect,
+) -> Row<'a> {
+    let search = pane.search();
+    let found = search.map(|search| search.found_in(line.text()));
+    let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
+    Row {
+        at,
+        buf,
+        columns,
+        line,
+        found: found.unwrap_or_default(),
+        is_found: search.is_some_and(|search| search.matches(line)),
+        names_found: search.map_or((false, false), |search| search.names_found(line)),
+        theme: model.options.theme,
+        selected: false,
+        repeats: 1,
+        time: time.strftime("%H:%M:%S%.3f").to_string(),
     }
 }
 
@@ -99,10 +121,13 @@ struct Row<'a> {
     names_found: (bool, bool),
     theme: Theme,
     selected: bool,
+    /// How many lines it stands for.
+    repeats: u32,
+    time: String,
 }
 
 impl Row<'_> {
-    fn render(&mut self, time: &str) {
+    fn render(&mut self) {
         let theme = self.theme;
         if self.selected {
             self.buf.set_style(self.at, theme.selected());
@@ -113,7 +138,8 @@ impl Row<'_> {
             (false, false) => (" ", theme.plain()),
         };
         self.put(0, 1, mark, style);
-        self.put(TIME_START, TIME, time, theme.dim());
+        let time = std::mem::take(&mut self.time);
+        self.put(TIME_START, TIME, &time, theme.dim());
         match self.line.stage() {
             Some(stage) => {
                 let style = self.name_style(self.names_found.0, theme.stage(stage));
@@ -143,7 +169,12 @@ impl Row<'_> {
     /// Message and details.
     fn body(&mut self) {
         let (message, fields) = (self.line.message(), self.line.fields());
-        let Columns { body_start, body, .. } = *self.columns;
+        let Columns { mut body_start, mut body, .. } = *self.columns;
+        if self.repeats > 1 {
+            let label = format!("×{} ", format::short_count(self.repeats.into()));
+            let used = self.put(body_start, body, &label, self.theme.warning());
+            (body_start, body) = (body_start + used, body - used);
+        }
         let room = match self.columns.fields {
             Some(start) if !fields.is_empty() => start - 1,
             _ => body,

@@ -65,10 +65,23 @@ impl Query {
     /// # Errors
     /// With the first mistake and its place.
     pub fn parse(source: &str, purpose: Purpose) -> Result<Option<Self>, QueryError> {
-        let Some(ast) = parser::parse(source, purpose)? else { return Ok(None) };
-        let whole = |message| QueryError { at: 0, length: source.chars().count(), message };
-        let compiled = Compiled::of(&ast).map_err(whole)?;
-        Ok(Some(Self { source: source.to_owned(), ast, compiled }))
+        match Self::read(source, purpose) {
+            (_, Some(mistake)) => Err(mistake),
+            (query, None) => Ok(query),
+        }
+    }
+
+    /// Reads what was typed so far: what is right of it, and the first mistake.
+    pub fn read(source: &str, purpose: Purpose) -> (Option<Self>, Option<QueryError>) {
+        let (ast, mistake) = parser::parse(source, purpose);
+        let Some(ast) = ast else { return (None, mistake) };
+        match Compiled::of(&ast) {
+            Ok(compiled) => (Some(Self { source: source.to_owned(), ast, compiled }), mistake),
+            Err(message) => {
+                let whole = QueryError { at: 0, length: source.chars().count(), message };
+                (None, mistake.or(Some(whole)))
+            }
+        }
     }
 
     /// What was typed.

@@ -16,11 +16,9 @@ use crate::tui::model::filter::StageSet;
 
 const KEYS: &str = "stage, level, project, id, dur, data.…";
 
-/// Reads a query; `None` when it asks for nothing.
-///
-/// # Errors
-/// With the place of the first mistake.
-pub(super) fn parse(source: &str, purpose: Purpose) -> Result<Option<Ast>, QueryError> {
+/// Reads a query, without the terms that are mistakes, and tells of the first of them. There is
+/// no query when it asks for nothing.
+pub(super) fn parse(source: &str, purpose: Purpose) -> (Option<Ast>, Option<QueryError>) {
     let mut parser = Parser { source, at: 0 };
     parser.skip_spaces();
     let inverted = purpose == Purpose::Filter && parser.rest().starts_with('!');
@@ -28,12 +26,19 @@ pub(super) fn parse(source: &str, purpose: Purpose) -> Result<Option<Ast>, Query
         parser.at += 1;
         parser.skip_spaces();
     }
-    let mut terms = Vec::new();
+    let (mut terms, mut mistake) = (Vec::new(), None);
     while !parser.rest().is_empty() {
-        terms.push(parser.term()?);
+        match parser.term() {
+            Ok(term) => terms.push(term),
+            Err(error) => {
+                mistake.get_or_insert(error);
+                let rest = parser.rest();
+                parser.at += rest.find(char::is_whitespace).unwrap_or(rest.len());
+            }
+        }
         parser.skip_spaces();
     }
-    Ok((!terms.is_empty()).then_some(Ast { inverted, terms }))
+    ((!terms.is_empty()).then_some(Ast { inverted, terms }), mistake)
 }
 
 struct Parser<'a> {
