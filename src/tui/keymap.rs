@@ -58,6 +58,16 @@ pub enum Action {
     CopyId,
     /// Copy the line.
     CopyLine,
+    /// Split the pane in two.
+    Split,
+    /// Close the pane.
+    ClosePane,
+    /// Go to the next pane.
+    NextPane,
+    /// Go to the previous pane.
+    PreviousPane,
+    /// Give the pane all the room, or take it back.
+    FullPane,
     /// Forget all lines.
     Clear,
     /// Show more or fewer figures.
@@ -117,13 +127,16 @@ pub enum Group {
     Show,
     /// Doing something with a line.
     Line,
+    /// Several views of the lines.
+    Panes,
     /// The console itself.
     Console,
 }
 
 impl Group {
     /// All of them, in the order of the help.
-    pub const ALL: [Self; 5] = [Self::Move, Self::Find, Self::Show, Self::Line, Self::Console];
+    pub const ALL: [Self; 6] =
+        [Self::Move, Self::Find, Self::Show, Self::Line, Self::Panes, Self::Console];
 
     /// Its title.
     pub fn title(self) -> &'static str {
@@ -132,6 +145,7 @@ impl Group {
             Self::Find => "Searching",
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
+            Self::Panes => "Panes",
             Self::Console => "Console",
         }
     }
@@ -252,8 +266,8 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('?'), code(KeyCode::F(1))], &[Context::Help], Action::Back, None, Group::Console, "In this help: close it"),
     bind(&[ch(' ')], LOG, Action::Pause, Some("pause"), Group::Move, "Pause the display, or go on; lines still come in"),
     bind(&[ch('f'), ch('G'), code(KeyCode::End)], LOG, Action::Follow, Some("follow"), Group::Move, "Follow: stay with the newest line"),
-    bind(&[ch('/')], LOG, Action::Search, Some("search"), Group::Find, "Search messages, details and ids, by text or regex; capitals matter once there is one"),
-    bind(&[ch('&')], LOG, Action::Filter, Some("filter"), Group::Find, "Show only lines with a text or regex in them, or after a ! only lines without it"),
+    bind(&[ch('/')], LOG, Action::Search, Some("search"), Group::Find, "Search: words, \"phrases\", a.*b or /regex/, level:>=warn, id:3f2a, dur:>50, data.url:/a, -not"),
+    bind(&[ch('&')], LOG, Action::Filter, Some("filter"), Group::Find, "Show only what a query asks for, written as for a search; a ! before it: all but that"),
     bind(&[ch('n')], LOG, Action::NextMatch, Some("next"), Group::Find, "Go to the next line found"),
     bind(&[ch('N')], LOG, Action::PreviousMatch, Some("previous"), Group::Find, "Go to the previous line found"),
     bind(&[code(KeyCode::Enter)], LOG, Action::Detail, Some("detail"), Group::Line, "Show the line in full"),
@@ -284,6 +298,11 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ctrl('c')], &Context::ALL, Action::Quit, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], &Context::ALL, Action::Redraw, None, Group::Console, "Draw the screen anew"),
     bind(&[ctrl('z')], &Context::ALL, Action::Suspend, None, Group::Console, "Suspend; fg comes back"),
+    bind(&[ch('s')], LOG, Action::Split, Some("split"), Group::Panes, "Split: one more pane with a filter, search and place of its own; at most 4"),
+    bind(&[ch('S')], LOG, Action::ClosePane, None, Group::Panes, "Close this pane"),
+    bind(&[code(KeyCode::Tab)], LOG, Action::NextPane, None, Group::Panes, "Go to the next pane"),
+    bind(&[code(KeyCode::BackTab)], LOG, Action::PreviousPane, None, Group::Panes, "Go to the previous pane (Shift-Tab)"),
+    bind(&[ch('x')], LOG, Action::FullPane, None, Group::Panes, "All the room for this pane, or back"),
 ];
 
 /// What a key does in a context, and which of its binding's keys it is.

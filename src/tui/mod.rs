@@ -175,6 +175,8 @@ struct Console {
     /// The screen shows something that is not in the model, or lost what it showed.
     is_stale: bool,
     multiplexer: Multiplexer,
+    /// Whether the last turn was a slice of work: then messages come first.
+    has_worked: bool,
     tick: Interval,
     resized: Signal,
     stop_requested: Signal,
@@ -207,6 +209,7 @@ impl Console {
             last_frame: None,
             is_stale: true,
             multiplexer: Multiplexer::from_environment(|name| std::env::var(name).ok()),
+            has_worked: false,
             tick,
             resized: signal(SignalKind::window_change())?,
             stop_requested: signal(stop)?,
@@ -218,6 +221,8 @@ impl Console {
         self.update(Msg::Tick(UtcMillis::now()))?;
         loop {
             let frame_at = self.next_frame();
+            let works = self.model.has_work();
+            let works_first = works && !std::mem::take(&mut self.has_worked);
             let ended = tokio::select! {
                 biased;
                 () = stop.cancelled() => Some(ConsoleEnd::Shutdown),
@@ -237,16 +242,25 @@ impl Console {
                     None
                 }
                 _ = self.tick.tick() => self.update(Msg::Tick(UtcMillis::now()))?,
+                // Slices and messages take turns: neither waits for a flood of the other.
+                () = std::future::ready(()), if works_first => self.work().await?,
                 messages = next_slice(&mut self.stream) => {
                     // In a flood nothing else would let the runtime look at clock and signals.
                     tokio::task::yield_now().await;
                     self.update(Msg::Feed(messages))?
                 }
+                () = std::future::ready(()), if works => self.work().await?,
             };
             if let Some(end) = ended {
                 return Ok(end);
             }
         }
+    }
+
+    async fn work(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        tokio::task::yield_now().await;
+        self.has_worked = true;
+        self.update(Msg::Work)
     }
 
     /// When the next frame is due, if one is and the screen can take it.

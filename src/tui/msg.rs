@@ -17,6 +17,10 @@ pub enum Msg {
     Resize(u16, u16),
     /// Messages of the bus, in order.
     Feed(Vec<DebugMessage>),
+    /// There is nothing better to do: a slice of the work that [`has_work`] tells of.
+    ///
+    /// [`has_work`]: super::model::Model::has_work
+    Work,
     /// The time; about once a second, and before the first frame.
     Tick(UtcMillis),
 }

@@ -33,6 +33,7 @@ enum Step {
     Lost(u64),
     Link(Option<String>),
     Tick(i64),
+    Work,
 }
 
 fn any_key() -> impl Strategy<Value = Step> {
@@ -72,6 +73,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<u64>().prop_map(Step::Lost),
         1 => any::<Option<String>>().prop_map(Step::Link),
         2 => (-100..100_i64).prop_map(Step::Tick),
+        3 => Just(Step::Work),
     ]
 }
 
@@ -113,6 +115,9 @@ fn take(console: &mut Console, step: Step) {
         Step::Link(None) => console.feed(vec![DebugMessage::Connected]),
         Step::Link(Some(why)) => console.feed(vec![DebugMessage::Disconnected(why.into())]),
         Step::Tick(seconds) => console.tick(seconds),
+        Step::Work => {
+            console.send(Msg::Work);
+        }
     }
 }
 
@@ -132,12 +137,16 @@ fn check(console: &Console) {
     };
     // The index is just what the filter shows, however it came about.
     let shown = ring.lines(0..limit).filter(|(_, line)| pane.filter().shows(*line));
-    assert!(shown.map(|(number, _)| number).eq(pane.index().iter().copied()));
+    let shown: Vec<_> = shown.map(|(number, _)| number).collect();
+    assert!(pane.index().iter().all(|number| shown.binary_search(number).is_ok()));
+    assert!(pane.has_work(ring, limit) || pane.folds() || pane.index().iter().eq(&shown));
     let found = pane.index().iter().copied().filter(|&number| {
         let line = ring.get(number).unwrap();
         pane.search().is_some_and(|search| search.matches(line))
     });
-    assert!(found.eq(pane.found().iter().copied()));
+    let found: Vec<_> = found.collect();
+    assert!(pane.found().iter().all(|number| found.binary_search(number).is_ok()));
+    assert!(pane.has_work(ring, limit) || pane.found().iter().eq(&found));
     let height = model.log_height();
     let window = pane.window(height);
     assert!(window.range.end <= pane.index().len());
@@ -156,12 +165,25 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_keeps_the_invariants(steps in prop::collection::vec(any_step(), 1..50)) {
+    fn any_sequence_keeps_the_invariants(
+        slice in prop_oneof![Just(20_000), 1..40_u64],
+        steps in prop::collection::vec(any_step(), 1..50),
+    ) {
         let mut console = Console::with(small());
+        console.model.set_slice(slice);
         for step in steps {
             take(&mut console, step);
             check(&console);
         }
+        // Work comes to an end, and then nothing is missing.
+        for _ in 0..20 * MAX_LINES {
+            if !console.model.has_work() {
+                break;
+            }
+            console.send(Msg::Work);
+        }
+        prop_assert!(!console.model.has_work());
+        check(&console);
     }
 
     /// A reader who has scrolled away sees the same rows while lines come, until they are gone.

@@ -90,7 +90,7 @@ fn escape_goes_back_layer_by_layer_and_never_quits() {
         assert_eq!(console.code(KeyCode::Esc), None);
         let model = &console.model;
         let pane = model.pane();
-        layers.push((model.context(), pane.search().is_some(), pane.filter().text.is_some()));
+        layers.push((model.context(), pane.search().is_some(), pane.filter().query.is_some()));
     }
     let wanted = [
         (Context::Detail, true, true),
@@ -145,7 +145,7 @@ fn views_survive_any_resize() {
 /// Regression: help and real keys drift apart.
 #[test]
 fn the_help_shows_every_binding() {
-    let mut console = Console::new(109, 80);
+    let mut console = Console::new(109, 160);
     console.keys("?");
     let screen = console.screen();
     for binding in BINDINGS {
@@ -285,4 +285,71 @@ fn held_lines_are_only_those_that_are_still_there() {
     let kept = console.model.ring().len();
     let screen = console.screen();
     assert!(kept < 1_000 && screen.contains(&format!("+{kept} held")), "{screen}");
+}
+
+#[test]
+fn panes_have_filters_searches_and_places_of_their_own() {
+    let mut console = busy(200, 60);
+    console.keys("s&level:error");
+    console.code(KeyCode::Enter);
+    console.keys("/locked");
+    console.code(KeyCode::Enter);
+    console.keys("3k");
+    let right = (console.model.pane().index().len(), console.model.pane().position());
+    assert!(right.0 < 20 && !console.model.pane().found().is_empty());
+    console.code(KeyCode::Tab);
+    let left = console.model.pane();
+    assert!(left.follows() && left.search().is_none() && left.filter().shows_all());
+    console.logs(traffic(20));
+    console.code(KeyCode::BackTab);
+    assert_eq!(console.model.pane().position(), right.1, "the reader of the other stays");
+    console.keys("x");
+    assert!(!console.screen().contains("▶"));
+    console.keys("xS");
+    assert_eq!(console.model.panes().count(), 1);
+    console.keys("S");
+    assert!(console.screen().contains("the only pane"));
+    console.keys("sssss");
+    assert_eq!(console.model.panes().count(), 4);
+    console.resize(60, 15);
+    assert!(console.screen().contains("pane 4 of 4"), "{}", console.screen());
+}
+
+/// A mistake is shown with its place, and the last good query stays.
+#[test]
+fn a_mistake_in_a_query_is_shown_and_changes_nothing() {
+    let mut console = busy(80, 24);
+    console.keys("&level:error");
+    let shown = console.model.pane().index().len();
+    console.keys(" stage:wrker");
+    console.code(KeyCode::Enter);
+    assert_eq!(console.model.pane().index().len(), shown);
+    let screen = console.screen();
+    assert!(screen.contains("at 19: unknown stage `wrker`"), "{screen}");
+    assert_eq!(console.model.context(), Context::Field, "it stays open to be put right");
+    (0..5).for_each(|_| {
+        console.code(KeyCode::Backspace);
+    });
+    console.keys("queue");
+    console.code(KeyCode::Enter);
+    assert_eq!(console.model.context(), Context::Log);
+    assert!(console.model.pane().index().is_empty());
+}
+
+/// What a paused screen shows stays, also when the ring forgets it; what was held and is
+/// forgotten is counted.
+#[test]
+fn a_paused_screen_keeps_what_it_shows() {
+    let mut console = Console::with(small());
+    lines(&mut console, 100, "before");
+    console.keys(" ");
+    let before = console.log_rows();
+    lines(&mut console, 400, "held");
+    assert_eq!(console.log_rows(), before);
+    let kept = console.model.ring().len();
+    let lost = 400 - kept;
+    let screen = console.screen();
+    assert!(screen.contains(&format!("+{kept} held −{lost} lost")), "{screen}");
+    console.keys(" ");
+    assert_ne!(console.log_rows(), before);
 }

@@ -250,3 +250,32 @@ fn without_colour_no_cell_has_one() {
     console.keys(" ");
     assert!(style_of(&console, "PAUSED").add_modifier.contains(Modifier::REVERSED));
 }
+
+fn split(width: u16, height: u16) -> Console {
+    let mut console = busy(width, height);
+    console.keys("s&level:>=warn");
+    console.code(KeyCode::Enter);
+    console.keys("s&");
+    console.ctrl('u');
+    console.keys("stage:queue");
+    console.code(KeyCode::Enter);
+    console.keys("0kk");
+    console
+}
+
+#[test]
+fn split_panes() {
+    at_all_sizes("split", split);
+}
+
+#[test]
+fn the_focused_pane_is_marked_without_colour_too() {
+    let theme = Theme::new(Palette::NoColour);
+    let mut console =
+        busy_with(bklit_tui::tui::model::ModelOptions { theme, ..options((120, 40)) });
+    console.keys("s");
+    assert!(style_of(&console, "▶2").add_modifier.contains(Modifier::REVERSED));
+    console.code(KeyCode::Tab);
+    assert!(style_of(&console, "▶1").add_modifier.contains(Modifier::REVERSED));
+    assert!(!console.screen().contains("▶2"));
+}

@@ -1,12 +1,9 @@
-//! Which lines are shown, and which of them are highlighted.
-
-use regex::{Regex, RegexBuilder};
+//! Which lines are shown.
 
 use super::line::LineRef;
+use super::query::Query;
+use super::query::scanner::Scanner;
 use crate::pipeline::debug_log::{Level, Stage};
-
-/// What a compiled expression may take.
-const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// A set of stages. Lines that could not be parsed have none: they are shown until only certain
 /// stages are asked for.
@@ -18,6 +15,14 @@ const UNPARSED: u8 = 1 << Stage::ALL.len();
 impl StageSet {
     /// All stages, and unparsed lines.
     pub const ALL: Self = Self((UNPARSED << 1) - 1);
+
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// The same with a stage, or with unparsed lines.
+    pub fn with(self, stage: Option<Stage>) -> Self {
+        Self(self.0 | bit(stage))
+    }
 
     /// This one.
     pub fn only(stage: Stage) -> Self {
@@ -41,119 +46,6 @@ fn bit(stage: Option<Stage>) -> u8 {
     stage.map_or(UNPARSED, |stage| 1 << stage.index())
 }
 
-/// How a text is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// As it is written.
-    Text,
-    /// As a regular expression.
-    Regex,
-}
-
-/// What was typed into a box, ready to look for.
-#[derive(Clone, Debug)]
-pub struct TextQuery {
-    source: String,
-    regex: Regex,
-    kind: Kind,
-    inverted: bool,
-    problem: Option<String>,
-}
-
-impl TextQuery {
-    /// What a search looks for; `None` when nothing was typed.
-    pub fn search(source: &str) -> Option<Self> {
-        Self::parse(source, source, false)
-    }
-
-    /// What a filter keeps; a `!` before it keeps all others.
-    pub fn filter(source: &str) -> Option<Self> {
-        match source.strip_prefix('!') {
-            Some(rest) => Self::parse(source, rest, true),
-            None => Self::parse(source, source, false),
-        }
-    }
-
-    fn parse(source: &str, pattern: &str, inverted: bool) -> Option<Self> {
-        if pattern.is_empty() {
-            return None;
-        }
-        let sensitive = has_capitals(pattern);
-        let mut query = Self {
-            source: source.to_owned(),
-            regex: compile(&regex::escape(pattern), sensitive).ok()?,
-            kind: Kind::Text,
-            inverted,
-            problem: None,
-        };
-        if regex::escape(pattern) != pattern {
-            match compile(pattern, sensitive) {
-                Ok(regex) => (query.regex, query.kind) = (regex, Kind::Regex),
-                Err(error) => query.problem = Some(describe(&error)),
-            }
-        }
-        Some(query)
-    }
-
-    /// What was typed.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
-    /// How it is looked for.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// Why it is no regular expression, though it looks like one; then it is looked for as it is
-    /// written.
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
-    }
-
-    /// Whether the line is what the query asks for.
-    pub fn matches(&self, line: LineRef<'_>) -> bool {
-        self.regex.is_match(line.text()) != self.inverted
-    }
-
-    /// Where in a line's text the query is found.
-    pub fn found_in(&self, text: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let found = self.regex.find_iter(text).map(|found| found.range());
-        found.filter(|range| !range.is_empty())
-    }
-}
-
-fn compile(pattern: &str, case_sensitive: bool) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern)
-        .case_insensitive(!case_sensitive)
-        // The parts of a line are lines of their own: `^` and `$` mean a part.
-        .multi_line(true)
-        .size_limit(MAX_REGEX_BYTES)
-        .build()
-}
-
-/// Whether a pattern has a capital letter that is not part of an escape such as `\S`.
-fn has_capitals(pattern: &str) -> bool {
-    let mut escaped = false;
-    pattern.chars().any(|c| {
-        let counts = !escaped && c.is_uppercase();
-        escaped = !escaped && c == '\\';
-        counts
-    })
-}
-
-fn describe(error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(_) => "too big for a regular expression".to_owned(),
-        // The last line of many says what is wrong.
-        other => {
-            let text = other.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            last.trim_start_matches("error: ").to_owned()
-        }
-    }
-}
-
 /// Which lines are shown.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -161,71 +53,70 @@ pub struct Filter {
     pub stages: StageSet,
     /// Of this level or above.
     pub level: Level,
-    /// With this text.
-    pub text: Option<TextQuery>,
+    /// Of this project.
+    pub project: Option<String>,
+    /// That the query in the filter's box asks for.
+    pub query: Option<Query>,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { stages: StageSet::ALL, level: Level::Info, text: None }
+        Self { stages: StageSet::ALL, level: Level::Info, project: None, query: None }
     }
 }
 
 impl Filter {
     /// Whether a line is shown.
     pub fn shows(&self, line: LineRef<'_>) -> bool {
+        self.may_show(line) && self.query.as_ref().is_none_or(|query| query.matches(line))
+    }
+
+    /// What is cheap to ask.
+    fn may_show(&self, line: LineRef<'_>) -> bool {
         line.level() >= self.level
             && self.stages.contains(line.stage())
-            && self.text.as_ref().is_none_or(|text| text.matches(line))
+            && self.project.as_deref().is_none_or(|id| line.project_id() == Some(id))
     }
 
     /// Whether all lines are shown.
     pub fn shows_all(&self) -> bool {
-        self.stages == StageSet::ALL && self.level == Level::Info && self.text.is_none()
+        self.stages == StageSet::ALL
+            && self.level == Level::Info
+            && self.project.is_none()
+            && self.query.is_none()
+    }
+}
+
+/// A filter at work on many lines, see [`Scanner`].
+#[derive(Debug)]
+pub struct FilterScanner<'f> {
+    filter: &'f Filter,
+    scanner: Option<Scanner<'f>>,
+}
+
+impl<'f> FilterScanner<'f> {
+    /// Begins.
+    pub fn new(filter: &'f Filter) -> Self {
+        Self { filter, scanner: filter.query.as_ref().map(Scanner::new) }
+    }
+
+    /// The lines that come now lie in another text.
+    pub fn enter(&mut self) {
+        if let Some(scanner) = &mut self.scanner {
+            scanner.enter();
+        }
+    }
+
+    /// Whether a line is shown, whose text starts at `start` of the text in which all lie.
+    pub fn shows(&mut self, all: &str, start: usize, line: LineRef<'_>) -> bool {
+        self.filter.may_show(line)
+            && self.scanner.as_mut().is_none_or(|scanner| scanner.matches(all, start, line))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn found(query: &str, text: &str) -> bool {
-        TextQuery::search(query).is_some_and(|query| query.found_in(text).next().is_some())
-    }
-
-    #[test]
-    fn capitals_matter_once_there_is_one() {
-        assert!(found("checkout", "Checkout") && found("Checkout", "Checkout"));
-        assert!(!found("CHECKOUT", "Checkout"));
-        assert!(found(r"\Seckout", "CHECKOUT"), "an escape's capital is none");
-    }
-
-    #[test]
-    fn regular_expressions_are_known_by_their_signs() {
-        let kind = |query| TextQuery::search(query).unwrap().kind();
-        assert_eq!(
-            (kind("evt_1"), kind("a.*b"), kind("a(b")),
-            (Kind::Text, Kind::Regex, Kind::Text)
-        );
-        assert!(found("a.*b", "axxb") && found("a(b", "xa(b)"));
-        let broken = TextQuery::search("a(b").unwrap();
-        assert_eq!(broken.problem(), Some("unclosed group"));
-        let big = TextQuery::search(r"\w{500}{500}").unwrap();
-        assert!(big.problem().unwrap().contains("too big"));
-    }
-
-    #[test]
-    fn parts_of_a_line_are_lines_of_their_own() {
-        assert!(found("^url=", "Queued\nurl=/a status=200\nevt_1\n"));
-        assert!(!found("queued.*url", "Queued\nurl=/a"));
-    }
-
-    #[test]
-    fn nothing_typed_is_no_query() {
-        assert!(TextQuery::search("").is_none() && TextQuery::filter("!").is_none());
-        assert!(TextQuery::filter("!x").unwrap().inverted);
-        assert!(!TextQuery::search("!x").unwrap().inverted);
-    }
 
     #[test]
     fn stages_toggle_and_come_back() {

@@ -4,6 +4,7 @@
 use ratatui::layout::Rect;
 
 use super::Amount;
+use super::panes::Panes;
 
 /// The smallest width in which the console can be used.
 pub const MIN_WIDTH: u16 = 60;
@@ -16,6 +17,24 @@ const TABLE_MIN_HEIGHT: u16 = 24;
 const QUEUE_MIN_WIDTH: u16 = 110;
 const TABLE_ROWS: u16 = 8;
 const CHIP_ROWS: u16 = 2;
+
+/// From this width on panes stand side by side.
+const SIDE_BY_SIDE_MIN_WIDTH: u16 = 160;
+/// A pane's title and so many lines are the least that is of use.
+const MIN_PANE_HEIGHT: u16 = 4;
+
+/// Where a pane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PanePlace {
+    /// Which one.
+    pub pane: usize,
+    /// Its title, where there are several.
+    pub title: Option<Rect>,
+    /// Its lines.
+    pub lines: Rect,
+    /// The line between it and the pane to its right.
+    pub border: Option<Rect>,
+}
 
 /// The parts of the screen, from top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +87,38 @@ impl Layout {
             Rect { x: figures.right(), width, ..figures }
         });
         Some(Self { header, figures, amount, queue, rule, log, status, hints })
+    }
+
+    /// The places of the panes on the screen: of all, or of the focused one alone where it is to
+    /// have all the room or there is too little.
+    pub fn panes(&self, panes: &Panes) -> Vec<PanePlace> {
+        let count = u16::try_from(panes.count()).unwrap_or(u16::MAX);
+        let columns = if self.log.width < SIDE_BY_SIDE_MIN_WIDTH { 1 } else { 2.min(count) };
+        let rows = count.div_ceil(columns);
+        let alone = PanePlace { pane: panes.focus(), title: None, lines: self.log, border: None };
+        if count == 1 || panes.is_full() || self.log.height / rows < MIN_PANE_HEIGHT {
+            return vec![alone];
+        }
+        let place = |nth: u16| {
+            let (row, column) = (nth / columns, nth % columns);
+            // A row that is not full has fewer, wider panes.
+            let beside = columns.min(count - row * columns);
+            let share = |all: u16, parts: u16, nth: u16| all / parts * nth + (all % parts).min(nth);
+            let (x, right) =
+                (share(self.log.width, beside, column), share(self.log.width, beside, column + 1));
+            let (y, bottom) =
+                (share(self.log.height, rows, row), share(self.log.height, rows, row + 1));
+            let has_border = column + 1 < beside;
+            let width = right - x - u16::from(has_border);
+            let area = Rect { x: self.log.x + x, y: self.log.y + y, width, height: bottom - y };
+            PanePlace {
+                pane: usize::from(nth),
+                title: Some(Rect { height: 1, ..area }),
+                lines: Rect { y: area.y + 1, height: area.height - 1, ..area },
+                border: has_border.then_some(Rect { x: area.right(), width: 1, ..area }),
+            }
+        };
+        (0..count).map(place).collect()
     }
 
     /// What a view over the log covers: everything between header and hints.

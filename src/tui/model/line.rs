@@ -35,6 +35,15 @@ const FIRST_FIELDS: [&str; 12] = [
     "waitedMs",
 ];
 
+/// A level as the log shows it.
+pub fn shown_level(level: Level) -> &'static str {
+    match level {
+        Level::Info => "INFO",
+        Level::Warn => "WARN",
+        Level::Error => "ERROR",
+    }
+}
+
 /// Where the parts of a line are in its text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {

@@ -5,6 +5,8 @@ pub mod filter;
 pub mod layout;
 pub mod line;
 pub mod pane;
+pub mod panes;
+pub mod query;
 pub mod ring;
 
 use std::sync::Arc;
@@ -14,10 +16,12 @@ use ratatui::layout::Rect;
 use tui_input::Input;
 
 use self::figures::Figures;
-use self::filter::TextQuery;
 use self::layout::Layout;
 use self::line::OwnedLine;
 use self::pane::Pane;
+use self::panes::Panes;
+pub use self::query::Purpose;
+use self::query::{Query, QueryError};
 use self::ring::Ring;
 use super::keymap::Context;
 use super::theme::Theme;
@@ -83,15 +87,6 @@ pub enum Focus {
     Field(Field),
 }
 
-/// What a text field is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// What is highlighted.
-    Search,
-    /// What is shown.
-    Filter,
-}
-
 /// A text field, in effect while it is typed into.
 #[derive(Debug)]
 pub struct Field {
@@ -100,7 +95,9 @@ pub struct Field {
     /// What was typed.
     pub input: Input,
     /// What was there before, to go back to.
-    pub before: Option<TextQuery>,
+    pub before: Option<Query>,
+    /// What is wrong with what was typed; the rest of it is in effect.
+    pub problem: Option<QueryError>,
 }
 
 /// Whether new lines are shown.
@@ -151,7 +148,7 @@ pub struct Model {
     pub(super) now: UtcMillis,
     pub(super) size: (u16, u16),
     pub(super) ring: Ring,
-    pub(super) pane: Pane,
+    pub(super) panes: Panes,
     pub(super) figures: Figures,
     pub(super) screens: Vec<Screen>,
     pub(super) focus: Focus,
@@ -171,7 +168,7 @@ impl Model {
             now: UtcMillis::MIN,
             size: options.size,
             ring: Ring::new(options.max_lines, options.max_bytes),
-            pane: Pane::default(),
+            panes: Panes::default(),
             figures: Figures::default(),
             screens: Vec::new(),
             focus: Focus::Keys,
@@ -200,9 +197,14 @@ impl Model {
         &self.ring
     }
 
-    /// The view of the lines.
+    /// The view of the lines that has the focus.
     pub fn pane(&self) -> &Pane {
-        &self.pane
+        self.panes.focused()
+    }
+
+    /// All views of the lines.
+    pub fn panes(&self) -> &Panes {
+        &self.panes
     }
 
     /// The figures.
@@ -250,9 +252,23 @@ impl Model {
         Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.amount)
     }
 
-    /// The rows of the log.
+    /// The rows of the focused pane.
     pub fn log_height(&self) -> usize {
-        self.layout().map_or(1, |layout| layout.log.height.into())
+        self.pane_height(self.panes.focus())
+    }
+
+    /// The rows of a pane; those of the focused one if it is not on the screen.
+    pub fn pane_height(&self, nth: usize) -> usize {
+        let Some(layout) = self.layout() else { return 1 };
+        let places = layout.panes(&self.panes);
+        let place = places.iter().find(|place| place.pane == nth).or(places.first());
+        place.map_or(1, |place| place.lines.height.into())
+    }
+
+    /// Whether all panes are on the screen.
+    pub fn shows_all_panes(&self) -> bool {
+        let places = self.layout().map(|layout| layout.panes(&self.panes).len());
+        places.is_none_or(|shown| shown == self.panes.count())
     }
 
     /// The number of the first line that is not to be shown yet.
@@ -261,6 +277,36 @@ impl Model {
             Flow::Live => self.ring.next(),
             Flow::Paused { since, .. } => since,
         }
+    }
+
+    /// Whether there are lines that were not looked at yet: send [`super::msg::Msg::Work`].
+    pub fn has_work(&self) -> bool {
+        self.panes.with_work(&self.ring, self.limit()).is_some()
+    }
+
+    /// Looks at so many lines in one go.
+    pub fn set_slice(&mut self, lines: u64) {
+        self.panes.all_mut().for_each(|pane| pane.set_slice(lines));
+    }
+
+    /// After the room for the panes has changed: every reader keeps to the line.
+    pub(super) fn settle_panes(&mut self) {
+        // Too small to show anything, it has no place for a line either.
+        if self.layout().is_none() {
+            return;
+        }
+        for nth in 0..self.panes.count() {
+            let height = self.pane_height(nth);
+            if let Some(pane) = self.panes.get_mut(nth) {
+                pane.settle(height);
+            }
+        }
+    }
+
+    /// Lets all panes take in new lines.
+    pub(super) fn update_panes(&mut self) {
+        let limit = self.limit();
+        self.panes.all_mut().for_each(|pane| pane.update(&self.ring, limit));
     }
 
     pub(super) fn notify(&mut self, text: impl Into<String>) {

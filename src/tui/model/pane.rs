@@ -3,13 +3,21 @@
 //! The reader is at a line (its number in the ring) on a row of the screen. Nothing else is kept,
 //! so lines that come and go, filters and resizes leave the reader at that line, or at the one
 //! nearest to it that is still shown.
+//!
+//! Which lines are shown is found out in slices, see [`scan`]; lines around the reader come first.
+
+mod cover;
+mod moving;
+mod scan;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::filter::{Filter, TextQuery};
+use self::cover::Cover;
+use super::filter::Filter;
+use super::line::OwnedLine;
+use super::query::Query;
 use super::ring::Ring;
-use crate::pipeline::debug_log::Level;
 
 /// Where the reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +63,39 @@ pub struct Window {
 }
 
 /// A view of the ring.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pane {
     filter: Filter,
-    search: Option<TextQuery>,
-    /// Numbers of the lines that the filter shows, in order.
+    search: Option<Query>,
+    /// Numbers of the lines that the filter shows, in order; of repeats only the newest.
     index: VecDeque<u64>,
-    /// Of these, the ones that the search finds.
+    /// Whether repeats are shown as one line.
+    folds: bool,
+    /// For each line of the index, how many it stands for; empty while nothing is folded.
+    repeats: VecDeque<u32>,
+    /// Of the index, the ones that the search finds.
     found: VecDeque<u64>,
-    /// The number of the first line not looked at yet.
-    scanned: u64,
+    /// The lines that the filter was asked about.
+    filtered: Cover,
+    /// Of these, the lines that the search was asked about.
+    searched: Cover,
     position: Position,
+    /// Lines looked at in one go.
+    slice: u64,
+    /// What to go back to from the context of a line.
+    before_context: Option<Box<(Filter, Position)>>,
+    held: Option<Held>,
 }
+
+/// What a pane showed when the display was paused, in case the ring forgets it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    position: Position,
+    lines: Vec<(u64, OwnedLine)>,
+}
+
+/// Lines looked at in one go; some milliseconds with a costly query.
+pub const SLICE: u64 = 20_000;
 
 impl Default for Pane {
     fn default() -> Self {
@@ -74,9 +103,15 @@ impl Default for Pane {
             filter: Filter::default(),
             search: None,
             index: VecDeque::new(),
+            folds: false,
+            repeats: VecDeque::new(),
             found: VecDeque::new(),
-            scanned: 0,
+            filtered: Cover::default(),
+            searched: Cover::default(),
             position: Position::Follow,
+            slice: SLICE,
+            before_context: None,
+            held: None,
         }
     }
 }
@@ -88,7 +123,7 @@ impl Pane {
     }
 
     /// What is highlighted.
-    pub fn search(&self) -> Option<&TextQuery> {
+    pub fn search(&self) -> Option<&Query> {
         self.search.as_ref()
     }
 
@@ -112,67 +147,72 @@ impl Pane {
         &self.found
     }
 
+    /// Whether repeats are shown as one line.
+    pub fn folds(&self) -> bool {
+        self.folds
+    }
+
+    /// How many lines a place of the index stands for, also those forgotten since.
+    pub fn repeats(&self, place: usize) -> u32 {
+        self.repeats.get(place).copied().unwrap_or(1)
+    }
+
     /// Which place among those found the reader's line has, if it is one.
     pub fn found_place(&self) -> Option<usize> {
         self.found.binary_search(&self.cursor_line()?).ok()
     }
 
-    /// Takes in lines up to `limit` (exclusive), and lets go of those that the ring forgot.
-    pub fn update(&mut self, ring: &Ring, limit: u64) {
-        self.scan(ring, limit);
-        self.forget(ring.first());
+    /// Whether it shows the context of a line, with all lines around it.
+    pub fn in_context(&self) -> bool {
+        self.before_context.is_some()
     }
 
-    fn scan(&mut self, ring: &Ring, limit: u64) {
-        for (number, line) in ring.lines(self.scanned..limit) {
-            if self.filter.shows(line) {
-                self.index.push_back(number);
-                if self.search.as_ref().is_some_and(|search| search.matches(line)) {
-                    self.found.push_back(number);
-                }
-            }
+    /// Shows the reader's line among all lines; or goes back from there. Returns whether it now
+    /// shows the context.
+    pub fn toggle_context(&mut self, ring: &Ring, limit: u64, height: usize) -> bool {
+        if let Some(before) = self.before_context.take() {
+            self.position = before.1;
+            self.set_filter(before.0, ring, limit, height);
+            return false;
         }
-        self.scanned = self.scanned.max(limit.min(ring.next()));
-    }
-
-    fn forget(&mut self, first: u64) {
-        for numbers in [&mut self.index, &mut self.found] {
-            let gone = numbers.partition_point(|&number| number < first);
-            numbers.drain(..gone);
+        let before = (self.filter.clone(), self.position);
+        if let Some(cursor) = self.window(height).cursor {
+            let row = cursor - self.window(height).range.start;
+            self.position = Position::At { line: self.index[cursor], row };
         }
+        self.set_filter(Filter::default(), ring, limit, height);
+        self.before_context = Some(Box::new(before));
+        true
     }
 
-    /// Shows other lines, from the same place.
-    pub fn set_filter(&mut self, filter: Filter, ring: &Ring, limit: u64, height: usize) {
-        self.filter = filter;
-        self.index.clear();
-        self.found.clear();
-        self.scanned = ring.first();
-        self.scan(ring, limit);
-        self.settle(height);
+    /// Keeps a copy of what is on the screen, see [`Pane::held`].
+    pub fn hold(&mut self, ring: &Ring, height: usize) {
+        let range = self.window(height).range;
+        let lines = range.filter_map(|place| {
+            let number = self.index[place];
+            Some((number, ring.get(number)?.to_owned()))
+        });
+        self.held = Some(Held { position: self.position, lines: lines.collect() });
     }
 
-    /// Highlights something else, or nothing.
-    pub fn set_search(&mut self, search: Option<TextQuery>, ring: &Ring) {
-        self.search = search;
-        self.found.clear();
-        let Some(search) = &self.search else { return };
-        // Most lines stand behind each other: one pass over the ring is faster than one look for
-        // each line.
-        let (Some(&first), Some(&last)) = (self.index.front(), self.index.back()) else { return };
-        let mut shown = self.index.iter().peekable();
-        for (number, line) in ring.lines(first..last + 1) {
-            if shown.next_if(|&&next| next == number).is_some() && search.matches(line) {
-                self.found.push_back(number);
-            }
-        }
+    /// Lets go of that copy.
+    pub fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// What was on the screen when the display was paused, if the reader has not moved since and
+    /// the ring has forgotten some of it.
+    pub fn held(&self, ring: &Ring) -> Option<&[(u64, OwnedLine)]> {
+        let held = self.held.as_ref().filter(|held| held.position == self.position)?;
+        let (first, _) = held.lines.first()?;
+        (*first < ring.first()).then_some(held.lines.as_slice())
     }
 
     /// The place in the index that is nearest to a line.
     fn nearest(&self, line: u64) -> Option<usize> {
         let after = self.index.partition_point(|&number| number < line);
         let Some(&newer) = self.index.get(after) else { return self.index.len().checked_sub(1) };
-        let Some(before) = after.checked_sub(1) else { return Some(after) };
+        let Some(before) = after.checked_sub(1).filter(|_| !self.folds) else { return Some(after) };
         let older = self.index[before];
         Some(if newer - line <= line - older { after } else { before })
     }
@@ -203,138 +243,6 @@ impl Pane {
         if let (Position::At { line, .. }, Some(cursor)) = (self.position, window.cursor) {
             self.position = Position::At { line, row: cursor - window.range.start };
         }
-    }
-
-    /// Keeps to the newest line.
-    pub fn follow(&mut self) {
-        self.position = Position::Follow;
-    }
-
-    /// Goes to the oldest line.
-    pub fn go_to_oldest(&mut self) {
-        if let Some(&line) = self.index.front() {
-            self.position = Position::At { line, row: 0 };
-        }
-    }
-
-    /// Moves by lines, up or down, and the view with them where they would leave it.
-    pub fn move_lines(&mut self, direction: Direction, lines: usize, height: usize) {
-        let window = self.window(height);
-        let Some(cursor) = window.cursor else { return };
-        if self.follows() && direction == Direction::Newer {
-            return;
-        }
-        let to = self.stepped(cursor, direction, lines);
-        self.go_to(to, height);
-    }
-
-    /// Moves by screens: the view moves, and the reader stays on its row where there is room.
-    pub fn move_view(&mut self, direction: Direction, lines: usize, height: usize) {
-        let window = self.window(height);
-        let Some(cursor) = window.cursor else { return };
-        if self.follows() && direction == Direction::Newer {
-            return;
-        }
-        let row = cursor.saturating_sub(window.range.start);
-        let to = self.stepped(cursor, direction, lines);
-        self.position = Position::At { line: self.index[to], row };
-        self.settle(height);
-    }
-
-    fn stepped(&self, place: usize, direction: Direction, lines: usize) -> usize {
-        match direction {
-            Direction::Older => place.saturating_sub(lines),
-            Direction::Newer => (place + lines).min(self.index.len().saturating_sub(1)),
-        }
-    }
-
-    /// Goes to the line shown before or after a line, which need not be shown itself any more.
-    pub fn go_beside(&mut self, line: u64, direction: Direction, height: usize) {
-        let place = match direction {
-            Direction::Older => self.index.partition_point(|&number| number < line).checked_sub(1),
-            Direction::Newer => Some(self.index.partition_point(|&number| number <= line)),
-        };
-        let place = place.unwrap_or(0).min(self.index.len().saturating_sub(1));
-        self.go_to(place, height);
-    }
-
-    /// Goes to a place of the index; the view moves no more than it must, and where it must jump,
-    /// the line comes to stand with some before it.
-    fn go_to(&mut self, place: usize, height: usize) {
-        let Range { start, end } = self.window(height).range;
-        let near = height.max(1);
-        let row = if (start..end).contains(&place) {
-            place - start
-        } else if place < start && start - place <= near {
-            0
-        } else if place >= end && place - end < near {
-            height.saturating_sub(1)
-        } else {
-            height / 3
-        };
-        if let Some(&line) = self.index.get(place) {
-            self.position = Position::At { line, row };
-            self.settle(height);
-        }
-    }
-
-    /// Goes to the next line found in a direction, around the end if need be.
-    pub fn jump_to_found(&mut self, direction: Direction, height: usize) -> Jump {
-        let Some(line) = self.cursor_line() else { return Jump::Nowhere };
-        let newer = self.found.partition_point(|&number| number <= line);
-        let older = self.found.partition_point(|&number| number < line);
-        let (next, around) = match direction {
-            Direction::Newer => (self.found.get(newer), self.found.front()),
-            Direction::Older => {
-                (older.checked_sub(1).and_then(|i| self.found.get(i)), self.found.back())
-            }
-        };
-        let jump = if next.is_some() { Jump::Done } else { Jump::Wrapped };
-        let Some(place) = next.or(around).and_then(|line| self.index.binary_search(line).ok())
-        else {
-            return Jump::Nowhere;
-        };
-        self.go_to(place, height);
-        jump
-    }
-
-    /// After a search was typed: goes to the found line nearest above, or else below, unless one
-    /// is on the screen already.
-    pub fn reveal_found(&mut self, height: usize) {
-        let Range { start, end } = self.window(height).range;
-        let first = self.index.get(start).copied().unwrap_or(0);
-        let on_screen = self.found.partition_point(|&number| number < first);
-        let last = end.checked_sub(1).and_then(|i| self.index.get(i)).copied().unwrap_or(0);
-        if self.found.get(on_screen).is_some_and(|&number| number <= last) {
-            return;
-        }
-        let above = on_screen.checked_sub(1).and_then(|i| self.found.get(i));
-        let place = above.or(self.found.get(on_screen));
-        if let Some(place) = place.and_then(|line| self.index.binary_search(line).ok()) {
-            self.go_to(place, height);
-        }
-    }
-
-    /// Goes to the next line of a level or above in a direction.
-    pub fn jump_to_level(
-        &mut self,
-        direction: Direction,
-        level: Level,
-        ring: &Ring,
-        height: usize,
-    ) -> Jump {
-        let Some(cursor) = self.window(height).cursor else { return Jump::Nowhere };
-        let is_it =
-            |&place: &usize| ring.get(self.index[place]).is_some_and(|line| line.level() >= level);
-        let found = match direction {
-            Direction::Newer => (cursor + 1..self.index.len()).find(is_it),
-            // Who follows looks at nothing in particular: the newest line counts too.
-            Direction::Older if self.follows() => (0..=cursor).rev().find(is_it),
-            Direction::Older => (0..cursor).rev().find(is_it),
-        };
-        let Some(place) = found else { return Jump::Nowhere };
-        self.go_to(place, height);
-        Jump::Done
     }
 }
 

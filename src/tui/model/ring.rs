@@ -150,19 +150,48 @@ impl Ring {
         self.lines(number..number + 1).next().map(|(_, line)| line)
     }
 
-    /// Those lines of a range of numbers that are kept, in order.
-    pub fn lines(&self, range: Range<u64>) -> impl Iterator<Item = (u64, LineRef<'_>)> {
+    /// Those lines of a range of numbers that are kept, in order, as far as their texts lie behind
+    /// each other.
+    pub fn runs(&self, range: Range<u64>) -> impl Iterator<Item = Run<'_>> {
         let start = range.start.max(self.first);
         let end = range.end.min(self.next).max(start);
         let from = self.chunks.partition_point(|chunk| chunk.end() <= start);
         let to = self.chunks.partition_point(|chunk| chunk.first < end).max(from);
-        self.chunks.range(from..to).flat_map(move |chunk| {
+        self.chunks.range(from..to).map(move |chunk| {
             let skip = start.saturating_sub(chunk.first) as usize;
             let stop = (end.min(chunk.end()) - chunk.first) as usize;
-            (skip..stop).map(move |i| {
-                let meta = &chunk.lines[i];
-                (chunk.first + i as u64, LineRef::new(meta, &chunk.text[meta.range()]))
-            })
+            let lines = &chunk.lines[skip..stop];
+            // A search need not look further than the last of them.
+            let text = lines.last().map_or("", |meta| &chunk.text[..meta.range().end]);
+            Run { first: chunk.first + skip as u64, text, lines }
+        })
+    }
+
+    /// Those lines of a range of numbers that are kept, in order.
+    pub fn lines(&self, range: Range<u64>) -> impl Iterator<Item = (u64, LineRef<'_>)> {
+        self.runs(range).flat_map(|run| run.lines().map(|(number, _, line)| (number, line)))
+    }
+}
+
+/// Lines whose texts lie behind each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    first: u64,
+    text: &'a str,
+    lines: &'a [Meta],
+}
+
+impl<'a> Run<'a> {
+    /// The text in which all lie.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The lines: number, start in the text, line.
+    pub fn lines(self) -> impl Iterator<Item = (u64, usize, LineRef<'a>)> {
+        self.lines.iter().zip(self.first..).map(move |(meta, number)| {
+            let range = meta.range();
+            (number, range.start, LineRef::new(meta, &self.text[range]))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What each action of the key table does.
 
 use super::field::{self, set_filter};
+use super::panes;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::Action;
 use crate::tui::model::filter::StageSet;
@@ -23,6 +24,13 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         Action::Pause => pause(model),
         Action::Clear => clear(model),
         Action::Figures => toggle_figures(model),
+        Action::Split
+        | Action::ClosePane
+        | Action::NextPane
+        | Action::PreviousPane
+        | Action::FullPane => {
+            panes::act(model, action);
+        }
         Action::Search => field::open(model, Purpose::Search),
         Action::Filter => field::open(model, Purpose::Filter),
         Action::Accept => field::accept(model),
@@ -66,7 +74,7 @@ fn scroll(model: &mut Model, action: Action) {
 
 fn scroll_log(model: &mut Model, action: Action) {
     let height = model.log_height();
-    let pane = &mut model.pane;
+    let pane = model.panes.focused_mut();
     match action {
         Action::Oldest => pane.go_to_oldest(),
         Action::Up => pane.move_lines(Direction::Older, 1, height),
@@ -118,8 +126,15 @@ fn pause(model: &mut Model) {
         Flow::Live => Flow::Paused { since: model.ring.next(), oldest: model.ring.first() },
         Flow::Paused { .. } => Flow::Live,
     };
-    let limit = model.limit();
-    model.pane.update(&model.ring, limit);
+    for nth in 0..model.panes.count() {
+        let height = model.pane_height(nth);
+        let Some(pane) = model.panes.get_mut(nth) else { continue };
+        match model.flow {
+            Flow::Live => pane.release(),
+            Flow::Paused { .. } => pane.hold(&model.ring, height),
+        }
+    }
+    model.update_panes();
 }
 
 fn clear(model: &mut Model) {
@@ -129,9 +144,11 @@ fn clear(model: &mut Model) {
         (*since, *oldest) = (model.ring.next(), model.ring.first());
     }
     model.lost = 0;
-    model.pane.follow();
-    let limit = model.limit();
-    model.pane.update(&model.ring, limit);
+    for pane in model.panes.all_mut() {
+        pane.follow();
+        pane.release();
+    }
+    model.update_panes();
     model.notify(format!("cleared {} lines", view::format::count(lines as u64)));
 }
 
@@ -145,7 +162,7 @@ fn toggle_figures(model: &mut Model) {
         model.amount = Amount::All;
         model.notify("more figures need at least 24 rows");
     }
-    model.pane.settle(model.log_height());
+    model.settle_panes();
 }
 
 /// Closes the view on top; without one, ends the search, then the filter. Never ends the console.
@@ -153,9 +170,9 @@ fn back(model: &mut Model) {
     if model.screens.pop().is_some() {
         return;
     }
-    if model.pane.search().is_some() {
+    if model.pane().search().is_some() {
         field::apply(model, Purpose::Search, None);
-    } else if model.pane.filter().text.is_some() {
+    } else if model.pane().filter().query.is_some() {
         field::apply(model, Purpose::Filter, None);
     }
 }
@@ -177,12 +194,12 @@ fn next_level(model: &mut Model) {
 }
 
 fn jump_to_found(model: &mut Model, direction: Direction) {
-    if model.pane.search().is_none() {
+    if model.pane().search().is_none() {
         model.notify("no search yet: press / and type what to look for");
         return;
     }
     let height = model.log_height();
-    match (model.pane.jump_to_found(direction, height), direction) {
+    match (model.panes.focused_mut().jump_to_found(direction, height), direction) {
         (Jump::Done, _) => {}
         (Jump::Wrapped, Direction::Newer) => model.notify("search goes on at the oldest line"),
         (Jump::Wrapped, Direction::Older) => model.notify("search goes on at the newest line"),
@@ -192,7 +209,9 @@ fn jump_to_found(model: &mut Model, direction: Direction) {
 
 fn jump_to_level(model: &mut Model, direction: Direction, level: Level) {
     let height = model.log_height();
-    if model.pane.jump_to_level(direction, level, &model.ring, height) == Jump::Nowhere {
+    if model.panes.focused_mut().jump_to_level(direction, level, &model.ring, height)
+        == Jump::Nowhere
+    {
         let what = if level == Level::Error { "error" } else { "warning or error" };
         let place = match direction {
             Direction::Older => "above",
@@ -210,7 +229,7 @@ fn open_detail(model: &mut Model) {
 }
 
 fn detail_of_cursor(model: &Model) -> Option<Detail> {
-    let number = model.pane.cursor_line()?;
+    let number = model.pane().cursor_line()?;
     let line = model.ring.get(number)?.to_owned();
     Some(Detail { number, line, scroll: 0 })
 }
@@ -220,7 +239,7 @@ fn step_detail(model: &mut Model, direction: Direction) {
     let Some(Screen::Detail(shown)) = model.screens.last() else { return };
     let number = shown.number;
     let height = model.log_height();
-    model.pane.go_beside(number, direction, height);
+    model.panes.focused_mut().go_beside(number, direction, height);
     match detail_of_cursor(model) {
         Some(detail) if detail.number != number => {
             model.screens.pop();
@@ -263,7 +282,7 @@ fn with_line<T>(
     match model.screen() {
         Screen::Detail(detail) => Some(read(detail.line.as_ref())),
         Screen::Log | Screen::Help { .. } => {
-            model.pane.cursor_line().and_then(|number| model.ring.get(number)).map(read)
+            model.pane().cursor_line().and_then(|number| model.ring.get(number)).map(read)
         }
     }
 }

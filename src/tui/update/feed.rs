@@ -34,8 +34,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
         }
     }
     if model.ring.next() != next {
-        let limit = model.limit();
-        model.pane.update(&model.ring, limit);
+        model.update_panes();
         model.dirty = true;
     }
 }

@@ -1,11 +1,13 @@
 //! The text field: what is typed is in effect at once, and goes back to what was there before
-//! when it is cancelled.
+//! when it is cancelled. What is a mistake in it is told and
+//! left out; the rest is in effect.
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use crate::tui::model::filter::{Filter, TextQuery};
+use crate::tui::model::filter::Filter;
+use crate::tui::model::query::Query;
 use crate::tui::model::{Field, Focus, Model, Purpose};
 use crate::tui::text;
 
@@ -15,21 +17,25 @@ const MAX_CHARS: usize = 500;
 /// Opens a field with what is in effect.
 pub(super) fn open(model: &mut Model, purpose: Purpose) {
     let before = match purpose {
-        Purpose::Search => model.pane.search().cloned(),
-        Purpose::Filter => model.pane.filter().text.clone(),
+        Purpose::Search => model.pane().search().cloned(),
+        Purpose::Filter => model.pane().filter().query.clone(),
     };
-    let source = before.as_ref().map_or("", TextQuery::source);
+    let source = before.as_ref().map_or("", Query::source);
     let input = Input::new(source.to_owned());
-    model.focus = Focus::Field(Field { purpose, input, before });
+    model.focus = Focus::Field(Field { purpose, input, before, problem: None });
 }
 
-/// Closes the field and keeps what was typed.
+/// Closes the field and keeps what was typed; with a mistake in it, it stays open.
 pub(super) fn accept(model: &mut Model) {
+    // Its mistake is on the screen, to be put right.
+    if let Focus::Field(Field { problem: Some(_), .. }) = model.focus {
+        return;
+    }
     let Some(field) = close(model) else { return };
     if field.purpose == Purpose::Search {
         let height = model.log_height();
-        model.pane.reveal_found(height);
-        if model.pane.search().is_some() && model.pane.found().is_empty() {
+        model.panes.focused_mut().reveal_found(height);
+        if model.pane().search().is_some() && model.pane().found().is_empty() {
             model.notify("nothing found in the lines shown");
         }
     }
@@ -80,27 +86,28 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
         return;
     }
     let purpose = field.purpose;
-    let query = match purpose {
-        Purpose::Search => TextQuery::search(field.input.value()),
-        Purpose::Filter => TextQuery::filter(field.input.value()),
-    };
+    let (query, problem) = Query::read(field.input.value(), purpose);
+    field.problem = problem;
     apply(model, purpose, query);
 }
 
 /// Searches or filters by a query.
-pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<TextQuery>) {
+pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<Query>) {
     match purpose {
-        Purpose::Search => model.pane.set_search(query, &model.ring),
+        Purpose::Search => {
+            let (limit, height) = (model.limit(), model.log_height());
+            model.panes.focused_mut().set_search(query, &model.ring, limit, height);
+        }
         Purpose::Filter => {
-            set_filter(model, |filter| filter.text = query);
+            set_filter(model, |filter| filter.query = query);
         }
     }
 }
 
 /// Changes what is shown.
 pub(super) fn set_filter(model: &mut Model, change: impl FnOnce(&mut Filter)) {
-    let mut filter = model.pane.filter().clone();
+    let mut filter = model.pane().filter().clone();
     change(&mut filter);
     let (limit, height) = (model.limit(), model.log_height());
-    model.pane.set_filter(filter, &model.ring, limit, height);
+    model.panes.focused_mut().set_filter(filter, &model.ring, limit, height);
 }

@@ -4,6 +4,7 @@
 mod actions;
 mod feed;
 mod field;
+mod panes;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -25,15 +26,16 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
         Msg::Resize(width, height) => {
             model.size = (width, height);
             model.dirty = true;
-            // Too small to show anything, it has no place for a line either.
-            if model.layout().is_some() {
-                model.pane.settle(model.log_height());
-            }
+            model.settle_panes();
             actions::settle_scroll(model);
             None
         }
         Msg::Feed(messages) => {
             feed::take_in(model, messages);
+            None
+        }
+        Msg::Work => {
+            work(model);
             None
         }
         Msg::Tick(now) => {
@@ -42,6 +44,18 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             model.dirty |= model.forget_old_notice();
             None
         }
+    }
+}
+
+/// One slice of what there is to look at.
+fn work(model: &mut Model) {
+    let limit = model.limit();
+    if let Some(nth) = model.panes.with_work(&model.ring, limit) {
+        let height = model.pane_height(nth);
+        if let Some(pane) = model.panes.get_mut(nth) {
+            pane.work(&model.ring, limit, height);
+        }
+        model.dirty = true;
     }
 }
 

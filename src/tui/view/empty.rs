@@ -7,16 +7,17 @@ use ratatui::layout::Rect;
 use super::draw::{put, row};
 use super::footer;
 use super::format;
+use crate::tui::model::pane::Pane;
 use crate::tui::model::{Flow, Model};
 
-pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let curl = match &model.options.curl {
         Some(curl) if model.ring.is_empty() && model.flow == Flow::Live => shell_lines(curl, width),
         _ => Vec::new(),
     };
-    let said = said(model);
+    let said = said(model, pane);
     let rows = said.len() + 1 + curl.len();
     let mut y = usize::from(area.height).saturating_sub(rows) / 3;
     for (nth, sentence) in said.iter().enumerate() {
@@ -31,13 +32,16 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
 }
 
 /// What is to be said, the most important first.
-fn said(model: &Model) -> Vec<String> {
+fn said(model: &Model, pane: &Pane) -> Vec<String> {
     let held = model.ring.next() - model.limit().clamp(model.ring.first(), model.ring.next());
     let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
+    if let Some(done) = pane.progress(&model.ring, model.limit()) {
+        return vec![format!("Nothing found yet; {done} % of the lines looked at.")];
+    }
     if kept > 0 {
         return vec![
             format!("None of {} lines is shown.", format::count(kept)),
-            format!("Asked for: {}.", footer::shown_by(model).join(", ")),
+            format!("Asked for: {}.", footer::shown_by(pane).join(", ")),
             "0 shows all stages, l other levels, & edits the filter.".to_owned(),
         ];
     }

@@ -95,7 +95,7 @@ fn latencies(model: &Model, buf: &mut Buffer, at: Rect, figures: &StageFigures, 
 /// A stage's key, whether it is shown, and its name. Returns whether it is.
 fn chip(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, width: usize) -> bool {
     let theme = model.options.theme;
-    let on = model.pane.filter().stages.contains(Some(stage));
+    let on = model.pane().filter().stages.contains(Some(stage));
     let name = if on { theme.stage(stage).patch(theme.strong()) } else { theme.dim() };
     let digit = (stage.index() + 1).to_string();
     put(buf, at, 1, 1, &digit, if on { theme.key() } else { theme.dim() });
@@ -111,7 +111,7 @@ fn chips(model: &Model, buf: &mut Buffer, area: Rect) {
     for stage in Stage::ALL {
         let cell = Rect { x: area.x + width * stage.index() as u16, width, ..area };
         let (names, values) = (row(cell, 0), row(cell, 1));
-        let on = model.pane.filter().stages.contains(Some(stage));
+        let on = model.pane().filter().stages.contains(Some(stage));
         let name = if on { theme.stage(stage).patch(theme.strong()) } else { theme.dim() };
         let digit = (stage.index() + 1).to_string();
         put(buf, names, 1, 1, &digit, if on { theme.key() } else { theme.dim() });

@@ -3,13 +3,16 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
+use ratatui::style::Modifier;
 
 use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_width, styled};
 use super::format;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::{self, Action, Binding};
-use crate::tui::model::filter::{Kind, StageSet, TextQuery};
+use crate::tui::model::filter::StageSet;
 use crate::tui::model::layout::Layout;
+use crate::tui::model::pane::Pane;
+use crate::tui::model::query::Query;
 use crate::tui::model::{Field, Flow, Focus, Model, Purpose, Screen};
 use crate::tui::text;
 
@@ -45,6 +48,18 @@ fn render_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) -> P
     let scroll = field.input.visual_scroll(room);
     let value = skip_columns(field.input.value(), scroll);
     put(buf, area, start, room, text::fit(value, room), theme.strong());
+    if let Some(problem) = &field.problem {
+        // The place of the mistake, where it is in sight.
+        let chars = |from, count| field.input.value().chars().skip(from).take(count);
+        let columns = |text: String| text::width(&text);
+        let from = columns(chars(0, problem.at).collect());
+        let to = from + columns(chars(problem.at, problem.length).collect()).max(1);
+        let (from, to) = (from.max(scroll), to.min(scroll + room).max(scroll));
+        let x = area.x + u16::try_from(start + from - scroll).unwrap_or(0);
+        let wide = u16::try_from(to.saturating_sub(from)).unwrap_or(0);
+        let place = Rect { x, width: wide, ..area }.intersection(area);
+        buf.set_style(place, theme.error().add_modifier(Modifier::UNDERLINED));
+    }
     let x = start + field.input.visual_cursor().saturating_sub(scroll).min(room);
     Position { x: area.x + u16::try_from(x).unwrap_or(0), y: area.y }
 }
@@ -53,41 +68,45 @@ fn skip_columns(value: &str, columns: usize) -> &str {
     &value[text::fit(value, columns).len()..]
 }
 
-fn query_of<'a>(model: &'a Model, field: &Field) -> Option<&'a TextQuery> {
+fn query_of<'a>(model: &'a Model, field: &Field) -> Option<&'a Query> {
     match field.purpose {
         Purpose::Search => model.pane().search(),
-        Purpose::Filter => model.pane().filter().text.as_ref(),
+        Purpose::Filter => model.pane().filter().query.as_ref(),
     }
 }
 
 fn result(model: &Model, field: &Field) -> String {
-    let Some(query) = query_of(model, field) else { return String::new() };
-    let kind = match query.kind() {
-        Kind::Text => "text",
-        Kind::Regex => "regex",
-    };
+    if query_of(model, field).is_none() && field.problem.is_none() {
+        return String::new();
+    }
     let (found, word) = match field.purpose {
         Purpose::Search => (model.pane().found().len(), "found"),
         Purpose::Filter => (model.pane().index().len(), "left"),
     };
-    format!("{kind} · {} {word}", format::count(found as u64))
+    let progress = model.pane().progress(model.ring(), model.limit());
+    let progress = progress.map_or_else(String::new, |done| format!(" · {done} %"));
+    format!("{} {word}{progress}", format::count(found as u64))
 }
 
 fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    match query_of(model, field).and_then(TextQuery::problem) {
-        Some(problem) => {
-            let said = format!("not a regex ({problem}): taken as plain text");
-            put(buf, area, 1, usize::from(area.width) - 2, &said, theme.warning());
-        }
-        None => hints(model, buf, area),
+    let room = usize::from(area.width) - 2;
+    if let Some(problem) = &field.problem {
+        put(buf, area, 1, room, &text::safe(&problem.to_string()), theme.error());
+    } else if let Some(note) = query_of(model, field).and_then(Query::note) {
+        put(buf, area, 1, room, &text::safe(note), theme.warning());
+    } else {
+        hints(model, buf, area);
     }
 }
 
 /// What decides which lines are shown, as short phrases.
-pub(super) fn shown_by(model: &Model) -> Vec<String> {
-    let filter = model.pane().filter();
+pub(super) fn shown_by(pane: &Pane) -> Vec<String> {
+    let filter = pane.filter();
     let mut phrases = Vec::new();
+    if pane.in_context() {
+        phrases.push("context (c goes back)".to_owned());
+    }
     if filter.stages != StageSet::ALL {
         let (on, off): (Vec<_>, Vec<_>) =
             Stage::ALL.into_iter().partition(|&stage| filter.stages.contains(Some(stage)));
@@ -104,13 +123,16 @@ pub(super) fn shown_by(model: &Model) -> Vec<String> {
         Level::Warn => phrases.push("warnings and errors".to_owned()),
         Level::Error => phrases.push("errors".to_owned()),
     }
-    if let Some(query) = &filter.text {
+    if let Some(project) = &filter.project {
+        phrases.push(format!("project {}", text::clip(project, MAX_QUERY)));
+    }
+    if let Some(query) = &filter.query {
         phrases.push(format!("filter {}", quoted(query)));
     }
     phrases
 }
 
-fn quoted(query: &TextQuery) -> String {
+fn quoted(query: &Query) -> String {
     let source = text::safe(query.source());
     format!("“{}”", text::clip(&source, MAX_QUERY))
 }
@@ -119,7 +141,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let pane = model.pane();
     let mut left: Vec<Vec<Segment>> =
-        shown_by(model).into_iter().map(|phrase| vec![styled(phrase, theme.warning())]).collect();
+        shown_by(pane).into_iter().map(|phrase| vec![styled(phrase, theme.warning())]).collect();
     if left.is_empty() && pane.search().is_none() {
         left.push(vec![styled("all lines", theme.dim())]);
     }
@@ -139,6 +161,15 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         None => joined(left, theme),
     };
     let mut right = amiss(model);
+    if let Some(done) = pane.progress(model.ring(), model.limit()) {
+        let does = if pane.filter().shows_all() { "searching" } else { "filtering" };
+        right.push(vec![styled(format!("{does} {done} %"), theme.warning())]);
+    }
+    if !model.shows_all_panes() {
+        let panes = model.panes();
+        let nth = format!("pane {} of {}", panes.focus() + 1, panes.count());
+        right.push(vec![styled(nth, theme.warning())]);
+    }
     right.push(vec![place(model)]);
     rule(buf, area, theme, &left, &joined(right, theme));
 }

@@ -84,9 +84,13 @@ fn state(model: &Model) -> Vec<Segment> {
         Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
         Flow::Paused { since, oldest } => {
             let held = model.ring.next() - since.max(model.ring.first());
-            let forgotten = model.ring.first() - oldest;
+            let first = model.ring.first();
+            let (forgotten, lost) = (first - oldest, first.saturating_sub(since));
             let mut state = format!(" PAUSED +{} held ", format::count(held));
-            if forgotten > 0 {
+            if lost > 0 {
+                // Of what is held; what was shown has been forgotten before.
+                state = format!("{state}−{} lost ", format::count(lost));
+            } else if forgotten > 0 {
                 state = format!("{state}−{} old ", format::count(forgotten));
             }
             vec![styled(state, theme.badge())]

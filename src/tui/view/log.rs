@@ -9,9 +9,10 @@ use ratatui::style::Style;
 
 use super::draw::{put, put_right, row};
 use super::format;
-use crate::pipeline::debug_log::Level;
 use crate::tui::model::Model;
-use crate::tui::model::line::LineRef;
+use crate::tui::model::line::{LineRef, shown_level};
+use crate::tui::model::pane::Pane;
+use crate::tui::model::query::ast::UNPARSED;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 
@@ -60,25 +61,49 @@ impl Columns {
     }
 }
 
-pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
     let columns = Columns::of(area.width.into());
-    let pane = model.pane();
+    if let Some(held) = pane.held(&model.ring) {
+        for (nth, (_, line)) in held.iter().take(area.height.into()).enumerate() {
+            let at = row(area, nth);
+            line_row(model, pane, &columns, line.as_ref(), buf, at).render();
+        }
+        return;
+    }
     let window = pane.window(area.height.into());
     for (nth, place) in window.range.enumerate() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
-        let found = pane.search().map(|search| search.found_in(line.text()).collect());
-        let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
-        let mut row = Row {
-            at: row(area, nth),
-            buf: &mut *buf,
-            columns: &columns,
-            line,
-            found: found.unwrap_or_default(),
-            theme: model.options.theme,
-            selected: window.cursor == Some(place) && !pane.follows(),
-        };
-        row.render(&time.strftime("%H:%M:%S%.3f").to_string());
+        let mut row = line_row(model, pane, &columns, line, buf, row(area, nth));
+        row.selected = window.cursor == Some(place) && !pane.follows();
+        row.repeats = pane.repeats(place);
+        row.render();
+    }
+}
+
+fn line_row<'a>(
+    model: &Model,
+    pane: &Pane,
+    columns: &'a Columns,
+    line: LineRef<'a>,
+    buf: &'a mut Buffer,
+    at: Rect,
+) -> Row<'a> {
+    let search = pane.search();
+    let found = search.map(|search| search.found_in(line.text()));
+    let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
+    Row {
+        at,
+        buf,
+        columns,
+        line,
+        found: found.unwrap_or_default(),
+        is_found: search.is_some_and(|search| search.matches(line)),
+        names_found: search.map_or((false, false), |search| search.names_found(line)),
+        theme: model.options.theme,
+        selected: false,
+        repeats: 1,
+        time: time.strftime("%H:%M:%S%.3f").to_string(),
     }
 }
 
@@ -90,31 +115,50 @@ struct Row<'a> {
     line: LineRef<'a>,
     /// Where the search is found in the line's text.
     found: Vec<Range<usize>>,
+    /// Whether the line is what the search asks for.
+    is_found: bool,
+    /// Whether the search names its stage and its level.
+    names_found: (bool, bool),
     theme: Theme,
     selected: bool,
+    /// How many lines it stands for.
+    repeats: u32,
+    time: String,
 }
 
 impl Row<'_> {
-    fn render(&mut self, time: &str) {
+    fn render(&mut self) {
         let theme = self.theme;
         if self.selected {
             self.buf.set_style(self.at, theme.selected());
         }
-        let (mark, style) = match (self.selected, self.found.is_empty()) {
+        let (mark, style) = match (self.selected, self.is_found) {
             (true, _) => ("▌", theme.key()),
-            (false, false) => ("•", theme.warning()),
-            (false, true) => (" ", theme.plain()),
+            (false, true) => ("•", theme.warning()),
+            (false, false) => (" ", theme.plain()),
         };
         self.put(0, 1, mark, style);
-        self.put(TIME_START, TIME, time, theme.dim());
+        let time = std::mem::take(&mut self.time);
+        self.put(TIME_START, TIME, &time, theme.dim());
         match self.line.stage() {
-            Some(stage) => self.put(STAGE_START, STAGE, stage.as_str(), theme.stage(stage)),
-            None => self.put(STAGE_START, STAGE, "unparsed", theme.dim()),
+            Some(stage) => {
+                let style = self.name_style(self.names_found.0, theme.stage(stage));
+                self.put(STAGE_START, STAGE, stage.as_str(), style)
+            }
+            None => {
+                let style = self.name_style(self.names_found.0, theme.dim());
+                self.put(STAGE_START, STAGE, UNPARSED, style)
+            }
         };
         let level = level_name(self.line, self.columns.level);
-        self.put(LEVEL_START, self.columns.level, level, theme.level(self.line.level()));
+        let style = self.name_style(self.names_found.1, theme.level(self.line.level()));
+        self.put(LEVEL_START, self.columns.level, level, style);
         self.body();
         self.ends();
+    }
+
+    fn name_style(&self, found: bool, style: Style) -> Style {
+        if found { self.theme.found() } else { style }
     }
 
     fn put(&mut self, x: usize, width: usize, what: &str, style: Style) -> usize {
@@ -125,7 +169,12 @@ impl Row<'_> {
     /// Message and details.
     fn body(&mut self) {
         let (message, fields) = (self.line.message(), self.line.fields());
-        let Columns { body_start, body, .. } = *self.columns;
+        let Columns { mut body_start, mut body, .. } = *self.columns;
+        if self.repeats > 1 {
+            let label = format!("×{} ", format::short_count(self.repeats.into()));
+            let used = self.put(body_start, body, &label, self.theme.warning());
+            (body_start, body) = (body_start + used, body - used);
+        }
         let room = match self.columns.fields {
             Some(start) if !fields.is_empty() => start - 1,
             _ => body,
@@ -209,12 +258,7 @@ impl Row<'_> {
 fn level_name(line: LineRef<'_>, width: usize) -> &'static str {
     match (line.stage(), line.level()) {
         (None, _) => "?",
-        (_, Level::Info) if width == 1 => "I",
-        (_, Level::Info) => "INFO",
-        (_, Level::Warn) if width == 1 => "W",
-        (_, Level::Warn) => "WARN",
-        (_, Level::Error) if width == 1 => "E",
-        (_, Level::Error) => "ERROR",
+        (_, level) => &shown_level(level)[..width.min(shown_level(level).len())],
     }
 }
 

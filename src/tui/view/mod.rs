@@ -19,6 +19,7 @@ pub mod format;
 mod header;
 mod help;
 mod log;
+mod panes;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -41,11 +42,7 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
     match model.screen() {
         Screen::Log => {
             figures::render(model, buf, &layout);
-            if model.pane().index().is_empty() {
-                empty::render(model, buf, layout.log);
-            } else {
-                log::render(model, buf, layout.log);
-            }
+            panes::render(model, buf, &layout);
         }
         Screen::Detail(shown) => detail::render(model, shown, buf, layout.overlay()),
         Screen::Help { scroll, of } => help::render(model, *scroll, *of, buf, layout.overlay()),

@@ -1,6 +1,7 @@
 use super::*;
-use crate::pipeline::debug_log::{DebugLog, Stage};
+use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::tui::model::filter::StageSet;
+use crate::tui::model::query::Purpose;
 
 const HEIGHT: usize = 10;
 
@@ -19,6 +20,10 @@ fn with_lines(lines: usize, max_lines: usize) -> (Ring, Pane) {
     let mut pane = Pane::default();
     pane.update(&ring, ring.next());
     (ring, pane)
+}
+
+fn query(source: &str) -> Option<Query> {
+    Query::parse(source, Purpose::Search).unwrap()
 }
 
 fn top(pane: &Pane) -> u64 {
@@ -101,7 +106,7 @@ fn a_limit_holds_lines_back() {
 #[test]
 fn a_search_finds_and_wraps_and_stays_true() {
     let (mut ring, mut pane) = with_lines(100, 100);
-    pane.set_search(TextQuery::search("line 4"), &ring);
+    pane.set_search(query("\"line 4\""), &ring, ring.next(), HEIGHT);
     assert_eq!(pane.found().len(), 11);
     pane.reveal_found(HEIGHT);
     assert_eq!(pane.cursor_line(), Some(49));
@@ -112,7 +117,7 @@ fn a_search_finds_and_wraps_and_stays_true() {
     add(&mut ring, 41);
     pane.update(&ring, ring.next());
     assert_eq!(pane.found().iter().copied().collect::<Vec<_>>(), (41..50).collect::<Vec<_>>());
-    pane.set_search(None, &ring);
+    pane.set_search(None, &ring, ring.next(), HEIGHT);
     assert_eq!(pane.jump_to_found(Direction::Older, HEIGHT), Jump::Nowhere);
 }
 
@@ -139,4 +144,77 @@ fn a_resize_keeps_the_line_on_the_screen() {
         assert_eq!(pane.cursor_line(), Some(98));
         assert!(height == 0 || window.range.contains(&98), "{height}: {window:?}");
     }
+}
+
+#[test]
+fn a_filter_over_many_lines_begins_where_the_reader_is_and_gets_all() {
+    for up in [0, 300, 4_000] {
+        let (mut ring, mut pane) = with_lines(5_000, 10_000);
+        let at_once: Vec<_> = (0..5_000).filter(|number| number % 50 == 7).collect();
+        pane.move_view(Direction::Older, up, HEIGHT);
+        pane.set_slice(100);
+        let line = pane.cursor_line().unwrap();
+        let errors = Filter { level: Level::Error, ..Filter::default() };
+        pane.set_filter(errors, &ring, ring.next(), HEIGHT);
+        assert!(pane.has_work(&ring, ring.next()) && pane.index().len() < 10);
+        assert!(pane.cursor_line().unwrap().abs_diff(line) <= 50, "{up}");
+        pane.set_search(query("line"), &ring, ring.next(), HEIGHT);
+        let mut last = 0;
+        while let Some(done) = pane.progress(&ring, ring.next()) {
+            assert!(done >= last, "{done} after {last}");
+            last = done;
+            // Lines go on coming meanwhile.
+            if ring.next() < 5_040 {
+                add(&mut ring, 1);
+                pane.update(&ring, ring.next());
+            }
+            pane.work(&ring, ring.next(), HEIGHT);
+            if up > 0 {
+                assert!(pane.cursor_line().unwrap().abs_diff(line) <= 50, "{up}");
+            }
+        }
+        assert!(last > 90);
+        let shown: Vec<u64> = pane.index().iter().copied().filter(|&n| n < 5_000).collect();
+        assert_eq!(shown, at_once);
+        assert_eq!(pane.index(), pane.found());
+    }
+}
+
+#[test]
+fn many_lines_at_once_are_taken_in_slices_the_newest_first() {
+    let (mut ring, mut pane) = with_lines(100, 10_000);
+    pane.set_slice(100);
+    add(&mut ring, 1_000);
+    pane.update(&ring, ring.next());
+    pane.work(&ring, ring.next(), HEIGHT);
+    assert_eq!((pane.index().front(), pane.index().back()), (Some(&1_000), Some(&1_099)));
+    while pane.has_work(&ring, ring.next()) {
+        pane.work(&ring, ring.next(), HEIGHT);
+    }
+    assert!(pane.index().iter().copied().eq(0..1_100));
+}
+
+#[test]
+fn repeats_fold_into_their_newest_line() {
+    let mut ring = Ring::new(10_000, usize::MAX);
+    for number in 0..300 {
+        let message = if number % 100 < 60 { "same" } else { "other" };
+        ring.push_log(&DebugLog::new(Stage::Queue, Level::Info, message));
+    }
+    let mut pane = Pane::default();
+    pane.set_slice(7);
+    pane.update(&ring, 150);
+    pane.set_folds(true, &ring, 150, HEIGHT);
+    while pane.has_work(&ring, 300) {
+        pane.work(&ring, 300, HEIGHT);
+        pane.update(&ring, 300);
+    }
+    assert!(pane.index().iter().copied().eq([59, 99, 159, 199, 259, 299]));
+    let repeats: Vec<_> = (0..6).map(|place| pane.repeats(place)).collect();
+    assert_eq!(repeats, [60, 40, 60, 40, 60, 40]);
+    pane.set_folds(false, &ring, 300, HEIGHT);
+    while pane.has_work(&ring, 300) {
+        pane.work(&ring, 300, HEIGHT);
+    }
+    assert_eq!((pane.index().len(), pane.repeats(0)), (300, 1));
 }

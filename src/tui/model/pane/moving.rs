@@ -1,0 +1,177 @@
+//! Moving through the lines shown.
+
+use std::ops::Range;
+
+use super::{Direction, Jump, Pane, Position};
+use crate::pipeline::debug_log::Level;
+use crate::tui::model::line::LineRef;
+use crate::tui::model::ring::Ring;
+
+impl Pane {
+    /// Keeps to the newest line.
+    pub fn follow(&mut self) {
+        self.position = Position::Follow;
+    }
+
+    /// Goes to the oldest line.
+    pub fn go_to_oldest(&mut self) {
+        if let Some(&line) = self.index.front() {
+            self.position = Position::At { line, row: 0 };
+        }
+    }
+
+    /// Moves by lines, up or down, and the view with them where they would leave it.
+    pub fn move_lines(&mut self, direction: Direction, lines: usize, height: usize) {
+        let window = self.window(height);
+        let Some(cursor) = window.cursor else { return };
+        if self.follows() && direction == Direction::Newer {
+            return;
+        }
+        let to = self.stepped(cursor, direction, lines);
+        self.go_to(to, height);
+    }
+
+    /// Moves by screens: the view moves, and the reader stays on its row where there is room.
+    pub fn move_view(&mut self, direction: Direction, lines: usize, height: usize) {
+        let window = self.window(height);
+        let Some(cursor) = window.cursor else { return };
+        if self.follows() && direction == Direction::Newer {
+            return;
+        }
+        let row = cursor.saturating_sub(window.range.start);
+        let to = self.stepped(cursor, direction, lines);
+        self.position = Position::At { line: self.index[to], row };
+        self.settle(height);
+    }
+
+    fn stepped(&self, place: usize, direction: Direction, lines: usize) -> usize {
+        match direction {
+            Direction::Older => place.saturating_sub(lines),
+            Direction::Newer => (place + lines).min(self.index.len().saturating_sub(1)),
+        }
+    }
+
+    /// Goes to the line shown before or after a line, which need not be shown itself any more.
+    pub fn go_beside(&mut self, line: u64, direction: Direction, height: usize) {
+        let place = match direction {
+            Direction::Older => self.index.partition_point(|&number| number < line).checked_sub(1),
+            Direction::Newer => Some(self.index.partition_point(|&number| number <= line)),
+        };
+        let place = place.unwrap_or(0).min(self.index.len().saturating_sub(1));
+        self.go_to(place, height);
+    }
+
+    /// Goes to a place of the index; the view moves no more than it must, and where it must jump,
+    /// the line comes to stand with some before it.
+    fn go_to(&mut self, place: usize, height: usize) {
+        let Range { start, end } = self.window(height).range;
+        let near = height.max(1);
+        let row = if (start..end).contains(&place) {
+            place - start
+        } else if place < start && start - place <= near {
+            0
+        } else if place >= end && place - end < near {
+            height.saturating_sub(1)
+        } else {
+            height / 3
+        };
+        if let Some(&line) = self.index.get(place) {
+            self.position = Position::At { line, row };
+            self.settle(height);
+        }
+    }
+
+    /// Goes to the next line found in a direction, around the end if need be.
+    pub fn jump_to_found(&mut self, direction: Direction, height: usize) -> Jump {
+        let Some(line) = self.cursor_line() else { return Jump::Nowhere };
+        let newer = self.found.partition_point(|&number| number <= line);
+        let older = self.found.partition_point(|&number| number < line);
+        let (next, around) = match direction {
+            Direction::Newer => (self.found.get(newer), self.found.front()),
+            Direction::Older => {
+                (older.checked_sub(1).and_then(|i| self.found.get(i)), self.found.back())
+            }
+        };
+        let jump = if next.is_some() { Jump::Done } else { Jump::Wrapped };
+        let Some(place) = next.or(around).and_then(|line| self.index.binary_search(line).ok())
+        else {
+            return Jump::Nowhere;
+        };
+        self.go_to(place, height);
+        jump
+    }
+
+    /// After a search was typed: goes to the found line nearest above, or else below, unless one
+    /// is on the screen already.
+    pub fn reveal_found(&mut self, height: usize) {
+        let Range { start, end } = self.window(height).range;
+        let first = self.index.get(start).copied().unwrap_or(0);
+        let on_screen = self.found.partition_point(|&number| number < first);
+        let last = end.checked_sub(1).and_then(|i| self.index.get(i)).copied().unwrap_or(0);
+        if self.found.get(on_screen).is_some_and(|&number| number <= last) {
+            return;
+        }
+        let above = on_screen.checked_sub(1).and_then(|i| self.found.get(i));
+        let place = above.or(self.found.get(on_screen));
+        if let Some(place) = place.and_then(|line| self.index.binary_search(line).ok()) {
+            self.go_to(place, height);
+        }
+    }
+
+    /// Goes to a line, or to the nearest one shown. Returns whether it is shown itself.
+    pub fn go_to_line(&mut self, line: u64, height: usize) -> bool {
+        if let Some(place) = self.nearest(line) {
+            self.go_to(place, height);
+        }
+        self.cursor_line() == Some(line)
+    }
+
+    /// Goes to the next line of a level or above in a direction.
+    pub fn jump_to_level(
+        &mut self,
+        direction: Direction,
+        level: Level,
+        ring: &Ring,
+        height: usize,
+    ) -> Jump {
+        self.jump_to(direction, ring, height, |line| line.level() >= level)
+    }
+
+    /// Goes to the next line about an event in a direction.
+    pub fn jump_to_event(
+        &mut self,
+        direction: Direction,
+        event: &str,
+        ring: &Ring,
+        height: usize,
+    ) -> Jump {
+        let cursor = self.cursor_line();
+        let is_it = |line: LineRef<'_>| line.event_id() == Some(event);
+        let jump = self.jump_to(direction, ring, height, is_it);
+        // Who follows is at the newest line already.
+        if jump == Jump::Done && self.cursor_line() == cursor {
+            return self.jump_to(direction, ring, height, is_it);
+        }
+        jump
+    }
+
+    fn jump_to(
+        &mut self,
+        direction: Direction,
+        ring: &Ring,
+        height: usize,
+        is_it: impl Fn(LineRef<'_>) -> bool,
+    ) -> Jump {
+        let Some(cursor) = self.window(height).cursor else { return Jump::Nowhere };
+        let is_it = |&place: &usize| ring.get(self.index[place]).is_some_and(&is_it);
+        let found = match direction {
+            Direction::Newer => (cursor + 1..self.index.len()).find(is_it),
+            // Who follows looks at nothing in particular: the newest line counts too.
+            Direction::Older if self.follows() => (0..=cursor).rev().find(is_it),
+            Direction::Older => (0..cursor).rev().find(is_it),
+        };
+        let Some(place) = found else { return Jump::Nowhere };
+        self.go_to(place, height);
+        Jump::Done
+    }
+}

@@ -1,0 +1,273 @@
+//! A query's terms, made ready to be asked of many lines.
+//!
+//! What is cheap to ask is asked first, and nothing is read that is not asked for. Text is looked
+//! for in many lines at once, see [`super::scanner`]: each literal has a slot for where it was
+//! found.
+
+use std::ops::Range;
+
+use regex::Regex;
+
+use super::ast::{Ast, Bounds, DataTest, Term, Test, UNPARSED, level_bit};
+use super::fields::{self, Found};
+use super::literal::{self, Literal};
+use crate::pipeline::debug_log::{Level, Stage};
+use crate::tui::model::filter::StageSet;
+use crate::tui::model::line::{LineRef, shown_level};
+use crate::tui::text;
+
+/// Letters of a stage's or level's name that must be typed for it to be found.
+const NAME_LETTERS: usize = 3;
+
+/// A word with one of these is taken as a regular expression, if it is one.
+const REGEX_SIGNS: [char; 14] =
+    ['.', '*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '^', '$', '\\'];
+
+/// Stages and levels that a word names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names {
+    stages: StageSet,
+    levels: u8,
+}
+
+impl Names {
+    fn found(is_named: impl Fn(&str) -> bool) -> Self {
+        let stages = Stage::ALL.into_iter().filter(|stage| is_named(stage.as_str()));
+        let stages = stages.fold(StageSet::NONE, |set, stage| set.with(Some(stage)));
+        let stages = if is_named(UNPARSED) { stages.with(None) } else { stages };
+        let shown = Level::ALL.into_iter().filter(|&level| is_named(shown_level(level)));
+        Self { stages, levels: shown.fold(0, |bits, level| bits | level_bit(level)) }
+    }
+
+    pub(super) fn is_stage(self, line: LineRef<'_>) -> bool {
+        self.stages.contains(line.stage())
+    }
+
+    pub(super) fn is_level(self, line: LineRef<'_>) -> bool {
+        line.stage().is_some() && self.levels & level_bit(line.level()) != 0
+    }
+
+    fn is_in(self, line: LineRef<'_>) -> bool {
+        self.is_stage(line) || self.is_level(line)
+    }
+}
+
+/// A literal and its slot.
+#[derive(Clone, Debug)]
+pub(super) struct Slotted {
+    pub(super) literal: Literal,
+    pub(super) slot: usize,
+}
+
+/// What is asked of a line.
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    Stages(StageSet),
+    Levels(u8),
+    Duration(Bounds),
+    Projects(Vec<String>),
+    Text { slotted: Slotted, names: Names },
+    Id { slotted: Slotted },
+    Data { path: String, test: DataCheck, hints: Vec<Slotted> },
+    Regex { regex: Regex, names: Names },
+}
+
+/// What is asked of a detail.
+#[derive(Clone, Debug)]
+pub(super) enum DataCheck {
+    Present,
+    Contains { literal: Literal, number: Option<f64> },
+    Within(Bounds),
+}
+
+/// A term, ready.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub(super) negated: bool,
+    pub(super) check: Check,
+}
+
+/// A whole query, ready.
+#[derive(Clone, Debug)]
+pub(super) struct Compiled {
+    pub(super) inverted: bool,
+    pub(super) terms: Vec<Ready>,
+    /// How many literals there are.
+    pub(super) slots: usize,
+    /// What is to be told about how a word was taken.
+    pub(super) note: Option<String>,
+}
+
+impl Compiled {
+    pub(super) fn of(ast: &Ast) -> Result<Self, String> {
+        let mut compiled = Self { inverted: ast.inverted, terms: Vec::new(), slots: 0, note: None };
+        for Term { negated, test } in &ast.terms {
+            let check = compiled.check(test)?;
+            compiled.terms.push(Ready { negated: *negated, check });
+        }
+        compiled.terms.sort_by_key(|term| cost(&term.check));
+        Ok(compiled)
+    }
+
+    fn slot(&mut self, literal: Literal) -> Slotted {
+        self.slots += 1;
+        Slotted { literal, slot: self.slots - 1 }
+    }
+
+    fn text(&mut self, text: &str) -> Check {
+        let names = if text.chars().any(char::is_uppercase) {
+            Names::found(|name| begins(name, text))
+        } else {
+            Names::found(|name| begins(&name.to_lowercase(), text))
+        };
+        Check::Text { slotted: self.slot(Literal::new(text)), names }
+    }
+
+    fn regex(source: &str) -> Result<Check, String> {
+        let regex = literal::regex(source)?;
+        let names = Names::found(|name| {
+            let found = regex.find(name);
+            found.is_some_and(|found| found.start() == 0 && found.len() >= NAME_LETTERS)
+        });
+        Ok(Check::Regex { regex, names })
+    }
+
+    fn check(&mut self, test: &Test) -> Result<Check, String> {
+        Ok(match test {
+            Test::Stages(set) => Check::Stages(*set),
+            Test::Levels(bits) => Check::Levels(*bits),
+            Test::Duration(bounds) => Check::Duration(*bounds),
+            Test::Projects(ids) => Check::Projects(ids.clone()),
+            Test::Id(part) => Check::Id { slotted: self.slot(Literal::new(part)) },
+            Test::Phrase(phrase) => self.text(phrase),
+            Test::Regex(source) => Self::regex(source)?,
+            Test::Word(word) if !word.contains(REGEX_SIGNS) => self.text(word),
+            Test::Word(word) => match Self::regex(word) {
+                Ok(check) => check,
+                Err(why) => {
+                    self.note = Some(format!("`{word}` is taken as text: no regex ({why})"));
+                    self.text(word)
+                }
+            },
+            Test::Data(path, test) => self.data(path, test),
+        })
+    }
+
+    fn data(&mut self, path: &str, test: &DataTest) -> Check {
+        let mut hints = Vec::new();
+        // A line in which the text does not stand at all cannot have it there. What is kept in
+        // quotes may be written otherwise, so only text without such characters tells.
+        let tells = |text: &str| text::is_safe(text) && !text.contains(['"', '\\']);
+        let test = match test {
+            DataTest::Present => DataCheck::Present,
+            DataTest::Within(bounds) => DataCheck::Within(*bounds),
+            DataTest::Contains(part) => {
+                let number = part.parse().ok().filter(|number: &f64| number.is_finite());
+                if number.is_none() && tells(part) && !part.contains([':', ',', '{', '[']) {
+                    hints.push(self.slot(Literal::new(part)));
+                }
+                DataCheck::Contains { literal: Literal::new(part), number }
+            }
+        };
+        let name = path.rsplit('.').next().unwrap_or(path);
+        if tells(name) && name.parse::<usize>().is_err() {
+            hints.push(self.slot(Literal::exact(name)));
+        }
+        Check::Data { path: path.to_owned(), test, hints }
+    }
+
+    /// Whether a line is what the query asks for; `has` says whether a literal is in its text.
+    pub(super) fn matches(&self, line: LineRef<'_>, mut has: impl FnMut(&Slotted) -> bool) -> bool {
+        let all = self.terms.iter().all(|term| term.check.is(line, &mut has) != term.negated);
+        all != self.inverted
+    }
+
+    /// Where in a line's text what is asked for is found, in order.
+    pub(super) fn found_in(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for term in self.terms.iter().filter(|term| !term.negated) {
+            match &term.check {
+                Check::Text { slotted, .. } | Check::Id { slotted } => {
+                    slotted.literal.find_all(text, &mut found);
+                }
+                Check::Data { test: DataCheck::Contains { literal, .. }, .. } => {
+                    literal.find_all(text, &mut found);
+                }
+                Check::Regex { regex, .. } => {
+                    found.extend(regex.find_iter(text).map(|found| found.range()));
+                }
+                _ => {}
+            }
+        }
+        found.retain(|range| !range.is_empty());
+        found.sort_by_key(|range| range.start);
+        found
+    }
+
+    /// Whether a line's stage and level, as they are shown, are found.
+    pub(super) fn names_found(&self, line: LineRef<'_>) -> (bool, bool) {
+        let wanted = self.terms.iter().filter(|term| !term.negated);
+        wanted.fold((false, false), |(stage, level), term| match &term.check {
+            Check::Text { names, .. } | Check::Regex { names, .. } => {
+                (stage || names.is_stage(line), level || names.is_level(line))
+            }
+            _ => (stage, level),
+        })
+    }
+}
+
+fn begins(name: &str, text: &str) -> bool {
+    text.len() >= NAME_LETTERS && name.starts_with(text)
+}
+
+/// What is asked first.
+fn cost(check: &Check) -> u8 {
+    match check {
+        Check::Stages(_) | Check::Levels(_) | Check::Duration(_) => 0,
+        Check::Projects(_) => 1,
+        Check::Text { .. } | Check::Id { .. } => 2,
+        Check::Data { .. } => 3,
+        Check::Regex { .. } => 4,
+    }
+}
+
+impl Check {
+    fn is(&self, line: LineRef<'_>, has: &mut impl FnMut(&Slotted) -> bool) -> bool {
+        match self {
+            Self::Stages(set) => set.contains(line.stage()),
+            Self::Levels(bits) => bits & level_bit(line.level()) != 0,
+            Self::Duration(bounds) => line.duration().is_some_and(|d| bounds.contain(d.into())),
+            Self::Projects(ids) => {
+                line.project_id().is_some_and(|id| ids.iter().any(|wanted| wanted == id))
+            }
+            Self::Text { slotted, names } => names.is_in(line) || has(slotted),
+            Self::Id { slotted } => {
+                let is_in = |id| slotted.literal.is_in(id);
+                line.event_id().is_some_and(|id| has(slotted) && is_in(id))
+            }
+            Self::Data { path, test, hints } => {
+                hints.iter().all(has)
+                    && fields::find(line.fields(), path).is_some_and(|found| test.is(&found))
+            }
+            Self::Regex { regex, names } => names.is_in(line) || regex.is_match(line.text()),
+        }
+    }
+}
+
+impl DataCheck {
+    fn is(&self, found: &Found<'_>) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Within(bounds) => number(found).is_some_and(|number| bounds.contain(number)),
+            Self::Contains { literal, number: wanted } => match (number(found), wanted) {
+                (Some(number), Some(wanted)) => number == *wanted,
+                _ => literal.is_in(&found.text()),
+            },
+        }
+    }
+}
+
+/// A number, also one that is kept as text.
+fn number(found: &Found<'_>) -> Option<f64> {
+    found.text().parse().ok().filter(|number: &f64| number.is_finite())
+}
