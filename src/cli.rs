@@ -40,6 +40,9 @@ pub struct GlobalArgs {
     /// Accept events here [env: BKLIT_LISTEN, or the port in INGESTION_PORT] [default: 127.0.0.1:3001]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
+    /// Serve browsers and dashboards over WebSocket here [env: BKLIT_WEBSOCKET_LISTEN, or the port in WEBSOCKET_PORT] [default: 127.0.0.1:8080, if it is free]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    pub websocket_listen: Option<String>,
     /// Run as a daemon: the pipeline without the console, logs on stderr [env: BKLIT_NO_UI]
     #[arg(long, global = true)]
     pub no_ui: bool,
@@ -67,6 +70,7 @@ impl GlobalArgs {
         let flags = [
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen", "--listen", &self.listen),
+            ("websocket.listen", "--websocket-listen", &self.websocket_listen),
             ("no_ui", "--no-ui", &no_ui),
             ("roles", "--roles", &self.roles),
             ("redis_url", "--redis-url", &self.redis_url),

@@ -10,6 +10,8 @@ use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 
 /// Where a running pipeline says at which address it listens.
 pub const ADDRESS_FILE: &str = "listen.addr";
+/// Where it says at which address its WebSocket server listens.
+pub const WEBSOCKET_ADDRESS_FILE: &str = "websocket.addr";
 const LOCK_FILE: &str = "lock";
 
 /// The data dir of this process, until dropped.
@@ -52,7 +54,9 @@ impl DataDir {
         }
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        let taken = Self { path: path.to_path_buf(), _lock: lock };
+        taken.forget_addresses();
+        Ok(taken)
     }
 
     /// The path of `name` in it.
@@ -70,16 +74,34 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn announce(&self, address: SocketAddr) -> io::Result<()> {
-        let draft = self.join("listen.addr.new");
+        self.write_address(ADDRESS_FILE, address)
+    }
+
+    /// Writes down where its WebSocket server listens.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn announce_websocket(&self, address: SocketAddr) -> io::Result<()> {
+        self.write_address(WEBSOCKET_ADDRESS_FILE, address)
+    }
+
+    /// They are stale once nobody listens, also after a crash.
+    fn forget_addresses(&self) {
+        for file in [ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE] {
+            let _ = fs::remove_file(self.join(file));
+        }
+    }
+
+    fn write_address(&self, file: &str, address: SocketAddr) -> io::Result<()> {
+        let draft = self.join(&format!("{file}.new"));
         fs::write(&draft, format!("{address}\n"))?;
-        fs::rename(draft, self.join(ADDRESS_FILE))
+        fs::rename(draft, self.join(file))
     }
 }
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        // It is stale from now on; after a crash the next start replaces it.
-        let _ = fs::remove_file(self.join(ADDRESS_FILE));
+        self.forget_addresses();
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::adapters::{self, Adapters};
 use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
-use crate::config::{Role, Settings};
+use crate::config::{Role, Settings, WebSocketSettings};
 use crate::pipeline::auth::{self, Authenticator, BootstrapError, TokenStore};
 use crate::pipeline::bus::DebugBus;
 use crate::pipeline::gauges::Health;
@@ -20,6 +20,7 @@ use crate::pipeline::http::{self, HttpContext};
 use crate::pipeline::metrics::{Metrics, Part};
 use crate::pipeline::queue::Queue;
 use crate::pipeline::stage_log::StageLog;
+use crate::pipeline::websocket::{self, WebSocketContext};
 use crate::pipeline::worker::{self, WorkerContext};
 
 /// How often figures are published.
@@ -58,7 +59,9 @@ impl Pipeline {
         let listener = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
             format!("cannot listen on {}; choose another address with --listen", settings.listen)
         })?;
+        let websocket_listener = listen_websocket(settings, data_dir).await?;
         let address = listener.local_addr()?;
+        // Last: who waits for this file finds the rest in place.
         data_dir.announce(address)?;
         tell_start(settings, address, data_dir)?;
 
@@ -73,9 +76,20 @@ impl Pipeline {
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
         // listens, whatever its roles, to be watched.
+        let http = Arc::clone(&context);
         supervisor.spawn("HTTP server", |stop| async move {
-            http::serve(listener, context, stop).await.map_err(Into::into)
+            http::serve(listener, http, stop).await.map_err(Into::into)
         });
+        if let Some(listener) = websocket_listener {
+            let context = Arc::new(WebSocketContext::new(
+                context,
+                Arc::clone(&adapters.live_bus),
+                settings.websocket.clone(),
+            ));
+            supervisor.spawn("WebSocket server", |stop| async move {
+                websocket::serve(listener, context, stop).await.map_err(Into::into)
+            });
+        }
         adapters.start(supervisor);
         start_worker(settings, &adapters, &log, supervisor);
         let Adapters { queue, tokens, debug_bus, .. } = adapters;
@@ -141,6 +155,37 @@ fn tell_start(settings: &Settings, address: SocketAddr, data_dir: &DataDir) -> R
     let roles = settings.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(",");
     tracing::info!(%address, %data_dir, adapters_are, roles, "running without ingestion");
     Ok(())
+}
+
+/// The WebSocket server's listener. Somebody who did not ask for one need not care that another
+/// program has its usual port.
+async fn listen_websocket(settings: &Settings, data_dir: &DataDir) -> Result<Option<TcpListener>> {
+    if !settings.roles.has(Role::Websocket) {
+        return Ok(None);
+    }
+    let asked = settings.websocket.listen;
+    let address = asked.unwrap_or(WebSocketSettings::DEFAULT_LISTEN);
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) if asked.is_none() => {
+            tracing::warn!(
+                %address, %error,
+                "no WebSocket server: cannot listen there; choose an address with --websocket-listen"
+            );
+            return Ok(None);
+        }
+        Err(error) => {
+            return Err(error).wrap_err_with(|| {
+                format!(
+                    "cannot listen on {address}; choose another address with --websocket-listen"
+                )
+            });
+        }
+    };
+    let address = listener.local_addr()?;
+    data_dir.announce_websocket(address)?;
+    tracing::info!(%address, "serving browsers and dashboards");
+    Ok(Some(listener))
 }
 
 /// Makes the first token; where a server has to be there for it and is not, as soon as it is.

@@ -18,6 +18,8 @@ impl Settings {
             ("shutdown_timeout", self.shutdown_timeout),
             ("http.header_timeout", self.http.header_timeout),
             ("http.body_timeout", self.http.body_timeout),
+            ("websocket.ping_interval", self.websocket.ping_interval),
+            ("websocket.auth_timeout", self.websocket.auth_timeout),
             ("worker.lease", self.worker.lease),
             ("worker.max_backoff", self.worker.max_backoff),
             ("worker.session_timeout", self.worker.session_timeout),
@@ -42,6 +44,7 @@ impl Settings {
             ("debug_lines_per_second", self.debug_lines_per_second, 1, 10_000_000),
             ("http.max_body_bytes", self.http.max_body_bytes as u64, 1024, 64 << 20),
             ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
+            ("websocket.max_connections", self.websocket.max_connections as u64, 1, 1_000_000),
             ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),
             ("queue.alarm_depth", self.queue.alarm_depth, 1, u64::MAX),
             ("worker.workers", self.worker.workers as u64, 1, 16),
@@ -68,6 +71,12 @@ impl Settings {
             let usable = value.as_ref().is_none_or(|url| has_scheme(url.expose(), schemes));
             require(figment, key, usable, &format!("is no such URL as {like}"))?;
         }
+        require(
+            figment,
+            "websocket.allowed_origins",
+            self.websocket.allowed_origins.iter().all(|text| is_origin(text)),
+            "has a member that is no such origin as https://dashboard.example",
+        )?;
         let names = [
             ("queue.redis_prefix", &self.queue.redis_prefix),
             ("clickhouse_database", &self.clickhouse_database),
@@ -89,6 +98,10 @@ impl Settings {
              reach: set redis_url (--redis-url, REDIS_URL), or leave roles at its default",
         )
     }
+}
+
+fn is_origin(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.path() == "/")
 }
 
 /// Never tells what the URL is: it may have a password in it.

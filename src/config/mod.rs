@@ -33,6 +33,8 @@ pub struct Override {
 /// after those that users of Bklit have set already.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("INGESTION_PORT", "listen"),
+    ("WEBSOCKET_PORT", "websocket.listen"),
+    ("ALLOWED_WS_ORIGINS", "websocket.allowed_origins"),
     ("REDIS_URL", "redis_url"),
     ("CLICKHOUSE_HOST", "clickhouse_url"),
     ("CLICKHOUSE_USERNAME", "clickhouse_username"),
@@ -40,6 +42,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("CLICKHOUSE_DATABASE", "clickhouse_database"),
     ("BKLIT_DATA_DIR", "data_dir"),
     ("BKLIT_LISTEN", "listen"),
+    ("BKLIT_WEBSOCKET_LISTEN", "websocket.listen"),
     ("BKLIT_NO_UI", "no_ui"),
     ("BKLIT_ROLES", "roles"),
     ("BKLIT_REDIS_URL", "redis_url"),
@@ -93,8 +96,8 @@ impl Settings {
             let Some(mut value) = environment(variable).filter(|value| !value.is_empty()) else {
                 continue;
             };
-            if variable == "INGESTION_PORT" {
-                let host = figment.extract_inner::<SocketAddr>("listen").map(|listen| listen.ip());
+            if matches!(variable, "INGESTION_PORT" | "WEBSOCKET_PORT") {
+                let host = figment.extract_inner::<SocketAddr>(key).map(|listen| listen.ip());
                 value = match host.unwrap_or(Ipv4Addr::LOCALHOST.into()) {
                     IpAddr::V4(host) => format!("{host}:{value}"),
                     IpAddr::V6(host) => format!("[{host}]:{value}"),

@@ -1,6 +1,6 @@
 //! The settings and their defaults.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct Settings {
     pub debug_lines_per_second: u64,
     /// The HTTP server.
     pub http: HttpSettings,
+    /// The WebSocket server.
+    pub websocket: WebSocketSettings,
     /// The queue.
     pub queue: QueueSettings,
     /// The worker.
@@ -74,6 +76,31 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's place.
     pub trust_forwarded: bool,
+}
+
+/// The WebSocket server: where it is, who gets in, its bounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebSocketSettings {
+    /// Where to listen; without it at [`WebSocketSettings::DEFAULT_LISTEN`], if that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Pages of these origins may open dashboards without a token.
+    #[serde(deserialize_with = "flexible::list")]
+    pub allowed_origins: Vec<String>,
+    /// Sockets at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// How often a peer is asked whether it is still there.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// How long a browser's socket may stay open without a token.
+    #[serde(with = "humantime_serde")]
+    pub auth_timeout: Duration,
+}
+
+impl WebSocketSettings {
+    /// Where the server is when nobody says where.
+    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 }
 
 /// Bounds of the queue.
@@ -218,6 +245,13 @@ impl Default for Settings {
                 body_timeout: Duration::from_secs(10),
                 trust_forwarded: false,
             },
+            websocket: WebSocketSettings {
+                listen: None,
+                allowed_origins: Vec::new(),
+                max_connections: 1024,
+                ping_interval: Duration::from_secs(30),
+                auth_timeout: Duration::from_secs(30),
+            },
             queue: QueueSettings {
                 max_depth: 1_000_000,
                 alarm_depth: 1_000,
@@ -257,6 +291,24 @@ mod flexible {
     enum BooleanOrText {
         Boolean(bool),
         Text(String),
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ListOrText {
+        List(Vec<String>),
+        Text(String),
+    }
+
+    /// A list, or text with commas between its members.
+    pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match ListOrText::deserialize(deserializer)? {
+            ListOrText::List(list) => list,
+            ListOrText::Text(text) => {
+                let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
+                members.map(str::to_owned).collect()
+            }
+        })
     }
 
     pub fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

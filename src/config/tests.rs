@@ -35,6 +35,29 @@ fn later_sources_win() {
 }
 
 #[test]
+fn the_websocket_variables_of_bklit_work_as_they_are() {
+    let environment = [
+        ("WEBSOCKET_PORT", "9090"),
+        ("ALLOWED_WS_ORIGINS", "https://a.example, http://localhost:3000/,"),
+    ];
+    let settings = load(&environment, &[]).unwrap().websocket;
+    assert_eq!(settings.listen.unwrap().to_string(), "127.0.0.1:9090");
+    assert_eq!(settings.allowed_origins, ["https://a.example", "http://localhost:3000/"]);
+    let own = [("WEBSOCKET_PORT", "9090"), ("BKLIT_WEBSOCKET_LISTEN", "[::1]:5")];
+    assert_eq!(load(&own, &[]).unwrap().websocket.listen.unwrap().to_string(), "[::1]:5");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bklit.toml");
+    std::fs::write(&file, "[websocket]\nlisten = '0.0.0.0:1'").unwrap();
+    let variable = |name: &str| (name == "WEBSOCKET_PORT").then(|| "4000".to_owned());
+    let settings = Settings::load(Some(&file), variable, &[]).unwrap();
+    assert_eq!(settings.websocket.listen.unwrap().to_string(), "0.0.0.0:4000", "the port alone");
+    for wrong in ["*", "dashboard.example", "https://a.example/path", "null"] {
+        let error = load(&[("ALLOWED_WS_ORIGINS", wrong)], &[]).unwrap_err();
+        assert!(error.contains("ALLOWED_WS_ORIGINS") && error.contains("origin"), "{error}");
+    }
+}
+
+#[test]
 fn an_error_names_setting_and_source() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [Override], [&'a str; 2]);
     let cases: [Case<'_>; 13] = [
@@ -149,6 +172,7 @@ fn the_sample_file_is_the_defaults() {
         "# clickhouse_url",
         "# clickhouse_username",
         "# clickhouse_password",
+        "# listen",
     ];
     for key in described {
         assert!(sample.contains(key), "{key}");

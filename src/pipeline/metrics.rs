@@ -45,6 +45,11 @@ struct StepLabel {
     level: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// A stage's counters since the last [`Metrics::take_gauges`].
 struct StageInterval {
     count: u64,
@@ -70,6 +75,8 @@ pub struct Metrics {
     queue_failed: Gauge,
     queue_spooled: Gauge,
     connections: Gauge,
+    sockets: Family<KindLabel, Gauge>,
+    live_events_lost: Counter,
     accepted: AtomicU64,
     refused: AtomicU64,
     queue_known: AtomicI64,
@@ -115,6 +122,8 @@ impl Metrics {
             queue_failed: Gauge::default(),
             queue_spooled: Gauge::default(),
             connections: Gauge::default(),
+            sockets: Family::default(),
+            live_events_lost: Counter::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             queue_known: AtomicI64::new(0),
@@ -166,6 +175,12 @@ impl Metrics {
             self.queue_spooled.clone(),
         );
         r.register("http_connections", "Open HTTP connections", self.connections.clone());
+        r.register("websockets", "Open WebSockets, by kind", self.sockets.clone());
+        r.register(
+            "live_events_lost",
+            "Live events that slow dashboards missed",
+            self.live_events_lost.clone(),
+        );
     }
 
     /// Names this process among those that publish figures.
@@ -209,6 +224,21 @@ impl Metrics {
     /// Notes the number of open connections.
     pub fn set_connections(&self, open: usize) {
         self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Notes that a WebSocket of this kind was opened, or closed.
+    pub fn socket(&self, kind: &'static str, is_open: bool) {
+        let sockets = self.sockets.get_or_create(&KindLabel { kind });
+        if is_open {
+            sockets.inc()
+        } else {
+            sockets.dec()
+        };
+    }
+
+    /// Counts live events that a dashboard missed.
+    pub fn live_events_lost(&self, events: u64) {
+        self.live_events_lost.inc_by(events);
     }
 
     /// Counts a stored batch with, for each event, the time since it was accepted.

@@ -2,7 +2,7 @@
 
 mod access;
 mod auth;
-mod client;
+pub mod client;
 mod debug_stream;
 mod ingest;
 mod lifecycle;
@@ -10,4 +10,4 @@ mod limits;
 mod malformed;
 mod ready;
 mod routes;
-mod server;
+pub mod server;

@@ -32,11 +32,14 @@ pub struct MemoryQueue {
     pub items: Mutex<Vec<NewItem>>,
     pub is_full: AtomicBool,
     pub is_away: AtomicBool,
+    /// As long as somebody writes it, pushing waits.
+    pub gate: tokio::sync::RwLock<()>,
 }
 
 #[async_trait]
 impl Queue for MemoryQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+        let _open = self.gate.read().await;
         if self.is_full.load(SeqCst) {
             return Err(QueueError::Full { depth: 7, bound: 7 });
         }
@@ -166,6 +169,7 @@ pub struct Server {
     pub tokens: Arc<Tokens>,
     pub bus: Arc<LocalDebugBus>,
     pub log: Arc<StageLog>,
+    pub context: Arc<HttpContext>,
     /// An ingest token of the project `p`.
     pub ingest: String,
     /// A read token for all projects.
@@ -201,7 +205,8 @@ impl Server {
         let shutdown = CancellationToken::new();
         Self {
             address: listener.local_addr().unwrap(),
-            task: tokio::spawn(serve(listener, context, shutdown.clone())),
+            task: tokio::spawn(serve(listener, Arc::clone(&context), shutdown.clone())),
+            context,
             queue,
             tokens,
             bus,

@@ -13,6 +13,8 @@ use super::DEADLINE;
 pub fn program(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bklit-tui"));
     command.env_clear().env("HOME", home).env("TERM", "xterm-256color").current_dir(home);
+    // Tests run at once, so each has a port of its own.
+    command.env("BKLIT_WEBSOCKET_LISTEN", "127.0.0.1:0");
     command
 }
 

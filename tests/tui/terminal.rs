@@ -61,9 +61,10 @@ impl Program {
     }
 }
 
-fn arguments(dir: &Path) -> [String; 4] {
+fn arguments(dir: &Path) -> [String; 6] {
     let dir = dir.to_str().unwrap().to_owned();
-    ["--data-dir".into(), dir, "--listen".into(), "127.0.0.1:0".into()]
+    let port = || "127.0.0.1:0".to_owned();
+    ["--data-dir".into(), dir, "--listen".into(), port(), "--websocket-listen".into(), port()]
 }
 
 fn command(program: &str, dir: &Path) -> CommandBuilder {

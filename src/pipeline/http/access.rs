@@ -4,12 +4,16 @@ use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderMap, ORIGIN, VIA};
 use hyper::http::request::Parts;
 use hyper::{Uri, Version};
 
-use super::Peer;
+use super::Client;
 use super::ingest::bearer_token;
 use crate::pipeline::auth::Denied;
 
 /// Whether the request may read about `project`, or about everything without one.
-pub async fn authorize(peer: &Peer, head: &Parts, project: Option<&str>) -> Result<(), Denied> {
+pub async fn authorize(
+    client: Client<'_>,
+    head: &Parts,
+    project: Option<&str>,
+) -> Result<(), Denied> {
     // An EventSource cannot send headers.
     let in_query = || query(&head.uri, "token");
     let secret = match head.headers.get(AUTHORIZATION) {
@@ -17,8 +21,8 @@ pub async fn authorize(peer: &Peer, head: &Parts, project: Option<&str>) -> Resu
         None => in_query(),
     };
     match secret {
-        Some(secret) => peer.context.authenticator.identify(&secret).await?.allow_read(project),
-        None if is_local(peer, head) => Ok(()),
+        Some(secret) => client.context.authenticator.identify(&secret).await?.allow_read(project),
+        None if is_local(client, head) => Ok(()),
         None => Err(Denied::NotLocal),
     }
 }
@@ -32,11 +36,11 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
 
 /// Whether a program on this machine asks for itself: not a proxy for somebody else, and not a
 /// browser for a page from elsewhere.
-fn is_local(peer: &Peer, head: &Parts) -> bool {
-    peer.loopback_only
-        && peer.ip.is_loopback()
+fn is_local(client: Client<'_>, head: &Parts) -> bool {
+    client.loopback_only
+        && client.ip.is_loopback()
         // Then a proxy is in front, and everybody comes from this machine.
-        && !peer.context.settings.trust_forwarded
+        && !client.context.settings.trust_forwarded
         // Older proxies that hide themselves speak 1.0.
         && head.version == Version::HTTP_11
         && !is_forwarded(&head.headers)

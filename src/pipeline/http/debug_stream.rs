@@ -38,7 +38,7 @@ const CHUNKS: usize = 4;
 /// Opens a stream.
 pub async fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let project = access::query(&head.uri, "projectId");
-    access::authorize(peer, head, project.as_deref()).await?;
+    access::authorize(peer.client(), head, project.as_deref()).await?;
     if let Some(project) = &project {
         validate::id("projectId", project)?;
     }
@@ -134,7 +134,7 @@ impl Stream {
 
 /// False once the token was revoked or has expired; not because it cannot be found out now.
 async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
-    let answer = access::authorize(&guard.peer, head, guard.project.as_deref()).await;
+    let answer = access::authorize(guard.peer.client(), head, guard.project.as_deref()).await;
     matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
 }
 

@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::envelope::Envelope;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, body, enrich, validate};
-use crate::pipeline::auth::{Denied, Site};
+use super::{Client, HttpContext, Peer, body, enrich, validate};
+use crate::pipeline::auth::{Denied, Site, TokenRecord};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
 use crate::pipeline::queue::NewItem;
@@ -40,7 +40,7 @@ struct Accepted<'a> {
 }
 
 /// Takes an event of `kind` in. `began` is when its request's head was there.
-pub async fn ingest(
+pub(super) async fn ingest(
     peer: &Peer,
     kind: EventKind,
     request: Request<Incoming>,
@@ -58,22 +58,38 @@ pub async fn ingest(
     let bytes = body::read(incoming, &context.settings).await?;
     peer.linger.store(false, Relaxed);
     let envelope = parse(kind, &bytes)?;
-    let project = envelope.project_id.ok_or_else(|| Refusal::field("projectId", "missing"))?;
+    let id = accept(peer.client(), &head.headers, token.as_deref(), envelope, began).await?;
+    let accepted = Accepted { message: "Event queued", event_id: &id };
+    Ok(response::json(StatusCode::OK, &accepted))
+}
+
+/// Takes in an event that could be read, whichever way it came. `headers` are those of the
+/// request that it came with or, over a WebSocket, of the one that opened it. Returns the event's
+/// id, strictly after the queue has said yes.
+pub async fn accept(
+    client: Client<'_>,
+    headers: &HeaderMap,
+    token: Option<&TokenRecord>,
+    envelope: Envelope<Payload>,
+    began: Instant,
+) -> Result<String, Refused> {
+    let Envelope { project_id, event_id, event } = envelope;
+    let project = project_id.ok_or_else(|| Refusal::field("projectId", "missing"))?;
     validate::id("projectId", &project)?;
 
-    let site = site(&head.headers);
-    let checked = match &token {
+    let site = site(headers);
+    let checked = match token {
         Some(token) => token.allow_ingest(&project, site),
-        None => context.authenticator.authorize_beacon(&project, site).await,
+        None => client.context.authenticator.authorize_beacon(&project, site).await,
     };
     // An id that anybody could choose would let strangers pass events off as retries.
-    let client_id = envelope.event_id.filter(|_| token.is_some());
+    let client_id = event_id.filter(|_| token.is_some());
     let checked = checked.map_err(Refusal::from).and_then(|()| {
         client_id.as_deref().map_or(Ok(()), validate::event_id)?;
-        complete(envelope.event, peer, &head.headers)
+        complete(event, client, headers)
     });
     match checked {
-        Ok(payload) => push(peer, payload, project, client_id, began).await,
+        Ok(payload) => push(client.context, payload, project, client_id, began).await,
         Err(why) => Err(Refused { why, project: Some(project) }),
     }
 }
@@ -91,12 +107,14 @@ pub fn bearer_token(value: &[u8]) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
-fn site(headers: &HeaderMap) -> Site<'_> {
+/// Where a browser says it is.
+pub fn site(headers: &HeaderMap) -> Site<'_> {
     let header = headers.get(ORIGIN).or_else(|| headers.get(REFERER));
     Site(header.and_then(|value| value.to_str().ok()))
 }
 
-fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Refusal> {
+/// Reads an event of `kind`.
+pub fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Refusal> {
     fn read<'a, T: serde::Deserialize<'a>>(
         bytes: &'a [u8],
         payload: impl FnOnce(T) -> Payload,
@@ -112,12 +130,16 @@ fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Refusal> {
 }
 
 /// Checks the event and fills in what the request says beside it.
-fn complete(mut payload: Payload, peer: &Peer, headers: &HeaderMap) -> Result<Payload, Refusal> {
+fn complete(
+    mut payload: Payload,
+    client: Client<'_>,
+    headers: &HeaderMap,
+) -> Result<Payload, Refusal> {
     match &mut payload {
         Payload::Pageview(view) => {
             let url = validate::page_view(view)?;
-            let trust = peer.context.settings.trust_forwarded;
-            enrich::page_view(view, &url, headers, peer.ip, trust);
+            let trust = client.context.settings.trust_forwarded;
+            enrich::page_view(view, &url, headers, client.ip, trust);
         }
         Payload::Event(event) => validate::custom_event(event)?,
         Payload::SessionEnd(end) => validate::session_end(end)?,
@@ -126,13 +148,12 @@ fn complete(mut payload: Payload, peer: &Peer, headers: &HeaderMap) -> Result<Pa
 }
 
 async fn push(
-    peer: &Peer,
+    context: &HttpContext,
     payload: Payload,
     project: String,
     client_id: Option<String>,
     began: Instant,
-) -> Result<Response<ResponseBody>, Refused> {
-    let context = &*peer.context;
+) -> Result<String, Refused> {
     let kind = payload.kind();
     let is_clients = client_id.is_some();
     let id = client_id.unwrap_or_else(QueuedEvent::new_id);
@@ -163,8 +184,7 @@ async fn push(
             return Err(Refused { why: error.into(), project: Some(project) });
         }
     }
-    let accepted = Accepted { message: "Event queued", event_id: &id };
-    Ok(response::json(StatusCode::OK, &accepted))
+    Ok(id)
 }
 
 fn queued_message(pushed: crate::pipeline::queue::Pushed) -> &'static str {

@@ -9,19 +9,20 @@
 //! | `GET /metrics`, `GET /api/debug-stream` | readers: a read token, or this machine |
 //! | `OPTIONS` | everybody |
 
-mod access;
+pub(super) mod access;
 mod body;
+pub(super) mod connections;
 mod debug_stream;
 mod enrich;
-mod envelope;
-mod ingest;
+pub(super) mod envelope;
+pub(super) mod ingest;
 mod place;
 mod ready;
-mod refusal;
+pub(super) mod refusal;
 mod response;
 mod routes;
 mod server;
-mod socket;
+pub(super) mod socket;
 mod status;
 pub mod validate;
 
@@ -44,10 +45,10 @@ pub use server::serve;
 /// What the server works with.
 pub struct HttpContext {
     queue: Arc<dyn Queue>,
-    authenticator: Arc<Authenticator>,
-    log: Arc<StageLog>,
+    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) log: Arc<StageLog>,
     debug_bus: Arc<dyn DebugBus>,
-    settings: HttpSettings,
+    pub(super) settings: HttpSettings,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
@@ -86,6 +87,16 @@ impl HttpContext {
     }
 }
 
+/// Whom events come from and who wants to read, whichever server was asked.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    pub context: &'a HttpContext,
+    /// The other end of the connection.
+    pub ip: IpAddr,
+    /// The server listens on loopback only.
+    pub loopback_only: bool,
+}
+
 /// One client's connection.
 struct Peer {
     context: Arc<HttpContext>,
@@ -100,4 +111,10 @@ struct Peer {
     shutdown: CancellationToken,
     /// The tasks of debug streams.
     streams: TaskTracker,
+}
+
+impl Peer {
+    fn client(&self) -> Client<'_> {
+        Client { context: &self.context, ip: self.ip, loopback_only: self.loopback_only }
+    }
 }

@@ -1,7 +1,9 @@
-//! Accepting connections and ending them.
+//! HTTP connections.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -11,11 +13,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connections::Connections;
 use super::socket::Socket;
 use super::{HttpContext, Peer, routes};
 
@@ -23,10 +25,6 @@ use super::{HttpContext, Peer, routes};
 const MAX_HEAD: usize = 32 * 1024;
 /// A connection's read and write buffers, each.
 const MAX_BUFFER: usize = 64 * 1024;
-/// The pause after an accept that failed, such as with too many open files; it doubles up to
-/// [`MAX_ACCEPT_PAUSE`].
-const MIN_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
-const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long requests that have begun may take once the server stops: a client that dribbles must
 /// not use up the time in which the worker stores what it has in hand.
 const MAX_DRAIN: Duration = Duration::from_secs(5);
@@ -41,27 +39,19 @@ pub async fn serve(
     context: Arc<HttpContext>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let mut server = Server {
+    let mut connections = Connections::new(context.settings.max_connections, shutdown.clone());
+    let server = Server {
         loopback_only: listener.local_addr()?.ip().to_canonical().is_loopback(),
         http: builder(&context),
-        permits: Arc::new(Semaphore::new(context.settings.max_connections)),
         open: Arc::new(AtomicUsize::new(0)),
         context,
         shutdown,
-        connections: JoinSet::new(),
         streams: TaskTracker::new(),
     };
-    server.accept(listener).await;
-    let finish = async {
-        while let Some(ended) = server.connections.join_next().await {
-            report(ended);
-        }
-    };
-    if tokio::time::timeout(MAX_DRAIN, finish).await.is_err() {
-        // These requests were not answered, so nothing was promised to them.
-        tracing::warn!(open = server.connections.len(), "slow clients are cut off");
-        server.connections.shutdown().await;
-    }
+    connections
+        .accept(listener, |stream, address, permit| server.connection(stream, address, permit))
+        .await;
+    connections.finish(MAX_DRAIN).await;
     server.streams.close();
     server.streams.wait().await;
     Ok(())
@@ -82,68 +72,19 @@ struct Server {
     context: Arc<HttpContext>,
     loopback_only: bool,
     http: http1::Builder,
-    permits: Arc<Semaphore>,
     open: Arc<AtomicUsize>,
     shutdown: CancellationToken,
-    connections: JoinSet<()>,
     streams: TaskTracker,
 }
 
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task failed; the others go on");
-    }
-}
-
 impl Server {
-    /// Accepts until the shutdown. Dropping the listener then closes it.
-    async fn accept(&mut self, listener: TcpListener) {
-        let mut pause = MIN_ACCEPT_PAUSE;
-        loop {
-            let permits = Arc::clone(&self.permits);
-            let next = async {
-                // Who comes when all permits are taken waits in the listener's backlog.
-                let permit = permits.acquire_owned().await;
-                (listener.accept().await, permit)
-            };
-            let (accepted, permit) = tokio::select! {
-                biased;
-                () = self.shutdown.cancelled() => return,
-                Some(ended) = self.connections.join_next() => {
-                    report(ended);
-                    continue;
-                }
-                next = next => next,
-            };
-            // The semaphore is never closed.
-            let Ok(permit) = permit else { return };
-            match accepted {
-                Ok((stream, address)) => {
-                    pause = MIN_ACCEPT_PAUSE;
-                    self.begin(stream, address, permit);
-                }
-                // The client was gone before it was its turn.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::warn!(%error, ?pause, "cannot accept a connection");
-                    tokio::select! {
-                        () = self.shutdown.cancelled() => return,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
-                }
-            }
-        }
-    }
-
-    fn begin(
-        &mut self,
+    /// The task of a connection.
+    fn connection(
+        &self,
         stream: TcpStream,
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         permit: OwnedSemaphorePermit,
-    ) {
-        // Answers are small and complete: waiting to fill a packet only delays them.
-        let _ = stream.set_nodelay(true);
+    ) -> impl Future<Output = ()> + use<> {
         let open = Open::new(&self.open, &self.context, permit);
         let linger = Arc::new(AtomicBool::new(false));
         let socket = Socket::new(stream, Arc::clone(&linger));
@@ -161,7 +102,7 @@ impl Server {
         });
         let connection = self.http.serve_connection(TokioIo::new(socket), service);
         let shutdown = self.shutdown.clone();
-        self.connections.spawn(async move {
+        async move {
             let _open = open;
             let mut connection = pin!(connection);
             let ended = tokio::select! {
@@ -174,7 +115,7 @@ impl Server {
             if let Err(error) = ended {
                 tracing::debug!(%address, %error, "a connection broke");
             }
-        });
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
         worker: metrics.health(Part::Worker),
     };
     let failing = [health.queue, health.store, health.worker].contains(&Health::Failing);
-    let may_read = access::authorize(peer, head, None).await.is_ok();
+    let may_read = access::authorize(peer.client(), head, None).await.is_ok();
     let answer = HealthAnswer {
         status: if failing { "degraded" } else { "ok" },
         service: "ingestion",
@@ -83,7 +83,7 @@ async fn stats(context: &HttpContext) -> Option<QueueGauges> {
 
 /// All figures for Prometheus.
 pub async fn metrics(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer, head, None).await?;
+    access::authorize(peer.client(), head, None).await?;
     let text = peer.context.log.metrics().to_prometheus();
     Ok(response::no_store(response::answer(OPEN_METRICS, ResponseBody::Whole(text.into()))))
 }

@@ -1,0 +1,298 @@
+//! A visitor's browser: it says who it is and sends events, each of which is acknowledged once
+//! the queue has it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_tungstenite::tungstenite::Error;
+
+use super::handshake::Kind;
+use super::message::{FromBrowser, ToClient};
+use super::sessions::Member;
+use super::socket::{AWAY, POLICY, Received, Socket};
+use super::{Guest, server};
+use crate::pipeline::auth::{Denied, Secret, TokenRecord};
+use crate::pipeline::event::{EventKind, Payload, SessionEnd};
+use crate::pipeline::http::access::query;
+use crate::pipeline::http::envelope::Envelope;
+use crate::pipeline::http::ingest::{accept, parse, site};
+use crate::pipeline::http::refusal::Refusal;
+use crate::pipeline::http::validate;
+use crate::pipeline::stage_log::Data;
+use crate::pipeline::store::SessionKey;
+use crate::pipeline::time::UtcMillis;
+
+const NO_KEY: &str = "no API key: send {\"type\":\"auth\",\"apiKey\":\"bk_live_…\"} first, or apiKey \
+                      with each message";
+
+/// Serves a browser until it leaves or has to.
+pub async fn serve(guest: Guest, mut socket: Socket) {
+    let session = match session(&guest) {
+        Ok(session) => session,
+        Err(why) => return guest.refuse(&mut socket, Kind::Browser, None, &why.to_string()).await,
+    };
+    Browser { guest, socket, session, token: None, member: None, accepted: 0 }.run().await;
+}
+
+/// Which session of which project the address names.
+fn session(guest: &Guest) -> Result<SessionKey, Refusal> {
+    let field = |name: &'static str| {
+        let value = query(&guest.head.uri, name).ok_or_else(|| Refusal::field(name, "missing"))?;
+        validate::id_problem(&value).map_or(Ok(value), |why| Err(Refusal::field(name, why)))
+    };
+    Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
+}
+
+struct Browser {
+    guest: Guest,
+    socket: Socket,
+    session: SessionKey,
+    /// The last API key that was good.
+    token: Option<Secret>,
+    /// Since there is one.
+    member: Option<Member>,
+    accepted: u64,
+}
+
+/// Why a message is not done.
+enum Problem {
+    /// The browser may try other messages.
+    Refused(Refusal),
+    /// It has no API key.
+    NoKey,
+}
+
+impl<T: Into<Refusal>> From<T> for Problem {
+    fn from(why: T) -> Self {
+        Self::Refused(why.into())
+    }
+}
+
+impl Problem {
+    fn text(&self) -> String {
+        match self {
+            Self::Refused(why) => why.to_string(),
+            Self::NoKey => NO_KEY.to_owned(),
+        }
+    }
+
+    /// Whether the same message may be accepted later.
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Refused(why) if why.status().is_server_error())
+    }
+
+    /// Whether no message of this socket can be accepted.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Denied(Denied::Domain)))
+    }
+}
+
+impl Browser {
+    async fn run(mut self) {
+        let opened = Instant::now();
+        self.guest
+            .step(Some(&self.session.project_id))
+            .info("Browser connected", || self.details([]));
+        let end = self.converse().await.unwrap_or("the connection broke");
+        self.guest.step(Some(&self.session.project_id)).info("Browser disconnected", || {
+            self.details([
+                ("reason", end.into()),
+                ("seconds", server::seconds_since(opened)),
+                ("accepted", self.accepted.into()),
+            ])
+        });
+        // A visitor is not gone because the server is: the browser comes back to the next one.
+        if !self.guest.shutdown.is_cancelled() {
+            self.end_session().await;
+        }
+    }
+
+    /// Until the socket is closed; why it was.
+    async fn converse(&mut self) -> Result<&'static str, Error> {
+        let connected = ToClient::Connected {
+            project_id: &self.session.project_id,
+            session_id: Some(&self.session.session_id),
+            timestamp: UtcMillis::now(),
+        };
+        self.socket.send(connected.to_json()).await?;
+        let shutdown = self.guest.shutdown.clone();
+        let patience = tokio::time::sleep(self.guest.context.settings.auth_timeout);
+        tokio::pin!(patience);
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {
+                    self.socket.close(AWAY, "the server is stopping").await;
+                    return Ok("the server is stopping");
+                }
+                () = &mut patience, if self.token.is_none() => {
+                    let project = Some(self.session.project_id.as_str());
+                    self.guest.refuse(&mut self.socket, Kind::Browser, project, NO_KEY).await;
+                    return Ok("no API key came in time");
+                }
+                received = self.socket.next() => received,
+            };
+            match received {
+                Received::Text(text) => {
+                    // One after the other: who sends faster fills the sockets' buffers and waits.
+                    if !self.answer(&text).await? {
+                        return Ok("the domain is not allowed");
+                    }
+                }
+                Received::Unusable(code, reason) => {
+                    self.tell_refused(None, &reason);
+                    self.socket.close(code, &reason).await;
+                    return Ok("a message cannot be read");
+                }
+                Received::Closed => {
+                    self.socket.hang_up().await;
+                    return Ok("closed");
+                }
+                Received::Lost(why) => {
+                    self.socket.hang_up().await;
+                    return Ok(why);
+                }
+            }
+        }
+    }
+
+    /// Does what a message asks for and says so; whether more may follow.
+    async fn answer(&mut self, text: &str) -> Result<bool, Error> {
+        let began = Instant::now();
+        let message = FromBrowser::parse(text);
+        let message_type = match &message {
+            Ok(FromBrowser::Auth { .. }) => Some("auth"),
+            Ok(FromBrowser::Event { kind, .. }) => Some(kind.as_str()),
+            Err(_) => None,
+        };
+        let done = match message {
+            Ok(message) => self.carry_out(message, began).await,
+            Err(why) => Err(why.into()),
+        };
+        let problem = match done {
+            Ok(answer) => {
+                self.socket.send(answer).await?;
+                return Ok(true);
+            }
+            Err(problem) => problem,
+        };
+        self.guest.context.http.log.metrics().refused();
+        let error = problem.text();
+        self.tell_refused(message_type, &error);
+        let answer = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
+        self.socket.send(answer.to_json()).await?;
+        if problem.is_final() {
+            self.socket.close(POLICY, &problem.text()).await;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    async fn carry_out(
+        &mut self,
+        message: FromBrowser<'_>,
+        began: Instant,
+    ) -> Result<String, Problem> {
+        match message {
+            FromBrowser::Auth { api_key } => {
+                self.authenticate(api_key.as_deref()).await?;
+                Ok(ToClient::AuthSuccess.to_json())
+            }
+            FromBrowser::Event { kind, data, api_key } => {
+                let token = self.authenticate(api_key.as_deref()).await?;
+                let id = self.accept(kind, data, &token, began).await?;
+                let project = &self.session.project_id;
+                let step = self.guest.step(Some(project)).event(&id).took(began.elapsed());
+                step.info("Event acknowledged", || {
+                    Data::from_iter([("type".to_owned(), kind.as_str().into())])
+                });
+                Ok(ToClient::Ack { event_id: &id, message_type: kind.as_str() }.to_json())
+            }
+        }
+    }
+
+    /// The token of this key, or else of the last good one, if it allows sending. Asked for each
+    /// message, as it may have been revoked.
+    async fn authenticate(&mut self, api_key: Option<&str>) -> Result<Arc<TokenRecord>, Problem> {
+        let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
+        let secret = sent.as_ref().or(self.token.as_ref()).ok_or(Problem::NoKey)?;
+        let context = &self.guest.context;
+        let token = context.http.authenticator.identify(secret.expose()).await?;
+        token.allow_ingest(&self.session.project_id, site(&self.guest.head.headers))?;
+        self.token = sent.or_else(|| self.token.take());
+        if self.member.is_none() {
+            self.member = Some(context.sessions.join(self.session.clone()));
+        }
+        Ok(token)
+    }
+
+    async fn accept(
+        &mut self,
+        kind: EventKind,
+        data: &str,
+        token: &TokenRecord,
+        began: Instant,
+    ) -> Result<String, Refusal> {
+        let mut envelope = parse(kind, data.as_bytes())?;
+        let project = &self.session.project_id;
+        if envelope.project_id.get_or_insert_with(|| project.clone()) != project {
+            return Err(Refusal::field("projectId", "is not the one in the socket's address"));
+        }
+        let session = match &mut envelope.event {
+            Payload::Pageview(view) => &mut view.session_id,
+            Payload::Event(event) => &mut event.session_id,
+            Payload::SessionEnd(_) => &mut None,
+        };
+        if session.as_deref().is_none_or(str::is_empty) {
+            *session = Some(self.session.session_id.clone());
+        }
+        let headers = &self.guest.head.headers;
+        let accepted = accept(self.guest.client(), headers, Some(token), envelope, began).await;
+        let id = accepted.map_err(|refused| refused.why)?;
+        self.accepted += 1;
+        Ok(id)
+    }
+
+    /// With the last socket that may send, its session ends.
+    async fn end_session(&mut self) {
+        let Some(SessionKey { project_id, session_id }) =
+            self.member.take().and_then(Member::leave)
+        else {
+            return;
+        };
+        let Some(secret) = &self.token else { return };
+        let began = Instant::now();
+        let event = Payload::SessionEnd(SessionEnd {
+            session_id,
+            timestamp: None,
+            reason: Some("disconnect".to_owned()),
+        });
+        let envelope = Envelope { project_id: Some(project_id), event_id: None, event };
+        let authenticator = &self.guest.context.http.authenticator;
+        let ended = match authenticator.identify(secret.expose()).await {
+            Ok(token) => {
+                let headers = &self.guest.head.headers;
+                accept(self.guest.client(), headers, Some(&token), envelope, began)
+                    .await
+                    .map_err(|refused| refused.why)
+            }
+            Err(denied) => Err(denied.into()),
+        };
+        if let Err(why) = ended {
+            // Then it ends by itself, when nothing more comes.
+            self.tell_refused(Some(EventKind::SessionEnd.as_str()), &why.to_string());
+        }
+    }
+
+    fn tell_refused(&self, message_type: Option<&'static str>, error: &str) {
+        self.guest.step(Some(&self.session.project_id)).warn("Message refused", || {
+            self.details([("type", message_type.into()), ("error", error.into())])
+        });
+    }
+
+    fn details<const N: usize>(&self, more: [(&str, serde_json::Value); N]) -> Data {
+        let mut data = self.guest.details(more);
+        data.insert("sessionId".to_owned(), self.session.session_id.as_str().into());
+        data
+    }
+}

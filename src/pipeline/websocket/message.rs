@@ -1,0 +1,102 @@
+//! What goes over a socket: JSON objects with a `type`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::pipeline::event::{EventKind, parse_naming_field};
+use crate::pipeline::http::refusal::Refusal;
+use crate::pipeline::time::UtcMillis;
+
+/// The longest message type that is quoted, in characters.
+const MAX_TYPE: usize = 40;
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    r#type: String,
+    #[serde(default, rename = "apiKey")]
+    api_key: Option<String>,
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// A browser's message.
+pub enum FromBrowser<'a> {
+    /// Who it is.
+    Auth { api_key: Option<String> },
+    /// An event, as the bodies of HTTP requests have it.
+    Event { kind: EventKind, data: &'a str, api_key: Option<String> },
+}
+
+impl<'a> FromBrowser<'a> {
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        let Wire { r#type, api_key, data } = parse_naming_field(text.as_bytes(), "")
+            .map_err(|error| Refusal::field("message", error.to_string()))?;
+        let kind = match r#type.as_str() {
+            "auth" => return Ok(Self::Auth { api_key }),
+            "pageview" => EventKind::Pageview,
+            "event" => EventKind::Event,
+            other => {
+                let other: String = other.chars().take(MAX_TYPE).collect();
+                let problem = format!("`{other}` is none of auth, pageview, event");
+                return Err(Refusal::field("type", problem));
+            }
+        };
+        let data = data.ok_or_else(|| Refusal::field("data", "missing"))?.get();
+        Ok(Self::Event { kind, data, api_key })
+    }
+}
+
+/// A message to a browser or a dashboard.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum ToClient<'a> {
+    /// The first one.
+    Connected {
+        project_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_id: Option<&'a str>,
+        timestamp: UtcMillis,
+    },
+    /// The API key is good.
+    AuthSuccess,
+    /// The event is in the queue, durably.
+    Ack { event_id: &'a str, message_type: &'a str },
+    /// The message was not done.
+    Error {
+        error: String,
+        /// The same message may be accepted later.
+        retryable: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message_type: Option<&'a str>,
+    },
+    /// So many events did not reach this dashboard. Without a number, nobody knows how many.
+    Lost { data: Lost, timestamp: UtcMillis },
+}
+
+#[derive(Serialize)]
+pub struct Lost {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+impl ToClient<'_> {
+    pub fn to_json(&self) -> String {
+        // Text keys only: it always serialises.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// An event as dashboards get it.
+#[derive(Serialize)]
+pub struct Live<'a> {
+    pub r#type: EventKind,
+    pub data: &'a Map<String, Value>,
+    pub timestamp: UtcMillis,
+}
+
+impl Live<'_> {
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

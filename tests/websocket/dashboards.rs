@@ -1,0 +1,131 @@
+//! Dashboards: who gets in, what they see, and what becomes of slow ones.
+
+use bklit_tui::pipeline::auth::{Scope, TokenStore};
+use bklit_tui::pipeline::bus::LiveBus;
+use bklit_tui::pipeline::event::{EventKind, LiveEvent};
+use bklit_tui::pipeline::time::UtcMillis;
+use serde_json::{Value, json};
+
+use super::server::{DASHBOARD, Server, Socket};
+
+fn event(project: &str, r#type: EventKind, data: &Value) -> LiveEvent {
+    LiveEvent {
+        project_id: project.into(),
+        timestamp: UtcMillis::from_epoch_millis(1_769_860_800_000),
+        r#type,
+        data: data.as_object().unwrap().clone(),
+    }
+}
+
+#[tokio::test]
+async fn a_dashboard_sees_its_projects_events_of_all_kinds() {
+    let server = Server::start().await;
+    let mut all = [server.dashboard().await, server.dashboard().await];
+    let data = json!({ "sessionId": "s" });
+    for (project, kind) in [
+        ("p", EventKind::Pageview),
+        ("q", EventKind::Pageview),
+        ("p", EventKind::Event),
+        ("p", EventKind::SessionEnd),
+    ] {
+        server.live.publish(event(project, kind, &data)).await.unwrap();
+    }
+    for dashboard in &mut all {
+        for kind in ["pageview", "event", "session_end"] {
+            let expected =
+                json!({ "type": kind, "data": data, "timestamp": "2026-01-31T12:00:00.000Z" });
+            assert_eq!(dashboard.hear().await, expected);
+        }
+        dashboard.silent().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn only_readers_and_allowed_origins_get_in() {
+    let server = Server::start_with(|settings| {
+        settings.allowed_origins = vec!["https://dash.example/".into(), "http://[::1]:3000".into()];
+    })
+    .await;
+    let (of_q, _) = server.tokens.make(Scope::Read, &["q"], |_| {}).await;
+    let elsewhere = ("origin", "https://evil.example");
+    let bearer = |secret: &str| format!("Bearer {secret}");
+    let with_token = format!("{DASHBOARD}&token={}", server.read);
+    let good = bearer(&server.read);
+    let own = format!("http://{}", server.address);
+    for (path, headers) in [
+        (DASHBOARD, &[][..]),
+        (DASHBOARD, &[("origin", own.as_str())]),
+        (DASHBOARD, &[("origin", "https://dash.example")]),
+        (DASHBOARD, &[("origin", "https://DASH.example:443")]),
+        (DASHBOARD, &[("origin", "http://[::1]:3000")]),
+        (DASHBOARD, &[elsewhere, ("authorization", &good)]),
+        (&with_token, &[elsewhere]),
+        (&with_token, &[("x-forwarded-for", "203.0.113.9")]),
+    ] {
+        Socket::open(server.address, path, headers).await.greeted().await;
+    }
+    let (ingest, foreign) = (bearer(&server.ingest), bearer(of_q.expose()));
+    for headers in [
+        &[elsewhere][..],
+        &[("origin", "http://dash.example")],
+        &[("origin", "https://dash.example.evil.org")],
+        &[("origin", "null")],
+        &[("x-forwarded-for", "203.0.113.9")],
+        &[("host", "rebound.example")],
+        &[("authorization", "nonsense")],
+        &[("authorization", &ingest)],
+        &[("authorization", &foreign)],
+    ] {
+        let (code, reason) = Socket::open(server.address, DASHBOARD, headers).await.closed().await;
+        assert!(code == 1008 && !reason.is_empty(), "{headers:?}: {code} {reason}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_revoked_reader_is_shown_out() {
+    let server = Server::start().await;
+    let (secret, token) = server.tokens.make(Scope::Read, &["p"], |_| {}).await;
+    let path = format!("{DASHBOARD}&token={}", secret.expose());
+    let mut dashboard = server.connect(&path).await;
+    dashboard.greeted().await;
+    server.tokens.revoke(&token.id).await.unwrap();
+    assert_eq!(dashboard.closed().await.0, 1008);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_dashboard_loses_events_and_is_told_and_others_do_not() {
+    const EVENTS: u64 = 40_000;
+    let server = Server::start().await;
+    let (mut slow, mut quick) = (server.dashboard().await, server.dashboard().await);
+    let padding = "x".repeat(1_000);
+    for n in 0..EVENTS {
+        let data = json!({ "n": n, "padding": padding });
+        server.live.publish(event("p", EventKind::Pageview, &data)).await.unwrap();
+        if n % 1_000 == 999 {
+            for expected in n - 999..=n {
+                assert_eq!(quick.hear().await["data"]["n"], expected);
+            }
+        }
+    }
+    let (mut seen, mut lost, mut last) = (0, 0, None);
+    while seen + lost < EVENTS {
+        let message = slow.hear().await;
+        if message["type"] == "lost" {
+            lost += message["data"]["count"].as_u64().unwrap();
+        } else {
+            let n = message["data"]["n"].as_u64();
+            assert!(n > last, "in order: {n:?} after {last:?}");
+            (seen, last) = (seen + 1, n);
+        }
+    }
+    assert!(
+        lost > 0 && seen + lost == EVENTS && last == Some(EVENTS - 1),
+        "{seen} {lost} {last:?}"
+    );
+    let metrics = server.log.metrics().to_prometheus();
+    assert!(metrics.contains(&format!("bklit_live_events_lost_total {lost}\n")), "{metrics}");
+    server.stop().await;
+}

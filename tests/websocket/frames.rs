@@ -1,0 +1,72 @@
+//! Frames that are not as they should be.
+
+use futures_util::SinkExt;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::server::{BROWSER, DASHBOARD, Server, view};
+
+#[tokio::test]
+async fn garbage_is_answered_and_what_is_no_text_ends_the_socket() {
+    let server = Server::start().await;
+    let mut socket = server.browser().await;
+    for garbage in ["", "{", "null", "{\"type\":", "\u{0}"] {
+        socket.send(Message::text(garbage)).await;
+        let error = socket.error().await;
+        assert!(error["error"].as_str().unwrap().starts_with("message: "), "{error}");
+    }
+    socket.send(Message::Ping(vec![1].into())).await;
+    socket.say(view("/")).await;
+    assert_eq!(socket.hear().await["type"], "ack");
+    socket.send(Message::binary(vec![0; 10])).await;
+    assert_eq!(socket.closed().await.0, 1003);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_refused_before_it_is_read() {
+    let server = Server::start().await;
+    for path in [BROWSER, DASHBOARD] {
+        let mut socket = server.connect(path).await;
+        socket.greeted().await;
+        // Much more than is buffered on the way: it is not read, and the answer still arrives.
+        let sent = socket.0.send(Message::text("x".repeat(300_000))).await;
+        let (code, reason) = socket.closed().await;
+        assert!(code == 1009 && reason.contains("65536"), "{sent:?} {code} {reason}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn broken_frames_end_the_socket_with_their_code() {
+    let server = Server::start().await;
+    // Masked text that is not UTF-8; text that is not masked; a reserved opcode.
+    for (frame, code) in [
+        (&[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28][..], 1007),
+        (&[0x81, 0x02, b'{', b'}'], 1002),
+        (&[0x83, 0x80, 0, 0, 0, 0], 1002),
+    ] {
+        let mut socket = server.browser().await;
+        socket.0.get_mut().write_all(frame).await.unwrap();
+        assert_eq!(socket.closed().await.0, code, "{frame:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_told_so() {
+    use crate::http::client::{Client, request};
+    let server = Server::start().await;
+    for (path, headers, status) in [
+        ("/", &[][..], 426),
+        ("/health", &[], 404),
+        ("/", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], 400),
+    ] {
+        let mut client = Client::connect(server.address).await;
+        client.send(request("GET", path, headers)).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status, "{path} {headers:?}");
+        assert!(!answer.error().is_empty());
+    }
+    server.stop().await;
+}

@@ -1,0 +1,9 @@
+//! The WebSocket server through real sockets.
+
+mod browsers;
+mod dashboards;
+mod frames;
+mod lifecycle;
+mod processes;
+mod sdk;
+mod server;
