@@ -1,5 +1,7 @@
 //! The command line.
 
+mod queue;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Override;
 use crate::pipeline::debug_log::{Level, Stage};
+
+pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
 
 /// Watch and run the event pipeline of Bklit: POST /track, queue, worker, store.
 ///
@@ -93,6 +97,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Send realistic traffic to a running pipeline
     Simulate(SimulateArgs),
+    /// Look into the queue and repair it: list, retry, delete and export failed events, drain
+    Queue(QueueArgs),
     /// Ask the store, read-only: bklit-tui sql "SELECT count() FROM page_view_event"
     Sql(SqlArgs),
     /// Open the console on a running daemon
@@ -125,10 +131,10 @@ pub struct TokenArgs {
 pub enum TokenCommand {
     /// Make a token; it is shown once and only its hash is kept
     Create {
-        /// The project it is for; several with several flags, '*' for all with --scope read
+        /// The project it is for; several with several flags, '*' for all with --scope read or admin
         #[arg(long, required = true, value_name = "P")]
         project: Vec<String>,
-        /// `ingest` tokens may only write (they stand in web pages), `read` tokens only read
+        /// `ingest` tokens may only write (they stand in web pages), `read` tokens only read, `admin` tokens also repair the queue
         #[arg(long, value_enum, default_value_t = ScopeArg::Ingest)]
         scope: ScopeArg,
         /// What to call it
@@ -164,6 +170,8 @@ pub enum ScopeArg {
     Ingest,
     /// Reading streams and metrics.
     Read,
+    /// Reading everything, and repairing the queue.
+    Admin,
 }
 
 /// Which daemon to talk to, and as whom.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use color_eyre::eyre::{Result, WrapErr, bail};
 
-use super::data_dir;
+use super::data_dir::{self, DataDir};
 use super::lifecycle::Supervisor;
+use crate::commands::queue::{Drain, Queues};
 use crate::config::{Role, Sensitive, Settings};
 use crate::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use crate::pipeline::auth::{TokenStore, sqlite::SqliteTokenStore};
@@ -20,8 +21,10 @@ use crate::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use crate::pipeline::queue::spool::SpooledQueue;
 use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
 use crate::pipeline::redis::{RedisOptions, RedisServer};
+use crate::pipeline::stage_log::StageLog;
 use crate::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use crate::pipeline::store::{Store, sqlite::SqliteStore};
+use crate::pipeline::worker::WorkerContext;
 
 /// The files of the embedded adapters: queue and store apart, so that storing never holds up
 /// accepting. Before Redis, the queue's file holds what was accepted while that is away.
@@ -83,14 +86,7 @@ impl Adapters {
                 file,
             });
         };
-        let options = RedisQueueOptions {
-            prefix: settings.queue.redis_prefix.clone(),
-            max_depth,
-            durability: settings.queue.durability,
-            // Both stores tell repeated events by their ids, so no batch need wait for a disk.
-            durable_claims: false,
-        };
-        let queue = Arc::new(RedisQueue::new(server.clone(), &options));
+        let queue = Arc::new(redis_queue(settings, server.clone()));
         Ok(Self {
             queue: Arc::new(SpooledQueue::new(queue, Arc::clone(&file) as Arc<dyn Queue>)),
             store,
@@ -121,6 +117,66 @@ impl Adapters {
             });
         }
     }
+}
+
+/// The queue alone, to look into and to repair beside whatever runs on it.
+pub(super) fn queues(settings: &Settings) -> Result<Queues> {
+    let max_depth = settings.queue.max_depth;
+    let Some(server) = redis(settings)? else {
+        let file = data_dir::existing(&settings.data_dir, QUEUE_FILE)?;
+        return Ok(Queues { queue: Arc::new(SqliteQueue::open(&file, max_depth)?), spool: None });
+    };
+    let file = settings.data_dir.join(QUEUE_FILE);
+    let spool = match file.exists() {
+        true => Some(Arc::new(SqliteQueue::open(&file, max_depth)?) as Arc<dyn Queue>),
+        false => None,
+    };
+    Ok(Queues { queue: Arc::new(redis_queue(settings, server)), spool })
+}
+
+/// What a worker without a pipeline works with.
+pub(super) async fn drain(settings: &Settings) -> Result<Drain> {
+    let mut queues = queues(settings)?;
+    // Only its owner may empty the spool; while a pipeline runs, that is the owner.
+    let owned = match &queues.spool {
+        Some(spool) if !is_empty(&**spool).await? => DataDir::take(&settings.data_dir).ok(),
+        _ => None,
+    };
+    if owned.is_some()
+        && let Some(spool) = queues.spool.clone()
+    {
+        queues.queue = Arc::new(SpooledQueue::new(queues.queue, spool));
+    }
+    let store: Arc<dyn Store> = match clickhouse(settings)? {
+        Some(store) => {
+            store.create_missing().await.wrap_err("ClickHouse's tables cannot be made")?;
+            Arc::new(store)
+        }
+        None => Arc::new(SqliteStore::open(&settings.data_dir.join(STORE_FILE))?),
+    };
+    let server = redis(settings)?;
+    let live_bus: Arc<dyn LiveBus> = match server.clone() {
+        Some(server) => Arc::new(RedisLiveBus::new(server)),
+        None => Arc::new(LocalLiveBus::default()),
+    };
+    let metrics = Arc::new(Metrics::new());
+    let debug_bus: Arc<dyn DebugBus> = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
+    let lines = debug_bus.subscribe();
+    let log = Arc::new(StageLog::new(debug_bus, metrics, settings.debug_lines_per_second));
+    let worker = WorkerContext {
+        queue: Arc::clone(&queues.queue),
+        store,
+        live_bus,
+        presence: server.map(|server| Arc::new(RedisPresence::new(server)) as Arc<dyn Presence>),
+        log,
+        settings: settings.worker.clone(),
+    };
+    Ok(Drain { queues, worker, lines, owned: owned.map(|dir| Box::new(dir) as Box<dyn Send>) })
+}
+
+async fn is_empty(queue: &dyn Queue) -> Result<bool> {
+    let stats = queue.stats().await?;
+    Ok(stats.depth + stats.in_flight == 0)
 }
 
 /// The token store alone.
@@ -165,6 +221,17 @@ pub(super) fn describe(settings: &Settings) -> Result<String> {
     }
     let store = settings.clickhouse_url.as_ref().and_then(place);
     Ok(format!("queue: {queue}, store: {}", store.unwrap_or_else(|| "SQLite".to_owned())))
+}
+
+fn redis_queue(settings: &Settings, server: RedisServer) -> RedisQueue {
+    let options = RedisQueueOptions {
+        prefix: settings.queue.redis_prefix.clone(),
+        max_depth: settings.queue.max_depth,
+        durability: settings.queue.durability,
+        // Both stores tell repeated events by their ids, so no batch need wait for a disk.
+        durable_claims: false,
+    };
+    RedisQueue::new(server, &options)
 }
 
 fn redis(settings: &Settings) -> Result<Option<RedisServer>> {

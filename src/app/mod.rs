@@ -15,7 +15,7 @@ use color_eyre::eyre::{Result, WrapErr};
 use rustix::fs::Mode;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, QueueArgs, QueueCommand};
 use crate::commands;
 use crate::config::{Role, Settings};
 use crate::pipeline::auth;
@@ -69,6 +69,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Migrate { dry_run }) => {
             commands::migrate::run(&adapters::migrate(settings, dry_run).await?, dry_run)?;
         }
+        Some(Command::Queue(args)) => return run_queue(&args, settings).await,
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
         Some(Command::Attach(args)) => {
             telemetry_beside_console(settings)?;
@@ -80,6 +81,16 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Completions { .. }) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
+    let QueueCommand::Drain { timeout } = args.command else {
+        return commands::queue::run(args, &adapters::queues(settings)?).await;
+    };
+    let shutdown = CancellationToken::new();
+    watch_signals(shutdown.clone(), is_hang_up_ignored(), exit_at_once)?;
+    let drain = adapters::drain(settings).await?;
+    commands::queue::drain(drain, timeout, settings.shutdown_timeout, shutdown).await
 }
 
 /// The console owns the screen, so the program's own log goes into a file.

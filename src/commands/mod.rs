@@ -4,6 +4,7 @@ pub mod attach;
 pub mod completions;
 pub mod logs;
 pub mod migrate;
+pub mod queue;
 pub mod simulate;
 pub mod sql;
 pub mod token;

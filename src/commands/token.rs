@@ -64,16 +64,21 @@ impl From<ScopeArg> for Scope {
         match scope {
             ScopeArg::Ingest => Self::Ingest,
             ScopeArg::Read => Self::Read,
+            ScopeArg::Admin => Self::Admin,
         }
     }
 }
 
 fn projects(scope: ScopeArg, given: &[String]) -> Result<Vec<String>> {
     if given.iter().any(|project| project == ALL_PROJECTS) {
-        ensure!(scope == ScopeArg::Read, "--project '*' is for --scope read only");
+        ensure!(scope != ScopeArg::Ingest, "--project '*' is for --scope read and admin only");
         ensure!(given.len() == 1, "--project '*' means all projects; give no others beside it");
         return Ok(Vec::new());
     }
+    ensure!(
+        scope != ScopeArg::Admin,
+        "--scope admin is for the queue, which all projects share: it needs --project '*'"
+    );
     let mut projects = Vec::with_capacity(given.len());
     for project in given {
         if let Some(problem) = id_problem(project) {
@@ -138,6 +143,9 @@ fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
         (Scope::Read, None) => {
             text.push_str(&format!("  bklit-tui attach http://{listen} --token {secret}\n"));
         }
+        (Scope::Admin, _) => text.push_str(&format!(
+            "  curl http://{listen}/api/queue -H 'Authorization: Bearer {secret}'\n"
+        )),
         (Scope::Read, Some(project)) => text.push_str(&format!(
             "  bklit-tui logs http://{listen} --follow --token {secret} --project {}\n",
             quoted(project)

@@ -3,6 +3,7 @@
 mod daemon;
 mod help;
 mod logs;
+mod queue;
 mod simulate;
 mod sql;
 mod token;

@@ -1,6 +1,7 @@
 //! The port `Queue`.
 
 mod model;
+mod repair;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -211,10 +212,10 @@ async fn rejected_items_wait_with_their_reason_and_can_be_retried(fixture: &mut 
         |n: usize, reason: &str| Rejected { seq: batch.items[n].seq, reason: reason.into() };
     queue.acknowledge(&batch.id, &[reject(0, "first"), reject(2, "third")]).await.unwrap();
     assert_eq!(stats(&*queue).await, [0, 0, 2]);
-    let failed = queue.failed(10).await.unwrap();
+    let failed = queue.failed(None, 10).await.unwrap().items;
     let shown: Vec<_> = failed.iter().map(|f| (f.reason.as_str(), f.body.as_str())).collect();
     assert_eq!(shown, [("third", &*batch.items[2].body), ("first", &*batch.items[0].body)]);
-    assert_eq!(queue.failed(1).await.unwrap().len(), 1);
+    assert_eq!(queue.failed(None, 1).await.unwrap().items.len(), 1);
     assert_eq!(
         queue.retry_failed(&[failed[1].id.clone(), "999999".into(), "?".into()]).await.unwrap(),
         1
@@ -308,28 +309,6 @@ async fn everything_survives_a_restart(fixture: &mut dyn Fixture) {
     assert_eq!(stats(&*queue).await, [0, 1, 1]);
 }
 
-async fn a_note_stays_with_the_batch(fixture: &mut dyn Fixture) {
-    let queue = fixture.queue();
-    push(&*queue, "a").await;
-    push(&*queue, "b").await;
-    let first = claim(&*queue, 1, NO_LEASE).await;
-    assert_eq!(first.note, None);
-    queue.annotate(&first.id, "half").await.unwrap();
-    let second = claim(&*queue, 1, NO_LEASE).await;
-    assert_eq!((&second.id.batch, second.note.as_deref()), (&first.id.batch, Some("half")));
-    let late = queue.annotate(&first.id, "late").await;
-    assert!(matches!(late, Err(QueueError::Stale(_))), "{late:?}");
-    queue.annotate(&second.id, "more \u{0}\"ü").await.unwrap();
-    drop(queue);
-    fixture.reopen();
-    let queue = fixture.queue();
-    let third = claim(&*queue, 1, LEASE).await;
-    assert_eq!(third.note.as_deref(), Some("more \u{0}\"ü"));
-    queue.acknowledge(&third.id, &[]).await.unwrap();
-    assert!(matches!(queue.annotate(&third.id, "").await, Err(QueueError::Stale(_))));
-    assert_eq!(claim(&*queue, 1, LEASE).await.note, None, "the next batch has its own");
-}
-
 async fn events_pushed_in_order_are_pushed_once(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     let events: Vec<_> = (0..60).map(|n| item(&n.to_string(), true).event).collect();
@@ -407,6 +386,12 @@ async fn many_at_once_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
     assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 400);
 }
 
+use repair::{
+    a_batch_in_flight_shows_who_holds_it_and_until_when,
+    failed_items_are_shown_in_pages_and_deleted, waiting_items_are_deleted_and_no_others,
+    waiting_items_are_shown_in_pages_and_stay,
+};
+
 /// Runs each function against each adapter; a new adapter is one more line below.
 macro_rules! conformance {
     ($adapter:ident, $fixture:expr, [$($test:ident),+ $(,)?]) => {
@@ -444,7 +429,10 @@ macro_rules! queue_conformance {
                 a_batch_of_large_events_is_bounded_by_their_bytes,
                 a_full_queue_refuses_until_there_is_room,
                 everything_survives_a_restart,
-                a_note_stays_with_the_batch,
+                a_batch_in_flight_shows_who_holds_it_and_until_when,
+                waiting_items_are_shown_in_pages_and_stay,
+                waiting_items_are_deleted_and_no_others,
+                failed_items_are_shown_in_pages_and_deleted,
                 events_pushed_in_order_are_pushed_once,
                 ready_wakes_for_a_push_and_for_a_leases_end,
                 many_at_once_lose_and_repeat_nothing,

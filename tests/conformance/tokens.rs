@@ -22,12 +22,12 @@ pub async fn a_token_is_kept_whole(store: &dyn TokenStore) {
     full.name = Some("näme \"quoted\"".into());
     full.allowed_domains = vec!["example.com".into(), "b.example".into()];
     full.expires_at = Some(UtcMillis::MAX);
-    let plain = token(Scope::Read, &[]);
-    for one in [&full, &plain] {
+    let (plain, admin) = (token(Scope::Read, &[]), token(Scope::Admin, &[]));
+    for one in [&full, &plain, &admin] {
         store.create(one.clone()).await.unwrap();
         assert_eq!(store.find(&one.hash).await.unwrap().as_ref(), Some(one));
     }
-    assert_eq!(store.list().await.unwrap(), [full, plain]);
+    assert_eq!(store.list().await.unwrap(), [full, plain, admin]);
     let stranger = Secret::generate().unwrap();
     assert_eq!(store.find(&stranger.hash()).await.unwrap(), None);
 }

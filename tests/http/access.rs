@@ -14,7 +14,13 @@ async fn read(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     answer
 }
 
-const READS: [&str; 3] = ["/metrics", "/api/debug-stream", "/api/debug-stream?projectId=p"];
+const READS: [&str; 5] = [
+    "/metrics",
+    "/api/debug-stream",
+    "/api/debug-stream?projectId=p",
+    "/api/queue",
+    "/api/queue/failed",
+];
 
 #[tokio::test]
 async fn this_machine_may_read_without_a_token() {

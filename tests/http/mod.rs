@@ -8,6 +8,7 @@ mod ingest;
 mod lifecycle;
 mod limits;
 mod malformed;
+mod queue;
 mod ready;
 mod routes;
 pub mod server;

@@ -17,9 +17,11 @@ use bklit_tui::pipeline::bus::local::LocalDebugBus;
 use bklit_tui::pipeline::http::{HttpContext, serve};
 use bklit_tui::pipeline::metrics::Metrics;
 use bklit_tui::pipeline::queue::{
-    Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
+    BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
+    QueueStats, Rejected, WaitingItem,
 };
 use bklit_tui::pipeline::stage_log::StageLog;
+use bklit_tui::pipeline::time::UtcMillis;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,8 @@ use super::client::{Answer, Client, DEADLINE, post, request};
 #[derive(Default)]
 pub struct MemoryQueue {
     pub items: Mutex<Vec<NewItem>>,
+    /// Newest first.
+    pub failed: Mutex<Vec<FailedItem>>,
     pub is_full: AtomicBool,
     pub is_away: AtomicBool,
     /// As long as somebody writes it, pushing waits.
@@ -65,10 +69,6 @@ impl Queue for MemoryQueue {
         unreachable!("the server does not claim")
     }
 
-    async fn annotate(&self, _: &ClaimId, _: &str) -> Result<(), QueueError> {
-        unreachable!("the server does not claim")
-    }
-
     async fn release(&self, _: &ClaimId) -> Result<(), QueueError> {
         unreachable!("the server does not claim")
     }
@@ -84,7 +84,8 @@ impl Queue for MemoryQueue {
             return Err(QueueError::Unavailable("disk on fire".into()));
         }
         let depth = self.items.lock().unwrap().len() as u64;
-        Ok(QueueStats { depth, ..QueueStats::default() })
+        let failed = self.failed.lock().unwrap().len() as u64;
+        Ok(QueueStats { depth, failed, ..QueueStats::default() })
     }
 
     async fn accepts(&self) -> Result<(), QueueError> {
@@ -94,12 +95,58 @@ impl Queue for MemoryQueue {
         self.stats().await.map(|_| ())
     }
 
-    async fn failed(&self, _: usize) -> Result<Vec<FailedItem>, QueueError> {
-        unreachable!("the server does not repair")
+    async fn batches(&self, _: usize) -> Result<Vec<BatchInFlight>, QueueError> {
+        let now = UtcMillis::now();
+        Ok(vec![BatchInFlight {
+            id: "batch".into(),
+            owner: Some("host:7".into()),
+            epoch: 3,
+            items: 2,
+            attempts: 3,
+            claimed_at: Some(now),
+            lease_until: now,
+            lease_left_ms: -5,
+        }])
     }
 
-    async fn retry_failed(&self, _: &[String]) -> Result<u64, QueueError> {
-        unreachable!("the server does not repair")
+    async fn waiting(
+        &self,
+        _: Order,
+        _: Option<&str>,
+        most: usize,
+    ) -> Result<Page<WaitingItem>, QueueError> {
+        let items = self.items.lock().unwrap();
+        let items = items.iter().take(most).map(|item| item.event.to_json());
+        let items = items.map(|body| WaitingItem { id: "0".into(), body }).collect();
+        Ok(Page { items, begin: None, next: None })
+    }
+
+    async fn delete_waiting(&self, _: &[String]) -> Result<u64, QueueError> {
+        unreachable!("the server deletes failed items only")
+    }
+
+    async fn failed(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<FailedItem>, QueueError> {
+        let failed = self.failed.lock().unwrap();
+        let start = after.map_or(0, |id| failed.iter().position(|f| f.id == id).unwrap() + 1);
+        let items: Vec<_> = failed.iter().skip(start).take(most).cloned().collect();
+        let more = start + items.len() < failed.len();
+        let next = items.last().filter(|_| more).map(|item| item.id.clone());
+        Ok(Page { items, begin: None, next })
+    }
+
+    async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        self.delete_failed(ids).await
+    }
+
+    async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let mut failed = self.failed.lock().unwrap();
+        let before = failed.len();
+        failed.retain(|item| !ids.contains(&item.id));
+        Ok((before - failed.len()) as u64)
     }
 }
 

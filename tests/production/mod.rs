@@ -1,5 +1,7 @@
 //! The real program on Redis and ClickHouse, on one of them, and on neither.
 
+mod repair;
+
 use serde_json::{Value, json};
 
 use crate::support::servers::{ClickHouse, Kind, RedisServer};

@@ -128,7 +128,6 @@ async fn out_of_memory_refuses_what_is_new_and_lets_what_waits_be_finished() {
         }
         // All that consumers do still works, or memory would never become free.
         queue.renew(&held.id, LEASE).await.unwrap();
-        queue.annotate(&held.id, "note").await.unwrap();
         queue.release(&held.id).await.unwrap();
         let again = queue.claim(10, LEASE).await.unwrap().unwrap();
         assert_eq!(again.items, held.items);
@@ -138,45 +137,13 @@ async fn out_of_memory_refuses_what_is_new_and_lets_what_waits_be_finished() {
         assert_eq!((part.items.len(), rest.items.len()), (100, 1_890));
         queue.acknowledge(&part.id, &[]).await.unwrap();
         queue.acknowledge(&rest.id, &[]).await.unwrap();
-        let failed = queue.failed(1).await.unwrap().remove(0);
+        let failed = queue.failed(None, 1).await.unwrap().items.remove(0);
         assert_eq!(queue.retry_failed(&[failed.id]).await.unwrap(), 1);
+        assert_eq!(queue.delete_failed(&["-0".into()]).await.unwrap(), 0);
         server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
         queue.push(NewItem { event: event("new"), client_id: true }).await.unwrap();
         let last = queue.claim(10, LEASE).await.unwrap().unwrap();
         assert_eq!(ids(&last), ["3", "new"]);
-    }
-}
-
-#[tokio::test]
-async fn after_a_start_of_the_server_what_waited_may_have_been_stored() {
-    for kind in Kind::ALL {
-        let mut server = RedisServer::start(kind, &[("appendfsync", "always")]);
-        let queue = queue_at(&server);
-        for id in ["a", "b", "c"] {
-            queue.push(item(id)).await.unwrap();
-        }
-        let before = queue.claim(1, LEASE).await.unwrap().unwrap();
-        // Nobody has claimed at this server yet, so who knows.
-        assert!(before.maybe_stored);
-        server.restart();
-        eventually("pushes again", || async { queue.push(item("d")).await.ok() }).await;
-        let mut doubts = Vec::new();
-        for _ in 0..2 {
-            let claim = queue.claim(1, Duration::ZERO).await.unwrap().unwrap();
-            let again = queue.claim(1, LEASE).await.unwrap().unwrap();
-            assert_eq!(again.maybe_stored, claim.maybe_stored, "it stays with the batch");
-            doubts.push((ids(&claim), claim.maybe_stored));
-            queue.acknowledge(&again.id, &[]).await.unwrap();
-        }
-        // Noted with the first claim: what was pushed after it is beyond doubt.
-        queue.push(item("e")).await.unwrap();
-        let other = queue_at(&server);
-        for _ in 0..2 {
-            let claim = other.claim(1, LEASE).await.unwrap().unwrap();
-            doubts.push((ids(&claim), claim.maybe_stored));
-        }
-        let of = |id: &str, doubt| (vec![id.to_owned()], doubt);
-        assert_eq!(doubts, [of("b", true), of("c", true), of("d", true), of("e", false)]);
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bklit_tui::pipeline::event::QueuedEvent;
 use bklit_tui::pipeline::queue::{
-    Claim, ClaimId, ClaimedItem, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats,
-    Rejected,
+    BatchInFlight, Claim, ClaimId, ClaimedItem, FailedItem, NewItem, Order, Page, Pushed, Queue,
+    QueueError, QueueStats, Rejected, WaitingItem,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -127,7 +127,7 @@ pub fn fails(left: &AtomicU32) -> bool {
 }
 
 fn first_hand(id: ClaimId, items: Vec<ClaimedItem>) -> Claim {
-    Claim { id, items, maybe_stored: false, note: None }
+    Claim { id, items }
 }
 
 fn away<T>() -> Result<T, QueueError> {
@@ -168,10 +168,6 @@ impl Queue for MemoryQueue {
         Self::held(&mut state, claim)?.lease_ends = Instant::now() + lease;
         self.renewals.fetch_add(1, SeqCst);
         Ok(())
-    }
-
-    async fn annotate(&self, claim: &ClaimId, _note: &str) -> Result<(), QueueError> {
-        Self::held(&mut self.state.lock().unwrap(), claim).map(|_| ())
     }
 
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
@@ -230,7 +226,32 @@ impl Queue for MemoryQueue {
         self.stats().await.map(|_| ())
     }
 
-    async fn failed(&self, _most: usize) -> Result<Vec<FailedItem>, QueueError> {
+    async fn batches(&self, _most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
+        away()
+    }
+
+    async fn waiting(
+        &self,
+        _order: Order,
+        _after: Option<&str>,
+        _most: usize,
+    ) -> Result<Page<WaitingItem>, QueueError> {
+        away()
+    }
+
+    async fn delete_waiting(&self, _ids: &[String]) -> Result<u64, QueueError> {
+        away()
+    }
+
+    async fn failed(
+        &self,
+        _after: Option<&str>,
+        _most: usize,
+    ) -> Result<Page<FailedItem>, QueueError> {
+        away()
+    }
+
+    async fn delete_failed(&self, _ids: &[String]) -> Result<u64, QueueError> {
         away()
     }
 

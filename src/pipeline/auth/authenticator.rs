@@ -42,6 +42,13 @@ pub enum Denied {
          a proxy"
     )]
     NotLocal,
+    /// Changing the queue without a token, from elsewhere.
+    #[error(
+        "changing the queue needs a token with scope admin in the header `Authorization: Bearer \
+         bk_live_…` (`bklit-tui token create --project '*' --scope admin`), unless the pipeline \
+         listens on loopback only and the request comes from this machine, without a proxy"
+    )]
+    NotAdmin,
     /// There is no such token, or not any more.
     #[error("the token is not valid: it does not exist or was revoked")]
     Unknown,
@@ -197,12 +204,24 @@ impl TokenRecord {
         }
     }
 
+    /// Whether it allows changing the queue, which holds events of all projects.
+    ///
+    /// # Errors
+    /// [`Denied::Scope`], [`Denied::AllProjects`].
+    pub fn allow_admin(&self) -> Result<(), Denied> {
+        match self.scope {
+            Scope::Admin if self.projects.is_empty() => Ok(()),
+            Scope::Admin => Err(Denied::AllProjects),
+            scope => Err(Denied::Scope(scope)),
+        }
+    }
+
     /// Whether it allows reading about `project`, or about all without one.
     ///
     /// # Errors
     /// [`Denied::Scope`], [`Denied::Project`], [`Denied::AllProjects`].
     pub fn allow_read(&self, project: Option<&str>) -> Result<(), Denied> {
-        if self.scope != Scope::Read {
+        if !matches!(self.scope, Scope::Read | Scope::Admin) {
             return Err(Denied::Scope(self.scope));
         }
         match project {

@@ -21,15 +21,26 @@ pub enum Scope {
     Ingest,
     /// Reading: debug stream, dashboards, metrics.
     Read,
+    /// Reading, and repairing the queue, which all projects share.
+    Admin,
 }
 
 impl Scope {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Admin];
+
     /// Its name in commands and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
             Self::Read => "read",
+            Self::Admin => "admin",
         }
+    }
+
+    /// The scope of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
 }
 
@@ -46,7 +57,7 @@ pub struct TokenRecord {
     pub name: Option<String>,
     /// What it allows.
     pub scope: Scope,
-    /// The projects it is for; none means all (only for [`Scope::Read`]).
+    /// The projects it is for; none means all (not for [`Scope::Ingest`]).
     pub projects: Vec<String>,
     /// Hosts that may use it, with their subdomains; none means any.
     pub allowed_domains: Vec<String>,

@@ -81,7 +81,7 @@ fn read(field: &str, json: &str) -> Result<(u64, TokenRecord), TokenStoreError> 
         TokenStoreError(format!("the token with hash {start}… cannot be read: {what}"))
     };
     let stored: Stored = serde_json::from_str(json).map_err(|error| wrong(&error))?;
-    let scope = [Scope::Ingest, Scope::Read].into_iter().find(|s| s.as_str() == stored.scope);
+    let scope = Scope::from_name(&stored.scope);
     let token = TokenRecord {
         id: stored.id,
         hash: TokenHash::from_hex(field).ok_or_else(|| wrong(&"its hash is none"))?,

@@ -143,11 +143,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
         let json = row.get_ref(column)?.as_str()?;
         serde_json::from_str(json).map_err(|_| wrong(column, what))
     };
-    let scope = match row.get_ref(4)?.as_str()? {
-        "ingest" => Scope::Ingest,
-        "read" => Scope::Read,
-        _ => return Err(wrong(4, "scope")),
-    };
+    let scope = Scope::from_name(row.get_ref(4)?.as_str()?).ok_or_else(|| wrong(4, "scope"))?;
     Ok(TokenRecord {
         id: row.get(0)?,
         hash: TokenHash::from_hex(row.get_ref(1)?.as_str()?).ok_or_else(|| wrong(1, "hash"))?,

@@ -1,4 +1,5 @@
-//! Who may read: the holder of a read token, or a request from this machine itself.
+//! Who may read: the holder of a read token, or a request from this machine itself. Who may
+//! change the queue: the holder of an admin token, or this machine.
 
 use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderMap, ORIGIN, VIA};
 use hyper::http::request::Parts;
@@ -24,6 +25,19 @@ pub async fn authorize(
         Some(secret) => client.context.authenticator.identify(&secret).await?.allow_read(project),
         None if is_local(client, head) => Ok(()),
         None => Err(Denied::NotLocal),
+    }
+}
+
+/// Whether the request may change the queue. A token in the address, which ends up in logs, does
+/// not count.
+pub async fn authorize_change(peer: &Peer, head: &Parts) -> Result<(), Denied> {
+    match head.headers.get(AUTHORIZATION) {
+        Some(value) => {
+            let secret = bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?;
+            peer.context.authenticator.identify(secret).await?.allow_admin()
+        }
+        None if query(&head.uri, "token").is_none() && is_local(peer, head) => Ok(()),
+        None => Err(Denied::NotAdmin),
     }
 }
 

@@ -30,6 +30,15 @@ pub fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(
     }
 }
 
+/// Whether the head announces plain text, which pages of any site may send without being asked.
+pub fn is_text(headers: &HeaderMap) -> bool {
+    let is = |kind: &hyper::header::HeaderValue| {
+        let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"text/plain")
+    };
+    headers.get_all(CONTENT_TYPE).iter().any(is)
+}
+
 /// The whole body; its bytes are counted as they come, whatever the head said.
 pub async fn read(body: Incoming, settings: &HttpSettings) -> Result<Bytes, Refusal> {
     let read = tokio::time::timeout(settings.body_timeout, collect(body, settings.max_body_bytes));

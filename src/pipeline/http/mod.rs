@@ -7,6 +7,8 @@
 //! | `GET /health` | everybody; figures only for readers |
 //! | `GET /ready` | everybody |
 //! | `GET /metrics`, `GET /api/debug-stream` | readers: a read token, or this machine |
+//! | `GET /api/queue`, `/api/queue/failed` | readers of all projects |
+//! | `POST /api/queue/failed/retry`, `/delete` | an admin token, or this machine |
 //! | `OPTIONS` | everybody |
 
 pub(super) mod access;
@@ -17,6 +19,7 @@ mod enrich;
 pub(super) mod envelope;
 pub(super) mod ingest;
 mod place;
+mod queue;
 mod ready;
 pub(super) mod refusal;
 mod response;

@@ -77,6 +77,7 @@ impl Refusal {
             Self::Denied(
                 Denied::Missing
                 | Denied::NotLocal
+                | Denied::NotAdmin
                 | Denied::Unknown
                 | Denied::Expired
                 | Denied::Scope(_)

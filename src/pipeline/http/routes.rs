@@ -8,6 +8,7 @@ use hyper::body::{Body, Incoming};
 use hyper::{Method, Request, Response};
 
 use super::ingest::{Refused, ingest};
+use super::queue::{self, Change};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, debug_stream, ready, status};
@@ -26,6 +27,9 @@ enum Route {
     Ready,
     Metrics,
     DebugStream,
+    Queue,
+    Failed,
+    Change(Change),
     Unknown,
 }
 
@@ -39,6 +43,10 @@ impl Route {
             "/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/api/debug-stream" => Self::DebugStream,
+            "/api/queue" => Self::Queue,
+            "/api/queue/failed" => Self::Failed,
+            "/api/queue/failed/retry" => Self::Change(Change::Retry),
+            "/api/queue/failed/delete" => Self::Change(Change::Delete),
             _ => Self::Unknown,
         }
     }
@@ -46,14 +54,17 @@ impl Route {
     /// The methods it knows.
     fn allowed(self) -> &'static str {
         match self {
-            Self::Ingest(_) | Self::Unknown => "POST, OPTIONS",
-            Self::Health | Self::Ready | Self::Metrics => "GET, HEAD, OPTIONS",
+            Self::Ingest(_) | Self::Change(_) | Self::Unknown => "POST, OPTIONS",
+            Self::Health | Self::Ready | Self::Metrics | Self::Queue | Self::Failed => {
+                "GET, HEAD, OPTIONS"
+            }
             Self::DebugStream => "GET, OPTIONS",
         }
     }
 
+    /// Whether pages of other sites have no business with the answer.
     fn is_for_readers(self) -> bool {
-        matches!(self, Self::Health | Self::Ready | Self::Metrics | Self::DebugStream)
+        !matches!(self, Self::Ingest(_) | Self::Unknown)
     }
 }
 
@@ -92,7 +103,7 @@ async fn others(
     route: Route,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let (head, _) = request.into_parts();
+    let (head, body) = request.into_parts();
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     match route {
         Route::Ingest(_) | Route::Unknown if head.method == Method::OPTIONS => {
@@ -105,6 +116,11 @@ async fn others(
         Route::Ready if reads => Ok(ready::ready(&peer.context).await),
         Route::Metrics if reads => status::metrics(peer, &head).await,
         Route::DebugStream if head.method == Method::GET => debug_stream::open(peer, &head).await,
+        Route::Queue if reads => queue::overview(peer, &head).await,
+        Route::Failed if reads => queue::failed(peer, &head).await,
+        Route::Change(change) if head.method == Method::POST => {
+            queue::change(peer, change, &head, body).await
+        }
         _ => Err(Refusal::Method(route.allowed())),
     }
 }

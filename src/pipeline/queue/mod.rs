@@ -7,10 +7,12 @@
 pub mod redis;
 pub mod spool;
 pub mod sqlite;
+pub mod view;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::event::QueuedEvent;
 use super::time::UtcMillis;
@@ -18,6 +20,9 @@ use super::time::UtcMillis;
 /// Bytes of a batch's items at which no more are added: what a worker holds in memory, apart from
 /// what the last item is larger.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Items of a page, and ids named in one call, at most.
+pub const MAX_PAGE: usize = 500;
 
 /// An event on its way into the queue.
 #[derive(Clone, Debug)]
@@ -53,11 +58,6 @@ pub struct Claim {
     pub id: ClaimId,
     /// Its items, oldest first. Never empty.
     pub items: Vec<ClaimedItem>,
-    /// The queue may have handed out some of them before, in a batch that it has forgotten since
-    /// by a crash of its own: look the events up in the store before storing them.
-    pub maybe_stored: bool,
-    /// What an earlier holder left with [`Queue::annotate`].
-    pub note: Option<String>,
 }
 
 /// A member of the queue as it lies there: not necessarily an event.
@@ -87,8 +87,60 @@ pub struct FailedItem {
     pub body: String,
     /// Why it failed.
     pub reason: String,
-    /// When it failed.
-    pub failed_at: UtcMillis,
+    /// When it failed, as far as that is known.
+    pub failed_at: Option<UtcMillis>,
+}
+
+/// An item that waits for a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingItem {
+    /// Names it for [`Queue::delete_waiting`].
+    pub id: String,
+    /// What was queued.
+    pub body: String,
+}
+
+/// A batch that is claimed and not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchInFlight {
+    /// The batch.
+    pub id: String,
+    /// Which process claimed it last, as [`owner_name`] says; none where that was not noted.
+    pub owner: Option<String>,
+    /// The epoch of that claim.
+    pub epoch: u64,
+    /// Its items.
+    pub items: u64,
+    /// How often it was claimed.
+    pub attempts: u64,
+    /// When it was claimed last.
+    pub claimed_at: Option<UtcMillis>,
+    /// Until when it is held, by the clock of the queue.
+    pub lease_until: UtcMillis,
+    /// The milliseconds left until then; below zero, how long the lease has been over.
+    pub lease_left_ms: i64,
+}
+
+/// Some of a list, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items; there may be none although more follow.
+    pub items: Vec<T>,
+    /// Where a walk begins that shows this page, without what has come since; none where there
+    /// is nothing to show, or what comes is shown last.
+    pub begin: Option<String>,
+    /// Where the next page begins; none after the last one.
+    pub next: Option<String>,
+}
+
+/// From which end to look at what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The next one to be claimed first.
+    OldestFirst,
+    /// The one that was pushed last first.
+    NewestFirst,
 }
 
 /// How full the queue is.
@@ -163,13 +215,6 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Stale`], [`QueueError::Unavailable`].
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError>;
 
-    /// Keeps a note with the batch, durably, in place of an earlier one: how far it was stored,
-    /// or under which names. Whoever claims the batch next finds it in the [`Claim`].
-    ///
-    /// # Errors
-    /// [`QueueError::Stale`], [`QueueError::Unavailable`].
-    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError>;
-
     /// Gives the batch back unfinished: whoever claims next gets it at once.
     ///
     /// # Errors
@@ -204,16 +249,68 @@ pub trait Queue: Send + Sync {
         0
     }
 
-    /// The latest failed items, newest first, at most `most`.
+    /// Batches that are claimed and not acknowledged, those whose lease ends first before the
+    /// others, at most `most`.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
-    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError>;
+    async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError>;
+
+    /// A page of the items that wait, without taking them: at most `most`, fewer when they are
+    /// large. `after` is the [`Page::next`] of the page before.
+    ///
+    /// Others take items meanwhile. A walk from the newest to the oldest shows each item that was
+    /// there at its start and still is, some of them perhaps twice; a walk from the oldest may
+    /// leave some out.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn waiting(
+        &self,
+        order: Order,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<WaitingItem>, QueueError>;
+
+    /// Removes waiting items for good; returns how many were there. What is claimed meanwhile is
+    /// its holder's, and left alone.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`]: some may be removed.
+    async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError>;
+
+    /// A page of the failed items, newest first: at most `most`, fewer when they are large. `after`
+    /// is the [`Page::next`] of the page before. A walk over all pages leaves none out that was
+    /// there at its start and still is, also when it retries or deletes what it was shown.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn failed(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<FailedItem>, QueueError>;
 
     /// Puts failed items back at the end of the queue, each in one step; returns how many were
     /// there.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Unavailable`]: some may be back.
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
+
+    /// Removes failed items for good; returns how many were there.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`]: some may be removed.
+    async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
+}
+
+/// Names this process to those who look at what it has claimed: `host:pid`.
+pub fn owner_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
+}
+
+/// This machine's name.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

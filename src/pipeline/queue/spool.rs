@@ -16,7 +16,10 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, RwLock};
 use tokio::task::JoinHandle;
 
-use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
+use super::{
+    BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
+    QueueStats, Rejected, WaitingItem,
+};
 use crate::pipeline::event::QueuedEvent;
 
 /// Events moved at once.
@@ -193,10 +196,6 @@ impl Queue for SpooledQueue {
         self.shared.queue.renew(claim, lease).await
     }
 
-    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError> {
-        self.shared.queue.annotate(claim, note).await
-    }
-
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
         self.shared.queue.release(claim).await
     }
@@ -228,11 +227,36 @@ impl Queue for SpooledQueue {
         self.shared.spooled.load(Ordering::Relaxed)
     }
 
-    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
-        self.shared.queue.failed(most).await
+    async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
+        self.shared.queue.batches(most).await
+    }
+
+    async fn waiting(
+        &self,
+        order: Order,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<WaitingItem>, QueueError> {
+        self.shared.queue.waiting(order, after, most).await
+    }
+
+    async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError> {
+        self.shared.queue.delete_waiting(ids).await
+    }
+
+    async fn failed(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<FailedItem>, QueueError> {
+        self.shared.queue.failed(after, most).await
     }
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
         self.shared.queue.retry_failed(ids).await
+    }
+
+    async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        self.shared.queue.delete_failed(ids).await
     }
 }

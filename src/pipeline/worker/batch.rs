@@ -38,9 +38,7 @@ pub(super) async fn process(
     shutdown: &CancellationToken,
 ) {
     let claimed = Instant::now();
-    // Every store tells by their ids which events it has, so a batch that may have been handed out
-    // before is stored like any other.
-    let Claim { id, items, .. } = claim;
+    let Claim { id, items } = claim;
     let size = items.len();
     let outcome = tokio::select! {
         outcome = store_and_acknowledge(context, &id, &items, claiming, shutdown) => outcome,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bklit_tui::pipeline::queue::Order;
 use proptest::prelude::*;
 
 use super::*;
@@ -15,6 +16,8 @@ enum Step {
     Renew { claim: usize },
     Release { claim: usize },
     RetryFailed,
+    DeleteFailed,
+    DeleteWaiting { place: usize },
     Reopen,
 }
 
@@ -26,6 +29,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8usize).prop_map(|claim| Step::Renew { claim }),
         1 => (0..8usize).prop_map(|claim| Step::Release { claim }),
         1 => Just(Step::RetryFailed),
+        1 => Just(Step::DeleteFailed),
+        1 => (0..4usize).prop_map(|place| Step::DeleteWaiting { place }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -122,7 +127,7 @@ async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
                 model.batches.entry(claim.id.batch.clone()).and_modify(|b| b.held &= !holds);
             }
             Step::RetryFailed => {
-                let failed = queue.failed(1).await.unwrap();
+                let failed = queue.failed(None, 1).await.unwrap().items;
                 assert_eq!(failed.len(), model.failed.len().min(1));
                 if let Some(failed) = failed.first() {
                     assert_eq!(
@@ -131,6 +136,21 @@ async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
                     );
                     model.waiting.push_back(model.failed.pop().unwrap());
                 }
+            }
+            Step::DeleteFailed => {
+                let oldest = queue.failed(None, 100).await.unwrap().items.pop();
+                let chosen: Vec<_> = oldest.iter().map(|failed| failed.id.clone()).collect();
+                assert_eq!(queue.delete_failed(&chosen).await.unwrap(), chosen.len() as u64);
+                model.failed.drain(..chosen.len());
+            }
+            Step::DeleteWaiting { place } => {
+                let waiting = queue.waiting(Order::OldestFirst, None, 100).await.unwrap().items;
+                let shown =
+                    waiting.iter().map(|item| QueuedEvent::from_json(&item.body).unwrap().id);
+                assert!(shown.eq(model.waiting.iter().cloned()));
+                let chosen: Vec<_> = waiting.get(place).map(|w| w.id.clone()).into_iter().collect();
+                assert_eq!(queue.delete_waiting(&chosen).await.unwrap(), chosen.len() as u64);
+                chosen.iter().for_each(|_| drop(model.waiting.remove(place)));
             }
             Step::Reopen => {
                 drop(queue);
@@ -141,6 +161,13 @@ async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
             }
         }
         assert_eq!(stats(&*queue).await, model.stats());
+        let batches = queue.batches(100).await.unwrap();
+        assert_eq!(batches.len(), model.batches.len());
+        for batch in batches {
+            let known = &model.batches[&batch.id];
+            assert_eq!((batch.items, batch.epoch), (known.ids.len() as u64, known.epoch));
+            assert_eq!(batch.lease_left_ms > 0, known.held, "{batch:?}");
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use super::disk::{self, Disk, DiskProbe};
 use super::keys::Keys;
 use super::scripts::Scripts;
 use super::{lease_millis, unavailable};
-use crate::pipeline::queue::{Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, QueueError};
+use crate::pipeline::queue::{
+    Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, QueueError, owner_name,
+};
 use crate::pipeline::redis::{Connection, Link, RedisFailure, RedisServer};
 
 /// Connections for claims at most; more callers wait.
@@ -19,8 +21,8 @@ const MAX_CONNECTIONS: usize = 16;
 /// Claims that are tried when batches vanish between being claimed and being read.
 const TRIES: usize = 8;
 
-/// The answer of `claim.lua`: id, epoch, items, doubtful, note.
-type Claimed = (String, u64, usize, bool, Option<String>);
+/// The answer of `claim.lua`: id, epoch, items.
+type Claimed = (String, u64, usize);
 
 pub(super) struct Claims {
     server: RedisServer,
@@ -29,13 +31,12 @@ pub(super) struct Claims {
     idle: Mutex<Vec<Claimer>>,
     places: Semaphore,
     durable: bool,
+    owner: String,
 }
 
 struct Claimer {
     link: Link,
     probe: DiskProbe,
-    /// The connection on which the server's run was noted.
-    noted: u64,
 }
 
 impl Claims {
@@ -46,7 +47,7 @@ impl Claims {
         durable: bool,
     ) -> Self {
         let places = Semaphore::new(MAX_CONNECTIONS);
-        Self { server, keys, scripts, idle: Mutex::default(), places, durable }
+        Self { server, keys, scripts, idle: Mutex::default(), places, durable, owner: owner_name() }
     }
 
     pub(super) async fn claim(
@@ -56,30 +57,10 @@ impl Claims {
     ) -> Result<Option<Claim>, QueueError> {
         let closed = |_| QueueError::Unavailable("it is closed".to_owned());
         let _place = self.places.acquire().await.map_err(closed)?;
-        let mut claimer = self.take();
-        let claim = self.claim_on(&mut claimer, most, lease).await;
+        let claimer = self.take();
+        let claim = self.claim_on(&claimer, most, lease).await;
         self.put_back(claimer);
         claim
-    }
-
-    /// Keeps a note with the batch, on disk when this returns; whether the claim still holds.
-    pub(super) async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<bool, QueueError> {
-        let closed = |_| QueueError::Unavailable("it is closed".to_owned());
-        let _place = self.places.acquire().await.map_err(closed)?;
-        let claimer = self.take();
-        let kept = async {
-            let connection = claimer.link.connection().await?;
-            let disk = claimer.probe.disk(&connection).await?;
-            let mut call = self.scripts.annotate.key(self.keys.meta(&claim.batch));
-            let held: bool = connection.script(call.arg(claim.epoch).arg(note)).await?;
-            if held && disk == Disk::Waits {
-                disk::wait(&connection).await?;
-            }
-            Ok::<_, RedisFailure>(held)
-        };
-        let held = kept.await;
-        self.put_back(claimer);
-        held.map_err(unavailable)
     }
 
     /// Gives back a batch whose claimer has gone.
@@ -96,7 +77,6 @@ impl Claims {
         idle.unwrap_or_else(|| Claimer {
             link: Link::new(self.server.clone()),
             probe: DiskProbe::default(),
-            noted: 0,
         })
     }
 
@@ -106,19 +86,15 @@ impl Claims {
 
     async fn claim_on(
         &self,
-        claimer: &mut Claimer,
+        claimer: &Claimer,
         most: usize,
         lease: Duration,
     ) -> Result<Option<Claim>, QueueError> {
         let connection = claimer.link.connection().await.map_err(unavailable)?;
         let disk = claimer.probe.disk(&connection).await.map_err(unavailable)?;
-        if claimer.noted != connection.generation() {
-            self.note_run(&connection).await.map_err(unavailable)?;
-            claimer.noted = connection.generation();
-        }
         for _ in 0..TRIES {
             let claimed = self.claim_once(&connection, most, lease).await.map_err(unavailable)?;
-            let Some((batch, epoch, count, maybe_stored, note)) = claimed else { return Ok(None) };
+            let Some((batch, epoch, count)) = claimed else { return Ok(None) };
             let id = ClaimId { batch, epoch };
             let asked = cmd("LRANGE").arg(self.keys.batch(&id.batch)).arg(0).arg(-1).take();
             let found: Vec<Vec<u8>> = connection.query(&asked).await.map_err(unavailable)?;
@@ -133,7 +109,7 @@ impl Claims {
                 self.give_back(&connection, &id).await;
                 return Err(unavailable(failure));
             }
-            return Ok(Some(Claim { id, items: items(found), maybe_stored, note }));
+            return Ok(Some(Claim { id, items: items(found) }));
         }
         Ok(None)
     }
@@ -146,9 +122,10 @@ impl Claims {
     ) -> Result<Option<Claimed>, RedisFailure> {
         let keys = &self.keys;
         let mut call = self.scripts.claim.key(&keys.queue);
-        call.key(&keys.inflight).key(&keys.doubtful);
+        call.key(&keys.inflight);
         call.arg(&keys.batches).arg(uuid::Uuid::now_v7().simple().to_string());
         call.arg(most.max(1)).arg(lease_millis(lease)).arg(MAX_BATCH_BYTES);
+        call.arg(&self.owner);
         connection.script(&call).await
     }
 
@@ -158,23 +135,6 @@ impl Claims {
         call.key(self.keys.meta(&id.batch)).arg(&id.batch).arg(id.epoch).arg(0);
         // If this fails too, the lease ends by itself.
         let _ = connection.script::<bool>(&call).await;
-    }
-
-    async fn note_run(&self, connection: &Connection<'_>) -> Result<(), RedisFailure> {
-        let info: String = connection.query(cmd("INFO").arg("server")).await?;
-        let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
-        let Some(run) = run else { return Ok(()) };
-        let keys = &self.keys;
-        let mut call = self.scripts.note_run.key(&keys.run);
-        call.key(&keys.doubtful).key(&keys.queue).arg(run.trim());
-        let doubtful: u64 = connection.script(&call).await?;
-        if doubtful > 0 {
-            tracing::info!(
-                events = doubtful,
-                "Redis was started anew; waiting events are looked up before they are stored"
-            );
-        }
-        Ok(())
     }
 }
 

@@ -11,12 +11,8 @@ pub(super) struct Keys {
     pub failed: String,
     /// Sorted set: batch id to the end of its lease, in milliseconds of the server's clock.
     pub inflight: String,
-    /// The run of the server in which somebody last claimed.
-    pub run: String,
-    /// How many of the oldest waiting items a run of the server before may have handed out.
-    pub doubtful: String,
     /// Before a batch id: the batch's list, ordered like the queue. With `:meta` after it, its
-    /// hash: `epoch`, `doubtful`, `note`.
+    /// hash: `epoch`, `owner`, `claimed`, `attempts`.
     pub batches: String,
     seen: String,
 }
@@ -27,8 +23,6 @@ impl Keys {
             queue: prefix.to_owned(),
             failed: format!("{prefix}:failed"),
             inflight: format!("{prefix}:inflight"),
-            run: format!("{prefix}:run"),
-            doubtful: format!("{prefix}:doubtful"),
             batches: format!("{prefix}:batch:"),
             seen: format!("{prefix}:seen:"),
         }

@@ -13,6 +13,7 @@ mod claims;
 mod disk;
 mod failed;
 mod keys;
+mod lists;
 mod push;
 mod scripts;
 
@@ -23,11 +24,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
+use super::{
+    BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
+    QueueStats, Rejected, WaitingItem,
+};
 use crate::pipeline::event::QueuedEvent;
 use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
 use crate::pipeline::time::UtcMillis;
-use claims::Claims;
+use claims::{Claims, text};
 use keys::Keys;
 use push::{Push, Pusher};
 use scripts::Scripts;
@@ -67,8 +71,8 @@ pub struct RedisQueueOptions {
     /// Whether a claim waits until the server's disk has it, where the server can tell.
     ///
     /// Without, a crash of the server may undo a claim whose events are stored already; they come
-    /// again in another batch, with [`Claim::maybe_stored`] set. With, a claim takes up to a
-    /// second at `appendfsync everysec`, and almost nothing at `always`.
+    /// again in another batch, and the store knows their ids. With, a claim takes up to a second
+    /// at `appendfsync everysec`, and almost nothing at `always`.
     pub durable_claims: bool,
 }
 
@@ -166,6 +170,39 @@ impl RedisQueue {
         let (depth, in_flight, failed) = connection.script(&call).await?;
         Ok(QueueStats { depth, in_flight, failed, spooled: 0 })
     }
+
+    async fn try_batches(&self, most: usize) -> Result<Vec<BatchInFlight>, RedisFailure> {
+        let connection = self.link.connection().await?;
+        let mut call = self.scripts.batches.key(&self.keys.inflight);
+        call.arg(&self.keys.batches).arg(most.max(1));
+        let answer: Vec<String> = connection.script(&call).await?;
+        let Some((now, batches)) = answer.split_first() else { return Ok(Vec::new()) };
+        let now: i64 = now.parse().unwrap_or_default();
+        let batch = |fields: &[String]| {
+            let [id, lease_end, items, epoch, owner, attempts, claimed] = fields else {
+                return None;
+            };
+            let lease_end: i64 = lease_end.parse().ok()?;
+            Some(BatchInFlight {
+                id: id.clone(),
+                owner: Some(owner.clone()).filter(|owner| !owner.is_empty()),
+                epoch: epoch.parse().unwrap_or(0),
+                items: items.parse().unwrap_or(0),
+                attempts: attempts.parse().unwrap_or(1),
+                claimed_at: claimed.parse().ok().map(UtcMillis::from_epoch_millis),
+                lease_until: UtcMillis::from_epoch_millis(lease_end),
+                lease_left_ms: lease_end - now,
+            })
+        };
+        Ok(batches.chunks(7).filter_map(batch).collect())
+    }
+
+    async fn remove(&self, list: &str, retry: bool, ids: &[String]) -> Result<u64, QueueError> {
+        let connection = self.link.connection().await.map_err(unavailable)?;
+        let target = retry.then_some(self.keys.queue.as_str());
+        let removed = lists::remove(&connection, &self.scripts, list, target, ids).await;
+        removed.map_err(unavailable)
+    }
 }
 
 fn lease_millis(lease: Duration) -> u64 {
@@ -219,13 +256,6 @@ impl Queue for RedisQueue {
         held(claim, self.try_renew(claim, lease).await)
     }
 
-    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError> {
-        match self.claims.annotate(claim, note).await? {
-            true => Ok(()),
-            false => Err(QueueError::Stale(claim.clone())),
-        }
-    }
-
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
         self.renew(claim, Duration::ZERO).await?;
         self.pushed.notify_one();
@@ -266,15 +296,44 @@ impl Queue for RedisQueue {
         if depth < bound { Ok(()) } else { Err(QueueError::Full { depth, bound }) }
     }
 
-    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
+    async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
+        self.try_batches(most).await.map_err(unavailable)
+    }
+
+    async fn waiting(
+        &self,
+        order: Order,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<WaitingItem>, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
-        failed::list(&connection, &self.keys, most).await.map_err(unavailable)
+        let read = |id, member| WaitingItem { id, body: text(member) };
+        let page = lists::page(&connection, &self.keys.queue, order, after, most, read).await;
+        page.map_err(unavailable)
+    }
+
+    async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError> {
+        self.remove(&self.keys.queue, false, ids).await
+    }
+
+    async fn failed(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<FailedItem>, QueueError> {
+        let connection = self.link.connection().await.map_err(unavailable)?;
+        let (list, order) = (&self.keys.failed, Order::NewestFirst);
+        let page = lists::page(&connection, list, order, after, most, failed::read).await;
+        page.map_err(unavailable)
     }
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let connection = self.link.connection().await.map_err(unavailable)?;
-        let moved = failed::retry(&connection, &self.keys, &self.scripts, ids).await;
+        let moved = self.remove(&self.keys.failed, true, ids).await;
         self.pushed.notify_one();
-        moved.map_err(unavailable)
+        moved
+    }
+
+    async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        self.remove(&self.keys.failed, false, ids).await
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! Every call is a command to that thread. It takes what has come in, carries all of it out in
 //! one transaction, and answers after the commit, so that concurrent pushes share one fsync.
-//! Claimed batches are ranges of sequence numbers; their leases live in memory, because the data
-//! dir belongs to one process, and with that process all leases end.
+//! Claimed batches are ranges of sequence numbers, leased by the system clock to a process that is
+//! named in the file. One pipeline owns the data dir, but commands work on the file beside it: the
+//! writer takes over what they have changed.
 
+mod repair;
+mod state;
 mod tables;
 mod writer;
 
@@ -14,12 +17,17 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Claim, ClaimId, FailedItem, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected};
+use super::{
+    BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
+    QueueStats, Rejected, WaitingItem,
+};
 use tables::Tables;
 use writer::{Command, Writer};
 
 /// Calls that may wait for the writer; more wait for a place.
 const MAX_WAITING_COMMANDS: usize = 16_384;
+/// How often to look for what other processes did, while waiting for work.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The embedded [`Queue`].
 pub struct SqliteQueue {
@@ -118,11 +126,6 @@ impl Queue for SqliteQueue {
         self.call(|reply| Command::Renew { claim, lease, reply }).await
     }
 
-    async fn annotate(&self, claim: &ClaimId, note: &str) -> Result<(), QueueError> {
-        let (claim, note) = (claim.clone(), note.to_owned());
-        self.call(|reply| Command::Annotate { claim, note, reply }).await
-    }
-
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
         // A lease that ends now is a batch for whoever comes next.
         self.renew(claim, Duration::ZERO).await
@@ -151,6 +154,12 @@ impl Queue for SqliteQueue {
             };
             tokio::select! {
                 () = lease_ends => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if self.call(|reply| Command::Look { reply }).await.is_err() {
+                        // The next claim will say why.
+                        return;
+                    }
+                }
                 changed = view.changed() => if changed.is_err() {
                     // The writer has ended; the next claim will say so.
                     return;
@@ -181,15 +190,48 @@ impl Queue for SqliteQueue {
         if depth < bound { Ok(()) } else { Err(QueueError::Full { depth, bound }) }
     }
 
-    async fn failed(&self, most: usize) -> Result<Vec<FailedItem>, QueueError> {
-        self.call(|reply| Command::Failed { most, reply }).await
+    async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
+        self.call(|reply| Command::Batches { most, reply }).await
+    }
+
+    async fn waiting(
+        &self,
+        order: Order,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<WaitingItem>, QueueError> {
+        let after = after.and_then(|seq| seq.parse().ok());
+        self.call(|reply| Command::Waiting { order, after, most, reply }).await
+    }
+
+    async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let ids = numbers(ids);
+        self.call(|reply| Command::DeleteWaiting { ids, reply }).await
+    }
+
+    async fn failed(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<FailedItem>, QueueError> {
+        let after = after.and_then(|id| id.parse().ok());
+        self.call(|reply| Command::Failed { after, most, reply }).await
     }
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        // What is no number was never one of its ids.
-        let ids = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let ids = numbers(ids);
         self.call(|reply| Command::RetryFailed { ids, reply }).await
     }
+
+    async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let ids = numbers(ids);
+        self.call(|reply| Command::DeleteFailed { ids, reply }).await
+    }
+}
+
+/// What is no number was never the id of anything here.
+fn numbers(ids: &[String]) -> Vec<i64> {
+    ids.iter().filter_map(|id| id.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! The queue's tables and what is known of them in memory.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::View;
+use super::state::{self, Batch, State};
 use crate::pipeline::queue::{
-    Claim, ClaimId, ClaimedItem, FailedItem, MAX_BATCH_BYTES, Pushed, QueueError, QueueStats,
-    Rejected,
+    Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, Pushed, QueueError, Rejected, owner_name,
 };
 use crate::pipeline::time::UtcMillis;
 
@@ -44,14 +43,8 @@ const SCHEMA: &str = "
     );
 ";
 
-/// Beside the version: a file made before there were notes gets the table, and a program that
-/// knows of none does without.
-const NOTES: &str = "
-    CREATE TABLE IF NOT EXISTS batch_note (
-        batch_id TEXT PRIMARY KEY,
-        note TEXT NOT NULL
-    ) WITHOUT ROWID;
-";
+/// The longest lease: ten years.
+const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// What a probe writes: as much as the largest event does by default.
 const PROBE_BYTES: u32 = 64 * 1024;
@@ -62,42 +55,26 @@ const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_AT_ONCE: i64 = 10_000;
 
-/// What is known without asking the file. Changes with a transaction, and is put back with it.
-#[derive(Clone)]
-pub(super) struct State {
-    stats: QueueStats,
-    /// The last sequence number that belongs to a batch, or did.
-    claimed_to: i64,
-    /// By their first sequence number, so the oldest comes first.
-    batches: BTreeMap<i64, Batch>,
-}
-
-#[derive(Clone)]
-struct Batch {
-    id: String,
-    last_seq: i64,
-    epoch: u64,
-    lease_end: Instant,
-}
-
 pub(super) struct Tables {
-    connection: Connection,
+    pub(super) connection: Connection,
     max_depth: u64,
-    state: State,
+    pub(super) state: State,
+    owner: String,
     forgotten_at: Instant,
 }
 
-type Answer<T> = rusqlite::Result<Result<T, QueueError>>;
+pub(super) type Answer<T> = rusqlite::Result<Result<T, QueueError>>;
 
 impl Tables {
     pub(super) fn open(
         path: &Path,
         max_depth: u64,
     ) -> Result<Self, crate::pipeline::sqlite::Error> {
-        let connection = crate::pipeline::sqlite::open(path, SCHEMA_VERSION, SCHEMA)?;
-        connection.execute_batch(NOTES)?;
-        let state = State::read(&connection)?;
-        Ok(Self { connection, max_depth, state, forgotten_at: Instant::now() })
+        let mut connection = crate::pipeline::sqlite::open(path, SCHEMA_VERSION, SCHEMA)?;
+        connection.execute_batch(state::TABLES)?;
+        let state = State::open(&mut connection)?;
+        let (owner, forgotten_at) = (owner_name(), Instant::now());
+        Ok(Self { connection, max_depth, state, owner, forgotten_at })
     }
 
     /// Stands for a disk with no more room.
@@ -111,17 +88,22 @@ impl Tables {
     }
 
     pub(super) fn view(&self, failure: Option<String>) -> View {
-        let next_lease_end = self.state.batches.values().map(|batch| batch.lease_end).min();
+        let next_lease_end = self.state.batches.values().map(|batch| batch.lease_until).min();
+        let next_lease_end = next_lease_end.map(|end| {
+            let left = u64::try_from(end - now_millis()).unwrap_or(0);
+            Instant::now() + Duration::from_millis(left)
+        });
         View { stats: self.state.stats, bound: self.max_depth, failure, next_lease_end }
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-        Ok(())
+        self.state.refresh(&self.connection)
     }
 
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
         self.forget_client_ids()?;
+        self.state.write(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute(())?;
         Ok(())
     }
@@ -157,22 +139,19 @@ impl Tables {
 
     /// Writes as much as a large event would, and takes it out again within the transaction.
     pub(super) fn probe(&mut self) -> Answer<()> {
-        let insert = "INSERT INTO batch_note (batch_id, note) VALUES ('probe', zeroblob(?))";
+        let insert = "INSERT INTO batch_claim (batch_id, owner, claimed_at, lease_until)
+                      VALUES ('probe', zeroblob(?), 0, 0)";
         self.connection.prepare_cached(insert)?.execute([PROBE_BYTES])?;
-        let delete = "DELETE FROM batch_note WHERE batch_id = 'probe'";
+        let delete = "DELETE FROM batch_claim WHERE batch_id = 'probe'";
         self.connection.prepare_cached(delete)?.execute(())?;
         Ok(Ok(()))
     }
 
-    pub(super) fn claim(
-        &mut self,
-        most: usize,
-        now: Instant,
-        lease: Duration,
-    ) -> Answer<Option<Claim>> {
-        let abandoned = self.state.batches.iter().find(|(_, batch)| batch.lease_end <= now);
+    pub(super) fn claim(&mut self, most: usize, lease: Duration) -> Answer<Option<Claim>> {
+        let now = now_millis();
+        let abandoned = self.state.batches.iter().find(|(_, batch)| batch.lease_until <= now);
         if let Some((&first_seq, _)) = abandoned {
-            return self.reclaim(first_seq, now + lease).map(Ok);
+            return self.reclaim(first_seq, lease).map(Ok);
         }
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
         let bounds = [self.state.claimed_to, limit];
@@ -183,51 +162,62 @@ impl Tables {
             id: uuid::Uuid::now_v7().simple().to_string(),
             last_seq: last.seq,
             epoch: 1,
-            lease_end: now + lease,
+            items: items.len() as u64,
+            owner: Some(self.owner.clone()),
+            claimed_at: Some(UtcMillis::from_epoch_millis(now)),
+            lease_until: lease_end(now, lease),
         };
         let sql = "INSERT INTO batch (id, first_seq, last_seq, epoch) VALUES (?, ?, ?, ?)";
         let row = params![batch.id, first.seq, batch.last_seq, batch.epoch];
         self.connection.prepare_cached(sql)?.execute(row)?;
+        self.note_claim(&batch)?;
         let id = ClaimId { batch: batch.id.clone(), epoch: batch.epoch };
         self.state.claimed_to = batch.last_seq;
-        self.state.stats.depth -= items.len() as u64;
-        self.state.stats.in_flight += items.len() as u64;
+        self.state.stats.depth -= batch.items;
+        self.state.stats.in_flight += batch.items;
         self.state.batches.insert(first.seq, batch);
-        Ok(Ok(Some(Claim { id, items, maybe_stored: false, note: None })))
+        Ok(Ok(Some(Claim { id, items })))
     }
 
-    fn reclaim(&mut self, first_seq: i64, lease_end: Instant) -> rusqlite::Result<Option<Claim>> {
+    fn reclaim(&mut self, first_seq: i64, lease: Duration) -> rusqlite::Result<Option<Claim>> {
         let Some(batch) = self.state.batches.get_mut(&first_seq) else { return Ok(None) };
+        let now = now_millis();
         batch.epoch += 1;
-        batch.lease_end = lease_end;
-        let (id, last_seq) =
-            (ClaimId { batch: batch.id.clone(), epoch: batch.epoch }, batch.last_seq);
+        batch.owner = Some(self.owner.clone());
+        batch.claimed_at = Some(UtcMillis::from_epoch_millis(now));
+        batch.lease_until = lease_end(now, lease);
+        let batch = batch.clone();
+        let id = ClaimId { batch: batch.id.clone(), epoch: batch.epoch };
         let sql = "UPDATE batch SET epoch = ? WHERE id = ?";
         self.connection.prepare_cached(sql)?.execute(params![id.epoch, id.batch])?;
-        let sql = "SELECT note FROM batch_note WHERE batch_id = ?";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let note = statement.query_row([&id.batch], |row| row.get(0)).optional()?;
-        drop(statement);
+        self.note_claim(&batch)?;
         // The same items as before, however large.
-        let bounds = [first_seq, last_seq];
+        let bounds = [first_seq, batch.last_seq];
         let items = self.items("seq BETWEEN ? AND ? ORDER BY seq", bounds, usize::MAX)?;
-        Ok(Some(Claim { id, items, maybe_stored: false, note }))
+        Ok(Some(Claim { id, items }))
     }
 
-    pub(super) fn renew(&mut self, claim: &ClaimId, lease_end: Instant) -> Result<(), QueueError> {
-        let first_seq = self.held(claim)?;
-        if let Some(batch) = self.state.batches.get_mut(&first_seq) {
-            batch.lease_end = lease_end;
-        }
+    /// For other processes that look at the file.
+    fn note_claim(&self, batch: &Batch) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO batch_claim (batch_id, owner, claimed_at, lease_until)
+                   VALUES (?, ?, ?, ?)";
+        let claimed_at = batch.claimed_at.map_or(0, UtcMillis::epoch_millis);
+        let row = params![batch.id, self.owner, claimed_at, batch.lease_until];
+        self.connection.prepare_cached(sql)?.execute(row)?;
         Ok(())
     }
 
-    pub(super) fn annotate(&mut self, claim: &ClaimId, note: &str) -> Answer<()> {
-        if let Err(stale) = self.held(claim) {
-            return Ok(Err(stale));
+    pub(super) fn renew(&mut self, claim: &ClaimId, lease: Duration) -> Answer<()> {
+        let first_seq = match self.held(claim) {
+            Ok(first_seq) => first_seq,
+            Err(stale) => return Ok(Err(stale)),
+        };
+        let lease_until = lease_end(now_millis(), lease);
+        let sql = "UPDATE batch_claim SET lease_until = ? WHERE batch_id = ?";
+        self.connection.prepare_cached(sql)?.execute(params![lease_until, claim.batch])?;
+        if let Some(batch) = self.state.batches.get_mut(&first_seq) {
+            batch.lease_until = lease_until;
         }
-        let sql = "INSERT OR REPLACE INTO batch_note (batch_id, note) VALUES (?, ?)";
-        self.connection.prepare_cached(sql)?.execute([claim.batch.as_str(), note])?;
         Ok(Ok(()))
     }
 
@@ -252,7 +242,8 @@ impl Tables {
         }
         let sql = "DELETE FROM queue_item WHERE seq BETWEEN ? AND ?";
         let removed = self.connection.prepare_cached(sql)?.execute([first_seq, batch.last_seq])?;
-        for sql in ["DELETE FROM batch WHERE id = ?", "DELETE FROM batch_note WHERE batch_id = ?"] {
+        for sql in ["DELETE FROM batch WHERE id = ?", "DELETE FROM batch_claim WHERE batch_id = ?"]
+        {
             self.connection.prepare_cached(sql)?.execute([&batch.id])?;
         }
         self.state.stats.in_flight -= removed as u64;
@@ -260,37 +251,7 @@ impl Tables {
         Ok(Ok(()))
     }
 
-    pub(super) fn failed(&mut self, most: usize) -> Answer<Vec<FailedItem>> {
-        let sql = "SELECT id, body, reason, failed_at FROM failed_item ORDER BY id DESC LIMIT ?";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-            Ok(FailedItem {
-                id: row.get::<_, i64>(0)?.to_string(),
-                body: row.get(1)?,
-                reason: row.get(2)?,
-                failed_at: UtcMillis::from_epoch_millis(row.get(3)?),
-            })
-        })?;
-        rows.collect::<rusqlite::Result<_>>().map(Ok)
-    }
-
-    pub(super) fn retry_failed(&mut self, ids: &[i64]) -> Answer<u64> {
-        let mut found = 0;
-        for id in ids {
-            let sql = "DELETE FROM failed_item WHERE id = ? RETURNING body";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let body: Option<String> = statement.query_row([id], |row| row.get(0)).optional()?;
-            drop(statement);
-            if let Some(body) = body {
-                self.append(&body)?;
-                self.state.stats.failed -= 1;
-                found += 1;
-            }
-        }
-        Ok(Ok(found))
-    }
-
-    fn append(&mut self, body: &str) -> rusqlite::Result<()> {
+    pub(super) fn append(&mut self, body: &str) -> rusqlite::Result<()> {
         let sql = "INSERT INTO queue_item (body) VALUES (?)";
         self.connection.prepare_cached(sql)?.execute([body])?;
         self.state.stats.depth += 1;
@@ -354,26 +315,11 @@ fn oldest_remembered() -> i64 {
     UtcMillis::now().epoch_millis() - memory
 }
 
-impl State {
-    fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let count = |sql: &str, bound: i64| connection.query_row(sql, [bound], |row| row.get(0));
-        let mut statement =
-            connection.prepare("SELECT first_seq, id, last_seq, epoch FROM batch")?;
-        let now = Instant::now();
-        let batches: BTreeMap<i64, Batch> = statement
-            .query_map((), |row| {
-                let (id, last_seq, epoch) = (row.get(1)?, row.get(2)?, row.get(3)?);
-                // Whoever held it ended with the process that wrote the file before.
-                Ok((row.get(0)?, Batch { id, last_seq, epoch, lease_end: now }))
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        let claimed_to = batches.values().map(|batch| batch.last_seq).max().unwrap_or(0);
-        let stats = QueueStats {
-            depth: count("SELECT count(*) FROM queue_item WHERE seq > ?", claimed_to)?,
-            in_flight: count("SELECT count(*) FROM queue_item WHERE seq <= ?", claimed_to)?,
-            failed: count("SELECT count(*) FROM failed_item WHERE id > ?", 0)?,
-            spooled: 0,
-        };
-        Ok(Self { stats, claimed_to, batches })
-    }
+/// The system clock, in milliseconds since the epoch: leases are kept in the file.
+pub(super) fn now_millis() -> i64 {
+    UtcMillis::now().epoch_millis()
+}
+
+fn lease_end(now: i64, lease: Duration) -> i64 {
+    now.saturating_add(i64::try_from(lease.min(LONGEST_LEASE).as_millis()).unwrap_or(0))
 }

@@ -1,12 +1,15 @@
 //! The thread that writes the queue's file: many commands, one transaction.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::tables::Tables;
 use super::{View, unavailable};
-use crate::pipeline::queue::{Claim, ClaimId, FailedItem, Pushed, QueueError, Rejected};
+use crate::pipeline::queue::{
+    BatchInFlight, Claim, ClaimId, FailedItem, Order, Page, Pushed, QueueError, Rejected,
+    WaitingItem,
+};
 
 /// Commands that share a commit at most: bounds the time a push waits for its neighbours.
 const MAX_GROUP: usize = 4_096;
@@ -15,14 +18,71 @@ type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
 
 /// Something to do, and whom to tell.
 pub(super) enum Command {
-    Push { body: String, dedup: Option<(String, String)>, reply: Reply<Pushed> },
-    Claim { most: usize, lease: Duration, reply: Reply<Option<Claim>> },
-    Probe { reply: Reply<()> },
-    Renew { claim: ClaimId, lease: Duration, reply: Reply<()> },
-    Annotate { claim: ClaimId, note: String, reply: Reply<()> },
-    Acknowledge { claim: ClaimId, rejected: Vec<Rejected>, reply: Reply<()> },
-    Failed { most: usize, reply: Reply<Vec<FailedItem>> },
-    RetryFailed { ids: Vec<i64>, reply: Reply<u64> },
+    Push {
+        body: String,
+        dedup: Option<(String, String)>,
+        reply: Reply<Pushed>,
+    },
+    Claim {
+        most: usize,
+        lease: Duration,
+        reply: Reply<Option<Claim>>,
+    },
+    /// Whether an event could be written.
+    Probe {
+        reply: Reply<()>,
+    },
+    Renew {
+        claim: ClaimId,
+        lease: Duration,
+        reply: Reply<()>,
+    },
+    Acknowledge {
+        claim: ClaimId,
+        rejected: Vec<Rejected>,
+        reply: Reply<()>,
+    },
+    /// Whether another process has changed something.
+    Look {
+        reply: Reply<()>,
+    },
+    Batches {
+        most: usize,
+        reply: Reply<Vec<BatchInFlight>>,
+    },
+    Waiting {
+        order: Order,
+        after: Option<i64>,
+        most: usize,
+        reply: Reply<Page<WaitingItem>>,
+    },
+    DeleteWaiting {
+        ids: Vec<i64>,
+        reply: Reply<u64>,
+    },
+    Failed {
+        after: Option<i64>,
+        most: usize,
+        reply: Reply<Page<FailedItem>>,
+    },
+    RetryFailed {
+        ids: Vec<i64>,
+        reply: Reply<u64>,
+    },
+    DeleteFailed {
+        ids: Vec<i64>,
+        reply: Reply<u64>,
+    },
+}
+
+impl Command {
+    /// Whether it leaves the file as it is.
+    fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Look { .. } | Self::Batches { .. } | Self::Waiting { .. } | Self::Failed { .. }
+        )
+    }
 }
 
 /// A command that was carried out and waits for the commit: called with `None` once it is
@@ -55,6 +115,7 @@ impl Writer {
     fn carry_out(&mut self, group: &mut Vec<Command>) {
         // What is known in memory must not run ahead of the file.
         let before = self.tables.state();
+        let only_reads = group.iter().all(Command::only_reads);
         let mut pending: Vec<Pending> = Vec::with_capacity(group.len());
         let mut commands = group.drain(..);
         let outcome = self.tables.begin().and_then(|()| {
@@ -73,7 +134,12 @@ impl Writer {
             commands.for_each(|command| refuse(command, reason));
         }
         // Before the answers: whoever has one also sees what it changed.
-        self.view.send_replace(self.tables.view(failure.clone()));
+        // What was only read says nothing of whether events can be kept.
+        let shown = match only_reads {
+            true => self.view.borrow().failure.clone(),
+            false => failure.clone(),
+        };
+        self.view.send_replace(self.tables.view(shown));
         for finish in pending {
             finish(failure.as_deref());
         }
@@ -83,20 +149,23 @@ impl Writer {
 /// Carries a command out inside the open transaction. The error is the transaction's; what
 /// the caller did wrong is part of the answer.
 fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()>) {
-    let now = Instant::now();
     match command {
         Command::Push { body, dedup, reply } => finish(reply, tables.push(&body, dedup.as_ref())),
-        Command::Claim { most, lease, reply } => finish(reply, tables.claim(most, now, lease)),
+        Command::Claim { most, lease, reply } => finish(reply, tables.claim(most, lease)),
         Command::Probe { reply } => finish(reply, tables.probe()),
-        Command::Renew { claim, lease, reply } => {
-            finish(reply, Ok(tables.renew(&claim, now + lease)))
-        }
-        Command::Annotate { claim, note, reply } => finish(reply, tables.annotate(&claim, &note)),
+        Command::Renew { claim, lease, reply } => finish(reply, tables.renew(&claim, lease)),
         Command::Acknowledge { claim, rejected, reply } => {
             finish(reply, tables.acknowledge(&claim, &rejected))
         }
-        Command::Failed { most, reply } => finish(reply, tables.failed(most)),
+        Command::Look { reply } => finish(reply, Ok(Ok(()))),
+        Command::Batches { most, reply } => finish(reply, tables.batches(most)),
+        Command::Waiting { order, after, most, reply } => {
+            finish(reply, tables.waiting(order, after, most))
+        }
+        Command::DeleteWaiting { ids, reply } => finish(reply, tables.delete_waiting(&ids)),
+        Command::Failed { after, most, reply } => finish(reply, tables.failed(after, most)),
         Command::RetryFailed { ids, reply } => finish(reply, tables.retry_failed(&ids)),
+        Command::DeleteFailed { ids, reply } => finish(reply, tables.delete_failed(&ids)),
     }
 }
 
@@ -124,11 +193,13 @@ fn refuse(command: Command, reason: &str) {
         Command::Claim { reply, .. } => tell(reply, reason),
         Command::Probe { reply }
         | Command::Renew { reply, .. }
-        | Command::Annotate { reply, .. }
-        | Command::Acknowledge { reply, .. } => {
-            tell(reply, reason);
-        }
+        | Command::Acknowledge { reply, .. }
+        | Command::Look { reply } => tell(reply, reason),
+        Command::Batches { reply, .. } => tell(reply, reason),
+        Command::Waiting { reply, .. } => tell(reply, reason),
         Command::Failed { reply, .. } => tell(reply, reason),
-        Command::RetryFailed { reply, .. } => tell(reply, reason),
+        Command::DeleteWaiting { reply, .. }
+        | Command::RetryFailed { reply, .. }
+        | Command::DeleteFailed { reply, .. } => tell(reply, reason),
     }
 }

@@ -1,9 +1,10 @@
 -- Claims the batch whose lease ended first, else makes one of the oldest items.
--- KEYS: queue, inflight, doubtful
--- ARGV: prefix of batches, id of a new batch, most items, lease in ms, most bytes
--- Returns nil when nothing waits, else {id, epoch, items, doubtful, note}.
+-- KEYS: queue, inflight
+-- ARGV: prefix of batches, id of a new batch, most items, lease in ms, most bytes, who claims
+-- Returns nil when nothing waits, else {id, epoch, items}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local claimed = string.format('%.0f', now)
 local lease_end = string.format('%.0f', now + tonumber(ARGV[4]))
 
 -- Out of memory, Redis refuses a script's first write if it is one that may need more, and lets
@@ -22,8 +23,9 @@ while true do
     local before = tonumber(redis.call('HGET', meta, 'epoch') or '0')
     local micros = time[1] * 1000000 + time[2]
     local epoch = string.format('%.0f', math.max(before + 1, micros))
-    redis.call('HSET', meta, 'epoch', epoch)
-    return {id, epoch, count, redis.call('HEXISTS', meta, 'doubtful'), redis.call('HGET', meta, 'note')}
+    redis.call('HSET', meta, 'epoch', epoch, 'owner', ARGV[6], 'claimed', claimed)
+    redis.call('HINCRBY', meta, 'attempts', 1)
+    return {id, epoch, count}
   end
   redis.call('DEL', meta)
 end
@@ -41,11 +43,6 @@ while moved < count and bytes < most_bytes do
   moved = moved + 1
 end
 count = moved
-redis.call('HSET', meta, 'epoch', '1')
+redis.call('HSET', meta, 'epoch', '1', 'owner', ARGV[6], 'claimed', claimed, 'attempts', '1')
 redis.call('ZADD', KEYS[2], lease_end, ARGV[2])
-local left = tonumber(redis.call('GET', KEYS[3]) or '0')
-if left > 0 then
-  redis.call('HSET', meta, 'doubtful', '1')
-  if left > count then redis.call('DECRBY', KEYS[3], count) else redis.call('DEL', KEYS[3]) end
-end
-return {ARGV[2], '1', count, left > 0 and 1 or 0, false}
+return {ARGV[2], '1', count}

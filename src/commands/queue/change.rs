@@ -1,0 +1,149 @@
+//! `queue retry` and `queue delete`.
+
+use std::collections::HashSet;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use color_eyre::Result;
+use color_eyre::eyre::{WrapErr, bail};
+
+use super::walk::{Entry, Walk, Which};
+use super::{list, print};
+use crate::cli::ChoiceArgs;
+use crate::pipeline::queue::{MAX_PAGE, Queue, QueueError};
+use crate::tui::text::safe;
+
+/// Events that are shown before they are deleted.
+const SHOWN: usize = 10;
+/// The longest answer to a question that is read.
+const MAX_ANSWER: usize = 100;
+
+/// What to do with items of a list.
+#[derive(Clone, Copy)]
+enum Change {
+    Retry,
+    Delete(Which),
+}
+
+impl Change {
+    async fn carry_out(self, queue: &dyn Queue, ids: &[String]) -> Result<u64, QueueError> {
+        let mut changed = 0;
+        for ids in ids.chunks(MAX_PAGE) {
+            changed += match self {
+                Self::Retry => queue.retry_failed(ids).await?,
+                Self::Delete(Which::Failed) => queue.delete_failed(ids).await?,
+                Self::Delete(Which::Waiting) => queue.delete_waiting(ids).await?,
+            };
+        }
+        Ok(changed)
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Retry => "Put back into the queue",
+            Self::Delete(_) => "Deleted",
+        }
+    }
+}
+
+pub(super) async fn retry(queue: &dyn Queue, choice: &ChoiceArgs) -> Result<ExitCode> {
+    let walk = Walk::over(queue, Which::Failed, &choice.filter);
+    change(queue, Change::Retry, choice, walk).await
+}
+
+pub(super) async fn delete(
+    queue: &dyn Queue,
+    which: Which,
+    choice: &ChoiceArgs,
+    yes: bool,
+) -> Result<ExitCode> {
+    let mut walk = Walk::over(queue, which, &choice.filter);
+    if !yes {
+        if !io::stdin().is_terminal() {
+            bail!("deleting is for good; say --yes where there is no terminal to ask on");
+        }
+        let count = show(&mut walk, which, choice).await?;
+        if count == 0 {
+            print(&format!("There is no such {} event.\n", which.adjective()))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !confirmed(which, count)? {
+            print("Nothing was deleted.\n")?;
+            return Ok(ExitCode::FAILURE);
+        }
+        // What has come since was not shown.
+        walk = walk.again();
+    }
+    change(queue, Change::Delete(which), choice, walk).await
+}
+
+async fn change(
+    queue: &dyn Queue,
+    change: Change,
+    choice: &ChoiceArgs,
+    mut walk: Walk<'_>,
+) -> Result<ExitCode> {
+    let done = change.done();
+    if choice.all {
+        let mut changed = 0;
+        while let Some(entries) = walk.next().await? {
+            let ids: Vec<_> = entries.into_iter().map(|entry| entry.id).collect();
+            let step = change.carry_out(queue, &ids).await;
+            changed += step.wrap_err_with(|| format!("{done}: {changed}; then it broke off"))?;
+        }
+        print(&format!("{done}: {changed}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut seen = HashSet::new();
+    let ids: Vec<_> = choice.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
+    let changed = change.carry_out(queue, &ids).await?;
+    print(&format!("{done}: {changed} of {}\n", ids.len()))?;
+    if changed == ids.len() as u64 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("The others are not there (any more); `bklit-tui queue list` shows what is.");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Shows the first of what would be deleted; returns how many there are.
+async fn show(walk: &mut Walk<'_>, which: Which, choice: &ChoiceArgs) -> Result<usize> {
+    let chosen: HashSet<_> = choice.ids.iter().collect();
+    let mut first: Vec<Entry> = Vec::new();
+    let mut count = 0;
+    while let Some(mut entries) = walk.next().await? {
+        entries.retain(|entry| choice.all || chosen.contains(&entry.id));
+        count += entries.len();
+        entries.truncate(SHOWN - first.len());
+        first.extend(entries);
+        if !choice.all && count >= chosen.len() {
+            break;
+        }
+    }
+    // An id whose place has changed is still found when it is deleted.
+    let count = if choice.all { count } else { chosen.len() };
+    if !first.is_empty() {
+        print(&list::rows_of(which, &first))?;
+    }
+    if count > first.len() {
+        print(&format!("… and {} more\n", count - first.len()))?;
+    }
+    Ok(count)
+}
+
+/// A key pressed by mistake must not be enough.
+fn confirmed(which: Which, count: usize) -> Result<bool> {
+    let word = format!("delete {count}");
+    let events = if count == 1 { "event" } else { "events" };
+    let adjective = which.adjective();
+    eprint!("Type `{word}` to delete {count} {adjective} {events} for good: ");
+    let mut answer = String::new();
+    io::BufRead::read_line(
+        &mut io::Read::take(io::stdin().lock(), MAX_ANSWER as u64),
+        &mut answer,
+    )?;
+    if answer.trim() == word {
+        return Ok(true);
+    }
+    eprintln!("`{}` is something else.", safe(answer.trim()));
+    Ok(false)
+}

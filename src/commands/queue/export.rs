@@ -1,0 +1,73 @@
+//! `queue export`: JSON Lines, in a file that is whole or not there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use color_eyre::Result;
+use color_eyre::eyre::{WrapErr, eyre};
+
+use super::walk::{Walk, Which};
+use super::{list, print};
+use crate::cli::FilterArgs;
+use crate::pipeline::queue::Queue;
+
+pub(super) async fn run(
+    queue: &dyn Queue,
+    which: Which,
+    filter: &FilterArgs,
+    file: &str,
+) -> Result<()> {
+    let mut walk = Walk::over(queue, which, filter);
+    if file == "-" {
+        while let Some(entries) = walk.next().await? {
+            if !entries.is_empty() && !print(&list::lines(&entries)?)? {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let path = Path::new(file);
+    let written = || format!("cannot write {}", path.display());
+    let mut draft = Draft::beside(path).wrap_err_with(written)?;
+    let mut count = 0;
+    while let Some(entries) = walk.next().await? {
+        count += entries.len();
+        let lines = list::lines(&entries)?;
+        draft.out.write_all(lines.as_bytes()).wrap_err_with(written)?;
+    }
+    draft.publish(path).wrap_err_with(written)?;
+    eprintln!("{count} {} events written to {}", which.adjective(), path.display());
+    Ok(())
+}
+
+/// A file that has not got its name yet; removed unless it gets it.
+struct Draft {
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Draft {
+    fn beside(path: &Path) -> Result<Self> {
+        let name = path.file_name().ok_or_else(|| eyre!("it is no name of a file"))?;
+        let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
+        let path = path.with_file_name(name);
+        // Visitors' data: for the owner's eyes.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { path, out: BufWriter::new(file) })
+    }
+
+    fn publish(mut self, path: &Path) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_ref().sync_all()?;
+        fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After it got its name there is nothing here to remove.
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,134 @@
+//! `queue status`.
+
+use std::time::Duration;
+
+use color_eyre::Result;
+use color_eyre::eyre::WrapErr;
+
+use super::{Queues, list, print};
+use crate::pipeline::queue::BatchInFlight;
+use crate::pipeline::queue::view::QueueView;
+use crate::pipeline::time::UtcMillis;
+use crate::tui::text::safe;
+
+pub(super) async fn run(queues: &Queues, json: bool) -> Result<()> {
+    let mut view = QueueView::of(&*queues.queue).await?;
+    if let Some(spool) = &queues.spool {
+        let stats = spool.stats().await.wrap_err("the spool in the data dir cannot be read")?;
+        view.spooled = stats.depth + stats.in_flight;
+    }
+    let text = if json {
+        format!("{}\n", serde_json::to_string_pretty(&view)?)
+    } else {
+        describe(&view, UtcMillis::now())
+    };
+    print(&text)?;
+    Ok(())
+}
+
+fn describe(view: &QueueView, now: UtcMillis) -> String {
+    let QueueView { waiting, in_flight, failed, spooled, oldest_waiting, batches } = view;
+    let oldest = match oldest_waiting {
+        Some(since) => format!("the oldest was accepted {} ago", since_then(*since, now)),
+        None => String::new(),
+    };
+    let held = match batches.len() {
+        0 => String::new(),
+        1 => "in 1 batch".to_owned(),
+        count => format!("in {count} batches"),
+    };
+    let hint = if *failed > 0 { "see `bklit-tui queue list`" } else { "" };
+    let spool = if *spooled > 0 { "in this data dir, until Redis takes them" } else { "" };
+    let rows = [
+        ("waiting", waiting, oldest.as_str()),
+        ("in flight", in_flight, held.as_str()),
+        ("failed", failed, hint),
+        ("spooled", spooled, spool),
+    ];
+    let line = |(name, count, more): (&str, &u64, &str)| {
+        format!("{name:<9}  {count:>9}  {more}").trim_end().to_owned() + "\n"
+    };
+    let mut text: String = rows.into_iter().map(line).collect();
+    if !batches.is_empty() {
+        let header = ["BATCH", "OWNER", "ITEMS", "ATTEMPTS", "CLAIMED", "LEASE"];
+        let rows = batches.iter().map(|batch| row(batch, now)).collect::<Vec<_>>();
+        text.push('\n');
+        text.push_str(&list::table(header, &rows));
+    }
+    text
+}
+
+fn row(batch: &BatchInFlight, now: UtcMillis) -> [String; 6] {
+    let claimed = batch.claimed_at.map(|at| format!("{} ago", since_then(at, now)));
+    [
+        safe(&batch.id).into_owned(),
+        batch.owner.as_deref().map_or("unknown".into(), safe).into_owned(),
+        batch.items.to_string(),
+        batch.attempts.to_string(),
+        claimed.unwrap_or_else(|| "unknown".to_owned()),
+        lease(batch),
+    ]
+}
+
+/// A lease that is over is nobody's: the next worker that is free takes the batch.
+fn lease(batch: &BatchInFlight) -> String {
+    match u64::try_from(batch.lease_left_ms) {
+        Ok(left @ 1..) => format!("{} left", seconds(Duration::from_millis(left))),
+        _ if batch.lease_until == UtcMillis::MIN => "OVER: free for the next worker".to_owned(),
+        _ => {
+            let over = Duration::from_millis(batch.lease_left_ms.unsigned_abs());
+            format!("OVER for {}: free for the next worker", seconds(over))
+        }
+    }
+}
+
+fn since_then(then: UtcMillis, now: UtcMillis) -> String {
+    let millis = u64::try_from(now.epoch_millis() - then.epoch_millis()).unwrap_or(0);
+    seconds(Duration::from_millis(millis))
+}
+
+fn seconds(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_over_is_told() {
+        let now = UtcMillis::from_epoch_millis(1_000_000);
+        let at = |millis| UtcMillis::from_epoch_millis(millis);
+        let batch = |left: i64, owner: Option<&str>| BatchInFlight {
+            id: "b\u{1b}[31m".into(),
+            owner: owner.map(str::to_owned),
+            epoch: 4,
+            items: 7,
+            attempts: 2,
+            claimed_at: Some(at(940_000)),
+            lease_until: at(1_000_000 + left),
+            lease_left_ms: left,
+        };
+        let view = QueueView {
+            waiting: 12,
+            in_flight: 14,
+            failed: 1,
+            spooled: 0,
+            oldest_waiting: Some(at(400_000)),
+            batches: vec![batch(-90_000, Some("a:1")), batch(20_500, None)],
+        };
+        let text = describe(&view, now);
+        for part in [
+            "the oldest was accepted 10m ago",
+            "in 2 batches",
+            "queue list",
+            "OVER for 1m 30s",
+            "20s left",
+            "1m ago",
+            "unknown",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}

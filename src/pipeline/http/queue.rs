@@ -1,0 +1,100 @@
+//! `/api/queue`: what waits, what is in flight and what failed, and repairing the latter.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+
+use super::refusal::Refusal;
+use super::response::{self, ResponseBody};
+use super::{Peer, access, body};
+use crate::pipeline::debug_log::Stage;
+use crate::pipeline::queue::view::{Changed, Chosen, FailedPage, QueueView};
+use crate::pipeline::queue::{MAX_PAGE, QueueError};
+use crate::pipeline::stage_log::Data;
+
+/// How long the queue may take.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Items of a page, unless asked for otherwise.
+const PAGE: usize = 50;
+
+/// What to do with failed items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Back into the queue.
+    Retry,
+    /// Away for good.
+    Delete,
+}
+
+/// `GET /api/queue`.
+pub async fn overview(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
+    access::authorize(peer, head, None).await?;
+    let view = in_time(QueueView::of(&*peer.context.queue)).await?;
+    Ok(response::no_store(response::json(StatusCode::OK, &view)))
+}
+
+/// `GET /api/queue/failed?after=&limit=`.
+pub async fn failed(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
+    access::authorize(peer, head, None).await?;
+    let limit = match access::query(&head.uri, "limit") {
+        None => PAGE,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_PAGE).contains(limit))
+            .ok_or_else(|| Refusal::field("limit", format!("must be from 1 to {MAX_PAGE}")))?,
+    };
+    let after = access::query(&head.uri, "after");
+    let page = in_time(FailedPage::of(&*peer.context.queue, after.as_deref(), limit)).await?;
+    Ok(response::no_store(response::json(StatusCode::OK, &page)))
+}
+
+/// `POST /api/queue/failed/retry` and `/delete`.
+pub async fn change(
+    peer: &Peer,
+    change: Change,
+    head: &Parts,
+    incoming: Incoming,
+) -> Result<Response<ResponseBody>, Refusal> {
+    access::authorize_change(peer, head).await?;
+    let context = &*peer.context;
+    // What a form in a page could send as well is not enough.
+    if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
+        return Err(Refusal::Unsupported("Content-Type must be application/json"));
+    }
+    body::check_head(&head.headers, &incoming, context.settings.max_body_bytes)?;
+    let bytes = body::read(incoming, &context.settings).await?;
+    peer.linger.store(false, Relaxed);
+    let Chosen { ids } = serde_json::from_slice(&bytes).map_err(|error| {
+        let problem = format!("must be {{\"ids\":[\"…\"]}}: {error}");
+        Refusal::field("body", Cow::Owned(problem))
+    })?;
+    if ids.is_empty() || ids.len() > MAX_PAGE {
+        return Err(Refusal::field("ids", format!("must be from 1 to {MAX_PAGE}")));
+    }
+    let (changed, message) = match change {
+        Change::Retry => {
+            (in_time(context.queue.retry_failed(&ids)).await?, "Failed events put back")
+        }
+        Change::Delete => {
+            (in_time(context.queue.delete_failed(&ids)).await?, "Failed events deleted")
+        }
+    };
+    context.log.step(Stage::Queue).warn(message, || {
+        Data::from_iter([
+            ("events".to_owned(), changed.into()),
+            ("peer".to_owned(), peer.ip.to_string().into()),
+        ])
+    });
+    Ok(response::no_store(response::json(StatusCode::OK, &Changed { changed })))
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
+    let late = || QueueError::Unavailable(format!("no answer within {QUEUE_TIMEOUT:?}"));
+    tokio::time::timeout(QUEUE_TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,317 @@
+//! `queue`: looking into the embedded queue and repairing it, beside a daemon and without one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
+use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
+use bklit_tui::pipeline::queue::{Claim, NewItem, Queue, Rejected};
+use bklit_tui::pipeline::time::UtcMillis;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::pty::Pty;
+use crate::support::{Cli, DEADLINE, Daemon, eventually};
+
+const LEASE: Duration = Duration::from_secs(600);
+const VIEWS: &str = "SELECT count() FROM page_view_event";
+
+/// The queue of a data dir, in this process, with the calls that tests need, one after the other.
+struct Local {
+    runtime: tokio::runtime::Runtime,
+    queue: Arc<SqliteQueue>,
+}
+
+impl Local {
+    fn open(data_dir: &Path) -> Self {
+        std::fs::create_dir_all(data_dir).unwrap();
+        let queue = SqliteQueue::open(&data_dir.join("queue.db"), 1_000_000).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { runtime, queue: Arc::new(queue) }
+    }
+
+    fn push(&self, project: &str, ids: impl IntoIterator<Item = String>) {
+        let event = |id: String| QueuedEvent {
+            payload: Payload::Pageview(Box::new(PageView {
+                url: format!("https://example.com/{id}"),
+                ..PageView::default()
+            })),
+            id,
+            queued_at: UtcMillis::now(),
+            project_id: project.to_owned(),
+        };
+        // In order: on one thread, tasks begin as they were started.
+        self.runtime.block_on(async {
+            let mut pushes = tokio::task::JoinSet::new();
+            for event in ids.into_iter().map(event) {
+                let queue = Arc::clone(&self.queue);
+                pushes.spawn(async move { queue.push(NewItem { event, client_id: false }).await });
+            }
+            pushes.join_all().await.into_iter().for_each(|pushed| assert!(pushed.is_ok()));
+        });
+    }
+
+    fn claim(&self, most: usize) -> Claim {
+        self.runtime.block_on(self.queue.claim(most, LEASE)).unwrap().unwrap()
+    }
+
+    /// Rejects all that waits.
+    fn reject(&self, reason: &str) {
+        let claim = self.claim(1_000_000);
+        let reject = |seq| Rejected { seq, reason: reason.to_owned() };
+        let rejected: Vec<_> = claim.items.iter().map(|item| reject(item.seq)).collect();
+        self.runtime.block_on(self.queue.acknowledge(&claim.id, &rejected)).unwrap();
+    }
+}
+
+fn names(prefix: &str, count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(move |n| format!("{prefix}{n}"))
+}
+
+/// Three failed events of `shop` and two of `blog`, for other reasons.
+fn with_failed(data_dir: &Path) {
+    let local = Local::open(data_dir);
+    local.push("shop", names("s", 3));
+    local.reject("Column `x` is missing\u{1b}[31m");
+    local.push("blog", names("b", 2));
+    local.reject("too large");
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn event_ids(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["eventId"].as_str().unwrap()).collect()
+}
+
+fn status(cli: &Cli) -> Value {
+    serde_json::from_str(&cli.run(&["queue", "status", "--json"]).ok()).unwrap()
+}
+
+#[test]
+fn failed_events_are_listed_by_project_and_reason() {
+    let cli = Cli::new();
+    let missing = cli.run(&["queue", "status"]).failed();
+    assert!(missing.contains("there is no data"), "{missing}");
+    with_failed(&cli.data_dir());
+    let list = |arguments: &[&str]| {
+        json_lines(&cli.run(&[&["queue", "list", "--json"], arguments].concat()).ok())
+    };
+    assert_eq!(event_ids(&list(&[])), ["b1", "b0", "s2", "s1", "s0"]);
+    assert_eq!(event_ids(&list(&["--project", "shop"])), ["s2", "s1", "s0"]);
+    assert_eq!(event_ids(&list(&["--reason", "TOO large"])), ["b1", "b0"]);
+    assert_eq!(event_ids(&list(&["--reason", "large", "--project", "shop"])), [""; 0]);
+    let two = cli.run(&["queue", "list", "--json", "--limit", "2"]);
+    assert!(two.stderr.contains("--limit"), "{two:?}");
+    assert_eq!(event_ids(&json_lines(&two.ok())), ["b1", "b0"]);
+    let table = cli.run(&["queue", "list"]).ok();
+    for part in ["ID", "REASON", "pageview", "shop", "s2", "Column `x` is missing\\u{1b}[31m"] {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    assert!(!table.contains('\x1b'), "{table}");
+    assert_eq!(cli.run(&["queue", "list", "--waiting"]).ok(), "No waiting events.\n");
+    assert_eq!(cli.run(&["queue", "list", "--waiting", "--reason", "x"]).code, Some(2));
+}
+
+#[test]
+fn the_status_shows_batches_and_whose_lease_is_over() {
+    let cli = Cli::new();
+    let local = Local::open(&cli.data_dir());
+    local.push("p", names("e", 5));
+    let held = local.claim(2);
+    let view = status(&cli);
+    assert_eq!((&view["waiting"], &view["inFlight"]), (&json!(3), &json!(2)));
+    assert!(view["oldestWaiting"].is_string(), "{view}");
+    let batch = &view["batches"][0];
+    assert_eq!((&batch["id"], &batch["items"]), (&json!(held.id.batch), &json!(2)));
+    assert!(batch["owner"].as_str().unwrap().ends_with(&format!(":{}", std::process::id())));
+    assert!(batch["leaseLeftMs"].as_i64().unwrap() > 500_000, "{view}");
+    let text = cli.run(&["queue", "status"]).ok();
+    assert!(text.contains("in 1 batch") && text.contains("left"), "{text}");
+    local.runtime.block_on(local.queue.release(&held.id)).unwrap();
+    let text = cli.run(&["queue", "status"]).ok();
+    assert!(text.contains("OVER"), "{text}");
+}
+
+#[test]
+fn a_running_daemon_stores_what_is_retried_and_only_once() {
+    let mut daemon = Daemon::start();
+    daemon.kill9();
+    with_failed(&daemon.data_dir());
+    let daemon = daemon.restart();
+    let cli = Cli::on(&daemon.data_dir());
+    let count = || daemon.scalar(VIEWS).as_u64().unwrap();
+    let failed = || daemon.get("/health").json()["queue"]["failed"].as_u64().unwrap();
+    assert_eq!(failed(), 5);
+    let listed = json_lines(&cli.run(&["queue", "list", "--json"]).ok());
+    let id = listed[0]["id"].as_str().unwrap();
+    assert!(cli.run(&["queue", "retry", id]).ok().contains("1 of 1"));
+    eventually(DEADLINE, "the one is stored", || count() == 1);
+    let again = cli.run(&["queue", "retry", id, "nothing"]);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    let shop = cli.run(&["queue", "retry", "--all", "--project", "shop"]).ok();
+    assert!(shop.contains(": 3\n"), "{shop}");
+    eventually(DEADLINE, "those of the shop are stored", || count() == 4);
+    eventually(DEADLINE, "the daemon has noticed", || failed() == 1);
+    // The same events fail once more, as after a store that was wrong about them.
+    let mut daemon = daemon;
+    daemon.kill9();
+    with_failed(&daemon.data_dir());
+    let daemon = daemon.restart();
+    let all = Cli::on(&daemon.data_dir()).run(&["queue", "retry", "--all"]).ok();
+    assert!(all.contains(": 6\n"), "{all}");
+    eventually(DEADLINE, "all have left the queue", || {
+        let queue = &daemon.get("/health").json()["queue"];
+        queue["depth"] == 0 && queue["inFlight"] == 0 && queue["failed"] == 0
+    });
+    assert_eq!(daemon.scalar(VIEWS), json!(5), "each event is stored once");
+    daemon.track("https://a.example/");
+    eventually(DEADLINE, "it goes on", || daemon.scalar(VIEWS) == json!(6));
+}
+
+#[test]
+fn deleting_needs_a_yes() {
+    let cli = Cli::new();
+    with_failed(&cli.data_dir());
+    let refused = cli.run(&["queue", "delete", "--all"]).failed();
+    assert!(refused.contains("--yes"), "{refused}");
+    assert_eq!(cli.run(&["queue", "delete", "--yes"]).code, Some(2), "neither ids nor --all");
+    assert_eq!(cli.run(&["queue", "delete", "5", "--all", "--yes"]).code, Some(2));
+    assert_eq!(status(&cli)["failed"], 5);
+    let id = json_lines(&cli.run(&["queue", "list", "--json"]).ok())[0]["id"].clone();
+    cli.run(&["queue", "delete", "--yes", id.as_str().unwrap()]).ok();
+    assert_eq!(cli.run(&["queue", "delete", "--yes", id.as_str().unwrap()]).code, Some(1));
+    let blog = cli.run(&["queue", "delete", "--all", "--project", "blog", "--yes"]).ok();
+    assert!(blog.contains(": 1\n"), "{blog}");
+    assert_eq!(status(&cli)["failed"], 3);
+}
+
+fn in_terminal(cli: &Cli, arguments: &[&str]) -> Pty {
+    let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_bklit-tui"));
+    command.env_clear();
+    command.env("BKLIT_DATA_DIR", cli.data_dir());
+    command.args(arguments);
+    Pty::spawn(command, (120, 40))
+}
+
+#[test]
+fn on_a_terminal_it_shows_what_would_go_and_asks() {
+    let cli = Cli::new();
+    with_failed(&cli.data_dir());
+    let mut terminal = in_terminal(&cli, &["queue", "delete", "--all"]);
+    terminal.wait_for_text("Type `delete 5`");
+    assert!(terminal.contents().contains("too large"), "{}", terminal.contents());
+    terminal.send("y\n");
+    terminal.wait_for_text("Nothing was deleted");
+    assert_eq!(status(&cli)["failed"], 5);
+    let mut terminal = in_terminal(&cli, &["queue", "delete", "--all"]);
+    terminal.wait_for_text("Type `delete 5`");
+    // What fails while it asks was not shown.
+    let local = Local::open(&cli.data_dir());
+    local.push("new", names("n", 1));
+    local.reject("new");
+    terminal.send("delete 5\n");
+    terminal.wait_for_text("Deleted: 5");
+    let left = json_lines(&cli.run(&["queue", "list", "--json"]).ok());
+    assert_eq!(event_ids(&left), ["n0"]);
+}
+
+#[test]
+fn waiting_events_are_deleted_and_those_in_flight_are_not() {
+    let cli = Cli::new();
+    let local = Local::open(&cli.data_dir());
+    local.push("p", names("p", 3));
+    local.push("q", names("q", 2_000));
+    let held = local.claim(2);
+    let deleted = cli.run(&["queue", "delete", "--waiting", "--all", "--project", "q", "--yes"]);
+    assert!(deleted.ok().contains(": 2000\n"));
+    let left = json_lines(&cli.run(&["queue", "list", "--waiting", "--json"]).ok());
+    assert_eq!(event_ids(&left), ["p2"]);
+    local.runtime.block_on(local.queue.acknowledge(&held.id, &[])).unwrap();
+    let stats = local.runtime.block_on(local.queue.stats()).unwrap();
+    assert_eq!((stats.depth, stats.in_flight), (1, 0), "this process has noticed");
+}
+
+#[test]
+fn an_export_is_whole_and_has_everything() {
+    let cli = Cli::new();
+    with_failed(&cli.data_dir());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("failed.jsonl");
+    let name = file.to_str().unwrap();
+    cli.run(&["queue", "export", "--project", "shop", name]).ok();
+    let lines = json_lines(&std::fs::read_to_string(&file).unwrap());
+    assert_eq!(event_ids(&lines), ["s2", "s1", "s0"]);
+    let event = QueuedEvent::from_json(lines[0]["body"].as_str().unwrap()).unwrap();
+    assert_eq!((event.id.as_str(), event.project_id.as_str()), ("s2", "shop"));
+    assert!(
+        lines[0]["reason"].as_str().unwrap().contains("Column") && lines[0]["failedAt"].is_string()
+    );
+    assert_eq!(status(&cli)["failed"], 5, "they are still there");
+    // A file that is there is replaced; one that cannot be written leaves nothing behind.
+    cli.run(&["queue", "export", name]).ok();
+    assert_eq!(json_lines(&std::fs::read_to_string(&file).unwrap()).len(), 5);
+    std::fs::create_dir(dir.path().join("taken")).unwrap();
+    cli.run(&["queue", "export", dir.path().join("taken").to_str().unwrap()]).failed();
+    cli.run(&["queue", "export", "/no/such/dir/x.jsonl"]).failed();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no drafts");
+    Local::open(&cli.data_dir()).push("w", names("w", 3));
+    let waiting = cli.run(&["queue", "export", "--waiting", "-"]).ok();
+    assert_eq!(event_ids(&json_lines(&waiting)), ["w2", "w1", "w0"]);
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_error() {
+    let cli = Cli::new();
+    let local = Local::open(&cli.data_dir());
+    local.push("p", names("e", 3_000));
+    for arguments in [
+        &["queue", "export", "--waiting", "-"][..],
+        &["queue", "list", "--waiting", "--limit", "3000"],
+    ] {
+        let mut child = cli.command(arguments).spawn().unwrap();
+        drop(child.stdout.take());
+        eventually(DEADLINE, "the command ends", || child.try_wait().unwrap().is_some());
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_drain_stores_everything_without_a_daemon() {
+    let cli = Cli::new();
+    let local = Local::open(&cli.data_dir());
+    local.push("p", names("e", 6_000));
+    drop(local);
+    let drained = cli.run(&["queue", "drain", "--timeout", "60s"]);
+    assert!(drained.stderr.contains("At the start: 6000 waiting"), "{drained:?}");
+    assert!(drained.stderr.contains("Drained: 0 waiting"), "{drained:?}");
+    drained.ok();
+    assert!(cli.run(&["sql", "--json", VIEWS]).ok().contains("6000"));
+    let nothing = cli.run(&["queue", "drain"]);
+    assert_eq!(nothing.code, Some(0), "{nothing:?}");
+}
+
+#[test]
+fn a_drain_waits_for_others_until_its_time_is_over_or_somebody_stops_it() {
+    let cli = Cli::new();
+    let local = Local::open(&cli.data_dir());
+    local.push("p", names("e", 5));
+    let held = local.claim(2);
+    let late = cli.run(&["queue", "drain", "--timeout", "2s"]);
+    assert_eq!(late.code, Some(1), "{late:?}");
+    assert!(late.stderr.contains("left: 0 waiting, 2 in flight"), "{late:?}");
+    let mut child = cli.command(&["queue", "drain"]).spawn().unwrap();
+    // It has begun to look for signals before it looks at the queue.
+    let mut line = String::new();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    assert!(line.starts_with("At the start"), "{line}");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    eventually(DEADLINE, "it ends", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // The batch of the other one was left alone.
+    local.runtime.block_on(local.queue.acknowledge(&held.id, &[])).unwrap();
+    assert_eq!(status(&cli)["inFlight"], 0);
+}

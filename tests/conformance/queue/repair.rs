@@ -1,0 +1,149 @@
+//! Looking into the queue, and taking things out of it.
+
+use bklit_tui::pipeline::queue::{BatchInFlight, FailedItem, Order, Page, WaitingItem, owner_name};
+
+use super::*;
+
+async fn batches(queue: &dyn Queue) -> Vec<BatchInFlight> {
+    queue.batches(10).await.unwrap()
+}
+
+pub async fn a_batch_in_flight_shows_who_holds_it_and_until_when(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    assert_eq!(batches(&*queue).await, []);
+    for id in ["a", "b", "c"] {
+        push(&*queue, id).await;
+    }
+    let held = claim(&*queue, 2, LEASE).await;
+    let dropped = claim(&*queue, 2, NO_LEASE).await;
+    let now = UtcMillis::now().epoch_millis();
+    let shown = batches(&*queue).await;
+    let [over, live] = shown.as_slice() else { panic!("{shown:?}") };
+    assert_eq!((&live.id, live.epoch), (&held.id.batch, held.id.epoch));
+    assert_eq!((live.items, live.attempts), (2, 1));
+    assert_eq!(live.owner, Some(owner_name()));
+    assert!((590_000..=600_000).contains(&live.lease_left_ms), "{live:?}");
+    let off = live.lease_until.epoch_millis() - live.lease_left_ms - now;
+    assert!(off.abs() < 10_000, "{live:?}");
+    assert!((now - live.claimed_at.unwrap().epoch_millis()).abs() < 10_000, "{live:?}");
+    assert_eq!((&over.id, over.items), (&dropped.id.batch, 1));
+    assert!(over.lease_left_ms <= 0, "{over:?}");
+    assert_eq!(queue.batches(1).await.unwrap().len(), 1);
+    // Claimed again, renewed, given back, acknowledged.
+    let again = claim(&*queue, 1, LEASE).await;
+    let taken = batches(&*queue).await.into_iter().find(|b| b.id == again.id.batch).unwrap();
+    assert_eq!((taken.attempts, taken.epoch), (2, again.id.epoch));
+    assert!(taken.lease_left_ms > 0);
+    queue.release(&held.id).await.unwrap();
+    assert!(batches(&*queue).await[0].lease_left_ms <= 0);
+    queue.renew(&held.id, LEASE).await.unwrap();
+    assert!(batches(&*queue).await.iter().all(|batch| batch.lease_left_ms > 0));
+    queue.acknowledge(&held.id, &[]).await.unwrap();
+    queue.acknowledge(&again.id, &[]).await.unwrap();
+    assert_eq!(batches(&*queue).await, []);
+}
+
+fn event_ids(items: &[WaitingItem]) -> Vec<String> {
+    items.iter().map(|item| QueuedEvent::from_json(&item.body).unwrap().id).collect()
+}
+
+/// All waiting items, by pages of three.
+async fn walk(queue: &dyn Queue, order: Order) -> Vec<WaitingItem> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let Page { items, next, .. } = queue.waiting(order, after.as_deref(), 3).await.unwrap();
+        assert!(items.len() <= 3);
+        found.extend(items);
+        after = next;
+        if after.is_none() {
+            return found;
+        }
+    }
+}
+
+pub async fn waiting_items_are_shown_in_pages_and_stay(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    assert_eq!(walk(&*queue, Order::OldestFirst).await, []);
+    for n in 0..9 {
+        push(&*queue, &n.to_string()).await;
+    }
+    let held = claim(&*queue, 2, LEASE).await;
+    let oldest_first = event_ids(&walk(&*queue, Order::OldestFirst).await);
+    assert_eq!(oldest_first, ["2", "3", "4", "5", "6", "7", "8"]);
+    let mut newest_first = event_ids(&walk(&*queue, Order::NewestFirst).await);
+    newest_first.reverse();
+    assert_eq!(newest_first, oldest_first);
+    assert_eq!(stats(&*queue).await, [7, 2, 0], "they still wait");
+    queue.acknowledge(&held.id, &[]).await.unwrap();
+    // From the newest on, nothing is left out while others take and add.
+    let page = queue.waiting(Order::NewestFirst, None, 3).await.unwrap();
+    assert_eq!(event_ids(&page.items), ["8", "7", "6"]);
+    claim(&*queue, 2, LEASE).await;
+    push(&*queue, "9").await;
+    let page = queue.waiting(Order::NewestFirst, page.next.as_deref(), 500).await.unwrap();
+    let shown = event_ids(&page.items);
+    assert!(["5", "4"].iter().all(|id| shown.iter().any(|shown| shown == id)), "{shown:?}");
+    assert_eq!(page.next, None);
+}
+
+pub async fn waiting_items_are_deleted_and_no_others(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    for n in 0..8 {
+        push(&*queue, &n.to_string()).await;
+    }
+    let shown = queue.waiting(Order::OldestFirst, None, 50).await.unwrap().items;
+    let id = |n: usize| shown[n].id.clone();
+    assert_eq!(queue.delete_waiting(&[id(6), id(3), id(6), "?".into()]).await.unwrap(), 2);
+    assert_eq!(stats(&*queue).await, [6, 0, 0]);
+    // What was claimed in between is left alone, and what follows it is still found.
+    let held = claim(&*queue, 2, LEASE).await;
+    assert_eq!(queue.delete_waiting(&[id(0), id(1), id(4), id(3)]).await.unwrap(), 1);
+    assert_eq!(ids(&held), ["0", "1"]);
+    queue.release(&held.id).await.unwrap();
+    assert_eq!(claim(&*queue, 2, LEASE).await.items, held.items);
+    assert_eq!(ids(&claim(&*queue, 50, LEASE).await), ["2", "5", "7"]);
+    assert_eq!(queue.delete_waiting(&[]).await.unwrap(), 0);
+    drop(queue);
+    fixture.reopen();
+    assert_eq!(stats(&*fixture.queue()).await, [0, 5, 0]);
+}
+
+pub async fn failed_items_are_shown_in_pages_and_deleted(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    let none = queue.failed(None, 10).await.unwrap();
+    assert_eq!((none.items, none.next), (vec![], None));
+    for n in 0..8 {
+        push(&*queue, &n.to_string()).await;
+    }
+    let reject = |claim: &Claim| -> Vec<_> {
+        let reject = |item: &ClaimedItem| Rejected { seq: item.seq, reason: id_of(item) };
+        claim.items.iter().map(reject).collect()
+    };
+    let batch = claim(&*queue, 7, LEASE).await;
+    queue.acknowledge(&batch.id, &reject(&batch)).await.unwrap();
+    let reasons =
+        |items: &[FailedItem]| -> Vec<_> { items.iter().map(|item| item.reason.clone()).collect() };
+    let first = queue.failed(None, 3).await.unwrap();
+    assert_eq!(reasons(&first.items), ["6", "5", "4"]);
+    assert!(first.items.iter().all(|item| item.failed_at.is_some()));
+    // A walk goes on where it was although what it was shown is gone and more has come.
+    let shown: Vec<_> = first.items.iter().map(|item| item.id.clone()).collect();
+    assert_eq!(queue.delete_failed(&shown[..2]).await.unwrap(), 2);
+    assert_eq!(queue.delete_failed(&shown[..2]).await.unwrap(), 0, "only once");
+    assert_eq!(queue.retry_failed(&shown[2..]).await.unwrap(), 1);
+    // Begun anew, it shows nothing that has come since.
+    let again = queue.failed(first.begin.as_deref(), 10).await.unwrap();
+    assert_eq!(reasons(&again.items), ["3", "2", "1", "0"]);
+    let more = claim(&*queue, 10, LEASE).await;
+    queue.acknowledge(&more.id, &reject(&more)).await.unwrap();
+    let again = queue.failed(again.begin.as_deref(), 10).await.unwrap();
+    assert_eq!(reasons(&again.items), ["3", "2", "1", "0"]);
+    let second = queue.failed(first.next.as_deref(), 3).await.unwrap();
+    assert_eq!(reasons(&second.items), ["3", "2", "1"]);
+    let third = queue.failed(second.next.as_deref(), 3).await.unwrap();
+    assert_eq!((reasons(&third.items), third.next), (vec!["0".to_owned()], None));
+    assert_eq!(stats(&*queue).await, [0, 0, 6]);
+    drop(queue);
+    fixture.reopen();
+    assert_eq!(stats(&*fixture.queue()).await, [0, 0, 6]);
+}

@@ -1,0 +1,165 @@
+//! `/api/queue`: who may look and who may repair.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use bklit_tui::pipeline::auth::Scope;
+use bklit_tui::pipeline::queue::FailedItem;
+use bklit_tui::pipeline::time::UtcMillis;
+use serde_json::{Value, json};
+
+use super::client::{Answer, post, request};
+use super::server::Server;
+
+const RETRY: &str = "/api/queue/failed/retry";
+const DELETE: &str = "/api/queue/failed/delete";
+const VIEW: &str = r#"{"url":"https://a.example/","projectId":"p"}"#;
+
+/// A server with this many failed items, `7` the newest of eight.
+async fn with_failed(count: usize) -> Server {
+    let server = Server::start().await;
+    let item = |n: usize| FailedItem {
+        id: n.to_string(),
+        body: format!(r#"{{"id":"evt_{n}","type":"event","projectId":"p","payload":7}}"#),
+        reason: format!("reason {n}"),
+        failed_at: Some(UtcMillis::now()),
+    };
+    *server.queue.failed.lock().unwrap() = (0..count).rev().map(item).collect();
+    server
+}
+
+async fn change(server: &Server, path: &str, headers: &[(&str, &str)], ids: Value) -> Answer {
+    let body = json!({ "ids": ids }).to_string();
+    let length = body.len().to_string();
+    let mut all = vec![("Content-Type", "application/json"), ("Content-Length", &length)];
+    all.extend(headers);
+    let answer = server.send(request("POST", path, &all) + &body).await;
+    assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+    answer
+}
+
+fn failed(server: &Server) -> Vec<String> {
+    server.queue.failed.lock().unwrap().iter().map(|item| item.id.clone()).collect()
+}
+
+#[tokio::test]
+async fn the_overview_shows_figures_batches_and_the_oldest() {
+    let server = with_failed(2).await;
+    assert_eq!(server.post("/track", VIEW).await.status, 200);
+    let view = server.get("/api/queue", &[]).await.json();
+    assert_eq!((&view["waiting"], &view["failed"]), (&json!(1), &json!(2)));
+    let oldest: UtcMillis = serde_json::from_value(view["oldestWaiting"].clone()).unwrap();
+    assert!((UtcMillis::now().epoch_millis() - oldest.epoch_millis()).abs() < 60_000);
+    let batch = &view["batches"][0];
+    assert_eq!((&batch["owner"], &batch["leaseLeftMs"]), (&json!("host:7"), &json!(-5)));
+    server.queue.is_away.store(true, SeqCst);
+    let away = server.get("/api/queue", &[]).await;
+    assert_eq!((away.status, away.header("retry-after").is_some()), (503, true));
+}
+
+#[tokio::test]
+async fn failed_items_come_in_pages() {
+    let server = with_failed(5).await;
+    let (mut found, mut path) = (Vec::new(), "/api/queue/failed?limit=2".to_owned());
+    for _ in 0..3 {
+        let page = server.get(&path, &[]).await.json();
+        found.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/queue/failed?limit=2&after={next}");
+    }
+    let shown: Vec<_> = found.iter().map(|item| item["eventId"].as_str().unwrap()).collect();
+    assert_eq!(shown, ["evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]);
+    let first = &found[0];
+    assert_eq!((&first["projectId"], &first["type"]), (&json!("p"), &json!("event")));
+    assert!(first["body"].as_str().unwrap().contains("evt_4") && first["reason"] == "reason 4");
+    for limit in ["0", "501", "x", "-1"] {
+        let answer = server.get(&format!("/api/queue/failed?limit={limit}"), &[]).await;
+        assert_eq!(answer.status, 400, "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn this_machine_may_repair() {
+    let server = with_failed(5).await;
+    let retried = change(&server, RETRY, &[], json!(["4", "9"])).await;
+    assert_eq!((retried.status, retried.json()), (200, json!({ "changed": 1 })));
+    let deleted = change(&server, DELETE, &[], json!(["0", "1"])).await;
+    assert_eq!(deleted.json(), json!({ "changed": 2 }));
+    assert_eq!(failed(&server), ["3", "2"]);
+    for wrong in [json!([]), json!("all"), json!([7]), json!(vec!["x"; 501])] {
+        assert_eq!(change(&server, DELETE, &[], wrong).await.status, 400);
+    }
+    let json_type = [("Content-Type", "application/json; charset=utf-8")];
+    assert_eq!(server.send(post(DELETE, &json_type, "{")).await.status, 400);
+    assert_eq!(server.get(DELETE, &[]).await.status, 405);
+    assert_eq!(failed(&server), ["3", "2"]);
+}
+
+#[tokio::test]
+async fn only_an_admin_token_repairs_from_elsewhere() {
+    let server = with_failed(3).await;
+    let (admin, _) = server.tokens.make(Scope::Admin, &[], |_| {}).await;
+    let (limited, _) = server.tokens.make(Scope::Admin, &["p"], |_| {}).await;
+    let elsewhere = ("Via", "1.1 proxy");
+    for path in [RETRY, DELETE] {
+        assert_eq!(change(&server, path, &[elsewhere], json!(["0"])).await.status, 401);
+        for token in [server.ingest.as_str(), &server.read, limited.expose(), "bk_live_"] {
+            let bearer = format!("Bearer {token}");
+            // A token that is there counts, also on this machine.
+            for headers in [
+                &[("Authorization", bearer.as_str())][..],
+                &[("Authorization", &bearer), elsewhere],
+            ] {
+                assert_eq!(change(&server, path, headers, json!(["0"])).await.status, 401);
+            }
+        }
+        // An address ends up in logs and histories.
+        let in_query = format!("{path}?token={}", admin.expose());
+        for headers in [&[elsewhere][..], &[]] {
+            assert_eq!(change(&server, &in_query, headers, json!(["0"])).await.status, 401);
+        }
+    }
+    assert_eq!(failed(&server), ["2", "1", "0"], "nothing was changed");
+    let bearer = format!("Bearer {}", admin.expose());
+    let headers = [elsewhere, ("Authorization", bearer.as_str())];
+    assert_eq!(change(&server, DELETE, &headers, json!(["0"])).await.status, 200);
+    for path in ["/api/queue", "/api/queue/failed", "/metrics", "/api/debug-stream?projectId=p"] {
+        let mut client = server.client().await;
+        client.send(request("GET", path, &headers)).await;
+        assert_eq!(client.head().await.unwrap().status, 200, "an admin reads {path}");
+    }
+    let write = server.send(post("/track", &headers, VIEW)).await;
+    assert_eq!(write.status, 401, "and does not write events");
+    assert_eq!(failed(&server), ["2", "1"]);
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_repairs_nothing() {
+    let server = with_failed(2).await;
+    for header in [
+        ("Origin", "https://evil.example"),
+        ("Origin", "http://localhost:3000"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Host", "rebound.example"),
+        ("X-Forwarded-For", "127.0.0.1"),
+    ] {
+        assert_eq!(
+            change(&server, DELETE, &[header], json!(["0"])).await.status,
+            401,
+            "{header:?}"
+        );
+    }
+    let body = json!({ "ids": ["0"] }).to_string();
+    for kind in
+        ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"]
+    {
+        let length = body.len();
+        let request = format!(
+            "POST {DELETE} HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
+        );
+        assert_eq!(server.send(request).await.status, 415, "{kind:?}");
+    }
+    assert_eq!(failed(&server), ["1", "0"]);
+    let public = Server::start_with("0.0.0.0:0", |_| {}).await;
+    assert_eq!(change(&public, DELETE, &[], json!(["0"])).await.status, 401);
+}

@@ -1,0 +1,195 @@
+//! `queue` on Redis and ClickHouse.
+
+use bklit_tui::pipeline::queue::MAX_PAGE;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::{NOWHERE, QUEUE, VIEWS};
+use crate::support::servers::{ClickHouse, Database, Kind, RedisServer};
+use crate::support::{Cli, DEADLINE, Daemon, eventually};
+
+const FAILED: &str = "analytics:queue:failed";
+
+fn event(id: &str) -> String {
+    json!({
+        "id": id, "type": "pageview", "payload": { "url": "https://ts.example/" },
+        "queuedAt": "2026-01-02T03:04:06.000Z", "projectId": "default",
+    })
+    .to_string()
+}
+
+/// Waiting events with the ids `from` up to `to`.
+fn fill(redis: &RedisServer, list: &str, from: u32, to: u32) {
+    let event = event("<id>").replace("<id>", "' .. i .. '").replace('"', "\\\"");
+    let script =
+        format!("for i = {from}, {} do redis.call('LPUSH', KEYS[1], '{event}') end", to - 1);
+    redis.cli(&["EVAL", &script, "1", list]);
+}
+
+fn settings(redis: &RedisServer, database: &Database) -> String {
+    let (url, name) = (database.url(), database.name());
+    let redis = redis.url();
+    format!("redis_url = '{redis}'\nclickhouse_url = '{url}'\nclickhouse_database = '{name}'\n")
+}
+
+fn cli_on(redis: &RedisServer, database: &Database) -> Cli {
+    Cli::new()
+        .env("REDIS_URL", &redis.url())
+        .env("CLICKHOUSE_HOST", &database.url())
+        .env("CLICKHOUSE_DATABASE", database.name())
+}
+
+fn status(cli: &Cli) -> Value {
+    serde_json::from_str(&cli.run(&["queue", "status", "--json"]).ok()).unwrap()
+}
+
+fn list(cli: &Cli) -> Vec<Value> {
+    let lines = cli.run(&["queue", "list", "--json", "--limit", "1000"]).ok();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn whatever_others_put_into_the_failed_list_is_shown_exported_retried_and_deleted() {
+    let redis = RedisServer::start(Kind::Redis, &[]);
+    let database = ClickHouse::shared();
+    let cli = cli_on(&redis, &database);
+    let record = json!({ "reason": "theirs", "body": event("in_record") }).to_string();
+    let odd = json!({ "reason": 7, "body": "x" }).to_string();
+    redis.cli(&["LPUSH", FAILED, &event("bare"), "garbage", "", "[1]", &odd, &record]);
+    let listed = list(&cli);
+    let ids: Vec<_> = listed.iter().map(|item| item["eventId"].as_str()).collect();
+    assert_eq!(ids, [Some("in_record"), None, None, None, None, Some("bare")]);
+    assert_eq!(listed[0]["reason"], "theirs");
+    assert_eq!(listed[4]["body"], "garbage");
+    let table = cli.run(&["queue", "list"]).ok();
+    assert!(table.contains("theirs") && table.contains("bare"), "{table}");
+    let exported = cli.run(&["queue", "export", "-"]).ok();
+    assert_eq!(exported.lines().count(), 6);
+    // Retried without a cause mended: events are stored, the rest comes back with its reason.
+    assert!(cli.run(&["queue", "retry", "--all"]).ok().contains(": 6\n"));
+    assert_eq!(status(&cli)["waiting"], 6);
+    cli.run(&["queue", "drain", "--timeout", "25s"]).ok();
+    assert_eq!(database.query(VIEWS), "2");
+    let left = list(&cli);
+    assert_eq!(left.len(), 4, "{left:?}");
+    assert!(left.iter().all(|item| item["failedAt"].is_string()), "{left:?}");
+    let one = left[0]["id"].as_str().unwrap();
+    cli.run(&["queue", "delete", "--yes", one]).ok();
+    cli.run(&["queue", "delete", "--yes", "--all"]).ok();
+    assert_eq!(redis.cli(&["KEYS", "*"]), "", "nothing is left anywhere");
+}
+
+#[test]
+fn a_retry_after_the_cause_is_mended_stores_each_event_once() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let database = ClickHouse::shared();
+    let daemon = Daemon::with_settings(&settings(&redis, &database));
+    eventually(DEADLINE, "the table is there", || {
+        daemon.cli(&["migrate", "--dry-run"]).contains("up to date")
+    });
+    redis.cli(&["LPUSH", QUEUE, &event("old")]);
+    eventually(DEADLINE, "it is stored", || database.query(VIEWS) == "1");
+    // Another worker took what was stored for failed, and what was not.
+    redis.cli(&["LPUSH", FAILED, &event("old"), &event("new"), &event("new")]);
+    let retried = daemon.cli(&["queue", "retry", "--all"]);
+    assert!(retried.contains(": 3\n"), "{retried}");
+    eventually(DEADLINE, "all have left the queue", || {
+        let queue = &daemon.get("/api/queue").json();
+        queue["waiting"] == 0 && queue["inFlight"] == 0 && queue["failed"] == 0
+    });
+    assert_eq!(database.query(VIEWS), "2");
+}
+
+#[test]
+fn a_drain_beside_a_working_daemon_loses_and_repeats_nothing() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let database = ClickHouse::shared();
+    let mut text = settings(&redis, &database);
+    text += "[worker]\nbatch_size = 200\n";
+    let daemon = Daemon::with_settings(&text);
+    fill(&redis, QUEUE, 0, 6_000);
+    let pushed = std::thread::scope(|scope| {
+        let more =
+            scope.spawn(|| (6..9).for_each(|n| fill(&redis, QUEUE, n * 1000, (n + 1) * 1000)));
+        let drained = daemon.cli(&["queue", "drain", "--timeout", "25s"]);
+        more.join().unwrap();
+        drained
+    });
+    assert_eq!(pushed, "", "progress goes to standard error");
+    eventually(DEADLINE, "what came last is stored", || database.query(VIEWS) == "9000");
+    let unique = "SELECT uniqExact(id) FROM page_view_event";
+    assert_eq!(database.query(unique), "9000");
+    let queue = daemon.get("/api/queue").json();
+    assert_eq!((&queue["failed"], &queue["spooled"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn a_drain_that_is_stopped_gives_its_batch_back() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let clickhouse = ClickHouse::own();
+    let cli = Cli::new().env("REDIS_URL", &redis.url()).env("CLICKHOUSE_HOST", &clickhouse.url());
+    cli.run(&["migrate"]).ok();
+    fill(&redis, QUEUE, 0, 10);
+    clickhouse.fault(json!({ "match": "INSERT INTO page_view_event", "kind": "hang" }));
+    let mut child = cli.command(&["queue", "drain"]).spawn().unwrap();
+    eventually(DEADLINE, "the batch is in flight", || status(&cli)["inFlight"] == 10);
+    let batch = status(&cli)["batches"][0].clone();
+    assert!(batch["leaseLeftMs"].as_i64().unwrap() > 0, "{batch}");
+    assert!(batch["owner"].as_str().unwrap().ends_with(&format!(":{}", child.id())), "{batch}");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    eventually(DEADLINE, "it ends", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let batch = status(&cli)["batches"][0].clone();
+    assert!(batch["leaseLeftMs"].as_i64().unwrap() <= 0, "it was given back: {batch}");
+    clickhouse.heal();
+    cli.run(&["queue", "drain", "--timeout", "25s"]).ok();
+    assert_eq!(clickhouse.query("SELECT count() FROM analytics.page_view_event"), "10");
+}
+
+#[test]
+fn a_drain_also_empties_the_spool_that_no_pipeline_owns() {
+    let mut redis = RedisServer::start(Kind::Redis, &[]);
+    let daemon = Daemon::with_settings(&format!("redis_url = '{}'", redis.url()));
+    daemon.track("https://a.example/");
+    eventually(DEADLINE, "it is stored", || daemon.scalar(VIEWS) == json!(1));
+    redis.kill9();
+    daemon.track("https://b.example/");
+    let mut daemon = daemon;
+    daemon.kill9();
+    redis.restart();
+    let before: Value = serde_json::from_str(&daemon.cli(&["queue", "status", "--json"])).unwrap();
+    assert_eq!(before["spooled"], 1, "{before}");
+    daemon.cli(&["queue", "drain", "--timeout", "25s"]);
+    assert_eq!(daemon.scalar(VIEWS), json!(2));
+    let after: Value = serde_json::from_str(&daemon.cli(&["queue", "status", "--json"])).unwrap();
+    assert_eq!((&after["spooled"], &after["waiting"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn many_waiting_events_are_deleted_while_a_daemon_stores() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let database = ClickHouse::shared();
+    fill(&redis, QUEUE, 0, 20_000);
+    let mut text = settings(&redis, &database);
+    text += "[worker]\nbatch_size = 100\n";
+    let daemon = Daemon::with_settings(&text);
+    let said = daemon.cli(&["queue", "delete", "--waiting", "--all", "--yes"]);
+    let deleted: u64 = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(deleted > MAX_PAGE as u64, "{said}");
+    eventually(DEADLINE, "the rest is stored", || {
+        let queue = daemon.get("/api/queue").json();
+        queue["waiting"] == 0 && queue["inFlight"] == 0
+    });
+    let stored: u64 = database.query(VIEWS).parse().unwrap();
+    assert_eq!(stored + deleted, 20_000, "each is stored or deleted");
+}
+
+#[test]
+fn servers_that_are_away_are_told() {
+    let error = Cli::new().env("REDIS_URL", "redis://127.0.0.1:1").run(&["queue", "status"]);
+    let error = error.failed();
+    assert!(error.contains("127.0.0.1:1"), "{error}");
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let cli = Cli::new().env("REDIS_URL", &redis.url()).env("CLICKHOUSE_HOST", NOWHERE);
+    assert!(cli.run(&["queue", "drain"]).failed().contains("ClickHouse"));
+}
