@@ -12,4 +12,5 @@ mod redis;
 mod service;
 mod support;
 mod tui;
+mod verify;
 mod worker;

@@ -20,6 +20,7 @@ use crate::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use crate::pipeline::queue::spool::SpooledQueue;
 use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
 use crate::pipeline::redis::{RedisOptions, RedisServer};
+use crate::pipeline::store::baseline::Baseline;
 use crate::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use crate::pipeline::store::{Store, sqlite::SqliteStore};
 
@@ -42,6 +43,8 @@ pub(super) struct Adapters {
     pub(super) queue: Arc<dyn Queue>,
     /// Only where there is a worker: nothing else stores.
     pub(super) store: Option<Arc<dyn Store>>,
+    /// Only where events are accepted and inserted past the queue.
+    pub(super) baseline: Option<Arc<dyn Baseline>>,
     pub(super) tokens: Arc<dyn TokenStore>,
     pub(super) debug_bus: Arc<dyn DebugBus>,
     pub(super) live_bus: Arc<dyn LiveBus>,
@@ -61,12 +64,20 @@ impl Adapters {
         let max_depth = settings.queue.max_depth;
         let file = Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
         let stores = settings.roles.has(Role::Worker);
-        let clickhouse = clickhouse(settings)?.filter(|_| stores).map(Arc::new);
-        let store: Option<Arc<dyn Store>> = match &clickhouse {
-            Some(store) => Some(Arc::clone(store) as Arc<dyn Store>),
-            None if stores => Some(Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?)),
-            None => None,
+        let dual = settings.dual_write && settings.roles.has(Role::Ingestion);
+        let clickhouse = clickhouse(settings)?.map(Arc::new);
+        let (store, baseline): (Option<Arc<dyn Store>>, Option<Arc<dyn Baseline>>);
+        (store, baseline) = match &clickhouse {
+            Some(server) => {
+                (stores.then(|| Arc::clone(server) as _), dual.then(|| Arc::clone(server) as _))
+            }
+            None if stores => {
+                let file = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
+                (Some(Arc::clone(&file) as _), dual.then_some(file as _))
+            }
+            None => (None, None),
         };
+        let clickhouse = clickhouse.filter(|_| stores);
         let tokens = tokens(settings)?;
         let Some(server) = redis(settings)? else {
             let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
@@ -75,6 +86,7 @@ impl Adapters {
             return Ok(Self {
                 queue,
                 store,
+                baseline,
                 tokens,
                 debug_bus,
                 live_bus,
@@ -94,6 +106,7 @@ impl Adapters {
         Ok(Self {
             queue: Arc::new(SpooledQueue::new(queue, Arc::clone(&file) as Arc<dyn Queue>)),
             store,
+            baseline,
             tokens,
             debug_bus: Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
@@ -134,6 +147,15 @@ pub(super) fn tokens(settings: &Settings) -> Result<Arc<dyn TokenStore>> {
 
 /// The store alone, to ask.
 pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>> {
+    if let Some(store) = clickhouse(settings)? {
+        return Ok(Box::new(store));
+    }
+    let file = data_dir::existing(&settings.data_dir, STORE_FILE)?;
+    Ok(Box::new(SqliteStore::open(&file)?))
+}
+
+/// The store alone, to read both ways into it.
+pub(super) fn baseline(settings: &Settings) -> Result<Box<dyn Baseline>> {
     if let Some(store) = clickhouse(settings)? {
         return Ok(Box::new(store));
     }
@@ -186,6 +208,7 @@ fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>> {
         user: settings.clickhouse_username.clone(),
         password: settings.clickhouse_password.as_ref().map(|text| text.expose().to_owned()),
         database: settings.clickhouse_database.clone(),
+        baseline: settings.dual_write,
         ..ClickHouseOptions::default()
     };
     Ok(Some(ClickHouseStore::new(options).wrap_err("clickhouse_url cannot be used")?))

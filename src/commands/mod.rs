@@ -7,3 +7,4 @@ pub mod migrate;
 pub mod simulate;
 pub mod sql;
 pub mod token;
+pub mod verify;

@@ -14,4 +14,5 @@ pub mod sqlite;
 pub mod stage_log;
 pub mod store;
 pub mod time;
+pub mod verify;
 pub mod worker;

@@ -37,6 +37,7 @@ use super::auth::Authenticator;
 use super::bus::DebugBus;
 use super::queue::Queue;
 use super::stage_log::StageLog;
+use super::verify::BaselineSender;
 use crate::config::{HttpSettings, Roles};
 
 pub use server::serve;
@@ -48,6 +49,8 @@ pub struct HttpContext {
     log: Arc<StageLog>,
     debug_bus: Arc<dyn DebugBus>,
     settings: HttpSettings,
+    /// Takes each accepted event, while both ways into the store are compared.
+    baseline: Option<BaselineSender>,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
@@ -71,6 +74,7 @@ impl HttpContext {
             log,
             debug_bus,
             settings,
+            baseline: None,
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             roles: Roles::ALL,
@@ -83,6 +87,12 @@ impl HttpContext {
     #[must_use]
     pub fn in_process(self, roles: Roles, stopping: CancellationToken) -> Self {
         Self { roles, stopping, ..self }
+    }
+
+    /// Also hands accepted events over to be inserted past the queue.
+    #[must_use]
+    pub fn with_baseline(self, baseline: Option<BaselineSender>) -> Self {
+        Self { baseline, ..self }
     }
 }
 
