@@ -38,6 +38,9 @@ const REDIS_ANSWER: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// What the worker stores in, and what ingestion inserts into past the queue.
+type Stores = (Option<Arc<dyn Store>>, Option<Arc<dyn Baseline>>);
+
 /// What the pipeline works with.
 pub(super) struct Adapters {
     pub(super) queue: Arc<dyn Queue>,
@@ -66,8 +69,7 @@ impl Adapters {
         let stores = settings.roles.has(Role::Worker);
         let dual = settings.dual_write && settings.roles.has(Role::Ingestion);
         let clickhouse = clickhouse(settings)?.map(Arc::new);
-        let (store, baseline): (Option<Arc<dyn Store>>, Option<Arc<dyn Baseline>>);
-        (store, baseline) = match &clickhouse {
+        let (store, baseline): Stores = match &clickhouse {
             Some(server) => {
                 (stores.then(|| Arc::clone(server) as _), dual.then(|| Arc::clone(server) as _))
             }
