@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Override;
 use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::time::UtcMillis;
 
 pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
 
@@ -62,6 +63,9 @@ pub struct GlobalArgs {
     /// Store in this ClickHouse server, as CLICKHOUSE_USERNAME with CLICKHOUSE_PASSWORD in CLICKHOUSE_DATABASE [env: CLICKHOUSE_HOST]
     #[arg(long, global = true, value_name = "URL")]
     pub clickhouse_url: Option<String>,
+    /// Also insert each event past the queue, and compare both ways; see the command verify [env: BKLIT_DUAL_WRITE]
+    #[arg(long, global = true)]
+    pub dual_write: bool,
     /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -71,6 +75,7 @@ impl GlobalArgs {
     /// The settings given as flags.
     pub fn overrides(&self) -> Vec<Override> {
         let no_ui = self.no_ui.then(|| "true".to_owned());
+        let dual_write = self.dual_write.then(|| "true".to_owned());
         let flags = [
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen", "--listen", &self.listen),
@@ -80,6 +85,7 @@ impl GlobalArgs {
             ("redis_url", "--redis-url", &self.redis_url),
             ("queue.durability", "--durability", &self.durability),
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
+            ("dual_write", "--dual-write", &dual_write),
             ("log", "--log", &self.log),
         ];
         let given = flags.into_iter().filter_map(|(key, flag, value)| {
@@ -111,6 +117,8 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Compare what went through the queue with what was inserted past it, by --dual-write
+    Verify(VerifyArgs),
     /// Print a shell's completion script
     Completions {
         /// The shell.
@@ -275,4 +283,42 @@ pub struct SqlArgs {
     /// Give up after this time
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Events accepted since then: so long ago, such as 24h, or a time, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub since: Moment,
+    /// Events accepted before then
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_moment)]
+    pub until: Moment,
+    /// Only this project
+    #[arg(long, value_name = "P")]
+    pub project: Option<String>,
+    /// Print JSON: an object for each event that does not match, the counts at the end
+    #[arg(long)]
+    pub json: bool,
+    /// The most events that do not match to print; all are counted
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub limit: u64,
+}
+
+/// A moment as it is given.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// So long ago.
+    Ago(Duration),
+    /// This one.
+    At(UtcMillis),
+}
+
+fn parse_moment(text: &str) -> Result<Moment, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return Ok(Moment::Ago(ago));
+    }
+    text.parse().map(Moment::At).map_err(|_| {
+        "neither a duration such as 24h nor a time such as 2026-01-31T12:00:00Z".to_owned()
+    })
 }

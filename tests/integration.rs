@@ -12,5 +12,6 @@ mod redis;
 mod service;
 mod support;
 mod tui;
+mod verify;
 mod websocket;
 mod worker;

@@ -22,6 +22,7 @@ use crate::pipeline::queue::spool::SpooledQueue;
 use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
 use crate::pipeline::redis::{RedisOptions, RedisServer};
 use crate::pipeline::stage_log::StageLog;
+use crate::pipeline::store::baseline::Baseline;
 use crate::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use crate::pipeline::store::{Store, sqlite::SqliteStore};
 use crate::pipeline::worker::WorkerContext;
@@ -40,11 +41,16 @@ const REDIS_ANSWER: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// What the worker stores in, and what ingestion inserts into past the queue.
+type Stores = (Option<Arc<dyn Store>>, Option<Arc<dyn Baseline>>);
+
 /// What the pipeline works with.
 pub(super) struct Adapters {
     pub(super) queue: Arc<dyn Queue>,
     /// Only where there is a worker: nothing else stores.
     pub(super) store: Option<Arc<dyn Store>>,
+    /// Only where events are accepted and inserted past the queue.
+    pub(super) baseline: Option<Arc<dyn Baseline>>,
     pub(super) tokens: Arc<dyn TokenStore>,
     pub(super) debug_bus: Arc<dyn DebugBus>,
     pub(super) live_bus: Arc<dyn LiveBus>,
@@ -64,12 +70,19 @@ impl Adapters {
         let max_depth = settings.queue.max_depth;
         let file = Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
         let stores = settings.roles.has(Role::Worker);
-        let clickhouse = clickhouse(settings)?.filter(|_| stores).map(Arc::new);
-        let store: Option<Arc<dyn Store>> = match &clickhouse {
-            Some(store) => Some(Arc::clone(store) as Arc<dyn Store>),
-            None if stores => Some(Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?)),
-            None => None,
+        let dual = settings.dual_write && settings.roles.has(Role::Ingestion);
+        let clickhouse = clickhouse(settings)?.map(Arc::new);
+        let (store, baseline): Stores = match &clickhouse {
+            Some(server) => {
+                (stores.then(|| Arc::clone(server) as _), dual.then(|| Arc::clone(server) as _))
+            }
+            None if stores => {
+                let file = Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?);
+                (Some(Arc::clone(&file) as _), dual.then_some(file as _))
+            }
+            None => (None, None),
         };
+        let clickhouse = clickhouse.filter(|_| stores);
         let tokens = tokens(settings)?;
         let Some(server) = redis(settings)? else {
             let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
@@ -78,6 +91,7 @@ impl Adapters {
             return Ok(Self {
                 queue,
                 store,
+                baseline,
                 tokens,
                 debug_bus,
                 live_bus,
@@ -90,6 +104,7 @@ impl Adapters {
         Ok(Self {
             queue: Arc::new(SpooledQueue::new(queue, Arc::clone(&file) as Arc<dyn Queue>)),
             store,
+            baseline,
             tokens,
             debug_bus: Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
@@ -197,6 +212,15 @@ pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>> {
     Ok(Box::new(SqliteStore::open(&file)?))
 }
 
+/// The store alone, to read both ways into it.
+pub(super) fn baseline(settings: &Settings) -> Result<Box<dyn Baseline>> {
+    if let Some(store) = clickhouse(settings)? {
+        return Ok(Box::new(store));
+    }
+    let file = data_dir::existing(&settings.data_dir, STORE_FILE)?;
+    Ok(Box::new(SqliteStore::open(&file)?))
+}
+
 /// Brings the store's tables up to date, or says how; returns the statements.
 pub(super) async fn migrate(settings: &Settings, dry_run: bool) -> Result<Vec<String>> {
     let Some(store) = clickhouse(settings)? else {
@@ -253,6 +277,7 @@ fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>> {
         user: settings.clickhouse_username.clone(),
         password: settings.clickhouse_password.as_ref().map(|text| text.expose().to_owned()),
         database: settings.clickhouse_database.clone(),
+        baseline: settings.dual_write,
         ..ClickHouseOptions::default()
     };
     Ok(Some(ClickHouseStore::new(options).wrap_err("clickhouse_url cannot be used")?))

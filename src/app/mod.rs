@@ -70,6 +70,10 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             commands::migrate::run(&adapters::migrate(settings, dry_run).await?, dry_run)?;
         }
         Some(Command::Queue(args)) => return run_queue(&args, settings).await,
+        Some(Command::Verify(args)) => {
+            let store = || adapters::baseline(settings);
+            return Ok(commands::verify::run(&args, settings.verify.settle, store).await);
+        }
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
         Some(Command::Attach(args)) => {
             telemetry_beside_console(settings)?;

@@ -20,6 +20,7 @@ use crate::pipeline::http::{self, HttpContext};
 use crate::pipeline::metrics::{Metrics, Part};
 use crate::pipeline::queue::Queue;
 use crate::pipeline::stage_log::StageLog;
+use crate::pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
 use crate::pipeline::websocket::{self, WebSocketContext};
 use crate::pipeline::worker::{self, WorkerContext};
 
@@ -65,6 +66,7 @@ impl Pipeline {
         data_dir.announce(address)?;
         tell_start(settings, address, data_dir)?;
 
+        let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
         let context = HttpContext::new(
             Arc::clone(&adapters.queue),
             Arc::new(Authenticator::new(Arc::clone(&adapters.tokens))),
@@ -72,7 +74,8 @@ impl Pipeline {
             Arc::clone(&adapters.debug_bus),
             settings.http.clone(),
         );
-        let context = Arc::new(context.in_process(settings.roles, stopping.clone()));
+        let context = context.in_process(settings.roles, stopping.clone());
+        let context = Arc::new(context.with_baseline(baseline));
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
         // listens, whatever its roles, to be watched.
@@ -91,8 +94,21 @@ impl Pipeline {
             });
         }
         adapters.start(supervisor);
+        let (writer, verifier) = comparison.unzip();
+        if let Some(writer) = writer {
+            supervisor.spawn("baseline writer", |stop| async move {
+                writer.run(stop).await;
+                Ok(())
+            });
+        }
         start_worker(settings, &adapters, &log, supervisor);
         let Adapters { queue, tokens, debug_bus, .. } = adapters;
+        if let Some(verifier) = verifier {
+            supervisor.spawn("verifier", |stop| async move {
+                verifier.run(stop).await;
+                Ok(())
+            });
+        }
         supervisor.spawn("gauges", |stop| publish_gauges(log, queue, stop));
         Ok(Self { address, tokens, debug_bus, metrics })
     }
@@ -186,6 +202,26 @@ async fn listen_websocket(settings: &Settings, data_dir: &DataDir) -> Result<Opt
     data_dir.announce_websocket(address)?;
     tracing::info!(%address, "serving browsers and dashboards");
     Ok(Some(listener))
+}
+
+/// What inserts events past the queue, and what compares both ways; `None` where that is off.
+fn dual_write(
+    settings: &Settings,
+    adapters: &Adapters,
+    log: &Arc<StageLog>,
+) -> Option<(BaselineSender, (BaselineWriter, LiveVerifier))> {
+    let store = adapters.baseline.as_ref()?;
+    tracing::info!("dual write is on: events are also inserted past the queue, and compared");
+    let pending = Arc::new(Pending::default());
+    let (sender, writer) = BaselineWriter::new(Arc::clone(store), log.metrics(), &pending);
+    let verifier = LiveVerifier::new(
+        Arc::clone(store),
+        Arc::clone(&adapters.queue),
+        Arc::clone(log),
+        settings.verify.settle,
+        pending,
+    );
+    Some((sender, (writer, verifier)))
 }
 
 /// Makes the first token; where a server has to be there for it and is not, as soon as it is.

@@ -8,3 +8,4 @@ pub mod queue;
 pub mod simulate;
 pub mod sql;
 pub mod token;
+pub mod verify;

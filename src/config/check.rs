@@ -23,6 +23,7 @@ impl Settings {
             ("worker.lease", self.worker.lease),
             ("worker.max_backoff", self.worker.max_backoff),
             ("worker.session_timeout", self.worker.session_timeout),
+            ("verify.settle", self.verify.settle),
         ];
         for (key, value) in durations {
             require(figment, key, !value.is_zero(), "must be longer than 0s")?;
@@ -89,6 +90,14 @@ impl Settings {
 
     /// The embedded queue and buses are one process's: parts in different processes meet in Redis.
     fn validate_roles(&self, figment: &Figment) -> Result<(), ConfigError> {
+        let store_is_near = self.roles.has(Role::Worker) || self.clickhouse_url.is_some();
+        require(
+            figment,
+            "dual_write",
+            !self.dual_write || store_is_near,
+            "needs the store that the worker stores in: set clickhouse_url (--clickhouse-url, \
+             CLICKHOUSE_HOST), or leave roles at its default",
+        )?;
         let drains_itself = self.roles.has(Role::Ingestion) && self.roles.has(Role::Worker);
         require(
             figment,

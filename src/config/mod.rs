@@ -49,6 +49,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("BKLIT_CLICKHOUSE_URL", "clickhouse_url"),
     ("BKLIT_REDIS_PREFIX", "queue.redis_prefix"),
     ("BKLIT_DURABILITY", "queue.durability"),
+    ("BKLIT_DUAL_WRITE", "dual_write"),
     ("BKLIT_LOG", "log"),
 ];
 

@@ -38,6 +38,9 @@ pub struct Settings {
     pub clickhouse_password: Option<Sensitive>,
     /// ClickHouse's database with the tables.
     pub clickhouse_database: String,
+    /// Also insert each event past the queue, and compare.
+    #[serde(deserialize_with = "flexible::boolean")]
+    pub dual_write: bool,
     /// How long a stop may take before it is forced.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -56,8 +59,19 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// The worker.
     pub worker: WorkerSettings,
+    /// The comparison of both ways.
+    pub verify: VerifySettings,
     /// The console.
     pub console: ConsoleSettings,
+}
+
+/// How events are compared while `dual_write` is on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySettings {
+    /// How long an event may take to be stored on both ways before they are compared.
+    #[serde(with = "humantime_serde")]
+    pub settle: Duration,
 }
 
 /// Bounds of the HTTP server.
@@ -234,6 +248,7 @@ impl Default for Settings {
             clickhouse_username: None,
             clickhouse_password: None,
             clickhouse_database: "analytics".to_owned(),
+            dual_write: false,
             shutdown_timeout: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),
@@ -266,6 +281,7 @@ impl Default for Settings {
                 max_backoff: Duration::from_secs(10),
                 session_timeout: Duration::from_secs(30 * 60),
             },
+            verify: VerifySettings { settle: Duration::from_secs(60) },
             console: ConsoleSettings {
                 max_lines: 100_000,
                 max_bytes: 256 * 1024 * 1024,

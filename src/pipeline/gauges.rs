@@ -54,6 +54,68 @@ pub struct Gauges {
     pub store_health: Health,
     /// Whether the worker works.
     pub worker_health: Health,
+    /// What dual-write verification found, where it is on.
+    pub verify: Option<VerifyGauges>,
+}
+
+/// What dual-write verification found in the events of this process since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VerifyGauges {
+    /// When it began.
+    pub since: Option<UtcMillis>,
+    /// Events that are the same on both ways.
+    pub matched: u64,
+    /// Events that were not stored through the queue.
+    pub missing_in_queue_path: u64,
+    /// Events that were written to the baseline and are not there.
+    pub missing_in_baseline: u64,
+    /// Events that differ, or are there more than once.
+    pub different: u64,
+    /// Events that were not written to the baseline, so nothing is known of them.
+    pub not_written: u64,
+    /// Events that were written and not compared, as there were too many.
+    pub not_compared: u64,
+    /// Events that are yet to be compared.
+    pub waiting: u64,
+}
+
+impl VerifyGauges {
+    /// Events that are not as they should be.
+    pub fn mismatched(&self) -> u64 {
+        let counts = [self.missing_in_queue_path, self.missing_in_baseline, self.different];
+        counts.into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// Events of which nothing is known.
+    pub fn unknown(&self) -> u64 {
+        self.not_written.saturating_add(self.not_compared)
+    }
+
+    /// With what another process found.
+    pub fn merged(self, other: Self) -> Self {
+        let since = self.since.into_iter().chain(other.since).min();
+        let sum = u64::saturating_add;
+        Self {
+            since,
+            matched: sum(self.matched, other.matched),
+            missing_in_queue_path: sum(self.missing_in_queue_path, other.missing_in_queue_path),
+            missing_in_baseline: sum(self.missing_in_baseline, other.missing_in_baseline),
+            different: sum(self.different, other.different),
+            not_written: sum(self.not_written, other.not_written),
+            not_compared: sum(self.not_compared, other.not_compared),
+            waiting: sum(self.waiting, other.waiting),
+        }
+    }
+}
+
+/// Of 100 compared events, how many match, cut to hundredths: 100 only when all do. `None` without
+/// any.
+pub fn match_rate(matched: u64, mismatched: u64) -> Option<String> {
+    let all = u128::from(matched) + u128::from(mismatched);
+    let hundredths = (u128::from(matched) * 10_000).checked_div(all)?;
+    let (whole, rest) = (hundredths / 100, hundredths % 100);
+    Some(if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:02}") })
 }
 
 /// A stage's figures.
@@ -131,6 +193,17 @@ mod tests {
         read.add_to(&mut sum);
         assert_eq!(sum.len(), 2000);
         assert!((490..=510).contains(&sum.value_at_quantile(0.5)));
+    }
+
+    #[test]
+    fn a_match_rate_is_100_only_when_all_match() {
+        let rate = |matched, mismatched| match_rate(matched, mismatched);
+        assert_eq!(rate(0, 0), None);
+        assert_eq!(rate(7, 0).unwrap(), "100");
+        assert_eq!(rate(999_999, 1).unwrap(), "99.99");
+        assert_eq!(rate(1, 1).unwrap(), "50");
+        assert_eq!(rate(u64::MAX, u64::MAX).unwrap(), "50");
+        assert_eq!(rate(0, 3).unwrap(), "0");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::debug_log::{Level, Stage};
 use super::gauges::{Gauges, Health, Latencies, QueueGauges, StageGauges};
 use super::queue::QueueStats;
 use super::time::UtcMillis;
+use super::verify::VerifyFigures;
 
 /// A part of the pipeline whose health is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub struct Metrics {
     accepted: AtomicU64,
     refused: AtomicU64,
     queue_known: AtomicI64,
+    verify: VerifyFigures,
     health: Mutex<[Health; 3]>,
     since: Mutex<Instant>,
     /// Each behind a lock of its own, so that stages do not wait for each other.
@@ -127,6 +129,7 @@ impl Metrics {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             queue_known: AtomicI64::new(0),
+            verify: VerifyFigures::default(),
             health: Mutex::new([Health::Unknown; 3]),
             since: Mutex::new(Instant::now()),
             stages: std::array::from_fn(|_| Mutex::new(StageInterval::new())),
@@ -181,11 +184,17 @@ impl Metrics {
             "Live events that slow dashboards missed",
             self.live_events_lost.clone(),
         );
+        self.verify.register(r);
     }
 
     /// Names this process among those that publish figures.
     pub fn process(&self) -> &str {
         &self.process
+    }
+
+    /// What dual-write verification counts.
+    pub fn verify(&self) -> &VerifyFigures {
+        &self.verify
     }
 
     /// Counts `n` steps of a stage, each of which took `took`.
@@ -319,6 +328,7 @@ impl Metrics {
             queue_health: self.health(Part::Queue),
             store_health: self.health(Part::Store),
             worker_health: self.health(Part::Worker),
+            verify: self.verify.gauges(),
         }
     }
 

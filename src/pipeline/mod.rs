@@ -14,5 +14,6 @@ pub mod sqlite;
 pub mod stage_log;
 pub mod store;
 pub mod time;
+pub mod verify;
 pub mod websocket;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::pipeline::gauges::{Health, QueueGauges};
+use bklit_tui::pipeline::gauges::{Health, QueueGauges, VerifyGauges};
 use bklit_tui::tui::theme::{Palette, Theme};
 use crossterm::event::KeyCode;
 use ratatui::style::{Modifier, Style};
@@ -122,6 +122,32 @@ fn many_errors_and_everything_amiss() {
         console.tick(1);
         console
     });
+}
+
+/// A busy screen on which two processes verify, one of which found something.
+fn verifying(width: u16, height: u16, different: u64) -> Console {
+    let mut console = busy(width, height);
+    for (process, not_written) in [("one", 0), ("two", 17)] {
+        let verify = VerifyGauges { matched: 61_720, different, not_written, ..Default::default() };
+        let mut figures = gauges(3);
+        figures.process = process.into();
+        figures.verify = Some(verify);
+        console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
+    }
+    console.tick(1);
+    console
+}
+
+#[test]
+fn the_match_rate_while_both_ways_are_compared() {
+    at_all_sizes("verifying", |width, height| verifying(width, height, 1));
+    for (different, rate) in [(0, "100 %"), (1, "99.99 %")] {
+        let console = verifying(120, 40, different);
+        let screen = console.screen();
+        assert!(screen.contains(rate) && screen.contains("17 unknown"), "{screen}");
+        let error = Theme::new(Palette::Ansi256).error().fg;
+        assert_eq!(style_of(&console, rate).fg == error, different > 0);
+    }
 }
 
 #[test]

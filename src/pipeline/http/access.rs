@@ -30,13 +30,13 @@ pub async fn authorize(
 
 /// Whether the request may change the queue. A token in the address, which ends up in logs, does
 /// not count.
-pub async fn authorize_change(peer: &Peer, head: &Parts) -> Result<(), Denied> {
+pub async fn authorize_change(client: Client<'_>, head: &Parts) -> Result<(), Denied> {
     match head.headers.get(AUTHORIZATION) {
         Some(value) => {
             let secret = bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?;
-            peer.context.authenticator.identify(secret).await?.allow_admin()
+            client.context.authenticator.identify(secret).await?.allow_admin()
         }
-        None if query(&head.uri, "token").is_none() && is_local(peer, head) => Ok(()),
+        None if query(&head.uri, "token").is_none() && is_local(client, head) => Ok(()),
         None => Err(Denied::NotAdmin),
     }
 }

@@ -16,7 +16,7 @@ use super::{Client, HttpContext, Peer, body, enrich, validate};
 use crate::pipeline::auth::{Denied, Site, TokenRecord};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
-use crate::pipeline::queue::NewItem;
+use crate::pipeline::queue::{NewItem, Pushed};
 use crate::pipeline::stage_log::Data;
 use crate::pipeline::time::UtcMillis;
 
@@ -166,12 +166,19 @@ async fn push(
         queued_at: UtcMillis::now(),
         project_id: project.clone(),
     };
+    // As it is now: what the queue makes of it has no part in the copy.
+    let copy = context.baseline.as_ref().map(|baseline| (baseline, event.clone()));
     let pushing = Instant::now();
     let pushed = context.queue.push(NewItem { event, client_id: is_clients }).await;
     let took = pushing.elapsed();
     match pushed {
         Ok(pushed) => {
             context.log.metrics().accepted();
+            if let Some((baseline, event)) = copy
+                && pushed == Pushed::Queued
+            {
+                baseline.offer(event);
+            }
             step(Stage::Queue).took(took).info(queued_message(pushed), || {
                 Data::from_iter([("type".to_owned(), kind.as_str().into())])
             });
@@ -187,8 +194,7 @@ async fn push(
     Ok(id)
 }
 
-fn queued_message(pushed: crate::pipeline::queue::Pushed) -> &'static str {
-    use crate::pipeline::queue::Pushed;
+fn queued_message(pushed: Pushed) -> &'static str {
     match pushed {
         Pushed::Queued => "Event queued",
         Pushed::Duplicate => "Event was queued before: a retry",

@@ -41,6 +41,7 @@ use super::auth::Authenticator;
 use super::bus::DebugBus;
 use super::queue::Queue;
 use super::stage_log::StageLog;
+use super::verify::BaselineSender;
 use crate::config::{HttpSettings, Roles};
 
 pub use server::serve;
@@ -52,6 +53,8 @@ pub struct HttpContext {
     pub(super) log: Arc<StageLog>,
     debug_bus: Arc<dyn DebugBus>,
     pub(super) settings: HttpSettings,
+    /// Takes each accepted event, while both ways into the store are compared.
+    baseline: Option<BaselineSender>,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
@@ -75,6 +78,7 @@ impl HttpContext {
             log,
             debug_bus,
             settings,
+            baseline: None,
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             roles: Roles::ALL,
@@ -87,6 +91,12 @@ impl HttpContext {
     #[must_use]
     pub fn in_process(self, roles: Roles, stopping: CancellationToken) -> Self {
         Self { roles, stopping, ..self }
+    }
+
+    /// Also hands accepted events over to be inserted past the queue.
+    #[must_use]
+    pub fn with_baseline(self, baseline: Option<BaselineSender>) -> Self {
+        Self { baseline, ..self }
     }
 }
 

@@ -33,14 +33,14 @@ pub enum Change {
 
 /// `GET /api/queue`.
 pub async fn overview(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer, head, None).await?;
+    access::authorize(peer.client(), head, None).await?;
     let view = in_time(QueueView::of(&*peer.context.queue)).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &view)))
 }
 
 /// `GET /api/queue/failed?after=&limit=`.
 pub async fn failed(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer, head, None).await?;
+    access::authorize(peer.client(), head, None).await?;
     let limit = match access::query(&head.uri, "limit") {
         None => PAGE,
         Some(text) => text
@@ -61,7 +61,7 @@ pub async fn change(
     head: &Parts,
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize_change(peer, head).await?;
+    access::authorize_change(peer.client(), head).await?;
     let context = &*peer.context;
     // What a form in a page could send as well is not enough.
     if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {

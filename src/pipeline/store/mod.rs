@@ -1,5 +1,6 @@
 //! The port `Store`: where events are kept and asked for, in the tables of Bklit's ClickHouse.
 
+pub mod baseline;
 pub mod clickhouse;
 mod rows;
 pub mod schema;

@@ -117,6 +117,24 @@ pub const TRACKED_EVENT: Table = Table {
     order: &["project_id", "event_definition_id", "timestamp", "id"],
 };
 
+/// Page views as ingestion inserts them by itself.
+pub const PAGE_VIEW_EVENT_BASELINE: Table =
+    Table { name: "page_view_event_baseline", ..PAGE_VIEW_EVENT };
+
+/// Custom events as ingestion inserts them by itself.
+pub const TRACKED_EVENT_BASELINE: Table = Table { name: "tracked_event_baseline", ..TRACKED_EVENT };
+
+/// Times in which events were not written to the baseline: they cannot be compared.
+pub const BASELINE_GAP: Table = Table {
+    name: "baseline_gap",
+    columns: &[
+        required("since", ColumnType::DateTime),
+        required("until", ColumnType::DateTime),
+        required("events", ColumnType::Int32),
+    ],
+    order: &["since"],
+};
+
 /// The versions of sessions, of which the latest `updated_at` counts. The embedded store keeps
 /// only that one.
 pub const TRACKED_SESSION: Table = Table {
@@ -143,6 +161,11 @@ pub const TRACKED_SESSION: Table = Table {
 
 /// All tables.
 pub const TABLES: [&Table; 3] = [&PAGE_VIEW_EVENT, &TRACKED_EVENT, &TRACKED_SESSION];
+
+/// The tables of the baseline, which are there only for as long as it is compared with, each with
+/// the one it is compared with.
+pub const BASELINE_TABLES: [(&Table, &Table); 2] =
+    [(&PAGE_VIEW_EVENT_BASELINE, &PAGE_VIEW_EVENT), (&TRACKED_EVENT_BASELINE, &TRACKED_EVENT)];
 
 impl Table {
     /// The names of its columns, separated by commas.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 
 use crate::pipeline::debug_log::{DebugLog, Stage};
-use crate::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges};
+use crate::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
 
 /// Seconds that are looked back on.
 pub const SECONDS: usize = 60;
@@ -61,6 +61,8 @@ pub struct Summary {
     pub health: [Health; 3],
     /// Of how many events one is shown.
     pub sampling: u32,
+    /// What dual-write verification found, where it is on.
+    pub verify: Option<VerifyGauges>,
 }
 
 impl Default for Summary {
@@ -73,6 +75,7 @@ impl Default for Summary {
             depth_history: [None; SECONDS],
             health: [Health::Unknown; 3],
             sampling: 1,
+            verify: None,
         }
     }
 }
@@ -223,7 +226,8 @@ impl Figures {
 
     /// What does not need the whole minute.
     fn summarise_state(&mut self) -> bool {
-        let before = (self.summary.health, self.summary.sampling, self.summary.queue);
+        let state = |s: &Summary| (s.health, s.sampling, s.queue, s.verify);
+        let before = state(&self.summary);
         let all = || self.processes.values().map(|process| &process.last);
         self.summary.health = [
             worst(all().map(|gauges| gauges.queue_health)),
@@ -234,8 +238,10 @@ impl Figures {
         if self.processes.is_empty() {
             self.queue = None;
         }
+        // Each process verifies its own events.
+        self.summary.verify = all().filter_map(|gauges| gauges.verify).reduce(VerifyGauges::merged);
         self.summary.queue = self.queue;
-        before != (self.summary.health, self.summary.sampling, self.summary.queue)
+        before != state(&self.summary)
     }
 
     fn summarise(&mut self) -> bool {

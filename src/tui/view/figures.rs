@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use super::draw::{Segment, joined, put, put_right, row, rule, styled};
 use super::format;
 use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::gauges::match_rate;
 use crate::tui::model::figures::{SECONDS, StageFigures};
 use crate::tui::model::layout::Layout;
 use crate::tui::model::{Amount, Link, Model};
@@ -161,18 +162,42 @@ fn failed(model: &Model, failed: u64) -> Segment {
     styled(format::count(failed), if failed > 0 { theme.error() } else { theme.strong() })
 }
 
+/// How many of the events that were compared match, and of how many; where dual write is on.
+fn matching(model: &Model) -> Option<[Segment; 2]> {
+    let theme = model.options.theme;
+    let verify = model.figures.summary().verify?;
+    let mismatched = verify.mismatched();
+    let rate = match match_rate(verify.matched, mismatched) {
+        Some(rate) => format!("{rate} %"),
+        None => "–".to_owned(),
+    };
+    let style = if mismatched > 0 { theme.error() } else { theme.strong() };
+    // What is not known matters more than of how many it is.
+    let of = match verify.unknown() {
+        0 => {
+            let compared = verify.matched.saturating_add(mismatched);
+            styled(format!(" of {}", format::count(compared)), theme.dim())
+        }
+        unknown => styled(format!(" ({} unknown)", format::short_count(unknown)), theme.warning()),
+    };
+    Some([styled(rate, style), of])
+}
+
 fn queue_line(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     let label = |text: String| styled(text, theme.dim());
+    let matching = matching(model).map(|[rate, of]| vec![label("match ".into()), rate, of]);
     let Some(queue) = model.figures.summary().queue else {
-        return vec![label("queue –".into())];
+        let queue = vec![label("queue –".into())];
+        return joined([Some(queue), matching].into_iter().flatten().collect(), theme);
     };
     let alarm = label(of_alarm(model, queue.depth));
     let depth = vec![label("queue ".into()), depth(model, queue.depth), alarm];
     let in_flight =
         vec![styled(format::count(queue.in_flight), theme.strong()), label(" in flight".into())];
     let failed = vec![failed(model, queue.failed), label(" failed".into())];
-    joined(vec![depth, in_flight, failed], theme)
+    let parts = [Some(depth), matching, Some(in_flight), Some(failed)];
+    joined(parts.into_iter().flatten().collect(), theme)
 }
 
 fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
@@ -207,6 +232,12 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
         put(buf, at, 2, 12, label, theme.dim());
         let value = value.unwrap_or_else(|| styled("–", theme.dim()));
         put_right(buf, at, 22, 10, &value.content, value.style);
+    }
+    if let Some([rate, of]) = matching(model) {
+        let at = row(area, 5);
+        put(buf, at, 2, 12, "match rate", theme.dim());
+        put_right(buf, at, 22, 10, &rate.content, rate.style);
+        put(buf, at, 22, bars, &of.content, of.style);
     }
     put(buf, row(area, 6), 2, 40, &format!("waiting, last {bars} s"), theme.dim());
     let history = format::sparkline(&summary.depth_history, bars);

@@ -170,7 +170,7 @@ fn encode(shape: &Shape, events: &[&QueuedEvent]) -> Bytes {
 
 /// Which events a block has: other events with the batch's name, as of a queue that was made
 /// anew, must not be taken for those that are stored.
-fn digest(events: &[&QueuedEvent]) -> String {
+pub(super) fn digest(events: &[&QueuedEvent]) -> String {
     let mut hash = Sha256::new();
     for event in events {
         for part in [&event.project_id, &event.id] {

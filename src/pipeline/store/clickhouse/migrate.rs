@@ -7,7 +7,9 @@ use super::sessions::{STATE, STATE_COLUMNS};
 use super::shape::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use crate::pipeline::store::StoreError;
-use crate::pipeline::store::schema::{Column, ColumnType, TABLES, Table};
+use crate::pipeline::store::schema::{
+    BASELINE_GAP, BASELINE_TABLES, Column, ColumnType, TABLES, Table,
+};
 
 /// Insert tokens that a table remembers. Each batch needs one a partition; as many as this last
 /// through hours of an outage.
@@ -38,7 +40,7 @@ impl ClickHouseStore {
             for statement in &statements {
                 self.connection.execute(self.connection.on_server(statement)).await?;
             }
-            TABLES.iter().for_each(|table| self.shapes.forget(table));
+            self.forget_shapes();
         }
         Ok(statements)
     }
@@ -54,8 +56,17 @@ impl ClickHouseStore {
         for statement in &create {
             self.connection.execute(self.connection.on_server(statement)).await?;
         }
-        TABLES.iter().for_each(|table| self.shapes.forget(table));
+        self.forget_shapes();
         Ok(upgrade)
+    }
+
+    fn forget_shapes(&self) {
+        let baseline = BASELINE_TABLES.iter().map(|(table, _)| table);
+        TABLES
+            .iter()
+            .chain(baseline)
+            .chain([&&BASELINE_GAP])
+            .for_each(|table| self.shapes.forget(table));
     }
 
     async fn plan(&self) -> Result<Vec<String>, StoreError> {
@@ -82,6 +93,19 @@ impl ClickHouseStore {
             None => statements.push(create_state(database)),
             Some(found) => statements.extend(widen(database, found)),
         }
+        if self.baseline && tables.iter().all(|found| found.name != BASELINE_GAP.name) {
+            statements.push(create(database, &BASELINE_GAP));
+        }
+        for (table, of) in BASELINE_TABLES {
+            match tables.iter().find(|found| found.name == table.name) {
+                None if self.baseline => statements.push(create_baseline(database, table, of)),
+                None => {}
+                Some(found) => {
+                    let columns = shape::server_columns(&self.connection, table.name).await?;
+                    statements.extend(upgrade(database, table, found, &columns)?);
+                }
+            }
+        }
         Ok(statements)
     }
 
@@ -103,10 +127,24 @@ fn full(database: &str, table: &str) -> String {
 fn create(database: &str, table: &Table) -> String {
     let columns: Vec<_> = table.columns.iter().map(definition).collect();
     format!(
-        "CREATE TABLE IF NOT EXISTS {} (\n    {}\n) ENGINE = MergeTree\nPARTITION BY toYYYYMM({})\n\
-         ORDER BY ({})\nSETTINGS {WINDOW_SETTING} = {DEDUPLICATION_WINDOW}",
+        "CREATE TABLE IF NOT EXISTS {} (\n    {}\n) {}",
         full(database, table.name),
         columns.join(",\n    "),
+        engine(table)
+    )
+}
+
+/// With the columns that the other table really has: where those are not quite ours, the same
+/// event must still be the same row.
+fn create_baseline(database: &str, table: &Table, of: &Table) -> String {
+    let (table_name, of) = (full(database, table.name), full(database, of.name));
+    format!("CREATE TABLE IF NOT EXISTS {table_name} AS {of}\n{}", engine(table))
+}
+
+fn engine(table: &Table) -> String {
+    format!(
+        "ENGINE = MergeTree\nPARTITION BY toYYYYMM({})\n\
+         ORDER BY ({})\nSETTINGS {WINDOW_SETTING} = {DEDUPLICATION_WINDOW}",
         partitioned_by(table),
         table.order.join(", ")
     )

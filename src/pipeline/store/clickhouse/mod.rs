@@ -3,6 +3,7 @@
 //! What was accepted is stored once, however often it is sent and whatever dies meanwhile; see
 //! `events` and `sessions` for how.
 
+mod baseline;
 mod check;
 mod connection;
 mod encode;
@@ -48,6 +49,8 @@ pub struct ClickHouseOptions {
     /// twice: nothing does so for an event that comes again in another batch, or where the tables
     /// have no deduplication window.
     pub check_ids: bool,
+    /// Keep the baseline's tables beside the others.
+    pub baseline: bool,
 }
 
 /// How long to wait for the server.
@@ -80,6 +83,7 @@ impl Default for ClickHouseOptions {
             database: "analytics".to_owned(),
             timeouts: Timeouts::default(),
             check_ids: true,
+            baseline: false,
         }
     }
 }
@@ -102,6 +106,7 @@ pub struct ClickHouseStore {
     shapes: Shapes,
     in_flight: InFlight,
     check_ids: bool,
+    baseline: bool,
 }
 
 impl ClickHouseStore {
@@ -111,12 +116,13 @@ impl ClickHouseStore {
     /// # Errors
     /// [`StoreError::Refused`] when the address is none.
     pub fn new(options: ClickHouseOptions) -> Result<Self, StoreError> {
-        let check_ids = options.check_ids;
+        let ClickHouseOptions { check_ids, baseline, .. } = options;
         Ok(Self {
             connection: Connection::new(options)?,
             shapes: Shapes::default(),
             in_flight: InFlight::default(),
             check_ids,
+            baseline,
         })
     }
 

@@ -4,6 +4,7 @@
 //! apart by project and id, so a batch that is sent again adds nothing; queries have read-only
 //! connections of their own, which writing does not hold up.
 
+mod baseline;
 mod query;
 mod rows;
 mod sessions;

@@ -9,7 +9,8 @@ use super::{sessions, unavailable};
 use crate::pipeline::sqlite;
 use crate::pipeline::store::StoreError;
 use crate::pipeline::store::schema::{
-    Column, ColumnType, PAGE_VIEW_EVENT, TABLES, TRACKED_EVENT, TRACKED_SESSION, Table,
+    BASELINE_GAP, BASELINE_TABLES, Column, ColumnType, PAGE_VIEW_EVENT, TABLES, TRACKED_EVENT,
+    TRACKED_SESSION, Table,
 };
 
 /// The version of the tables.
@@ -85,6 +86,27 @@ fn session_definitions(public: &Table) -> String {
         public.name,
         public.column_list()
     );
+    sql
+}
+
+/// The baseline's tables. Both sides are read in the tables' order, which the store else has no
+/// use for.
+pub(super) fn baseline_definitions() -> String {
+    let columns: Vec<_> = BASELINE_GAP.columns.iter().map(definition).collect();
+    let if_missing = |sql: String| sql.replacen("TABLE", "TABLE IF NOT EXISTS", 1);
+    let mut sql = if_missing(create_table(BASELINE_GAP.name, &columns));
+    for (table, of) in BASELINE_TABLES {
+        let columns: Vec<_> = table.columns.iter().map(definition).collect();
+        sql += &if_missing(create_table(table.name, &columns));
+        sql += &format!(
+            "CREATE UNIQUE INDEX IF NOT EXISTS {0}_id ON {0} (project_id, id);\n",
+            table.name
+        );
+        for table in [table, of] {
+            let order = table.order.join(", ");
+            sql += &format!("CREATE INDEX IF NOT EXISTS {0}_order ON {0} ({order});\n", table.name);
+        }
+    }
     sql
 }
 

@@ -1,0 +1,94 @@
+//! An event as its row in the baseline.
+//!
+//! Made from the event as the request made it, column by column by name: neither the queue's JSON
+//! nor the list of cells that the worker's rows are made of has a part in it. A comparison of two
+//! rows of the same making would prove nothing.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::{Kind, Side};
+use crate::pipeline::event::{Payload, QueuedEvent};
+use crate::pipeline::store::rows::Cell;
+use crate::pipeline::store::schema::Column;
+
+/// In the order of the table's columns; `None` for an event that has no row.
+pub fn cells(event: &QueuedEvent) -> Option<Vec<Cell<'_>>> {
+    let mut own = HashMap::from([
+        ("id", Cell::from(event.id.as_str())),
+        ("projectId", event.project_id.as_str().into()),
+        ("timestamp", event.timestamp().into()),
+        ("createdAt", event.queued_at.into()),
+    ]);
+    match &event.payload {
+        Payload::Pageview(view) => {
+            own.extend(view.texts().map(|(name, text)| (name, text.into())));
+            own.insert("url", view.url.as_str().into());
+            own.insert("isNewVisitor", Cell::Bool(view.is_new_visitor == Some(true)));
+            own.extend(view.lat.map(|degrees| ("lat", Cell::Real(degrees))));
+            own.extend(view.lon.map(|degrees| ("lon", Cell::Real(degrees))));
+            own.extend(view.mobile.map(|yes| ("mobile", Cell::Bool(yes))));
+        }
+        Payload::Event(custom) => {
+            let mut metadata = custom.metadata.clone().unwrap_or_default();
+            metadata.insert("eventType".to_owned(), Value::String(custom.event_type.clone()));
+            own.insert("metadata", Value::Object(metadata).to_string().into());
+            own.insert("eventDefinitionId", custom.tracking_id.as_str().into());
+            own.extend(custom.session_id.as_deref().map(|session| ("sessionId", session.into())));
+        }
+        Payload::SessionEnd(_) => return None,
+    }
+    let columns = Kind::of(event)?.table(Side::Baseline).columns;
+    let cell = |column: &Column| own.remove(wire_name(column.name).as_str()).unwrap_or(Cell::Null);
+    Some(columns.iter().map(cell).collect())
+}
+
+/// `utm_source` is `utmSource` on the wire.
+fn wire_name(column: &str) -> String {
+    let mut name = String::with_capacity(column.len());
+    let mut upper = false;
+    for c in column.chars() {
+        match c {
+            '_' => upper = true,
+            c if upper => {
+                name.push(c.to_ascii_uppercase());
+                upper = false;
+            }
+            c => name.push(c),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::store::rows::{custom_event_cells, page_view_cells};
+
+    /// Made in two ways, the rows are the same: then a difference is one of the ways they went.
+    #[test]
+    fn a_row_is_the_same_as_the_workers() {
+        let mut fields: Vec<_> = ["url", "ip", "country", "sessionId", "twclid", "utmId"]
+            .iter()
+            .map(|name| format!("\"{name}\":\"{name}\""))
+            .collect();
+        fields.push(r#""lat":1.5,"mobile":false,"timestamp":"2026-01-02T03:04:05.678Z""#.into());
+        let json = |kind: &str, payload: &str| {
+            let json = format!(
+                r#"{{"id":"evt_1","type":"{kind}","payload":{payload},"queuedAt":"2026-01-31T12:00:00.123Z","projectId":"p"}}"#
+            );
+            QueuedEvent::from_json(&json).unwrap()
+        };
+        let event = json("pageview", &format!("{{{}}}", fields.join(",")));
+        let Payload::Pageview(view) = &event.payload else { panic!("{event:?}") };
+        assert_eq!(cells(&event).unwrap(), page_view_cells(&event, view));
+        let event = json(
+            "event",
+            r#"{"trackingId":"t","eventType":"c","metadata":{"z":1,"eventType":"x"}}"#,
+        );
+        let Payload::Event(custom) = &event.payload else { panic!("{event:?}") };
+        assert_eq!(cells(&event).unwrap(), custom_event_cells(&event, custom, "t"));
+        assert_eq!(cells(&json("session_end", r#"{"sessionId":"s"}"#)), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! The statements that read both sides, and their answers.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{EventKey, Gap, Kind, Pick, Row, Rows, Side, Span};
+use crate::pipeline::store::schema::{BASELINE_GAP, Column, ColumnType};
+use crate::pipeline::store::{QueryLimits, QueryResult, StoreError};
+
+/// Bounds of one statement; more rows than are ever asked for at once.
+pub const READ_LIMITS: QueryLimits = QueryLimits { rows: 100_000, time: Duration::from_secs(60) };
+
+/// How a store writes what differs.
+pub struct Dialect {
+    /// A text as a literal.
+    pub text: fn(&str) -> String,
+    /// A moment, in seconds since the epoch, as a literal.
+    pub moment: fn(i64) -> String,
+    /// The seconds since the epoch of a column with a moment.
+    pub seconds: fn(&str) -> String,
+}
+
+/// Reads rows.
+pub fn select(dialect: &Dialect, side: Side, kind: Kind, pick: Pick<'_>) -> String {
+    let table = kind.table(side);
+    let column = |column: &Column| match column.kind {
+        ColumnType::DateTime => (dialect.seconds)(column.name),
+        _ => column.name.to_owned(),
+    };
+    let columns: Vec<_> = table.columns.iter().map(column).collect();
+    let (condition, rest) = match pick {
+        Pick::Span { span, after, most } => {
+            let mut condition = within(dialect, span);
+            if let Some(row) = after {
+                condition += &format!(" AND {}", follows(dialect, kind, row));
+            }
+            (condition, format!(" ORDER BY {} LIMIT {most}", table.order.join(", ")))
+        }
+        Pick::Events { keys, seconds } => (one_of(dialect, keys, seconds), String::new()),
+    };
+    format!("SELECT {} FROM {} WHERE {condition}{rest}", columns.join(", "), table.name)
+}
+
+/// Counts rows.
+pub fn count(dialect: &Dialect, side: Side, kind: Kind, span: &Span) -> String {
+    format!("SELECT count(*) FROM {} WHERE {}", kind.table(side).name, within(dialect, span))
+}
+
+/// Reads the gaps that reach into a span.
+pub fn gaps_in(dialect: &Dialect, span: &Span) -> String {
+    let moment = dialect.moment;
+    format!(
+        "SELECT {}, {}, events FROM {} WHERE until >= {} AND since < {} ORDER BY since",
+        (dialect.seconds)("since"),
+        (dialect.seconds)("until"),
+        BASELINE_GAP.name,
+        moment(span.since),
+        moment(span.until)
+    )
+}
+
+/// The gaps of an answer.
+pub fn gaps(span: &Span, answer: &QueryResult) -> Vec<Gap> {
+    let gap = |row: &Vec<Value>| {
+        let number = |at: usize| row.get(at).and_then(Value::as_i64);
+        let events = u64::try_from(number(2)?).unwrap_or(0);
+        Some(Gap { since: number(0)?, until: number(1)?, events })
+    };
+    let mut gaps: Vec<_> = answer.rows.iter().filter_map(gap).collect();
+    if let Some(last) = gaps.last_mut()
+        && answer.truncated
+    {
+        // So many that they are one: rather too long than too short, as a gap proves nothing.
+        last.until = span.until;
+    }
+    gaps
+}
+
+/// Reads when the baseline begins and ends, if it has rows.
+pub fn extent_of(dialect: &Dialect, kind: Kind) -> String {
+    let (at, table) = ((dialect.seconds)("created_at"), kind.table(Side::Baseline).name);
+    format!("SELECT min({at}), max({at}) FROM {table} HAVING count(*) > 0")
+}
+
+/// The begin and end of an answer.
+pub fn extent(answer: &QueryResult) -> Option<[i64; 2]> {
+    let row = answer.rows.first()?;
+    Some([row.first()?.as_i64()?, row.get(1)?.as_i64()?])
+}
+
+fn within(dialect: &Dialect, span: &Span) -> String {
+    let moment = dialect.moment;
+    let (since, until) = (moment(span.since), moment(span.until));
+    let mut condition = format!("created_at >= {since} AND created_at < {until}");
+    if let Some(project) = &span.project {
+        condition += &format!(" AND project_id = {}", (dialect.text)(project));
+    }
+    condition
+}
+
+/// What comes after a row. Written out, as not every store finds its place by tuples.
+fn follows(dialect: &Dialect, kind: Kind, row: &Row) -> String {
+    let table = kind.table(Side::Queue);
+    let literal = |column: &str| match row.cell(kind, column) {
+        Value::String(text) => (dialect.text)(text),
+        number => (dialect.moment)(number.as_i64().unwrap_or_default()),
+    };
+    let mut condition = String::new();
+    for column in table.order.iter().rev() {
+        let value = literal(column);
+        condition = if condition.is_empty() {
+            format!("{column} > {value}")
+        } else {
+            format!("{column} >= {value} AND ({column} > {value} OR ({condition}))")
+        };
+    }
+    condition
+}
+
+fn one_of(dialect: &Dialect, keys: &[EventKey], seconds: &[i64]) -> String {
+    let list =
+        |texts: BTreeSet<&str>| texts.into_iter().map(dialect.text).collect::<Vec<_>>().join(", ");
+    let projects = list(keys.iter().map(|key| key.project_id.as_str()).collect());
+    let ids = list(keys.iter().map(|key| key.id.as_str()).collect());
+    let mut condition = format!("project_id IN ({projects}) AND id IN ({ids})");
+    if !seconds.is_empty() {
+        let seconds: BTreeSet<_> = seconds.iter().copied().collect();
+        let seconds: Vec<_> = seconds.into_iter().map(dialect.moment).collect();
+        condition += &format!(" AND timestamp IN ({})", seconds.join(", "));
+    }
+    condition
+}
+
+/// The rows of an answer.
+pub fn rows(kind: Kind, pick: Pick<'_>, answer: QueryResult) -> Result<Rows, StoreError> {
+    let width = kind.table(Side::Queue).columns.len();
+    if answer.columns.len() != width {
+        return Err(StoreError::Unavailable("the store answered with other columns".to_owned()));
+    }
+    let mut rows: Vec<_> = answer.rows.into_iter().map(|cells| Row { cells }).collect();
+    let mut truncated = answer.truncated;
+    match pick {
+        Pick::Span { most, .. } => truncated |= rows.len() >= most,
+        Pick::Events { keys, .. } => {
+            let keys: HashSet<_> = keys.iter().collect();
+            rows.retain(|row| keys.contains(&row.key(kind)));
+        }
+    }
+    Ok(Rows { rows, truncated })
+}
+
+/// The number that is an answer.
+pub fn number(answer: &QueryResult) -> Option<i64> {
+    answer.rows.first()?.first()?.as_i64()
+}
+
+/// The count that is an answer.
+pub fn counted(answer: &QueryResult) -> Result<u64, StoreError> {
+    let count = number(answer).and_then(|count| u64::try_from(count).ok());
+    count.ok_or_else(|| StoreError::Unavailable("the store counted nothing".to_owned()))
+}
+
+/// The seconds since the epoch as `YYYY-MM-DD HH:MM:SS`.
+pub fn moment(seconds: i64) -> String {
+    crate::pipeline::time::UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)).to_date_time()
+}

@@ -1,0 +1,319 @@
+//! Compares what this process wrote to the baseline, once it had time to pass the queue.
+//!
+//! Each process compares its own events, so that several on the same tables count none twice. What
+//! a process that ended had not compared yet is left to the command `verify`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::compare::{Discrepancy, Pair, Verdict, compare};
+use super::figures::Outcome;
+use super::rows::{self, rows_of};
+use super::writer::Written;
+use crate::pipeline::debug_log::Stage;
+use crate::pipeline::event::QueuedEvent;
+use crate::pipeline::queue::{MAX_PAGE, Queue};
+use crate::pipeline::stage_log::{Data, StageLog};
+use crate::pipeline::store::StoreError;
+use crate::pipeline::store::baseline::{Baseline, EventKey, Kind, Side};
+
+/// Events that may wait to be compared: about a hundred bytes each.
+const MAX_PENDING: usize = 500_000;
+
+/// Events compared at a time.
+const CHUNK: usize = 500;
+
+/// Matches in a chunk above which a line sums them up, beside their own, which are sampled.
+const SUMMED_UP: usize = 100;
+
+/// Mismatches a second that have a line of their own.
+const MAX_SHOWN: u64 = 100;
+
+/// Times that an event that is not stored yet is looked for, after 1, 2, 4, 8 and 16 times the
+/// settling time: the store may have been away, and the queue long.
+const LOOKS: u32 = 5;
+
+/// Failed events that are looked through for the reason why an event is missing.
+const FAILED_PAGES_LOOKED_AT: usize = 2;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Events written to the baseline and not compared yet.
+#[derive(Debug, Default)]
+pub struct Pending(Mutex<VecDeque<Waiting>>);
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    written: Written,
+    looks: u32,
+}
+
+impl Pending {
+    /// Adds events; returns for how many there was no room.
+    pub(super) fn add(&self, written: impl Iterator<Item = Written>) -> u64 {
+        let mut waiting = self.lock();
+        let mut no_room = 0;
+        for written in written {
+            if waiting.len() < MAX_PENDING {
+                waiting.push_back(Waiting { written, looks: 0 });
+            } else {
+                no_room += 1;
+            }
+        }
+        no_room
+    }
+
+    /// The first of those that were written before `before`.
+    fn take(&self, before: Instant) -> Vec<Waiting> {
+        let mut waiting = self.lock();
+        let due = waiting.iter().take(CHUNK).take_while(|one| one.written.at <= before);
+        let count = due.count();
+        waiting.drain(..count).collect()
+    }
+
+    fn put_back(&self, chunk: Vec<Waiting>) {
+        let mut waiting = self.lock();
+        chunk.into_iter().rev().for_each(|one| waiting.push_front(one));
+    }
+
+    fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Compares the events of one process as they settle.
+pub struct LiveVerifier {
+    store: Arc<dyn Baseline>,
+    queue: Arc<dyn Queue>,
+    log: Arc<StageLog>,
+    settle: Duration,
+    pending: Arc<Pending>,
+    /// Those that were not stored when they were looked for, each with when to look again.
+    late: VecDeque<(Instant, Waiting)>,
+    not_written: u64,
+    shown: u64,
+    hidden: u64,
+}
+
+impl LiveVerifier {
+    /// Compares what comes into `pending`, after `settle`.
+    pub fn new(
+        store: Arc<dyn Baseline>,
+        queue: Arc<dyn Queue>,
+        log: Arc<StageLog>,
+        settle: Duration,
+        pending: Arc<Pending>,
+    ) -> Self {
+        let late = VecDeque::new();
+        Self { store, queue, log, settle, pending, late, not_written: 0, shown: 0, hidden: 0 }
+    }
+
+    /// Works until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.log.metrics().verify().start();
+        let mut ticks = tokio::time::interval(EVERY.min(self.settle));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let work = async {
+            loop {
+                ticks.tick().await;
+                self.look().await;
+            }
+        };
+        stop.run_until_cancelled(work).await;
+    }
+
+    /// Compares what has settled by now.
+    async fn look(&mut self) {
+        (self.shown, self.hidden) = (0, 0);
+        let now = Instant::now();
+        while let Some(chunk) = self.due(now) {
+            if let Err(error) = self.compare_all(chunk).await {
+                self.tell_not_compared(&error);
+                break;
+            }
+        }
+        if self.hidden > 0 {
+            let data = data(json!({ "leftOut": self.hidden }));
+            self.step().warn("More events do not match between systems", || data);
+        }
+        let verify = self.log.metrics().verify();
+        verify.set_waiting((self.pending.len() + self.late.len()) as u64);
+        let not_written = verify.counted(Outcome::NotWritten);
+        if not_written > self.not_written {
+            let data = data(json!({ "events": not_written - self.not_written }));
+            self.step().warn("Events not written to the baseline: the store is slow", || data);
+            self.not_written = not_written;
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Option<Vec<Waiting>> {
+        // Looks that are repeated are far apart, so their order need not be exact.
+        let mut again = Vec::new();
+        while let Some((when, _)) = self.late.front()
+            && *when <= now
+            && again.len() < CHUNK
+        {
+            again.extend(self.late.pop_front().map(|(_, one)| one));
+        }
+        if !again.is_empty() {
+            return Some(again);
+        }
+        let settled = self.pending.take(now.checked_sub(self.settle)?);
+        (!settled.is_empty()).then_some(settled)
+    }
+
+    /// What cannot be compared now stays.
+    async fn compare_all(&mut self, chunk: Vec<Waiting>) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        for kind in Kind::ALL {
+            let part = chunk.iter().filter(|one| one.written.kind == kind).cloned();
+            let part: Vec<_> = part.collect();
+            if outcome.is_ok() && !part.is_empty() {
+                outcome = self.compare(kind, &part).await;
+            }
+            if outcome.is_err() {
+                self.pending.put_back(part);
+            }
+        }
+        outcome
+    }
+
+    async fn compare(&mut self, kind: Kind, chunk: &[Waiting]) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let mut pairs = self.rows(kind, chunk).await?;
+        let took = began.elapsed();
+        let mut matched = 0;
+        let mut missing = Vec::new();
+        for one in chunk {
+            let key = &one.written.key;
+            match compare(kind, &pairs.remove(key).unwrap_or_default()) {
+                Verdict::Matched => {
+                    matched += 1;
+                    let step = self.step().event(&key.id).project(&key.project_id).took(took);
+                    step.info("Event matched between systems", Data::new);
+                }
+                Verdict::Mismatched(found) if found.queue_rows == 0 => missing.push((one, found)),
+                Verdict::Mismatched(found) => self.mismatched(key, &found, None),
+            }
+        }
+        self.log.metrics().verify().count(Outcome::Matched, matched as u64);
+        if matched > SUMMED_UP {
+            let data = data(json!({ "events": matched }));
+            self.step().took(took).info("Events matched between systems", || data);
+        }
+        if !missing.is_empty() {
+            self.missing(missing).await;
+        }
+        Ok(())
+    }
+
+    /// The rows of a chunk's events on both sides.
+    async fn rows(
+        &self,
+        kind: Kind,
+        chunk: &[Waiting],
+    ) -> Result<HashMap<EventKey, Pair>, StoreError> {
+        let keys: Vec<_> = chunk.iter().map(|one| one.written.key.clone()).collect();
+        let seconds: Vec<_> = chunk.iter().map(|one| one.written.second).collect();
+        let mut pairs = HashMap::new();
+        let store = &*self.store;
+        for side in Side::ALL {
+            rows::collect(store, side, kind, &keys, &seconds, &mut pairs).await?;
+            // One that is stored with another time than it was sent with is not to be overlooked.
+            let mut missing = keys.clone();
+            missing.retain(|key| pairs.get_mut(key).is_none_or(|p| rows_of(p, side).is_empty()));
+            rows::collect(store, side, kind, &missing, &[], &mut pairs).await?;
+        }
+        Ok(pairs)
+    }
+
+    /// Events that are not stored: later, while they may still be on their way.
+    async fn missing(&mut self, missing: Vec<(&Waiting, Discrepancy)>) {
+        let stats = self.queue.stats().await;
+        let empty = stats.is_ok_and(|s| s.depth + s.in_flight + s.spooled == 0);
+        let mut reasons = None;
+        for (one, found) in missing {
+            let looks = one.looks + 1;
+            // An empty queue is believed at the second look: it may have emptied in between.
+            if looks < LOOKS && !(empty && looks > 1) && self.late.len() < MAX_PENDING {
+                let wait = if empty { EVERY } else { self.settle * (1 << looks) };
+                let again = Waiting { looks, ..one.clone() };
+                self.late.push_back((Instant::now() + wait, again));
+                continue;
+            }
+            if reasons.is_none() {
+                reasons = Some(failed_reasons(&*self.queue).await);
+            }
+            let key = &one.written.key;
+            let reason = reasons.as_ref().and_then(|reasons| reasons.get(key)).cloned();
+            self.mismatched(key, &found, reason);
+        }
+    }
+
+    fn mismatched(&mut self, key: &EventKey, found: &Discrepancy, reason: Option<String>) {
+        let outcome = Outcome::of(found);
+        self.log.metrics().verify().count(outcome, 1);
+        if self.shown >= MAX_SHOWN {
+            self.hidden += 1;
+            return;
+        }
+        self.shown += 1;
+        let step = self.step().event(&key.id).project(&key.project_id);
+        let details = || {
+            let mut details = data(json!(found));
+            details.insert("problem".to_owned(), found.summary().into());
+            if let Some(reason) = reason {
+                details.insert("failedQueue".to_owned(), reason.into());
+            }
+            details
+        };
+        let message = "Event does not match between systems";
+        match outcome {
+            Outcome::MissingInQueue => step.error(message, details),
+            _ => step.warn(message, details),
+        }
+    }
+
+    fn tell_not_compared(&self, error: &StoreError) {
+        let reason = error.to_string();
+        self.step().warn("Cannot compare the systems now", || data(json!({ "reason": reason })));
+    }
+
+    /// A step that is not among the store's own figures.
+    fn step(&self) -> crate::pipeline::stage_log::Step<'_> {
+        self.log.step(Stage::Clickhouse).uncounted()
+    }
+}
+
+/// Why events are in the failed queue, as far as it can be told.
+pub(super) async fn failed_reasons(queue: &dyn Queue) -> HashMap<EventKey, String> {
+    let (mut reasons, mut after) = (HashMap::new(), None);
+    for _ in 0..FAILED_PAGES_LOOKED_AT {
+        let Ok(page) = queue.failed(after.as_deref(), MAX_PAGE).await else { break };
+        reasons.extend(page.items.into_iter().filter_map(|item| {
+            let event = QueuedEvent::from_json(&item.body).ok()?;
+            Some((EventKey { project_id: event.project_id, id: event.id }, item.reason))
+        }));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    reasons
+}
+
+fn data(object: Value) -> Data {
+    match object {
+        Value::Object(fields) => fields,
+        _ => Data::new(),
+    }
+}

@@ -1,0 +1,267 @@
+//! Accepted events on their way into the baseline, past the queue.
+//!
+//! Nothing waits for it: what finds no room is not written, and counted. The store being away or
+//! slow must not be felt by whoever sends events.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::figures::Outcome;
+use super::live::Pending;
+use crate::pipeline::event::QueuedEvent;
+use crate::pipeline::metrics::Metrics;
+use crate::pipeline::store::StoreError;
+use crate::pipeline::store::baseline::{Baseline, EventKey, Gap, Kind};
+use crate::pipeline::time::UtcMillis;
+
+/// Events that may wait to be written, and their bytes.
+const MAX_WAITING: usize = 16_384;
+const MAX_WAITING_BYTES: usize = 32 << 20;
+
+/// Events written at a time, and how long the first of them waits for company.
+const BATCH: usize = 1_000;
+const BATCH_WAIT: Duration = Duration::from_millis(500);
+
+/// The pause between tries, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for what is still to be written.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// An event that is in the baseline.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its table.
+    pub kind: Kind,
+    /// Its name.
+    pub key: EventKey,
+    /// When it happened, in seconds since the epoch: so it is found faster.
+    pub second: i64,
+    /// When it was written.
+    pub at: Instant,
+}
+
+struct Item {
+    event: QueuedEvent,
+    bytes: usize,
+}
+
+/// Takes events; cheap to clone.
+#[derive(Clone)]
+pub struct BaselineSender {
+    items: mpsc::Sender<Item>,
+    bytes: Arc<AtomicUsize>,
+    left_out: Arc<LeftOut>,
+}
+
+/// Counts the events that are not written, until that is noted where they are missing.
+struct LeftOut {
+    metrics: Arc<Metrics>,
+    gap: Mutex<Option<Gap>>,
+}
+
+impl LeftOut {
+    fn add(&self, events: &[QueuedEvent]) {
+        self.metrics.verify().count(Outcome::NotWritten, events.len() as u64);
+        for event in events {
+            let at = event.queued_at.epoch_seconds();
+            self.extend(Gap { since: at, until: at, events: 1 });
+        }
+    }
+
+    fn extend(&self, by: Gap) {
+        let mut gap = self.gap();
+        *gap = Some(gap.map_or(by, |gap| gap.merged(by)));
+    }
+
+    fn gap(&self) -> MutexGuard<'_, Option<Gap>> {
+        self.gap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BaselineSender {
+    /// Hands over an accepted event, or counts that there was no room. Never waits.
+    pub fn offer(&self, event: QueuedEvent) {
+        if Kind::of(&event).is_none() {
+            return;
+        }
+        let bytes = event.to_json().len();
+        let waiting = self.bytes.fetch_add(bytes, Relaxed);
+        let has_room = waiting + bytes <= MAX_WAITING_BYTES;
+        let no_room = match self.items.try_reserve() {
+            Ok(place) if has_room => return place.send(Item { event, bytes }),
+            _ => [event],
+        };
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.left_out.add(&no_room);
+    }
+}
+
+/// Writes what its senders take.
+pub struct BaselineWriter {
+    store: Arc<dyn Baseline>,
+    items: mpsc::Receiver<Item>,
+    bytes: Arc<AtomicUsize>,
+    left_out: Arc<LeftOut>,
+    pending: Arc<Pending>,
+    /// Events in hand: the last part is written next.
+    parts: Vec<Vec<QueuedEvent>>,
+}
+
+impl BaselineWriter {
+    /// A writer and what feeds it. What is written waits in `pending` to be compared.
+    pub fn new(
+        store: Arc<dyn Baseline>,
+        metrics: &Arc<Metrics>,
+        pending: &Arc<Pending>,
+    ) -> (BaselineSender, Self) {
+        let (sender, items) = mpsc::channel(MAX_WAITING);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let left_out = Arc::new(LeftOut { metrics: Arc::clone(metrics), gap: Mutex::new(None) });
+        let sender = BaselineSender {
+            items: sender,
+            bytes: Arc::clone(&bytes),
+            left_out: Arc::clone(&left_out),
+        };
+        let (pending, parts) = (Arc::clone(pending), Vec::new());
+        (sender, Self { store, items, bytes, left_out, pending, parts })
+    }
+
+    /// Writes until `stop`, then what is still waiting, for a short time.
+    pub async fn run(mut self, stop: CancellationToken) {
+        // Wherever it is broken off, what is in hand stays in hand.
+        stop.run_until_cancelled(async {
+            self.prepare().await;
+            self.write_all().await;
+        })
+        .await;
+        self.items.close();
+        if tokio::time::timeout(LAST_WRITES, self.write_all()).await.is_err() {
+            let in_hand = std::mem::take(&mut self.parts).into_iter().flatten();
+            let mut left: Vec<_> = in_hand.collect();
+            while let Ok(item) = self.items.try_recv() {
+                left.push(item.event);
+            }
+            self.left_out.add(&left);
+            let left = left.len();
+            tracing::warn!(left, "the baseline's store is too slow; these events are not in it");
+        }
+    }
+
+    /// Until no more will come.
+    async fn write_all(&mut self) {
+        loop {
+            self.write().await;
+            self.note_gap().await;
+            if !self.fill().await {
+                return;
+            }
+        }
+    }
+
+    async fn prepare(&self) {
+        let mut pause = FIRST_PAUSE;
+        while let Err(error) = self.begin().await {
+            tracing::warn!(%error, "cannot make the baseline's tables, trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Makes the tables. What was accepted since somebody last wrote may be missing there: the
+    /// mode was off, or a process was killed.
+    async fn begin(&self) -> Result<(), StoreError> {
+        self.store.prepare().await?;
+        let mut last = None;
+        for kind in Kind::ALL {
+            last = last.max(self.store.extent(kind).await?.map(|[_, last]| last));
+        }
+        if let Some(since) = last {
+            let until = UtcMillis::now().epoch_seconds().max(since);
+            self.store.note_gap(Gap { since, until, events: 0 }).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what was left out meanwhile; while that fails, it is for the next time.
+    async fn note_gap(&self) {
+        let gap = self.left_out.gap().take();
+        if let Some(gap) = gap
+            && let Err(error) = self.store.note_gap(gap).await
+        {
+            tracing::warn!(%error, "cannot note what is not in the baseline, trying again");
+            self.left_out.extend(gap);
+        }
+    }
+
+    /// Waits for events; false when none will come any more.
+    async fn fill(&mut self) -> bool {
+        self.parts.push(Vec::new());
+        let mut deadline = None;
+        let mut items = Vec::new();
+        while let Some(batch) = self.parts.last_mut()
+            && batch.len() < BATCH
+        {
+            let more = self.items.recv_many(&mut items, BATCH - batch.len());
+            let taken = match deadline {
+                None => more.await,
+                Some(deadline) => tokio::time::timeout_at(deadline, more).await.unwrap_or(0),
+            };
+            if taken == 0 {
+                break;
+            }
+            for Item { event, bytes } in items.drain(..) {
+                self.bytes.fetch_sub(bytes, Relaxed);
+                batch.push(event);
+            }
+            deadline.get_or_insert_with(|| Instant::now() + BATCH_WAIT);
+        }
+        self.parts.iter().any(|part| !part.is_empty())
+    }
+
+    /// Tries until all in hand are written that can be.
+    async fn write(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        while let Some(part) = self.parts.last() {
+            let written = if part.is_empty() { Ok(()) } else { self.store.write(part).await };
+            if let Err(error @ StoreError::Unavailable(_)) = &written {
+                tracing::warn!(%error, "cannot write the baseline, trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            }
+            let Some(mut part) = self.parts.pop() else { return };
+            match written {
+                Ok(()) => self.written(&part),
+                // One of them can never be stored: it is found by halves.
+                Err(error) => match part.as_slice() {
+                    [event] => {
+                        tracing::warn!(id = event.id, %error, "an event is not in the baseline");
+                        self.left_out.add(&part);
+                    }
+                    _ => {
+                        let other = part.split_off(part.len() / 2);
+                        self.parts.extend([other, part]);
+                    }
+                },
+            }
+        }
+    }
+
+    fn written(&self, events: &[QueuedEvent]) {
+        let at = Instant::now();
+        let written = events.iter().filter_map(|event| {
+            let key = EventKey { project_id: event.project_id.clone(), id: event.id.clone() };
+            let second = event.timestamp().epoch_seconds();
+            Some(Written { kind: Kind::of(event)?, key, second, at })
+        });
+        let no_room = self.pending.add(written);
+        self.left_out.metrics.verify().count(Outcome::NotCompared, no_room);
+    }
+}

@@ -1,0 +1,86 @@
+//! What happens to verification, and to those who send events, when the store fails.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{ALL, VERIFY, run};
+use crate::support::servers::ClickHouse;
+use crate::support::{DEADLINE, Daemon, eventually};
+
+fn daemon_on(clickhouse: &ClickHouse) -> Daemon {
+    let daemon =
+        Daemon::with_settings(&format!("clickhouse_url = '{}'\n{VERIFY}", clickhouse.url()));
+    eventually(DEADLINE, "the tables are there", || {
+        daemon.cli(&["migrate", "--dry-run"]).contains("up to date")
+    });
+    daemon
+}
+
+#[test]
+fn a_store_that_is_away_is_no_success() {
+    let mut clickhouse = ClickHouse::own();
+    let daemon = daemon_on(&clickhouse);
+    daemon.track("https://a.example/");
+    eventually(DEADLINE, "all match", || run(&daemon, &ALL).code == 0);
+    // It fails halfway.
+    clickhouse.fault(json!({ "match": "FROM tracked_event_baseline", "kind": "error" }));
+    let said = run(&daemon, &ALL);
+    assert_eq!(said.code, 2, "{}", said.error);
+    clickhouse.heal();
+    assert_eq!(run(&daemon, &ALL).code, 0);
+    clickhouse.kill9();
+    let said = run(&daemon, &ALL);
+    assert_eq!(said.code, 2, "{}", said.error);
+    assert!(said.error.contains("not verified"), "{}", said.error);
+}
+
+/// The baseline's inserts hang: events are accepted as before, those that find no room are
+/// counted, and none of them is taken for a mismatch.
+#[test]
+fn a_hung_baseline_slows_nobody() {
+    let clickhouse = ClickHouse::own();
+    let daemon = daemon_on(&clickhouse);
+    clickhouse.fault(json!({ "match": "INSERT INTO tracked_event_baseline", "kind": "hang" }));
+    // Large ones, so that there is no more room soon.
+    let body = json!({
+        "projectId": "default", "trackingId": "t", "eventType": "e",
+        "metadata": { "text": "x".repeat(60_000) }
+    });
+    let metrics = || daemon.get("/metrics").text();
+    let counted = |outcome: &str| {
+        let begin = format!("bklit_verified_events_total{{outcome=\"{outcome}\"}} ");
+        let text = metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(&begin).map(str::to_owned));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let began = Instant::now();
+    let mut slowest = Duration::ZERO;
+    let mut sent = 0;
+    while counted("not_written") == 0 {
+        for _ in 0..50 {
+            let began = Instant::now();
+            assert_eq!(daemon.post("/track-event", &body).status, 200);
+            slowest = slowest.max(began.elapsed());
+            sent += 1;
+        }
+        assert!(began.elapsed() < DEADLINE * 2, "after {sent} events none is dropped");
+    }
+    // Nobody waits as long as the insert does.
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let not_written = counted("not_written");
+    clickhouse.heal();
+    eventually(DEADLINE * 2, "the others are written and match", || {
+        counted("matched") == sent - not_written
+    });
+    for outcome in ["missing_in_queue_path", "missing_in_baseline", "different"] {
+        assert_eq!(counted(outcome), 0, "{outcome}");
+    }
+    // After the fact, too, they are told from those that are missing; and it is no success.
+    eventually(DEADLINE, "the gap is noted", || {
+        run(&daemon, &ALL).summary["notWritten"] == json!(not_written)
+    });
+    let said = run(&daemon, &ALL);
+    assert_eq!((said.code, said.mismatches.len()), (2, 0), "{}", said.error);
+    assert!(said.error.contains("not written to the baseline"), "{}", said.error);
+}
