@@ -58,6 +58,9 @@ pub struct GlobalArgs {
     /// Store in this ClickHouse server, as CLICKHOUSE_USERNAME with CLICKHOUSE_PASSWORD in CLICKHOUSE_DATABASE [env: CLICKHOUSE_HOST]
     #[arg(long, global = true, value_name = "URL")]
     pub clickhouse_url: Option<String>,
+    /// Take tokens and event definitions from this Postgres of Bklit, read-only [env: DATABASE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub database_url: Option<String>,
     /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -76,6 +79,7 @@ impl GlobalArgs {
             ("redis_url", "--redis-url", &self.redis_url),
             ("queue.durability", "--durability", &self.durability),
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
+            ("database_url", "--database-url", &self.database_url),
             ("log", "--log", &self.log),
         ];
         let given = flags.into_iter().filter_map(|(key, flag, value)| {
@@ -104,6 +108,14 @@ pub enum Command {
         /// Print the statements and change nothing
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Look at servers, data dir and settings, and say what is wrong and what to do
+    ///
+    /// Changes nothing. Ends with 1 when there is a problem, with 0 also when there are warnings.
+    Doctor {
+        /// Print JSON, one finding a line
+        #[arg(long)]
+        json: bool,
     },
     /// Print a shell's completion script
     Completions {

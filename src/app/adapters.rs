@@ -1,5 +1,6 @@
 //! Which adapter stands behind each port: Redis where `redis_url` is set, ClickHouse where
-//! `clickhouse_url` is, files in the data dir for the rest.
+//! `clickhouse_url` is, files in the data dir for the rest. With `database_url` Bklit's Postgres is
+//! asked for tokens and event definitions too.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +11,16 @@ use color_eyre::eyre::{Result, WrapErr, bail};
 use super::data_dir;
 use super::lifecycle::Supervisor;
 use crate::config::{Role, Sensitive, Settings};
+use crate::pipeline::auth::postgres::PostgresTokenStore;
 use crate::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use crate::pipeline::auth::{TokenStore, sqlite::SqliteTokenStore};
 use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
 use crate::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
 use crate::pipeline::bus::{DebugBus, LiveBus, Presence};
+use crate::pipeline::definitions::postgres::PostgresDefinitions;
+use crate::pipeline::definitions::{Definitions, TrackingIdIsDefinition};
 use crate::pipeline::metrics::Metrics;
+use crate::pipeline::postgres::{PostgresOptions, PostgresServer};
 use crate::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use crate::pipeline::queue::spool::SpooledQueue;
 use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
@@ -25,13 +30,17 @@ use crate::pipeline::store::{Store, sqlite::SqliteStore};
 
 /// The files of the embedded adapters: queue and store apart, so that storing never holds up
 /// accepting. Before Redis, the queue's file holds what was accepted while that is away.
-const QUEUE_FILE: &str = "queue.db";
-const STORE_FILE: &str = "store.db";
-const TOKEN_FILE: &str = "tokens.db";
+pub(super) const QUEUE_FILE: &str = "queue.db";
+pub(super) const STORE_FILE: &str = "store.db";
+pub(super) const TOKEN_FILE: &str = "tokens.db";
 
 /// How long Redis may take.
 const REDIS_CONNECT: Duration = Duration::from_secs(2);
 const REDIS_ANSWER: Duration = Duration::from_secs(4);
+
+/// How long Postgres may take.
+const POSTGRES_CONNECT: Duration = Duration::from_secs(2);
+const POSTGRES_ANSWER: Duration = Duration::from_secs(4);
 
 /// The pause between tries to make ClickHouse's tables, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -42,6 +51,10 @@ pub(super) struct Adapters {
     pub(super) queue: Arc<dyn Queue>,
     /// Only where there is a worker: nothing else stores.
     pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) definitions: Arc<dyn Definitions>,
+    /// Those that are made and revoked here.
+    pub(super) own_tokens: Arc<dyn TokenStore>,
+    /// All that work.
     pub(super) tokens: Arc<dyn TokenStore>,
     pub(super) debug_bus: Arc<dyn DebugBus>,
     pub(super) live_bus: Arc<dyn LiveBus>,
@@ -67,7 +80,8 @@ impl Adapters {
             None if stores => Some(Arc::new(SqliteStore::open(&data_dir.join(STORE_FILE))?)),
             None => None,
         };
-        let tokens = tokens(settings)?;
+        let own_tokens = tokens(settings)?;
+        let (tokens, definitions) = beside_postgres(settings, &own_tokens)?;
         let Some(server) = redis(settings)? else {
             let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
             let live_bus = Arc::new(LocalLiveBus::default());
@@ -75,6 +89,8 @@ impl Adapters {
             return Ok(Self {
                 queue,
                 store,
+                definitions,
+                own_tokens,
                 tokens,
                 debug_bus,
                 live_bus,
@@ -83,17 +99,12 @@ impl Adapters {
                 file,
             });
         };
-        let options = RedisQueueOptions {
-            prefix: settings.queue.redis_prefix.clone(),
-            max_depth,
-            durability: settings.queue.durability,
-            // Both stores tell repeated events by their ids, so no batch need wait for a disk.
-            durable_claims: false,
-        };
-        let queue = Arc::new(RedisQueue::new(server.clone(), &options));
+        let queue = Arc::new(RedisQueue::new(server.clone(), &queue_options(settings)));
         Ok(Self {
             queue: Arc::new(SpooledQueue::new(queue, Arc::clone(&file) as Arc<dyn Queue>)),
             store,
+            definitions,
+            own_tokens,
             tokens,
             debug_bus: Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
@@ -123,7 +134,34 @@ impl Adapters {
     }
 }
 
-/// The token store alone.
+/// The tokens and definitions that count: with Postgres also those that Bklit has there.
+fn beside_postgres(
+    settings: &Settings,
+    own: &Arc<dyn TokenStore>,
+) -> Result<(Arc<dyn TokenStore>, Arc<dyn Definitions>)> {
+    let Some(server) = postgres(settings)? else {
+        return Ok((Arc::clone(own), Arc::new(TrackingIdIsDefinition)));
+    };
+    let tokens = PostgresTokenStore::new(server.clone(), Arc::clone(own));
+    Ok((Arc::new(tokens), Arc::new(PostgresDefinitions::new(server))))
+}
+
+/// The server and the queue in it, where one is set.
+pub(super) fn redis_queue(settings: &Settings) -> Option<(RedisServer, RedisQueueOptions)> {
+    Some((redis(settings).ok()??, queue_options(settings)))
+}
+
+fn queue_options(settings: &Settings) -> RedisQueueOptions {
+    RedisQueueOptions {
+        prefix: settings.queue.redis_prefix.clone(),
+        max_depth: settings.queue.max_depth,
+        durability: settings.queue.durability,
+        // Both stores tell repeated events by their ids, so no batch need wait for a disk.
+        durable_claims: false,
+    }
+}
+
+/// The store of our own tokens alone.
 pub(super) fn tokens(settings: &Settings) -> Result<Arc<dyn TokenStore>> {
     if let Some(server) = redis(settings)? {
         return Ok(Arc::new(RedisTokenStore::new(server, DEFAULT_KEY)));
@@ -160,11 +198,15 @@ pub(super) fn describe(settings: &Settings) -> Result<String> {
         let port = url.port_or_known_default()?;
         Some(format!("ClickHouse {}:{port}", url.host_str()?))
     };
-    if !settings.roles.has(Role::Worker) {
-        return Ok(format!("queue: {queue}"));
-    }
     let store = settings.clickhouse_url.as_ref().and_then(place);
-    Ok(format!("queue: {queue}, store: {}", store.unwrap_or_else(|| "SQLite".to_owned())))
+    let store = store.unwrap_or_else(|| "SQLite".to_owned());
+    let postgres = postgres(settings)?.map_or_else(String::new, |server| {
+        format!(", tokens and event definitions: Postgres {}", server.address())
+    });
+    if !settings.roles.has(Role::Worker) {
+        return Ok(format!("queue: {queue}{postgres}"));
+    }
+    Ok(format!("queue: {queue}, store: {store}{postgres}"))
 }
 
 fn redis(settings: &Settings) -> Result<Option<RedisServer>> {
@@ -179,7 +221,20 @@ fn redis(settings: &Settings) -> Result<Option<RedisServer>> {
     Ok(Some(server))
 }
 
-fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>> {
+/// Bklit's Postgres, where one is set.
+pub(super) fn postgres(settings: &Settings) -> Result<Option<PostgresServer>> {
+    let Some(url) = &settings.database_url else { return Ok(None) };
+    let options = PostgresOptions {
+        url: url.expose().to_owned(),
+        root_certificates: None,
+        connect_timeout: POSTGRES_CONNECT,
+        response_timeout: POSTGRES_ANSWER,
+    };
+    Ok(Some(PostgresServer::new(&options).wrap_err("database_url cannot be used")?))
+}
+
+/// ClickHouse, where one is set.
+pub(super) fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>> {
     let Some(url) = &settings.clickhouse_url else { return Ok(None) };
     let options = ClickHouseOptions {
         url: url.expose().to_owned(),

@@ -32,7 +32,7 @@ const TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// A running pipeline.
 pub(super) struct Pipeline {
     address: SocketAddr,
-    tokens: Arc<dyn TokenStore>,
+    own_tokens: Arc<dyn TokenStore>,
     debug_bus: Arc<dyn DebugBus>,
     metrics: Arc<Metrics>,
 }
@@ -53,7 +53,7 @@ impl Pipeline {
             settings.debug_lines_per_second,
         ));
         if settings.roles.has(Role::Ingestion) {
-            make_first_token(settings, &adapters.tokens, data_dir, supervisor).await?;
+            make_first_token(settings, &adapters.own_tokens, data_dir, supervisor).await?;
         }
 
         let listener = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
@@ -92,9 +92,9 @@ impl Pipeline {
         }
         adapters.start(supervisor);
         start_worker(settings, &adapters, &log, supervisor);
-        let Adapters { queue, tokens, debug_bus, .. } = adapters;
+        let Adapters { queue, own_tokens, debug_bus, .. } = adapters;
         supervisor.spawn("gauges", |stop| publish_gauges(log, queue, stop));
-        Ok(Self { address, tokens, debug_bus, metrics })
+        Ok(Self { address, own_tokens, debug_bus, metrics })
     }
 
     /// Where it listens.
@@ -102,9 +102,9 @@ impl Pipeline {
         self.address
     }
 
-    /// Its tokens.
+    /// Its own tokens.
     pub(super) fn tokens(&self) -> &dyn TokenStore {
-        &*self.tokens
+        &*self.own_tokens
     }
 
     /// What it counts.
@@ -134,6 +134,7 @@ fn start_worker(
     let context = WorkerContext {
         queue: Arc::clone(&adapters.queue),
         store: Arc::clone(store),
+        definitions: Arc::clone(&adapters.definitions),
         live_bus: Arc::clone(&adapters.live_bus),
         presence: adapters.presence.clone(),
         log: Arc::clone(log),

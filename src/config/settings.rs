@@ -38,6 +38,9 @@ pub struct Settings {
     pub clickhouse_password: Option<Sensitive>,
     /// ClickHouse's database with the tables.
     pub clickhouse_database: String,
+    /// Bklit's Postgres, for its tokens and event definitions; may have a password in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<Sensitive>,
     /// How long a stop may take before it is forced.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -234,6 +237,7 @@ impl Default for Settings {
             clickhouse_username: None,
             clickhouse_password: None,
             clickhouse_database: "analytics".to_owned(),
+            database_url: None,
             shutdown_timeout: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),
