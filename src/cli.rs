@@ -66,6 +66,9 @@ pub struct GlobalArgs {
     /// Also insert each event past the queue, and compare both ways; see the command verify [env: BKLIT_DUAL_WRITE]
     #[arg(long, global = true)]
     pub dual_write: bool,
+    /// Take tokens and event definitions from this Postgres of Bklit, read-only [env: DATABASE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub database_url: Option<String>,
     /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -86,6 +89,7 @@ impl GlobalArgs {
             ("queue.durability", "--durability", &self.durability),
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
             ("dual_write", "--dual-write", &dual_write),
+            ("database_url", "--database-url", &self.database_url),
             ("log", "--log", &self.log),
         ];
         let given = flags.into_iter().filter_map(|(key, flag, value)| {
@@ -119,6 +123,14 @@ pub enum Command {
     },
     /// Compare what went through the queue with what was inserted past it, by --dual-write
     Verify(VerifyArgs),
+    /// Look at servers, data dir and settings, and say what is wrong and what to do
+    ///
+    /// Changes nothing. Ends with 1 when there is a problem, with 0 also when there are warnings.
+    Doctor {
+        /// Print JSON, one finding a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a shell's completion script
     Completions {
         /// The shell.

@@ -4,8 +4,10 @@
 
 mod cli;
 mod conformance;
+mod doctor;
 mod faults;
 mod http;
+mod postgres;
 mod production;
 mod project;
 mod redis;

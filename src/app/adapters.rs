@@ -1,5 +1,6 @@
 //! Which adapter stands behind each port: Redis where `redis_url` is set, ClickHouse where
-//! `clickhouse_url` is, files in the data dir for the rest.
+//! `clickhouse_url` is, files in the data dir for the rest. With `database_url` Bklit's Postgres is
+//! asked for tokens and event definitions too.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +12,16 @@ use super::data_dir::{self, DataDir};
 use super::lifecycle::Supervisor;
 use crate::commands::queue::{Drain, Queues};
 use crate::config::{Role, Sensitive, Settings};
+use crate::pipeline::auth::postgres::PostgresTokenStore;
 use crate::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use crate::pipeline::auth::{TokenStore, sqlite::SqliteTokenStore};
 use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
 use crate::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
 use crate::pipeline::bus::{DebugBus, LiveBus, Presence};
+use crate::pipeline::definitions::postgres::PostgresDefinitions;
+use crate::pipeline::definitions::{Definitions, TrackingIdIsDefinition};
 use crate::pipeline::metrics::Metrics;
+use crate::pipeline::postgres::{PostgresOptions, PostgresServer};
 use crate::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use crate::pipeline::queue::spool::SpooledQueue;
 use crate::pipeline::queue::{Queue, sqlite::SqliteQueue};
@@ -29,13 +34,17 @@ use crate::pipeline::worker::WorkerContext;
 
 /// The files of the embedded adapters: queue and store apart, so that storing never holds up
 /// accepting. Before Redis, the queue's file holds what was accepted while that is away.
-const QUEUE_FILE: &str = "queue.db";
-const STORE_FILE: &str = "store.db";
-const TOKEN_FILE: &str = "tokens.db";
+pub(super) const QUEUE_FILE: &str = "queue.db";
+pub(super) const STORE_FILE: &str = "store.db";
+pub(super) const TOKEN_FILE: &str = "tokens.db";
 
 /// How long Redis may take.
 const REDIS_CONNECT: Duration = Duration::from_secs(2);
 const REDIS_ANSWER: Duration = Duration::from_secs(4);
+
+/// How long Postgres may take.
+const POSTGRES_CONNECT: Duration = Duration::from_secs(2);
+const POSTGRES_ANSWER: Duration = Duration::from_secs(4);
 
 /// The pause between tries to make ClickHouse's tables, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -51,6 +60,10 @@ pub(super) struct Adapters {
     pub(super) store: Option<Arc<dyn Store>>,
     /// Only where events are accepted and inserted past the queue.
     pub(super) baseline: Option<Arc<dyn Baseline>>,
+    pub(super) definitions: Arc<dyn Definitions>,
+    /// Those that are made and revoked here.
+    pub(super) own_tokens: Arc<dyn TokenStore>,
+    /// All that work.
     pub(super) tokens: Arc<dyn TokenStore>,
     pub(super) debug_bus: Arc<dyn DebugBus>,
     pub(super) live_bus: Arc<dyn LiveBus>,
@@ -83,7 +96,8 @@ impl Adapters {
             None => (None, None),
         };
         let clickhouse = clickhouse.filter(|_| stores);
-        let tokens = tokens(settings)?;
+        let own_tokens = tokens(settings)?;
+        let (tokens, definitions) = beside_postgres(settings, &own_tokens)?;
         let Some(server) = redis(settings)? else {
             let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
             let live_bus = Arc::new(LocalLiveBus::default());
@@ -92,6 +106,8 @@ impl Adapters {
                 queue,
                 store,
                 baseline,
+                definitions,
+                own_tokens,
                 tokens,
                 debug_bus,
                 live_bus,
@@ -105,6 +121,8 @@ impl Adapters {
             queue: Arc::new(SpooledQueue::new(queue, Arc::clone(&file) as Arc<dyn Queue>)),
             store,
             baseline,
+            definitions,
+            own_tokens,
             tokens,
             debug_bus: Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
@@ -183,6 +201,7 @@ pub(super) async fn drain(settings: &Settings) -> Result<Drain> {
         store,
         live_bus,
         presence: server.map(|server| Arc::new(RedisPresence::new(server)) as Arc<dyn Presence>),
+        definitions: beside_postgres(settings, &tokens(settings)?)?.1,
         log,
         settings: settings.worker.clone(),
     };
@@ -194,7 +213,34 @@ async fn is_empty(queue: &dyn Queue) -> Result<bool> {
     Ok(stats.depth + stats.in_flight == 0)
 }
 
-/// The token store alone.
+/// The tokens and definitions that count: with Postgres also those that Bklit has there.
+fn beside_postgres(
+    settings: &Settings,
+    own: &Arc<dyn TokenStore>,
+) -> Result<(Arc<dyn TokenStore>, Arc<dyn Definitions>)> {
+    let Some(server) = postgres(settings)? else {
+        return Ok((Arc::clone(own), Arc::new(TrackingIdIsDefinition)));
+    };
+    let tokens = PostgresTokenStore::new(server.clone(), Arc::clone(own));
+    Ok((Arc::new(tokens), Arc::new(PostgresDefinitions::new(server))))
+}
+
+/// The server and the queue in it, where one is set.
+pub(super) fn redis_and_queue(settings: &Settings) -> Option<(RedisServer, RedisQueueOptions)> {
+    Some((redis(settings).ok()??, queue_options(settings)))
+}
+
+fn queue_options(settings: &Settings) -> RedisQueueOptions {
+    RedisQueueOptions {
+        prefix: settings.queue.redis_prefix.clone(),
+        max_depth: settings.queue.max_depth,
+        durability: settings.queue.durability,
+        // Both stores tell repeated events by their ids, so no batch need wait for a disk.
+        durable_claims: false,
+    }
+}
+
+/// The store of our own tokens alone.
 pub(super) fn tokens(settings: &Settings) -> Result<Arc<dyn TokenStore>> {
     if let Some(server) = redis(settings)? {
         return Ok(Arc::new(RedisTokenStore::new(server, DEFAULT_KEY)));
@@ -240,22 +286,19 @@ pub(super) fn describe(settings: &Settings) -> Result<String> {
         let port = url.port_or_known_default()?;
         Some(format!("ClickHouse {}:{port}", url.host_str()?))
     };
-    if !settings.roles.has(Role::Worker) {
-        return Ok(format!("queue: {queue}"));
-    }
     let store = settings.clickhouse_url.as_ref().and_then(place);
-    Ok(format!("queue: {queue}, store: {}", store.unwrap_or_else(|| "SQLite".to_owned())))
+    let store = store.unwrap_or_else(|| "SQLite".to_owned());
+    let postgres = postgres(settings)?.map_or_else(String::new, |server| {
+        format!(", tokens and event definitions: Postgres {}", server.address())
+    });
+    if !settings.roles.has(Role::Worker) {
+        return Ok(format!("queue: {queue}{postgres}"));
+    }
+    Ok(format!("queue: {queue}, store: {store}{postgres}"))
 }
 
 fn redis_queue(settings: &Settings, server: RedisServer) -> RedisQueue {
-    let options = RedisQueueOptions {
-        prefix: settings.queue.redis_prefix.clone(),
-        max_depth: settings.queue.max_depth,
-        durability: settings.queue.durability,
-        // Both stores tell repeated events by their ids, so no batch need wait for a disk.
-        durable_claims: false,
-    };
-    RedisQueue::new(server, &options)
+    RedisQueue::new(server, &queue_options(settings))
 }
 
 fn redis(settings: &Settings) -> Result<Option<RedisServer>> {
@@ -270,7 +313,20 @@ fn redis(settings: &Settings) -> Result<Option<RedisServer>> {
     Ok(Some(server))
 }
 
-fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>> {
+/// Bklit's Postgres, where one is set.
+pub(super) fn postgres(settings: &Settings) -> Result<Option<PostgresServer>> {
+    let Some(url) = &settings.database_url else { return Ok(None) };
+    let options = PostgresOptions {
+        url: url.expose().to_owned(),
+        root_certificates: None,
+        connect_timeout: POSTGRES_CONNECT,
+        response_timeout: POSTGRES_ANSWER,
+    };
+    Ok(Some(PostgresServer::new(&options).wrap_err("database_url cannot be used")?))
+}
+
+/// ClickHouse, where one is set.
+pub(super) fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>> {
     let Some(url) = &settings.clickhouse_url else { return Ok(None) };
     let options = ClickHouseOptions {
         url: url.expose().to_owned(),

@@ -12,7 +12,8 @@ use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 pub const ADDRESS_FILE: &str = "listen.addr";
 /// Where it says at which address its WebSocket server listens.
 pub const WEBSOCKET_ADDRESS_FILE: &str = "websocket.addr";
-const LOCK_FILE: &str = "lock";
+/// Locked by the running pipeline, and names its process.
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// The data dir of this process, until dropped.
 pub struct DataDir {

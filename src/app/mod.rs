@@ -3,6 +3,7 @@
 
 mod adapters;
 pub mod data_dir;
+mod doctor;
 mod lifecycle;
 mod notify;
 mod pipeline;
@@ -80,6 +81,9 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             let shutdown = CancellationToken::new();
             watch_signals(shutdown.clone(), false, exit_at_once)?;
             commands::attach::run(&args, settings, shutdown).await?;
+        }
+        Some(Command::Doctor { json }) => {
+            return commands::doctor::run(&Box::pin(doctor::examine(settings)).await?, json);
         }
         Some(Command::Logs(args)) => commands::logs::run(&args, settings).await?,
         Some(Command::Completions { .. }) => {}

@@ -33,7 +33,7 @@ const TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// A running pipeline.
 pub(super) struct Pipeline {
     address: SocketAddr,
-    tokens: Arc<dyn TokenStore>,
+    own_tokens: Arc<dyn TokenStore>,
     debug_bus: Arc<dyn DebugBus>,
     metrics: Arc<Metrics>,
 }
@@ -54,7 +54,7 @@ impl Pipeline {
             settings.debug_lines_per_second,
         ));
         if settings.roles.has(Role::Ingestion) {
-            make_first_token(settings, &adapters.tokens, data_dir, supervisor).await?;
+            make_first_token(settings, &adapters.own_tokens, data_dir, supervisor).await?;
         }
 
         let listener = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
@@ -102,7 +102,7 @@ impl Pipeline {
             });
         }
         start_worker(settings, &adapters, &log, supervisor);
-        let Adapters { queue, tokens, debug_bus, .. } = adapters;
+        let Adapters { queue, own_tokens, debug_bus, .. } = adapters;
         if let Some(verifier) = verifier {
             supervisor.spawn("verifier", |stop| async move {
                 verifier.run(stop).await;
@@ -110,7 +110,7 @@ impl Pipeline {
             });
         }
         supervisor.spawn("gauges", |stop| publish_gauges(log, queue, stop));
-        Ok(Self { address, tokens, debug_bus, metrics })
+        Ok(Self { address, own_tokens, debug_bus, metrics })
     }
 
     /// Where it listens.
@@ -118,9 +118,9 @@ impl Pipeline {
         self.address
     }
 
-    /// Its tokens.
+    /// Its own tokens.
     pub(super) fn tokens(&self) -> &dyn TokenStore {
-        &*self.tokens
+        &*self.own_tokens
     }
 
     /// What it counts.
@@ -150,6 +150,7 @@ fn start_worker(
     let context = WorkerContext {
         queue: Arc::clone(&adapters.queue),
         store: Arc::clone(store),
+        definitions: Arc::clone(&adapters.definitions),
         live_bus: Arc::clone(&adapters.live_bus),
         presence: adapters.presence.clone(),
         log: Arc::clone(log),
@@ -213,7 +214,9 @@ fn dual_write(
     let store = adapters.baseline.as_ref()?;
     tracing::info!("dual write is on: events are also inserted past the queue, and compared");
     let pending = Arc::new(Pending::default());
-    let (sender, writer) = BaselineWriter::new(Arc::clone(store), log.metrics(), &pending);
+    let definitions = Arc::clone(&adapters.definitions);
+    let (sender, writer) =
+        BaselineWriter::new(Arc::clone(store), definitions, log.metrics(), &pending);
     let verifier = LiveVerifier::new(
         Arc::clone(store),
         Arc::clone(&adapters.queue),

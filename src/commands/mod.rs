@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod completions;
+pub mod doctor;
 pub mod logs;
 pub mod migrate;
 pub mod queue;

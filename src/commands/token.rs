@@ -37,11 +37,18 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
             }
         }
         TokenCommand::List { json: true } => lines(&store.list().await?)?,
-        TokenCommand::List { json: false } => table(&store.list().await?, UtcMillis::now()),
+        TokenCommand::List { json: false } => {
+            let mut text = table(&store.list().await?, UtcMillis::now());
+            if settings.database_url.is_some() {
+                text.push_str("The tokens in Postgres work too; see them in Bklit's dashboard.\n");
+            }
+            text
+        }
         TokenCommand::Revoke { id } => {
             ensure!(
                 store.revoke(id).await?,
-                "there is no token `{}`; `bklit-tui token list` shows their ids",
+                "there is no token `{}`; `bklit-tui token list` shows their ids (those in Postgres \
+                 are ended in Bklit's dashboard)",
                 shown(id)
             );
             format!("Revoked {id}. A running pipeline refuses it within seconds.\n")

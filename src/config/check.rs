@@ -9,6 +9,7 @@ use super::{ConfigError, Role, Settings, source_of};
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
 /// Longer than any load balancer takes to look.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
+const POSTGRES_LIKE: &str = "postgres://user@localhost:5432/bklit";
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
 impl Settings {
@@ -67,6 +68,7 @@ impl Settings {
         let servers = [
             ("redis_url", &self.redis_url, REDIS_SCHEMES, "redis://localhost:6379"),
             ("clickhouse_url", &self.clickhouse_url, ["http", "https"].as_slice(), CLICKHOUSE_LIKE),
+            ("database_url", &self.database_url, &["postgres", "postgresql"], POSTGRES_LIKE),
         ];
         for (key, value, schemes, like) in servers {
             let usable = value.as_ref().is_none_or(|url| has_scheme(url.expose(), schemes));

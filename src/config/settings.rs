@@ -41,6 +41,9 @@ pub struct Settings {
     /// Also insert each event past the queue, and compare.
     #[serde(deserialize_with = "flexible::boolean")]
     pub dual_write: bool,
+    /// Bklit's Postgres, for its tokens and event definitions; may have a password in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<Sensitive>,
     /// How long a stop may take before it is forced.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -249,6 +252,7 @@ impl Default for Settings {
             clickhouse_password: None,
             clickhouse_database: "analytics".to_owned(),
             dual_write: false,
+            database_url: None,
             shutdown_timeout: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),

@@ -60,12 +60,13 @@ fn the_websocket_variables_of_bklit_work_as_they_are() {
 #[test]
 fn an_error_names_setting_and_source() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [Override], [&'a str; 2]);
-    let cases: [Case<'_>; 13] = [
+    let cases: [Case<'_>; 14] = [
         (&[("INGESTION_PORT", "http")], &[], ["listen", "the environment variable INGESTION_PORT"]),
         (&[("BKLIT_NO_UI", "maybe")], &[], ["no_ui", "BKLIT_NO_UI"]),
         (&[("BKLIT_LOG", "a=b=c")], &[], ["log", "BKLIT_LOG"]),
         (&[("REDIS_URL", "http://r")], &[], ["redis_url", "REDIS_URL"]),
         (&[("CLICKHOUSE_HOST", "c:8123")], &[], ["clickhouse_url", "CLICKHOUSE_HOST"]),
+        (&[("DATABASE_URL", "mysql://d/b")], &[], ["database_url", "DATABASE_URL"]),
         (&[("BKLIT_DURABILITY", "often")], &[], ["queue.durability", "everysec"]),
         (&[], &[flag("queue.redis_prefix", "")], ["queue.redis_prefix", "empty"]),
         (&[], &[flag("listen", "here")], ["listen", "--listen"]),
@@ -88,6 +89,7 @@ fn the_variables_of_bklit_name_its_servers_and_no_password_is_shown() {
         ("CLICKHOUSE_HOST", "https://c:8443"),
         ("CLICKHOUSE_USERNAME", "me"),
         ("CLICKHOUSE_PASSWORD", "hush"),
+        ("DATABASE_URL", "postgresql://me:hush@p/bklit?schema=public"),
         ("CLICKHOUSE_DATABASE", "web"),
         ("BKLIT_DURABILITY", "always"),
     ];
@@ -98,7 +100,7 @@ fn the_variables_of_bklit_name_its_servers_and_no_password_is_shown() {
     assert_eq!(settings.clickhouse_database, "web");
     assert_eq!(settings.queue.durability, Durability::Always);
     assert!(!format!("{settings:?}").contains("hush"));
-    for name in ["REDIS_URL", "CLICKHOUSE_HOST"] {
+    for name in ["REDIS_URL", "CLICKHOUSE_HOST", "DATABASE_URL"] {
         let error = load(&[(name, "ftp://me:hush@host")], &[]).unwrap_err();
         assert!(!error.contains("hush"), "{error}");
     }
@@ -173,6 +175,7 @@ fn the_sample_file_is_the_defaults() {
         "# clickhouse_username",
         "# clickhouse_password",
         "# listen",
+        "# database_url",
     ];
     for key in described {
         assert!(sample.contains(key), "{key}");

@@ -105,6 +105,16 @@ pub struct CustomEvent {
     /// Whatever the sender added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+    /// The id of its definition, once that was looked up; never on the wire.
+    #[serde(skip)]
+    pub definition_id: Option<String>,
+}
+
+impl CustomEvent {
+    /// What it is stored under: its definition's id, else its tracking id.
+    pub fn definition(&self) -> &str {
+        self.definition_id.as_deref().unwrap_or(&self.tracking_id)
+    }
 }
 
 /// The end of a session: the body of `POST /session-end` and the payload in the queue.

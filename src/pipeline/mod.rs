@@ -4,10 +4,14 @@
 pub mod auth;
 pub mod bus;
 pub mod debug_log;
+pub mod definitions;
 pub mod event;
+pub mod finding;
 pub mod gauges;
 pub mod http;
 pub mod metrics;
+mod percent;
+pub mod postgres;
 pub mod queue;
 pub mod redis;
 pub mod sqlite;

@@ -1,9 +1,11 @@
 //! How the embedded adapters open their files.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::finding::Finding;
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,6 +67,40 @@ pub fn open(path: &Path, version: i64, schema: &str) -> Result<Connection, Error
         transaction.pragma_update(None, "user_version", version)?;
     }
     transaction.commit()?;
+    Ok(connection)
+}
+
+/// What to do about a damaged file.
+pub const DAMAGED: &str = "keep a copy, take it out of the data dir, and restore it from a backup; \
+                           the sqlite3 command `.recover` saves what can be read";
+
+/// Whether the file `path` is sound. A large file is looked at for `longest`.
+pub fn check(path: &Path, longest: Duration) -> Finding {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match quick_check(path, longest) {
+        Ok(said) if said == "ok" => Finding::good(format!("{name} is sound")),
+        Ok(said) => Finding::problem(format!("{name} is damaged: {said}"), DAMAGED),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+            Finding::good(format!("{name} is sound as far as {longest:?} allow to look"))
+        }
+        Err(error) => Finding::problem(format!("{name} cannot be read: {error}"), DAMAGED),
+    }
+}
+
+fn quick_check(path: &Path, longest: Duration) -> rusqlite::Result<String> {
+    let connection = open_to_read(path)?;
+    let deadline = Instant::now() + longest;
+    connection.progress_handler(10_000, Some(move || Instant::now() >= deadline));
+    connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
+}
+
+/// Opens a file that is there, also beside a process that writes it.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use bklit_tui::pipeline::auth::postgres::PostgresTokenStore;
 use bklit_tui::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
 use bklit_tui::pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
 use bklit_tui::pipeline::time::UtcMillis;
 
+use crate::postgres::{SCHEMA, server_at as postgres_at};
 use crate::support::redis::server_at;
-use crate::support::servers::{Kind, RedisServer};
+use crate::support::servers::{Kind, Postgres, PostgresDatabase, RedisServer};
 
 fn token(scope: Scope, projects: &[&str]) -> TokenRecord {
     let projects = projects.iter().map(|&project| project.to_owned()).collect();
@@ -115,6 +117,37 @@ macro_rules! redis_conformance {
 
 redis_conformance!(valkey, Kind::Valkey);
 redis_conformance!(redis, Kind::Redis);
+
+/// Our own tokens beside those of a Bklit that has none yet.
+mod postgres {
+    use super::*;
+
+    fn open() -> (PostgresTokenStore, PostgresDatabase, tempfile::TempDir) {
+        let database = Postgres::shared();
+        database.sql(SCHEMA);
+        let dir = tempfile::tempdir().unwrap();
+        let own = SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap();
+        (PostgresTokenStore::new(postgres_at(&database.url()), Arc::new(own)), database, dir)
+    }
+
+    #[tokio::test]
+    async fn conforms() {
+        let (store, _database, _dir) = open();
+        a_token_is_kept_whole(&store).await;
+        let (store, _database, _dir) = open();
+        a_revoked_token_is_gone(&store).await;
+        let (store, _database, _dir) = open();
+        an_expired_token_stays(&store).await;
+        let (store, _database, _dir) = open();
+        a_token_is_created_once(&store).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn conforms_under_concurrency() {
+        let (store, _database, _dir) = open();
+        many_at_once_are_all_kept(Arc::new(store)).await;
+    }
+}
 
 mod sqlite {
     use super::*;

@@ -6,5 +6,6 @@ mod kill;
 mod load;
 mod oracle;
 mod points;
+mod poison;
 mod servers;
 mod workers;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bklit_tui::config::{Settings, WorkerSettings};
 use bklit_tui::pipeline::bus::DebugBus;
 use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
+use bklit_tui::pipeline::definitions::TrackingIdIsDefinition;
 use bklit_tui::pipeline::event::QueuedEvent;
 use bklit_tui::pipeline::metrics::Metrics;
 use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
@@ -57,6 +58,7 @@ fn context(queue: &Arc<dyn Queue>, store: &Arc<dyn Store>, workers: usize) -> Wo
     WorkerContext {
         queue: Arc::clone(queue),
         store: Arc::clone(store),
+        definitions: Arc::new(TrackingIdIsDefinition),
         live_bus: Arc::new(LocalLiveBus::default()),
         presence: None,
         log: Arc::new(StageLog::new(bus, metrics, 1_000_000)),

@@ -37,6 +37,7 @@ pub fn custom(project: &str, id: &str, session: &str, seconds: i64) -> QueuedEve
         timestamp: None,
         session_id: Some(session.to_owned()),
         metadata: None,
+        definition_id: None,
     };
     event(project, id, seconds, Payload::Event(custom))
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use command::Cli;
 pub use daemon::Daemon;
-pub use http::{Stream, request};
+pub use http::{Response, Stream, request};
 
 /// How long anything may take that should be quick; generous, as machines under load are slow.
 pub const DEADLINE: Duration = Duration::from_secs(30);

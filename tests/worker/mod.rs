@@ -13,6 +13,7 @@ use bklit_tui::config::{Settings, WorkerSettings};
 use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
 use bklit_tui::pipeline::bus::{DebugBus, DebugMessage, DebugStream};
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_tui::pipeline::definitions::TrackingIdIsDefinition;
 use bklit_tui::pipeline::event::QueuedEvent;
 use bklit_tui::pipeline::gauges::Health;
 use bklit_tui::pipeline::metrics::{Metrics, Part};
@@ -57,6 +58,7 @@ impl Bench {
         let context = WorkerContext {
             queue: queue.clone(),
             store: store.clone(),
+            definitions: Arc::new(TrackingIdIsDefinition),
             live_bus: live.clone(),
             presence: None,
             log,
@@ -206,6 +208,7 @@ async fn two_workers_share_a_queue() {
     let second = WorkerContext {
         queue: context.queue.clone(),
         store: context.store.clone(),
+        definitions: context.definitions.clone(),
         live_bus: context.live_bus.clone(),
         presence: None,
         log: context.log.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
-use super::{Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use crate::pipeline::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be refused.
@@ -101,7 +101,7 @@ impl Authenticator {
         let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
         let found = match self.tokens.get(&hash).await {
             Some(remembered) => remembered,
-            None => self.look_up(hash).await?,
+            None => self.look_up(hash, secret).await?,
         };
         let token = found.filter(|token| token.hash == hash).ok_or(Denied::Unknown)?;
         if token.is_expired(UtcMillis::now()) {
@@ -111,10 +111,15 @@ impl Authenticator {
     }
 
     /// Concurrent requests for one token share one lookup.
-    async fn look_up(&self, hash: TokenHash) -> Result<Option<Arc<TokenRecord>>, Denied> {
+    async fn look_up(
+        &self,
+        hash: TokenHash,
+        secret: &str,
+    ) -> Result<Option<Arc<TokenRecord>>, Denied> {
+        let secret = Secret::parse(secret).ok_or(Denied::Unknown)?;
         let lookup = async {
             let limit = patience(self.known.contains_key(&hash));
-            let found = match within(limit, self.store.find(&hash)).await {
+            let found = match within(limit, self.store.find_by_secret(&secret)).await {
                 Ok(found) => found.map(Arc::new),
                 Err(error) => return self.known.get(&hash).await.map(Some).ok_or(error),
             };

@@ -2,6 +2,7 @@
 
 pub mod authenticator;
 mod bootstrap;
+pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 pub mod token;
@@ -110,6 +111,18 @@ pub trait TokenStore: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn find(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError>;
+
+    /// The token with this secret. Differs from [`TokenStore::find`] only where the store keeps
+    /// hashes of another kind too.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or it takes longer to find out.
+    async fn find_by_secret(
+        &self,
+        secret: &Secret,
+    ) -> Result<Option<TokenRecord>, TokenStoreError> {
+        self.find(&secret.hash()).await
+    }
 
     /// All tokens that are not revoked, oldest first.
     ///

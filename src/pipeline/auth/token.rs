@@ -62,6 +62,9 @@ impl fmt::Debug for Secret {
 }
 
 impl TokenHash {
+    /// Stands where it is not known which secret a token has.
+    pub const OF_NO_SECRET: Self = Self([0; 32]);
+
     /// The hash of what a client sent, without a copy of it; `None` when it does not have a
     /// token's form.
     pub fn of_secret(text: &str) -> Option<Self> {

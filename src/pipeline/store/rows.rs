@@ -104,18 +104,17 @@ pub(super) fn page_view_cells<'a>(
     ]
 }
 
-/// In the order of the table's columns. `definition` is the event's definition.
+/// In the order of the table's columns.
 pub(super) fn custom_event_cells<'a>(
     event: &'a QueuedEvent,
     custom: &'a CustomEvent,
-    definition: &'a str,
 ) -> [Cell<'a>; TRACKED_EVENT.columns.len()] {
     [
         event.id.as_str().into(),
         event.timestamp().into(),
         metadata(custom).into(),
         event.queued_at.into(),
-        definition.into(),
+        custom.definition().into(),
         event.project_id.as_str().into(),
         (&custom.session_id).into(),
     ]

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::figures::Outcome;
 use super::live::Pending;
-use crate::pipeline::event::QueuedEvent;
+use crate::pipeline::definitions::{DefinitionName, Definitions, DefinitionsError};
+use crate::pipeline::event::{Payload, QueuedEvent};
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::store::StoreError;
 use crate::pipeline::store::baseline::{Baseline, EventKey, Gap, Kind};
@@ -106,6 +107,7 @@ impl BaselineSender {
 /// Writes what its senders take.
 pub struct BaselineWriter {
     store: Arc<dyn Baseline>,
+    definitions: Arc<dyn Definitions>,
     items: mpsc::Receiver<Item>,
     bytes: Arc<AtomicUsize>,
     left_out: Arc<LeftOut>,
@@ -118,6 +120,7 @@ impl BaselineWriter {
     /// A writer and what feeds it. What is written waits in `pending` to be compared.
     pub fn new(
         store: Arc<dyn Baseline>,
+        definitions: Arc<dyn Definitions>,
         metrics: &Arc<Metrics>,
         pending: &Arc<Pending>,
     ) -> (BaselineSender, Self) {
@@ -130,7 +133,7 @@ impl BaselineWriter {
             left_out: Arc::clone(&left_out),
         };
         let (pending, parts) = (Arc::clone(pending), Vec::new());
-        (sender, Self { store, items, bytes, left_out, pending, parts })
+        (sender, Self { store, definitions, items, bytes, left_out, pending, parts })
     }
 
     /// Writes until `stop`, then what is still waiting, for a short time.
@@ -228,8 +231,12 @@ impl BaselineWriter {
     /// Tries until all in hand are written that can be.
     async fn write(&mut self) {
         let mut pause = FIRST_PAUSE;
-        while let Some(part) = self.parts.last() {
-            let written = if part.is_empty() { Ok(()) } else { self.store.write(part).await };
+        while let Some(part) = self.parts.last_mut() {
+            let written = match note_definitions(&*self.definitions, part).await {
+                Ok(()) if part.is_empty() => Ok(()),
+                Ok(()) => self.store.write(part).await,
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            };
             if let Err(error @ StoreError::Unavailable(_)) = &written {
                 tracing::warn!(%error, "cannot write the baseline, trying again");
                 tokio::time::sleep(pause).await;
@@ -264,4 +271,24 @@ impl BaselineWriter {
         let no_room = self.pending.add(written);
         self.left_out.metrics.verify().count(Outcome::NotCompared, no_room);
     }
+}
+
+/// Notes in custom events the ids of their definitions. One without keeps its tracking id: it was
+/// accepted, so that it is not stored is for the comparison to tell.
+async fn note_definitions(
+    definitions: &dyn Definitions,
+    events: &mut [QueuedEvent],
+) -> Result<(), DefinitionsError> {
+    let names = DefinitionName::all(events.iter());
+    if names.is_empty() {
+        return Ok(());
+    }
+    let ids = definitions.find(&names).await?;
+    for event in events {
+        let id = DefinitionName::of(event).and_then(|name| ids.get(&name));
+        if let (Payload::Event(custom), Some(id)) = (&mut event.payload, id) {
+            custom.definition_id = Some(id.clone());
+        }
+    }
+    Ok(())
 }

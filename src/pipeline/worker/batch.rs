@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::parse::{Item, parse};
 use super::poison::{Stopped, Stored, store};
-use super::{WorkerContext, answer_in_time, details, lease, live, presence};
+use super::{WorkerContext, answer_in_time, definitions, details, lease, live, presence};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::event::{EventKind, QueuedEvent};
 use crate::pipeline::gauges::Health;
@@ -74,13 +74,17 @@ async fn store_and_acknowledge(
     shutdown: &CancellationToken,
 ) -> Outcome {
     let began = Instant::now();
-    let (events, garbage) = parse(items).await;
+    let (mut events, garbage) = parse(items).await;
     tell_processing(context, id, &events, &garbage, claiming + began.elapsed());
+    let undefined = match definitions::resolve(context, &id.batch, &mut events, shutdown).await {
+        Ok(undefined) => undefined,
+        Err(Stopped) => return Outcome::Stopped,
+    };
     let mut stored = match store(context, &id.batch, events, shutdown).await {
         Ok(stored) => stored,
         Err(Stopped) => return Outcome::Stopped,
     };
-    stored.rejected.extend(garbage);
+    stored.rejected.extend(garbage.into_iter().chain(undefined));
     match acknowledge(context, id, &stored.rejected, shutdown).await {
         Ok(true) => Outcome::Done(stored),
         Ok(false) => Outcome::TakenOver,

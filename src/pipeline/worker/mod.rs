@@ -5,6 +5,7 @@
 
 mod backoff;
 mod batch;
+mod definitions;
 mod lease;
 mod live;
 mod parse;
@@ -25,6 +26,7 @@ use self::backoff::Backoff;
 use self::watch::InHand;
 use super::bus::{LiveBus, Presence};
 use super::debug_log::Stage;
+use super::definitions::Definitions;
 use super::gauges::Health;
 use super::metrics::Part;
 use super::queue::{Claim, Queue, QueueError};
@@ -44,6 +46,8 @@ pub struct WorkerContext {
     pub queue: Arc<dyn Queue>,
     /// Where they go.
     pub store: Arc<dyn Store>,
+    /// Where custom events are defined.
+    pub definitions: Arc<dyn Definitions>,
     /// Who hears of those that are stored.
     pub live_bus: Arc<dyn LiveBus>,
     /// Who counts active sessions, if anybody does.

@@ -9,6 +9,7 @@
 //! have been carried out: its event may then be in the queue twice, and the store, which keeps
 //! each event's id once, drops one.
 
+pub mod check;
 mod claims;
 mod disk;
 mod failed;

@@ -21,6 +21,7 @@ use super::{
     BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
     QueueStats, Rejected, WaitingItem,
 };
+use crate::pipeline::sqlite;
 use tables::Tables;
 use writer::{Command, Writer};
 
@@ -107,6 +108,17 @@ impl Drop for SqliteQueue {
 
 fn unavailable(error: impl std::fmt::Display) -> QueueError {
     QueueError::Unavailable(error.to_string())
+}
+
+/// How many events the file `path` holds for workers, and how many failed; also beside the process
+/// that writes it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn count(path: &Path) -> rusqlite::Result<(u64, u64)> {
+    let connection = sqlite::open_to_read(path)?;
+    let counts = "SELECT (SELECT count(*) FROM queue_item), (SELECT count(*) FROM failed_item)";
+    connection.query_row(counts, (), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 #[async_trait]

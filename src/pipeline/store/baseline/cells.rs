@@ -34,7 +34,7 @@ pub fn cells(event: &QueuedEvent) -> Option<Vec<Cell<'_>>> {
             let mut metadata = custom.metadata.clone().unwrap_or_default();
             metadata.insert("eventType".to_owned(), Value::String(custom.event_type.clone()));
             own.insert("metadata", Value::Object(metadata).to_string().into());
-            own.insert("eventDefinitionId", custom.tracking_id.as_str().into());
+            own.insert("eventDefinitionId", custom.definition().into());
             own.extend(custom.session_id.as_deref().map(|session| ("sessionId", session.into())));
         }
         Payload::SessionEnd(_) => return None,
@@ -88,7 +88,7 @@ mod tests {
             r#"{"trackingId":"t","eventType":"c","metadata":{"z":1,"eventType":"x"}}"#,
         );
         let Payload::Event(custom) = &event.payload else { panic!("{event:?}") };
-        assert_eq!(cells(&event).unwrap(), custom_event_cells(&event, custom, "t"));
+        assert_eq!(cells(&event).unwrap(), custom_event_cells(&event, custom));
         assert_eq!(cells(&json("session_end", r#"{"sessionId":"s"}"#)), None);
     }
 }

@@ -3,10 +3,11 @@
 use ::clickhouse::Row;
 use serde::Deserialize;
 
-use super::ClickHouseStore;
 use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
 use super::sessions::STATE;
 use super::shape::{self, ServerColumn};
+use super::{ClickHouseStore, sql};
+use crate::pipeline::finding::Finding;
 use crate::pipeline::store::StoreError;
 use crate::pipeline::store::schema::{TABLES, Table};
 use crate::pipeline::time::UtcMillis;
@@ -14,32 +15,16 @@ use crate::pipeline::time::UtcMillis;
 /// The oldest server whose deduplication is known to work as described.
 const OLDEST: (u32, u32) = (23, 3);
 
-/// How far the clocks may be apart.
-const SKEW_MILLIS: i64 = 2_000;
+/// A disk with less of it free than this, by both measures, is said to be short.
+const LEAST_FREE_BYTES: u64 = 5 << 30;
+const LEAST_FREE_PERCENT: u64 = 10;
+
+/// Parts of a partition from which merging does not keep up, and from which inserts are refused,
+/// as the server's defaults are.
+const MANY_PARTS: u64 = 300;
+const TOO_MANY_PARTS: u64 = 3_000;
 
 const MIGRATE: &str = "run `bklit-tui migrate`";
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// As it should be.
-    Good,
-    /// Works, and should be looked at.
-    Warning,
-    /// Events cannot be stored, or the promise does not hold.
-    Problem,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What was found.
-    pub what: String,
-    /// What to do about it; empty when there is nothing to do.
-    pub advice: String,
-}
 
 #[derive(Row, Deserialize)]
 struct Server {
@@ -47,18 +32,18 @@ struct Server {
     now: i64,
 }
 
-impl Finding {
-    fn good(what: String) -> Self {
-        Self { severity: Severity::Good, what, advice: String::new() }
-    }
+#[derive(Row, Deserialize)]
+struct DiskSpace {
+    name: String,
+    free: u64,
+    total: u64,
+}
 
-    fn warning(what: String, advice: &str) -> Self {
-        Self { severity: Severity::Warning, what, advice: advice.to_owned() }
-    }
-
-    fn problem(what: String, advice: &str) -> Self {
-        Self { severity: Severity::Problem, what, advice: advice.to_owned() }
-    }
+#[derive(Row, Deserialize)]
+struct Parts {
+    table: String,
+    partition: String,
+    parts: u64,
 }
 
 impl ClickHouseStore {
@@ -74,7 +59,7 @@ impl ClickHouseStore {
         let mut findings = Vec::new();
         for Server { version, now } in server {
             findings.push(version_finding(&version));
-            findings.push(clock_finding(now, before, after));
+            findings.push(Finding::of_clock(now, before, after));
         }
         let tables = self.server_tables().await?;
         for table in TABLES {
@@ -86,8 +71,64 @@ impl ClickHouseStore {
             None => Finding::problem(format!("the table {STATE} is missing"), MIGRATE),
             Some(found) => window_finding(found),
         });
+        findings.extend(self.disk_findings().await?);
+        findings.extend(self.part_findings().await?);
         Ok(findings)
     }
+
+    async fn disk_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        let query = "SELECT name, free_space AS free, total_space AS total FROM system.disks";
+        let disks = self.connection.rows::<DiskSpace>(self.connection.on_server(query)).await;
+        let Some(disks) = known(disks)? else { return Ok(vec![not_known("its disk space")]) };
+        let short = |disk: &DiskSpace| {
+            disk.free < LEAST_FREE_BYTES
+                && u128::from(disk.free) * 100
+                    < u128::from(disk.total) * u128::from(LEAST_FREE_PERCENT)
+        };
+        let short = disks.into_iter().filter(short).map(|disk| {
+            let what = format!("its disk {} has {} MiB left", disk.name, disk.free >> 20);
+            Finding::warning(what, "free disk space; without it events wait in the queue")
+        });
+        Ok(short.collect())
+    }
+
+    async fn part_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        let query = format!(
+            "SELECT table, partition, count() AS parts FROM system.parts \
+             WHERE active AND database = {} GROUP BY table, partition HAVING parts > {MANY_PARTS}",
+            sql::literal(&self.connection.database)
+        );
+        let parts = self.connection.rows::<Parts>(self.connection.on_server(&query)).await;
+        let Some(parts) = known(parts)? else {
+            return Ok(vec![not_known("how many parts it has")]);
+        };
+        let many = parts.into_iter().map(|Parts { table, partition, parts }| {
+            let what = format!("{table} has {parts} parts in the partition {partition}");
+            let advice =
+                "raise worker.batch_wait, so that batches are larger, and see that merges run";
+            match parts {
+                TOO_MANY_PARTS.. => Finding::problem(what, advice),
+                _ => Finding::warning(what, advice),
+            }
+        });
+        Ok(many.collect())
+    }
+}
+
+/// The rows, or nothing where the user may not see them.
+fn known<T>(rows: Result<Vec<T>, StoreError>) -> Result<Option<Vec<T>>, StoreError> {
+    match rows {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) if error.to_string().contains("ACCESS_DENIED") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn not_known(what: &str) -> Finding {
+    Finding::warning(
+        format!("{what} is not known"),
+        "let its user SELECT from system.disks and system.parts",
+    )
 }
 
 fn version_finding(version: &str) -> Finding {
@@ -95,21 +136,9 @@ fn version_finding(version: &str) -> Finding {
     let number = numbers.next().flatten().zip(numbers.next().flatten());
     if number.is_some_and(|number| number < OLDEST) {
         let advice = format!("upgrade to {}.{} or later", OLDEST.0, OLDEST.1);
-        return Finding::warning(format!("ClickHouse {version} is old"), &advice);
+        return Finding::warning(format!("ClickHouse {version} is old"), advice);
     }
     Finding::good(format!("ClickHouse {version}"))
-}
-
-fn clock_finding(now: i64, before: i64, after: i64) -> Finding {
-    let skew = if now < before { now - before } else { (now - after).max(0) };
-    if skew.abs() > SKEW_MILLIS {
-        let direction = if skew > 0 { "ahead of" } else { "behind" };
-        return Finding::warning(
-            format!("its clock is {:.1} s {direction} ours", skew.abs() as f64 / 1000.0),
-            "run NTP on both machines",
-        );
-    }
-    Finding::good("its clock agrees with ours".to_owned())
 }
 
 fn table_findings(
@@ -130,7 +159,7 @@ fn table_findings(
             Some(known) if shape::fits(column.kind, &known.r#type).is_none() => {
                 let what = format!("{}.{} has the type {}", table.name, column.name, known.r#type);
                 let advice = format!("it must be a {}", shape::type_name(column.kind));
-                findings.push(Finding::problem(what, &advice));
+                findings.push(Finding::problem(what, advice));
             }
             Some(_) => {}
         }

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use super::{ClickHouseOptions, Timeouts, errors};
+use crate::pipeline::percent;
 use crate::pipeline::store::StoreError;
 
 /// How long an unused connection is kept: less than the 3 s after which the server closes it.
@@ -48,7 +49,7 @@ impl Connection {
                 let hint = "is needed, such as http://localhost:8123";
                 StoreError::Refused(format!("the address of ClickHouse's HTTP interface {hint}"))
             })?;
-        let given = |text: &str| (!text.is_empty()).then(|| percent_decode(text));
+        let given = |text: &str| (!text.is_empty()).then(|| percent::decode(text));
         let user = options.user.or_else(|| given(url.username()));
         let password = options.password.or_else(|| url.password().and_then(given));
         // Neither may stay: addresses are shown and logged.
@@ -166,13 +167,4 @@ fn connector(timeout: Duration) -> HttpsConnector<HttpConnector> {
         .https_or_http()
         .enable_http1()
         .wrap_connector(http)
-}
-
-fn percent_decode(text: &str) -> String {
-    // A form's encoding differs from a URL's only in the plus sign.
-    let pair = format!("v={}", text.replace('+', "%2B"));
-    url::form_urlencoded::parse(pair.as_bytes())
-        .next()
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
 }

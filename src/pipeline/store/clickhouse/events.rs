@@ -158,10 +158,7 @@ fn encode(shape: &Shape, events: &[&QueuedEvent]) -> Bytes {
     for event in events {
         match &event.payload {
             Payload::Pageview(view) => encoder.row(shape, &page_view_cells(event, view)),
-            Payload::Event(custom) => {
-                let definition = &custom.tracking_id;
-                encoder.row(shape, &custom_event_cells(event, custom, definition));
-            }
+            Payload::Event(custom) => encoder.row(shape, &custom_event_cells(event, custom)),
             Payload::SessionEnd(_) => {}
         }
     }

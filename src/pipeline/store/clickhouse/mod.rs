@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::check::{Finding, Severity};
 use self::connection::Connection;
 use self::in_flight::InFlight;
 use self::shape::{Shape, Shapes};

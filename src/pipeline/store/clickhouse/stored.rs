@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::connection::Connection;
 use super::{errors, sql};
-use crate::pipeline::event::{Payload, QueuedEvent};
+use crate::pipeline::event::QueuedEvent;
 use crate::pipeline::store::StoreError;
 use crate::pipeline::store::schema::Table;
 
@@ -62,24 +62,16 @@ fn select(table: &Table, events: &[&QueuedEvent]) -> String {
     let seconds: BTreeSet<_> =
         events.iter().map(|event| event.timestamp().epoch_seconds()).collect();
     let seconds: Vec<_> = seconds.iter().map(ToString::to_string).collect();
-    let definitions: BTreeSet<_> = events
-        .iter()
-        .filter_map(|event| match &event.payload {
-            Payload::Event(custom) => Some(custom.tracking_id.as_str()),
-            _ => None,
-        })
-        .collect();
-    let mut select = format!(
-        "SELECT project_id, id FROM {} WHERE project_id IN ({}) AND timestamp IN ({})",
+    // Not by definition, although the table is sorted by it too: an event whose definition was
+    // made anew between two tries is still the same event. Ids of other programs may be no text
+    // that we could read, and then are none of ours.
+    format!(
+        "SELECT project_id, id FROM {} WHERE project_id IN ({}) AND timestamp IN ({}) \
+         AND isValidUTF8(id)",
         table.name,
         sql::list(projects),
         seconds.join(", ")
-    );
-    if !definitions.is_empty() {
-        select += &format!(" AND event_definition_id IN ({})", sql::list(definitions));
-    }
-    // Ids of other programs may be no text that we could read, and then are none of ours.
-    select + " AND isValidUTF8(id)"
+    )
 }
 
 /// Adds the wanted ids among the rows to `found`; returns how many rows there were.

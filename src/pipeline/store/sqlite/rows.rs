@@ -59,9 +59,9 @@ impl<'t> Rows<'t> {
             Payload::Pageview(view) => {
                 self.page_views.execute(params_from_iter(page_view_cells(event, view)))?
             }
-            Payload::Event(custom) => self.custom_events.execute(params_from_iter(
-                custom_event_cells(event, custom, &custom.tracking_id),
-            ))?,
+            Payload::Event(custom) => {
+                self.custom_events.execute(params_from_iter(custom_event_cells(event, custom)))?
+            }
             Payload::SessionEnd(_) => 0,
         };
         Ok(added == 1)

@@ -1,6 +1,7 @@
 //! Making and upgrading the tables.
 
-use bklit_tui::pipeline::store::clickhouse::{ClickHouseStore, Severity};
+use bklit_tui::pipeline::finding::Severity;
+use bklit_tui::pipeline::store::clickhouse::ClickHouseStore;
 use bklit_tui::pipeline::store::{StoreError, schema};
 use serde_json::json;
 

@@ -1,0 +1,124 @@
+//! What `doctor` looks at: each server that is set, the data dir, the settings.
+
+mod files;
+
+use std::fmt::Display;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use color_eyre::eyre::Result;
+use rustix::process::{Resource, getrlimit};
+
+use super::adapters;
+use crate::commands::doctor::Part;
+use crate::config::Settings;
+use crate::pipeline::finding::Finding;
+use crate::pipeline::{postgres, queue};
+
+/// How long the look at one server, or at the files, may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Files a process has open beside its connections.
+const OTHER_FILES: u64 = 100;
+
+/// Looks at everything at once.
+pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
+    let redis = async {
+        let (server, options) = adapters::redis_and_queue(settings)?;
+        let alarm_depth = settings.queue.alarm_depth;
+        let looked = queue::redis::check::check(server, &options, alarm_depth);
+        Some(part("redis", "see that it runs and redis_url names it", looked).await)
+    };
+    let clickhouse = async {
+        let store = adapters::clickhouse(settings).ok().flatten()?;
+        let advice = "see that it runs, and clickhouse_url, user and password";
+        Some(part("clickhouse", advice, store.check()).await)
+    };
+    let postgres = async {
+        let server = adapters::postgres(settings).ok().flatten()?;
+        let advice = "see that it runs, and database_url";
+        Some(part("postgres", advice, postgres::check::check(server)).await)
+    };
+    let files = async {
+        let looked = files::examine(settings, TIMEOUT);
+        Part { name: "data dir", findings: looked.await }
+    };
+    // What cannot even be tried is an error of the settings.
+    adapters::describe(settings)?;
+    let (redis, clickhouse, postgres, files) = tokio::join!(redis, clickhouse, postgres, files);
+    let settings = Part { name: "settings", findings: of_settings(settings) };
+    Ok([redis, clickhouse, postgres, Some(files), Some(settings)].into_iter().flatten().collect())
+}
+
+async fn part<E: Display>(
+    name: &'static str,
+    advice: &str,
+    looked: impl Future<Output = Result<Vec<Finding>, E>>,
+) -> Part {
+    let findings = match tokio::time::timeout(TIMEOUT, looked).await {
+        Ok(Ok(findings)) => findings,
+        Ok(Err(error)) => vec![Finding::problem(error.to_string(), advice)],
+        Err(_) => vec![Finding::problem(format!("no answer within {TIMEOUT:?}"), advice)],
+    };
+    Part { name, findings }
+}
+
+fn of_settings(settings: &Settings) -> Vec<Finding> {
+    let mut findings = vec![address(settings)];
+    if settings.http.trust_forwarded && !settings.listen.ip().is_loopback() {
+        findings.push(Finding::warning(
+            format!(
+                "http.trust_forwarded is on while {} can be reached from elsewhere: whoever does not \
+                 come through the proxy can forge a visitor's address",
+                settings.listen
+            ),
+            "listen on loopback, or let only the proxy reach the port",
+        ));
+    }
+    if settings.queue.alarm_depth > settings.queue.max_depth {
+        findings.push(Finding::warning(
+            "queue.alarm_depth is above queue.max_depth, so there will be no alarm",
+            "lower queue.alarm_depth",
+        ));
+    }
+    let wanted = settings.http.max_connections as u64 + OTHER_FILES;
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        findings.push(Finding::warning(
+            format!(
+                "a process here may open {limit} files, too few for {} connections",
+                settings.http.max_connections
+            ),
+            format!("raise it (`ulimit -n {wanted}`), or lower http.max_connections"),
+        ));
+    }
+    findings
+}
+
+/// Whether the address is free, or ours.
+fn address(settings: &Settings) -> Finding {
+    let listen = settings.listen;
+    match TcpListener::bind(listen) {
+        Ok(_) => Finding::good(format!("{listen} is free to listen on")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            match files::running(&settings.data_dir) {
+                Some(process) if is_announced(settings, listen) => {
+                    Finding::good(format!("process {process} of this data dir listens on {listen}"))
+                }
+                _ => Finding::problem(
+                    format!("something else listens on {listen}"),
+                    "choose another address with --listen, or end it",
+                ),
+            }
+        }
+        Err(error) => Finding::problem(
+            format!("cannot listen on {listen}: {error}"),
+            "choose another address with --listen",
+        ),
+    }
+}
+
+fn is_announced(settings: &Settings, listen: SocketAddr) -> bool {
+    let file = settings.data_dir.join(super::data_dir::ADDRESS_FILE);
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.trim().parse().is_ok_and(|address: SocketAddr| address.port() == listen.port())
+}

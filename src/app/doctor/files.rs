@@ -1,0 +1,151 @@
+//! The data dir and the files of the embedded adapters.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{statfs, statvfs};
+
+use crate::app::adapters::{QUEUE_FILE, STORE_FILE, TOKEN_FILE};
+use crate::app::data_dir::LOCK_FILE;
+use crate::config::Settings;
+use crate::pipeline::finding::Finding;
+use crate::pipeline::{queue, sqlite};
+
+/// Free space below which it is said, and below which events are soon refused.
+const LITTLE_BYTES: u64 = 1 << 30;
+const TOO_LITTLE_BYTES: u64 = 100 << 20;
+
+/// File systems over a network, on which SQLite's locks may not hold: NFS, SMB in two versions.
+const REMOTE: [u32; 3] = [0x6969, 0xff53_4d42, 0xfe53_4d42];
+
+/// Looks at the data dir, changing nothing that stays. `longest` bounds the look into each file.
+pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Finding> {
+    let dir = settings.data_dir.clone();
+    if !dir.exists() {
+        let what = format!("{} is not there yet; the first start makes it", dir.display());
+        return vec![Finding::good(what)];
+    }
+    let mut findings = vec![permissions(&dir), writable(&dir)];
+    findings.extend(space(&dir));
+    findings.push(match running(&dir) {
+        Some(process) => Finding::good(format!("process {process} runs on {}", dir.display())),
+        None => Finding::good(format!("no pipeline runs on {}", dir.display())),
+    });
+    let files = [
+        Some(QUEUE_FILE),
+        settings.clickhouse_url.is_none().then_some(STORE_FILE),
+        settings.redis_url.is_none().then_some(TOKEN_FILE),
+    ];
+    let files: Vec<PathBuf> = files.into_iter().flatten().map(|name| dir.join(name)).collect();
+    let queue = files[0].clone();
+    let looks = files
+        .into_iter()
+        .filter(|path| path.exists())
+        .map(|path| tokio::task::spawn_blocking(move || sqlite::check(&path, longest)));
+    let looks: Vec<_> = looks.collect();
+    for look in looks {
+        findings.push(match look.await {
+            Ok(finding) => finding,
+            Err(error) => Finding::problem(format!("a file could not be looked at: {error}"), ""),
+        });
+    }
+    let sound = findings.iter().all(|finding| finding.advice != sqlite::DAMAGED);
+    if queue.exists() && sound {
+        let counted = tokio::task::spawn_blocking(move || queue::sqlite::count(&queue)).await;
+        let counted = match counted {
+            Ok(counted) => counted.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        findings.extend(waiting(settings, counted));
+    }
+    findings
+}
+
+/// What waits in the file: the queue itself, or before Redis its spool.
+fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Finding> {
+    let (waiting, failed) = match counted {
+        Ok(counted) => counted,
+        Err(error) => {
+            let what = format!("{QUEUE_FILE} cannot be counted: {error}");
+            return vec![Finding::warning(what, "try again; another process may hold it")];
+        }
+    };
+    if settings.redis_url.is_none() {
+        return Finding::of_queue(waiting, settings.queue.alarm_depth, failed);
+    }
+    vec![match waiting {
+        0 => Finding::good("no events wait for Redis"),
+        _ => Finding::warning(
+            format!("events that wait in the data dir for Redis: {waiting}"),
+            "they are moved while a pipeline runs and Redis takes them; its log says why not",
+        ),
+    }]
+}
+
+fn permissions(dir: &Path) -> Finding {
+    let Ok(metadata) = fs::metadata(dir) else {
+        return Finding::problem(format!("{} cannot be read", dir.display()), "see who owns it");
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if !metadata.is_dir() {
+        let what = format!("{} is no directory", dir.display());
+        return Finding::problem(what, "choose another with --data-dir");
+    }
+    if mode & 0o077 != 0 {
+        let what = format!("others may look into {} (mode {mode:o})", dir.display());
+        return Finding::warning(what, format!("chmod 700 {}", dir.display()));
+    }
+    Finding::good(format!("{} is its owner's alone", dir.display()))
+}
+
+fn writable(dir: &Path) -> Finding {
+    let probe = dir.join(format!("doctor.{}", std::process::id()));
+    let tried = fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    let _ = fs::remove_file(&probe);
+    match tried {
+        Ok(_) => Finding::good("it can be written"),
+        Err(error) => Finding::problem(
+            format!("it cannot be written: {error}"),
+            "give it to the user who runs the pipeline, or choose another with --data-dir",
+        ),
+    }
+}
+
+fn space(dir: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Ok(disk) = statvfs(dir) {
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let what = format!("its disk has {} MiB left", free >> 20);
+        findings.push(match free {
+            ..TOO_LITTLE_BYTES => Finding::problem(what, "free disk space"),
+            TOO_LITTLE_BYTES..LITTLE_BYTES => Finding::warning(what, "free disk space"),
+            _ => Finding::good(what),
+        });
+    }
+    let kind = statfs(dir).map(|system| system.f_type as u32);
+    if kind.is_ok_and(|kind| REMOTE.contains(&kind)) {
+        findings.push(Finding::warning(
+            "it lies on a file system over the network, where locks and syncs may not hold",
+            "use a local disk: --data-dir",
+        ));
+    }
+    findings
+}
+
+/// The pipeline that runs on the data dir. Without taking its lock, not even for a moment: one may
+/// just be starting.
+pub(super) fn running(dir: &Path) -> Option<u32> {
+    let lock = dir.join(LOCK_FILE);
+    let process: u32 = fs::read_to_string(&lock).ok()?.trim().parse().ok()?;
+    let inode = fs::metadata(&lock).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:262145 0 EOF"
+    let holds = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, owner, file, ..] = fields.as_slice() else { return false };
+        file.rsplit(':').next() == Some(&inode) && owner.parse() == Ok(process)
+    };
+    locks.lines().any(holds).then_some(process)
+}

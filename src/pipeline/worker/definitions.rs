@@ -1,0 +1,80 @@
+//! Which definition each custom event of a batch is of, found out before the batch is stored.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::parse::Item;
+use super::poison::Stopped;
+use super::{WorkerContext, details};
+use crate::pipeline::debug_log::Stage;
+use crate::pipeline::definitions::DefinitionName;
+use crate::pipeline::event::Payload;
+use crate::pipeline::gauges::Health;
+use crate::pipeline::metrics::Part;
+use crate::pipeline::queue::Rejected;
+
+/// The longest a look-up may take before it is tried again.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Notes in each custom event of `items` the id of its definition, however long it takes to find
+/// out. Takes out the events whose definition does not exist, with the reason.
+pub(super) async fn resolve(
+    context: &WorkerContext,
+    batch: &str,
+    items: &mut Vec<Item>,
+    shutdown: &CancellationToken,
+) -> Result<Vec<Rejected>, Stopped> {
+    let names = DefinitionName::all(items.iter().map(|item| &item.event));
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = find(context, &names, shutdown).await?;
+    let mut rejected = Vec::new();
+    items.retain_mut(|item| {
+        let Some(name) = DefinitionName::of(&item.event) else { return true };
+        if let (Some(id), Payload::Event(custom)) = (ids.get(&name), &mut item.event.payload) {
+            custom.definition_id = Some(id.clone());
+            return true;
+        }
+        let reason = format!(
+            "no event definition \"{}\" in project \"{}\"; create it in Bklit and retry",
+            name.tracking_id, name.project_id
+        );
+        let step = context.log.step(Stage::Worker);
+        let step = step.event(&item.event.id).project(&item.event.project_id);
+        step.error("Event without a definition, moved to the failed queue", || {
+            details(json!({ "batchId": batch, "reason": reason }))
+        });
+        rejected.push(Rejected { seq: item.seq, reason });
+        false
+    });
+    Ok(rejected)
+}
+
+/// Asks until there is an answer; only a shutdown meanwhile ends it early.
+async fn find(
+    context: &WorkerContext,
+    names: &[DefinitionName],
+    shutdown: &CancellationToken,
+) -> Result<HashMap<DefinitionName, String>, Stopped> {
+    let mut backoff = Backoff::new(context.settings.max_backoff);
+    loop {
+        let reason = match timeout(TIMEOUT, context.definitions.find(names)).await {
+            Ok(Ok(ids)) => {
+                context.set_health(Part::Worker, Health::Ok);
+                return Ok(ids);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {TIMEOUT:?}"),
+        };
+        context.worker_failed("Cannot look up event definitions, trying again", &reason);
+        if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
+            return Err(Stopped);
+        }
+    }
+}

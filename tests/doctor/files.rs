@@ -1,0 +1,97 @@
+//! The data dir and the settings.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::{assert_found, assert_well, cli, examined};
+use crate::support::servers::{Kind, RedisServer};
+use crate::support::{Cli, DEADLINE, Daemon, eventually};
+
+fn beside(daemon: &Daemon) -> Cli {
+    Cli::on(&daemon.data_dir()).env("BKLIT_LISTEN", &daemon.addr.to_string())
+}
+
+#[test]
+fn before_the_first_start_all_is_well() {
+    let cli = cli();
+    let output = cli.run(&["doctor"]);
+    assert_eq!(output.code, Some(0), "{output:#?}");
+    assert!(output.stdout.contains("is not there yet"), "{}", output.stdout);
+    assert!(output.stdout.ends_with("All is well.\n"), "{}", output.stdout);
+    assert!(!cli.data_dir().exists(), "it changes nothing");
+}
+
+#[test]
+fn a_running_pipeline_is_recognised() {
+    let mut daemon = Daemon::start();
+    daemon.track("https://a.example/");
+    let cli = beside(&daemon);
+    assert_well(&cli, "data dir");
+    assert_well(&cli, "settings");
+    let process = daemon.pid().as_raw_nonzero();
+    assert_found(&cli, "data dir", "ok", &format!("process {process} runs on"));
+    assert_found(&cli, "settings", "ok", &format!("process {process} of this data dir"));
+    let other = super::cli().env("BKLIT_LISTEN", &daemon.addr.to_string());
+    assert_found(&other, "settings", "problem", "something else listens on");
+    daemon.kill9();
+    assert_found(&cli, "data dir", "ok", "no pipeline runs on");
+    assert_found(&cli, "settings", "ok", "is free to listen on");
+}
+
+#[test]
+fn damage_and_open_doors_are_named() {
+    let mut daemon = Daemon::start();
+    daemon.track("https://a.example/");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert!(daemon.wait_exit(DEADLINE).success());
+    let cli = beside(&daemon);
+    let dir = daemon.data_dir();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_found(&cli, "data dir", "warning", "(mode 755)");
+    let (_, code) = examined(&cli, &[]);
+    assert_eq!(code, 0, "a warning is no failure");
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_well(&cli, "data dir");
+    std::fs::write(dir.join("store.db"), "no database ".repeat(10_000)).unwrap();
+    assert_found(&cli, "data dir", "problem", "store.db cannot be read");
+    let files = || std::fs::read_dir(&dir).unwrap().count();
+    let before = files();
+    let output = cli.run(&["doctor"]);
+    assert_eq!(output.code, Some(1), "{output:#?}");
+    assert!(
+        output.stdout.contains("PROBLEM") && output.stdout.ends_with("1 problem, 0 warnings.\n")
+    );
+    assert_eq!(files(), before, "it leaves nothing behind");
+}
+
+#[test]
+fn what_waits_in_the_data_dir_is_counted() {
+    let mut redis = RedisServer::start(Kind::Valkey, &[]);
+    let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", redis.url()));
+    daemon.track("https://a.example/");
+    redis.kill9();
+    daemon.track("https://a.example/");
+    eventually(DEADLINE, "it is spooled", || daemon.get("/health").json()["spooled"] == 1);
+    daemon.kill9();
+    let cli = beside(&daemon).env("REDIS_URL", &redis.url());
+    assert_found(&cli, "data dir", "warning", "wait in the data dir for Redis: 1");
+}
+
+#[test]
+fn dangerous_settings_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("bklit.toml");
+    std::fs::write(
+        &config,
+        "[http]\ntrust_forwarded = true\nmax_connections = 900000\n[queue]\nmax_depth = 10",
+    )
+    .unwrap();
+    let cli =
+        Cli::new().env("BKLIT_LISTEN", "0.0.0.0:0").env("BKLIT_CONFIG", config.to_str().unwrap());
+    assert_found(&cli, "settings", "warning", "can forge a visitor's address");
+    assert_found(&cli, "settings", "warning", "there will be no alarm");
+    // Unless this machine allows a million files.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if limit.is_some_and(|limit| limit < 900_100) {
+        assert_found(&cli, "settings", "warning", "too few for 900000 connections");
+    }
+}

@@ -1,0 +1,158 @@
+//! Redis, ClickHouse and Postgres.
+
+use super::{assert_found, assert_well, cli, examined};
+use crate::postgres::{SCHEMA, insert_token, stray_hash};
+use crate::support::Cli;
+use crate::support::servers::{ClickHouse, Kind, Postgres, RedisServer};
+
+fn redis(server: &RedisServer) -> Cli {
+    cli().env("REDIS_URL", &server.url())
+}
+
+#[test]
+fn a_redis_as_it_should_be_is_well() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        assert_well(&redis(&server), "redis");
+        let name = if kind == Kind::Valkey { "Valkey 9" } else { "Redis 7.0" };
+        assert_found(&redis(&server), "redis", "ok", name);
+        let always = [("appendfsync", "always")];
+        let server = RedisServer::start(kind, &always);
+        assert_well(&redis(&server).env("BKLIT_DURABILITY", "always"), "redis");
+    }
+}
+
+#[test]
+fn each_bad_setting_of_redis_is_named() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let cli = redis(&server);
+    let always = redis(&server).env("BKLIT_DURABILITY", "always");
+    assert_found(&always, "redis", "warning", "confirm too early");
+    for (setting, bad, good, severity, what) in [
+        ("appendfsync", "no", "everysec", "warning", "appendfsync is no"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction", "warning", "drops the queue"),
+        ("maxmemory-policy", "volatile-ttl", "noeviction", "warning", "may forget ids"),
+        ("appendonly", "no", "yes", "problem", "no append-only file"),
+    ] {
+        server.cli(&["CONFIG", "SET", setting, bad]);
+        assert_found(&cli, "redis", severity, what);
+        server.cli(&["CONFIG", "SET", setting, good]);
+    }
+    server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    server.cli(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    assert_found(&cli, "redis", "problem", "drops the queue");
+    server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    server.cli(&["SET", "ballast", &"x".repeat(1 << 10)]);
+    let used: u64 = server
+        .cli(&["INFO", "memory"])
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:")?.trim().parse().ok())
+        .unwrap();
+    server.cli(&["CONFIG", "SET", "maxmemory", &(used + used / 100).to_string()]);
+    assert_found(&cli, "redis", "warning", "bytes of memory");
+    let without = RedisServer::start(Kind::Redis, &[]);
+    let cli = redis(&without).env("BKLIT_DURABILITY", "always");
+    assert_found(&cli, "redis", "problem", "cannot say when its disk has an event");
+}
+
+#[test]
+fn what_is_in_the_queue_is_looked_at() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let cli = redis(&server);
+    assert_found(&cli, "redis", "ok", "wait in the queue: 0");
+    let many: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
+    let mut push = vec!["LPUSH", "analytics:queue"];
+    push.extend(many.iter().map(String::as_str));
+    server.cli(&push);
+    assert_found(&cli, "redis", "warning", "wait in the queue: 1000");
+    server.cli(&["LPUSH", "analytics:queue:failed", "{}"]);
+    assert_found(&cli, "redis", "warning", "events in the failed queue: 1");
+    server.cli(&["ZADD", "analytics:queue:inflight", "1000", "batch"]);
+    assert_found(&cli, "redis", "warning", "workers that are gone");
+    server.cli(&["DEL", "analytics:queue"]);
+    server.cli(&["SET", "analytics:queue", "text"]);
+    assert_found(&cli, "redis", "problem", "WRONGTYPE");
+}
+
+#[test]
+fn a_redis_that_allows_little_is_still_looked_at() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    server
+        .cli(&["ACL", "SETUSER", "app", "on", ">hush", "~*", "&*", "+@all", "-config", "-waitaof"]);
+    let url = server.url().replace("redis://", "redis://app:hush@");
+    let app = cli().env("REDIS_URL", &url);
+    assert_found(&app, "redis", "warning", "CONFIG is forbidden");
+    let always = cli().env("REDIS_URL", &url).env("BKLIT_DURABILITY", "always");
+    let (findings, _) = examined(&always, &[]);
+    assert!(!format!("{findings:?}").contains("hush"), "{findings:#?}");
+    server.cli(&["ACL", "SETUSER", "app", "-eval"]);
+    assert_found(&app, "redis", "problem", "has no permissions");
+}
+
+#[test]
+fn a_replica_is_no_place_for_events() {
+    let primary = RedisServer::start(Kind::Valkey, &[]);
+    let replica = RedisServer::start(Kind::Valkey, &[]);
+    replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+    assert_found(&redis(&replica), "redis", "problem", "it is a replica");
+}
+
+#[test]
+fn servers_that_are_away_or_hang_are_problems_soon() {
+    let mut killed = RedisServer::start(Kind::Valkey, &[]);
+    killed.kill9();
+    assert_found(&redis(&killed), "redis", "problem", "no connection to Redis at 127.0.0.1");
+    let frozen = RedisServer::start(Kind::Valkey, &[]);
+    frozen.freeze();
+    let clickhouse = ClickHouse::own();
+    clickhouse.freeze();
+    let mut postgres = Postgres::own();
+    postgres.stop();
+    let cli = redis(&frozen)
+        .env("CLICKHOUSE_HOST", &clickhouse.url())
+        .env("DATABASE_URL", &postgres.url());
+    let began = std::time::Instant::now();
+    let (findings, code) = examined(&cli, &[]);
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    for part in ["redis", "clickhouse", "postgres"] {
+        let found = findings.iter().find(|found| found[0] == part).unwrap();
+        assert_eq!(found[1], "problem", "{found:?}");
+    }
+    assert_eq!(code, 1);
+    frozen.thaw();
+    clickhouse.thaw();
+}
+
+#[test]
+fn tables_of_clickhouse_are_looked_at() {
+    let database = ClickHouse::shared();
+    let cli =
+        cli().env("CLICKHOUSE_HOST", &database.url()).env("CLICKHOUSE_DATABASE", database.name());
+    assert_found(&cli, "clickhouse", "problem", "page_view_event is missing");
+    cli.run(&["migrate"]).ok();
+    assert_well(&cli, "clickhouse");
+    database.query(
+        "ALTER TABLE page_view_event MODIFY SETTING non_replicated_deduplication_window = 0",
+    );
+    assert_found(&cli, "clickhouse", "problem", "a repeat may be stored twice");
+}
+
+#[test]
+fn tables_of_postgres_are_looked_at() {
+    let database = Postgres::shared();
+    let cli = cli().env("DATABASE_URL", &database.url());
+    assert_found(&cli, "postgres", "problem", "api_token cannot be read");
+    database.sql(SCHEMA);
+    assert_well(&cli, "postgres");
+    assert_found(&cli, "postgres", "ok", "Postgres 16");
+    database.sql("ALTER TABLE \"EventDefinition\" RENAME COLUMN \"trackingId\" TO \"other\"");
+    assert_found(&cli, "postgres", "problem", "\"trackingId\" does not exist");
+    for n in 0..3 {
+        database.sql(&insert_token(&format!("t{n}"), &stray_hash(n), None));
+    }
+    assert_found(&cli, "postgres", "warning", "time to try: 3");
+    let wrong = database.url().replace("s3cret", "hush");
+    let cli = super::cli().env("DATABASE_URL", &wrong);
+    assert_found(&cli, "postgres", "problem", "password authentication failed");
+    assert!(!cli.run(&["doctor"]).stdout.contains("hush"));
+}

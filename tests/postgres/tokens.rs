@@ -1,0 +1,287 @@
+//! Tokens that Bklit keeps in Postgres.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bklit_tui::pipeline::auth::postgres::PostgresTokenStore;
+use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
+use bklit_tui::pipeline::auth::{
+    Authenticator, Denied, Scope, Secret, Site, TokenRecord, TokenStore,
+};
+
+use super::{OLD, OLDER, SCHEMA, insert_token, server_at, stray_hash};
+use crate::support::redis::eventually;
+use crate::support::servers::{Postgres, PostgresDatabase};
+
+struct Bench {
+    database: PostgresDatabase,
+    store: Arc<PostgresTokenStore>,
+    own: Arc<SqliteTokenStore>,
+    _dir: tempfile::TempDir,
+}
+
+fn bench() -> Bench {
+    let database = Postgres::shared();
+    database.sql(SCHEMA);
+    let dir = tempfile::tempdir().unwrap();
+    let own = Arc::new(SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap());
+    let url = format!("{}?schema=public&connection_limit=5&pgbouncer=true", database.url());
+    let store = Arc::new(PostgresTokenStore::new(server_at(&url), own.clone()));
+    Bench { database, store, own, _dir: dir }
+}
+
+impl Bench {
+    /// Adds a token with a lookup; `columns` are set besides.
+    fn add(&self, id: &str, columns: &str) -> Secret {
+        let secret = Secret::generate().unwrap();
+        self.database.sql(&insert_token(id, "s:00", Some(&secret.hash().to_hex())));
+        if !columns.is_empty() {
+            self.database.sql(&format!("UPDATE api_token SET {columns} WHERE \"id\" = '{id}'"));
+        }
+        secret
+    }
+
+    /// Asks as a request does, without what was remembered.
+    async fn ask(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
+        Authenticator::new(self.store.clone()).identify(secret).await
+    }
+
+    /// The answer, once there is one.
+    async fn settled(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
+        eventually("the token is known", || async {
+            match self.ask(secret).await {
+                Err(Denied::Unavailable(_)) => None,
+                answer => Some(answer),
+            }
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_found_by_its_lookup_and_only_writes() {
+    let bench = bench();
+    let secret = bench.add("t1", "\"allowedDomains\" = '{example.com,b.example}'");
+    bench.database.sql("INSERT INTO api_token_project VALUES ('x', 't1', 'q')");
+    let token = bench.ask(secret.expose()).await.unwrap();
+    assert_eq!((token.id.as_str(), token.scope), ("t1", Scope::Ingest));
+    assert_eq!(token.projects, ["p", "q"]);
+    assert_eq!(token.expires_at, None);
+    token.allow_ingest("q", Site(Some("https://shop.example.com/"))).unwrap();
+    let denied = token.allow_ingest("q", Site(Some("https://evil.example/")));
+    assert!(matches!(denied, Err(Denied::Domain)), "{denied:?}");
+    assert!(matches!(token.allow_ingest("r", Site(None)), Err(Denied::Project)));
+    assert!(matches!(token.allow_read(Some("p")), Err(Denied::Scope(Scope::Ingest))));
+    let without = bench.add("t2", "\"allowedDomains\" = NULL");
+    bench.database.sql("DELETE FROM api_token_project WHERE \"tokenId\" = 't2'");
+    let token = bench.ask(without.expose()).await.unwrap();
+    assert!(matches!(token.allow_ingest("p", Site(None)), Err(Denied::Project)));
+    assert!(token.allow_read(None).is_err(), "no project is not all projects");
+    let stranger = Secret::generate().unwrap();
+    assert!(matches!(bench.ask(stranger.expose()).await, Err(Denied::Unknown)));
+    // Ended in the dashboard, it is no more.
+    bench.database.sql("DELETE FROM api_token");
+    assert!(matches!(bench.ask(secret.expose()).await, Err(Denied::Unknown)));
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refused_whatever_the_servers_zone() {
+    let bench = bench();
+    let name = bench.database.sql("SELECT current_database()");
+    bench.database.sql(&format!("ALTER DATABASE {name} SET timezone TO 'Asia/Tokyo'"));
+    for (at, works) in [
+        ("now() AT TIME ZONE 'utc' - interval '1 second'", false),
+        ("now() AT TIME ZONE 'utc' + interval '1 hour'", true),
+        ("'infinity'", true),
+        ("'-infinity'", false),
+        ("'1969-01-01'", false),
+        ("'2900-01-01'", true),
+    ] {
+        let id = format!("t{}", fastrand::u64(..));
+        let secret = bench.add(&id, &format!("\"expiresAt\" = {at}"));
+        match bench.ask(secret.expose()).await {
+            Ok(_) => assert!(works, "{at}"),
+            Err(Denied::Expired) => assert!(!works, "{at}"),
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_old_token_is_told_by_its_scrypt_hash() {
+    let bench = bench();
+    for (id, (_, hash)) in [("a", OLD), ("b", OLDER)] {
+        bench.database.sql(&insert_token(id, hash, None));
+    }
+    // What is no hash harms nobody.
+    for (n, hash) in ["", ":", "no hash", "s:zz", &"f".repeat(400)].iter().enumerate() {
+        bench.database.sql(&insert_token(&format!("bad{n}"), hash, None));
+    }
+    for n in 0..5 {
+        bench.database.sql(&insert_token(&format!("stray{n}"), &stray_hash(n), None));
+    }
+    for (id, (secret, _)) in [("a", OLD), ("b", OLDER)] {
+        let token = bench.settled(secret).await.unwrap();
+        assert_eq!(
+            (token.id.as_str(), token.projects.as_slice()),
+            (id, ["p".to_owned()].as_slice())
+        );
+        // From now on its SHA-256 is enough.
+        let hash = Secret::parse(secret).unwrap().hash();
+        assert_eq!(bench.store.find(&hash).await.unwrap().unwrap().id, id);
+    }
+    let nearly = OLD.0.replace("0123456789abcdef0123", "1123456789abcdef0123");
+    assert!(matches!(bench.settled(&nearly).await, Err(Denied::Unknown)));
+    // Expired and revoked like others.
+    bench.database.sql("UPDATE api_token SET \"expiresAt\" = '2020-01-01' WHERE \"id\" = 'a'");
+    assert!(matches!(bench.settled(OLD.0).await, Err(Denied::Expired)));
+    bench.database.sql("DELETE FROM api_token WHERE \"id\" = 'b'");
+    assert!(matches!(bench.settled(OLDER.0).await, Err(Denied::Unknown)));
+    // Nothing was written, not even when they were used.
+    let used = "SELECT count(*) FROM api_token WHERE \"lastUsedAt\" IS NOT NULL";
+    assert_eq!(bench.database.sql(used), "0");
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_compared_once_with_the_same_old_ones() {
+    let bench = bench();
+    bench.database.sql(&insert_token("stray", &stray_hash(1), None));
+    let wrong = Secret::generate().unwrap();
+    assert!(matches!(bench.settled(wrong.expose()).await, Err(Denied::Unknown)));
+    // A comparison takes longer than all these.
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert!(matches!(bench.ask(wrong.expose()).await, Err(Denied::Unknown)));
+    }
+    let repeated = began.elapsed();
+    assert!(repeated < Duration::from_secs(2), "{repeated:?}");
+    // Unless it has become one of them.
+    bench.database.sql(&insert_token("a", OLD.1, None));
+    let found = eventually("it works", || async { bench.ask(OLD.0).await.ok() }).await;
+    assert_eq!(found.id, "a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_wrong_tokens_is_turned_away_and_others_work_on() {
+    let bench = bench();
+    let current = bench.add("current", "");
+    bench.database.sql(&insert_token("old", OLD.1, None));
+    assert_eq!(bench.settled(OLD.0).await.unwrap().id, "old");
+    for n in 0..300 {
+        bench.database.sql(&insert_token(&format!("stray{n:03}"), &stray_hash(n), None));
+    }
+    // The list of old tokens is read anew after a moment.
+    eventually("the strays are candidates", || async {
+        let wrong = Secret::generate().unwrap();
+        matches!(bench.ask(wrong.expose()).await, Err(Denied::Unavailable(_))).then_some(())
+    })
+    .await;
+    let flood: Vec<_> = (0..200)
+        .map(|_| {
+            let store = bench.store.clone();
+            tokio::spawn(async move {
+                let wrong = Secret::generate().unwrap();
+                let began = Instant::now();
+                let answer = Authenticator::new(store).identify(wrong.expose()).await;
+                (answer.map(|_| ()), began.elapsed())
+            })
+        })
+        .collect();
+    assert_eq!(bench.ask(current.expose()).await.unwrap().id, "current");
+    assert_eq!(bench.ask(OLD.0).await.unwrap().id, "old");
+    let mut turned_away = 0;
+    for one in flood {
+        let (answer, _) = one.await.unwrap();
+        match answer {
+            Err(Denied::Unavailable(error)) if error.0.contains("too many") => turned_away += 1,
+            Err(Denied::Unavailable(_) | Denied::Unknown) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(turned_away > 150, "{turned_away}");
+}
+
+#[tokio::test]
+async fn our_own_tokens_work_beside_them() {
+    let bench = bench();
+    let secret = Secret::generate().unwrap();
+    let token = TokenRecord::new(&secret, Scope::Read, Vec::new()).unwrap();
+    bench.store.create(token.clone()).await.unwrap();
+    assert_eq!(bench.own.list().await.unwrap(), std::slice::from_ref(&token));
+    assert_eq!(*bench.ask(secret.expose()).await.unwrap(), token);
+    bench.add("t1", "\"allowedDomains\" = '{example.com}'");
+    bench.database.sql(&insert_token("old", OLD.1, None));
+    let ids: Vec<_> = bench.store.list().await.unwrap().into_iter().map(|t| t.id).collect();
+    assert_eq!(ids, [token.id.as_str(), "old", "t1"]);
+    assert!(!bench.store.revoke("t1").await.unwrap(), "it is not ours to revoke");
+    assert_eq!(bench.database.sql("SELECT count(*) FROM api_token"), "2");
+    assert!(bench.store.revoke(&token.id).await.unwrap());
+    assert!(matches!(bench.settled(secret.expose()).await, Err(Denied::Unknown)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_unavailable_and_not_unknown() {
+    let bench = bench();
+    let secret = bench.add("t1", "");
+    bench.database.sql("ALTER TABLE api_token_project RENAME TO other");
+    let denied = bench.ask(secret.expose()).await.unwrap_err();
+    assert!(matches!(denied, Denied::Unavailable(_)), "{denied}");
+    assert!(denied.to_string().contains("api_token_project"), "{denied}");
+    bench.database.sql("ALTER TABLE other RENAME TO api_token_project");
+    assert_eq!(bench.ask(secret.expose()).await.unwrap().id, "t1");
+}
+
+#[tokio::test]
+async fn tables_may_be_in_another_schema() {
+    let database = Postgres::shared();
+    database.sql(&format!("CREATE SCHEMA \"We\"\"b\"; SET search_path TO \"We\"\"b\"; {SCHEMA}"));
+    let secret = Secret::generate().unwrap();
+    let insert = insert_token("t1", "s:00", Some(&secret.hash().to_hex()));
+    database.sql(&format!("SET search_path TO \"We\"\"b\"; {insert}"));
+    let dir = tempfile::tempdir().unwrap();
+    let own = Arc::new(SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap());
+    let store = |url: &str| PostgresTokenStore::new(server_at(url), own.clone());
+    let there = store(&format!("{}?schema=We%22b", database.url()));
+    assert_eq!(there.find(&secret.hash()).await.unwrap().unwrap().id, "t1");
+    assert!(store(&database.url()).find(&secret.hash()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_went_and_came_back_is_asked_again() {
+    let mut postgres = Postgres::own();
+    postgres.sql(SCHEMA);
+    let known = Secret::generate().unwrap();
+    let unknown = Secret::generate().unwrap();
+    postgres.sql(&insert_token("known", "s:00", Some(&known.hash().to_hex())));
+    postgres.sql(&insert_token("unknown", "s:00", Some(&unknown.hash().to_hex())));
+    let dir = tempfile::tempdir().unwrap();
+    let own = Arc::new(SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap());
+    let store = Arc::new(PostgresTokenStore::new(server_at(&postgres.url()), own));
+    let authenticator = Authenticator::new(store.clone());
+    for _ in 0..2 {
+        assert_eq!(authenticator.identify(known.expose()).await.unwrap().id, "known");
+        postgres.kill9();
+        eventually("the killed server's processes are gone", || async {
+            store.find(&known.hash()).await.is_err().then_some(())
+        })
+        .await;
+        // What was known stands, longer than it is remembered without asking.
+        let until = Instant::now() + bklit_tui::pipeline::auth::TTL * 3 / 2;
+        while Instant::now() < until {
+            assert_eq!(authenticator.identify(known.expose()).await.unwrap().id, "known");
+            let denied = Authenticator::new(store.clone()).identify(unknown.expose()).await;
+            assert!(matches!(denied, Err(Denied::Unavailable(_))), "{denied:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        postgres.restart();
+        eventually("the other token works", || async {
+            Authenticator::new(store.clone()).identify(unknown.expose()).await.ok()
+        })
+        .await;
+        // Another end: an operator closes the connections; nobody notices.
+        postgres.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bklit-tui'",
+        );
+        assert_eq!(store.find(&known.hash()).await.unwrap().unwrap().id, "known");
+    }
+}
