@@ -80,6 +80,8 @@ pub struct Metrics {
     accepted: AtomicU64,
     refused: AtomicU64,
     queue_known: AtomicI64,
+    /// 0 until it is told.
+    alarm_depth: AtomicU64,
     health: Mutex<[Health; 3]>,
     since: Mutex<Instant>,
     /// Each behind a lock of its own, so that stages do not wait for each other.
@@ -127,6 +129,7 @@ impl Metrics {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             queue_known: AtomicI64::new(0),
+            alarm_depth: AtomicU64::new(0),
             health: Mutex::new([Health::Unknown; 3]),
             since: Mutex::new(Instant::now()),
             stages: std::array::from_fn(|_| Mutex::new(StageInterval::new())),
@@ -286,6 +289,11 @@ impl Metrics {
         lock(&self.health)[part as usize]
     }
 
+    /// How many events may wait before that is an alarm; it is published with the figures.
+    pub fn set_alarm_depth(&self, depth: u64) {
+        self.alarm_depth.store(depth, Relaxed);
+    }
+
     /// The figures since the last call.
     pub fn take_gauges(&self) -> Gauges {
         let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
@@ -316,6 +324,7 @@ impl Metrics {
                 failed: known(&self.queue_failed),
                 spooled: known(&self.queue_spooled),
             }),
+            alarm_depth: Some(self.alarm_depth.load(Relaxed)).filter(|&depth| depth > 0),
             queue_health: self.health(Part::Queue),
             store_health: self.health(Part::Store),
             worker_health: self.health(Part::Worker),
