@@ -58,7 +58,7 @@ fn line(nth: usize) -> DebugLog {
         Stage::Pubsub => ("Live event published", json!({ "subscribers": 3 })),
         Stage::Websocket => ("Sent to dashboards", json!({ "sockets": 3 })),
     };
-    let level = if nth % 97 == 0 { Level::Error } else { Level::Info };
+    let level = if nth.is_multiple_of(97) { Level::Error } else { Level::Info };
     let mut log = DebugLog::new(stage, level, message);
     log.timestamp = UtcMillis::from_epoch_millis(NOON + nth as i64);
     log.data = data.as_object().cloned().unwrap();
