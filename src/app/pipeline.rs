@@ -47,6 +47,7 @@ impl Pipeline {
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
+        metrics.set_alarm_depth(settings.queue.alarm_depth);
         let adapters = Adapters::open(settings, data_dir.path(), &metrics)?;
         let log = Arc::new(StageLog::new(
             Arc::clone(&adapters.debug_bus),

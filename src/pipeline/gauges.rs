@@ -48,6 +48,9 @@ pub struct Gauges {
     pub accept_to_stored: Latencies,
     /// The queue as this process sees it, if it does.
     pub queue: Option<QueueGauges>,
+    /// Events waiting above which the queue's depth is an alarm, as this process is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm_depth: Option<u64>,
     /// Whether the queue works.
     pub queue_health: Health,
     /// Whether the store works.

@@ -82,6 +82,8 @@ pub struct Metrics {
     refused: AtomicU64,
     queue_known: AtomicI64,
     verify: VerifyFigures,
+    /// 0 until it is told.
+    alarm_depth: AtomicU64,
     health: Mutex<[Health; 3]>,
     since: Mutex<Instant>,
     /// Each behind a lock of its own, so that stages do not wait for each other.
@@ -130,6 +132,7 @@ impl Metrics {
             refused: AtomicU64::new(0),
             queue_known: AtomicI64::new(0),
             verify: VerifyFigures::default(),
+            alarm_depth: AtomicU64::new(0),
             health: Mutex::new([Health::Unknown; 3]),
             since: Mutex::new(Instant::now()),
             stages: std::array::from_fn(|_| Mutex::new(StageInterval::new())),
@@ -295,6 +298,11 @@ impl Metrics {
         lock(&self.health)[part as usize]
     }
 
+    /// How many events may wait before that is an alarm; it is published with the figures.
+    pub fn set_alarm_depth(&self, depth: u64) {
+        self.alarm_depth.store(depth, Relaxed);
+    }
+
     /// The figures since the last call.
     pub fn take_gauges(&self) -> Gauges {
         let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
@@ -325,6 +333,7 @@ impl Metrics {
                 failed: known(&self.queue_failed),
                 spooled: known(&self.queue_spooled),
             }),
+            alarm_depth: Some(self.alarm_depth.load(Relaxed)).filter(|&depth| depth > 0),
             queue_health: self.health(Part::Queue),
             store_health: self.health(Part::Store),
             worker_health: self.health(Part::Worker),

@@ -1,92 +1,11 @@
 //! The one table of keys: it feeds dispatch, the hints in the footer, the help and the README.
 //! Keys are matched nowhere else; in a text field, keys that are not in it are text.
 
+mod action;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Hold the display, or let it go on.
-    Pause,
-    /// Show the newest line, and keep to it.
-    Follow,
-    /// Go to the oldest line.
-    Oldest,
-    /// Move up by a line.
-    Up,
-    /// Move down by a line.
-    Down,
-    /// Move up by a screen.
-    PageUp,
-    /// Move down by a screen.
-    PageDown,
-    /// Move up by half a screen.
-    HalfUp,
-    /// Move down by half a screen.
-    HalfDown,
-    /// Type what to look for.
-    Search,
-    /// Go to the next line found.
-    NextMatch,
-    /// Go to the previous line found.
-    PreviousMatch,
-    /// Type what to keep.
-    Filter,
-    /// Show or hide the stage with the number of the key.
-    ToggleStage,
-    /// Show only the stage with the number of the key.
-    OnlyStage,
-    /// Show all stages.
-    AllStages,
-    /// Raise the lowest level shown, from the highest back to the lowest.
-    Level,
-    /// Go to the next error.
-    NextError,
-    /// Go to the previous error.
-    PreviousError,
-    /// Go to the next warning or error.
-    NextWarning,
-    /// Go to the previous warning or error.
-    PreviousWarning,
-    /// Show the selected line in full.
-    Detail,
-    /// Show the next line in full.
-    NextLine,
-    /// Show the previous line in full.
-    PreviousLine,
-    /// Copy the event id.
-    CopyId,
-    /// Copy the line.
-    CopyLine,
-    /// Split the pane in two.
-    Split,
-    /// Close the pane.
-    ClosePane,
-    /// Go to the next pane.
-    NextPane,
-    /// Go to the previous pane.
-    PreviousPane,
-    /// Give the pane all the room, or take it back.
-    FullPane,
-    /// Forget all lines.
-    Clear,
-    /// Show more or fewer figures.
-    Figures,
-    /// Show the keys.
-    Help,
-    /// One layer back.
-    Back,
-    /// Keep what was typed.
-    Accept,
-    /// Forget what was typed.
-    Cancel,
-    /// End the console.
-    Quit,
-    /// Draw everything anew.
-    Redraw,
-    /// Stop as by Ctrl-Z.
-    Suspend,
-}
+pub use action::Action;
 
 /// Where the keys go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +16,27 @@ pub enum Context {
     Detail,
     /// The help.
     Help,
+    /// The way of an event.
+    Trace,
+    /// The list of projects.
+    Projects,
     /// A text field.
     Field,
+    /// Where a letter is awaited.
+    Letter,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Log, Self::Detail, Self::Help, Self::Field];
+    pub const ALL: [Self; 7] = [
+        Self::Log,
+        Self::Detail,
+        Self::Help,
+        Self::Trace,
+        Self::Projects,
+        Self::Field,
+        Self::Letter,
+    ];
 
     /// How the help calls it.
     pub fn name(self) -> &'static str {
@@ -111,7 +44,10 @@ impl Context {
             Self::Log => "log",
             Self::Detail => "detail",
             Self::Help => "help",
+            Self::Trace => "trace",
+            Self::Projects => "projects",
             Self::Field => "text field",
+            Self::Letter => "letter",
         }
     }
 }
@@ -241,9 +177,12 @@ impl Binding {
 const LOG: &[Context] = &[Context::Log];
 const DETAIL: &[Context] = &[Context::Detail];
 const FIELD: &[Context] = &[Context::Field];
-const VIEWS: &[Context] = &[Context::Detail, Context::Help];
-const LINES: &[Context] = &[Context::Log, Context::Detail];
-const SCROLL: &[Context] = &[Context::Log, Context::Detail, Context::Help];
+const VIEWS: &[Context] = &[Context::Detail, Context::Trace, Context::Help];
+const LINES: &[Context] = &[Context::Log, Context::Detail, Context::Trace];
+const LIST: &[Context] = &[Context::Projects];
+const OPENS_DETAIL: &[Context] = &[Context::Log, Context::Trace];
+const OPENS_TRACE: &[Context] = &[Context::Log, Context::Detail];
+const SCROLL: &[Context] = &[Context::Log, Context::Detail, Context::Trace, Context::Help];
 
 const fn bind(
     keys: &'static [Key],
@@ -261,6 +200,11 @@ const fn bind(
 pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Enter)], FIELD, Action::Accept, Some("keep"), Group::Find, "In a text field: keep what was typed"),
     bind(&[code(KeyCode::Esc)], FIELD, Action::Cancel, Some("cancel"), Group::Find, "In a text field: back to what was there before"),
+    bind(&[code(KeyCode::Enter)], LIST, Action::Accept, Some("show only it"), Group::Show, "In the list of projects: show only the selected one"),
+    bind(&[code(KeyCode::Esc)], LIST, Action::Back, Some("back"), Group::Show, "In the list of projects: close it"),
+    bind(&[code(KeyCode::Up)], LIST, Action::Up, None, Group::Show, "In the list of projects: up; letters narrow the list"),
+    bind(&[code(KeyCode::Down)], LIST, Action::Down, None, Group::Show, "In the list of projects: down"),
+    bind(&[code(KeyCode::Esc)], &[Context::Letter], Action::Cancel, None, Group::Move, "Where a letter is awaited: cancel"),
     bind(&[code(KeyCode::Esc), ch('q')], VIEWS, Action::Back, Some("back"), Group::Console, "Close this view"),
     bind(&[ch('?'), code(KeyCode::F(1))], LINES, Action::Help, Some("help"), Group::Console, "This help"),
     bind(&[ch('?'), code(KeyCode::F(1))], &[Context::Help], Action::Back, None, Group::Console, "In this help: close it"),
@@ -270,13 +214,21 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('&')], LOG, Action::Filter, Some("filter"), Group::Find, "Show only what a query asks for, written as for a search; a ! before it: all but that"),
     bind(&[ch('n')], LOG, Action::NextMatch, Some("next"), Group::Find, "Go to the next line found"),
     bind(&[ch('N')], LOG, Action::PreviousMatch, Some("previous"), Group::Find, "Go to the previous line found"),
-    bind(&[code(KeyCode::Enter)], LOG, Action::Detail, Some("detail"), Group::Line, "Show the line in full"),
+    bind(&[code(KeyCode::Enter)], OPENS_DETAIL, Action::Detail, Some("detail"), Group::Line, "Show the line in full; of folded repeats, all lines"),
+    bind(&[ch('t')], OPENS_TRACE, Action::Trace, Some("trace"), Group::Line, "Trace: all lines of its event through the stages, with times and waits"),
     bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),
     bind(&[ch('E')], LOG, Action::PreviousError, Some("last error"), Group::Show, "Go to the previous error"),
     bind(&[ch('w')], LOG, Action::NextWarning, None, Group::Show, "Go to the next warning or error"),
     bind(&[ch('W')], LOG, Action::PreviousWarning, None, Group::Show, "Go to the previous warning or error"),
+    bind(&[ch('o')], LOG, Action::NextOfEvent, None, Group::Line, "Go to the next line of the same event"),
+    bind(&[ch('O')], LOG, Action::PreviousOfEvent, None, Group::Line, "Go to the previous line of the same event"),
+    bind(&[ch('c')], LOG, Action::Context, None, Group::Line, "Context: the line among all lines, without the filter; again to go back"),
+    bind(&[ch('p')], LOG, Action::Projects, None, Group::Show, "Choose a project; the pane shows only its lines"),
+    bind(&[ch('z')], LOG, Action::Fold, None, Group::Show, "Repeats of a message as one line with ×N, or all lines again"),
+    bind(&[ch('m')], LOG, Action::Mark, None, Group::Move, "Mark the line with a letter"),
+    bind(&[ch('\'')], LOG, Action::Jump, None, Group::Move, "Go to a marked line by its letter"),
     bind(&[code(KeyCode::Right)], DETAIL, Action::NextLine, Some("next line"), Group::Line, "In the detail: the next line"),
     bind(&[code(KeyCode::Left)], DETAIL, Action::PreviousLine, Some("previous line"), Group::Line, "In the detail: the previous line"),
     bind(&[ch('y')], LINES, Action::CopyId, Some("copy id"), Group::Line, "Copy the event id, or the curl command if no line is there"),
@@ -293,7 +245,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('G'), code(KeyCode::End)], VIEWS, Action::Follow, None, Group::Move, "In a view: to its end"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Show all figures or one row of them"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: forget all lines, also those held"),
-    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: end the search, then the filter"),
+    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: leave the context, end the search, then the filter"),
     bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit; in a view, close it"),
     bind(&[ctrl('c')], &Context::ALL, Action::Quit, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], &Context::ALL, Action::Redraw, None, Group::Console, "Draw the screen anew"),
@@ -344,57 +296,4 @@ pub fn markdown() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_key_does_one_thing_in_a_context_and_is_found() {
-        for binding in BINDINGS {
-            for &context in binding.contexts {
-                for (nth, key) in binding.keys.iter().enumerate() {
-                    let found = find(context, &key.event());
-                    assert_eq!(found, Some((binding.action, nth)), "{} {context:?}", key.label());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_binding_is_in_the_help_and_the_readme_table() {
-        let listed: usize = Group::ALL.iter().map(|&g| group(g).count()).sum();
-        assert_eq!(listed, BINDINGS.len());
-        let markdown = markdown();
-        for binding in BINDINGS {
-            assert!(markdown.contains(binding.help));
-            assert!(!binding.help.contains('|'));
-        }
-    }
-
-    #[test]
-    fn a_text_field_keeps_every_character() {
-        for c in ' '..='~' {
-            for modifiers in [KeyModifiers::NONE, KeyModifiers::SHIFT] {
-                let event = KeyEvent::new(KeyCode::Char(c), modifiers);
-                assert_eq!(find(Context::Field, &event), None, "{c}");
-            }
-        }
-    }
-
-    #[test]
-    fn shift_is_no_obstacle_but_alt_is() {
-        let event = |modifiers| KeyEvent::new(KeyCode::Char('G'), modifiers);
-        let found = Some((Action::Follow, 1));
-        assert_eq!(find(Context::Log, &event(KeyModifiers::SHIFT)), found);
-        assert_eq!(find(Context::Log, &event(KeyModifiers::ALT)), None);
-        assert_eq!(find(Context::Log, &event(KeyModifiers::CONTROL)), None);
-    }
-
-    #[test]
-    fn labels_are_short() {
-        let label = |action| BINDINGS.iter().find(|b| b.action == action).unwrap().label();
-        assert_eq!(label(Action::ToggleStage), "1…6");
-        assert_eq!(label(Action::Follow), "f G End");
-        assert_eq!(label(Action::HalfUp), "Ctrl-U");
-        assert_eq!(label(Action::Pause), "Space");
-    }
-}
+mod tests;

@@ -37,6 +37,18 @@ fn every_key_of_the_table_does_something() {
     }
 }
 
+/// Lines of one event of another project.
+fn long_event(lines: usize) -> Vec<DebugLog> {
+    let line = |nth: usize| {
+        let stage = Stage::ALL[nth % 6];
+        let mut line = log(1_000 + nth, stage, Level::Info, "step", &json!({ "nth": nth }));
+        (line.event_id, line.project_id) = (Some("evt_long".into()), Some("other".into()));
+        line.duration = Some(50.0);
+        line
+    };
+    (0..lines).map(line).collect()
+}
+
 /// Brings the console to where an action has something to do.
 fn prepare(console: &mut Console, context: Context, action: Action) {
     console.keys("gfkkkk");
@@ -70,6 +82,23 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
         }
         Context::Help => {
             console.keys("?jj");
+        }
+        Context::Trace => {
+            console.logs(long_event(60));
+            console.keys("ft");
+            (0..20).for_each(|_| {
+                console.keys("k");
+            });
+        }
+        Context::Projects => {
+            console.logs(long_event(3));
+            console.keys("p");
+            if action == Action::Up {
+                console.code(KeyCode::Down);
+            }
+        }
+        Context::Letter => {
+            console.keys("m");
         }
     }
 }
@@ -352,4 +381,146 @@ fn a_paused_screen_keeps_what_it_shows() {
     assert!(screen.contains(&format!("+{kept} held −{lost} lost")), "{screen}");
     console.keys(" ");
     assert_ne!(console.log_rows(), before);
+}
+
+#[test]
+fn a_line_leads_to_the_others_of_its_event_and_to_what_is_around_it() {
+    let mut console = busy(80, 24);
+    console.keys("g");
+    let event = |console: &Console| {
+        let model = &console.model;
+        let line = model.ring().get(model.pane().cursor_line().unwrap()).unwrap();
+        (line.event_id().unwrap().to_owned(), line.stage().unwrap())
+    };
+    let first = event(&console);
+    console.keys("oo");
+    assert_eq!(event(&console), (first.0.clone(), Stage::Worker));
+    console.keys("O");
+    assert_eq!(event(&console), (first.0, Stage::Queue));
+    console.keys("ggOOO");
+    assert!(console.screen().contains("no line of this event above"));
+
+    console.keys("&level:error");
+    console.code(KeyCode::Enter);
+    console.keys("fkkk");
+    let (line, rows) = (console.model.pane().cursor_line(), console.log_rows());
+    console.keys("c");
+    assert_eq!(console.model.pane().cursor_line(), line);
+    assert!(console.model.pane().filter().shows_all() && console.log_rows() != rows);
+    console.keys("kkkc");
+    assert_eq!((console.model.pane().cursor_line(), console.log_rows()), (line, rows.clone()));
+    console.keys("c");
+    console.code(KeyCode::Esc);
+    assert_eq!(console.log_rows(), rows, "Esc leaves the context too");
+}
+
+#[test]
+fn marks_are_named_by_letters_and_come_back() {
+    let mut console = busy(80, 24);
+    console.keys("'a");
+    assert!(console.screen().contains("no marks yet"));
+    console.keys("gjjma");
+    let line = console.model.pane().cursor_line();
+    console.keys("fmq'");
+    let screen = console.screen();
+    assert!(screen.contains("Go to mark:") && screen.contains("a Batch claimed"), "{screen}");
+    console.keys("a");
+    assert_eq!(console.model.pane().cursor_line(), line);
+    console.keys("'z");
+    assert!(console.screen().contains("there is no mark z"));
+    console.keys("C'a");
+    assert!(console.screen().contains("no longer kept"));
+}
+
+#[test]
+fn repeats_fold_and_enter_unfolds_them() {
+    let mut console = Console::new(80, 24);
+    lines(&mut console, 600, "same");
+    let mut repeats = long_event(40);
+    repeats.iter_mut().for_each(|line| line.stage = Stage::Queue);
+    console.logs(repeats);
+    console.keys("z");
+    assert!(console.screen().contains("×40 step"), "{}", console.screen());
+    console.code(KeyCode::Enter);
+    assert!(!console.model.pane().folds() && !console.screen().contains('×'));
+    assert_eq!(console.model.pane().index().len(), 640);
+}
+
+#[test]
+fn a_project_is_chosen_from_those_seen() {
+    let mut console = busy(80, 24);
+    console.logs(long_event(7));
+    console.keys("p");
+    let screen = console.screen();
+    assert!(screen.contains("other") && screen.contains("7 lines"), "{screen}");
+    console.keys("oth");
+    console.code(KeyCode::Enter);
+    assert_eq!(console.model.pane().index().len(), 7);
+    assert!(console.screen().contains("project other"));
+    console.keys("p");
+    console.code(KeyCode::Enter);
+    assert!(console.model.pane().filter().shows_all());
+}
+
+#[test]
+fn a_trace_shows_the_whole_way_and_goes_on() {
+    let mut console = busy(80, 24);
+    console.keys("&level:error");
+    console.code(KeyCode::Enter);
+    console.keys("ft");
+    assert_eq!(console.model.context(), Context::Trace);
+    let screen = console.screen();
+    for stage in ["ingestion", "queue", "clickhouse"] {
+        assert!(screen.contains(stage), "it ignores the filter: {screen}");
+    }
+    let mut more = long_event(1);
+    more[0].event_id = console.model.ring().get(452).unwrap().event_id().map(str::to_owned);
+    console.logs(more);
+    while console.model.has_work() {
+        console.send(Msg::Work);
+    }
+    let Screen::Trace(trace) = console.model.screen() else { panic!("no trace") };
+    assert_eq!(trace.rows().len(), 4);
+    console.code(KeyCode::Enter);
+    assert_eq!(console.model.context(), Context::Detail);
+    console.code(KeyCode::Left);
+    assert!(console.screen().contains("Event queued"), "{}", console.screen());
+    console.code(KeyCode::Esc);
+    console.code(KeyCode::Esc);
+    assert_eq!(console.model.context(), Context::Log);
+}
+
+/// The address stands whole at 80 columns, and nothing moves with the rate.
+#[test]
+fn the_header_keeps_its_columns() {
+    let options = bklit_tui::tui::model::ModelOptions {
+        source: "http://127.0.0.1:53017".into(),
+        ..super::feed::options((80, 24))
+    };
+    let mut console = Console::with(options);
+    let mut columns = Vec::new();
+    for accepted in [0, 3, 120, 4_500, 99_000] {
+        for _ in 0..6 {
+            let figures =
+                Gauges { process: "1".into(), accepted, sampling: 1, ..Gauges::default() };
+            console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
+            console.tick(1);
+        }
+        let screen = console.screen();
+        let header = screen.lines().next().unwrap().to_owned();
+        assert!(header.contains("127.0.0.1:53017"), "{header}");
+        columns.push((header.find("queue"), header.find("● LIVE")));
+    }
+    assert!(columns.windows(2).all(|pair| pair[0] == pair[1]), "{columns:?}");
+}
+
+/// On another process's pipeline, its alarm counts, not the one this process is set to.
+#[test]
+fn the_alarm_is_the_watched_processs() {
+    let mut console = busy(80, 24);
+    assert!(console.screen().contains("of 1,000"));
+    let figures = Gauges { alarm_depth: Some(50), ..super::feed::gauges(1) };
+    console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
+    console.tick(1);
+    assert!(console.screen().contains("over 50"), "{}", console.screen());
 }

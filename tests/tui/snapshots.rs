@@ -305,3 +305,72 @@ fn the_focused_pane_is_marked_without_colour_too() {
     assert!(style_of(&console, "▶1").add_modifier.contains(Modifier::REVERSED));
     assert!(!console.screen().contains("▶2"));
 }
+
+/// An event that waits in the queue for its batch, and is stored with it.
+fn way() -> Vec<bklit_tui::pipeline::debug_log::DebugLog> {
+    let steps = [
+        (0, Stage::Ingestion, "Event accepted", Some(0.6), true),
+        (1, Stage::Queue, "Event queued", Some(2.0), true),
+        (11, Stage::Worker, "Processing page view", Some(3.5), true),
+        (13, Stage::Clickhouse, "Inserted page views", Some(210.0), false),
+        (13, Stage::Worker, "Batch stored", Some(240.0), false),
+        (14, Stage::Pubsub, "Live event published", None, true),
+    ];
+    let line = |(at, stage, message, took, of_event): (usize, Stage, &str, Option<f64>, bool)| {
+        let data = if at > 1 { json!({ "batchId": "b_17", "size": 3 }) } else { json!({}) };
+        let mut line = log(600 + at, stage, Level::Info, message, &data);
+        line.event_id = of_event.then(|| "evt_019c13f1c0de700042d1f0a9e5b37c68".into());
+        line.duration = took;
+        line
+    };
+    steps.into_iter().map(line).collect()
+}
+
+#[test]
+fn trace() {
+    at_all_sizes("trace", |width, height| {
+        let mut console = busy(width, height);
+        console.logs(way());
+        console.keys("ft");
+        while console.model.has_work() {
+            console.send(bklit_tui::tui::msg::Msg::Work);
+        }
+        console.keys("k");
+        console
+    });
+}
+
+#[test]
+fn projects() {
+    at_all_sizes("projects", |width, height| {
+        let mut console = busy(width, height);
+        let mut other = way();
+        other[0].project_id = Some("another-shop".into());
+        console.logs(other);
+        console.keys("p");
+        console.code(KeyCode::Down);
+        console
+    });
+}
+
+#[test]
+fn folded_repeats_and_awaited_letters() {
+    let mut console = busy(80, 24);
+    let line = |nth: usize| {
+        log(600 + nth, Stage::Worker, Level::Error, "Store is away", &json!({ "try": nth }))
+    };
+    console.logs((0..1_234).map(line).collect());
+    console.keys("zma'");
+    insta::assert_snapshot!("folded_80x24", console.screen());
+}
+
+#[test]
+fn a_mistake_stands_out_in_the_field() {
+    let theme = Theme::new(Palette::Ansi256);
+    let mut console = busy(80, 24);
+    console.keys("&batch stage:wrker");
+    insta::assert_snapshot!("mistake_80x24", console.screen());
+    assert_eq!(style_of(&console, "wrker").fg, theme.error().fg);
+    assert!(style_of(&console, "wrker").add_modifier.contains(Modifier::UNDERLINED));
+    assert_ne!(style_of(&console, "batch stage").fg, theme.error().fg);
+}

@@ -309,3 +309,28 @@ fn attach_shows_a_daemons_lines_and_its_end() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
     pty.assert_restored();
 }
+
+#[test]
+fn panes_a_filter_and_a_trace_in_a_real_terminal() {
+    let mut program = Program::start();
+    program.track("Pricing");
+    program.pty.wait_for_text("Event queued");
+    program.pty.send("s");
+    program.pty.wait_for_text("▶2");
+    program.pty.send("&stage:que");
+    program.pty.wait_for_text("unknown stage");
+    program.pty.send("ue\r");
+    program.pty.wait_for_text("filter “stage:queue”");
+    program.pty.send("t");
+    program.pty.wait_for_text("trace of evt_");
+    program.pty.wait_for("its way to the store", |screen| {
+        let contents = screen.contents();
+        ["ingestion", "queue", "worker"].iter().all(|stage| contents.contains(stage))
+    });
+    program.pty.send("\x1b");
+    program.pty.wait_for_text("▶2");
+    program.pty.send("S");
+    program.pty.wait_for("one pane", |screen| !screen.contents().contains("▶"));
+    program.pty.send("q");
+    program.assert_quit();
+}

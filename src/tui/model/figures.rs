@@ -151,6 +151,11 @@ impl Figures {
         &self.summary
     }
 
+    /// The queue's depth that is an alarm, as the watched processes are set; the lowest of them.
+    pub fn alarm_depth(&self) -> Option<u64> {
+        self.processes.values().filter_map(|process| process.last.alarm_depth).min()
+    }
+
     /// The clock shows a second since the epoch. Returns whether there is something new to show.
     pub fn tick(&mut self, second: i64) -> bool {
         if second != self.now {

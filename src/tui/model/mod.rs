@@ -6,9 +6,12 @@ pub mod layout;
 pub mod line;
 pub mod pane;
 pub mod panes;
+pub mod projects;
 pub mod query;
 pub mod ring;
+pub mod trace;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -20,13 +23,17 @@ use self::layout::Layout;
 use self::line::OwnedLine;
 use self::pane::Pane;
 use self::panes::Panes;
+use self::projects::Projects;
 pub use self::query::Purpose;
 use self::query::{Query, QueryError};
 use self::ring::Ring;
+use self::trace::Trace;
 use super::keymap::Context;
 use super::theme::Theme;
 use crate::pipeline::time::UtcMillis;
 
+/// Rows of a trace that are not lines: title, summary, labels.
+pub const TRACE_HEAD: u16 = 3;
 /// Milliseconds for which a notice stays.
 const NOTICE_MILLIS: i64 = 4_000;
 
@@ -58,6 +65,10 @@ pub enum Screen {
     Log,
     /// One line in full.
     Detail(Detail),
+    /// The way of an event.
+    Trace(Trace),
+    /// The projects, to choose one.
+    Projects(Projects),
     /// The keys.
     Help {
         /// Rows scrolled out at the top.
@@ -84,7 +95,18 @@ pub enum Focus {
     /// They are keys.
     Keys,
     /// Into a text field.
-    Field(Field),
+    Field(Box<Field>),
+    /// The next one names a mark.
+    Letter(Letter),
+}
+
+/// What a letter is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// To mark the selected line.
+    Mark,
+    /// To go to a marked line.
+    Jump,
 }
 
 /// A text field, in effect while it is typed into.
@@ -152,6 +174,8 @@ pub struct Model {
     pub(super) figures: Figures,
     pub(super) screens: Vec<Screen>,
     pub(super) focus: Focus,
+    /// Numbers of the lines that were marked, by their letters.
+    pub(super) marks: BTreeMap<char, u64>,
     pub(super) flow: Flow,
     pub(super) link: Link,
     pub(super) amount: Amount,
@@ -172,6 +196,7 @@ impl Model {
             figures: Figures::default(),
             screens: Vec::new(),
             focus: Focus::Keys,
+            marks: BTreeMap::new(),
             flow: Flow::Live,
             link: Link::Up,
             amount: Amount::All,
@@ -227,6 +252,12 @@ impl Model {
         self.flow
     }
 
+    /// Events waiting above which the queue's depth is an alarm: as the watched process is set, or
+    /// else as this one is.
+    pub fn alarm_depth(&self) -> u64 {
+        self.figures.alarm_depth().unwrap_or(self.options.alarm_depth)
+    }
+
     /// Lines that did not reach the console.
     pub fn lost(&self) -> u64 {
         self.lost
@@ -241,6 +272,9 @@ impl Model {
     pub fn context(&self) -> Context {
         match (&self.focus, self.screen()) {
             (Focus::Field(_), _) => Context::Field,
+            (Focus::Letter(_), _) => Context::Letter,
+            (Focus::Keys, Screen::Trace(_)) => Context::Trace,
+            (Focus::Keys, Screen::Projects(_)) => Context::Projects,
             (Focus::Keys, Screen::Log) => Context::Log,
             (Focus::Keys, Screen::Detail(_)) => Context::Detail,
             (Focus::Keys, Screen::Help { .. }) => Context::Help,
@@ -265,6 +299,12 @@ impl Model {
         place.map_or(1, |place| place.lines.height.into())
     }
 
+    /// The rows of a trace's lines.
+    pub fn trace_rows(&self) -> usize {
+        let rows = |layout: Layout| layout.overlay().height.saturating_sub(TRACE_HEAD);
+        self.layout().map_or(1, |layout| rows(layout).into())
+    }
+
     /// Whether all panes are on the screen.
     pub fn shows_all_panes(&self) -> bool {
         let places = self.layout().map(|layout| layout.panes(&self.panes).len());
@@ -281,7 +321,12 @@ impl Model {
 
     /// Whether there are lines that were not looked at yet: send [`super::msg::Msg::Work`].
     pub fn has_work(&self) -> bool {
-        self.panes.with_work(&self.ring, self.limit()).is_some()
+        let on_screen = match self.screen() {
+            Screen::Trace(trace) => trace.has_work(&self.ring),
+            Screen::Projects(projects) => projects.has_work(&self.ring),
+            Screen::Log | Screen::Detail(_) | Screen::Help { .. } => false,
+        };
+        on_screen || self.panes.with_work(&self.ring, self.limit()).is_some()
     }
 
     /// Looks at so many lines in one go.

@@ -6,7 +6,7 @@
 //!
 //! Which lines are shown is found out in slices, see [`scan`]; lines around the reader come first.
 
-mod cover;
+pub(super) mod cover;
 mod moving;
 mod scan;
 

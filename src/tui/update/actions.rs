@@ -1,7 +1,7 @@
 //! What each action of the key table does.
 
 use super::field::{self, set_filter};
-use super::panes;
+use super::{panes, places, trace};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::Action;
 use crate::tui::model::filter::StageSet;
@@ -11,7 +11,7 @@ use crate::tui::msg::Effect;
 use crate::tui::view;
 
 /// Said where an action needs a line.
-const NO_LINE: &str = "no line is selected";
+pub(super) const NO_LINE: &str = "no line is selected";
 
 /// Does it; `nth` is which of the binding's keys was pressed.
 pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
@@ -33,6 +33,17 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         }
         Action::Search => field::open(model, Purpose::Search),
         Action::Filter => field::open(model, Purpose::Filter),
+        Action::NextOfEvent
+        | Action::PreviousOfEvent
+        | Action::Context
+        | Action::Mark
+        | Action::Jump
+        | Action::Fold => places::act(model, action),
+        Action::Trace => trace::open(model),
+        Action::Projects => trace::open_projects(model),
+        Action::Accept if matches!(model.screen(), Screen::Projects(_)) => {
+            trace::accept_project(model);
+        }
         Action::Accept => field::accept(model),
         Action::Cancel => field::cancel(model),
         Action::Back => back(model),
@@ -68,6 +79,8 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
 fn scroll(model: &mut Model, action: Action) {
     match model.screen() {
         Screen::Log => scroll_log(model, action),
+        Screen::Trace(_) => trace::scroll(model, action),
+        Screen::Projects(_) => trace::choose(model, action),
         Screen::Detail(_) | Screen::Help { .. } => scroll_view(model, action),
     }
 }
@@ -105,7 +118,7 @@ fn scroll_view(model: &mut Model, action: Action) {
 
 fn scroll_of(model: &mut Model) -> Option<&mut usize> {
     match model.screens.last_mut()? {
-        Screen::Log => None,
+        Screen::Log | Screen::Trace(_) | Screen::Projects(_) => None,
         Screen::Detail(detail) => Some(&mut detail.scroll),
         Screen::Help { scroll, .. } => Some(scroll),
     }
@@ -170,7 +183,9 @@ fn back(model: &mut Model) {
     if model.screens.pop().is_some() {
         return;
     }
-    if model.pane().search().is_some() {
+    if model.pane().in_context() {
+        places::act(model, Action::Context);
+    } else if model.pane().search().is_some() {
         field::apply(model, Purpose::Search, None);
     } else if model.pane().filter().query.is_some() {
         field::apply(model, Purpose::Filter, None);
@@ -222,7 +237,10 @@ fn jump_to_level(model: &mut Model, direction: Direction, level: Level) {
 }
 
 fn open_detail(model: &mut Model) {
-    match detail_of_cursor(model) {
+    if matches!(model.screen(), Screen::Log) && places::unfold(model) {
+        return;
+    }
+    match trace::detail(model).or_else(|| detail_of_cursor(model)) {
         Some(detail) => model.screens.push(Screen::Detail(detail)),
         None => model.notify(NO_LINE),
     }
@@ -238,6 +256,14 @@ fn detail_of_cursor(model: &Model) -> Option<Detail> {
 fn step_detail(model: &mut Model, direction: Direction) {
     let Some(Screen::Detail(shown)) = model.screens.last() else { return };
     let number = shown.number;
+    if let [.., Screen::Trace(_), _] = model.screens.as_slice() {
+        // The one opened from a trace goes through the trace.
+        let before = model.screens.pop();
+        let step = if direction == Direction::Older { Action::Up } else { Action::Down };
+        trace::scroll(model, step);
+        model.screens.extend(trace::detail(model).map(Screen::Detail).or(before));
+        return;
+    }
     let height = model.log_height();
     model.panes.focused_mut().go_beside(number, direction, height);
     match detail_of_cursor(model) {
@@ -281,7 +307,8 @@ fn with_line<T>(
 ) -> Option<T> {
     match model.screen() {
         Screen::Detail(detail) => Some(read(detail.line.as_ref())),
-        Screen::Log | Screen::Help { .. } => {
+        Screen::Trace(trace) => trace.selected_row().map(|row| read(row.line.as_ref())),
+        Screen::Log | Screen::Projects(_) | Screen::Help { .. } => {
             model.pane().cursor_line().and_then(|number| model.ring.get(number)).map(read)
         }
     }

@@ -22,13 +22,15 @@ pub(super) fn open(model: &mut Model, purpose: Purpose) {
     };
     let source = before.as_ref().map_or("", Query::source);
     let input = Input::new(source.to_owned());
-    model.focus = Focus::Field(Field { purpose, input, before, problem: None });
+    model.focus = Focus::Field(Box::new(Field { purpose, input, before, problem: None }));
 }
 
 /// Closes the field and keeps what was typed; with a mistake in it, it stays open.
 pub(super) fn accept(model: &mut Model) {
     // Its mistake is on the screen, to be put right.
-    if let Focus::Field(Field { problem: Some(_), .. }) = model.focus {
+    if let Focus::Field(field) = &model.focus
+        && field.problem.is_some()
+    {
         return;
     }
     let Some(field) = close(model) else { return };
@@ -43,14 +45,21 @@ pub(super) fn accept(model: &mut Model) {
 
 /// Closes the field and goes back to what was there before.
 pub(super) fn cancel(model: &mut Model) {
+    if let Focus::Letter(_) = model.focus {
+        model.focus = Focus::Keys;
+        return;
+    }
     let Some(field) = close(model) else { return };
     apply(model, field.purpose, field.before);
 }
 
 fn close(model: &mut Model) -> Option<Field> {
     match std::mem::replace(&mut model.focus, Focus::Keys) {
-        Focus::Field(field) => Some(field),
-        Focus::Keys => None,
+        Focus::Field(field) => Some(*field),
+        other => {
+            model.focus = other;
+            None
+        }
     }
 }
 

@@ -5,11 +5,13 @@ mod actions;
 mod feed;
 mod field;
 mod panes;
+mod places;
+mod trace;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::keymap;
-use super::model::{Focus, Model};
+use super::model::{Focus, Model, Screen};
 use super::msg::{Effect, Msg};
 
 /// Takes a message in.
@@ -28,6 +30,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             model.dirty = true;
             model.settle_panes();
             actions::settle_scroll(model);
+            trace::settle(model);
             None
         }
         Msg::Feed(messages) => {
@@ -47,8 +50,20 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     }
 }
 
-/// One slice of what there is to look at.
+/// One slice of what there is to look at: for what is on the screen first.
 fn work(model: &mut Model) {
+    match model.screens.last_mut() {
+        Some(Screen::Trace(shown)) if shown.has_work(&model.ring) => {
+            model.dirty |= shown.work(&model.ring) || !shown.has_work(&model.ring);
+            return trace::settle(model);
+        }
+        Some(Screen::Projects(projects)) if projects.has_work(&model.ring) => {
+            projects.work(&model.ring);
+            model.dirty = true;
+            return;
+        }
+        _ => {}
+    }
     let limit = model.limit();
     if let Some(nth) = model.panes.with_work(&model.ring, limit) {
         let height = model.pane_height(nth);
@@ -69,8 +84,11 @@ fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
         let plain = KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..*key };
         return on_key(model, &esc).or_else(|| on_key(model, &plain));
     }
-    if let Focus::Field(_) = model.focus {
-        field::type_key(model, key);
+    match (&model.focus, model.screen()) {
+        (Focus::Field(_), _) => field::type_key(model, key),
+        (Focus::Letter(letter), _) => places::take_letter(model, *letter, key),
+        (Focus::Keys, Screen::Projects(_)) => trace::type_key(model, key),
+        (Focus::Keys, _) => {}
     }
     None
 }

@@ -144,17 +144,13 @@ fn short_name(stage: Stage, room: usize) -> &'static str {
 
 fn depth(model: &Model, depth: u64) -> Segment {
     let theme = model.options.theme;
-    let style = if depth > model.options.alarm_depth { theme.error() } else { theme.strong() };
+    let style = if depth > model.alarm_depth() { theme.error() } else { theme.strong() };
     styled(format::count(depth), style)
 }
 
 fn of_alarm(model: &Model, depth: u64) -> String {
-    let alarm = format::count(model.options.alarm_depth);
-    if depth > model.options.alarm_depth {
-        format!(" over {alarm}")
-    } else {
-        format!(" of {alarm}")
-    }
+    let alarm = format::count(model.alarm_depth());
+    if depth > model.alarm_depth() { format!(" over {alarm}") } else { format!(" of {alarm}") }
 }
 
 fn failed(model: &Model, failed: u64) -> Segment {
@@ -210,8 +206,8 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
     let summary = model.figures.summary();
     let values = match summary.queue {
         Some(queue) => {
-            let over = queue.depth > model.options.alarm_depth;
-            let fraction = queue.depth as f64 / model.options.alarm_depth.max(1) as f64;
+            let over = queue.depth > model.alarm_depth();
+            let fraction = queue.depth as f64 / model.alarm_depth().max(1) as f64;
             let (filled, rest) = format::meter(fraction, bars);
             let style = if over { theme.error() } else { theme.good() };
             let used = put(buf, row(area, 2), 2, bars, &filled, style);

@@ -13,7 +13,7 @@ use crate::tui::model::filter::StageSet;
 use crate::tui::model::layout::Layout;
 use crate::tui::model::pane::Pane;
 use crate::tui::model::query::Query;
-use crate::tui::model::{Field, Flow, Focus, Model, Purpose, Screen};
+use crate::tui::model::{Field, Flow, Focus, Letter, Model, Purpose, Screen};
 use crate::tui::text;
 
 /// Columns of what was typed that are shown of a filter or search.
@@ -29,7 +29,11 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
     if let Screen::Log = model.screen() {
         status(model, buf, layout.status);
     }
-    hints(model, buf, layout.hints);
+    if let Focus::Letter(letter) = model.focus() {
+        marks(model, *letter, buf, layout.hints);
+    } else {
+        hints(model, buf, layout.hints);
+    }
     None
 }
 
@@ -210,6 +214,31 @@ fn place(model: &Model) -> Segment {
         }
         (None, Flow::Live) => styled(format!("{of} · following"), theme.dim()),
         (None, Flow::Paused { .. }) => styled(format!("{of} · paused"), theme.dim()),
+    }
+}
+
+/// The marks there are, while a letter is awaited.
+fn marks(model: &Model, letter: Letter, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let asked = match letter {
+        Letter::Mark => " Mark as: ",
+        Letter::Jump => " Go to mark: ",
+    };
+    let mut x = put(buf, area, 0, 20, asked, theme.title()) + 1;
+    let width = usize::from(area.width);
+    if model.marks.is_empty() {
+        put(buf, area, x, width - x, "a letter; Esc cancels", theme.dim());
+    }
+    for (name, &number) in &model.marks {
+        let message = model.ring().get(number).map_or("no longer kept", |line| line.message());
+        let mark = [
+            styled(name.to_string(), theme.key()),
+            styled(format!(" {}", text::clip(message, MAX_QUERY)), theme.dim()),
+        ];
+        let needed = segments_width(&mark);
+        if x + needed < width {
+            x += put_segments(buf, area, x, needed, &mark) + 2;
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The first row: what is watched, how it is, how much happens, and whether the display is held.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -12,6 +14,8 @@ use crate::tui::text;
 /// The parts whose health is shown, in the order of the summary.
 const PARTS: [&str; 3] = ["queue", "store", "worker"];
 
+/// `3.4 k/s`
+const RATE: usize = 7;
 /// Columns of the source without which it says nothing.
 const MIN_SOURCE: usize = 12;
 
@@ -38,11 +42,13 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
 /// more important than a unit.
 fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
-    let rate = format::rate(model.figures.summary().events_per_second);
+    // Of one width: what stands beside it does not move when the rate changes.
+    let rate = format!("{:>RATE$}", format::rate(model.figures.summary().events_per_second));
     let state = state(model);
-    let source = text::width(&model.options.source).min(MIN_SOURCE) + 3;
+    let whole = text::width(&short_source(model)) + 3;
+    let source = whole.min(MIN_SOURCE + 3);
     let (long, short) = (format!("{rate} events   "), format!("{rate}  "));
-    for (rate, beside) in [(&long, source), (&short, source), (&short, 0)] {
+    for (rate, beside) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
         if text::width(rate) + segments_width(&state) + beside <= room {
             return [vec![styled(rate.as_str(), theme.strong())], state].concat();
         }
@@ -50,8 +56,15 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     state
 }
 
+/// Without what all addresses begin with, where there is not enough room for that.
+fn short_source(model: &Model) -> Cow<'_, str> {
+    let source = &model.options.source;
+    text::safe(source.strip_prefix("http://").unwrap_or(source))
+}
+
 fn source(model: &Model, room: usize) -> Segment {
-    let source = text::safe(&model.options.source);
+    let whole = text::safe(&model.options.source);
+    let source = if text::width(&whole) <= room { whole } else { short_source(model) };
     styled(text::clip(&source, room), model.options.theme.plain())
 }
 

@@ -20,6 +20,8 @@ mod header;
 mod help;
 mod log;
 mod panes;
+mod projects;
+mod trace;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -39,15 +41,20 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
     };
     let buf = frame.buffer_mut();
     header::render(model, buf, layout.header);
+    let mut list_cursor = None;
     match model.screen() {
         Screen::Log => {
             figures::render(model, buf, &layout);
             panes::render(model, buf, &layout);
         }
         Screen::Detail(shown) => detail::render(model, shown, buf, layout.overlay()),
+        Screen::Trace(shown) => trace::render(model, shown, buf, layout.overlay()),
+        Screen::Projects(list) => {
+            list_cursor = Some(projects::render(model, list, buf, layout.overlay()));
+        }
         Screen::Help { scroll, of } => help::render(model, *scroll, *of, buf, layout.overlay()),
     }
-    let cursor = footer::render(model, buf, &layout);
+    let cursor = footer::render(model, buf, &layout).or(list_cursor);
     if let Some(position) = cursor {
         frame.set_cursor_position(position);
     }
@@ -56,7 +63,7 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
 /// How many rows the content of the view over the log has.
 pub fn overlay_rows(model: &Model, width: u16) -> usize {
     match model.screen() {
-        Screen::Log => 0,
+        Screen::Log | Screen::Trace(_) | Screen::Projects(_) => 0,
         Screen::Detail(shown) => detail::rows(model, shown, width).len(),
         Screen::Help { of, .. } => help::rows(model, *of, width).len(),
     }

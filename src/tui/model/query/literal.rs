@@ -12,7 +12,7 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(super) enum Literal {
     /// As it is.
-    Exact(memmem::Finder<'static>),
+    Exact(Box<memmem::Finder<'static>>),
     /// In capitals or not.
     Folded(Regex),
 }
@@ -30,7 +30,7 @@ impl Literal {
     }
 
     pub(super) fn exact(text: &str) -> Self {
-        Self::Exact(memmem::Finder::new(text).into_owned())
+        Self::Exact(Box::new(memmem::Finder::new(text).into_owned()))
     }
 
     /// Where it is found first, from `start` on.

@@ -84,6 +84,12 @@ impl Query {
         }
     }
 
+    /// A query made by the program itself; `None` if it cannot be looked for.
+    pub fn of(ast: Ast) -> Option<Self> {
+        let compiled = Compiled::of(&ast).ok()?;
+        Some(Self { source: ast.to_string(), ast, compiled })
+    }
+
     /// What was typed.
     pub fn source(&self) -> &str {
         &self.source
@@ -113,6 +119,11 @@ impl Query {
     pub fn names_found(&self, line: LineRef<'_>) -> (bool, bool) {
         self.compiled.names_found(line)
     }
+}
+
+/// One detail of a line, as it is shown.
+pub fn detail(line: LineRef<'_>, path: &str) -> Option<String> {
+    fields::find(line.fields(), path).map(|found| found.text().into_owned())
 }
 
 #[cfg(test)]

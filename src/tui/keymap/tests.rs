@@ -1,0 +1,54 @@
+use super::*;
+
+#[test]
+fn every_key_does_one_thing_in_a_context_and_is_found() {
+    for binding in BINDINGS {
+        for &context in binding.contexts {
+            for (nth, key) in binding.keys.iter().enumerate() {
+                let found = find(context, &key.event());
+                assert_eq!(found, Some((binding.action, nth)), "{} {context:?}", key.label());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_binding_is_in_the_help_and_the_readme_table() {
+    let listed: usize = Group::ALL.iter().map(|&g| group(g).count()).sum();
+    assert_eq!(listed, BINDINGS.len());
+    let markdown = markdown();
+    for binding in BINDINGS {
+        assert!(markdown.contains(binding.help));
+        assert!(!binding.help.contains('|'));
+    }
+}
+
+#[test]
+fn a_text_field_keeps_every_character() {
+    for c in ' '..='~' {
+        for modifiers in [KeyModifiers::NONE, KeyModifiers::SHIFT] {
+            let event = KeyEvent::new(KeyCode::Char(c), modifiers);
+            for context in [Context::Field, Context::Projects, Context::Letter] {
+                assert_eq!(find(context, &event), None, "{c}");
+            }
+        }
+    }
+}
+
+#[test]
+fn shift_is_no_obstacle_but_alt_is() {
+    let event = |modifiers| KeyEvent::new(KeyCode::Char('G'), modifiers);
+    let found = Some((Action::Follow, 1));
+    assert_eq!(find(Context::Log, &event(KeyModifiers::SHIFT)), found);
+    assert_eq!(find(Context::Log, &event(KeyModifiers::ALT)), None);
+    assert_eq!(find(Context::Log, &event(KeyModifiers::CONTROL)), None);
+}
+
+#[test]
+fn labels_are_short() {
+    let label = |action| BINDINGS.iter().find(|b| b.action == action).unwrap().label();
+    assert_eq!(label(Action::ToggleStage), "1…6");
+    assert_eq!(label(Action::Follow), "f G End");
+    assert_eq!(label(Action::HalfUp), "Ctrl-U");
+    assert_eq!(label(Action::Pause), "Space");
+}

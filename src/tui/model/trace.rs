@@ -1,0 +1,289 @@
+//! All that the ring has about one event, or one batch, in the order of time: a waterfall.
+//!
+//! The lines are looked for in slices, newest first, and new ones are taken in as they come. What
+//! was found is copied: it stays when the ring forgets it.
+
+use super::line::{LineRef, OwnedLine};
+use super::pane::cover::{Cover, End};
+use super::query::ast::{Ast, DataTest, Term, Test};
+use super::query::scanner::Scanner;
+use super::query::{Query, detail};
+use super::ring::Ring;
+use crate::pipeline::debug_log::Stage;
+
+/// Lines of a trace at most; a batch may have many.
+pub const MAX_ROWS: usize = 2_000;
+/// Batches followed for one event: more than one if it was delivered again.
+const MAX_BATCHES: usize = 4;
+/// Lines looked at in one go.
+const SLICE: u64 = 50_000;
+/// The detail that names the batch.
+const BATCH: &str = "batchId";
+
+/// What is traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An event, by its id.
+    Event(String),
+    /// A batch, by its id.
+    Batch(String),
+}
+
+impl Subject {
+    /// What a line is about.
+    pub fn of(line: LineRef<'_>) -> Option<Self> {
+        let event = line.event_id().map(|id| Self::Event(id.to_owned()));
+        event.or_else(|| batch_of(line).map(Self::Batch))
+    }
+
+    fn query(&self) -> Option<Query> {
+        let test = match self {
+            Self::Event(id) => Test::Id(id.clone()),
+            Self::Batch(id) => Test::Data(BATCH.to_owned(), DataTest::Contains(id.clone())),
+        };
+        Query::of(Ast { inverted: false, terms: vec![Term { negated: false, test }] })
+    }
+
+    fn is_of(&self, line: LineRef<'_>) -> bool {
+        match self {
+            Self::Event(id) => line.event_id() == Some(id),
+            Self::Batch(id) => batch_of(line).as_ref() == Some(id),
+        }
+    }
+}
+
+fn batch_of(line: LineRef<'_>) -> Option<String> {
+    detail(line, BATCH).filter(|id| !id.is_empty())
+}
+
+/// A line of the trace.
+#[derive(Clone, Debug)]
+pub struct TraceRow {
+    /// Its number in the ring.
+    pub number: u64,
+    /// The line.
+    pub line: OwnedLine,
+    /// When the step began and ended, in microseconds.
+    pub span: (i64, i64),
+    /// How long nothing was done before it, in microseconds.
+    pub waited: i64,
+}
+
+/// A search for the lines of one subject.
+#[derive(Debug)]
+struct Search {
+    subject: Subject,
+    query: Query,
+    cover: Cover,
+}
+
+/// A trace.
+#[derive(Debug)]
+pub struct Trace {
+    searches: Vec<Search>,
+    rows: Vec<TraceRow>,
+    selected: u64,
+    /// Rows scrolled out at the top.
+    pub(in crate::tui) top: usize,
+    left_out: usize,
+}
+
+impl Trace {
+    /// Begins, with this line selected.
+    pub fn new(subject: Subject, selected: u64, ring: &Ring) -> Option<Self> {
+        let mut trace =
+            Self { searches: Vec::new(), rows: Vec::new(), selected, top: 0, left_out: 0 };
+        trace.follow(subject, ring);
+        trace.work(ring);
+        (!trace.searches.is_empty()).then_some(trace)
+    }
+
+    fn follow(&mut self, subject: Subject, ring: &Ring) {
+        let known = self.searches.iter().any(|search| search.subject == subject);
+        if known || self.searches.len() > MAX_BATCHES {
+            return;
+        }
+        if let Some(query) = subject.query() {
+            self.searches.push(Search { subject, query, cover: Cover::at(ring.next()) });
+        }
+    }
+
+    /// What is traced.
+    pub fn subject(&self) -> Option<&Subject> {
+        self.searches.first().map(|search| &search.subject)
+    }
+
+    /// The batches the event was in.
+    pub fn batches(&self) -> impl Iterator<Item = &str> {
+        self.searches.iter().filter_map(|search| match &search.subject {
+            Subject::Batch(id) => Some(id.as_str()),
+            Subject::Event(_) => None,
+        })
+    }
+
+    /// Its lines in the order of time.
+    pub fn rows(&self) -> &[TraceRow] {
+        &self.rows
+    }
+
+    /// Lines for which there was no room.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// The place of the selected line.
+    pub fn selected(&self) -> usize {
+        self.rows.iter().position(|row| row.number == self.selected).unwrap_or(0)
+    }
+
+    /// The selected line.
+    pub fn selected_row(&self) -> Option<&TraceRow> {
+        self.rows.get(self.selected())
+    }
+
+    /// Selects another line, and keeps it in sight.
+    pub fn select(&mut self, place: usize, height: usize) {
+        let place = place.min(self.rows.len().saturating_sub(1));
+        if let Some(row) = self.rows.get(place) {
+            self.selected = row.number;
+        }
+        self.settle(height);
+    }
+
+    /// Keeps the selected line in sight.
+    pub fn settle(&mut self, height: usize) {
+        let place = self.selected();
+        let most = self.rows.len().saturating_sub(height);
+        self.top = self.top.clamp((place + 1).saturating_sub(height), place).min(most);
+    }
+
+    /// The stages it has passed, in pipeline order.
+    pub fn stages(&self) -> Vec<Stage> {
+        let passed =
+            |stage: &Stage| self.rows.iter().any(|row| row.line.as_ref().stage() == Some(*stage));
+        Stage::ALL.into_iter().filter(passed).collect()
+    }
+
+    /// From the first beginning to the last end, in microseconds.
+    pub fn span(&self) -> (i64, i64) {
+        let start = self.rows.iter().map(|row| row.span.0).min().unwrap_or(0);
+        let end = self.rows.iter().map(|row| row.span.1).max().unwrap_or(0);
+        (start, end)
+    }
+
+    /// Whether there are lines that it has not looked at yet.
+    pub fn has_work(&self, ring: &Ring) -> bool {
+        let all = ring.first()..ring.next();
+        self.searches.iter().any(|search| !search.cover.is_all_of(&all))
+    }
+
+    /// Looks at one more slice. Returns whether it found something.
+    pub fn work(&mut self, ring: &Ring) -> bool {
+        let all = ring.first()..ring.next();
+        let mut found = Vec::new();
+        for search in &mut self.searches {
+            search.cover.forget(ring.first());
+            let Some((lines, end)) = search.cover.next(&all, None, SLICE) else { continue };
+            let mut scanner = Scanner::new(&search.query);
+            for run in ring.runs(lines.clone()) {
+                scanner.enter();
+                let lines = run.lines().filter(|&(_, start, line)| {
+                    scanner.matches(run.text(), start, line) && search.subject.is_of(line)
+                });
+                found.extend(lines.map(|(number, _, line)| (number, line)));
+            }
+            search.cover.grow(&lines, end);
+            if end == End::Older {
+                // Enough for one turn; the next search has the next one.
+                break;
+            }
+        }
+        let any = !found.is_empty();
+        let of_event = matches!(self.subject(), Some(Subject::Event(_)));
+        for (number, line) in found {
+            // What a batch does is part of the event's way; what happens to the others is not.
+            let is_its_own = self.searches[0].subject.is_of(line) || line.event_id().is_none();
+            if is_its_own
+                && self.add(number, line)
+                && of_event
+                && let Some(batch) = batch_of(line)
+            {
+                self.follow(Subject::Batch(batch), ring);
+            }
+        }
+        if any {
+            self.measure();
+        }
+        any
+    }
+
+    fn add(&mut self, number: u64, line: LineRef<'_>) -> bool {
+        if self.rows.iter().any(|row| row.number == number) {
+            return false;
+        }
+        if self.rows.len() >= MAX_ROWS {
+            self.left_out += 1;
+            return false;
+        }
+        let end = line.time().epoch_millis().saturating_mul(1_000);
+        let took = line.duration().map_or(0.0, |millis| f64::from(millis).max(0.0) * 1e3);
+        let span = (end.saturating_sub(took as i64), end);
+        let key = |row: &TraceRow| (row.span.1, row.number);
+        let place = self.rows.partition_point(|row| key(row) < (end, number));
+        self.rows.insert(place, TraceRow { number, line: line.to_owned(), span, waited: 0 });
+        true
+    }
+
+    /// The time between what was done before a step and the step.
+    fn measure(&mut self) {
+        let mut done = self.rows.first().map_or(0, |row| row.span.0);
+        for row in &mut self.rows {
+            row.waited = row.span.0.saturating_sub(done).max(0);
+            done = done.max(row.span.1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::debug_log::{DebugLog, Level};
+    use crate::pipeline::time::UtcMillis;
+
+    fn line(ring: &mut Ring, at: i64, took: f64, event: Option<&str>, batch: Option<&str>) {
+        let mut log = DebugLog::new(Stage::ALL[ring.next() as usize % 6], Level::Info, "step");
+        log.timestamp = UtcMillis::from_epoch_millis(at);
+        log.duration = Some(took);
+        log.event_id = event.map(str::to_owned);
+        log.data.extend(batch.map(|id| (BATCH.to_owned(), id.into())));
+        ring.push_log(&log);
+    }
+
+    #[test]
+    fn an_events_lines_and_its_batchs_in_the_order_of_time() {
+        let mut ring = Ring::new(10_000, usize::MAX);
+        line(&mut ring, 1_000, 1.0, Some("evt_1"), None);
+        line(&mut ring, 1_001, 1.0, Some("evt_11"), None);
+        line(&mut ring, 1_010, 2.0, Some("evt_1"), Some("b_1"));
+        line(&mut ring, 1_010, 2.0, Some("evt_11"), Some("b_1"));
+        line(&mut ring, 1_040, 5.0, None, Some("b_1"));
+        line(&mut ring, 1_040, 5.0, None, Some("b_12"));
+        let subject = Subject::of(ring.get(0).unwrap()).unwrap();
+        let mut trace = Trace::new(subject, 0, &ring).unwrap();
+        while trace.has_work(&ring) {
+            trace.work(&ring);
+        }
+        let numbers = |trace: &Trace| trace.rows().iter().map(|row| row.number).collect::<Vec<_>>();
+        assert_eq!(numbers(&trace), [0, 2, 4]);
+        assert_eq!(trace.batches().collect::<Vec<_>>(), ["b_1"]);
+        let waited: Vec<_> = trace.rows().iter().map(|row| row.waited).collect();
+        assert_eq!(waited, [0, 8_000, 25_000]);
+        assert_eq!(trace.span(), (999_000, 1_040_000));
+        // It goes on while the event is on its way, and keeps what the ring forgets.
+        line(&mut ring, 1_050, 1.0, Some("evt_1"), None);
+        ring.clear();
+        line(&mut ring, 1_060, 1.0, Some("evt_1"), None);
+        trace.work(&ring);
+        assert_eq!(numbers(&trace), [0, 2, 4, 7]);
+    }
+}

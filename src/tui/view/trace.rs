@@ -1,0 +1,148 @@
+//! The waterfall of a trace: a row for each line, with a bar for when the step was at work.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::draw::{Segment, put, put_right, row, rule, styled};
+use super::format;
+use crate::pipeline::debug_log::Level;
+use crate::tui::model::trace::{Subject, Trace, TraceRow};
+use crate::tui::model::{Model, TRACE_HEAD};
+use crate::tui::text;
+
+const SINCE_END: usize = 9;
+const STAGE_START: usize = 10;
+const STAGE: usize = 10;
+const WAITED_END: usize = 28;
+const TOOK_END: usize = 36;
+const BAR_START: usize = 38;
+/// A message shorter than this tells nothing.
+const MIN_MESSAGE: usize = 16;
+/// A longer bar tells no more.
+const MAX_BAR: usize = 80;
+
+pub(super) fn render(model: &Model, trace: &Trace, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    title(model, trace, buf, row(area, 0));
+    put(buf, row(area, 1), 1, usize::from(area.width) - 2, &summary(trace), theme.plain());
+    let width = usize::from(area.width);
+    let bar = bar_width(width);
+    let labels = row(area, 2);
+    put_right(buf, labels, SINCE_END, 8, "after", theme.dim());
+    put(buf, labels, STAGE_START, STAGE, "stage", theme.dim());
+    put_right(buf, labels, WAITED_END, 7, "waited", theme.dim());
+    put_right(buf, labels, TOOK_END, 7, "took", theme.dim());
+    let (start, end) = trace.span();
+    let total = format::micros((end - start) as f64);
+    put(buf, labels, BAR_START, bar, "0", theme.dim());
+    put_right(buf, labels, BAR_START + bar, bar.saturating_sub(2), &total, theme.dim());
+    let height = usize::from(area.height.saturating_sub(TRACE_HEAD));
+    let selected = trace.selected();
+    for (nth, line) in trace.rows().iter().enumerate().skip(trace.top).take(height) {
+        let at = row(area, nth - trace.top + usize::from(TRACE_HEAD));
+        line_row(model, line, (start, end), bar, nth == selected, buf, at);
+    }
+}
+
+/// What the columns before it leave, and half of that where the message has room.
+fn bar_width(width: usize) -> usize {
+    let room = width.saturating_sub(BAR_START + 1);
+    if room < 2 * MIN_MESSAGE { room } else { (room / 2).min(MAX_BAR) }
+}
+
+fn title(model: &Model, trace: &Trace, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let (what, id) = match trace.subject() {
+        Some(Subject::Event(id)) => ("trace of ", id.as_str()),
+        Some(Subject::Batch(id)) => ("trace of batch ", id.as_str()),
+        None => ("trace", ""),
+    };
+    let mut left = vec![styled(what, theme.dim()), styled(text::safe(id), theme.strong())];
+    if let Some(notice) = model.notice() {
+        left.push(styled(format!("  {}", text::safe(notice)), theme.strong()));
+    }
+    let mut right: Vec<Segment> = Vec::new();
+    if trace.has_work(model.ring()) {
+        right.push(styled("looking…", theme.warning()));
+    } else if trace.left_out() > 0 {
+        let more = format!("{} more lines left out", format::count(trace.left_out() as u64));
+        right.push(styled(more, theme.warning()));
+    }
+    rule(buf, at, theme, &left, &right);
+}
+
+fn summary(trace: &Trace) -> String {
+    let (start, end) = trace.span();
+    let stages = trace.stages();
+    let names = |stages: &[crate::pipeline::debug_log::Stage]| {
+        stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>().join(" → ")
+    };
+    let lines = match trace.rows().len() {
+        1 => "1 line".to_owned(),
+        lines => format!("{} lines", format::count(lines as u64)),
+    };
+    let mut parts = vec![format!("{lines}, {}", format::micros((end - start) as f64))];
+    let waited: i64 = trace.rows().iter().map(|row| row.waited).sum();
+    parts.push(format!("of it {} waiting", format::micros(waited as f64)));
+    if matches!(trace.subject(), Some(Subject::Event(_))) {
+        parts.extend(trace.batches().map(|batch| format!("batch {}", text::safe(batch))));
+    }
+    parts.push(names(&stages));
+    parts.join(" · ")
+}
+
+fn line_row(
+    model: &Model,
+    shown: &TraceRow,
+    (start, end): (i64, i64),
+    bar: usize,
+    selected: bool,
+    buf: &mut Buffer,
+    at: Rect,
+) {
+    let theme = model.options.theme;
+    let line = shown.line.as_ref();
+    let on = |style| theme.on(selected, style);
+    if selected {
+        buf.set_style(at, theme.selected());
+        put(buf, at, 0, 1, "▌", theme.key());
+    }
+    let since = format::micros((shown.span.0 - start) as f64);
+    put_right(buf, at, SINCE_END, 8, &since, on(theme.dim()));
+    let stage = line.stage().map_or(theme.dim(), |stage| theme.stage(stage));
+    let name = line.stage().map_or("unparsed", |stage| stage.as_str());
+    put(buf, at, STAGE_START, STAGE, name, stage);
+    if shown.waited > 0 {
+        put_right(buf, at, WAITED_END, 7, &format::micros(shown.waited as f64), on(theme.plain()));
+    }
+    if let Some(took) = line.duration() {
+        let took = format::micros(f64::from(took) * 1e3);
+        put_right(buf, at, TOOK_END, 7, &took, on(theme.strong()));
+    }
+    // The wait up to it is a thin line, the step itself a thick one.
+    let column = |time: i64| {
+        let all = (end - start).max(1) as f64;
+        (((time - start) as f64 / all * bar as f64) as usize).min(bar.saturating_sub(1))
+    };
+    let (from, to) = (column(shown.span.0), column(shown.span.1));
+    let waits_from = column(shown.span.0 - shown.waited);
+    put(
+        buf,
+        at,
+        BAR_START + waits_from,
+        from - waits_from,
+        &"·".repeat(from - waits_from),
+        on(theme.dim()),
+    );
+    let sign = if line.duration().is_some() { "█" } else { "◆" };
+    let style = if line.level() == Level::Error { theme.error() } else { stage };
+    put(buf, at, BAR_START + from, to - from + 1, &sign.repeat(to - from + 1), style);
+    let message_start = BAR_START + bar + 1;
+    let room = usize::from(at.width).saturating_sub(message_start + 1);
+    if room >= MIN_MESSAGE {
+        let used = put(buf, at, message_start, room, line.message(), theme.message(line.level()));
+        if room > used + 6 {
+            put(buf, at, message_start + used + 2, room - used - 2, line.fields(), on(theme.dim()));
+        }
+    }
+}
