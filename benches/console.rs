@@ -17,7 +17,7 @@ use bklit_tui::tui::update::update;
 use bklit_tui::tui::view::render;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use grep_regex::RegexMatcherBuilder;
-use grep_searcher::{SearcherBuilder, sinks};
+use grep_searcher::{Searcher, SearcherBuilder, Sink, SinkMatch};
 use ratatui::Terminal;
 use ratatui::backend::{Backend, CrosstermBackend, TestBackend};
 use ratatui::layout::Rect;
@@ -120,13 +120,20 @@ fn ripgrep(pattern: &str, json: &[u8]) -> (Duration, u64) {
     let mut builder = RegexMatcherBuilder::new();
     let matcher = builder.case_smart(true).line_terminator(Some(b'\n')).build(pattern).unwrap();
     let mut searcher = SearcherBuilder::new().line_number(false).build();
-    let mut count = 0;
-    let sink = sinks::Bytes(|_, _| {
-        count += 1;
+    let mut count = Count(0);
+    searcher.search_slice(&matcher, json, &mut count).unwrap();
+    (began.elapsed(), count.0)
+}
+
+struct Count(u64);
+
+impl Sink for Count {
+    type Error = std::io::Error;
+
+    fn matched(&mut self, _: &Searcher, _: &SinkMatch<'_>) -> Result<bool, Self::Error> {
+        self.0 += 1;
         Ok(true)
-    });
-    searcher.search_slice(&matcher, json, sink).unwrap();
-    (began.elapsed(), count)
+    }
 }
 
 fn median(times: &mut [Duration]) -> Duration {
