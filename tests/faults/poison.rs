@@ -18,7 +18,7 @@ fn member(n: usize) -> String {
     json!({
         "id": format!("evt_{n:08}"),
         "type": "pageview",
-        "payload": { "url": url, "projectId": "default", "timestamp": "2026-01-02T03:04:05.678Z" },
+        "payload": { "url": url, "title": "t", "projectId": "default", "timestamp": "2026-01-02T03:04:05.678Z" },
         "queuedAt": "2026-01-02T03:04:06.000Z",
         "projectId": "default",
     })
