@@ -1,5 +1,5 @@
-//! How fast `POST /track` is on the embedded default, against a bare hyper server that reads the
-//! body and answers; in one run, in turns, by the same load. See bench/README.md.
+//! How fast `POST /track` is on the embedded default or on Redis, against a bare hyper server that
+//! reads the body and answers; in one run, in turns, by the same load. See bench/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use load::{Load, Tally};
+use support::servers::{Kind as ServerKind, RedisServer};
 use support::{Daemon, eventually};
 
 /// How long the worker may take to store what a run left in the queue.
@@ -39,6 +40,9 @@ struct Options {
     /// Threads of the load
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Accept into Valkey instead, by a process that does nothing else
+    #[arg(long)]
+    redis: bool,
     /// Be the bare server; for the bench itself
     #[arg(long, hide = true)]
     serve_bare: bool,
@@ -72,7 +76,14 @@ fn main() {
         return bare::serve();
     }
     let bare = bare::Bare::start();
-    let daemon = Daemon::start();
+    let redis = options.redis.then(|| RedisServer::start(ServerKind::Valkey, &[]));
+    let daemon = match &redis {
+        Some(redis) => Daemon::with_settings(&format!(
+            "roles = ['ingestion']\nredis_url = '{}'\n[queue]\nmax_depth = 100000000",
+            redis.url()
+        )),
+        None => Daemon::start(),
+    };
     refuse_memory(&daemon);
     let load = Load {
         connections: options.connections,
@@ -96,11 +107,19 @@ fn main() {
             let result = run(kind, &load, bare.addr, &daemon);
             if kind != Kind::Bare {
                 accepted += result.answered_in_all;
+                match &redis {
+                    Some(redis) => taken_out(redis, result.answered_in_all),
+                    None => await_drained(&daemon),
+                }
             }
             results[kind as usize].push(result);
         }
     }
     summary(&results);
+    if redis.is_some() {
+        println!("{accepted} page views that were answered 200 were in the list");
+        return;
+    }
     let stored = daemon.scalar("SELECT count() FROM page_view_event");
     println!("stored {stored} of {accepted} page views that were answered 200");
     assert_eq!(stored, serde_json::json!(accepted));
@@ -115,9 +134,6 @@ fn run(kind: Kind, load: &Load, bare: SocketAddr, daemon: &Daemon) -> Tally {
     }
     println!();
     assert_eq!(result.refused, 0, "some were not answered 200");
-    if kind != Kind::Bare {
-        await_drained(daemon);
-    }
     result
 }
 
@@ -143,6 +159,12 @@ fn await_drained(daemon: &Daemon) {
         let zero = |name: &str| metrics.lines().any(|line| line == format!("{name} 0"));
         zero("bklit_queue_depth") && zero("bklit_queue_in_flight")
     });
+}
+
+/// All that was answered is in the list, which is emptied for the next run.
+fn taken_out(redis: &RedisServer, answered: u64) {
+    assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), answered.to_string());
+    redis.cli(&["DEL", "analytics:queue"]);
 }
 
 fn refuse_memory(daemon: &Daemon) {
