@@ -18,6 +18,7 @@ use crate::pipeline::bus::DebugBus;
 use crate::pipeline::gauges::Health;
 use crate::pipeline::http::{self, HttpContext};
 use crate::pipeline::metrics::{Metrics, Part};
+use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::queue::Queue;
 use crate::pipeline::stage_log::StageLog;
 use crate::pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
@@ -90,7 +91,8 @@ impl Pipeline {
                 Arc::clone(&adapters.live_bus),
                 settings.websocket.clone(),
             ));
-            supervisor.spawn("WebSocket server", |stop| async move {
+            // Both drain at the same time: the worker needs what is left.
+            supervisor.spawn_beside("WebSocket server", |stop| async move {
                 websocket::serve(listener, context, stop).await.map_err(Into::into)
             });
         }
@@ -269,17 +271,23 @@ async fn publish_gauges(
 ) -> Result<()> {
     let mut ticks = tokio::time::interval(GAUGES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let unknown = Outage::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let metrics = log.metrics();
         match queue.stats().await {
             Ok(stats) => {
+                if let Some(lasted) = unknown.over().map(seconds) {
+                    tracing::info!(lasted, "the queue's depth is known again");
+                }
                 metrics.set_queue(stats);
                 // A queue that answers and takes no events is none.
                 let takes = if stats.spooled == 0 { Health::Ok } else { Health::Failing };
                 metrics.set_health(Part::Queue, takes);
             }
             Err(error) => {
-                tracing::warn!(%error, "the queue's depth is not known");
+                if let Some(lasting) = unknown.failed().map(seconds) {
+                    tracing::warn!(%error, lasting, "the queue's depth is not known");
+                }
                 metrics.set_spooled(queue.spooled());
                 metrics.set_health(Part::Queue, Health::Failing);
             }

@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use tokio_tungstenite::tungstenite::Error;
 
+use super::absence::Left;
 use super::handshake::Kind;
 use super::message::{FromBrowser, ToClient};
 use super::sessions::Member;
 use super::socket::{AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
 use crate::pipeline::auth::{Denied, Secret, TokenRecord};
-use crate::pipeline::event::{EventKind, Payload, SessionEnd};
+use crate::pipeline::event::{EventKind, Payload};
 use crate::pipeline::http::access::query;
-use crate::pipeline::http::envelope::Envelope;
 use crate::pipeline::http::ingest::{accept, parse, site};
 use crate::pipeline::http::refusal::Refusal;
 use crate::pipeline::http::validate;
@@ -103,7 +103,7 @@ impl Browser {
         });
         // A visitor is not gone because the server is: the browser comes back to the next one.
         if !self.guest.shutdown.is_cancelled() {
-            self.end_session().await;
+            self.leave();
         }
     }
 
@@ -253,35 +253,15 @@ impl Browser {
         Ok(id)
     }
 
-    /// With the last socket that may send, its session ends.
-    async fn end_session(&mut self) {
-        let Some(SessionKey { project_id, session_id }) =
-            self.member.take().and_then(Member::leave)
+    /// With the last socket that may send, its session ends, after a while.
+    fn leave(self) {
+        let (Some(absence), Some(secret)) = (self.member.and_then(Member::leave), self.token)
         else {
             return;
         };
-        let Some(secret) = &self.token else { return };
-        let began = Instant::now();
-        let event = Payload::SessionEnd(SessionEnd {
-            session_id,
-            timestamp: None,
-            reason: Some("disconnect".to_owned()),
-        });
-        let envelope = Envelope { project_id: Some(project_id), event_id: None, event };
-        let authenticator = &self.guest.context.http.authenticator;
-        let ended = match authenticator.identify(secret.expose()).await {
-            Ok(token) => {
-                let headers = &self.guest.head.headers;
-                accept(self.guest.client(), headers, Some(&token), envelope, began)
-                    .await
-                    .map_err(|refused| refused.why)
-            }
-            Err(denied) => Err(denied.into()),
-        };
-        if let Err(why) = ended {
-            // Then it ends by itself, when nothing more comes.
-            self.tell_refused(Some(EventKind::SessionEnd.as_str()), &why.to_string());
-        }
+        let context = Arc::clone(&self.guest.context);
+        let Self { guest, session, .. } = self;
+        context.absences.begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
     }
 
     fn tell_refused(&self, message_type: Option<&'static str>, error: &str) {
