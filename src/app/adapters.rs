@@ -39,6 +39,8 @@ use crate::pipeline::worker::WorkerContext;
 pub(super) const QUEUE_FILE: &str = "queue.db";
 pub(super) const STORE_FILE: &str = "store.db";
 pub(super) const TOKEN_FILE: &str = "tokens.db";
+/// Which tokens on servers were used lately.
+pub(super) const KNOWN_TOKENS_FILE: &str = "tokens.cache";
 
 /// How long Redis may take.
 const REDIS_CONNECT: Duration = Duration::from_secs(2);
@@ -240,6 +242,11 @@ fn queue_options(settings: &Settings) -> RedisQueueOptions {
         // Both stores tell repeated events by their ids, so no batch need wait for a disk.
         durable_claims: false,
     }
+}
+
+/// Whether tokens are on servers that may be away.
+pub(super) fn tokens_are_elsewhere(settings: &Settings) -> bool {
+    settings.redis_url.is_some() || settings.database_url.is_some()
 }
 
 /// The store of our own tokens alone.

@@ -69,9 +69,15 @@ impl Pipeline {
         tell_start(settings, address, data_dir)?;
 
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&adapters.tokens)));
+        let tokens_file = adapters::tokens_are_elsewhere(settings)
+            .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
+        if let Some(file) = &tokens_file {
+            authenticator.recall(file).await;
+        }
         let context = HttpContext::new(
             Arc::clone(&adapters.queue),
-            Arc::new(Authenticator::new(Arc::clone(&adapters.tokens))),
+            Arc::clone(&authenticator),
             Arc::clone(&log),
             Arc::clone(&adapters.debug_bus),
             settings.http.clone(),
@@ -105,6 +111,12 @@ impl Pipeline {
             });
         }
         start_worker(settings, &adapters, &log, supervisor);
+        if let Some(file) = tokens_file {
+            supervisor.spawn("note of known tokens", |stop| async move {
+                authenticator.note(&file, stop).await;
+                Ok(())
+            });
+        }
         let Adapters { queue, own_tokens, debug_bus, .. } = adapters;
         if let Some(verifier) = verifier {
             supervisor.spawn("verifier", |stop| async move {
@@ -239,7 +251,7 @@ async fn make_first_token(
 ) -> Result<()> {
     match auth::bootstrap(&**tokens, data_dir.path()).await {
         Err(BootstrapError::Store(error)) if settings.redis_url.is_some() => {
-            tracing::warn!(%error, "no tokens: all events are refused until Redis is there");
+            tracing::warn!(%error, "no tokens can be looked up until Redis is there; those used lately count");
         }
         made => return made.map(|_| ()).map_err(Into::into),
     }

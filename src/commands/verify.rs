@@ -1,14 +1,18 @@
 //! `verify`: compares what went through the queue with what ingestion inserted past it.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use color_eyre::eyre::{Report as Error, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::{Moment, VerifyArgs};
+use crate::commands::queue;
 use crate::pipeline::gauges::match_rate;
+use crate::pipeline::queue::Queue;
 use crate::pipeline::store::baseline::{Baseline, Kind, Span};
 use crate::pipeline::time::UtcMillis;
 use crate::pipeline::verify::{Mismatch, PAGE, Plan, Report, reconcile};
@@ -17,6 +21,9 @@ use crate::tui::view::format::count;
 
 /// Some event does not match.
 const MISMATCHED: u8 = 1;
+/// How long the queue may take to say what failed.
+const REASONS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Nothing is known, or not of all events. Never to be taken for success.
 const NOT_VERIFIED: u8 = 2;
 
@@ -25,8 +32,18 @@ pub async fn run(
     args: &VerifyArgs,
     settle: Duration,
     open: impl FnOnce() -> Result<Box<dyn Baseline>>,
+    queue: Option<Arc<dyn Queue>>,
 ) -> ExitCode {
-    let verified = async { verify(args, settle, &*open()?).await };
+    let verified = async {
+        let store = open()?;
+        // Only to say more of what is missing: without them it is missing all the same.
+        let reasons = match queue {
+            Some(queue) => tokio::time::timeout(REASONS_TIMEOUT, queue::reasons(&*queue)).await,
+            None => Ok(Ok(HashMap::new())),
+        };
+        let reasons = reasons.ok().and_then(Result::ok).unwrap_or_default();
+        verify(args, settle, &*store, reasons).await
+    };
     match verified.await {
         Ok(code) => code,
         Err(error) => {
@@ -37,10 +54,16 @@ pub async fn run(
     }
 }
 
-async fn verify(args: &VerifyArgs, settle: Duration, store: &dyn Baseline) -> Result<ExitCode> {
+async fn verify(
+    args: &VerifyArgs,
+    settle: Duration,
+    store: &dyn Baseline,
+    reasons: HashMap<(String, String), String>,
+) -> Result<ExitCode> {
     let now = UtcMillis::now();
     let plan = plan(args, settle, now)?;
-    let mut printer = Printer { json: args.json, left: args.limit, left_out: 0, error: None };
+    let mut printer =
+        Printer { json: args.json, left: args.limit, left_out: 0, error: None, reasons };
     let report = reconcile(store, &plan, &mut |mismatch| printer.mismatch(&mismatch)).await?;
     printer.summary(&report, &plan);
     if let Some(error) = printer.error
@@ -115,6 +138,8 @@ struct Printer {
     left: u64,
     left_out: u64,
     error: Option<io::Error>,
+    /// Why events failed, by project and id.
+    reasons: HashMap<(String, String), String>,
 }
 
 impl Printer {
@@ -129,8 +154,13 @@ impl Printer {
             Kind::PageViews => "pageview",
             Kind::CustomEvents => "event",
         };
+        let name = (key.project_id.clone(), key.id.clone());
+        let reason = self.reasons.get(&name).filter(|_| found.queue_rows == 0).cloned();
         if self.json {
             let mut object = json!(found);
+            if let Some(reason) = &reason {
+                object["reason"] = reason.as_str().into();
+            }
             object["eventId"] = key.id.as_str().into();
             object["projectId"] = key.project_id.as_str().into();
             object["type"] = kind.into();
@@ -141,6 +171,9 @@ impl Printer {
         if found.queue_rows.max(found.baseline_rows) > 1 {
             let counts = (found.queue_rows, found.baseline_rows);
             text += &format!(" ({} rows through the queue, {} direct)", counts.0, counts.1);
+        }
+        if let Some(reason) = reason {
+            text += &format!(": it failed: {reason}");
         }
         self.line(&safe(&text));
         for field in &found.fields {

@@ -3,6 +3,7 @@
 mod outages;
 mod repair;
 mod tls;
+mod tokens;
 
 use serde_json::{Value, json};
 
