@@ -72,3 +72,17 @@ fn a_start_without_redis_accepts_what_the_process_before_accepted() {
     });
     assert_eq!(status(&daemon, unused.trim(), "/track", &body), 200);
 }
+
+#[test]
+fn strangers_do_not_learn_where_servers_are() {
+    let settings =
+        "redis_url = 'redis://127.0.0.1:1/'\ndatabase_url = 'postgres://u:p@127.0.0.1:2/d'";
+    let daemon = Daemon::with_settings(settings);
+    let secret = format!("Bearer bk_live_{}", "0".repeat(64));
+    let headers = [("Content-Type", "application/json"), ("Authorization", secret.as_str())];
+    let answer = request(daemon.addr, "POST", "/track", &headers, b"{}").unwrap();
+    assert_eq!(answer.status, 503);
+    let text = answer.text();
+    assert!(!text.contains("127.0.0.1") && !text.contains("Redis"), "{text}");
+    assert!(text.contains("try again later"), "{text}");
+}

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::Request;
+use hyper::header::{HeaderValue, ORIGIN, REFERER};
+use hyper::http::request::Parts;
 use tokio_tungstenite::tungstenite::Error;
 
 use super::absence::Left;
@@ -43,6 +46,18 @@ fn session(guest: &Guest) -> Result<SessionKey, Refusal> {
     Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
 }
 
+/// What is needed of a request when its socket is closed, without the buffer that it came in.
+fn brief(head: &Parts) -> Parts {
+    let (mut brief, ()) = Request::new(()).into_parts();
+    for name in [ORIGIN, REFERER] {
+        let value = head.headers.get(&name).map(|value| HeaderValue::from_bytes(value.as_bytes()));
+        if let Some(Ok(value)) = value {
+            brief.headers.insert(name, value);
+        }
+    }
+    brief
+}
+
 struct Browser {
     guest: Guest,
     socket: Socket,
@@ -69,9 +84,17 @@ impl<T: Into<Refusal>> From<T> for Problem {
 }
 
 impl Problem {
+    /// For our own log.
     fn text(&self) -> String {
         match self {
             Self::Refused(why) => why.to_string(),
+            Self::NoKey => NO_KEY.to_owned(),
+        }
+    }
+
+    fn for_client(&self) -> String {
+        match self {
+            Self::Refused(why) => why.for_client(),
             Self::NoKey => NO_KEY.to_owned(),
         }
     }
@@ -177,12 +200,12 @@ impl Browser {
             Err(problem) => problem,
         };
         self.guest.context.http.log.metrics().refused();
-        let error = problem.text();
-        self.tell_refused(message_type, &error);
+        self.tell_refused(message_type, &problem.text());
+        let error = problem.for_client();
         let answer = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
         self.socket.send(answer.to_json()).await?;
         if problem.is_final() {
-            self.socket.close(POLICY, &problem.text()).await;
+            self.socket.close(POLICY, &problem.for_client()).await;
             return Ok(false);
         }
         Ok(true)
@@ -260,7 +283,8 @@ impl Browser {
             return;
         };
         let context = Arc::clone(&self.guest.context);
-        let Self { guest, session, .. } = self;
+        let Self { mut guest, session, .. } = self;
+        guest.head = brief(&guest.head);
         context.absences.begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
     }
 
