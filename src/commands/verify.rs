@@ -8,20 +8,21 @@ use std::time::Duration;
 
 use color_eyre::eyre::{Report as Error, Result, bail};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::cli::{Moment, VerifyArgs};
-use crate::commands::queue;
 use crate::pipeline::gauges::match_rate;
 use crate::pipeline::queue::Queue;
-use crate::pipeline::store::baseline::{Baseline, Kind, Span};
+use crate::pipeline::store::baseline::{Baseline, EventKey, Kind, Span};
 use crate::pipeline::time::UtcMillis;
-use crate::pipeline::verify::{Mismatch, PAGE, Plan, Report, reconcile};
+use crate::pipeline::verify::{Mismatch, PAGE, Plan, Report, failed_reasons, reconcile};
 use crate::tui::text::{safe, safe_json};
 use crate::tui::view::format::count;
 
 /// Some event does not match.
 const MISMATCHED: u8 = 1;
-/// How long the queue may take to say what failed.
+/// Pages of failed events that are looked through for reasons, and how long that may take.
+const PAGES_LOOKED_AT: usize = 20;
 const REASONS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Nothing is known, or not of all events. Never to be taken for success.
@@ -37,11 +38,13 @@ pub async fn run(
     let verified = async {
         let store = open()?;
         // Only to say more of what is missing: without them it is missing all the same.
-        let reasons = match queue {
-            Some(queue) => tokio::time::timeout(REASONS_TIMEOUT, queue::reasons(&*queue)).await,
-            None => Ok(Ok(HashMap::new())),
+        let reasons = match &queue {
+            Some(queue) => {
+                timeout(REASONS_TIMEOUT, failed_reasons(&**queue, PAGES_LOOKED_AT)).await
+            }
+            None => Ok(HashMap::new()),
         };
-        let reasons = reasons.ok().and_then(Result::ok).unwrap_or_default();
+        let reasons = reasons.unwrap_or_default();
         verify(args, settle, &*store, reasons).await
     };
     match verified.await {
@@ -58,7 +61,7 @@ async fn verify(
     args: &VerifyArgs,
     settle: Duration,
     store: &dyn Baseline,
-    reasons: HashMap<(String, String), String>,
+    reasons: HashMap<EventKey, String>,
 ) -> Result<ExitCode> {
     let now = UtcMillis::now();
     let plan = plan(args, settle, now)?;
@@ -139,7 +142,7 @@ struct Printer {
     left_out: u64,
     error: Option<io::Error>,
     /// Why events failed, by project and id.
-    reasons: HashMap<(String, String), String>,
+    reasons: HashMap<EventKey, String>,
 }
 
 impl Printer {
@@ -154,8 +157,7 @@ impl Printer {
             Kind::PageViews => "pageview",
             Kind::CustomEvents => "event",
         };
-        let name = (key.project_id.clone(), key.id.clone());
-        let reason = self.reasons.get(&name).filter(|_| found.queue_rows == 0).cloned();
+        let reason = self.reasons.get(key).filter(|_| found.queue_rows == 0).cloned();
         if self.json {
             let mut object = json!(found);
             if let Some(reason) = &reason {

@@ -7,18 +7,17 @@ mod list;
 mod status;
 mod walk;
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use color_eyre::Result;
 
-use crate::cli::{FilterArgs, QueueArgs, QueueCommand};
+use crate::cli::{QueueArgs, QueueCommand};
 use crate::pipeline::queue::Queue;
 
 pub use drain::{Drain, run as drain};
-use walk::{Entry, Walk, Which};
+use walk::Which;
 
 /// The queue, and the spool before it where there is one.
 pub struct Queues {
@@ -50,32 +49,6 @@ pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
         QueueCommand::Drain { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Failed events looked through for reasons, the newest.
-const MOST_REASONS: usize = 10_000;
-
-/// Why events failed, by project and id.
-///
-/// # Errors
-/// When the queue cannot be reached.
-pub async fn reasons(queue: &dyn Queue) -> Result<HashMap<(String, String), String>> {
-    let filter = FilterArgs { project: None, reason: None };
-    let mut walk = Walk::over(queue, Which::Failed, &filter);
-    let (mut reasons, mut seen) = (HashMap::new(), 0);
-    while seen < MOST_REASONS
-        && let Some(page) = walk.next().await?
-    {
-        seen += page.len();
-        for Entry { event, reason, .. } in page {
-            if let (Some(project), Some(id), Some(reason)) =
-                (event.project_id, event.event_id, reason)
-            {
-                reasons.entry((project, id)).or_insert(reason);
-            }
-        }
-    }
-    Ok(reasons)
 }
 
 /// A pipe that is closed early, as by `head`, is no error; then there is no more to print.
