@@ -68,7 +68,7 @@ impl Refusal {
                 "tokens cannot be checked now; try again later".to_owned()
             }
             Self::Queue(QueueError::Unavailable(_)) => {
-                "events cannot be kept now; try again later".to_owned()
+                "the queue is not available now; try again later".to_owned()
             }
             other => other.to_string(),
         }

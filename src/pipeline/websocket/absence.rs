@@ -41,7 +41,7 @@ impl Absences {
         self.tasks.spawn(async move {
             let _permit = permit;
             let shutdown = left.guest.shutdown.clone();
-            if waited(grace, &absence, &shutdown).await && absence.is_end() {
+            if waited(grace, &absence, &shutdown).await && absence.ended() {
                 left.end_session().await;
             }
         });

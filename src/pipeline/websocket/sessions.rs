@@ -99,7 +99,7 @@ impl Absence {
     }
 
     /// Whether it is over for good: nobody has come back, and whoever does begins anew.
-    pub fn is_end(self) -> bool {
+    pub fn ended(self) -> bool {
         self.sessions.gone(&self.key, &self.token)
     }
 }
@@ -124,9 +124,9 @@ mod tests {
         drop(members.next());
         let absence = members.next().unwrap().leave().unwrap();
         let back = sessions.join(key.clone());
-        assert!(!absence.is_end(), "it has come back");
+        assert!(!absence.ended(), "it has come back");
         let absence = back.leave().unwrap();
-        assert!(absence.is_end());
+        assert!(absence.ended());
         assert!(sessions.0.lock().unwrap().is_empty());
         // Nobody waits for these.
         drop(sessions.join(key.clone()));
