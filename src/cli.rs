@@ -69,6 +69,9 @@ pub struct GlobalArgs {
     /// Take tokens and event definitions from this Postgres of Bklit, read-only [env: DATABASE_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
+    /// Believe servers over TLS whose certificates lead to the ones (PEM) in this file, instead of the well-known ones [env: BKLIT_TLS_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tls_ca_file: Option<String>,
     /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -90,6 +93,7 @@ impl GlobalArgs {
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
             ("dual_write", "--dual-write", &dual_write),
             ("database_url", "--database-url", &self.database_url),
+            ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
             ("log", "--log", &self.log),
         ];
         let given = flags.into_iter().filter_map(|(key, flag, value)| {

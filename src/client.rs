@@ -15,8 +15,9 @@ use url::Url;
 use crate::app::data_dir::ADDRESS_FILE;
 use crate::config::Settings;
 use crate::pipeline::auth::default_token;
+use crate::pipeline::tls;
 
-/// Pooled keep-alive connections, `http://` and `https://` (certificates by Mozilla's roots).
+/// Pooled keep-alive connections, `http://` and `https://` (certificates by `tls_ca_file`, else Mozilla's roots).
 pub type Client = Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// How long a connection may take to be made.
@@ -24,17 +25,22 @@ const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A client for requests with a body in memory. Answers have no deadline of their own: the
 /// caller sets one where it wants one.
-pub fn client() -> Client {
+///
+/// # Errors
+/// When the settings name root certificates that cannot be used.
+pub fn client(settings: &Settings) -> color_eyre::Result<Client> {
+    let file = settings.tls_ca_file.as_deref();
+    let roots = file.map(tls::read_roots).transpose().wrap_err("tls_ca_file cannot be used")?;
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_webpki_roots()
+        .with_tls_config(tls::client_config(roots.as_deref())?)
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);
-    Pooled::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https)
+    Ok(Pooled::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https))
 }
 
 /// The environment variable that holds a token for commands that talk to a pipeline.

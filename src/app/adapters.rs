@@ -21,6 +21,7 @@ use crate::pipeline::bus::{DebugBus, LiveBus, Presence};
 use crate::pipeline::definitions::postgres::PostgresDefinitions;
 use crate::pipeline::definitions::{Definitions, TrackingIdIsDefinition};
 use crate::pipeline::metrics::Metrics;
+use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::postgres::{PostgresOptions, PostgresServer};
 use crate::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use crate::pipeline::queue::spool::SpooledQueue;
@@ -30,6 +31,7 @@ use crate::pipeline::stage_log::StageLog;
 use crate::pipeline::store::baseline::Baseline;
 use crate::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use crate::pipeline::store::{Store, sqlite::SqliteStore};
+use crate::pipeline::tls;
 use crate::pipeline::worker::WorkerContext;
 
 /// The files of the embedded adapters: queue and store apart, so that storing never holds up
@@ -37,6 +39,8 @@ use crate::pipeline::worker::WorkerContext;
 pub(super) const QUEUE_FILE: &str = "queue.db";
 pub(super) const STORE_FILE: &str = "store.db";
 pub(super) const TOKEN_FILE: &str = "tokens.db";
+/// Which tokens on servers were used lately.
+pub(super) const KNOWN_TOKENS_FILE: &str = "tokens.cache";
 
 /// How long Redis may take.
 const REDIS_CONNECT: Duration = Duration::from_secs(2);
@@ -240,6 +244,11 @@ fn queue_options(settings: &Settings) -> RedisQueueOptions {
     }
 }
 
+/// Whether tokens are on servers that may be away.
+pub(super) fn tokens_are_elsewhere(settings: &Settings) -> bool {
+    settings.redis_url.is_some() || settings.database_url.is_some()
+}
+
 /// The store of our own tokens alone.
 pub(super) fn tokens(settings: &Settings) -> Result<Arc<dyn TokenStore>> {
     if let Some(server) = redis(settings)? {
@@ -301,11 +310,16 @@ fn redis_queue(settings: &Settings, server: RedisServer) -> RedisQueue {
     RedisQueue::new(server, &queue_options(settings))
 }
 
+fn root_certificates(settings: &Settings) -> Result<Option<Vec<u8>>> {
+    let file = settings.tls_ca_file.as_deref();
+    file.map(tls::read_roots).transpose().wrap_err("tls_ca_file cannot be used")
+}
+
 fn redis(settings: &Settings) -> Result<Option<RedisServer>> {
     let Some(url) = &settings.redis_url else { return Ok(None) };
     let options = RedisOptions {
         url: url.expose().to_owned(),
-        root_certificates: None,
+        root_certificates: root_certificates(settings)?,
         connect_timeout: REDIS_CONNECT,
         response_timeout: REDIS_ANSWER,
     };
@@ -318,7 +332,7 @@ pub(super) fn postgres(settings: &Settings) -> Result<Option<PostgresServer>> {
     let Some(url) = &settings.database_url else { return Ok(None) };
     let options = PostgresOptions {
         url: url.expose().to_owned(),
-        root_certificates: None,
+        root_certificates: root_certificates(settings)?,
         connect_timeout: POSTGRES_CONNECT,
         response_timeout: POSTGRES_ANSWER,
     };
@@ -332,6 +346,7 @@ pub(super) fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>>
         url: url.expose().to_owned(),
         user: settings.clickhouse_username.clone(),
         password: settings.clickhouse_password.as_ref().map(|text| text.expose().to_owned()),
+        root_certificates: root_certificates(settings)?,
         database: settings.clickhouse_database.clone(),
         baseline: settings.dual_write,
         ..ClickHouseOptions::default()
@@ -342,6 +357,7 @@ pub(super) fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>>
 /// Until it worked. Events wait in the queue meanwhile.
 async fn make_tables(store: &ClickHouseStore) {
     let mut pause = FIRST_PAUSE;
+    let outage = Outage::default();
     loop {
         match store.create_missing().await {
             Ok(behind) if behind.is_empty() => return,
@@ -350,7 +366,11 @@ async fn make_tables(store: &ClickHouseStore) {
                 tracing::warn!(count, "ClickHouse's tables are older; run `bklit-tui migrate`");
                 return;
             }
-            Err(error) => tracing::warn!(%error, "cannot make ClickHouse's tables, trying again"),
+            Err(error) => {
+                if let Some(lasting) = outage.failed().map(seconds) {
+                    tracing::warn!(%error, lasting, "cannot make ClickHouse's tables, trying again");
+                }
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -23,6 +23,9 @@ const OTHER_FILES: u64 = 100;
 
 /// Looks at everything at once.
 pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
+    // What cannot even be tried is an error of the settings.
+    adapters::describe(settings)?;
+    let (clickhouse, postgres) = (adapters::clickhouse(settings)?, adapters::postgres(settings)?);
     let redis = async {
         let (server, options) = adapters::redis_and_queue(settings)?;
         let alarm_depth = settings.queue.alarm_depth;
@@ -30,12 +33,12 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
         Some(part("redis", "see that it runs and redis_url names it", looked).await)
     };
     let clickhouse = async {
-        let store = adapters::clickhouse(settings).ok().flatten()?;
+        let store = clickhouse?;
         let advice = "see that it runs, and clickhouse_url, user and password";
         Some(part("clickhouse", advice, store.check()).await)
     };
     let postgres = async {
-        let server = adapters::postgres(settings).ok().flatten()?;
+        let server = postgres?;
         let advice = "see that it runs, and database_url";
         Some(part("postgres", advice, postgres::check::check(server)).await)
     };
@@ -43,8 +46,6 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
         let looked = files::examine(settings, TIMEOUT);
         Part { name: "data dir", findings: looked.await }
     };
-    // What cannot even be tried is an error of the settings.
-    adapters::describe(settings)?;
     let (redis, clickhouse, postgres, files) = tokio::join!(redis, clickhouse, postgres, files);
     let settings = Part { name: "settings", findings: of_settings(settings) };
     Ok([redis, clickhouse, postgres, Some(files), Some(settings)].into_iter().flatten().collect())

@@ -15,11 +15,14 @@ pub struct Supervisor {
     running: JoinSet<Result<()>>,
     /// In the order in which they were started, which is the order in which they stop.
     tasks: Vec<Task>,
+    groups: usize,
 }
 
 struct Task {
     name: &'static str,
     id: Id,
+    /// Those of one group stop at the same time.
+    group: usize,
     stop: CancellationToken,
 }
 
@@ -29,9 +32,18 @@ impl Supervisor {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
+        self.groups += 1;
+        self.spawn_beside(name, task);
+    }
+
+    /// The same for one that stops at the same time as the one started before it.
+    pub fn spawn_beside<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
         let stop = CancellationToken::new();
         let id = self.running.spawn(task(stop.clone())).id();
-        self.tasks.push(Task { name, id, stop });
+        self.tasks.push(Task { name, id, group: self.groups, stop });
     }
 
     /// Waits for a task that ends although nobody asked it to, and says why. Safe to cancel.
@@ -43,15 +55,18 @@ impl Supervisor {
         }
     }
 
-    /// Stops one task after the other, each when the one before has ended; the first failure is
-    /// the outcome.
+    /// Stops one task, or group of them, after the other, each when the one before has ended; the
+    /// first failure is the outcome.
     ///
     /// # Errors
     /// When a task failed on its way down.
     pub async fn stop(mut self) -> Result<()> {
         let mut outcome = Ok(());
-        while let Some(task) = self.tasks.first() {
-            task.stop.cancel();
+        while let Some(first) = self.tasks.first() {
+            let group = first.group;
+            for task in self.tasks.iter().filter(|task| task.group == group) {
+                task.stop.cancel();
+            }
             if let Some((_, result)) = self.next_end().await {
                 outcome = outcome.and(result);
             }
@@ -157,6 +172,29 @@ mod tests {
         }
         supervisor.stop().await.unwrap();
         assert_eq!(*order.lock().unwrap(), ["first", "second", "third"]);
+    }
+
+    #[tokio::test]
+    async fn those_of_a_group_stop_at_the_same_time_and_before_the_next() {
+        let mut supervisor = Supervisor::default();
+        let (both, order) = (Arc::new(tokio::sync::Barrier::new(2)), Arc::new(Mutex::default()));
+        let task = |name: &'static str, meets: bool| {
+            let (both, order) = (Arc::clone(&both), Arc::<Mutex<Vec<_>>>::clone(&order));
+            move |stop: CancellationToken| async move {
+                stop.cancelled().await;
+                if meets {
+                    both.wait().await;
+                }
+                order.lock().unwrap().push(name);
+                Ok(())
+            }
+        };
+        supervisor.spawn("one", task("one", true));
+        supervisor.spawn_beside("other", task("other", true));
+        supervisor.spawn("last", task("last", false));
+        within(Duration::from_secs(10), "the stop", supervisor.stop()).await.unwrap();
+        let order = order.lock().unwrap().clone();
+        assert_eq!((order.len(), order.last()), (3, Some(&"last")));
     }
 
     #[tokio::test]

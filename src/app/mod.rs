@@ -73,7 +73,8 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Queue(args)) => return run_queue(&args, settings).await,
         Some(Command::Verify(args)) => {
             let store = || adapters::baseline(settings);
-            return Ok(commands::verify::run(&args, settings.verify.settle, store).await);
+            let queue = adapters::queues(settings).ok().map(|queues| queues.queue);
+            return Ok(commands::verify::run(&args, settings.verify.settle, store, queue).await);
         }
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
         Some(Command::Attach(args)) => {

@@ -18,6 +18,7 @@ use crate::pipeline::bus::DebugBus;
 use crate::pipeline::gauges::Health;
 use crate::pipeline::http::{self, HttpContext};
 use crate::pipeline::metrics::{Metrics, Part};
+use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::queue::Queue;
 use crate::pipeline::stage_log::StageLog;
 use crate::pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
@@ -68,9 +69,15 @@ impl Pipeline {
         tell_start(settings, address, data_dir)?;
 
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&adapters.tokens)));
+        let tokens_file = adapters::tokens_are_elsewhere(settings)
+            .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
+        if let Some(file) = &tokens_file {
+            authenticator.recall(file).await;
+        }
         let context = HttpContext::new(
             Arc::clone(&adapters.queue),
-            Arc::new(Authenticator::new(Arc::clone(&adapters.tokens))),
+            Arc::clone(&authenticator),
             Arc::clone(&log),
             Arc::clone(&adapters.debug_bus),
             settings.http.clone(),
@@ -90,7 +97,8 @@ impl Pipeline {
                 Arc::clone(&adapters.live_bus),
                 settings.websocket.clone(),
             ));
-            supervisor.spawn("WebSocket server", |stop| async move {
+            // Both drain at the same time: the worker needs what is left.
+            supervisor.spawn_beside("WebSocket server", |stop| async move {
                 websocket::serve(listener, context, stop).await.map_err(Into::into)
             });
         }
@@ -103,6 +111,12 @@ impl Pipeline {
             });
         }
         start_worker(settings, &adapters, &log, supervisor);
+        if let Some(file) = tokens_file {
+            supervisor.spawn("note of known tokens", |stop| async move {
+                authenticator.note(&file, stop).await;
+                Ok(())
+            });
+        }
         let Adapters { queue, own_tokens, debug_bus, .. } = adapters;
         if let Some(verifier) = verifier {
             supervisor.spawn("verifier", |stop| async move {
@@ -237,7 +251,7 @@ async fn make_first_token(
 ) -> Result<()> {
     match auth::bootstrap(&**tokens, data_dir.path()).await {
         Err(BootstrapError::Store(error)) if settings.redis_url.is_some() => {
-            tracing::warn!(%error, "no tokens: all events are refused until Redis is there");
+            tracing::warn!(%error, "no tokens can be looked up until Redis is there; those used lately count");
         }
         made => return made.map(|_| ()).map_err(Into::into),
     }
@@ -269,17 +283,23 @@ async fn publish_gauges(
 ) -> Result<()> {
     let mut ticks = tokio::time::interval(GAUGES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let unknown = Outage::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let metrics = log.metrics();
         match queue.stats().await {
             Ok(stats) => {
+                if let Some(lasted) = unknown.over().map(seconds) {
+                    tracing::info!(lasted, "the queue's depth is known again");
+                }
                 metrics.set_queue(stats);
                 // A queue that answers and takes no events is none.
                 let takes = if stats.spooled == 0 { Health::Ok } else { Health::Failing };
                 metrics.set_health(Part::Queue, takes);
             }
             Err(error) => {
-                tracing::warn!(%error, "the queue's depth is not known");
+                if let Some(lasting) = unknown.failed().map(seconds) {
+                    tracing::warn!(%error, lasting, "the queue's depth is not known");
+                }
                 metrics.set_spooled(queue.spooled());
                 metrics.set_health(Part::Queue, Health::Failing);
             }

@@ -21,8 +21,9 @@ pub async fn run(
     let token = client::given_token(args.daemon.token.as_deref());
     let endpoint = Endpoint::new(&base, token.as_deref())?;
     let source = endpoint.origin();
+    let client = client::client(settings)?;
     let connected = tokio::select! {
-        stream = SseDebugStream::connect(client::client(), endpoint) => stream?,
+        stream = SseDebugStream::connect(client, endpoint) => stream?,
         () = shutdown.cancelled() => return Ok(ConsoleEnd::Shutdown),
     };
     let options = ConsoleOptions {

@@ -1,22 +1,30 @@
 //! `verify`: compares what went through the queue with what ingestion inserted past it.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use color_eyre::eyre::{Report as Error, Result, bail};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::cli::{Moment, VerifyArgs};
 use crate::pipeline::gauges::match_rate;
-use crate::pipeline::store::baseline::{Baseline, Kind, Span};
+use crate::pipeline::queue::Queue;
+use crate::pipeline::store::baseline::{Baseline, EventKey, Kind, Span};
 use crate::pipeline::time::UtcMillis;
-use crate::pipeline::verify::{Mismatch, PAGE, Plan, Report, reconcile};
+use crate::pipeline::verify::{Mismatch, PAGE, Plan, Report, failed_reasons, reconcile};
 use crate::tui::text::{safe, safe_json};
 use crate::tui::view::format::count;
 
 /// Some event does not match.
 const MISMATCHED: u8 = 1;
+/// Pages of failed events that are looked through for reasons, and how long that may take.
+const PAGES_LOOKED_AT: usize = 20;
+const REASONS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Nothing is known, or not of all events. Never to be taken for success.
 const NOT_VERIFIED: u8 = 2;
 
@@ -25,8 +33,20 @@ pub async fn run(
     args: &VerifyArgs,
     settle: Duration,
     open: impl FnOnce() -> Result<Box<dyn Baseline>>,
+    queue: Option<Arc<dyn Queue>>,
 ) -> ExitCode {
-    let verified = async { verify(args, settle, &*open()?).await };
+    let verified = async {
+        let store = open()?;
+        // Only to say more of what is missing: without them it is missing all the same.
+        let reasons = match &queue {
+            Some(queue) => {
+                timeout(REASONS_TIMEOUT, failed_reasons(&**queue, PAGES_LOOKED_AT)).await
+            }
+            None => Ok(HashMap::new()),
+        };
+        let reasons = reasons.unwrap_or_default();
+        verify(args, settle, &*store, reasons).await
+    };
     match verified.await {
         Ok(code) => code,
         Err(error) => {
@@ -37,10 +57,16 @@ pub async fn run(
     }
 }
 
-async fn verify(args: &VerifyArgs, settle: Duration, store: &dyn Baseline) -> Result<ExitCode> {
+async fn verify(
+    args: &VerifyArgs,
+    settle: Duration,
+    store: &dyn Baseline,
+    reasons: HashMap<EventKey, String>,
+) -> Result<ExitCode> {
     let now = UtcMillis::now();
     let plan = plan(args, settle, now)?;
-    let mut printer = Printer { json: args.json, left: args.limit, left_out: 0, error: None };
+    let mut printer =
+        Printer { json: args.json, left: args.limit, left_out: 0, error: None, reasons };
     let report = reconcile(store, &plan, &mut |mismatch| printer.mismatch(&mismatch)).await?;
     printer.summary(&report, &plan);
     if let Some(error) = printer.error
@@ -115,6 +141,8 @@ struct Printer {
     left: u64,
     left_out: u64,
     error: Option<io::Error>,
+    /// Why events failed, by project and id.
+    reasons: HashMap<EventKey, String>,
 }
 
 impl Printer {
@@ -129,8 +157,12 @@ impl Printer {
             Kind::PageViews => "pageview",
             Kind::CustomEvents => "event",
         };
+        let reason = self.reasons.get(key).filter(|_| found.queue_rows == 0).cloned();
         if self.json {
             let mut object = json!(found);
+            if let Some(reason) = &reason {
+                object["reason"] = reason.as_str().into();
+            }
             object["eventId"] = key.id.as_str().into();
             object["projectId"] = key.project_id.as_str().into();
             object["type"] = kind.into();
@@ -141,6 +173,9 @@ impl Printer {
         if found.queue_rows.max(found.baseline_rows) > 1 {
             let counts = (found.queue_rows, found.baseline_rows);
             text += &format!(" ({} rows through the queue, {} direct)", counts.0, counts.1);
+        }
+        if let Some(reason) = reason {
+            text += &format!(": it failed: {reason}");
         }
         self.line(&safe(&text));
         for field in &found.fields {

@@ -9,6 +9,8 @@ use super::{ConfigError, Role, Settings, source_of};
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
 /// Longer than any load balancer takes to look.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// Sessions that wait are kept in memory.
+const LONGEST_GRACE: Duration = Duration::from_secs(300);
 const POSTGRES_LIKE: &str = "postgres://user@localhost:5432/bklit";
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
@@ -36,6 +38,12 @@ impl Settings {
             &format!("must be at most {}", humantime::format_duration(LONGEST_DELAY)),
         )?;
         self.validate_roles(figment)?;
+        require(
+            figment,
+            "websocket.session_grace",
+            self.websocket.session_grace <= LONGEST_GRACE,
+            &format!("must be at most {}", humantime::format_duration(LONGEST_GRACE)),
+        )?;
         require(
             figment,
             "worker.batch_wait",

@@ -44,6 +44,9 @@ pub struct Settings {
     /// Bklit's Postgres, for its tokens and event definitions; may have a password in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_url: Option<Sensitive>,
+    /// The root certificates (PEM) that servers' ones must lead to, instead of the well-known ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca_file: Option<PathBuf>,
     /// How long a stop may take before it is forced.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -113,6 +116,9 @@ pub struct WebSocketSettings {
     /// How long a browser's socket may stay open without a token.
     #[serde(with = "humantime_serde")]
     pub auth_timeout: Duration,
+    /// How long a session goes on without a socket before it ends.
+    #[serde(with = "humantime_serde")]
+    pub session_grace: Duration,
 }
 
 impl WebSocketSettings {
@@ -253,6 +259,7 @@ impl Default for Settings {
             clickhouse_database: "analytics".to_owned(),
             dual_write: false,
             database_url: None,
+            tls_ca_file: None,
             shutdown_timeout: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),
@@ -270,6 +277,7 @@ impl Default for Settings {
                 max_connections: 1024,
                 ping_interval: Duration::from_secs(30),
                 auth_timeout: Duration::from_secs(30),
+                session_grace: Duration::from_secs(10),
             },
             queue: QueueSettings {
                 max_depth: 1_000_000,

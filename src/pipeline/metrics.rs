@@ -30,6 +30,20 @@ pub enum Part {
     Worker,
 }
 
+impl Part {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Store => "store",
+            Self::Worker => "worker",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StatusLabel {
     status: u32,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
+    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ScriptInvocation,
     TlsCertificates,
 };
 use tokio::sync::Mutex;
@@ -23,7 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub struct RedisOptions {
     /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS; `unix://path`.
     pub url: String,
-    /// The certificates (PEM) that the server's one must lead to; without, the well-known ones.
+    /// The certificates (PEM) that the server's one must lead to, where it has one; without, the
+    /// well-known ones.
     pub root_certificates: Option<Vec<u8>>,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
@@ -66,7 +67,8 @@ impl RedisServer {
         // Only with this protocol a connection tells by itself that it has ended.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_redis_settings(settings);
-        let client = match &options.root_certificates {
+        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let client = match options.root_certificates.as_ref().filter(|_| is_tls) {
             None => Client::open(info)?,
             Some(root) => {
                 let root_cert = Some(root.clone());

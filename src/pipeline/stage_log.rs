@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 
 use super::bus::{DebugBus, DebugMessage};
 use super::debug_log::{DebugLog, Level, Stage};
-use super::gauges::Gauges;
-use super::metrics::Metrics;
+use super::gauges::{Gauges, Health};
+use super::metrics::{Metrics, Part};
+use super::outage::{Outage, seconds};
 use super::time::UtcMillis;
 
 /// Details of a line.
@@ -33,6 +34,8 @@ pub struct StageLog {
     sampler: Sampler,
     /// In this second.
     errors_logged: AtomicU64,
+    /// By part.
+    outages: [Outage; Part::COUNT],
 }
 
 impl StageLog {
@@ -44,12 +47,34 @@ impl StageLog {
             metrics,
             sampler: Sampler::new(lines_per_second),
             errors_logged: AtomicU64::new(0),
+            outages: Default::default(),
         }
     }
 
     /// The figures.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Notes that a part works, and tells in the program's own log if it had not.
+    pub fn works(&self, part: Part) {
+        self.metrics.set_health(part, Health::Ok);
+        if let Some(lasted) = self.outages[part as usize].over() {
+            tracing::info!(lasted = seconds(lasted), "the {} works again", part.name());
+        }
+    }
+
+    /// Notes that a part fails, as the step says. The program's own log gets it when that begins
+    /// and now and then while it lasts.
+    pub fn fails(&self, part: Part, step: Step<'_>, message: &'static str, data: Data) {
+        self.metrics.set_health(part, Health::Failing);
+        let told = self.outages[part as usize].failed();
+        if let Some(lasting) = told {
+            let (stage, lasting) = (step.stage, seconds(lasting));
+            let data = Value::Object(data.clone());
+            tracing::error!(%stage, lasting, %data, "{message}");
+        }
+        step.show(Level::Error, message, || data, false);
     }
 
     /// Starts to tell of a step of `stage`.
@@ -145,12 +170,23 @@ impl<'a> Step<'a> {
         message: impl Into<Cow<'static, str>>,
         data: impl FnOnce() -> Data,
     ) {
+        let errors = &self.log.errors_logged;
+        let logged = level == Level::Error && errors.fetch_add(1, Relaxed) < MAX_ERRORS_LOGGED;
+        self.show(level, message, data, logged);
+    }
+
+    /// Counts it, and shows it to who listens.
+    fn show(
+        self,
+        level: Level,
+        message: impl Into<Cow<'static, str>>,
+        data: impl FnOnce() -> Data,
+        logged: bool,
+    ) {
         let log = self.log;
         if self.counted {
             log.metrics.steps(self.stage, level, self.took, 1);
         }
-        let logged =
-            level == Level::Error && log.errors_logged.fetch_add(1, Relaxed) < MAX_ERRORS_LOGGED;
         let shown = log.bus.has_subscribers() && log.sampler.shows(level, self.event);
         if !logged && !shown {
             return;

@@ -190,7 +190,10 @@ async fn without_the_token_store_clients_come_back_later() {
     ] {
         let answer = server.send(bytes).await;
         assert_eq!(answer.status, 503);
-        assert!(answer.error().contains("gone") && answer.header("retry-after").is_some());
+        assert!(
+            answer.error().contains("tokens cannot be checked now")
+                && answer.header("retry-after").is_some()
+        );
     }
     server.tokens.is_away.store(false, SeqCst);
     server.works().await;

@@ -176,9 +176,10 @@ async fn types_that_browsers_send_are_taken_and_others_not() {
 #[tokio::test]
 async fn what_cannot_be_kept_now_is_for_later() {
     let server = Server::start().await;
-    for (switch, part) in
-        [(&server.queue.is_full, "7 events wait"), (&server.queue.is_away, "disk on fire")]
-    {
+    for (switch, part) in [
+        (&server.queue.is_full, "7 events wait"),
+        (&server.queue.is_away, "the queue is not available now"),
+    ] {
         switch.store(true, SeqCst);
         for (path, body) in [
             ("/track", VIEW),

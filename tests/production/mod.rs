@@ -1,6 +1,9 @@
 //! The real program on Redis and ClickHouse, on one of them, and on neither.
 
+mod outages;
 mod repair;
+mod tls;
+mod tokens;
 
 use serde_json::{Value, json};
 

@@ -66,6 +66,13 @@ fn each_role_is_ready_by_its_own_servers() {
         fresh.get("/ready").json()["reasons"],
         json!(["ingestion: the tokens cannot be read"])
     );
+    let sockets = Daemon::with_settings(&format!("{servers}roles = ['websocket']"));
+    let away = json!({
+        "status": "not ready",
+        "roles": { "websocket": "not ready" },
+        "reasons": ["websocket: the tokens cannot be read"],
+    });
+    assert!(is(&sockets, 503, &away), "browsers' events are not taken either");
     let away = json!({
         "status": "not ready",
         "roles": { "worker": "not ready" },
@@ -76,6 +83,8 @@ fn each_role_is_ready_by_its_own_servers() {
     ingestion.track("https://a.example/");
     redis.restart();
     eventually(DEADLINE, "the new one is ready", || is(&fresh, 200, &takes));
+    let takes = json!({ "status": "ready", "roles": { "websocket": "ready" } });
+    eventually(DEADLINE, "sockets are served again", || is(&sockets, 200, &takes));
     eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &stores));
     eventually(DEADLINE, "the event is stored", || clickhouse.query(ROWS) == "2");
 }

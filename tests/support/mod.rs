@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod pty;
 pub mod redis;
 pub mod servers;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 

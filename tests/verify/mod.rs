@@ -1,5 +1,6 @@
 //! Dual-write verification by the real program, on files and on servers.
 
+mod definitions;
 mod faults;
 
 use serde_json::{Value, json};

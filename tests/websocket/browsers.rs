@@ -1,6 +1,7 @@
 //! Visitors' browsers: who they are, what they send, how their sessions end.
 
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use bklit_tui::pipeline::auth::Scope;
 use bklit_tui::pipeline::event::{Payload, QueuedEvent};
@@ -232,6 +233,39 @@ async fn a_session_ends_with_its_last_socket() {
     server.browser().await.leave().await;
     eventually("and again", || server.queued().len() == 2).await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_page_comes_in_time_and_the_session_goes_on() {
+    let grace = Duration::from_secs(2);
+    let server = Server::start_with(|s| s.session_grace = grace).await;
+    for _ in 0..2 {
+        server.browser().await.leave().await;
+    }
+    let last_page = server.browser().await;
+    // Long enough for the sessions that were left before to have ended.
+    tokio::time::sleep(grace + Duration::from_millis(500)).await;
+    assert!(server.queued().is_empty(), "{:?}", server.queued());
+    let before = UtcMillis::now();
+    last_page.leave().await;
+    let after = UtcMillis::now();
+    eventually("the session has ended", || server.queued().len() == 1).await;
+    let end = &events(&server)[0];
+    let waited = end.queued_at.epoch_millis() - end.timestamp().epoch_millis();
+    assert!(waited >= 2_000, "{waited}");
+    assert!((before..=after).contains(&end.timestamp()), "it ended when the socket closed");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_no_session_that_waits() {
+    let server = Server::start_with(|s| s.session_grace = Duration::from_secs(60)).await;
+    server.browser().await.leave().await;
+    let began = std::time::Instant::now();
+    let queued = server.queued();
+    server.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(queued.is_empty(), "{queued:?}");
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut settings = Settings::default().websocket;
+        settings.session_grace = Duration::ZERO;
         change(&mut settings);
         let context = WebSocketContext::new(Arc::clone(&http.context), live.clone(), settings);
         let stop = CancellationToken::new();

@@ -46,7 +46,7 @@ pub async fn run(args: &LogsArgs, settings: &Settings) -> color_eyre::Result<()>
         colors: is_terminal && !no_color(|name| std::env::var(name).ok()),
     };
     let origin = endpoint.origin();
-    let stream = SseDebugStream::connect(client::client(), endpoint).await?;
+    let stream = SseDebugStream::connect(client::client(settings)?, endpoint).await?;
     match follow(stream, &filter, &format, &origin).await {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.wrap_err("cannot print the lines"),

@@ -43,7 +43,7 @@ pub async fn run(args: &SimulateArgs, settings: &Settings) -> color_eyre::Result
         Some(token) => token,
         None => client::stored_token(&settings.data_dir)?,
     };
-    let sender = Sender::new(base, &token)?;
+    let sender = Sender::new(client::client(settings)?, base, &token)?;
     let ids = match &args.ids {
         Some(path) => {
             Some(File::create(path).wrap_err_with(|| format!("cannot write {}", path.display()))?)

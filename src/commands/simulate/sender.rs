@@ -51,11 +51,11 @@ impl Sender {
     ///
     /// # Errors
     /// When the token cannot stand in a header.
-    pub fn new(base: String, token: &str) -> color_eyre::Result<Self> {
+    pub fn new(client: Client, base: String, token: &str) -> color_eyre::Result<Self> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| eyre!("the token holds characters that cannot stand in a header"))?;
         authorization.set_sensitive(true);
-        Ok(Self { client: client::client(), base, authorization })
+        Ok(Self { client, base, authorization })
     }
 
     /// Asks whether anything answers.
@@ -144,6 +144,7 @@ fn judge(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
 
     fn planned(expects: Expected) -> Planned {
         Planned {
@@ -183,6 +184,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_no_header_is_refused() {
-        assert!(Sender::new("http://127.0.0.1:1".to_owned(), "a\nb").is_err());
+        let client = client::client(&Settings::default()).unwrap();
+        assert!(Sender::new(client, "http://127.0.0.1:1".to_owned(), "a\nb").is_err());
     }
 }

@@ -4,12 +4,17 @@
 //! once in that time however many requests carry it, and a revocation is seen within it. While the
 //! store is away, what it said last of a token stands, for [`GRACE`] at most.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
+use super::known::Known;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be refused.
@@ -20,7 +25,11 @@ pub const GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Tokens remembered at once, those that don't exist included: guessing evicts guesses first, as
 /// the cache keeps what is used often.
-const CAPACITY: u64 = 10_000;
+pub(super) const CAPACITY: u64 = 10_000;
+
+/// How often what has changed is noted in the file, and when only the times have.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
+const NOTE_TIMES_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the store may take before the answer is that it is unavailable.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,7 +86,7 @@ pub struct Authenticator {
     store: Arc<dyn TokenStore>,
     tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
     /// What is known of tokens that were used, for as long as the store is away.
-    known: Cache<TokenHash, Arc<TokenRecord>>,
+    known: Arc<Known>,
     all: Cache<(), Arc<[TokenRecord]>>,
     all_known: Cache<(), Arc<[TokenRecord]>>,
 }
@@ -86,7 +95,7 @@ impl Authenticator {
     /// Checks against `store`, remembering its answers for [`TTL`].
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
-        let known = Cache::builder().max_capacity(CAPACITY).time_to_live(GRACE).build();
+        let known = Arc::new(Known::new());
         let all = Cache::builder().max_capacity(1).time_to_live(TTL).build();
         let all_known = Cache::builder().max_capacity(1).time_to_live(GRACE).build();
         Self { store, tokens, known, all, all_known }
@@ -118,14 +127,14 @@ impl Authenticator {
     ) -> Result<Option<Arc<TokenRecord>>, Denied> {
         let secret = Secret::parse(secret).ok_or(Denied::Unknown)?;
         let lookup = async {
-            let limit = patience(self.known.contains_key(&hash));
+            let limit = patience(self.known.get(&hash).is_some());
             let found = match within(limit, self.store.find_by_secret(&secret)).await {
                 Ok(found) => found.map(Arc::new),
-                Err(error) => return self.known.get(&hash).await.map(Some).ok_or(error),
+                Err(error) => return self.known.get(&hash).map(Some).ok_or(error),
             };
             match &found {
-                Some(token) => self.known.insert(hash, Arc::clone(token)).await,
-                None => self.known.invalidate(&hash).await,
+                Some(token) => self.known.confirm(hash, token),
+                None => self.known.forget(&hash),
             }
             Ok::<_, TokenStoreError>(found)
         };
@@ -139,10 +148,16 @@ impl Authenticator {
     /// [`Denied::Missing`] where the project has no token, [`Denied::Domain`] where none is for
     /// that site, [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
-        let tokens = self.list().await.map_err(Denied::Unavailable)?;
+        // Without a list, one of those that were used may do.
+        let (tokens, mut denied) = match self.list().await {
+            Ok(tokens) => (tokens, Denied::Missing),
+            Err(error) => {
+                let known = self.known.all().map(|token| (*token).clone()).collect();
+                (known, Denied::Unavailable(error))
+            }
+        };
         let now = UtcMillis::now();
         let valid = tokens.iter().filter(|token| !token.is_expired(now));
-        let mut denied = Denied::Missing;
         for token in valid {
             match token.allow_ingest(project, site) {
                 Ok(()) => return Ok(()),
@@ -156,7 +171,43 @@ impl Authenticator {
     /// Whether tokens can be told from each other now: their store answers, or some were used
     /// lately and count while it is away.
     pub async fn knows_tokens(&self) -> bool {
-        self.known.iter().next().is_some() || self.list().await.is_ok()
+        self.known.all().next().is_some() || self.list().await.is_ok()
+    }
+
+    /// Takes over from `file` what an earlier process has noted there, for as long as it counts.
+    pub async fn recall(&self, file: &Path) {
+        let (known, file) = (Arc::clone(&self.known), file.to_path_buf());
+        let read = tokio::task::spawn_blocking(move || known.read(&file)).await;
+        match read.map_err(std::io::Error::other).flatten() {
+            Ok(0) => {}
+            Ok(tokens) => tracing::info!(tokens, "tokens that were used lately are known"),
+            Err(error) => tracing::warn!(%error, "the note of known tokens cannot be read"),
+        }
+    }
+
+    /// Notes in `file` which tokens were used, until `stop`.
+    pub async fn note(&self, file: &Path, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(NOTE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut noted, outage) = (Instant::now(), Outage::default());
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = stop.run_until_cancelled(ticks.tick()).await.is_some();
+            if !self.known.is_to_be_written(!goes_on || noted.elapsed() >= NOTE_TIMES_EVERY) {
+                continue;
+            }
+            noted = Instant::now();
+            let (known, file) = (Arc::clone(&self.known), file.to_path_buf());
+            let written = tokio::task::spawn_blocking(move || known.write(&file)).await;
+            match written.map_err(std::io::Error::other).flatten() {
+                Ok(()) => drop(outage.over()),
+                Err(error) => {
+                    if let Some(lasting) = outage.failed().map(seconds) {
+                        tracing::warn!(%error, lasting, "known tokens cannot be noted");
+                    }
+                }
+            }
+        }
     }
 
     async fn list(&self) -> Result<Arc<[TokenRecord]>, Arc<TokenStoreError>> {

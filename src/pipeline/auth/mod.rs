@@ -2,9 +2,11 @@
 
 pub mod authenticator;
 mod bootstrap;
+mod known;
 pub mod postgres;
 pub mod redis;
 pub mod sqlite;
+mod stored;
 pub mod token;
 
 use async_trait::async_trait;

@@ -6,11 +6,10 @@
 
 use async_trait::async_trait;
 use redis::{Script, cmd};
-use serde::{Deserialize, Serialize};
 
-use super::{Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use super::stored::{Stored, unreadable};
+use super::{TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
-use crate::pipeline::time::UtcMillis;
 
 /// The hash that the token commands and all processes of a Bklit share.
 pub const DEFAULT_KEY: &str = "bklit:tokens";
@@ -38,25 +37,6 @@ const CREATE: &str = "
     return 1
 ";
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Stored {
-    id: String,
-    prefix: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    scope: String,
-    projects: Vec<String>,
-    #[serde(default)]
-    allowed_domains: Vec<String>,
-    created_at: UtcMillis,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires_at: Option<UtcMillis>,
-    /// Tells which of the tokens of one moment came first.
-    #[serde(default, skip_serializing)]
-    order: u64,
-}
-
 impl RedisTokenStore {
     /// The tokens in the hash `key`. Connects when it is first used.
     pub fn new(server: RedisServer, key: &str) -> Self {
@@ -75,42 +55,15 @@ fn unavailable(error: impl std::fmt::Display) -> TokenStoreError {
 
 /// The token, and its place among those of the same moment.
 fn read(field: &str, json: &str) -> Result<(u64, TokenRecord), TokenStoreError> {
-    let wrong = |what: &dyn std::fmt::Display| {
-        // The field is a hash, no secret, and a few digits of it find it.
-        let start: String = field.chars().take(8).collect();
-        TokenStoreError(format!("the token with hash {start}… cannot be read: {what}"))
-    };
-    let stored: Stored = serde_json::from_str(json).map_err(|error| wrong(&error))?;
-    let scope = Scope::from_name(&stored.scope);
-    let token = TokenRecord {
-        id: stored.id,
-        hash: TokenHash::from_hex(field).ok_or_else(|| wrong(&"its hash is none"))?,
-        prefix: stored.prefix,
-        name: stored.name,
-        scope: scope.ok_or_else(|| wrong(&"its scope is unknown"))?,
-        projects: stored.projects,
-        allowed_domains: stored.allowed_domains,
-        created_at: stored.created_at,
-        expires_at: stored.expires_at,
-    };
-    Ok((stored.order, token))
+    let stored: Stored = serde_json::from_str(json).map_err(|error| unreadable(field, &error))?;
+    Ok((stored.order, stored.into_token(field)?))
 }
 
 #[async_trait]
 impl TokenStore for RedisTokenStore {
     async fn create(&self, token: TokenRecord) -> Result<(), TokenStoreError> {
         let hash = token.hash.to_hex();
-        let stored = Stored {
-            id: token.id,
-            prefix: token.prefix,
-            name: token.name,
-            scope: token.scope.as_str().to_owned(),
-            projects: token.projects,
-            allowed_domains: token.allowed_domains,
-            created_at: token.created_at,
-            expires_at: token.expires_at,
-            order: 0,
-        };
+        let stored = Stored::from(token);
         let mut json = serde_json::to_string(&stored).map_err(unavailable)?;
         json.pop();
         let connection = self.link.connection().await.map_err(unavailable)?;

@@ -31,20 +31,20 @@ struct Answer {
 
 /// 200 or 503, with the reasons.
 ///
-/// Where events are accepted, that alone decides: a store that is away is no reason to send
-/// visitors' events elsewhere, as they wait in the queue. Without ingestion the worker decides.
+/// Where events are accepted, by requests or by sockets, that alone decides: a store that is away is no reason to send
+/// visitors' events elsewhere, as they wait in the queue. Elsewhere the worker
+/// decides.
 pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
     let mut roles = BTreeMap::new();
     let mut reasons = Vec::new();
-    let mut decides = None;
+    let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| context.roles.has(*role));
+    let refuses = if accepts { accepting(context).await } else { None };
+    let mut decides = accepts.then_some(refuses.is_none());
     for role in context.roles.iter() {
         let reason = match role {
-            Role::Ingestion => ingestion(context).await,
+            Role::Ingestion | Role::Websocket => refuses,
             Role::Worker => worker(context),
-            // It listens, or the process would have ended.
-            Role::Websocket => None,
         };
-        // The first one, in the direction of the events.
         decides.get_or_insert(reason.is_none());
         roles.insert(role.as_str(), if reason.is_none() { READY } else { NOT_READY });
         reasons.extend(reason.map(|reason| format!("{}: {reason}", role.as_str())));
@@ -60,7 +60,7 @@ pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
 }
 
 /// Why events cannot be accepted.
-async fn ingestion(context: &HttpContext) -> Option<&'static str> {
+async fn accepting(context: &HttpContext) -> Option<&'static str> {
     let knows_tokens = tokio::time::timeout(TIMEOUT, context.authenticator.knows_tokens());
     if !knows_tokens.await.unwrap_or(false) {
         return Some("the tokens cannot be read");

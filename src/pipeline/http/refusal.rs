@@ -60,6 +60,20 @@ impl Refusal {
         Self::Field { field: field.into(), problem: problem.into() }
     }
 
+    /// What the client is told. Where our servers are and how they fail is for our own log: ingest
+    /// tokens stand in web pages.
+    pub fn for_client(&self) -> String {
+        match self {
+            Self::Denied(Denied::Unavailable(_)) => {
+                "tokens cannot be checked now; try again later".to_owned()
+            }
+            Self::Queue(QueueError::Unavailable(_)) => {
+                "the queue is not available now; try again later".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// The status that says so.
     pub fn status(&self) -> StatusCode {
         match self {

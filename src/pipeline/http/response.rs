@@ -81,7 +81,7 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
         error: String,
     }
     let status = refusal.status();
-    let mut response = json(status, &Error { error: refusal.to_string() });
+    let mut response = json(status, &Error { error: refusal.for_client() });
     if status == StatusCode::SERVICE_UNAVAILABLE {
         set(&mut response, RETRY_AFTER, RETRY_AFTER_SECONDS);
     }

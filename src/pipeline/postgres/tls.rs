@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream as Encrypted;
+
+use crate::pipeline::tls;
 
 /// What is asked of the server's certificate.
 #[derive(Clone, Debug)]
@@ -33,39 +34,22 @@ impl Tls {
     /// # Errors
     /// Says what is wrong with the certificates.
     pub(super) fn new(trust: &Trust) -> Result<Self, String> {
-        let provider = Arc::new(ring::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        let config = match trust {
-            Trust::Anyone => {
-                config.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-            }
-            Trust::Verified(given) => config.with_root_certificates(roots(given.as_deref())?),
+        let given = match trust {
+            Trust::Anyone => None,
+            Trust::Verified(given) => given.as_deref(),
         };
-        Ok(Self(TlsConnector::from(Arc::new(config.with_no_client_auth()))))
+        let mut config = tls::client_config(given).map_err(|error| error.to_string())?;
+        if matches!(trust, Trust::Anyone) {
+            let anyone = Anyone(ring::default_provider());
+            config.dangerous().set_certificate_verifier(Arc::new(anyone));
+        }
+        Ok(Self(TlsConnector::from(Arc::new(config))))
     }
-}
-
-fn roots(given: Option<&[u8]>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let Some(pem) = given else {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(roots);
-    };
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("a root certificate: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("a root certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("there is no certificate (PEM) among the root certificates".to_owned());
-    }
-    Ok(roots)
 }
 
 /// Takes any certificate whose key the server has.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Anyone(CryptoProvider);
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(

@@ -251,7 +251,7 @@ impl LiveVerifier {
                 continue;
             }
             if reasons.is_none() {
-                reasons = Some(failed_reasons(&*self.queue).await);
+                reasons = Some(failed_reasons(&*self.queue, FAILED_PAGES_LOOKED_AT).await);
             }
             let key = &one.written.key;
             let reason = reasons.as_ref().and_then(|reasons| reasons.get(key)).cloned();
@@ -294,10 +294,10 @@ impl LiveVerifier {
     }
 }
 
-/// Why events are in the failed queue, as far as it can be told.
-pub(super) async fn failed_reasons(queue: &dyn Queue) -> HashMap<EventKey, String> {
+/// Why events are in the failed queue, as far as its newest `pages` tell.
+pub async fn failed_reasons(queue: &dyn Queue, pages: usize) -> HashMap<EventKey, String> {
     let (mut reasons, mut after) = (HashMap::new(), None);
-    for _ in 0..FAILED_PAGES_LOOKED_AT {
+    for _ in 0..pages {
         let Ok(page) = queue.failed(after.as_deref(), MAX_PAGE).await else { break };
         reasons.extend(page.items.into_iter().filter_map(|item| {
             let event = QueuedEvent::from_json(&item.body).ok()?;

@@ -14,6 +14,6 @@ mod writer;
 
 pub use self::compare::{Discrepancy, FieldDifference, Pair, Verdict, compare, next_pair};
 pub use self::figures::{Outcome, VerifyFigures};
-pub use self::live::{LiveVerifier, Pending};
+pub use self::live::{LiveVerifier, Pending, failed_reasons};
 pub use self::reconcile::{Mismatch, PAGE, Plan, Report, VerifyError, reconcile};
 pub use self::writer::{BaselineSender, BaselineWriter, Written};

@@ -16,6 +16,7 @@ use super::live::Pending;
 use crate::pipeline::definitions::{DefinitionName, Definitions, DefinitionsError};
 use crate::pipeline::event::{Payload, QueuedEvent};
 use crate::pipeline::metrics::Metrics;
+use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::store::StoreError;
 use crate::pipeline::store::baseline::{Baseline, EventKey, Gap, Kind};
 use crate::pipeline::time::UtcMillis;
@@ -114,6 +115,7 @@ pub struct BaselineWriter {
     pending: Arc<Pending>,
     /// Events in hand: the last part is written next.
     parts: Vec<Vec<QueuedEvent>>,
+    outage: Outage,
 }
 
 impl BaselineWriter {
@@ -133,7 +135,8 @@ impl BaselineWriter {
             left_out: Arc::clone(&left_out),
         };
         let (pending, parts) = (Arc::clone(pending), Vec::new());
-        (sender, Self { store, definitions, items, bytes, left_out, pending, parts })
+        let outage = Outage::default();
+        (sender, Self { store, definitions, items, bytes, left_out, pending, parts, outage })
     }
 
     /// Writes until `stop`, then what is still waiting, for a short time.
@@ -171,7 +174,7 @@ impl BaselineWriter {
     async fn prepare(&self) {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.begin().await {
-            tracing::warn!(%error, "cannot make the baseline's tables, trying again");
+            self.failed("cannot make the baseline's tables, trying again", &error);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -198,7 +201,7 @@ impl BaselineWriter {
         if let Some(gap) = gap
             && let Err(error) = self.store.note_gap(gap).await
         {
-            tracing::warn!(%error, "cannot note what is not in the baseline, trying again");
+            self.failed("cannot note what is not in the baseline, trying again", &error);
             self.left_out.extend(gap);
         }
     }
@@ -238,7 +241,7 @@ impl BaselineWriter {
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             };
             if let Err(error @ StoreError::Unavailable(_)) = &written {
-                tracing::warn!(%error, "cannot write the baseline, trying again");
+                self.failed("cannot write the baseline, trying again", error);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 continue;
@@ -261,7 +264,16 @@ impl BaselineWriter {
         }
     }
 
+    fn failed(&self, what: &str, error: &StoreError) {
+        if let Some(lasting) = self.outage.failed().map(seconds) {
+            tracing::warn!(%error, lasting, "{what}");
+        }
+    }
+
     fn written(&self, events: &[QueuedEvent]) {
+        if let Some(lasted) = self.outage.over().map(seconds) {
+            tracing::info!(lasted, "the baseline is written again");
+        }
         let at = Instant::now();
         let written = events.iter().filter_map(|event| {
             let key = EventKey { project_id: event.project_id.clone(), id: event.id.clone() };

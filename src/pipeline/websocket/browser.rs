@@ -4,17 +4,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::Request;
+use hyper::header::{HeaderValue, ORIGIN, REFERER};
+use hyper::http::request::Parts;
 use tokio_tungstenite::tungstenite::Error;
 
+use super::absence::Left;
 use super::handshake::Kind;
 use super::message::{FromBrowser, ToClient};
 use super::sessions::Member;
 use super::socket::{AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
 use crate::pipeline::auth::{Denied, Secret, TokenRecord};
-use crate::pipeline::event::{EventKind, Payload, SessionEnd};
+use crate::pipeline::event::{EventKind, Payload};
 use crate::pipeline::http::access::query;
-use crate::pipeline::http::envelope::Envelope;
 use crate::pipeline::http::ingest::{accept, parse, site};
 use crate::pipeline::http::refusal::Refusal;
 use crate::pipeline::http::validate;
@@ -43,6 +46,18 @@ fn session(guest: &Guest) -> Result<SessionKey, Refusal> {
     Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
 }
 
+/// What is needed of a request when its socket is closed, without the buffer that it came in.
+fn brief(head: &Parts) -> Parts {
+    let (mut brief, ()) = Request::new(()).into_parts();
+    for name in [ORIGIN, REFERER] {
+        let value = head.headers.get(&name).map(|value| HeaderValue::from_bytes(value.as_bytes()));
+        if let Some(Ok(value)) = value {
+            brief.headers.insert(name, value);
+        }
+    }
+    brief
+}
+
 struct Browser {
     guest: Guest,
     socket: Socket,
@@ -69,9 +84,17 @@ impl<T: Into<Refusal>> From<T> for Problem {
 }
 
 impl Problem {
+    /// For our own log.
     fn text(&self) -> String {
         match self {
             Self::Refused(why) => why.to_string(),
+            Self::NoKey => NO_KEY.to_owned(),
+        }
+    }
+
+    fn for_client(&self) -> String {
+        match self {
+            Self::Refused(why) => why.for_client(),
             Self::NoKey => NO_KEY.to_owned(),
         }
     }
@@ -103,7 +126,7 @@ impl Browser {
         });
         // A visitor is not gone because the server is: the browser comes back to the next one.
         if !self.guest.shutdown.is_cancelled() {
-            self.end_session().await;
+            self.leave();
         }
     }
 
@@ -177,12 +200,12 @@ impl Browser {
             Err(problem) => problem,
         };
         self.guest.context.http.log.metrics().refused();
-        let error = problem.text();
-        self.tell_refused(message_type, &error);
+        self.tell_refused(message_type, &problem.text());
+        let error = problem.for_client();
         let answer = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
         self.socket.send(answer.to_json()).await?;
         if problem.is_final() {
-            self.socket.close(POLICY, &problem.text()).await;
+            self.socket.close(POLICY, &problem.for_client()).await;
             return Ok(false);
         }
         Ok(true)
@@ -253,35 +276,16 @@ impl Browser {
         Ok(id)
     }
 
-    /// With the last socket that may send, its session ends.
-    async fn end_session(&mut self) {
-        let Some(SessionKey { project_id, session_id }) =
-            self.member.take().and_then(Member::leave)
+    /// With the last socket that may send, its session ends, after a while.
+    fn leave(self) {
+        let (Some(absence), Some(secret)) = (self.member.and_then(Member::leave), self.token)
         else {
             return;
         };
-        let Some(secret) = &self.token else { return };
-        let began = Instant::now();
-        let event = Payload::SessionEnd(SessionEnd {
-            session_id,
-            timestamp: None,
-            reason: Some("disconnect".to_owned()),
-        });
-        let envelope = Envelope { project_id: Some(project_id), event_id: None, event };
-        let authenticator = &self.guest.context.http.authenticator;
-        let ended = match authenticator.identify(secret.expose()).await {
-            Ok(token) => {
-                let headers = &self.guest.head.headers;
-                accept(self.guest.client(), headers, Some(&token), envelope, began)
-                    .await
-                    .map_err(|refused| refused.why)
-            }
-            Err(denied) => Err(denied.into()),
-        };
-        if let Err(why) = ended {
-            // Then it ends by itself, when nothing more comes.
-            self.tell_refused(Some(EventKind::SessionEnd.as_str()), &why.to_string());
-        }
+        let context = Arc::clone(&self.guest.context);
+        let Self { mut guest, session, .. } = self;
+        guest.head = brief(&guest.head);
+        context.absences.begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
     }
 
     fn tell_refused(&self, message_type: Option<&'static str>, error: &str) {

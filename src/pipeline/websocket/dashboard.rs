@@ -14,6 +14,7 @@ use crate::pipeline::auth::Denied;
 use crate::pipeline::bus::{LiveMessage, LiveStream};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::http::access;
+use crate::pipeline::http::refusal::Refusal;
 use crate::pipeline::http::validate;
 use crate::pipeline::time::UtcMillis;
 
@@ -61,7 +62,7 @@ async fn admit(guest: &Guest) -> Result<(String, Way), String> {
         Err(Denied::NotLocal) => {
             Err("this needs a read token, or an origin in websocket.allowed_origins".to_owned())
         }
-        Err(denied) => Err(denied.to_string()),
+        Err(denied) => Err(Refusal::from(denied).for_client()),
     }
 }
 

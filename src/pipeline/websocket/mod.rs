@@ -9,6 +9,7 @@
 //! is not read yet waits in the client. A dashboard that is too slow loses events and is told how
 //! many.
 
+mod absence;
 mod browser;
 mod dashboard;
 mod handshake;
@@ -28,6 +29,7 @@ use super::debug_log::Stage;
 use super::http::{Client, HttpContext};
 use super::stage_log::{Data, Step};
 use crate::config::WebSocketSettings;
+use absence::Absences;
 use handshake::Kind;
 use sessions::Sessions;
 use socket::Socket;
@@ -42,6 +44,8 @@ pub struct WebSocketContext {
     settings: WebSocketSettings,
     /// Of browsers that may send.
     sessions: Arc<Sessions>,
+    /// Of browsers that have left.
+    absences: Absences,
 }
 
 impl WebSocketContext {
@@ -51,7 +55,8 @@ impl WebSocketContext {
         live_bus: Arc<dyn LiveBus>,
         settings: WebSocketSettings,
     ) -> Self {
-        Self { http, live_bus, settings, sessions: Arc::default() }
+        let absences = Absences::new(settings.session_grace);
+        Self { http, live_bus, settings, sessions: Arc::default(), absences }
     }
 }
 

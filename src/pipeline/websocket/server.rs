@@ -28,6 +28,8 @@ const MAX_BUFFER: usize = 16 * 1024;
 /// How long sockets may take to close once the server stops. The events in hand are acknowledged
 /// meanwhile, and the worker needs its own time after it.
 const MAX_DRAIN: Duration = Duration::from_secs(3);
+/// The same for ends of sessions that are being told.
+const MAX_ENDS: Duration = Duration::from_secs(1);
 
 /// Serves on `listener` until `shutdown`; then closes all sockets, within 3 s, and returns.
 /// Dropping the future drops all connections.
@@ -58,6 +60,7 @@ pub async fn serve(
         })
         .await;
     connections.finish(MAX_DRAIN).await;
+    context.absences.finish(MAX_ENDS).await;
     Ok(())
 }
 

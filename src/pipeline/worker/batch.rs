@@ -12,7 +12,6 @@ use super::poison::{Stopped, Stored, store};
 use super::{WorkerContext, answer_in_time, definitions, details, lease, live, presence};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::event::{EventKind, QueuedEvent};
-use crate::pipeline::gauges::Health;
 use crate::pipeline::metrics::Part;
 use crate::pipeline::queue::{Claim, ClaimId, ClaimedItem, QueueError, Rejected};
 use crate::pipeline::time::UtcMillis;
@@ -103,7 +102,7 @@ async fn acknowledge(
     loop {
         match answer_in_time(context.queue.acknowledge(id, rejected)).await {
             Ok(()) => {
-                context.set_health(Part::Worker, Health::Ok);
+                context.works(Part::Worker);
                 return Ok(true);
             }
             Err(QueueError::Stale(_)) => return Ok(false),

@@ -14,7 +14,6 @@ use super::{WorkerContext, details};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::definitions::DefinitionName;
 use crate::pipeline::event::Payload;
-use crate::pipeline::gauges::Health;
 use crate::pipeline::metrics::Part;
 use crate::pipeline::queue::Rejected;
 
@@ -66,7 +65,7 @@ async fn find(
     loop {
         let reason = match timeout(TIMEOUT, context.definitions.find(names)).await {
             Ok(Ok(ids)) => {
-                context.set_health(Part::Worker, Health::Ok);
+                context.works(Part::Worker);
                 return Ok(ids);
             }
             Ok(Err(error)) => error.to_string(),

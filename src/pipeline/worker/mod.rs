@@ -27,7 +27,6 @@ use self::watch::InHand;
 use super::bus::{LiveBus, Presence};
 use super::debug_log::Stage;
 use super::definitions::Definitions;
-use super::gauges::Health;
 use super::metrics::Part;
 use super::queue::{Claim, Queue, QueueError};
 use super::stage_log::{Data, StageLog};
@@ -63,7 +62,7 @@ pub struct WorkerContext {
 /// back when the store does not answer. Dropping the future drops the workers.
 pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     let (context, in_hand) = (Arc::new(context), Arc::new(InHand::default()));
-    context.set_health(Part::Worker, Health::Ok);
+    context.works(Part::Worker);
     let mut workers = JoinSet::new();
     for _ in 0..context.settings.workers.max(1) {
         let (context, in_hand) = (Arc::clone(&context), Arc::clone(&in_hand));
@@ -93,7 +92,7 @@ async fn work(context: &WorkerContext, in_hand: &InHand, shutdown: &Cancellation
         match claim(context).await {
             Ok(claim) => {
                 backoff.reset();
-                context.set_health(Part::Worker, Health::Ok);
+                context.works(Part::Worker);
                 // Without a claim another worker was faster.
                 if let Some(claim) = claim {
                     let _held = in_hand.hold();
@@ -148,18 +147,18 @@ async fn answer_in_time<T>(
 }
 
 impl WorkerContext {
-    fn set_health(&self, part: Part, health: Health) {
-        self.log.metrics().set_health(part, health);
+    fn works(&self, part: Part) {
+        self.log.works(part);
     }
 
     fn store_failed(&self, message: &'static str, reason: &str) {
-        self.set_health(Part::Store, Health::Failing);
-        self.log.step(Stage::Clickhouse).error(message, || details(json!({ "reason": reason })));
+        let step = self.log.step(Stage::Clickhouse);
+        self.log.fails(Part::Store, step, message, details(json!({ "reason": reason })));
     }
 
     fn worker_failed(&self, message: &'static str, reason: &str) {
-        self.set_health(Part::Worker, Health::Failing);
-        self.log.step(Stage::Worker).error(message, || details(json!({ "reason": reason })));
+        let step = self.log.step(Stage::Worker);
+        self.log.fails(Part::Worker, step, message, details(json!({ "reason": reason })));
     }
 }
 

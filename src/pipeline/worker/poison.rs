@@ -17,7 +17,6 @@ use super::parse::Item;
 use super::{WorkerContext, details};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::event::{EventKind, QueuedEvent};
-use crate::pipeline::gauges::Health;
 use crate::pipeline::metrics::Part as Component;
 use crate::pipeline::queue::Rejected;
 use crate::pipeline::store::{Batch, Inserted, StoreError};
@@ -95,12 +94,12 @@ async fn insert(
         let answer = tokio::time::timeout(STORE_TIMEOUT, context.store.insert(batch)).await;
         let reason = match answer {
             Ok(Ok(inserted)) => {
-                context.set_health(Component::Store, Health::Ok);
+                context.works(Component::Store);
                 return Ok(Ok(inserted));
             }
             Ok(Err(StoreError::Refused(reason))) => {
                 // It answers: it is the batch that is wrong.
-                context.set_health(Component::Store, Health::Ok);
+                context.works(Component::Store);
                 return Ok(Err(reason));
             }
             Ok(Err(StoreError::Unavailable(reason))) => reason,

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{WorkerContext, details, live, presence};
 use crate::pipeline::debug_log::Stage;
-use crate::pipeline::gauges::Health;
 use crate::pipeline::metrics::Part;
 use crate::pipeline::store::StoreError;
 use crate::pipeline::time::UtcMillis;
@@ -44,7 +43,7 @@ async fn sweep(context: &WorkerContext) {
         });
         match answer {
             Ok(ended) => {
-                context.set_health(Part::Store, Health::Ok);
+                context.works(Part::Store);
                 let count = ended.len();
                 if count > 0 {
                     context

@@ -62,7 +62,7 @@ async fn ask(context: &WorkerContext, in_hand: &InHand) {
         return;
     }
     let reason = match answer {
-        Ok(Ok(())) => return context.set_health(Part::Store, Health::Ok),
+        Ok(Ok(())) => return context.works(Part::Store),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {TIMEOUT:?}"),
     };

@@ -158,6 +158,12 @@ fn failed(model: &Model, failed: u64) -> Segment {
     styled(format::count(failed), if failed > 0 { theme.error() } else { theme.strong() })
 }
 
+/// Events that wait beside the queue for it to come back, if any do.
+fn spooled(model: &Model, spooled: u64) -> Option<Segment> {
+    let text = format!("{} spooled", format::count(spooled));
+    (spooled > 0).then(|| styled(text, model.options.theme.error()))
+}
+
 /// How many of the events that were compared match, and of how many; where dual write is on.
 fn matching(model: &Model) -> Option<[Segment; 2]> {
     let theme = model.options.theme;
@@ -192,7 +198,9 @@ fn queue_line(model: &Model) -> Vec<Segment> {
     let in_flight =
         vec![styled(format::count(queue.in_flight), theme.strong()), label(" in flight".into())];
     let failed = vec![failed(model, queue.failed), label(" failed".into())];
-    let parts = [Some(depth), matching, Some(in_flight), Some(failed)];
+    let spooled = spooled(model, queue.spooled).map(|spooled| vec![spooled]);
+    // Last, so that nothing moves when it comes and goes.
+    let parts = [Some(depth), matching, Some(in_flight), Some(failed), spooled];
     joined(parts.into_iter().flatten().collect(), theme)
 }
 
@@ -214,6 +222,9 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
             put(buf, row(area, 2), 2 + used, bars, &rest, theme.dim());
             let alarm = of_alarm(model, queue.depth);
             put(buf, row(area, 1), 22, bars, &alarm, theme.dim());
+            if let Some(spooled) = spooled(model, queue.spooled) {
+                put(buf, row(area, 3), 23, bars, &spooled.content, spooled.style);
+            }
             [
                 Some(depth(model, queue.depth)),
                 Some(styled(format::count(queue.in_flight), theme.strong())),

@@ -12,8 +12,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use super::{ClickHouseOptions, Timeouts, errors};
-use crate::pipeline::percent;
 use crate::pipeline::store::StoreError;
+use crate::pipeline::{percent, tls};
 
 /// How long an unused connection is kept: less than the 3 s after which the server closes it.
 const IDLE: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ impl Connection {
         let pool = Pooled::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .build(connector(options.timeouts.connect));
+            .build(connector(options.timeouts.connect, options.root_certificates.as_deref())?);
         let mut server = Client::with_http_client(pool)
             .with_url(url)
             .with_compression(Compression::Lz4)
@@ -156,15 +156,17 @@ impl Connection {
     }
 }
 
-fn connector(timeout: Duration) -> HttpsConnector<HttpConnector> {
+fn connector(
+    timeout: Duration,
+    root_certificates: Option<&[u8]>,
+) -> Result<HttpsConnector<HttpConnector>, StoreError> {
+    let tls = tls::client_config(root_certificates)
+        .map_err(|error| StoreError::Refused(error.to_string()))?;
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_connect_timeout(Some(timeout));
     http.set_keepalive(Some(KEEPALIVE));
     http.set_nodelay(true);
-    hyper_rustls::HttpsConnectorBuilder::new()
-        .with_webpki_roots()
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http)
+    let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls);
+    Ok(builder.https_or_http().enable_http1().wrap_connector(http))
 }

@@ -39,6 +39,8 @@ pub struct ClickHouseOptions {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<String>,
+    /// The certificates (PEM) that the server's one must lead to; without, the well-known ones.
+    pub root_certificates: Option<Vec<u8>>,
     /// The database with the tables.
     pub database: String,
     /// How long to wait.
@@ -79,6 +81,7 @@ impl Default for ClickHouseOptions {
             url: "http://localhost:8123".to_owned(),
             user: None,
             password: None,
+            root_certificates: None,
             database: "analytics".to_owned(),
             timeouts: Timeouts::default(),
             check_ids: true,

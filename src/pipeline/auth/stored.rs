@@ -1,0 +1,67 @@
+//! A token as JSON, beside its hash.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Scope, TokenHash, TokenRecord, TokenStoreError};
+use crate::pipeline::time::UtcMillis;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stored {
+    pub(super) id: String,
+    prefix: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    scope: String,
+    projects: Vec<String>,
+    #[serde(default)]
+    allowed_domains: Vec<String>,
+    created_at: UtcMillis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<UtcMillis>,
+    /// Tells which of the tokens of one moment came first.
+    #[serde(default, skip_serializing)]
+    pub(super) order: u64,
+}
+
+impl From<TokenRecord> for Stored {
+    fn from(token: TokenRecord) -> Self {
+        Self {
+            id: token.id,
+            prefix: token.prefix,
+            name: token.name,
+            scope: token.scope.as_str().to_owned(),
+            projects: token.projects,
+            allowed_domains: token.allowed_domains,
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+            order: 0,
+        }
+    }
+}
+
+impl Stored {
+    /// The token whose hash is that (hex).
+    pub(super) fn into_token(self, hash: &str) -> Result<TokenRecord, TokenStoreError> {
+        let hash =
+            TokenHash::from_hex(hash).ok_or_else(|| unreadable(hash, &"its hash is none"))?;
+        let scope = Scope::from_name(&self.scope);
+        Ok(TokenRecord {
+            id: self.id,
+            hash,
+            prefix: self.prefix,
+            name: self.name,
+            scope: scope.ok_or_else(|| unreadable(&hash.to_hex(), &"its scope is unknown"))?,
+            projects: self.projects,
+            allowed_domains: self.allowed_domains,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+        })
+    }
+}
+
+pub(super) fn unreadable(hash: &str, what: &dyn std::fmt::Display) -> TokenStoreError {
+    // It is a hash, no secret, and a few digits of it find it.
+    let start: String = hash.chars().take(8).collect();
+    TokenStoreError(format!("the token with hash {start}… cannot be read: {what}"))
+}

@@ -1,0 +1,79 @@
+//! A proxy that speaks TLS to clients and plainly to a server on this machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// How a client asks for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// It just begins.
+    AtOnce,
+    /// By a message of Postgres' that is answered with `S`.
+    LikePostgres,
+}
+
+/// A file beside the certificates' tests: `ca.pem` signed `server.pem` (localhost, 127.0.0.1),
+/// `other-ca.pem` signed `elsewhere.pem` (elsewhere.example).
+pub fn file(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls")).join(name)
+}
+
+/// Puts a proxy with that certificate (`server` or `elsewhere`) before a port; returns its own.
+/// It ends with the test program.
+pub fn before(server: u16, certificate: &str, asks: Asks) -> u16 {
+    let acceptor = acceptor(certificate);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((client, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                // A client that does not believe the certificate hangs up, which is no mistake.
+                tokio::spawn(async move { pass(client, server, acceptor, asks).await });
+            }
+        });
+    });
+    port
+}
+
+fn acceptor(certificate: &str) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(file(&format!("{certificate}.pem"))).unwrap();
+    let chain = chain.map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(file(&format!("{certificate}.key"))).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn pass(
+    mut client: TcpStream,
+    server: u16,
+    acceptor: TlsAcceptor,
+    asks: Asks,
+) -> std::io::Result<()> {
+    if asks == Asks::LikePostgres {
+        let mut request = [0; 8];
+        client.read_exact(&mut request).await?;
+        assert_eq!(request, [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f], "no request for TLS");
+        client.write_all(b"S").await?;
+    }
+    let mut client = acceptor.accept(client).await?;
+    let mut server = TcpStream::connect(("127.0.0.1", server)).await?;
+    tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
