@@ -183,6 +183,9 @@ pub struct QueuedEvent {
     pub queued_at: UtcMillis,
     /// The project it belongs to.
     pub project_id: String,
+    /// In a spool, the push that may have brought it into the queue already; see
+    /// [`Queue::settle`](super::queue::Queue::settle).
+    pub push_ticket: Option<String>,
 }
 
 /// Why a member of the queue is no [`QueuedEvent`].
@@ -203,6 +206,8 @@ struct WireOut<'a> {
     payload: &'a Payload,
     queued_at: UtcMillis,
     project_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    push_ticket: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -214,6 +219,8 @@ struct WireIn<'a> {
     payload: &'a RawValue,
     queued_at: UtcMillis,
     project_id: String,
+    #[serde(default)]
+    push_ticket: Option<String>,
 }
 
 impl QueuedEvent {
@@ -235,6 +242,7 @@ impl QueuedEvent {
             payload: &self.payload,
             queued_at: self.queued_at,
             project_id: &self.project_id,
+            push_ticket: self.push_ticket.as_deref(),
         };
         // Strings, numbers and maps with text keys always serialise.
         serde_json::to_string(&wire).unwrap_or_default()
@@ -252,7 +260,8 @@ impl QueuedEvent {
             EventKind::Event => Payload::Event(parse_naming_field(payload, "payload.")?),
             EventKind::SessionEnd => Payload::SessionEnd(parse_naming_field(payload, "payload.")?),
         };
-        Ok(Self { id: wire.id, payload, queued_at: wire.queued_at, project_id: wire.project_id })
+        let WireIn { id, queued_at, project_id, push_ticket, .. } = wire;
+        Ok(Self { id, payload, queued_at, project_id, push_ticket })
     }
 }
 

@@ -40,6 +40,7 @@ impl Local {
             id,
             queued_at: UtcMillis::now(),
             project_id: project.to_owned(),
+            push_ticket: None,
         };
         // In order: on one thread, tasks begin as they were started.
         self.runtime.block_on(async {

@@ -115,6 +115,7 @@ fn item_of(project: &str, id: &str, client_id: bool) -> NewItem {
         payload: Payload::Pageview(Box::new(PageView { url, ..PageView::default() })),
         queued_at: UtcMillis::now(),
         project_id: project.to_owned(),
+        push_ticket: None,
     };
     NewItem { event, client_id }
 }

@@ -11,6 +11,7 @@ use crate::support::proxy::{Hold, Proxy};
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{Daemon, eventually};
 
+const PUSH: &str = include_str!("../../src/pipeline/queue/redis/scripts/push.lua");
 const CLAIM: &str = include_str!("../../src/pipeline/queue/redis/scripts/claim.lua");
 const ACKNOWLEDGE: &str = include_str!("../../src/pipeline/queue/redis/scripts/acknowledge.lua");
 const INSERT: &str = "INSERT INTO page_view_event";
@@ -29,8 +30,7 @@ fn kill_9_at_every_step_loses_nothing_and_stores_nothing_twice() {
     let clickhouse = ClickHouse::own();
     let proxy = Proxy::before(redis.port());
     let script = |source: &str| redis.cli(&["SCRIPT", "LOAD", source]);
-    let (claim, acknowledge) = (script(CLAIM), script(ACKNOWLEDGE));
-    let push = "LPUSH".to_owned();
+    let (push, claim, acknowledge) = (script(PUSH), script(CLAIM), script(ACKNOWLEDGE));
     let points = [
         ("before an event is queued", Point::Redis(push.clone(), Hold::Request)),
         ("after an event is queued", Point::Redis(push, Hold::Answer)),

@@ -8,8 +8,10 @@ use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
 use bklit_tui::pipeline::queue::spool::SpooledQueue;
 use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::queue::{NewItem, Pushed, Queue, QueueError};
+use bklit_tui::pipeline::redis::RedisOptions;
 
-use crate::support::redis::{LEASE, event, eventually, ids, item, queue_at, server_at};
+use crate::support::proxy::{Hold, Proxy};
+use crate::support::redis::{LEASE, event, eventually, ids, item, options, queue_at, server_at};
 use crate::support::servers::{Kind, RedisServer};
 
 fn spool_in(dir: &Path, bound: u64) -> Arc<SqliteQueue> {
@@ -160,4 +162,93 @@ async fn a_full_queue_is_full_and_the_spool_is_not_for_that() {
     }
     assert_eq!(all, names(0..20));
     tokio::time::timeout(Duration::from_secs(20), emptied(&queue)).await.unwrap();
+}
+
+/// A queue whose answers are not waited for long, behind a spool.
+fn hasty(port: u16, spool: Arc<SqliteQueue>) -> SpooledQueue {
+    let options = RedisOptions {
+        response_timeout: Duration::from_millis(500),
+        ..options(&format!("redis://127.0.0.1:{port}"))
+    };
+    let server = bklit_tui::pipeline::redis::RedisServer::new(&options).unwrap();
+    SpooledQueue::new(Arc::new(RedisQueue::new(server, &RedisQueueOptions::default())), spool)
+}
+
+#[tokio::test]
+async fn a_push_that_a_hung_server_carries_out_later_is_not_moved_again() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let queue = hasty(server.port(), spool_in(dir.path(), 10_000));
+    emptied(&queue).await;
+    queue.push(item("0")).await.unwrap();
+    for round in 1..=5 {
+        server.freeze();
+        let ids = [format!("{round}a"), format!("{round}b")];
+        // The first is on its way to the server, which carries it out when it goes on.
+        for id in &ids {
+            assert_eq!(queue.push(item(id)).await.unwrap(), Pushed::Queued);
+        }
+        server.thaw();
+        emptied(&queue).await;
+    }
+    let mut all = all_ids(&queue).await;
+    all.sort();
+    let mut once = all.clone();
+    once.dedup();
+    assert_eq!((all.len(), once), (11, all.clone()));
+}
+
+#[tokio::test]
+async fn a_push_that_comes_late_finds_its_series_closed() {
+    for held in [Hold::Request, Hold::Answer] {
+        let server = RedisServer::start(Kind::Valkey, &[]);
+        let proxy = Proxy::before(server.port());
+        let dir = tempfile::tempdir().unwrap();
+        let queue = hasty(proxy.port(), spool_in(dir.path(), 10_000));
+        emptied(&queue).await;
+        queue.push(item("0")).await.unwrap();
+        proxy.hold(b"evt-late", held);
+        assert_eq!(queue.push(item("evt-late")).await.unwrap(), Pushed::Queued);
+        // Moved by another connection, before the held one goes on.
+        emptied(&queue).await;
+        let found = || server.cli(&["LRANGE", "analytics:queue", "0", "-1"]);
+        assert_eq!(found().matches("evt-late\",").count(), 1, "{held:?}: {}", found());
+        proxy.release();
+        queue.push(item("last")).await.unwrap();
+        proxy.let_through();
+        assert_eq!(found().matches("evt-late\",").count(), 1, "{held:?}: {}", found());
+        assert_eq!(queue.stats().await.unwrap().depth, 3, "{held:?}");
+        assert!(!found().contains("pushTicket"), "{}", found());
+    }
+}
+
+#[tokio::test]
+async fn a_spool_with_a_push_in_doubt_outlives_its_process() {
+    for carried_out in [true, false] {
+        let server = RedisServer::start(Kind::Valkey, &[]);
+        let proxy = Proxy::before(server.port());
+        let dir = tempfile::tempdir().unwrap();
+        let held = if carried_out { Hold::Answer } else { Hold::Request };
+        let queue = hasty(proxy.port(), spool_in(dir.path(), 10_000));
+        emptied(&queue).await;
+        proxy.hold(b"evt-late", held);
+        let (pushed, ()) = tokio::join!(queue.push(item("evt-late")), async {
+            tokio::task::spawn_blocking({
+                let proxy = proxy.clone();
+                move || proxy.holds()
+            })
+            .await
+            .unwrap();
+            // Nothing can be settled or moved until the process is gone.
+            server.freeze();
+        });
+        assert_eq!(pushed.unwrap(), Pushed::Queued);
+        drop(queue);
+        server.thaw();
+        let queue = hasty(server.port(), spool_in(dir.path(), 10_000));
+        emptied(&queue).await;
+        proxy.release();
+        proxy.let_through();
+        assert_eq!(all_ids(&queue).await, ["evt-late"], "carried out: {carried_out}");
+    }
 }

@@ -18,6 +18,7 @@ fn event(project: &str, id: &str, seconds: i64, payload: Payload) -> QueuedEvent
         payload,
         queued_at: at(seconds),
         project_id: project.to_owned(),
+        push_ticket: None,
     }
 }
 

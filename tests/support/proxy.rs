@@ -16,6 +16,7 @@ pub enum Hold {
 }
 
 /// Passes bytes on in both directions until [`Proxy::hold`] names a message.
+#[derive(Clone)]
 pub struct Proxy {
     port: u16,
     state: Arc<State>,
@@ -34,6 +35,9 @@ struct Rule {
     held: usize,
     /// Rises when all is let go.
     released: u64,
+    /// Messages held so far, and those of them that went on.
+    stopped: u64,
+    passed: u64,
 }
 
 impl Proxy {
@@ -71,6 +75,15 @@ impl Proxy {
         });
     }
 
+    /// Waits until all that was held has gone on.
+    #[track_caller]
+    pub fn let_through(&self) {
+        eventually(DEADLINE, "what was held goes on", || {
+            let rule = self.state.rule.lock().unwrap();
+            rule.stopped == rule.passed
+        });
+    }
+
     /// Lets go.
     pub fn release(&self) {
         let mut rule = self.state.rule.lock().unwrap();
@@ -94,6 +107,7 @@ impl State {
     fn wait(&self) {
         let mut rule = self.rule.lock().unwrap();
         rule.held += 1;
+        rule.stopped += 1;
         let before = rule.released;
         rule = self.changed.wait_while(rule, |rule| rule.released == before).unwrap();
         rule.held -= 1;
@@ -107,29 +121,40 @@ fn connect(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
     let pair = || (client.try_clone().unwrap(), server.try_clone().unwrap());
     let ((mut requests, mut to_server), (mut to_client, mut answers)) = (pair(), pair());
     let (rules, closing) = (Arc::clone(state), Arc::clone(&gate));
+    let decide = Arc::clone(&rules);
     std::thread::spawn(move || {
-        copy(&mut requests, &mut to_server, |chunk| match rules.takes(chunk) {
-            Some(Hold::Request) => rules.wait(),
-            Some(Hold::Answer) => *closing.lock().unwrap() = true,
-            None => {}
+        copy(&mut requests, &mut to_server, &rules, |chunk| match decide.takes(chunk) {
+            Some(Hold::Request) => true,
+            Some(Hold::Answer) => {
+                *closing.lock().unwrap() = true;
+                false
+            }
+            None => false,
         });
     });
     let rules = Arc::clone(state);
     std::thread::spawn(move || {
-        copy(&mut answers, &mut to_client, |_| {
-            let closed = std::mem::take(&mut *gate.lock().unwrap());
-            if closed {
-                rules.wait();
-            }
-        });
+        copy(&mut answers, &mut to_client, &rules, |_| std::mem::take(&mut *gate.lock().unwrap()));
     });
 }
 
-fn copy(from: &mut TcpStream, to: &mut TcpStream, mut before: impl FnMut(&[u8])) {
+fn copy(
+    from: &mut TcpStream,
+    to: &mut TcpStream,
+    rules: &State,
+    mut is_held: impl FnMut(&[u8]) -> bool,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        before(&buffer[..read]);
-        if to.write_all(&buffer[..read]).is_err() {
+        let held = is_held(&buffer[..read]);
+        if held {
+            rules.wait();
+        }
+        let written = to.write_all(&buffer[..read]);
+        if held {
+            rules.rule.lock().unwrap().passed += 1;
+        }
+        if written.is_err() {
             break;
         }
     }

@@ -42,6 +42,7 @@ pub fn event(id: &str) -> QueuedEvent {
         payload: Payload::Pageview(Box::new(PageView { url, ..PageView::default() })),
         queued_at: UtcMillis::now(),
         project_id: "p1".to_owned(),
+        push_ticket: None,
     }
 }
 

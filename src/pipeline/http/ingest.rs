@@ -165,6 +165,7 @@ async fn push(
         payload,
         queued_at: UtcMillis::now(),
         project_id: project.clone(),
+        push_ticket: None,
     };
     // As it is now: what the queue makes of it has no part in the copy.
     let copy = context.baseline.as_ref().map(|baseline| (baseline, event.clone()));

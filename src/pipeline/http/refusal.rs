@@ -67,7 +67,7 @@ impl Refusal {
             Self::Denied(Denied::Unavailable(_)) => {
                 "tokens cannot be checked now; try again later".to_owned()
             }
-            Self::Queue(QueueError::Unavailable(_)) => {
+            Self::Queue(QueueError::Unavailable(_) | QueueError::InDoubt { .. }) => {
                 "the queue is not available now; try again later".to_owned()
             }
             other => other.to_string(),

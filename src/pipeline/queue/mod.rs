@@ -174,6 +174,15 @@ pub enum QueueError {
     /// The queue cannot be reached or used.
     #[error("the queue is unavailable: {0}")]
     Unavailable(String),
+    /// The same while it was pushed to: the event may be in it, or come into it later.
+    /// [`Queue::settle`] tells.
+    #[error("the queue is unavailable: {reason}")]
+    InDoubt {
+        /// Why there was no answer.
+        reason: String,
+        /// What to ask by.
+        ticket: String,
+    },
 }
 
 /// Accepted events, until they are stored. All methods are safe to call concurrently.
@@ -183,7 +192,17 @@ pub trait Queue: Send + Sync {
     ///
     /// # Errors
     /// [`QueueError::Full`], [`QueueError::Unavailable`]: the event was not accepted.
+    /// [`QueueError::InDoubt`]: it is not known to be.
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
+
+    /// Settles a push that ended in doubt: whether its event is in the queue, or was; if not, it
+    /// never will be by that push. The answer stays the same.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn settle(&self, _ticket: &str) -> Result<bool, QueueError> {
+        Ok(false)
+    }
 
     /// Adds events one after the other, each as if its client had chosen its id, so that doing it
     /// again adds nothing again. Returns how many of the first are in; the others found no room.

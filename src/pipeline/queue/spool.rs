@@ -5,9 +5,12 @@
 //! the queue has taken it, and the queue takes each event's id once: whatever dies in between,
 //! the batch is moved again and adds nothing.
 //!
-//! What this cannot see is a push whose connection broke after the queue had carried it out:
-//! that event is in the queue and in the spool. The store keeps each event's id once.
+//! A push whose connection broke may have been carried out all the same, or may be later, when a
+//! queue that hung goes on. Such an event is kept in the spool with the ticket of its push, and
+//! the queue is asked before it is moved: two copies in the queue could be stored at the same
+//! moment by two workers, neither of which would see the other's.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -141,9 +144,18 @@ impl Shared {
     async fn move_batch(&self, batch: &Claim) -> Result<(), QueueError> {
         let mut events = Vec::with_capacity(batch.items.len());
         let mut rejected = Vec::new();
+        let mut settled = HashMap::new();
         for item in &batch.items {
             match QueuedEvent::from_json(&item.body) {
-                Ok(event) => events.push(event),
+                Ok(mut event) => {
+                    let is_in = match event.push_ticket.take() {
+                        Some(ticket) => self.is_in(&mut settled, ticket).await?,
+                        None => false,
+                    };
+                    if !is_in {
+                        events.push(event);
+                    }
+                }
                 Err(error) => rejected.push(Rejected { seq: item.seq, reason: error.to_string() }),
             }
         }
@@ -153,6 +165,20 @@ impl Shared {
             return Err(QueueError::Unavailable("it has no room".to_owned()));
         }
         self.spool.acknowledge(&batch.id, &rejected).await
+    }
+
+    /// Whether the push with this ticket was carried out after all. Many events share one.
+    async fn is_in(
+        &self,
+        settled: &mut HashMap<String, bool>,
+        ticket: String,
+    ) -> Result<bool, QueueError> {
+        if let Some(&is_in) = settled.get(&ticket) {
+            return Ok(is_in);
+        }
+        let is_in = self.queue.settle(&ticket).await?;
+        settled.insert(ticket, is_in);
+        Ok(is_in)
     }
 
     async fn look(&self) -> Result<u64, QueueError> {
@@ -169,7 +195,13 @@ impl Queue for SpooledQueue {
         let shared = &self.shared;
         if !shared.spooling.load(Ordering::Acquire) {
             match shared.queue.push(item.clone()).await {
-                Err(QueueError::Unavailable(away)) => {
+                Err(error @ (QueueError::Unavailable(_) | QueueError::InDoubt { .. })) => {
+                    let (away, ticket) = match error {
+                        QueueError::InDoubt { reason, ticket } => (reason, Some(ticket)),
+                        error => (error.to_string(), None),
+                    };
+                    let mut item = item;
+                    item.event.push_ticket = ticket;
                     let _pushing = shared.gate.read().await;
                     if !shared.spooling.swap(true, Ordering::AcqRel) {
                         tracing::warn!(reason = away, "the queue is away; events are spooled");

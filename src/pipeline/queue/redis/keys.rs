@@ -15,6 +15,7 @@ pub(super) struct Keys {
     /// hash: `epoch`, `owner`, `claimed`, `attempts`.
     pub batches: String,
     seen: String,
+    series: String,
 }
 
 impl Keys {
@@ -25,6 +26,7 @@ impl Keys {
             inflight: format!("{prefix}:inflight"),
             batches: format!("{prefix}:batch:"),
             seen: format!("{prefix}:seen:"),
+            series: format!("{prefix}:series:"),
         }
     }
 
@@ -34,6 +36,11 @@ impl Keys {
 
     pub(super) fn meta(&self, id: &str) -> String {
         format!("{}{id}:meta", self.batches)
+    }
+
+    /// Remembers the last group of a series that was pushed; see `push`.
+    pub(super) fn series(&self, name: &str) -> String {
+        format!("{}{name}", self.series)
     }
 
     /// Remembers an id that a client chose. Hashed: ids may be long, and neither they nor project

@@ -233,6 +233,10 @@ impl Queue for RedisQueue {
         answer.await.map_err(|_| ended())?
     }
 
+    async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {
+        self.pusher.settle(ticket).await
+    }
+
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
         let item =
             |event: &QueuedEvent| (self.keys.seen(&event.project_id, &event.id), event.to_json());

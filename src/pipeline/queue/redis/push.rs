@@ -1,4 +1,9 @@
 //! Pushing: whatever callers bring while one round trip is on its way makes up the next one.
+//!
+//! A group whose answer does not come may have been added, or may be added later, when a server
+//! that hung goes on. So each group is a number in a series, and the server remembers the last
+//! number that it added, in one step with adding it. After a failure a new series begins: the one
+//! before stays as it is, until somebody settles it, which also closes it for what comes late.
 
 use std::sync::Arc;
 
@@ -18,6 +23,8 @@ pub(super) const MAX_WAITING: usize = 16_384;
 const MAX_GROUP: usize = 1_024;
 /// How long a client's retry with the same event id is recognised.
 const CLIENT_ID_MEMORY_SECONDS: u64 = 24 * 60 * 60;
+/// How long what became of a group in doubt can be told: as long as a spool may have to wait.
+const SERIES_MEMORY_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 type Answer = Result<Pushed, QueueError>;
 
@@ -27,6 +34,30 @@ pub(super) struct Push {
     /// The key that remembers its id, if its client chose that.
     pub seen: Option<String>,
     pub reply: oneshot::Sender<Answer>,
+}
+
+/// A group that got no answer.
+struct Unanswered {
+    failure: RedisFailure,
+    /// How many of its first items had been sent.
+    sent: usize,
+}
+
+/// Groups of items that the server adds one after the other.
+struct Series {
+    name: String,
+    groups: u64,
+}
+
+impl Series {
+    fn new() -> Self {
+        Self { name: uuid::Uuid::new_v4().simple().to_string(), groups: 0 }
+    }
+
+    /// Names the group that is to be pushed, or was pushed last.
+    fn ticket(&self) -> String {
+        format!("{}:{}", self.name, self.groups)
+    }
 }
 
 /// Pushes groups of items.
@@ -59,9 +90,16 @@ impl Pusher {
         let mut group = Vec::with_capacity(MAX_GROUP);
         // As of the last answer. Others push as well, so the bound may be passed by a group each.
         let mut depth = 0;
+        let mut series = Series::new();
         while pushes.recv_many(&mut group, MAX_GROUP).await > 0 {
-            if let Err(error) = self.push_group(&mut group, &mut depth).await {
-                // Those that came meanwhile would have to wait as long for the same.
+            if let Err(error) = self.push_group(&mut group, &mut depth, &mut series).await {
+                series = Series::new();
+                // Those that came meanwhile would have to wait as long for the same; they were
+                // not sent, so of them there is no doubt.
+                let error = QueueError::Unavailable(match error {
+                    QueueError::InDoubt { reason, .. } | QueueError::Unavailable(reason) => reason,
+                    other => other.to_string(),
+                });
                 let waiting = pushes.len();
                 let came_meanwhile = std::iter::from_fn(|| pushes.try_recv().ok()).take(waiting);
                 answer_all(came_meanwhile, &error);
@@ -71,7 +109,12 @@ impl Pusher {
     }
 
     /// Answers all of them; an error when the server did not do as asked.
-    async fn push_group(&self, group: &mut Vec<Push>, depth: &mut u64) -> Result<(), QueueError> {
+    async fn push_group(
+        &self,
+        group: &mut Vec<Push>,
+        depth: &mut u64,
+        series: &mut Series,
+    ) -> Result<(), QueueError> {
         let (known, plain): (Vec<_>, Vec<_>) = group.drain(..).partition(|p| p.seen.is_some());
         let connection = match self.connection().await {
             Ok(connection) => connection,
@@ -81,9 +124,10 @@ impl Pusher {
             }
         };
         let (plain_result, known_result) =
-            tokio::join!(self.add(&connection, &plain, *depth), async {
+            tokio::join!(self.add(&connection, &plain, *depth, series), async {
                 let seen = known.iter().map(|p| (p.seen.as_deref().unwrap_or_default(), &*p.body));
-                self.add_once(&connection, seen).await
+                let added = self.add_once(&connection, seen).await;
+                added.map_err(|failure| Unanswered { failure, sent: 0 })
             });
         let depths = [&plain_result, &known_result].into_iter().flatten();
         *depth = depths
@@ -92,8 +136,11 @@ impl Pusher {
             .max()
             .unwrap_or(*depth);
         let synced = self.sync(&connection).await;
-        let answers = [answer(plain, plain_result, &synced), answer(known, known_result, &synced)];
-        answers.into_iter().collect()
+        // What was chosen by clients is added once however often it is pushed.
+        let in_doubt = Some(series.ticket());
+        let plain = answer(plain, plain_result, &synced, in_doubt.as_deref());
+        let known = answer(known, known_result, &synced, None);
+        plain.and(known)
     }
 
     /// Adds items one after the other, each once, in one step; all or none unless it gets full.
@@ -106,6 +153,18 @@ impl Pusher {
         let (_, answers) = self.add_once(&connection, items).await.map_err(unavailable)?;
         self.sync(&connection).await?;
         Ok(answers)
+    }
+
+    /// Whether the group with this ticket was added; if not, it never will be.
+    pub(super) async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {
+        // One that is none is of no group.
+        let Some((name, number)) = ticket.split_once(':') else { return Ok(false) };
+        let connection = self.connection().await?;
+        let mut call = self.scripts.settle.key(self.keys.series(name));
+        call.arg(number).arg(SERIES_MEMORY_SECONDS);
+        let added = connection.script::<bool>(&call).await.map_err(unavailable)?;
+        self.sync(&connection).await?;
+        Ok(added)
     }
 
     /// A connection to a server that can keep the promise.
@@ -138,23 +197,29 @@ impl Pusher {
         connection: &Connection<'_>,
         items: &[Push],
         depth: u64,
-    ) -> Result<(u64, Vec<Answer>), RedisFailure> {
+        series: &mut Series,
+    ) -> Result<(u64, Vec<Answer>), Unanswered> {
         let wanted = items.len() as u64;
         let mut depth = depth;
         if wanted > 0 && depth + wanted > self.bound {
             // What is remembered may be old: consumers make room.
-            depth = connection.query(cmd("LLEN").arg(&self.keys.queue)).await?;
+            let asked = connection.query(cmd("LLEN").arg(&self.keys.queue)).await;
+            depth = asked.map_err(|failure| Unanswered { failure, sent: 0 })?;
         }
         let room = self.bound.saturating_sub(depth).min(wanted);
         let (accepted, refused) = items.split_at(usize::try_from(room).unwrap_or(items.len()));
         if !accepted.is_empty() {
-            let bytes = accepted.iter().map(|item| item.body.len()).sum::<usize>();
-            let mut push = redis::Cmd::with_capacity(accepted.len() + 2, bytes + 64);
-            push.arg("LPUSH").arg(&self.keys.queue);
+            series.groups += 1;
+            let mut call = self.scripts.push.key(&self.keys.queue);
+            call.key(self.keys.series(&series.name));
+            call.arg(series.groups).arg(SERIES_MEMORY_SECONDS);
             for item in accepted {
-                push.arg(&item.body);
+                call.arg(&item.body);
             }
-            depth = connection.query(&push).await?;
+            let sent = accepted.len();
+            let added = connection.script::<i64>(&call).await;
+            let added = added.map_err(|failure| Unanswered { failure, sent })?;
+            depth = u64::try_from(added).unwrap_or(depth);
         }
         let full = || Err(QueueError::Full { depth, bound: self.bound });
         let answers = accepted.iter().map(|_| Ok(Pushed::Queued));
@@ -187,12 +252,15 @@ impl Pusher {
     }
 }
 
+/// Tells each push of a group what became of it. With a ticket, those that were sent and have no
+/// answer are in doubt.
 fn answer(
     group: Vec<Push>,
-    result: Result<(u64, Vec<Answer>), RedisFailure>,
+    result: Result<(u64, Vec<Answer>), Unanswered>,
     synced: &Result<(), QueueError>,
+    ticket: Option<&str>,
 ) -> Result<(), QueueError> {
-    let error = match (result, synced) {
+    let (error, sent) = match (result, synced) {
         (Ok((_, answers)), Ok(())) => {
             for (push, answer) in group.into_iter().zip(answers) {
                 // Nobody waits any more when the caller was cancelled.
@@ -200,10 +268,17 @@ fn answer(
             }
             return Ok(());
         }
-        (Ok(_), Err(error)) => error.clone(),
-        (Err(failure), _) => unavailable(failure),
+        (Ok((_, answers)), Err(error)) => {
+            (error.clone(), answers.iter().filter(|answer| answer.is_ok()).count())
+        }
+        (Err(Unanswered { failure, sent }), _) => (unavailable(failure), sent),
     };
-    answer_all(group.into_iter(), &error);
+    let mut group = group.into_iter();
+    if let (QueueError::Unavailable(reason), Some(ticket)) = (&error, ticket) {
+        let (reason, ticket) = (reason.clone(), ticket.to_owned());
+        answer_all(group.by_ref().take(sent), &QueueError::InDoubt { reason, ticket });
+    }
+    answer_all(group, &error);
     Err(error)
 }
 

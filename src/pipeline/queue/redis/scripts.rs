@@ -4,7 +4,9 @@ use redis::Script;
 
 /// All scripts of the queue.
 pub(super) struct Scripts {
+    pub push: Script,
     pub push_once: Script,
+    pub settle: Script,
     pub claim: Script,
     pub renew: Script,
     pub acknowledge: Script,
@@ -17,6 +19,8 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
+            push: Script::new(include_str!("scripts/push.lua")),
+            settle: Script::new(include_str!("scripts/settle.lua")),
             push_once: Script::new(include_str!("scripts/push_once.lua")),
             claim: Script::new(include_str!("scripts/claim.lua")),
             renew: Script::new(include_str!("scripts/renew.lua")),

@@ -259,6 +259,7 @@ mod tests {
             payload: Payload::Pageview(Box::new(view)),
             queued_at: UtcMillis::now(),
             project_id: "p".into(),
+            push_ticket: None,
         };
         NewItem { event, client_id: true }
     }
