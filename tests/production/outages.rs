@@ -27,8 +27,12 @@ fn an_outage_is_told_once_and_its_end_too() {
     daemon.track("https://a.example/");
     eventually(DEADLINE, "all is there", || {
         let health = daemon.get("/health").json();
-        health["health"]["store"] == "ok" && health["health"]["worker"] == "ok"
+        let done = |figure: &str| health["queue"][figure] == 0;
+        health["health"]["store"] == "ok" && done("depth") && done("inFlight")
     });
+    // Nothing is left to do, so that nothing but the worker's own look tells that Redis is back.
+    let stored = "SELECT count() FROM analytics.page_view_event";
+    assert_eq!(clickhouse.query(stored), "1");
     redis.kill9();
     for begin in ["Cannot claim a batch", "the queue's depth is not known"] {
         eventually(DEADLINE, begin, || lines(&daemon, begin) > 0);

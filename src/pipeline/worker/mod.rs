@@ -86,11 +86,19 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
 
 async fn work(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
     let mut backoff = Backoff::new(context.settings.max_backoff);
-    while shutdown.run_until_cancelled(ready(context)).await.is_some() {
+    let mut failed = false;
+    // After a failure it claims whether there is work or not: that tells when the queue is back.
+    let next = |failed: bool| async move {
+        if !failed {
+            ready(context).await;
+        }
+    };
+    while shutdown.run_until_cancelled(next(failed)).await.is_some() {
         let began = Instant::now();
         // Never broken off: nobody would work on a claim that got lost on its way here.
         match claim(context).await {
             Ok(claim) => {
+                failed = false;
                 backoff.reset();
                 context.works(Part::Worker);
                 // Without a claim another worker was faster.
@@ -100,6 +108,7 @@ async fn work(context: &WorkerContext, in_hand: &InHand, shutdown: &Cancellation
                 }
             }
             Err(error) => {
+                failed = true;
                 context.worker_failed("Cannot claim a batch", &error.to_string());
                 if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
                     break;
