@@ -19,7 +19,7 @@ fn queue(options: &RedisOptions, durability: Durability) -> RedisQueue {
 
 async fn refused(queue: &RedisQueue) -> String {
     match queue.push(item("x")).await {
-        Err(QueueError::Unavailable(reason)) => reason,
+        Err(QueueError::Unavailable(reason) | QueueError::InDoubt { reason, .. }) => reason,
         other => panic!("{other:?}"),
     }
 }
