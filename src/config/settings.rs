@@ -243,6 +243,8 @@ pub struct ConsoleSettings {
     pub fps: u32,
     /// Times in UTC instead of the local zone.
     pub utc: bool,
+    /// Whether the console changes nothing: failed events are neither retried nor deleted.
+    pub read_only: bool,
 }
 
 impl Default for Settings {
@@ -299,6 +301,7 @@ impl Default for Settings {
                 max_bytes: 256 * 1024 * 1024,
                 fps: 15,
                 utc: false,
+                read_only: false,
             },
         }
     }

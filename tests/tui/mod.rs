@@ -7,3 +7,4 @@ mod regressions;
 mod snapshots;
 mod sse;
 mod terminal;
+mod views;

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// The event cannot be kept now.
     #[error("{0}; try again later")]
     Queue(#[from] QueueError),
+    /// There is no store here, or it does not answer.
+    #[error("{0}")]
+    Store(String),
     /// Too many debug streams.
     #[error("{0} debug streams are open, which is the most; try again later")]
     Streams(usize),
@@ -85,9 +88,10 @@ impl Refusal {
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
-            Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) | Self::Streams(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Denied(Denied::Unavailable(_))
+            | Self::Queue(_)
+            | Self::Store(_)
+            | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(
                 Denied::Missing
                 | Denied::NotLocal
