@@ -222,6 +222,14 @@ const HAS_HELP: &[Context] = &[
     Context::Live,
     Context::Verify,
 ];
+const ENDS: &[Context] = &[
+    Context::Detail,
+    Context::Trace,
+    Context::Help,
+    Context::Queue,
+    Context::Failed,
+    Context::Verify,
+];
 const QUEUE: &[Context] = &[Context::Queue];
 const FAILED: &[Context] = &[Context::Queue, Context::Failed];
 const TO_QUEUE: &[Context] = &[Context::Log, Context::Live, Context::Verify];
@@ -280,10 +288,10 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('N')], LOG, Action::PreviousMatch, Some("previous"), Group::Find, "Go to the previous line found"),
     bind(&[code(KeyCode::Enter)], OPENS_DETAIL, Action::Detail, Some("detail"), Group::Line, "Show the line in full; of folded repeats, all lines"),
     bind(&[ch('t')], OPENS_TRACE, Action::Trace, Some("trace"), Group::Line, "Trace: all lines of its event through the stages, with times and waits"),
+    bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
     bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: how many events match by dual write, and those that do not"),
-    bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),
     bind(&[ch('E')], LOG, Action::PreviousError, Some("last error"), Group::Show, "Go to the previous error"),
@@ -309,7 +317,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ctrl('u')], SCROLL, Action::HalfUp, None, Group::Move, "Up by half a screen"),
     bind(&[ctrl('d')], SCROLL, Action::HalfDown, None, Group::Move, "Down by half a screen"),
     bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
-    bind(&[ch('G'), code(KeyCode::End)], VIEWS, Action::Follow, None, Group::Move, "In a view: to its end"),
+    bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::Move, "In a view: to its end"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Show all figures or one row of them"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: forget all lines, also those held"),
     bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: leave the context, end the search, then the filter"),

@@ -92,7 +92,7 @@ fn empty_snapshot() -> QueueSnapshot {
 }
 
 /// Opens the queue, and answers.
-fn open_queue(console: &mut Console, answer: Result<QueueSnapshot, String>) {
+pub(super) fn open_queue(console: &mut Console, answer: Result<QueueSnapshot, String>) {
     assert_eq!(console.keys("d"), Some(Effect::Ask(Request::Queue { failed: 100 })));
     console.send(Msg::Answer(Answer::Queue(answer)));
 }
@@ -313,7 +313,7 @@ fn the_reader_stays_at_an_event_while_others_come_and_go() {
 fn asks_only_while_it_is_looked_at_and_once_at_a_time() {
     let mut console = busy(80, 24);
     let ask = Some(Effect::Ask(Request::Queue { failed: 100 }));
-    let mut tick = |console: &mut Console, seconds: i64| {
+    let tick = |console: &mut Console, seconds: i64| {
         let at = UtcMillis::from_epoch_millis(NOW + seconds * 1000);
         console.send(Msg::Tick(at))
     };
@@ -416,6 +416,18 @@ fn who_is_there_now() {
     });
 }
 
+/// Lines by which the verifier tells of events that do not match.
+pub(super) fn mismatches(console: &mut Console, count: usize) {
+    let finding = |nth: usize| {
+        let data = json!({ "problem": "url differs", "differences": [{ "field": "url" }] });
+        let message = "Event does not match between systems";
+        let mut line = log(800 + nth, Stage::Clickhouse, Level::Warn, message, &data);
+        line.event_id = Some(format!("evt_019c13f0a7b87000{nth:016x}"));
+        line
+    };
+    console.logs((0..count).map(finding).collect());
+}
+
 fn verify(width: u16, height: u16, mismatches: usize) -> Console {
     let mut console = busy(width, height);
     let found = VerifyGauges {
@@ -429,14 +441,7 @@ fn verify(width: u16, height: u16, mismatches: usize) -> Console {
     let mut figures = gauges(3);
     figures.verify = Some(found);
     console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
-    let finding = |nth: usize| {
-        let data = json!({ "problem": "url differs", "differences": [{ "field": "url" }] });
-        let message = "Event does not match between systems";
-        let mut line = log(800 + nth, Stage::Clickhouse, Level::Warn, message, &data);
-        line.event_id = Some(format!("evt_019c13f0a7b87000{nth:016x}"));
-        line
-    };
-    console.logs((0..mismatches).map(finding).collect());
+    self::mismatches(&mut console, mismatches);
     console.tick(1);
     console.keys("V");
     console

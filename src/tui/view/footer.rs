@@ -251,6 +251,11 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
         Action::Pause if model.flow() != Flow::Live => Some("go on"),
         Action::Follow if model.pane().follows() => None,
         Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
+        Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll
+            if model.options.read_only =>
+        {
+            None
+        }
         _ => binding.hint,
     }
 }

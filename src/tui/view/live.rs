@@ -27,15 +27,15 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         put(buf, row(area, 1), 1, width - 2, &says, theme.dim());
         return;
     };
-    match boards::error(polled) {
-        Some(why) => {
-            put(buf, row(area, 1), 1, width - 2, &format!("no answer: {why}"), theme.error());
-        }
-        None => summary(model, view, buf, row(area, 1)),
+    if let Some(why) = boards::error(polled) {
+        put(buf, row(area, 1), 1, width - 2, &format!("no answer: {why}"), theme.error());
     }
     let room = usize::from(area.height).saturating_sub(3);
     let lists = if area.width >= SIDE_BY_SIDE { 1 } else { 2 };
     let projects = view.projects.len().clamp(1, (room / (lists + 1)).saturating_sub(1).max(1));
+    if polled.error().is_none() {
+        summary(model, view, projects, buf, row(area, 1));
+    }
     projects_table(model, view, buf, area, projects);
     let rest = Rect {
         y: area.y + u16::try_from(3 + projects).unwrap_or(u16::MAX),
@@ -58,13 +58,20 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     }
 }
 
-fn summary(model: &Model, view: &LiveView, buf: &mut Buffer, at: Rect) {
+fn summary(model: &Model, view: &LiveView, rows: usize, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let visitors: u64 = view.projects.iter().map(|project| project.visitors).sum();
     let word = if visitors == 1 { "visitor" } else { "visitors" };
     let used = put(buf, at, 1, NUMBER, &format::count(visitors), theme.good());
-    let says = format!("{word} in the last {ACTIVE_MINUTES} min, by what is stored");
+    let says = format!("{word} in the last {ACTIVE_MINUTES} min");
     put(buf, at, used + 2, usize::from(at.width).saturating_sub(used + 3), &says, theme.dim());
+    let more = view.projects.len().saturating_sub(rows);
+    if more > 0 || view.truncated {
+        let sign = if view.truncated { "+" } else { "" };
+        let projects = if more == 1 { "project" } else { "projects" };
+        let says = format!("{more}{sign} more {projects}");
+        put_right(buf, at, usize::from(at.width) - 1, 22, &says, theme.warning());
+    }
 }
 
 fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, rows: usize) {
@@ -100,12 +107,6 @@ fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, 
         let views = &project.page_views[project.page_views.len().saturating_sub(minutes)..];
         put(buf, at, chart, minutes, &bars(views), theme.stage(Stage::Pubsub));
     }
-    let more = view.projects.len().saturating_sub(rows);
-    if more > 0 || view.truncated {
-        let sign = if view.truncated { "+" } else { "" };
-        let says = format!("{more}{sign} more projects");
-        put_right(buf, labels, width - 1, 22, &says, theme.warning());
-    }
 }
 
 /// The counts as bars, the highest of which is the maximum.
@@ -114,7 +115,7 @@ fn bars(counts: &[u64]) -> String {
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let bar = |&count: &u64| match count {
         0 => ' ',
-        count => BARS[(count as f64 / most as f64 * 7.0).round() as usize % BARS.len()],
+        count => BARS[((count as f64 / most as f64 * 7.0).round() as usize).min(BARS.len() - 1)],
     };
     counts.iter().map(bar).collect()
 }

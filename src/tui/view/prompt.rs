@@ -60,7 +60,7 @@ fn label(prompt: &Prompt) -> String {
             match change {
                 Change::Retry => format!(" Retry {count} {events}? Type {}: ", ids.len()),
                 Change::Delete => {
-                    format!(" Delete {count} {events} for good? Type {} or delete: ", ids.len())
+                    format!(" Delete {count} for good? Type {} or delete: ", ids.len())
                 }
             }
         }

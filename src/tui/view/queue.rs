@@ -18,6 +18,8 @@ use crate::tui::text;
 const TIME_MIN_WIDTH: usize = 90;
 const TYPE_MIN_WIDTH: usize = 100;
 const PROJECT_MIN_WIDTH: usize = 76;
+/// The same for figures that are mostly zero.
+const FIGURES_MIN_WIDTH: usize = 80;
 const LONG_ID_MIN_WIDTH: usize = 130;
 /// The end of an id tells more than its beginning.
 const SHORT_ID: usize = 14;
@@ -99,8 +101,10 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         figure(now.depth, "waiting", depth),
         figure(now.in_flight, "in flight", theme.strong()),
         figure(now.failed, "failed", if_any(now.failed, theme.error())),
-        figure(now.spooled, "spooled", if_any(now.spooled, theme.warning())),
     ];
+    if now.spooled > 0 || width >= FIGURES_MIN_WIDTH {
+        items.push(figure(now.spooled, "spooled", if_any(now.spooled, theme.warning())));
+    }
     if let Some(oldest) = view.and_then(|view| view.oldest_waiting) {
         let waits = model.now.epoch_millis().saturating_sub(oldest.epoch_millis()).max(0);
         let waits = format::micros(waits as f64 * 1e3);
@@ -196,7 +200,7 @@ fn batch_line(model: &Model, batch: &BatchInFlight) -> Vec<Segment> {
     let time = format::micros(left.unsigned_abs() as f64 * 1e3);
     let lease = match left {
         0.. => styled(format!("lease {time:>7} left"), theme.plain()),
-        _ => styled(format!("lease over for {time}"), theme.error()),
+        _ => styled(format!("lease {time:>7} over"), theme.error()),
     };
     let id = text::safe(&batch.id).into_owned();
     let attempts = if batch.attempts > 1 { theme.warning() } else { theme.plain() };

@@ -23,10 +23,9 @@ const DIGITS: [[&str; 3]; 10] = [
     ["┌─┐", "├─┤", "└─┘"],
     ["┌─┐", "└─┤", "╶─┘"],
 ];
-const HOW: &str = "Dual write is off: nothing is compared. To prove that the queue stores what a \
-direct insert would, start the pipeline with --dual-write, or set dual_write = true or \
-BKLIT_DUAL_WRITE=true; each accepted event is then also inserted past the queue, and both ways are \
-compared as events settle.";
+const HOW: &str = "Dual write is off: nothing is compared. Start the pipeline with --dual-write, \
+dual_write = true or BKLIT_DUAL_WRITE=true: each accepted event is then also inserted past the \
+queue, and this shows whether both ways store the same.";
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     boards::title::<()>(model, "verify", None, buf, row(area, 0));
@@ -133,7 +132,7 @@ fn findings(model: &Model, buf: &mut Buffer, area: Rect) {
         &place,
     );
     let rows = usize::from(area.height).saturating_sub(head + 1);
-    if board.count() == 0 {
+    if board.count() == 0 && model.figures().summary().verify.is_some() {
         put(buf, row(area, head + 1), 2, usize::from(area.width) - 3, "nothing amiss", theme.dim());
     }
     for (nth, (_, line)) in board.findings().skip(board.top).take(rows).enumerate() {
