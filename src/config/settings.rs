@@ -244,6 +244,7 @@ pub struct ConsoleSettings {
     /// Times in UTC instead of the local zone.
     pub utc: bool,
     /// Whether the console changes nothing: failed events are neither retried nor deleted.
+    #[serde(deserialize_with = "flexible::boolean")]
     pub read_only: bool,
 }
 

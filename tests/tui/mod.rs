@@ -1,5 +1,6 @@
 //! The console, by messages in and screens out, and as a program in a terminal.
 
+mod asking;
 mod console;
 mod feed;
 mod properties;
