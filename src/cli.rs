@@ -228,9 +228,12 @@ pub struct LogsArgs {
     /// The daemon.
     #[command(flatten)]
     pub daemon: DaemonArgs,
-    /// Keep printing lines as they come (the only mode: nothing is kept to print from)
-    #[arg(long, short, required = true)]
+    /// Keep printing lines as they come; without it, print the last ones and end
+    #[arg(long, short)]
     pub follow: bool,
+    /// Begin with the last N lines from before [default: 0 with --follow, else all that are kept]
+    #[arg(long, value_name = "N")]
+    pub history: Option<usize>,
     /// Only these stages: ingestion, queue, worker, clickhouse, pubsub, websocket
     #[arg(long, value_delimiter = ',', value_name = "STAGE")]
     pub stage: Vec<Stage>,

@@ -24,6 +24,7 @@ pub async fn run(
     let base = client::base_url(args.daemon.url.as_deref(), settings)?;
     let token = client::given_token(args.daemon.token.as_deref());
     let endpoint = Endpoint::new(&base, token.as_deref())?;
+    let endpoint = endpoint.after_history(settings.debug_history);
     let source = endpoint.origin();
     let client = client::client(settings)?;
     let backend = RemoteBackend::new(client.clone(), &base, token.as_deref());

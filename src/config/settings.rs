@@ -57,6 +57,8 @@ pub struct Settings {
     pub log: String,
     /// Debug lines a second above which they are sampled.
     pub debug_lines_per_second: u64,
+    /// Debug lines of this process that are kept for consoles that are opened later.
+    pub debug_history: usize,
     /// The HTTP server.
     pub http: HttpSettings,
     /// The WebSocket server.
@@ -267,6 +269,7 @@ impl Default for Settings {
             shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),
             debug_lines_per_second: 5_000,
+            debug_history: 10_000,
             http: HttpSettings {
                 max_body_bytes: 64 * 1024,
                 max_connections: 1024,
