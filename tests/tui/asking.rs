@@ -62,6 +62,23 @@ fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
     program.assert_quit();
 }
 
+/// A console shows what happened before it was opened.
+#[test]
+fn the_lines_from_before_are_there_at_the_start() {
+    let daemon = Daemon::start();
+    let id = daemon.track("https://example.com/before");
+    eventually(DEADLINE, "the page view is stored", || daemon.scalar(STORED) == 1);
+    let (mut pty, _dir) = attach(&daemon, &[]);
+    pty.wait_for_text("example.com/before");
+    pty.send(&format!("&id:{id}\rgt"));
+    pty.wait_for("the trace", |screen| {
+        let contents = screen.contents();
+        ["trace of", "ingestion", "queue", "worker"].iter().all(|part| contents.contains(part))
+    });
+    pty.send("\x03");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+}
+
 fn attach(daemon: &Daemon, arguments: &[&str]) -> (Pty, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(PROGRAM, dir.path());
