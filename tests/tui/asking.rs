@@ -149,6 +149,22 @@ fn a_daemon_that_hangs_leaves_the_last_answer_and_the_keys() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
+/// A store that is away leaves everything else as it is.
+#[test]
+fn without_its_store_the_rest_of_the_console_works() {
+    let daemon = Daemon::with_settings("clickhouse_url = \"http://127.0.0.1:9\"");
+    with_failed(&daemon.data_dir());
+    let (mut pty, _dir) = attach(&daemon, &[]);
+    pty.send("v");
+    pty.wait_for_text("Not known: the store does not answer now");
+    pty.send("d");
+    pty.wait_for_text("5 failed");
+    pty.send("r");
+    pty.wait_for_text("1 event put back");
+    pty.send("\x03");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+}
+
 #[test]
 fn who_is_there_is_shown_and_answered_to_readers() {
     let daemon = Daemon::start();

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, access};
-use crate::pipeline::store::live::{LiveView, NO_STORE};
+use crate::pipeline::store::StoreError;
+use crate::pipeline::store::live::LiveView;
 use crate::pipeline::time::UtcMillis;
 
 /// How long the store may take.
@@ -24,20 +25,19 @@ pub(super) type Last = Option<(Instant, LiveView)>;
 /// `GET /api/live`.
 pub async fn now(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     access::authorize(peer.client(), head, None).await?;
-    let late = || Refusal::Store(format!("no answer from the store within {STORE_TIMEOUT:?}"));
+    let late = || StoreError::Unavailable(format!("no answer within {STORE_TIMEOUT:?}")).into();
     timeout(STORE_TIMEOUT, answer(peer)).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn answer(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
     let context = &peer.context;
-    let store = context.store.as_deref().ok_or_else(|| Refusal::Store(NO_STORE.to_owned()))?;
+    let store = context.store.as_deref().ok_or(Refusal::NoStore)?;
     let mut last = context.live.lock().await;
     let fresh = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
     if let Some((_, view)) = fresh {
         return Ok(response::no_store(response::json(StatusCode::OK, view)));
     }
-    let asked = LiveView::of(store, context.presence.as_deref(), UtcMillis::now()).await;
-    let view = asked.map_err(|error| Refusal::Store(error.to_string()))?;
+    let view = LiveView::of(store, context.presence.as_deref(), UtcMillis::now()).await?;
     let answer = response::json(StatusCode::OK, &view);
     *last = Some((Instant::now(), view));
     Ok(response::no_store(answer))

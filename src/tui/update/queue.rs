@@ -212,10 +212,10 @@ pub(super) fn changed(
         Change::Retry => ("retry", "put back into the queue"),
         Change::Delete => ("delete", "deleted"),
     };
-    model.notify(match &result {
+    model.notify(match result {
         Ok(0) => "they were gone already".to_owned(),
         Ok(1) => format!("1 event {done}"),
-        Ok(changed) => format!("{} events {done}", format::count(*changed)),
+        Ok(changed) => format!("{} events {done}", format::count(changed)),
         Err(reason) => format!("cannot {verb}: {reason}"),
     });
     model.boards.queue.polled.is_free(model.now).then(|| question(model))
