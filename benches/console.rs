@@ -75,6 +75,7 @@ fn model() -> Model {
         max_lines: LINES,
         max_bytes: usize::MAX,
         alarm_depth: 1_000,
+        read_only: false,
         utc: true,
         theme: Theme::new(Palette::Ansi256),
         size: (80, 24),

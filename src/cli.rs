@@ -66,6 +66,9 @@ pub struct GlobalArgs {
     /// Also insert each event past the queue, and compare both ways; see the command verify [env: BKLIT_DUAL_WRITE]
     #[arg(long, global = true)]
     pub dual_write: bool,
+    /// Change nothing from the console: failed events are neither retried nor deleted [env: BKLIT_READ_ONLY]
+    #[arg(long, global = true)]
+    pub read_only: bool,
     /// Take tokens and event definitions from this Postgres of Bklit, read-only [env: DATABASE_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
@@ -82,6 +85,7 @@ impl GlobalArgs {
     pub fn overrides(&self) -> Vec<Override> {
         let no_ui = self.no_ui.then(|| "true".to_owned());
         let dual_write = self.dual_write.then(|| "true".to_owned());
+        let read_only = self.read_only.then(|| "true".to_owned());
         let flags = [
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen", "--listen", &self.listen),
@@ -92,6 +96,7 @@ impl GlobalArgs {
             ("queue.durability", "--durability", &self.durability),
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
             ("dual_write", "--dual-write", &dual_write),
+            ("console.read_only", "--read-only", &read_only),
             ("database_url", "--database-url", &self.database_url),
             ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
             ("log", "--log", &self.log),
@@ -223,9 +228,12 @@ pub struct LogsArgs {
     /// The daemon.
     #[command(flatten)]
     pub daemon: DaemonArgs,
-    /// Keep printing lines as they come (the only mode: nothing is kept to print from)
-    #[arg(long, short, required = true)]
+    /// Keep printing lines as they come; without it, print the last ones and end
+    #[arg(long, short)]
     pub follow: bool,
+    /// Begin with the last N lines from before [default: 0 with --follow, else all that are kept]
+    #[arg(long, value_name = "N")]
+    pub history: Option<usize>,
     /// Only these stages: ingestion, queue, worker, clickhouse, pubsub, websocket
     #[arg(long, value_delimiter = ',', value_name = "STAGE")]
     pub stage: Vec<Stage>,

@@ -15,6 +15,7 @@ use crate::config::{Role, Sensitive, Settings};
 use crate::pipeline::auth::postgres::PostgresTokenStore;
 use crate::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use crate::pipeline::auth::{TokenStore, sqlite::SqliteTokenStore};
+use crate::pipeline::bus::history::RememberingDebugBus;
 use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
 use crate::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
 use crate::pipeline::bus::{DebugBus, LiveBus, Presence};
@@ -104,6 +105,7 @@ impl Adapters {
         let (tokens, definitions) = beside_postgres(settings, &own_tokens)?;
         let Some(server) = redis(settings)? else {
             let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
+            let debug_bus = remembering(settings, debug_bus);
             let live_bus = Arc::new(LocalLiveBus::default());
             let (queue, presence) = (Arc::clone(&file) as Arc<dyn Queue>, None);
             return Ok(Self {
@@ -128,7 +130,10 @@ impl Adapters {
             definitions,
             own_tokens,
             tokens,
-            debug_bus: Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
+            debug_bus: remembering(
+                settings,
+                Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
+            ),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
             presence: Some(Arc::new(RedisPresence::new(server))),
             clickhouse,
@@ -154,6 +159,11 @@ impl Adapters {
             });
         }
     }
+}
+
+/// With the lines from before, for consoles that are opened later.
+fn remembering(settings: &Settings, bus: Arc<dyn DebugBus>) -> Arc<dyn DebugBus> {
+    Arc::new(RememberingDebugBus::new(bus, settings.debug_history))
 }
 
 /// The queue alone, to look into and to repair beside whatever runs on it.

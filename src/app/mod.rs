@@ -197,7 +197,8 @@ async fn run_console(
         alarm_depth: settings.queue.alarm_depth,
         no_color: tui::no_color(|name| std::env::var(name).ok()),
     };
-    match tui::run(options, pipeline.debug_bus().subscribe(), shutdown).await? {
+    let lines = pipeline.debug_bus().subscribe_after(settings.debug_history);
+    match tui::run(options, lines, Some(pipeline.backend()), shutdown).await? {
         ConsoleEnd::Quit | ConsoleEnd::Shutdown => {}
         ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),
     }

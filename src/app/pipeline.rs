@@ -14,16 +14,19 @@ use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use crate::config::{Role, Settings, WebSocketSettings};
 use crate::pipeline::auth::{self, Authenticator, BootstrapError, TokenStore};
-use crate::pipeline::bus::DebugBus;
+use crate::pipeline::bus::{DebugBus, Presence};
+use crate::pipeline::debug_log::Stage;
 use crate::pipeline::gauges::Health;
 use crate::pipeline::http::{self, HttpContext};
 use crate::pipeline::metrics::{Metrics, Part};
 use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::queue::Queue;
 use crate::pipeline::stage_log::StageLog;
+use crate::pipeline::store::Store;
 use crate::pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
 use crate::pipeline::websocket::{self, WebSocketContext};
 use crate::pipeline::worker::{self, WorkerContext};
+use crate::tui::backend::{Backend, LocalBackend};
 
 /// How often figures are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +40,10 @@ pub(super) struct Pipeline {
     own_tokens: Arc<dyn TokenStore>,
     debug_bus: Arc<dyn DebugBus>,
     metrics: Arc<Metrics>,
+    queue: Arc<dyn Queue>,
+    store: Option<Arc<dyn Store>>,
+    presence: Option<Arc<dyn Presence>>,
+    log: Arc<StageLog>,
 }
 
 impl Pipeline {
@@ -83,6 +90,7 @@ impl Pipeline {
             settings.http.clone(),
         );
         let context = context.in_process(settings.roles, stopping.clone());
+        let context = context.with_store(adapters.store.clone(), adapters.presence.clone());
         let context = Arc::new(context.with_baseline(baseline));
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
@@ -117,15 +125,16 @@ impl Pipeline {
                 Ok(())
             });
         }
-        let Adapters { queue, own_tokens, debug_bus, .. } = adapters;
+        let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         if let Some(verifier) = verifier {
             supervisor.spawn("verifier", |stop| async move {
                 verifier.run(stop).await;
                 Ok(())
             });
         }
-        supervisor.spawn("gauges", |stop| publish_gauges(log, queue, stop));
-        Ok(Self { address, own_tokens, debug_bus, metrics })
+        let (figures, seen) = (Arc::clone(&log), Arc::clone(&queue));
+        supervisor.spawn("gauges", |stop| publish_gauges(figures, seen, stop));
+        Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
     }
 
     /// Where it listens.
@@ -141,6 +150,21 @@ impl Pipeline {
     /// What it counts.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
+    }
+
+    /// What its console can ask.
+    pub(super) fn backend(&self) -> Arc<dyn Backend> {
+        let log = Arc::clone(&self.log);
+        let told = move |message, events: u64| {
+            let data = || [("events".to_owned(), events.into())].into_iter().collect();
+            log.step(Stage::Queue).warn(message, data);
+        };
+        Arc::new(LocalBackend {
+            queue: Arc::clone(&self.queue),
+            store: self.store.clone(),
+            presence: self.presence.clone(),
+            told: Arc::new(told),
+        })
     }
 
     /// Its lines and figures.

@@ -53,6 +53,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("BKLIT_REDIS_PREFIX", "queue.redis_prefix"),
     ("BKLIT_DURABILITY", "queue.durability"),
     ("BKLIT_DUAL_WRITE", "dual_write"),
+    ("BKLIT_READ_ONLY", "console.read_only"),
     ("BKLIT_LOG", "log"),
 ];
 

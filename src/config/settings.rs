@@ -57,6 +57,8 @@ pub struct Settings {
     pub log: String,
     /// Debug lines a second above which they are sampled.
     pub debug_lines_per_second: u64,
+    /// Debug lines of this process that are kept for consoles that are opened later.
+    pub debug_history: usize,
     /// The HTTP server.
     pub http: HttpSettings,
     /// The WebSocket server.
@@ -243,6 +245,9 @@ pub struct ConsoleSettings {
     pub fps: u32,
     /// Times in UTC instead of the local zone.
     pub utc: bool,
+    /// Whether the console changes nothing: failed events are neither retried nor deleted.
+    #[serde(deserialize_with = "flexible::boolean")]
+    pub read_only: bool,
 }
 
 impl Default for Settings {
@@ -264,6 +269,7 @@ impl Default for Settings {
             shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),
             debug_lines_per_second: 5_000,
+            debug_history: 10_000,
             http: HttpSettings {
                 max_body_bytes: 64 * 1024,
                 max_connections: 1024,
@@ -299,6 +305,7 @@ impl Default for Settings {
                 max_bytes: 256 * 1024 * 1024,
                 fps: 15,
                 utc: false,
+                read_only: false,
             },
         }
     }

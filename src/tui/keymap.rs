@@ -20,6 +20,14 @@ pub enum Context {
     Trace,
     /// The list of projects.
     Projects,
+    /// The queue.
+    Queue,
+    /// One failed event in full.
+    Failed,
+    /// Who is there now.
+    Live,
+    /// What verification found.
+    Verify,
     /// A text field.
     Field,
     /// Where a letter is awaited.
@@ -28,12 +36,16 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Log,
         Self::Detail,
         Self::Help,
         Self::Trace,
         Self::Projects,
+        Self::Queue,
+        Self::Failed,
+        Self::Live,
+        Self::Verify,
         Self::Field,
         Self::Letter,
     ];
@@ -46,6 +58,10 @@ impl Context {
             Self::Help => "help",
             Self::Trace => "trace",
             Self::Projects => "projects",
+            Self::Queue => "queue",
+            Self::Failed => "failed event",
+            Self::Live => "live",
+            Self::Verify => "verify",
             Self::Field => "text field",
             Self::Letter => "letter",
         }
@@ -65,14 +81,16 @@ pub enum Group {
     Line,
     /// Several views of the lines.
     Panes,
+    /// The views beside the log.
+    Views,
     /// The console itself.
     Console,
 }
 
 impl Group {
     /// All of them, in the order of the help.
-    pub const ALL: [Self; 6] =
-        [Self::Move, Self::Find, Self::Show, Self::Line, Self::Panes, Self::Console];
+    pub const ALL: [Self; 7] =
+        [Self::Move, Self::Find, Self::Show, Self::Line, Self::Panes, Self::Views, Self::Console];
 
     /// Its title.
     pub fn title(self) -> &'static str {
@@ -82,6 +100,7 @@ impl Group {
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
             Self::Panes => "Panes",
+            Self::Views => "Queue, live, verify",
             Self::Console => "Console",
         }
     }
@@ -177,12 +196,58 @@ impl Binding {
 const LOG: &[Context] = &[Context::Log];
 const DETAIL: &[Context] = &[Context::Detail];
 const FIELD: &[Context] = &[Context::Field];
-const VIEWS: &[Context] = &[Context::Detail, Context::Trace, Context::Help];
-const LINES: &[Context] = &[Context::Log, Context::Detail, Context::Trace];
+const VIEWS: &[Context] = &[
+    Context::Detail,
+    Context::Trace,
+    Context::Help,
+    Context::Queue,
+    Context::Failed,
+    Context::Live,
+    Context::Verify,
+];
+const LINES: &[Context] = &[
+    Context::Log,
+    Context::Detail,
+    Context::Trace,
+    Context::Queue,
+    Context::Failed,
+    Context::Verify,
+];
+const HAS_HELP: &[Context] = &[
+    Context::Log,
+    Context::Detail,
+    Context::Trace,
+    Context::Queue,
+    Context::Failed,
+    Context::Live,
+    Context::Verify,
+];
+const ENDS: &[Context] = &[
+    Context::Detail,
+    Context::Trace,
+    Context::Help,
+    Context::Queue,
+    Context::Failed,
+    Context::Verify,
+];
+const QUEUE: &[Context] = &[Context::Queue];
+const FAILED: &[Context] = &[Context::Queue, Context::Failed];
+const TO_QUEUE: &[Context] = &[Context::Log, Context::Live, Context::Verify];
+const TO_LIVE: &[Context] = &[Context::Log, Context::Queue, Context::Verify];
+const TO_VERIFY: &[Context] = &[Context::Log, Context::Queue, Context::Live];
 const LIST: &[Context] = &[Context::Projects];
-const OPENS_DETAIL: &[Context] = &[Context::Log, Context::Trace];
-const OPENS_TRACE: &[Context] = &[Context::Log, Context::Detail];
-const SCROLL: &[Context] = &[Context::Log, Context::Detail, Context::Trace, Context::Help];
+const OPENS_DETAIL: &[Context] = &[Context::Log, Context::Trace, Context::Verify];
+const OPENS_TRACE: &[Context] =
+    &[Context::Log, Context::Detail, Context::Queue, Context::Failed, Context::Verify];
+const SCROLL: &[Context] = &[
+    Context::Log,
+    Context::Detail,
+    Context::Trace,
+    Context::Help,
+    Context::Queue,
+    Context::Failed,
+    Context::Verify,
+];
 
 const fn bind(
     keys: &'static [Key],
@@ -206,8 +271,15 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Down)], LIST, Action::Down, None, Group::Show, "In the list of projects: down"),
     bind(&[code(KeyCode::Esc)], &[Context::Letter], Action::Cancel, None, Group::Move, "Where a letter is awaited: cancel"),
     bind(&[code(KeyCode::Esc), ch('q')], VIEWS, Action::Back, Some("back"), Group::Console, "Close this view"),
-    bind(&[ch('?'), code(KeyCode::F(1))], LINES, Action::Help, Some("help"), Group::Console, "This help"),
+    bind(&[ch('?'), code(KeyCode::F(1))], HAS_HELP, Action::Help, Some("help"), Group::Console, "This help"),
     bind(&[ch('?'), code(KeyCode::F(1))], &[Context::Help], Action::Back, None, Group::Console, "In this help: close it"),
+    bind(&[code(KeyCode::Enter)], QUEUE, Action::FailedDetail, Some("inspect"), Group::Views, "In the queue: show the failed event in full, with the reason"),
+    bind(&[ch('r')], FAILED, Action::RetryOne, Some("retry"), Group::Views, "In the queue: put the failed event back"),
+    bind(&[ch('R')], QUEUE, Action::RetryAll, Some("retry all"), Group::Views, "In the queue: put all failed events shown back, after a question"),
+    bind(&[ch('d')], FAILED, Action::DeleteOne, Some("delete"), Group::Views, "In the queue: delete the failed event, after a question"),
+    bind(&[ch('D')], QUEUE, Action::DeleteAll, Some("delete all"), Group::Views, "In the queue: delete all failed events shown, after a question"),
+    bind(&[ch('X')], QUEUE, Action::Export, Some("export"), Group::Views, "In the queue: write the failed events shown into a file, as JSON Lines"),
+    bind(&[ch('/'), ch('&')], QUEUE, Action::QueueFilter, Some("filter"), Group::Views, "In the queue: show only failed events with a text in them"),
     bind(&[ch(' ')], LOG, Action::Pause, Some("pause"), Group::Move, "Pause the display, or go on; lines still come in"),
     bind(&[ch('f'), ch('G'), code(KeyCode::End)], LOG, Action::Follow, Some("follow"), Group::Move, "Follow: stay with the newest line"),
     bind(&[ch('/')], LOG, Action::Search, Some("search"), Group::Find, "Search: words, \"phrases\", a.*b or /regex/, level:>=warn, id:3f2a, dur:>50, data.url:/a, -not"),
@@ -217,6 +289,9 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Enter)], OPENS_DETAIL, Action::Detail, Some("detail"), Group::Line, "Show the line in full; of folded repeats, all lines"),
     bind(&[ch('t')], OPENS_TRACE, Action::Trace, Some("trace"), Group::Line, "Trace: all lines of its event through the stages, with times and waits"),
     bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
+    bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
+    bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
+    bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: how many events match by dual write, and those that do not"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),
     bind(&[ch('E')], LOG, Action::PreviousError, Some("last error"), Group::Show, "Go to the previous error"),
@@ -242,7 +317,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ctrl('u')], SCROLL, Action::HalfUp, None, Group::Move, "Up by half a screen"),
     bind(&[ctrl('d')], SCROLL, Action::HalfDown, None, Group::Move, "Down by half a screen"),
     bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
-    bind(&[ch('G'), code(KeyCode::End)], VIEWS, Action::Follow, None, Group::Move, "In a view: to its end"),
+    bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::Move, "In a view: to its end"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Show all figures or one row of them"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: forget all lines, also those held"),
     bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: leave the context, end the search, then the filter"),

@@ -10,6 +10,7 @@
 //! The loop has a thread of its own: what it costs to draw or to filter never delays the
 //! pipeline in the same process. A slow terminal delays only frames, see [`screen`].
 
+pub mod backend;
 pub mod effects;
 pub mod input;
 pub mod keymap;
@@ -23,6 +24,7 @@ pub mod update;
 pub mod view;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use color_eyre::eyre::{WrapErr, bail, eyre};
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ConsoleSettings;
 use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::time::UtcMillis;
+use backend::{Backend, Tasks};
 use effects::Multiplexer;
 use input::{Input, Keyboard, Typed};
 use model::{Model, ModelOptions};
@@ -97,6 +100,7 @@ pub fn require_terminal() -> color_eyre::Result<()> {
 pub async fn run(
     options: ConsoleOptions,
     stream: Box<dyn DebugStream>,
+    backend: Option<Arc<dyn Backend>>,
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
     require_terminal()?;
@@ -106,7 +110,7 @@ pub async fn run(
     let thread = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let outcome = match runtime {
-            Ok(runtime) => runtime.block_on(console(options, stream, stop)),
+            Ok(runtime) => runtime.block_on(console(options, stream, backend, stop)),
             Err(error) => Err(error.into()),
         };
         // The receiver gives up only when the process ends.
@@ -142,13 +146,15 @@ impl Drop for EndOnDrop {
 async fn console(
     options: ConsoleOptions,
     stream: Box<dyn DebugStream>,
+    backend: Option<Arc<dyn Backend>>,
     stop: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
     // crossterm's own way to do without colours also loses reverse video, and with it the
     // selection; the theme does it instead.
     crossterm::style::force_color_output(true);
     let _session = terminal::Session::start().wrap_err("cannot set up the terminal")?;
-    let mut console = Console::start(options, stream).wrap_err("cannot start the console")?;
+    let mut console =
+        Console::start(options, stream, backend).wrap_err("cannot start the console")?;
     match console.run(&stop).await {
         Ok(end) => Ok(end),
         Err(error) if is_hang_up(&error) => Ok(ConsoleEnd::HungUp),
@@ -169,6 +175,8 @@ struct Console {
     keyboard: Keyboard,
     /// `None` once the bus has closed.
     stream: Option<Box<dyn DebugStream>>,
+    /// What is asked for beside it.
+    tasks: Tasks,
     /// The shortest time between two frames.
     frame_time: Duration,
     last_frame: Option<Instant>,
@@ -184,7 +192,11 @@ struct Console {
 }
 
 impl Console {
-    fn start(options: ConsoleOptions, stream: Box<dyn DebugStream>) -> io::Result<Self> {
+    fn start(
+        options: ConsoleOptions,
+        stream: Box<dyn DebugStream>,
+        backend: Option<Arc<dyn Backend>>,
+    ) -> io::Result<Self> {
         let size = terminal::size();
         let model = Model::new(ModelOptions {
             source: options.source,
@@ -192,6 +204,7 @@ impl Console {
             max_lines: options.settings.max_lines,
             max_bytes: options.settings.max_bytes,
             alarm_depth: options.alarm_depth,
+            read_only: options.settings.read_only,
             utc: options.settings.utc,
             theme: theme::Theme::from_environment(options.no_color),
             size,
@@ -205,6 +218,7 @@ impl Console {
             screen: Screen::start(size)?,
             keyboard: Keyboard::start()?,
             stream: Some(stream),
+            tasks: Tasks::new(backend),
             frame_time: Duration::from_secs(1) / options.settings.fps.max(1),
             last_frame: None,
             is_stale: true,
@@ -242,6 +256,7 @@ impl Console {
                     None
                 }
                 _ = self.tick.tick() => self.update(Msg::Tick(UtcMillis::now()))?,
+                answer = self.tasks.next() => self.update(Msg::Answer(answer))?,
                 // Slices and messages take turns: neither waits for a flood of the other.
                 () = std::future::ready(()), if works_first => self.work().await?,
                 messages = next_slice(&mut self.stream) => {
@@ -316,6 +331,7 @@ impl Console {
                 self.is_stale = true;
             }
             Some(Effect::Redraw) => return self.resize(),
+            Some(Effect::Ask(request)) => self.tasks.ask(request),
         }
         Ok(None)
     }

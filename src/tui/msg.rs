@@ -3,6 +3,7 @@
 
 use crossterm::event::KeyEvent;
 
+use super::backend::{Answer, Request};
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
 
@@ -21,6 +22,8 @@ pub enum Msg {
     ///
     /// [`has_work`]: super::model::Model::has_work
     Work,
+    /// What became of an [`Effect::Ask`]. Each has one answer.
+    Answer(Answer),
     /// The time; about once a second, and before the first frame.
     Tick(UtcMillis),
 }
@@ -36,4 +39,6 @@ pub enum Effect {
     Copy(String),
     /// Draw the whole screen anew.
     Redraw,
+    /// Ask the pipeline, or write a file; nothing waits for the answer.
+    Ask(Request),
 }

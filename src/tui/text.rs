@@ -163,6 +163,15 @@ pub fn fit(text: &str, columns: usize) -> &str {
     text
 }
 
+/// The beginning of a text, of at most so many bytes.
+pub fn fit_bytes(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// The text in at most `columns`, with a `…` at the end where it was cut.
 pub fn clip(text: &str, columns: usize) -> Cow<'_, str> {
     if columns == 0 {

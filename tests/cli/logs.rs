@@ -90,8 +90,8 @@ fn filters_by_stage_and_text_and_prints_json() {
 fn mistakes_are_named() {
     let cli = Cli::new();
     for (arguments, part) in [
-        (&["logs"][..], "--follow"),
-        (&["logs", "--follow", "--stage", "nap"], "nap"),
+        (&["logs", "--follow", "--stage", "nap"][..], "nap"),
+        (&["logs", "--history", "some"], "some"),
         (&["logs", "--follow", "--level", "loud"], "loud"),
         (&["logs", "--follow", "--grep", "("], "("),
     ] {
@@ -188,4 +188,43 @@ fn a_daemon_that_refuses_is_an_error_at_once() {
     let error = Cli::new().run(&["logs", "--follow", &url]).failed();
     assert!(error.contains("a read token is needed") && error.contains("--scope read"), "{error}");
     refuse.join().unwrap();
+}
+
+#[test]
+fn lines_from_before_are_printed_and_then_it_ends() {
+    let daemon = Daemon::start();
+    let id = daemon.track("https://example.com/before");
+    let url = daemon.url("");
+    let stored = |lines: &str| lines.contains("clickhouse") && lines.contains(&id);
+    let mut all = String::new();
+    crate::support::eventually(DEADLINE, "the history has all steps", || {
+        all = daemon.cli(&["logs", &url]);
+        stored(&all)
+    });
+    assert!(all.contains("Event queued") && all.contains("ingestion"), "{all}");
+    let last = daemon.cli(&["logs", &url, "--history", "1"]);
+    assert_eq!(last.lines().count(), 1, "{last}");
+    let none = daemon.cli(&["logs", &url, "--history", "0"]);
+    assert_eq!(none, "");
+    let json = daemon.cli(&["logs", &url, "--json", "--grep", &id, "--stage", "queue"]);
+    let line: Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!(line["eventId"], id.as_str());
+    let mut follower = Follower::start(&daemon, &["--history", "1000", "--grep", &id]);
+    follower.line_with(&daemon, &id);
+}
+
+#[test]
+fn without_a_daemon_there_is_no_history() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = Cli::new().run(&["logs", &format!("http://{free}")]).failed();
+    assert!(error.contains("refused"), "{error}");
+}
+
+#[test]
+fn a_daemon_that_keeps_nothing_shows_what_comes() {
+    let daemon = Daemon::with_settings("debug_history = 0");
+    daemon.track("https://example.com/");
+    assert_eq!(daemon.cli(&["logs", &daemon.url("")]), "");
+    let mut follower = Follower::start(&daemon, &[]);
+    follower.line_with(&daemon, "evt_");
 }

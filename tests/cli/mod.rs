@@ -3,7 +3,7 @@
 mod daemon;
 mod help;
 mod logs;
-mod queue;
+pub(crate) mod queue;
 mod simulate;
 mod sql;
 mod token;

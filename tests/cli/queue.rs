@@ -71,7 +71,7 @@ fn names(prefix: &str, count: usize) -> impl Iterator<Item = String> {
 }
 
 /// Three failed events of `shop` and two of `blog`, for other reasons.
-fn with_failed(data_dir: &Path) {
+pub(crate) fn with_failed(data_dir: &Path) {
     let local = Local::open(data_dir);
     local.push("shop", names("s", 3));
     local.reject("Column `x` is missing\u{1b}[31m");

@@ -7,6 +7,7 @@ mod sqlite;
 use std::time::Duration;
 
 use bklit_tui::pipeline::event::{Payload, QueuedEvent};
+use bklit_tui::pipeline::store::live::{LiveView, MINUTES};
 use bklit_tui::pipeline::store::{
     Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
 };
@@ -53,6 +54,7 @@ macro_rules! store_suite {
             a_query_has_a_time_limit
             a_query_shows_every_type_of_value
             an_empty_store_answers
+            who_is_there_now_is_known
         }
 
         mod folding_on {
@@ -455,4 +457,33 @@ async fn an_empty_store_answers(store: &dyn Store) {
     }
     assert_eq!(insert(store, "b", &[]).await, Inserted::default());
     assert!(store.end_idle_sessions(at(0), 10).await.unwrap().is_empty());
+}
+
+/// The same answer from every store.
+async fn who_is_there_now_is_known(store: &dyn Store) {
+    let now = at(0);
+    assert_eq!(LiveView::of(store, None, now).await.unwrap(), LiveView::default());
+    let page = "https://example.com/";
+    let events = [
+        view("p", "a", "s1", -10, page),
+        view("p", "b", "s2", -70, page),
+        view("p", "c", "s3", -600, page),
+        view("p", "too old", "s4", -7200, page),
+        custom("p", "d", "s1", -20),
+        view("q", "e", "s1", -30, page),
+    ];
+    insert(store, "live", &events).await;
+    let found = LiveView::of(store, None, now).await.unwrap();
+    let projects: Vec<_> =
+        found.projects.iter().map(|p| (p.project_id.as_str(), p.visitors)).collect();
+    assert_eq!(projects, [("p", 2), ("q", 1)]);
+    let p = &found.projects[0];
+    assert_eq!((p.page_views.len(), p.page_views.iter().sum::<u64>()), (MINUTES, 3));
+    assert_eq!(p.events.iter().sum::<u64>(), 1);
+    assert_eq!(found.projects[1].page_views[MINUTES - 2], 1, "{:?}", found.projects[1]);
+    assert_eq!(found.top_pages.iter().map(|page| page.views).sum::<u64>(), 4);
+    let last: Vec<_> = found.last_events.iter().map(|event| event.event_id.as_str()).collect();
+    assert_eq!(last, ["a", "d", "e", "b", "c"]);
+    assert_eq!(found.last_events[0].at.unwrap().epoch_millis(), now.epoch_millis() - 10_000);
+    assert_eq!(found.last_events[1].r#type, "event");
 }

@@ -163,3 +163,13 @@ async fn a_page_from_elsewhere_repairs_nothing() {
     let public = Server::start_with("0.0.0.0:0", |_| {}).await;
     assert_eq!(change(&public, DELETE, &[], json!(["0"])).await.status, 401);
 }
+
+#[tokio::test]
+async fn who_is_there_is_not_known_without_a_store() {
+    let server = Server::start().await;
+    let answer = server.get("/api/live", &[]).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.json()["error"].as_str().unwrap().contains("without the role worker"));
+    let elsewhere = [("X-Forwarded-For", "192.0.2.1")];
+    assert_eq!(server.get("/api/live", &elsewhere).await.status, 401);
+}

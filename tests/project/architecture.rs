@@ -67,6 +67,7 @@ fn only_the_composition_root_names_adapters() {
         "ClickHouseStore",
         "SqliteTokenStore",
         "LocalDebugBus",
+        "RememberingDebugBus",
         "LocalLiveBus",
         "RedisQueue",
         "SpooledQueue",

@@ -44,7 +44,8 @@ fn child() {
             alarm_depth: 1000,
             no_color: false,
         };
-        let console = run(options, Box::new(Script { mode: mode.clone(), next: 0 }), shutdown);
+        let script = Box::new(Script { mode: mode.clone(), next: 0 });
+        let console = run(options, script, None, shutdown);
         let patience = if mode == "dropped" { Duration::from_millis(500) } else { Duration::MAX };
         tokio::time::timeout(patience, console).await
     });

@@ -36,6 +36,7 @@ pub(super) fn options(size: (u16, u16)) -> ModelOptions {
         max_lines: 10_000,
         max_bytes: 4 << 20,
         alarm_depth: 1_000,
+        read_only: false,
         utc: true,
         theme: Theme::new(Palette::Ansi256),
         size,

@@ -1,5 +1,6 @@
 //! The console, by messages in and screens out, and as a program in a terminal.
 
+mod asking;
 mod console;
 mod feed;
 mod properties;
@@ -7,3 +8,4 @@ mod regressions;
 mod snapshots;
 mod sse;
 mod terminal;
+mod views;

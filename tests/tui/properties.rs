@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
 use bklit_tui::pipeline::gauges::Gauges;
+use bklit_tui::tui::backend::{Answer, Change};
 use bklit_tui::tui::keymap::BINDINGS;
+use bklit_tui::tui::model::boards::MAX_FAILED;
 use bklit_tui::tui::model::pane::Pane;
 use bklit_tui::tui::model::panes::MAX_PANES;
-use bklit_tui::tui::model::{Flow, Focus, ModelOptions};
+use bklit_tui::tui::model::{Flow, Focus, ModelOptions, Screen};
 use bklit_tui::tui::msg::Msg;
 use bklit_tui::tui::text;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -16,6 +18,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::feed::{Console, busy, gauges, log, options};
+use super::views;
 
 const MAX_LINES: usize = 150;
 const MAX_BYTES: usize = 20_000;
@@ -35,6 +38,10 @@ enum Step {
     Lost(u64),
     Link(Option<String>),
     Tick(i64),
+    Queue(usize, String),
+    Live(usize),
+    Changed(Option<u64>, String),
+    Exported(Option<u64>, String),
     Work,
 }
 
@@ -76,6 +83,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<Option<String>>().prop_map(Step::Link),
         2 => (-100..100_i64).prop_map(Step::Tick),
         3 => Just(Step::Work),
+        2 => (0..130_usize, any::<String>()).prop_map(|(n, text)| Step::Queue(n, text)),
+        1 => (0..130_usize).prop_map(Step::Live),
+        1 => (any::<Option<u64>>(), any::<String>()).prop_map(|(n, why)| Step::Changed(n, why)),
+        1 => (any::<Option<u64>>(), any::<String>()).prop_map(|(n, why)| Step::Exported(n, why)),
     ]
 }
 
@@ -120,7 +131,30 @@ fn take(console: &mut Console, step: Step) {
         Step::Work => {
             console.send(Msg::Work);
         }
+        Step::Queue(0, why) => answer(console, Answer::Queue(Err(why))),
+        Step::Queue(count, text) => {
+            let mut found = views::snapshot(count - 1);
+            for (nth, item) in found.failed.iter_mut().enumerate().step_by(2) {
+                item.id = format!("{}", nth + text.len());
+                (item.body, item.reason) = (text.clone(), text.clone());
+                item.event.project_id = Some(text.clone());
+            }
+            answer(console, Answer::Queue(Ok(found)));
+        }
+        Step::Live(0) => answer(console, Answer::Live(Err("away".into()))),
+        Step::Live(count) => answer(console, Answer::Live(Ok(views::live_view(count - 1)))),
+        Step::Changed(count, why) => {
+            answer(console, Answer::Changed(Change::Delete, count.ok_or(why)));
+        }
+        Step::Exported(count, why) => {
+            let result = count.map(|count| (count, why.clone().into())).ok_or(why);
+            answer(console, Answer::Exported(result));
+        }
     }
+}
+
+fn answer(console: &mut Console, answer: Answer) {
+    console.send(Msg::Answer(answer));
 }
 
 /// What must hold whatever happened.
@@ -133,11 +167,25 @@ fn check(console: &Console) {
     for nth in 0..model.panes().count() {
         check_pane(console, model.panes().get(nth), model.pane_height(nth));
     }
+    check_boards(console);
     for (_, line) in ring.lines(0..u64::MAX) {
         assert!(line.text().split('\n').all(text::is_safe));
     }
     for cell in console.buffer().content() {
         assert!(text::is_safe(cell.symbol()), "{:?}", cell.symbol());
+    }
+}
+
+fn check_boards(console: &Console) {
+    let (model, boards) = (&console.model, console.model.boards());
+    let queue = &boards.queue;
+    assert!(queue.count() <= queue.all().len());
+    assert_eq!(queue.selected_item().is_some(), queue.count() > 0);
+    assert!(queue.shown(0).count() == queue.count() && queue.wanted <= MAX_FAILED);
+    assert_eq!(boards.verify.selected_line().is_some(), boards.verify.count() > 0);
+    if let Focus::Prompt(prompt) = model.focus() {
+        assert!(prompt.input.value().chars().all(text::is_visible));
+        assert!(matches!(model.screen(), Screen::Queue | Screen::Failed(_)));
     }
 }
 

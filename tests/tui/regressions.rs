@@ -100,6 +100,30 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
         Context::Letter => {
             console.keys("m");
         }
+        Context::Queue => {
+            super::views::open_queue(console, Ok(super::views::snapshot(60)));
+            (0..20).for_each(|_| {
+                console.keys("j");
+            });
+        }
+        Context::Failed => {
+            let mut large = super::views::snapshot(1);
+            large.failed[0].body = format!("{{\"big\":{:?}}}", (0..200).collect::<Vec<_>>());
+            large.failed[0].event.event_id = Some("evt_1".into());
+            super::views::open_queue(console, Ok(large));
+            console.code(KeyCode::Enter);
+            console.keys("jj");
+        }
+        Context::Live => {
+            console.keys("v");
+        }
+        Context::Verify => {
+            super::views::mismatches(console, 60);
+            console.keys("V");
+            (0..20).for_each(|_| {
+                console.keys("j");
+            });
+        }
     }
 }
 

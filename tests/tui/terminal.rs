@@ -9,12 +9,12 @@ use rustix::process::Signal;
 use crate::support::pty::Pty;
 use crate::support::{DEADLINE, Daemon, eventually, request};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
 
 /// A running console with a data dir of its own.
-struct Program {
-    pty: Pty,
-    dir: tempfile::TempDir,
+pub(super) struct Program {
+    pub(super) pty: Pty,
+    pub(super) dir: tempfile::TempDir,
 }
 
 impl Program {
@@ -23,7 +23,14 @@ impl Program {
     }
 
     fn start_with(environment: &[(&str, &str)], size: (u16, u16)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), environment, size)
+    }
+
+    pub(super) fn start_in(
+        dir: tempfile::TempDir,
+        environment: &[(&str, &str)],
+        size: (u16, u16),
+    ) -> Self {
         let mut command = command(PROGRAM, dir.path());
         command.args(arguments(dir.path()));
         for (name, value) in environment {
@@ -41,7 +48,7 @@ impl Program {
     }
 
     /// Sends a page view with this title.
-    fn track(&self, title: &str) {
+    pub(super) fn track(&self, title: &str) {
         let body = serde_json::json!({
             "url": "https://example.com/pricing", "projectId": "default", "title": title,
         });
@@ -55,7 +62,7 @@ impl Program {
     }
 
     #[track_caller]
-    fn assert_quit(&mut self) {
+    pub(super) fn assert_quit(&mut self) {
         assert_eq!(self.pty.wait_for_exit(), Ok(0), "{}", self.pty.contents());
         self.pty.assert_restored();
     }
@@ -67,7 +74,7 @@ fn arguments(dir: &Path) -> [String; 6] {
     ["--data-dir".into(), dir, "--listen".into(), port(), "--websocket-listen".into(), port()]
 }
 
-fn command(program: &str, dir: &Path) -> CommandBuilder {
+pub(super) fn command(program: &str, dir: &Path) -> CommandBuilder {
     let mut command = CommandBuilder::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BKLIT_")) {
         command.env_remove(name);

@@ -14,7 +14,7 @@ use crate::cli::LogsArgs;
 use crate::client;
 use crate::config::Settings;
 use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::bus::sse::{Endpoint, Received, SseDebugStream};
+use crate::pipeline::bus::sse::{ENDED, Endpoint, Received, SseDebugStream};
 use crate::tui::no_color;
 use crate::tui::text::safe;
 use filter::Filter;
@@ -22,6 +22,8 @@ use format::Format;
 
 /// Output is held back to be written at once while more lines are there, up to so many bytes.
 const HELD_BYTES: usize = 32 * 1024;
+/// More than any daemon keeps.
+const ALL_LINES: usize = 1_000_000;
 /// How often it is checked whether anybody still reads.
 const READER_CHECK: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,11 @@ pub async fn run(args: &LogsArgs, settings: &Settings) -> color_eyre::Result<()>
     if let Some(project) = &args.project {
         endpoint = endpoint.of_project(project);
     }
+    endpoint = match (args.follow, args.history) {
+        (true, None) => endpoint,
+        (true, Some(lines)) => endpoint.after_history(lines),
+        (false, lines) => endpoint.after_history(lines.unwrap_or(ALL_LINES)).ending(),
+    };
     let is_terminal = io::stdout().is_terminal();
     let format = Format {
         json: args.json,
@@ -47,7 +54,7 @@ pub async fn run(args: &LogsArgs, settings: &Settings) -> color_eyre::Result<()>
     };
     let origin = endpoint.origin();
     let stream = SseDebugStream::connect(client::client(settings)?, endpoint).await?;
-    match follow(stream, &filter, &format, &origin).await {
+    match follow(stream, &filter, &format, &origin, args.follow).await {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.wrap_err("cannot print the lines"),
     }
@@ -58,6 +65,7 @@ async fn follow(
     filter: &Filter,
     format: &Format,
     origin: &str,
+    goes_on: bool,
 ) -> io::Result<()> {
     let mut held = String::new();
     let mut reader_check = tokio::time::interval(READER_CHECK);
@@ -75,6 +83,19 @@ async fn follow(
             }
         };
         let Some(received) = received else { return print(&mut held) };
+        if !goes_on {
+            match &received.message {
+                DebugMessage::Connected => continue,
+                DebugMessage::Disconnected(reason) if **reason == *ENDED => {
+                    return print(&mut held);
+                }
+                DebugMessage::Disconnected(reason) => {
+                    print(&mut held)?;
+                    return Err(io::Error::other(format!("{origin}: {}", safe(reason))));
+                }
+                _ => {}
+            }
+        }
         if let Some(report) = report(&received.message, origin) {
             print(&mut held)?;
             // With standard error closed there is nobody to tell.

@@ -3,6 +3,7 @@
 //! Both are for onlookers: publishing never waits. Who is too slow loses messages and is told
 //! how many.
 
+pub mod history;
 pub mod local;
 pub mod redis;
 pub mod sse;
@@ -51,6 +52,16 @@ pub trait DebugBus: Send + Sync {
 
     /// Starts to listen.
     fn subscribe(&self) -> Box<dyn DebugStream>;
+
+    /// The same, and first come the last lines from before, as many as are kept of so many.
+    fn subscribe_after(&self, _history: usize) -> Box<dyn DebugStream> {
+        self.subscribe()
+    }
+
+    /// The last lines, as many as are kept of so many, oldest first.
+    fn recall(&self, _most: usize) -> Vec<Arc<DebugLog>> {
+        Vec::new()
+    }
 }
 
 /// What a dashboard's stream yields.

@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, access, validate};
 use crate::pipeline::auth::Denied;
+use crate::pipeline::bus::history::Recalled;
 use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::pipeline::stage_log::Data;
@@ -35,20 +36,38 @@ const CHUNK: usize = 16 * 1024;
 /// are lost to this reader.
 const CHUNKS: usize = 4;
 
-/// Opens a stream.
+/// Lines from before that can be asked for.
+const MAX_HISTORY: usize = 1_000_000;
+
+/// Opens a stream. With `history=N` the last lines from before come first, and with `follow=false`
+/// it ends after them.
 pub async fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let project = access::query(&head.uri, "projectId");
     access::authorize(peer.client(), head, project.as_deref()).await?;
     if let Some(project) = &project {
         validate::id("projectId", project)?;
     }
+    let history = match access::query(&head.uri, "history") {
+        None => 0,
+        Some(text) => text
+            .parse::<usize>()
+            .map_err(|_| Refusal::field("history", "must be a number of lines"))?
+            .min(MAX_HISTORY),
+    };
+    let follows = access::query(&head.uri, "follow").is_none_or(|text| text != "false");
     let guard = StreamGuard::new(peer, project.as_deref())?;
     let (chunks, receiver) = mpsc::channel(CHUNKS);
     let mut first = BytesMut::new();
     let mut connected = DebugLog::new(Stage::Websocket, Level::Info, "Debug stream connected");
     connected.project_id.clone_from(&project);
     write_message(&mut first, "", &connected);
-    let source = peer.context.debug_bus.subscribe();
+    let bus = &peer.context.debug_bus;
+    let source: Box<dyn DebugStream> = if follows {
+        bus.subscribe_after(history)
+    } else {
+        first.clear();
+        Box::new(Recalled::new(bus.recall(history)))
+    };
     let stream = Stream { source, chunks, guard, head: head.clone() };
     peer.streams.spawn(stream.run(first));
     let body = ResponseBody::Stream(receiver);

@@ -7,7 +7,7 @@
 //! | `GET /health` | everybody; figures only for readers |
 //! | `GET /ready` | everybody |
 //! | `GET /metrics`, `GET /api/debug-stream` | readers: a read token, or this machine |
-//! | `GET /api/queue`, `/api/queue/failed` | readers of all projects |
+//! | `GET /api/queue`, `/api/queue/failed`, `/api/live` | readers of all projects |
 //! | `POST /api/queue/failed/retry`, `/delete` | an admin token, or this machine |
 //! | `OPTIONS` | everybody |
 
@@ -18,6 +18,7 @@ mod debug_stream;
 mod enrich;
 pub(super) mod envelope;
 pub(super) mod ingest;
+mod live;
 mod place;
 mod queue;
 mod ready;
@@ -38,9 +39,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::Authenticator;
-use super::bus::DebugBus;
+use super::bus::{DebugBus, Presence};
 use super::queue::Queue;
 use super::stage_log::StageLog;
+use super::store::Store;
 use super::verify::BaselineSender;
 use crate::config::{HttpSettings, Roles};
 
@@ -55,6 +57,11 @@ pub struct HttpContext {
     pub(super) settings: HttpSettings,
     /// Takes each accepted event, while both ways into the store are compared.
     baseline: Option<BaselineSender>,
+    /// To ask who is there now, where this process has it.
+    store: Option<Arc<dyn Store>>,
+    presence: Option<Arc<dyn Presence>>,
+    /// Such a question is being answered.
+    live: tokio::sync::Mutex<live::Last>,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
@@ -79,6 +86,9 @@ impl HttpContext {
             debug_bus,
             settings,
             baseline: None,
+            store: None,
+            presence: None,
+            live: tokio::sync::Mutex::default(),
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             roles: Roles::ALL,
@@ -91,6 +101,16 @@ impl HttpContext {
     #[must_use]
     pub fn in_process(self, roles: Roles, stopping: CancellationToken) -> Self {
         Self { roles, stopping, ..self }
+    }
+
+    /// Also answers who is there now.
+    #[must_use]
+    pub fn with_store(
+        self,
+        store: Option<Arc<dyn Store>>,
+        presence: Option<Arc<dyn Presence>>,
+    ) -> Self {
+        Self { store, presence, ..self }
     }
 
     /// Also hands accepted events over to be inserted past the queue.

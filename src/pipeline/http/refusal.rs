@@ -6,6 +6,8 @@ use hyper::StatusCode;
 
 use crate::pipeline::auth::Denied;
 use crate::pipeline::queue::QueueError;
+use crate::pipeline::store::StoreError;
+use crate::pipeline::store::live::NO_STORE;
 
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,12 @@ pub enum Refusal {
     /// The event cannot be kept now.
     #[error("{0}; try again later")]
     Queue(#[from] QueueError),
+    /// There is no store here.
+    #[error("{NO_STORE}")]
+    NoStore,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Too many debug streams.
     #[error("{0} debug streams are open, which is the most; try again later")]
     Streams(usize),
@@ -70,6 +78,7 @@ impl Refusal {
             Self::Queue(QueueError::Unavailable(_) | QueueError::InDoubt { .. }) => {
                 "the queue is not available now; try again later".to_owned()
             }
+            Self::Store(_) => "the store does not answer now; try again later".to_owned(),
             other => other.to_string(),
         }
     }
@@ -85,9 +94,11 @@ impl Refusal {
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
-            Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) | Self::Streams(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Denied(Denied::Unavailable(_))
+            | Self::Queue(_)
+            | Self::NoStore
+            | Self::Store(_)
+            | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(
                 Denied::Missing
                 | Denied::NotLocal

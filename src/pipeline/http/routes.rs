@@ -11,7 +11,7 @@ use super::ingest::{Refused, ingest};
 use super::queue::{self, Change};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, ready, status};
+use super::{Peer, debug_stream, live, ready, status};
 use crate::config::Role;
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::event::EventKind;
@@ -28,6 +28,7 @@ enum Route {
     Metrics,
     DebugStream,
     Queue,
+    Live,
     Failed,
     Change(Change),
     Unknown,
@@ -44,6 +45,7 @@ impl Route {
             "/metrics" => Self::Metrics,
             "/api/debug-stream" => Self::DebugStream,
             "/api/queue" => Self::Queue,
+            "/api/live" => Self::Live,
             "/api/queue/failed" => Self::Failed,
             "/api/queue/failed/retry" => Self::Change(Change::Retry),
             "/api/queue/failed/delete" => Self::Change(Change::Delete),
@@ -55,9 +57,12 @@ impl Route {
     fn allowed(self) -> &'static str {
         match self {
             Self::Ingest(_) | Self::Change(_) | Self::Unknown => "POST, OPTIONS",
-            Self::Health | Self::Ready | Self::Metrics | Self::Queue | Self::Failed => {
-                "GET, HEAD, OPTIONS"
-            }
+            Self::Health
+            | Self::Ready
+            | Self::Metrics
+            | Self::Queue
+            | Self::Live
+            | Self::Failed => "GET, HEAD, OPTIONS",
             Self::DebugStream => "GET, OPTIONS",
         }
     }
@@ -117,6 +122,7 @@ async fn others(
         Route::Metrics if reads => status::metrics(peer, &head).await,
         Route::DebugStream if head.method == Method::GET => debug_stream::open(peer, &head).await,
         Route::Queue if reads => queue::overview(peer, &head).await,
+        Route::Live if reads => live::now(peer, &head).await,
         Route::Failed if reads => queue::failed(peer, &head).await,
         Route::Change(change) if head.method == Method::POST => {
             queue::change(peer, change, &head, body).await

@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod clickhouse;
+pub mod live;
 mod rows;
 pub mod schema;
 mod session;

@@ -15,6 +15,7 @@ use super::compare::{Discrepancy, Pair, Verdict, compare};
 use super::figures::Outcome;
 use super::rows::{self, rows_of};
 use super::writer::Written;
+use super::{MISMATCH, MORE_MISMATCHES, NOT_COMPARED, NOT_WRITTEN};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::event::QueuedEvent;
 use crate::pipeline::queue::{MAX_PAGE, Queue};
@@ -143,14 +144,14 @@ impl LiveVerifier {
         }
         if self.hidden > 0 {
             let data = data(json!({ "leftOut": self.hidden }));
-            self.step().warn("More events do not match between systems", || data);
+            self.step().warn(MORE_MISMATCHES, || data);
         }
         let verify = self.log.metrics().verify();
         verify.set_waiting((self.pending.len() + self.late.len()) as u64);
         let not_written = verify.counted(Outcome::NotWritten);
         if not_written > self.not_written {
             let data = data(json!({ "events": not_written - self.not_written }));
-            self.step().warn("Events not written to the baseline: the store is slow", || data);
+            self.step().warn(NOT_WRITTEN, || data);
             self.not_written = not_written;
         }
     }
@@ -276,16 +277,15 @@ impl LiveVerifier {
             }
             details
         };
-        let message = "Event does not match between systems";
         match outcome {
-            Outcome::MissingInQueue => step.error(message, details),
-            _ => step.warn(message, details),
+            Outcome::MissingInQueue => step.error(MISMATCH, details),
+            _ => step.warn(MISMATCH, details),
         }
     }
 
     fn tell_not_compared(&self, error: &StoreError) {
         let reason = error.to_string();
-        self.step().warn("Cannot compare the systems now", || data(json!({ "reason": reason })));
+        self.step().warn(NOT_COMPARED, || data(json!({ "reason": reason })));
     }
 
     /// A step that is not among the store's own figures.

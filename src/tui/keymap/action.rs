@@ -71,6 +71,26 @@ pub enum Action {
     Projects,
     /// Show the way of the event.
     Trace,
+    /// Show the queue.
+    Queue,
+    /// Show who is there now.
+    Live,
+    /// Show what verification found.
+    Verify,
+    /// Show a failed event in full.
+    FailedDetail,
+    /// Put the selected failed event back.
+    RetryOne,
+    /// Put all failed events shown back.
+    RetryAll,
+    /// Delete the selected failed event.
+    DeleteOne,
+    /// Delete all failed events shown.
+    DeleteAll,
+    /// Write the failed events shown into a file.
+    Export,
+    /// Type which failed events to show.
+    QueueFilter,
     /// Split the pane in two.
     Split,
     /// Close the pane.

@@ -36,6 +36,33 @@ pub struct PanePlace {
     pub border: Option<Rect>,
 }
 
+/// The rows of the queue's view, from top to bottom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueParts {
+    /// Of the depth over time.
+    pub chart: u16,
+    /// Of batches in flight, below their labels.
+    pub batches: u16,
+    /// Of failed events, below theirs.
+    pub failed: u16,
+}
+
+impl QueueParts {
+    /// From this height on there is room for a chart of several rows.
+    const CHART_MIN_HEIGHT: u16 = 26;
+    /// Title, figures, two times labels, and the line between.
+    const FIXED: u16 = 5;
+
+    /// Those of a view of this height, with so many batches.
+    pub fn of(height: u16, batches: usize) -> Self {
+        let chart = if height >= Self::CHART_MIN_HEIGHT { 5 } else { 1 };
+        let most = u16::try_from(batches).unwrap_or(u16::MAX).max(1);
+        let room = height.saturating_sub(Self::FIXED + chart);
+        let batches = most.min((room / 3).max(1));
+        Self { chart, batches, failed: room.saturating_sub(batches).max(1) }
+    }
+}
+
 /// The parts of the screen, from top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

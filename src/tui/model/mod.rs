@@ -1,5 +1,6 @@
 //! All the state of the console. [`super::update`] changes it, [`super::view`] draws it.
 
+pub mod boards;
 pub mod figures;
 pub mod filter;
 pub mod layout;
@@ -18,8 +19,9 @@ use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
 use tui_input::Input;
 
+use self::boards::Boards;
 use self::figures::Figures;
-use self::layout::Layout;
+use self::layout::{Layout, QueueParts};
 use self::line::OwnedLine;
 use self::pane::Pane;
 use self::panes::Panes;
@@ -28,12 +30,16 @@ pub use self::query::Purpose;
 use self::query::{Query, QueryError};
 use self::ring::Ring;
 use self::trace::Trace;
+use super::backend::Change;
 use super::keymap::Context;
 use super::theme::Theme;
+use crate::pipeline::queue::view::FailedView;
 use crate::pipeline::time::UtcMillis;
 
 /// Rows of a trace that are not lines: title, summary, labels.
 pub const TRACE_HEAD: u16 = 3;
+/// Rows of the verify view before what the verifier told: title, digits, counts, labels.
+pub const VERIFY_HEAD: u16 = 7;
 /// Milliseconds for which a notice stays.
 const NOTICE_MILLIS: i64 = 4_000;
 
@@ -50,6 +56,8 @@ pub struct ModelOptions {
     pub max_bytes: usize,
     /// Events waiting above which the queue's depth is an alarm.
     pub alarm_depth: u64,
+    /// Whether nothing may be changed.
+    pub read_only: bool,
     /// Times in UTC instead of the local zone.
     pub utc: bool,
     /// How it looks.
@@ -69,6 +77,14 @@ pub enum Screen {
     Trace(Trace),
     /// The projects, to choose one.
     Projects(Projects),
+    /// The queue and what failed.
+    Queue,
+    /// One failed event in full.
+    Failed(Box<FailedDetail>),
+    /// Who is there now.
+    Live,
+    /// What dual-write verification found.
+    Verify,
     /// The keys.
     Help {
         /// Rows scrolled out at the top.
@@ -89,6 +105,40 @@ pub struct Detail {
     pub scroll: usize,
 }
 
+/// One failed event in full. It is a copy: it stays when the event is retried.
+#[derive(Debug)]
+pub struct FailedDetail {
+    /// The event.
+    pub item: FailedView,
+    /// Rows scrolled out at the top.
+    pub scroll: usize,
+}
+
+/// A question at the foot of a view.
+#[derive(Debug)]
+pub struct Prompt {
+    /// What for.
+    pub purpose: PromptPurpose,
+    /// What was typed.
+    pub input: Input,
+    /// Why that will not do.
+    pub problem: Option<String>,
+}
+
+/// What is asked at the foot of a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptPurpose {
+    /// Which failed events to show; in effect while it is typed.
+    QueueFilter {
+        /// What was there before, to go back to.
+        before: String,
+    },
+    /// Whether to do something with the failed events of these ids.
+    Confirm(Change, Vec<String>),
+    /// Into which file the failed events go.
+    Export,
+}
+
 /// Where letters go.
 #[derive(Debug)]
 pub enum Focus {
@@ -96,6 +146,8 @@ pub enum Focus {
     Keys,
     /// Into a text field.
     Field(Box<Field>),
+    /// Into the answer to a question.
+    Prompt(Box<Prompt>),
     /// The next one names a mark.
     Letter(Letter),
 }
@@ -172,6 +224,7 @@ pub struct Model {
     pub(super) ring: Ring,
     pub(super) panes: Panes,
     pub(super) figures: Figures,
+    pub(super) boards: Boards,
     pub(super) screens: Vec<Screen>,
     pub(super) focus: Focus,
     /// Numbers of the lines that were marked, by their letters.
@@ -194,6 +247,7 @@ impl Model {
             ring: Ring::new(options.max_lines, options.max_bytes),
             panes: Panes::default(),
             figures: Figures::default(),
+            boards: Boards::default(),
             screens: Vec::new(),
             focus: Focus::Keys,
             marks: BTreeMap::new(),
@@ -237,6 +291,11 @@ impl Model {
         &self.figures
     }
 
+    /// The views beside the log.
+    pub fn boards(&self) -> &Boards {
+        &self.boards
+    }
+
     /// What is on the screen.
     pub fn screen(&self) -> &Screen {
         self.screens.last().unwrap_or(&Screen::Log)
@@ -271,10 +330,14 @@ impl Model {
     /// Where keys go.
     pub fn context(&self) -> Context {
         match (&self.focus, self.screen()) {
-            (Focus::Field(_), _) => Context::Field,
+            (Focus::Field(_) | Focus::Prompt(_), _) => Context::Field,
             (Focus::Letter(_), _) => Context::Letter,
             (Focus::Keys, Screen::Trace(_)) => Context::Trace,
             (Focus::Keys, Screen::Projects(_)) => Context::Projects,
+            (Focus::Keys, Screen::Queue) => Context::Queue,
+            (Focus::Keys, Screen::Failed(_)) => Context::Failed,
+            (Focus::Keys, Screen::Live) => Context::Live,
+            (Focus::Keys, Screen::Verify) => Context::Verify,
             (Focus::Keys, Screen::Log) => Context::Log,
             (Focus::Keys, Screen::Detail(_)) => Context::Detail,
             (Focus::Keys, Screen::Help { .. }) => Context::Help,
@@ -305,6 +368,19 @@ impl Model {
         self.layout().map_or(1, |layout| rows(layout).into())
     }
 
+    /// The parts of the queue's view.
+    pub fn queue_parts(&self) -> QueueParts {
+        let batches = self.boards.queue.polled.data().map_or(0, |s| s.view.batches.len());
+        let height = self.layout().map_or(0, |layout| layout.overlay().height);
+        QueueParts::of(height, batches)
+    }
+
+    /// The rows of what the verifier told.
+    pub fn verify_rows(&self) -> usize {
+        let height = self.layout().map_or(0, |layout| layout.overlay().height);
+        usize::from(height.saturating_sub(VERIFY_HEAD)).max(1)
+    }
+
     /// Whether all panes are on the screen.
     pub fn shows_all_panes(&self) -> bool {
         let places = self.layout().map(|layout| layout.panes(&self.panes).len());
@@ -324,7 +400,7 @@ impl Model {
         let on_screen = match self.screen() {
             Screen::Trace(trace) => trace.has_work(&self.ring),
             Screen::Projects(projects) => projects.has_work(&self.ring),
-            Screen::Log | Screen::Detail(_) | Screen::Help { .. } => false,
+            _ => false,
         };
         on_screen || self.panes.with_work(&self.ring, self.limit()).is_some()
     }

@@ -1,12 +1,12 @@
 //! What each action of the key table does.
 
 use super::field::{self, set_filter};
-use super::{panes, places, trace};
+use super::{boards, panes, places, queue, trace};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::Action;
 use crate::tui::model::filter::StageSet;
 use crate::tui::model::pane::{Direction, Jump};
-use crate::tui::model::{Amount, Detail, Flow, Model, Purpose, Screen};
+use crate::tui::model::{Amount, Detail, Flow, Focus, Model, Purpose, Screen};
 use crate::tui::msg::Effect;
 use crate::tui::view;
 
@@ -41,6 +41,16 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         | Action::Fold => places::act(model, action),
         Action::Trace => trace::open(model),
         Action::Projects => trace::open_projects(model),
+        Action::Queue | Action::Live | Action::Verify => return boards::open(model, action),
+        Action::FailedDetail => queue::inspect(model),
+        Action::QueueFilter | Action::Export => queue::ask(model, action),
+        Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll => {
+            return queue::change(model, action);
+        }
+        Action::Accept if matches!(model.focus(), Focus::Prompt(_)) => {
+            return queue::accept(model);
+        }
+        Action::Cancel if matches!(model.focus(), Focus::Prompt(_)) => queue::cancel(model),
         Action::Accept if matches!(model.screen(), Screen::Projects(_)) => {
             trace::accept_project(model);
         }
@@ -81,7 +91,9 @@ fn scroll(model: &mut Model, action: Action) {
         Screen::Log => scroll_log(model, action),
         Screen::Trace(_) => trace::scroll(model, action),
         Screen::Projects(_) => trace::choose(model, action),
-        Screen::Detail(_) | Screen::Help { .. } => scroll_view(model, action),
+        Screen::Queue | Screen::Verify => boards::scroll(model, action),
+        Screen::Live => {}
+        Screen::Detail(_) | Screen::Failed(_) | Screen::Help { .. } => scroll_view(model, action),
     }
 }
 
@@ -118,9 +130,10 @@ fn scroll_view(model: &mut Model, action: Action) {
 
 fn scroll_of(model: &mut Model) -> Option<&mut usize> {
     match model.screens.last_mut()? {
-        Screen::Log | Screen::Trace(_) | Screen::Projects(_) => None,
+        Screen::Failed(shown) => Some(&mut shown.scroll),
         Screen::Detail(detail) => Some(&mut detail.scroll),
         Screen::Help { scroll, .. } => Some(scroll),
+        _ => None,
     }
 }
 
@@ -180,6 +193,9 @@ fn toggle_figures(model: &mut Model) {
 
 /// Closes the view on top; without one, ends the search, then the filter. Never ends the console.
 fn back(model: &mut Model) {
+    if queue::end_filter(model) {
+        return;
+    }
     if model.screens.pop().is_some() {
         return;
     }
@@ -240,7 +256,8 @@ fn open_detail(model: &mut Model) {
     if matches!(model.screen(), Screen::Log) && places::unfold(model) {
         return;
     }
-    match trace::detail(model).or_else(|| detail_of_cursor(model)) {
+    match boards::detail(model).or_else(|| trace::detail(model)).or_else(|| detail_of_cursor(model))
+    {
         Some(detail) => model.screens.push(Screen::Detail(detail)),
         None => model.notify(NO_LINE),
     }
@@ -264,6 +281,14 @@ fn step_detail(model: &mut Model, direction: Direction) {
         model.screens.extend(trace::detail(model).map(Screen::Detail).or(before));
         return;
     }
+    if let [.., Screen::Verify, _] = model.screens.as_slice() {
+        let before = model.screens.pop();
+        // The newest stands first.
+        let step = if direction == Direction::Older { Action::Down } else { Action::Up };
+        boards::scroll(model, step);
+        model.screens.extend(boards::detail(model).map(Screen::Detail).or(before));
+        return;
+    }
     let height = model.log_height();
     model.panes.focused_mut().go_beside(number, direction, height);
     match detail_of_cursor(model) {
@@ -279,6 +304,14 @@ fn step_detail(model: &mut Model, direction: Direction) {
 }
 
 fn copy_id(model: &mut Model) -> Option<Effect> {
+    if let Some(item) = queue::item(model) {
+        let id = item.event.event_id.clone();
+        model.notify(
+            id.as_ref()
+                .map_or_else(|| "it has no event id".to_owned(), |id| format!("copied {id}")),
+        );
+        return id.map(Effect::Copy);
+    }
     if model.ring.is_empty()
         && let Some(curl) = model.options.curl.clone()
     {
@@ -295,7 +328,10 @@ fn copy_id(model: &mut Model) -> Option<Effect> {
 }
 
 fn copy_line(model: &mut Model) -> Option<Effect> {
-    let json = with_line(model, |line| line.to_json());
+    let json = match queue::item(model) {
+        Some(item) => serde_json::to_string(item).ok(),
+        None => with_line(model, |line| line.to_json()),
+    };
     model.notify(if json.is_some() { "copied the line as JSON" } else { NO_LINE });
     json.map(Effect::Copy)
 }
@@ -308,6 +344,11 @@ fn with_line<T>(
     match model.screen() {
         Screen::Detail(detail) => Some(read(detail.line.as_ref())),
         Screen::Trace(trace) => trace.selected_row().map(|row| read(row.line.as_ref())),
+        Screen::Verify => {
+            let (_, line) = model.boards.verify.selected_line()?;
+            Some(read(line.as_ref()))
+        }
+        Screen::Queue | Screen::Failed(_) | Screen::Live => None,
         Screen::Log | Screen::Projects(_) | Screen::Help { .. } => {
             model.pane().cursor_line().and_then(|number| model.ring.get(number)).map(read)
         }

@@ -1,6 +1,7 @@
 //! What comes from the bus.
 
 use crate::pipeline::bus::DebugMessage;
+use crate::tui::model::boards::VerifyBoard;
 use crate::tui::model::{Link, Model};
 
 /// Takes messages in, in order.
@@ -11,6 +12,11 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
             DebugMessage::Log(log) => {
                 model.figures.line(&log);
                 model.ring.push_log(&log);
+                if VerifyBoard::wants(&log) {
+                    let number = model.ring.next() - 1;
+                    let line = model.ring.get(number).map(|line| line.to_owned());
+                    line.into_iter().for_each(|line| model.boards.verify.take(number, line));
+                }
             }
             DebugMessage::Unparsed(line) => model.ring.push_unparsed(model.now, &line),
             DebugMessage::Gauges(gauges) => {

@@ -2,10 +2,12 @@
 //! itself comes back as an [`Effect`].
 
 mod actions;
+mod boards;
 mod feed;
 mod field;
 mod panes;
 mod places;
+mod queue;
 mod trace;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -22,7 +24,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             on_key(model, &key)
         }
         Msg::Paste(text) => {
-            field::paste(model, &text);
+            match model.focus {
+                Focus::Prompt(_) => queue::paste(model, &text),
+                _ => field::paste(model, &text),
+            }
             None
         }
         Msg::Resize(width, height) => {
@@ -31,6 +36,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             model.settle_panes();
             actions::settle_scroll(model);
             trace::settle(model);
+            boards::settle(model);
             None
         }
         Msg::Feed(messages) => {
@@ -41,11 +47,15 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             work(model);
             None
         }
+        Msg::Answer(answer) => {
+            model.dirty = true;
+            boards::take(model, answer)
+        }
         Msg::Tick(now) => {
             model.now = now;
             model.dirty |= model.figures.tick(now.epoch_seconds());
             model.dirty |= model.forget_old_notice();
-            None
+            boards::poll(model)
         }
     }
 }
@@ -86,6 +96,7 @@ fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
     }
     match (&model.focus, model.screen()) {
         (Focus::Field(_), _) => field::type_key(model, key),
+        (Focus::Prompt(_), _) => queue::type_key(model, key),
         (Focus::Letter(letter), _) => places::take_letter(model, *letter, key),
         (Focus::Keys, Screen::Projects(_)) => trace::type_key(model, key),
         (Focus::Keys, _) => {}

@@ -19,6 +19,14 @@ const MAX_TYPED: usize = 100;
 /// Shows the way of the selected line's event.
 pub(super) fn open(model: &mut Model) {
     let line = match model.screen() {
+        Screen::Queue | Screen::Failed(_) => super::queue::item(model).map(|item| {
+            let id = item.event.event_id.clone();
+            (model.ring.next(), id.map(Subject::Event))
+        }),
+        Screen::Verify => {
+            let line = model.boards.verify.selected_line();
+            line.map(|(number, line)| (*number, Subject::of(line.as_ref())))
+        }
         Screen::Detail(detail) => Some((detail.number, Subject::of(detail.line.as_ref()))),
         _ => model
             .pane()

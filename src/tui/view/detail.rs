@@ -76,7 +76,11 @@ fn push_part(
     }
 }
 
-fn json_rows(model: &Model, data: &[(String, Value)], width: usize) -> Vec<Line<'static>> {
+pub(super) fn json_rows(
+    model: &Model,
+    data: &[(String, Value)],
+    width: usize,
+) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let mut rows = vec![Line::from(styled("  {", theme.dim()))];
     for (nth, (key, value)) in data.iter().enumerate() {

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
 use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_width, styled};
-use super::format;
+use super::{format, prompt};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::{self, Action, Binding};
 use crate::tui::model::filter::StageSet;
@@ -25,6 +25,9 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
         let position = render_field(model, field, buf, layout.status);
         under_field(model, field, buf, layout.hints);
         return Some(position);
+    }
+    if let Focus::Prompt(shown) = model.focus() {
+        return Some(prompt::render(model, shown, buf, layout));
     }
     if let Screen::Log = model.screen() {
         status(model, buf, layout.status);
@@ -248,11 +251,16 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
         Action::Pause if model.flow() != Flow::Live => Some("go on"),
         Action::Follow if model.pane().follows() => None,
         Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
+        Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll
+            if model.options.read_only =>
+        {
+            None
+        }
         _ => binding.hint,
     }
 }
 
-fn hints(model: &Model, buf: &mut Buffer, area: Rect) {
+pub(super) fn hints(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let mut x = 1;

@@ -44,7 +44,10 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     // Of one width: what stands beside it does not move when the rate changes.
     let rate = format!("{:>RATE$}", format::rate(model.figures.summary().events_per_second));
-    let state = state(model);
+    let state = match model.options.read_only {
+        true => [vec![styled("READ-ONLY ", theme.warning())], state(model)].concat(),
+        false => state(model),
+    };
     let whole = text::width(&short_source(model)) + 3;
     let source = whole.min(MIN_SOURCE + 3);
     let (long, short) = (format!("{rate} events   "), format!("{rate}  "));

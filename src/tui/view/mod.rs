@@ -10,18 +10,24 @@
 //! keys                                                       hints
 //! ```
 
+mod boards;
 mod detail;
 mod draw;
 mod empty;
+mod failed;
 mod figures;
 mod footer;
 pub mod format;
 mod header;
 mod help;
+mod live;
 mod log;
 mod panes;
 mod projects;
+mod prompt;
+mod queue;
 mod trace;
+mod verify;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -52,6 +58,10 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
         Screen::Projects(list) => {
             list_cursor = Some(projects::render(model, list, buf, layout.overlay()));
         }
+        Screen::Queue => queue::render(model, buf, layout.overlay()),
+        Screen::Failed(shown) => failed::render(model, shown, buf, layout.overlay()),
+        Screen::Live => live::render(model, buf, layout.overlay()),
+        Screen::Verify => verify::render(model, buf, layout.overlay()),
         Screen::Help { scroll, of } => help::render(model, *scroll, *of, buf, layout.overlay()),
     }
     let cursor = footer::render(model, buf, &layout).or(list_cursor);
@@ -63,9 +73,10 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
 /// How many rows the content of the view over the log has.
 pub fn overlay_rows(model: &Model, width: u16) -> usize {
     match model.screen() {
-        Screen::Log | Screen::Trace(_) | Screen::Projects(_) => 0,
+        Screen::Failed(shown) => failed::rows(model, shown, width).len(),
         Screen::Detail(shown) => detail::rows(model, shown, width).len(),
         Screen::Help { of, .. } => help::rows(model, *of, width).len(),
+        _ => 0,
     }
 }
 

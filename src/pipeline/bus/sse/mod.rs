@@ -32,6 +32,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(45);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Why a stream that was read to its end is cut.
+pub const ENDED: &str = "the daemon ended the stream";
 /// Of the body of a refusal, what is read for its reason.
 const MAX_REFUSAL: usize = 4096;
 
@@ -75,6 +77,8 @@ pub enum SseError {
 pub struct Endpoint {
     url: Url,
     authorization: Option<HeaderValue>,
+    /// Lines from before to begin with.
+    history: Option<usize>,
 }
 
 impl Endpoint {
@@ -98,7 +102,7 @@ impl Endpoint {
             Ok::<_, hyper::header::InvalidHeaderValue>(value)
         });
         let authorization = authorization.transpose().map_err(|_| SseError::Token)?;
-        Ok(Self { url, authorization })
+        Ok(Self { url, authorization, history: None })
     }
 
     /// Only the lines of `project`, which a token for that project alone may read.
@@ -108,13 +112,32 @@ impl Endpoint {
         self
     }
 
+    /// First the last lines from before, at most so many. They come once: after a reconnect only
+    /// what is new.
+    #[must_use]
+    pub fn after_history(mut self, lines: usize) -> Self {
+        self.history = Some(lines);
+        self
+    }
+
+    /// Only the lines from before; the stream ends after them.
+    #[must_use]
+    pub fn ending(mut self) -> Self {
+        self.url.query_pairs_mut().append_pair("follow", "false");
+        self
+    }
+
     /// The daemon, for the header of the console: scheme, host and port.
     pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
     fn request(&self) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-        let mut request = Request::get(self.url.as_str()).header(ACCEPT, "text/event-stream");
+        let mut url = self.url.clone();
+        if let Some(lines) = self.history {
+            url.query_pairs_mut().append_pair("history", &lines.to_string());
+        }
+        let mut request = Request::get(url.as_str()).header(ACCEPT, "text/event-stream");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -187,7 +210,7 @@ struct Gone;
 
 async fn follow(
     client: Client,
-    endpoint: Endpoint,
+    mut endpoint: Endpoint,
     mut connection: Result<Response<Incoming>, String>,
     sender: mpsc::Sender<Received>,
 ) {
@@ -195,6 +218,7 @@ async fn follow(
     loop {
         let reason = match connection {
             Ok(response) => {
+                endpoint.history = None;
                 let Ok((reason, was_useful)) = read(response, &sender).await else { return };
                 if was_useful {
                     pause = FIRST_PAUSE;
@@ -284,7 +308,7 @@ async fn read(
                 let reason = format!("nothing came for {} s", SILENCE.as_secs());
                 return Ok((reason, was_useful));
             }
-            Ok(None) => return Ok(("the daemon ended the stream".to_owned(), was_useful)),
+            Ok(None) => return Ok((ENDED.to_owned(), was_useful)),
             Ok(Some(Err(error))) => return Ok((cause(&error), was_useful)),
             Ok(Some(Ok(frame))) => frame,
         };

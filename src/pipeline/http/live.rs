@@ -1,0 +1,44 @@
+//! `GET /api/live`: who is there now.
+
+use std::time::Duration;
+
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use tokio::time::{Instant, timeout};
+
+use super::refusal::Refusal;
+use super::response::{self, ResponseBody};
+use super::{Peer, access};
+use crate::pipeline::store::StoreError;
+use crate::pipeline::store::live::LiveView;
+use crate::pipeline::time::UtcMillis;
+
+/// How long the store may take.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Who asks again within this time gets the same answer: many readers cost the store no more
+/// than one.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The last answer, and when it was true.
+pub(super) type Last = Option<(Instant, LiveView)>;
+
+/// `GET /api/live`.
+pub async fn now(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
+    access::authorize(peer.client(), head, None).await?;
+    let late = || StoreError::Unavailable(format!("no answer within {STORE_TIMEOUT:?}")).into();
+    timeout(STORE_TIMEOUT, answer(peer)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn answer(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
+    let context = &peer.context;
+    let store = context.store.as_deref().ok_or(Refusal::NoStore)?;
+    let mut last = context.live.lock().await;
+    let fresh = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
+    if let Some((_, view)) = fresh {
+        return Ok(response::no_store(response::json(StatusCode::OK, view)));
+    }
+    let view = LiveView::of(store, context.presence.as_deref(), UtcMillis::now()).await?;
+    let answer = response::json(StatusCode::OK, &view);
+    *last = Some((Instant::now(), view));
+    Ok(response::no_store(answer))
+}

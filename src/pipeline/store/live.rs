@@ -1,0 +1,240 @@
+//! Who is there now: the JSON of `GET /api/live`, and the console's live view.
+//!
+//! It is asked of the tables that all stores have, in SQL that they all understand.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{QueryLimits, QueryResult, Store, StoreError};
+use crate::pipeline::bus::Presence;
+use crate::pipeline::time::UtcMillis;
+
+/// Minutes that are looked back on.
+pub const MINUTES: usize = 30;
+/// A session with an event within so many minutes is a visitor of now.
+pub const ACTIVE_MINUTES: i64 = 5;
+/// Said where a process only accepts events.
+pub const NO_STORE: &str = "this process has no store: it runs without the role worker";
+/// Projects shown at most, the busiest first.
+const MOST_PROJECTS: usize = 100;
+/// Pages shown at most, those seen most first.
+const MOST_PAGES: usize = 50;
+/// Events shown at most, the newest first.
+const MOST_EVENTS: usize = 50;
+/// How long each of its queries may run.
+const QUERY_TIME: Duration = Duration::from_secs(2);
+
+/// Who is there now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LiveView {
+    /// Projects with an event in the last [`MINUTES`], those with most visitors first.
+    pub projects: Vec<LiveProject>,
+    /// Pages seen in that time, those seen most first.
+    pub top_pages: Vec<TopPage>,
+    /// The last events stored, newest first.
+    pub last_events: Vec<LastEvent>,
+    /// There were more projects than are shown.
+    pub truncated: bool,
+}
+
+/// A project now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LiveProject {
+    /// The project.
+    pub project_id: String,
+    /// Sessions with an event in the last [`ACTIVE_MINUTES`], or that are noted as active.
+    pub visitors: u64,
+    /// Page views in each of the last [`MINUTES`], the newest last.
+    pub page_views: Vec<u64>,
+    /// Custom events in the same minutes.
+    pub events: Vec<u64>,
+}
+
+/// A page that was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopPage {
+    /// Its project.
+    pub project_id: String,
+    /// Its address.
+    pub url: String,
+    /// How often it was seen.
+    pub views: u64,
+}
+
+/// An event that was stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LastEvent {
+    /// Its id.
+    pub event_id: String,
+    /// When it happened, to the second.
+    pub at: Option<UtcMillis>,
+    /// Its project.
+    pub project_id: String,
+    /// `pageview` or `event`.
+    pub r#type: String,
+    /// The page, or the event's definition.
+    pub what: String,
+}
+
+impl LiveView {
+    /// What `store` knows at `now`; the active sessions rather from `presence`, where there is one.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn of(
+        store: &dyn Store,
+        presence: Option<&dyn Presence>,
+        now: UtcMillis,
+    ) -> Result<Self, StoreError> {
+        // The minute that has begun is the last one.
+        let minute = now.epoch_seconds().div_euclid(60);
+        let first = minute - MINUTES as i64 + 1;
+        let since = date_time(first * 60);
+        let mut view = Self::default();
+        view.take_counts(&query(store, &counts(&since), MOST_PROJECTS * MINUTES * 2).await?, first);
+        let active = date_time(now.epoch_seconds() - ACTIVE_MINUTES * 60);
+        view.take_visitors(&query(store, &visitors(&active), MOST_PROJECTS).await?);
+        view.projects.sort_by(|a, b| {
+            let key = |p: &LiveProject| (p.visitors, p.page_views.iter().sum::<u64>());
+            key(b).cmp(&key(a)).then_with(|| a.project_id.cmp(&b.project_id))
+        });
+        if view.projects.len() > MOST_PROJECTS {
+            view.projects.truncate(MOST_PROJECTS);
+            view.truncated = true;
+        }
+        if let Some(presence) = presence {
+            for project in &mut view.projects {
+                // What is not known there is known from the store.
+                let Ok(noted) = presence.count(&project.project_id).await else { break };
+                project.visitors = noted;
+            }
+        }
+        view.take_pages(&query(store, &top_pages(&since), MOST_PAGES).await?);
+        view.take_last(&query(store, &last_events(&since), MOST_EVENTS).await?);
+        Ok(view)
+    }
+
+    fn project(&mut self, id: &str) -> &mut LiveProject {
+        let place = self.projects.iter().position(|project| project.project_id == id);
+        let place = place.unwrap_or_else(|| {
+            let (page_views, events) = (vec![0; MINUTES], vec![0; MINUTES]);
+            let project_id = id.to_owned();
+            self.projects.push(LiveProject { project_id, visitors: 0, page_views, events });
+            self.projects.len() - 1
+        });
+        &mut self.projects[place]
+    }
+
+    fn take_counts(&mut self, counted: &QueryResult, first: i64) {
+        for row in &counted.rows {
+            let [project, minute, kind, count] = row.as_slice() else { continue };
+            // `YYYY-MM-DD HH:MM`
+            let at = text(minute).replacen(' ', "T", 1) + ":00Z";
+            let Ok(at) = at.parse::<UtcMillis>() else { continue };
+            let place = usize::try_from(at.epoch_seconds().div_euclid(60) - first);
+            let Some(place) = place.ok().filter(|&place| place < MINUTES) else { continue };
+            let project = self.project(&text(project));
+            let counts =
+                if text(kind) == "event" { &mut project.events } else { &mut project.page_views };
+            counts[place] += number(count);
+        }
+        self.truncated |= counted.truncated;
+    }
+
+    fn take_visitors(&mut self, counted: &QueryResult) {
+        for row in &counted.rows {
+            let [project, visitors] = row.as_slice() else { continue };
+            self.project(&text(project)).visitors = number(visitors);
+        }
+    }
+
+    fn take_pages(&mut self, pages: &QueryResult) {
+        let pages = pages.rows.iter().filter_map(|row| {
+            let [project, url, views] = row.as_slice() else { return None };
+            Some(TopPage { project_id: text(project), url: text(url), views: number(views) })
+        });
+        self.top_pages = pages.collect();
+    }
+
+    fn take_last(&mut self, events: &QueryResult) {
+        let events = events.rows.iter().filter_map(|row| {
+            let [id, at, project, kind, what] = row.as_slice() else { return None };
+            let at = (text(at).replacen(' ', "T", 1) + "Z").parse().ok();
+            let (event_id, project_id) = (text(id), text(project));
+            Some(LastEvent { event_id, at, project_id, r#type: text(kind), what: text(what) })
+        });
+        self.last_events = events.collect();
+    }
+}
+
+async fn query(store: &dyn Store, sql: &str, rows: usize) -> Result<QueryResult, StoreError> {
+    store.query(sql, QueryLimits { rows, time: QUERY_TIME }).await
+}
+
+fn date_time(seconds: i64) -> String {
+    UtcMillis::from_epoch_millis(seconds * 1000).to_date_time()
+}
+
+fn counts(since: &str) -> String {
+    let part = |table: &str, kind: &str| {
+        format!(
+            "SELECT project_id AS project, substr(CAST(timestamp AS TEXT), 1, 16) AS minute, \
+             '{kind}' AS kind, count(*) AS n FROM {table} WHERE timestamp >= '{since}' \
+             GROUP BY project, minute"
+        )
+    };
+    format!("{} UNION ALL {}", part("page_view_event", "pageview"), part("tracked_event", "event"))
+}
+
+fn visitors(since: &str) -> String {
+    let part = |table: &str| {
+        format!(
+            "SELECT project_id AS project, session_id AS session FROM {table} \
+             WHERE timestamp >= '{since}' AND session_id IS NOT NULL"
+        )
+    };
+    format!(
+        "SELECT project, count(DISTINCT session) AS n FROM ({} UNION ALL {}) AS seen \
+         GROUP BY project ORDER BY n DESC, project LIMIT {MOST_PROJECTS}",
+        part("page_view_event"),
+        part("tracked_event")
+    )
+}
+
+fn top_pages(since: &str) -> String {
+    format!(
+        "SELECT project_id AS project, url, count(*) AS n FROM page_view_event \
+         WHERE timestamp >= '{since}' GROUP BY project, url ORDER BY n DESC, project, url \
+         LIMIT {MOST_PAGES}"
+    )
+}
+
+fn last_events(since: &str) -> String {
+    let part = |table: &str, kind: &str, what: &str| {
+        format!(
+            "SELECT id, CAST(timestamp AS TEXT) AS at, project_id AS project, '{kind}' AS kind, \
+             {what} AS what FROM {table} WHERE timestamp >= '{since}'"
+        )
+    };
+    format!(
+        "SELECT id, at, project, kind, what FROM ({} UNION ALL {}) AS events \
+         ORDER BY at DESC, id DESC LIMIT {MOST_EVENTS}",
+        part("page_view_event", "pageview", "url"),
+        part("tracked_event", "event", "event_definition_id")
+    )
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// ClickHouse writes large whole numbers as text.
+fn number(value: &Value) -> u64 {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,55 @@
+//! The pipeline in this process, by its ports.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Backend, Change};
+use crate::pipeline::bus::Presence;
+use crate::pipeline::queue::Queue;
+use crate::pipeline::queue::view::{FailedPage, QueueView};
+use crate::pipeline::store::Store;
+use crate::pipeline::store::live::{LiveView, NO_STORE};
+use crate::pipeline::time::UtcMillis;
+
+/// Tells the pipeline's log of a change: what was done, with how many events.
+pub type Told = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
+
+/// The ports to ask.
+pub struct LocalBackend {
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// The store, where this process has one.
+    pub store: Option<Arc<dyn Store>>,
+    /// Who is active, where that is noted.
+    pub presence: Option<Arc<dyn Presence>>,
+    /// Whom to tell of changes.
+    pub told: Told,
+}
+
+#[async_trait]
+impl Backend for LocalBackend {
+    async fn queue(&self) -> Result<QueueView, String> {
+        QueueView::of(&*self.queue).await.map_err(|error| error.to_string())
+    }
+
+    async fn failed(&self, after: Option<&str>, most: usize) -> Result<FailedPage, String> {
+        FailedPage::of(&*self.queue, after, most).await.map_err(|error| error.to_string())
+    }
+
+    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String> {
+        let (changed, message) = match change {
+            Change::Retry => (self.queue.retry_failed(ids).await, "Failed events put back"),
+            Change::Delete => (self.queue.delete_failed(ids).await, "Failed events deleted"),
+        };
+        let changed = changed.map_err(|error| error.to_string())?;
+        (self.told)(message, changed);
+        Ok(changed)
+    }
+
+    async fn live(&self) -> Result<LiveView, String> {
+        let store = self.store.as_deref().ok_or(NO_STORE)?;
+        let view = LiveView::of(store, self.presence.as_deref(), UtcMillis::now()).await;
+        view.map_err(|error| error.to_string())
+    }
+}

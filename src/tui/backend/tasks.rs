@@ -1,0 +1,121 @@
+//! Requests on their way: tasks beside the loop, one of a kind at a time, each with a deadline.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use super::{Answer, Backend, Change, Request, change, export, snapshot};
+
+/// How long an answer may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(6);
+/// The same for a change of many events.
+const CHANGE_WAIT: Duration = Duration::from_secs(30);
+/// Kinds of requests.
+const KINDS: usize = 4;
+/// A pipeline that answers nothing, as one whose stream is all there is.
+const NO_BACKEND: &str = "this console has nobody to ask";
+
+/// The requests that are on their way.
+pub(in crate::tui) struct Tasks {
+    backend: Option<Arc<dyn Backend>>,
+    running: [Option<Running>; KINDS],
+}
+
+/// A task, and how its request is answered if it crashes.
+type Running = (JoinHandle<Answer>, fn(String) -> Answer);
+
+fn kind(request: &Request) -> usize {
+    match request {
+        Request::Queue { .. } => 0,
+        Request::Change(..) => 1,
+        Request::Live => 2,
+        Request::Export { .. } => 3,
+    }
+}
+
+/// How a request is answered that came to nothing.
+fn failure(request: &Request) -> fn(String) -> Answer {
+    match request {
+        Request::Queue { .. } => |reason| Answer::Queue(Err(reason)),
+        Request::Change(Change::Retry, _) => |reason| Answer::Changed(Change::Retry, Err(reason)),
+        Request::Change(Change::Delete, _) => |reason| Answer::Changed(Change::Delete, Err(reason)),
+        Request::Live => |reason| Answer::Live(Err(reason)),
+        Request::Export { .. } => |reason| Answer::Exported(Err(reason)),
+    }
+}
+
+impl Tasks {
+    /// None yet.
+    pub(in crate::tui) fn new(backend: Option<Arc<dyn Backend>>) -> Self {
+        Self { backend, running: [const { None }; KINDS] }
+    }
+
+    /// Sends a request on its way; the answer comes from [`Tasks::next`]. While one of its kind is
+    /// on its way, it is left out: the model waits for the first answer before it asks again.
+    pub(in crate::tui) fn ask(&mut self, request: Request) {
+        let place = &mut self.running[kind(&request)];
+        if place.is_none() {
+            let fail = failure(&request);
+            *place = Some((tokio::spawn(answer(self.backend.clone(), request)), fail));
+        }
+    }
+
+    /// Waits for the next answer; for ever without a request. Safe to cancel.
+    pub(in crate::tui) async fn next(&mut self) -> Answer {
+        std::future::poll_fn(|context| {
+            for place in &mut self.running {
+                let Some((task, fail)) = place else { continue };
+                if let Poll::Ready(answer) = Pin::new(task).poll(context) {
+                    let answer = answer.unwrap_or_else(|error| fail(error.to_string()));
+                    *place = None;
+                    return Poll::Ready(answer);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.running.iter().flatten().for_each(|(task, _)| task.abort());
+    }
+}
+
+async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
+    let wait = match request {
+        Request::Queue { .. } | Request::Live => ANSWER_WAIT,
+        Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
+    };
+    let fail = failure(&request);
+    let late = || fail(format!("no answer within {} s", wait.as_secs()));
+    timeout(wait, carry_out(backend, request)).await.unwrap_or_else(|_| late())
+}
+
+async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
+    let fail = failure(&request);
+    let backend = || backend.as_deref().ok_or_else(|| NO_BACKEND.to_owned());
+    match request {
+        Request::Queue { failed } => match backend() {
+            Ok(backend) => Answer::Queue(snapshot(backend, failed).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Change(what, ids) => match backend() {
+            Ok(backend) => Answer::Changed(what, change(backend, what, &ids).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Live => match backend() {
+            Ok(backend) => Answer::Live(backend.live().await),
+            Err(reason) => fail(reason),
+        },
+        Request::Export { path, items } => {
+            let written = spawn_blocking(move || export::write(&path, &items)).await;
+            Answer::Exported(written.unwrap_or_else(|error| Err(error.to_string())))
+        }
+    }
+}

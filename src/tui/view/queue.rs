@@ -1,0 +1,338 @@
+//! The queue: how deep it is and was, who works on what, and what failed.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::draw::{Segment, joined, put, put_right, put_segments, row, rule, styled};
+use super::{boards, format};
+use crate::pipeline::gauges::QueueGauges;
+use crate::pipeline::queue::BatchInFlight;
+use crate::pipeline::queue::view::FailedView;
+use crate::pipeline::time::UtcMillis;
+use crate::tui::model::figures::{History, SECONDS};
+use crate::tui::model::{Focus, Model};
+use crate::tui::text;
+
+/// From these widths on there is room for a column of failed events.
+const TIME_MIN_WIDTH: usize = 90;
+const TYPE_MIN_WIDTH: usize = 100;
+const PROJECT_MIN_WIDTH: usize = 76;
+/// The same for figures that are mostly zero.
+const FIGURES_MIN_WIDTH: usize = 80;
+const LONG_ID_MIN_WIDTH: usize = 130;
+/// The end of an id tells more than its beginning.
+const SHORT_ID: usize = 14;
+const LONG_ID: usize = 36;
+/// Rows of eighths.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let board = &model.boards().queue;
+    boards::title(model, "queue", Some(&board.polled), buf, row(area, 0));
+    let parts = model.queue_parts();
+    let (chart, batches) = (usize::from(parts.chart), usize::from(parts.batches));
+    figures(model, buf, row(area, 1));
+    for nth in 0..chart {
+        depth(model, chart, nth, buf, row(area, 2 + nth));
+    }
+    let first = 2 + chart;
+    batch_rows(model, buf, area, first, batches);
+    let at = first + 1 + batches;
+    failed_rule(model, buf, row(area, at));
+    let columns = Columns::of(usize::from(area.width));
+    columns.labels(model, buf, row(area, at + 1));
+    let list = Rect { y: area.y + u16::try_from(at + 2).unwrap_or(u16::MAX), ..area };
+    let left = usize::from(area.height).saturating_sub(at + 2);
+    // A question stands on the last row.
+    let asked = usize::from(matches!(model.focus(), Focus::Prompt(_)));
+    let height = usize::from(parts.failed).min(left);
+    let list = Rect { height: u16::try_from(height).unwrap_or(0), ..list };
+    if board.count() == 0 {
+        put(buf, row(list, 0), 2, usize::from(area.width) - 3, &nothing(model), theme.dim());
+    }
+    for (nth, item) in board.shown(board.top).take(height.saturating_sub(asked)).enumerate() {
+        let selected = board.top + nth == board.selected();
+        columns.item(model, item, selected, buf, row(list, nth));
+    }
+}
+
+fn nothing(model: &Model) -> String {
+    let board = &model.boards().queue;
+    match (boards::error(&board.polled), board.polled.data()) {
+        (Some(reason), _) => format!("Not known: {reason}"),
+        (None, None) => "asking…".to_owned(),
+        (None, Some(_)) if !board.filter().is_empty() => {
+            "No failed event has that in it.".to_owned()
+        }
+        (None, Some(_)) => "Nothing failed.".to_owned(),
+    }
+}
+
+/// The figures now: those asked for, or until then those that are published.
+fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(at.width);
+    let view = model.boards().queue.polled.data().map(|snapshot| &snapshot.view);
+    let known = view.map(|view| QueueGauges {
+        depth: view.waiting,
+        in_flight: view.in_flight,
+        failed: view.failed,
+        spooled: view.spooled,
+    });
+    let published = model.figures().summary().queue;
+    let Some(now) = known.or(published) else {
+        put(buf, at, 1, width - 2, &nothing(model), theme.dim());
+        return;
+    };
+    if let Some(reason) = boards::error(&model.boards().queue.polled) {
+        let reason = format!("no answer: {reason}");
+        put(buf, at, 1, width - 2, &reason, theme.error());
+        return;
+    }
+    let alarm = now.depth > model.alarm_depth();
+    let figure = |n: u64, what: &str, style: Style| {
+        vec![styled(format::count(n), style), styled(format!(" {what}"), theme.dim())]
+    };
+    let if_any = |n: u64, style| if n > 0 { style } else { theme.strong() };
+    let depth = if alarm { theme.error() } else { theme.strong() };
+    let mut items = vec![
+        figure(now.depth, "waiting", depth),
+        figure(now.in_flight, "in flight", theme.strong()),
+        figure(now.failed, "failed", if_any(now.failed, theme.error())),
+    ];
+    if now.spooled > 0 || width >= FIGURES_MIN_WIDTH {
+        items.push(figure(now.spooled, "spooled", if_any(now.spooled, theme.warning())));
+    }
+    if let Some(oldest) = view.and_then(|view| view.oldest_waiting) {
+        let waits = model.now.epoch_millis().saturating_sub(oldest.epoch_millis()).max(0);
+        let waits = format::micros(waits as f64 * 1e3);
+        items.push(vec![styled("oldest waits ", theme.dim()), styled(waits, theme.strong())]);
+    }
+    put_segments(buf, at, 1, width - 2, &joined(items, theme));
+}
+
+/// A row of the chart of the last minute, from the top.
+fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let history = &model.figures().summary().depth_history;
+    let alarm = model.alarm_depth();
+    let most = history.iter().flatten().copied().max().unwrap_or(0);
+    // The alarm is part of the picture once the depth comes near it.
+    let shows_alarm = most > alarm / 2;
+    let scale = most.max(if shows_alarm { alarm } else { 0 }).max(1);
+    let from_bottom = rows - 1 - nth;
+    let alarm_row = (alarm as f64 / scale as f64 * rows as f64) as usize;
+    let is_alarm_row = rows > 1 && shows_alarm && alarm_row.min(rows - 1) == from_bottom;
+    let label = match (nth, is_alarm_row) {
+        (_, true) => format!("{} alarm", format::short_count(alarm)),
+        (0, _) if rows == 1 => {
+            format!("of {}, alarm at {}", format::short_count(scale), format::short_count(alarm))
+        }
+        (0, _) => format::short_count(scale),
+        _ if from_bottom == 0 => "0".to_owned(),
+        _ => String::new(),
+    };
+    let per_second = usize::from(at.width).saturating_sub(26).min(2 * SECONDS) / SECONDS;
+    let (skip, wide) = match per_second {
+        0 => (SECONDS - usize::from(at.width).saturating_sub(26).min(SECONDS), 1),
+        wide => (0, wide),
+    };
+    for (column, value) in chart_row(history, skip, scale, rows, from_bottom).enumerate() {
+        let over = history[skip + column].is_some_and(|depth| depth > alarm);
+        let style = if over {
+            theme.error()
+        } else {
+            theme.stage(crate::pipeline::debug_log::Stage::Queue)
+        };
+        let (sign, style) = match value {
+            ' ' if is_alarm_row => ('╌', theme.warning()),
+            sign => (sign, style),
+        };
+        put(buf, at, 1 + column * wide, wide, &sign.to_string().repeat(wide), style);
+    }
+    let style = if is_alarm_row { theme.warning() } else { theme.dim() };
+    put(buf, at, 2 + (SECONDS - skip) * wide, 24, &label, style);
+}
+
+fn chart_row(
+    history: &History,
+    skip: usize,
+    scale: u64,
+    rows: usize,
+    from_bottom: usize,
+) -> impl Iterator<Item = char> {
+    history.iter().skip(skip).map(move |value| {
+        let Some(depth) = value else { return ' ' };
+        let eighths = (*depth as f64 / scale as f64 * (rows * BARS.len()) as f64).round() as usize;
+        match eighths.saturating_sub(from_bottom * BARS.len()) {
+            0 if from_bottom == 0 => BARS[0],
+            0 => ' ',
+            part => BARS[part.min(BARS.len()) - 1],
+        }
+    })
+}
+
+fn batch_rows(model: &Model, buf: &mut Buffer, area: Rect, first: usize, rows: usize) {
+    let theme = model.options.theme;
+    let batches = model.boards().queue.polled.data().map_or(&[][..], |s| &s.view.batches);
+    let more = batches.len().saturating_sub(rows);
+    let more = match more {
+        0 => Vec::new(),
+        more => vec![styled(format!("{} more", format::count(more as u64)), theme.warning())],
+    };
+    rule(buf, row(area, first), theme, &[styled("batches in flight", theme.strong())], &more);
+    if batches.is_empty() {
+        put(buf, row(area, first + 1), 2, usize::from(area.width) - 3, "none", theme.dim());
+    }
+    for (nth, batch) in batches.iter().take(rows).enumerate() {
+        let at = row(area, first + 1 + nth);
+        put_segments(buf, at, 2, usize::from(at.width) - 3, &batch_line(model, batch));
+    }
+}
+
+fn batch_line(model: &Model, batch: &BatchInFlight) -> Vec<Segment> {
+    let theme = model.options.theme;
+    // The answer may be some seconds old; the lease went on.
+    let left = batch.lease_until.epoch_millis().saturating_sub(model.now.epoch_millis());
+    let left = if batch.lease_left_ms < 0 { batch.lease_left_ms.min(left) } else { left };
+    let time = format::micros(left.unsigned_abs() as f64 * 1e3);
+    let lease = match left {
+        0.. => styled(format!("lease {time:>7} left"), theme.plain()),
+        _ => styled(format!("lease {time:>7} over"), theme.error()),
+    };
+    let id = text::safe(&batch.id).into_owned();
+    let attempts = if batch.attempts > 1 { theme.warning() } else { theme.plain() };
+    let claims = if batch.attempts == 1 { "claim " } else { "claims" };
+    let owner = batch.owner.as_deref().map_or("owner not noted".into(), text::safe);
+    let item = |text: String, style| vec![styled(text, style)];
+    joined(
+        vec![
+            item(format!("{:<12}", text::clip_start(&id, 12)), theme.plain()),
+            item(format!("{:>7} events", format::count(batch.items)), theme.strong()),
+            vec![lease],
+            item(format!("{} {claims}", batch.attempts), attempts),
+            item(owner.into_owned(), theme.dim()),
+        ],
+        theme,
+    )
+}
+
+fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let board = &model.boards().queue;
+    let mut left = vec![styled("failed events, newest first", theme.strong())];
+    if !board.filter().is_empty() {
+        let filter = text::safe(board.filter()).into_owned();
+        left.push(styled(format!(" with “{}”", text::clip(&filter, 20)), theme.warning()));
+    }
+    let (shown, known) = (board.count() as u64, board.all().len() as u64);
+    let total = board.polled.data().map_or(0, |s| s.view.failed).max(known);
+    let mut right = Vec::new();
+    if shown > 0 {
+        let place = board.selected() as u64 + 1;
+        right.push(styled(
+            format!("{} of {}", format::count(place), format::count(shown)),
+            theme.dim(),
+        ));
+    }
+    if total > known {
+        right.push(styled(format!(", {} older", format::count(total - known)), theme.warning()));
+    }
+    rule(buf, at, theme, &left, &right);
+}
+
+/// Which columns there is room for; the reason has the rest.
+struct Columns {
+    time: bool,
+    project: bool,
+    kind: bool,
+    id: usize,
+}
+
+impl Columns {
+    fn of(width: usize) -> Self {
+        Self {
+            time: width >= TIME_MIN_WIDTH,
+            project: width >= PROJECT_MIN_WIDTH,
+            kind: width >= TYPE_MIN_WIDTH,
+            id: if width >= LONG_ID_MIN_WIDTH { LONG_ID } else { SHORT_ID },
+        }
+    }
+
+    /// Writes cells in their columns; returns nothing, as the reason ends the row.
+    fn write(&self, buf: &mut Buffer, at: Rect, cells: [(&str, Style); 6]) {
+        let widths = [9 * usize::from(self.time), 8, 13 * usize::from(self.project)];
+        let widths = widths.into_iter().chain([12 * usize::from(self.kind), self.id + 1]);
+        let mut x = 2;
+        let [time, age, project, kind, id, reason] = cells;
+        for (nth, ((what, style), width)) in
+            [time, age, project, kind, id].into_iter().zip(widths).enumerate()
+        {
+            match (nth, width) {
+                (_, 0) => {}
+                (1, width) => put_right(buf, at, x + width - 1, width - 1, what, style),
+                (4, width) => {
+                    put(buf, at, x, width - 1, &text::clip_start(what, width - 1), style);
+                }
+                (_, width) => {
+                    put(buf, at, x, width - 1, what, style);
+                }
+            }
+            x += width;
+        }
+        let room = usize::from(at.width).saturating_sub(x + 1);
+        put(buf, at, x, room, reason.0, reason.1);
+    }
+
+    fn labels(&self, model: &Model, buf: &mut Buffer, at: Rect) {
+        let dim = model.options.theme.dim();
+        let labels = ["time", "age", "project", "type", "event", "reason"];
+        self.write(buf, at, labels.map(|label| (label, dim)));
+    }
+
+    fn item(&self, model: &Model, item: &FailedView, selected: bool, buf: &mut Buffer, at: Rect) {
+        let theme = model.options.theme;
+        if selected {
+            buf.set_style(at, theme.selected());
+            put(buf, at, 0, 1, "▌", theme.key());
+        }
+        let time = item.failed_at.map_or_else(|| "–".to_owned(), |at| short_time(model, at));
+        let age = item.failed_at.map_or_else(
+            || "–".to_owned(),
+            |at| {
+                let age = model.now.epoch_millis().saturating_sub(at.epoch_millis()).max(0);
+                format::micros(age as f64 * 1e3)
+            },
+        );
+        let kind =
+            item.event.r#type.map_or_else(|| "–".to_owned(), |kind| kind.as_str().to_owned());
+        let project = item.event.project_id.as_deref().map_or("–".into(), text::safe);
+        let id = item.event.event_id.as_deref().map_or("–".into(), text::safe);
+        let reason = text::safe(text::fit_bytes(&item.reason, 1024));
+        let (plain, dim) = (theme.plain(), theme.on(selected, theme.dim()));
+        self.write(
+            buf,
+            at,
+            [
+                (&time, dim),
+                (&age, plain),
+                (&project, plain),
+                (&kind, plain),
+                (&id, plain),
+                (&reason, theme.message(crate::pipeline::debug_log::Level::Error)),
+            ],
+        );
+    }
+}
+
+fn short_time(model: &Model, at: UtcMillis) -> String {
+    at.timestamp().to_zoned_datetime(model.zone.clone()).strftime("%H:%M:%S").to_string()
+}
+
+/// A moment with its day and zone.
+pub(super) fn long_time(model: &Model, at: UtcMillis) -> String {
+    let time = at.timestamp().to_zoned_datetime(model.zone.clone());
+    time.strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string()
+}
