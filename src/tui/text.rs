@@ -55,6 +55,12 @@ pub fn is_visible(c: char) -> bool {
         && (code < 0x300 || c.width().is_some())
 }
 
+/// Whether a character can be typed into a field. Marks that combine cannot: the cursor could come
+/// between one and what it belongs to.
+pub fn is_typable(c: char) -> bool {
+    is_visible(c) && (u32::from(c) < 0x300 || c.width() != Some(0))
+}
+
 /// Tells characters to be shown from those to be escaped, in the order of the text.
 #[derive(Default)]
 struct Guard {

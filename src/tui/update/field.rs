@@ -83,7 +83,7 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
     let mut chars = before.chars().count();
     for request in requests {
         if let InputRequest::InsertChar(c) = request {
-            if chars >= MAX_CHARS || !text::is_visible(c) {
+            if chars >= MAX_CHARS || !text::is_typable(c) {
                 continue;
             }
             chars += 1;

@@ -108,7 +108,7 @@ pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
     let Some(Screen::Projects(projects)) = model.screens.last_mut() else { return };
     let Some(request) = to_input_request(&Event::Key(*key)) else { return };
     if let InputRequest::InsertChar(c) = request
-        && (projects.input.value().len() >= MAX_TYPED || !text::is_visible(c))
+        && (projects.input.value().len() >= MAX_TYPED || !text::is_typable(c))
     {
         return;
     }
