@@ -188,7 +188,7 @@ async fn run_console(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let options = ConsoleOptions {
-        source: format!("embedded {}", pipeline.address()),
+        source: format!("{} {}", servers(settings), pipeline.address()),
         curl: match settings.roles.has(Role::Ingestion) {
             true => curl_line(pipeline, data_dir).await,
             false => None,
@@ -203,6 +203,16 @@ async fn run_console(
         ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),
     }
     Ok(())
+}
+
+/// What the pipeline runs on, in a word.
+fn servers(settings: &Settings) -> &'static str {
+    match (&settings.redis_url, &settings.clickhouse_url) {
+        (None, None) => "embedded",
+        (Some(_), None) => "Redis",
+        (None, Some(_)) => "ClickHouse",
+        (Some(_), Some(_)) => "Redis+ClickHouse",
+    }
 }
 
 /// A request that works as pasted, while the token of the first start does.

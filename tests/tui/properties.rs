@@ -296,3 +296,13 @@ fn any_size_can_be_drawn() {
         }
     }
 }
+
+/// Found by the property above.
+#[test]
+fn a_mark_without_its_letter_cannot_be_typed() {
+    let mut console = small(20_000);
+    console.keys("/");
+    console.send(Msg::Paste("a\u{d4e}¡".to_owned()));
+    check(&console);
+    assert!(console.screen().contains("a¡"), "{}", console.screen());
+}
