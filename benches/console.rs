@@ -78,6 +78,7 @@ fn model() -> Model {
         read_only: false,
         utc: true,
         theme: Theme::new(Palette::Ansi256),
+        shell: Default::default(),
         size: (80, 24),
     })
 }

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Override;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::time::UtcMillis;
+use crate::tui::replay::SPEEDS;
 
 pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
 
@@ -75,6 +76,15 @@ pub struct GlobalArgs {
     /// Believe servers over TLS whose certificates lead to the ones (PEM) in this file, instead of the well-known ones [env: BKLIT_TLS_CA_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_ca_file: Option<String>,
+    /// Nothing but ASCII on the console's screen [default: where the locale is not UTF-8]
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// The console's colours: dark, light, mono [env: BKLIT_THEME] [default: dark]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub theme: Option<String>,
+    /// Record all that comes to the console in this file, for the command replay
+    #[arg(long, global = true, value_name = "FILE")]
+    pub record: Option<String>,
     /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -86,6 +96,7 @@ impl GlobalArgs {
         let no_ui = self.no_ui.then(|| "true".to_owned());
         let dual_write = self.dual_write.then(|| "true".to_owned());
         let read_only = self.read_only.then(|| "true".to_owned());
+        let ascii = self.ascii.then(|| "true".to_owned());
         let flags = [
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen", "--listen", &self.listen),
@@ -99,6 +110,8 @@ impl GlobalArgs {
             ("console.read_only", "--read-only", &read_only),
             ("database_url", "--database-url", &self.database_url),
             ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
+            ("console.ascii", "--ascii", &ascii),
+            ("console.theme", "--theme", &self.theme),
             ("log", "--log", &self.log),
         ];
         let given = flags.into_iter().filter_map(|(key, flag, value)| {
@@ -120,8 +133,10 @@ pub enum Command {
     Queue(QueueArgs),
     /// Ask the store, read-only: bklit-tui sql "SELECT count() FROM page_view_event"
     Sql(SqlArgs),
-    /// Open the console on a running daemon
+    /// Open the console on a running daemon, or on a Redis: bklit-tui attach redis://host:6379
     Attach(AttachArgs),
+    /// Open the console on a recording, or on what `logs --json` printed
+    Replay(ReplayArgs),
     /// Print a running daemon's debug log, for pipes
     Logs(LogsArgs),
     /// Make ClickHouse's tables, or bring them up to date
@@ -220,6 +235,27 @@ pub struct AttachArgs {
     /// The daemon.
     #[command(flatten)]
     pub daemon: DaemonArgs,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The recording: made by --record or :record, or lines printed by `logs --json`
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How fast: 0.25, 0.5, 1, 2, 5, 10, 60 or max
+    #[arg(long, value_name = "SPEED", default_value = "1", value_parser = parse_speed)]
+    pub speed: usize,
+}
+
+/// The place of a speed among [`SPEEDS`].
+fn parse_speed(text: &str) -> Result<usize, String> {
+    let wanted = match text {
+        "max" => None,
+        text => Some(text.parse::<f64>().map_err(|_| "not a number, nor max".to_owned())?),
+    };
+    let place = SPEEDS.iter().position(|speed| *speed == wanted);
+    place.ok_or_else(|| "must be 0.25, 0.5, 1, 2, 5, 10, 60 or max".to_owned())
 }
 
 /// `logs`.

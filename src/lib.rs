@@ -6,6 +6,7 @@
 //! - [`app`]: the composition root, the only place that names adapters.
 //! - [`cli`], [`client`], [`config`], [`commands`], [`telemetry`]: the program around them.
 
+pub mod alerts;
 pub mod app;
 pub mod cli;
 pub mod client;

@@ -327,14 +327,26 @@ fn root_certificates(settings: &Settings) -> Result<Option<Vec<u8>>> {
 
 fn redis(settings: &Settings) -> Result<Option<RedisServer>> {
     let Some(url) = &settings.redis_url else { return Ok(None) };
+    redis_at(settings, url.expose()).wrap_err("redis_url cannot be used").map(Some)
+}
+
+fn redis_at(settings: &Settings, url: &str) -> Result<RedisServer> {
     let options = RedisOptions {
-        url: url.expose().to_owned(),
+        url: url.to_owned(),
         root_certificates: root_certificates(settings)?,
         connect_timeout: REDIS_CONNECT,
         response_timeout: REDIS_ANSWER,
     };
-    let server = RedisServer::new(&options).wrap_err("redis_url cannot be used")?;
-    Ok(Some(server))
+    Ok(RedisServer::new(&options)?)
+}
+
+/// The debug bus at a Redis, to be listened to, and the server's address. Connects by itself, again
+/// and again.
+pub(super) fn debug_bus_at(settings: &Settings, url: &str) -> Result<(Arc<dyn DebugBus>, String)> {
+    let server = redis_at(settings, url).wrap_err("this Redis cannot be watched")?;
+    let address = server.address().to_string();
+    let bus = RedisDebugBus::new(server, Arc::new(Metrics::new()));
+    Ok((Arc::new(bus), address))
 }
 
 /// Bklit's Postgres, where one is set.

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, QueueArgs, QueueCommand};
 use crate::commands;
-use crate::config::{Role, Settings};
+use crate::commands::attach::Watched;
+use crate::config::{self, Role, Settings};
 use crate::pipeline::auth;
 use crate::telemetry;
-use crate::tui::{self, ConsoleEnd, ConsoleOptions};
+use crate::tui::{self, ConsoleEnd, ConsoleOptions, Source};
 use data_dir::DataDir;
 use lifecycle::{Supervisor, is_hang_up_ignored, watch_signals, within};
 use notify::ServiceManager;
@@ -47,7 +48,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let variable = |name: &str| std::env::var(name).ok();
-    let settings = Settings::load(cli.global.config.as_deref(), variable, &cli.global.overrides())?;
+    let mut settings =
+        Settings::load(cli.global.config.as_deref(), variable, &cli.global.overrides())?;
+    settings.record.clone_from(&cli.global.record);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -81,7 +84,20 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             telemetry_beside_console(settings)?;
             let shutdown = CancellationToken::new();
             watch_signals(shutdown.clone(), false, exit_at_once)?;
-            commands::attach::run(&args, settings, shutdown).await?;
+            let url = args.daemon.url.as_deref().filter(|url| config::is_redis(url));
+            // It stands as long as the console listens.
+            let bus = url.map(|url| adapters::debug_bus_at(settings, url)).transpose()?;
+            let watched = bus.as_ref().map(|(bus, address)| Watched {
+                source: format!("Redis {address}"),
+                stream: bus.subscribe(),
+            });
+            commands::attach::run(&args, settings, watched, shutdown).await?;
+        }
+        Some(Command::Replay(args)) => {
+            telemetry_beside_console(settings)?;
+            let shutdown = CancellationToken::new();
+            watch_signals(shutdown.clone(), false, exit_at_once)?;
+            commands::replay::run(&args, settings, shutdown).await?;
         }
         Some(Command::Doctor { json }) => {
             return commands::doctor::run(&Box::pin(doctor::examine(settings)).await?, json);
@@ -187,17 +203,12 @@ async fn run_console(
     data_dir: &DataDir,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let options = ConsoleOptions {
-        source: format!("{} {}", servers(settings), pipeline.address()),
-        curl: match settings.roles.has(Role::Ingestion) {
-            true => curl_line(pipeline, data_dir).await,
-            false => None,
-        },
-        settings: settings.console.clone(),
-        alarm_depth: settings.queue.alarm_depth,
-        no_color: tui::no_color(|name| std::env::var(name).ok()),
-    };
-    let lines = pipeline.debug_bus().subscribe_after(settings.debug_history);
+    let source = format!("{} {}", servers(settings), pipeline.address());
+    let mut options = ConsoleOptions::new(source, settings);
+    if settings.roles.has(Role::Ingestion) {
+        options.curl = curl_line(pipeline, data_dir).await;
+    }
+    let lines = Source::Bus(pipeline.debug_bus().subscribe_after(settings.debug_history));
     match tui::run(options, lines, Some(pipeline.backend()), shutdown).await? {
         ConsoleEnd::Quit | ConsoleEnd::Shutdown => {}
         ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),

@@ -1,16 +1,25 @@
-//! `attach`: the console on another process's pipeline.
+//! `attach`: the console on another process's pipeline, over its event stream or over Redis.
 
 use std::sync::Arc;
 
-use color_eyre::eyre::eyre;
+use color_eyre::eyre::{bail, eyre};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::AttachArgs;
 use crate::client;
 use crate::config::Settings;
+use crate::pipeline::bus::DebugStream;
 use crate::pipeline::bus::sse::{Endpoint, SseDebugStream};
 use crate::tui::backend::RemoteBackend;
-use crate::tui::{self, ConsoleEnd, ConsoleOptions};
+use crate::tui::{self, ConsoleEnd, ConsoleOptions, Source};
+
+/// What is watched, where it is no daemon.
+pub struct Watched {
+    /// What to call it.
+    pub source: String,
+    /// What it tells.
+    pub stream: Box<dyn DebugStream>,
+}
 
 /// Runs the console until it ends or `shutdown` says so.
 ///
@@ -19,8 +28,16 @@ use crate::tui::{self, ConsoleEnd, ConsoleOptions};
 pub async fn run(
     args: &AttachArgs,
     settings: &Settings,
+    watched: Option<Watched>,
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
+    let options = |source| ConsoleOptions::new(source, settings);
+    if let Some(Watched { source, stream }) = watched {
+        if args.daemon.token.is_some() {
+            bail!("a token is a daemon's; Redis takes user and password in its URL");
+        }
+        return tui::run(options(source), Source::Bus(stream), None, shutdown).await;
+    }
     let base = client::base_url(args.daemon.url.as_deref(), settings)?;
     let token = client::given_token(args.daemon.token.as_deref());
     let endpoint = Endpoint::new(&base, token.as_deref())?;
@@ -33,13 +50,6 @@ pub async fn run(
         stream = SseDebugStream::connect(client, endpoint) => stream?,
         () = shutdown.cancelled() => return Ok(ConsoleEnd::Shutdown),
     };
-    let options = ConsoleOptions {
-        source,
-        // It would need a token of the daemon, which is not known here.
-        curl: None,
-        settings: settings.console.clone(),
-        alarm_depth: settings.queue.alarm_depth,
-        no_color: tui::no_color(|name| std::env::var(name).ok()),
-    };
-    tui::run(options, Box::new(connected), Some(Arc::new(backend)), shutdown).await
+    let lines = Source::Bus(Box::new(connected));
+    tui::run(options(source), lines, Some(Arc::new(backend)), shutdown).await
 }

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod logs;
 pub mod migrate;
 pub mod queue;
+pub mod replay;
 pub mod simulate;
 pub mod sql;
 pub mod token;

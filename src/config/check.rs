@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use figment::Figment;
 
+use crate::tui::keymap::Bindings;
+use crate::tui::model::query::{Purpose, Query};
+
 use super::{ConfigError, Role, Settings, source_of};
 
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
@@ -38,6 +41,7 @@ impl Settings {
             &format!("must be at most {}", humantime::format_duration(LONGEST_DELAY)),
         )?;
         self.validate_roles(figment)?;
+        self.validate_console(figment)?;
         require(
             figment,
             "websocket.session_grace",
@@ -62,6 +66,7 @@ impl Settings {
             ("worker.batch_size", self.worker.batch_size as u64, 1, 1_000_000),
             ("console.max_lines", self.console.max_lines as u64, 100, 100_000_000),
             ("console.max_bytes", self.console.max_bytes as u64, 1 << 20, 1 << 40),
+            ("console.record_max_bytes", self.console.record_max_bytes, 1 << 16, 1 << 50),
             ("console.fps", self.console.fps.into(), 1, 60),
         ];
         for (key, value, least, most) in counts {
@@ -99,6 +104,21 @@ impl Settings {
         Ok(())
     }
 
+    /// Saved filters must be what can be typed, and keys must not be in each other's way.
+    fn validate_console(&self, figment: &Figment) -> Result<(), ConfigError> {
+        for (name, query) in &self.console.filters {
+            if let Err(mistake) = Query::parse(query, Purpose::Filter) {
+                let key = format!("console.filters.{name}");
+                require(figment, &key, false, &format!("is no filter: {mistake}"))?;
+            }
+        }
+        if let Err(error) = Bindings::read(&self.console.keys) {
+            let key = format!("console.keys.{}", error.name);
+            require(figment, &key, false, &error.message)?;
+        }
+        Ok(())
+    }
+
     /// The embedded queue and buses are one process's: parts in different processes meet in Redis.
     fn validate_roles(&self, figment: &Figment) -> Result<(), ConfigError> {
         let store_is_near = self.roles.has(Role::Worker) || self.clickhouse_url.is_some();
@@ -118,6 +138,11 @@ impl Settings {
              reach: set redis_url (--redis-url, REDIS_URL), or leave roles at its default",
         )
     }
+}
+
+/// Whether a text is the URL of a Redis.
+pub fn is_redis(url: &str) -> bool {
+    has_scheme(url, REDIS_SCHEMES)
 }
 
 fn is_origin(text: &str) -> bool {

@@ -4,6 +4,7 @@
 //! came from.
 
 mod check;
+mod looks;
 mod roles;
 mod settings;
 
@@ -15,6 +16,8 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+pub use check::is_redis;
+pub use looks::{Ascii, Colors, Scheme};
 pub use roles::{Role, Roles};
 pub use settings::*;
 
@@ -55,6 +58,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("BKLIT_DUAL_WRITE", "dual_write"),
     ("BKLIT_READ_ONLY", "console.read_only"),
     ("BKLIT_LOG", "log"),
+    ("BKLIT_THEME", "console.theme"),
 ];
 
 /// The variable that names the config file.

@@ -1,5 +1,6 @@
 //! The settings and their defaults.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use etcetera::BaseStrategy;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Roles;
+use super::{Ascii, Colors, Roles, Scheme};
 use crate::pipeline::queue::redis::{DEFAULT_PREFIX, Durability};
 
 /// All settings, checked.
@@ -71,6 +72,11 @@ pub struct Settings {
     pub verify: VerifySettings,
     /// The console.
     pub console: ConsoleSettings,
+    /// Alerts.
+    pub alerts: AlertSettings,
+    /// A file to record to; only by a flag.
+    #[serde(skip)]
+    pub record: Option<String>,
 }
 
 /// How events are compared while `dual_write` is on.
@@ -248,6 +254,54 @@ pub struct ConsoleSettings {
     /// Whether the console changes nothing: failed events are neither retried nor deleted.
     #[serde(deserialize_with = "flexible::boolean")]
     pub read_only: bool,
+    /// Nothing but ASCII on the screen.
+    pub ascii: Ascii,
+    /// Which colours go together.
+    pub theme: Scheme,
+    /// How many colours there are.
+    pub colors: Colors,
+    /// The most bytes a recording has.
+    pub record_max_bytes: u64,
+    /// Saved filters: names, and what they filter by.
+    pub filters: BTreeMap<String, String>,
+    /// Keys of the user's own, by actions.
+    pub keys: BTreeMap<String, KeyNames>,
+}
+
+/// A key, or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyNames {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl KeyNames {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(key) => std::slice::from_ref(key),
+            Self::Several(keys) => keys,
+        }
+    }
+}
+
+/// When to raise alerts, and what else to do then.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertSettings {
+    /// More errors in a minute are an alert; 0 for none.
+    pub errors_per_minute: u64,
+    /// So long without an accepted event is an alert; 0 for none.
+    #[serde(with = "humantime_serde")]
+    pub no_events: Duration,
+    /// Whether the terminal's bell rings.
+    pub bell: bool,
+    /// What to run, by `sh -c`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 impl Default for Settings {
@@ -306,7 +360,20 @@ impl Default for Settings {
                 fps: 15,
                 utc: false,
                 read_only: false,
+                ascii: Ascii::Auto,
+                theme: Scheme::Dark,
+                colors: Colors::Auto,
+                record_max_bytes: 1 << 30,
+                filters: BTreeMap::new(),
+                keys: BTreeMap::new(),
             },
+            alerts: AlertSettings {
+                errors_per_minute: 60,
+                no_events: Duration::ZERO,
+                bell: true,
+                command: None,
+            },
+            record: None,
         }
     }
 }

@@ -35,6 +35,32 @@ fn later_sources_win() {
 }
 
 #[test]
+fn the_consoles_keys_and_filters_are_checked_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bklit.toml");
+    let load = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        Settings::load(Some(&file), |_| None, &[]).map_err(|error| error.to_string())
+    };
+    let settings = load("[console.keys]\npause = 'P'\nfollow = ['f', 'end']\n").unwrap();
+    assert_eq!(settings.console.keys["follow"].all(), ["f", "end"]);
+    for (text, told) in [
+        ("[console.keys]\npause = 'p'", "p is also the key of projects"),
+        ("[console.keys]\npaus = 'P'", "is no action; there are"),
+        ("[console.filters]\nbad = 'level:loud'", "is no filter"),
+        ("[console]\ncolors = 12", "none of \"auto\", 16, 256"),
+        ("[console]\ntheme = 'pink'", "dark, light, mono"),
+    ] {
+        let error = load(text).unwrap_err();
+        assert!(
+            error.contains(told) && error.contains("console.") && error.contains("bklit.toml"),
+            "{error}"
+        );
+    }
+    assert!(load("[console]\ncolors = 256\nascii = true\n").is_ok());
+}
+
+#[test]
 fn the_websocket_variables_of_bklit_work_as_they_are() {
     let environment = [
         ("WEBSOCKET_PORT", "9090"),

@@ -2,10 +2,12 @@
 //! Keys are matched nowhere else; in a text field, keys that are not in it are text.
 
 mod action;
+mod bindings;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 pub use action::Action;
+pub use bindings::{BindingError, Bindings, name};
 
 /// Where the keys go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +34,13 @@ pub enum Context {
     Field,
     /// Where a letter is awaited.
     Letter,
+    /// A command.
+    Palette,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -48,6 +52,7 @@ impl Context {
         Self::Verify,
         Self::Field,
         Self::Letter,
+        Self::Palette,
     ];
 
     /// How the help calls it.
@@ -64,6 +69,7 @@ impl Context {
             Self::Verify => "verify",
             Self::Field => "text field",
             Self::Letter => "letter",
+            Self::Palette => "command",
         }
     }
 }
@@ -83,14 +89,24 @@ pub enum Group {
     Panes,
     /// The views beside the log.
     Views,
+    /// The clock of a replay.
+    Replay,
     /// The console itself.
     Console,
 }
 
 impl Group {
     /// All of them, in the order of the help.
-    pub const ALL: [Self; 7] =
-        [Self::Move, Self::Find, Self::Show, Self::Line, Self::Panes, Self::Views, Self::Console];
+    pub const ALL: [Self; 8] = [
+        Self::Move,
+        Self::Find,
+        Self::Show,
+        Self::Line,
+        Self::Panes,
+        Self::Views,
+        Self::Replay,
+        Self::Console,
+    ];
 
     /// Its title.
     pub fn title(self) -> &'static str {
@@ -101,6 +117,7 @@ impl Group {
             Self::Line => "The selected line",
             Self::Panes => "Panes",
             Self::Views => "Queue, live, verify",
+            Self::Replay => "In a replay, beside Space",
             Self::Console => "Console",
         }
     }
@@ -173,23 +190,21 @@ pub struct Binding {
     pub group: Group,
 }
 
-impl Binding {
-    /// The keys as they are written, such as `1…6` or `f G End`.
-    pub fn label(&self) -> String {
-        match self.keys {
-            [first, .., last] if self.keys.len() > 4 => {
-                format!("{}…{}", first.label(), last.label())
-            }
-            keys => keys.iter().map(|key| key.label()).collect::<Vec<_>>().join(" "),
-        }
-    }
+impl Binding {}
 
-    /// The first key, for the footer.
-    pub fn short_label(&self) -> String {
-        match self.keys {
-            [] | [_, _, _, _, _, ..] => self.label(),
-            [first, ..] => first.label(),
-        }
+/// Keys as they are written, such as `1…6` or `f G End`.
+pub fn label(keys: &[Key]) -> String {
+    match keys {
+        [first, .., last] if keys.len() > 4 => format!("{}…{}", first.label(), last.label()),
+        keys => keys.iter().map(|key| key.label()).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// The first of them, for the footer.
+pub fn short_label(keys: &[Key]) -> String {
+    match keys {
+        [] | [_, _, _, _, _, ..] => label(keys),
+        [first, ..] => first.label(),
     }
 }
 
@@ -230,6 +245,7 @@ const ENDS: &[Context] = &[
     Context::Failed,
     Context::Verify,
 ];
+const PALETTE: &[Context] = &[Context::Palette];
 const QUEUE: &[Context] = &[Context::Queue];
 const FAILED: &[Context] = &[Context::Queue, Context::Failed];
 const TO_QUEUE: &[Context] = &[Context::Log, Context::Live, Context::Verify];
@@ -265,6 +281,12 @@ const fn bind(
 pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Enter)], FIELD, Action::Accept, Some("keep"), Group::Find, "In a text field: keep what was typed"),
     bind(&[code(KeyCode::Esc)], FIELD, Action::Cancel, Some("cancel"), Group::Find, "In a text field: back to what was there before"),
+    bind(&[code(KeyCode::Enter)], PALETTE, Action::Accept, Some("do it"), Group::Console, "In a command: do it"),
+    bind(&[code(KeyCode::Esc)], PALETTE, Action::Cancel, Some("back"), Group::Console, "In a command: do nothing"),
+    bind(&[code(KeyCode::Tab)], PALETTE, Action::NextCandidate, Some("complete"), Group::Console, "In a command: complete it, and again for the next that fits"),
+    bind(&[code(KeyCode::BackTab)], PALETTE, Action::PreviousCandidate, None, Group::Console, "In a command: the one before that fits (Shift-Tab)"),
+    bind(&[code(KeyCode::Up)], PALETTE, Action::OlderCommand, None, Group::Console, "In a command: the one typed before"),
+    bind(&[code(KeyCode::Down)], PALETTE, Action::NewerCommand, None, Group::Console, "In a command: the one typed after"),
     bind(&[code(KeyCode::Enter)], LIST, Action::Accept, Some("show only it"), Group::Show, "In the list of projects: show only the selected one"),
     bind(&[code(KeyCode::Esc)], LIST, Action::Back, Some("back"), Group::Show, "In the list of projects: close it"),
     bind(&[code(KeyCode::Up)], LIST, Action::Up, None, Group::Show, "In the list of projects: up; letters narrow the list"),
@@ -284,6 +306,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('f'), ch('G'), code(KeyCode::End)], LOG, Action::Follow, Some("follow"), Group::Move, "Follow: stay with the newest line"),
     bind(&[ch('/')], LOG, Action::Search, Some("search"), Group::Find, "Search: words, \"phrases\", a.*b or /regex/, level:>=warn, id:3f2a, dur:>50, data.url:/a, -not"),
     bind(&[ch('&')], LOG, Action::Filter, Some("filter"), Group::Find, "Show only what a query asks for, written as for a search; a ! before it: all but that"),
+    bind(&[ch(':')], LOG, Action::Palette, Some("command"), Group::Console, "Type a command; Tab completes"),
     bind(&[ch('n')], LOG, Action::NextMatch, Some("next"), Group::Find, "Go to the next line found"),
     bind(&[ch('N')], LOG, Action::PreviousMatch, Some("previous"), Group::Find, "Go to the previous line found"),
     bind(&[code(KeyCode::Enter)], OPENS_DETAIL, Action::Detail, Some("detail"), Group::Line, "Show the line in full; of folded repeats, all lines"),
@@ -325,22 +348,17 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ctrl('c')], &Context::ALL, Action::Quit, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], &Context::ALL, Action::Redraw, None, Group::Console, "Draw the screen anew"),
     bind(&[ctrl('z')], &Context::ALL, Action::Suspend, None, Group::Console, "Suspend; fg comes back"),
+    bind(&[ch('a')], LINES, Action::Acknowledge, None, Group::Console, "Take note of the alerts shown; Esc does, too"),
+    bind(&[ch('<'), ch('[')], LOG, Action::Slower, None, Group::Replay, "Slower"),
+    bind(&[ch('>'), ch(']')], LOG, Action::Faster, None, Group::Replay, "Faster; beyond ×60 as fast as can be"),
+    bind(&[code(KeyCode::Left)], LOG, Action::SeekBack, None, Group::Replay, "Ten seconds back"),
+    bind(&[code(KeyCode::Right)], LOG, Action::SeekOn, None, Group::Replay, "Ten seconds on"),
     bind(&[ch('s')], LOG, Action::Split, Some("split"), Group::Panes, "Split: one more pane with a filter, search and place of its own; at most 4"),
     bind(&[ch('S')], LOG, Action::ClosePane, None, Group::Panes, "Close this pane"),
     bind(&[code(KeyCode::Tab)], LOG, Action::NextPane, None, Group::Panes, "Go to the next pane"),
     bind(&[code(KeyCode::BackTab)], LOG, Action::PreviousPane, None, Group::Panes, "Go to the previous pane (Shift-Tab)"),
     bind(&[ch('x')], LOG, Action::FullPane, None, Group::Panes, "All the room for this pane, or back"),
 ];
-
-/// What a key does in a context, and which of its binding's keys it is.
-pub fn find(context: Context, event: &KeyEvent) -> Option<(Action, usize)> {
-    let here = BINDINGS.iter().filter(|binding| binding.contexts.contains(&context));
-    here.filter_map(|binding| {
-        let nth = binding.keys.iter().position(|key| key.matches(event))?;
-        Some((binding.action, nth))
-    })
-    .next()
-}
 
 /// The bindings of a context that the footer hints at.
 pub fn hints(context: Context) -> impl Iterator<Item = &'static Binding> {

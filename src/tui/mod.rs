@@ -13,9 +13,11 @@
 pub mod backend;
 pub mod effects;
 pub mod input;
+pub mod jobs;
 pub mod keymap;
 pub mod model;
 pub mod msg;
+pub mod replay;
 pub mod screen;
 pub mod terminal;
 pub mod text;
@@ -23,7 +25,9 @@ pub mod theme;
 pub mod update;
 pub mod view;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,18 +37,25 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ConsoleSettings;
+use crate::config::{AlertSettings, ConsoleSettings, Settings};
 use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::time::UtcMillis;
 use backend::{Backend, Tasks};
 use effects::Multiplexer;
 use input::{Input, Keyboard, Typed};
-use model::{Model, ModelOptions};
-use msg::{Effect, Msg};
+use jobs::{JobOptions, Jobs};
+use keymap::Bindings;
+use model::palette::commands::Target;
+use model::{Model, ModelOptions, Shell};
+use msg::{Effect, Job, Msg, Report};
+use replay::{Player, Replayed};
 use screen::Screen;
+use theme::{Palette, Theme};
 
 /// Messages of the bus that are taken in at a time, before keys are looked at again.
 const SLICE: usize = 512;
+/// The shortest time between two frames when the second shows what a key did.
+const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 /// How long the console may take to end, before the process goes on without it.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
@@ -61,6 +72,37 @@ pub struct ConsoleOptions {
     pub alarm_depth: u64,
     /// Whether to do without colours.
     pub no_color: bool,
+    /// When to raise alerts.
+    pub alerts: AlertSettings,
+    /// Where filters are saved.
+    pub data_dir: PathBuf,
+    /// A file to record to from the beginning.
+    pub record: Option<String>,
+}
+
+/// Where messages come from.
+pub enum Source {
+    /// A bus, as they are published.
+    Bus(Box<dyn DebugStream>),
+    /// A recording, as its clock says.
+    Replay(Player),
+}
+
+impl ConsoleOptions {
+    /// As the settings say, watching `source`. A `curl` line would need a token of the daemon: it
+    /// is for who has one.
+    pub fn new(source: String, settings: &Settings) -> Self {
+        Self {
+            source,
+            curl: None,
+            settings: settings.console.clone(),
+            alarm_depth: settings.queue.alarm_depth,
+            no_color: no_color(|name| std::env::var(name).ok()),
+            alerts: settings.alerts.clone(),
+            data_dir: settings.data_dir.clone(),
+            record: settings.record.clone(),
+        }
+    }
 }
 
 /// Whether the environment asks for output without colours: `NO_COLOR` is set and not empty.
@@ -99,7 +141,7 @@ pub fn require_terminal() -> color_eyre::Result<()> {
 /// Without a terminal, when the terminal refuses, or when the console panicked.
 pub async fn run(
     options: ConsoleOptions,
-    stream: Box<dyn DebugStream>,
+    source: Source,
     backend: Option<Arc<dyn Backend>>,
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
@@ -110,7 +152,7 @@ pub async fn run(
     let thread = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let outcome = match runtime {
-            Ok(runtime) => runtime.block_on(console(options, stream, backend, stop)),
+            Ok(runtime) => runtime.block_on(console(options, source, backend, stop)),
             Err(error) => Err(error.into()),
         };
         // The receiver gives up only when the process ends.
@@ -145,7 +187,7 @@ impl Drop for EndOnDrop {
 
 async fn console(
     options: ConsoleOptions,
-    stream: Box<dyn DebugStream>,
+    source: Source,
     backend: Option<Arc<dyn Backend>>,
     stop: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
@@ -154,7 +196,7 @@ async fn console(
     crossterm::style::force_color_output(true);
     let _session = terminal::Session::start().wrap_err("cannot set up the terminal")?;
     let mut console =
-        Console::start(options, stream, backend).wrap_err("cannot start the console")?;
+        Console::start(options, source, backend).wrap_err("cannot start the console")?;
     match console.run(&stop).await {
         Ok(end) => Ok(end),
         Err(error) if is_hang_up(&error) => Ok(ConsoleEnd::HungUp),
@@ -177,9 +219,13 @@ struct Console {
     stream: Option<Box<dyn DebugStream>>,
     /// What is asked for beside it.
     tasks: Tasks,
+    player: Option<Player>,
+    jobs: Jobs,
     /// The shortest time between two frames.
     frame_time: Duration,
     last_frame: Option<Instant>,
+    /// A key was pressed since.
+    is_keyed: bool,
     /// The screen shows something that is not in the model, or lost what it showed.
     is_stale: bool,
     multiplexer: Multiplexer,
@@ -194,11 +240,20 @@ struct Console {
 impl Console {
     fn start(
         options: ConsoleOptions,
-        stream: Box<dyn DebugStream>,
+        source: Source,
         backend: Option<Arc<dyn Backend>>,
     ) -> io::Result<Self> {
         let size = terminal::size();
-        let model = Model::new(ModelOptions {
+        let variable = |name: &str| std::env::var(name).ok();
+        let palette = Palette::find(options.no_color, options.settings.colors, variable);
+        let (filters, trouble) = filters(&options);
+        let mut jobs = Jobs::new(JobOptions {
+            alert_command: options.alerts.command.clone(),
+            data_dir: Some(options.data_dir),
+            record_max_bytes: options.settings.record_max_bytes,
+            source: options.source.clone(),
+        });
+        let mut model = Model::new(ModelOptions {
             source: options.source,
             curl: options.curl,
             max_lines: options.settings.max_lines,
@@ -206,9 +261,26 @@ impl Console {
             alarm_depth: options.alarm_depth,
             read_only: options.settings.read_only,
             utc: options.settings.utc,
-            theme: theme::Theme::from_environment(options.no_color),
+            theme: Theme::of(options.settings.theme, palette),
+            shell: Shell {
+                ascii: theme::needs_ascii(options.settings.ascii, variable),
+                filters,
+                alerts: options.alerts,
+                // The settings were checked when they were read.
+                bindings: Bindings::read(&options.settings.keys).unwrap_or_default(),
+            },
             size,
         });
+        let target = options.record.map(|path| Target { path, overwrite: false });
+        let began = target.and_then(|target| jobs.start(Job::Record(Some(target))));
+        let (stream, player) = match source {
+            Source::Bus(stream) => (Some(stream), None),
+            Source::Replay(player) => (None, Some(player)),
+        };
+        update::update(&mut model, Msg::Tick(UtcMillis::now()));
+        for report in trouble.map(Report::Notice).into_iter().chain(began) {
+            update::update(&mut model, Msg::Report(report));
+        }
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
@@ -217,10 +289,13 @@ impl Console {
             model,
             screen: Screen::start(size)?,
             keyboard: Keyboard::start()?,
-            stream: Some(stream),
+            stream,
             tasks: Tasks::new(backend),
+            player,
+            jobs,
             frame_time: Duration::from_secs(1) / options.settings.fps.max(1),
             last_frame: None,
+            is_keyed: false,
             is_stale: true,
             multiplexer: Multiplexer::from_environment(|name| std::env::var(name).ok()),
             has_worked: false,
@@ -255,14 +330,20 @@ impl Console {
                     self.draw()?;
                     None
                 }
-                _ = self.tick.tick() => self.update(Msg::Tick(UtcMillis::now()))?,
+                _ = self.tick.tick() => self.tick()?,
                 answer = self.tasks.next() => self.update(Msg::Answer(answer))?,
+                report = self.jobs.report() => self.update(Msg::Report(report))?,
                 // Slices and messages take turns: neither waits for a flood of the other.
                 () = std::future::ready(()), if works_first => self.work().await?,
                 messages = next_slice(&mut self.stream) => {
                     // In a flood nothing else would let the runtime look at clock and signals.
                     tokio::task::yield_now().await;
+                    self.jobs.record(&messages);
                     self.update(Msg::Feed(messages))?
+                }
+                replayed = next_replayed(&mut self.player) => {
+                    tokio::task::yield_now().await;
+                    self.update(Msg::Replay(replayed))?
                 }
                 () = std::future::ready(()), if works => self.work().await?,
             };
@@ -272,18 +353,28 @@ impl Console {
         }
     }
 
+    fn tick(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        if let Some(report) = self.jobs.recorded() {
+            self.update(Msg::Report(report))?;
+        }
+        self.update(Msg::Tick(UtcMillis::now()))
+    }
+
     async fn work(&mut self) -> io::Result<Option<ConsoleEnd>> {
         tokio::task::yield_now().await;
         self.has_worked = true;
         self.update(Msg::Work)
     }
 
-    /// When the next frame is due, if one is and the screen can take it.
+    /// When the next frame is due, if one is and the screen can take it. What a key did is shown
+    /// sooner than what came in.
     fn next_frame(&self) -> Option<Instant> {
         if !self.screen.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
             return None;
         }
-        Some(self.last_frame.map_or_else(Instant::now, |last| last + self.frame_time))
+        let apart =
+            if self.is_keyed { self.frame_time.min(KEY_FRAME_TIME) } else { self.frame_time };
+        Some(self.last_frame.map_or_else(Instant::now, |last| last + apart))
     }
 
     fn draw(&mut self) -> io::Result<()> {
@@ -291,11 +382,13 @@ impl Console {
         self.screen.draw(|frame| view::render(model, frame))?;
         self.model.drawn();
         self.is_stale = false;
+        self.is_keyed = false;
         self.last_frame = Some(Instant::now());
         Ok(())
     }
 
     fn take_input(&mut self, input: Input) -> io::Result<Option<ConsoleEnd>> {
+        self.is_keyed = true;
         match input {
             Input::Typed(Typed::Key(key)) => self.update(Msg::Key(key)),
             Input::Typed(Typed::Paste(text)) => self.update(Msg::Paste(text)),
@@ -321,19 +414,67 @@ impl Console {
     }
 
     fn update(&mut self, message: Msg) -> io::Result<Option<ConsoleEnd>> {
-        match update::update(&mut self.model, message) {
-            None => {}
-            Some(Effect::Quit) => return Ok(Some(ConsoleEnd::Quit)),
-            Some(Effect::Suspend) => terminal::request_suspend(),
-            Some(Effect::Copy(text)) => {
-                let sequence = effects::copy_sequence(&text, self.multiplexer);
-                self.screen.append(sequence.as_bytes());
-                self.is_stale = true;
+        let mut effects: VecDeque<_> =
+            update::update(&mut self.model, message).into_iter().collect();
+        effects.extend(self.model.take_outbox());
+        while let Some(effect) = effects.pop_front() {
+            if let Some(end) = self.carry_out(effect)? {
+                return Ok(Some(end));
             }
-            Some(Effect::Redraw) => return self.resize(),
-            Some(Effect::Ask(request)) => self.tasks.ask(request),
+            effects.extend(self.model.take_outbox());
         }
         Ok(None)
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> io::Result<Option<ConsoleEnd>> {
+        match effect {
+            Effect::Quit => return Ok(Some(ConsoleEnd::Quit)),
+            Effect::Suspend => terminal::request_suspend(),
+            Effect::Copy(text) => {
+                let sequence = effects::copy_sequence(&text, self.multiplexer);
+                self.append(sequence.as_bytes());
+            }
+            Effect::Bell => self.append(b"\x07"),
+            Effect::Redraw => return self.resize(),
+            Effect::Ask(request) => self.tasks.ask(request),
+            Effect::Replay(command) => {
+                if let Some(player) = &self.player {
+                    player.command(command);
+                }
+            }
+            Effect::Job(job) => {
+                if let Some(report) = self.jobs.start(job) {
+                    return self.update(Msg::Report(report));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends bytes that are not part of a frame.
+    fn append(&mut self, bytes: &[u8]) {
+        self.screen.append(bytes);
+        self.is_stale = true;
+    }
+}
+
+/// The filters of the settings and those saved, which are newer; and what is wrong with these.
+fn filters(options: &ConsoleOptions) -> (BTreeMap<String, String>, Option<String>) {
+    let mut filters = options.settings.filters.clone();
+    match jobs::saved_filters(&options.data_dir) {
+        Ok(saved) => {
+            filters.extend(saved);
+            (filters, None)
+        }
+        Err(error) => (filters, Some(format!("the saved filters cannot be read: {error}"))),
+    }
+}
+
+/// What a replay does next; never anything without one. Safe to cancel.
+async fn next_replayed(player: &mut Option<Player>) -> Vec<Replayed> {
+    match player {
+        Some(player) => player.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,9 @@
 use crossterm::event::KeyEvent;
 
 use super::backend::{Answer, Request};
+use super::model::palette::commands::Target;
+use super::replay::{ReplayCommand, Replayed};
+use crate::alerts::Alert;
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
 
@@ -26,6 +29,63 @@ pub enum Msg {
     Answer(Answer),
     /// The time; about once a second, and before the first frame.
     Tick(UtcMillis),
+    /// What a replay does.
+    Replay(Vec<Replayed>),
+    /// How a job went.
+    Report(Report),
+}
+
+/// How a job went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The export's file is there, or a piece of it.
+    PieceWritten,
+    /// The export's file is whole, with its path; or why there is none.
+    Exported(Result<String, String>),
+    /// The recording's file is there, with its path.
+    RecordBegan(String),
+    /// How much has been recorded, in bytes, and how many messages could not be.
+    Recorded {
+        /// Bytes written.
+        bytes: u64,
+        /// Messages lost.
+        lost: u64,
+    },
+    /// Nothing is recorded any more, and why.
+    RecordEnded(String),
+    /// The files of a directory.
+    Files {
+        /// The directory as it was asked for.
+        dir: String,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Something else to be told.
+    Notice(String),
+}
+
+/// Something that is done apart from the loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Make the file of an export.
+    BeginExport(Target),
+    /// Write more of it.
+    ExportPiece(String),
+    /// It is whole.
+    EndExport,
+    /// Record to a file, or end that.
+    Record(Option<Target>),
+    /// List a directory.
+    ListFiles(String),
+    /// Keep a filter.
+    SaveFilter {
+        /// Its name.
+        name: String,
+        /// What it filters by.
+        query: String,
+    },
+    /// Run the user's command for an alert that was told so often.
+    Alert(Alert, u64),
 }
 
 /// Something the model cannot do itself.
@@ -41,4 +101,10 @@ pub enum Effect {
     Redraw,
     /// Ask the pipeline, or write a file; nothing waits for the answer.
     Ask(Request),
+    /// Have something done.
+    Job(Job),
+    /// Ring the terminal's bell.
+    Bell,
+    /// Change the replay.
+    Replay(ReplayCommand),
 }

@@ -3,6 +3,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
+use crate::config::{Ascii, Colors, Scheme};
 use crate::pipeline::debug_log::{Level, Stage};
 
 /// What a terminal can show.
@@ -12,56 +13,142 @@ pub enum Palette {
     Ansi16,
     /// 256 colours.
     Ansi256,
+    /// All colours.
+    TrueColour,
     /// None: bold, dim, underlined and reversed text instead.
     NoColour,
 }
+
+impl Palette {
+    /// What this terminal can show, by `TERM` and `COLORTERM` unless it is set.
+    pub fn find(no_color: bool, colors: Colors, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let named = |name| variable(name).unwrap_or_default();
+        match colors {
+            _ if no_color || named("TERM") == "dumb" => Self::NoColour,
+            Colors::Ansi16 => Self::Ansi16,
+            Colors::Ansi256 => Self::Ansi256,
+            Colors::True => Self::TrueColour,
+            Colors::Auto => match (named("COLORTERM").as_str(), named("TERM")) {
+                ("truecolor" | "24bit", _) => Self::TrueColour,
+                (_, term) if term.ends_with("-direct") => Self::TrueColour,
+                (other, _) if !other.is_empty() => Self::Ansi256,
+                (_, term) if term.contains("256") => Self::Ansi256,
+                _ => Self::Ansi16,
+            },
+        }
+    }
+}
+
+/// Whether the screen has to do with ASCII: where the setting or else the locale says so. Without
+/// a locale in the environment the terminal is taken for one of today.
+pub fn needs_ascii(ascii: Ascii, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let locale = || {
+        let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(&variable);
+        set.into_iter().find(|value| !value.is_empty())
+    };
+    match ascii {
+        Ascii::On => true,
+        Ascii::Off => false,
+        Ascii::Auto => locale().is_some_and(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            !locale.contains("utf-8") && !locale.contains("utf8")
+        }),
+    }
+}
+
+/// One colour as each kind of terminal gets it.
+struct Hue {
+    ansi: Color,
+    /// For dark and light backgrounds, of 256 colours.
+    indexed: [u8; 2],
+    /// The same of all colours.
+    rgb: [(u8, u8, u8); 2],
+}
+
+const fn hue(ansi: Color, indexed: [u8; 2], rgb: [(u8, u8, u8); 2]) -> Hue {
+    Hue { ansi, indexed, rgb }
+}
+
+const BLUE: Hue = hue(Color::Blue, [75, 25], [(104, 180, 255), (0, 84, 176)]);
+const PURPLE: Hue = hue(Color::Magenta, [141, 91], [(192, 158, 255), (112, 52, 180)]);
+const YELLOW: Hue = hue(Color::Yellow, [178, 94], [(226, 188, 76), (122, 84, 0)]);
+const GREEN: Hue = hue(Color::Green, [77, 22], [(112, 210, 112), (16, 106, 36)]);
+const ORANGE: Hue = hue(Color::LightRed, [208, 130], [(255, 160, 84), (160, 64, 0)]);
+const PINK: Hue = hue(Color::LightMagenta, [212, 162], [(255, 144, 204), (176, 24, 112)]);
+const RED: Hue = hue(Color::Red, [203, 160], [(255, 124, 120), (184, 16, 24)]);
+const AMBER: Hue = hue(Color::Yellow, [220, 94], [(255, 214, 92), (128, 80, 0)]);
+const GREY: Hue = hue(Color::DarkGray, [245, 241], [(156, 156, 156), (96, 96, 96)]);
+const CYAN: Hue = hue(Color::Cyan, [80, 30], [(92, 208, 220), (0, 104, 120)]);
 
 /// How things look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     palette: Palette,
+    scheme: Scheme,
 }
 
 impl Theme {
-    /// The theme of a palette.
+    /// The theme of a palette, for a dark background.
     pub fn new(palette: Palette) -> Self {
-        Self { palette }
+        Self::of(Scheme::Dark, palette)
     }
 
-    /// The theme for this terminal by `TERM` and `COLORTERM`; without colours where asked for.
-    pub fn from_environment(no_color: bool) -> Self {
-        let named = |name| std::env::var(name).unwrap_or_default();
-        let palette = if no_color || named("TERM") == "dumb" {
-            Palette::NoColour
-        } else if !named("COLORTERM").is_empty() || named("TERM").contains("256") {
-            Palette::Ansi256
-        } else {
-            Palette::Ansi16
-        };
-        Self::new(palette)
+    /// A scheme in the colours of a palette.
+    pub fn of(scheme: Scheme, palette: Palette) -> Self {
+        Self { palette, scheme }
     }
 
-    fn colour(self, ansi: Color, indexed: u8) -> Style {
-        match self.palette {
-            Palette::Ansi16 => Style::new().fg(ansi),
-            Palette::Ansi256 => Style::new().fg(Color::Indexed(indexed)),
-            Palette::NoColour => Style::new(),
+    /// Which colours go together.
+    pub fn scheme(self) -> Scheme {
+        self.scheme
+    }
+
+    /// The same terminal in another scheme.
+    #[must_use]
+    pub fn with_scheme(self, scheme: Scheme) -> Self {
+        Self { scheme, ..self }
+    }
+
+    /// Whether the terminal has colours at all.
+    pub fn has_colours(self) -> bool {
+        self.palette != Palette::NoColour
+    }
+
+    fn palette(self) -> Palette {
+        if self.scheme == Scheme::Mono { Palette::NoColour } else { self.palette }
+    }
+
+    fn pick<T: Copy>(self, of: [T; 2]) -> T {
+        of[usize::from(self.scheme == Scheme::Light)]
+    }
+
+    /// A colour, where there are any.
+    fn tint(self, hue: &Hue) -> Option<Color> {
+        match self.palette() {
+            Palette::Ansi16 => Some(hue.ansi),
+            Palette::Ansi256 => Some(Color::Indexed(self.pick(hue.indexed))),
+            Palette::TrueColour => Some(rgb(self.pick(hue.rgb))),
+            Palette::NoColour => None,
         }
     }
 
+    fn colour(self, hue: &Hue) -> Style {
+        self.tint(hue).map_or_else(Style::new, |colour| Style::new().fg(colour))
+    }
+
     fn or_modifier(self, style: Style, modifier: Modifier) -> Style {
-        if self.palette == Palette::NoColour { style.add_modifier(modifier) } else { style }
+        if self.palette() == Palette::NoColour { style.add_modifier(modifier) } else { style }
     }
 
     /// A stage's name.
     pub fn stage(self, stage: Stage) -> Style {
         match stage {
-            Stage::Ingestion => self.colour(Color::Blue, 75),
-            Stage::Queue => self.colour(Color::Magenta, 141),
-            Stage::Worker => self.colour(Color::Yellow, 178),
-            Stage::Clickhouse => self.colour(Color::Green, 77),
-            Stage::Pubsub => self.colour(Color::LightRed, 208),
-            Stage::Websocket => self.colour(Color::LightMagenta, 212),
+            Stage::Ingestion => self.colour(&BLUE),
+            Stage::Queue => self.colour(&PURPLE),
+            Stage::Worker => self.colour(&YELLOW),
+            Stage::Clickhouse => self.colour(&GREEN),
+            Stage::Pubsub => self.colour(&ORANGE),
+            Stage::Websocket => self.colour(&PINK),
         }
     }
 
@@ -76,24 +163,23 @@ impl Theme {
 
     /// Something failed.
     pub fn error(self) -> Style {
-        self.or_modifier(self.colour(Color::Red, 203), Modifier::UNDERLINED)
-            .add_modifier(Modifier::BOLD)
+        self.or_modifier(self.colour(&RED), Modifier::UNDERLINED).add_modifier(Modifier::BOLD)
     }
 
     /// Worth a look.
     pub fn warning(self) -> Style {
-        self.or_modifier(self.colour(Color::Yellow, 220), Modifier::BOLD)
+        self.or_modifier(self.colour(&AMBER), Modifier::BOLD)
     }
 
     /// As it should be.
     pub fn good(self) -> Style {
-        self.colour(Color::Green, 77)
+        self.colour(&GREEN)
     }
 
     /// The text of a line of a level.
     pub fn message(self, level: Level) -> Style {
         match level {
-            Level::Error => self.colour(Color::Red, 203),
+            Level::Error => self.colour(&RED),
             Level::Info | Level::Warn => Style::new(),
         }
     }
@@ -110,12 +196,12 @@ impl Theme {
 
     /// The program's name, and the label of a text field.
     pub fn title(self) -> Style {
-        self.badge_of(Color::Cyan, 80)
+        self.badge_of(&CYAN)
     }
 
     /// Of less weight: labels, details, rules.
     pub fn dim(self) -> Style {
-        self.or_modifier(self.colour(Color::DarkGray, 245), Modifier::DIM)
+        self.or_modifier(self.colour(&GREY), Modifier::DIM)
     }
 
     /// Of more weight: names, what is typed.
@@ -125,18 +211,27 @@ impl Theme {
 
     /// A key to press.
     pub fn key(self) -> Style {
-        self.colour(Color::Cyan, 80).add_modifier(Modifier::BOLD)
+        self.colour(&CYAN).add_modifier(Modifier::BOLD)
     }
 
     /// A state that wants to be seen, such as PAUSED.
     pub fn badge(self) -> Style {
-        self.badge_of(Color::Yellow, 220)
+        self.badge_of(&AMBER)
     }
 
-    fn badge_of(self, ansi: Color, indexed: u8) -> Style {
-        match self.palette {
-            Palette::Ansi16 => Style::new().fg(Color::Black).bg(ansi),
-            Palette::Ansi256 => Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(indexed)),
+    /// What must be seen: an alert.
+    pub fn alarm(self) -> Style {
+        self.badge_of(&RED)
+    }
+
+    /// On a light background the badge is dark, so its text is light.
+    fn badge_of(self, hue: &Hue) -> Style {
+        let on_it = self.pick([Color::Indexed(16), Color::Indexed(231)]);
+        let on_true = self.pick([rgb((0, 0, 0)), rgb((255, 255, 255))]);
+        match self.palette() {
+            Palette::Ansi16 => Style::new().fg(Color::Black).bg(hue.ansi),
+            Palette::Ansi256 => Style::new().fg(on_it).bg(Color::Indexed(self.pick(hue.indexed))),
+            Palette::TrueColour => Style::new().fg(on_true).bg(rgb(self.pick(hue.rgb))),
             Palette::NoColour => Style::new().add_modifier(Modifier::REVERSED),
         }
         .add_modifier(Modifier::BOLD)
@@ -144,20 +239,29 @@ impl Theme {
 
     /// The selected line.
     pub fn selected(self) -> Style {
-        match self.palette {
-            Palette::Ansi256 => Style::new().fg(Color::Indexed(255)).bg(Color::Indexed(238)),
+        let (fg, bg) = self.pick([(255, 238), (16, 253)]);
+        let (true_fg, true_bg) =
+            self.pick([((255, 255, 255), (48, 52, 60)), ((0, 0, 0), (232, 238, 246))]);
+        match self.palette() {
+            Palette::Ansi256 => Style::new().fg(Color::Indexed(fg)).bg(Color::Indexed(bg)),
+            Palette::TrueColour => Style::new().fg(rgb(true_fg)).bg(rgb(true_bg)),
             Palette::Ansi16 | Palette::NoColour => Style::new().add_modifier(Modifier::REVERSED),
         }
     }
 
     /// What a search found.
     pub fn found(self) -> Style {
-        match self.palette {
+        match self.palette() {
             Palette::Ansi16 => Style::new().fg(Color::Black).bg(Color::Yellow),
             Palette::Ansi256 => Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(222)),
+            Palette::TrueColour => Style::new().fg(rgb((0, 0, 0))).bg(rgb((255, 222, 120))),
             Palette::NoColour => Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
         }
     }
+}
+
+fn rgb((r, g, b): (u8, u8, u8)) -> Color {
+    Color::Rgb(r, g, b)
 }
 
 #[cfg(test)]
@@ -166,22 +270,129 @@ mod tests {
 
     #[test]
     fn no_colour_has_no_colour_but_emphasis() {
-        let theme = Theme::new(Palette::NoColour);
-        let styles = [theme.error(), theme.warning(), theme.badge(), theme.selected()];
-        for style in styles.into_iter().chain([theme.found(), theme.dim()]) {
-            assert_eq!((style.fg, style.bg), (None, None));
-            assert!(!style.add_modifier.is_empty());
+        let mono = Theme::of(Scheme::Mono, Palette::TrueColour);
+        for theme in [Theme::new(Palette::NoColour), mono] {
+            let styles = [theme.error(), theme.warning(), theme.badge(), theme.selected()];
+            for style in styles.into_iter().chain([theme.found(), theme.dim(), theme.alarm()]) {
+                assert_eq!((style.fg, style.bg), (None, None));
+                assert!(!style.add_modifier.is_empty());
+            }
+            assert_ne!(theme.selected(), theme.found());
         }
-        assert_ne!(theme.selected(), theme.found());
     }
 
     #[test]
     fn every_stage_has_its_own_colour() {
-        for palette in [Palette::Ansi16, Palette::Ansi256] {
-            let theme = Theme::new(palette);
-            let mut colours: Vec<_> = Stage::ALL.iter().map(|&s| theme.stage(s).fg).collect();
-            colours.dedup();
-            assert_eq!(colours.len(), Stage::ALL.len());
+        for palette in [Palette::Ansi16, Palette::Ansi256, Palette::TrueColour] {
+            for scheme in [Scheme::Dark, Scheme::Light] {
+                let theme = Theme::of(scheme, palette);
+                let colours = Stage::ALL.iter().map(|&stage| format!("{:?}", theme.stage(stage)));
+                let colours: std::collections::HashSet<_> = colours.collect();
+                assert_eq!(colours.len(), Stage::ALL.len());
+            }
         }
+    }
+
+    type Rgb = (u8, u8, u8);
+
+    /// As the Web Content Accessibility Guidelines define it.
+    fn contrast(a: Rgb, b: Rgb) -> f64 {
+        let channel = |value: u8| match f64::from(value) / 255.0 {
+            v if v <= 0.04045 => v / 12.92,
+            v => ((v + 0.055) / 1.055).powf(2.4),
+        };
+        let light =
+            |(r, g, b): Rgb| 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b) + 0.05;
+        let (a, b) = (light(a), light(b));
+        a.max(b) / a.min(b)
+    }
+
+    /// The colours of xterm; the first 16 are the user's.
+    fn of_terminal(colour: Color) -> Rgb {
+        let step = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
+        match colour {
+            Color::Rgb(r, g, b) => (r, g, b),
+            Color::Indexed(n @ 16..=231) => {
+                let n = n - 16;
+                (step(n / 36), step(n / 6 % 6), step(n % 6))
+            }
+            Color::Indexed(n @ 232..) => {
+                (8 + 10 * (n - 232), 8 + 10 * (n - 232), 8 + 10 * (n - 232))
+            }
+            other => panic!("{other:?} looks different on every terminal"),
+        }
+    }
+
+    #[test]
+    fn contrast_is_that_of_the_standard() {
+        assert!((contrast((0, 0, 0), (255, 255, 255)) - 21.0).abs() < 0.01);
+        assert!((contrast((119, 119, 119), (255, 255, 255)) - 4.48).abs() < 0.01);
+    }
+
+    #[test]
+    fn all_text_can_be_read() {
+        let on = [
+            (Scheme::Dark, vec![(0, 0, 0), (0x1e, 0x1e, 0x1e)]),
+            (Scheme::Light, vec![(255, 255, 255)]),
+        ];
+        for palette in [Palette::Ansi256, Palette::TrueColour] {
+            for (scheme, backgrounds) in &on {
+                let theme = Theme::of(*scheme, palette);
+                let least = if palette == Palette::TrueColour { 4.5 } else { 4.0 };
+                let stages = Stage::ALL.map(|stage| theme.stage(stage));
+                let states = [theme.error(), theme.warning(), theme.good(), theme.key()];
+                let selected = theme.selected();
+                for style in stages.into_iter().chain(states).chain([theme.dim()]) {
+                    let text = of_terminal(style.fg.unwrap());
+                    for &background in backgrounds {
+                        assert!(contrast(text, background) >= least, "{style:?} {scheme:?}");
+                    }
+                    // What is dim is plain there.
+                    if palette == Palette::TrueColour && style != theme.dim() {
+                        let ratio = contrast(text, of_terminal(selected.bg.unwrap()));
+                        assert!(ratio >= 4.5, "{style:?} on the selected line: {ratio}");
+                    }
+                }
+                let badges = [theme.title(), theme.badge(), theme.alarm(), theme.found(), selected];
+                for style in badges {
+                    let (text, on) =
+                        (of_terminal(style.fg.unwrap()), of_terminal(style.bg.unwrap()));
+                    assert!(contrast(text, on) >= least, "{style:?} {scheme:?}");
+                }
+            }
+        }
+    }
+
+    fn of<'a>(set: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        move |name| {
+            let found = set.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        }
+    }
+
+    #[test]
+    fn the_environment_tells_how_many_colours_there_are() {
+        let find = |set: &[(&str, &str)]| Palette::find(false, Colors::Auto, of(set));
+        assert_eq!(find(&[("TERM", "xterm")]), Palette::Ansi16);
+        assert_eq!(find(&[("TERM", "screen-256color")]), Palette::Ansi256);
+        assert_eq!(find(&[("TERM", "xterm"), ("COLORTERM", "yes")]), Palette::Ansi256);
+        assert_eq!(find(&[("TERM", "xterm"), ("COLORTERM", "truecolor")]), Palette::TrueColour);
+        assert_eq!(find(&[("TERM", "xterm-direct")]), Palette::TrueColour);
+        assert_eq!(find(&[("TERM", "dumb"), ("COLORTERM", "24bit")]), Palette::NoColour);
+        let truly = [("COLORTERM", "truecolor")];
+        assert_eq!(Palette::find(true, Colors::True, of(&truly)), Palette::NoColour);
+        assert_eq!(Palette::find(false, Colors::Ansi16, of(&truly)), Palette::Ansi16);
+    }
+
+    #[test]
+    fn the_locale_tells_whether_ascii_is_needed() {
+        let auto = |set: &[(&str, &str)]| needs_ascii(Ascii::Auto, of(set));
+        assert!(!auto(&[]));
+        assert!(!auto(&[("LANG", "en_US.UTF-8")]) && !auto(&[("LC_CTYPE", "C.utf8")]));
+        assert!(auto(&[("LANG", "C")]) && auto(&[("LANG", "de_DE.ISO-8859-1")]));
+        assert!(auto(&[("LC_ALL", "POSIX"), ("LANG", "en_US.UTF-8")]));
+        assert!(!auto(&[("LC_ALL", ""), ("LC_CTYPE", "C.UTF-8"), ("LANG", "C")]));
+        assert!(needs_ascii(Ascii::On, of(&[("LANG", "C.UTF-8")])));
+        assert!(!needs_ascii(Ascii::Off, of(&[("LANG", "C")])));
     }
 }

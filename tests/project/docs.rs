@@ -16,6 +16,15 @@ fn the_key_table_is_the_programs() {
 }
 
 #[test]
+fn the_consoles_commands_are_the_programs() {
+    let begin = "<!-- commands: made from the table in src/tui/model/palette/commands.rs -->\n";
+    let (_, rest) = README.split_once(begin).expect("the begin of the commands");
+    let (table, _) = rest.split_once("<!-- end of commands -->").expect("its end");
+    let made = bklit_tui::tui::model::palette::commands::markdown();
+    assert_eq!(table.trim(), made.trim(), "paste the right side into README.md");
+}
+
+#[test]
 fn every_command_is_described() {
     for command in bklit_tui::cli::Cli::command().get_subcommands() {
         let name = format!("bklit-tui {}", command.get_name());

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bklit_tui::config::Settings;
 use bklit_tui::pipeline::bus::{DebugMessage, DebugStream};
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::tui::{ConsoleOptions, run};
+use bklit_tui::tui::{ConsoleOptions, Source, run};
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
@@ -37,15 +37,12 @@ fn child() {
         // The default would end the process before the console sees that the terminal is gone.
         let kind = tokio::signal::unix::SignalKind::hangup();
         let _ignored = tokio::signal::unix::signal(kind).unwrap();
-        let options = ConsoleOptions {
-            source: "test".into(),
-            curl: None,
-            settings: Settings::default().console,
-            alarm_depth: 1000,
-            no_color: false,
-        };
-        let script = Box::new(Script { mode: mode.clone(), next: 0 });
-        let console = run(options, script, None, shutdown);
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { data_dir: dir.path().to_owned(), ..Settings::default() };
+        let options =
+            ConsoleOptions { no_color: false, ..ConsoleOptions::new("test".into(), &settings) };
+        let source = Source::Bus(Box::new(Script { mode: mode.clone(), next: 0 }));
+        let console = run(options, source, None, shutdown);
         let patience = if mode == "dropped" { Duration::from_millis(500) } else { Duration::MAX };
         tokio::time::timeout(patience, console).await
     });

@@ -6,7 +6,7 @@ use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
 use bklit_tui::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::{Model, ModelOptions};
+use bklit_tui::tui::model::{Model, ModelOptions, Shell};
 use bklit_tui::tui::msg::{Effect, Msg};
 use bklit_tui::tui::theme::{Palette, Theme};
 use bklit_tui::tui::update::update;
@@ -39,6 +39,7 @@ pub(super) fn options(size: (u16, u16)) -> ModelOptions {
         read_only: false,
         utc: true,
         theme: Theme::new(Palette::Ansi256),
+        shell: Shell::default(),
         size,
     }
 }

@@ -3,8 +3,11 @@
 mod asking;
 mod console;
 mod feed;
+mod looks;
+mod palette;
 mod properties;
 mod regressions;
+mod shell;
 mod snapshots;
 mod sse;
 mod terminal;

@@ -300,7 +300,7 @@ fn any_size_can_be_drawn() {
 /// Found by the property above.
 #[test]
 fn a_mark_without_its_letter_cannot_be_typed() {
-    let mut console = small(20_000);
+    let mut console = Console::with(small());
     console.keys("/");
     console.send(Msg::Paste("a\u{d4e}¡".to_owned()));
     check(&console);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
 use bklit_tui::pipeline::gauges::Gauges;
-use bklit_tui::tui::keymap::{Action, BINDINGS, Context};
+use bklit_tui::tui::keymap::{self, Action, BINDINGS, Context};
 use bklit_tui::tui::model::{Focus, Screen};
 use bklit_tui::tui::msg::{Effect, Msg};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -124,6 +124,16 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
                 console.keys("j");
             });
         }
+        Context::Palette => {
+            for command in [":level warn", ":level info"] {
+                console.keys(command);
+                console.code(KeyCode::Enter);
+            }
+            console.keys(":se");
+            if action == Action::NewerCommand {
+                console.code(KeyCode::Up);
+            }
+        }
     }
 }
 
@@ -203,7 +213,7 @@ fn the_help_shows_every_binding() {
     let screen = console.screen();
     for binding in BINDINGS {
         assert!(
-            screen.contains(binding.help) && screen.contains(&binding.label()),
+            screen.contains(binding.help) && screen.contains(&keymap::label(binding.keys)),
             "{}",
             binding.help
         );
@@ -441,7 +451,7 @@ fn a_line_leads_to_the_others_of_its_event_and_to_what_is_around_it() {
 #[test]
 fn marks_are_named_by_letters_and_come_back() {
     let mut console = busy(80, 24);
-    console.keys("'a");
+    console.keys("'");
     assert!(console.screen().contains("no marks yet"));
     console.keys("gjjma");
     let line = console.model.pane().cursor_line();

@@ -18,11 +18,11 @@ pub(super) struct Program {
 }
 
 impl Program {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::start_with(&[], (100, 30))
     }
 
-    fn start_with(environment: &[(&str, &str)], size: (u16, u16)) -> Self {
+    pub(super) fn start_with(environment: &[(&str, &str)], size: (u16, u16)) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), environment, size)
     }
 
@@ -43,7 +43,7 @@ impl Program {
     }
 
     /// What `bklit-tui` wrote about itself into its data dir.
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         wait_for_file(&self.dir.path().join(name))
     }
 
@@ -68,7 +68,7 @@ impl Program {
     }
 }
 
-fn arguments(dir: &Path) -> [String; 6] {
+pub(super) fn arguments(dir: &Path) -> [String; 6] {
     let dir = dir.to_str().unwrap().to_owned();
     let port = || "127.0.0.1:0".to_owned();
     ["--data-dir".into(), dir, "--listen".into(), port(), "--websocket-listen".into(), port()]
@@ -79,7 +79,17 @@ pub(super) fn command(program: &str, dir: &Path) -> CommandBuilder {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BKLIT_")) {
         command.env_remove(name);
     }
-    for name in ["NO_COLOR", "COLORTERM", "TMUX", "STY", "REDIS_URL", "CLICKHOUSE_HOST"] {
+    for name in [
+        "NO_COLOR",
+        "COLORTERM",
+        "TMUX",
+        "STY",
+        "REDIS_URL",
+        "CLICKHOUSE_HOST",
+        "LC_ALL",
+        "LC_CTYPE",
+        "LANG",
+    ] {
         command.env_remove(name);
     }
     command.env("TERM", "xterm-256color");
@@ -97,7 +107,7 @@ fn wait_for_file(path: &Path) -> String {
 }
 
 /// Parameters of all SGR sequences in `bytes`.
-fn styles(bytes: &[u8]) -> Vec<String> {
+pub(super) fn styles(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let sequences = text.split("\x1b[").skip(1).filter_map(|rest| {
         let end = rest.find(|c: char| !matches!(c, '0'..='9' | ';' | ':'))?;

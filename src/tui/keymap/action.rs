@@ -109,6 +109,26 @@ pub enum Action {
     Help,
     /// One layer back.
     Back,
+    /// Type a command.
+    Palette,
+    /// Complete the command.
+    NextCandidate,
+    /// Complete it as before.
+    PreviousCandidate,
+    /// Show the command typed before.
+    OlderCommand,
+    /// Show the command typed after.
+    NewerCommand,
+    /// Take note of alerts.
+    Acknowledge,
+    /// Replay slower.
+    Slower,
+    /// Replay faster.
+    Faster,
+    /// Go back in a replay.
+    SeekBack,
+    /// Go on in a replay.
+    SeekOn,
     /// Keep what was typed.
     Accept,
     /// Forget what was typed.

@@ -5,7 +5,7 @@ fn every_key_does_one_thing_in_a_context_and_is_found() {
     for binding in BINDINGS {
         for &context in binding.contexts {
             for (nth, key) in binding.keys.iter().enumerate() {
-                let found = find(context, &key.event());
+                let found = Bindings::default().find(context, &key.event());
                 assert_eq!(found, Some((binding.action, nth)), "{} {context:?}", key.label());
             }
         }
@@ -29,7 +29,7 @@ fn a_text_field_keeps_every_character() {
         for modifiers in [KeyModifiers::NONE, KeyModifiers::SHIFT] {
             let event = KeyEvent::new(KeyCode::Char(c), modifiers);
             for context in [Context::Field, Context::Projects, Context::Letter] {
-                assert_eq!(find(context, &event), None, "{c}");
+                assert_eq!(Bindings::default().find(context, &event), None, "{c}");
             }
         }
     }
@@ -39,14 +39,14 @@ fn a_text_field_keeps_every_character() {
 fn shift_is_no_obstacle_but_alt_is() {
     let event = |modifiers| KeyEvent::new(KeyCode::Char('G'), modifiers);
     let found = Some((Action::Follow, 1));
-    assert_eq!(find(Context::Log, &event(KeyModifiers::SHIFT)), found);
-    assert_eq!(find(Context::Log, &event(KeyModifiers::ALT)), None);
-    assert_eq!(find(Context::Log, &event(KeyModifiers::CONTROL)), None);
+    assert_eq!(Bindings::default().find(Context::Log, &event(KeyModifiers::SHIFT)), found);
+    assert_eq!(Bindings::default().find(Context::Log, &event(KeyModifiers::ALT)), None);
+    assert_eq!(Bindings::default().find(Context::Log, &event(KeyModifiers::CONTROL)), None);
 }
 
 #[test]
 fn labels_are_short() {
-    let label = |action| BINDINGS.iter().find(|b| b.action == action).unwrap().label();
+    let label = |action| label(BINDINGS.iter().find(|b| b.action == action).unwrap().keys);
     assert_eq!(label(Action::ToggleStage), "1…6");
     assert_eq!(label(Action::Follow), "f G End");
     assert_eq!(label(Action::HalfUp), "Ctrl-U");

@@ -4,6 +4,7 @@ use super::line::LineRef;
 use super::query::Query;
 use super::query::scanner::Scanner;
 use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::time::UtcMillis;
 
 /// A set of stages. Lines that could not be parsed have none: they are shown until only certain
 /// stages are asked for.
@@ -55,13 +56,15 @@ pub struct Filter {
     pub level: Level,
     /// Of this project.
     pub project: Option<String>,
+    /// That are not older.
+    pub since: Option<UtcMillis>,
     /// That the query in the filter's box asks for.
     pub query: Option<Query>,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { stages: StageSet::ALL, level: Level::Info, project: None, query: None }
+        Self { stages: StageSet::ALL, level: Level::Info, project: None, since: None, query: None }
     }
 }
 
@@ -75,6 +78,7 @@ impl Filter {
     fn may_show(&self, line: LineRef<'_>) -> bool {
         line.level() >= self.level
             && self.stages.contains(line.stage())
+            && self.since.is_none_or(|since| line.time() >= since)
             && self.project.as_deref().is_none_or(|id| line.project_id() == Some(id))
     }
 
@@ -83,6 +87,7 @@ impl Filter {
         self.stages == StageSet::ALL
             && self.level == Level::Info
             && self.project.is_none()
+            && self.since.is_none()
             && self.query.is_none()
     }
 }

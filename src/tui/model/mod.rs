@@ -1,10 +1,13 @@
 //! All the state of the console. [`super::update`] changes it, [`super::view`] draws it.
 
+pub mod alerts;
 pub mod boards;
+pub mod export;
 pub mod figures;
 pub mod filter;
 pub mod layout;
 pub mod line;
+pub mod palette;
 pub mod pane;
 pub mod panes;
 pub mod projects;
@@ -19,10 +22,13 @@ use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
 use tui_input::Input;
 
+use self::alerts::Alerts;
 use self::boards::Boards;
+use self::export::Export;
 use self::figures::Figures;
 use self::layout::{Layout, QueueParts};
 use self::line::OwnedLine;
+use self::palette::Palette;
 use self::pane::Pane;
 use self::panes::Panes;
 use self::projects::Projects;
@@ -31,8 +37,11 @@ use self::query::{Query, QueryError};
 use self::ring::Ring;
 use self::trace::Trace;
 use super::backend::Change;
-use super::keymap::Context;
+use super::keymap::{Bindings, Context};
+use super::msg::Effect;
+use super::replay::ReplayState;
 use super::theme::Theme;
+use crate::config::AlertSettings;
 use crate::pipeline::queue::view::FailedView;
 use crate::pipeline::time::UtcMillis;
 
@@ -42,6 +51,10 @@ pub const TRACE_HEAD: u16 = 3;
 pub const VERIFY_HEAD: u16 = 7;
 /// Milliseconds for which a notice stays.
 const NOTICE_MILLIS: i64 = 4_000;
+
+fn zone(utc: bool) -> TimeZone {
+    if utc { TimeZone::UTC } else { TimeZone::system() }
+}
 
 /// What the console is started with.
 #[derive(Clone, Debug)]
@@ -62,8 +75,34 @@ pub struct ModelOptions {
     pub utc: bool,
     /// How it looks.
     pub theme: Theme,
+    /// What else the settings say about the console itself.
+    pub shell: Shell,
     /// The terminal's columns and rows.
     pub size: (u16, u16),
+}
+
+/// What the console itself is set to, beside what it shows.
+#[derive(Clone, Debug, Default)]
+pub struct Shell {
+    /// Nothing but ASCII on the screen.
+    pub ascii: bool,
+    /// Saved filters: names, and what they filter by.
+    pub filters: BTreeMap<String, String>,
+    /// When to raise alerts.
+    pub alerts: AlertSettings,
+    /// The keys in effect.
+    pub bindings: Bindings,
+}
+
+/// A recording on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The file.
+    pub path: String,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Messages the disk was too slow for.
+    pub lost: u64,
 }
 
 /// What is on the screen.
@@ -150,6 +189,8 @@ pub enum Focus {
     Prompt(Box<Prompt>),
     /// The next one names a mark.
     Letter(Letter),
+    /// Into a command.
+    Palette(Box<Palette>),
 }
 
 /// What a letter is asked for.
@@ -234,6 +275,20 @@ pub struct Model {
     pub(super) amount: Amount,
     pub(super) lost: u64,
     pub(super) notice: Option<Notice>,
+    /// Nothing but ASCII on the screen.
+    pub(super) ascii: bool,
+    /// Commands typed before, the newest last.
+    pub(super) history: Vec<String>,
+    /// Saved filters.
+    pub(super) filters: BTreeMap<String, String>,
+    pub(super) export: Option<Export>,
+    pub(super) recording: Option<Recording>,
+    pub(super) replay: Option<ReplayState>,
+    pub(super) alerts: Alerts,
+    /// The wall clock, which goes on while a replay is held.
+    pub(super) wall: UtcMillis,
+    /// What is to be done beside the answer to a message.
+    pub(super) outbox: Vec<Effect>,
     pub(super) dirty: bool,
 }
 
@@ -241,7 +296,7 @@ impl Model {
     /// A console that has seen nothing yet.
     pub fn new(options: ModelOptions) -> Self {
         Self {
-            zone: if options.utc { TimeZone::UTC } else { TimeZone::system() },
+            zone: zone(options.utc),
             now: UtcMillis::MIN,
             size: options.size,
             ring: Ring::new(options.max_lines, options.max_bytes),
@@ -256,6 +311,15 @@ impl Model {
             amount: Amount::All,
             lost: 0,
             notice: None,
+            ascii: options.shell.ascii,
+            history: Vec::new(),
+            filters: options.shell.filters.clone(),
+            export: None,
+            recording: None,
+            replay: None,
+            alerts: Alerts::new(options.shell.alerts.clone()),
+            wall: UtcMillis::MIN,
+            outbox: Vec::new(),
             dirty: true,
             options,
         }
@@ -322,6 +386,25 @@ impl Model {
         self.lost
     }
 
+    /// What is to be done beside the answers to messages.
+    pub fn take_outbox(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// How the replay is, if it is one.
+    pub fn replay(&self) -> Option<&ReplayState> {
+        self.replay.as_ref()
+    }
+
+    /// Alerts that nobody has taken note of.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    pub(super) fn zone_of(&self, utc: bool) -> TimeZone {
+        zone(utc)
+    }
+
     /// What is being told.
     pub fn notice(&self) -> Option<&str> {
         self.notice.as_ref().map(|notice| notice.text.as_str())
@@ -332,6 +415,7 @@ impl Model {
         match (&self.focus, self.screen()) {
             (Focus::Field(_) | Focus::Prompt(_), _) => Context::Field,
             (Focus::Letter(_), _) => Context::Letter,
+            (Focus::Palette(_), _) => Context::Palette,
             (Focus::Keys, Screen::Trace(_)) => Context::Trace,
             (Focus::Keys, Screen::Projects(_)) => Context::Projects,
             (Focus::Keys, Screen::Queue) => Context::Queue,
@@ -402,7 +486,8 @@ impl Model {
             Screen::Projects(projects) => projects.has_work(&self.ring),
             _ => false,
         };
-        on_screen || self.panes.with_work(&self.ring, self.limit()).is_some()
+        let exports = self.export.as_ref().is_some_and(|export| !export.waits);
+        on_screen || exports || self.panes.with_work(&self.ring, self.limit()).is_some()
     }
 
     /// Looks at so many lines in one go.
@@ -431,13 +516,13 @@ impl Model {
     }
 
     pub(super) fn notify(&mut self, text: impl Into<String>) {
-        let until = self.now.epoch_millis().saturating_add(NOTICE_MILLIS);
+        let until = self.wall.epoch_millis().saturating_add(NOTICE_MILLIS);
         self.notice = Some(Notice { text: text.into(), until });
     }
 
     /// Forgets a notice that has been there for long enough. Returns whether there was one.
     pub(super) fn forget_old_notice(&mut self) -> bool {
-        let now = self.now.epoch_millis();
+        let now = self.wall.epoch_millis();
         let old = |notice: &Notice| !(notice.until - NOTICE_MILLIS..notice.until).contains(&now);
         self.notice.take_if(|notice| old(notice)).is_some()
     }

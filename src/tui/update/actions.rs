@@ -1,13 +1,14 @@
 //! What each action of the key table does.
 
 use super::field::{self, set_filter};
-use super::{boards, panes, places, queue, trace};
+use super::{alerts, boards, palette, panes, places, queue, replay, trace};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::Action;
 use crate::tui::model::filter::StageSet;
 use crate::tui::model::pane::{Direction, Jump};
 use crate::tui::model::{Amount, Detail, Flow, Focus, Model, Purpose, Screen};
 use crate::tui::msg::Effect;
+use crate::tui::replay::ReplayCommand;
 use crate::tui::view;
 
 /// Said where an action needs a line.
@@ -21,6 +22,21 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         Action::Suspend => return Some(Effect::Suspend),
         Action::CopyId => return copy_id(model),
         Action::CopyLine => return copy_line(model),
+        Action::Pause if model.replay.is_some() => {
+            return Some(Effect::Replay(ReplayCommand::Toggle));
+        }
+        Action::Slower | Action::Faster | Action::SeekBack | Action::SeekOn => {
+            return replay::act(model, action);
+        }
+        Action::Palette => palette::open(model),
+        Action::Accept | Action::Cancel if matches!(model.focus(), Focus::Palette(_)) => {
+            return palette::act(model, action);
+        }
+        Action::NextCandidate
+        | Action::PreviousCandidate
+        | Action::OlderCommand
+        | Action::NewerCommand => return palette::act(model, action),
+        Action::Acknowledge => alerts::acknowledge(model),
         Action::Pause => pause(model),
         Action::Clear => clear(model),
         Action::Figures => toggle_figures(model),
@@ -165,6 +181,12 @@ fn pause(model: &mut Model) {
 
 fn clear(model: &mut Model) {
     let lines = model.ring.len();
+    forget_lines(model);
+    model.notify(format!("cleared {} lines", view::format::count(lines as u64)));
+}
+
+/// Forgets all lines; the panes keep their filters.
+pub(super) fn forget_lines(model: &mut Model) {
     model.ring.clear();
     if let Flow::Paused { since, oldest } = &mut model.flow {
         (*since, *oldest) = (model.ring.next(), model.ring.first());
@@ -175,7 +197,6 @@ fn clear(model: &mut Model) {
         pane.release();
     }
     model.update_panes();
-    model.notify(format!("cleared {} lines", view::format::count(lines as u64)));
 }
 
 fn toggle_figures(model: &mut Model) {
@@ -197,6 +218,9 @@ fn back(model: &mut Model) {
         return;
     }
     if model.screens.pop().is_some() {
+        return;
+    }
+    if model.alerts.acknowledge() {
         return;
     }
     if model.pane().in_context() {

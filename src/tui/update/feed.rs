@@ -1,6 +1,7 @@
 //! What comes from the bus.
 
 use crate::pipeline::bus::DebugMessage;
+use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::model::boards::VerifyBoard;
 use crate::tui::model::{Link, Model};
 
@@ -11,15 +12,28 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
         match message {
             DebugMessage::Log(log) => {
                 model.figures.line(&log);
+                if log.level == Level::Error {
+                    model.alerts.error();
+                }
+                if log.stage == Stage::Ingestion && log.level == Level::Info {
+                    model.alerts.accepted();
+                }
                 model.ring.push_log(&log);
+                note_watched(model);
                 if VerifyBoard::wants(&log) {
                     let number = model.ring.next() - 1;
                     let line = model.ring.get(number).map(|line| line.to_owned());
                     line.into_iter().for_each(|line| model.boards.verify.take(number, line));
                 }
             }
-            DebugMessage::Unparsed(line) => model.ring.push_unparsed(model.now, &line),
+            DebugMessage::Unparsed(line) => {
+                model.ring.push_unparsed(model.now, &line);
+                note_watched(model);
+            }
             DebugMessage::Gauges(gauges) => {
+                if gauges.accepted > 0 {
+                    model.alerts.accepted();
+                }
                 model.dirty |= model.figures.gauges(&gauges);
             }
             DebugMessage::Lost(lines) => {
@@ -42,5 +56,14 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
     if model.ring.next() != next {
         model.update_panes();
         model.dirty = true;
+    }
+}
+
+/// Counts the newest line if an alert is wanted for its like.
+fn note_watched(model: &mut Model) {
+    let Some(query) = model.alerts.watched() else { return };
+    let newest = model.ring.next().checked_sub(1).and_then(|number| model.ring.get(number));
+    if newest.is_some_and(|line| query.matches(line)) {
+        model.alerts.line();
     }
 }

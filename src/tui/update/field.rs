@@ -6,9 +6,11 @@ use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
+use super::palette;
 use crate::tui::model::filter::Filter;
 use crate::tui::model::query::Query;
 use crate::tui::model::{Field, Focus, Model, Purpose};
+use crate::tui::msg::Effect;
 use crate::tui::text;
 
 /// Characters a text field takes.
@@ -71,10 +73,15 @@ pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
 }
 
 /// Pastes into the field, if there is one; line ends become spaces.
-pub(super) fn paste(model: &mut Model, pasted: &str) {
+pub(super) fn paste(model: &mut Model, pasted: &str) -> Option<Effect> {
     let pasted = pasted.trim_end_matches(['\r', '\n']).replace("\r\n", " ");
     let typed = pasted.chars().map(|c| if c.is_control() { ' ' } else { c });
-    edit(model, typed.map(InputRequest::InsertChar));
+    let typed = typed.map(InputRequest::InsertChar);
+    if let Focus::Palette(_) = model.focus {
+        return palette::edit(model, typed);
+    }
+    edit(model, typed);
+    None
 }
 
 fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {

@@ -2,17 +2,20 @@
 //! itself comes back as an [`Effect`].
 
 mod actions;
+mod alerts;
 mod boards;
 mod feed;
 mod field;
+mod palette;
 mod panes;
 mod places;
 mod queue;
+mod replay;
+mod report;
 mod trace;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::keymap;
 use super::model::{Focus, Model, Screen};
 use super::msg::{Effect, Msg};
 
@@ -23,13 +26,13 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             model.dirty = true;
             on_key(model, &key)
         }
-        Msg::Paste(text) => {
-            match model.focus {
-                Focus::Prompt(_) => queue::paste(model, &text),
-                _ => field::paste(model, &text),
+        Msg::Paste(text) => match model.focus {
+            Focus::Prompt(_) => {
+                queue::paste(model, &text);
+                None
             }
-            None
-        }
+            _ => field::paste(model, &text),
+        },
         Msg::Resize(width, height) => {
             model.size = (width, height);
             model.dirty = true;
@@ -43,34 +46,43 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             feed::take_in(model, messages);
             None
         }
-        Msg::Work => {
-            work(model);
-            None
+        Msg::Work => work(model),
+        Msg::Tick(now) => {
+            model.wall = now;
+            // A replay has a clock of its own.
+            if model.replay.is_none() {
+                alerts::tick(model, now);
+            }
+            model.dirty |= model.forget_old_notice();
+            boards::poll(model)
         }
         Msg::Answer(answer) => {
             model.dirty = true;
             boards::take(model, answer)
         }
-        Msg::Tick(now) => {
-            model.now = now;
-            model.dirty |= model.figures.tick(now.epoch_seconds());
-            model.dirty |= model.forget_old_notice();
-            boards::poll(model)
+        Msg::Replay(replayed) => {
+            replay::take_in(model, replayed);
+            None
+        }
+        Msg::Report(report) => {
+            report::take_in(model, report);
+            None
         }
     }
 }
 
 /// One slice of what there is to look at: for what is on the screen first.
-fn work(model: &mut Model) {
+fn work(model: &mut Model) -> Option<Effect> {
     match model.screens.last_mut() {
         Some(Screen::Trace(shown)) if shown.has_work(&model.ring) => {
             model.dirty |= shown.work(&model.ring) || !shown.has_work(&model.ring);
-            return trace::settle(model);
+            trace::settle(model);
+            return None;
         }
         Some(Screen::Projects(projects)) if projects.has_work(&model.ring) => {
             projects.work(&model.ring);
             model.dirty = true;
-            return;
+            return None;
         }
         _ => {}
     }
@@ -81,11 +93,13 @@ fn work(model: &mut Model) {
             pane.work(&model.ring, limit, height);
         }
         model.dirty = true;
+        return None;
     }
+    palette::export_piece(model)
 }
 
 fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
-    if let Some((action, nth)) = keymap::find(model.context(), key) {
+    if let Some((action, nth)) = model.options.shell.bindings.find(model.context(), key) {
         return actions::act(model, action, nth);
     }
     if key.modifiers.contains(KeyModifiers::ALT) {
@@ -97,6 +111,7 @@ fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
     match (&model.focus, model.screen()) {
         (Focus::Field(_), _) => field::type_key(model, key),
         (Focus::Prompt(_), _) => queue::type_key(model, key),
+        (Focus::Palette(_), _) => return palette::type_key(model, key),
         (Focus::Letter(letter), _) => places::take_letter(model, *letter, key),
         (Focus::Keys, Screen::Projects(_)) => trace::type_key(model, key),
         (Focus::Keys, _) => {}

@@ -41,7 +41,7 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
     if kept > 0 {
         return vec![
             format!("None of {} lines is shown.", format::count(kept)),
-            format!("Asked for: {}.", footer::shown_by(pane).join(", ")),
+            format!("Asked for: {}.", footer::shown_by(model, pane).join(", ")),
             "0 shows all stages, l other levels, & edits the filter.".to_owned(),
         ];
     }

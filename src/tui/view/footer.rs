@@ -6,8 +6,9 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
 use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_width, styled};
-use super::{format, prompt};
+use super::{alerts, format, palette, prompt};
 use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::time::UtcMillis;
 use crate::tui::keymap::{self, Action, Binding};
 use crate::tui::model::filter::StageSet;
 use crate::tui::model::layout::Layout;
@@ -29,11 +30,16 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
     if let Focus::Prompt(shown) = model.focus() {
         return Some(prompt::render(model, shown, buf, layout));
     }
+    if let Focus::Palette(open) = model.focus() {
+        return Some(palette::render(model, open, buf, layout));
+    }
     if let Screen::Log = model.screen() {
         status(model, buf, layout.status);
     }
     if let Focus::Letter(letter) = model.focus() {
         marks(model, *letter, buf, layout.hints);
+    } else if !model.alerts().banners().is_empty() {
+        alerts::render(model, buf, layout.hints);
     } else {
         hints(model, buf, layout.hints);
     }
@@ -108,7 +114,7 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
 }
 
 /// What decides which lines are shown, as short phrases.
-pub(super) fn shown_by(pane: &Pane) -> Vec<String> {
+pub(super) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
     let filter = pane.filter();
     let mut phrases = Vec::new();
     if pane.in_context() {
@@ -136,7 +142,15 @@ pub(super) fn shown_by(pane: &Pane) -> Vec<String> {
     if let Some(query) = &filter.query {
         phrases.push(format!("filter {}", quoted(query)));
     }
+    if let Some(since) = filter.since {
+        phrases.push(format!("since {}", time_of_day(model, since)));
+    }
     phrases
+}
+
+pub(super) fn time_of_day(model: &Model, time: UtcMillis) -> String {
+    let time = time.timestamp().to_zoned_datetime(model.zone.clone());
+    time.strftime("%H:%M:%S").to_string()
 }
 
 fn quoted(query: &Query) -> String {
@@ -147,8 +161,10 @@ fn quoted(query: &Query) -> String {
 fn status(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let pane = model.pane();
-    let mut left: Vec<Vec<Segment>> =
-        shown_by(pane).into_iter().map(|phrase| vec![styled(phrase, theme.warning())]).collect();
+    let mut left: Vec<Vec<Segment>> = shown_by(model, pane)
+        .into_iter()
+        .map(|phrase| vec![styled(phrase, theme.warning())])
+        .collect();
     if left.is_empty() && pane.search().is_none() {
         left.push(vec![styled("all lines", theme.dim())]);
     }
@@ -188,6 +204,27 @@ fn amiss(model: &Model) -> Vec<Vec<Segment>> {
     if model.lost() > 0 {
         let lost = format!("{} lost", format::count(model.lost()));
         items.push(vec![styled(lost, theme.warning())]);
+    }
+    if let Some(recording) = &model.recording {
+        let size = format::bytes(recording.bytes);
+        items.push(vec![styled(format!("recording {size}"), theme.warning())]);
+        if recording.lost > 0 {
+            let lost = format!("{} not recorded", format::count(recording.lost));
+            items.push(vec![styled(lost, theme.error())]);
+        }
+    }
+    if let Some(export) = &model.export {
+        items.push(vec![styled(format!("exporting {} %", export.progress()), theme.warning())]);
+    }
+    if let Some((line, _)) = model.replay().and_then(|replay| replay.first_unreadable.as_ref()) {
+        let count = model.replay().map_or(1, |replay| replay.unreadable);
+        let what = match count {
+            1 => format!("line {line} of the file is unreadable"),
+            count => {
+                format!("{} lines of the file are unreadable, first {line}", format::count(count))
+            }
+        };
+        items.push(vec![styled(what, theme.error())]);
     }
     let sampling = model.figures().summary().sampling;
     if sampling > 1 {
@@ -266,7 +303,8 @@ pub(super) fn hints(model: &Model, buf: &mut Buffer, area: Rect) {
     let mut x = 1;
     for binding in keymap::hints(model.context()) {
         let Some(does) = hint(model, binding) else { continue };
-        let key = styled(binding.short_label(), theme.key());
+        let key =
+            styled(keymap::short_label(model.options.shell.bindings.keys(binding)), theme.key());
         let hint = [key, styled(format!(" {does}"), theme.dim())];
         // A hint that does not fit whole is left out, and a shorter one may still fit.
         let needed = segments_width(&hint);

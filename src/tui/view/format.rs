@@ -35,6 +35,16 @@ pub fn tiny_count(n: u64) -> String {
     }
 }
 
+/// `512 B`, `3.4 kB`, `12 MB`.
+pub fn bytes(n: u64) -> String {
+    match n as f64 {
+        n if n < 999.5 => format!("{n:.0} B"),
+        n if n < 999_500.0 => scaled(n / 1e3, " kB"),
+        n if n < 999.5e6 => scaled(n / 1e6, " MB"),
+        n => scaled(n / 1e9, " GB"),
+    }
+}
+
 /// Something a second, at most seven columns: `0/s`, `0.2/s`, `340/s`, `3.4 k/s`.
 pub fn rate(per_second: f64) -> String {
     match per_second {

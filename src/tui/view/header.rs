@@ -9,6 +9,7 @@ use super::draw::{Segment, put_segments, segments_width, styled};
 use super::format;
 use crate::pipeline::gauges::Health;
 use crate::tui::model::{Flow, Link, Model};
+use crate::tui::replay::ReplayState;
 use crate::tui::text;
 
 /// The parts whose health is shown, in the order of the summary.
@@ -95,6 +96,9 @@ fn health(model: &Model) -> Vec<Segment> {
 
 fn state(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
+    if let Some(replay) = model.replay() {
+        return replayed(model, replay);
+    }
     match model.flow {
         Flow::Live if model.link == Link::Up => vec![styled("● LIVE ", theme.good())],
         Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
@@ -111,5 +115,34 @@ fn state(model: &Model) -> Vec<Segment> {
             }
             vec![styled(state, theme.badge())]
         }
+    }
+}
+
+/// Where a replay is, of how much, and how fast.
+fn replayed(model: &Model, replay: &ReplayState) -> Vec<Segment> {
+    let theme = model.options.theme;
+    let passed = replay.at.epoch_millis() - replay.start.epoch_millis();
+    let whole = replay.end.epoch_millis() - replay.start.epoch_millis();
+    let place = format!(" {} of {}", clock(passed), clock(whole));
+    let state = match replay {
+        ReplayState { seeking: true, .. } => "SEEKING".to_owned(),
+        ReplayState { ended: true, .. } => "END".to_owned(),
+        ReplayState { paused: true, .. } => "PAUSED".to_owned(),
+        _ => replay.speed_name(),
+    };
+    vec![
+        styled(format!(" REPLAY {state} "), theme.badge()),
+        styled(format!("{place} "), theme.plain()),
+    ]
+}
+
+/// `3:07`, `1:02:03`.
+fn clock(millis: i64) -> String {
+    let seconds = millis.max(0) / 1000;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
     }
 }

@@ -7,10 +7,13 @@ use ratatui::text::Line;
 use super::draw::{scrolled, styled};
 use crate::tui::keymap::{self, Context, Group};
 use crate::tui::model::Model;
+use crate::tui::model::palette::commands::COMMANDS;
 use crate::tui::text;
 
 /// `Ctrl-U`, `f G End`, `Enter`
 const KEYS: usize = 10;
+/// `:project ID|all`
+const COMMAND: usize = 17;
 /// From this width on there are two columns.
 const TWO_COLUMNS: u16 = 110;
 
@@ -57,13 +60,35 @@ fn column(model: &Model, of: Context, groups: &[Group], width: usize) -> Vec<Lin
             let here = binding.contexts.contains(&of);
             let (keys, says) =
                 if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
-            let mut label = binding.label();
+            let mut label = keymap::label(model.options.shell.bindings.keys(binding));
             for piece in text::wrap(binding.help, width.saturating_sub(KEYS + 6)) {
                 let pad = KEYS.saturating_sub(text::width(&label));
                 let keys = styled(format!("  {label}{}  ", " ".repeat(pad)), keys);
                 rows.push(Line::from(vec![keys, styled(piece.trim_end(), says)]));
                 label.clear();
             }
+        }
+        if group == Group::Console {
+            rows.extend(commands(model, of, width));
+        }
+    }
+    rows
+}
+
+/// The commands of the palette, from their table.
+fn commands(model: &Model, of: Context, width: usize) -> Vec<Line<'static>> {
+    let theme = model.options.theme;
+    let here = of == Context::Log;
+    let (names, says) =
+        if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
+    let mut rows = vec![Line::default(), Line::from(styled("  Commands", theme.strong()))];
+    for spec in COMMANDS {
+        let mut label = format!(":{} {}", spec.name, spec.usage);
+        for piece in text::wrap(spec.help, width.saturating_sub(COMMAND + 6)) {
+            let pad = COMMAND.saturating_sub(text::width(&label));
+            let name = styled(format!("  {label}{}  ", " ".repeat(pad)), names);
+            rows.push(Line::from(vec![name, styled(piece.trim_end(), says)]));
+            label.clear();
         }
     }
     rows

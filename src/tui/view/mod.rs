@@ -10,6 +10,8 @@
 //! keys                                                       hints
 //! ```
 
+mod alerts;
+mod ascii;
 mod boards;
 mod detail;
 mod draw;
@@ -22,6 +24,7 @@ mod header;
 mod help;
 mod live;
 mod log;
+mod palette;
 mod panes;
 mod projects;
 mod prompt;
@@ -39,6 +42,13 @@ use super::text;
 
 /// Draws the whole screen.
 pub fn render(model: &Model, frame: &mut Frame<'_>) {
+    whole(model, frame);
+    if model.ascii {
+        ascii::simplify(frame.buffer_mut());
+    }
+}
+
+fn whole(model: &Model, frame: &mut Frame<'_>) {
     let area = frame.area();
     // The terminal may have another size already than the model was told.
     let Some(layout) = Layout::of(area, model.amount) else {

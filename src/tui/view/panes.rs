@@ -37,7 +37,7 @@ fn title(model: &Model, nth: usize, buf: &mut Buffer, at: Rect) {
     put(buf, at, 0, width, &"─".repeat(width), theme.dim());
     let (mark, style) = if focused { ("▶", theme.badge()) } else { (" ", theme.dim()) };
     let used = put(buf, at, 0, width, &format!("{mark}{} ", nth + 1), style);
-    let shown = footer::shown_by(pane);
+    let shown = footer::shown_by(model, pane);
     let shown = if shown.is_empty() { "all lines".to_owned() } else { shown.join(", ") };
     let lines = format::count(pane.index().len() as u64);
     let state = if pane.follows() { "following" } else { "scrolled" };

@@ -1,0 +1,198 @@
+//! The command that the user has run on an alert. What it is about is in the environment, never in
+//! the command line: data of strangers is not for a shell to read.
+
+use std::collections::HashMap;
+use std::io::{self, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::{Alert, Kind};
+use crate::pipeline::time::UtcMillis;
+
+/// How long it may take.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long until it is run again for an alert of the same kind.
+const PAUSE: Duration = Duration::from_secs(60);
+/// How often to look whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// Of what it says about a failure, what is shown.
+const MAX_SAID: usize = 300;
+
+/// Runs the command: one at a time, and once a minute for each kind.
+pub struct Runner {
+    command: String,
+    source: String,
+    timeout: Duration,
+    is_running: Arc<AtomicBool>,
+    last: HashMap<Kind, Instant>,
+}
+
+impl Runner {
+    /// For alerts about `source`.
+    pub fn new(command: String, source: String) -> Self {
+        let is_running = Arc::new(AtomicBool::new(false));
+        Self { command, source, timeout: TIMEOUT, is_running, last: HashMap::new() }
+    }
+
+    /// Runs it unless it is not its time. `ended` hears of a failure, on a thread of its own.
+    /// Returns whether it runs.
+    pub fn run(
+        &mut self,
+        alert: &Alert,
+        count: u64,
+        ended: impl FnOnce(Result<(), String>) + Send + 'static,
+    ) -> bool {
+        let recent = |at: &Instant| at.elapsed() < PAUSE;
+        if self.last.get(&alert.kind).is_some_and(recent)
+            || self.is_running.swap(true, Ordering::AcqRel)
+        {
+            return false;
+        }
+        self.last.insert(alert.kind, Instant::now());
+        let mut command = self.prepared(alert, count);
+        let (is_running, timeout) = (Arc::clone(&self.is_running), self.timeout);
+        let work = move || {
+            let outcome = command.spawn().map_err(|error| error.to_string());
+            let outcome = outcome.and_then(|child| wait(child, timeout));
+            is_running.store(false, Ordering::Release);
+            ended(outcome);
+        };
+        let started = std::thread::Builder::new().name("alert command".into()).spawn(work);
+        if started.is_err() {
+            self.is_running.store(false, Ordering::Release);
+        }
+        started.is_ok()
+    }
+
+    fn prepared(&self, alert: &Alert, count: u64) -> Command {
+        let since = UtcMillis::from_epoch_millis(alert.since.saturating_mul(1000));
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(&self.command)
+            .env("BKLIT_ALERT_KIND", alert.kind.as_str())
+            .env("BKLIT_ALERT_MESSAGE", alert.message.replace('\0', ""))
+            .env("BKLIT_ALERT_VALUE", alert.value.to_string())
+            .env("BKLIT_ALERT_LIMIT", alert.limit.to_string())
+            .env("BKLIT_ALERT_SINCE", since.to_string())
+            .env("BKLIT_ALERT_COUNT", count.to_string())
+            .env("BKLIT_ALERT_SOURCE", self.source.replace('\0', ""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // So that all that it starts can be ended, and Ctrl-C is not for it.
+            .process_group(0);
+        command
+    }
+}
+
+/// Waits for the end, and makes one when it takes too long.
+fn wait(mut child: Child, timeout: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + timeout;
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break status,
+            None if Instant::now() < deadline => std::thread::sleep(LOOK),
+            None => {
+                end_group(&child);
+                let _ = child.wait();
+                return Err(format!("it took longer than {} s", timeout.as_secs()));
+            }
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let said = said(&mut child).unwrap_or_default();
+    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Err(if line.is_empty() { status.to_string() } else { format!("{status}: {line}") })
+}
+
+fn end_group(child: &Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// What is there already of what it wrote: what it left running may keep the pipe open.
+fn said(child: &mut Child) -> io::Result<String> {
+    let Some(mut pipe) = child.stderr.take() else { return Ok(String::new()) };
+    let flags = rustix::fs::fcntl_getfl(&pipe)?;
+    rustix::fs::fcntl_setfl(&pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
+    let mut bytes = [0; MAX_SAID];
+    let length = pipe.read(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(kind: Kind, message: &str) -> Alert {
+        Alert { kind, value: 7, limit: 3, message: message.into(), since: 1_769_860_800 }
+    }
+
+    fn runner(command: &str) -> Runner {
+        Runner::new(command.into(), "embedded".into())
+    }
+
+    fn run(runner: &mut Runner, alert: &Alert) -> Option<Result<(), String>> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let runs = runner.run(alert, 2, move |outcome| sender.send(outcome).unwrap());
+        runs.then(|| receiver.recv_timeout(Duration::from_secs(20)).unwrap())
+    }
+
+    #[test]
+    fn facts_are_in_the_environment_and_never_in_the_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, evil) = (dir.path().join("out"), dir.path().join("evil"));
+        let message = format!("$(touch {0}) `touch {0}`; touch {0} \"'\0", evil.display());
+        let mut runner = runner(&format!("env | grep ^BKLIT_ALERT_ | sort > {}", out.display()));
+        assert_eq!(run(&mut runner, &alert(Kind::QueueDepth, &message)), Some(Ok(())));
+        let text = std::fs::read_to_string(&out).unwrap();
+        let wanted = format!(
+            "BKLIT_ALERT_COUNT=2\nBKLIT_ALERT_KIND=queue-depth\nBKLIT_ALERT_LIMIT=3\n\
+             BKLIT_ALERT_MESSAGE={}\nBKLIT_ALERT_SINCE=2026-01-31T12:00:00.000Z\n\
+             BKLIT_ALERT_SOURCE=embedded\nBKLIT_ALERT_VALUE=7\n",
+            message.replace('\0', "")
+        );
+        assert_eq!(text, wanted);
+        assert!(!evil.exists());
+    }
+
+    #[test]
+    fn once_a_minute_for_each_kind_and_one_at_a_time() {
+        let mut runner = runner("true");
+        assert_eq!(run(&mut runner, &alert(Kind::Store, "")), Some(Ok(())));
+        assert_eq!(run(&mut runner, &alert(Kind::Store, "")), None);
+        assert_eq!(run(&mut runner, &alert(Kind::Lines, "")), Some(Ok(())));
+        runner.is_running.store(true, Ordering::Release);
+        assert_eq!(run(&mut runner, &alert(Kind::NoEvents, "")), None);
+    }
+
+    #[test]
+    fn a_failure_is_told_with_what_it_said() {
+        let mut failing = runner("echo cannot reach the pager >&2; sleep 60 & exit 3");
+        let told = run(&mut failing, &alert(Kind::Store, "")).unwrap().unwrap_err();
+        assert!(told.contains('3') && told.ends_with("cannot reach the pager"), "{told}");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended_with_all_that_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let mut slow = runner(&format!("sleep 600 & echo $! > {}; wait", pid.display()));
+        slow.timeout = Duration::from_secs(1);
+        let told = run(&mut slow, &alert(Kind::Store, "")).unwrap().unwrap_err();
+        assert!(told.contains("longer than 1 s"), "{told}");
+        let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
+}

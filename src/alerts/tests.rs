@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use super::*;
+
+fn monitor(settings: AlertSettings) -> Monitor {
+    Monitor::new(settings)
+}
+
+fn reading(depth: u64) -> Reading {
+    Reading { depth: Some(depth), alarm_depth: 1_000, store_fails: false }
+}
+
+/// The seconds at which depths raise an alert.
+fn raised(depths: &[u64]) -> Vec<usize> {
+    let mut monitor = monitor(AlertSettings::default());
+    let raised = depths
+        .iter()
+        .enumerate()
+        .filter(|(second, depth)| !monitor.tick(*second as i64 + 1, &reading(**depth)).is_empty());
+    raised.map(|(second, _)| second).collect()
+}
+
+#[test]
+fn a_peak_of_a_second_raises_nothing_and_a_long_one_once() {
+    assert!(raised(&[0, 5_000, 0, 0]).is_empty());
+    assert_eq!(raised(&[0, 5_000, 5_000, 5_000, 5_000]), [2]);
+    assert!(raised(&[1_000; 100]).is_empty());
+}
+
+#[test]
+fn what_goes_up_and_down_around_the_limit_is_told_once() {
+    let flapping: Vec<u64> = (0..300).map(|n| if n / 3 % 2 == 0 { 1_100 } else { 900 }).collect();
+    assert_eq!(raised(&flapping), [1]);
+    let low: Vec<u64> = (0..300).map(|n| if n / 5 % 2 == 0 { 1_100 } else { 10 }).collect();
+    assert_eq!(raised(&low), [1], "never well for long enough");
+    let again = [vec![2_000; 5], vec![10; 12], vec![2_000; 5]].concat();
+    assert_eq!(raised(&again), [1, 18]);
+}
+
+#[test]
+fn the_alert_tells_value_limit_and_since_when() {
+    let mut monitor = monitor(AlertSettings::default());
+    assert!(monitor.tick(10, &reading(2_345)).is_empty());
+    let alerts = monitor.tick(11, &reading(2_400));
+    let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
+    assert_eq!(
+        (alert.kind, alert.value, alert.limit, alert.since),
+        (Kind::QueueDepth, 2_400, 1_000, 10)
+    );
+    assert_eq!(alert.message, "2400 events wait, over 1000");
+    assert!(monitor.is_raised(Kind::QueueDepth) && !monitor.is_raised(Kind::Store));
+    assert!(!monitor.is_raised(Kind::Lines));
+}
+
+#[test]
+fn errors_are_counted_over_a_minute() {
+    let settings = AlertSettings { errors_per_minute: 30, ..AlertSettings::default() };
+    let mut monitor = monitor(settings);
+    let mut told = Vec::new();
+    for second in 1..=200 {
+        if second <= 40 {
+            monitor.error();
+        }
+        let alerts = monitor.tick(second, &Reading::default());
+        told.extend(alerts.iter().map(|alert| (second, alert.kind)));
+    }
+    assert_eq!(told, [(32, Kind::ErrorRate)]);
+    assert!(!monitor.is_raised(Kind::ErrorRate));
+}
+
+#[test]
+fn silence_counts_only_after_events_came() {
+    let settings =
+        AlertSettings { no_events: Duration::from_secs(120), ..AlertSettings::default() };
+    let mut monitor = monitor(settings);
+    for second in 1..1_000 {
+        assert!(monitor.tick(second, &Reading::default()).is_empty());
+    }
+    monitor.accepted();
+    let told = (1_000..2_000).find(|&second| !monitor.tick(second, &Reading::default()).is_empty());
+    assert_eq!(told, Some(1_121));
+    monitor.accepted();
+    let again =
+        (2_000..3_000).find(|&second| !monitor.tick(second, &Reading::default()).is_empty());
+    assert_eq!(again, Some(2_121));
+    // Off by default, and a clock set back is no silence.
+    let mut off = super::Monitor::new(AlertSettings::default());
+    off.accepted();
+    assert!((0..10_000).all(|second| off.tick(second, &Reading::default()).is_empty()));
+    monitor.accepted();
+    assert!((1..100).all(|second| monitor.tick(second, &Reading::default()).is_empty()));
+}
+
+#[test]
+fn a_store_that_fails_is_told() {
+    let mut monitor = monitor(AlertSettings::default());
+    let fails = Reading { store_fails: true, ..reading(0) };
+    assert!(monitor.tick(1, &fails).is_empty());
+    assert!(monitor.tick(1, &fails).is_empty(), "the same second");
+    assert_eq!(monitor.tick(2, &fails)[0].kind, Kind::Store);
+    assert!(monitor.tick(3, &fails).is_empty());
+}

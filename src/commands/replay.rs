@@ -1,0 +1,23 @@
+//! `replay`: the console on a recording.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ReplayArgs;
+use crate::config::Settings;
+use crate::tui::replay::Player;
+use crate::tui::{self, ConsoleEnd, ConsoleOptions, Source};
+
+/// Runs the console until it ends or `shutdown` says so.
+///
+/// # Errors
+/// When the file is no recording, or there is no terminal.
+pub async fn run(
+    args: &ReplayArgs,
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> color_eyre::Result<ConsoleEnd> {
+    tui::require_terminal()?;
+    let player = Player::start(&args.file, args.speed)?;
+    let options = ConsoleOptions::new(args.file.display().to_string(), settings);
+    tui::run(options, Source::Replay(player), None, shutdown).await
+}

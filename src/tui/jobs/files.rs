@@ -1,0 +1,106 @@
+//! Directories listed for completion, and filters saved.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::Sender;
+
+use super::expand;
+use crate::tui::msg::Report;
+
+/// Names listed of a directory at most.
+const MAX_NAMES: usize = 500;
+/// The file of saved filters, in the data dir.
+const FILTERS: &str = "console-filters.json";
+
+/// Lists a directory in a thread: it may be on a disk that is away.
+pub(super) fn list(dir: String, reports: Sender<Report>) {
+    let work = move || {
+        let path = if dir.is_empty() { PathBuf::from(".") } else { expand(&dir) };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path).into_iter().flatten().flatten().take(MAX_NAMES) {
+            let Ok(mut name) = entry.file_name().into_string() else { continue };
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                name.push('/');
+            }
+            if !name.starts_with('.') {
+                names.push(name);
+            }
+        }
+        names.sort();
+        let _ = reports.blocking_send(Report::Files { dir, names });
+    };
+    // Without a thread there is no completion, and nothing else is missing.
+    let _ = std::thread::Builder::new().name("files".into()).spawn(work);
+}
+
+/// The filters saved in a data dir.
+///
+/// # Errors
+/// When there is such a file and it cannot be used.
+pub fn saved_filters(dir: &Path) -> io::Result<BTreeMap<String, String>> {
+    match fs::read(dir.join(FILTERS)) {
+        Ok(json) => Ok(serde_json::from_slice(&json)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds a filter to those saved.
+pub(super) fn save_filter(dir: PathBuf, name: String, query: String, reports: Sender<Report>) {
+    let work = move || {
+        if let Err(error) = save(&dir, name, query) {
+            let path = dir.join(FILTERS);
+            let notice = format!("not saved in {}: {error}", path.display());
+            let _ = reports.blocking_send(Report::Notice(notice));
+        }
+    };
+    let _ = std::thread::Builder::new().name("files".into()).spawn(work);
+}
+
+fn save(dir: &Path, name: String, query: String) -> io::Result<()> {
+    // What another console has saved meanwhile stays.
+    let mut filters = saved_filters(dir)?;
+    filters.insert(name, query);
+    let path = dir.join(FILTERS);
+    let aside = dir.join(format!(".{FILTERS}.{}.part", std::process::id()));
+    fs::write(&aside, serde_json::to_vec_pretty(&filters)?)?;
+    fs::rename(aside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saved_filters_come_back_and_a_broken_file_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(saved_filters(dir.path()).unwrap().is_empty());
+        save(dir.path(), "a".into(), "level:error".into()).unwrap();
+        save(dir.path(), "b".into(), "\"ü\"".into()).unwrap();
+        save(dir.path(), "a".into(), "x".into()).unwrap();
+        let saved = saved_filters(dir.path()).unwrap();
+        assert_eq!(saved, BTreeMap::from([("a".into(), "x".into()), ("b".into(), "\"ü\"".into())]));
+        fs::write(dir.path().join(FILTERS), "{").unwrap();
+        assert!(save(dir.path(), "c".into(), "x".into()).is_err());
+        assert_eq!(fs::read_to_string(dir.path().join(FILTERS)).unwrap(), "{");
+    }
+
+    #[test]
+    fn a_directory_is_listed_without_hidden_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.csv", "a.jsonl", ".hidden"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::create_dir(dir.path().join("dir")).unwrap();
+        let (reports, mut incoming) = tokio::sync::mpsc::channel(1);
+        list(format!("{}/", dir.path().display()), reports.clone());
+        let Some(Report::Files { names, .. }) = incoming.blocking_recv() else { panic!("none") };
+        assert_eq!(names, ["a.jsonl", "b.csv", "dir/"]);
+        list("/no/such/dir/".into(), reports);
+        let Some(Report::Files { names, .. }) = incoming.blocking_recv() else { panic!("none") };
+        assert!(names.is_empty());
+    }
+}

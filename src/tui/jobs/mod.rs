@@ -1,0 +1,143 @@
+//! What the console has done apart from its loop: files, and what takes a while. Each job is a
+//! thread or a child process of its own, and tells by a [`Report`] how it went.
+
+mod export;
+mod files;
+mod record;
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use super::msg::{Job, Report};
+use crate::alerts::Alert;
+use crate::alerts::command::Runner;
+use crate::pipeline::bus::DebugMessage;
+use crate::pipeline::time::UtcMillis;
+use export::Exporter;
+pub use files::saved_filters;
+use record::Recorder;
+
+/// Reports that wait for the loop.
+const CAPACITY: usize = 64;
+
+/// The jobs, and where their reports come in.
+pub struct Jobs {
+    reports: mpsc::Sender<Report>,
+    incoming: mpsc::Receiver<Report>,
+    export: Option<Exporter>,
+    recorder: Option<Recorder>,
+    alert_command: Option<Runner>,
+    options: JobOptions,
+}
+
+/// What jobs need to know.
+#[derive(Clone, Debug, Default)]
+pub struct JobOptions {
+    /// What to run on an alert.
+    pub alert_command: Option<String>,
+    /// Where filters are saved; `None` saves none.
+    pub data_dir: Option<PathBuf>,
+    /// The most bytes a recording has.
+    pub record_max_bytes: u64,
+    /// What is watched.
+    pub source: String,
+}
+
+impl Jobs {
+    /// Without any job yet.
+    pub fn new(options: JobOptions) -> Self {
+        let (reports, incoming) = mpsc::channel(CAPACITY);
+        let command = options.alert_command.clone();
+        let alert_command = command.map(|command| Runner::new(command, options.source.clone()));
+        Self { reports, incoming, export: None, recorder: None, alert_command, options }
+    }
+
+    /// The next report. Safe to cancel.
+    pub async fn report(&mut self) -> Report {
+        match self.incoming.recv().await {
+            Some(report) => report,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Starts a job, or goes on with one. Returns what is known of it at once.
+    pub fn start(&mut self, job: Job) -> Option<Report> {
+        match job {
+            Job::BeginExport(target) => match Exporter::start(target, self.reports.clone()) {
+                Ok(exporter) => self.export = Some(exporter),
+                Err(error) => return Some(Report::Exported(Err(error.to_string()))),
+            },
+            Job::ExportPiece(piece) => {
+                if !self.export.as_ref().is_some_and(|export| export.write(piece)) {
+                    self.export = None;
+                }
+            }
+            Job::EndExport => {
+                if let Some(export) = self.export.take() {
+                    export.end();
+                }
+            }
+            Job::ListFiles(dir) => files::list(dir, self.reports.clone()),
+            Job::SaveFilter { name, query } => {
+                if let Some(dir) = self.options.data_dir.clone() {
+                    files::save_filter(dir, name, query, self.reports.clone());
+                }
+            }
+            Job::Alert(alert, count) => self.run_alert_command(&alert, count),
+            Job::Record(None) => {
+                if let Some(recorder) = self.recorder.take() {
+                    recorder.end(self.reports.clone());
+                }
+            }
+            Job::Record(Some(target)) => {
+                let most = self.options.record_max_bytes;
+                match Recorder::start(target, &self.options.source, most) {
+                    Ok((recorder, path)) => {
+                        self.recorder = Some(recorder);
+                        return Some(Report::RecordBegan(path));
+                    }
+                    Err(error) => {
+                        return Some(Report::RecordEnded(format!("not recorded: {error}")));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn run_alert_command(&mut self, alert: &Alert, count: u64) {
+        let Some(runner) = &mut self.alert_command else { return };
+        let reports = self.reports.clone();
+        runner.run(alert, count, move |outcome| {
+            if let Err(error) = outcome {
+                let _ = reports.blocking_send(Report::Notice(format!("alerts.command: {error}")));
+            }
+        });
+    }
+
+    /// Records messages, if it is to.
+    pub fn record(&mut self, messages: &[DebugMessage]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(UtcMillis::now(), messages);
+        }
+    }
+
+    /// How the recording is, if there is one.
+    pub fn recorded(&mut self) -> Option<Report> {
+        let recorder = self.recorder.as_ref()?;
+        let report = recorder.state();
+        if matches!(report, Report::RecordEnded(_)) {
+            self.recorder = None;
+        }
+        Some(report)
+    }
+}
+
+/// `~/` is the home of the user.
+pub(super) fn expand(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}

@@ -1,0 +1,247 @@
+//! The one table of commands: it feeds parsing, completion, help and the README.
+
+use std::time::Duration;
+
+use crate::config::Scheme;
+use crate::pipeline::debug_log::Level;
+use crate::tui::model::query::{Purpose, Query};
+
+/// What comes after a command's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing.
+    None,
+    /// How long ago, or `off`.
+    Since,
+    /// A query, or nothing for none.
+    Query(Purpose),
+    /// A query, or `off`.
+    Notify,
+    /// A level.
+    Level,
+    /// A project, or `all`.
+    Project,
+    /// A file to be written.
+    File,
+    /// A file to be written, or `off`.
+    FileOrOff,
+    /// A theme.
+    Theme,
+    /// A name to be given.
+    NewName,
+    /// A name that was given.
+    SavedName,
+    /// A switch, and `on` or `off`.
+    Switch,
+}
+
+/// A command as the table has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// What is typed.
+    pub name: &'static str,
+    /// How its argument is written in the help.
+    pub usage: &'static str,
+    /// What comes after its name.
+    pub argument: Argument,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const fn spec(
+    name: &'static str,
+    usage: &'static str,
+    argument: Argument,
+    help: &'static str,
+) -> Spec {
+    Spec { name, usage, argument, help }
+}
+
+/// All commands.
+#[rustfmt::skip]
+pub const COMMANDS: &[Spec] = &[
+    spec("since", "10m|off", Argument::Since, "Show only what is not older than that"),
+    spec("filter", "QUERY", Argument::Query(Purpose::Filter), "Show only what the query asks for; without one, all"),
+    spec("search", "QUERY", Argument::Query(Purpose::Search), "Search; without a query, end the search"),
+    spec("level", "LEVEL", Argument::Level, "Show only this level and above: info, warn, error"),
+    spec("project", "ID|all", Argument::Project, "Show only this project"),
+    spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! writes over a file that is there"),
+    spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! writes over a file that is there"),
+    spec("notify", "QUERY|off", Argument::Notify, "Raise an alert when a line comes that the query asks for"),
+    spec("save", "NAME", Argument::NewName, "Keep this pane's filter under a name"),
+    spec("load", "NAME", Argument::SavedName, "Filter by what was saved, or stands in the config file"),
+    spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
+    spec("set", "NAME on|off", Argument::Switch, "Switch something: utc (times), ascii (signs), fold (repeats as one line)"),
+    spec("help", "", Argument::None, "Keys and commands"),
+    spec("q", "", Argument::None, "Quit"),
+];
+
+/// What can be switched by `set`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Times in UTC.
+    Utc,
+    /// Nothing but ASCII.
+    Ascii,
+    /// Repeats as one line.
+    Fold,
+}
+
+impl Switch {
+    /// All of them, by their names.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("utc", Self::Utc), ("ascii", Self::Ascii), ("fold", Self::Fold)];
+}
+
+/// A file to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where, as it was typed.
+    pub path: String,
+    /// Whether a file that is there may be written over.
+    pub overwrite: bool,
+}
+
+/// What a file of lines is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line of the contract's JSON each.
+    Jsonl,
+    /// A table.
+    Csv,
+}
+
+/// A command, understood.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Show what is not older; `None` shows all.
+    Since(Option<Duration>),
+    /// Search or filter.
+    Query(Purpose, Option<Query>),
+    /// Show a level and above.
+    Level(Level),
+    /// Show a project; `None` shows all.
+    Project(Option<String>),
+    /// Write what is shown.
+    Export(Target, Format),
+    /// Write what comes in; `None` ends that.
+    Record(Option<Target>),
+    /// Alert on lines; `None` ends that.
+    Notify(Option<Query>),
+    /// Keep the filter.
+    Save(String),
+    /// Filter by one that was kept.
+    Load(String),
+    /// Change the colours.
+    Theme(Scheme),
+    /// Switch something.
+    Set(Switch, bool),
+    /// Show the help.
+    Help,
+    /// End the console.
+    Quit,
+}
+
+/// A command's name with the `!` it may have, and its argument.
+pub fn split(line: &str) -> (&str, &str) {
+    let line = line.trim_start_matches([' ', ':']);
+    line.split_once(' ').map_or((line, ""), |(name, argument)| (name, argument.trim()))
+}
+
+/// The table's row of a command, and whether a `!` comes after its name.
+pub fn find(name: &str) -> Option<(&'static Spec, bool)> {
+    let (plain, forced) = name.strip_suffix('!').map_or((name, false), |plain| (plain, true));
+    let spec = COMMANDS.iter().find(|spec| spec.name == plain)?;
+    let may_force = matches!(spec.argument, Argument::File | Argument::FileOrOff);
+    (may_force || !forced).then_some((spec, forced))
+}
+
+/// Understands what was typed.
+///
+/// # Errors
+/// Says what is allowed instead.
+pub fn parse(line: &str) -> Result<Command, String> {
+    let (name, argument) = split(line);
+    let Some((spec, overwrite)) = find(name) else {
+        let names: Vec<_> = COMMANDS.iter().map(|spec| spec.name).collect();
+        return Err(format!("there is no command {name}; there are {}", names.join(", ")));
+    };
+    if argument.is_empty() && !matches!(spec.argument, Argument::None | Argument::Query(_)) {
+        return Err(format!("{} needs {}", spec.name, spec.usage));
+    }
+    let target = || Target { path: argument.to_owned(), overwrite };
+    Ok(match spec.argument {
+        Argument::None if !argument.is_empty() => {
+            return Err(format!("{} takes nothing after it", spec.name));
+        }
+        Argument::None if spec.name == "help" => Command::Help,
+        Argument::None => Command::Quit,
+        Argument::Since => Command::Since(since(argument)?),
+        Argument::Query(purpose) => Command::Query(purpose, query(argument, purpose)?),
+        Argument::Notify if argument == "off" => Command::Notify(None),
+        Argument::Notify => Command::Notify(query(argument, Purpose::Filter)?),
+        Argument::Level => Command::Level(argument.parse().map_err(|e| format!("{e}"))?),
+        Argument::Project => Command::Project((argument != "all").then(|| argument.to_owned())),
+        Argument::File => Command::Export(target(), format_of(argument)?),
+        Argument::FileOrOff if argument == "off" => Command::Record(None),
+        Argument::FileOrOff => Command::Record(Some(target())),
+        Argument::Theme => Command::Theme(argument.parse()?),
+        Argument::NewName => Command::Save(new_name(argument)?),
+        Argument::SavedName => Command::Load(argument.to_owned()),
+        Argument::Switch => switch(argument)?,
+    })
+}
+
+fn since(argument: &str) -> Result<Option<Duration>, String> {
+    if argument == "off" {
+        return Ok(None);
+    }
+    let wrong = |_| format!("`{argument}` is no span of time; write 90s, 10m, 2h, or off");
+    humantime::parse_duration(argument).map(Some).map_err(wrong)
+}
+
+fn query(argument: &str, purpose: Purpose) -> Result<Option<Query>, String> {
+    Query::parse(argument, purpose).map_err(|mistake| mistake.to_string())
+}
+
+fn format_of(path: &str) -> Result<Format, String> {
+    match path.rsplit_once('.') {
+        Some((_, "jsonl")) => Ok(Format::Jsonl),
+        Some((_, "csv")) => Ok(Format::Csv),
+        _ => Err("the file's name must end with .jsonl or .csv".to_owned()),
+    }
+}
+
+/// The longest name of a filter.
+const MAX_NAME: usize = 40;
+
+fn new_name(name: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.chars().all(is_plain) && name.len() <= MAX_NAME {
+        return Ok(name.to_owned());
+    }
+    Err(format!("a name has letters, digits, - and _, at most {MAX_NAME}"))
+}
+
+fn switch(argument: &str) -> Result<Command, String> {
+    let (name, to) = argument.split_once(' ').unwrap_or((argument, ""));
+    let Some((_, switch)) = Switch::ALL.into_iter().find(|(known, _)| *known == name) else {
+        return Err(format!("`{name}` cannot be set; there are utc, ascii, fold"));
+    };
+    match to.trim() {
+        "on" => Ok(Command::Set(switch, true)),
+        "off" => Ok(Command::Set(switch, false)),
+        _ => Err(format!("set {name} needs on or off")),
+    }
+}
+
+/// The table as Markdown, for the README.
+pub fn markdown() -> String {
+    let mut out = String::from("| command | |\n| --- | --- |\n");
+    for spec in COMMANDS {
+        let usage = spec.usage.replace('|', "\\|");
+        let gap = if usage.is_empty() { "" } else { " " };
+        out.push_str(&format!("| `:{}{gap}{usage}` | {} |\n", spec.name, spec.help));
+    }
+    out
+}
