@@ -47,6 +47,9 @@ pub(super) const STATE_COLUMNS: &[(&str, &str, &str)] = &[
 /// Sessions looked up in one statement.
 const AT_ONCE: usize = 10_000;
 
+/// Tokens tried for versions before giving up.
+const GENERATIONS: usize = 3;
+
 /// Times that a version is written anew because another worker wrote one meanwhile.
 const ROUNDS: usize = 8;
 
@@ -191,23 +194,15 @@ async fn write(
     states: &States,
 ) -> Result<(), StoreError> {
     let states: BTreeMap<_, _> = states.iter().collect();
-    let shape = store.shapes.of(&store.connection, &TRACKED_SESSION).await?;
-    let mut months: BTreeMap<i32, Encoder> = BTreeMap::new();
-    for (key, State { session, version }) in &states {
-        if let Some(started) = session.started_at() {
-            let encoder =
-                months.entry(month(started)).or_insert_with(|| Encoder::with_header(&shape));
-            let updated_at = UtcMillis::from_epoch_millis(i64::from(*version) * 1000);
-            encoder.row(&shape, &session.cells(key, updated_at));
+    let mut months: BTreeMap<i32, Vec<Version<'_>>> = BTreeMap::new();
+    for (&key, &state) in &states {
+        if let Some(started) = state.session.started_at() {
+            let version = Version { key, state, started };
+            months.entry(month(started)).or_default().push(version);
         }
     }
-    let columns = shape.column_list();
-    let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
-    for (month, encoder) in months {
-        let rows = encoder.finish();
-        let token = format!("{batch}:{}:{month}:{}", TRACKED_SESSION.name, digest(&rows));
-        let result = store.connection.insert(&into, &token, rows).await;
-        store.unless_altered(&TRACKED_SESSION, &shape, result).await.map_err(not_their_fault)?;
+    for (month, versions) in months {
+        write_versions(store, batch, month, &versions).await.map_err(not_their_fault)?;
     }
     let mut encoder = Encoder::default();
     for (key, state) in states {
@@ -220,6 +215,83 @@ async fn write(
     let rows = encoder.finish();
     let token = format!("{batch}:{STATE}:{}", digest(&rows));
     store.connection.insert(&into, &token, rows).await.map_err(not_their_fault)
+}
+
+/// A version of a session that has begun.
+struct Version<'a> {
+    key: &'a SessionKey,
+    state: &'a State,
+    started: UtcMillis,
+}
+
+/// Versions of one partition, until they are there: a server that is killed may remember the
+/// token of an insert and not have its rows.
+async fn write_versions(
+    store: &ClickHouseStore,
+    batch: &str,
+    month: i32,
+    versions: &[Version<'_>],
+) -> Result<(), StoreError> {
+    let shape = store.shapes.of(&store.connection, &TRACKED_SESSION).await?;
+    let mut encoder = Encoder::with_header(&shape);
+    for Version { key, state, .. } in versions {
+        let updated_at = UtcMillis::from_epoch_millis(i64::from(state.version) * 1000);
+        encoder.row(&shape, &state.session.cells(key, updated_at));
+    }
+    let rows = encoder.finish();
+    let columns = shape.column_list();
+    let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
+    let mut token = format!("{batch}:{}:{month}:{}", TRACKED_SESSION.name, digest(&rows));
+    for _ in 0..GENERATIONS {
+        let result = store.connection.insert(&into, &token, rows.clone()).await;
+        store.unless_altered(&TRACKED_SESSION, &shape, result).await?;
+        if !store.check_ids || are_there(store, versions).await? {
+            return Ok(());
+        }
+        token.push_str(":again");
+    }
+    Err(StoreError::Unavailable(format!(
+        "ClickHouse says it stored versions of batch {batch}, and does not have all of them"
+    )))
+}
+
+#[derive(Row, Deserialize)]
+struct VersionRow {
+    project_id: String,
+    session_id: String,
+    updated_at: u32,
+}
+
+async fn are_there(store: &ClickHouseStore, versions: &[Version<'_>]) -> Result<bool, StoreError> {
+    for some in versions.chunks(AT_ONCE) {
+        let projects: BTreeSet<_> = some.iter().map(|one| one.key.project_id.as_str()).collect();
+        let sessions: BTreeSet<_> = some.iter().map(|one| one.key.session_id.as_str()).collect();
+        let started: BTreeSet<_> = some.iter().map(|one| one.started.epoch_seconds()).collect();
+        let started: Vec<_> = started.iter().map(ToString::to_string).collect();
+        let query = format!(
+            "SELECT assumeNotNull(project_id) AS project_id, assumeNotNull(session_id) AS \
+             session_id, toUInt32(toUnixTimestamp(assumeNotNull(updated_at))) AS updated_at \
+             FROM {table} WHERE {table}.project_id IN ({}) AND started_at IN ({}) AND {}",
+            sql::list(projects),
+            started.join(", "),
+            sql::is_one_of(&format!("{}.session_id", TRACKED_SESSION.name), sessions),
+            table = TRACKED_SESSION.name,
+        );
+        let rows: Vec<VersionRow> =
+            store.connection.rows(store.connection.statement(&query)).await?;
+        let found: HashSet<_> = rows
+            .iter()
+            .map(|row| (row.project_id.as_str(), row.session_id.as_str(), row.updated_at))
+            .collect();
+        let is_there = |one: &Version<'_>| {
+            let key = (one.key.project_id.as_str(), one.key.session_id.as_str());
+            found.contains(&(key.0, key.1, one.state.version))
+        };
+        if !some.iter().all(is_there) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Sessions are made by us: what is wrong with them is not wrong with the batch's events.

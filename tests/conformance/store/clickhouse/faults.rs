@@ -235,6 +235,19 @@ async fn a_burnt_token_is_replaced() {
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
 }
 
+/// The same with a session's version, of which nothing else would ever tell.
+#[tokio::test]
+async fn a_burnt_token_of_a_session_is_replaced() {
+    let (server, store) = own(|_| {}).await;
+    let events = mixed("e", 30);
+    server.fault(json!({ "match": into("tracked_session"), "kind": "burn_token", "times": 1 }));
+    store.insert(&batch("b", &events)).await.unwrap();
+    verify(&store, &events).await.unwrap();
+    verify_sessions(&store).await;
+    let tokens = inserts(&server.log(), "tracked_session");
+    assert!(tokens.iter().any(|token| token.ends_with(":again")), "{tokens:?}");
+}
+
 #[tokio::test]
 async fn errors_that_go_away_are_no_refusals() {
     let (mut server, store) = own(hasty).await;
