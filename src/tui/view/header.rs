@@ -23,13 +23,16 @@ const MIN_SOURCE: usize = 12;
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    let mut left = vec![styled(" bklit-tui ", theme.title()), styled(" ", theme.plain())];
     let health = health(model);
-    let needed = segments_width(&left) + segments_width(&health);
-    let right = right(model, width.saturating_sub(needed));
+    let mut left = vec![styled(" bklit-tui ", theme.title()), styled(" ", theme.plain())];
+    let mut room = room(model, width, segments_width(&left) + segments_width(&health));
+    if room.1 < text::width(&short_source(model)) {
+        // Who looks at it knows the program; the address says more.
+        left = vec![styled(" ", theme.plain())];
+        room = self::room(model, width, segments_width(&left) + segments_width(&health));
+    }
+    let (right, room) = room;
     let right_width = segments_width(&right);
-    // What is left is for the source.
-    let room = width.saturating_sub(right_width + needed + 3);
     if room >= text::width(&model.options.source).min(MIN_SOURCE) {
         left.push(source(model, room));
         left.push(styled("   ", theme.plain()));
@@ -37,6 +40,13 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     left.extend(health);
     put_segments(buf, area, 0, width.saturating_sub(right_width), &left);
     put_segments(buf, area, width.saturating_sub(right_width), right_width, &right);
+}
+
+/// The right side beside a left one of that width, and the columns between, for the source.
+fn room(model: &Model, width: usize, left: usize) -> (Vec<Segment>, usize) {
+    let right = right(model, width.saturating_sub(left));
+    let room = width.saturating_sub(segments_width(&right) + left + 3);
+    (right, room)
 }
 
 /// How much happens and whether it is shown, in as many words as there is room for; the source is
