@@ -4,7 +4,7 @@
 //! so lines that come and go, filters and resizes leave the reader at that line, or at the one
 //! nearest to it that is still shown.
 //!
-//! Which lines are shown is found out in slices, see [`scan`]; lines around the reader come first.
+//! Which lines are shown is found out in slices, see `scan`; lines around the reader come first.
 
 pub(super) mod cover;
 mod moving;
