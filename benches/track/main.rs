@@ -43,6 +43,9 @@ struct Options {
     /// Accept into Valkey instead, by a process that does nothing else
     #[arg(long)]
     redis: bool,
+    /// Settings of the program, as in its config file
+    #[arg(long, value_name = "TOML", default_value = "")]
+    settings: String,
     /// Be the bare server; for the bench itself
     #[arg(long, hide = true)]
     serve_bare: bool,
@@ -79,10 +82,11 @@ fn main() {
     let redis = options.redis.then(|| RedisServer::start(ServerKind::Valkey, &[]));
     let daemon = match &redis {
         Some(redis) => Daemon::with_settings(&format!(
-            "roles = ['ingestion']\nredis_url = '{}'\n[queue]\nmax_depth = 100000000",
-            redis.url()
+            "roles = ['ingestion']\nredis_url = '{}'\n{}\n[queue]\nmax_depth = 100000000",
+            redis.url(),
+            options.settings
         )),
-        None => Daemon::start(),
+        None => Daemon::with_settings(&options.settings),
     };
     refuse_memory(&daemon);
     let load = Load {

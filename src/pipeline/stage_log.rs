@@ -24,6 +24,9 @@ pub type Data = Map<String, Value>;
 /// Errors a second that also go to the program's own log, which a daemon's operator reads.
 const MAX_ERRORS_LOGGED: u64 = 20;
 
+/// While nobody looks, lines are made to be kept for later: a tenth of the rate at most, as what
+/// they cost is taken from accepting events.
+const UNWATCHED_SHARE: u64 = 10;
 /// The most by which sampling thins out: one event of 65,536.
 const MAX_SAMPLING: u32 = 1 << 16;
 
@@ -85,7 +88,7 @@ impl StageLog {
     /// Ends a second: adapts the sampling, publishes the figures and, where lines were left out,
     /// a line that says so.
     pub fn publish_gauges(&self) {
-        let window = self.sampler.next_window();
+        let window = self.sampler.next_window(self.bus.is_watched());
         let errors = self.errors_logged.swap(0, Relaxed);
         if errors > MAX_ERRORS_LOGGED {
             tracing::error!(left_out = errors - MAX_ERRORS_LOGGED, "more errors than are logged");
@@ -218,6 +221,8 @@ impl<'a> Step<'a> {
 /// is shown at every lower one, so a change of the rate tears few events apart.
 struct Sampler {
     lines_per_second: u64,
+    /// What holds now: fewer while nobody looks.
+    limit: AtomicU64,
     sampling: AtomicU32,
     wanted: AtomicU64,
     shown: AtomicU64,
@@ -232,6 +237,7 @@ impl Sampler {
     fn new(lines_per_second: u64) -> Self {
         Self {
             lines_per_second: lines_per_second.max(1),
+            limit: AtomicU64::new(lines_per_second.max(1)),
             sampling: AtomicU32::new(1),
             wanted: AtomicU64::new(0),
             shown: AtomicU64::new(0),
@@ -249,18 +255,21 @@ impl Sampler {
         if chosen {
             let shown = self.shown.fetch_add(1, Relaxed) + 1;
             // A flood must not wait for the end of its first second.
-            if shown.is_multiple_of(self.lines_per_second) && sampling < MAX_SAMPLING {
+            if shown.is_multiple_of(self.limit.load(Relaxed)) && sampling < MAX_SAMPLING {
                 let _ = self.sampling.compare_exchange(sampling, sampling * 2, Relaxed, Relaxed);
             }
         }
         chosen
     }
 
-    fn next_window(&self) -> Window {
+    fn next_window(&self, is_watched: bool) -> Window {
+        let share = if is_watched { 1 } else { UNWATCHED_SHARE };
+        let limit = (self.lines_per_second / share).max(1);
+        self.limit.store(limit, Relaxed);
         let sampling = self.sampling.load(Relaxed);
         let wanted = self.wanted.swap(0, Relaxed);
         let shown = self.shown.swap(0, Relaxed);
-        let needed = wanted.div_ceil(self.lines_per_second).max(1).next_power_of_two();
+        let needed = wanted.div_ceil(limit).max(1).next_power_of_two();
         let needed = u32::try_from(needed).unwrap_or(MAX_SAMPLING).min(MAX_SAMPLING);
         self.sampling.store(needed, Relaxed);
         Window { sampling, sampled_out: wanted.saturating_sub(shown) }
@@ -282,7 +291,7 @@ mod tests {
     fn below_the_rate_everything_is_shown() {
         let sampler = Sampler::new(100);
         assert!((0..99).all(|i| sampler.shows(Level::Info, Some(&format!("evt_{i}")))));
-        let window = sampler.next_window();
+        let window = sampler.next_window(true);
         assert_eq!((window.sampling, window.sampled_out), (1, 0));
     }
 
@@ -294,11 +303,11 @@ mod tests {
         };
         assert!(shown(100_000) < 2_000);
         assert!(sampler.shows(Level::Error, Some("evt_x")) && sampler.shows(Level::Warn, None));
-        assert!(sampler.next_window().sampled_out > 98_000);
+        assert!(sampler.next_window(true).sampled_out > 98_000);
         // The next second starts at the rate that the last one needed: 1,024.
         assert!((1..=250).contains(&shown(100_000)));
-        sampler.next_window();
-        sampler.next_window();
+        sampler.next_window(true);
+        sampler.next_window(true);
         assert_eq!(shown(50), 50, "after a quiet second all is shown again");
     }
 }

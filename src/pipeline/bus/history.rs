@@ -90,6 +90,10 @@ impl DebugBus for RememberingDebugBus {
         self.most > 0 || self.inner.has_subscribers()
     }
 
+    fn is_watched(&self) -> bool {
+        self.inner.has_subscribers()
+    }
+
     fn subscribe(&self) -> Box<dyn DebugStream> {
         self.inner.subscribe()
     }

@@ -50,6 +50,11 @@ pub trait DebugBus: Send + Sync {
     /// Whether anybody listens: with nobody there, making a line can be saved.
     fn has_subscribers(&self) -> bool;
 
+    /// Whether somebody looks now; lines may be wanted also to be kept for later.
+    fn is_watched(&self) -> bool {
+        self.has_subscribers()
+    }
+
     /// Starts to listen.
     fn subscribe(&self) -> Box<dyn DebugStream>;
 
