@@ -5,6 +5,7 @@ pub mod boards;
 pub mod export;
 pub mod figures;
 pub mod filter;
+pub mod focus;
 pub mod layout;
 pub mod line;
 pub mod palette;
@@ -13,6 +14,7 @@ pub mod panes;
 pub mod projects;
 pub mod query;
 pub mod ring;
+pub mod screen;
 pub mod trace;
 
 use std::collections::BTreeMap;
@@ -20,29 +22,23 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
-use tui_input::Input;
 
 use self::alerts::Alerts;
 use self::boards::Boards;
 use self::export::Export;
 use self::figures::Figures;
+pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
 use self::layout::{Layout, QueueParts};
-use self::line::OwnedLine;
-use self::palette::Palette;
 use self::pane::Pane;
 use self::panes::Panes;
-use self::projects::Projects;
 pub use self::query::Purpose;
-use self::query::{Query, QueryError};
 use self::ring::Ring;
-use self::trace::Trace;
-use super::backend::Change;
+pub use self::screen::{Detail, FailedDetail, Screen};
 use super::keymap::{Bindings, Context};
 use super::msg::Effect;
 use super::replay::ReplayState;
 use super::theme::Theme;
 use crate::config::AlertSettings;
-use crate::pipeline::queue::view::FailedView;
 use crate::pipeline::time::UtcMillis;
 
 /// Rows of a trace that are not lines: title, summary, labels.
@@ -103,116 +99,6 @@ pub struct Recording {
     pub bytes: u64,
     /// Messages the disk was too slow for.
     pub lost: u64,
-}
-
-/// What is on the screen.
-#[derive(Debug)]
-pub enum Screen {
-    /// Figures and log.
-    Log,
-    /// One line in full.
-    Detail(Detail),
-    /// The way of an event.
-    Trace(Trace),
-    /// The projects, to choose one.
-    Projects(Projects),
-    /// The queue and what failed.
-    Queue,
-    /// One failed event in full.
-    Failed(Box<FailedDetail>),
-    /// Who is there now.
-    Live,
-    /// What dual-write verification found.
-    Verify,
-    /// The keys.
-    Help {
-        /// Rows scrolled out at the top.
-        scroll: usize,
-        /// Of which context.
-        of: Context,
-    },
-}
-
-/// One line in full. It is a copy: it stays when the ring forgets the line.
-#[derive(Debug)]
-pub struct Detail {
-    /// The line's number.
-    pub number: u64,
-    /// The line.
-    pub line: OwnedLine,
-    /// Rows scrolled out at the top.
-    pub scroll: usize,
-}
-
-/// One failed event in full. It is a copy: it stays when the event is retried.
-#[derive(Debug)]
-pub struct FailedDetail {
-    /// The event.
-    pub item: FailedView,
-    /// Rows scrolled out at the top.
-    pub scroll: usize,
-}
-
-/// A question at the foot of a view.
-#[derive(Debug)]
-pub struct Prompt {
-    /// What for.
-    pub purpose: PromptPurpose,
-    /// What was typed.
-    pub input: Input,
-    /// Why that will not do.
-    pub problem: Option<String>,
-}
-
-/// What is asked at the foot of a view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PromptPurpose {
-    /// Which failed events to show; in effect while it is typed.
-    QueueFilter {
-        /// What was there before, to go back to.
-        before: String,
-    },
-    /// Whether to do something with the failed events of these ids.
-    Confirm(Change, Vec<String>),
-    /// Into which file the failed events go.
-    Export,
-}
-
-/// Where letters go.
-#[derive(Debug)]
-pub enum Focus {
-    /// They are keys.
-    Keys,
-    /// Into a text field.
-    Field(Box<Field>),
-    /// Into the answer to a question.
-    Prompt(Box<Prompt>),
-    /// The next one names a mark.
-    Letter(Letter),
-    /// Into a command.
-    Palette(Box<Palette>),
-}
-
-/// What a letter is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Letter {
-    /// To mark the selected line.
-    Mark,
-    /// To go to a marked line.
-    Jump,
-}
-
-/// A text field, in effect while it is typed into.
-#[derive(Debug)]
-pub struct Field {
-    /// What for.
-    pub purpose: Purpose,
-    /// What was typed.
-    pub input: Input,
-    /// What was there before, to go back to.
-    pub before: Option<Query>,
-    /// What is wrong with what was typed; the rest of it is in effect.
-    pub problem: Option<QueryError>,
 }
 
 /// Whether new lines are shown.

@@ -1,0 +1,336 @@
+//! The console's loop: what comes from the keyboard, the bus and the clock goes to `update`, what
+//! `update` asks for is carried out, and what changed is drawn.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{Backend, Tasks};
+use super::effects::{self, Multiplexer};
+use super::input::{Input, Keyboard, Typed};
+use super::jobs::{self, JobOptions, Jobs};
+use super::keymap::Bindings;
+use super::model::palette::commands::Target;
+use super::model::{Model, ModelOptions, Shell};
+use super::msg::{Effect, Job, Msg, Report};
+use super::replay::{Player, Replayed};
+use super::screen::Screen;
+use super::theme::{self, Palette, Theme};
+use super::{ConsoleEnd, ConsoleOptions, Source, terminal, update, view};
+use crate::pipeline::bus::{DebugMessage, DebugStream};
+use crate::pipeline::time::UtcMillis;
+
+/// Messages of the bus that are taken in at a time, before keys are looked at again.
+const SLICE: usize = 512;
+/// The shortest time between two frames when the second shows what a key did.
+const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
+
+/// What the loop holds.
+pub(super) struct Console {
+    model: Model,
+    screen: Screen,
+    keyboard: Keyboard,
+    /// `None` once the bus has closed.
+    stream: Option<Box<dyn DebugStream>>,
+    /// What is asked for beside it.
+    tasks: Tasks,
+    player: Option<Player>,
+    jobs: Jobs,
+    /// The shortest time between two frames.
+    frame_time: Duration,
+    last_frame: Option<Instant>,
+    /// A key was pressed since.
+    is_keyed: bool,
+    /// The screen shows something that is not in the model, or lost what it showed.
+    is_stale: bool,
+    multiplexer: Multiplexer,
+    /// Whether the last turn was a slice of work: then messages come first.
+    has_worked: bool,
+    tick: Interval,
+    resized: Signal,
+    stop_requested: Signal,
+    continued: Signal,
+}
+
+impl Console {
+    pub(super) fn start(
+        options: ConsoleOptions,
+        source: Source,
+        backend: Option<Arc<dyn Backend>>,
+    ) -> io::Result<Self> {
+        let size = terminal::size();
+        let variable = |name: &str| std::env::var(name).ok();
+        let palette = Palette::find(options.no_color, options.settings.colors, variable);
+        let (filters, trouble) = filters(&options);
+        let mut jobs = Jobs::new(JobOptions {
+            alert_command: options.alerts.command.clone(),
+            data_dir: Some(options.data_dir),
+            record_max_bytes: options.settings.record_max_bytes,
+            source: options.source.clone(),
+        });
+        let mut model = Model::new(ModelOptions {
+            source: options.source,
+            curl: options.curl,
+            max_lines: options.settings.max_lines,
+            max_bytes: options.settings.max_bytes,
+            alarm_depth: options.alarm_depth,
+            read_only: options.settings.read_only,
+            utc: options.settings.utc,
+            theme: Theme::of(options.settings.theme, palette),
+            shell: Shell {
+                ascii: theme::needs_ascii(options.settings.ascii, variable),
+                filters,
+                alerts: options.alerts,
+                // The settings were checked when they were read.
+                bindings: Bindings::read(&options.settings.keys).unwrap_or_default(),
+            },
+            size,
+        });
+        let target = options.record.map(|path| Target { path, overwrite: false });
+        let began = target.and_then(|target| jobs.start(Job::Record(Some(target))));
+        let (stream, player) = match source {
+            Source::Bus(stream) => (Some(stream), None),
+            Source::Replay(player) => (None, Some(player)),
+        };
+        update::update(&mut model, Msg::Tick(UtcMillis::now()));
+        for report in trouble.map(Report::Notice).into_iter().chain(began) {
+            update::update(&mut model, Msg::Report(report));
+        }
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
+        let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+        Ok(Self {
+            model,
+            screen: Screen::start(size)?,
+            keyboard: Keyboard::start()?,
+            stream,
+            tasks: Tasks::new(backend),
+            player,
+            jobs,
+            frame_time: Duration::from_secs(1) / options.settings.fps.max(1),
+            last_frame: None,
+            is_keyed: false,
+            is_stale: true,
+            multiplexer: Multiplexer::from_environment(|name| std::env::var(name).ok()),
+            has_worked: false,
+            tick,
+            resized: signal(SignalKind::window_change())?,
+            stop_requested: signal(stop)?,
+            continued: signal(go_on)?,
+        })
+    }
+
+    pub(super) async fn run(&mut self, stop: &CancellationToken) -> io::Result<ConsoleEnd> {
+        self.update(Msg::Tick(UtcMillis::now()))?;
+        loop {
+            let frame_at = self.next_frame();
+            let works = self.model.has_work();
+            let works_first = works && !std::mem::take(&mut self.has_worked);
+            let ended = tokio::select! {
+                biased;
+                () = stop.cancelled() => Some(ConsoleEnd::Shutdown),
+                input = self.keyboard.next() => self.take_input(input)?,
+                Some(()) = self.stop_requested.recv() => self.suspend().await?,
+                Some(()) = self.continued.recv() => {
+                    terminal::resume()?;
+                    self.resize()?
+                }
+                Some(()) = self.resized.recv() => self.resize()?,
+                written = self.screen.written() => {
+                    written?;
+                    None
+                }
+                () = until(frame_at) => {
+                    self.draw()?;
+                    None
+                }
+                _ = self.tick.tick() => self.tick()?,
+                answer = self.tasks.next() => self.update(Msg::Answer(answer))?,
+                report = self.jobs.report() => self.update(Msg::Report(report))?,
+                // Slices and messages take turns: neither waits for a flood of the other.
+                () = std::future::ready(()), if works_first => self.work().await?,
+                messages = next_slice(&mut self.stream) => {
+                    // In a flood nothing else would let the runtime look at clock and signals.
+                    tokio::task::yield_now().await;
+                    self.jobs.record(&messages);
+                    self.update(Msg::Feed(messages))?
+                }
+                replayed = next_replayed(&mut self.player) => {
+                    tokio::task::yield_now().await;
+                    self.update(Msg::Replay(replayed))?
+                }
+                () = std::future::ready(()), if works => self.work().await?,
+            };
+            if let Some(end) = ended {
+                return Ok(end);
+            }
+        }
+    }
+
+    fn tick(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        if let Some(report) = self.jobs.recorded() {
+            self.update(Msg::Report(report))?;
+        }
+        self.update(Msg::Tick(UtcMillis::now()))
+    }
+
+    async fn work(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        tokio::task::yield_now().await;
+        self.has_worked = true;
+        self.update(Msg::Work)
+    }
+
+    /// When the next frame is due, if one is and the screen can take it. What a key did is shown
+    /// sooner than what came in.
+    fn next_frame(&self) -> Option<Instant> {
+        if !self.screen.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
+            return None;
+        }
+        let apart =
+            if self.is_keyed { self.frame_time.min(KEY_FRAME_TIME) } else { self.frame_time };
+        Some(self.last_frame.map_or_else(Instant::now, |last| last + apart))
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        let model = &self.model;
+        self.screen.draw(|frame| view::render(model, frame))?;
+        self.model.drawn();
+        self.is_stale = false;
+        self.is_keyed = false;
+        self.last_frame = Some(Instant::now());
+        Ok(())
+    }
+
+    fn take_input(&mut self, input: Input) -> io::Result<Option<ConsoleEnd>> {
+        self.is_keyed = true;
+        match input {
+            Input::Typed(Typed::Key(key)) => self.update(Msg::Key(key)),
+            Input::Typed(Typed::Paste(text)) => self.update(Msg::Paste(text)),
+            Input::HungUp => Ok(Some(ConsoleEnd::HungUp)),
+        }
+    }
+
+    fn resize(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        let (columns, rows) = terminal::size();
+        self.screen.resize((columns, rows))?;
+        self.is_stale = true;
+        self.update(Msg::Resize(columns, rows))
+    }
+
+    async fn suspend(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        if !terminal::can_suspend() {
+            return Ok(None);
+        }
+        terminal::suspend();
+        self.continued.recv().await;
+        terminal::resume()?;
+        self.resize()
+    }
+
+    fn update(&mut self, message: Msg) -> io::Result<Option<ConsoleEnd>> {
+        let mut effects: VecDeque<_> =
+            update::update(&mut self.model, message).into_iter().collect();
+        effects.extend(self.model.take_outbox());
+        while let Some(effect) = effects.pop_front() {
+            if let Some(end) = self.carry_out(effect)? {
+                return Ok(Some(end));
+            }
+            effects.extend(self.model.take_outbox());
+        }
+        Ok(None)
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> io::Result<Option<ConsoleEnd>> {
+        match effect {
+            Effect::Quit => return Ok(Some(ConsoleEnd::Quit)),
+            Effect::Suspend => terminal::request_suspend(),
+            Effect::Copy(text) => {
+                let sequence = effects::copy_sequence(&text, self.multiplexer);
+                self.append(sequence.as_bytes());
+            }
+            Effect::Bell => self.append(b"\x07"),
+            Effect::Redraw => return self.resize(),
+            Effect::Ask(request) => self.tasks.ask(request),
+            Effect::Replay(command) => {
+                if let Some(player) = &self.player {
+                    player.command(command);
+                }
+            }
+            Effect::Job(job) => {
+                if let Some(report) = self.jobs.start(job) {
+                    return self.update(Msg::Report(report));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends bytes that are not part of a frame.
+    fn append(&mut self, bytes: &[u8]) {
+        self.screen.append(bytes);
+        self.is_stale = true;
+    }
+}
+
+/// The filters of the settings and those saved, which are newer; and what is wrong with these.
+fn filters(options: &ConsoleOptions) -> (BTreeMap<String, String>, Option<String>) {
+    let mut filters = options.settings.filters.clone();
+    match jobs::saved_filters(&options.data_dir) {
+        Ok(saved) => {
+            filters.extend(saved);
+            (filters, None)
+        }
+        Err(error) => (filters, Some(format!("the saved filters cannot be read: {error}"))),
+    }
+}
+
+/// What a replay does next; never anything without one. Safe to cancel.
+async fn next_replayed(player: &mut Option<Player>) -> Vec<Replayed> {
+    match player {
+        Some(player) => player.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until then; for ever without a time. A time that has come is not left to the clock of
+/// the runtime, which goes on only between two waits.
+async fn until(time: Option<Instant>) {
+    match time {
+        None => std::future::pending().await,
+        Some(time) if time <= Instant::now() => {}
+        Some(time) => tokio::time::sleep_until(time).await,
+    }
+}
+
+/// The next messages of the bus, as many as are there; never any once it has closed. Safe to
+/// cancel.
+async fn next_slice(stream: &mut Option<Box<dyn DebugStream>>) -> Vec<DebugMessage> {
+    let Some(open) = stream else { return std::future::pending().await };
+    let Some(first) = open.next().await else {
+        *stream = None;
+        return Vec::new();
+    };
+    let mut messages = vec![first];
+    // Nothing below waits, so nothing taken is lost by a cancellation.
+    while messages.len() < SLICE {
+        let more = tokio::select! {
+            biased;
+            message = open.next() => message,
+            () = std::future::ready(()) => break,
+        };
+        match more {
+            Some(message) => messages.push(message),
+            None => {
+                *stream = None;
+                break;
+            }
+        }
+    }
+    messages
+}
