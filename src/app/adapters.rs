@@ -15,6 +15,7 @@ use crate::config::{Role, Sensitive, Settings};
 use crate::pipeline::auth::postgres::PostgresTokenStore;
 use crate::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use crate::pipeline::auth::{TokenStore, sqlite::SqliteTokenStore};
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::bus::history::RememberingDebugBus;
 use crate::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
 use crate::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
@@ -51,8 +52,7 @@ const REDIS_ANSWER: Duration = Duration::from_secs(4);
 const POSTGRES_CONNECT: Duration = Duration::from_secs(2);
 const POSTGRES_ANSWER: Duration = Duration::from_secs(4);
 
-/// The pause between tries to make ClickHouse's tables, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause between tries to make ClickHouse's tables.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the worker stores in, and what ingestion inserts into past the queue.
@@ -378,7 +378,7 @@ pub(super) fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>>
 
 /// Until it worked. Events wait in the queue meanwhile.
 async fn make_tables(store: &ClickHouseStore) {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(LONGEST_PAUSE);
     let outage = Outage::default();
     loop {
         match store.create_missing().await {
@@ -394,7 +394,6 @@ async fn make_tables(store: &ClickHouseStore) {
                 }
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        backoff.pause().await;
     }
 }

@@ -82,15 +82,7 @@ impl Pipeline {
         if let Some(file) = &tokens_file {
             authenticator.recall(file).await;
         }
-        let context = HttpContext::new(
-            Arc::clone(&adapters.queue),
-            Arc::clone(&authenticator),
-            Arc::clone(&log),
-            Arc::clone(&adapters.debug_bus),
-            settings.http.clone(),
-        );
-        let context = context.in_process(settings.roles, stopping.clone());
-        let context = context.with_store(adapters.store.clone(), adapters.presence.clone());
+        let context = http_context(settings, &adapters, &log, &authenticator, stopping);
         let context = Arc::new(context.with_baseline(baseline));
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
@@ -100,15 +92,7 @@ impl Pipeline {
             http::serve(listener, http, stop).await.map_err(Into::into)
         });
         if let Some(listener) = websocket_listener {
-            let context = Arc::new(WebSocketContext::new(
-                context,
-                Arc::clone(&adapters.live_bus),
-                settings.websocket.clone(),
-            ));
-            // Both drain at the same time: the worker needs what is left.
-            supervisor.spawn_beside("WebSocket server", |stop| async move {
-                websocket::serve(listener, context, stop).await.map_err(Into::into)
-            });
+            start_websocket(listener, context, settings, &adapters, supervisor);
         }
         adapters.start(supervisor);
         let (writer, verifier) = comparison.unzip();
@@ -125,13 +109,13 @@ impl Pipeline {
                 Ok(())
             });
         }
-        let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         if let Some(verifier) = verifier {
             supervisor.spawn("verifier", |stop| async move {
                 verifier.run(stop).await;
                 Ok(())
             });
         }
+        let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let (figures, seen) = (Arc::clone(&log), Arc::clone(&queue));
         supervisor.spawn("gauges", |stop| publish_gauges(figures, seen, stop));
         Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
@@ -171,6 +155,39 @@ impl Pipeline {
     pub(super) fn debug_bus(&self) -> &dyn DebugBus {
         &*self.debug_bus
     }
+}
+
+fn http_context(
+    settings: &Settings,
+    adapters: &Adapters,
+    log: &Arc<StageLog>,
+    authenticator: &Arc<Authenticator>,
+    stopping: &CancellationToken,
+) -> HttpContext {
+    HttpContext::new(
+        Arc::clone(&adapters.queue),
+        Arc::clone(authenticator),
+        Arc::clone(log),
+        Arc::clone(&adapters.debug_bus),
+        settings.http.clone(),
+    )
+    .in_process(settings.roles, stopping.clone())
+    .with_store(adapters.store.clone(), adapters.presence.clone())
+}
+
+fn start_websocket(
+    listener: TcpListener,
+    http: Arc<HttpContext>,
+    settings: &Settings,
+    adapters: &Adapters,
+    supervisor: &mut Supervisor,
+) {
+    let live_bus = Arc::clone(&adapters.live_bus);
+    let context = Arc::new(WebSocketContext::new(http, live_bus, settings.websocket.clone()));
+    // Both servers drain at the same time: the worker needs what is left.
+    supervisor.spawn_beside("WebSocket server", |stop| async move {
+        websocket::serve(listener, context, stop).await.map_err(Into::into)
+    });
 }
 
 /// The worker, where it is among the roles.

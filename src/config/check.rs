@@ -14,13 +14,29 @@ const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// Sessions that wait are kept in memory.
 const LONGEST_GRACE: Duration = Duration::from_secs(300);
+/// Events should not wait longer for company.
+const LONGEST_BATCH_WAIT: Duration = Duration::from_secs(60);
 const POSTGRES_LIKE: &str = "postgres://user@localhost:5432/bklit";
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
 impl Settings {
     /// Checks what types cannot say; an error names the value's source.
     pub(super) fn validate(&self, figment: &Figment) -> Result<(), ConfigError> {
-        let durations = [
+        self.validate_times(figment)?;
+        self.validate_counts(figment)?;
+        self.validate_roles(figment)?;
+        self.validate_console(figment)?;
+        self.validate_servers(figment)?;
+        require(
+            figment,
+            "log",
+            self.log.parse::<tracing_subscriber::EnvFilter>().is_ok(),
+            "is no log filter; try info, debug or bklit_tui=debug,hyper=warn",
+        )
+    }
+
+    fn validate_times(&self, figment: &Figment) -> Result<(), ConfigError> {
+        let needed = [
             ("shutdown_timeout", self.shutdown_timeout),
             ("http.header_timeout", self.http.header_timeout),
             ("http.body_timeout", self.http.body_timeout),
@@ -31,29 +47,22 @@ impl Settings {
             ("worker.session_timeout", self.worker.session_timeout),
             ("verify.settle", self.verify.settle),
         ];
-        for (key, value) in durations {
+        for (key, value) in needed {
             require(figment, key, !value.is_zero(), "must be longer than 0s")?;
         }
-        require(
-            figment,
-            "shutdown_delay",
-            self.shutdown_delay <= LONGEST_DELAY,
-            &format!("must be at most {}", humantime::format_duration(LONGEST_DELAY)),
-        )?;
-        self.validate_roles(figment)?;
-        self.validate_console(figment)?;
-        require(
-            figment,
-            "websocket.session_grace",
-            self.websocket.session_grace <= LONGEST_GRACE,
-            &format!("must be at most {}", humantime::format_duration(LONGEST_GRACE)),
-        )?;
-        require(
-            figment,
-            "worker.batch_wait",
-            self.worker.batch_wait <= Duration::from_secs(60),
-            "must be at most 60s",
-        )?;
+        let bounded = [
+            ("shutdown_delay", self.shutdown_delay, LONGEST_DELAY),
+            ("websocket.session_grace", self.websocket.session_grace, LONGEST_GRACE),
+            ("worker.batch_wait", self.worker.batch_wait, LONGEST_BATCH_WAIT),
+        ];
+        for (key, value, longest) in bounded {
+            let problem = format!("must be at most {}", humantime::format_duration(longest));
+            require(figment, key, value <= longest, &problem)?;
+        }
+        Ok(())
+    }
+
+    fn validate_counts(&self, figment: &Figment) -> Result<(), ConfigError> {
         let counts = [
             ("debug_lines_per_second", self.debug_lines_per_second, 1, 10_000_000),
             ("debug_history", self.debug_history as u64, 0, 1_000_000),
@@ -73,12 +82,10 @@ impl Settings {
             let in_bounds = (least..=most).contains(&value);
             require(figment, key, in_bounds, &format!("must be from {least} to {most}"))?;
         }
-        require(
-            figment,
-            "log",
-            self.log.parse::<tracing_subscriber::EnvFilter>().is_ok(),
-            "is no log filter; try info, debug or bklit_tui=debug,hyper=warn",
-        )?;
+        Ok(())
+    }
+
+    fn validate_servers(&self, figment: &Figment) -> Result<(), ConfigError> {
         let servers = [
             ("redis_url", &self.redis_url, REDIS_SCHEMES, "redis://localhost:6379"),
             ("clickhouse_url", &self.clickhouse_url, ["http", "https"].as_slice(), CLICKHOUSE_LIKE),

@@ -4,9 +4,11 @@
 //! came from.
 
 mod check;
+mod defaults;
 mod looks;
 mod roles;
 mod settings;
+mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ pub use check::is_redis;
 pub use looks::{Ascii, Colors, Scheme};
 pub use roles::{Role, Roles};
 pub use settings::*;
+pub use values::Sensitive;
 
 /// One value from the environment or a flag, with its source for error messages.
 #[derive(Clone, Debug)]

@@ -1,16 +1,15 @@
-//! The settings and their defaults.
+//! The settings.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etcetera::BaseStrategy;
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use super::values::{self, Sensitive};
 use super::{Ascii, Colors, Roles, Scheme};
-use crate::pipeline::queue::redis::{DEFAULT_PREFIX, Durability};
+use crate::pipeline::queue::redis::Durability;
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +20,7 @@ pub struct Settings {
     /// Where to accept events.
     pub listen: SocketAddr,
     /// Run the pipeline without the console.
-    #[serde(deserialize_with = "flexible::boolean")]
+    #[serde(deserialize_with = "values::boolean")]
     pub no_ui: bool,
     /// Which parts of the pipeline this process runs.
     pub roles: Roles,
@@ -40,7 +39,7 @@ pub struct Settings {
     /// ClickHouse's database with the tables.
     pub clickhouse_database: String,
     /// Also insert each event past the queue, and compare.
-    #[serde(deserialize_with = "flexible::boolean")]
+    #[serde(deserialize_with = "values::boolean")]
     pub dual_write: bool,
     /// Bklit's Postgres, for its tokens and event definitions; may have a password in it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +113,7 @@ pub struct WebSocketSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
     /// Pages of these origins may open dashboards without a token.
-    #[serde(deserialize_with = "flexible::list")]
+    #[serde(deserialize_with = "values::list")]
     pub allowed_origins: Vec<String>,
     /// Sockets at once; more wait to be accepted.
     pub max_connections: usize,
@@ -146,75 +145,6 @@ pub struct QueueSettings {
     pub redis_prefix: String,
     /// When an event counts as kept in Redis.
     pub durability: Durability,
-}
-
-/// Text that is not shown where settings are.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Sensitive(String);
-
-impl Sensitive {
-    /// The text.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Sensitive {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_string(SecretText).map(Self)
-    }
-}
-
-/// Takes text. What is refused is not repeated in the error, as serde would.
-struct SecretText;
-
-impl SecretText {
-    fn refuse<T, E: serde::de::Error>() -> Result<T, E> {
-        Err(E::custom("must be text: put the value in quotes"))
-    }
-}
-
-impl Visitor<'_> for SecretText {
-    type Value = String;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("text in quotes")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
-        Ok(text.to_owned())
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<String, E> {
-        Self::refuse()
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<String, E> {
-        Self::refuse()
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<String, E> {
-        Self::refuse()
-    }
-
-    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<String, E> {
-        Self::refuse()
-    }
-
-    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<String, E> {
-        Self::refuse()
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<String, E> {
-        Self::refuse()
-    }
-}
-
-impl std::fmt::Debug for Sensitive {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
-    }
 }
 
 /// How the worker batches.
@@ -252,7 +182,7 @@ pub struct ConsoleSettings {
     /// Times in UTC instead of the local zone.
     pub utc: bool,
     /// Whether the console changes nothing: failed events are neither retried nor deleted.
-    #[serde(deserialize_with = "flexible::boolean")]
+    #[serde(deserialize_with = "values::boolean")]
     pub read_only: bool,
     /// Nothing but ASCII on the screen.
     pub ascii: Ascii,
@@ -288,7 +218,7 @@ impl KeyNames {
     }
 }
 
-/// When to raise alerts, and what else to do then.
+/// When to raise alerts, and what else to do then; by default never.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertSettings {
@@ -302,125 +232,4 @@ pub struct AlertSettings {
     /// What to run, by `sh -c`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            data_dir: default_data_dir(),
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3001)),
-            no_ui: false,
-            roles: Roles::ALL,
-            redis_url: None,
-            clickhouse_url: None,
-            clickhouse_username: None,
-            clickhouse_password: None,
-            clickhouse_database: "analytics".to_owned(),
-            dual_write: false,
-            database_url: None,
-            tls_ca_file: None,
-            shutdown_timeout: Duration::from_secs(10),
-            shutdown_delay: Duration::ZERO,
-            log: "info".to_owned(),
-            debug_lines_per_second: 5_000,
-            debug_history: 10_000,
-            http: HttpSettings {
-                max_body_bytes: 64 * 1024,
-                max_connections: 1024,
-                header_timeout: Duration::from_secs(10),
-                body_timeout: Duration::from_secs(10),
-                trust_forwarded: false,
-            },
-            websocket: WebSocketSettings {
-                listen: None,
-                allowed_origins: Vec::new(),
-                max_connections: 1024,
-                ping_interval: Duration::from_secs(30),
-                auth_timeout: Duration::from_secs(30),
-                session_grace: Duration::from_secs(10),
-            },
-            queue: QueueSettings {
-                max_depth: 1_000_000,
-                alarm_depth: 1_000,
-                redis_prefix: DEFAULT_PREFIX.to_owned(),
-                durability: Durability::Everysec,
-            },
-            worker: WorkerSettings {
-                workers: 1,
-                batch_size: 5_000,
-                batch_wait: Duration::from_millis(50),
-                lease: Duration::from_secs(30),
-                max_backoff: Duration::from_secs(10),
-                session_timeout: Duration::from_secs(30 * 60),
-            },
-            verify: VerifySettings { settle: Duration::from_secs(60) },
-            console: ConsoleSettings {
-                max_lines: 100_000,
-                max_bytes: 256 * 1024 * 1024,
-                fps: 15,
-                utc: false,
-                read_only: false,
-                ascii: Ascii::Auto,
-                theme: Scheme::Dark,
-                colors: Colors::Auto,
-                record_max_bytes: 1 << 30,
-                filters: BTreeMap::new(),
-                keys: BTreeMap::new(),
-            },
-            alerts: AlertSettings {
-                errors_per_minute: 60,
-                no_events: Duration::ZERO,
-                bell: true,
-                command: None,
-            },
-            record: None,
-        }
-    }
-}
-
-/// `$XDG_DATA_HOME/bklit-tui`, mostly `~/.local/share/bklit-tui`.
-fn default_data_dir() -> PathBuf {
-    etcetera::choose_base_strategy()
-        .map_or_else(|_| PathBuf::from("bklit-tui-data"), |base| base.data_dir().join("bklit-tui"))
-}
-
-/// Values that come as text from the environment and typed from a file.
-mod flexible {
-    use serde::{Deserialize, Deserializer, de::Error as _};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum BooleanOrText {
-        Boolean(bool),
-        Text(String),
-    }
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum ListOrText {
-        List(Vec<String>),
-        Text(String),
-    }
-
-    /// A list, or text with commas between its members.
-    pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-        Ok(match ListOrText::deserialize(deserializer)? {
-            ListOrText::List(list) => list,
-            ListOrText::Text(text) => {
-                let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
-                members.map(str::to_owned).collect()
-            }
-        })
-    }
-
-    pub fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-        match BooleanOrText::deserialize(deserializer)? {
-            BooleanOrText::Boolean(value) => Ok(value),
-            BooleanOrText::Text(text) => match text.as_str() {
-                "1" | "true" | "yes" | "on" => Ok(true),
-                "0" | "false" | "no" | "off" => Ok(false),
-                other => Err(D::Error::custom(format!("`{other}` is neither true nor false"))),
-            },
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //! the debug log of every step.
 
 pub mod auth;
+pub mod backoff;
 pub mod bus;
 pub mod debug_log;
 pub mod definitions;

@@ -12,10 +12,10 @@ use redis::{
     TlsCertificates,
 };
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-/// The pause after the first failure to connect, and the longest; calls in between fail at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+use super::backoff::Reach;
+
+/// The longest pause after a failure to connect; calls in between fail at once.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where the server is and how long to wait for it.
@@ -122,20 +122,13 @@ pub struct Link {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
     /// Set once that has ended.
     ended: Arc<AtomicBool>,
     /// Tells the present connection from earlier ones.
     generation: u64,
-    down: Option<Down>,
-}
-
-struct Down {
-    reason: String,
-    pause: Duration,
-    until: Instant,
+    reach: Reach,
 }
 
 /// A [`Link`]'s present connection.
@@ -148,7 +141,13 @@ pub struct Connection<'a> {
 impl Link {
     /// A link that is not connected yet.
     pub fn new(server: RedisServer) -> Self {
-        Self { server, state: Mutex::default() }
+        let state = State {
+            connection: None,
+            ended: Arc::default(),
+            generation: 0,
+            reach: Reach::new(LONGEST_PAUSE),
+        };
+        Self { server, state: Mutex::new(state) }
     }
 
     /// Its server.
@@ -168,10 +167,8 @@ impl Link {
         {
             return Ok(Connection { link: self, inner, generation: state.generation });
         }
-        if let Some(down) = &state.down
-            && Instant::now() < down.until
-        {
-            let (address, reason) = (self.server.address(), down.reason.clone());
+        if let Some(reason) = state.reach.refusal() {
+            let (address, reason) = (self.server.address(), reason.to_owned());
             return Err(RedisFailure::Unreachable { address, reason });
         }
         let ended = Arc::new(AtomicBool::new(false));
@@ -189,11 +186,11 @@ impl Link {
                 state.ended = ended;
                 state.generation += 1;
                 state.connection = Some(inner.clone());
-                state.down = None;
+                state.reach.succeeded();
                 Ok(Connection { link: self, inner, generation: state.generation })
             }
             Err(failure) => {
-                state.pause_after(match &failure {
+                state.reach.failed(match &failure {
                     RedisFailure::Unreachable { reason, .. } => reason.clone(),
                     RedisFailure::Command(error) => error.to_string(),
                 });
@@ -207,18 +204,6 @@ impl Link {
         if state.generation == generation {
             state.connection = None;
         }
-    }
-}
-
-impl State {
-    fn pause_after(&mut self, reason: String) {
-        let pause = match &self.down {
-            None => FIRST_PAUSE,
-            Some(down) => (down.pause * 2).min(LONGEST_PAUSE),
-        };
-        // Not all at the same moment, once the server is back.
-        let until = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.down = Some(Down { reason, pause, until });
     }
 }
 

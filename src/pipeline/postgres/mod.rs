@@ -19,9 +19,9 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Row};
 
 use self::tls::Tls;
+use super::backoff::Reach;
 
-/// The pause after the first failure to connect, and the longest; calls in between fail at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause after a failure to connect; calls in between fail at once.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where the server is and how long to wait for it.
@@ -158,22 +158,16 @@ pub struct Link {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     connected: Option<Arc<Connected>>,
-    down: Option<Down>,
-}
-
-struct Down {
-    reason: String,
-    pause: Duration,
-    until: Instant,
+    reach: Reach,
 }
 
 impl Link {
     /// A link that is not connected yet.
     pub fn new(server: PostgresServer) -> Self {
-        Self { server, state: Mutex::default() }
+        let state = State { connected: None, reach: Reach::new(LONGEST_PAUSE) };
+        Self { server, state: Mutex::new(state) }
     }
 
     /// Its server.
@@ -227,18 +221,19 @@ impl Link {
         if let Some(connected) = state.connected.as_ref().filter(usable) {
             return Ok(Arc::clone(connected));
         }
-        if let Some(down) = state.down.as_ref().filter(|down| Instant::now() < down.until) {
-            return Err(self.server.unreachable(down.reason.clone()));
+        if let Some(reason) = state.reach.refusal() {
+            return Err(self.server.unreachable(reason.to_owned()));
         }
         match self.server.connect().await {
             Ok(connected) => {
                 let connected = Arc::new(connected);
-                *state = State { connected: Some(Arc::clone(&connected)), down: None };
+                state.connected = Some(Arc::clone(&connected));
+                state.reach.succeeded();
                 Ok(connected)
             }
             Err(failure) => {
                 if let PostgresFailure::Unreachable { reason, .. } = &failure {
-                    state.pause_after(reason.clone());
+                    state.reach.failed(reason.clone());
                 }
                 Err(failure)
             }
@@ -250,18 +245,6 @@ impl Link {
         if state.connected.as_ref().is_some_and(|present| Arc::ptr_eq(present, broken)) {
             state.connected = None;
         }
-    }
-}
-
-impl State {
-    fn pause_after(&mut self, reason: String) {
-        let pause = match &self.down {
-            None => FIRST_PAUSE,
-            Some(down) => (down.pause * 2).min(LONGEST_PAUSE),
-        };
-        // Not all at the same moment, once the server is back.
-        let until = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.down = Some(Down { reason, pause, until });
     }
 }
 

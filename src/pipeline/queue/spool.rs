@@ -23,14 +23,14 @@ use super::{
     BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
     QueueStats, Rejected, WaitingItem,
 };
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::event::QueuedEvent;
 
 /// Events moved at once.
 const MOST_MOVED: usize = 500;
 /// A batch of the spool has only one taker, so its lease never matters while that lives.
 const LEASE: Duration = Duration::from_secs(60 * 60);
-/// The pause after a failure to move, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause after a failure to move, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often to look into an empty spool.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -98,12 +98,13 @@ impl Shared {
 
     /// Moves what is in the spool whenever there is something, for ever.
     async fn forward(self: Arc<Self>) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(LONGEST_PAUSE);
         let mut told = false;
         loop {
             match self.move_all().await {
                 Ok(()) => {
-                    (pause, told) = (FIRST_PAUSE, false);
+                    backoff.reset();
+                    told = false;
                     // A push whose caller has gone may arrive without a word.
                     let _ = tokio::time::timeout(LOOK_AGAIN, self.filled.notified()).await;
                 }
@@ -112,8 +113,7 @@ impl Shared {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(%error, "events stay in the spool until the queue is back");
                     }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    backoff.pause().await;
                 }
             }
         }

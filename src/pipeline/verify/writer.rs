@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::figures::Outcome;
 use super::live::Pending;
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::definitions::{DefinitionName, Definitions, DefinitionsError};
 use crate::pipeline::event::{Payload, QueuedEvent};
 use crate::pipeline::metrics::Metrics;
@@ -29,8 +30,7 @@ const MAX_WAITING_BYTES: usize = 32 << 20;
 const BATCH: usize = 1_000;
 const BATCH_WAIT: Duration = Duration::from_millis(500);
 
-/// The pause between tries, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for what is still to be written.
@@ -172,11 +172,10 @@ impl BaselineWriter {
     }
 
     async fn prepare(&self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(LONGEST_PAUSE);
         while let Err(error) = self.begin().await {
             self.failed("cannot make the baseline's tables, trying again", &error);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            backoff.pause().await;
         }
     }
 
@@ -233,7 +232,7 @@ impl BaselineWriter {
 
     /// Tries until all in hand are written that can be.
     async fn write(&mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(LONGEST_PAUSE);
         while let Some(part) = self.parts.last_mut() {
             let written = match note_definitions(&*self.definitions, part).await {
                 Ok(()) if part.is_empty() => Ok(()),
@@ -242,8 +241,7 @@ impl BaselineWriter {
             };
             if let Err(error @ StoreError::Unavailable(_)) = &written {
                 self.failed("cannot write the baseline, trying again", error);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                backoff.pause().await;
                 continue;
             }
             let Some(mut part) = self.parts.pop() else { return };

@@ -6,10 +6,10 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::parse::{Item, parse};
 use super::poison::{Stopped, Stored, store};
 use super::{WorkerContext, answer_in_time, definitions, details, lease, live, presence};
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::event::{EventKind, QueuedEvent};
 use crate::pipeline::metrics::Part;

@@ -7,10 +7,10 @@ use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::parse::Item;
 use super::poison::Stopped;
 use super::{WorkerContext, details};
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::definitions::DefinitionName;
 use crate::pipeline::event::Payload;

@@ -3,7 +3,6 @@
 //! A batch is acknowledged strictly after the store said yes. Until then it stays the queue's, so
 //! whatever dies in between, it is delivered again, and the store knows what it has.
 
-mod backoff;
 mod batch;
 mod definitions;
 mod lease;
@@ -22,7 +21,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::backoff::Backoff;
 use self::watch::InHand;
 use super::bus::{LiveBus, Presence};
 use super::debug_log::Stage;
@@ -32,6 +30,7 @@ use super::queue::{Claim, Queue, QueueError};
 use super::stage_log::{Data, StageLog};
 use super::store::Store;
 use crate::config::WorkerSettings;
+use crate::pipeline::backoff::Backoff;
 
 /// The longest a call to the queue may take before it counts as failed.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);

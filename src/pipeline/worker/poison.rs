@@ -12,9 +12,9 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::parse::Item;
 use super::{WorkerContext, details};
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::event::{EventKind, QueuedEvent};
 use crate::pipeline::metrics::Part as Component;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::own::Own;
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
 
 /// Messages that wait to be published; with more they are lost.
@@ -19,8 +20,7 @@ const MAX_WAITING: usize = 16_384;
 const MAX_GROUP: usize = 512;
 /// How often to ask how many listen elsewhere; notices a dead connection, too.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// The pause after a failure to listen, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause after a failure to listen, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A channel and a message for it.
@@ -179,10 +179,13 @@ async fn publish_group(
 
 /// Listens for ever, making a new connection when one breaks.
 async fn listen<B: Bus>(server: RedisServer, shared: Arc<Shared>, bus: Weak<B>) {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(LONGEST_PAUSE);
     let mut told = false;
     loop {
-        let ended = listen_once(&server, &shared, &bus, || (pause, told) = (FIRST_PAUSE, false));
+        let ended = listen_once(&server, &shared, &bus, || {
+            backoff.reset();
+            told = false;
+        });
         let reason = ended.await.to_string();
         shared.listening.store(false, Relaxed);
         shared.remote.store(0, Relaxed);
@@ -193,8 +196,7 @@ async fn listen<B: Bus>(server: RedisServer, shared: Arc<Shared>, bus: Weak<B>) 
             bus.disconnected(&reason);
         }
         drop(bus);
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        backoff.pause().await;
     }
 }
 

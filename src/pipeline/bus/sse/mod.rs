@@ -22,6 +22,7 @@ use url::Url;
 
 use super::{DebugMessage, DebugStream};
 use crate::client::{Client, cause};
+use crate::pipeline::backoff::Backoff;
 pub use parser::{MAX_EVENT, MAX_LINE, Parser, ServerEvent};
 
 /// Messages read ahead of the reader.
@@ -30,7 +31,7 @@ const CAPACITY: usize = 1024;
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// A comment comes every 15 s: after so long without a byte the connection is dead.
 const SILENCE: Duration = Duration::from_secs(45);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause between tries to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Why a stream that was read to its end is cut.
 pub const ENDED: &str = "the daemon ended the stream";
@@ -214,14 +215,14 @@ async fn follow(
     mut connection: Result<Response<Incoming>, String>,
     sender: mpsc::Sender<Received>,
 ) {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(LONGEST_PAUSE);
     loop {
         let reason = match connection {
             Ok(response) => {
                 endpoint.history = None;
                 let Ok((reason, was_useful)) = read(response, &sender).await else { return };
                 if was_useful {
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                 }
                 reason
             }
@@ -231,9 +232,7 @@ async fn follow(
         if sender.send(message.into()).await.is_err() {
             return;
         }
-        // Between half and all of it, so that many consoles do not come back at once.
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        backoff.pause().await;
         connection = open(&client, &endpoint).await.map_err(|failure| match failure {
             Failure::Transient(reason) => reason,
             Failure::Permanent(error) => error.to_string(),
