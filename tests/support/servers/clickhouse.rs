@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{free_port, provided, signal};
+use super::process::Process;
+use super::{free_port, provided};
 use crate::support::{DEADLINE, eventually};
 
 /// A ClickHouse of a test's own, for faults. Killed when dropped. Starting one takes
@@ -19,7 +20,7 @@ use crate::support::{DEADLINE, eventually};
 /// enough.
 pub struct ClickHouse {
     /// Its standard input is a pipe that we hold: when we end, it ends.
-    child: Option<Child>,
+    process: Process,
     port: u16,
     account: Option<(String, String)>,
     data: PathBuf,
@@ -100,23 +101,17 @@ impl ClickHouse {
 
     /// Whether it still runs; a `kill_…` fault ends it by itself.
     pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| child.try_wait().expect("wait").is_none())
+        self.process.is_running()
     }
 
     /// Ends it as a crash does.
     pub fn kill9(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("kill the server");
-            child.wait().expect("the killed server");
-        }
+        self.process.kill9();
     }
 
     /// Ends it as an operator does.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            signal(&child, Signal::TERM);
-            eventually(DEADLINE, "the server's end", || child.try_wait().expect("wait").is_some());
-        }
+        self.process.stop(Signal::TERM);
     }
 
     /// Starts it again on the same port and data, killing it first if it runs.
@@ -128,12 +123,12 @@ impl ClickHouse {
 
     /// Stops answering without closing anything (SIGSTOP).
     pub fn freeze(&self) {
-        signal(self.child.as_ref().expect("a running server"), Signal::STOP);
+        self.process.signal(Signal::STOP);
     }
 
     /// Goes on after [`ClickHouse::freeze`].
     pub fn thaw(&self) {
-        signal(self.child.as_ref().expect("a running server"), Signal::CONT);
+        self.process.signal(Signal::CONT);
     }
 
     fn start(account: Option<(String, String)>, dir: Option<TempDir>) -> Self {
@@ -141,7 +136,8 @@ impl ClickHouse {
             Some(dir) => dir.path().to_owned(),
             None => tempfile::tempdir().expect("a directory for the server").keep(),
         };
-        let mut server = ClickHouse { child: None, port: 0, account, data, _dir: dir };
+        let mut server =
+            ClickHouse { process: Process::default(), port: 0, account, data, _dir: dir };
         for _ in 0..20 {
             server.port = free_port();
             if server.launch() {
@@ -171,16 +167,7 @@ impl ClickHouse {
             command.arg("--temporary");
         }
         let command = command.env("TZ", "UTC").stdin(Stdio::piped()).stdout(Stdio::null());
-        let mut child = command.spawn().expect("start clickhouse-front");
-        let mut ended = false;
-        eventually(DEADLINE, "the server's start", || {
-            ended = child.try_wait().expect("wait").is_some();
-            ended || address.exists()
-        });
-        if !ended {
-            self.child = Some(child);
-        }
-        !ended
+        self.process.launch(command, |_| address.exists())
     }
 
     fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
@@ -208,15 +195,6 @@ impl ClickHouse {
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut_off)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Ok((status.ok_or_else(cut_off)?, body.to_owned()))
-    }
-}
-
-impl Drop for ClickHouse {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 

@@ -4,12 +4,12 @@
 
 mod clickhouse;
 mod postgres;
+mod process;
 mod redis;
 mod tests;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Child;
 
 pub use clickhouse::{ClickHouse, Database};
 pub use postgres::{Postgres, PostgresDatabase};
@@ -26,12 +26,6 @@ pub fn provided(variable: &str) -> PathBuf {
         ),
         None => panic!("{variable} is not set; run scripts/test.sh, it provides the servers"),
     }
-}
-
-fn signal(child: &Child, signal: rustix::process::Signal) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    let pid = pid.expect("a process id");
-    rustix::process::kill_process(pid, signal).expect("signal the server");
 }
 
 /// A port that nothing listens on, outside the range the kernel hands out itself:

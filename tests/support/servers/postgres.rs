@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{free_port, provided, signal};
+use super::process::Process;
+use super::{free_port, provided};
 use crate::support::{DEADLINE, eventually};
 
 /// Postgres refuses to run as root; then it runs as this user ("nobody").
@@ -21,7 +22,7 @@ const PASSWORD: &str = "s3cret";
 /// A Postgres of a test's own, killed when dropped. Making one takes seconds; where it
 /// need not stop, [`Postgres::shared`] is enough.
 pub struct Postgres {
-    child: Option<Child>,
+    process: Process,
     port: u16,
     program: PathBuf,
     dir: PathBuf,
@@ -75,18 +76,12 @@ impl Postgres {
 
     /// Ends it as a crash does.
     pub fn kill9(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("kill Postgres");
-            child.wait().expect("the killed Postgres");
-        }
+        self.process.kill9();
     }
 
     /// Ends it at once, but in order.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            signal(&child, Signal::INT);
-            eventually(DEADLINE, "Postgres ended", || child.try_wait().expect("wait").is_some());
-        }
+        self.process.stop(Signal::INT);
     }
 
     /// Starts it again on the same port and data, killing it first if it runs.
@@ -99,7 +94,7 @@ impl Postgres {
     fn start(dir: &Path) -> Self {
         let program = reachable(dir, provided("BKLIT_TEST_POSTGRES"));
         let mut server = Postgres {
-            child: None,
+            process: Process::default(),
             port: 0,
             program,
             dir: dir.to_owned(),
@@ -144,7 +139,8 @@ impl Postgres {
     /// False when it ended at once, as it does when the port is taken.
     fn launch(&mut self) -> bool {
         let log = std::fs::File::create(self.dir.join("log")).expect("a file for the log");
-        let mut child = unprivileged(&self.program)
+        let mut command = unprivileged(&self.program);
+        command
             .arg("-D")
             .arg(self.data())
             .args(["-p", &self.port.to_string()])
@@ -153,24 +149,16 @@ impl Postgres {
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("start Postgres");
-        let pid = child.id().to_string();
-        let mut ended = false;
-        eventually(DEADLINE, "Postgres started", || {
-            ended = child.try_wait().expect("wait").is_some();
-            let state = std::fs::read_to_string(self.data().join("postmaster.pid"));
-            ended || state.is_ok_and(|state| is_ready(&state, &pid))
-        });
-        if !ended {
-            self.child = Some(child);
-        }
-        !ended
+            .stderr(log);
+        let state = self.data().join("postmaster.pid");
+        self.process.launch(&mut command, |id| {
+            let state = std::fs::read_to_string(&state);
+            state.is_ok_and(|state| is_ready(&state, &id.to_string()))
+        })
     }
 
     fn guard(&mut self) {
-        let pid = self.child.as_ref().expect("a running server").id();
+        let pid = self.process.id();
         let script = "read -r _; kill -QUIT \"$1\"; \
                       while kill -0 \"$1\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$2\"";
         let guard = Command::new("sh")
@@ -209,15 +197,6 @@ impl Postgres {
 
     fn beside(&self, name: &str) -> PathBuf {
         self.program.with_file_name(name)
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 

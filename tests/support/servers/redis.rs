@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{free_port, provided, signal};
+use super::process::Process;
+use super::{free_port, provided};
 use crate::support::{DEADLINE, eventually};
 
 /// Which server program answers.
@@ -37,7 +38,7 @@ impl Kind {
 /// A running server with an append-only file, killed when dropped.
 pub struct RedisServer {
     kind: Kind,
-    child: Option<Child>,
+    process: Process,
     port: u16,
     password: Option<String>,
     dir: TempDir,
@@ -50,7 +51,7 @@ impl RedisServer {
         let dir = tempfile::tempdir().expect("a directory for the server");
         let password =
             config.iter().find(|(key, _)| *key == "requirepass").map(|(_, value)| (*value).into());
-        let mut server = RedisServer { kind, child: None, port: 0, password, dir };
+        let mut server = RedisServer { kind, process: Process::default(), port: 0, password, dir };
         for _ in 0..20 {
             server.port = free_port();
             server.write_config(config);
@@ -86,18 +87,12 @@ impl RedisServer {
 
     /// Ends it as a crash does: nothing is flushed.
     pub fn kill9(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("kill the server");
-            child.wait().expect("the killed server");
-        }
+        self.process.kill9();
     }
 
     /// Ends it as an operator does.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            signal(&child, Signal::TERM);
-            eventually(DEADLINE, "the server's end", || child.try_wait().expect("wait").is_some());
-        }
+        self.process.stop(Signal::TERM);
     }
 
     /// Starts it again on the same port and directory, killing it first if it runs.
@@ -109,12 +104,12 @@ impl RedisServer {
 
     /// Stops answering without closing anything (SIGSTOP).
     pub fn freeze(&self) {
-        signal(self.child.as_ref().expect("a running server"), Signal::STOP);
+        self.process.signal(Signal::STOP);
     }
 
     /// Goes on after [`RedisServer::freeze`].
     pub fn thaw(&self) {
-        signal(self.child.as_ref().expect("a running server"), Signal::CONT);
+        self.process.signal(Signal::CONT);
     }
 
     /// Runs one command by `redis-cli` and returns what it printed. Panics when the
@@ -134,7 +129,7 @@ impl RedisServer {
 
     /// Whether it answers within a second.
     pub fn answers(&self) -> bool {
-        self.info().is_some()
+        info(self.port, self.password.as_deref()).is_some()
     }
 
     fn write_config(&self, config: &[(&str, &str)]) {
@@ -155,44 +150,29 @@ impl RedisServer {
 
     /// False when the server ended at once, as it does when the port is taken.
     fn launch(&mut self) -> bool {
-        let mut child = Command::new(self.kind.program())
+        let mut command = Command::new(self.kind.program());
+        command
             .arg(self.dir.path().join("redis.conf"))
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("start the server");
-        let pid = format!("process_id:{}\r", child.id());
-        let mut ended = false;
-        eventually(DEADLINE, "the server's start", || {
-            ended = child.try_wait().expect("wait").is_some();
-            let info = if ended { None } else { self.info() };
+            .stdout(Stdio::null());
+        let (port, password) = (self.port, self.password.as_deref());
+        self.process.launch(&mut command, |id| {
+            let pid = format!("process_id:{id}\r");
             // Another process may have taken the port, so the answer must be this one's.
-            ended || info.is_some_and(|info| info.contains(&pid) && info.contains("\nloading:0"))
-        });
-        if !ended {
-            self.child = Some(child);
-        }
-        !ended
-    }
-
-    fn info(&self) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-        let auth = self.password.as_ref().map(|password| format!("AUTH {password}\r\n"));
-        let request = format!("{}INFO\r\nQUIT\r\n", auth.unwrap_or_default());
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+            let is_up = |info: String| info.contains(&pid) && info.contains("\nloading:0");
+            info(port, password).is_some_and(is_up)
+        })
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+fn info(port: u16, password: Option<&str>) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    let auth = password.map(|password| format!("AUTH {password}\r\n"));
+    let request = format!("{}INFO\r\nQUIT\r\n", auth.unwrap_or_default());
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
