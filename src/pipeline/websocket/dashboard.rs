@@ -148,11 +148,7 @@ impl Dashboard {
                         self.socket.close(code, &reason).await;
                         return Ok("a message cannot be read");
                     }
-                    Received::Closed => {
-                        self.socket.hang_up().await;
-                        return Ok("closed");
-                    }
-                    Received::Lost(why) => {
+                    Received::Ended(why) => {
                         self.socket.hang_up().await;
                         return Ok(why);
                     }

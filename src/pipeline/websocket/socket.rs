@@ -38,10 +38,8 @@ pub enum Received {
     Text(Utf8Bytes),
     /// It cannot go on: close with this code and reason.
     Unusable(CloseCode, String),
-    /// The other end has closed.
-    Closed,
-    /// The other end is gone without a word.
-    Lost(&'static str),
+    /// The other end has closed, or is gone without a word; and which of it.
+    Ended(&'static str),
 }
 
 pub struct Socket {
@@ -91,16 +89,16 @@ impl Socket {
                         }
                         // Pings and closings are answered below.
                         Some(Ok(_)) => {}
-                        None => return Received::Closed,
+                        None => return Received::Ended("closed"),
                         Some(Err(error)) => return self.broken(&error),
                     }
                 }
                 _ = self.pings.tick() => {
                     if !std::mem::replace(&mut self.heard, false) {
-                        return Received::Lost("no answer to a ping");
+                        return Received::Ended("no answer to a ping");
                     }
                     if self.stream.send(Message::Ping(Bytes::new())).await.is_err() {
-                        return Received::Lost("a ping cannot be sent");
+                        return Received::Ended("a ping cannot be sent");
                     }
                 }
             }
@@ -115,12 +113,12 @@ impl Socket {
             ),
             Error::Utf8(_) => Received::Unusable(CloseCode::Invalid, "not UTF-8".to_owned()),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                Received::Lost("the connection ended without a goodbye")
+                Received::Ended("the connection ended without a goodbye")
             }
             Error::Protocol(error) => {
                 Received::Unusable(CloseCode::Protocol, format!("not WebSocket: {error}"))
             }
-            _ => Received::Lost("the connection broke"),
+            _ => Received::Ended("the connection broke"),
         }
     }
 
