@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
+use bklit_tui::pipeline::queue::redis::DEFAULT_PREFIX;
 use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::queue::{Claim, NewItem, Queue, Rejected};
 use bklit_tui::pipeline::time::UtcMillis;
@@ -12,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::pty::Pty;
+use crate::support::servers::{Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
 const LEASE: Duration = Duration::from_secs(600);
@@ -195,6 +197,28 @@ fn in_terminal(cli: &Cli, arguments: &[&str]) -> Pty {
     command.env("BKLIT_DATA_DIR", cli.data_dir());
     command.args(arguments);
     Pty::spawn(command, (120, 40))
+}
+
+#[test]
+fn what_comes_to_redis_while_it_asks_stays_although_places_change() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let list = DEFAULT_PREFIX;
+    for n in 0..30 {
+        server.cli(&["LPUSH", list, &format!("shown {n}")]);
+    }
+    let cli = Cli::new();
+    let url = server.url();
+    let arguments = ["--redis-url", &url, "queue", "delete", "--waiting", "--all"];
+    let mut terminal = in_terminal(&cli, &arguments);
+    terminal.wait_for_text("Type `delete 30`");
+    server.cli(&["RPOP", list, "10"]);
+    for n in 0..5 {
+        server.cli(&["LPUSH", list, &format!("new {n}")]);
+    }
+    terminal.send("delete 30\n");
+    terminal.wait_for_text("Deleted: 20");
+    let left = server.cli(&["LRANGE", list, "0", "-1"]);
+    assert_eq!(left.lines().collect::<Vec<_>>(), ["new 4", "new 3", "new 2", "new 1", "new 0"]);
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Queue for MemoryQueue {
         let items = self.items.lock().unwrap();
         let items = items.iter().take(most).map(|item| item.event.to_json());
         let items = items.map(|body| WaitingItem { id: "0".into(), body }).collect();
-        Ok(Page { items, begin: None, next: None })
+        Ok(Page { items, next: None })
     }
 
     async fn delete_waiting(&self, _: &[String]) -> Result<u64, QueueError> {
@@ -135,7 +135,7 @@ impl Queue for MemoryQueue {
         let items: Vec<_> = failed.iter().skip(start).take(most).cloned().collect();
         let more = start + items.len() < failed.len();
         let next = items.last().filter(|_| more).map(|item| item.id.clone());
-        Ok(Page { items, begin: None, next })
+        Ok(Page { items, next })
     }
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {

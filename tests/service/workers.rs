@@ -19,7 +19,7 @@ use bklit_tui::pipeline::stage_log::StageLog;
 use bklit_tui::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use bklit_tui::pipeline::store::sqlite::SqliteStore;
 use bklit_tui::pipeline::store::{
-    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+    Batch, Dialect, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
 };
 use bklit_tui::pipeline::time::UtcMillis;
 use bklit_tui::pipeline::worker::{self, WorkerContext};
@@ -191,6 +191,10 @@ impl Store for Crashing {
     }
 
     async fn query(&self, _: &str, _: QueryLimits) -> Result<QueryResult, StoreError> {
+        unreachable!("nobody asks")
+    }
+
+    fn dialect(&self) -> &'static Dialect {
         unreachable!("nobody asks")
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bklit_tui::pipeline::store::sqlite::SqliteStore;
 use bklit_tui::pipeline::store::{
-    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+    Batch, Dialect, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
 };
 use bklit_tui::pipeline::time::UtcMillis;
 
@@ -90,6 +90,10 @@ impl Store for FaultyStore {
 
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {
         self.inner.query(sql, limits).await
+    }
+
+    fn dialect(&self) -> &'static Dialect {
+        self.inner.dialect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use color_eyre::Result;
 use color_eyre::eyre::{WrapErr, bail};
 
-use super::walk::{Entry, Walk, Which};
+use super::walk::{Entry, Seen, Walk, Which};
 use super::{list, print};
 use crate::cli::ChoiceArgs;
 use crate::pipeline::queue::{MAX_PAGE, Queue, QueueError};
@@ -62,7 +62,7 @@ pub(super) async fn delete(
         if !io::stdin().is_terminal() {
             bail!("deleting is for good; say --yes where there is no terminal to ask on");
         }
-        let count = show(&mut walk, which, choice).await?;
+        let (count, seen) = show(&mut walk, which, choice).await?;
         if count == 0 {
             print(&format!("There is no such {} event.\n", which.adjective()))?;
             return Ok(ExitCode::SUCCESS);
@@ -71,8 +71,7 @@ pub(super) async fn delete(
             print("Nothing was deleted.\n")?;
             return Ok(ExitCode::FAILURE);
         }
-        // What has come since was not shown.
-        walk = walk.again();
+        walk = walk.again(seen);
     }
     change(queue, Change::Delete(which), choice, walk).await
 }
@@ -105,14 +104,15 @@ async fn change(
     Ok(ExitCode::FAILURE)
 }
 
-/// Shows the first of what would be deleted; returns how many there are.
-async fn show(walk: &mut Walk<'_>, which: Which, choice: &ChoiceArgs) -> Result<usize> {
+/// Shows the first of what would be deleted; returns how many there are, and which.
+async fn show(walk: &mut Walk<'_>, which: Which, choice: &ChoiceArgs) -> Result<(usize, Seen)> {
     let chosen: HashSet<_> = choice.ids.iter().collect();
     let mut first: Vec<Entry> = Vec::new();
-    let mut count = 0;
+    let (mut count, mut seen) = (0, Seen::default());
     while let Some(mut entries) = walk.next().await? {
         entries.retain(|entry| choice.all || chosen.contains(&entry.id));
         count += entries.len();
+        entries.iter().for_each(|entry| seen.note(entry));
         entries.truncate(SHOWN - first.len());
         first.extend(entries);
         if !choice.all && count >= chosen.len() {
@@ -127,7 +127,7 @@ async fn show(walk: &mut Walk<'_>, which: Which, choice: &ChoiceArgs) -> Result<
     if count > first.len() {
         print(&format!("… and {} more\n", count - first.len()))?;
     }
-    Ok(count)
+    Ok((count, seen))
 }
 
 /// A key pressed by mistake must not be enough.

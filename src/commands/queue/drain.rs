@@ -138,14 +138,16 @@ async fn watch(queues: &Queues, mut told: Left) {
 
 async fn look(queues: &Queues) -> Result<Left, QueueError> {
     let asked = async {
-        // Makes the queue look at what other processes have done.
-        queues.queue.batches(1).await?;
-        let QueueStats { depth, in_flight, failed, mut spooled } = queues.queue.stats().await?;
+        // The spool first: what moves from it to the queue meanwhile is counted there.
+        let mut spooled = 0;
         if let Some(spool) = &queues.spool {
+            // Makes it look at what other processes have done.
             spool.batches(1).await?;
             let stats = spool.stats().await?;
             spooled = stats.depth + stats.in_flight;
         }
+        queues.queue.batches(1).await?;
+        let QueueStats { depth, in_flight, failed, .. } = queues.queue.stats().await?;
         Ok(Left { waiting: depth, in_flight, spooled, failed })
     };
     let late = || QueueError::Unavailable(format!("no answer within {LOOK_TIMEOUT:?}"));

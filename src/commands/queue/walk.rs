@@ -1,5 +1,8 @@
 //! Walking through what failed or waits, a page in memory at a time.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
 use color_eyre::Result;
 use serde::Serialize;
 
@@ -51,12 +54,29 @@ pub(super) struct Walk<'a> {
     order: Order,
     filter: Filter,
     after: Option<String>,
-    begun: Option<String>,
     ended: bool,
+    /// Nothing but these.
+    only: Option<Seen>,
+}
+
+/// Which items were seen, by what they are: their places change while others work on the list.
+#[derive(Default)]
+pub(super) struct Seen {
+    hashes: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Seen {
+    pub(super) fn note(&mut self, entry: &Entry) {
+        self.hashes.insert(self.hasher.hash_one(&entry.body));
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(&entry.body))
+    }
 }
 
 /// What to leave out.
-#[derive(Clone, Default)]
 struct Filter {
     project: Option<String>,
     /// In lower case.
@@ -80,8 +100,8 @@ impl<'a> Walk<'a> {
             project: filter.project.clone(),
             reason: filter.reason.as_ref().map(|text| text.to_lowercase()),
         };
-        let (order, after, begun) = (Order::NewestFirst, None, None);
-        Self { queue, which, order, filter, after, begun, ended: false }
+        let order = Order::NewestFirst;
+        Self { queue, which, order, filter, after: None, ended: false, only: None }
     }
 
     /// The other way round, which only waiting ones can be shown.
@@ -89,13 +109,9 @@ impl<'a> Walk<'a> {
         Self { order: Order::OldestFirst, ..self }
     }
 
-    /// The same walk once more, without what has come since it began.
-    pub(super) fn again(&self) -> Self {
-        let filter = self.filter.clone();
-        let Self { queue, which, order, .. } = *self;
-        let (after, begun) = (self.begun.clone(), self.begun.clone());
-        // Without a beginning there was nothing to see.
-        Self { queue, which, order, filter, ended: after.is_none(), after, begun }
+    /// The same walk once more, over what was seen and nothing that has come since.
+    pub(super) fn again(self, seen: Seen) -> Self {
+        Self { after: None, ended: false, only: Some(seen), ..self }
     }
 
     /// Those of the next page that the filter lets through, none perhaps; `None` at the end.
@@ -103,18 +119,20 @@ impl<'a> Walk<'a> {
         if self.ended {
             return Ok(None);
         }
-        let Page { items, begin, next } = self.page().await?;
-        self.begun = self.begun.take().or(begin);
+        let Page { items, next } = self.page().await?;
         self.ended = next.is_none();
         self.after = next;
-        Ok(Some(items.into_iter().filter(|entry| self.filter.lets_through(entry)).collect()))
+        let lets_through = |entry: &Entry| {
+            self.filter.lets_through(entry) && self.only.as_ref().is_none_or(|seen| seen.has(entry))
+        };
+        Ok(Some(items.into_iter().filter(lets_through).collect()))
     }
 
     async fn page(&self) -> Result<Page<Entry>> {
         let after = self.after.as_deref();
         Ok(match self.which {
             Which::Failed => {
-                let Page { items, begin, next } = self.queue.failed(after, MAX_PAGE).await?;
+                let Page { items, next } = self.queue.failed(after, MAX_PAGE).await?;
                 let entry = items.into_iter().map(|item| Entry {
                     event: EventView::of(&item.body),
                     id: item.id,
@@ -122,11 +140,11 @@ impl<'a> Walk<'a> {
                     reason: Some(item.reason),
                     body: item.body,
                 });
-                Page { items: entry.collect(), begin, next }
+                Page { items: entry.collect(), next }
             }
             Which::Waiting => {
                 let page = self.queue.waiting(self.order, after, MAX_PAGE).await?;
-                let Page { items, begin, next } = page;
+                let Page { items, next } = page;
                 let entry = items.into_iter().map(|item| Entry {
                     event: EventView::of(&item.body),
                     id: item.id,
@@ -134,7 +152,7 @@ impl<'a> Walk<'a> {
                     reason: None,
                     body: item.body,
                 });
-                Page { items: entry.collect(), begin, next }
+                Page { items: entry.collect(), next }
             }
         })
     }

@@ -127,9 +127,6 @@ pub struct BatchInFlight {
 pub struct Page<T> {
     /// The items; there may be none although more follow.
     pub items: Vec<T>,
-    /// Where a walk begins that shows this page, without what has come since; none where there
-    /// is nothing to show, or what comes is shown last.
-    pub begin: Option<String>,
     /// Where the next page begins; none after the last one.
     pub next: Option<String>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{QueryLimits, QueryResult, Store, StoreError};
+use super::{Dialect, QueryLimits, QueryResult, Store, StoreError};
 use crate::pipeline::bus::Presence;
 use crate::pipeline::time::UtcMillis;
 
@@ -95,10 +95,12 @@ impl LiveView {
         // The minute that has begun is the last one.
         let minute = now.epoch_seconds().div_euclid(60);
         let first = minute - MINUTES as i64 + 1;
-        let since = date_time(first * 60);
+        let dialect = store.dialect();
+        let since = (dialect.moment)(first * 60);
         let mut view = Self::default();
-        view.take_counts(&query(store, &counts(&since), MOST_PROJECTS * MINUTES * 2).await?, first);
-        let active = date_time(now.epoch_seconds() - ACTIVE_MINUTES * 60);
+        let counts = query(store, &counts(dialect, &since), MOST_PROJECTS * MINUTES * 2).await?;
+        view.take_counts(&counts, first);
+        let active = (dialect.moment)(now.epoch_seconds() - ACTIVE_MINUTES * 60);
         view.take_visitors(&query(store, &visitors(&active), MOST_PROJECTS).await?);
         view.projects.sort_by(|a, b| {
             let key = |p: &LiveProject| (p.visitors, p.page_views.iter().sum::<u64>());
@@ -116,7 +118,7 @@ impl LiveView {
             }
         }
         view.take_pages(&query(store, &top_pages(&since), MOST_PAGES).await?);
-        view.take_last(&query(store, &last_events(&since), MOST_EVENTS).await?);
+        view.take_last(&query(store, &last_events(dialect, &since), MOST_EVENTS).await?);
         Ok(view)
     }
 
@@ -134,10 +136,7 @@ impl LiveView {
     fn take_counts(&mut self, counted: &QueryResult, first: i64) {
         for row in &counted.rows {
             let [project, minute, kind, count] = row.as_slice() else { continue };
-            // `YYYY-MM-DD HH:MM`
-            let at = text(minute).replacen(' ', "T", 1) + ":00Z";
-            let Ok(at) = at.parse::<UtcMillis>() else { continue };
-            let place = usize::try_from(at.epoch_seconds().div_euclid(60) - first);
+            let place = usize::try_from(seconds(minute).div_euclid(60) - first);
             let Some(place) = place.ok().filter(|&place| place < MINUTES) else { continue };
             let project = self.project(&text(project));
             let counts =
@@ -165,7 +164,7 @@ impl LiveView {
     fn take_last(&mut self, events: &QueryResult) {
         let events = events.rows.iter().filter_map(|row| {
             let [id, at, project, kind, what] = row.as_slice() else { return None };
-            let at = (text(at).replacen(' ', "T", 1) + "Z").parse().ok();
+            let at = Some(UtcMillis::from_epoch_millis(seconds(at).saturating_mul(1000)));
             let (event_id, project_id) = (text(id), text(project));
             Some(LastEvent { event_id, at, project_id, r#type: text(kind), what: text(what) })
         });
@@ -177,15 +176,12 @@ async fn query(store: &dyn Store, sql: &str, rows: usize) -> Result<QueryResult,
     store.query(sql, QueryLimits { rows, time: QUERY_TIME }).await
 }
 
-fn date_time(seconds: i64) -> String {
-    UtcMillis::from_epoch_millis(seconds * 1000).to_date_time()
-}
-
-fn counts(since: &str) -> String {
+fn counts(dialect: &Dialect, since: &str) -> String {
+    let at = (dialect.seconds)("timestamp");
     let part = |table: &str, kind: &str| {
         format!(
-            "SELECT project_id AS project, substr(CAST(timestamp AS TEXT), 1, 16) AS minute, \
-             '{kind}' AS kind, count(*) AS n FROM {table} WHERE timestamp >= '{since}' \
+            "SELECT project_id AS project, {at} - {at} % 60 AS minute, \
+             '{kind}' AS kind, count(*) AS n FROM {table} WHERE timestamp >= {since} \
              GROUP BY project, minute"
         )
     };
@@ -196,7 +192,7 @@ fn visitors(since: &str) -> String {
     let part = |table: &str| {
         format!(
             "SELECT project_id AS project, session_id AS session FROM {table} \
-             WHERE timestamp >= '{since}' AND session_id IS NOT NULL"
+             WHERE timestamp >= {since} AND session_id IS NOT NULL"
         )
     };
     format!(
@@ -210,16 +206,17 @@ fn visitors(since: &str) -> String {
 fn top_pages(since: &str) -> String {
     format!(
         "SELECT project_id AS project, url, count(*) AS n FROM page_view_event \
-         WHERE timestamp >= '{since}' GROUP BY project, url ORDER BY n DESC, project, url \
+         WHERE timestamp >= {since} GROUP BY project, url ORDER BY n DESC, project, url \
          LIMIT {MOST_PAGES}"
     )
 }
 
-fn last_events(since: &str) -> String {
+fn last_events(dialect: &Dialect, since: &str) -> String {
+    let at = (dialect.seconds)("timestamp");
     let part = |table: &str, kind: &str, what: &str| {
         format!(
-            "SELECT id, CAST(timestamp AS TEXT) AS at, project_id AS project, '{kind}' AS kind, \
-             {what} AS what FROM {table} WHERE timestamp >= '{since}'"
+            "SELECT id, {at} AS at, project_id AS project, '{kind}' AS kind, \
+             {what} AS what FROM {table} WHERE timestamp >= {since}"
         )
     };
     format!(
@@ -232,6 +229,10 @@ fn last_events(since: &str) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn seconds(value: &Value) -> i64 {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }
 
 /// ClickHouse writes large whole numbers as text.

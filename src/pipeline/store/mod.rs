@@ -66,6 +66,16 @@ pub struct QueryLimits {
     pub time: Duration,
 }
 
+/// How a store's SQL says what each store says differently.
+pub struct Dialect {
+    /// A text as a literal.
+    pub text: fn(&str) -> String,
+    /// A moment, in seconds since the epoch, as a literal.
+    pub moment: fn(i64) -> String,
+    /// The seconds since the epoch of a column with a moment.
+    pub seconds: fn(&str) -> String,
+}
+
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -106,6 +116,9 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Refused`] for what is no query or has a mistake,
     /// [`StoreError::Unavailable`] also when it takes too long.
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError>;
+
+    /// How to write such a statement.
+    fn dialect(&self) -> &'static Dialect;
 
     /// Whether it can be used now.
     ///

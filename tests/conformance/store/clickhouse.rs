@@ -30,6 +30,22 @@ async fn shared() -> (Database, ClickHouseStore) {
     (database, store)
 }
 
+#[tokio::test]
+async fn who_is_there_now_is_known_whatever_the_columns_time_zone() {
+    let database = ClickHouse::shared();
+    let store = store(&database.url(), |options| options.database = database.name().to_owned());
+    let zoned = |statement: &String| statement.replace(" DateTime", " DateTime('Asia/Tokyo')");
+    for statement in store.migrate(true).await.unwrap().iter().map(zoned) {
+        if statement.contains("_event") {
+            database.query(&statement);
+        }
+    }
+    store.migrate(false).await.unwrap();
+    let types = "SELECT DISTINCT type FROM system.columns WHERE database = currentDatabase() AND name = 'timestamp'";
+    assert_eq!(database.query(types), "DateTime(\\'Asia/Tokyo\\')");
+    super::who_is_there_now_is_known(&store).await;
+}
+
 /// A store on a server of its own, quick to give up.
 async fn own(change: impl FnOnce(&mut ClickHouseOptions)) -> (ClickHouse, ClickHouseStore) {
     let server = ClickHouse::own();

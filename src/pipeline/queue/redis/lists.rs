@@ -79,7 +79,7 @@ pub(super) async fn page<T>(
         }
     };
     if high < low || low >= length {
-        return Ok(Page { items: Vec::new(), begin: None, next: None });
+        return Ok(Page { items: Vec::new(), next: None });
     }
     let mut found = window(connection, list, low, high).await?;
     if order == Order::OldestFirst {
@@ -98,8 +98,7 @@ pub(super) async fn page<T>(
         (Order::NewestFirst, last) => Some(last.unwrap_or(low)).filter(|place| *place > 0),
         (Order::OldestFirst, last) => last.filter(|place| place + 1 < length),
     };
-    let begin = (order == Order::NewestFirst).then(|| (high + 1).to_string());
-    Ok(Page { items, begin, next: next.map(|place| place.to_string()) })
+    Ok(Page { items, next: next.map(|place| place.to_string()) })
 }
 
 /// Removes the items with these ids, in their order, putting them into `target` if there is one.

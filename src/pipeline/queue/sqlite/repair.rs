@@ -47,11 +47,7 @@ impl Tables {
                 vec![after.unwrap_or(i64::MAX), claimed_to],
             ),
         };
-        let mut page = self.page(sql, &bounds, most, item, |item| (&item.id, item.body.len()))?;
-        if order == Order::OldestFirst {
-            page.begin = None;
-        }
-        Ok(Ok(page))
+        self.page(sql, &bounds, most, item, |item| (&item.id, item.body.len())).map(Ok)
     }
 
     pub(super) fn failed(&self, after: Option<i64>, most: usize) -> Answer<Page<FailedItem>> {
@@ -94,9 +90,7 @@ impl Tables {
             bytes += name(&item).1;
             items.push(item);
         }
-        let first = items.first().and_then(|item| name(item).0.parse::<i64>().ok());
-        let begin = first.map(|id| (id + 1).to_string());
-        Ok(Page { items, begin, next })
+        Ok(Page { items, next })
     }
 
     pub(super) fn delete_waiting(&mut self, ids: &[i64]) -> Answer<u64> {

@@ -11,8 +11,7 @@ use serde_json::Value;
 
 pub(super) use self::cells::cells;
 pub(super) use self::select::{
-    Dialect, READ_LIMITS, count, counted, extent, extent_of, gaps, gaps_in, moment, number, rows,
-    select,
+    READ_LIMITS, count, counted, extent, extent_of, gaps, gaps_in, moment, number, rows, select,
 };
 use super::StoreError;
 use super::schema::{

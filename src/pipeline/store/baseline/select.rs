@@ -7,20 +7,10 @@ use serde_json::Value;
 
 use super::{EventKey, Gap, Kind, Pick, Row, Rows, Side, Span};
 use crate::pipeline::store::schema::{BASELINE_GAP, Column, ColumnType};
-use crate::pipeline::store::{QueryLimits, QueryResult, StoreError};
+use crate::pipeline::store::{Dialect, QueryLimits, QueryResult, StoreError};
 
 /// Bounds of one statement; more rows than are ever asked for at once.
 pub const READ_LIMITS: QueryLimits = QueryLimits { rows: 100_000, time: Duration::from_secs(60) };
-
-/// How a store writes what differs.
-pub struct Dialect {
-    /// A text as a literal.
-    pub text: fn(&str) -> String,
-    /// A moment, in seconds since the epoch, as a literal.
-    pub moment: fn(i64) -> String,
-    /// The seconds since the epoch of a column with a moment.
-    pub seconds: fn(&str) -> String,
-}
 
 /// Reads rows.
 pub fn select(dialect: &Dialect, side: Side, kind: Kind, pick: Pick<'_>) -> String {

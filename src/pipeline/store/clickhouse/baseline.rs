@@ -12,14 +12,14 @@ use super::events::{digest, month};
 use super::{ClickHouseStore, query, sql, stored};
 use crate::pipeline::event::QueuedEvent;
 use crate::pipeline::store::baseline::{
-    self, Baseline, Dialect, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span,
+    self, Baseline, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span,
 };
 use crate::pipeline::store::rows::Cell;
 use crate::pipeline::store::schema::{BASELINE_GAP, BASELINE_TABLES};
-use crate::pipeline::store::{QueryResult, StoreError};
+use crate::pipeline::store::{Dialect, QueryResult, StoreError};
 use crate::pipeline::time::UtcMillis;
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     text: sql::literal,
     moment: |seconds| format!("toDateTime({})", seconds.clamp(0, u32::MAX.into())),
     // Whatever the column's time zone.

@@ -26,7 +26,7 @@ use self::connection::Connection;
 use self::in_flight::InFlight;
 use self::shape::{Shape, Shapes};
 use super::schema::Table;
-use super::{Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError};
+use super::{Batch, Dialect, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError};
 use crate::pipeline::time::UtcMillis;
 
 /// Which server, and as whom.
@@ -172,6 +172,10 @@ impl Store for ClickHouseStore {
 
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {
         query::run(&self.connection, sql, limits).await
+    }
+
+    fn dialect(&self) -> &'static Dialect {
+        &baseline::DIALECT
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

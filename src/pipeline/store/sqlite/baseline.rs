@@ -6,12 +6,12 @@ use rusqlite::{params, params_from_iter};
 use super::{SqliteStore, query, tables};
 use crate::pipeline::event::QueuedEvent;
 use crate::pipeline::store::baseline::{
-    self, Baseline, Dialect, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span,
+    self, Baseline, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span,
 };
 use crate::pipeline::store::schema::{BASELINE_GAP, BASELINE_TABLES};
-use crate::pipeline::store::{QueryResult, StoreError};
+use crate::pipeline::store::{Dialect, QueryResult, StoreError};
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     // Also with characters that a literal could not have.
     text: |text| {
         let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();

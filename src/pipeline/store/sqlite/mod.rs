@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use self::rows::Rows;
 use self::sessions::Sessions;
-use super::{Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError};
+use super::{Batch, Dialect, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError};
 use crate::pipeline::event::{EventKind, QueuedEvent};
 use crate::pipeline::time::UtcMillis;
 
@@ -106,6 +106,10 @@ impl Store for SqliteStore {
 
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {
         query::run(&self.path, &self.queries, sql, limits).await
+    }
+
+    fn dialect(&self) -> &'static Dialect {
+        &baseline::DIALECT
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
