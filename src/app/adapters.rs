@@ -74,8 +74,6 @@ pub(super) struct Adapters {
     pub(super) live_bus: Arc<dyn LiveBus>,
     pub(super) presence: Option<Arc<dyn Presence>>,
     clickhouse: Option<Arc<ClickHouseStore>>,
-    /// The queue, or its spool.
-    file: Arc<SqliteQueue>,
 }
 
 impl Adapters {
@@ -107,7 +105,7 @@ impl Adapters {
             let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
             let debug_bus = remembering(settings, debug_bus);
             let live_bus = Arc::new(LocalLiveBus::default());
-            let (queue, presence) = (Arc::clone(&file) as Arc<dyn Queue>, None);
+            let (queue, presence) = (file as Arc<dyn Queue>, None);
             return Ok(Self {
                 queue,
                 store,
@@ -119,12 +117,11 @@ impl Adapters {
                 live_bus,
                 presence,
                 clickhouse,
-                file,
             });
         };
         let queue = Arc::new(redis_queue(settings, server.clone()));
         Ok(Self {
-            queue: Arc::new(SpooledQueue::new(queue, Arc::clone(&file) as Arc<dyn Queue>)),
+            queue: Arc::new(SpooledQueue::new(queue, file as Arc<dyn Queue>)),
             store,
             baseline,
             definitions,
@@ -137,17 +134,16 @@ impl Adapters {
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
             presence: Some(Arc::new(RedisPresence::new(server))),
             clickhouse,
-            file,
         })
     }
 
     /// Starts what the adapters need beside them.
     pub(super) fn start(&self, supervisor: &mut Supervisor) {
-        let file = Arc::clone(&self.file);
-        supervisor.spawn("queue's writer", |stop| async move {
-            match stop.run_until_cancelled(file.writer_ended()).await {
+        let queue = Arc::clone(&self.queue);
+        supervisor.spawn("queue", |stop| async move {
+            match stop.run_until_cancelled(queue.ended()).await {
                 None => Ok(()),
-                Some(()) => bail!("its thread crashed; what it had committed is on disk"),
+                Some(()) => bail!("a part of it crashed; what it had accepted is kept"),
             }
         });
         if let Some(store) = &self.clickhouse {

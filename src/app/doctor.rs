@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::adapters;
 use crate::commands::doctor::Part;
-use crate::config::Settings;
+use crate::config::{Role, Settings};
 use crate::pipeline::finding::Finding;
 use crate::pipeline::{postgres, queue};
 
@@ -82,14 +82,19 @@ fn of_settings(settings: &Settings) -> Vec<Finding> {
             "lower queue.alarm_depth",
         ));
     }
-    let wanted = settings.http.max_connections as u64 + OTHER_FILES;
+    let sockets = match settings.roles.has(Role::Websocket) {
+        true => settings.websocket.max_connections,
+        false => 0,
+    };
+    let connections = settings.http.max_connections as u64 + sockets as u64;
+    let wanted = connections + OTHER_FILES;
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
         findings.push(Finding::warning(
+            format!("a process here may open {limit} files, too few for {connections} connections"),
             format!(
-                "a process here may open {limit} files, too few for {} connections",
-                settings.http.max_connections
+                "raise it (`ulimit -n {wanted}`), or lower http.max_connections or \
+                 websocket.max_connections"
             ),
-            format!("raise it (`ulimit -n {wanted}`), or lower http.max_connections"),
         ));
     }
     findings

@@ -15,6 +15,7 @@ use bklit_tui::pipeline::queue::{
 };
 use bklit_tui::pipeline::time::UtcMillis;
 
+use crate::support::DEADLINE;
 use crate::support::redis::server_at;
 use crate::support::servers::{Kind, RedisServer};
 
@@ -158,6 +159,24 @@ async fn events_come_out_whole_and_in_order(fixture: &mut dyn Fixture) {
     assert_eq!(stats(&*queue).await, [0, 3, 0]);
     queue.acknowledge(&first.id, &[]).await.unwrap();
     assert_eq!(stats(&*queue).await, [0, 1, 0]);
+}
+
+/// Whoever claimed it was cancelled before the answer came.
+async fn a_claim_that_nobody_waits_for_is_given_back(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    push(&*queue, "a").await;
+    for _ in 0..20 {
+        let asked = tokio::time::timeout(Duration::ZERO, queue.claim(10, LEASE));
+        if let Ok(claimed) = asked.await {
+            // The answer was there at once: nothing was cancelled.
+            queue.release(&claimed.unwrap().unwrap().id).await.unwrap();
+        }
+    }
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while queue.claim(10, LEASE).await.unwrap().is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "it is held by nobody");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn not_acknowledged_is_delivered_again_as_the_same_batch(fixture: &mut dyn Fixture) {
@@ -422,6 +441,7 @@ macro_rules! queue_conformance {
             $fixture,
             [
                 events_come_out_whole_and_in_order,
+                a_claim_that_nobody_waits_for_is_given_back,
                 not_acknowledged_is_delivered_again_as_the_same_batch,
                 a_late_acknowledgement_is_refused,
                 a_renewed_lease_holds_and_a_released_one_does_not,

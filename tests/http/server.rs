@@ -79,6 +79,10 @@ impl Queue for MemoryQueue {
 
     async fn ready(&self) {}
 
+    async fn ended(&self) {
+        std::future::pending().await
+    }
+
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         if self.is_away.load(SeqCst) {
             return Err(QueueError::Unavailable("disk on fire".into()));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
@@ -10,9 +11,11 @@ use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::queue::{NewItem, Pushed, Queue, QueueError};
 use bklit_tui::pipeline::redis::RedisOptions;
 
+use crate::support::DEADLINE;
 use crate::support::proxy::{Hold, Proxy};
 use crate::support::redis::{LEASE, event, eventually, ids, item, options, queue_at, server_at};
 use crate::support::servers::{Kind, RedisServer};
+use crate::worker::queue::MemoryQueue;
 
 fn spool_in(dir: &Path, bound: u64) -> Arc<SqliteQueue> {
     Arc::new(SqliteQueue::open(&dir.join("spool.db"), bound).unwrap())
@@ -33,6 +36,17 @@ async fn all_ids(queue: &dyn Queue) -> Vec<String> {
 
 fn names(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_forwarder_that_crashes_is_noticed() {
+    let (queue, spool) = (Arc::new(MemoryQueue::new()), Arc::new(MemoryQueue::new()));
+    let queue = SpooledQueue::new(queue, Arc::clone(&spool) as Arc<dyn Queue>);
+    emptied(&queue).await;
+    let soon = Duration::from_millis(50);
+    assert!(tokio::time::timeout(soon, queue.ended()).await.is_err(), "it still works");
+    spool.crashes.store(true, SeqCst);
+    tokio::time::timeout(DEADLINE, queue.ended()).await.expect("its end is told");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Visitors' browsers: who they are, what they send, how their sessions end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -9,7 +10,20 @@ use bklit_tui::pipeline::time::UtcMillis;
 use serde_json::json;
 
 use super::server::{BROWSER, Server, Socket, view};
+use crate::http::server::MemoryQueue;
 use crate::http::server::eventually;
+
+/// Which sessions have ended, sorted.
+fn ended(queue: &MemoryQueue) -> Vec<String> {
+    let items = queue.items.lock().unwrap();
+    let ends = items.iter().filter_map(|item| match &item.event.payload {
+        Payload::SessionEnd(end) => Some(end.session_id.to_string()),
+        _ => None,
+    });
+    let mut ends: Vec<_> = ends.collect();
+    ends.sort();
+    ends
+}
 
 fn events(server: &Server) -> Vec<QueuedEvent> {
     server.queued().into_iter().map(|item| item.event).collect()
@@ -231,8 +245,10 @@ async fn a_session_ends_with_its_last_socket() {
     assert_eq!((end.session_id.as_str(), end.reason.as_deref()), ("s-1", Some("disconnect")));
     assert_eq!(ends[0].project_id, "p");
     server.browser().await.leave().await;
-    eventually("and again", || server.queued().len() == 2).await;
+    eventually("and again", || server.queued().len() >= 2).await;
+    let queue = Arc::clone(&server.queue);
     server.stop().await;
+    assert_eq!(ended(&queue), ["s-1", "s-1"]);
 }
 
 #[tokio::test]
@@ -271,13 +287,16 @@ async fn a_stop_ends_no_session_that_waits() {
 #[tokio::test]
 async fn a_stranger_ends_no_session() {
     let server = Server::start().await;
-    let mut stranger = server.connect(BROWSER).await;
+    let mut stranger = server.connect("/?projectId=p&sessionId=strange").await;
     stranger.greeted().await;
     stranger.say(view("/")).await;
     stranger.error().await;
     stranger.leave().await;
     let visitor = server.browser().await;
     visitor.leave().await;
-    eventually("the visitor's session has ended", || server.queued().len() == 1).await;
+    eventually("a session has ended", || !server.queued().is_empty()).await;
+    let queue = Arc::clone(&server.queue);
+    // Ends that are being told are told.
     server.stop().await;
+    assert_eq!(ended(&queue), ["s-1"]);
 }

@@ -2,7 +2,7 @@
 
 mod faults;
 mod live;
-mod queue;
+pub mod queue;
 mod store;
 
 use std::sync::Arc;

@@ -36,6 +36,8 @@ pub struct MemoryQueue {
     pub claims_to_fail: AtomicU32,
     /// So many calls of `acknowledge` fail first.
     pub acknowledgements_to_fail: AtomicU32,
+    /// Whether `claim` panics.
+    pub crashes: AtomicBool,
     /// Whether `stats` fails.
     pub stats_fail: AtomicBool,
     /// Answered renewals.
@@ -51,6 +53,7 @@ impl MemoryQueue {
             changed: watch::Sender::new(()),
             claims_to_fail: AtomicU32::new(0),
             acknowledgements_to_fail: AtomicU32::new(0),
+            crashes: AtomicBool::new(false),
             stats_fail: AtomicBool::new(false),
             renewals: AtomicU32::new(0),
             claims: Mutex::default(),
@@ -142,6 +145,7 @@ impl Queue for MemoryQueue {
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        assert!(!self.crashes.load(SeqCst), "on purpose");
         if fails(&self.claims_to_fail) {
             return away();
         }
@@ -213,6 +217,10 @@ impl Queue for MemoryQueue {
                 _ = changed.changed() => {}
             }
         }
+    }
+
+    async fn ended(&self) {
+        std::future::pending().await
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {

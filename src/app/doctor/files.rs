@@ -75,13 +75,22 @@ fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Find
     if settings.redis_url.is_none() {
         return Finding::of_queue(waiting, settings.queue.alarm_depth, failed);
     }
-    vec![match waiting {
+    let mut findings = Vec::new();
+    if failed > 0 {
+        findings.push(Finding::warning(
+            format!("events that failed before they came to Redis, in {QUEUE_FILE}: {failed}"),
+            "without redis_url, `bklit-tui queue list` shows them and `queue retry --all` puts them \
+             back; a pipeline with Redis then moves them there",
+        ));
+    }
+    findings.push(match waiting {
         0 => Finding::good("no events wait for Redis"),
         _ => Finding::warning(
             format!("events that wait in the data dir for Redis: {waiting}"),
             "they are moved while a pipeline runs and Redis takes them; its log says why not",
         ),
-    }]
+    });
+    findings
 }
 
 fn permissions(dir: &Path) -> Finding {

@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::pipeline::outage::{Outage, seconds};
+
 /// The pause after an accept that failed, such as with too many open files; it doubles up to
 /// [`MAX_ACCEPT_PAUSE`].
 const MIN_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
@@ -18,15 +20,17 @@ const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A server's open connections, each a task.
 pub struct Connections {
+    /// The setting that says how many there may be.
+    setting: &'static str,
     permits: Arc<Semaphore>,
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
 }
 
 impl Connections {
-    /// None yet, and `most` at once.
-    pub fn new(most: usize, shutdown: CancellationToken) -> Self {
-        Self { permits: Arc::new(Semaphore::new(most)), tasks: JoinSet::new(), shutdown }
+    /// None yet, and `most` at once, as `setting` says.
+    pub fn new(setting: &'static str, most: usize, shutdown: CancellationToken) -> Self {
+        Self { setting, permits: Arc::new(Semaphore::new(most)), tasks: JoinSet::new(), shutdown }
     }
 
     /// Accepts until the shutdown; `begin` makes a connection's task, which keeps the permit as
@@ -39,8 +43,10 @@ impl Connections {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut pause = MIN_ACCEPT_PAUSE;
+        let full = Outage::default();
         loop {
             let permits = Arc::clone(&self.permits);
+            self.tell_whether_full(&full);
             let next = async {
                 // Who comes when all permits are taken waits in the listener's backlog.
                 let permit = permits.acquire_owned().await;
@@ -75,6 +81,17 @@ impl Connections {
                     pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
                 }
             }
+        }
+    }
+
+    fn tell_whether_full(&self, full: &Outage) {
+        let setting = self.setting;
+        if self.permits.available_permits() > 0 {
+            if let Some(lasted) = full.over().map(seconds) {
+                tracing::info!(setting, lasted, "there is room for connections again");
+            }
+        } else if let Some(lasting) = full.failed().map(seconds) {
+            tracing::warn!(setting, lasting, "as many connections as may be; others wait");
         }
     }
 

@@ -39,7 +39,11 @@ pub async fn serve(
     context: Arc<HttpContext>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let mut connections = Connections::new(context.settings.max_connections, shutdown.clone());
+    let mut connections = Connections::new(
+        "http.max_connections",
+        context.settings.max_connections,
+        shutdown.clone(),
+    );
     let server = Server {
         loopback_only: listener.local_addr()?.ip().to_canonical().is_loopback(),
         http: builder(&context),

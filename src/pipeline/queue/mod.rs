@@ -247,6 +247,10 @@ pub trait Queue: Send + Sync {
     /// or a lease's end. May return early; safe to cancel.
     async fn ready(&self);
 
+    /// Waits until a part of it has ended by itself, which only a bug does: it does not do its
+    /// work any more then. Safe to cancel.
+    async fn ended(&self);
+
     /// How full it is.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, RwLock};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
@@ -39,6 +40,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct SpooledQueue {
     shared: Arc<Shared>,
     forwarder: JoinHandle<()>,
+    forwarder_ended: CancellationToken,
 }
 
 struct Shared {
@@ -67,8 +69,14 @@ impl SpooledQueue {
             spooled: AtomicU64::new(0),
             filled: Notify::new(),
         });
-        let forwarder = tokio::spawn(Arc::clone(&shared).forward());
-        Self { shared, forwarder }
+        let forwarder_ended = CancellationToken::new();
+        let ends = forwarder_ended.clone().drop_guard();
+        let forward = Arc::clone(&shared).forward();
+        let forwarder = tokio::spawn(async move {
+            let _ends = ends;
+            forward.await;
+        });
+        Self { shared, forwarder, forwarder_ended }
     }
 
     /// Whether events go into the spool now.
@@ -238,6 +246,14 @@ impl Queue for SpooledQueue {
 
     async fn ready(&self) {
         self.shared.queue.ready().await;
+    }
+
+    async fn ended(&self) {
+        tokio::select! {
+            () = self.forwarder_ended.cancelled() => {}
+            () = self.shared.queue.ended() => {}
+            () = self.shared.spool.ended() => {}
+        }
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {

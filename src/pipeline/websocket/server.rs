@@ -42,7 +42,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let loopback_only = listener.local_addr()?.ip().to_canonical().is_loopback();
-    let mut connections = Connections::new(context.settings.max_connections, shutdown.clone());
+    let mut connections = Connections::new(
+        "websocket.max_connections",
+        context.settings.max_connections,
+        shutdown.clone(),
+    );
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(context.http.settings.header_timeout)

@@ -5,9 +5,11 @@
 //! goes back, so a batch keeps its id and its items until it is acknowledged. All that must
 //! happen together is one script.
 //!
-//! Pushes that are made at the same time share a round trip. A push whose connection breaks may
-//! have been carried out: its event may then be in the queue twice, and the store, which keeps
-//! each event's id once, drops one.
+//! Pushes that are made at the same time share a round trip and have numbers. One whose
+//! connection breaks may have been carried out, or may be later: it is in doubt
+//! ([`QueueError::InDoubt`]) until `settle.lua` has said whether it was, and that it never will
+//! be. Two copies in the queue would not do: two workers that store them at the same moment
+//! cannot see each other's.
 
 pub mod check;
 mod claims;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
@@ -92,6 +95,7 @@ impl Default for RedisQueueOptions {
 pub struct RedisQueue {
     pushes: mpsc::Sender<Push>,
     pusher: Arc<Pusher>,
+    pusher_ended: CancellationToken,
     pushed: Arc<Notify>,
     claims: Arc<Claims>,
     link: Link,
@@ -114,12 +118,19 @@ impl RedisQueue {
             Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), max_depth, durability);
         let pusher = Arc::new(pusher);
         // Ends by itself once the sender is dropped and what was sent is answered.
-        tokio::spawn(Arc::clone(&pusher).run(receiver, Arc::clone(&pushed)));
+        let push = Arc::clone(&pusher).run(receiver, Arc::clone(&pushed));
+        let pusher_ended = CancellationToken::new();
+        let ends = pusher_ended.clone().drop_guard();
+        tokio::spawn(async move {
+            let _ends = ends;
+            push.await;
+        });
         let (claim_keys, claim_scripts) = (Arc::clone(&keys), Arc::clone(&scripts));
         let claims = Claims::new(server.clone(), claim_keys, claim_scripts, durable_claims);
         Self {
             pushes,
             pusher,
+            pusher_ended,
             pushed,
             claims: Arc::new(claims),
             link: Link::new(server),
@@ -290,6 +301,10 @@ impl Queue for RedisQueue {
                 () = tokio::time::sleep(wait) => pause = (pause * 3 / 2).min(LONGEST_LOOK),
             }
         }
+    }
+
+    async fn ended(&self) {
+        self.pusher_ended.cancelled().await;
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {

@@ -76,14 +76,6 @@ impl SqliteQueue {
         Ok(Self { commands: Some(commands), view, writer: Some(thread) })
     }
 
-    /// Waits until the thread that writes the file has ended, which as long as the queue is in
-    /// use it does only by a crash.
-    pub async fn writer_ended(&self) {
-        let mut view = self.view.clone();
-        // The thread holds the sender.
-        while view.changed().await.is_ok() {}
-    }
-
     async fn call<T: Send>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, QueueError>>) -> Command + Send,
@@ -178,6 +170,12 @@ impl Queue for SqliteQueue {
                 },
             }
         }
+    }
+
+    async fn ended(&self) {
+        let mut view = self.view.clone();
+        // The thread that writes the file holds the sender.
+        while view.changed().await.is_ok() {}
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
@@ -326,7 +324,7 @@ mod tests {
             panic!("on purpose, with {} in hand", std::mem::size_of_val(&writer));
         });
         let queue = queue.unwrap();
-        let ended = queue.writer_ended();
+        let ended = queue.ended();
         tokio::pin!(ended);
         let soon = Duration::from_millis(50);
         assert!(tokio::time::timeout(soon, &mut ended).await.is_err(), "it still works");

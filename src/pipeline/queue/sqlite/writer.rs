@@ -86,8 +86,9 @@ impl Command {
 }
 
 /// A command that was carried out and waits for the commit: called with `None` once it is
-/// durable, else with the reason why it was undone.
-type Pending = Box<dyn FnOnce(Option<&str>)>;
+/// durable, else with the reason why it was undone. Returns a claim that nobody waits for any
+/// more.
+type Pending = Box<dyn FnOnce(Option<&str>) -> Option<ClaimId>>;
 
 pub(super) struct Writer {
     tables: Tables,
@@ -140,9 +141,29 @@ impl Writer {
             false => failure.clone(),
         };
         self.view.send_replace(self.tables.view(shown));
-        for finish in pending {
-            finish(failure.as_deref());
+        let finished = pending.into_iter().filter_map(|finish| finish(failure.as_deref()));
+        let abandoned: Vec<_> = finished.collect();
+        if !abandoned.is_empty() {
+            self.give_back(&abandoned);
         }
+    }
+
+    /// Ends leases that nobody knows of. What fails here ends with its lease.
+    fn give_back(&mut self, claims: &[ClaimId]) {
+        let before = self.tables.state();
+        let outcome = self.tables.begin().and_then(|()| {
+            for claim in claims {
+                // One that is held by another meanwhile stays so.
+                let _ = self.tables.renew(claim, Duration::ZERO)?;
+            }
+            self.tables.commit()
+        });
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a claim that nobody waits for could not be given back");
+            self.tables.roll_back(before);
+        }
+        let failure = self.view.borrow().failure.clone();
+        self.view.send_replace(self.tables.view(failure));
     }
 }
 
@@ -151,7 +172,9 @@ impl Writer {
 fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()>) {
     match command {
         Command::Push { body, dedup, reply } => finish(reply, tables.push(&body, dedup.as_ref())),
-        Command::Claim { most, lease, reply } => finish(reply, tables.claim(most, lease)),
+        Command::Claim { most, lease, reply } => {
+            finish_with(reply, tables.claim(most, lease), |claim| claim.map(|claim| claim.id))
+        }
         Command::Probe { reply } => finish(reply, tables.probe()),
         Command::Renew { claim, lease, reply } => finish(reply, tables.renew(&claim, lease)),
         Command::Acknowledge { claim, rejected, reply } => {
@@ -173,13 +196,23 @@ fn finish<T: 'static>(
     reply: Reply<T>,
     result: rusqlite::Result<Result<T, QueueError>>,
 ) -> (Pending, rusqlite::Result<()>) {
+    finish_with(reply, result, |_| None)
+}
+
+/// The same; `abandoned` tells of an answer that nobody took whether a claim is in it.
+fn finish_with<T: 'static>(
+    reply: Reply<T>,
+    result: rusqlite::Result<Result<T, QueueError>>,
+    abandoned: fn(T) -> Option<ClaimId>,
+) -> (Pending, rusqlite::Result<()>) {
     let (answer, outcome) = match result {
         Ok(answer) => (answer, Ok(())),
         Err(error) => (Err(unavailable(&error)), Err(error)),
     };
     let pending = move |undone: Option<&str>| {
         // Nobody waits any more when the caller was cancelled.
-        let _ = reply.send(undone.map_or(answer, |reason| Err(unavailable(reason))));
+        let untaken = reply.send(undone.map_or(answer, |reason| Err(unavailable(reason)))).err()?;
+        untaken.ok().and_then(abandoned)
     };
     (Box::new(pending), outcome)
 }
