@@ -1,0 +1,82 @@
+//! Makes the pictures of `docs/screens` from the running program: `scripts/screens.sh`.
+
+#![allow(missing_docs)]
+
+mod colours;
+mod glyphs;
+mod svg;
+mod terminal;
+mod tour;
+mod traffic;
+mod views;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use color_eyre::eyre::{Context as _, Result, bail, ensure};
+use vt100::Screen;
+
+use colours::Scheme;
+
+/// Bytes of a picture at most.
+const MAX_BYTES: usize = 60_000;
+
+/// The pictures made so far.
+#[derive(Default)]
+pub struct Album(BTreeMap<&'static str, String>);
+
+impl Album {
+    /// Adds a screen under a name of [`views::VIEWS`], unless it shows what is private.
+    pub fn add(
+        &mut self,
+        name: &str,
+        screen: &Screen,
+        scheme: &Scheme,
+        private: &[String],
+    ) -> Result<()> {
+        let Some(&(name, title)) = views::VIEWS.iter().find(|(view, _)| *view == name) else {
+            bail!("{name} is not in the list of views");
+        };
+        let contents = screen.contents();
+        for secret in private {
+            ensure!(!contents.contains(secret.as_str()), "{name} shows {secret}");
+        }
+        let picture = svg::render(screen, title, scheme);
+        ensure!(picture.len() <= MAX_BYTES, "{name} has {} bytes", picture.len());
+        println!("{name:10} {:>6} bytes", picture.len());
+        self.0.insert(name, picture);
+        Ok(())
+    }
+
+    /// Writes all of them, and removes those that are no longer made.
+    fn write(&self, folder: &Path) -> Result<()> {
+        for (name, _) in views::VIEWS {
+            ensure!(self.0.contains_key(name), "{name} was not made");
+        }
+        std::fs::create_dir_all(folder)?;
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "svg") {
+                std::fs::remove_file(path)?;
+            }
+        }
+        for (name, picture) in &self.0 {
+            std::fs::write(folder.join(format!("{name}.svg")), picture)?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<()> {
+    color_eyre::install()?;
+    let arguments: Vec<_> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [folder] = arguments.as_slice() else {
+        bail!("usage: screens FOLDER; scripts/screens.sh does it");
+    };
+    // Cargo puts examples into a folder beside the program.
+    let example = std::env::current_exe()?;
+    let built = example.ancestors().nth(2).unwrap_or(Path::new("."));
+    let mut album = Album::default();
+    tour::go(&built.join("bklit-tui"), &mut album)?;
+    album.write(folder).wrap_err_with(|| format!("cannot write into {}", folder.display()))
+}

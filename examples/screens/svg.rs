@@ -1,0 +1,260 @@
+//! A screen as SVG: real text on a fixed grid, in a window. Nothing in it is loaded or run.
+
+use std::fmt::Write as _;
+
+use vt100::{Cell, Screen};
+
+use crate::colours::{Ink, Rgb, Scheme, hex, look};
+use crate::glyphs::{self, HEIGHT, WIDTH};
+
+/// Of text; a monospace font's letters are about 0.6 as wide as it is high.
+const FONT_SIZE: usize = 15;
+/// From a row's top to where its letters stand.
+const BASELINE: usize = 14;
+/// Around the screen.
+const MARGIN: usize = 14;
+/// The window's bar.
+const BAR: usize = 34;
+const FONTS: &str =
+    "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
+
+/// The screen as a file.
+pub fn render(screen: &Screen, title: &str, scheme: &Scheme) -> String {
+    let (rows, columns) = screen.size();
+    let (rows, columns) = (rows.get(), columns.get());
+    let mut picture = Picture::new(*scheme);
+    for row in 0..rows {
+        picture.row(screen, row, columns);
+    }
+    picture.finish(title, columns.into(), rows.into())
+}
+
+/// Neighbouring cells that are written alike.
+struct Run {
+    column: usize,
+    columns: usize,
+    text: String,
+    ink: Ink,
+    /// Of a font that may have other widths: it stands alone, in the middle of its cell.
+    odd: bool,
+}
+
+/// A part of the picture in one colour.
+struct Area {
+    x: usize,
+    y: usize,
+    width: usize,
+    height: usize,
+}
+
+/// Areas by colour, in the order of a colour's first use.
+#[derive(Default)]
+struct Areas(Vec<(Rgb, Vec<Area>)>);
+
+struct Picture {
+    scheme: Scheme,
+    /// Below the text: backgrounds.
+    below: Areas,
+    /// Beside the text: lines, blocks, underlines.
+    beside: Areas,
+    text: String,
+    /// Looks of text; a look's class is its place.
+    inks: Vec<(Rgb, bool, bool)>,
+}
+
+impl Picture {
+    fn new(scheme: Scheme) -> Self {
+        let (below, beside) = Default::default();
+        Self { scheme, below, beside, text: String::new(), inks: Vec::new() }
+    }
+
+    fn row(&mut self, screen: &Screen, row: u16, columns: u16) {
+        let cursor = (!screen.hide_cursor()).then(|| screen.cursor_position());
+        let y = usize::from(row) * HEIGHT;
+        let mut run: Option<Run> = None;
+        for column in 0..columns {
+            let Some(cell) = screen.cell(row, column) else { continue };
+            let (ink, background) = look(cell, &self.scheme, cursor == Some((row, column)));
+            let column = usize::from(column);
+            let x = column * WIDTH;
+            if background != self.scheme.background {
+                self.below.add(background, Area { x, y, width: WIDTH, height: HEIGHT });
+            }
+            if ink.underline {
+                let y = y + BASELINE + 2;
+                self.beside.add(ink.colour, Area { x, y, width: WIDTH, height: 1 });
+            }
+            if cell.is_wide_continuation() {
+                continue;
+            }
+            let next = if self.draw((x, y), cell, ink.colour) {
+                None
+            } else {
+                let next = Run::of(cell, column, ink);
+                match run.as_mut().map(|run| run.take(&next)) {
+                    Some(true) => continue,
+                    _ => Some(next),
+                }
+            };
+            let before = std::mem::replace(&mut run, next);
+            self.write(y, before);
+        }
+        self.write(y, run);
+    }
+
+    /// Draws a character that is not to be written; false if it is.
+    fn draw(&mut self, (x, y): (usize, usize), cell: &Cell, colour: Rgb) -> bool {
+        let mut characters = cell.contents().chars();
+        let (Some(character), None) = (characters.next(), characters.next()) else { return false };
+        let parts = glyphs::parts(character);
+        for &(left, top, right, bottom) in &parts {
+            let (x, y) = (x + left, y + top);
+            self.beside.add(colour, Area { x, y, width: right - left, height: bottom - top });
+        }
+        !parts.is_empty()
+    }
+
+    fn write(&mut self, y: usize, run: Option<Run>) {
+        let Some(run) = run else { return };
+        let text = run.text.trim_end_matches(' ');
+        if text.is_empty() {
+            return;
+        }
+        let columns = run.columns - (run.text.len() - text.len());
+        let class = self.class(run.ink);
+        let (x, y, width) = (run.column * WIDTH, y + BASELINE, columns * WIDTH);
+        let text = escape(text);
+        // Writing into a string does not fail.
+        let _ = if run.odd {
+            let middle = x as f32 + width as f32 / 2.0;
+            writeln!(self.text, r#"<text class="{class} m" x="{middle}" y="{y}">{text}</text>"#)
+        } else if columns == 1 {
+            writeln!(self.text, r#"<text class="{class}" x="{x}" y="{y}">{text}</text>"#)
+        } else {
+            writeln!(
+                self.text,
+                r#"<text class="{class}" x="{x}" y="{y}" textLength="{width}">{text}</text>"#
+            )
+        };
+    }
+
+    fn class(&mut self, Ink { colour, bold, italic, .. }: Ink) -> String {
+        let ink = (colour, bold, italic);
+        let known = self.inks.iter().position(|known| *known == ink);
+        let place = known.unwrap_or_else(|| {
+            self.inks.push(ink);
+            self.inks.len() - 1
+        });
+        format!("s{place}")
+    }
+
+    fn finish(self, title: &str, columns: usize, rows: usize) -> String {
+        let (width, height) = (columns * WIDTH + 2 * MARGIN, rows * HEIGHT + BAR + 2 * MARGIN);
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>bklit-tui: {}</title>\n",
+            escape(title)
+        );
+        self.style(&mut out);
+        self.window(&mut out, title, (width, height));
+        let _ = writeln!(out, "<g transform=\"translate({MARGIN} {})\">", BAR + MARGIN);
+        self.below.write(&mut out);
+        self.beside.write(&mut out);
+        out + &self.text + "</g>\n</svg>\n"
+    }
+
+    fn style(&self, out: &mut String) {
+        let of_title = hex(self.scheme.title);
+        let _ = write!(
+            out,
+            "<style>\ntext{{font:{FONT_SIZE}px {FONTS}}}\n.m{{text-anchor:middle}}\n\
+             .t{{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:{of_title};\
+             text-anchor:middle}}\n"
+        );
+        for (place, &(colour, bold, italic)) in self.inks.iter().enumerate() {
+            let bold = if bold { ";font-weight:700" } else { "" };
+            let italic = if italic { ";font-style:italic" } else { "" };
+            let _ = writeln!(out, ".s{place}{{fill:{}{bold}{italic}}}", hex(colour));
+        }
+        out.push_str("</style>\n");
+    }
+
+    fn window(&self, out: &mut String, title: &str, (width, height): (usize, usize)) {
+        let Scheme { background, bar, border, .. } = self.scheme;
+        let (background, bar, border) = (hex(background), hex(bar), hex(border));
+        let _ = write!(
+            out,
+            r#"<rect x=".5" y=".5" width="{}" height="{}" rx="10" fill="{background}" stroke="{border}"/>
+<path fill="{bar}" d="M1 {BAR}V11a10 10 0 0 1 10-10H{}a10 10 0 0 1 10 10V{BAR}z"/>
+<path fill="{border}" d="M1 {BAR}h{}v1H1zM14 17.5a6 6 0 1 0 12 0a6 6 0 1 0-12 0zM34 17.5a6 6 0 1 0 12 0a6 6 0 1 0-12 0zM54 17.5a6 6 0 1 0 12 0a6 6 0 1 0-12 0z"/>
+<text class="t" x="{}" y="22">{}</text>
+"#,
+            width - 1,
+            height - 1,
+            width - 11,
+            width - 2,
+            width / 2,
+            escape(title)
+        );
+    }
+}
+
+impl Run {
+    fn of(cell: &Cell, column: usize, ink: Ink) -> Self {
+        let text = if cell.has_contents() { cell.contents() } else { " " };
+        let columns = if cell.is_wide() { 2 } else { 1 };
+        Self { column, columns, text: text.into(), ink, odd: !is_common(text) }
+    }
+
+    /// Takes the next cell in, if both can be written as one: words with a space between.
+    fn take(&mut self, next: &Self) -> bool {
+        let (after_space, is_space) = (self.text.ends_with(' '), next.text == " ");
+        let alike = self.ink == next.ink && !self.odd && !next.odd;
+        if !alike || (after_space && (is_space || self.text == " ")) {
+            return false;
+        }
+        self.columns += next.columns;
+        self.text += &next.text;
+        true
+    }
+}
+
+impl Areas {
+    /// Adds an area, to the one before where it goes on with it.
+    fn add(&mut self, colour: Rgb, area: Area) {
+        let known = self.0.iter().position(|(of, _)| *of == colour);
+        let place = known.unwrap_or_else(|| {
+            self.0.push((colour, Vec::new()));
+            self.0.len() - 1
+        });
+        let areas = &mut self.0[place].1;
+        match areas.last_mut() {
+            Some(last)
+                if (last.y, last.height) == (area.y, area.height)
+                    && last.x + last.width == area.x =>
+            {
+                last.width += area.width;
+            }
+            _ => areas.push(area),
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        for (colour, areas) in &self.0 {
+            let _ = write!(out, "<path fill=\"{}\" d=\"", hex(*colour));
+            for Area { x, y, width, height } in areas {
+                let _ = write!(out, "M{x} {y}h{width}v{height}h-{width}z");
+            }
+            out.push_str("\"/>\n");
+        }
+    }
+}
+
+/// Whether every monospace font has it in the width of a cell.
+fn is_common(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, ' '..='~' | '\u{a1}'..='\u{ff}' | '–' | '—' | '…' | '“' | '”'))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,134 @@
+//! A program in a pseudo-terminal, frame by frame: what is between the begin and the end of a
+//! synchronized update is seen whole or not at all.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use color_eyre::eyre::{Result, bail, eyre};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use vt100::Screen;
+
+/// How long anything may take that should be quick.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// With this a frame ends.
+const END_OF_FRAME: &[u8] = b"\x1b[?2026l";
+/// Bytes of a frame at most.
+const MAX_FRAME: usize = 1 << 20;
+
+/// A running program and the screen of its terminal.
+pub struct Terminal {
+    master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    received: Mutex<Received>,
+    changed: Condvar,
+}
+
+struct Received {
+    parser: vt100::Parser,
+    /// Of the frame that is coming.
+    unfinished: Vec<u8>,
+    ended: bool,
+}
+
+impl Terminal {
+    /// Starts a program in a terminal of this many columns and rows.
+    pub fn spawn(command: CommandBuilder, size: (u16, u16)) -> Result<Self> {
+        let pair = native_pty_system().openpty(pty_size(size)).map_err(|e| eyre!(e))?;
+        let mut reader = pair.master.try_clone_reader().map_err(|e| eyre!(e))?;
+        let keyboard = pair.master.take_writer().map_err(|e| eyre!(e))?;
+        let child = pair.slave.spawn_command(command).map_err(|e| eyre!(e))?;
+        let (columns, rows) = (size.0.try_into()?, size.1.try_into()?);
+        let parser = vt100::Parser::new(rows, columns, 0);
+        let received = Received { parser, unfinished: Vec::new(), ended: false };
+        let shared =
+            Arc::new(Shared { received: Mutex::new(received), changed: Condvar::new() });
+        let of_the_thread = Arc::clone(&shared);
+        std::thread::spawn(move || of_the_thread.read(&mut reader));
+        Ok(Self { master: pair.master, keyboard, child, shared })
+    }
+
+    /// Presses keys.
+    pub fn press(&mut self, keys: &str) -> Result<()> {
+        self.keyboard.write_all(keys.as_bytes())?;
+        Ok(self.keyboard.flush()?)
+    }
+
+    /// Changes the size, which the program is told.
+    pub fn resize(&self, size: (u16, u16)) -> Result<()> {
+        let (columns, rows) = (size.0.try_into()?, size.1.try_into()?);
+        self.shared.lock().parser.set_size(rows, columns);
+        self.master.resize(pty_size(size)).map_err(|e| eyre!(e))
+    }
+
+    /// Waits for a frame as wanted, and returns it.
+    pub fn wait(&self, what: &str, wanted: impl Fn(&Screen) -> bool) -> Result<Screen> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut received = self.shared.lock();
+        loop {
+            let screen = received.parser.screen();
+            if wanted(screen) {
+                return Ok(screen.clone());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || received.ended {
+                let end = if received.ended { "; the program ended" } else { "" };
+                bail!("waited in vain for {what}{end}; its screen:\n{}", screen.contents());
+            }
+            let waited = self.shared.changed.wait_timeout(received, left);
+            received = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits for a frame with a text in it.
+    pub fn wait_for(&self, text: &str) -> Result<Screen> {
+        self.wait(&format!("“{text}”"), |screen| screen.contents().contains(text))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, reader: &mut dyn Read) {
+        let mut buffer = [0; 16 << 10];
+        while let Ok(length @ 1..) = reader.read(&mut buffer) {
+            self.lock().take(&buffer[..length]);
+            self.changed.notify_all();
+        }
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Received {
+    fn take(&mut self, bytes: &[u8]) {
+        self.unfinished.extend_from_slice(bytes);
+        let ends = self.unfinished.windows(END_OF_FRAME.len());
+        let end = ends.enumerate().filter(|(_, bytes)| *bytes == END_OF_FRAME).last();
+        let whole = match end {
+            Some((at, _)) => at + END_OF_FRAME.len(),
+            None if self.unfinished.len() > MAX_FRAME => self.unfinished.len(),
+            None => return,
+        };
+        let frames: Vec<u8> = self.unfinished.drain(..whole).collect();
+        self.parser.process(&frames);
+    }
+}
+
+fn pty_size((columns, rows): (u16, u16)) -> PtySize {
+    PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
+}

@@ -1,0 +1,161 @@
+//! What happens on the pipeline: the program, its data dir, its visitors, and what the store
+//! refuses.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use color_eyre::eyre::{Context as _, Result, ensure};
+use portable_pty::CommandBuilder;
+use serde_json::json;
+
+/// Each sends to a project of its own: its name, requests a second, a seed.
+const SITES: [(&str, &str, &str); 3] = [("shop", "9", "21"), ("blog", "4", "22"), ("docs", "2", "23")];
+/// Of 100 requests, so many are bad.
+const BAD: &str = "4";
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// No title of a simulated page is as long.
+const RULE: &str = "CREATE TRIGGER short_titles BEFORE INSERT ON page_view_event \
+     WHEN length(NEW.title) > 80 BEGIN \
+     SELECT RAISE(ABORT, 'short_titles: title has more than 80 characters'); END";
+
+/// The program with a home of its own; its children end with it.
+pub struct Pipeline {
+    program: PathBuf,
+    home: tempfile::TempDir,
+    sites: Vec<(String, Child)>,
+    tokens: Vec<String>,
+}
+
+impl Pipeline {
+    pub fn new(program: &Path) -> Result<Self> {
+        let program = program
+            .canonicalize()
+            .wrap_err_with(|| format!("cannot find the program {}", program.display()))?;
+        let home = tempfile::tempdir()?;
+        Ok(Self { program, home, sites: Vec::new(), tokens: Vec::new() })
+    }
+
+    /// The program with its console, in a terminal of all colours.
+    pub fn console(&self) -> CommandBuilder {
+        let mut command = CommandBuilder::new(&self.program);
+        // The usual address where it is free: it looks as it does for everybody.
+        let usual = "127.0.0.1:3001";
+        let listen = if TcpListener::bind(usual).is_ok() { usual } else { "127.0.0.1:0" };
+        command.args(["--data-dir", "data", "--listen", listen]);
+        command.args(["--websocket-listen", "127.0.0.1:0"]);
+        command.cwd(self.home.path());
+        command.env_clear();
+        for (name, value) in self.environment() {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Nothing of this machine's settings.
+    fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("HOME", self.home.path().display().to_string()),
+            ("LANG", "C.UTF-8".into()),
+            ("TZ", "UTC".into()),
+            ("TERM", "xterm-256color".into()),
+            ("COLORTERM", "truecolor".into()),
+        ]
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).args(["--data-dir", "data"]).current_dir(self.home.path());
+        command.env_clear().envs(self.environment());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join("data").join(name)
+    }
+
+    fn address(&self) -> Result<SocketAddr> {
+        Ok(std::fs::read_to_string(self.file("listen.addr"))?.trim().parse()?)
+    }
+
+    /// Visitors come to all sites, and go on coming.
+    pub fn visitors(&mut self) -> Result<()> {
+        let url = format!("http://{}", self.address()?);
+        self.tokens.push(std::fs::read_to_string(self.file("token"))?.trim().to_owned());
+        for (project, rate, seed) in SITES {
+            let create = ["token", "create", "--project", project, "--quiet"];
+            let created = self.command(&create).stdout(Stdio::piped()).output()?;
+            let token = String::from_utf8(created.stdout)?.trim().to_owned();
+            ensure!(token.starts_with("bk_live_"), "no token for {project}: {}", created.status);
+            let simulate = ["simulate", "--project", project, "--rate", rate, "--seed", seed];
+            let mut command = self.command(&simulate);
+            command.args(["--bad", BAD, "--url", &url]).env("BKLIT_TOKEN", &token);
+            self.sites.push((project.to_owned(), command.spawn()?));
+            self.tokens.push(token);
+        }
+        Ok(())
+    }
+
+    /// From now on the store refuses page views with long titles: what a column that is too
+    /// short, or a constraint, does elsewhere.
+    pub fn break_store(&self) -> Result<()> {
+        self.change_store(RULE)
+    }
+
+    /// The store takes them again.
+    pub fn mend_store(&self) -> Result<()> {
+        self.change_store("DROP TRIGGER short_titles")
+    }
+
+    fn change_store(&self, sql: &str) -> Result<()> {
+        let store = rusqlite::Connection::open(self.file("store.db"))?;
+        store.busy_timeout(TIMEOUT)?;
+        Ok(store.execute_batch(sql)?)
+    }
+
+    /// A page view with this title comes in.
+    pub fn view(&self, project: &str, url: &str, title: &str) -> Result<()> {
+        let site = SITES.iter().position(|(name, ..)| *name == project);
+        let token = site.and_then(|nth| self.tokens.get(nth + 1));
+        let token = token.map_or("", String::as_str);
+        let body = json!({ "projectId": project, "url": url, "title": title,
+            "sessionId": "s-4711", "language": "en" });
+        let body = body.to_string();
+        let address = self.address()?;
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        write!(
+            stream,
+            "POST /track HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{url} was answered {answer}");
+        Ok(())
+    }
+
+    /// What no screen may show: secrets, and what is this machine's own.
+    pub fn private(&self) -> Vec<String> {
+        let mut private = self.tokens.clone();
+        private.push(self.home.path().display().to_string());
+        private.push(env!("CARGO_MANIFEST_DIR").to_owned());
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        private.extend((host.len() > 3).then_some(host));
+        private
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.sites {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
