@@ -44,6 +44,9 @@ impl Album {
         let picture = svg::render(screen, title, scheme);
         ensure!(picture.len() <= MAX_BYTES, "{name} has {} bytes", picture.len());
         println!("{name:10} {:>6} bytes", picture.len());
+        if std::env::var_os("DUMP").is_some() {
+            std::fs::write(format!("/tmp/scr/{name}.svg"), &picture)?;
+        }
         self.0.insert(name, picture);
         Ok(())
     }
@@ -68,7 +71,6 @@ impl Album {
 }
 
 fn main() -> Result<()> {
-    color_eyre::install()?;
     let arguments: Vec<_> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [folder] = arguments.as_slice() else {
         bail!("usage: screens FOLDER; scripts/screens.sh does it");

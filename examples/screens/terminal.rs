@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use color_eyre::eyre::{Result, bail, eyre};
+use color_eyre::eyre::{Result, bail, ensure, eyre};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use vt100::Screen;
 
@@ -46,8 +46,7 @@ impl Terminal {
         let (columns, rows) = (size.0.try_into()?, size.1.try_into()?);
         let parser = vt100::Parser::new(rows, columns, 0);
         let received = Received { parser, unfinished: Vec::new(), ended: false };
-        let shared =
-            Arc::new(Shared { received: Mutex::new(received), changed: Condvar::new() });
+        let shared = Arc::new(Shared { received: Mutex::new(received), changed: Condvar::new() });
         let of_the_thread = Arc::clone(&shared);
         std::thread::spawn(move || of_the_thread.read(&mut reader));
         Ok(Self { master: pair.master, keyboard, child, shared })
@@ -62,7 +61,11 @@ impl Terminal {
     /// Changes the size, which the program is told.
     pub fn resize(&self, size: (u16, u16)) -> Result<()> {
         let (columns, rows) = (size.0.try_into()?, size.1.try_into()?);
-        self.shared.lock().parser.set_size(rows, columns);
+        let mut received = self.shared.lock();
+        received.parser.set_size(rows, columns);
+        // Nothing that was drawn for the other size is taken for a frame of this one.
+        received.parser.process(b"\x1b[2J");
+        drop(received);
         self.master.resize(pty_size(size)).map_err(|e| eyre!(e))
     }
 
@@ -88,6 +91,17 @@ impl Terminal {
     /// Waits for a frame with a text in it.
     pub fn wait_for(&self, text: &str) -> Result<Screen> {
         self.wait(&format!("“{text}”"), |screen| screen.contents().contains(text))
+    }
+
+    /// Waits for the program's end, which must be a good one.
+    pub fn wait_for_end(&mut self) -> Result<()> {
+        let waited = self.wait("its end", |_| false);
+        if !self.shared.lock().ended {
+            return waited.map(drop);
+        }
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the program ended with {status}");
+        Ok(())
     }
 }
 

@@ -3,15 +3,23 @@
 use std::path::Path;
 
 use color_eyre::eyre::Result;
-use vt100::Screen;
+use vt100::{Cell, Color, Screen};
 
 use crate::Album;
 use crate::colours::{DARK, LIGHT, Scheme};
 use crate::terminal::Terminal;
-use crate::traffic::Pipeline;
+use crate::traffic::{LONG_TITLES, Pipeline};
 
+/// Columns and rows.
 const LARGE: (u16, u16) = (118, 34);
+const QUEUE: (u16, u16) = (118, 24);
+const TRACE: (u16, u16) = (118, 18);
 const SMALL: (u16, u16) = (80, 24);
+
+const WHITE: Color = Color::Rgb(255, 255, 255);
+const BLACK: Color = Color::Rgb(0, 0, 0);
+/// Seconds of figures that fill the large screen's sparklines.
+const SECONDS: usize = 16;
 
 struct Tour<'a> {
     pipeline: Pipeline,
@@ -28,101 +36,179 @@ pub fn go(program: &Path, album: &mut Album) -> Result<()> {
     tour.pipeline.visitors()?;
     tour.console.wait_for("Batch stored")?;
     tour.help()?;
-    tour.live()?;
     tour.log()?;
+    tour.alarm()?;
     tour.split()?;
     tour.looks()?;
-    tour.repair()
+    tour.live()?;
+    tour.trace()?;
+    tour.queue()?;
+    tour.quit()
 }
 
 impl Tour<'_> {
     fn keep(&mut self, name: &str, screen: &Screen, scheme: &Scheme) -> Result<()> {
-        if std::env::var_os("DUMP").is_some() {
-            println!("=== {name}\n{}", screen.contents());
-        }
         self.album.add(name, screen, scheme, &self.pipeline.private())
     }
 
+    /// Presses a key and waits for what it leads to.
+    fn press(
+        &mut self,
+        keys: &str,
+        what: &str,
+        wanted: impl Fn(&Screen) -> bool,
+    ) -> Result<Screen> {
+        self.console.press(keys)?;
+        self.console.wait(what, wanted)
+    }
+
     fn help(&mut self) -> Result<()> {
-        self.console.press("?")?;
-        let screen = self.console.wait_for("─ keys ─")?;
+        let screen = self.press("?", "the help", |screen| has(screen, &["─ keys ─", "Moving"]))?;
         self.keep("help", &screen, &DARK)?;
-        self.console.press("\x1b")?;
-        self.console.wait_for("● LIVE").map(drop)
+        self.press("\x1b", "the log", is_live).map(drop)
     }
 
-    fn live(&mut self) -> Result<()> {
-        self.console.press("v")?;
-        let screen = self.console.wait("visitors of all sites", |screen| {
-            let text = screen.contents();
-            ["shop", "blog", "docs"].iter().all(|site| text.contains(site))
-        })?;
-        self.keep("live", &screen, &DARK)?;
-        self.console.press("\x1b")
-    }
-
+    /// All is well.
     fn log(&mut self) -> Result<()> {
+        self.press(":notify level:error\r", "the alert", |screen| has(screen, &["level:error"]))?;
         let screen = self.console.wait("figures of some seconds", |screen| {
-            is_full(screen) && screen.contents().contains("WARN")
+            is_live(screen) && is_full(screen) && has(screen, &["WARN", "all lines"])
         })?;
         self.keep("log", &screen, &DARK)
     }
 
+    /// The store refuses events.
+    fn alarm(&mut self) -> Result<()> {
+        self.pipeline.break_store()?;
+        let [first, others @ ..] = LONG_TITLES;
+        for (project, url, title) in others {
+            self.pipeline.view(project, url, title)?;
+        }
+        self.console.wait("an alert", |screen| {
+            has(screen, &["ALERT"]) && failed(screen) == Some(others.len())
+        })?;
+        // What came with the others has scrolled away meanwhile.
+        let (project, url, title) = first;
+        self.pipeline.view(project, url, title)?;
+        let screen = self.console.wait("an alert with its line", |screen| {
+            is_live(screen) && has(screen, &["ALERT", "ERROR"])
+        })?;
+        self.keep("alarm", &screen, &DARK)?;
+        self.press("a", "the alert away", |screen| !has(screen, &["ALERT"])).map(drop)
+    }
+
+    /// Above all lines, with a search; below warnings and errors.
     fn split(&mut self) -> Result<()> {
-        self.console.press("s&level:>=warn\r")?;
-        self.console.wait_for("filter “level:>=warn”")?;
-        self.console.press("\t/pricing\r")?;
-        let screen = self.console.wait_for("search “pricing”")?;
+        self.press("s", "two panes", |screen| has(screen, &["▶2"]))?;
+        self.press("&level:>=warn\r", "a filter", |screen| {
+            has(screen, &["filter “level:>=warn”", "ERROR"])
+        })?;
+        self.press("\t", "the other pane", |screen| has(screen, &["▶1"]))?;
+        let screen = self.press("/pricing", "a search", |screen| {
+            has(screen, &["Search:", "found"]) && screen.contents().matches("pricing").count() > 1
+        })?;
         self.keep("split", &screen, &DARK)?;
-        self.console.press("\x1b\tS")
+        self.press("\x1b", "no search", |screen| !has(screen, &["Search:"]))?;
+        self.press("\t", "the other pane", |screen| has(screen, &["▶2"]))?;
+        self.press("S", "one pane", |screen| !has(screen, &["▶"]))?;
+        self.press("f", "the newest line", is_live).map(drop)
     }
 
     fn looks(&mut self) -> Result<()> {
-        self.console.press(":theme light\r")?;
-        let screen = self.console.wait("light colours", |screen| screen.hide_cursor())?;
-        self.keep("light", &screen, &LIGHT)?;
-        self.console.resize(SMALL)?;
-        let screen = self.console.wait("a small screen", |screen| {
-            screen.size().0.get() == SMALL.1 && screen.contents().contains("LIVE")
+        let screen = self.press(":theme light\r", "light colours", |screen| {
+            is_live(screen) && name(screen).is_some_and(|cell| cell.fgcolor() == WHITE)
         })?;
-        self.keep("small", &screen, &LIGHT)?;
-        self.console.press(":theme mono\r")?;
-        let screen = self.console.wait("no colours", |screen| screen.hide_cursor())?;
+        self.keep("light", &screen, &LIGHT)?;
+        self.press(":theme mono\r", "no colours", |screen| {
+            is_live(screen) && name(screen).is_some_and(Cell::inverse)
+        })?;
+        self.console.resize(SMALL)?;
+        let screen = self.console.wait("a small screen", is_live)?;
         self.keep("mono", &screen, &DARK)?;
-        self.console.press(":theme dark\r")?;
         self.console.resize(LARGE)?;
-        self.console.wait("a large screen", |screen| screen.contents().contains("LIVE")).map(drop)
+        self.press(":theme dark\r", "dark colours", |screen| {
+            is_live(screen) && name(screen).is_some_and(|cell| cell.fgcolor() == BLACK)
+        })?;
+        Ok(())
     }
 
-    fn repair(&mut self) -> Result<()> {
-        self.console.press(":notify level:error\r")?;
-        self.pipeline.break_store()?;
-        let title = "Checkout: espresso machine, grinder, two cups, a kilo of beans, filters, a brush";
-        self.pipeline.view("shop", "https://shop.example/checkout", &format!("{title} and more"))?;
-        let screen = self.console.wait_for("Event refused by the store")?;
-        self.keep("alarm", &screen, &DARK)?;
-        self.console.press("E")?;
-        self.console.wait_for("▌")?;
-        self.console.press("\r")?;
-        let screen = self.console.wait_for("short_titles")?;
-        self.keep("reason", &screen, &DARK)?;
-        self.console.press("t")?;
-        let screen = self.console.wait_for("trace of")?;
+    fn live(&mut self) -> Result<()> {
+        let screen = self.press("v", "visitors of all sites", |screen| {
+            has(screen, &["visitors", "shop", "blog", "docs", "pageview"])
+        })?;
+        self.keep("live", &screen, &DARK)?;
+        self.press("\x1b", "the log", is_live).map(drop)
+    }
+
+    /// From the last error to the way of its event.
+    fn trace(&mut self) -> Result<()> {
+        self.press("E", "the last error", |screen| {
+            screen.contents().lines().any(|line| line.starts_with('▌') && line.contains("ERROR"))
+        })?;
+        self.press("\r", "the line in full", |screen| has(screen, &["\"reason\": \""]))?;
+        self.console.resize(TRACE)?;
+        let screen = self.press("t", "the whole trace", |screen| {
+            has(screen, &["trace of", "Event refused", "Batch stored"]) && is_done(screen)
+        })?;
         self.keep("trace", &screen, &DARK)?;
-        self.console.press("\x1b\x1b")?;
-        self.console.press("d")?;
-        let screen = self.console.wait_for("─ queue")?;
+        self.press("\x1b", "the line in full", |screen| has(screen, &["\"reason\": \""]))?;
+        self.press("\x1b", "the log", |screen| has(screen, &["all lines"])).map(drop)
+    }
+
+    /// From what failed to its repair.
+    fn queue(&mut self) -> Result<()> {
+        self.console.resize(QUEUE)?;
+        let screen = self.press("d", "all that failed", |screen| {
+            let text = screen.contents();
+            text.matches("short_titles").count() == LONG_TITLES.len() && text.contains("▌")
+        })?;
         self.keep("queue", &screen, &DARK)?;
+        self.press("\r", "the failed event", |screen| has(screen, &["\"payload\""]))?;
         self.pipeline.mend_store()?;
-        self.console.press("r")?;
-        self.console.press("t")?;
-        let screen = self.console.wait_for("trace of")?;
+        self.press("r", "its retry", |screen| has(screen, &["put back"]))?;
+        self.console.resize(TRACE)?;
+        let screen = self.press("t", "both ways of the event", |screen| {
+            let parts = ["trace of", "Event refused", "Page view stored", "Live event published"];
+            has(screen, &parts) && is_done(screen)
+        })?;
         self.keep("retried", &screen, &DARK)
     }
+
+    fn quit(&mut self) -> Result<()> {
+        self.console.press("\x03")?;
+        self.console.wait_for_end()
+    }
+}
+
+fn has(screen: &Screen, parts: &[&str]) -> bool {
+    let text = screen.contents();
+    parts.iter().all(|part| text.contains(part))
+}
+
+/// Whether the log is shown, up to its newest line.
+fn is_live(screen: &Screen) -> bool {
+    screen.hide_cursor() && has(screen, &["● LIVE", "following"])
+}
+
+/// Whether all of a trace has been looked up, and nothing beside it is told.
+fn is_done(screen: &Screen) -> bool {
+    !has(screen, &["looking…"]) && !has(screen, &["put back"])
+}
+
+/// A cell of the program's name, which shows the theme.
+fn name(screen: &Screen) -> Option<&Cell> {
+    screen.cell(0, 1)
+}
+
+/// The number of failed events beside the figures.
+fn failed(screen: &Screen) -> Option<usize> {
+    let text = screen.contents();
+    let numbers = text.lines().filter_map(|line| line.split_once("failed ")?.1.trim().parse().ok());
+    numbers.last()
 }
 
 /// Whether the sparkline of a stage has no more room.
 fn is_full(screen: &Screen) -> bool {
     let blocks = |line: &str| line.chars().filter(|c| ('▁'..='█').contains(c)).count();
-    screen.contents().lines().any(|line| line.contains("ingestion ") && blocks(line) >= 16)
+    screen.contents().lines().any(|line| line.contains("● ingestion") && blocks(line) >= SECONDS)
 }

@@ -12,7 +12,8 @@ use portable_pty::CommandBuilder;
 use serde_json::json;
 
 /// Each sends to a project of its own: its name, requests a second, a seed.
-const SITES: [(&str, &str, &str); 3] = [("shop", "9", "21"), ("blog", "4", "22"), ("docs", "2", "23")];
+const SITES: [(&str, &str, &str); 3] =
+    [("shop", "9", "21"), ("blog", "4", "22"), ("docs", "2", "23")];
 /// Of 100 requests, so many are bad.
 const BAD: &str = "4";
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,11 +22,45 @@ const RULE: &str = "CREATE TRIGGER short_titles BEFORE INSERT ON page_view_event
      WHEN length(NEW.title) > 80 BEGIN \
      SELECT RAISE(ABORT, 'short_titles: title has more than 80 characters'); END";
 
+/// Page views that the store then refuses: project, URL, title.
+pub const LONG_TITLES: [(&str, &str, &str); 6] = [
+    (
+        "shop",
+        "https://shop.example/checkout",
+        "Checkout: espresso machine, coffee grinder, 2 cups, 1 kg of beans, 100 paper filters",
+    ),
+    (
+        "shop",
+        "https://shop.example/cart",
+        "Cart: moka pot, milk jug, thermometer, 6 glasses, 500 g of beans, cleaning tablets, brush",
+    ),
+    (
+        "blog",
+        "https://blog.example/queue",
+        "A queue before the database, or how we stopped losing events on Sunday mornings at four",
+    ),
+    (
+        "shop",
+        "https://shop.example/checkout",
+        "Checkout: hand grinder, dripper, 200 paper filters, scales, kettle, 250 g of light roast",
+    ),
+    (
+        "docs",
+        "https://docs.example/self-hosting",
+        "Self-hosting: one process, several processes, Redis, ClickHouse, Postgres, and backups",
+    ),
+    (
+        "shop",
+        "https://shop.example/checkout",
+        "Checkout: French press, coarse grinder, storage tin, 2 kg of beans, tasting set, gift box",
+    ),
+];
+
 /// The program with a home of its own; its children end with it.
 pub struct Pipeline {
     program: PathBuf,
     home: tempfile::TempDir,
-    sites: Vec<(String, Child)>,
+    sites: Vec<Child>,
     tokens: Vec<String>,
 }
 
@@ -93,7 +128,7 @@ impl Pipeline {
             let simulate = ["simulate", "--project", project, "--rate", rate, "--seed", seed];
             let mut command = self.command(&simulate);
             command.args(["--bad", BAD, "--url", &url]).env("BKLIT_TOKEN", &token);
-            self.sites.push((project.to_owned(), command.spawn()?));
+            self.sites.push(command.spawn()?);
             self.tokens.push(token);
         }
         Ok(())
@@ -153,7 +188,7 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        for (_, child) in &mut self.sites {
+        for child in &mut self.sites {
             let _ = child.kill();
             let _ = child.wait();
         }

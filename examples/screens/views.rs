@@ -3,14 +3,12 @@
 /// A file's name without its ending, and what it shows: its title.
 pub const VIEWS: &[(&str, &str)] = &[
     ("log", "The log of all stages, with figures"),
-    ("small", "80 columns, 24 rows"),
     ("split", "Two panes: warnings and errors, and a search"),
     ("live", "Who is there now"),
     ("help", "Keys and commands"),
     ("light", "On a light background"),
-    ("mono", "Without colours"),
+    ("mono", "80 columns, 24 rows, without colours"),
     ("alarm", "An alarm: events failed"),
-    ("reason", "The line of an event that failed, in full"),
     ("trace", "The trace of an event that failed"),
     ("queue", "The queue: what failed, and why"),
     ("retried", "The event after its retry, stage by stage"),
