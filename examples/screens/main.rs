@@ -43,10 +43,6 @@ impl Album {
         }
         let picture = svg::render(screen, title, scheme);
         ensure!(picture.len() <= MAX_BYTES, "{name} has {} bytes", picture.len());
-        println!("{name:10} {:>6} bytes", picture.len());
-        if std::env::var_os("DUMP").is_some() {
-            std::fs::write(format!("/tmp/scr/{name}.svg"), &picture)?;
-        }
         self.0.insert(name, picture);
         Ok(())
     }
@@ -80,5 +76,6 @@ fn main() -> Result<()> {
     let built = example.ancestors().nth(2).unwrap_or(Path::new("."));
     let mut album = Album::default();
     tour::go(&built.join("bklit-tui"), &mut album)?;
+    println!("{} pictures are in {}", album.0.len(), folder.display());
     album.write(folder).wrap_err_with(|| format!("cannot write into {}", folder.display()))
 }

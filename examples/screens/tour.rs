@@ -12,13 +12,13 @@ use crate::traffic::{LONG_TITLES, Pipeline};
 
 /// Columns and rows.
 const LARGE: (u16, u16) = (118, 34);
-const QUEUE: (u16, u16) = (118, 24);
-const TRACE: (u16, u16) = (118, 18);
+const MEDIUM: (u16, u16) = (118, 24);
+const LOW: (u16, u16) = (118, 15);
 const SMALL: (u16, u16) = (80, 24);
 
 const WHITE: Color = Color::Rgb(255, 255, 255);
 const BLACK: Color = Color::Rgb(0, 0, 0);
-/// Seconds of figures that fill the large screen's sparklines.
+/// Seconds of figures that fill the sparklines; the queue's has two for one of theirs.
 const SECONDS: usize = 16;
 
 struct Tour<'a> {
@@ -94,6 +94,8 @@ impl Tour<'_> {
             is_live(screen) && has(screen, &["ALERT", "ERROR"])
         })?;
         self.keep("alarm", &screen, &DARK)?;
+        // Only when all are told: an alert that comes later would hide the hints.
+        self.console.wait("all failed", |screen| failed(screen) == Some(LONG_TITLES.len()))?;
         self.press("a", "the alert away", |screen| !has(screen, &["ALERT"])).map(drop)
     }
 
@@ -111,7 +113,13 @@ impl Tour<'_> {
         self.press("\x1b", "no search", |screen| !has(screen, &["Search:"]))?;
         self.press("\t", "the other pane", |screen| has(screen, &["▶2"]))?;
         self.press("S", "one pane", |screen| !has(screen, &["▶"]))?;
-        self.press("f", "the newest line", is_live).map(drop)
+        self.press("f", "the newest line", is_live)?;
+        self.console.wait("a chart of the queue", |screen| {
+            let text = screen.contents();
+            let charts = text.lines().filter_map(|line| line.split_once('│'));
+            charts.map(|(_, chart)| blocks(chart)).any(|seconds| seconds >= 2 * SECONDS)
+        })?;
+        Ok(())
     }
 
     fn looks(&mut self) -> Result<()> {
@@ -133,10 +141,12 @@ impl Tour<'_> {
     }
 
     fn live(&mut self) -> Result<()> {
+        self.console.resize(MEDIUM)?;
         let screen = self.press("v", "visitors of all sites", |screen| {
             has(screen, &["visitors", "shop", "blog", "docs", "pageview"])
         })?;
         self.keep("live", &screen, &DARK)?;
+        self.console.resize(LARGE)?;
         self.press("\x1b", "the log", is_live).map(drop)
     }
 
@@ -146,7 +156,7 @@ impl Tour<'_> {
             screen.contents().lines().any(|line| line.starts_with('▌') && line.contains("ERROR"))
         })?;
         self.press("\r", "the line in full", |screen| has(screen, &["\"reason\": \""]))?;
-        self.console.resize(TRACE)?;
+        self.console.resize(LOW)?;
         let screen = self.press("t", "the whole trace", |screen| {
             has(screen, &["trace of", "Event refused", "Batch stored"]) && is_done(screen)
         })?;
@@ -157,7 +167,7 @@ impl Tour<'_> {
 
     /// From what failed to its repair.
     fn queue(&mut self) -> Result<()> {
-        self.console.resize(QUEUE)?;
+        self.console.resize(MEDIUM)?;
         let screen = self.press("d", "all that failed", |screen| {
             let text = screen.contents();
             text.matches("short_titles").count() == LONG_TITLES.len() && text.contains("▌")
@@ -166,7 +176,7 @@ impl Tour<'_> {
         self.press("\r", "the failed event", |screen| has(screen, &["\"payload\""]))?;
         self.pipeline.mend_store()?;
         self.press("r", "its retry", |screen| has(screen, &["put back"]))?;
-        self.console.resize(TRACE)?;
+        self.console.resize(LOW)?;
         let screen = self.press("t", "both ways of the event", |screen| {
             let parts = ["trace of", "Event refused", "Page view stored", "Live event published"];
             has(screen, &parts) && is_done(screen)
@@ -209,6 +219,10 @@ fn failed(screen: &Screen) -> Option<usize> {
 
 /// Whether the sparkline of a stage has no more room.
 fn is_full(screen: &Screen) -> bool {
-    let blocks = |line: &str| line.chars().filter(|c| ('▁'..='█').contains(c)).count();
     screen.contents().lines().any(|line| line.contains("● ingestion") && blocks(line) >= SECONDS)
+}
+
+/// How much of a line is sparkline.
+fn blocks(line: &str) -> usize {
+    line.chars().filter(|c| ('▁'..='█').contains(c)).count()
 }
