@@ -123,7 +123,11 @@ impl Shared {
             self.lock().take(&buffer[..length]);
             self.changed.notify_all();
         }
-        self.lock().ended = true;
+        let mut received = self.lock();
+        // Such as why it could not start.
+        let rest = std::mem::take(&mut received.unfinished);
+        received.parser.process(&rest);
+        received.ended = true;
         self.changed.notify_all();
     }
 }
@@ -131,10 +135,10 @@ impl Shared {
 impl Received {
     fn take(&mut self, bytes: &[u8]) {
         self.unfinished.extend_from_slice(bytes);
-        let ends = self.unfinished.windows(END_OF_FRAME.len());
-        let end = ends.enumerate().filter(|(_, bytes)| *bytes == END_OF_FRAME).last();
+        let mut places = self.unfinished.windows(END_OF_FRAME.len());
+        let end = places.rposition(|bytes| bytes == END_OF_FRAME);
         let whole = match end {
-            Some((at, _)) => at + END_OF_FRAME.len(),
+            Some(at) => at + END_OF_FRAME.len(),
             None if self.unfinished.len() > MAX_FRAME => self.unfinished.len(),
             None => return,
         };

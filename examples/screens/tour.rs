@@ -16,23 +16,30 @@ const MEDIUM: (u16, u16) = (118, 24);
 const LOW: (u16, u16) = (118, 15);
 const SMALL: (u16, u16) = (80, 24);
 
+/// It looks as it does for everybody, where nothing else listens there.
+const USUAL_ADDRESS: &str = "127.0.0.1:3001";
+const ANY_ADDRESS: &str = "127.0.0.1:0";
+
 const WHITE: Color = Color::Rgb(255, 255, 255);
 const BLACK: Color = Color::Rgb(0, 0, 0);
 /// Seconds of figures that fill the sparklines; the queue's has two for one of theirs.
 const SECONDS: usize = 16;
 
 struct Tour<'a> {
-    pipeline: Pipeline,
+    // In this order: the program ends before its data dir is removed.
     console: Terminal,
+    pipeline: Pipeline,
     album: &'a mut Album,
 }
 
 /// Goes through all views.
 pub fn go(program: &Path, album: &mut Album) -> Result<()> {
     let pipeline = Pipeline::new(program)?;
-    let console = Terminal::spawn(pipeline.console(), LARGE)?;
-    let mut tour = Tour { pipeline, console, album };
-    tour.console.wait_for("Waiting for the first event.")?;
+    let console = match start(&pipeline, USUAL_ADDRESS) {
+        Ok(console) => console,
+        Err(_) => start(&pipeline, ANY_ADDRESS)?,
+    };
+    let mut tour = Tour { console, pipeline, album };
     tour.pipeline.visitors()?;
     tour.console.wait_for("Batch stored")?;
     tour.help()?;
@@ -44,6 +51,12 @@ pub fn go(program: &Path, album: &mut Album) -> Result<()> {
     tour.trace()?;
     tour.queue()?;
     tour.quit()
+}
+
+fn start(pipeline: &Pipeline, listen: &str) -> Result<Terminal> {
+    let console = Terminal::spawn(pipeline.console(listen), LARGE)?;
+    console.wait_for("Waiting for the first event.")?;
+    Ok(console)
 }
 
 impl Tour<'_> {
@@ -214,8 +227,9 @@ fn name(screen: &Screen) -> Option<&Cell> {
 /// The number of failed events beside the figures.
 fn failed(screen: &Screen) -> Option<usize> {
     let text = screen.contents();
-    let numbers = text.lines().filter_map(|line| line.split_once("failed ")?.1.trim().parse().ok());
-    numbers.last()
+    let mut numbers =
+        text.lines().filter_map(|line| line.split_once("failed ")?.1.trim().parse().ok());
+    numbers.next_back()
 }
 
 /// Whether the sparkline of a stage has no more room.

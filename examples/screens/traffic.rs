@@ -2,7 +2,7 @@
 //! refuses.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -74,11 +74,8 @@ impl Pipeline {
     }
 
     /// The program with its console, in a terminal of all colours.
-    pub fn console(&self) -> CommandBuilder {
+    pub fn console(&self, listen: &str) -> CommandBuilder {
         let mut command = CommandBuilder::new(&self.program);
-        // The usual address where it is free: it looks as it does for everybody.
-        let usual = "127.0.0.1:3001";
-        let listen = if TcpListener::bind(usual).is_ok() { usual } else { "127.0.0.1:0" };
         command.args(["--data-dir", "data", "--listen", listen]);
         command.args(["--websocket-listen", "127.0.0.1:0"]);
         command.cwd(self.home.path());
