@@ -76,6 +76,7 @@ fn main() -> Result<()> {
     let built = example.ancestors().nth(2).unwrap_or(Path::new("."));
     let mut album = Album::default();
     tour::go(&built.join("bklit-tui"), &mut album)?;
-    println!("{} pictures are in {}", album.0.len(), folder.display());
-    album.write(folder).wrap_err_with(|| format!("cannot write into {}", folder.display()))
+    album.write(folder).wrap_err_with(|| format!("cannot write into {}", folder.display()))?;
+    println!("{} pictures are in {}", views::VIEWS.len(), folder.display());
+    Ok(())
 }

@@ -154,12 +154,10 @@ impl Tour<'_> {
     }
 
     fn live(&mut self) -> Result<()> {
-        self.console.resize(MEDIUM)?;
         let screen = self.press("v", "visitors of all sites", |screen| {
             has(screen, &["visitors", "shop", "blog", "docs", "pageview"])
         })?;
         self.keep("live", &screen, &DARK)?;
-        self.console.resize(LARGE)?;
         self.press("\x1b", "the log", is_live).map(drop)
     }
 

@@ -178,7 +178,8 @@ impl Pipeline {
         private.push(self.home.path().display().to_string());
         private.push(env!("CARGO_MANIFEST_DIR").to_owned());
         // As in the owner of a batch; a short name by itself may be in any word.
-        private.push(format!(" {}:", rustix::system::uname().nodename().to_string_lossy()));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        private.extend((!host.is_empty()).then(|| format!(" {host}:")));
         private
     }
 }
