@@ -12,7 +12,7 @@ use crate::traffic::{LONG_TITLES, Pipeline};
 
 /// Columns and rows.
 const LARGE: (u16, u16) = (118, 34);
-const MEDIUM: (u16, u16) = (118, 24);
+const MEDIUM: (u16, u16) = (118, 20);
 const LOW: (u16, u16) = (118, 15);
 const SMALL: (u16, u16) = (80, 24);
 
@@ -76,7 +76,9 @@ impl Tour<'_> {
     }
 
     fn help(&mut self) -> Result<()> {
-        let screen = self.press("?", "the help", |screen| has(screen, &["─ keys ─", "Moving"]))?;
+        let screen = self.press("?", "the help, and how the parts are", |screen| {
+            has(screen, &["─ keys ─", "Moving", "store ✓"])
+        })?;
         self.keep("help", &screen, &DARK)?;
         self.press("\x1b", "the log", is_live).map(drop)
     }
