@@ -31,6 +31,11 @@ pub struct Binding {
     pub group: Group,
 }
 
+/// Whether a key of a context does this.
+pub fn is_bound(context: Context, action: Action) -> bool {
+    BINDINGS.iter().any(|binding| binding.action == action && binding.contexts.contains(context))
+}
+
 /// The bindings of a context that the footer hints at.
 pub fn hints(context: Context) -> impl Iterator<Item = &'static Binding> {
     let here = BINDINGS.iter().filter(move |binding| binding.contexts.contains(context));

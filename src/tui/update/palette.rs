@@ -228,7 +228,8 @@ fn notify(model: &mut Model, query: Option<Query>) {
 
 fn save(model: &mut Model, name: String) -> Result<Effect, String> {
     let Some(query) = &model.pane().filter().query else {
-        return Err("this pane has no filter to save; & or filter sets one".to_owned());
+        let key = model.key(Action::Filter);
+        return Err(format!("this pane has no filter to save; {key} or filter sets one"));
     };
     let query = query.source().to_owned();
     model.filters.insert(name.clone(), query.clone());

@@ -106,6 +106,11 @@ impl Palette {
         self.problem = None;
     }
 
+    /// How many candidates are scrolled out at the top of so many rows.
+    pub fn top(&self, height: usize) -> usize {
+        self.chosen.map_or(0, |nth| (nth + 1).saturating_sub(height))
+    }
+
     /// Shows a command that was typed before; `older` or newer.
     pub fn recall(&mut self, history: &[String], older: bool) {
         if self.back == 0 {
