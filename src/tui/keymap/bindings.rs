@@ -40,7 +40,8 @@ pub fn name(action: Action) -> String {
 }
 
 fn can_change(binding: &Binding) -> bool {
-    binding.action != Action::Back && !TEXT.iter().any(|&context| binding.contexts.contains(context))
+    binding.action != Action::Back
+        && !TEXT.iter().any(|&context| binding.contexts.contains(context))
 }
 
 impl Bindings {
@@ -205,8 +206,8 @@ mod tests {
         let swapped = read(&[("search", &["&"]), ("filter", &["/"])]).unwrap();
         assert_eq!(press(&swapped, Context::Log, '/'), Some(Action::Filter));
         let stages =
-            read(&[("toggle-stage", &["f1", "f2", "f3", "f4", "f5", "f6"]), ("help", &["?"])]);
-        let event = KeyEvent::new(KeyCode::F(3), KeyModifiers::NONE);
+            read(&[("toggle-stage", &["f7", "f8", "f9", "f10", "f11", "f12"]), ("help", &["?"])]);
+        let event = KeyEvent::new(KeyCode::F(9), KeyModifiers::NONE);
         assert_eq!(stages.unwrap().find(Context::Log, &event), Some((Action::ToggleStage, 2)));
     }
 

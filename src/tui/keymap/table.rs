@@ -108,6 +108,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
     bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::InView, "Go to its end"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Show all figures or one row of them"),
+    bind(&[code(KeyCode::F(2))], KEYS, Action::Mouse, None, Group::Console, "Mouse on or off: the wheel scrolls, a click selects, one more opens; a click on a stage hides or shows it"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: forget all lines, also those held"),
     bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: stop looking, take note of alerts, leave the context, end the search, then the filter"),
     bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit"),
@@ -125,4 +126,3 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::BackTab)], LOG, Action::PreviousPane, None, Group::Panes, "Go to the previous pane"),
     bind(&[ch('x')], LOG, Action::FullPane, None, Group::Panes, "All the room for this pane, or back"),
 ];
-

@@ -76,6 +76,8 @@ pub struct ModelOptions {
 pub struct Shell {
     /// Nothing but ASCII on the screen.
     pub ascii: bool,
+    /// Whether the mouse is on.
+    pub mouse: bool,
     /// Saved filters: names, and what they filter by.
     pub filters: BTreeMap<String, String>,
     /// When to raise alerts.
@@ -159,6 +161,8 @@ pub struct Model {
     pub(super) notice: Option<Notice>,
     /// Nothing but ASCII on the screen.
     pub(super) ascii: bool,
+    /// Whether the mouse is the console's and not the terminal's.
+    pub(super) mouse: bool,
     /// Commands typed before, the newest last.
     pub(super) history: Vec<String>,
     /// Saved filters.
@@ -195,6 +199,7 @@ impl Model {
             lost: 0,
             notice: None,
             ascii: options.shell.ascii,
+            mouse: options.shell.mouse,
             history: Vec::new(),
             filters: options.shell.filters.clone(),
             export: None,
@@ -256,6 +261,11 @@ impl Model {
     /// A jump on its way, in the focused pane.
     pub fn seek(&self) -> Option<&Seek> {
         self.seek.as_ref()
+    }
+
+    /// Whether the mouse is on.
+    pub fn mouse(&self) -> bool {
+        self.mouse
     }
 
     /// Whether new lines are shown.
@@ -337,7 +347,10 @@ impl Model {
             _ => false,
         };
         let exports = self.export.as_ref().is_some_and(|export| !export.waits);
-        on_screen || exports || self.seek.is_some() || self.panes.with_work(&self.ring, self.limit()).is_some()
+        on_screen
+            || exports
+            || self.seek.is_some()
+            || self.panes.with_work(&self.ring, self.limit()).is_some()
     }
 
     /// Looks at so many lines in one go.

@@ -1,7 +1,7 @@
 //! What each action of the key table does.
 
 use super::field::{self, set_filter};
-use super::{alerts, boards, palette, panes, places, queue, replay, trace};
+use super::{alerts, boards, mouse, palette, panes, places, queue, replay, trace};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::Action;
 use crate::tui::model::filter::StageSet;
@@ -28,6 +28,7 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         Action::Slower | Action::Faster | Action::SeekBack | Action::SeekOn => {
             return replay::act(model, action);
         }
+        Action::Mouse => return mouse::toggle(model),
         Action::Palette => palette::open(model),
         Action::Accept | Action::Cancel if matches!(model.focus(), Focus::Palette(_)) => {
             return palette::act(model, action);
@@ -102,7 +103,7 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
     None
 }
 
-fn scroll(model: &mut Model, action: Action) {
+pub(super) fn scroll(model: &mut Model, action: Action) {
     match model.screen() {
         Screen::Log => scroll_log(model, action),
         Screen::Trace(_) => trace::scroll(model, action),

@@ -6,6 +6,7 @@ mod alerts;
 mod boards;
 mod feed;
 mod field;
+mod mouse;
 mod palette;
 mod panes;
 mod places;
@@ -34,6 +35,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             }
             _ => field::paste(model, &text),
         },
+        Msg::Mouse(event) => mouse::act(model, &event),
         Msg::Resize(width, height) => {
             model.size = (width, height);
             model.dirty = true;

@@ -15,7 +15,10 @@ pub(super) fn act(model: &mut Model, action: Action) {
         }
         Action::ClosePane => {
             if !model.panes.close() {
-                model.notify(format!("this is the only pane; {} splits it", model.key(Action::Split)));
+                model.notify(format!(
+                    "this is the only pane; {} splits it",
+                    model.key(Action::Split)
+                ));
             }
         }
         _ if count == 1 => {

@@ -54,7 +54,11 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
     if model.flow != Flow::Live {
         return vec![
             "Paused; what was shown has made room for newer lines.".to_owned(),
-            format!("{} lines are held; {} shows them.", format::count(held), model.key(Action::Pause)),
+            format!(
+                "{} lines are held; {} shows them.",
+                format::count(held),
+                model.key(Action::Pause)
+            ),
         ];
     }
     let hint = if model.options.curl.is_some() {

@@ -39,7 +39,11 @@ pub(super) fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>>
     for block in blocks {
         // The columns end at about the same row.
         let in_left = right.is_empty() && 2 * left.len() + block.len() <= all;
-        if in_left { left.extend(block) } else { right.extend(block) };
+        if in_left {
+            left.extend(block)
+        } else {
+            right.extend(block)
+        };
     }
     beside(left, right, column)
 }

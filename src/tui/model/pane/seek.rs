@@ -87,9 +87,10 @@ impl Pane {
             return Some(Jump::Done);
         }
         let (ends, is_known) = match seek.direction {
-            Direction::Older => {
-                (self.index.front().is_none_or(|&n| n >= seek.at), self.filtered.low <= ring.first())
-            }
+            Direction::Older => (
+                self.index.front().is_none_or(|&n| n >= seek.at),
+                self.filtered.low <= ring.first(),
+            ),
             Direction::Newer => {
                 (self.index.back().is_none_or(|&n| n < seek.at), self.filtered.high >= limit)
             }
@@ -108,9 +109,8 @@ impl Pane {
     /// Asks the next lines of the index; returns the place of the first that is wanted.
     fn seek_shown(&self, seek: &mut Seek, ring: &Ring) -> Option<usize> {
         let slice = usize::try_from(self.slice).unwrap_or(usize::MAX);
-        let is_it = |&place: &usize| {
-            ring.get(self.index[place]).is_some_and(|line| seek.wanted.is(line))
-        };
+        let is_it =
+            |&place: &usize| ring.get(self.index[place]).is_some_and(|line| seek.wanted.is(line));
         let border = self.index.partition_point(|&number| number < seek.at);
         match seek.direction {
             Direction::Older => {
@@ -130,13 +130,7 @@ impl Pane {
     }
 
     /// Takes the nearest line found, once nothing nearer can be found any more.
-    fn seek_found(
-        &mut self,
-        seek: &Seek,
-        ring: &Ring,
-        limit: u64,
-        height: usize,
-    ) -> Option<Jump> {
+    fn seek_found(&mut self, seek: &Seek, ring: &Ring, limit: u64, height: usize) -> Option<Jump> {
         let border = self.found.partition_point(|&number| number < seek.at);
         let (next, around, is_known) = match seek.direction {
             Direction::Older => {
