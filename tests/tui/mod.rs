@@ -3,7 +3,9 @@
 mod asking;
 mod console;
 mod feed;
+mod jumps;
 mod looks;
+mod mouse;
 mod palette;
 mod properties;
 mod regressions;
