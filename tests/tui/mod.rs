@@ -3,6 +3,7 @@
 mod asking;
 mod console;
 mod feed;
+mod hints;
 mod jumps;
 mod looks;
 mod mouse;
