@@ -107,7 +107,9 @@ impl Console {
         let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
         let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
         let mut screen = Screen::start(size)?;
-        screen.append(terminal::mouse(model.mouse()).as_bytes());
+        if model.mouse() {
+            screen.append(terminal::mouse(true).as_bytes());
+        }
         Ok(Self {
             model,
             screen,
