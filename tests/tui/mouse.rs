@@ -203,8 +203,11 @@ fn a_click_on_a_stage_hides_or_shows_it() {
     }
 }
 
-/// The views with lists, each with more rows than the screen has, and what opens a row.
-fn lists(size: (u16, u16)) -> Vec<(&'static str, Console, fn(&Screen) -> bool)> {
+/// Whether a screen is what a row of a list opens.
+type Opened = fn(&Screen) -> bool;
+
+/// The views with lists, each with more rows than the screen has.
+fn lists(size: (u16, u16)) -> Vec<(&'static str, Console, Opened)> {
     let mut queue = with_mouse(size.0, size.1);
     views::open_queue(&mut queue, Ok(views::snapshot(90)));
     let mut verify = with_mouse(size.0, size.1);

@@ -15,10 +15,10 @@ pub(super) fn act(model: &mut Model, action: Action) {
     match action {
         Action::NextMatch => jump_to_found(model, Newer),
         Action::PreviousMatch => jump_to_found(model, Older),
-        Action::NextError => jump(model, Wanted::Level(Level::Error), Newer),
-        Action::PreviousError => jump(model, Wanted::Level(Level::Error), Older),
-        Action::NextWarning => jump(model, Wanted::Level(Level::Warn), Newer),
-        Action::PreviousWarning => jump(model, Wanted::Level(Level::Warn), Older),
+        Action::NextError => jump(model, &Wanted::Level(Level::Error), Newer),
+        Action::PreviousError => jump(model, &Wanted::Level(Level::Error), Older),
+        Action::NextWarning => jump(model, &Wanted::Level(Level::Warn), Newer),
+        Action::PreviousWarning => jump(model, &Wanted::Level(Level::Warn), Older),
         Action::NextOfEvent => jump_to_event(model, Newer),
         Action::PreviousOfEvent => jump_to_event(model, Older),
         Action::Context => toggle_context(model),
@@ -33,7 +33,7 @@ fn jump_to_found(model: &mut Model, direction: Direction) {
         let key = model.key(Action::Search);
         return model.notify(format!("no search yet: press {key} and type what to look for"));
     }
-    jump(model, Wanted::Found, direction);
+    jump(model, &Wanted::Found, direction);
 }
 
 fn jump_to_event(model: &mut Model, direction: Direction) {
@@ -43,17 +43,17 @@ fn jump_to_event(model: &mut Model, direction: Direction) {
     let Some(event) = line.event_id().map(str::to_owned) else {
         return model.notify("this line has no event id");
     };
-    jump(model, Wanted::Event(event), direction);
+    jump(model, &Wanted::Event(event), direction);
 }
 
 /// Begins to look for a line; the first slice is looked at now.
-fn jump(model: &mut Model, wanted: Wanted, direction: Direction) {
+fn jump(model: &mut Model, wanted: &Wanted, direction: Direction) {
     match model.pane().seek(wanted.clone(), direction) {
         Some(seek) => {
             model.seek = Some(seek);
             seek_on(model);
         }
-        None => tell(model, &wanted, direction, Jump::Nowhere),
+        None => tell(model, wanted, direction, Jump::Nowhere),
     }
 }
 

@@ -40,10 +40,10 @@ pub(super) fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>>
         // The columns end at about the same row.
         let in_left = right.is_empty() && 2 * left.len() + block.len() <= all;
         if in_left {
-            left.extend(block)
+            left.extend(block);
         } else {
-            right.extend(block)
-        };
+            right.extend(block);
+        }
     }
     beside(left, right, column)
 }
