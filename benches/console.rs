@@ -169,6 +169,30 @@ fn filtering(model: &mut Model, json: &[u8]) {
     key(model, KeyCode::Esc);
 }
 
+/// Looks for one more line of an event that has no more: all lines are looked at.
+fn jumping(model: &mut Model) {
+    let (mut times, mut longest) = (Vec::new(), Duration::ZERO);
+    for _ in 0..ROUNDS {
+        key(model, KeyCode::Char('g'));
+        // Its lines are the first six.
+        (0..5).for_each(|_| key(model, KeyCode::Char('o')));
+        let began = Instant::now();
+        let mut timed = |model: &mut Model, msg| {
+            let began = Instant::now();
+            update(model, msg);
+            longest = longest.max(began.elapsed());
+        };
+        timed(model, Msg::Key(KeyEvent::new(KeyCode::Char('o'), KeyModifiers::NONE)));
+        while model.has_work() {
+            timed(model, Msg::Work);
+        }
+        times.push(began.elapsed());
+        assert_eq!(model.pane().cursor_line(), Some(5));
+    }
+    key(model, KeyCode::Char('f'));
+    println!("a jump over {LINES} lines: {:.1?}, longest turn {longest:.1?}", median(&mut times));
+}
+
 /// A flood in real time, by turns of the loop: keys first, then frames, then messages.
 fn flood<B: Backend>(model: &mut Model, terminal: &mut Terminal<B>) -> Vec<Duration>
 where
@@ -267,6 +291,7 @@ fn main() {
     }
     let (kept, resident) = (model.ring().bytes(), resident().saturating_sub(before) as usize);
     filtering(&mut model, &json);
+    jumping(&mut model);
     floods(&mut model);
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     println!(

@@ -109,6 +109,7 @@ impl Default for ConsoleSettings {
             utc: false,
             read_only: false,
             ascii: Ascii::Auto,
+            mouse: false,
             theme: Scheme::Dark,
             colors: Colors::Auto,
             record_max_bytes: 1 << 30,

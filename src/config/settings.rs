@@ -186,6 +186,9 @@ pub struct ConsoleSettings {
     pub read_only: bool,
     /// Nothing but ASCII on the screen.
     pub ascii: Ascii,
+    /// Whether the mouse scrolls and selects in the console; the terminal's own selecting needs
+    /// Shift then.
+    pub mouse: bool,
     /// Which colours go together.
     pub theme: Scheme,
     /// How many colours there are.

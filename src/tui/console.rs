@@ -84,6 +84,7 @@ impl Console {
             theme: Theme::of(options.settings.theme, palette),
             shell: Shell {
                 ascii: theme::needs_ascii(options.settings.ascii, variable),
+                mouse: options.settings.mouse,
                 filters,
                 alerts: options.alerts,
                 // The settings were checked when they were read.
@@ -105,9 +106,13 @@ impl Console {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
         let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+        let mut screen = Screen::start(size)?;
+        if model.mouse() {
+            screen.append(terminal::mouse(true).as_bytes());
+        }
         Ok(Self {
             model,
-            screen: Screen::start(size)?,
+            screen,
             keyboard: Keyboard::start()?,
             stream,
             tasks: Tasks::new(backend),
@@ -212,6 +217,7 @@ impl Console {
         match input {
             Input::Typed(Typed::Key(key)) => self.update(Msg::Key(key)),
             Input::Typed(Typed::Paste(text)) => self.update(Msg::Paste(text)),
+            Input::Typed(Typed::Mouse(mouse)) => self.update(Msg::Mouse(mouse)),
             Input::HungUp => Ok(Some(ConsoleEnd::HungUp)),
         }
     }
@@ -254,6 +260,7 @@ impl Console {
                 let sequence = effects::copy_sequence(&text, self.multiplexer);
                 self.append(sequence.as_bytes());
             }
+            Effect::Mouse(on) => self.append(terminal::mouse(on).as_bytes()),
             Effect::Bell => self.append(b"\x07"),
             Effect::Redraw => return self.resize(),
             Effect::Ask(request) => self.tasks.ask(request),

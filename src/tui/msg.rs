@@ -1,7 +1,7 @@
 //! What can happen to the console, and what the console asks for. Nothing else crosses the border
 //! between the loop, which does I/O, and the model, which does none.
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 
 use super::backend::{Answer, Request};
 use super::model::palette::commands::Target;
@@ -17,6 +17,8 @@ pub enum Msg {
     Key(KeyEvent),
     /// Text was pasted.
     Paste(String),
+    /// The mouse was clicked, or its wheel turned.
+    Mouse(MouseEvent),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
     /// Messages of the bus, in order.
@@ -99,6 +101,8 @@ pub enum Effect {
     Copy(String),
     /// Draw the whole screen anew.
     Redraw,
+    /// Have the terminal tell what the mouse does, or not any more.
+    Mouse(bool),
     /// Ask the pipeline, or write a file; nothing waits for the answer.
     Ask(Request),
     /// Have something done.

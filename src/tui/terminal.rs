@@ -29,6 +29,9 @@ const CHUNK: usize = 1024;
 const WRITE_WAIT: Duration = Duration::from_millis(500);
 /// Panics of other threads that are kept to be shown after the console.
 const MAX_DEFERRED: usize = 8;
+/// Clicks and the wheel, in SGR's format; not each move, which would be a flood.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 /// Ends an escape sequence that was cut off, whatever it was.
 const CANCEL: &str = "\x18";
 
@@ -43,6 +46,8 @@ static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
 static WRITING: Mutex<()> = Mutex::new(());
 /// Cuts off the frame that is being written.
 static CUT: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal is to tell what the mouse does.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 static DEFERRED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,7 +115,17 @@ fn opening() -> String {
     append(&mut text, EnableBracketedPaste);
     append(&mut text, Hide);
     append(&mut text, Clear(ClearType::All));
+    if MOUSE.load(Ordering::Relaxed) {
+        text.push_str(MOUSE_ON);
+    }
     text
+}
+
+/// Notes whether the terminal tells of the mouse, for when it is given back and taken anew.
+/// Returns the bytes that make it so.
+pub fn mouse(on: bool) -> &'static str {
+    MOUSE.store(on, Ordering::Relaxed);
+    if on { MOUSE_ON } else { MOUSE_OFF }
 }
 
 fn closing() -> String {
@@ -118,6 +133,8 @@ fn closing() -> String {
     append(&mut text, EndSynchronizedUpdate);
     append(&mut text, crossterm::style::ResetColor);
     append(&mut text, DisableBracketedPaste);
+    // Always: the bytes that turned it on may be on their way yet.
+    text.push_str(MOUSE_OFF);
     append(&mut text, LeaveAlternateScreen);
     append(&mut text, Show);
     text

@@ -203,6 +203,11 @@ impl Pty {
         !modes.local_modes.contains(rustix::termios::LocalModes::ICANON)
     }
 
+    /// Whether the program is told what the mouse does: clicks and the wheel, in SGR's format.
+    pub fn has_mouse(&self) -> bool {
+        has_mouse(self.shared.received.lock().unwrap().parser.screen())
+    }
+
     /// Fails unless the terminal is as it was before the program.
     #[track_caller]
     pub fn assert_restored(&self) {
@@ -213,6 +218,9 @@ impl Pty {
         assert!(!screen.alternate_screen(), "the alternate screen");
         assert!(!screen.hide_cursor(), "the cursor");
         assert!(!screen.bracketed_paste(), "marked pastes");
+        let mouse = (screen.mouse_protocol_mode(), screen.mouse_protocol_encoding());
+        let off = (vt100::MouseProtocolMode::None, vt100::MouseProtocolEncoding::Default);
+        assert_eq!(mouse, off, "the mouse");
     }
 }
 
@@ -243,6 +251,12 @@ impl Drop for Pty {
         let _ = self.child.wait();
         let _ = self.tty.write_all(b"\n");
     }
+}
+
+/// Whether a program is told what the mouse does.
+pub fn has_mouse(screen: &vt100::Screen) -> bool {
+    let mouse = (screen.mouse_protocol_mode(), screen.mouse_protocol_encoding());
+    mouse == (vt100::MouseProtocolMode::PressRelease, vt100::MouseProtocolEncoding::Sgr)
 }
 
 fn pty_size(columns: u16, rows: u16) -> PtySize {

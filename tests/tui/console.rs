@@ -38,7 +38,9 @@ fn child() {
         let kind = tokio::signal::unix::SignalKind::hangup();
         let _ignored = tokio::signal::unix::signal(kind).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { data_dir: dir.path().to_owned(), ..Settings::default() };
+        let mut settings = Settings { data_dir: dir.path().to_owned(), ..Settings::default() };
+        // So that every end has to give it back.
+        settings.console.mouse = true;
         let options =
             ConsoleOptions { no_color: false, ..ConsoleOptions::new("test".into(), &settings) };
         let source = Source::Bus(Box::new(Script { mode: mode.clone(), next: 0 }));
@@ -114,7 +116,7 @@ fn assert_ended(pty: &mut Pty, how: &str) {
 fn quits_by_key_and_by_shutdown() {
     let mut pty = console("calm");
     pty.wait_for_text("the first line");
-    assert!(pty.is_raw());
+    assert!(pty.is_raw() && pty.has_mouse());
     pty.send("q");
     assert_ended(&mut pty, "ended: Quit");
 

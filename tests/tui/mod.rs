@@ -3,7 +3,10 @@
 mod asking;
 mod console;
 mod feed;
+mod hints;
+mod jumps;
 mod looks;
+mod mouse;
 mod palette;
 mod properties;
 mod regressions;

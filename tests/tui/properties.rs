@@ -5,19 +5,21 @@ use std::sync::Arc;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
 use bklit_tui::pipeline::gauges::Gauges;
+use bklit_tui::pipeline::time::UtcMillis;
 use bklit_tui::tui::backend::{Answer, Change};
 use bklit_tui::tui::keymap::BINDINGS;
 use bklit_tui::tui::model::boards::MAX_FAILED;
 use bklit_tui::tui::model::pane::Pane;
 use bklit_tui::tui::model::panes::MAX_PANES;
 use bklit_tui::tui::model::{Flow, Focus, ModelOptions, Screen};
-use bklit_tui::tui::msg::Msg;
+use bklit_tui::tui::msg::{Msg, Report};
+use bklit_tui::tui::replay::{ReplayState, Replayed};
 use bklit_tui::tui::text;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::feed::{Console, busy, gauges, log, options};
+use super::feed::{Console, NOON, busy, gauges, log, options};
 use super::views;
 
 const MAX_LINES: usize = 150;
@@ -43,6 +45,87 @@ enum Step {
     Changed(Option<u64>, String),
     Exported(Option<u64>, String),
     Work,
+    Mouse(MouseEventKind, u16, u16),
+    Report(Report),
+    Replay(Vec<Replayed>),
+    Command(&'static str),
+}
+
+/// Commands of the palette, right and wrong.
+const COMMANDS: [&str; 20] = [
+    "since 1m",
+    "since off",
+    "filter stage:queue a",
+    "filter",
+    "search b",
+    "level warn",
+    "level info",
+    "project default",
+    "project all",
+    "export x.jsonl",
+    "record f",
+    "record off",
+    "notify level:error",
+    "save a",
+    "load a",
+    "theme mono",
+    "set fold on",
+    "set mouse on",
+    "help",
+    "no such",
+];
+
+fn any_mouse() -> impl Strategy<Value = Step> {
+    let kinds = [
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::ScrollUp,
+        MouseEventKind::ScrollDown,
+        MouseEventKind::Down(MouseButton::Right),
+        MouseEventKind::Moved,
+    ];
+    // Mostly on the screen.
+    let place = prop_oneof![4 => (0..90_u16, 0..30_u16), 1 => any::<(u16, u16)>()];
+    (prop::sample::select(kinds.to_vec()), place).prop_map(|(kind, (x, y))| Step::Mouse(kind, x, y))
+}
+
+fn any_report() -> impl Strategy<Value = Report> {
+    prop_oneof![
+        Just(Report::PieceWritten),
+        any::<Result<String, String>>().prop_map(Report::Exported),
+        any::<String>().prop_map(Report::RecordBegan),
+        any::<(u64, u64)>().prop_map(|(bytes, lost)| Report::Recorded { bytes, lost }),
+        any::<String>().prop_map(Report::RecordEnded),
+        any::<(String, Vec<String>)>().prop_map(|(dir, names)| Report::Files { dir, names }),
+        any::<String>().prop_map(Report::Notice),
+    ]
+}
+
+fn any_replayed() -> impl Strategy<Value = Replayed> {
+    let time = || (-1_000..1_000_i64).prop_map(|s| UtcMillis::from_epoch_millis((NOON + s) * 1000));
+    let state = (time(), time(), time(), 0..9_usize, any::<[bool; 3]>(), any::<(u64, String)>());
+    prop_oneof![
+        Just(Replayed::Reset),
+        time().prop_map(Replayed::Clock),
+        (1..20_usize, any::<String>()).prop_map(|(count, text)| {
+            let line = |nth| log(nth, Stage::ALL[nth % 6], Level::ALL[nth % 3], &text, &json!({}));
+            Replayed::Feed((0..count).map(|nth| DebugMessage::Log(Arc::new(line(nth)))).collect())
+        }),
+        state.prop_map(|(start, end, at, speed, [paused, seeking, ended], (unreadable, why))| {
+            let first_unreadable = (unreadable % 2 == 1).then_some((unreadable, why));
+            Replayed::State(ReplayState {
+                start,
+                end,
+                at,
+                speed,
+                paused,
+                seeking,
+                ended,
+                unreadable,
+                first_unreadable,
+            })
+        }),
+    ]
 }
 
 fn any_key() -> impl Strategy<Value = Step> {
@@ -87,6 +170,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..130_usize).prop_map(Step::Live),
         1 => (any::<Option<u64>>(), any::<String>()).prop_map(|(n, why)| Step::Changed(n, why)),
         1 => (any::<Option<u64>>(), any::<String>()).prop_map(|(n, why)| Step::Exported(n, why)),
+        5 => any_mouse(),
+        2 => any_report().prop_map(Step::Report),
+        1 => prop::collection::vec(any_replayed(), 1..4).prop_map(Step::Replay),
+        3 => prop::sample::select(COMMANDS.to_vec()).prop_map(Step::Command),
     ]
 }
 
@@ -131,6 +218,22 @@ fn take(console: &mut Console, step: Step) {
         Step::Work => {
             console.send(Msg::Work);
         }
+        Step::Mouse(kind, x, y) => {
+            super::mouse::mouse(console, kind, (x, y));
+        }
+        Step::Report(report) => {
+            console.send(Msg::Report(report));
+        }
+        Step::Replay(replayed) => {
+            console.send(Msg::Replay(replayed));
+        }
+        Step::Command(command) => {
+            console.keys(":");
+            if let Focus::Palette(_) = console.model.focus() {
+                console.keys(command);
+                console.code(KeyCode::Enter);
+            }
+        }
         Step::Queue(0, why) => answer(console, Answer::Queue(Err(why))),
         Step::Queue(count, text) => {
             let mut found = views::snapshot(count - 1);
@@ -168,6 +271,9 @@ fn check(console: &Console) {
         check_pane(console, model.panes().get(nth), model.pane_height(nth));
     }
     check_boards(console);
+    if model.seek().is_some() {
+        assert!(model.has_work() && matches!(model.screen(), Screen::Log));
+    }
     for (_, line) in ring.lines(0..u64::MAX) {
         assert!(line.text().split('\n').all(text::is_safe));
     }
@@ -229,9 +335,12 @@ proptest! {
     #[test]
     fn any_sequence_keeps_the_invariants(
         slice in prop_oneof![Just(20_000), 1..40_u64],
+        mouse in any::<bool>(),
         steps in prop::collection::vec(any_step(), 1..50),
     ) {
-        let mut console = Console::with(small());
+        let mut options = small();
+        options.shell.mouse = mouse;
+        let mut console = Console::with(options);
         console.model.set_slice(slice);
         for step in steps {
             take(&mut console, step);

@@ -17,7 +17,7 @@ use super::properties::{lines, small};
 #[test]
 fn every_key_of_the_table_does_something() {
     for binding in BINDINGS {
-        for &context in binding.contexts {
+        for context in binding.contexts.iter() {
             for key in binding.keys {
                 let mut console = busy(80, 24);
                 console.keys("/a");

@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 
-use crate::support::pty::Pty;
+use crate::support::pty::{Pty, has_mouse};
 use crate::support::{DEADLINE, Daemon, eventually, request};
 
+/// What the key sends.
+const F2: &str = "\x1bOQ";
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
 
 /// A running console with a data dir of its own.
@@ -176,6 +178,8 @@ fn ctrl_c_quits_at_once() {
 fn signals_that_end_it_restore_the_terminal() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut program = Program::start();
+        program.pty.send(F2);
+        program.pty.wait_for("the mouse", has_mouse);
         program.pty.signal(signal);
         let _ = program.pty.wait_for_exit();
         program.pty.assert_restored();
@@ -199,15 +203,17 @@ fn is_stopped_and_continued_by_the_shell() {
     shell.args(["-c", &script]);
     let mut pty = Pty::spawn(shell, (100, 30));
     pty.wait_for_text("curl");
+    pty.send(F2);
+    pty.wait_for("the mouse", has_mouse);
     // Once by the key, once by a signal from outside.
     pty.send("\x1a");
     pty.wait_for("the shell", |screen| {
         screen.contents().contains("was-stopped") && !screen.alternate_screen()
     });
-    assert!(!pty.is_raw());
+    assert!(!pty.is_raw() && !pty.has_mouse());
     pty.send("\r");
     pty.wait_for("the console", |screen| {
-        screen.contents().contains("curl") && screen.alternate_screen()
+        screen.contents().contains("curl") && screen.alternate_screen() && has_mouse(screen)
     });
     assert!(pty.is_raw());
     pty.send("?");
@@ -348,6 +354,45 @@ fn panes_a_filter_and_a_trace_in_a_real_terminal() {
     program.pty.wait_for_text("▶2");
     program.pty.send("S");
     program.pty.wait_for("one pane", |screen| !screen.contents().contains("▶"));
+    program.pty.send("q");
+    program.assert_quit();
+}
+
+/// A report of the mouse: a button, and a place counted from 1.
+fn mouse(program: &mut Program, button: u8, (x, y): (u16, u16)) {
+    program.pty.send(&format!("\x1b[<{button};{x};{y}M"));
+    program.pty.send(&format!("\x1b[<{button};{x};{y}m"));
+}
+
+#[test]
+fn the_mouse_scrolls_selects_and_opens_and_is_given_back() {
+    let mut program = Program::start();
+    for nth in 0..8 {
+        program.track(&format!("Page {nth}"));
+    }
+    program.pty.wait_for("more lines than rows", |screen| {
+        let contents = screen.contents();
+        let lines = contents.split(" lines · following").next().unwrap_or_default();
+        lines.rsplit(' ').next().is_some_and(|count| count.parse().is_ok_and(|n: u32| n > 30))
+    });
+    // Off, it is not asked for, and what comes nevertheless does nothing.
+    assert!(!program.pty.has_mouse());
+    program.pty.send("\x1b[<64;10;20M");
+    program.pty.send(F2);
+    program.pty.wait_for("the mouse", has_mouse);
+    program.pty.wait_for_text("mouse is on");
+    assert!(program.pty.contents().contains("following"), "{}", program.pty.contents());
+    mouse(&mut program, 64, (10, 20));
+    program.pty.wait_for("a scrolled log", |screen| !screen.contents().contains("following"));
+    // A click on another row selects its line, a second one opens it.
+    mouse(&mut program, 0, (30, 15));
+    program.pty.wait_for("the selected line", |screen| {
+        screen.cell(14, 0).is_some_and(|cell| cell.contents() == "▌")
+    });
+    mouse(&mut program, 0, (30, 15));
+    program.pty.wait_for_text("─ line ");
+    program.pty.send("\x1b");
+    program.pty.wait_for_text("ingestion");
     program.pty.send("q");
     program.assert_quit();
 }

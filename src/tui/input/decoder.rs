@@ -1,10 +1,12 @@
-//! From the bytes a terminal sends to keys and pasted text.
+//! From the bytes a terminal sends to keys, pasted text and what the mouse did.
 //!
 //! An own decoder, because that of crossterm 0.29 owns the terminal's reading end and never
 //! returns once the terminal is gone. Keys mean what they mean there: a capital letter carries
 //! SHIFT, a control character is its letter with CONTROL, ESC before a key is ALT.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
+
+use super::mouse;
 
 const ESC: u8 = 0x1b;
 const PASTE_END: &[u8] = b"\x1b[201~";
@@ -20,6 +22,8 @@ pub enum Typed {
     Key(KeyEvent),
     /// A pasted text.
     Paste(String),
+    /// A click or a turn of the wheel.
+    Mouse(MouseEvent),
 }
 
 /// Turns bytes, however they were cut, into keys.
@@ -34,7 +38,7 @@ enum Front {
     /// The beginning of something longer.
     Incomplete,
     /// So many bytes that mean this, or nothing.
-    Complete(usize, Option<KeyEvent>),
+    Complete(usize, Option<Typed>),
     /// So many bytes after which a pasted text follows.
     PasteStart(usize),
 }
@@ -54,9 +58,9 @@ impl Decoder {
             match front(&self.pending) {
                 Front::Incomplete if self.pending.len() > MAX_SEQUENCE => self.pending.clear(),
                 Front::Incomplete => return,
-                Front::Complete(length, key) => {
+                Front::Complete(length, what) => {
                     self.pending.drain(..length);
-                    typed.extend(key.map(Typed::Key));
+                    typed.extend(what);
                 }
                 Front::PasteStart(length) => {
                     self.pending.drain(..length);
@@ -104,20 +108,28 @@ fn front(bytes: &[u8]) -> Front {
     match bytes {
         [] | [ESC] | [ESC, b'['] | [ESC, b'O'] => Front::Incomplete,
         // Twice Esc: the first is a key, the second may begin a sequence.
-        [ESC, ESC, ..] => Front::Complete(1, Some(KeyEvent::from(KeyCode::Esc))),
+        [ESC, ESC, ..] => Front::Complete(1, Some(plain(KeyCode::Esc))),
         [ESC, b'[', rest @ ..] => control_sequence(rest),
-        [ESC, b'O', last, ..] => Front::Complete(3, letter_key(*last).map(KeyEvent::from)),
+        [ESC, b'O', last, ..] => Front::Complete(3, keypad_key(*last).map(plain)),
         [ESC, rest @ ..] => match front(rest) {
-            Front::Complete(length, key) => {
-                let alt = key.map(|key| KeyEvent::new(key.code, key.modifiers | KeyModifiers::ALT));
-                Front::Complete(length + 1, alt)
-            }
+            Front::Complete(length, what) => Front::Complete(length + 1, what.map(with_alt)),
             other => other,
         },
         [byte, ..] => match plain_key(*byte) {
-            Some(key) => Front::Complete(1, Some(key)),
+            Some(key) => Front::Complete(1, Some(Typed::Key(key))),
             None => character(bytes),
         },
+    }
+}
+
+fn plain(code: KeyCode) -> Typed {
+    Typed::Key(KeyEvent::from(code))
+}
+
+fn with_alt(typed: Typed) -> Typed {
+    match typed {
+        Typed::Key(key) => Typed::Key(KeyEvent::new(key.code, key.modifiers | KeyModifiers::ALT)),
+        other => other,
     }
 }
 
@@ -152,7 +164,7 @@ fn character(bytes: &[u8]) -> Front {
         Ok(text) => {
             let key = text.chars().next().map(|c| {
                 let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
-                KeyEvent::new(KeyCode::Char(c), shift)
+                Typed::Key(KeyEvent::new(KeyCode::Char(c), shift))
             });
             Front::Complete(length, key)
         }
@@ -168,7 +180,7 @@ fn control_sequence(rest: &[u8]) -> Front {
         return match tail {
             [] => Front::Incomplete,
             [byte @ b'A'..=b'E', ..] => {
-                Front::Complete(4, Some(KeyEvent::from(KeyCode::F(byte - b'A' + 1))))
+                Front::Complete(4, Some(plain(KeyCode::F(byte - b'A' + 1))))
             }
             _ => Front::Complete(3, None),
         };
@@ -185,7 +197,17 @@ fn control_sequence(rest: &[u8]) -> Front {
     if &rest[..=end] == b"200~" {
         return Front::PasteStart(length + 1);
     }
-    Front::Complete(length + 1, sequence_key(&rest[..end], last))
+    let parameters = &rest[..end];
+    match (parameters, last) {
+        ([], b'M') => match mouse::x10_length(&rest[1..]) {
+            Some(more) => Front::Complete(length + 1 + more, None),
+            None => Front::Incomplete,
+        },
+        ([b'<', ..], _) => {
+            Front::Complete(length + 1, mouse::report(parameters, last).map(Typed::Mouse))
+        }
+        _ => Front::Complete(length + 1, sequence_key(parameters, last).map(Typed::Key)),
+    }
 }
 
 /// The key of the sequence with these parameters and this last byte.
@@ -225,10 +247,14 @@ fn letter_key(last: u8) -> Option<KeyCode> {
         b'D' => KeyCode::Left,
         b'F' => KeyCode::End,
         b'H' => KeyCode::Home,
-        b'M' => KeyCode::Enter,
         b'P'..=b'S' => KeyCode::F(last - b'P' + 1),
         _ => return None,
     })
+}
+
+/// What follows `ESC O`, where the keypad has an Enter of its own.
+fn keypad_key(last: u8) -> Option<KeyCode> {
+    if last == b'M' { Some(KeyCode::Enter) } else { letter_key(last) }
 }
 
 fn tilde_key(number: u32) -> Option<KeyCode> {
@@ -262,122 +288,4 @@ fn unicode_key(number: u32) -> Option<KeyCode> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn decode(chunks: &[&[u8]]) -> Vec<Typed> {
-        let (mut decoder, mut typed) = (Decoder::default(), Vec::new());
-        for chunk in chunks {
-            decoder.push(chunk, &mut typed);
-        }
-        typed.extend(decoder.give_up_waiting());
-        typed
-    }
-
-    fn key(code: KeyCode, modifiers: KeyModifiers) -> Vec<Typed> {
-        vec![Typed::Key(KeyEvent::new(code, modifiers))]
-    }
-
-    #[test]
-    fn keys_of_common_terminals() {
-        const NONE: KeyModifiers = KeyModifiers::NONE;
-        const SHIFT: KeyModifiers = KeyModifiers::SHIFT;
-        const ALT: KeyModifiers = KeyModifiers::ALT;
-        const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
-        let cases: &[(&[u8], KeyCode, KeyModifiers)] = &[
-            (b"a", KeyCode::Char('a'), NONE),
-            (b"G", KeyCode::Char('G'), SHIFT),
-            ("ß".as_bytes(), KeyCode::Char('ß'), NONE),
-            ("漢".as_bytes(), KeyCode::Char('漢'), NONE),
-            (b"\r", KeyCode::Enter, NONE),
-            (b"\t", KeyCode::Tab, NONE),
-            (b"\x7f", KeyCode::Backspace, NONE),
-            (b"\x03", KeyCode::Char('c'), CONTROL),
-            (b"\x1a", KeyCode::Char('z'), CONTROL),
-            (b"\x0c", KeyCode::Char('l'), CONTROL),
-            (b"\0", KeyCode::Char(' '), CONTROL),
-            (b"\x1b", KeyCode::Esc, NONE),
-            (b"\x1bx", KeyCode::Char('x'), ALT),
-            (b"\x1b[A", KeyCode::Up, NONE),
-            (b"\x1bOB", KeyCode::Down, NONE),
-            (b"\x1b[1;5C", KeyCode::Right, CONTROL),
-            (b"\x1b[H", KeyCode::Home, NONE),
-            (b"\x1b[4~", KeyCode::End, NONE),
-            (b"\x1b[5~", KeyCode::PageUp, NONE),
-            (b"\x1b[6;2~", KeyCode::PageDown, SHIFT),
-            (b"\x1bOQ", KeyCode::F(2), NONE),
-            (b"\x1b[[B", KeyCode::F(2), NONE),
-            (b"\x1b[12~", KeyCode::F(2), NONE),
-            (b"\x1b[24~", KeyCode::F(12), NONE),
-            (b"\x1b[Z", KeyCode::BackTab, SHIFT),
-            (b"\x1b[99;5u", KeyCode::Char('c'), CONTROL),
-            (b"\x1b[27u", KeyCode::Esc, NONE),
-        ];
-        for (bytes, code, modifiers) in cases {
-            assert_eq!(decode(&[bytes]), key(*code, *modifiers), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_key_is_dropped_and_the_next_key_is_not() {
-        for noise in [
-            &b"\x1b[I"[..],
-            b"\x1b[<0;10;10M",
-            b"\x1b[?62;22c",
-            b"\xff\xfe",
-            b"\xe2\x28",
-            b"\x1b[12",
-            b"\x1b[[z",
-        ] {
-            let typed = decode(&[noise, b"\x1b[A"]);
-            assert_eq!(typed.last(), key(KeyCode::Up, KeyModifiers::NONE).last(), "{noise:?}");
-        }
-        let endless = vec![b'1'; 1000];
-        assert!(decode(&[b"\x1b[", &endless, b"q"]).len() <= 1000);
-    }
-
-    #[test]
-    fn a_pasted_text_is_text_and_bounded() {
-        let typed = decode(&[b"\x1b[200~q\x1b[A\nx\x1b[20", b"1~q"]);
-        let expected =
-            [Typed::Paste("q\x1b[A\nx".into()), Typed::Key(KeyEvent::from(KeyCode::Char('q')))];
-        assert_eq!(typed, expected);
-        let huge = vec![b'x'; 3 * MAX_PASTE];
-        let typed = decode(&[b"\x1b[200~", &huge, PASTE_END]);
-        assert_eq!(typed, [Typed::Paste("x".repeat(MAX_PASTE))]);
-    }
-
-    proptest! {
-        #[test]
-        fn cuts_do_not_matter(
-            parts in prop::collection::vec(
-                prop::sample::select(&[
-                    "a", "G", "ß", "\x1b[A", "\x1bOB", "\x1b[1;5C", "\r", "\x1bx", "\x1b[5~",
-                    "\x1b[200~text\x1b[201~", "\x03",
-                ][..]),
-                0..20,
-            ),
-            cuts in prop::collection::vec(1usize..7, 1..20),
-        ) {
-            let bytes = parts.concat().into_bytes();
-            let mut chunks = Vec::new();
-            let mut rest = &bytes[..];
-            for cut in cuts.iter().cycle() {
-                if rest.is_empty() {
-                    break;
-                }
-                let (chunk, tail) = rest.split_at((*cut).min(rest.len()));
-                chunks.push(chunk);
-                rest = tail;
-            }
-            prop_assert_eq!(decode(&chunks), decode(&[&bytes]));
-        }
-
-        #[test]
-        fn any_bytes_end(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
-            let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
-            decode(&chunks);
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,9 @@
-//! The keyboard: a thread that waits for the terminal and hands on what was typed.
+//! Keyboard and mouse: a thread that waits for the terminal and hands on what was typed.
 //!
 //! It waits with `poll(2)`, which reports a terminal that is gone; reading would not.
 
 mod decoder;
+mod mouse;
 
 use std::io::{self, PipeReader, PipeWriter};
 

@@ -137,6 +137,8 @@ pub enum Action {
     Quit,
     /// Draw everything anew.
     Redraw,
+    /// Turn the mouse on or off.
+    Mouse,
     /// Stop as by Ctrl-Z.
     Suspend,
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::{Action, BINDINGS, Binding, Context, Key, code, ctrl};
+use super::key::{ch, code, ctrl};
+use super::{Action, BINDINGS, Binding, Context, Key, short_label};
 use crate::config::KeyNames;
 
 /// Where keys are text, or awaited as such.
@@ -39,7 +40,8 @@ pub fn name(action: Action) -> String {
 }
 
 fn can_change(binding: &Binding) -> bool {
-    binding.action != Action::Back && !binding.contexts.iter().any(|c| TEXT.contains(c))
+    binding.action != Action::Back
+        && !TEXT.iter().any(|&context| binding.contexts.contains(context))
 }
 
 impl Bindings {
@@ -68,7 +70,7 @@ impl Bindings {
     fn check(&self) -> Result<(), BindingError> {
         for context in Context::ALL {
             let mut taken: Vec<(Key, Action)> = Vec::new();
-            for binding in BINDINGS.iter().filter(|b| b.contexts.contains(&context)) {
+            for binding in BINDINGS.iter().filter(|b| b.contexts.contains(context)) {
                 for &key in self.keys(binding) {
                     let other = taken.iter().find(|(known, _)| *known == key).map(|(_, a)| *a);
                     match other {
@@ -99,9 +101,17 @@ impl Bindings {
         }
     }
 
+    /// The key of an action in a context as it is written, or else the one it has anywhere.
+    pub fn label(&self, context: Context, action: Action) -> String {
+        let mut rows = BINDINGS.iter().filter(|binding| binding.action == action);
+        let here = rows.clone().find(|binding| binding.contexts.contains(context));
+        let row = here.or_else(|| rows.next());
+        row.map_or_else(String::new, |binding| short_label(self.keys(binding)))
+    }
+
     /// What a key does in a context, and which of its binding's keys it is.
     pub fn find(&self, context: Context, event: &KeyEvent) -> Option<(Action, usize)> {
-        let mut here = BINDINGS.iter().filter(|binding| binding.contexts.contains(&context));
+        let mut here = BINDINGS.iter().filter(|binding| binding.contexts.contains(context));
         here.find_map(|binding| {
             let nth = self.keys(binding).iter().position(|key| key.matches(event))?;
             Some((binding.action, nth))
@@ -131,7 +141,7 @@ fn key_of(text: &str) -> Result<Key, String> {
     let lower = text.to_ascii_lowercase();
     let mut chars = text.chars();
     if let (Some(c), None) = (chars.next(), chars.next()) {
-        return if c.is_control() || c == ' ' { Err(wrong()) } else { Ok(super::ch(c)) };
+        return if c.is_control() || c == ' ' { Err(wrong()) } else { Ok(ch(c)) };
     }
     if let Some(rest) = lower.strip_prefix("ctrl-") {
         let mut chars = rest.chars();
@@ -196,8 +206,8 @@ mod tests {
         let swapped = read(&[("search", &["&"]), ("filter", &["/"])]).unwrap();
         assert_eq!(press(&swapped, Context::Log, '/'), Some(Action::Filter));
         let stages =
-            read(&[("toggle-stage", &["f1", "f2", "f3", "f4", "f5", "f6"]), ("help", &["?"])]);
-        let event = KeyEvent::new(KeyCode::F(3), KeyModifiers::NONE);
+            read(&[("toggle-stage", &["f7", "f8", "f9", "f10", "f11", "f12"]), ("help", &["?"])]);
+        let event = KeyEvent::new(KeyCode::F(9), KeyModifiers::NONE);
         assert_eq!(stages.unwrap().find(Context::Log, &event), Some((Action::ToggleStage, 2)));
     }
 

@@ -3,8 +3,18 @@
 
 use ratatui::layout::Rect;
 
-use super::Amount;
 use super::panes::Panes;
+use super::{Amount, Model};
+use crate::pipeline::debug_log::Stage;
+
+/// Rows of a trace that are not lines: title, summary, labels.
+pub const TRACE_HEAD: u16 = 3;
+/// Rows of the verify view before what the verifier told: title, digits, counts, labels.
+pub const VERIFY_HEAD: u16 = 7;
+/// Rows of the list of projects before the projects: title, what is typed.
+pub const PROJECTS_HEAD: u16 = 2;
+/// What completes a command, at a time.
+const CANDIDATE_ROWS: u16 = 8;
 
 /// The smallest width in which the console can be used.
 pub const MIN_WIDTH: u16 = 60;
@@ -61,6 +71,18 @@ impl QueueParts {
         let batches = most.min((room / 3).max(1));
         Self { chart, batches, failed: room.saturating_sub(batches).max(1) }
     }
+
+    /// Where the failed events are in a view.
+    pub fn failed_list(&self, view: Rect) -> Rect {
+        let list = below(view, Self::FIXED + self.chart + self.batches);
+        Rect { height: list.height.min(self.failed), ..list }
+    }
+}
+
+/// What of a view is below so many rows.
+pub fn below(view: Rect, head: u16) -> Rect {
+    let head = head.min(view.height);
+    Rect { y: view.y + head, height: view.height - head, ..view }
 }
 
 /// The parts of the screen, from top to bottom.
@@ -148,6 +170,27 @@ impl Layout {
         (0..count).map(place).collect()
     }
 
+    /// Where a stage's figures are.
+    pub fn stage(&self, stage: Stage) -> Rect {
+        let count = u16::try_from(Stage::ALL.len()).unwrap_or(u16::MAX);
+        let nth = u16::try_from(stage.index()).unwrap_or(u16::MAX);
+        match self.amount {
+            // Below the labels.
+            Amount::All => Rect { y: self.figures.y + 1 + nth, height: 1, ..self.figures },
+            Amount::Few => {
+                let width = self.figures.width / count;
+                Rect { x: self.figures.x + width * nth, width, ..self.figures }
+            }
+        }
+    }
+
+    /// Where so many words are that complete a command: as many as fit, next to the text.
+    pub fn candidates(&self, count: usize) -> Rect {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        let height = CANDIDATE_ROWS.min(self.log.height).min(count);
+        Rect { y: self.status.y - height, height, ..self.log }
+    }
+
     /// What a view over the log covers: everything between header and hints.
     pub fn overlay(&self) -> Rect {
         let height = self.hints.y - self.figures.y;
@@ -157,6 +200,64 @@ impl Layout {
     /// The rows of a view's content: all but its title.
     pub fn overlay_rows(&self) -> usize {
         usize::from(self.overlay().height).saturating_sub(1)
+    }
+}
+
+impl Model {
+    /// The parts of the screen; `None` when it is too small.
+    pub fn layout(&self) -> Option<Layout> {
+        Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.amount)
+    }
+
+    /// The rows of the focused pane.
+    pub fn log_height(&self) -> usize {
+        self.pane_height(self.panes.focus())
+    }
+
+    /// The rows of a pane; those of the focused one if it is not on the screen.
+    pub fn pane_height(&self, nth: usize) -> usize {
+        let Some(layout) = self.layout() else { return 1 };
+        let places = layout.panes(&self.panes);
+        let place = places.iter().find(|place| place.pane == nth).or(places.first());
+        place.map_or(1, |place| place.lines.height.into())
+    }
+
+    /// The rows of a trace's lines.
+    pub fn trace_rows(&self) -> usize {
+        self.layout().map_or(1, |layout| below(layout.overlay(), TRACE_HEAD).height.into())
+    }
+
+    /// The parts of the queue's view.
+    pub fn queue_parts(&self) -> QueueParts {
+        let batches = self.boards.queue.polled.data().map_or(0, |s| s.view.batches.len());
+        let height = self.layout().map_or(0, |layout| layout.overlay().height);
+        QueueParts::of(height, batches)
+    }
+
+    /// The rows of what the verifier told.
+    pub fn verify_rows(&self) -> usize {
+        let rows = |layout: Layout| below(layout.overlay(), VERIFY_HEAD).height;
+        usize::from(self.layout().map_or(0, rows)).max(1)
+    }
+
+    /// Whether all panes are on the screen.
+    pub fn shows_all_panes(&self) -> bool {
+        let places = self.layout().map(|layout| layout.panes(&self.panes).len());
+        places.is_none_or(|shown| shown == self.panes.count())
+    }
+
+    /// After the room for the panes has changed: every reader keeps to the line.
+    pub(in crate::tui) fn settle_panes(&mut self) {
+        // Too small to show anything, it has no place for a line either.
+        if self.layout().is_none() {
+            return;
+        }
+        for nth in 0..self.panes.count() {
+            let height = self.pane_height(nth);
+            if let Some(pane) = self.panes.get_mut(nth) {
+                pane.settle(height);
+            }
+        }
     }
 }
 

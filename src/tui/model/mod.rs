@@ -21,30 +21,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use ratatui::layout::Rect;
 
 use self::alerts::Alerts;
 use self::boards::Boards;
 use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
-use self::layout::{Layout, QueueParts};
-use self::pane::Pane;
+use self::pane::{Pane, Seek};
 use self::panes::Panes;
 pub use self::query::Purpose;
 use self::ring::Ring;
 pub use self::screen::{Detail, FailedDetail, Screen};
-use super::keymap::{Bindings, Context};
+use super::keymap::{Action, Bindings, Context};
 use super::msg::Effect;
 use super::replay::ReplayState;
 use super::theme::Theme;
 use crate::config::AlertSettings;
 use crate::pipeline::time::UtcMillis;
 
-/// Rows of a trace that are not lines: title, summary, labels.
-pub const TRACE_HEAD: u16 = 3;
-/// Rows of the verify view before what the verifier told: title, digits, counts, labels.
-pub const VERIFY_HEAD: u16 = 7;
 /// Milliseconds for which a notice stays.
 const NOTICE_MILLIS: i64 = 4_000;
 
@@ -82,6 +76,8 @@ pub struct ModelOptions {
 pub struct Shell {
     /// Nothing but ASCII on the screen.
     pub ascii: bool,
+    /// Whether the mouse is on.
+    pub mouse: bool,
     /// Saved filters: names, and what they filter by.
     pub filters: BTreeMap<String, String>,
     /// When to raise alerts.
@@ -156,6 +152,8 @@ pub struct Model {
     pub(super) focus: Focus,
     /// Numbers of the lines that were marked, by their letters.
     pub(super) marks: BTreeMap<char, u64>,
+    /// A jump on its way, in the focused pane.
+    pub(super) seek: Option<Seek>,
     pub(super) flow: Flow,
     pub(super) link: Link,
     pub(super) amount: Amount,
@@ -163,6 +161,8 @@ pub struct Model {
     pub(super) notice: Option<Notice>,
     /// Nothing but ASCII on the screen.
     pub(super) ascii: bool,
+    /// Whether the mouse is the console's and not the terminal's.
+    pub(super) mouse: bool,
     /// Commands typed before, the newest last.
     pub(super) history: Vec<String>,
     /// Saved filters.
@@ -192,12 +192,14 @@ impl Model {
             screens: Vec::new(),
             focus: Focus::Keys,
             marks: BTreeMap::new(),
+            seek: None,
             flow: Flow::Live,
             link: Link::Up,
             amount: Amount::All,
             lost: 0,
             notice: None,
             ascii: options.shell.ascii,
+            mouse: options.shell.mouse,
             history: Vec::new(),
             filters: options.shell.filters.clone(),
             export: None,
@@ -254,6 +256,16 @@ impl Model {
     /// Where letters go.
     pub fn focus(&self) -> &Focus {
         &self.focus
+    }
+
+    /// A jump on its way, in the focused pane.
+    pub fn seek(&self) -> Option<&Seek> {
+        self.seek.as_ref()
+    }
+
+    /// Whether the mouse is on.
+    pub fn mouse(&self) -> bool {
+        self.mouse
     }
 
     /// Whether new lines are shown.
@@ -314,47 +326,9 @@ impl Model {
         }
     }
 
-    /// The parts of the screen; `None` when it is too small.
-    pub fn layout(&self) -> Option<Layout> {
-        Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.amount)
-    }
-
-    /// The rows of the focused pane.
-    pub fn log_height(&self) -> usize {
-        self.pane_height(self.panes.focus())
-    }
-
-    /// The rows of a pane; those of the focused one if it is not on the screen.
-    pub fn pane_height(&self, nth: usize) -> usize {
-        let Some(layout) = self.layout() else { return 1 };
-        let places = layout.panes(&self.panes);
-        let place = places.iter().find(|place| place.pane == nth).or(places.first());
-        place.map_or(1, |place| place.lines.height.into())
-    }
-
-    /// The rows of a trace's lines.
-    pub fn trace_rows(&self) -> usize {
-        let rows = |layout: Layout| layout.overlay().height.saturating_sub(TRACE_HEAD);
-        self.layout().map_or(1, |layout| rows(layout).into())
-    }
-
-    /// The parts of the queue's view.
-    pub fn queue_parts(&self) -> QueueParts {
-        let batches = self.boards.queue.polled.data().map_or(0, |s| s.view.batches.len());
-        let height = self.layout().map_or(0, |layout| layout.overlay().height);
-        QueueParts::of(height, batches)
-    }
-
-    /// The rows of what the verifier told.
-    pub fn verify_rows(&self) -> usize {
-        let height = self.layout().map_or(0, |layout| layout.overlay().height);
-        usize::from(height.saturating_sub(VERIFY_HEAD)).max(1)
-    }
-
-    /// Whether all panes are on the screen.
-    pub fn shows_all_panes(&self) -> bool {
-        let places = self.layout().map(|layout| layout.panes(&self.panes).len());
-        places.is_none_or(|shown| shown == self.panes.count())
+    /// The key of an action as it is written: here, or else where it is bound.
+    pub fn key(&self, action: Action) -> String {
+        self.options.shell.bindings.label(self.context(), action)
     }
 
     /// The number of the first line that is not to be shown yet.
@@ -373,26 +347,15 @@ impl Model {
             _ => false,
         };
         let exports = self.export.as_ref().is_some_and(|export| !export.waits);
-        on_screen || exports || self.panes.with_work(&self.ring, self.limit()).is_some()
+        on_screen
+            || exports
+            || self.seek.is_some()
+            || self.panes.with_work(&self.ring, self.limit()).is_some()
     }
 
     /// Looks at so many lines in one go.
     pub fn set_slice(&mut self, lines: u64) {
         self.panes.all_mut().for_each(|pane| pane.set_slice(lines));
-    }
-
-    /// After the room for the panes has changed: every reader keeps to the line.
-    pub(super) fn settle_panes(&mut self) {
-        // Too small to show anything, it has no place for a line either.
-        if self.layout().is_none() {
-            return;
-        }
-        for nth in 0..self.panes.count() {
-            let height = self.pane_height(nth);
-            if let Some(pane) = self.panes.get_mut(nth) {
-                pane.settle(height);
-            }
-        }
     }
 
     /// Lets all panes take in new lines.

@@ -9,11 +9,13 @@
 pub(super) mod cover;
 mod moving;
 mod scan;
+mod seek;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use self::cover::Cover;
+pub use self::seek::{Seek, Wanted};
 use super::filter::Filter;
 use super::line::OwnedLine;
 use super::query::Query;

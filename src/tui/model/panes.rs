@@ -80,6 +80,13 @@ impl Panes {
         true
     }
 
+    /// Moves the focus to one of them.
+    pub(in crate::tui) fn set_focus(&mut self, nth: usize) {
+        if nth < self.list.len() {
+            self.focus = nth;
+        }
+    }
+
     /// Moves the focus by so many panes, around the ends.
     pub(in crate::tui) fn turn(&mut self, by: usize) {
         self.focus = (self.focus + by) % self.list.len();

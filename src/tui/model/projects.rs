@@ -46,6 +46,11 @@ impl Projects {
         self.selected.min(self.choices().len().saturating_sub(1))
     }
 
+    /// How many are scrolled out at the top of so many rows.
+    pub fn top(&self, height: usize) -> usize {
+        (self.selected() + 1).saturating_sub(height)
+    }
+
     /// The selected one: a project, or `None` for all; nothing if there is no choice.
     pub fn chosen(&self) -> Option<Option<String>> {
         self.choices().get(self.selected()).map(|(id, _)| id.map(str::to_owned))

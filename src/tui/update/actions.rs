@@ -1,11 +1,11 @@
 //! What each action of the key table does.
 
 use super::field::{self, set_filter};
-use super::{alerts, boards, palette, panes, places, queue, replay, trace};
+use super::{alerts, boards, mouse, palette, panes, places, queue, replay, trace};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::keymap::Action;
 use crate::tui::model::filter::StageSet;
-use crate::tui::model::pane::{Direction, Jump};
+use crate::tui::model::pane::Direction;
 use crate::tui::model::{Amount, Detail, Flow, Focus, Model, Purpose, Screen};
 use crate::tui::msg::Effect;
 use crate::tui::replay::ReplayCommand;
@@ -28,6 +28,7 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         Action::Slower | Action::Faster | Action::SeekBack | Action::SeekOn => {
             return replay::act(model, action);
         }
+        Action::Mouse => return mouse::toggle(model),
         Action::Palette => palette::open(model),
         Action::Accept | Action::Cancel if matches!(model.focus(), Focus::Palette(_)) => {
             return palette::act(model, action);
@@ -49,7 +50,13 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         }
         Action::Search => field::open(model, Purpose::Search),
         Action::Filter => field::open(model, Purpose::Filter),
-        Action::NextOfEvent
+        Action::NextMatch
+        | Action::PreviousMatch
+        | Action::NextError
+        | Action::PreviousError
+        | Action::NextWarning
+        | Action::PreviousWarning
+        | Action::NextOfEvent
         | Action::PreviousOfEvent
         | Action::Context
         | Action::Mark
@@ -84,12 +91,6 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         Action::OnlyStage => change_stages(model, nth, |_, stage| StageSet::only(stage)),
         Action::AllStages => set_filter(model, |filter| filter.stages = StageSet::ALL),
         Action::Level => next_level(model),
-        Action::NextMatch => jump_to_found(model, Direction::Newer),
-        Action::PreviousMatch => jump_to_found(model, Direction::Older),
-        Action::NextError => jump_to_level(model, Direction::Newer, Level::Error),
-        Action::PreviousError => jump_to_level(model, Direction::Older, Level::Error),
-        Action::NextWarning => jump_to_level(model, Direction::Newer, Level::Warn),
-        Action::PreviousWarning => jump_to_level(model, Direction::Older, Level::Warn),
         Action::Follow
         | Action::Oldest
         | Action::Up
@@ -102,7 +103,7 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
     None
 }
 
-fn scroll(model: &mut Model, action: Action) {
+pub(super) fn scroll(model: &mut Model, action: Action) {
     match model.screen() {
         Screen::Log => scroll_log(model, action),
         Screen::Trace(_) => trace::scroll(model, action),
@@ -188,6 +189,7 @@ fn clear(model: &mut Model) {
 /// Forgets all lines; the panes keep their filters.
 pub(super) fn forget_lines(model: &mut Model) {
     model.ring.clear();
+    model.seek = None;
     if let Flow::Paused { since, oldest } = &mut model.flow {
         (*since, *oldest) = (model.ring.next(), model.ring.first());
     }
@@ -246,34 +248,6 @@ fn next_level(model: &mut Model) {
             Level::Error => Level::Info,
         };
     });
-}
-
-fn jump_to_found(model: &mut Model, direction: Direction) {
-    if model.pane().search().is_none() {
-        model.notify("no search yet: press / and type what to look for");
-        return;
-    }
-    let height = model.log_height();
-    match (model.panes.focused_mut().jump_to_found(direction, height), direction) {
-        (Jump::Done, _) => {}
-        (Jump::Wrapped, Direction::Newer) => model.notify("search goes on at the oldest line"),
-        (Jump::Wrapped, Direction::Older) => model.notify("search goes on at the newest line"),
-        (Jump::Nowhere, _) => model.notify("nothing found in the lines shown"),
-    }
-}
-
-fn jump_to_level(model: &mut Model, direction: Direction, level: Level) {
-    let height = model.log_height();
-    if model.panes.focused_mut().jump_to_level(direction, level, &model.ring, height)
-        == Jump::Nowhere
-    {
-        let what = if level == Level::Error { "error" } else { "warning or error" };
-        let place = match direction {
-            Direction::Older => "above",
-            Direction::Newer => "below",
-        };
-        model.notify(format!("no {what} {place}"));
-    }
 }
 
 fn open_detail(model: &mut Model) {

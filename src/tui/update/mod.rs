@@ -6,6 +6,7 @@ mod alerts;
 mod boards;
 mod feed;
 mod field;
+mod mouse;
 mod palette;
 mod panes;
 mod places;
@@ -16,6 +17,7 @@ mod trace;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::keymap::Action;
 use super::model::{Focus, Model, Screen};
 use super::msg::{Effect, Msg};
 
@@ -33,6 +35,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             }
             _ => field::paste(model, &text),
         },
+        Msg::Mouse(event) => mouse::act(model, &event),
         Msg::Resize(width, height) => {
             model.size = (width, height);
             model.dirty = true;
@@ -86,6 +89,10 @@ fn work(model: &mut Model) -> Option<Effect> {
         }
         _ => {}
     }
+    if model.seek.is_some() {
+        places::seek_on(model);
+        return None;
+    }
     let limit = model.limit();
     if let Some(nth) = model.panes.with_work(&model.ring, limit) {
         let height = model.pane_height(nth);
@@ -100,6 +107,10 @@ fn work(model: &mut Model) -> Option<Effect> {
 
 fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
     if let Some((action, nth)) = model.options.shell.bindings.find(model.context(), key) {
+        if places::end_seek(model) && action == Action::Back {
+            model.notify("stopped looking");
+            return None;
+        }
         return actions::act(model, action, nth);
     }
     if key.modifiers.contains(KeyModifiers::ALT) {
@@ -108,6 +119,7 @@ fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
         let plain = KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..*key };
         return on_key(model, &esc).or_else(|| on_key(model, &plain));
     }
+    places::end_seek(model);
     match (&model.focus, model.screen()) {
         (Focus::Field(_), _) => field::type_key(model, key),
         (Focus::Prompt(_), _) => queue::type_key(model, key),

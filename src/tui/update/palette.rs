@@ -7,6 +7,7 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, set_filter};
+use super::mouse;
 use crate::pipeline::time::UtcMillis;
 use crate::tui::keymap::{Action, Context};
 use crate::tui::model::export::Export;
@@ -91,7 +92,7 @@ pub(super) fn edit(
 }
 
 /// Has the files of the directory listed that is being typed.
-fn list_files(model: &Model) -> Option<Effect> {
+pub(super) fn list_files(model: &Model) -> Option<Effect> {
     let Focus::Palette(palette) = &model.focus else { return None };
     palette.wanted_dir().map(|dir| Effect::Job(Job::ListFiles(dir)))
 }
@@ -163,7 +164,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
                 model.notify("this terminal has no colours (NO_COLOR or TERM=dumb)");
             }
         }
-        Command::Set(switch, on) => set(model, switch, on),
+        Command::Set(switch, on) => return Ok(set(model, switch, on)),
         Command::Help => model.screens.push(Screen::Help { scroll: 0, of: Context::Log }),
         Command::Quit => return Ok(Some(Effect::Quit)),
     }
@@ -228,7 +229,8 @@ fn notify(model: &mut Model, query: Option<Query>) {
 
 fn save(model: &mut Model, name: String) -> Result<Effect, String> {
     let Some(query) = &model.pane().filter().query else {
-        return Err("this pane has no filter to save; & or filter sets one".to_owned());
+        let key = model.key(Action::Filter);
+        return Err(format!("this pane has no filter to save; {key} or filter sets one"));
     };
     let query = query.source().to_owned();
     model.filters.insert(name.clone(), query.clone());
@@ -250,13 +252,15 @@ fn load(model: &mut Model, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn set(model: &mut Model, switch: Switch, on: bool) {
+fn set(model: &mut Model, switch: Switch, on: bool) -> Option<Effect> {
     match switch {
         Switch::Utc => model.zone = model.zone_of(on),
         Switch::Ascii => model.ascii = on,
+        Switch::Mouse => return mouse::set(model, on),
         Switch::Fold => {
             let (limit, height) = (model.limit(), model.log_height());
             model.panes.focused_mut().set_folds(on, &model.ring, limit, height);
         }
     }
+    None
 }

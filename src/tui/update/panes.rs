@@ -9,21 +9,28 @@ pub(super) fn act(model: &mut Model, action: Action) {
     match action {
         Action::Split => {
             if !model.panes.split() {
-                model.notify(format!("there are {MAX_PANES} panes already; S closes one"));
+                let key = model.key(Action::ClosePane);
+                model.notify(format!("there are {MAX_PANES} panes already; {key} closes one"));
             }
         }
         Action::ClosePane => {
             if !model.panes.close() {
-                model.notify("this is the only pane; s splits it");
+                model.notify(format!(
+                    "this is the only pane; {} splits it",
+                    model.key(Action::Split)
+                ));
             }
         }
-        _ if count == 1 => model.notify("there is one pane; s splits it"),
+        _ if count == 1 => {
+            model.notify(format!("there is one pane; {} splits it", model.key(Action::Split)));
+        }
         Action::NextPane => model.panes.turn(1),
         Action::PreviousPane => model.panes.turn(count - 1),
         _ => model.panes.toggle_full(),
     }
     model.settle_panes();
     if model.panes.count() != count && !model.shows_all_panes() {
-        model.notify("too small to show all panes: Tab shows the next one");
+        let key = model.key(Action::NextPane);
+        model.notify(format!("no room for all: {key} for the next"));
     }
 }

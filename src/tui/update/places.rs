@@ -1,22 +1,39 @@
-//! Going from a line to others: of the same event, around it, marked ones; and repeats.
+//! Going from a line to others: found ones, bad ones, of the same event, around it, marked ones;
+//! and repeats.
 
 use crossterm::event::{KeyCode, KeyEvent};
 
+use crate::pipeline::debug_log::Level;
 use crate::tui::keymap::Action;
-use crate::tui::model::pane::{Direction, Jump};
+use crate::tui::model::pane::{Direction, Jump, Wanted};
 use crate::tui::model::{Focus, Letter, Model};
 
 use super::actions::NO_LINE;
 
 pub(super) fn act(model: &mut Model, action: Action) {
+    use Direction::{Newer, Older};
     match action {
-        Action::NextOfEvent => jump_to_event(model, Direction::Newer),
-        Action::PreviousOfEvent => jump_to_event(model, Direction::Older),
+        Action::NextMatch => jump_to_found(model, Newer),
+        Action::PreviousMatch => jump_to_found(model, Older),
+        Action::NextError => jump(model, &Wanted::Level(Level::Error), Newer),
+        Action::PreviousError => jump(model, &Wanted::Level(Level::Error), Older),
+        Action::NextWarning => jump(model, &Wanted::Level(Level::Warn), Newer),
+        Action::PreviousWarning => jump(model, &Wanted::Level(Level::Warn), Older),
+        Action::NextOfEvent => jump_to_event(model, Newer),
+        Action::PreviousOfEvent => jump_to_event(model, Older),
         Action::Context => toggle_context(model),
         Action::Mark => ask(model, Letter::Mark),
         Action::Jump => ask(model, Letter::Jump),
         _ => toggle_folds(model),
     }
+}
+
+fn jump_to_found(model: &mut Model, direction: Direction) {
+    if model.pane().search().is_none() {
+        let key = model.key(Action::Search);
+        return model.notify(format!("no search yet: press {key} and type what to look for"));
+    }
+    jump(model, &Wanted::Found, direction);
 }
 
 fn jump_to_event(model: &mut Model, direction: Direction) {
@@ -26,14 +43,53 @@ fn jump_to_event(model: &mut Model, direction: Direction) {
     let Some(event) = line.event_id().map(str::to_owned) else {
         return model.notify("this line has no event id");
     };
-    let height = model.log_height();
-    let pane = model.panes.focused_mut();
-    if pane.jump_to_event(direction, &event, &model.ring, height) == Jump::Nowhere {
-        model.notify(match direction {
-            Direction::Older => "no line of this event above, of those shown",
-            Direction::Newer => "no line of this event below, of those shown",
-        });
+    jump(model, &Wanted::Event(event), direction);
+}
+
+/// Begins to look for a line; the first slice is looked at now.
+fn jump(model: &mut Model, wanted: &Wanted, direction: Direction) {
+    match model.pane().seek(wanted.clone(), direction) {
+        Some(seek) => {
+            model.seek = Some(seek);
+            seek_on(model);
+        }
+        None => tell(model, wanted, direction, Jump::Nowhere),
     }
+}
+
+/// One more slice of the jump on its way.
+pub(super) fn seek_on(model: &mut Model) {
+    let Some(mut seek) = model.seek.take() else { return };
+    let (limit, height) = (model.limit(), model.log_height());
+    let pane = model.panes.focused_mut();
+    match pane.seek_on(&mut seek, &model.ring, limit, height) {
+        Some(jump) => tell(model, seek.wanted(), seek.direction(), jump),
+        None => model.seek = Some(seek),
+    }
+    model.dirty = true;
+}
+
+/// Ends the jump on its way. Returns whether there was one.
+pub(super) fn end_seek(model: &mut Model) -> bool {
+    model.seek.take().is_some()
+}
+
+/// Where a jump ended, if that is not plain to see.
+fn tell(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) {
+    let place = if direction == Direction::Older { "above" } else { "below" };
+    model.notify(match (jump, wanted) {
+        (Jump::Done, _) => return,
+        (Jump::Wrapped, _) => {
+            let end = if direction == Direction::Older { "newest" } else { "oldest" };
+            format!("search goes on at the {end} line")
+        }
+        (Jump::Nowhere, Wanted::Found) => "nothing found in the lines shown".to_owned(),
+        (Jump::Nowhere, Wanted::Level(Level::Error)) => format!("no error {place}"),
+        (Jump::Nowhere, Wanted::Level(_)) => format!("no warning or error {place}"),
+        (Jump::Nowhere, Wanted::Event(_)) => {
+            format!("no line of this event {place}, of those shown")
+        }
+    });
 }
 
 fn toggle_context(model: &mut Model) {
@@ -42,7 +98,8 @@ fn toggle_context(model: &mut Model) {
     }
     let (limit, height) = (model.limit(), model.log_height());
     if model.panes.focused_mut().toggle_context(&model.ring, limit, height) {
-        model.notify("all lines around this one; c goes back to the filter");
+        let key = model.key(Action::Context);
+        model.notify(format!("all lines around this one; {key} goes back to the filter"));
     }
 }
 
@@ -70,7 +127,8 @@ pub(super) fn unfold(model: &mut Model) -> bool {
 
 fn ask(model: &mut Model, letter: Letter) {
     if letter == Letter::Jump && model.marks.is_empty() {
-        return model.notify("no marks yet; m and a letter marks a line");
+        let key = model.key(Action::Mark);
+        return model.notify(format!("no marks yet; {key} and a letter marks a line"));
     }
     if letter == Letter::Mark && model.pane().cursor_line().is_none() {
         return model.notify(NO_LINE);
@@ -89,7 +147,8 @@ pub(super) fn take_letter(model: &mut Model, letter: Letter, key: &KeyEvent) {
         Letter::Mark => {
             if let Some(line) = model.pane().cursor_line() {
                 model.marks.insert(name, line);
-                model.notify(format!("marked {name}; '{name} comes back"));
+                let key = model.key(Action::Jump);
+                model.notify(format!("marked {name}; {key}{name} comes back"));
             }
         }
         Letter::Jump => jump_to_mark(model, name),
@@ -106,6 +165,9 @@ fn jump_to_mark(model: &mut Model, name: char) {
     }
     let height = model.log_height();
     if !model.panes.focused_mut().go_to_line(line, height) {
-        model.notify("that line is hidden here; this is the nearest, c shows all around it");
+        let key = model.key(Action::Context);
+        model.notify(format!(
+            "that line is hidden here; this is the nearest, {key} shows all around it"
+        ));
     }
 }

@@ -8,7 +8,7 @@ use tui_input::{Input, InputRequest};
 
 use crate::pipeline::queue::view::FailedView;
 use crate::tui::backend::{Change, Request};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Context};
 use crate::tui::model::{FailedDetail, Focus, Model, Prompt, PromptPurpose, Screen};
 use crate::tui::msg::Effect;
 use crate::tui::text;
@@ -113,12 +113,15 @@ pub(super) fn accept(model: &mut Model) -> Option<Effect> {
         }
         PromptPurpose::Confirm(change, ids) => {
             let (change, count) = (*change, ids.len());
+            let cancel = &model.options.shell.bindings.label(Context::Field, Action::Cancel);
             let is_word = change == Change::Delete && typed == DELETE_WORD;
             if !is_word && typed.replace(',', "") != count.to_string() {
                 prompt.problem = Some(match change {
-                    Change::Retry => format!("Nothing done: type {count}, or Esc to cancel."),
+                    Change::Retry => format!("Nothing done: type {count}, or {cancel} to cancel."),
                     Change::Delete => {
-                        format!("Nothing done: type {count} or {DELETE_WORD}, or Esc to cancel.")
+                        format!(
+                            "Nothing done: type {count} or {DELETE_WORD}, or {cancel} to cancel."
+                        )
                     }
                 });
                 return None;

@@ -13,7 +13,7 @@ pub(super) fn take_in(model: &mut Model, report: Report) {
         }
         Report::Exported(outcome) => palette::exported(model, outcome),
         Report::RecordBegan(path) => {
-            model.notify(format!("recording to {path}; :record off ends it"));
+            model.notify(format!("recording to {path}; the command record off ends it"));
             model.recording = Some(Recording { path, bytes: 0, lost: 0 });
             model.dirty = true;
         }

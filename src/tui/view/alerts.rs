@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 use super::draw::{put, put_right, put_segments, styled};
 use super::footer::time_of_day;
 use crate::pipeline::time::UtcMillis;
+use crate::tui::keymap::{self, Action};
 use crate::tui::model::Model;
 use crate::tui::text;
 
@@ -13,8 +14,8 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     put(buf, area, 0, width, &" ".repeat(width), theme.plain());
-    let ack = " a take note ";
-    let room = width.saturating_sub(text::width(ack) + 2);
+    let ack = acknowledge(model);
+    let room = width.saturating_sub(text::width(&ack) + 2);
     let mut x = put(buf, area, 0, room, " ALERT ", theme.alarm()) + 1;
     for (nth, banner) in model.alerts().banners().iter().enumerate() {
         let alert = &banner.alert;
@@ -33,5 +34,15 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         ];
         x += put_segments(buf, area, x, room.saturating_sub(x), &said);
     }
-    put_right(buf, area, width, text::width(ack), ack, theme.key());
+    put_right(buf, area, width, text::width(&ack), &ack, theme.key());
+}
+
+/// The key that takes note, where it does.
+fn acknowledge(model: &Model) -> String {
+    let action = Action::Acknowledge;
+    if keymap::is_bound(model.context(), action) {
+        format!(" {} take note ", model.key(action))
+    } else {
+        String::new()
+    }
 }

@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 use super::draw::{put, row};
 use super::footer;
 use super::format;
+use crate::tui::keymap::Action;
 use crate::tui::model::pane::Pane;
 use crate::tui::model::{Flow, Model};
 
@@ -42,21 +43,31 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
         return vec![
             format!("None of {} lines is shown.", format::count(kept)),
             format!("Asked for: {}.", footer::shown_by(model, pane).join(", ")),
-            "0 shows all stages, l other levels, & edits the filter.".to_owned(),
+            format!(
+                "{} shows all stages, {} other levels, {} edits the filter.",
+                model.key(Action::AllStages),
+                model.key(Action::Level),
+                model.key(Action::Filter)
+            ),
         ];
     }
     if model.flow != Flow::Live {
         return vec![
             "Paused; what was shown has made room for newer lines.".to_owned(),
-            format!("{} lines are held; Space shows them.", format::count(held)),
+            format!(
+                "{} lines are held; {} shows them.",
+                format::count(held),
+                model.key(Action::Pause)
+            ),
         ];
     }
     let hint = if model.options.curl.is_some() {
-        "Send one from another terminal (y copies the command):"
+        let copy = model.key(Action::CopyId);
+        format!("Send one from another terminal ({copy} copies the command):")
     } else {
-        "Each line appears here as the pipeline writes it."
+        "Each line appears here as the pipeline writes it.".to_owned()
     };
-    vec!["Waiting for the first event.".to_owned(), hint.to_owned()]
+    vec!["Waiting for the first event.".to_owned(), hint]
 }
 
 /// A shell command in rows of at most `width` columns that still work when pasted.

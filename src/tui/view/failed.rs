@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::draw::{scrolled, styled};
 use super::{detail, queue};
+use crate::tui::keymap::Action;
 use crate::tui::model::{FailedDetail, Model};
 use crate::tui::text;
 
@@ -79,7 +80,8 @@ fn body(model: &Model, body: &str, width: usize) -> Vec<Line<'static>> {
         }
     };
     if shown.len() < body.len() {
-        let more = format!("  {} more bytes: X exports it whole", body.len() - shown.len());
+        let (more, key) = (body.len() - shown.len(), model.key(Action::Export));
+        let more = format!("  {more} more bytes: {key} in the queue exports it whole");
         rows.push(Line::from(styled(more, theme.warning())));
     }
     rows

@@ -24,8 +24,8 @@ const MIN_BARS: usize = 10;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     match layout.amount {
-        Amount::All => table(model, buf, layout.figures),
-        Amount::Few => chips(model, buf, layout.figures),
+        Amount::All => table(model, buf, layout),
+        Amount::Few => chips(model, buf, layout),
     }
     let left = match layout.queue {
         Some(area) => {
@@ -44,8 +44,8 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     }
 }
 
-fn table(model: &Model, buf: &mut Buffer, area: Rect) {
-    let theme = model.options.theme;
+fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
+    let (theme, area) = (model.options.theme, layout.figures);
     let bars = bars(area);
     let labels = row(area, 0);
     put(buf, labels, NAME_START, 10, "stage", theme.dim());
@@ -59,7 +59,7 @@ fn table(model: &Model, buf: &mut Buffer, area: Rect) {
     }
     let summary = model.figures.summary();
     for stage in Stage::ALL {
-        let at = row(area, stage.index() + 1);
+        let at = layout.stage(stage);
         let figures = &summary.stages[stage.index()];
         let on = chip(model, buf, at, stage, 10);
         let rate = if figures.rate > 0.0 { theme.plain() } else { theme.dim() };
@@ -106,11 +106,11 @@ fn chip(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, width: usize) -
 }
 
 /// All stages side by side: key and name, below them rate and errors.
-fn chips(model: &Model, buf: &mut Buffer, area: Rect) {
+fn chips(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let theme = model.options.theme;
-    let width = area.width / Stage::ALL.len() as u16;
     for stage in Stage::ALL {
-        let cell = Rect { x: area.x + width * stage.index() as u16, width, ..area };
+        let cell = layout.stage(stage);
+        let width = cell.width;
         let (names, values) = (row(cell, 0), row(cell, 1));
         let on = model.pane().filter().stages.contains(Some(stage));
         let name = if on { theme.stage(stage).patch(theme.strong()) } else { theme.dim() };

@@ -12,7 +12,7 @@ use crate::pipeline::time::UtcMillis;
 use crate::tui::keymap::{self, Action, Binding};
 use crate::tui::model::filter::StageSet;
 use crate::tui::model::layout::Layout;
-use crate::tui::model::pane::Pane;
+use crate::tui::model::pane::{Pane, Wanted};
 use crate::tui::model::query::Query;
 use crate::tui::model::{Field, Flow, Focus, Letter, Model, Purpose, Screen};
 use crate::tui::text;
@@ -118,7 +118,7 @@ pub(super) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
     let filter = pane.filter();
     let mut phrases = Vec::new();
     if pane.in_context() {
-        phrases.push("context (c goes back)".to_owned());
+        phrases.push(format!("context ({} goes back)", model.key(Action::Context)));
     }
     if filter.stages != StageSet::ALL {
         let (on, off): (Vec<_>, Vec<_>) =
@@ -184,6 +184,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         None => joined(left, theme),
     };
     let mut right = amiss(model);
+    right.extend(seeking(model));
     if let Some(done) = pane.progress(model.ring(), model.limit()) {
         let does = if pane.filter().shows_all() { "searching" } else { "filtering" };
         right.push(vec![styled(format!("{does} {done} %"), theme.warning())]);
@@ -195,6 +196,21 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
     }
     right.push(vec![place(model)]);
     rule(buf, area, theme, &left, &joined(right, theme));
+}
+
+/// The jump on its way.
+fn seeking(model: &Model) -> Option<Vec<Segment>> {
+    let seek = model.seek()?;
+    let wanted = match seek.wanted() {
+        Wanted::Level(Level::Error) => "an error",
+        Wanted::Level(_) => "a warning or error",
+        Wanted::Event(_) => "the event",
+        Wanted::Found => "a line found",
+    };
+    let done = seek.progress(model.ring(), model.limit());
+    let end = model.key(Action::Back);
+    let says = format!("looking for {wanted} {done} %, {end} stops");
+    Some(vec![styled(says, model.options.theme.warning())])
 }
 
 /// Why there may be fewer lines than there should.
@@ -267,7 +283,8 @@ fn marks(model: &Model, letter: Letter, buf: &mut Buffer, area: Rect) {
     let mut x = put(buf, area, 0, 20, asked, theme.title()) + 1;
     let width = usize::from(area.width);
     if model.marks.is_empty() {
-        put(buf, area, x, width - x, "a letter; Esc cancels", theme.dim());
+        let says = format!("a letter; {} cancels", model.key(Action::Cancel));
+        put(buf, area, x, width - x, &says, theme.dim());
     }
     for (name, &number) in &model.marks {
         let message = model.ring().get(number).map_or("no longer kept", |line| line.message());

@@ -55,10 +55,9 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     // Of one width: what stands beside it does not move when the rate changes.
     let rate = format!("{:>RATE$}", format::rate(model.figures.summary().events_per_second));
-    let state = match model.options.read_only {
-        true => [vec![styled("READ-ONLY ", theme.warning())], state(model)].concat(),
-        false => state(model),
-    };
+    let read_only = model.options.read_only.then(|| styled("READ-ONLY ", theme.warning()));
+    let mouse = model.mouse.then(|| styled("mouse ", theme.key()));
+    let state: Vec<_> = read_only.into_iter().chain(mouse).chain(state(model)).collect();
     let whole = text::width(&short_source(model)) + 3;
     let source = whole.min(MIN_SOURCE + 3);
     let (long, short) = (format!("{rate} events   "), format!("{rate}  "));

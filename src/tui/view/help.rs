@@ -23,54 +23,70 @@ pub(super) fn render(model: &Model, scroll: usize, of: Context, buf: &mut Buffer
     scrolled(buf, area, theme, &title, &rows(model, of, area.width), scroll);
 }
 
-/// The help in rows of a width; keys of other contexts are dim.
+/// The help in rows of a width; what is for other contexts comes last and is dim.
 pub(super) fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>> {
     let width = usize::from(width);
-    if width < usize::from(TWO_COLUMNS) {
-        return column(model, of, &Group::ALL, width);
+    let two = width >= usize::from(TWO_COLUMNS);
+    let column = if two { width / 2 } else { width };
+    let blocks = Group::order(of).into_iter().map(|group| block(model, of, group, column));
+    let blocks: Vec<_> = blocks.collect();
+    if !two {
+        return blocks.concat();
     }
-    let half = width / 2;
-    let (left, right) = Group::ALL.split_at(2);
-    let mut left = column(model, of, left, half).into_iter();
-    let mut right = column(model, of, right, half).into_iter();
-    let mut rows = Vec::new();
-    loop {
-        let (mut row, beside) = match (left.next(), right.next()) {
-            (None, None) => return rows,
-            (row, beside) => (row.unwrap_or_default(), beside),
-        };
-        if let Some(beside) = beside {
+    let all: usize = blocks.iter().map(Vec::len).sum();
+    let mut left = Vec::new();
+    let mut right = Vec::new();
+    for block in blocks {
+        // The columns end at about the same row.
+        let in_left = right.is_empty() && 2 * left.len() + block.len() <= all;
+        if in_left {
+            left.extend(block);
+        } else {
+            right.extend(block);
+        }
+    }
+    beside(left, right, column)
+}
+
+fn beside(
+    left: Vec<Line<'static>>,
+    right: Vec<Line<'static>>,
+    column: usize,
+) -> Vec<Line<'static>> {
+    let count = left.len().max(right.len());
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut row = left.next().unwrap_or_default();
+        if let Some(beside) = right.next() {
             let used = row.spans.iter().map(|span| text::width(&span.content)).sum();
-            row.spans.push(" ".repeat(half.saturating_sub(used)).into());
+            row.spans.push(" ".repeat(column.saturating_sub(used)).into());
             row.spans.extend(beside.spans);
         }
         rows.push(row);
     }
+    rows
 }
 
-fn column(model: &Model, of: Context, groups: &[Group], width: usize) -> Vec<Line<'static>> {
+/// A group with its title, and an empty row after it.
+fn block(model: &Model, of: Context, group: Group, width: usize) -> Vec<Line<'static>> {
     let theme = model.options.theme;
-    let mut rows = Vec::new();
-    for &group in groups {
-        if !rows.is_empty() {
-            rows.push(Line::default());
+    let mut rows = vec![Line::from(styled(format!("  {}", group.title()), theme.strong()))];
+    for binding in group.bindings() {
+        let here = binding.contexts.contains(of);
+        let (keys, says) =
+            if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
+        let mut label = keymap::label(model.options.shell.bindings.keys(binding));
+        for piece in text::wrap(binding.help, width.saturating_sub(KEYS + 6)) {
+            let pad = KEYS.saturating_sub(text::width(&label));
+            let keys = styled(format!("  {label}{}  ", " ".repeat(pad)), keys);
+            rows.push(Line::from(vec![keys, styled(piece.trim_end(), says)]));
+            label.clear();
         }
-        rows.push(Line::from(styled(format!("  {}", group.title()), theme.strong())));
-        for binding in keymap::group(group) {
-            let here = binding.contexts.contains(&of);
-            let (keys, says) =
-                if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
-            let mut label = keymap::label(model.options.shell.bindings.keys(binding));
-            for piece in text::wrap(binding.help, width.saturating_sub(KEYS + 6)) {
-                let pad = KEYS.saturating_sub(text::width(&label));
-                let keys = styled(format!("  {label}{}  ", " ".repeat(pad)), keys);
-                rows.push(Line::from(vec![keys, styled(piece.trim_end(), says)]));
-                label.clear();
-            }
-        }
-        if group == Group::Console {
-            rows.extend(commands(model, of, width));
-        }
+    }
+    rows.push(Line::default());
+    if group == Group::Console {
+        rows.extend(commands(model, of, width));
     }
     rows
 }
@@ -81,7 +97,7 @@ fn commands(model: &Model, of: Context, width: usize) -> Vec<Line<'static>> {
     let here = of == Context::Log;
     let (names, says) =
         if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
-    let mut rows = vec![Line::default(), Line::from(styled("  Commands", theme.strong()))];
+    let mut rows = vec![Line::from(styled("  Commands", theme.strong()))];
     for spec in COMMANDS {
         let mut label = format!(":{} {}", spec.name, spec.usage);
         for piece in text::wrap(spec.help, width.saturating_sub(COMMAND + 6)) {
@@ -91,5 +107,6 @@ fn commands(model: &Model, of: Context, width: usize) -> Vec<Line<'static>> {
             label.clear();
         }
     }
+    rows.push(Line::default());
     rows
 }

@@ -4,14 +4,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
-use super::draw::{put, put_right};
+use super::draw::{put, put_right, row};
+use crate::tui::keymap::Action;
 use crate::tui::model::Model;
 use crate::tui::model::layout::Layout;
 use crate::tui::model::palette::{Palette, commands};
 use crate::tui::text;
 
-/// Candidates shown at a time.
-const ROWS: usize = 8;
 /// `theme`, `stage:clickhouse`
 const WORD: usize = 24;
 /// `100 of 100`
@@ -56,8 +55,18 @@ fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
         let used = used + put(buf, area, 2 + used, room - used, spec.usage, theme.plain());
         put(buf, area, 4 + used, room.saturating_sub(used + 3), spec.help, theme.dim());
     } else {
-        let keys = "Tab completes  ↑ ↓ what was typed before  Enter does it  Esc back";
-        put(buf, area, 1, room, keys, theme.dim());
+        let [complete, older, newer, accept, cancel] = [
+            Action::NextCandidate,
+            Action::OlderCommand,
+            Action::NewerCommand,
+            Action::Accept,
+            Action::Cancel,
+        ]
+        .map(|action| model.key(action));
+        let keys = format!(
+            "{complete} completes  {older} {newer} what was typed before  {accept} does it  {cancel} back"
+        );
+        put(buf, area, 1, room, &keys, theme.dim());
     }
 }
 
@@ -65,13 +74,12 @@ fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
 fn candidates(model: &Model, palette: &Palette, buf: &mut Buffer, layout: &Layout) {
     let theme = model.options.theme;
     let count = palette.candidates.len();
-    let height = ROWS.min(layout.log.height.into()).min(count);
-    let chosen = palette.chosen;
-    let top = chosen.map_or(0, |nth| (nth + 1).saturating_sub(height));
-    let width = usize::from(layout.log.width);
+    let area = layout.candidates(count);
+    let (chosen, height) = (palette.chosen, usize::from(area.height));
+    let top = palette.top(height);
+    let width = usize::from(area.width);
     for (nth, candidate) in palette.candidates.iter().enumerate().skip(top).take(height) {
-        let above = u16::try_from(height - (nth - top)).unwrap_or(0);
-        let at = Rect { y: layout.status.y - above, height: 1, ..layout.log };
+        let at = row(area, nth - top);
         put(buf, at, 0, width, &" ".repeat(width), Style::new());
         buf.set_style(at, Style::reset());
         let is_chosen = chosen == Some(nth);

@@ -6,6 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::draw::{put, put_right, row, rule, styled};
 use super::format;
 use crate::tui::model::Model;
+use crate::tui::model::layout::{PROJECTS_HEAD, below};
 use crate::tui::model::projects::Projects;
 use crate::tui::text;
 
@@ -30,21 +31,20 @@ pub(super) fn render(model: &Model, list: &Projects, buf: &mut Buffer, area: Rec
     let value = &value[text::fit(value, scroll).len()..];
     put(buf, field, start, room, value, theme.strong());
     let choices = list.choices();
-    let height = usize::from(area.height).saturating_sub(2);
-    let selected = list.selected();
-    let top = (selected + 1).saturating_sub(height);
+    let (rows, selected) = (below(area, PROJECTS_HEAD), list.selected());
+    let top = list.top(rows.height.into());
     if choices.is_empty() {
         put(
             buf,
-            row(area, 2),
+            row(rows, 0),
             2,
             width.saturating_sub(3),
             "No project with that in its id.",
             theme.dim(),
         );
     }
-    for (nth, (id, lines)) in choices.iter().enumerate().skip(top).take(height) {
-        let at = row(area, nth - top + 2);
+    for (nth, (id, lines)) in choices.iter().enumerate().skip(top).take(rows.height.into()) {
+        let at = row(rows, nth - top);
         let is_selected = nth == selected;
         if is_selected {
             buf.set_style(at, theme.selected());

@@ -43,12 +43,10 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     failed_rule(model, buf, row(area, at));
     let columns = Columns::of(usize::from(area.width));
     columns.labels(model, buf, row(area, at + 1));
-    let list = Rect { y: area.y + u16::try_from(at + 2).unwrap_or(u16::MAX), ..area };
-    let left = usize::from(area.height).saturating_sub(at + 2);
+    let list = parts.failed_list(area);
     // A question stands on the last row.
     let asked = usize::from(matches!(model.focus(), Focus::Prompt(_)));
-    let height = usize::from(parts.failed).min(left);
-    let list = Rect { height: u16::try_from(height).unwrap_or(0), ..list };
+    let height = usize::from(list.height);
     if board.count() == 0 {
         put(buf, row(list, 0), 2, usize::from(area.width) - 3, &nothing(model), theme.dim());
     }

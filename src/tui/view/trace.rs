@@ -6,8 +6,9 @@ use ratatui::layout::Rect;
 use super::draw::{Segment, put, put_right, row, rule, styled};
 use super::format;
 use crate::pipeline::debug_log::Level;
+use crate::tui::model::Model;
+use crate::tui::model::layout::{TRACE_HEAD, below};
 use crate::tui::model::trace::{Subject, Trace, TraceRow};
-use crate::tui::model::{Model, TRACE_HEAD};
 use crate::tui::text;
 
 const SINCE_END: usize = 9;
@@ -36,10 +37,10 @@ pub(super) fn render(model: &Model, trace: &Trace, buf: &mut Buffer, area: Rect)
     let total = format::micros((end - start) as f64);
     put(buf, labels, BAR_START, bar, "0", theme.dim());
     put_right(buf, labels, BAR_START + bar, bar.saturating_sub(2), &total, theme.dim());
-    let height = usize::from(area.height.saturating_sub(TRACE_HEAD));
+    let list = below(area, TRACE_HEAD);
     let selected = trace.selected();
-    for (nth, line) in trace.rows().iter().enumerate().skip(trace.top).take(height) {
-        let at = row(area, nth - trace.top + usize::from(TRACE_HEAD));
+    for (nth, line) in trace.rows().iter().enumerate().skip(trace.top).take(list.height.into()) {
+        let at = row(list, nth - trace.top);
         line_row(model, line, (start, end), bar, nth == selected, buf, at);
     }
 }

@@ -7,7 +7,8 @@ use ratatui::style::Style;
 use super::draw::{joined, put, put_segments, row, rule, styled};
 use super::{boards, format, queue};
 use crate::pipeline::gauges::{VerifyGauges, match_rate};
-use crate::tui::model::{Model, VERIFY_HEAD};
+use crate::tui::model::Model;
+use crate::tui::model::layout::{VERIFY_HEAD, below};
 use crate::tui::text;
 
 /// Digits of three rows, each three columns wide, from 0 to 9.
@@ -131,12 +132,12 @@ fn findings(model: &Model, buf: &mut Buffer, area: Rect) {
         &[styled("what it told, newest first", theme.strong())],
         &place,
     );
-    let rows = usize::from(area.height).saturating_sub(head + 1);
+    let list = below(area, VERIFY_HEAD);
     if board.count() == 0 && model.figures().summary().verify.is_some() {
-        put(buf, row(area, head + 1), 2, usize::from(area.width) - 3, "nothing amiss", theme.dim());
+        put(buf, row(list, 0), 2, usize::from(area.width) - 3, "nothing amiss", theme.dim());
     }
-    for (nth, (_, line)) in board.findings().skip(board.top).take(rows).enumerate() {
-        let (at, line) = (row(area, head + 1 + nth), line.as_ref());
+    for (nth, (_, line)) in board.findings().skip(board.top).take(list.height.into()).enumerate() {
+        let (at, line) = (row(list, nth), line.as_ref());
         let selected = board.top + nth == board.selected();
         if selected {
             buf.set_style(at, theme.selected());

@@ -71,7 +71,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("save", "NAME", Argument::NewName, "Keep this pane's filter under a name"),
     spec("load", "NAME", Argument::SavedName, "Filter by what was saved, or stands in the config file"),
     spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
-    spec("set", "NAME on|off", Argument::Switch, "Switch something: utc (times), ascii (signs), fold (repeats as one line)"),
+    spec("set", "NAME on|off", Argument::Switch, "Switch something: utc (times), ascii (signs), fold (repeats as one line), mouse"),
     spec("help", "", Argument::None, "Keys and commands"),
     spec("q", "", Argument::None, "Quit"),
 ];
@@ -85,12 +85,14 @@ pub enum Switch {
     Ascii,
     /// Repeats as one line.
     Fold,
+    /// Whether the mouse is the console's.
+    Mouse,
 }
 
 impl Switch {
     /// All of them, by their names.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("utc", Self::Utc), ("ascii", Self::Ascii), ("fold", Self::Fold)];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("utc", Self::Utc), ("ascii", Self::Ascii), ("fold", Self::Fold), ("mouse", Self::Mouse)];
 }
 
 /// A file to be written.
@@ -226,7 +228,7 @@ fn new_name(name: &str) -> Result<String, String> {
 fn switch(argument: &str) -> Result<Command, String> {
     let (name, to) = argument.split_once(' ').unwrap_or((argument, ""));
     let Some((_, switch)) = Switch::ALL.into_iter().find(|(known, _)| *known == name) else {
-        return Err(format!("`{name}` cannot be set; there are utc, ascii, fold"));
+        return Err(format!("`{name}` cannot be set; there are utc, ascii, fold, mouse"));
     };
     match to.trim() {
         "on" => Ok(Command::Set(switch, true)),

@@ -88,7 +88,13 @@ impl Palette {
             (Some(nth), true) => (nth + 1) % count.max(1),
             (Some(nth), false) => (nth + count.saturating_sub(1)) % count.max(1),
         };
-        let Some(candidate) = self.candidates.get(next) else { return };
+        self.choose_nth(next);
+    }
+
+    /// Chooses a candidate, and writes it.
+    pub fn choose_nth(&mut self, nth: usize) {
+        let count = self.candidates.len();
+        let Some(candidate) = self.candidates.get(nth) else { return };
         let head = self.input.value().get(..self.start).unwrap_or_default();
         let mut text = format!("{head}{}", candidate.word);
         let ends_here = self.start > 0
@@ -101,9 +107,14 @@ impl Palette {
         if count == 1 {
             self.complete();
         } else {
-            self.chosen = Some(next);
+            self.chosen = Some(nth);
         }
         self.problem = None;
+    }
+
+    /// How many candidates are scrolled out at the top of so many rows.
+    pub fn top(&self, height: usize) -> usize {
+        self.chosen.map_or(0, |nth| (nth + 1).saturating_sub(height))
     }
 
     /// Shows a command that was typed before; `older` or newer.

@@ -2,10 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Direction, Jump, Pane, Position};
-use crate::pipeline::debug_log::Level;
-use crate::tui::model::line::LineRef;
-use crate::tui::model::ring::Ring;
+use super::{Direction, Pane, Position};
 
 impl Pane {
     /// Keeps to the newest line.
@@ -63,7 +60,7 @@ impl Pane {
 
     /// Goes to a place of the index; the view moves no more than it must, and where it must jump,
     /// the line comes to stand with some before it.
-    fn go_to(&mut self, place: usize, height: usize) {
+    pub(super) fn go_to(&mut self, place: usize, height: usize) {
         let Range { start, end } = self.window(height).range;
         let near = height.max(1);
         let row = if (start..end).contains(&place) {
@@ -79,26 +76,6 @@ impl Pane {
             self.position = Position::At { line, row };
             self.settle(height);
         }
-    }
-
-    /// Goes to the next line found in a direction, around the end if need be.
-    pub fn jump_to_found(&mut self, direction: Direction, height: usize) -> Jump {
-        let Some(line) = self.cursor_line() else { return Jump::Nowhere };
-        let newer = self.found.partition_point(|&number| number <= line);
-        let older = self.found.partition_point(|&number| number < line);
-        let (next, around) = match direction {
-            Direction::Newer => (self.found.get(newer), self.found.front()),
-            Direction::Older => {
-                (older.checked_sub(1).and_then(|i| self.found.get(i)), self.found.back())
-            }
-        };
-        let jump = if next.is_some() { Jump::Done } else { Jump::Wrapped };
-        let Some(place) = next.or(around).and_then(|line| self.index.binary_search(line).ok())
-        else {
-            return Jump::Nowhere;
-        };
-        self.go_to(place, height);
-        jump
     }
 
     /// After a search was typed: goes to the found line nearest above, or else below, unless one
@@ -124,54 +101,5 @@ impl Pane {
             self.go_to(place, height);
         }
         self.cursor_line() == Some(line)
-    }
-
-    /// Goes to the next line of a level or above in a direction.
-    pub fn jump_to_level(
-        &mut self,
-        direction: Direction,
-        level: Level,
-        ring: &Ring,
-        height: usize,
-    ) -> Jump {
-        self.jump_to(direction, ring, height, |line| line.level() >= level)
-    }
-
-    /// Goes to the next line about an event in a direction.
-    pub fn jump_to_event(
-        &mut self,
-        direction: Direction,
-        event: &str,
-        ring: &Ring,
-        height: usize,
-    ) -> Jump {
-        let cursor = self.cursor_line();
-        let is_it = |line: LineRef<'_>| line.event_id() == Some(event);
-        let jump = self.jump_to(direction, ring, height, is_it);
-        // Who follows is at the newest line already.
-        if jump == Jump::Done && self.cursor_line() == cursor {
-            return self.jump_to(direction, ring, height, is_it);
-        }
-        jump
-    }
-
-    fn jump_to(
-        &mut self,
-        direction: Direction,
-        ring: &Ring,
-        height: usize,
-        is_it: impl Fn(LineRef<'_>) -> bool,
-    ) -> Jump {
-        let Some(cursor) = self.window(height).cursor else { return Jump::Nowhere };
-        let is_it = |&place: &usize| ring.get(self.index[place]).is_some_and(&is_it);
-        let found = match direction {
-            Direction::Newer => (cursor + 1..self.index.len()).find(is_it),
-            // Who follows looks at nothing in particular: the newest line counts too.
-            Direction::Older if self.follows() => (0..=cursor).rev().find(is_it),
-            Direction::Older => (0..cursor).rev().find(is_it),
-        };
-        let Some(place) = found else { return Jump::Nowhere };
-        self.go_to(place, height);
-        Jump::Done
     }
 }

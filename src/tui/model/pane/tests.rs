@@ -26,6 +26,20 @@ fn query(source: &str) -> Option<Query> {
     Query::parse(source, Purpose::Search).unwrap()
 }
 
+/// Looks for a line until the jump has ended.
+fn jump(pane: &mut Pane, wanted: Wanted, direction: Direction, ring: &Ring) -> Jump {
+    let Some(mut seek) = pane.seek(wanted, direction) else { return Jump::Nowhere };
+    let mut last = 0;
+    loop {
+        let done = seek.progress(ring, ring.next());
+        assert!(done >= last, "{done} after {last}");
+        last = done;
+        if let Some(jump) = pane.seek_on(&mut seek, ring, ring.next(), HEIGHT) {
+            return jump;
+        }
+    }
+}
+
 fn top(pane: &Pane) -> u64 {
     pane.index()[pane.window(HEIGHT).range.start]
 }
@@ -110,28 +124,27 @@ fn a_search_finds_and_wraps_and_stays_true() {
     assert_eq!(pane.found().len(), 11);
     pane.reveal_found(HEIGHT);
     assert_eq!(pane.cursor_line(), Some(49));
-    assert_eq!(pane.jump_to_found(Direction::Newer, HEIGHT), Jump::Wrapped);
+    assert_eq!(jump(&mut pane, Wanted::Found, Direction::Newer, &ring), Jump::Wrapped);
     assert_eq!((pane.cursor_line(), pane.found_place()), (Some(4), Some(0)));
-    assert_eq!(pane.jump_to_found(Direction::Newer, HEIGHT), Jump::Done);
+    assert_eq!(jump(&mut pane, Wanted::Found, Direction::Newer, &ring), Jump::Done);
     assert_eq!(pane.cursor_line(), Some(40));
     add(&mut ring, 41);
     pane.update(&ring, ring.next());
     assert_eq!(pane.found().iter().copied().collect::<Vec<_>>(), (41..50).collect::<Vec<_>>());
     pane.set_search(None, &ring, ring.next(), HEIGHT);
-    assert_eq!(pane.jump_to_found(Direction::Older, HEIGHT), Jump::Nowhere);
+    assert_eq!(jump(&mut pane, Wanted::Found, Direction::Older, &ring), Jump::Nowhere);
 }
 
 #[test]
 fn jumps_by_level_go_both_ways_and_end() {
     let (ring, mut pane) = with_lines(120, 1_000);
-    let jump = |pane: &mut Pane, direction| {
-        let jump = pane.jump_to_level(direction, Level::Error, &ring, HEIGHT);
-        (jump, pane.cursor_line())
+    let next = |pane: &mut Pane, direction| {
+        (jump(pane, Wanted::Level(Level::Error), direction, &ring), pane.cursor_line())
     };
-    assert_eq!(jump(&mut pane, Direction::Older), (Jump::Done, Some(107)));
-    assert_eq!(jump(&mut pane, Direction::Older), (Jump::Done, Some(57)));
-    assert_eq!(jump(&mut pane, Direction::Newer), (Jump::Done, Some(107)));
-    assert_eq!(jump(&mut pane, Direction::Newer), (Jump::Nowhere, Some(107)));
+    assert_eq!(next(&mut pane, Direction::Older), (Jump::Done, Some(107)));
+    assert_eq!(next(&mut pane, Direction::Older), (Jump::Done, Some(57)));
+    assert_eq!(next(&mut pane, Direction::Newer), (Jump::Done, Some(107)));
+    assert_eq!(next(&mut pane, Direction::Newer), (Jump::Nowhere, Some(107)));
 }
 
 #[test]
@@ -217,4 +230,50 @@ fn repeats_fold_into_their_newest_line() {
         pane.work(&ring, 300, HEIGHT);
     }
     assert_eq!((pane.index().len(), pane.repeats(0)), (300, 1));
+}
+
+/// However small the slices and whatever was looked at before, a jump ends where it would at once.
+#[test]
+fn jumps_in_slices_end_where_those_at_once_do() {
+    let errors = || Wanted::Level(Level::Error);
+    for folds in [false, true] {
+        for (slice, up) in [(1, 40), (7, 2_000), (100, 0), (100, 4_990)] {
+            let (ring, mut at_once) = with_lines(5_000, 10_000);
+            at_once.set_folds(folds, &ring, ring.next(), HEIGHT);
+            at_once.set_search(query("\"line 33\""), &ring, ring.next(), HEIGHT);
+            at_once.move_view(Direction::Older, up, HEIGHT);
+            for wanted in [errors(), Wanted::Found, Wanted::Level(Level::Info)] {
+                for direction in [Direction::Older, Direction::Newer] {
+                    let mut whole = at_once.clone();
+                    let mut sliced = at_once.clone();
+                    sliced.set_slice(slice);
+                    // Begins to filter and to search anew, and is far from done.
+                    sliced.set_search(query("\"line 33\""), &ring, ring.next(), HEIGHT);
+                    sliced.set_filter(Filter::default(), &ring, ring.next(), HEIGHT);
+                    sliced.work(&ring, ring.next(), HEIGHT);
+                    let expected = jump(&mut whole, wanted.clone(), direction, &ring);
+                    let ended = jump(&mut sliced, wanted.clone(), direction, &ring);
+                    let case = format!("{wanted:?} {direction:?} slice {slice} up {up} {folds}");
+                    assert_eq!(ended, expected, "{case}");
+                    assert_eq!(sliced.cursor_line(), whole.cursor_line(), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_jump_looks_at_no_more_than_a_slice_at_a_time_and_outlives_eviction() {
+    let (mut ring, mut pane) = with_lines(5_000, 5_000);
+    pane.set_slice(100);
+    let mut seek = pane.seek(Wanted::Event("nowhere".into()), Direction::Older).unwrap();
+    let mut turns = 0;
+    while pane.seek_on(&mut seek, &ring, ring.next(), HEIGHT).is_none() {
+        turns += 1;
+        add(&mut ring, 20);
+        pane.update(&ring, ring.next());
+    }
+    // 120 lines a turn, of which the ring forgets 20 itself.
+    assert!((40..50).contains(&turns), "{turns}");
+    assert!(pane.follows(), "nothing was found: the reader stays");
 }

@@ -1,0 +1,42 @@
+//! What terminals send about the mouse.
+//!
+//! The console asks for SGR reports, `ESC [ < button ; column ; row M`. A terminal that does not
+//! know them sends those of X10, `ESC [ M` and three bytes, which end at column 223: they are
+//! taken for what they are, and left out.
+
+use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+/// Shift, Alt and Ctrl, which the console does not tell apart: many terminals keep them to
+/// themselves.
+const HELD: u16 = 4 | 8 | 16;
+
+/// The report with these parameters, `<0;10;5`, and this last byte; `None` for what the console has
+/// no use for: releases, moves, other buttons.
+pub(super) fn report(parameters: &[u8], last: u8) -> Option<MouseEvent> {
+    let text = std::str::from_utf8(parameters.strip_prefix(b"<")?).ok()?;
+    let mut numbers = text.split(';').map(number);
+    let (button, column, row) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    if numbers.next().is_some() || last != b'M' {
+        return None;
+    }
+    let kind = match button & !HELD {
+        0 => MouseEventKind::Down(MouseButton::Left),
+        64 => MouseEventKind::ScrollUp,
+        65 => MouseEventKind::ScrollDown,
+        _ => return None,
+    };
+    let (column, row) = (column.checked_sub(1)?, row.checked_sub(1)?);
+    Some(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+}
+
+/// Digits alone; a sign is none.
+fn number(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// How many of the bytes after `ESC [ M` are the rest of a report of X10: up to three, and none
+/// that begins something else. `None` while more may come.
+pub(super) fn x10_length(rest: &[u8]) -> Option<usize> {
+    let length = rest.iter().take(3).take_while(|&&byte| byte >= b' ').count();
+    (length == 3 || length < rest.len()).then_some(length)
+}

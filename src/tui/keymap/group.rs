@@ -1,0 +1,94 @@
+//! What bindings are grouped by in the help.
+
+use super::{BINDINGS, Binding, Context};
+
+/// What bindings are grouped by in the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Moving about.
+    Move,
+    /// Finding and hiding lines.
+    Find,
+    /// Stages and levels.
+    Show,
+    /// Doing something with a line.
+    Line,
+    /// Several views of the lines.
+    Panes,
+    /// The views beside the log.
+    Views,
+    /// The console itself.
+    Console,
+    /// The clock of a replay.
+    Replay,
+    /// Over the log.
+    InView,
+    /// The queue's own view.
+    InQueue,
+    /// The list of projects.
+    InList,
+    /// Text fields.
+    InField,
+    /// The palette.
+    InCommand,
+}
+
+impl Group {
+    /// All of them: what is for the log first.
+    pub const ALL: [Self; 13] = [
+        Self::Move,
+        Self::Find,
+        Self::Show,
+        Self::Line,
+        Self::Panes,
+        Self::Views,
+        Self::Console,
+        Self::Replay,
+        Self::InView,
+        Self::InQueue,
+        Self::InList,
+        Self::InField,
+        Self::InCommand,
+    ];
+
+    /// Its title.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Move => "Moving",
+            Self::Find => "Searching",
+            Self::Show => "Stages and levels",
+            Self::Line => "The selected line",
+            Self::Panes => "Panes",
+            Self::Views => "Queue, live, verify",
+            Self::Console => "Console",
+            Self::Replay => "In a replay, beside pause",
+            Self::InView => "In a view",
+            Self::InQueue => "In the queue's view",
+            Self::InList => "In the list of projects",
+            Self::InField => "In a text field",
+            Self::InCommand => "In a command",
+        }
+    }
+
+    /// Its bindings, in the order of the table.
+    pub fn bindings(self) -> impl Iterator<Item = &'static Binding> {
+        BINDINGS.iter().filter(move |binding| binding.group == self)
+    }
+
+    /// All of them in the order of the help of a context: its own, then what works there, then
+    /// what does not.
+    pub fn order(context: Context) -> Vec<Self> {
+        let own = match context {
+            Context::Queue | Context::Failed => Some(Self::InQueue),
+            Context::Log => None,
+            _ => Some(Self::InView),
+        };
+        let rank = |group: &Self| {
+            let works = group.bindings().any(|binding| binding.contexts.contains(context));
+            (own != Some(*group), !works)
+        };
+        let mut all = Self::ALL.to_vec();
+        all.sort_by_key(rank);
+        all
+    }
+}
