@@ -92,6 +92,6 @@ fn dangerous_settings_are_named() {
     // Unless this machine allows a million files.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     if limit.is_some_and(|limit| limit < 900_100) {
-        assert_found(&cli, "settings", "warning", "too few for 900000 connections");
+        assert_found(&cli, "settings", "warning", "too few for 901024 connections");
     }
 }
