@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use crate::pipeline::debug_log::{DebugLog, Stage};
+use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
 
 /// Seconds that are looked back on.
@@ -15,6 +15,8 @@ pub const SECONDS: usize = 60;
 const RATE_SECONDS: i64 = 5;
 /// Seconds after which a silent process counts as gone.
 const GONE_AFTER: i64 = 10;
+/// Seconds after which nothing heard is something to be told.
+const SILENT_AFTER: u64 = 4;
 /// Processes told apart; figures of more are added, but their health is not.
 const MAX_PROCESSES: usize = 64;
 /// Messages of one second that are kept.
@@ -32,6 +34,10 @@ pub type History = [Option<u64>; SECONDS];
 pub struct StageFigures {
     /// Steps a second.
     pub rate: f64,
+    /// Steps that failed.
+    pub errors: u64,
+    /// Steps with a warning, such as refused requests.
+    pub warnings: u64,
     /// Latencies in microseconds: p50, p95, p99; `None` without steps.
     pub percentiles: Option<[u64; 3]>,
     /// The p95 of each second.
@@ -40,7 +46,7 @@ pub struct StageFigures {
 
 impl Default for StageFigures {
     fn default() -> Self {
-        Self { rate: 0.0, percentiles: None, history: [None; SECONDS] }
+        Self { rate: 0.0, errors: 0, warnings: 0, percentiles: None, history: [None; SECONDS] }
     }
 }
 
@@ -80,12 +86,20 @@ impl Default for Summary {
     }
 }
 
+/// A stage's lines of one second.
+#[derive(Clone, Copy, Debug, Default)]
+struct LineCounts {
+    all: u64,
+    errors: u64,
+    warnings: u64,
+}
+
 /// What came in one second.
 #[derive(Debug)]
 struct Second {
     at: i64,
     gauges: Vec<Arc<Gauges>>,
-    line_counts: [u64; Stage::ALL.len()],
+    lines: [LineCounts; Stage::ALL.len()],
     line_latencies: [Latencies; Stage::ALL.len()],
     /// The p95 by processes' figures, once known.
     p95: Option<[Option<u64>; SERIES]>,
@@ -98,7 +112,7 @@ impl Second {
         Self {
             at,
             gauges: Vec::new(),
-            line_counts: [0; Stage::ALL.len()],
+            lines: Default::default(),
             line_latencies: Default::default(),
             p95: None,
             line_p95: [None; Stage::ALL.len()],
@@ -125,7 +139,9 @@ pub struct Figures {
     depths: VecDeque<(i64, u64)>,
     /// Durations of this second's lines.
     line_durations: [Histogram<u64>; Stage::ALL.len()],
-    line_counts: [u64; Stage::ALL.len()],
+    lines: [LineCounts; Stage::ALL.len()],
+    /// The second in which a process told its figures last.
+    told: Option<i64>,
     summary: Summary,
 }
 
@@ -139,7 +155,8 @@ impl Default for Figures {
             queue: None,
             depths: VecDeque::new(),
             line_durations: std::array::from_fn(|_| Latencies::histogram()),
-            line_counts: [0; Stage::ALL.len()],
+            lines: Default::default(),
+            told: None,
             summary: Summary::default(),
         }
     }
@@ -154,6 +171,13 @@ impl Figures {
     /// The queue's depth that is an alarm, as the watched processes are set; the lowest of them.
     pub fn alarm_depth(&self) -> Option<u64> {
         self.processes.values().filter_map(|process| process.last.alarm_depth).min()
+    }
+
+    /// For how many seconds no process has told its figures, once that is longer than any that
+    /// works takes. `None` also where none ever did.
+    pub fn silence(&self) -> Option<u64> {
+        let silent = (self.now - self.told?).unsigned_abs();
+        (silent >= SILENT_AFTER).then_some(silent)
     }
 
     /// The clock shows a second since the epoch. Returns whether there is something new to show.
@@ -174,25 +198,28 @@ impl Figures {
     /// Counts a line, for the case that no process publishes figures of its stage.
     pub fn line(&mut self, log: &DebugLog) {
         let stage = log.stage.index();
-        self.line_counts[stage] += 1;
+        let lines = &mut self.lines[stage];
+        lines.all += 1;
+        lines.errors += u64::from(log.level == Level::Error);
+        lines.warnings += u64::from(log.level == Level::Warn);
         if let Some(millis) = log.duration.filter(|ms| ms.is_finite() && *ms >= 0.0) {
             self.line_durations[stage].saturating_record((millis * 1000.0) as u64);
         }
     }
 
     fn close_lines(&mut self) {
-        if self.line_counts.iter().all(|&count| count == 0) {
+        if self.lines.iter().all(|lines| lines.all == 0) {
             return;
         }
         let mut second = Second::new(self.now);
         for (i, durations) in self.line_durations.iter_mut().enumerate() {
-            second.line_counts[i] = std::mem::take(&mut self.line_counts[i]);
+            second.lines[i] = std::mem::take(&mut self.lines[i]);
             second.line_latencies[i] = Latencies::of(durations);
             second.line_p95[i] = percentile(durations, 0.95);
             durations.reset();
         }
         let here = self.second(self.now);
-        here.line_counts = second.line_counts;
+        here.lines = second.lines;
         here.line_latencies = second.line_latencies;
         here.line_p95 = second.line_p95;
     }
@@ -208,6 +235,7 @@ impl Figures {
     /// A process's figures have come. Returns whether there is something new to show already.
     pub fn gauges(&mut self, gauges: &Arc<Gauges>) -> bool {
         let now = self.now;
+        self.told = Some(now);
         let known = self.processes.get(&gauges.process);
         // A process publishes once a second, but not just when this clock ticks: its messages go
         // to seconds that follow each other, or some would stay empty and others have two.
@@ -307,11 +335,20 @@ impl Figures {
             if let Some(place) = place(second.at, newest) {
                 figures.history[place] = p95;
             }
+            if let Some(stage) = second.lines.get(i) {
+                let told = second.gauges.iter().map(|gauges| &gauges.stages[i]);
+                let (errors, warnings) = match by_processes {
+                    true => (total(told.clone().map(|s| s.errors)), total(told.map(|s| s.warnings))),
+                    false => (stage.errors, stage.warnings),
+                };
+                figures.errors = figures.errors.saturating_add(errors);
+                figures.warnings = figures.warnings.saturating_add(warnings);
+            }
         }
         figures.rate = self.rate(newest, |second| match i {
             ACCEPT_TO_STORED => 0,
             i if by_processes => total(second.gauges.iter().map(|g| g.stages[i].count)),
-            i => second.line_counts[i],
+            i => second.lines[i].all,
         });
         figures.percentiles = percentile(scratch, 0.5)
             .zip(percentile(scratch, 0.95))

@@ -39,6 +39,8 @@ use super::theme::Theme;
 use crate::config::AlertSettings;
 use crate::pipeline::time::UtcMillis;
 
+/// Views on top of each other; from a trace to a detail to a trace is a long way.
+const MAX_SCREENS: usize = 8;
 /// Milliseconds for which a notice stays.
 const NOTICE_MILLIS: i64 = 4_000;
 
@@ -251,6 +253,14 @@ impl Model {
     /// What is on the screen.
     pub fn screen(&self) -> &Screen {
         self.screens.last().unwrap_or(&Screen::Log)
+    }
+
+    /// Shows a view over what is on the screen; the oldest of too many is forgotten.
+    pub(super) fn push_screen(&mut self, screen: Screen) {
+        while self.screens.len() >= MAX_SCREENS {
+            self.screens.remove(0);
+        }
+        self.screens.push(screen);
     }
 
     /// Where letters go.

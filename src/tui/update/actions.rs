@@ -82,7 +82,7 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         Action::Back => back(model),
         Action::Help => {
             let of = model.context();
-            model.screens.push(Screen::Help { scroll: 0, of });
+            model.push_screen(Screen::Help { scroll: 0, of });
         }
         Action::Detail => open_detail(model),
         Action::NextLine => step_detail(model, Direction::Newer),
@@ -256,7 +256,7 @@ fn open_detail(model: &mut Model) {
     }
     match boards::detail(model).or_else(|| trace::detail(model)).or_else(|| detail_of_cursor(model))
     {
-        Some(detail) => model.screens.push(Screen::Detail(detail)),
+        Some(detail) => model.push_screen(Screen::Detail(detail)),
         None => model.notify(NO_LINE),
     }
 }
@@ -292,7 +292,7 @@ fn step_detail(model: &mut Model, direction: Direction) {
     match detail_of_cursor(model) {
         Some(detail) if detail.number != number => {
             model.screens.pop();
-            model.screens.push(Screen::Detail(detail));
+            model.push_screen(Screen::Detail(detail));
         }
         _ => model.notify(match direction {
             Direction::Older => "this is the oldest line",

@@ -16,7 +16,7 @@ pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
     if let Screen::Queue | Screen::Live | Screen::Verify = model.screen() {
         model.screens.pop();
     }
-    model.screens.push(screen);
+    model.push_screen(screen);
     settle(model);
     poll(model)
 }

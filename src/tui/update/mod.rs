@@ -26,6 +26,8 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     match msg {
         Msg::Key(key) => {
             model.dirty = true;
+            // What was told before was about what was there before.
+            model.notice = None;
             on_key(model, &key)
         }
         Msg::Paste(text) => match model.focus {

@@ -165,7 +165,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
             }
         }
         Command::Set(switch, on) => return Ok(set(model, switch, on)),
-        Command::Help => model.screens.push(Screen::Help { scroll: 0, of: Context::Log }),
+        Command::Help => model.push_screen(Screen::Help { scroll: 0, of: Context::Log }),
         Command::Quit => return Ok(Some(Effect::Quit)),
     }
     Ok(None)

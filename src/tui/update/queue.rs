@@ -39,7 +39,7 @@ pub(super) fn item(model: &Model) -> Option<&FailedView> {
 pub(super) fn inspect(model: &mut Model) {
     match item(model).cloned() {
         Some(item) => {
-            model.screens.push(Screen::Failed(Box::new(FailedDetail { item, scroll: 0 })));
+            model.push_screen(Screen::Failed(Box::new(FailedDetail { item, scroll: 0 })));
         }
         None => model.notify(NO_FAILED),
     }

@@ -11,8 +11,6 @@ use crate::tui::model::trace::{Subject, Trace};
 use crate::tui::model::{Detail, Model, Screen};
 use crate::tui::text;
 
-/// Views on top of each other; from a trace to a detail to a trace is a long way.
-const MAX_LAYERS: usize = 8;
 /// Bytes typed to narrow the list of projects.
 const MAX_TYPED: usize = 100;
 
@@ -38,10 +36,7 @@ pub(super) fn open(model: &mut Model) {
     let Some(trace) = trace else {
         return model.notify("this line is about no event and no batch");
     };
-    if model.screens.len() >= MAX_LAYERS {
-        model.screens.remove(0);
-    }
-    model.screens.push(Screen::Trace(trace));
+    model.push_screen(Screen::Trace(trace));
     settle(model);
 }
 
@@ -80,7 +75,7 @@ pub(super) fn detail(model: &Model) -> Option<Detail> {
 
 /// Shows the list of projects.
 pub(super) fn open_projects(model: &mut Model) {
-    model.screens.push(Screen::Projects(Projects::new(&model.ring)));
+    model.push_screen(Screen::Projects(Projects::new(&model.ring)));
 }
 
 /// Moves through the list of projects.

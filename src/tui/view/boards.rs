@@ -18,10 +18,7 @@ pub(super) fn title<T>(
     at: Rect,
 ) {
     let theme = model.options.theme;
-    let mut left = vec![styled(name, theme.strong())];
-    if let Some(notice) = model.notice() {
-        left.push(styled(format!("  {}", text::safe(notice)), theme.strong()));
-    }
+    let left = vec![styled(name, theme.strong())];
     let right = polled.map_or_else(Vec::new, |polled| freshness(model, polled));
     rule(buf, at, theme, &left, &joined(right, theme));
 }

@@ -19,9 +19,6 @@ pub(super) fn render(model: &Model, shown: &Detail, buf: &mut Buffer, area: Rect
     if shown.number < model.ring().first() {
         title.push(styled(" (no longer in the log)", theme.warning()));
     }
-    if let Some(notice) = model.notice() {
-        title.push(styled(format!("  {}", text::safe(notice)), theme.strong()));
-    }
     scrolled(buf, area, theme, &title, &rows(model, shown, area.width), shown.scroll);
 }
 

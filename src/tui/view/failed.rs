@@ -18,10 +18,7 @@ const LABELS: usize = 10;
 
 pub(super) fn render(model: &Model, shown: &FailedDetail, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let mut title = vec![styled("failed event", theme.strong())];
-    if let Some(notice) = model.notice() {
-        title.push(styled(format!("  {}", text::safe(notice)), theme.strong()));
-    }
+    let title = vec![styled("failed event", theme.strong())];
     scrolled(buf, area, theme, &title, &rows(model, shown, area.width), shown.scroll);
 }
 

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 
 use super::draw::{Segment, joined, put, put_right, row, rule, styled};
 use super::format;
-use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::debug_log::Stage;
 use crate::pipeline::gauges::match_rate;
 use crate::tui::model::figures::{SECONDS, StageFigures};
 use crate::tui::model::layout::Layout;
@@ -17,6 +17,9 @@ use crate::tui::text;
 const NAME_START: usize = 5;
 const RATE_END: usize = 24;
 const ERRORS_END: usize = 31;
+/// Where there is room for them, warnings stand beside the errors.
+const WARNINGS: usize = 6;
+const WITH_WARNINGS: u16 = 80;
 const PERCENTILE_ENDS: [usize; 3] = [40, 49, 58];
 const BARS_START: usize = 60;
 /// Fewer bars than this tell nothing.
@@ -51,11 +54,15 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
     put(buf, labels, NAME_START, 10, "stage", theme.dim());
     put_right(buf, labels, RATE_END, 8, "rate", theme.dim());
     put_right(buf, labels, ERRORS_END, 7, "errors", theme.dim());
+    let warnings = warnings(area);
+    if warnings > 0 {
+        put_right(buf, labels, ERRORS_END + warnings, 5, "warn", theme.dim());
+    }
     for (end, label) in PERCENTILE_ENDS.into_iter().zip(["p50", "p95", "p99"]) {
-        put_right(buf, labels, end, 8, label, theme.dim());
+        put_right(buf, labels, end + warnings, 8, label, theme.dim());
     }
     if bars > 0 {
-        put(buf, labels, BARS_START, bars, &format!("p95, last {bars} s"), theme.dim());
+        put(buf, labels, BARS_START + warnings, bars, &format!("p95, last {bars} s"), theme.dim());
     }
     let summary = model.figures.summary();
     for stage in Stage::ALL {
@@ -63,10 +70,14 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
         let figures = &summary.stages[stage.index()];
         let on = chip(model, buf, at, stage, 10);
         let rate = if figures.rate > 0.0 { theme.plain() } else { theme.dim() };
-        put_right(buf, at, RATE_END, 8, &format::rate(figures.rate), rate);
-        let errors = model.ring.count(stage, Level::Error) as u64;
-        let style = if errors > 0 { theme.error() } else { theme.dim() };
-        put_right(buf, at, ERRORS_END, 6, &format::short_count(errors), style);
+        put_right(buf, at, RATE_END, 8, &rate_of(model, figures), rate);
+        let style = if figures.errors > 0 { theme.error() } else { theme.dim() };
+        put_right(buf, at, ERRORS_END, 6, &format::short_count(figures.errors), style);
+        if warnings > 0 {
+            let style = if figures.warnings > 0 { theme.warning() } else { theme.dim() };
+            let count = format::tiny_count(figures.warnings);
+            put_right(buf, at, ERRORS_END + warnings, 5, &count, style);
+        }
         let style = if on { theme.stage(stage) } else { theme.dim() };
         latencies(model, buf, at, figures, style);
     }
@@ -75,8 +86,22 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
     latencies(model, buf, at, &summary.accept_to_stored, theme.plain());
 }
 
+/// What is not known is no zero.
+fn rate_of(model: &Model, figures: &StageFigures) -> String {
+    match model.link {
+        Link::Down(_) => "–".to_owned(),
+        Link::Up => format::rate(figures.rate),
+    }
+}
+
+/// The columns of the warnings.
+fn warnings(area: Rect) -> usize {
+    if area.width >= WITH_WARNINGS { WARNINGS } else { 0 }
+}
+
 fn bars(area: Rect) -> usize {
-    let bars = usize::from(area.width).saturating_sub(BARS_START + 1).min(SECONDS);
+    let start = BARS_START + warnings(area) + 1;
+    let bars = usize::from(area.width).saturating_sub(start).min(SECONDS);
     if bars < MIN_BARS { 0 } else { bars }
 }
 
@@ -87,10 +112,10 @@ fn latencies(model: &Model, buf: &mut Buffer, at: Rect, figures: &StageFigures, 
             Some(percentiles) => (format::micros(percentiles[nth] as f64), theme.plain()),
             None => ("–".to_owned(), theme.dim()),
         };
-        put_right(buf, at, end, 8, &value, style);
+        put_right(buf, at, end + warnings(at), 8, &value, style);
     }
     let bars = bars(at);
-    put(buf, at, BARS_START, bars, &format::sparkline(&figures.history, bars), bar);
+    put(buf, at, BARS_START + warnings(at), bars, &format::sparkline(&figures.history, bars), bar);
 }
 
 /// A stage's key, whether it is shown, and its name. Returns whether it is.
@@ -119,14 +144,14 @@ fn chips(model: &Model, buf: &mut Buffer, layout: &Layout) {
         put(buf, names, 2, 1, if on { "●" } else { "○" }, name);
         let room = usize::from(width).saturating_sub(3);
         put(buf, names, 3, room, short_name(stage, room), name);
-        let errors = match model.ring.count(stage, Level::Error) as u64 {
+        let figures = &model.figures.summary().stages[stage.index()];
+        let errors = match figures.errors {
             0 => String::new(),
             errors => format!(" ✗{}", format::tiny_count(errors)),
         };
-        let rate = model.figures.summary().stages[stage.index()].rate;
-        let style = if rate > 0.0 { theme.plain() } else { theme.dim() };
+        let style = if figures.rate > 0.0 { theme.plain() } else { theme.dim() };
         let room = usize::from(width).saturating_sub(1 + text::width(&errors));
-        let used = put(buf, values, 1, room, &format::rate(rate).replace(' ', ""), style);
+        let used = put(buf, values, 1, room, &rate_of(model, figures).replace(' ', ""), style);
         put(buf, values, 1 + used, 5, &errors, theme.error());
     }
 }

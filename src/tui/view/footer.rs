@@ -38,10 +38,8 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
     }
     if let Focus::Letter(letter) = model.focus() {
         marks(model, *letter, buf, layout.hints);
-    } else if !model.alerts().banners().is_empty() {
-        alerts::render(model, buf, layout.hints);
     } else {
-        hints(model, buf, layout.hints);
+        told_or_hints(model, buf, layout.hints);
     }
     None
 }
@@ -108,6 +106,19 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
         put(buf, area, 1, room, &text::safe(&problem.to_string()), theme.error());
     } else if let Some(note) = query_of(model, field).and_then(Query::note) {
         put(buf, area, 1, room, &text::safe(note), theme.warning());
+    } else {
+        told_or_hints(model, buf, area);
+    }
+}
+
+/// What there is to be told, and else the keys.
+fn told_or_hints(model: &Model, buf: &mut Buffer, area: Rect) {
+    if let Some(notice) = model.notice() {
+        let room = usize::from(area.width).saturating_sub(2);
+        let notice = text::safe(notice);
+        put(buf, area, 1, room, &text::clip(&notice, room), model.options.theme.strong());
+    } else if !model.alerts().banners().is_empty() {
+        alerts::render(model, buf, area);
     } else {
         hints(model, buf, area);
     }
@@ -179,10 +190,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         let what = styled(format!("search {} ", quoted(search)), theme.plain());
         left.push(vec![what, styled(count, theme.warning())]);
     }
-    let left = match model.notice() {
-        Some(notice) => vec![styled(text::safe(notice), theme.strong())],
-        None => joined(left, theme),
-    };
+    let left = joined(left, theme);
     let mut right = amiss(model);
     right.extend(seeking(model));
     if let Some(done) = pane.progress(model.ring(), model.limit()) {

@@ -54,7 +54,11 @@ fn room(model: &Model, width: usize, left: usize) -> (Vec<Segment>, usize) {
 fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     // Of one width: what stands beside it does not move when the rate changes.
-    let rate = format!("{:>RATE$}", format::rate(model.figures.summary().events_per_second));
+    let rate = match model.link {
+        Link::Up => format::rate(model.figures.summary().events_per_second),
+        Link::Down(_) => "–".to_owned(),
+    };
+    let rate = format!("{rate:>RATE$}");
     let read_only = model.options.read_only.then(|| styled("READ-ONLY ", theme.warning()));
     let mouse = model.mouse.then(|| styled("mouse ", theme.key()));
     let state: Vec<_> = read_only.into_iter().chain(mouse).chain(state(model)).collect();
@@ -109,7 +113,10 @@ fn state(model: &Model) -> Vec<Segment> {
         return replayed(model, replay);
     }
     match model.flow {
-        Flow::Live if model.link == Link::Up => vec![styled("● LIVE ", theme.good())],
+        Flow::Live if model.link == Link::Up => match model.figures.silence() {
+            None => vec![styled("● LIVE ", theme.good())],
+            Some(seconds) => vec![styled(format!(" SILENT {seconds} s "), theme.badge())],
+        },
         Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
         Flow::Paused { since, oldest } => {
             let held = model.ring.next() - since.max(model.ring.first());

@@ -59,9 +59,6 @@ fn title(model: &Model, trace: &Trace, buf: &mut Buffer, at: Rect) {
         None => ("trace", ""),
     };
     let mut left = vec![styled(what, theme.dim()), styled(text::safe(id), theme.strong())];
-    if let Some(notice) = model.notice() {
-        left.push(styled(format!("  {}", text::safe(notice)), theme.strong()));
-    }
     let mut right: Vec<Segment> = Vec::new();
     if trace.has_work(model.ring()) {
         right.push(styled("looking…", theme.warning()));
