@@ -338,7 +338,9 @@ impl Figures {
             if let Some(stage) = second.lines.get(i) {
                 let told = second.gauges.iter().map(|gauges| &gauges.stages[i]);
                 let (errors, warnings) = match by_processes {
-                    true => (total(told.clone().map(|s| s.errors)), total(told.map(|s| s.warnings))),
+                    true => {
+                        (total(told.clone().map(|s| s.errors)), total(told.map(|s| s.warnings)))
+                    }
                     false => (stage.errors, stage.warnings),
                 };
                 figures.errors = figures.errors.saturating_add(errors);

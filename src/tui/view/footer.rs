@@ -9,12 +9,13 @@ use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_
 use super::{alerts, format, palette, prompt};
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::time::UtcMillis;
+use crate::tui::backend::Change;
 use crate::tui::keymap::{self, Action, Binding};
 use crate::tui::model::filter::StageSet;
 use crate::tui::model::layout::Layout;
 use crate::tui::model::pane::{Pane, Wanted};
 use crate::tui::model::query::Query;
-use crate::tui::model::{Field, Flow, Focus, Letter, Model, Purpose, Screen};
+use crate::tui::model::{Field, Flow, Focus, Letter, Model, PromptPurpose, Purpose, Screen};
 use crate::tui::text;
 
 /// Columns of what was typed that are shown of a filter or search.
@@ -310,6 +311,10 @@ fn marks(model: &Model, letter: Letter, buf: &mut Buffer, area: Rect) {
 /// What a key does now; `None` when that is nothing.
 fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
     match binding.action {
+        Action::Accept => Some(match model.focus() {
+            Focus::Prompt(asked) => answer(&asked.purpose),
+            _ => return binding.hint,
+        }),
         Action::Pause if model.flow() != Flow::Live => Some("go on"),
         Action::Follow if model.pane().follows() => None,
         Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
@@ -319,6 +324,16 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
             None
         }
         _ => binding.hint,
+    }
+}
+
+/// What Enter does to a question.
+fn answer(asked: &PromptPurpose) -> &'static str {
+    match asked {
+        PromptPurpose::QueueFilter { .. } => "keep",
+        PromptPurpose::Export => "write",
+        PromptPurpose::Confirm(Change::Retry, _) => "retry them",
+        PromptPurpose::Confirm(Change::Delete, _) => "delete them",
     }
 }
 

@@ -58,7 +58,7 @@ fn title(model: &Model, trace: &Trace, buf: &mut Buffer, at: Rect) {
         Some(Subject::Batch(id)) => ("trace of batch ", id.as_str()),
         None => ("trace", ""),
     };
-    let mut left = vec![styled(what, theme.dim()), styled(text::safe(id), theme.strong())];
+    let left = vec![styled(what, theme.dim()), styled(text::safe(id), theme.strong())];
     let mut right: Vec<Segment> = Vec::new();
     if trace.has_work(model.ring()) {
         right.push(styled("looking…", theme.warning()));
