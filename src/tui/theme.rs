@@ -140,16 +140,38 @@ impl Theme {
         if self.palette() == Palette::NoColour { style.add_modifier(modifier) } else { style }
     }
 
-    /// A stage's name.
+    /// A stage's name. Without colours each has an emphasis of its own, also on terminals that show
+    /// no italics, and none that of a warning or an error.
     pub fn stage(self, stage: Stage) -> Style {
-        match stage {
-            Stage::Ingestion => self.colour(&BLUE),
-            Stage::Queue => self.colour(&PURPLE),
-            Stage::Worker => self.colour(&YELLOW),
-            Stage::Clickhouse => self.colour(&GREEN),
-            Stage::Pubsub => self.colour(&ORANGE),
-            Stage::Websocket => self.colour(&PINK),
+        let emphasis = match stage {
+            Stage::Ingestion => Modifier::ITALIC,
+            Stage::Queue => Modifier::BOLD | Modifier::ITALIC,
+            Stage::Worker => Modifier::UNDERLINED,
+            Stage::Clickhouse => Modifier::UNDERLINED | Modifier::DIM,
+            Stage::Pubsub => Modifier::DIM | Modifier::ITALIC,
+            Stage::Websocket => Modifier::BOLD | Modifier::UNDERLINED | Modifier::ITALIC,
+        };
+        self.or_modifier(self.stage_bars(stage), emphasis)
+    }
+
+    /// A stage's name where its figures are.
+    pub fn chip(self, stage: Stage) -> Style {
+        if self.palette() == Palette::NoColour {
+            return self.stage(stage);
         }
+        self.stage(stage).patch(self.strong())
+    }
+
+    /// A stage's bars: they have a form of their own, and no emphasis.
+    pub fn stage_bars(self, stage: Stage) -> Style {
+        self.colour(match stage {
+            Stage::Ingestion => &BLUE,
+            Stage::Queue => &PURPLE,
+            Stage::Worker => &YELLOW,
+            Stage::Clickhouse => &GREEN,
+            Stage::Pubsub => &ORANGE,
+            Stage::Websocket => &PINK,
+        })
     }
 
     /// A level's name.
@@ -255,7 +277,10 @@ impl Theme {
             Palette::Ansi16 => Style::new().fg(Color::Black).bg(Color::Yellow),
             Palette::Ansi256 => Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(222)),
             Palette::TrueColour => Style::new().fg(rgb((0, 0, 0))).bg(rgb((255, 222, 120))),
-            Palette::NoColour => Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            // On a selected line, which is reversed as well, the line below it tells.
+            Palette::NoColour => {
+                Style::new().add_modifier(Modifier::REVERSED | Modifier::UNDERLINED)
+            }
         }
     }
 }
@@ -279,6 +304,30 @@ mod tests {
             }
             assert_ne!(theme.selected(), theme.found());
         }
+    }
+
+    /// What can stand in a row or beside it, told apart by emphasis alone.
+    #[test]
+    fn without_colours_everything_still_tells_apart() {
+        let theme = Theme::new(Palette::NoColour);
+        let looks = |style: Style| (style.add_modifier - style.sub_modifier, style.fg, style.bg);
+        let stages = Stage::ALL.map(|stage| theme.stage(stage));
+        let states = [theme.error(), theme.warning(), theme.selected(), theme.found()];
+        let others = [theme.badge(), theme.plain(), theme.dim()];
+        let all: Vec<_> = stages.into_iter().chain(states).chain(others).map(looks).collect();
+        for (nth, look) in all.iter().enumerate() {
+            assert!(!all[..nth].contains(look), "{nth}: {look:?}");
+            assert_eq!((look.1, look.2), (None, None));
+        }
+        // Some terminals show italics as nothing, and the name with the digit is bold there.
+        let plainer = stages.map(|style| style.add_modifier - Modifier::ITALIC);
+        for (nth, modifiers) in plainer.iter().enumerate() {
+            assert!(!plainer[..nth].contains(modifiers), "{nth}: {modifiers:?}");
+        }
+        // On the selected line, what was found and what failed still differ from their neighbours.
+        let on = |style: Style| theme.selected().patch(style).add_modifier;
+        assert_ne!(on(theme.found()), on(theme.plain()));
+        assert_ne!(on(theme.error()), on(theme.found()));
     }
 
     #[test]
