@@ -158,8 +158,12 @@ impl Trace {
     /// The event to be asked for now, if it is time to. Once it is stored it goes nowhere.
     pub(in crate::tui) fn question(&mut self, now: UtcMillis) -> Option<String> {
         let Some(Subject::Event(id)) = self.subject().cloned() else { return None };
-        let is_stored = self.place.data().is_some_and(|place| !place.stored.is_empty());
-        (!is_stored && self.place.is_due(now)).then_some(id)
+        (!self.is_stored() && self.place.is_due(now)).then_some(id)
+    }
+
+    /// Whether the event is known to be stored.
+    pub fn is_stored(&self) -> bool {
+        self.place.data().is_some_and(|place| !place.stored.is_empty())
     }
 
     /// Takes the answer, if it is about this event.

@@ -48,7 +48,11 @@ pub(super) fn poll(model: &mut Model) -> Option<Effect> {
             }
             queue::batch_question(model)
         }
-        Some(Screen::Trace(_)) => trace::ask(model),
+        Some(Screen::Trace(shown)) => {
+            // Until it is stored, how long it waits goes on.
+            model.dirty |= !shown.is_stored();
+            trace::ask(model)
+        }
         _ => None,
     }
 }
