@@ -4,7 +4,8 @@
 //!   itself. Knows nothing of the console.
 //! - [`tui`]: the console. Knows of the pipeline only its wire types and ports.
 //! - [`app`]: the composition root, the only place that names adapters.
-//! - [`cli`], [`client`], [`config`], [`commands`], [`telemetry`]: the program around them.
+//! - [`cli`], [`client`], [`config`], [`commands`], [`numbers`], [`telemetry`]: the program around
+//!   them.
 
 pub mod alerts;
 pub mod app;
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod numbers;
 pub mod pipeline;
 pub mod telemetry;
 pub mod tui;

@@ -6,6 +6,7 @@ pub mod command;
 use std::collections::VecDeque;
 
 use crate::config::AlertSettings;
+use crate::numbers::grouped as count;
 
 /// Seconds for which something has to be amiss.
 const RAISE_AFTER: u32 = 2;
@@ -169,7 +170,7 @@ impl Monitor {
             well: value <= limit - limit / 5,
             value,
             limit,
-            message: format!("{value} events wait, over {limit}"),
+            message: format!("{} events wait, over {}", count(value), count(limit)),
         }
     }
 
@@ -182,7 +183,7 @@ impl Monitor {
             well: value <= limit / 2,
             value,
             limit,
-            message: format!("{value} errors in the last minute, over {limit}"),
+            message: format!("{} errors in the last minute, over {}", count(value), count(limit)),
         }
     }
 
@@ -197,7 +198,7 @@ impl Monitor {
 }
 
 fn spoken(seconds: u64) -> String {
-    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", count(seconds / 60)) }
 }
 
 fn store(reading: &Reading) -> Found {

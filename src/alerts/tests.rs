@@ -47,7 +47,7 @@ fn the_alert_tells_value_limit_and_since_when() {
         (alert.kind, alert.value, alert.limit, alert.since),
         (Kind::QueueDepth, 2_400, 1_000, 10)
     );
-    assert_eq!(alert.message, "2400 events wait, over 1000");
+    assert_eq!(alert.message, "2,400 events wait, over 1,000");
     assert!(monitor.is_raised(Kind::QueueDepth) && !monitor.is_raised(Kind::Store));
     assert!(!monitor.is_raised(Kind::Lines));
 }

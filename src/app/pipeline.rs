@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use color_eyre::eyre::{Result, WrapErr};
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{self, Adapters};
@@ -21,6 +21,7 @@ use crate::pipeline::http::{self, HttpContext};
 use crate::pipeline::metrics::{Metrics, Part};
 use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::queue::Queue;
+use crate::pipeline::queue::view::QueueAges;
 use crate::pipeline::stage_log::StageLog;
 use crate::pipeline::store::Store;
 use crate::pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
@@ -30,6 +31,9 @@ use crate::tui::backend::{Backend, LocalBackend};
 
 /// How often figures are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the queue may take to tell how old things are in it; the figures wait for that.
+const AGES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The pause between tries to make the first token.
 const TOKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -147,6 +151,7 @@ impl Pipeline {
             queue: Arc::clone(&self.queue),
             store: self.store.clone(),
             presence: self.presence.clone(),
+            debug_bus: Arc::clone(&self.debug_bus),
             told: Arc::new(told),
         })
     }
@@ -333,6 +338,8 @@ async fn publish_gauges(
                     tracing::info!(lasted, "the queue's depth is known again");
                 }
                 metrics.set_queue(stats);
+                let ages = timeout(AGES_TIMEOUT, QueueAges::of(&*queue)).await;
+                metrics.set_queue_ages(ages.ok().and_then(Result::ok));
                 // A queue that answers and takes no events is none.
                 let takes = if stats.spooled == 0 { Health::Ok } else { Health::Failing };
                 metrics.set_health(Part::Queue, takes);
@@ -342,6 +349,7 @@ async fn publish_gauges(
                     tracing::warn!(%error, lasting, "the queue's depth is not known");
                 }
                 metrics.set_spooled(queue.spooled());
+                metrics.set_queue_ages(None);
                 metrics.set_health(Part::Queue, Health::Failing);
             }
         }

@@ -147,6 +147,13 @@ pub struct QueueGauges {
     pub failed: u64,
     /// Events accepted that wait in this process for the queue to come back.
     pub spooled: u64,
+    /// How long ago the oldest waiting event was accepted, in milliseconds; none when nothing
+    /// waits, or the process does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_waiting_ms: Option<u64>,
+    /// Batches whose lease is over; none when the process does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lapsed: Option<u64>,
 }
 
 /// Counted latencies, as pairs of microseconds and count: exact to about one percent, and
@@ -213,5 +220,9 @@ mod tests {
     fn figures_of_a_newer_or_older_process_can_be_read() {
         let gauges: Gauges = serde_json::from_str(r#"{"process":"a","future":1}"#).unwrap();
         assert_eq!((gauges.process.as_str(), gauges.sampling), ("a", 0));
+        let older = r#"{"queue":{"depth":7,"inFlight":1,"failed":2}}"#;
+        let queue = serde_json::from_str::<Gauges>(older).unwrap().queue.unwrap();
+        assert_eq!((queue.depth, queue.oldest_waiting_ms, queue.lapsed), (7, None, None));
+        assert!(!serde_json::to_string(&queue).unwrap().contains("lapsed"));
     }
 }

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::debug_log::{Level, Stage};
 use super::gauges::{Gauges, Health, Latencies, QueueGauges, StageGauges};
 use super::queue::QueueStats;
+use super::queue::view::QueueAges;
 use super::time::UtcMillis;
 use super::verify::VerifyFigures;
 
@@ -89,6 +90,10 @@ pub struct Metrics {
     queue_in_flight: Gauge,
     queue_failed: Gauge,
     queue_spooled: Gauge,
+    queue_oldest_seconds: Gauge<f64, AtomicU64>,
+    queue_lapsed: Gauge,
+    /// In milliseconds, with the batches; none until it is known.
+    queue_ages: Mutex<Option<(Option<u64>, u64)>>,
     connections: Gauge,
     sockets: Family<KindLabel, Gauge>,
     live_events_lost: Counter,
@@ -139,6 +144,9 @@ impl Metrics {
             queue_in_flight: Gauge::default(),
             queue_failed: Gauge::default(),
             queue_spooled: Gauge::default(),
+            queue_oldest_seconds: Gauge::default(),
+            queue_lapsed: Gauge::default(),
+            queue_ages: Mutex::default(),
             connections: Gauge::default(),
             sockets: Family::default(),
             live_events_lost: Counter::default(),
@@ -193,6 +201,17 @@ impl Metrics {
             "queue_spooled",
             "Events that wait in this process for the queue to come back",
             self.queue_spooled.clone(),
+        );
+        r.register_with_unit(
+            "queue_oldest_waiting",
+            "How long ago the oldest waiting event was accepted; 0 when nothing waits",
+            Unit::Seconds,
+            self.queue_oldest_seconds.clone(),
+        );
+        r.register(
+            "queue_lapsed_batches",
+            "Batches in flight whose lease is over",
+            self.queue_lapsed.clone(),
         );
         r.register("http_connections", "Open HTTP connections", self.connections.clone());
         r.register("websockets", "Open WebSockets, by kind", self.sockets.clone());
@@ -297,6 +316,26 @@ impl Metrics {
         self.queue_known.store(1, Relaxed);
     }
 
+    /// Notes how long things last in the queue; `None` when that is not known.
+    pub fn set_queue_ages(&self, ages: Option<QueueAges>) {
+        let known = ages.map(|QueueAges { oldest_waiting, lapsed }| {
+            let now = UtcMillis::now().epoch_millis();
+            let age = |at: UtcMillis| u64::try_from(now - at.epoch_millis()).unwrap_or(0);
+            (oldest_waiting.map(age), lapsed)
+        });
+        let (oldest, lapsed) = known.unwrap_or_default();
+        self.queue_oldest_seconds.set(oldest.unwrap_or(0) as f64 / 1e3);
+        self.queue_lapsed.set(i64::try_from(lapsed).unwrap_or(i64::MAX));
+        *lock(&self.queue_ages) = known;
+    }
+
+    /// How long the oldest event has waited, in milliseconds, and how many leases are over, as far
+    /// as it is known.
+    pub fn queue_ages(&self) -> (Option<u64>, Option<u64>) {
+        let known = *lock(&self.queue_ages);
+        (known.and_then(|(oldest, _)| oldest), known.map(|(_, lapsed)| lapsed))
+    }
+
     /// Notes how many events wait for the queue to come back.
     pub fn set_spooled(&self, events: u64) {
         self.queue_spooled.set(i64::try_from(events).unwrap_or(i64::MAX));
@@ -323,6 +362,7 @@ impl Metrics {
         let accept_to_stored =
             std::mem::replace(&mut *lock(&self.accept_to_stored), Latencies::histogram());
         let known = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        let (oldest_waiting_ms, lapsed) = self.queue_ages();
         Gauges {
             process: self.process.clone(),
             at: Some(UtcMillis::now()),
@@ -346,6 +386,8 @@ impl Metrics {
                 in_flight: known(&self.queue_in_flight),
                 failed: known(&self.queue_failed),
                 spooled: known(&self.queue_spooled),
+                oldest_waiting_ms,
+                lapsed,
             }),
             alarm_depth: Some(self.alarm_depth.load(Relaxed)).filter(|&depth| depth > 0),
             queue_health: self.health(Part::Queue),
@@ -392,42 +434,4 @@ fn micros(took: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gauges_are_of_the_interval_and_prometheus_of_the_whole() {
-        let metrics = Metrics::new();
-        for _ in 0..2 {
-            metrics.steps(Stage::Queue, Level::Error, Some(Duration::from_millis(2)), 3);
-            metrics.request(200);
-            metrics.accepted();
-            metrics.batch_stored([Duration::from_secs(1)].into_iter());
-            let gauges = metrics.take_gauges();
-            let queue = &gauges.stages[Stage::Queue.index()];
-            assert_eq!((queue.count, queue.errors, gauges.accepted), (3, 3, 1));
-            assert_eq!(gauges.queue, None);
-        }
-        let text = metrics.to_prometheus();
-        for line in [
-            "bklit_http_requests_total{status=\"200\"} 2",
-            "bklit_steps_total{stage=\"queue\",level=\"error\"} 6",
-            "bklit_stage_seconds_count{stage=\"queue\"} 6",
-            "bklit_batch_events_count 2",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn the_queues_figures_are_shown_once_known() {
-        let metrics = Metrics::new();
-        metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1, spooled: 4 });
-        metrics.set_health(Part::Store, Health::Failing);
-        let gauges = metrics.take_gauges();
-        let expected = QueueGauges { depth: 5, in_flight: 2, failed: 1, spooled: 4 };
-        assert_eq!(gauges.queue, Some(expected));
-        assert_eq!(gauges.store_health, Health::Failing);
-        assert_eq!(gauges.queue_health, Health::Unknown);
-    }
-}
+mod tests;

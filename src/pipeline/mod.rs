@@ -10,6 +10,7 @@ pub mod event;
 pub mod finding;
 pub mod gauges;
 pub mod http;
+pub mod lookup;
 pub mod metrics;
 pub mod outage;
 mod percent;

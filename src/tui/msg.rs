@@ -53,8 +53,10 @@ pub enum Report {
         /// Messages lost.
         lost: u64,
     },
-    /// Nothing is recorded any more, and why.
+    /// Nothing is recorded any more: it was ended, or never began.
     RecordEnded(String),
+    /// Nothing is recorded any more, which nobody asked for: why.
+    RecordBroke(String),
     /// The files of a directory.
     Files {
         /// The directory as it was asked for.

@@ -140,16 +140,38 @@ impl Theme {
         if self.palette() == Palette::NoColour { style.add_modifier(modifier) } else { style }
     }
 
-    /// A stage's name.
+    /// A stage's name. Without colours each has an emphasis of its own, also on terminals that show
+    /// no italics, and none that of a warning or an error.
     pub fn stage(self, stage: Stage) -> Style {
-        match stage {
-            Stage::Ingestion => self.colour(&BLUE),
-            Stage::Queue => self.colour(&PURPLE),
-            Stage::Worker => self.colour(&YELLOW),
-            Stage::Clickhouse => self.colour(&GREEN),
-            Stage::Pubsub => self.colour(&ORANGE),
-            Stage::Websocket => self.colour(&PINK),
+        let emphasis = match stage {
+            Stage::Ingestion => Modifier::ITALIC,
+            Stage::Queue => Modifier::BOLD | Modifier::ITALIC,
+            Stage::Worker => Modifier::UNDERLINED,
+            Stage::Clickhouse => Modifier::UNDERLINED | Modifier::DIM,
+            Stage::Pubsub => Modifier::DIM | Modifier::ITALIC,
+            Stage::Websocket => Modifier::BOLD | Modifier::UNDERLINED | Modifier::ITALIC,
+        };
+        self.or_modifier(self.stage_bars(stage), emphasis)
+    }
+
+    /// A stage's name where its figures are.
+    pub fn chip(self, stage: Stage) -> Style {
+        if self.palette() == Palette::NoColour {
+            return self.stage(stage);
         }
+        self.stage(stage).patch(self.strong())
+    }
+
+    /// A stage's bars: they have a form of their own, and no emphasis.
+    pub fn stage_bars(self, stage: Stage) -> Style {
+        self.colour(match stage {
+            Stage::Ingestion => &BLUE,
+            Stage::Queue => &PURPLE,
+            Stage::Worker => &YELLOW,
+            Stage::Clickhouse => &GREEN,
+            Stage::Pubsub => &ORANGE,
+            Stage::Websocket => &PINK,
+        })
     }
 
     /// A level's name.
@@ -255,7 +277,10 @@ impl Theme {
             Palette::Ansi16 => Style::new().fg(Color::Black).bg(Color::Yellow),
             Palette::Ansi256 => Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(222)),
             Palette::TrueColour => Style::new().fg(rgb((0, 0, 0))).bg(rgb((255, 222, 120))),
-            Palette::NoColour => Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            // On a selected line, which is reversed as well, the line below it tells.
+            Palette::NoColour => {
+                Style::new().add_modifier(Modifier::REVERSED | Modifier::UNDERLINED)
+            }
         }
     }
 }
@@ -265,134 +290,4 @@ fn rgb((r, g, b): (u8, u8, u8)) -> Color {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_colour_has_no_colour_but_emphasis() {
-        let mono = Theme::of(Scheme::Mono, Palette::TrueColour);
-        for theme in [Theme::new(Palette::NoColour), mono] {
-            let styles = [theme.error(), theme.warning(), theme.badge(), theme.selected()];
-            for style in styles.into_iter().chain([theme.found(), theme.dim(), theme.alarm()]) {
-                assert_eq!((style.fg, style.bg), (None, None));
-                assert!(!style.add_modifier.is_empty());
-            }
-            assert_ne!(theme.selected(), theme.found());
-        }
-    }
-
-    #[test]
-    fn every_stage_has_its_own_colour() {
-        for palette in [Palette::Ansi16, Palette::Ansi256, Palette::TrueColour] {
-            for scheme in [Scheme::Dark, Scheme::Light] {
-                let theme = Theme::of(scheme, palette);
-                let colours = Stage::ALL.iter().map(|&stage| format!("{:?}", theme.stage(stage)));
-                let colours: std::collections::HashSet<_> = colours.collect();
-                assert_eq!(colours.len(), Stage::ALL.len());
-            }
-        }
-    }
-
-    type Rgb = (u8, u8, u8);
-
-    /// As the Web Content Accessibility Guidelines define it.
-    fn contrast(a: Rgb, b: Rgb) -> f64 {
-        let channel = |value: u8| match f64::from(value) / 255.0 {
-            v if v <= 0.04045 => v / 12.92,
-            v => ((v + 0.055) / 1.055).powf(2.4),
-        };
-        let light =
-            |(r, g, b): Rgb| 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b) + 0.05;
-        let (a, b) = (light(a), light(b));
-        a.max(b) / a.min(b)
-    }
-
-    /// The colours of xterm; the first 16 are the user's.
-    fn of_terminal(colour: Color) -> Rgb {
-        let step = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
-        match colour {
-            Color::Rgb(r, g, b) => (r, g, b),
-            Color::Indexed(n @ 16..=231) => {
-                let n = n - 16;
-                (step(n / 36), step(n / 6 % 6), step(n % 6))
-            }
-            Color::Indexed(n @ 232..) => {
-                (8 + 10 * (n - 232), 8 + 10 * (n - 232), 8 + 10 * (n - 232))
-            }
-            other => panic!("{other:?} looks different on every terminal"),
-        }
-    }
-
-    #[test]
-    fn contrast_is_that_of_the_standard() {
-        assert!((contrast((0, 0, 0), (255, 255, 255)) - 21.0).abs() < 0.01);
-        assert!((contrast((119, 119, 119), (255, 255, 255)) - 4.48).abs() < 0.01);
-    }
-
-    #[test]
-    fn all_text_can_be_read() {
-        let on = [
-            (Scheme::Dark, vec![(0, 0, 0), (0x1e, 0x1e, 0x1e)]),
-            (Scheme::Light, vec![(255, 255, 255)]),
-        ];
-        for palette in [Palette::Ansi256, Palette::TrueColour] {
-            for (scheme, backgrounds) in &on {
-                let theme = Theme::of(*scheme, palette);
-                let least = if palette == Palette::TrueColour { 4.5 } else { 4.0 };
-                let stages = Stage::ALL.map(|stage| theme.stage(stage));
-                let states = [theme.error(), theme.warning(), theme.good(), theme.key()];
-                let selected = theme.selected();
-                for style in stages.into_iter().chain(states).chain([theme.dim()]) {
-                    let text = of_terminal(style.fg.unwrap());
-                    for &background in backgrounds {
-                        assert!(contrast(text, background) >= least, "{style:?} {scheme:?}");
-                    }
-                    // What is dim is plain there.
-                    if palette == Palette::TrueColour && style != theme.dim() {
-                        let ratio = contrast(text, of_terminal(selected.bg.unwrap()));
-                        assert!(ratio >= 4.5, "{style:?} on the selected line: {ratio}");
-                    }
-                }
-                let badges = [theme.title(), theme.badge(), theme.alarm(), theme.found(), selected];
-                for style in badges {
-                    let (text, on) =
-                        (of_terminal(style.fg.unwrap()), of_terminal(style.bg.unwrap()));
-                    assert!(contrast(text, on) >= least, "{style:?} {scheme:?}");
-                }
-            }
-        }
-    }
-
-    fn of<'a>(set: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
-        move |name| {
-            let found = set.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        }
-    }
-
-    #[test]
-    fn the_environment_tells_how_many_colours_there_are() {
-        let find = |set: &[(&str, &str)]| Palette::find(false, Colors::Auto, of(set));
-        assert_eq!(find(&[("TERM", "xterm")]), Palette::Ansi16);
-        assert_eq!(find(&[("TERM", "screen-256color")]), Palette::Ansi256);
-        assert_eq!(find(&[("TERM", "xterm"), ("COLORTERM", "yes")]), Palette::Ansi256);
-        assert_eq!(find(&[("TERM", "xterm"), ("COLORTERM", "truecolor")]), Palette::TrueColour);
-        assert_eq!(find(&[("TERM", "xterm-direct")]), Palette::TrueColour);
-        assert_eq!(find(&[("TERM", "dumb"), ("COLORTERM", "24bit")]), Palette::NoColour);
-        let truly = [("COLORTERM", "truecolor")];
-        assert_eq!(Palette::find(true, Colors::True, of(&truly)), Palette::NoColour);
-        assert_eq!(Palette::find(false, Colors::Ansi16, of(&truly)), Palette::Ansi16);
-    }
-
-    #[test]
-    fn the_locale_tells_whether_ascii_is_needed() {
-        let auto = |set: &[(&str, &str)]| needs_ascii(Ascii::Auto, of(set));
-        assert!(!auto(&[]));
-        assert!(!auto(&[("LANG", "en_US.UTF-8")]) && !auto(&[("LC_CTYPE", "C.utf8")]));
-        assert!(auto(&[("LANG", "C")]) && auto(&[("LANG", "de_DE.ISO-8859-1")]));
-        assert!(auto(&[("LC_ALL", "POSIX"), ("LANG", "en_US.UTF-8")]));
-        assert!(!auto(&[("LC_ALL", ""), ("LC_CTYPE", "C.UTF-8"), ("LANG", "C")]));
-        assert!(needs_ascii(Ascii::On, of(&[("LANG", "C.UTF-8")])));
-        assert!(!needs_ascii(Ascii::Off, of(&[("LANG", "C")])));
-    }
-}
+mod tests;

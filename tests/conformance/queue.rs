@@ -407,9 +407,9 @@ async fn many_at_once_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
 }
 
 use repair::{
-    a_batch_in_flight_shows_who_holds_it_and_until_when,
+    a_batch_in_flight_shows_who_holds_it_and_until_when, an_event_is_found_wherever_it_is,
     failed_items_are_shown_in_pages_and_deleted, waiting_items_are_deleted_and_no_others,
-    waiting_items_are_shown_in_pages_and_stay,
+    waiting_items_are_shown_in_pages_and_stay, what_is_in_a_batch_can_be_read,
 };
 
 /// Runs each function against each adapter; a new adapter is one more line below.
@@ -454,6 +454,8 @@ macro_rules! queue_conformance {
                 waiting_items_are_shown_in_pages_and_stay,
                 waiting_items_are_deleted_and_no_others,
                 failed_items_are_shown_in_pages_and_deleted,
+                what_is_in_a_batch_can_be_read,
+                an_event_is_found_wherever_it_is,
                 events_pushed_in_order_are_pushed_once,
                 ready_wakes_for_a_push_and_for_a_leases_end,
                 many_at_once_lose_and_repeat_nothing,

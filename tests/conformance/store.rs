@@ -4,13 +4,19 @@ mod clickhouse;
 mod folding;
 mod sqlite;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bklit_tui::pipeline::bus::local::LocalDebugBus;
 use bklit_tui::pipeline::event::{Payload, QueuedEvent};
+use bklit_tui::pipeline::lookup::{self, Sources};
+use bklit_tui::pipeline::metrics::Metrics;
+use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::store::live::{LiveView, MINUTES};
 use bklit_tui::pipeline::store::{
     Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
 };
+use bklit_tui::pipeline::time::UtcMillis;
 use serde_json::{Value, json};
 
 use crate::support::events::{at, custom, end, full_view, text_columns, text_of, view};
@@ -55,6 +61,7 @@ macro_rules! store_suite {
             a_query_shows_every_type_of_value
             an_empty_store_answers
             who_is_there_now_is_known
+            an_event_is_found_by_its_id
         }
 
         mod folding_on {
@@ -486,4 +493,37 @@ async fn who_is_there_now_is_known(store: &dyn Store) {
     assert_eq!(last, ["a", "d", "e", "b", "c"]);
     assert_eq!(found.last_events[0].at.unwrap().epoch_millis(), now.epoch_millis() - 10_000);
     assert_eq!(found.last_events[1].r#type, "event");
+}
+
+async fn an_event_is_found_by_its_id(store: &dyn Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = SqliteQueue::open(&dir.path().join("queue.db"), 10).unwrap();
+    let bus = LocalDebugBus::new(Arc::new(Metrics::new()));
+    let hostile = "it's a \\ \"strange\" {id:String}? \u{fc} -- ";
+    let events = vec![
+        view("mine", "evt_1", "s", 10, "/"),
+        view("another", "evt_1", "s", 40, "/"),
+        custom("mine", "evt_2", "s", 20),
+        view("mine", hostile, "s", 30, "/"),
+    ];
+    insert(store, "b1", &events).await;
+    let found = async |id: &str| {
+        let sources = Sources { queue: &queue, store: Some(store), bus: &bus };
+        let found = lookup::find(sources, id).await;
+        assert_eq!(found.gaps, [""; 0], "{id}");
+        let mut rows = found.stored;
+        rows.sort_by(|a, b| a.project_id.cmp(&b.project_id));
+        rows
+    };
+    let rows = found("evt_1").await;
+    let projects: Vec<_> = rows.iter().map(|row| row.project_id.as_str()).collect();
+    assert_eq!(projects, ["another", "mine"]);
+    assert!(rows.iter().all(|row| row.table == "page_view_event"), "{rows:?}");
+    let second = |time: UtcMillis| time.epoch_seconds();
+    assert_eq!(rows[1].at.map(second), Some(second(events[0].timestamp())));
+    assert_eq!(rows[1].accepted_at.map(second), Some(second(events[0].queued_at)));
+    assert_eq!(found("evt_2").await[0].table, "tracked_event");
+    assert_eq!(found(hostile).await.len(), 1, "a strange id is found, and does nothing else");
+    assert_eq!(found("evt_").await, []);
+    assert_eq!(found("' OR '1'='1").await, []);
 }

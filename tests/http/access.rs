@@ -14,12 +14,14 @@ async fn read(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     answer
 }
 
-const READS: [&str; 5] = [
+const READS: [&str; 7] = [
     "/metrics",
     "/api/debug-stream",
     "/api/debug-stream?projectId=p",
     "/api/queue",
     "/api/queue/failed",
+    "/api/queue/batch?id=batch",
+    "/api/event?id=evt_1",
 ];
 
 #[tokio::test]

@@ -57,6 +57,50 @@ async fn the_overview_shows_figures_batches_and_the_oldest() {
 }
 
 #[tokio::test]
+async fn a_batch_shows_its_events_and_is_null_once_it_is_done() {
+    let server = Server::start().await;
+    for _ in 0..3 {
+        assert_eq!(server.post("/track", VIEW).await.status, 200);
+    }
+    let batch = server.get("/api/queue/batch?id=batch", &[]).await.json();
+    let events = batch["events"].as_array().unwrap();
+    assert_eq!((&batch["id"], events.len()), (&json!("batch"), 2));
+    assert!(events[0]["eventId"].as_str().unwrap().starts_with("evt_"), "{batch}");
+    assert_eq!((&events[0]["projectId"], &events[0]["type"]), (&json!("p"), &json!("pageview")));
+    assert!(!batch.to_string().contains("a.example"), "no more of them than that");
+    assert_eq!(server.get("/api/queue/batch?id=another", &[]).await.json(), json!(null));
+    assert_eq!(server.get("/api/queue/batch", &[]).await.status, 400);
+    let view = server.get("/api/queue", &[]).await.json();
+    assert_eq!((&view["lapsed"], &view["moreBatches"]), (&json!(1), &json!(false)));
+}
+
+#[tokio::test]
+async fn where_an_event_is_is_told_with_what_was_not_looked_at() {
+    let server = with_failed(3).await;
+    let body = r#"{"url":"https://a.example/","projectId":"p","eventId":"evt_mine"}"#;
+    assert_eq!(server.post("/track", body).await.status, 200);
+    let found = server.get("/api/event?id=evt_1", &[]).await.json();
+    let failed = &found["queued"][0];
+    assert_eq!((&failed["place"], &failed["reason"]), (&json!("failed"), &json!("reason 1")));
+    let found = server.get("/api/event?id=evt_mine", &[]).await.json();
+    // This queue's batch has what waits, too.
+    let places: Vec<_> = found["queued"].as_array().unwrap().iter().map(|p| &p["place"]).collect();
+    assert_eq!(places, ["inFlight", "waiting"]);
+    assert_eq!(found["queued"][0]["lapsed"], json!(true));
+    let gap = found["gaps"][0].as_str().unwrap();
+    assert!(gap.contains("without the role worker"), "{gap}");
+    server.queue.is_away.store(true, SeqCst);
+    let found = server.get("/api/event?id=evt_x", &[]).await.json();
+    assert_eq!((&found["queued"], &found["stored"]), (&json!([]), &json!([])));
+    assert!(found["gaps"].to_string().contains("the queue does not answer now"), "{found}");
+    assert!(!found.to_string().contains("on fire"), "that is not for everybody");
+    for wrong in ["", "?id=", "?id=%0a", &format!("?id={}", "x".repeat(257))] {
+        let answer = server.get(&format!("/api/event{wrong}"), &[]).await;
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn failed_items_come_in_pages() {
     let server = with_failed(5).await;
     let (mut found, mut path) = (Vec::new(), "/api/queue/failed?limit=2".to_owned());

@@ -100,6 +100,7 @@ impl Queue for MemoryQueue {
     }
 
     async fn batches(&self, _: usize) -> Result<Vec<BatchInFlight>, QueueError> {
+        self.stats().await?;
         let now = UtcMillis::now();
         Ok(vec![BatchInFlight {
             id: "batch".into(),
@@ -111,6 +112,17 @@ impl Queue for MemoryQueue {
             lease_until: now,
             lease_left_ms: -5,
         }])
+    }
+
+    async fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, QueueError> {
+        let is_it = batch == "batch";
+        let items = self.items.lock().unwrap();
+        let bodies = items.iter().take(most.min(2)).map(|item| item.event.to_json());
+        Ok(is_it.then(|| bodies.collect()))
     }
 
     async fn waiting(

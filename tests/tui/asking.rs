@@ -129,6 +129,32 @@ fn over_http_an_admin_repairs_and_a_reader_is_refused() {
     pty.assert_restored();
 }
 
+/// An id from a ticket: its lines of before the console was opened, and where the event is.
+#[test]
+fn an_event_is_traced_by_its_id_over_http() {
+    let daemon = Daemon::start();
+    with_failed(&daemon.data_dir());
+    let id = daemon.track("https://example.com/ticket");
+    eventually(DEADLINE, "it is stored", || daemon.scalar(STORED) == 1);
+    let (mut pty, _dir) = attach(&daemon, &["--token", &token(&daemon, "read")]);
+    // What came as history is forgotten, so that the lines come by the question.
+    pty.send(&format!("C:trace \"{id}\"\r"));
+    pty.wait_for_text(&format!("trace of {id}"));
+    pty.wait_for_text("stored in page_view_event, accepted");
+    pty.wait_for_text("Event received");
+    pty.wait_for_text("Page view stored");
+    pty.send("\x1b");
+    pty.wait_for_text("0 lines");
+    pty.send(":trace s1\r");
+    pty.wait_for_text("failed since");
+    pty.wait_for_text("Column `x` is missing\\u{1b}[31m");
+    pty.send("\x1b");
+    pty.send(":trace s1234\r");
+    pty.wait_for_text("not known here: neither stored nor in the queue");
+    pty.send("\x03");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+}
+
 /// What was known stays, with its age and why there is nothing newer; keys go on working.
 #[test]
 fn a_daemon_that_hangs_leaves_the_last_answer_and_the_keys() {

@@ -246,8 +246,7 @@ pub(super) fn gauges(second: u64) -> Gauges {
         queue: Some(QueueGauges {
             depth: 120 + second % 30 * 4,
             in_flight: 12,
-            failed: 0,
-            spooled: 0,
+            ..QueueGauges::default()
         }),
         queue_health: Health::Ok,
         store_health: Health::Ok,

@@ -92,6 +92,65 @@ fn ascii_keeps_every_column_where_it_was() {
     insta::assert_snapshot!("ascii_120x40", simple.screen());
 }
 
+/// NO_COLOR: what the colours tell is told by emphasis, in the cells of the log themselves.
+#[test]
+fn without_colours_a_row_tells_the_same() {
+    let theme = Theme::new(Palette::NoColour);
+    let mut console = busy_with(ModelOptions { theme, ..options((120, 40)) });
+    let line = |nth, stage, level, message| log(900 + nth, stage, level, message, &json!({}));
+    let mut lines: Vec<_> = Stage::ALL
+        .into_iter()
+        .enumerate()
+        .map(|(nth, stage)| line(nth, stage, Level::Info, "plain words"))
+        .collect();
+    lines.push(line(6, Stage::Worker, Level::Warn, "a warning"));
+    lines.push(line(7, Stage::Worker, Level::Error, "an error"));
+    lines.push(line(8, Stage::Worker, Level::Info, "needle here"));
+    lines.push(line(9, Stage::Worker, Level::Info, "marked"));
+    lines.push(line(10, Stage::Worker, Level::Info, "the last"));
+    console.logs(lines);
+    console.keys("/needle");
+    console.code(KeyCode::Enter);
+    console.keys("Gkmxj");
+    let buffer = console.buffer();
+    let screen = console.screen();
+    let row_of = |text: &str| {
+        let row = screen.lines().position(|row| row.contains(text));
+        u16::try_from(row.unwrap_or_else(|| panic!("{text} is not in\n{screen}"))).unwrap()
+    };
+    let cell = |x: u16, y: u16| buffer.cell((x, y)).unwrap();
+    assert!(buffer.content().iter().all(|cell| {
+        let reset = ratatui::style::Color::Reset;
+        (cell.fg, cell.bg) == (reset, reset)
+    }));
+    // Time, a blank, then the stage.
+    let log = console.model.layout().unwrap().log;
+    let names = Stage::ALL.map(|stage| {
+        let rows = screen.lines().enumerate().skip(log.y.into());
+        let row = rows.into_iter().find(|(_, row)| {
+            row.contains("plain words") && row.contains(&format!(" {} ", stage.as_str()))
+        });
+        cell(14, row.unwrap().0 as u16).modifier
+    });
+    for (nth, modifier) in names.iter().enumerate() {
+        assert!(!names[..nth].contains(modifier), "{:?}: {modifier:?}", Stage::ALL[nth]);
+    }
+    let level = |text: &str| cell(25, row_of(text)).modifier;
+    let (info, warning, error) = (level("needle"), level("a warning"), level("an error"));
+    assert!(info != warning && warning != error && info != error);
+    let message = |text: &str| {
+        let row = row_of(text);
+        let at = screen.lines().nth(row.into()).unwrap().chars().collect::<String>();
+        let at = at[..at.find(text).unwrap()].chars().count();
+        cell(u16::try_from(at).unwrap(), row).modifier
+    };
+    let (found, selected) = (message("needle"), message("the last"));
+    assert!(found != selected && found != message("marked") && selected != message("marked"));
+    assert_eq!(cell(0, row_of("marked")).symbol(), "x");
+    assert_eq!(cell(0, row_of("needle")).symbol(), "•");
+    assert_eq!(cell(0, row_of("the last")).symbol(), "▌");
+}
+
 #[test]
 fn a_theme_changes_colours_and_nothing_else() {
     let of = |scheme| {

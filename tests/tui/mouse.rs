@@ -1,7 +1,8 @@
 //! The mouse: what is under it on the screen is what it scrolls and selects.
 
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::backend::Answer;
+use bklit_tui::tui::backend::{Answer, Request};
+use bklit_tui::tui::model::boards::LiveList;
 use bklit_tui::tui::model::pane::Position;
 use bklit_tui::tui::model::{Focus, ModelOptions, Screen};
 use bklit_tui::tui::msg::{Effect, Msg};
@@ -209,7 +210,11 @@ type Opened = fn(&Screen) -> bool;
 /// The views with lists, each with more rows than the screen has.
 fn lists(size: (u16, u16)) -> Vec<(&'static str, Console, Opened)> {
     let mut queue = with_mouse(size.0, size.1);
-    views::open_queue(&mut queue, Ok(views::snapshot(90)));
+    let mut failed = views::snapshot(90);
+    failed.view.batches.clear();
+    views::open_queue(&mut queue, Ok(failed));
+    let mut batch = with_mouse(size.0, size.1);
+    super::lists::open_batch(&mut batch, 90);
     let mut verify = with_mouse(size.0, size.1);
     views::mismatches(&mut verify, 90);
     verify.keys("V");
@@ -229,6 +234,7 @@ fn lists(size: (u16, u16)) -> Vec<(&'static str, Console, Opened)> {
     trace.keys("t");
     vec![
         ("queue", queue, |screen| matches!(screen, Screen::Failed(_))),
+        ("batch", batch, |screen| matches!(screen, Screen::Trace(_))),
         ("verify", verify, |screen| matches!(screen, Screen::Detail(_))),
         ("projects", projects, |screen| matches!(screen, Screen::Log)),
         ("trace", trace, |screen| matches!(screen, Screen::Detail(_))),
@@ -378,5 +384,42 @@ fn no_size_and_no_place_is_a_problem() {
                 console.code(KeyCode::Esc);
             }
         }
+    }
+}
+
+#[test]
+fn a_click_goes_to_another_list_of_the_view() {
+    for size in SIZES {
+        let mut console = with_mouse(size.0, size.1);
+        views::open_queue(&mut console, Ok(views::snapshot(90)));
+        let second = find(&console, "worker-1");
+        assert_eq!(click(&mut console, second), None);
+        let batch = console.model.boards().queue.selected_batch().unwrap();
+        assert_eq!(batch.items, 1_000, "{size:?}\n{}", console.screen());
+        let (_, y) = find(&console, "worker-1");
+        assert_eq!(marked(&console), [y]);
+        // It is selected now, so this opens it.
+        let opened = click(&mut console, (3, y));
+        assert!(matches!(opened, Some(Effect::Ask(Request::Batch(_)))), "{opened:?}");
+        console.code(KeyCode::Esc);
+        let failed = find(&console, "Event cannot");
+        assert_eq!(click(&mut console, failed), None);
+        assert!(console.model.boards().queue.selected_batch().is_none());
+
+        let mut console = with_mouse(size.0, size.1);
+        super::lists::open_live(&mut console, 12);
+        for (text, list) in [
+            ("/products/1?", LiveList::Pages),
+            ("/p/2", LiveList::Events),
+            ("shop-0", LiveList::Projects),
+        ] {
+            let at = find(&console, text);
+            assert_eq!(click(&mut console, at), None, "{text} {size:?}");
+            assert_eq!(console.model.boards().live.list(), list, "{text} {size:?}");
+            assert_eq!(marked(&console), [at.1], "{text} {size:?}\n{}", console.screen());
+        }
+        let at = find(&console, "shop-0");
+        assert_eq!(click(&mut console, at), None);
+        assert!(matches!(console.model.screen(), Screen::Log));
     }
 }

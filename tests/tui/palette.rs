@@ -163,7 +163,7 @@ fn alerting(size: (u16, u16)) -> Console {
 fn amiss(console: &mut Console) {
     let mut figures = gauges(3);
     figures.store_health = Health::Failing;
-    figures.queue = Some(QueueGauges { depth: 2_345, in_flight: 0, failed: 0, spooled: 0 });
+    figures.queue = Some(QueueGauges { depth: 2_345, ..QueueGauges::default() });
     console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
 }
 
@@ -197,6 +197,69 @@ fn alerts_stay_until_somebody_takes_note() {
     assert!(console.screen().contains("6 lines for"), "{}", console.screen());
     console.keys("a");
     assert!(!console.screen().contains("ALERT"));
+}
+
+/// Full, or too large: nobody asked for the end, so it stays on the screen until somebody notes it.
+#[test]
+fn a_recording_that_breaks_off_stays_in_sight() {
+    let mut console = busy(120, 40);
+    command(&mut console, "record /tmp/x.jsonl");
+    console.send(Msg::Report(Report::RecordBegan("/tmp/x.jsonl".into())));
+    console.send(Msg::Report(Report::Recorded { bytes: 1_234_567, lost: 12_345 }));
+    let screen = console.screen();
+    assert!(screen.contains("recording to /tmp/x.jsonl"), "{screen}");
+    assert!(screen.contains("recording 1.2 MB · 12,345 not recorded"), "{screen}");
+    console.send(Msg::Report(Report::RecordBroke("No space left on dev\u{1b}ice".into())));
+    console.tick(3_600);
+    let screen = console.screen();
+    let said = r"recording ended at 1.2 MB: No space left on dev\u{1b}ice · 12,345 not recorded";
+    assert!(screen.contains(said), "{screen}");
+    // Noted, it is gone; and another one may begin before.
+    assert_eq!(command(&mut console, "record off"), None);
+    assert!(!console.screen().contains("recording ended"), "{}", console.screen());
+    console.send(Msg::Report(Report::RecordBegan("/tmp/x.jsonl".into())));
+    console.send(Msg::Report(Report::RecordBroke("full".into())));
+    let again = command(&mut console, "record /tmp/y.jsonl");
+    assert!(matches!(again, Some(Effect::Job(Job::Record(Some(_))))), "{again:?}");
+}
+
+#[test]
+fn alerts_come_by_several_queries_and_end_one_by_one() {
+    let mut console = alerting((200, 60));
+    command(&mut console, "notify");
+    assert!(console.screen().contains("no alert on lines; notify QUERY sets one"));
+    for query in ["level:error lock", "stage:queue", "level:error lock"] {
+        command(&mut console, &format!("notify {query}"));
+    }
+    command(&mut console, "notify");
+    let listed = "alerts on lines: 1 level:error lock · 2 stage:queue";
+    assert!(console.screen().contains(listed), "{}", console.screen());
+    let queue = log(1, Stage::Queue, Level::Info, "Event queued", &json!({}));
+    let worker = log(2, Stage::Worker, Level::Error, "database lock", &json!({}));
+    console.logs([vec![queue; 1_500], vec![worker]].concat());
+    console.tick(1);
+    let screen = console.screen();
+    assert!(screen.contains("1 line for “level:error lock”"), "{screen}");
+    assert!(screen.contains("1,500 lines for “stage:queue”"), "{screen}");
+    // One ends with its banner; the other goes on.
+    command(&mut console, "notify off 1");
+    let screen = console.screen();
+    assert!(!screen.contains("lock” since") && screen.contains("“stage:queue”"), "{screen}");
+    command(&mut console, "notify off 2");
+    assert!(console.screen().contains("there is no alert of the number 2"), "{}", console.screen());
+    console.code(KeyCode::Esc);
+    for nth in 0..7 {
+        command(&mut console, &format!("notify word{nth}"));
+    }
+    command(&mut console, "notify one-too-many");
+    assert!(console.screen().contains("by 8 queries already"), "{}", console.screen());
+    console.ctrl('u');
+    console.keys("notify off ");
+    assert!(console.screen().contains("word6"), "{}", console.screen());
+    console.keys("all");
+    console.code(KeyCode::Enter);
+    assert_eq!(console.model.alerts().watched().count(), 0);
+    assert!(console.model.alerts().banners().is_empty());
 }
 
 fn state(seconds: i64) -> ReplayState {

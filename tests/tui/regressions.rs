@@ -114,8 +114,17 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
             console.code(KeyCode::Enter);
             console.keys("jj");
         }
+        Context::Batch => {
+            super::lists::open_batch(console, 60);
+            (0..20).for_each(|_| {
+                console.keys("j");
+            });
+        }
         Context::Live => {
-            console.keys("v");
+            super::lists::open_live(console, 40);
+            (0..20).for_each(|_| {
+                console.keys("j");
+            });
         }
         Context::Verify => {
             super::views::mismatches(console, 60);

@@ -115,8 +115,13 @@ fn many_errors_and_everything_amiss() {
         console.logs(lines.collect());
         let mut figures = gauges(3);
         figures.store_health = Health::Failing;
-        figures.queue =
-            Some(QueueGauges { depth: 123_456, in_flight: 5_000, failed: 17, spooled: 1_200 });
+        figures.queue = Some(QueueGauges {
+            depth: 123_456,
+            in_flight: 5_000,
+            failed: 17,
+            spooled: 1_200,
+            ..QueueGauges::default()
+        });
         figures.sampling = 8;
         console.feed(vec![DebugMessage::Gauges(Arc::new(figures)), DebugMessage::Lost(1_234)]);
         console.tick(1);

@@ -80,6 +80,8 @@ pub(super) fn snapshot(failed_events: usize) -> QueueSnapshot {
         spooled: 0,
         oldest_waiting: Some(ago(3_400)),
         batches: (0..3).map(batch).collect(),
+        lapsed: 2,
+        more_batches: false,
     };
     QueueSnapshot { view, failed: (0..failed_events).map(failed).collect(), has_more: true }
 }
@@ -87,7 +89,17 @@ pub(super) fn snapshot(failed_events: usize) -> QueueSnapshot {
 fn empty_snapshot() -> QueueSnapshot {
     let (waiting, in_flight, failed, spooled) = (0, 0, 0, 0);
     let (oldest_waiting, batches) = (None, Vec::new());
-    let view = QueueView { waiting, in_flight, failed, spooled, oldest_waiting, batches };
+    let (lapsed, more_batches) = (0, false);
+    let view = QueueView {
+        waiting,
+        in_flight,
+        failed,
+        spooled,
+        oldest_waiting,
+        batches,
+        lapsed,
+        more_batches,
+    };
     QueueSnapshot { view, failed: Vec::new(), has_more: false }
 }
 

@@ -238,6 +238,14 @@ impl Queue for MemoryQueue {
         away()
     }
 
+    async fn batch_items(
+        &self,
+        _batch: &str,
+        _most: usize,
+    ) -> Result<Option<Vec<String>>, QueueError> {
+        away()
+    }
+
     async fn waiting(
         &self,
         _order: Order,

@@ -6,6 +6,7 @@ use color_eyre::Result;
 use color_eyre::eyre::WrapErr;
 
 use super::{Queues, list, print};
+use crate::numbers::grouped;
 use crate::pipeline::queue::BatchInFlight;
 use crate::pipeline::queue::view::QueueView;
 use crate::pipeline::time::UtcMillis;
@@ -27,16 +28,23 @@ pub(super) async fn run(queues: &Queues, json: bool) -> Result<()> {
 }
 
 fn describe(view: &QueueView, now: UtcMillis) -> String {
-    let QueueView { waiting, in_flight, failed, spooled, oldest_waiting, batches } = view;
+    let QueueView { waiting, in_flight, failed, spooled, oldest_waiting, batches, .. } = view;
     let oldest = match oldest_waiting {
         Some(since) => format!("the oldest was accepted {} ago", since_then(*since, now)),
         None => String::new(),
     };
+    let more = if view.more_batches { "more than " } else { "" };
     let held = match batches.len() {
         0 => String::new(),
         1 => "in 1 batch".to_owned(),
-        count => format!("in {count} batches"),
+        shown => format!("in {more}{shown} batches"),
     };
+    let lapsed = match view.lapsed {
+        0 => String::new(),
+        1 => ", 1 with its lease over".to_owned(),
+        lapsed => format!(", {lapsed} with their leases over"),
+    };
+    let held = held + &lapsed;
     let hint = if *failed > 0 { "see `bklit-tui queue list`" } else { "" };
     let spool = if *spooled > 0 { "in this data dir, until Redis takes them" } else { "" };
     let rows = [
@@ -46,7 +54,7 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
         ("spooled", spooled, spool),
     ];
     let line = |(name, count, more): (&str, &u64, &str)| {
-        format!("{name:<9}  {count:>9}  {more}").trim_end().to_owned() + "\n"
+        format!("{name:<9}  {:>9}  {more}", grouped(*count)).trim_end().to_owned() + "\n"
     };
     let mut text: String = rows.into_iter().map(line).collect();
     if !batches.is_empty() {
@@ -116,11 +124,13 @@ mod tests {
             spooled: 0,
             oldest_waiting: Some(at(400_000)),
             batches: vec![batch(-90_000, Some("a:1")), batch(20_500, None)],
+            lapsed: 1,
+            more_batches: false,
         };
         let text = describe(&view, now);
         for part in [
             "the oldest was accepted 10m ago",
-            "in 2 batches",
+            "in 2 batches, 1 with its lease over",
             "queue list",
             "OVER for 1m 30s",
             "20s left",

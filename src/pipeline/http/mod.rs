@@ -7,7 +7,7 @@
 //! | `GET /health` | everybody; figures only for readers |
 //! | `GET /ready` | everybody |
 //! | `GET /metrics`, `GET /api/debug-stream` | readers: a read token, or this machine |
-//! | `GET /api/queue`, `/api/queue/failed`, `/api/live` | readers of all projects |
+//! | `GET /api/queue`, `/api/queue/batch`, `/api/queue/failed`, `/api/event`, `/api/live` | readers of all projects |
 //! | `POST /api/queue/failed/retry`, `/delete` | an admin token, or this machine |
 //! | `OPTIONS` | everybody |
 
@@ -17,6 +17,7 @@ pub(super) mod connections;
 mod debug_stream;
 mod enrich;
 pub(super) mod envelope;
+mod event;
 pub(super) mod ingest;
 mod live;
 mod place;
@@ -62,6 +63,8 @@ pub struct HttpContext {
     presence: Option<Arc<dyn Presence>>,
     /// Such a question is being answered.
     live: tokio::sync::Mutex<live::Last>,
+    /// Held by who looks for an event.
+    lookups: tokio::sync::Mutex<()>,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
@@ -89,6 +92,7 @@ impl HttpContext {
             store: None,
             presence: None,
             live: tokio::sync::Mutex::default(),
+            lookups: tokio::sync::Mutex::default(),
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             roles: Roles::ALL,

@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, access, body};
 use crate::pipeline::debug_log::Stage;
-use crate::pipeline::queue::view::{Changed, Chosen, FailedPage, QueueView};
+use crate::pipeline::queue::view::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use crate::pipeline::queue::{MAX_PAGE, QueueError};
 use crate::pipeline::stage_log::Data;
 
@@ -35,6 +35,15 @@ pub enum Change {
 pub async fn overview(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     access::authorize(peer.client(), head, None).await?;
     let view = in_time(QueueView::of(&*peer.context.queue)).await?;
+    Ok(response::no_store(response::json(StatusCode::OK, &view)))
+}
+
+/// `GET /api/queue/batch?id=`: `null` once the batch is done.
+pub async fn batch(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
+    access::authorize(peer.client(), head, None).await?;
+    let id = access::query(&head.uri, "id")
+        .ok_or_else(|| Refusal::field("id", "must be that of a batch in flight"))?;
+    let view = in_time(BatchView::of(&*peer.context.queue, &id)).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &view)))
 }
 

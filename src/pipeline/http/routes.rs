@@ -11,7 +11,7 @@ use super::ingest::{Refused, ingest};
 use super::queue::{self, Change};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, live, ready, status};
+use super::{Peer, debug_stream, event, live, ready, status};
 use crate::config::Role;
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::event::EventKind;
@@ -28,6 +28,8 @@ enum Route {
     Metrics,
     DebugStream,
     Queue,
+    Batch,
+    Event,
     Live,
     Failed,
     Change(Change),
@@ -45,6 +47,8 @@ impl Route {
             "/metrics" => Self::Metrics,
             "/api/debug-stream" => Self::DebugStream,
             "/api/queue" => Self::Queue,
+            "/api/queue/batch" => Self::Batch,
+            "/api/event" => Self::Event,
             "/api/live" => Self::Live,
             "/api/queue/failed" => Self::Failed,
             "/api/queue/failed/retry" => Self::Change(Change::Retry),
@@ -61,6 +65,8 @@ impl Route {
             | Self::Ready
             | Self::Metrics
             | Self::Queue
+            | Self::Batch
+            | Self::Event
             | Self::Live
             | Self::Failed => "GET, HEAD, OPTIONS",
             Self::DebugStream => "GET, OPTIONS",
@@ -122,6 +128,8 @@ async fn others(
         Route::Metrics if reads => status::metrics(peer, &head).await,
         Route::DebugStream if head.method == Method::GET => debug_stream::open(peer, &head).await,
         Route::Queue if reads => queue::overview(peer, &head).await,
+        Route::Batch if reads => queue::batch(peer, &head).await,
+        Route::Event if reads => event::find(peer, &head).await,
         Route::Live if reads => live::now(peer, &head).await,
         Route::Failed if reads => queue::failed(peer, &head).await,
         Route::Change(change) if head.method == Method::POST => {

@@ -78,7 +78,9 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
 async fn stats(context: &HttpContext) -> Option<QueueGauges> {
     let stats = tokio::time::timeout(STATS_TIMEOUT, context.queue.stats()).await.ok()?.ok()?;
     let QueueStats { depth, in_flight, failed, spooled } = stats;
-    Some(QueueGauges { depth, in_flight, failed, spooled })
+    // How old things are is looked at once a second, not for everybody who asks.
+    let (oldest_waiting_ms, lapsed) = context.log.metrics().queue_ages();
+    Some(QueueGauges { depth, in_flight, failed, spooled, oldest_waiting_ms, lapsed })
 }
 
 /// All figures for Prometheus.

@@ -276,6 +276,17 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError>;
 
+    /// What is in a batch in flight, oldest first: at most `most` items, fewer when they are large.
+    /// `None` when there is no such batch, or no more.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, QueueError>;
+
     /// A page of the items that wait, without taking them: at most `most`, fewer when they are
     /// large. `after` is the [`Page::next`] of the page before.
     ///

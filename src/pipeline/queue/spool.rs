@@ -279,6 +279,14 @@ impl Queue for SpooledQueue {
         self.shared.queue.batches(most).await
     }
 
+    async fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, QueueError> {
+        self.shared.queue.batch_items(batch, most).await
+    }
+
     async fn waiting(
         &self,
         order: Order,

@@ -23,8 +23,69 @@ pub struct QueueView {
     pub spooled: u64,
     /// When the oldest waiting event was accepted; none when nothing waits or it is no event.
     pub oldest_waiting: Option<UtcMillis>,
-    /// The batches in flight, up to [`MOST_BATCHES`].
+    /// The batches in flight, up to [`MOST_BATCHES`], those whose lease ends first before the
+    /// others.
     pub batches: Vec<BatchInFlight>,
+    /// Of those, how many have a lease that is over: nobody works on them.
+    #[serde(default)]
+    pub lapsed: u64,
+    /// There are more batches than are shown.
+    #[serde(default)]
+    pub more_batches: bool,
+}
+
+/// Events of a batch that are shown at most.
+pub const MOST_MEMBERS: usize = 1_000;
+
+/// What is in a batch in flight: the JSON of `GET /api/queue/batch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchView {
+    /// The batch.
+    pub id: String,
+    /// Its events, oldest first, up to [`MOST_MEMBERS`].
+    pub events: Vec<EventView>,
+}
+
+impl BatchView {
+    /// What is in the batch; `None` when there is no such batch, or no more.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    pub async fn of(queue: &dyn Queue, batch: &str) -> Result<Option<Self>, QueueError> {
+        let items = queue.batch_items(batch, MOST_MEMBERS).await?;
+        let events = |items: Vec<String>| items.iter().map(|body| EventView::of(body)).collect();
+        Ok(items.map(|items| Self { id: batch.to_owned(), events: events(items) }))
+    }
+}
+
+/// How long things last in the queue, beside how many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueAges {
+    /// When the oldest waiting event was accepted; none when nothing waits or it is no event.
+    pub oldest_waiting: Option<UtcMillis>,
+    /// Batches in flight whose lease is over, up to [`MOST_BATCHES`].
+    pub lapsed: u64,
+}
+
+impl QueueAges {
+    /// Of `queue` now: one item and the batches are read.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    pub async fn of(queue: &dyn Queue) -> Result<Self, QueueError> {
+        let oldest_waiting = oldest_waiting(queue).await?;
+        Ok(Self { oldest_waiting, lapsed: lapsed(&queue.batches(MOST_BATCHES).await?) })
+    }
+}
+
+async fn oldest_waiting(queue: &dyn Queue) -> Result<Option<UtcMillis>, QueueError> {
+    let oldest = queue.waiting(Order::OldestFirst, None, 1).await?;
+    Ok(oldest.items.first().and_then(|item| EventView::of(&item.body).queued_at))
+}
+
+fn lapsed(batches: &[BatchInFlight]) -> u64 {
+    batches.iter().filter(|batch| batch.lease_left_ms <= 0).count() as u64
 }
 
 /// Some failed items, newest first.
@@ -90,16 +151,20 @@ impl QueueView {
     /// [`QueueError::Unavailable`].
     pub async fn of(queue: &dyn Queue) -> Result<Self, QueueError> {
         // First what asks the queue's file; the figures then are no older.
-        let batches = queue.batches(MOST_BATCHES).await?;
-        let oldest = queue.waiting(Order::OldestFirst, None, 1).await?;
+        let mut batches = queue.batches(MOST_BATCHES + 1).await?;
+        let more_batches = batches.len() > MOST_BATCHES;
+        batches.truncate(MOST_BATCHES);
+        let oldest_waiting = oldest_waiting(queue).await?;
         let stats = queue.stats().await?;
         Ok(Self {
             waiting: stats.depth,
             in_flight: stats.in_flight,
             failed: stats.failed,
             spooled: stats.spooled,
-            oldest_waiting: oldest.items.first().and_then(|i| EventView::of(&i.body).queued_at),
+            oldest_waiting,
+            lapsed: lapsed(&batches),
             batches,
+            more_batches,
         })
     }
 }

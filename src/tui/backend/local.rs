@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Backend, Change};
-use crate::pipeline::bus::Presence;
+use crate::pipeline::bus::{DebugBus, Presence};
+use crate::pipeline::lookup::{self, EventTrace, Sources};
 use crate::pipeline::queue::Queue;
-use crate::pipeline::queue::view::{FailedPage, QueueView};
+use crate::pipeline::queue::view::{BatchView, FailedPage, QueueView};
 use crate::pipeline::store::Store;
 use crate::pipeline::store::live::{LiveView, NO_STORE};
 use crate::pipeline::time::UtcMillis;
@@ -23,6 +24,8 @@ pub struct LocalBackend {
     pub store: Option<Arc<dyn Store>>,
     /// Who is active, where that is noted.
     pub presence: Option<Arc<dyn Presence>>,
+    /// The lines of before.
+    pub debug_bus: Arc<dyn DebugBus>,
     /// Whom to tell of changes.
     pub told: Told,
 }
@@ -45,6 +48,16 @@ impl Backend for LocalBackend {
         let changed = changed.map_err(|error| error.to_string())?;
         (self.told)(message, changed);
         Ok(changed)
+    }
+
+    async fn batch(&self, id: &str) -> Result<Option<BatchView>, String> {
+        BatchView::of(&*self.queue, id).await.map_err(|error| error.to_string())
+    }
+
+    async fn event(&self, id: &str) -> Result<EventTrace, String> {
+        let store = self.store.as_deref();
+        let sources = Sources { queue: &*self.queue, store, bus: &*self.debug_bus };
+        Ok(lookup::find(sources, id).await)
     }
 
     async fn live(&self) -> Result<LiveView, String> {

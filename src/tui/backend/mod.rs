@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+use crate::pipeline::lookup::EventTrace;
 use crate::pipeline::queue::MAX_PAGE;
-use crate::pipeline::queue::view::{FailedPage, FailedView, QueueView};
+use crate::pipeline::queue::view::{BatchView, FailedPage, FailedView, QueueView};
 use crate::pipeline::store::live::LiveView;
 
 pub use local::LocalBackend;
@@ -33,6 +34,10 @@ pub enum Request {
     },
     /// Something is to be done with failed events.
     Change(Change, Vec<String>),
+    /// What is in a batch in flight, by its id.
+    Batch(String),
+    /// Where an event is, by its id.
+    Event(String),
     /// Who is there now.
     Live,
     /// Failed events are to be written into a file.
@@ -60,6 +65,10 @@ pub enum Answer {
     Queue(Result<QueueSnapshot, String>),
     /// Of [`Request::Change`]: how many there were.
     Changed(Change, Result<u64, String>),
+    /// Of [`Request::Batch`], with the id; `None` once the batch is done.
+    Batch(String, Result<Option<BatchView>, String>),
+    /// Of [`Request::Event`], with the id.
+    Event(String, Result<EventTrace, String>),
     /// Of [`Request::Live`].
     Live(Result<LiveView, String>),
     /// Of [`Request::Export`]: how many events are where.
@@ -97,6 +106,18 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it was not done, or only in part.
     async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String>;
+
+    /// What is in a batch in flight; `None` once it is done.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    async fn batch(&self, id: &str) -> Result<Option<BatchView>, String>;
+
+    /// Where an event is.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    async fn event(&self, id: &str) -> Result<EventTrace, String>;
 
     /// Who is there now.
     ///

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Backend, Change};
 use crate::client::{Client, cause};
-use crate::pipeline::queue::view::{Changed, Chosen, FailedPage, QueueView};
+use crate::pipeline::lookup::EventTrace;
+use crate::pipeline::queue::view::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use crate::pipeline::store::live::LiveView;
 
 /// Bytes of an answer that are read at most; a page of large events has fewer.
@@ -78,6 +79,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
         (Ok(Refusal { error }), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
             format!("refused: {error}")
         }
+        (_, StatusCode::NOT_FOUND) => "the daemon does not tell that, is it older?".to_owned(),
         (Ok(Refusal { error }), _) => error,
         (Err(_), _) => format!("the daemon answers {status}"),
     }
@@ -106,6 +108,14 @@ impl Backend for RemoteBackend {
             .header(CONTENT_TYPE, "application/json");
         let Changed { changed } = self.ask(request, body.into()).await?;
         Ok(changed)
+    }
+
+    async fn batch(&self, id: &str) -> Result<Option<BatchView>, String> {
+        self.get(&format!("/api/queue/batch?id={}", percent_encoded(id))).await
+    }
+
+    async fn event(&self, id: &str) -> Result<EventTrace, String> {
+        self.get(&format!("/api/event?id={}", percent_encoded(id))).await
     }
 
     async fn live(&self) -> Result<LiveView, String> {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Answer, Backend, Change, Request, change, export, snapshot};
+use super::{Answer, Backend, Request, change, export, snapshot};
 
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The same for a change of many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// Kinds of requests.
-const KINDS: usize = 4;
+const KINDS: usize = 6;
 /// A pipeline that answers nothing, as one whose stream is all there is.
 const NO_BACKEND: &str = "this console has nobody to ask";
 
@@ -25,8 +25,11 @@ pub(in crate::tui) struct Tasks {
     running: [Option<Running>; KINDS],
 }
 
+/// How a request is answered that came to nothing.
+type Failure = Box<dyn FnOnce(String) -> Answer + Send>;
+
 /// A task, and how its request is answered if it crashes.
-type Running = (JoinHandle<Answer>, fn(String) -> Answer);
+type Running = (JoinHandle<Answer>, Failure);
 
 fn kind(request: &Request) -> usize {
     match request {
@@ -34,17 +37,28 @@ fn kind(request: &Request) -> usize {
         Request::Change(..) => 1,
         Request::Live => 2,
         Request::Export { .. } => 3,
+        Request::Batch(_) => 4,
+        Request::Event(_) => 5,
     }
 }
 
-/// How a request is answered that came to nothing.
-fn failure(request: &Request) -> fn(String) -> Answer {
+fn failure(request: &Request) -> Failure {
     match request {
-        Request::Queue { .. } => |reason| Answer::Queue(Err(reason)),
-        Request::Change(Change::Retry, _) => |reason| Answer::Changed(Change::Retry, Err(reason)),
-        Request::Change(Change::Delete, _) => |reason| Answer::Changed(Change::Delete, Err(reason)),
-        Request::Live => |reason| Answer::Live(Err(reason)),
-        Request::Export { .. } => |reason| Answer::Exported(Err(reason)),
+        Request::Queue { .. } => Box::new(|reason| Answer::Queue(Err(reason))),
+        Request::Change(change, _) => {
+            let change = *change;
+            Box::new(move |reason| Answer::Changed(change, Err(reason)))
+        }
+        Request::Batch(id) => {
+            let id = id.clone();
+            Box::new(|reason| Answer::Batch(id, Err(reason)))
+        }
+        Request::Event(id) => {
+            let id = id.clone();
+            Box::new(|reason| Answer::Event(id, Err(reason)))
+        }
+        Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
+        Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
 }
 
@@ -58,6 +72,11 @@ impl Tasks {
     /// on its way, it is left out: the model waits for the first answer before it asks again.
     pub(in crate::tui) fn ask(&mut self, request: Request) {
         let place = &mut self.running[kind(&request)];
+        if let (Some((task, _)), Request::Batch(_) | Request::Event(_)) = (&place, &request) {
+            // Of these the last one counts: the reader looks at something else now.
+            task.abort();
+            *place = None;
+        }
         if place.is_none() {
             let fail = failure(&request);
             *place = Some((tokio::spawn(answer(self.backend.clone(), request)), fail));
@@ -68,12 +87,10 @@ impl Tasks {
     pub(in crate::tui) async fn next(&mut self) -> Answer {
         std::future::poll_fn(|context| {
             for place in &mut self.running {
-                let Some((task, fail)) = place else { continue };
-                if let Poll::Ready(answer) = Pin::new(task).poll(context) {
-                    let answer = answer.unwrap_or_else(|error| fail(error.to_string()));
-                    *place = None;
-                    return Poll::Ready(answer);
-                }
+                let Some((task, _)) = place else { continue };
+                let Poll::Ready(answer) = Pin::new(task).poll(context) else { continue };
+                let Some((_, fail)) = place.take() else { continue };
+                return Poll::Ready(answer.unwrap_or_else(|error| fail(error.to_string())));
             }
             Poll::Pending
         })
@@ -89,7 +106,9 @@ impl Drop for Tasks {
 
 async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
     let wait = match request {
-        Request::Queue { .. } | Request::Live => ANSWER_WAIT,
+        Request::Queue { .. } | Request::Batch(_) | Request::Event(_) | Request::Live => {
+            ANSWER_WAIT
+        }
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
     let fail = failure(&request);
@@ -107,6 +126,14 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answe
         },
         Request::Change(what, ids) => match backend() {
             Ok(backend) => Answer::Changed(what, change(backend, what, &ids).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Batch(id) => match backend() {
+            Ok(backend) => Answer::Batch(id.clone(), backend.batch(&id).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Event(id) => match backend() {
+            Ok(backend) => Answer::Event(id.clone(), backend.event(&id).await),
             Err(reason) => fail(reason),
         },
         Request::Live => match backend() {

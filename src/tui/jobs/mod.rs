@@ -127,7 +127,7 @@ impl Jobs {
     pub fn recorded(&mut self) -> Option<Report> {
         let recorder = self.recorder.as_ref()?;
         let report = recorder.state();
-        if matches!(report, Report::RecordEnded(_)) {
+        if matches!(report, Report::RecordBroke(_)) {
             self.recorder = None;
         }
         Some(report)

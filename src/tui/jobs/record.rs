@@ -21,15 +21,14 @@ const CAPACITY: usize = 256;
 /// How long written lines may wait to get to the system.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// Messages that came together.
-enum Part {
-    Messages(UtcMillis, Vec<DebugMessage>, u64),
-    End(String),
-}
+/// Messages that came together, when, and how many before them could not be handed on.
+type Part = (UtcMillis, Vec<DebugMessage>, u64);
 
 #[derive(Default)]
 struct Shared {
     bytes: AtomicU64,
+    /// Why it is ended, and how many messages could not be handed on at last.
+    end: Mutex<(&'static str, u64)>,
     /// Why nothing is written any more.
     ended: Mutex<Option<String>>,
 }
@@ -84,7 +83,7 @@ impl Recorder {
     /// Hands on messages that have come.
     pub(super) fn record(&mut self, at: UtcMillis, messages: &[DebugMessage]) {
         let Some(parts) = &self.parts else { return };
-        if parts.try_send(Part::Messages(at, messages.to_vec(), self.untold)).is_ok() {
+        if parts.try_send((at, messages.to_vec(), self.untold)).is_ok() {
             self.untold = 0;
         } else {
             self.lost += messages.len() as u64;
@@ -96,7 +95,7 @@ impl Recorder {
     pub(super) fn state(&self) -> Report {
         let ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
         match &*ended {
-            Some(why) => Report::RecordEnded(format!("recording to {} ended: {why}", self.path)),
+            Some(why) => Report::RecordBroke(why.clone()),
             None => Report::Recorded { bytes: self.shared.bytes.load(Relaxed), lost: self.lost },
         }
     }
@@ -105,19 +104,24 @@ impl Recorder {
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
             self.close("ended by hand");
-            let bytes = crate::tui::view::format::count(self.shared.bytes.load(Relaxed));
-            let told = format!("recorded {bytes} bytes to {}", self.path);
+            let bytes = crate::tui::view::format::bytes(self.shared.bytes.load(Relaxed));
+            let missing = match self.lost {
+                0 => String::new(),
+                lost => format!("; {} messages are missing", crate::tui::view::format::count(lost)),
+            };
+            let told = format!("recorded {bytes} to {}{missing}", self.path);
             let _ = reports.blocking_send(Report::RecordEnded(told));
         };
         // Without a thread it is dropped here, which ends it as well.
         let _ = std::thread::Builder::new().name("record end".into()).spawn(work);
     }
 
-    fn close(&mut self, why: &str) {
-        if let Some(parts) = self.parts.take() {
-            // Full, the thread ends with the channel.
-            let _ = parts.try_send(Part::End(why.to_owned()));
+    fn close(&mut self, why: &'static str) {
+        if self.parts.is_some() {
+            *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner) = (why, self.untold);
         }
+        // The thread ends with the channel, once it has written what is in it.
+        self.parts = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -153,16 +157,16 @@ impl Writer {
         loop {
             match parts.recv_timeout(FLUSH) {
                 Err(RecvTimeoutError::Timeout) => self.file.flush()?,
-                Err(RecvTimeoutError::Disconnected) => return Ok("the console ended".to_owned()),
-                Ok(Part::End(why)) => return Ok(why),
-                Ok(Part::Messages(at, messages, lost)) => {
+                Err(RecvTimeoutError::Disconnected) => return self.ended(),
+                Ok((at, messages, lost)) => {
                     if lost > 0 {
                         self.write(&format::not_recorded(at, lost))?;
                     }
                     for message in &messages {
                         self.write(&format::message(at, message))?;
                         if self.shared.bytes.load(Relaxed) >= self.most {
-                            return Ok(format!("console.record_max_bytes, {} bytes", self.most));
+                            let most = crate::tui::view::format::bytes(self.most);
+                            return Ok(format!("it reached console.record_max_bytes, {most}"));
                         }
                     }
                 }
@@ -170,9 +174,144 @@ impl Writer {
         }
     }
 
+    /// Nothing more is handed on.
+    fn ended(&mut self) -> io::Result<String> {
+        let end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let (why, lost) = *end;
+        drop(end);
+        if lost > 0 {
+            self.write(&format::not_recorded(UtcMillis::now(), lost))?;
+        }
+        Ok(why.to_owned())
+    }
+
     fn write(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(line.as_bytes())?;
         self.shared.bytes.fetch_add(line.len() as u64, Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::path::Path;
+    use std::process::Command;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn target(path: &Path, overwrite: bool) -> Target {
+        Target { path: path.to_str().unwrap().to_owned(), overwrite }
+    }
+
+    fn messages(count: usize, bytes: usize) -> Vec<DebugMessage> {
+        let line = || DebugLog::new(Stage::Queue, Level::Info, "x".repeat(bytes));
+        (0..count).map(|_| DebugMessage::Log(Arc::new(line()))).collect()
+    }
+
+    /// Waits until the recorder tells that it has ended by itself.
+    fn broke(recorder: &Recorder) -> String {
+        let began = Instant::now();
+        loop {
+            if let Report::RecordBroke(why) = recorder.state() {
+                return why;
+            }
+            assert!(began.elapsed() < DEADLINE, "{:?}", recorder.state());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_recording_that_is_large_enough_ends_whole_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        let (mut recorder, _) = Recorder::start(target(&path, false), "here", 50_000).unwrap();
+        recorder.record(UtcMillis::now(), &messages(1_000, 100));
+        let why = broke(&recorder);
+        assert_eq!(why, "it reached console.record_max_bytes, 50 kB");
+        drop(recorder);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!((50_000..51_000).contains(&text.len()), "{}", text.len());
+        assert!(text.ends_with('\n') && text.lines().last().unwrap().contains(&why), "{text}");
+        // All lines of it can be replayed.
+        assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    }
+
+    /// The device that has no room, for ever.
+    #[test]
+    fn a_full_disk_ends_it_and_says_so() {
+        let full = target(Path::new("/dev/full"), true);
+        let (mut recorder, _) = Recorder::start(full, "here", u64::MAX).unwrap();
+        recorder.record(UtcMillis::now(), &messages(10, 10_000));
+        let why = broke(&recorder);
+        assert!(why.contains("No space left on device"), "{why}");
+    }
+
+    /// A pipe that nobody reads stands for a disk that takes its time: more comes than there is
+    /// room for.
+    fn stuck(dir: &Path) -> (File, Recorder) {
+        let path = dir.join("slow");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // Opened for both, it waits for nobody, and does not end before the recorder does.
+        let pipe = File::options().read(true).write(true).open(&path).unwrap();
+        let (mut recorder, _) = Recorder::start(target(&path, true), "here", u64::MAX).unwrap();
+        let groups = 3 * CAPACITY;
+        for _ in 0..groups {
+            recorder.record(UtcMillis::now(), &messages(3, 1_000));
+        }
+        let (lost, most) = (lost(&recorder), 3 * (groups - CAPACITY) as u64);
+        assert!(lost > 0 && lost <= most && lost.is_multiple_of(3), "{lost} of {most}");
+        (pipe, recorder)
+    }
+
+    fn lost(recorder: &Recorder) -> u64 {
+        match recorder.state() {
+            Report::Recorded { lost, .. } => lost,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Reads until the recording's last line. Returns how many messages it says are missing.
+    fn read_to_its_end(mut pipe: File) -> std::thread::JoinHandle<u64> {
+        std::thread::spawn(move || {
+            let (mut text, mut piece) = (Vec::new(), vec![0; 65_536]);
+            while !String::from_utf8_lossy(&text).ends_with("\"ended by hand\"}\n") {
+                let read = pipe.read(&mut piece).unwrap();
+                text.extend_from_slice(&piece[..read]);
+            }
+            let text = String::from_utf8(text).unwrap();
+            let lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+            lines.filter_map(|line| line["notRecorded"].as_u64()).sum()
+        })
+    }
+
+    #[test]
+    fn what_a_slow_disk_does_not_take_is_counted_and_the_file_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, mut recorder) = stuck(dir.path());
+        let reader = read_to_its_end(pipe);
+        // Once it can be written again, what is missing is told where it is missing.
+        let began = Instant::now();
+        while recorder.untold > 0 {
+            assert!(began.elapsed() < DEADLINE);
+            recorder.record(UtcMillis::now(), &messages(1, 10));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let lost = lost(&recorder);
+        recorder.close("ended by hand");
+        assert_eq!(reader.join().unwrap(), lost);
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_told_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, mut recorder) = stuck(dir.path());
+        let (reader, lost) = (read_to_its_end(pipe), lost(&recorder));
+        recorder.close("ended by hand");
+        assert_eq!(reader.join().unwrap(), lost);
     }
 }

@@ -77,8 +77,14 @@ pub enum Action {
     Live,
     /// Show what verification found.
     Verify,
-    /// Show a failed event in full.
+    /// Show a failed event, or a batch, in full.
     FailedDetail,
+    /// Go to the next list of a view.
+    NextList,
+    /// Go to the previous list of a view.
+    PreviousList,
+    /// Show what the selected row of the live view is about.
+    OpenRow,
     /// Put the selected failed event back.
     RetryOne,
     /// Put all failed events shown back.

@@ -17,6 +17,8 @@ pub enum Context {
     Queue,
     /// One failed event in full.
     Failed,
+    /// One batch in flight in full.
+    Batch,
     /// Who is there now.
     Live,
     /// What verification found.
@@ -31,7 +33,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -39,6 +41,7 @@ impl Context {
         Self::Projects,
         Self::Queue,
         Self::Failed,
+        Self::Batch,
         Self::Live,
         Self::Verify,
         Self::Field,
@@ -56,6 +59,7 @@ impl Context {
             Self::Projects => "projects",
             Self::Queue => "queue",
             Self::Failed => "failed event",
+            Self::Batch => "batch",
             Self::Live => "live",
             Self::Verify => "verify",
             Self::Field => "text field",

@@ -79,7 +79,7 @@ impl Group {
     /// what does not.
     pub fn order(context: Context) -> Vec<Self> {
         let own = match context {
-            Context::Queue | Context::Failed => Some(Self::InQueue),
+            Context::Queue | Context::Failed | Context::Batch => Some(Self::InQueue),
             Context::Log => None,
             _ => Some(Self::InView),
         };

@@ -14,15 +14,23 @@ const PALETTE: Contexts = Contexts::of(&[Context::Palette]);
 const LIST: Contexts = Contexts::of(&[Context::Projects]);
 const QUEUE: Contexts = Contexts::of(&[Context::Queue]);
 const FAILED: Contexts = QUEUE.with(Context::Failed);
+const BATCH: Contexts = Contexts::of(&[Context::Batch]);
+const LIVE: Contexts = Contexts::of(&[Context::Live]);
+/// Views of several lists.
+const LISTS: Contexts = QUEUE.with(Context::Live);
 /// The log and the views in its place.
 const BOARDS: Contexts =
     Contexts::of(&[Context::Log, Context::Queue, Context::Live, Context::Verify]);
 /// Where letters are keys.
-const KEYS: Contexts =
-    BOARDS.with(Context::Detail).with(Context::Trace).with(Context::Failed).with(Context::Help);
+const KEYS: Contexts = BOARDS
+    .with(Context::Detail)
+    .with(Context::Trace)
+    .with(Context::Failed)
+    .with(Context::Batch)
+    .with(Context::Help);
 const VIEWS: Contexts = KEYS.without(Context::Log);
 const HAS_HELP: Contexts = KEYS.without(Context::Help);
-const SCROLL: Contexts = KEYS.without(Context::Live);
+const SCROLL: Contexts = KEYS;
 const ENDS: Contexts = SCROLL.without(Context::Log);
 const LINES: Contexts = SCROLL.without(Context::Help);
 const OPENS_DETAIL: Contexts = LOG.with(Context::Trace).with(Context::Verify);
@@ -61,7 +69,11 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Esc), ch('q')], VIEWS, Action::Back, Some("back"), Group::InView, "Close it"),
     bind(&[ch('?'), code(KeyCode::F(1))], HAS_HELP, Action::Help, Some("help"), Group::Console, "This help"),
     bind(&[ch('?'), code(KeyCode::F(1))], HELP, Action::Back, None, Group::InView, "Close this help"),
-    bind(&[code(KeyCode::Enter)], QUEUE, Action::FailedDetail, Some("inspect"), Group::InQueue, "Show the failed event in full, with the reason"),
+    bind(&[code(KeyCode::Enter)], QUEUE, Action::FailedDetail, Some("inspect"), Group::InQueue, "Show the failed event in full, with the reason; or the batch, with its events"),
+    bind(&[code(KeyCode::Enter)], BATCH, Action::Trace, Some("trace"), Group::InQueue, "Batch: trace the selected event"),
+    bind(&[code(KeyCode::Enter)], LIVE, Action::OpenRow, Some("open"), Group::InView, "Live: show only the project's or page's lines in the log, or trace the event"),
+    bind(&[code(KeyCode::Tab)], LISTS, Action::NextList, Some("next list"), Group::InView, "Queue and live: to the next list; moving beyond an end goes there, too"),
+    bind(&[code(KeyCode::BackTab)], LISTS, Action::PreviousList, None, Group::InView, "Queue and live: to the previous list"),
     bind(&[ch('r')], FAILED, Action::RetryOne, Some("retry"), Group::InQueue, "Put the failed event back"),
     bind(&[ch('R')], QUEUE, Action::RetryAll, Some("retry all"), Group::InQueue, "Put all failed events shown back, after a question"),
     bind(&[ch('d')], FAILED, Action::DeleteOne, Some("delete"), Group::InQueue, "Delete the failed event, after a question"),

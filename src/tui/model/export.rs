@@ -89,7 +89,10 @@ fn push_json(out: &mut String, line: LineRef<'_>) {
     out.push('\n');
 }
 
-/// As RFC 4180 has it.
+/// With one of these at its start, a spreadsheet takes a cell for a formula.
+const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// As RFC 4180 has it, and as text to spreadsheets: what strangers sent must not be carried out.
 fn push_row(out: &mut String, line: LineRef<'_>) {
     let stage = line.stage().map_or("unparsed", |stage| stage.as_str());
     let duration = line.duration().map_or_else(String::new, |ms| ms.to_string());
@@ -110,15 +113,22 @@ fn push_row(out: &mut String, line: LineRef<'_>) {
         if nth > 0 {
             out.push(',');
         }
-        if column.contains([',', '"', '\n', '\r']) {
-            out.push('"');
-            out.push_str(&column.replace('"', "\"\""));
-            out.push('"');
-        } else {
-            out.push_str(column);
-        }
+        push_cell(out, column);
     }
     out.push_str("\r\n");
+}
+
+fn push_cell(out: &mut String, text: &str) {
+    let guard = if text.starts_with(FORMULA_STARTS) { "'" } else { "" };
+    if text.contains([',', '"', '\n', '\r']) {
+        out.push('"');
+        out.push_str(guard);
+        out.push_str(&text.replace('"', "\"\""));
+        out.push('"');
+    } else {
+        out.push_str(guard);
+        out.push_str(text);
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +188,34 @@ mod tests {
         assert_eq!(rows[2], "1970-01-01T00:00:00.000Z,unparsed,warn,plain,,,,");
         let mut nothing = Export::new(Filter::default(), Format::Csv, 2, 2);
         assert_eq!(whole(&mut nothing, &ring).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_spreadsheet_finds_no_formula() {
+        let cell = |text: &str| {
+            let mut out = String::new();
+            push_cell(&mut out, text);
+            out
+        };
+        for start in FORMULA_STARTS {
+            let guarded = cell(&format!("{start}1"));
+            assert!(guarded.trim_start_matches('"').starts_with('\''), "{guarded}");
+        }
+        assert_eq!(cell("=HYPERLINK(\"x\",1)"), "\"'=HYPERLINK(\"\"x\"\",1)\"");
+        assert_eq!(cell("'=1"), "'=1");
+        for harmless in ["", "a=1", "1-2", "a\tb", "evt_1"] {
+            assert_eq!(cell(harmless), harmless);
+        }
+        let mut ring = Ring::new(10, 1 << 20);
+        let mut log = DebugLog::new(Stage::Queue, Level::Info, "@SUM(A1)");
+        (log.event_id, log.project_id) = (Some("-1+2".into()), Some("=cmd|' /C calc'!A0".into()));
+        ring.push_log(&log);
+        let row = whole(&mut Export::new(Filter::default(), Format::Csv, 0, 1), &ring);
+        assert!(row.contains(",'@SUM(A1),'-1+2,'=cmd|' /C calc'!A0,"), "{row}");
+        // Other programs want what was sent.
+        let line = whole(&mut Export::new(Filter::default(), Format::Jsonl, 0, 1), &ring);
+        let line: DebugLog = serde_json::from_str(line.trim_end()).unwrap();
+        assert_eq!((line.message.as_ref(), line.event_id), ("@SUM(A1)", log.event_id));
     }
 
     #[test]

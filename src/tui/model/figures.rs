@@ -244,7 +244,15 @@ impl Figures {
             let process = Process { heard: now, second, last: Arc::clone(gauges) };
             self.processes.insert(gauges.process.clone(), process);
         }
-        if let Some(queue) = gauges.queue {
+        if let Some(mut queue) = gauges.queue {
+            if queue.lapsed.is_none() {
+                // An older process does not tell; another one that sees the same queue may.
+                let told = self.processes.values().filter_map(|process| process.last.queue);
+                if let Some(other) = told.into_iter().find(|other| other.lapsed.is_some()) {
+                    (queue.oldest_waiting_ms, queue.lapsed) =
+                        (other.oldest_waiting_ms, other.lapsed);
+                }
+            }
             self.queue = Some(queue);
             self.depths.retain(|&(at, _)| at != second);
             self.depths.push_back((second, queue.depth));

@@ -3,12 +3,15 @@
 
 use ratatui::layout::Rect;
 
+use super::boards::QueueList;
 use super::panes::Panes;
 use super::{Amount, Model};
 use crate::pipeline::debug_log::Stage;
 
-/// Rows of a trace that are not lines: title, summary, labels.
-pub const TRACE_HEAD: u16 = 3;
+/// Rows of a trace that are not lines: title, summary, where the event is, labels.
+pub const TRACE_HEAD: u16 = 4;
+/// Rows of a batch in full that are not events: title, who has it, since when, labels.
+pub const BATCH_HEAD: u16 = 4;
 /// Rows of the verify view before what the verifier told: title, digits, counts, labels.
 pub const VERIFY_HEAD: u16 = 7;
 /// Rows of the list of projects before the projects: title, what is typed.
@@ -63,13 +66,22 @@ impl QueueParts {
     /// Title, figures, two times labels, and the line between.
     const FIXED: u16 = 5;
 
-    /// Those of a view of this height, with so many batches.
-    pub fn of(height: u16, batches: usize) -> Self {
+    /// Those of a view of this height, with so many batches; of these more where the reader is
+    /// among them.
+    pub fn of(height: u16, batches: usize, on_batches: bool) -> Self {
         let chart = if height >= Self::CHART_MIN_HEIGHT { 5 } else { 1 };
         let most = u16::try_from(batches).unwrap_or(u16::MAX).max(1);
         let room = height.saturating_sub(Self::FIXED + chart);
-        let batches = most.min((room / 3).max(1));
+        let share = if on_batches { room * 2 / 3 } else { room / 3 };
+        let batches = most.min(share.max(1));
         Self { chart, batches, failed: room.saturating_sub(batches).max(1) }
+    }
+
+    /// Where the batches are in a view.
+    pub fn batch_list(&self, view: Rect) -> Rect {
+        // Title and figures above the chart, a title below it.
+        let list = below(view, 3 + self.chart);
+        Rect { height: list.height.min(self.batches), ..list }
     }
 
     /// Where the failed events are in a view.
@@ -83,6 +95,57 @@ impl QueueParts {
 pub fn below(view: Rect, head: u16) -> Rect {
     let head = head.min(view.height);
     Rect { y: view.y + head, height: view.height - head, ..view }
+}
+
+/// The rows of the live view: those of its lists, below the projects' labels and the others' titles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveParts {
+    /// Of projects, of top pages, of last events.
+    pub rows: [u16; 3],
+    /// Top pages and last events stand beside each other.
+    pub side_by_side: bool,
+}
+
+impl LiveParts {
+    /// From this width on pages and events stand beside each other.
+    const SIDE_BY_SIDE_MIN_WIDTH: u16 = 110;
+    /// Title, sum, labels.
+    pub const HEAD: u16 = 3;
+
+    /// Those of a view of this size, with so much in each list.
+    pub fn of(width: u16, height: u16, counts: [usize; 3]) -> Self {
+        let side_by_side = width >= Self::SIDE_BY_SIDE_MIN_WIDTH;
+        let titles = if side_by_side { 1 } else { 2 };
+        let room = height.saturating_sub(Self::HEAD + titles);
+        let wanted = counts.map(|count| u16::try_from(count).unwrap_or(u16::MAX).max(1));
+        let lists = titles + 1;
+        // What one list does not need the next ones have.
+        let projects = wanted[0].min((room / lists).max(1));
+        let room = room.saturating_sub(projects);
+        if side_by_side {
+            return Self { rows: [projects, room.max(1), room.max(1)], side_by_side };
+        }
+        let pages = wanted[1].min(room.div_ceil(2)).max(room.saturating_sub(wanted[2]));
+        let pages = pages.max(1);
+        Self { rows: [projects, pages, room.saturating_sub(pages).max(1)], side_by_side }
+    }
+
+    /// Where the rows of the lists are in a view.
+    pub fn lists(&self, view: Rect) -> [Rect; 3] {
+        let [projects, pages, events] = self.rows;
+        let rows = |head: u16, height: u16| {
+            let list = below(view, head);
+            Rect { height: height.min(list.height), ..list }
+        };
+        let first = rows(Self::HEAD, projects);
+        let top = Self::HEAD + projects + 1;
+        if self.side_by_side {
+            let (both, half) = (rows(top, pages), view.width / 2);
+            let right = Rect { x: both.x + half, width: both.width - half, ..both };
+            return [first, Rect { width: half.saturating_sub(1), ..both }, right];
+        }
+        [first, rows(top, pages), rows(top + pages + 1, events)]
+    }
 }
 
 /// The parts of the screen, from top to bottom.
@@ -229,9 +292,21 @@ impl Model {
 
     /// The parts of the queue's view.
     pub fn queue_parts(&self) -> QueueParts {
-        let batches = self.boards.queue.polled.data().map_or(0, |s| s.view.batches.len());
+        let board = &self.boards.queue;
         let height = self.layout().map_or(0, |layout| layout.overlay().height);
-        QueueParts::of(height, batches)
+        QueueParts::of(height, board.batches().len(), board.list() == QueueList::Batches)
+    }
+
+    /// The parts of the live view.
+    pub fn live_parts(&self) -> LiveParts {
+        let area = self.layout().map_or(Rect::ZERO, |layout| layout.overlay());
+        LiveParts::of(area.width, area.height, self.boards.live.counts())
+    }
+
+    /// The rows of a batch's events.
+    pub fn batch_rows(&self) -> usize {
+        let rows = |layout: Layout| below(layout.overlay(), BATCH_HEAD).height;
+        usize::from(self.layout().map_or(0, rows)).max(1)
     }
 
     /// The rows of what the verifier told.
@@ -281,6 +356,19 @@ mod tests {
                 assert!(parts.log.height >= 9, "{height}");
                 let queue = parts.queue.map_or(0, |queue| queue.width);
                 assert_eq!(parts.figures.width + queue, width);
+            }
+        }
+    }
+
+    #[test]
+    fn the_live_view_leaves_no_room_unused() {
+        for (width, height) in [(60, 13), (80, 22), (109, 40), (110, 40), (200, 58)] {
+            for counts in [[0, 0, 0], [1, 50, 50], [100, 2, 50], [3, 50, 1], [100, 50, 50]] {
+                let parts = LiveParts::of(width, height, counts);
+                let [projects, pages, events] = parts.rows;
+                let lists = if parts.side_by_side { pages + 1 } else { pages + events + 2 };
+                assert_eq!(LiveParts::HEAD + projects + lists, height, "{counts:?}");
+                assert!(projects >= 1 && pages >= 1 && events >= 1);
             }
         }
     }

@@ -372,6 +372,13 @@ pub struct OwnedLine {
 }
 
 impl OwnedLine {
+    /// A line that comes by another way than the ring.
+    pub fn of(log: &DebugLog) -> Self {
+        let mut text = String::new();
+        let meta = push_log(&mut text, log);
+        Self { meta, text }
+    }
+
     /// The line, to be read.
     pub fn as_ref(&self) -> LineRef<'_> {
         LineRef::new(&self.meta, &self.text)

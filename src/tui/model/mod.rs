@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod boards;
+pub mod cursor;
 pub mod export;
 pub mod figures;
 pub mod filter;
@@ -97,6 +98,8 @@ pub struct Recording {
     pub bytes: u64,
     /// Messages the disk was too slow for.
     pub lost: u64,
+    /// Why nothing is written any more, although nobody ended it; stays on the screen.
+    pub broke: Option<String>,
 }
 
 /// Whether new lines are shown.
@@ -328,6 +331,7 @@ impl Model {
             (Focus::Keys, Screen::Projects(_)) => Context::Projects,
             (Focus::Keys, Screen::Queue) => Context::Queue,
             (Focus::Keys, Screen::Failed(_)) => Context::Failed,
+            (Focus::Keys, Screen::Batch(_)) => Context::Batch,
             (Focus::Keys, Screen::Live) => Context::Live,
             (Focus::Keys, Screen::Verify) => Context::Verify,
             (Focus::Keys, Screen::Log) => Context::Log,

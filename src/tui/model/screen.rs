@@ -1,5 +1,6 @@
 //! What can be on the screen.
 
+use super::boards::BatchBoard;
 use super::line::OwnedLine;
 use super::projects::Projects;
 use super::trace::Trace;
@@ -21,6 +22,8 @@ pub enum Screen {
     Queue,
     /// One failed event in full.
     Failed(Box<FailedDetail>),
+    /// One batch in flight in full.
+    Batch(Box<BatchBoard>),
     /// Who is there now.
     Live,
     /// What dual-write verification found.

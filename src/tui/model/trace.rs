@@ -1,8 +1,10 @@
 //! All that the ring has about one event, or one batch, in the order of time: a waterfall.
 //!
 //! The lines are looked for in slices, newest first, and new ones are taken in as they come. What
-//! was found is copied: it stays when the ring forgets it.
+//! was found is copied: it stays when the ring forgets it. Lines of before, and where the event is,
+//! are asked of the pipeline.
 
+use super::boards::Polled;
 use super::line::{LineRef, OwnedLine};
 use super::pane::cover::{Cover, End};
 use super::query::ast::{Ast, DataTest, Term, Test};
@@ -10,6 +12,8 @@ use super::query::scanner::Scanner;
 use super::query::{Query, detail};
 use super::ring::Ring;
 use crate::pipeline::debug_log::Stage;
+use crate::pipeline::lookup::EventTrace;
+use crate::pipeline::time::UtcMillis;
 
 /// Lines of a trace at most; a batch may have many.
 pub const MAX_ROWS: usize = 2_000;
@@ -17,6 +21,10 @@ pub const MAX_ROWS: usize = 2_000;
 const MAX_BATCHES: usize = 4;
 /// Lines looked at in one go.
 const SLICE: u64 = 50_000;
+/// Milliseconds between two questions where the event is, until it is stored.
+const EVERY: i64 = 3_000;
+/// Lines that are not of the ring have numbers from here on.
+const OF_HISTORY: u64 = 1 << 63;
 /// The detail that names the batch.
 const BATCH: &str = "batchId";
 
@@ -86,13 +94,24 @@ pub struct Trace {
     /// Rows scrolled out at the top.
     pub(in crate::tui) top: usize,
     left_out: usize,
+    /// Where the event is; its lines are among the rows.
+    pub(in crate::tui) place: Polled<EventTrace>,
+    /// Lines that the ring did not have.
+    of_history: u64,
 }
 
 impl Trace {
     /// Begins, with this line selected.
     pub fn new(subject: Subject, selected: u64, ring: &Ring) -> Option<Self> {
-        let mut trace =
-            Self { searches: Vec::new(), rows: Vec::new(), selected, top: 0, left_out: 0 };
+        let mut trace = Self {
+            searches: Vec::new(),
+            rows: Vec::new(),
+            selected,
+            top: 0,
+            left_out: 0,
+            place: Polled::new(EVERY),
+            of_history: 0,
+        };
         trace.follow(subject, ring);
         trace.work(ring);
         (!trace.searches.is_empty()).then_some(trace)
@@ -129,6 +148,54 @@ impl Trace {
     /// Lines for which there was no room.
     pub fn left_out(&self) -> usize {
         self.left_out
+    }
+
+    /// Where the event is, as far as that was answered.
+    pub fn place(&self) -> &Polled<EventTrace> {
+        &self.place
+    }
+
+    /// The event to be asked for now, if it is time to. Once it is stored it goes nowhere.
+    pub(in crate::tui) fn question(&mut self, now: UtcMillis) -> Option<String> {
+        let Some(Subject::Event(id)) = self.subject().cloned() else { return None };
+        (!self.is_stored() && self.place.is_due(now)).then_some(id)
+    }
+
+    /// Whether the event is known to be stored.
+    pub fn is_stored(&self) -> bool {
+        self.place.data().is_some_and(|place| !place.stored.is_empty())
+    }
+
+    /// Takes the answer, if it is about this event.
+    pub(in crate::tui) fn take(
+        &mut self,
+        id: &str,
+        mut answer: Result<EventTrace, String>,
+        now: UtcMillis,
+        ring: &Ring,
+    ) {
+        if !matches!(self.subject(), Some(Subject::Event(own)) if own == id) {
+            return;
+        }
+        if let Ok(place) = &mut answer {
+            for log in std::mem::take(&mut place.lines) {
+                let line = OwnedLine::of(&log);
+                let number = OF_HISTORY + self.of_history;
+                if self.is_of_it(line.as_ref()) && self.add(number, line.as_ref()) {
+                    self.of_history += 1;
+                    if let Some(batch) = batch_of(line.as_ref()) {
+                        self.follow(Subject::Batch(batch), ring);
+                    }
+                }
+            }
+            self.measure();
+        }
+        self.place.take(answer, now);
+    }
+
+    /// What a batch does is part of the event's way; what happens to the others is not.
+    fn is_of_it(&self, line: LineRef<'_>) -> bool {
+        line.event_id().is_none() || self.searches.first().is_some_and(|s| s.subject.is_of(line))
     }
 
     /// The place of the selected line.
@@ -177,6 +244,15 @@ impl Trace {
         self.searches.iter().any(|search| !search.cover.is_all_of(&all))
     }
 
+    /// Whether it takes a while yet: lines from before it was opened, or many new ones. The few that
+    /// come all the time are no search.
+    pub fn is_searching(&self, ring: &Ring) -> bool {
+        let all = ring.first()..ring.next();
+        let waits =
+            |cover: &Cover| cover.low > all.start || all.end.saturating_sub(cover.high) > SLICE;
+        !all.is_empty() && self.searches.iter().any(|search| waits(&search.cover))
+    }
+
     /// Looks at one more slice. Returns whether it found something.
     pub fn work(&mut self, ring: &Ring) -> bool {
         let all = ring.first()..ring.next();
@@ -201,9 +277,7 @@ impl Trace {
         let any = !found.is_empty();
         let of_event = matches!(self.subject(), Some(Subject::Event(_)));
         for (number, line) in found {
-            // What a batch does is part of the event's way; what happens to the others is not.
-            let is_its_own = self.searches[0].subject.is_of(line) || line.event_id().is_none();
-            if is_its_own
+            if self.is_of_it(line)
                 && self.add(number, line)
                 && of_event
                 && let Some(batch) = batch_of(line)
@@ -218,7 +292,14 @@ impl Trace {
     }
 
     fn add(&mut self, number: u64, line: LineRef<'_>) -> bool {
-        if self.rows.iter().any(|row| row.number == number) {
+        // What comes by both ways is the same line.
+        let is_same = |row: &TraceRow| {
+            let other = row.line.as_ref();
+            (row.number | number) >= OF_HISTORY
+                && (other.time(), other.stage(), other.text())
+                    == (line.time(), line.stage(), line.text())
+        };
+        if self.rows.iter().any(|row| row.number == number || is_same(row)) {
             return false;
         }
         if self.rows.len() >= MAX_ROWS {
@@ -285,5 +366,39 @@ mod tests {
         line(&mut ring, 1_060, 1.0, Some("evt_1"), None);
         trace.work(&ring);
         assert_eq!(numbers(&trace), [0, 2, 4, 7]);
+    }
+
+    #[test]
+    fn lines_of_before_come_from_elsewhere_and_none_twice() {
+        let log = |at: i64, message: &'static str, event: Option<&str>| {
+            let mut log = DebugLog::new(Stage::Worker, Level::Info, message);
+            log.timestamp = UtcMillis::from_epoch_millis(at);
+            log.event_id = event.map(str::to_owned);
+            log.data.insert(BATCH.to_owned(), "b_1".into());
+            log
+        };
+        let before = [
+            log(1_000, "accepted\u{1b}", Some("evt_1")),
+            log(1_010, "claimed", Some("evt_1")),
+            log(1_020, "of another", Some("evt_2")),
+            log(1_030, "batch stored", None),
+        ];
+        let mut ring = Ring::new(1_000, usize::MAX);
+        ring.push_log(&before[1]);
+        let mut trace = Trace::new(Subject::Event("evt_1".into()), 0, &ring).unwrap();
+        let now = UtcMillis::from_epoch_millis(2_000);
+        assert_eq!(trace.question(now).as_deref(), Some("evt_1"));
+        assert_eq!(trace.question(now), None, "one at a time");
+        let answer = EventTrace { lines: before.to_vec(), ..EventTrace::default() };
+        trace.take("evt_other", Ok(answer.clone()), now, &ring);
+        assert_eq!(trace.rows().len(), 1);
+        trace.take("evt_1", Ok(answer), now, &ring);
+        ring.push_log(&before[3]);
+        while trace.has_work(&ring) {
+            trace.work(&ring);
+        }
+        let rows = trace.rows().iter().map(|row| row.line.as_ref().message().to_owned());
+        assert_eq!(rows.collect::<Vec<_>>(), ["accepted\\u{1b}", "claimed", "batch stored"]);
+        assert_eq!(trace.rows()[1].waited, 10_000);
     }
 }

@@ -62,10 +62,12 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
         | Action::Mark
         | Action::Jump
         | Action::Fold => places::act(model, action),
-        Action::Trace => trace::open(model),
+        Action::Trace => return trace::open(model),
+        Action::NextList | Action::PreviousList => boards::change_list(model, action),
+        Action::OpenRow => return boards::open_row(model),
         Action::Projects => trace::open_projects(model),
         Action::Queue | Action::Live | Action::Verify => return boards::open(model, action),
-        Action::FailedDetail => queue::inspect(model),
+        Action::FailedDetail => return queue::inspect(model),
         Action::QueueFilter | Action::Export => queue::ask(model, action),
         Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll => {
             return queue::change(model, action);
@@ -108,8 +110,9 @@ pub(super) fn scroll(model: &mut Model, action: Action) {
         Screen::Log => scroll_log(model, action),
         Screen::Trace(_) => trace::scroll(model, action),
         Screen::Projects(_) => trace::choose(model, action),
-        Screen::Queue | Screen::Verify => boards::scroll(model, action),
-        Screen::Live => {}
+        Screen::Queue | Screen::Verify | Screen::Live | Screen::Batch(_) => {
+            boards::scroll(model, action);
+        }
         Screen::Detail(_) | Screen::Failed(_) | Screen::Help { .. } => scroll_view(model, action),
     }
 }
@@ -302,11 +305,9 @@ fn step_detail(model: &mut Model, direction: Direction) {
 }
 
 fn copy_id(model: &mut Model) -> Option<Effect> {
-    if let Some(item) = queue::item(model) {
-        let id = item.event.event_id.clone();
+    if let Some(id) = boards::selected_id(model) {
         model.notify(
-            id.as_ref()
-                .map_or_else(|| "it has no event id".to_owned(), |id| format!("copied {id}")),
+            id.as_ref().map_or_else(|| "it has no id".to_owned(), |id| format!("copied {id}")),
         );
         return id.map(Effect::Copy);
     }
@@ -326,10 +327,7 @@ fn copy_id(model: &mut Model) -> Option<Effect> {
 }
 
 fn copy_line(model: &mut Model) -> Option<Effect> {
-    let json = match queue::item(model) {
-        Some(item) => serde_json::to_string(item).ok(),
-        None => with_line(model, |line| line.to_json()),
-    };
+    let json = boards::selected_json(model).or_else(|| with_line(model, |line| line.to_json()));
     model.notify(if json.is_some() { "copied the line as JSON" } else { NO_LINE });
     json.map(Effect::Copy)
 }
@@ -346,7 +344,7 @@ fn with_line<T>(
             let (_, line) = model.boards.verify.selected_line()?;
             Some(read(line.as_ref()))
         }
-        Screen::Queue | Screen::Failed(_) | Screen::Live => None,
+        Screen::Queue | Screen::Failed(_) | Screen::Batch(_) | Screen::Live => None,
         Screen::Log | Screen::Projects(_) | Screen::Help { .. } => {
             model.pane().cursor_line().and_then(|number| model.ring.get(number)).map(read)
         }

@@ -4,6 +4,8 @@ use crate::alerts::Reading;
 use crate::pipeline::gauges::Health;
 use crate::pipeline::time::UtcMillis;
 use crate::tui::model::Model;
+use crate::tui::model::alerts::MAX_WATCHED;
+use crate::tui::model::palette::commands::Notify;
 use crate::tui::msg::{Effect, Job};
 
 /// A second has passed, by the clock of what is watched.
@@ -33,5 +35,42 @@ pub(super) fn tick(model: &mut Model, now: UtcMillis) {
 pub(super) fn acknowledge(model: &mut Model) {
     if !model.alerts.acknowledge() {
         model.notify("no alert is shown");
+    }
+}
+
+/// Alerts on lines: by one query more, by fewer, or which there are.
+pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
+    let told = match what {
+        Notify::List => list(model),
+        Notify::Watch(query) => {
+            let source = query.source().to_owned();
+            let too_many = || {
+                format!("there are alerts by {MAX_WATCHED} queries already; notify off N ends one")
+            };
+            let number = model.alerts.watch(query).ok_or_else(too_many)?;
+            format!("an alert comes with each line for “{source}” ({number})")
+        }
+        Notify::Stop(None) => match model.alerts.unwatch_all() {
+            0 => return Err("there is no alert on lines".to_owned()),
+            _ => "no more alerts on lines".to_owned(),
+        },
+        Notify::Stop(Some(number)) => match model.alerts.unwatch(number) {
+            Some(query) => format!("no more alerts on lines for “{}”", query.source()),
+            None => {
+                return Err(format!("there is no alert of the number {number}; {}", list(model)));
+            }
+        },
+    };
+    model.notify(told);
+    Ok(())
+}
+
+fn list(model: &Model) -> String {
+    let numbered = model.alerts.watched().enumerate();
+    let numbered: Vec<_> =
+        numbered.map(|(place, query)| format!("{} {}", place + 1, query.source())).collect();
+    match numbered.as_slice() {
+        [] => "no alert on lines; notify QUERY sets one".to_owned(),
+        all => format!("alerts on lines: {}", all.join(" · ")),
     }
 }

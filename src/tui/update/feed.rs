@@ -59,11 +59,10 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
     }
 }
 
-/// Counts the newest line if an alert is wanted for its like.
+/// Counts the newest line where an alert is wanted for its like.
 fn note_watched(model: &mut Model) {
-    let Some(query) = model.alerts.watched() else { return };
     let newest = model.ring.next().checked_sub(1).and_then(|number| model.ring.get(number));
-    if newest.is_some_and(|line| query.matches(line)) {
-        model.alerts.line();
+    if let Some(line) = newest {
+        model.alerts.line(line);
     }
 }

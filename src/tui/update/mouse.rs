@@ -4,10 +4,13 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{actions, palette, places};
+use super::{actions, boards, palette, places};
 use crate::pipeline::debug_log::Stage;
 use crate::tui::keymap::Action;
-use crate::tui::model::layout::{Layout, PROJECTS_HEAD, PanePlace, TRACE_HEAD, VERIFY_HEAD, below};
+use crate::tui::model::boards::{LiveList, QueueList};
+use crate::tui::model::layout::{
+    BATCH_HEAD, Layout, PROJECTS_HEAD, PanePlace, TRACE_HEAD, VERIFY_HEAD, below,
+};
 use crate::tui::model::pane::{Direction, Position as At};
 use crate::tui::model::{Focus, Model, Screen};
 use crate::tui::msg::Effect;
@@ -116,76 +119,118 @@ fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
     if let Screen::Log = model.screen() {
         return click_log(model, layout, at);
     }
-    let list = list(model, layout)?;
+    let list = list(model, layout, at)?;
     let place = list.top + row_of(list.area, at)?;
     if place == list.selected && place < list.count {
         return actions::act(model, list.opens, 0);
     }
     if place < list.count {
-        select(model, place);
+        select(model, list.kind, place);
     }
     None
 }
 
+/// Which list of a view.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The only one.
+    Only,
+    /// The batches in flight.
+    Batches,
+    /// One of the live view.
+    Live(LiveList),
+}
+
 /// The rows of a view of which one is selected.
 struct List {
+    kind: Kind,
     area: Rect,
     /// Rows scrolled out at the top.
     top: usize,
     count: usize,
+    /// Nothing, where the keys move in another list.
     selected: usize,
     /// What a click on the selected one does.
     opens: Action,
 }
 
-fn list(model: &Model, layout: &Layout) -> Option<List> {
+fn list(model: &Model, layout: &Layout, at: Position) -> Option<List> {
     let view = layout.overlay();
-    Some(match model.screen() {
-        Screen::Trace(shown) => List {
-            area: below(view, TRACE_HEAD),
-            top: shown.top,
-            count: shown.rows().len(),
-            selected: shown.selected(),
-            opens: Action::Detail,
-        },
+    let only = |area, top, count, selected, opens| {
+        Some(List { kind: Kind::Only, area, top, count, selected, opens })
+    };
+    match model.screen() {
+        Screen::Trace(shown) => {
+            let (count, selected) = (shown.rows().len(), shown.selected());
+            only(below(view, TRACE_HEAD), shown.top, count, selected, Action::Detail)
+        }
         Screen::Projects(projects) => {
             let area = below(view, PROJECTS_HEAD);
-            List {
-                area,
-                top: projects.top(area.height.into()),
-                count: projects.choices().len(),
-                selected: projects.selected(),
-                opens: Action::Accept,
-            }
+            let (top, count) = (projects.top(area.height.into()), projects.choices().len());
+            only(area, top, count, projects.selected(), Action::Accept)
         }
-        Screen::Queue => List {
-            area: model.queue_parts().failed_list(view),
-            top: model.boards.queue.top,
-            count: model.boards.queue.count(),
-            selected: model.boards.queue.selected(),
-            opens: Action::FailedDetail,
-        },
-        Screen::Verify => List {
-            area: below(view, VERIFY_HEAD),
-            top: model.boards.verify.top,
-            count: model.boards.verify.count(),
-            selected: model.boards.verify.selected(),
-            opens: Action::Detail,
-        },
-        _ => return None,
-    })
+        Screen::Batch(shown) => {
+            let (cursor, count) = (shown.cursor, shown.events().len());
+            only(below(view, BATCH_HEAD), cursor.top(), count, cursor.selected(), Action::Trace)
+        }
+        Screen::Verify => {
+            let board = &model.boards.verify;
+            let area = below(view, VERIFY_HEAD);
+            only(area, board.top, board.count(), board.selected(), Action::Detail)
+        }
+        Screen::Queue => queue_list(model, view, at),
+        Screen::Live => live_list(model, view, at),
+        _ => None,
+    }
 }
 
-fn select(model: &mut Model, place: usize) {
-    let (trace, findings) = (model.trace_rows(), model.verify_rows());
-    let failed = usize::from(model.queue_parts().failed);
-    match model.screens.last_mut() {
-        Some(Screen::Trace(shown)) => shown.select(place, trace),
-        Some(Screen::Projects(projects)) => projects.select(place),
-        Some(Screen::Queue) => model.boards.queue.select(place, failed),
-        Some(Screen::Verify) => model.boards.verify.select(place, findings),
+fn queue_list(model: &Model, view: Rect, at: Position) -> Option<List> {
+    let (board, parts) = (&model.boards.queue, model.queue_parts());
+    let batches = parts.batch_list(view);
+    let (kind, area, cursor, count, is_focused) = if batches.contains(at) {
+        let is_focused = board.list() == QueueList::Batches;
+        (Kind::Batches, batches, board.batch, board.batches().len(), is_focused)
+    } else {
+        let is_focused = board.list() == QueueList::Failed;
+        (Kind::Only, parts.failed_list(view), board.cursor, board.count(), is_focused)
+    };
+    let selected = if is_focused { cursor.selected() } else { usize::MAX };
+    Some(List { kind, area, top: cursor.top(), count, selected, opens: Action::FailedDetail })
+}
+
+fn live_list(model: &Model, view: Rect, at: Position) -> Option<List> {
+    let board = &model.boards.live;
+    let areas = LiveList::ALL.into_iter().zip(model.live_parts().lists(view));
+    let (list, area) = areas.into_iter().find(|(_, area)| area.contains(at))?;
+    let cursor = board.cursor(list);
+    let selected = if board.list() == list { cursor.selected() } else { usize::MAX };
+    let count = board.counts()[list as usize];
+    let (kind, top) = (Kind::Live(list), cursor.top());
+    Some(List { kind, area, top, count, selected, opens: Action::OpenRow })
+}
+
+fn select(model: &mut Model, kind: Kind, place: usize) {
+    let (trace, findings, events) = (model.trace_rows(), model.verify_rows(), model.batch_rows());
+    let (queue, live) = (model.queue_parts(), model.live_parts());
+    match (model.screens.last_mut(), kind) {
+        (Some(Screen::Trace(shown)), _) => shown.select(place, trace),
+        (Some(Screen::Projects(projects)), _) => projects.select(place),
+        (Some(Screen::Batch(shown)), _) => {
+            let count = shown.events().len();
+            shown.cursor.select(place, count, events);
+        }
+        (Some(Screen::Queue), Kind::Batches) => {
+            model.boards.queue.select_batch(place, queue.batches.into());
+        }
+        (Some(Screen::Queue), _) => model.boards.queue.select(place, queue.failed.into()),
+        (Some(Screen::Live), Kind::Live(list)) => {
+            model.boards.live.select(list, place, live.rows[list as usize].into());
+        }
+        (Some(Screen::Verify), _) => model.boards.verify.select(place, findings),
         _ => {}
     }
+    // Which list has the keys decides how much room each has.
+    boards::settle(model);
 }
 
 fn click_log(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {

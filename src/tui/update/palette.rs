@@ -7,14 +7,14 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, set_filter};
-use super::mouse;
+use super::{alerts, mouse, trace};
 use crate::pipeline::time::UtcMillis;
 use crate::tui::keymap::{Action, Context};
 use crate::tui::model::export::Export;
 use crate::tui::model::palette::commands::{self, Command, Format, Switch, Target};
 use crate::tui::model::palette::{Known, Palette, remember};
 use crate::tui::model::query::Query;
-use crate::tui::model::{Focus, Model, Purpose, Screen};
+use crate::tui::model::{Focus, Model, Purpose, Recording, Screen};
 use crate::tui::msg::{Effect, Job};
 use crate::tui::text;
 use crate::tui::view::format;
@@ -41,6 +41,7 @@ pub(super) fn open(model: &mut Model) {
     let known = Known {
         projects: projects.into_iter().collect(),
         filters: filters.collect(),
+        watched: model.alerts.watched().map(|query| query.source().to_owned()).collect(),
         ..Known::default()
     };
     model.focus = Focus::Palette(Box::new(Palette::new(known)));
@@ -154,8 +155,9 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Level(level) => set_filter(model, |filter| filter.level = level),
         Command::Project(project) => set_filter(model, |filter| filter.project = project),
         Command::Export(target, format) => return export(model, target, format).map(Some),
-        Command::Record(target) => return record(model, target).map(Some),
-        Command::Notify(query) => notify(model, query),
+        Command::Record(target) => return record(model, target),
+        Command::Notify(what) => alerts::notify(model, what)?,
+        Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Save(name) => return save(model, name).map(Some),
         Command::Load(name) => load(model, &name)?,
         Command::Theme(scheme) => {
@@ -209,22 +211,19 @@ pub(super) fn exported(model: &mut Model, outcome: Result<String, String>) {
     });
 }
 
-fn record(model: &mut Model, target: Option<Target>) -> Result<Effect, String> {
+fn record(model: &mut Model, target: Option<Target>) -> Result<Option<Effect>, String> {
     match (&target, &model.recording) {
-        (Some(_), Some(recording)) => {
+        (None, Some(Recording { broke: Some(_), .. })) => {
+            // It is taken note of.
+            model.recording = None;
+            Ok(None)
+        }
+        (Some(_), Some(recording)) if recording.broke.is_none() => {
             Err(format!("{} is being recorded to; record off ends it", recording.path))
         }
         (None, None) => Err("nothing is being recorded".to_owned()),
-        _ => Ok(Effect::Job(Job::Record(target))),
+        _ => Ok(Some(Effect::Job(Job::Record(target)))),
     }
-}
-
-fn notify(model: &mut Model, query: Option<Query>) {
-    model.notify(match &query {
-        Some(query) => format!("an alert comes with each line for “{}”", query.source()),
-        None => "no more alerts by lines".to_owned(),
-    });
-    model.alerts.watch(query);
 }
 
 fn save(model: &mut Model, name: String) -> Result<Effect, String> {

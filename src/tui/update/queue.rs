@@ -6,9 +6,10 @@ use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use crate::pipeline::queue::view::FailedView;
+use crate::pipeline::queue::view::{BatchView, FailedView};
 use crate::tui::backend::{Change, Request};
 use crate::tui::keymap::{Action, Context};
+use crate::tui::model::boards::BatchBoard;
 use crate::tui::model::{FailedDetail, Focus, Model, Prompt, PromptPurpose, Screen};
 use crate::tui::msg::Effect;
 use crate::tui::text;
@@ -35,13 +36,39 @@ pub(super) fn item(model: &Model) -> Option<&FailedView> {
     }
 }
 
-/// Shows the selected event in full.
-pub(super) fn inspect(model: &mut Model) {
+/// Shows the selected batch or event in full.
+pub(super) fn inspect(model: &mut Model) -> Option<Effect> {
+    if let Some(batch) = model.boards.queue.selected_batch().cloned() {
+        model.screens.push(Screen::Batch(Box::new(BatchBoard::new(batch))));
+        return batch_question(model);
+    }
     match item(model).cloned() {
         Some(item) => {
             model.push_screen(Screen::Failed(Box::new(FailedDetail { item, scroll: 0 })));
         }
         None => model.notify(NO_FAILED),
+    }
+    None
+}
+
+/// The question for what is in the batch on the screen, if it is time to ask.
+pub(super) fn batch_question(model: &mut Model) -> Option<Effect> {
+    let now = model.now;
+    let Some(Screen::Batch(shown)) = model.screens.last_mut() else { return None };
+    let asks = !shown.is_done() && shown.polled.is_due(now);
+    asks.then(|| Effect::Ask(Request::Batch(shown.batch.id.clone())))
+}
+
+/// Takes what is in a batch, wherever it is among the views. Once it is done, what was known of it
+/// stays.
+pub(super) fn take_batch(model: &mut Model, id: &str, answer: Result<Option<BatchView>, String>) {
+    let now = model.now;
+    for screen in &mut model.screens {
+        if let Screen::Batch(shown) = screen
+            && shown.batch.id == id
+        {
+            shown.take(answer.clone().map(|batch| batch.map(|batch| batch.events)), now);
+        }
     }
 }
 
@@ -70,6 +97,11 @@ fn open(model: &mut Model, purpose: PromptPurpose, input: String) {
 pub(super) fn change(model: &mut Model, action: Action) -> Option<Effect> {
     if model.options.read_only {
         model.notify("read-only: start without --read-only to change the queue");
+        return None;
+    }
+    if model.boards.queue.selected_batch().is_some() && matches!(model.screen(), Screen::Queue) {
+        let key = model.key(Action::NextList);
+        model.notify(format!("a batch is its worker's; {key} goes to the failed events"));
         return None;
     }
     if model.boards.queue.changes {

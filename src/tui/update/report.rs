@@ -14,7 +14,7 @@ pub(super) fn take_in(model: &mut Model, report: Report) {
         Report::Exported(outcome) => palette::exported(model, outcome),
         Report::RecordBegan(path) => {
             model.notify(format!("recording to {path}; the command record off ends it"));
-            model.recording = Some(Recording { path, bytes: 0, lost: 0 });
+            model.recording = Some(Recording { path, bytes: 0, lost: 0, broke: None });
             model.dirty = true;
         }
         Report::Recorded { bytes, lost } => {
@@ -26,6 +26,13 @@ pub(super) fn take_in(model: &mut Model, report: Report) {
         Report::RecordEnded(why) => {
             model.recording = None;
             model.notify(why);
+            model.dirty = true;
+        }
+        Report::RecordBroke(why) => {
+            model.notify(format!("the recording has ended: {why}"));
+            if let Some(recording) = &mut model.recording {
+                recording.broke = Some(why);
+            }
             model.dirty = true;
         }
         Report::Files { dir, names } => palette::take_files(model, dir, names),

@@ -5,22 +5,35 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::set_filter;
+use crate::pipeline::lookup::EventTrace;
+use crate::tui::backend::Request;
 use crate::tui::keymap::Action;
+use crate::tui::model::boards::LiveItem;
+use crate::tui::model::cursor::target;
 use crate::tui::model::projects::Projects;
 use crate::tui::model::trace::{Subject, Trace};
 use crate::tui::model::{Detail, Model, Screen};
+use crate::tui::msg::Effect;
 use crate::tui::text;
 
 /// Bytes typed to narrow the list of projects.
 const MAX_TYPED: usize = 100;
 
-/// Shows the way of the selected line's event.
-pub(super) fn open(model: &mut Model) {
+/// Shows the way of the selected line's event, or of the selected batch.
+pub(super) fn open(model: &mut Model) -> Option<Effect> {
+    let next = model.ring.next();
+    let event = |id: Option<&String>| (next, id.cloned().map(Subject::Event));
     let line = match model.screen() {
-        Screen::Queue | Screen::Failed(_) => super::queue::item(model).map(|item| {
-            let id = item.event.event_id.clone();
-            (model.ring.next(), id.map(Subject::Event))
-        }),
+        Screen::Queue | Screen::Failed(_) => match model.boards.queue.selected_batch() {
+            Some(batch) => Some((next, Some(Subject::Batch(batch.id.clone())))),
+            None => super::queue::item(model).map(|item| event(item.event.event_id.as_ref())),
+        },
+        Screen::Batch(shown) => shown.selected().map(|found| event(found.event_id.as_ref())),
+        Screen::Live => match model.boards.live.selected() {
+            Some(LiveItem::Event(found)) => Some(event(Some(&found.event_id))),
+            Some(_) => Some((next, None)),
+            None => None,
+        },
         Screen::Verify => {
             let line = model.boards.verify.selected_line();
             line.map(|(number, line)| (*number, Subject::of(line.as_ref())))
@@ -31,12 +44,47 @@ pub(super) fn open(model: &mut Model) {
             .cursor_line()
             .and_then(|number| Some((number, Subject::of(model.ring.get(number)?)))),
     };
-    let Some((number, subject)) = line else { return model.notify(super::actions::NO_LINE) };
-    let trace = subject.and_then(|subject| Trace::new(subject, number, &model.ring));
-    let Some(trace) = trace else {
-        return model.notify("this line is about no event and no batch");
+    match line {
+        None => model.notify(super::actions::NO_LINE),
+        Some((_, None)) => model.notify("this line is about no event and no batch"),
+        Some((number, Some(subject))) => return show(model, subject, number),
+    }
+    None
+}
+
+/// Shows the way of an event, by its id.
+pub(super) fn open_id(model: &mut Model, id: String) -> Option<Effect> {
+    show(model, Subject::Event(id), model.ring.next())
+}
+
+fn show(model: &mut Model, subject: Subject, number: u64) -> Option<Effect> {
+    let Some(trace) = Trace::new(subject, number, &model.ring) else {
+        model.notify("that cannot be looked for");
+        return None;
     };
     model.push_screen(Screen::Trace(trace));
+    settle(model);
+    ask(model)
+}
+
+/// Asks where the event on the screen is, if it is time to. What a replay tells of is elsewhere.
+pub(super) fn ask(model: &mut Model) -> Option<Effect> {
+    let now = model.now;
+    if model.replay.is_some() {
+        return None;
+    }
+    let Some(Screen::Trace(trace)) = model.screens.last_mut() else { return None };
+    trace.question(now).map(|id| Effect::Ask(Request::Event(id)))
+}
+
+/// Takes the answer, wherever the trace is among the views.
+pub(super) fn take(model: &mut Model, id: &str, answer: Result<EventTrace, String>) {
+    let now = model.now;
+    for screen in &mut model.screens {
+        if let Screen::Trace(trace) = screen {
+            trace.take(id, answer.clone(), now, &model.ring);
+        }
+    }
     settle(model);
 }
 
@@ -52,18 +100,7 @@ pub(super) fn settle(model: &mut Model) {
 pub(super) fn scroll(model: &mut Model, action: Action) {
     let height = model.trace_rows();
     let Some(Screen::Trace(trace)) = model.screens.last_mut() else { return };
-    let (place, page) = (trace.selected(), height.max(1));
-    let to = match action {
-        Action::Oldest => 0,
-        Action::Up => place.saturating_sub(1),
-        Action::Down => place + 1,
-        Action::PageUp => place.saturating_sub(page),
-        Action::PageDown => place + page,
-        Action::HalfUp => place.saturating_sub(page.div_ceil(2)),
-        Action::HalfDown => place + page.div_ceil(2),
-        _ => usize::MAX,
-    };
-    trace.select(to, height);
+    trace.select(target(action, trace.selected(), height), height);
 }
 
 /// The selected row in full.

@@ -48,6 +48,12 @@ pub(super) fn row(area: Rect, nth: usize) -> Rect {
     Rect { y: area.y.saturating_add(nth.min(area.height)), height, ..area }
 }
 
+/// Marks a row as the selected one, before anything is written into it.
+pub(super) fn select(buf: &mut Buffer, row: Rect, theme: Theme) {
+    buf.set_style(row, theme.selected());
+    put(buf, row, 0, 1, "▌", theme.key());
+}
+
 /// A run of text in one style.
 pub(super) type Segment = Span<'static>;
 

@@ -78,7 +78,7 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
             let count = format::tiny_count(figures.warnings);
             put_right(buf, at, ERRORS_END + warnings, 5, &count, style);
         }
-        let style = if on { theme.stage(stage) } else { theme.dim() };
+        let style = if on { theme.stage_bars(stage) } else { theme.dim() };
         latencies(model, buf, at, figures, style);
     }
     let at = row(area, Stage::ALL.len() + 1);
@@ -122,7 +122,7 @@ fn latencies(model: &Model, buf: &mut Buffer, at: Rect, figures: &StageFigures, 
 fn chip(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, width: usize) -> bool {
     let theme = model.options.theme;
     let on = model.pane().filter().stages.contains(Some(stage));
-    let name = if on { theme.stage(stage).patch(theme.strong()) } else { theme.dim() };
+    let name = if on { theme.chip(stage) } else { theme.dim() };
     let digit = (stage.index() + 1).to_string();
     put(buf, at, 1, 1, &digit, if on { theme.key() } else { theme.dim() });
     put(buf, at, 3, 1, if on { "●" } else { "○" }, name);
@@ -138,7 +138,7 @@ fn chips(model: &Model, buf: &mut Buffer, layout: &Layout) {
         let width = cell.width;
         let (names, values) = (row(cell, 0), row(cell, 1));
         let on = model.pane().filter().stages.contains(Some(stage));
-        let name = if on { theme.stage(stage).patch(theme.strong()) } else { theme.dim() };
+        let name = if on { theme.chip(stage) } else { theme.dim() };
         let digit = (stage.index() + 1).to_string();
         put(buf, names, 1, 1, &digit, if on { theme.key() } else { theme.dim() });
         put(buf, names, 2, 1, if on { "●" } else { "○" }, name);
@@ -189,6 +189,20 @@ fn spooled(model: &Model, spooled: u64) -> Option<Segment> {
     (spooled > 0).then(|| styled(text, model.options.theme.error()))
 }
 
+/// Batches that nobody works on, if there are any.
+fn lapsed(model: &Model, lapsed: Option<u64>) -> Option<Segment> {
+    let lapsed = lapsed.filter(|&lapsed| lapsed > 0)?;
+    let leases = if lapsed == 1 { "lease" } else { "leases" };
+    let text = format!("{} {leases} over", format::count(lapsed));
+    Some(styled(text, model.options.theme.error()))
+}
+
+/// How long the oldest waiting event has waited, if one waits.
+fn oldest(model: &Model, millis: Option<u64>) -> Option<Segment> {
+    let text = format!("oldest {}", format::micros(millis? as f64 * 1e3));
+    Some(styled(text, model.options.theme.dim()))
+}
+
 /// How many of the events that were compared match, and of how many; where dual write is on.
 fn matching(model: &Model) -> Option<[Segment; 2]> {
     let theme = model.options.theme;
@@ -224,8 +238,10 @@ fn queue_line(model: &Model) -> Vec<Segment> {
         vec![styled(format::count(queue.in_flight), theme.strong()), label(" in flight".into())];
     let failed = vec![failed(model, queue.failed), label(" failed".into())];
     let spooled = spooled(model, queue.spooled).map(|spooled| vec![spooled]);
+    let oldest = oldest(model, queue.oldest_waiting_ms).map(|oldest| vec![oldest]);
+    let lapsed = lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]);
     // Last, so that nothing moves when it comes and goes.
-    let parts = [Some(depth), matching, Some(in_flight), Some(failed), spooled];
+    let parts = [Some(depth), matching, Some(in_flight), Some(failed), spooled, lapsed, oldest];
     joined(parts.into_iter().flatten().collect(), theme)
 }
 
@@ -247,8 +263,15 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
             put(buf, row(area, 2), 2 + used, bars, &rest, theme.dim());
             let alarm = of_alarm(model, queue.depth);
             put(buf, row(area, 1), 22, bars, &alarm, theme.dim());
-            if let Some(spooled) = spooled(model, queue.spooled) {
-                put(buf, row(area, 3), 23, bars, &spooled.content, spooled.style);
+            let beside = [
+                (0, oldest(model, queue.oldest_waiting_ms)),
+                (3, spooled(model, queue.spooled)),
+                (4, lapsed(model, queue.lapsed)),
+            ];
+            for (nth, said) in beside {
+                if let Some(said) = said {
+                    put(buf, row(area, nth), 23, bars, &said.content, said.style);
+                }
             }
             [
                 Some(depth(model, queue.depth)),
@@ -273,7 +296,7 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
     }
     put(buf, row(area, 6), 2, 40, &format!("waiting, last {bars} s"), theme.dim());
     let history = format::sparkline(&summary.depth_history, bars);
-    put(buf, row(area, 7), 2, bars, &history, theme.stage(Stage::Queue));
+    put(buf, row(area, 7), 2, bars, &history, theme.stage_bars(Stage::Queue));
 }
 
 /// Why nothing new comes, if so.

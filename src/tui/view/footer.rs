@@ -232,7 +232,13 @@ fn amiss(model: &Model) -> Vec<Vec<Segment>> {
     }
     if let Some(recording) = &model.recording {
         let size = format::bytes(recording.bytes);
-        items.push(vec![styled(format!("recording {size}"), theme.warning())]);
+        let said = match &recording.broke {
+            None => styled(format!("recording {size}"), theme.warning()),
+            Some(why) => {
+                styled(format!("recording ended at {size}: {}", text::safe(why)), theme.error())
+            }
+        };
+        items.push(vec![said]);
         if recording.lost > 0 {
             let lost = format!("{} not recorded", format::count(recording.lost));
             items.push(vec![styled(lost, theme.error())]);
@@ -323,6 +329,13 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
         {
             None
         }
+        Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll
+            if model.boards().queue.selected_batch().is_some()
+                && matches!(model.screen(), Screen::Queue) =>
+        {
+            None
+        }
+        Action::NextList if !has_lists(model) => None,
         _ => binding.hint,
     }
 }
@@ -334,6 +347,14 @@ fn answer(asked: &PromptPurpose) -> &'static str {
         PromptPurpose::Export => "write",
         PromptPurpose::Confirm(Change::Retry, _) => "retry them",
         PromptPurpose::Confirm(Change::Delete, _) => "delete them",
+    }
+}
+
+/// Whether there is another list to go to.
+fn has_lists(model: &Model) -> bool {
+    match model.screen() {
+        Screen::Queue => !model.boards().queue.batches().is_empty(),
+        _ => model.boards().live.counts().iter().filter(|&&count| count > 0).count() > 1,
     }
 }
 

@@ -1,19 +1,7 @@
 //! Numbers for people: short, with units, of a steady width.
 
+pub use crate::numbers::grouped as count;
 use crate::tui::model::figures::History;
-
-/// `1,234,567`.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
 
 /// At most five columns: `9,999`, `12 k`, `3 M`.
 pub fn short_count(n: u64) -> String {

@@ -3,22 +3,30 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{put, put_right, row, rule, styled};
+use super::draw::{
+    Segment, put, put_right, put_segments, row, rule, segments_width, select, styled,
+};
 use super::{boards, format};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::store::live::{ACTIVE_MINUTES, LiveView, MINUTES};
 use crate::tui::model::Model;
+use crate::tui::model::boards::LiveList;
+use crate::tui::model::layout::LiveParts;
 use crate::tui::text;
 
-/// From this width on top pages and last events stand side by side.
-const SIDE_BY_SIDE: u16 = 110;
+/// From this width on there is room for long names of projects.
+const LONG_NAMES_MIN_WIDTH: usize = 110;
+/// A list of pages as wide as this also tells their projects.
+const PAGES_PROJECT_MIN_WIDTH: usize = 90;
 /// `1,234 visitors`
 const NUMBER: usize = 9;
 const PROJECT: usize = 20;
+const LONG_PROJECT: usize = 40;
+const SHORT_PROJECT: usize = 12;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let polled = &model.boards().live;
+    let polled = &model.boards().live.polled;
     boards::title(model, "live", Some(polled), buf, row(area, 0));
     let width = usize::from(area.width);
     let Some(view) = polled.data() else {
@@ -30,71 +38,104 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     if let Some(why) = boards::error(polled) {
         put(buf, row(area, 1), 1, width - 2, &format!("no answer: {why}"), theme.error());
     }
-    let room = usize::from(area.height).saturating_sub(3);
-    let lists = if area.width >= SIDE_BY_SIDE { 1 } else { 2 };
-    let projects = view.projects.len().clamp(1, (room / (lists + 1)).saturating_sub(1).max(1));
+    let parts = model.live_parts();
     if polled.error().is_none() {
-        summary(model, view, projects, buf, row(area, 1));
+        summary(model, view, buf, row(area, 1));
     }
-    projects_table(model, view, buf, area, projects);
-    let rest = Rect {
-        y: area.y + u16::try_from(3 + projects).unwrap_or(u16::MAX),
-        height: area.height.saturating_sub(u16::try_from(3 + projects).unwrap_or(u16::MAX)),
-        ..area
-    };
-    if lists == 1 {
-        let half = rest.width / 2;
-        top_pages(model, view, buf, Rect { width: half, ..rest });
-        last_events(model, view, buf, Rect { x: rest.x + half, width: rest.width - half, ..rest });
-    } else {
-        let half = rest.height / 2;
-        top_pages(model, view, buf, Rect { height: half, ..rest });
-        last_events(
-            model,
-            view,
-            buf,
-            Rect { y: rest.y + half, height: rest.height - half, ..rest },
-        );
-    }
+    projects_table(model, view, buf, area, usize::from(parts.rows[0]));
+    // With their titles.
+    let [_, pages, events] = parts.lists(area);
+    let titled = |list: Rect| Rect { y: list.y.saturating_sub(1), height: list.height + 1, ..list };
+    top_pages(model, view, buf, titled(pages).intersection(area));
+    last_events(model, view, buf, titled(events).intersection(area));
 }
 
-fn summary(model: &Model, view: &LiveView, rows: usize, buf: &mut Buffer, at: Rect) {
+/// The title of a list: which one the keys move in, and where the reader is in it.
+fn title(model: &Model, list: LiveList, name: String, rows: usize) -> (Segment, Vec<Segment>) {
     let theme = model.options.theme;
+    let board = &model.boards().live;
+    let is_focused = board.list() == list;
+    let count = board.counts()[list as usize];
+    let style = if is_focused { theme.key() } else { theme.strong() };
+    let place = match count {
+        0 => Vec::new(),
+        count if is_focused || count > rows => {
+            let place = format::count(board.cursor(list).selected() as u64 + 1);
+            let of = format::count(count as u64);
+            vec![styled(format!("{place} of {of}"), theme.dim())]
+        }
+        _ => Vec::new(),
+    };
+    (styled(name, style), place)
+}
+
+/// The rows of a list that are in sight: place, whether it is selected, where it is.
+fn rows_of<'a, T>(
+    model: &Model,
+    list: LiveList,
+    items: &'a [T],
+    area: Rect,
+    first: usize,
+    rows: usize,
+) -> impl Iterator<Item = (&'a T, bool, Rect)> {
+    let board = &model.boards().live;
+    let cursor = board.cursor(list);
+    let is_focused = board.list() == list;
+    items.iter().enumerate().skip(cursor.top()).take(rows).map(move |(nth, item)| {
+        let selected = is_focused && nth == cursor.selected();
+        (item, selected, row(area, first + nth - cursor.top()))
+    })
+}
+
+fn summary(model: &Model, view: &LiveView, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(at.width);
     let visitors: u64 = view.projects.iter().map(|project| project.visitors).sum();
     let word = if visitors == 1 { "visitor" } else { "visitors" };
-    let used = put(buf, at, 1, NUMBER, &format::count(visitors), theme.good());
-    let says = format!("{word} in the last {ACTIVE_MINUTES} min");
-    put(buf, at, used + 2, usize::from(at.width).saturating_sub(used + 3), &says, theme.dim());
-    let more = view.projects.len().saturating_sub(rows);
-    if more > 0 || view.truncated {
-        let sign = if view.truncated { "+" } else { "" };
-        let projects = if more == 1 { "project" } else { "projects" };
-        let says = format!("{more}{sign} more {projects}");
-        put_right(buf, at, usize::from(at.width) - 1, 22, &says, theme.warning());
-    }
+    let count = view.projects.len() as u64;
+    let sign = if view.truncated { "+" } else { "" };
+    let projects = if count == 1 { "project" } else { "projects" };
+    let said = vec![
+        styled(format::count(visitors), theme.good()),
+        styled(format!(" {word} in the last {ACTIVE_MINUTES} min, in "), theme.dim()),
+        styled(format!("{}{sign}", format::count(count)), theme.strong()),
+        styled(format!(" {projects}"), theme.dim()),
+    ];
+    put_segments(buf, at, 1, width.saturating_sub(2), &said);
 }
 
 fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, rows: usize) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let labels = row(area, 2);
-    let start = 1 + PROJECT + 1;
-    // As much of the last half hour as there is room for.
-    let minutes = width.saturating_sub(start + 3 * (NUMBER + 1) + 1).min(MINUTES);
-    put(buf, labels, 1, PROJECT, "project", theme.dim());
+    let name = if width >= LONG_NAMES_MIN_WIDTH { LONG_PROJECT } else { PROJECT };
+    let start = 1 + name + 1;
+    let (label, place) = title(model, LiveList::Projects, "project".to_owned(), rows);
+    put_segments(buf, labels, 1, name, &[label]);
     for (nth, label) in ["visitors", "views", "events"].into_iter().enumerate() {
         put_right(buf, labels, start + (nth + 1) * (NUMBER + 1) - 1, NUMBER, label, theme.dim());
     }
     let chart = start + 3 * (NUMBER + 1);
+    // As much of the last half hour as there is room for.
+    let minutes = width.saturating_sub(chart + 1).min(MINUTES);
+    let place_width = segments_width(&place);
+    let room = width.saturating_sub(chart + place_width + 3);
     let last = format!("views, last {minutes} min");
-    put(buf, labels, chart, width.saturating_sub(chart + 1), &last, theme.dim());
+    let last = if text::width(&last) <= room { last } else { "views".to_owned() };
+    put(buf, labels, chart, room, &last, theme.dim());
+    put_segments(buf, labels, width.saturating_sub(place_width + 1), place_width, &place);
     if view.projects.is_empty() {
         let says = format!("No event was stored in the last {MINUTES} min.");
         put(buf, row(area, 3), 1, width - 2, &says, theme.dim());
     }
-    for (nth, project) in view.projects.iter().take(rows).enumerate() {
-        let at = row(area, 3 + nth);
-        put(buf, at, 1, PROJECT, &text::safe(&project.project_id), theme.plain());
+    let first = usize::from(LiveParts::HEAD);
+    for (project, selected, at) in
+        rows_of(model, LiveList::Projects, &view.projects, area, first, rows)
+    {
+        if selected {
+            select(buf, at, theme);
+        }
+        put(buf, at, 1, name, &text::safe(&project.project_id), theme.plain());
         let figures = [
             (project.visitors, theme.good()),
             (project.page_views.iter().sum(), theme.strong()),
@@ -105,7 +146,7 @@ fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, 
             put_right(buf, at, end, NUMBER, &format::count(figure), style);
         }
         let views = &project.page_views[project.page_views.len().saturating_sub(minutes)..];
-        put(buf, at, chart, minutes, &bars(views), theme.stage(Stage::Pubsub));
+        put(buf, at, chart, minutes, &bars(views), theme.stage_bars(Stage::Pubsub));
     }
 }
 
@@ -123,20 +164,22 @@ fn bars(counts: &[u64]) -> String {
 fn top_pages(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    let title = format!("top pages, last {MINUTES} min");
-    rule(buf, row(area, 0), theme, &[styled(title, theme.strong())], &[]);
     let rows = usize::from(area.height.saturating_sub(1));
-    for (nth, page) in view.top_pages.iter().take(rows).enumerate() {
-        let at = row(area, 1 + nth);
+    let name = format!("top pages, last {MINUTES} min");
+    let (name, place) = title(model, LiveList::Pages, name, rows);
+    rule(buf, row(area, 0), theme, &[name], &place);
+    for (page, selected, at) in rows_of(model, LiveList::Pages, &view.top_pages, area, 1, rows) {
+        if selected {
+            select(buf, at, theme);
+        }
         put_right(buf, at, 1 + NUMBER, NUMBER, &format::count(page.views), theme.strong());
-        put(
-            buf,
-            at,
-            NUMBER + 3,
-            width.saturating_sub(NUMBER + 4),
-            &text::safe(&page.url),
-            theme.plain(),
-        );
+        let mut x = NUMBER + 3;
+        if width >= PAGES_PROJECT_MIN_WIDTH {
+            let dim = theme.on(selected, theme.dim());
+            put(buf, at, x, SHORT_PROJECT, &text::safe(&page.project_id), dim);
+            x += SHORT_PROJECT + 1;
+        }
+        put(buf, at, x, width.saturating_sub(x + 1), &text::safe(&page.url), theme.plain());
     }
     if view.top_pages.is_empty() {
         put(buf, row(area, 1), 1, width.saturating_sub(2), "none", theme.dim());
@@ -146,16 +189,20 @@ fn top_pages(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect) {
 fn last_events(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    rule(buf, row(area, 0), theme, &[styled("last events stored", theme.strong())], &[]);
     let rows = usize::from(area.height.saturating_sub(1));
-    for (nth, event) in view.last_events.iter().take(rows).enumerate() {
-        let at = row(area, 1 + nth);
+    let (name, place) = title(model, LiveList::Events, "last events stored".to_owned(), rows);
+    rule(buf, row(area, 0), theme, &[name], &place);
+    for (event, selected, at) in rows_of(model, LiveList::Events, &view.last_events, area, 1, rows)
+    {
+        if selected {
+            select(buf, at, theme);
+        }
         let time = event.at.map_or_else(String::new, |at| {
             let at = at.timestamp().to_zoned_datetime(model.zone.clone());
             at.strftime("%H:%M:%S").to_string()
         });
-        put(buf, at, 1, 8, &time, theme.dim());
-        put(buf, at, 10, 12, &text::safe(&event.project_id), theme.plain());
+        put(buf, at, 1, 8, &time, theme.on(selected, theme.dim()));
+        put(buf, at, 10, SHORT_PROJECT, &text::safe(&event.project_id), theme.plain());
         put(buf, at, 23, 8, &text::safe(&event.r#type), theme.stage(Stage::Pubsub));
         put(buf, at, 32, width.saturating_sub(33), &text::safe(&event.what), theme.plain());
     }

@@ -77,6 +77,7 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
         let mut row = line_row(model, pane, &columns, line, buf, row(area, nth));
         row.selected = window.cursor == Some(place) && !pane.follows();
         row.repeats = pane.repeats(place);
+        row.mark = model.marks.iter().find(|(_, marked)| **marked == number).map(|(mark, _)| *mark);
         row.render();
     }
 }
@@ -103,6 +104,7 @@ fn line_row<'a>(
         theme: model.options.theme,
         selected: false,
         repeats: 1,
+        mark: None,
         time: time.strftime("%H:%M:%S%.3f").to_string(),
     }
 }
@@ -123,6 +125,8 @@ struct Row<'a> {
     selected: bool,
     /// How many lines it stands for.
     repeats: u32,
+    /// The letter it is marked with.
+    mark: Option<char>,
     time: String,
 }
 
@@ -132,12 +136,15 @@ impl Row<'_> {
         if self.selected {
             self.buf.set_style(self.at, theme.selected());
         }
-        let (mark, style) = match (self.selected, self.is_found) {
-            (true, _) => ("▌", theme.key()),
-            (false, true) => ("•", theme.warning()),
-            (false, false) => (" ", theme.plain()),
+        let mark = self.mark.map(String::from);
+        let (sign, style) = match (self.selected, mark.as_deref(), self.is_found) {
+            (true, None, _) => ("▌", theme.key()),
+            (_, Some(mark), false) => (mark, theme.key()),
+            (_, Some(mark), true) => (mark, theme.found()),
+            (false, None, true) => ("•", theme.warning()),
+            (false, None, false) => (" ", theme.plain()),
         };
-        self.put(0, 1, mark, style);
+        self.put(0, 1, sign, style);
         let time = std::mem::take(&mut self.time);
         self.put(TIME_START, TIME, &time, theme.dim());
         match self.line.stage() {

@@ -12,6 +12,7 @@
 
 mod alerts;
 mod ascii;
+mod batches;
 mod boards;
 mod detail;
 mod draw;
@@ -70,6 +71,7 @@ fn whole(model: &Model, frame: &mut Frame<'_>) {
         }
         Screen::Queue => queue::render(model, buf, layout.overlay()),
         Screen::Failed(shown) => failed::render(model, shown, buf, layout.overlay()),
+        Screen::Batch(shown) => batches::in_full(model, shown, buf, layout.overlay()),
         Screen::Live => live::render(model, buf, layout.overlay()),
         Screen::Verify => verify::render(model, buf, layout.overlay()),
         Screen::Help { scroll, of } => help::render(model, *scroll, *of, buf, layout.overlay()),

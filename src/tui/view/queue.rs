@@ -4,12 +4,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::draw::{Segment, joined, put, put_right, put_segments, row, rule, styled};
-use super::{boards, format};
+use super::draw::{
+    Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
+};
+use super::{batches, boards, format};
 use crate::pipeline::gauges::QueueGauges;
-use crate::pipeline::queue::BatchInFlight;
 use crate::pipeline::queue::view::FailedView;
 use crate::pipeline::time::UtcMillis;
+use crate::tui::model::boards::QueueList;
 use crate::tui::model::figures::{History, SECONDS};
 use crate::tui::model::{Focus, Model};
 use crate::tui::text;
@@ -18,9 +20,9 @@ use crate::tui::text;
 const TIME_MIN_WIDTH: usize = 90;
 const TYPE_MIN_WIDTH: usize = 100;
 const PROJECT_MIN_WIDTH: usize = 76;
-/// The same for figures that are mostly zero.
-const FIGURES_MIN_WIDTH: usize = 80;
 const LONG_ID_MIN_WIDTH: usize = 130;
+/// And for an empty spool.
+const SPOOL_MIN_WIDTH: usize = 100;
 /// The end of an id tells more than its beginning.
 const SHORT_ID: usize = 14;
 const LONG_ID: usize = 36;
@@ -32,14 +34,14 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let board = &model.boards().queue;
     boards::title(model, "queue", Some(&board.polled), buf, row(area, 0));
     let parts = model.queue_parts();
-    let (chart, batches) = (usize::from(parts.chart), usize::from(parts.batches));
+    let (chart, in_flight) = (usize::from(parts.chart), usize::from(parts.batches));
     figures(model, buf, row(area, 1));
     for nth in 0..chart {
         depth(model, chart, nth, buf, row(area, 2 + nth));
     }
     let first = 2 + chart;
-    batch_rows(model, buf, area, first, batches);
-    let at = first + 1 + batches;
+    batches::render(model, buf, area, first, in_flight);
+    let at = first + 1 + in_flight;
     failed_rule(model, buf, row(area, at));
     let columns = Columns::of(usize::from(area.width));
     columns.labels(model, buf, row(area, at + 1));
@@ -50,8 +52,9 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     if board.count() == 0 {
         put(buf, row(list, 0), 2, usize::from(area.width) - 3, &nothing(model), theme.dim());
     }
-    for (nth, item) in board.shown(board.top).take(height.saturating_sub(asked)).enumerate() {
-        let selected = board.top + nth == board.selected();
+    let top = board.cursor.top();
+    for (nth, item) in board.shown(top).take(height.saturating_sub(asked)).enumerate() {
+        let selected = top + nth == board.selected() && board.list() == QueueList::Failed;
         columns.item(model, item, selected, buf, row(list, nth));
     }
 }
@@ -78,6 +81,11 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         in_flight: view.in_flight,
         failed: view.failed,
         spooled: view.spooled,
+        oldest_waiting_ms: view.oldest_waiting.map(|at| {
+            let waits = model.now.epoch_millis().saturating_sub(at.epoch_millis());
+            u64::try_from(waits).unwrap_or(0)
+        }),
+        lapsed: Some(view.lapsed),
     });
     let published = model.figures().summary().queue;
     let Some(now) = known.or(published) else {
@@ -95,20 +103,37 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     };
     let if_any = |n: u64, style| if n > 0 { style } else { theme.strong() };
     let depth = if alarm { theme.error() } else { theme.strong() };
-    let mut items = vec![
-        figure(now.depth, "waiting", depth),
-        figure(now.in_flight, "in flight", theme.strong()),
-        figure(now.failed, "failed", if_any(now.failed, theme.error())),
+    let oldest = now.oldest_waiting_ms.map(|millis| {
+        let waits = format::micros(millis as f64 * 1e3);
+        vec![styled("oldest waits ", theme.dim()), styled(waits, theme.strong())]
+    });
+    let lapsed = now.lapsed.unwrap_or(0);
+    let leases = if lapsed == 1 { "lease over" } else { "leases over" };
+    // With how much each matters where there is not enough room for all.
+    let items = [
+        (Some(figure(now.depth, "waiting", depth)), 0),
+        (Some(figure(now.in_flight, "in flight", theme.strong())), 5),
+        (Some(figure(now.failed, "failed", if_any(now.failed, theme.error()))), 1),
+        (
+            Some(figure(now.spooled, "spooled", if_any(now.spooled, theme.warning()))),
+            if now.spooled > 0 { 3 } else { 6 },
+        ),
+        (oldest, 4),
+        ((lapsed > 0).then(|| figure(lapsed, leases, theme.error())), 2),
     ];
-    if now.spooled > 0 || width >= FIGURES_MIN_WIDTH {
-        items.push(figure(now.spooled, "spooled", if_any(now.spooled, theme.warning())));
+    let mut items: Vec<_> =
+        items.into_iter().filter_map(|(item, matters)| Some((item?, matters))).collect();
+    // Nothing in the spool is no news, and what stands beside the others must not come and go.
+    items.retain(|(_, matters)| *matters < 6 || width >= SPOOL_MIN_WIDTH);
+    let line = |items: &[(Vec<Segment>, usize)]| {
+        joined(items.iter().map(|(item, _)| item.clone()).collect(), theme)
+    };
+    while items.len() > 1 && segments_width(&line(&items)) > width - 2 {
+        let least = items.iter().enumerate().max_by_key(|(_, (_, matters))| *matters);
+        let Some((place, _)) = least else { break };
+        items.remove(place);
     }
-    if let Some(oldest) = view.and_then(|view| view.oldest_waiting) {
-        let waits = model.now.epoch_millis().saturating_sub(oldest.epoch_millis()).max(0);
-        let waits = format::micros(waits as f64 * 1e3);
-        items.push(vec![styled("oldest waits ", theme.dim()), styled(waits, theme.strong())]);
-    }
-    put_segments(buf, at, 1, width - 2, &joined(items, theme));
+    put_segments(buf, at, 1, width - 2, &line(&items));
 }
 
 /// A row of the chart of the last minute, from the top.
@@ -142,7 +167,7 @@ fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
         let style = if over {
             theme.error()
         } else {
-            theme.stage(crate::pipeline::debug_log::Stage::Queue)
+            theme.stage_bars(crate::pipeline::debug_log::Stage::Queue)
         };
         let (sign, style) = match value {
             ' ' if is_alarm_row => ('╌', theme.warning()),
@@ -172,55 +197,11 @@ fn chart_row(
     })
 }
 
-fn batch_rows(model: &Model, buf: &mut Buffer, area: Rect, first: usize, rows: usize) {
-    let theme = model.options.theme;
-    let batches = model.boards().queue.polled.data().map_or(&[][..], |s| &s.view.batches);
-    let more = batches.len().saturating_sub(rows);
-    let more = match more {
-        0 => Vec::new(),
-        more => vec![styled(format!("{} more", format::count(more as u64)), theme.warning())],
-    };
-    rule(buf, row(area, first), theme, &[styled("batches in flight", theme.strong())], &more);
-    if batches.is_empty() {
-        put(buf, row(area, first + 1), 2, usize::from(area.width) - 3, "none", theme.dim());
-    }
-    for (nth, batch) in batches.iter().take(rows).enumerate() {
-        let at = row(area, first + 1 + nth);
-        put_segments(buf, at, 2, usize::from(at.width) - 3, &batch_line(model, batch));
-    }
-}
-
-fn batch_line(model: &Model, batch: &BatchInFlight) -> Vec<Segment> {
-    let theme = model.options.theme;
-    // The answer may be some seconds old; the lease went on.
-    let left = batch.lease_until.epoch_millis().saturating_sub(model.now.epoch_millis());
-    let left = if batch.lease_left_ms < 0 { batch.lease_left_ms.min(left) } else { left };
-    let time = format::micros(left.unsigned_abs() as f64 * 1e3);
-    let lease = match left {
-        0.. => styled(format!("lease {time:>7} left"), theme.plain()),
-        _ => styled(format!("lease {time:>7} over"), theme.error()),
-    };
-    let id = text::safe(&batch.id).into_owned();
-    let attempts = if batch.attempts > 1 { theme.warning() } else { theme.plain() };
-    let claims = if batch.attempts == 1 { "claim " } else { "claims" };
-    let owner = batch.owner.as_deref().map_or("owner not noted".into(), text::safe);
-    let item = |text: String, style| vec![styled(text, style)];
-    joined(
-        vec![
-            item(format!("{:<12}", text::clip_start(&id, 12)), theme.plain()),
-            item(format!("{:>7} events", format::count(batch.items)), theme.strong()),
-            vec![lease],
-            item(format!("{} {claims}", batch.attempts), attempts),
-            item(owner.into_owned(), theme.dim()),
-        ],
-        theme,
-    )
-}
-
 fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let board = &model.boards().queue;
-    let mut left = vec![styled("failed events, newest first", theme.strong())];
+    let style = if board.list() == QueueList::Failed { theme.key() } else { theme.strong() };
+    let mut left = vec![styled("failed events", style), styled(", newest first", theme.dim())];
     if !board.filter().is_empty() {
         let filter = text::safe(board.filter()).into_owned();
         left.push(styled(format!(" with “{}”", text::clip(&filter, 20)), theme.warning()));
@@ -293,8 +274,7 @@ impl Columns {
     fn item(&self, model: &Model, item: &FailedView, selected: bool, buf: &mut Buffer, at: Rect) {
         let theme = model.options.theme;
         if selected {
-            buf.set_style(at, theme.selected());
-            put(buf, at, 0, 1, "▌", theme.key());
+            select(buf, at, theme);
         }
         let time = item.failed_at.map_or_else(|| "–".to_owned(), |at| short_time(model, at));
         let age = item.failed_at.map_or_else(

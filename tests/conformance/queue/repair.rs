@@ -1,5 +1,9 @@
 //! Looking into the queue, and taking things out of it.
 
+use bklit_tui::pipeline::bus::local::LocalDebugBus;
+use bklit_tui::pipeline::lookup::{self, QueuedPlace, Sources};
+use bklit_tui::pipeline::metrics::Metrics;
+use bklit_tui::pipeline::queue::view::{BatchView, QueueAges, QueueView};
 use bklit_tui::pipeline::queue::{BatchInFlight, FailedItem, Order, Page, WaitingItem, owner_name};
 
 use super::*;
@@ -141,4 +145,70 @@ pub async fn failed_items_are_shown_in_pages_and_deleted(fixture: &mut dyn Fixtu
     drop(queue);
     fixture.reopen();
     assert_eq!(stats(&*fixture.queue()).await, [0, 0, 6]);
+}
+
+pub(super) async fn what_is_in_a_batch_can_be_read(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    for id in ["a", "b", "c", "d"] {
+        push(&*queue, id).await;
+    }
+    let held = claim(&*queue, 3, LEASE).await;
+    let bodies: Vec<_> = held.items.iter().map(|item| item.body.clone()).collect();
+    let read = |most| queue.batch_items(&held.id.batch, most);
+    assert_eq!(read(10).await.unwrap().unwrap(), bodies);
+    assert_eq!(read(2).await.unwrap().unwrap(), bodies[..2], "the oldest");
+    assert_eq!(queue.batch_items("another", 10).await.unwrap(), None);
+    assert_eq!(stats(&*queue).await, [1, 3, 0], "reading changes nothing");
+    let view = BatchView::of(&*queue, &held.id.batch).await.unwrap().unwrap();
+    let ids: Vec<_> = view.events.iter().map(|event| event.event_id.as_deref().unwrap()).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    // How old things are: of four events the first to wait, and of two batches one nobody holds.
+    let ages = QueueAges::of(&*queue).await.unwrap();
+    assert_eq!((ages.lapsed, ages.oldest_waiting.is_some()), (0, true));
+    let view = QueueView::of(&*queue).await.unwrap();
+    assert_eq!((view.oldest_waiting, view.lapsed), (ages.oldest_waiting, 0));
+    claim(&*queue, 3, NO_LEASE).await;
+    let ages = QueueAges::of(&*queue).await.unwrap();
+    assert_eq!((ages.lapsed, ages.oldest_waiting), (1, None), "nothing waits");
+    assert_eq!(QueueView::of(&*queue).await.unwrap().lapsed, 1);
+    queue.acknowledge(&held.id, &[]).await.unwrap();
+    assert_eq!(read(10).await.unwrap(), None, "it is done");
+}
+
+pub(super) async fn an_event_is_found_wherever_it_is(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    let bus = LocalDebugBus::new(Arc::new(Metrics::new()));
+    let place = async |id: &str| {
+        let sources = Sources { queue: &*queue, store: None, bus: &bus };
+        let found = lookup::find(sources, id).await;
+        assert!(found.stored.is_empty() && found.lines.is_empty());
+        // Without a store that is what is not known.
+        assert_eq!(found.gaps.len(), 1, "{:?}", found.gaps);
+        found.queued
+    };
+    for id in ["failed \u{fc}/\"", "held", "held_too", "waits"] {
+        push(&*queue, id).await;
+    }
+    let first = claim(&*queue, 1, LEASE).await;
+    let rejected = [Rejected { seq: first.items[0].seq, reason: "no".into() }];
+    queue.acknowledge(&first.id, &rejected).await.unwrap();
+    let held = claim(&*queue, 2, LEASE).await;
+    let found = place("failed \u{fc}/\"").await;
+    assert!(
+        matches!(found.as_slice(), [QueuedPlace::Failed { reason, since: Some(_), .. }] if reason == "no"),
+        "{found:?}"
+    );
+    for id in ["held", "held_too"] {
+        let found = place(id).await;
+        let [QueuedPlace::InFlight { batch, owner: Some(_), lapsed: false, .. }] = found.as_slice()
+        else {
+            panic!("{found:?}")
+        };
+        assert_eq!(*batch, held.id.batch);
+    }
+    let found = place("waits").await;
+    assert!(matches!(found.as_slice(), [QueuedPlace::Waiting { since: Some(_), .. }]), "{found:?}");
+    assert_eq!(place("wait").await, [], "a part of an id is none");
+    queue.acknowledge(&held.id, &[]).await.unwrap();
+    assert_eq!(place("held").await, []);
 }

@@ -209,6 +209,20 @@ impl RedisQueue {
         Ok(batches.chunks(7).filter_map(batch).collect())
     }
 
+    async fn try_batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, RedisFailure> {
+        let connection = self.link.connection().await?;
+        // The list has the oldest last, and a batch is as large as a claim may be.
+        let first = -i64::try_from(most.max(1)).unwrap_or(i64::MAX);
+        let asked = redis::cmd("LRANGE").arg(self.keys.batch(batch)).arg(first).arg(-1).take();
+        let found: Vec<Vec<u8>> = connection.query(&asked).await?;
+        // Lists are never empty: this one is gone with its batch.
+        Ok((!found.is_empty()).then(|| found.into_iter().rev().map(text).collect()))
+    }
+
     async fn remove(&self, list: &str, retry: bool, ids: &[String]) -> Result<u64, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let target = retry.then_some(self.keys.queue.as_str());
@@ -318,6 +332,14 @@ impl Queue for RedisQueue {
 
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
         self.try_batches(most).await.map_err(unavailable)
+    }
+
+    async fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, QueueError> {
+        self.try_batch_items(batch, most).await.map_err(unavailable)
     }
 
     async fn waiting(

@@ -204,6 +204,15 @@ impl Queue for SqliteQueue {
         self.call(|reply| Command::Batches { most, reply }).await
     }
 
+    async fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, QueueError> {
+        let batch = batch.to_owned();
+        self.call(|reply| Command::BatchItems { batch, most, reply }).await
+    }
+
     async fn waiting(
         &self,
         order: Order,

@@ -27,6 +27,24 @@ impl Tables {
         Ok(Ok(shown.collect()))
     }
 
+    pub(super) fn batch_items(&self, batch: &str, most: usize) -> Answer<Option<Vec<String>>> {
+        let found = self.state.batches.iter().find(|(_, known)| known.id == batch);
+        let Some((first_seq, batch)) = found else { return Ok(Ok(None)) };
+        let sql = "SELECT body FROM queue_item WHERE seq BETWEEN ? AND ? ORDER BY seq";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([*first_seq, batch.last_seq])?;
+        let (mut bodies, mut bytes) = (Vec::new(), 0);
+        while bodies.len() < most
+            && bytes < MAX_BATCH_BYTES
+            && let Some(row) = rows.next()?
+        {
+            let body: String = row.get(0)?;
+            bytes += body.len();
+            bodies.push(body);
+        }
+        Ok(Ok(Some(bodies)))
+    }
+
     pub(super) fn waiting(
         &self,
         order: Order,

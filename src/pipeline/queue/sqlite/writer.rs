@@ -50,6 +50,11 @@ pub(super) enum Command {
         most: usize,
         reply: Reply<Vec<BatchInFlight>>,
     },
+    BatchItems {
+        batch: String,
+        most: usize,
+        reply: Reply<Option<Vec<String>>>,
+    },
     Waiting {
         order: Order,
         after: Option<i64>,
@@ -80,7 +85,11 @@ impl Command {
     fn only_reads(&self) -> bool {
         matches!(
             self,
-            Self::Look { .. } | Self::Batches { .. } | Self::Waiting { .. } | Self::Failed { .. }
+            Self::Look { .. }
+                | Self::Batches { .. }
+                | Self::BatchItems { .. }
+                | Self::Waiting { .. }
+                | Self::Failed { .. }
         )
     }
 }
@@ -182,6 +191,9 @@ fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()
         }
         Command::Look { reply } => finish(reply, Ok(Ok(()))),
         Command::Batches { most, reply } => finish(reply, tables.batches(most)),
+        Command::BatchItems { batch, most, reply } => {
+            finish(reply, tables.batch_items(&batch, most))
+        }
         Command::Waiting { order, after, most, reply } => {
             finish(reply, tables.waiting(order, after, most))
         }
@@ -229,6 +241,7 @@ fn refuse(command: Command, reason: &str) {
         | Command::Acknowledge { reply, .. }
         | Command::Look { reply } => tell(reply, reason),
         Command::Batches { reply, .. } => tell(reply, reason),
+        Command::BatchItems { reply, .. } => tell(reply, reason),
         Command::Waiting { reply, .. } => tell(reply, reason),
         Command::Failed { reply, .. } => tell(reply, reason),
         Command::DeleteWaiting { reply, .. }

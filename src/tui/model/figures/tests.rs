@@ -84,7 +84,7 @@ fn a_minute_later_all_is_quiet_and_health_unknown() {
     let mut figures = Figures::default();
     figures.tick(1000);
     let mut one = (*gauges("a", 5, 5)).clone();
-    one.queue = Some(QueueGauges { depth: 7, in_flight: 1, failed: 0, spooled: 0 });
+    one.queue = Some(QueueGauges { depth: 7, in_flight: 1, ..QueueGauges::default() });
     one.store_health = Health::Failing;
     one.sampling = 8;
     let mut other = (*gauges("b", 5, 5)).clone();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::Scheme;
 use crate::pipeline::debug_log::Level;
+use crate::pipeline::lookup;
 use crate::tui::model::query::{Purpose, Query};
 
 /// What comes after a command's name.
@@ -15,8 +16,10 @@ pub enum Argument {
     Since,
     /// A query, or nothing for none.
     Query(Purpose),
-    /// A query, or `off`.
+    /// A query, `off` with a number or `all`, or nothing.
     Notify,
+    /// An event's id.
+    EventId,
     /// A level.
     Level,
     /// A project, or `all`.
@@ -67,7 +70,8 @@ pub const COMMANDS: &[Spec] = &[
     spec("project", "ID|all", Argument::Project, "Show only this project"),
     spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! writes over a file that is there"),
     spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! writes over a file that is there"),
-    spec("notify", "QUERY|off", Argument::Notify, "Raise an alert when a line comes that the query asks for"),
+    spec("notify", "QUERY|off N|off all", Argument::Notify, "Raise an alert when a line comes that the query asks for, by up to 8 queries; alone, list them"),
+    spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one that is not in the log: its lines of before, and where it is"),
     spec("save", "NAME", Argument::NewName, "Keep this pane's filter under a name"),
     spec("load", "NAME", Argument::SavedName, "Filter by what was saved, or stands in the config file"),
     spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
@@ -113,6 +117,17 @@ pub enum Format {
     Csv,
 }
 
+/// What to do about alerts on lines.
+#[derive(Clone, Debug)]
+pub enum Notify {
+    /// Tell by which queries there are some.
+    List,
+    /// Alert on lines that this asks for, too.
+    Watch(Query),
+    /// No more by the query of this number, or by none where it is `None`.
+    Stop(Option<usize>),
+}
+
 /// A command, understood.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -128,8 +143,10 @@ pub enum Command {
     Export(Target, Format),
     /// Write what comes in; `None` ends that.
     Record(Option<Target>),
-    /// Alert on lines; `None` ends that.
-    Notify(Option<Query>),
+    /// Alert on lines.
+    Notify(Notify),
+    /// Trace an event.
+    Trace(String),
     /// Keep the filter.
     Save(String),
     /// Filter by one that was kept.
@@ -168,7 +185,9 @@ pub fn parse(line: &str) -> Result<Command, String> {
         let names: Vec<_> = COMMANDS.iter().map(|spec| spec.name).collect();
         return Err(format!("there is no command {name}; there are {}", names.join(", ")));
     };
-    if argument.is_empty() && !matches!(spec.argument, Argument::None | Argument::Query(_)) {
+    let may_be_alone =
+        matches!(spec.argument, Argument::None | Argument::Query(_) | Argument::Notify);
+    if argument.is_empty() && !may_be_alone {
         return Err(format!("{} needs {}", spec.name, spec.usage));
     }
     let target = || Target { path: argument.to_owned(), overwrite };
@@ -180,14 +199,14 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::None => Command::Quit,
         Argument::Since => Command::Since(since(argument)?),
         Argument::Query(purpose) => Command::Query(purpose, query(argument, purpose)?),
-        Argument::Notify if argument == "off" => Command::Notify(None),
-        Argument::Notify => Command::Notify(query(argument, Purpose::Filter)?),
+        Argument::Notify => Command::Notify(notify(argument)?),
         Argument::Level => Command::Level(argument.parse().map_err(|e| format!("{e}"))?),
         Argument::Project => Command::Project((argument != "all").then(|| argument.to_owned())),
         Argument::File => Command::Export(target(), format_of(argument)?),
         Argument::FileOrOff if argument == "off" => Command::Record(None),
         Argument::FileOrOff => Command::Record(Some(target())),
         Argument::Theme => Command::Theme(argument.parse()?),
+        Argument::EventId => Command::Trace(event_id(argument)?),
         Argument::NewName => Command::Save(new_name(argument)?),
         Argument::SavedName => Command::Load(argument.to_owned()),
         Argument::Switch => switch(argument)?,
@@ -204,6 +223,29 @@ fn since(argument: &str) -> Result<Option<Duration>, String> {
 
 fn query(argument: &str, purpose: Purpose) -> Result<Option<Query>, String> {
     Query::parse(argument, purpose).map_err(|mistake| mistake.to_string())
+}
+
+fn event_id(argument: &str) -> Result<String, String> {
+    // As it comes out of a ticket or of JSON.
+    let id = argument.trim_matches(['"', '\'', '`', ',']);
+    match lookup::id_problem(id) {
+        Some(problem) => Err(format!("the id {problem}")),
+        None => Ok(id.to_owned()),
+    }
+}
+
+fn notify(argument: &str) -> Result<Notify, String> {
+    let which =
+        argument.strip_prefix("off").filter(|rest| rest.is_empty() || rest.starts_with(' '));
+    match which.map(str::trim) {
+        Some("" | "all") => Ok(Notify::Stop(None)),
+        Some(number) => number.parse().map(|number| Notify::Stop(Some(number))).map_err(|_| {
+            format!(
+                "`{number}` is no number; write off and the number that notify shows, or off all"
+            )
+        }),
+        None => Ok(query(argument, Purpose::Filter)?.map_or(Notify::List, Notify::Watch)),
+    }
 }
 
 fn format_of(path: &str) -> Result<Format, String> {

@@ -40,6 +40,8 @@ pub struct Known {
     pub projects: Vec<String>,
     /// Names of saved filters, and what they filter by.
     pub filters: Vec<(String, String)>,
+    /// Queries by which there are alerts.
+    pub watched: Vec<String>,
     /// Files in the directory that is being typed.
     pub files: Files,
 }
@@ -177,7 +179,10 @@ fn candidates(line: &str, known: &Known) -> (usize, Vec<Candidate>) {
         _ => 0,
     };
     let word = &argument[word_at..];
-    let mut found = words(spec.argument, word_at > 0, known);
+    let mut found = match (spec.argument, &argument[..word_at]) {
+        (Argument::Notify, "off ") => watched(known),
+        _ => words(spec.argument, word_at > 0, known),
+    };
     found.retain(|candidate| candidate.word.starts_with(word) && candidate.word != word);
     found.truncate(MAX_CANDIDATES);
     (from + word_at, found)
@@ -187,7 +192,7 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
     let plain = |word: &str, help: &str| Candidate { word: word.to_owned(), help: help.to_owned() };
     let all = |words: &[&str]| words.iter().map(|word| plain(word, "")).collect();
     match argument {
-        Argument::None | Argument::NewName => Vec::new(),
+        Argument::None | Argument::NewName | Argument::EventId => Vec::new(),
         Argument::Since => all(&["1m", "10m", "1h", "24h", "off"]),
         Argument::Level => all(&Level::ALL.map(Level::as_str)),
         Argument::Theme => all(&Scheme::ALL.map(Scheme::as_str)),
@@ -206,7 +211,8 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
             off.into_iter().chain(files(&known.files)).collect()
         }
         Argument::Query(_) | Argument::Notify => {
-            let off = (argument == Argument::Notify && !later).then(|| plain("off", "no alerts"));
+            let off = (argument == Argument::Notify && !later)
+                .then(|| plain("off", "no more alerts by one query, or by all"));
             let levels = Level::ALL.iter().map(|level| plain(&format!("level:{level}"), ""));
             let stages = Stage::ALL.iter().map(|stage| plain(&format!("stage:{stage}"), ""));
             let fields = [
@@ -219,6 +225,17 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
             off.into_iter().chain(levels).chain(stages).chain(fields).chain(projects).collect()
         }
     }
+}
+
+/// What can be watched no more.
+fn watched(known: &Known) -> Vec<Candidate> {
+    let all = Candidate { word: "all".to_owned(), help: "no alerts on lines".to_owned() };
+    let numbered = known
+        .watched
+        .iter()
+        .enumerate()
+        .map(|(place, query)| Candidate { word: (place + 1).to_string(), help: query.clone() });
+    numbered.chain([all]).collect()
 }
 
 fn files(files: &Files) -> Vec<Candidate> {

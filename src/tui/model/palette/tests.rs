@@ -1,4 +1,4 @@
-use super::commands::{Command, Format, parse, split};
+use super::commands::{Command, Format, Notify, parse, split};
 use super::*;
 use crate::tui::model::query::Purpose;
 
@@ -43,6 +43,8 @@ fn mistakes_say_what_is_allowed() {
         ("set wrap on", "utc, ascii, fold"),
         ("set utc maybe", "on or off"),
         ("help me", "takes nothing"),
+        ("notify off some", "off all"),
+        ("notify level:loud", "info, warn, error"),
     ] {
         let mistake = parse(line).unwrap_err();
         assert!(mistake.contains(allowed), "{line}: {mistake}");
@@ -55,12 +57,16 @@ fn every_command_completes_and_can_be_parsed() {
     let known = Known {
         projects: vec!["shop".into()],
         filters: vec![("errors".into(), "level:error".into())],
+        watched: vec!["level:error".into()],
         files: Files { dir: String::new(), names: vec!["a.csv".into(), "dir/".into()] },
     };
     for spec in COMMANDS {
         assert!(words_of(&spec.name[..1], &known).contains(&spec.name.to_owned()));
         let offered = words_of(&format!("{} ", spec.name), &known);
-        assert_eq!(offered.is_empty(), matches!(spec.argument, Argument::None | Argument::NewName));
+        assert_eq!(
+            offered.is_empty(),
+            matches!(spec.argument, Argument::None | Argument::NewName | Argument::EventId)
+        );
         for word in offered.iter().filter(|word| !word.ends_with([':', '>', '.', '/'])) {
             let rest = if spec.argument == Argument::Switch { " on" } else { "" };
             let line = format!("{} {word}{rest}", spec.name);
@@ -69,6 +75,13 @@ fn every_command_completes_and_can_be_parsed() {
     }
     assert_eq!(words_of("filter level:warn sta", &known).len(), 6);
     assert_eq!(words_of("set utc o", &known), ["on", "off"]);
+    assert_eq!(words_of("notify off ", &known), ["1", "all"]);
+    assert!(matches!(parse("trace \"evt_1\","), Ok(Command::Trace(id)) if id == "evt_1"));
+    assert!(parse("trace").unwrap_err().contains("needs ID"));
+    assert!(matches!(parse("notify"), Ok(Command::Notify(Notify::List))));
+    assert!(matches!(parse("notify off"), Ok(Command::Notify(Notify::Stop(None)))));
+    assert!(matches!(parse("notify off 3"), Ok(Command::Notify(Notify::Stop(Some(3))))));
+    assert!(matches!(parse("notify official"), Ok(Command::Notify(Notify::Watch(_)))));
     assert_eq!(words_of("export d", &known), ["dir/"]);
     assert!(words_of("nonsense a", &known).is_empty());
 }

@@ -1,0 +1,49 @@
+use super::*;
+
+#[test]
+fn gauges_are_of_the_interval_and_prometheus_of_the_whole() {
+    let metrics = Metrics::new();
+    for _ in 0..2 {
+        metrics.steps(Stage::Queue, Level::Error, Some(Duration::from_millis(2)), 3);
+        metrics.request(200);
+        metrics.accepted();
+        metrics.batch_stored([Duration::from_secs(1)].into_iter());
+        let gauges = metrics.take_gauges();
+        let queue = &gauges.stages[Stage::Queue.index()];
+        assert_eq!((queue.count, queue.errors, gauges.accepted), (3, 3, 1));
+        assert_eq!(gauges.queue, None);
+    }
+    let text = metrics.to_prometheus();
+    for line in [
+        "bklit_http_requests_total{status=\"200\"} 2",
+        "bklit_steps_total{stage=\"queue\",level=\"error\"} 6",
+        "bklit_stage_seconds_count{stage=\"queue\"} 6",
+        "bklit_batch_events_count 2",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn the_queues_figures_are_shown_once_known() {
+    let metrics = Metrics::new();
+    metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1, spooled: 4 });
+    metrics.set_health(Part::Store, Health::Failing);
+    let gauges = metrics.take_gauges();
+    let expected =
+        QueueGauges { depth: 5, in_flight: 2, failed: 1, spooled: 4, ..QueueGauges::default() };
+    assert_eq!(gauges.queue, Some(expected));
+    let ago = UtcMillis::from_epoch_millis(UtcMillis::now().epoch_millis() - 90_000);
+    metrics.set_queue_ages(Some(QueueAges { oldest_waiting: Some(ago), lapsed: 2 }));
+    let queue = metrics.take_gauges().queue.unwrap();
+    assert!((90_000..100_000).contains(&queue.oldest_waiting_ms.unwrap()));
+    assert_eq!(queue.lapsed, Some(2));
+    let text = metrics.to_prometheus();
+    assert!(text.contains("bklit_queue_lapsed_batches 2"), "{text}");
+    assert!(text.contains("bklit_queue_oldest_waiting_seconds 9"), "{text}");
+    // What is not known is not told.
+    metrics.set_queue_ages(None);
+    assert_eq!(metrics.queue_ages(), (None, None));
+    assert_eq!(gauges.store_health, Health::Failing);
+    assert_eq!(gauges.queue_health, Health::Unknown);
+}
