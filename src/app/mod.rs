@@ -89,7 +89,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             let bus = url.map(|url| adapters::debug_bus_at(settings, url)).transpose()?;
             let watched = bus.as_ref().map(|(bus, address)| Watched {
                 source: format!("Redis {address}"),
-                stream: bus.subscribe(),
+                stream: bus.subscribe_after(settings.debug_history),
             });
             commands::attach::run(&args, settings, watched, shutdown).await?;
         }

@@ -18,7 +18,6 @@ use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, access, validate};
 use crate::pipeline::auth::Denied;
-use crate::pipeline::bus::history::Recalled;
 use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::pipeline::stage_log::Data;
@@ -66,7 +65,7 @@ pub async fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBod
         bus.subscribe_after(history)
     } else {
         first.clear();
-        Box::new(Recalled::new(bus.recall(history)))
+        bus.recall(history)
     };
     let stream = Stream { source, chunks, guard, head: head.clone() };
     peer.streams.spawn(stream.run(first));

@@ -5,6 +5,7 @@
 //! Redis is away, and learns of the gap in what the others do.
 
 mod debug;
+mod history;
 mod live;
 mod own;
 mod presence;
