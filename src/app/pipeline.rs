@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{self, Adapters};
+use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use crate::config::{Role, Settings, WebSocketSettings};
@@ -117,7 +118,8 @@ impl Pipeline {
         }
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let (figures, seen) = (Arc::clone(&log), Arc::clone(&queue));
-        supervisor.spawn("gauges", |stop| publish_gauges(figures, seen, stop));
+        let alerts = DaemonAlerts::of(settings, address);
+        supervisor.spawn("gauges", |stop| publish_gauges(figures, seen, alerts, stop));
         Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
     }
 
@@ -316,10 +318,11 @@ async fn make_first_token(
     Ok(())
 }
 
-/// Looks at the queue and publishes the figures, once a second.
+/// Looks at the queue, publishes the figures and sees whether they are an alert, once a second.
 async fn publish_gauges(
     log: Arc<StageLog>,
     queue: Arc<dyn Queue>,
+    mut alerts: Option<DaemonAlerts>,
     stop: CancellationToken,
 ) -> Result<()> {
     let mut ticks = tokio::time::interval(GAUGES_EVERY);
@@ -345,7 +348,10 @@ async fn publish_gauges(
                 metrics.set_health(Part::Queue, Health::Failing);
             }
         }
-        log.publish_gauges();
+        let gauges = log.publish_gauges();
+        if let Some(alerts) = &mut alerts {
+            alerts.take(&gauges);
+        }
     }
     Ok(())
 }

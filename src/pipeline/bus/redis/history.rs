@@ -124,6 +124,21 @@ struct Kept {
     number: u64,
 }
 
+/// Which lines are wanted.
+#[derive(Clone)]
+struct Wanted {
+    most: usize,
+    /// Of this process only those before this number: it tells of the others itself.
+    process: String,
+    first: u64,
+}
+
+impl Wanted {
+    fn has(&self, kept: &Kept) -> bool {
+        kept.process != self.process || kept.number < self.first
+    }
+}
+
 /// Reads the stream.
 pub(super) struct Reader {
     link: Link,
@@ -137,10 +152,10 @@ impl Reader {
         Self { link: Link::new(server), runtime: Handle::current() }
     }
 
-    /// Reads the last lines, at most `most`, once `hearing` says that no newer ones are missed.
+    /// Reads the last lines that are `wanted`, once `hearing` says that no newer ones are missed.
     fn start(
         self: &Arc<Self>,
-        most: usize,
+        wanted: Wanted,
         hearing: Option<watch::Receiver<Hearing>>,
     ) -> oneshot::Receiver<Found> {
         let (sender, receiver) = oneshot::channel();
@@ -155,7 +170,7 @@ impl Reader {
                     }
                 }
                 found.is_read = true;
-                reader.read(most, &mut found.newest_first).await
+                reader.read(&wanted, &mut found.newest_first).await
             };
             if let Ok(Err(error)) = timeout(WAIT, read).await {
                 tracing::warn!(%error, "the debug lines kept in Redis cannot be read");
@@ -165,7 +180,8 @@ impl Reader {
         receiver
     }
 
-    async fn read(&self, most: usize, found: &mut Vec<Kept>) -> Result<(), RedisFailure> {
+    async fn read(&self, wanted: &Wanted, found: &mut Vec<Kept>) -> Result<(), RedisFailure> {
+        let most = wanted.most;
         let mut end = "+".to_owned();
         let (mut looked_at, mut bytes) = (0, 0);
         while found.len() < most && looked_at < most.saturating_add(MORE) && bytes < MAX_BYTES {
@@ -180,7 +196,7 @@ impl Reader {
             looked_at += entries.len();
             for (_, fields) in &entries {
                 bytes += fields.values().map(Vec::len).sum::<usize>();
-                found.extend(kept(fields));
+                found.extend(kept(fields).filter(|kept| wanted.has(kept)));
             }
         }
         Ok(())
@@ -209,11 +225,9 @@ struct Found {
 pub(super) struct AfterShared {
     reader: Arc<Reader>,
     hearing: Option<watch::Receiver<Hearing>>,
-    most: usize,
-    /// This process among those that add lines.
-    process: String,
+    wanted: Wanted,
     /// What this process itself remembers.
-    own: Recent,
+    own: Vec<Arc<DebugLog>>,
     reading: Option<oneshot::Receiver<Found>>,
     /// Nothing was read, as the server was away; it is once it is back.
     is_owed: bool,
@@ -232,14 +246,14 @@ impl AfterShared {
         hearing: Option<watch::Receiver<Hearing>>,
         live: Box<dyn DebugStream>,
     ) -> Self {
-        let reading = (most > 0).then(|| reader.start(most, hearing.clone()));
+        let wanted = Wanted { most, process: process.to_owned(), first: own.first };
+        let reading = (most > 0).then(|| reader.start(wanted.clone(), hearing.clone()));
         Self {
             reader: Arc::clone(reader),
             hearing,
-            most,
-            process: process.to_owned(),
+            wanted,
             overlap: Overlap::of_own(&own.lines),
-            own,
+            own: own.lines,
             reading,
             is_owed: false,
             before: VecDeque::new(),
@@ -248,16 +262,14 @@ impl AfterShared {
     }
 
     fn take(&mut self, found: Found) {
-        let own = std::mem::take(&mut self.own.lines);
+        let own = std::mem::take(&mut self.own);
         // Lines of this process that it has already told of would only come late.
         self.is_owed = !found.is_read && own.is_empty();
-        let is_told = |kept: &Kept| kept.process == self.process && kept.number >= self.own.first;
-        let others: Vec<_> =
-            found.newest_first.into_iter().rev().filter(|kept| !is_told(kept)).collect();
-        let last = others.iter().rev().take(OVERLAP).filter(|kept| kept.process != self.process);
+        let others = found.newest_first;
+        let last = others.iter().take(OVERLAP).filter(|kept| kept.process != self.wanted.process);
         self.overlap.add_others(last.map(|kept| kept.line.identity()));
-        self.before = merged(own, others.into_iter().map(|kept| kept.line).collect());
-        self.before.drain(..self.before.len().saturating_sub(self.most));
+        self.before = merged(own, others.into_iter().rev().map(|kept| kept.line).collect());
+        self.before.drain(..self.before.len().saturating_sub(self.wanted.most));
     }
 }
 
@@ -289,7 +301,7 @@ impl DebugStream for AfterShared {
             let message = self.live.next().await?;
             if self.is_owed && matches!(message, DebugMessage::Connected) {
                 self.is_owed = false;
-                self.reading = Some(self.reader.start(self.most, self.hearing.clone()));
+                self.reading = Some(self.reader.start(self.wanted.clone(), self.hearing.clone()));
             }
             if !self.overlap.has(&message) {
                 return Some(message);
