@@ -10,9 +10,14 @@ use crate::pipeline::gauges::{Gauges, Health};
 use crate::pipeline::outage::seconds;
 use crate::pipeline::time::UtcMillis;
 
+/// For so long after the start a store need not work yet: its tables may have to be made first.
+const STARTING: i64 = 10;
+
 /// Watches the figures of this process.
 pub(super) struct DaemonAlerts {
     monitor: Monitor,
+    /// The first second.
+    began: Option<i64>,
     alarm_depth: u64,
     command: Option<Command>,
 }
@@ -46,6 +51,7 @@ impl DaemonAlerts {
         });
         Some(Self {
             monitor: Monitor::new(settings.alerts.clone()),
+            began: None,
             alarm_depth: settings.queue.alarm_depth,
             command,
         })
@@ -57,12 +63,13 @@ impl DaemonAlerts {
         if gauges.accepted > 0 {
             self.monitor.accepted();
         }
+        let second = gauges.at.unwrap_or_else(UtcMillis::now).epoch_seconds();
+        let is_starting = second < *self.began.get_or_insert(second) + STARTING;
         let reading = Reading {
             depth: gauges.queue.map(|queue| queue.depth),
             alarm_depth: self.alarm_depth,
-            store_fails: gauges.store_health == Health::Failing,
+            store_fails: gauges.store_health == Health::Failing && !is_starting,
         };
-        let second = gauges.at.unwrap_or_else(UtcMillis::now).epoch_seconds();
         for (state, alert) in self.monitor.changes(second, &reading) {
             let kind = alert.kind.as_str();
             let alert = match state {
@@ -169,6 +176,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(2));
             }
         };
+        (80..90).for_each(|at| second(&mut alerts, false, at));
         let raised = until(&mut alerts, true, 2);
         assert_eq!(raised, "queue-depth raised 1\nstore raised 1\n");
         let over = until(&mut alerts, false, 4);

@@ -8,6 +8,7 @@ mod doctor;
 mod lifecycle;
 mod notify;
 mod pipeline;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

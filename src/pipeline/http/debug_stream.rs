@@ -136,9 +136,16 @@ impl Stream {
                     write_message(chunk, "", &**log);
                 }
             }
-            // Of all projects, or of any.
-            DebugMessage::Gauges(_) | DebugMessage::Unparsed(_) if self.guard.project.is_some() => {
+            // Of all projects, or of any; but how many of its lines come is also one project's.
+            DebugMessage::Gauges(gauges) if self.guard.project.is_some() => {
+                if gauges.sampling > 1 {
+                    let sampling = serde_json::json!({
+                        "process": gauges.process, "at": gauges.at, "sampling": gauges.sampling,
+                    });
+                    write_message(chunk, "event: gauges\n", &sampling);
+                }
             }
+            DebugMessage::Unparsed(_) if self.guard.project.is_some() => {}
             DebugMessage::Gauges(gauges) => write_message(chunk, "event: gauges\n", &**gauges),
             DebugMessage::Unparsed(line) => write_message(chunk, "event: unparsed\n", &**line),
             DebugMessage::Lost(lost) => {

@@ -172,7 +172,8 @@ impl Reader {
                 found.is_read = true;
                 reader.read(&wanted, &mut found.newest_first).await
             };
-            if let Ok(Err(error)) = timeout(WAIT, read).await {
+            // Of a server that is away others tell.
+            if let Ok(Err(error @ RedisFailure::Command(_))) = timeout(WAIT, read).await {
                 tracing::warn!(%error, "the debug lines kept in Redis cannot be read");
             }
             let _ = sender.send(found);
