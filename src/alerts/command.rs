@@ -146,7 +146,8 @@ mod tests {
 
     fn run(runner: &mut Runner, alert: &Alert) -> Option<Result<(), String>> {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let runs = runner.run(State::Raised, alert, 2, move |outcome| sender.send(outcome).unwrap());
+        let runs =
+            runner.run(State::Raised, alert, 2, move |outcome| sender.send(outcome).unwrap());
         runs.then(|| receiver.recv_timeout(Duration::from_secs(20)).unwrap())
     }
 

@@ -78,9 +78,8 @@ impl DaemonAlerts {
                     alert
                 }
                 State::Over => {
-                    let lasted = seconds(std::time::Duration::from_secs(
-                        second.abs_diff(alert.since),
-                    ));
+                    let lasted =
+                        seconds(std::time::Duration::from_secs(second.abs_diff(alert.since)));
                     tracing::info!(kind, lasted, "alert over: {}", alert.message);
                     Alert { message: format!("over after {lasted}: {}", alert.message), ..alert }
                 }
@@ -143,6 +142,19 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_fails_at_the_start_is_given_time() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut alerts = DaemonAlerts::of(&settings(), address).unwrap();
+        let mut gauges = Gauges { store_health: Health::Failing, ..Gauges::default() };
+        let raised = (100..200).find(|at| {
+            gauges.at = Some(UtcMillis::from_epoch_millis(at * 1_000));
+            alerts.take(&gauges);
+            alerts.monitor.is_raised(Kind::Store)
+        });
+        assert_eq!(raised, Some(111));
+    }
+
+    #[test]
     fn the_command_hears_of_each_change_once_and_one_after_the_other() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
@@ -159,9 +171,11 @@ mod tests {
             gauges.at = Some(UtcMillis::from_epoch_millis(at * 1_000));
             gauges.store_health = if fails { Health::Failing } else { Health::Ok };
             let depth = if fails { 11 } else { 0 };
-            gauges.queue = Some(crate::pipeline::gauges::QueueGauges { depth, ..Default::default() });
+            gauges.queue =
+                Some(crate::pipeline::gauges::QueueGauges { depth, ..Default::default() });
             alerts.take(&gauges);
         };
+        (80..90).for_each(|at| second(&mut alerts, false, at));
         let mut at = 100;
         let mut until = |alerts: &mut DaemonAlerts, fails: bool, lines: usize| {
             let deadline = Instant::now() + Duration::from_secs(30);
@@ -176,7 +190,6 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(2));
             }
         };
-        (80..90).for_each(|at| second(&mut alerts, false, at));
         let raised = until(&mut alerts, true, 2);
         assert_eq!(raised, "queue-depth raised 1\nstore raised 1\n");
         let over = until(&mut alerts, false, 4);

@@ -29,9 +29,7 @@ fn a_daemon_tells_of_a_failing_store_and_of_its_end() {
     let mut clickhouse = ClickHouse::own();
     let daemon = Daemon::with_settings(&settings(&clickhouse, &out, ""));
     let silent = Daemon::with_settings(&settings(&clickhouse, &unused, "daemon = false"));
-    eventually(DEADLINE, "it stores", || {
-        daemon.get("/ready").json()["roles"]["worker"] == "ready"
-    });
+    eventually(DEADLINE, "it stores", || daemon.get("/ready").json()["roles"]["worker"] == "ready");
     assert!(lines(&out).is_empty());
     clickhouse.kill9();
     for daemon in [&daemon, &silent] {

@@ -40,12 +40,8 @@ impl Sampling {
             {
                 self.processes.insert(gauges.process.clone(), (gauges.sampling, now));
             }
-            let told = self.told.get_or_insert(Told {
-                rate: 1,
-                at: now,
-                whole_since: None,
-                left_out: 0,
-            });
+            let told =
+                self.told.get_or_insert(Told { rate: 1, at: now, whole_since: None, left_out: 0 });
             told.left_out += gauges.lines_sampled_out;
         } else {
             self.processes.remove(&gauges.process);
@@ -73,7 +69,8 @@ impl Sampling {
         }
         let left_out = self.told.take().map_or(0, |told| told.left_out);
         // Of a project alone it is not known.
-        let lines = if left_out > 0 { format!("; {left_out} lines were left out") } else { String::new() };
+        let lines =
+            if left_out > 0 { format!("; {left_out} lines were left out") } else { String::new() };
         Some(format!("all events shown again{lines}"))
     }
 }

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use super::time::UtcMillis;
 
 pub use authenticator::{Authenticator, Denied, Site, TTL};
-pub use known::noted;
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
+pub use known::noted;
 pub use token::{Secret, TokenHash};
 
 /// What a token allows.

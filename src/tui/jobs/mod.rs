@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use super::msg::{Job, Report};
-use crate::alerts::{Alert, Kind, State};
 use crate::alerts::command::Runner;
+use crate::alerts::{Alert, Kind, State};
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
 use export::Exporter;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::history::{AfterShared, Entry, Keeper, Reader};
+use super::pace::Pace;
 use super::relay::{Bus, Listening, Outgoing, Relay};
 use crate::pipeline::bus::history::{Recalled, Ring};
 use crate::pipeline::bus::local::LocalDebugBus;
@@ -24,6 +25,7 @@ pub struct RedisDebugBus {
     /// What Redis does not have of this process: what was not sent yet, or while it was away.
     ring: Ring,
     reader: Arc<Reader>,
+    pace: Pace,
 }
 
 struct Local {
@@ -41,7 +43,7 @@ impl RedisDebugBus {
         let local = Arc::new(Local { bus, metrics });
         let reader = Arc::new(Reader::new(server.clone()));
         let relay = Relay::new(server, &local, keeper);
-        Self { local, relay, ring: Ring::new(history), reader }
+        Self { local, relay, ring: Ring::new(history), reader, pace: Pace::new() }
     }
 
     /// A line for the others, and for who comes later. Those are no reason to send anything while
@@ -49,7 +51,8 @@ impl RedisDebugBus {
     fn line(&self, line: &Arc<DebugLog>) -> Option<Outgoing> {
         let number = self.ring.keep(line);
         let is_awaited = self.relay.remote_subscribers() > 0;
-        let is_kept = self.ring.most() > 0 && !self.relay.is_down();
+        let keeps = self.ring.most() > 0 && !self.relay.is_down();
+        let is_kept = keeps && (is_awaited || self.pace.allows());
         if !is_awaited && !is_kept {
             return None;
         }

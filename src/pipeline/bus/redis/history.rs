@@ -117,6 +117,9 @@ impl Keeper {
     }
 }
 
+/// What an entry is made of.
+type Fields = HashMap<Vec<u8>, Vec<u8>>;
+
 /// A line that was read.
 struct Kept {
     line: Arc<DebugLog>,
@@ -190,8 +193,7 @@ impl Reader {
             let page = PAGE.min(most - found.len());
             let mut command = cmd("XREVRANGE");
             command.arg(KEY).arg(&end).arg("-").arg("COUNT").arg(page);
-            let entries: Vec<(String, HashMap<Vec<u8>, Vec<u8>>)> =
-                connection.query(&command).await?;
+            let entries: Vec<(String, Fields)> = connection.query(&command).await?;
             let Some((last, _)) = entries.last() else { break };
             end = format!("({last}");
             looked_at += entries.len();
@@ -205,7 +207,7 @@ impl Reader {
 }
 
 /// What an entry says; `None` for one that is none of ours.
-fn kept(fields: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Kept> {
+fn kept(fields: &Fields) -> Option<Kept> {
     let field = |name: &str| fields.get(name.as_bytes());
     let text = |name: &str| std::str::from_utf8(field(name)?).ok();
     let line = field(LINE).filter(|line| line.len() <= MAX_LINE)?;

@@ -8,6 +8,7 @@ mod debug;
 mod history;
 mod live;
 mod own;
+mod pace;
 mod presence;
 mod relay;
 

@@ -19,6 +19,8 @@ use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
 const MAX_WAITING: usize = 16_384;
 /// Messages published in one round trip.
 const MAX_GROUP: usize = 512;
+/// How long messages that nobody waits for are gathered: each group may cost Redis a sync.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often to ask how many listen elsewhere; notices a dead connection, too.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after a failure to listen, at most.
@@ -186,6 +188,14 @@ async fn publish<B: Bus>(
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut untold = 0;
     while messages.recv_many(&mut group, MAX_GROUP).await > 0 {
+        if group.iter().all(|message| !message.is_awaited) {
+            tokio::time::sleep(GATHER).await;
+            while group.len() < MAX_GROUP
+                && let Ok(message) = messages.try_recv()
+            {
+                group.push(message);
+            }
+        }
         let lost = shared.lost.swap(0, Relaxed);
         untold += lost;
         let mut notice = None;
@@ -284,9 +294,9 @@ async fn listen_once<B: Bus>(
         }
         shared.is_down.store(false, Relaxed);
         let hearing = if listening { Hearing::Yes } else { Hearing::Not };
-        let is_new = shared.hearing.send_if_modified(|before| {
-            std::mem::replace(before, hearing.clone()) != hearing
-        });
+        let is_new = shared
+            .hearing
+            .send_if_modified(|before| std::mem::replace(before, hearing.clone()) != hearing);
         if listening
             && is_new
             && let Some(bus) = bus.upgrade()
