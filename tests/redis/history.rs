@@ -275,3 +275,31 @@ fn daemons_share_it_also_with_the_one_after_a_kill() {
     assert_eq!(last.lines().count(), 1, "{last}");
     assert_eq!(Cli::new().run(&["logs", &two.url(""), "--history", "0"]).ok(), "");
 }
+
+/// The console on all that publish at a Redis begins with what they told before, also of one that
+/// is dead by then.
+#[test]
+fn attach_to_redis_begins_with_what_was_before() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", server.url()));
+    daemon.track("https://a.example/before");
+    crate::support::eventually(DEADLINE, "all of it is kept", || {
+        let kept = server.cli(&["XRANGE", KEY, "-", "+"]);
+        kept.contains("a.example/before") && kept.contains("Page view stored")
+    });
+    daemon.kill9();
+    let home = tempfile::tempdir().unwrap();
+    let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_bklit-tui"));
+    command.env_clear();
+    command.env("HOME", home.path());
+    command.env("TERM", "xterm-256color");
+    command.cwd(home.path());
+    command.args(["attach", &server.url()]);
+    let mut pty = crate::support::pty::Pty::spawn(command, (120, 40));
+    pty.wait_for_text("a.example/before");
+    pty.wait_for_text("Page view stored");
+    let contents = pty.contents();
+    assert_eq!(contents.matches("a.example/before").count(), 1, "{contents}");
+    pty.send("q");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+}

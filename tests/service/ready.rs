@@ -159,5 +159,6 @@ fn without_tokens_the_operator_is_told_why_all_is_refused() {
         daemon.stderr().contains("tokens are known, events are accepted")
     });
     eventually(DEADLINE, "it is ready", || daemon.get("/ready").status == 200);
+    eventually(DEADLINE, "it has a token", || daemon.data_dir().join("token").exists());
     daemon.track("https://a.example/");
 }

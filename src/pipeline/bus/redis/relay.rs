@@ -286,7 +286,7 @@ async fn listen_once<B: Bus>(
     };
     let mut listening = false;
     loop {
-        let Some(wanted) = bus.upgrade().map(|bus| bus.local_subscribers() > 0) else {
+        let Some(wanted) = bus.upgrade().map(|bus| wants(&*bus, shared)) else {
             return RedisFailure::Command(std::io::Error::other("the bus is closed").into());
         };
         if let Err(error) = follow::<B>(&mut connection, &mut listening, wanted, shared).await {
@@ -313,6 +313,17 @@ async fn listen_once<B: Bus>(
             () = tokio::time::sleep(ASK_EVERY) => {}
         }
     }
+}
+
+/// Whether anybody of this process listens. Who begins to just now either is among them, or learns
+/// that nothing is heard yet.
+fn wants<B: Bus>(bus: &B, shared: &Shared) -> bool {
+    if bus.local_subscribers() == 0 {
+        shared
+            .hearing
+            .send_if_modified(|hearing| std::mem::replace(hearing, Hearing::Not) != Hearing::Not);
+    }
+    bus.local_subscribers() > 0
 }
 
 /// Listens or ceases to, and asks how many others listen.
