@@ -170,12 +170,14 @@ impl DebugLog {
     }
 
     /// The same for a line however often it was written and read, and hardly for two lines.
-    /// Its details do not count: where lines are kept, large ones are left out.
     pub fn identity(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let at = self.timestamp.epoch_millis();
         (at, self.stage, self.level, &self.message).hash(&mut hasher);
         (&self.event_id, &self.project_id, self.duration.map(f64::to_bits)).hash(&mut hasher);
+        for (name, value) in &self.data {
+            (name, value.to_string()).hash(&mut hasher);
+        }
         hasher.finish()
     }
 }
