@@ -11,25 +11,25 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{Alert, Kind};
+use super::{Alert, Kind, State};
 use crate::pipeline::time::UtcMillis;
 
 /// How long it may take.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long until it is run again for an alert of the same kind.
+/// How long until it is run again for an alert of the same kind in the same state.
 const PAUSE: Duration = Duration::from_secs(60);
 /// How often to look whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// Of what it says about a failure, what is shown.
 const MAX_SAID: usize = 300;
 
-/// Runs the command: one at a time, and once a minute for each kind.
+/// Runs the command: one at a time, and once a minute for each kind and state.
 pub struct Runner {
     command: String,
     source: String,
     timeout: Duration,
     is_running: Arc<AtomicBool>,
-    last: HashMap<Kind, Instant>,
+    last: HashMap<(Kind, State), Instant>,
 }
 
 impl Runner {
@@ -43,18 +43,19 @@ impl Runner {
     /// Returns whether it runs.
     pub fn run(
         &mut self,
+        state: State,
         alert: &Alert,
         count: u64,
         ended: impl FnOnce(Result<(), String>) + Send + 'static,
     ) -> bool {
         let recent = |at: &Instant| at.elapsed() < PAUSE;
-        if self.last.get(&alert.kind).is_some_and(recent)
+        if self.last.get(&(alert.kind, state)).is_some_and(recent)
             || self.is_running.swap(true, Ordering::AcqRel)
         {
             return false;
         }
-        self.last.insert(alert.kind, Instant::now());
-        let mut command = self.prepared(alert, count);
+        self.last.insert((alert.kind, state), Instant::now());
+        let mut command = self.prepared(state, alert, count);
         let (is_running, timeout) = (Arc::clone(&self.is_running), self.timeout);
         let work = move || {
             let outcome = command.spawn().map_err(|error| error.to_string());
@@ -69,13 +70,14 @@ impl Runner {
         started.is_ok()
     }
 
-    fn prepared(&self, alert: &Alert, count: u64) -> Command {
+    fn prepared(&self, state: State, alert: &Alert, count: u64) -> Command {
         let since = UtcMillis::from_epoch_millis(alert.since.saturating_mul(1000));
         let mut command = Command::new("sh");
         command
             .arg("-c")
             .arg(&self.command)
             .env("BKLIT_ALERT_KIND", alert.kind.as_str())
+            .env("BKLIT_ALERT_STATE", state.as_str())
             .env("BKLIT_ALERT_MESSAGE", alert.message.replace('\0', ""))
             .env("BKLIT_ALERT_VALUE", alert.value.to_string())
             .env("BKLIT_ALERT_LIMIT", alert.limit.to_string())
@@ -144,7 +146,8 @@ mod tests {
 
     fn run(runner: &mut Runner, alert: &Alert) -> Option<Result<(), String>> {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let runs = runner.run(alert, 2, move |outcome| sender.send(outcome).unwrap());
+        let runs =
+            runner.run(State::Raised, alert, 2, move |outcome| sender.send(outcome).unwrap());
         runs.then(|| receiver.recv_timeout(Duration::from_secs(20)).unwrap())
     }
 
@@ -159,7 +162,7 @@ mod tests {
         let wanted = format!(
             "BKLIT_ALERT_COUNT=2\nBKLIT_ALERT_KIND=queue-depth\nBKLIT_ALERT_LIMIT=3\n\
              BKLIT_ALERT_MESSAGE={}\nBKLIT_ALERT_SINCE=2026-01-31T12:00:00.000Z\n\
-             BKLIT_ALERT_SOURCE=embedded\nBKLIT_ALERT_VALUE=7\n",
+             BKLIT_ALERT_SOURCE=embedded\nBKLIT_ALERT_STATE=raised\nBKLIT_ALERT_VALUE=7\n",
             message.replace('\0', "")
         );
         assert_eq!(text, wanted);

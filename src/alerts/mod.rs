@@ -62,6 +62,25 @@ pub struct Alert {
     pub since: i64,
 }
 
+/// What becomes of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It is raised.
+    Raised,
+    /// What it was about is well again.
+    Over,
+}
+
+impl State {
+    /// Its name, for a command.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Over => "over",
+        }
+    }
+}
+
 /// How things are at a second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
@@ -83,8 +102,9 @@ struct Latch {
 }
 
 impl Latch {
-    /// Takes in a second that is amiss, well again, or between. Returns whether it is raised now.
-    fn take(&mut self, second: i64, amiss: bool, well: bool) -> bool {
+    /// Takes in a second that is amiss, well again, or between. Returns what it became, if
+    /// something else.
+    fn take(&mut self, second: i64, amiss: bool, well: bool) -> Option<State> {
         if amiss {
             if self.amiss == 0 && !self.raised {
                 self.since = second;
@@ -96,10 +116,10 @@ impl Latch {
         }
         if self.raised {
             self.raised = self.well < CLEAR_AFTER;
-            return false;
+            return (!self.raised).then_some(State::Over);
         }
         self.raised = self.amiss >= RAISE_AFTER;
-        self.raised
+        self.raised.then_some(State::Raised)
     }
 }
 
@@ -115,6 +135,8 @@ pub struct Monitor {
     accepted: Option<i64>,
     accepts: bool,
     latches: [Latch; 4],
+    /// What was told of each.
+    last: [Option<Alert>; 4],
 }
 
 impl Monitor {
@@ -125,7 +147,12 @@ impl Monitor {
 
     /// A line of an error has come.
     pub fn error(&mut self) {
-        self.errors += 1;
+        self.errors(1);
+    }
+
+    /// There were errors.
+    pub fn errors(&mut self, count: u64) {
+        self.errors += count;
     }
 
     /// Events were accepted.
@@ -135,6 +162,12 @@ impl Monitor {
 
     /// Takes in how things are; once a second. Returns what is to be told.
     pub fn tick(&mut self, second: i64, reading: &Reading) -> Vec<Alert> {
+        let changes = self.changes(second, reading).into_iter();
+        changes.filter(|(state, _)| *state == State::Raised).map(|(_, alert)| alert).collect()
+    }
+
+    /// The same with those that are over, as they were when they were raised.
+    pub fn changes(&mut self, second: i64, reading: &Reading) -> Vec<(State, Alert)> {
         if second == self.second {
             return Vec::new();
         }
@@ -146,14 +179,21 @@ impl Monitor {
             self.accepted = Some(second);
         }
         let found = [self.depth(reading), self.error_rate(), self.silence(), store(reading)];
-        let mut alerts = Vec::new();
-        for (latch, found) in self.latches.iter_mut().zip(found) {
-            if latch.take(second, found.amiss, found.well) {
-                let Found { kind, value, limit, message, .. } = found;
-                alerts.push(Alert { kind, value, limit, message, since: latch.since });
+        let mut changes = Vec::new();
+        let latches = self.latches.iter_mut().zip(&mut self.last);
+        for ((latch, last), found) in latches.zip(found) {
+            match latch.take(second, found.amiss, found.well) {
+                Some(State::Raised) => {
+                    let Found { kind, value, limit, message, .. } = found;
+                    let alert = Alert { kind, value, limit, message, since: latch.since };
+                    *last = Some(alert.clone());
+                    changes.push((State::Raised, alert));
+                }
+                Some(State::Over) => changes.extend(last.take().map(|alert| (State::Over, alert))),
+                None => {}
             }
         }
-        alerts
+        changes
     }
 
     /// Whether what an alert was about is still so.

@@ -100,3 +100,17 @@ fn a_store_that_fails_is_told() {
     assert_eq!(monitor.tick(2, &fails)[0].kind, Kind::Store);
     assert!(monitor.tick(3, &fails).is_empty());
 }
+
+#[test]
+fn what_is_over_is_told_as_it_was_raised() {
+    let mut monitor = monitor(AlertSettings::default());
+    let depths = [2_000, 2_345, 10, 2_000].into_iter().chain(std::iter::repeat_n(10, 30));
+    let changes: Vec<_> = (1..)
+        .zip(depths)
+        .flat_map(|(second, depth)| {
+            let changes = monitor.changes(second, &reading(depth));
+            changes.into_iter().map(move |(state, alert)| (second, state, alert.value))
+        })
+        .collect();
+    assert_eq!(changes, [(2, State::Raised, 2_345), (14, State::Over, 2_345)]);
+}

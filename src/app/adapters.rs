@@ -102,8 +102,8 @@ impl Adapters {
         let own_tokens = tokens(settings)?;
         let (tokens, definitions) = beside_postgres(settings, &own_tokens)?;
         let Some(server) = redis(settings)? else {
-            let debug_bus = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
-            let debug_bus = remembering(settings, debug_bus);
+            let local = Arc::new(LocalDebugBus::new(Arc::clone(metrics)));
+            let debug_bus = Arc::new(RememberingDebugBus::new(local, settings.debug_history));
             let live_bus = Arc::new(LocalLiveBus::default());
             let (queue, presence) = (file as Arc<dyn Queue>, None);
             return Ok(Self {
@@ -127,10 +127,11 @@ impl Adapters {
             definitions,
             own_tokens,
             tokens,
-            debug_bus: remembering(
-                settings,
-                Arc::new(RedisDebugBus::new(server.clone(), Arc::clone(metrics))),
-            ),
+            debug_bus: Arc::new(RedisDebugBus::new(
+                server.clone(),
+                Arc::clone(metrics),
+                settings.debug_history,
+            )),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
             presence: Some(Arc::new(RedisPresence::new(server))),
             clickhouse,
@@ -155,11 +156,6 @@ impl Adapters {
             });
         }
     }
-}
-
-/// With the lines from before, for consoles that are opened later.
-fn remembering(settings: &Settings, bus: Arc<dyn DebugBus>) -> Arc<dyn DebugBus> {
-    Arc::new(RememberingDebugBus::new(bus, settings.debug_history))
 }
 
 /// The queue alone, to look into and to repair beside whatever runs on it.
@@ -341,7 +337,8 @@ fn redis_at(settings: &Settings, url: &str) -> Result<RedisServer> {
 pub(super) fn debug_bus_at(settings: &Settings, url: &str) -> Result<(Arc<dyn DebugBus>, String)> {
     let server = redis_at(settings, url).wrap_err("this Redis cannot be watched")?;
     let address = server.address().to_string();
-    let bus = RedisDebugBus::new(server, Arc::new(Metrics::new()));
+    // What it hears is not its own to keep.
+    let bus = RedisDebugBus::new(server, Arc::new(Metrics::new()), 0);
     Ok((Arc::new(bus), address))
 }
 

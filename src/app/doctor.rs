@@ -10,10 +10,11 @@ use color_eyre::eyre::Result;
 use rustix::process::{Resource, getrlimit};
 
 use super::adapters;
+use super::data_dir::{ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE};
 use crate::commands::doctor::Part;
-use crate::config::{Role, Settings};
+use crate::config::{Role, Settings, WebSocketSettings};
 use crate::pipeline::finding::Finding;
-use crate::pipeline::{postgres, queue};
+use crate::pipeline::{auth, postgres, queue};
 
 /// How long the look at one server, or at the files, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +31,12 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
         let (server, options) = adapters::redis_and_queue(settings)?;
         let alarm_depth = settings.queue.alarm_depth;
         let looked = queue::redis::check::check(server, &options, alarm_depth);
-        Some(part("redis", "see that it runs and redis_url names it", looked).await)
+        let advice = "see that it runs and redis_url names it";
+        let mut part = part("redis", advice, looked).await;
+        if part.findings.iter().any(|finding| finding.advice == advice) {
+            part.findings.extend(no_token(settings));
+        }
+        Some(part)
     };
     let clickhouse = async {
         let store = clickhouse?;
@@ -51,6 +57,18 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
     Ok([redis, clickhouse, postgres, Some(files), Some(settings)].into_iter().flatten().collect())
 }
 
+/// What it means that the tokens are away, where none was used lately.
+fn no_token(settings: &Settings) -> Option<Finding> {
+    let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| settings.roles.has(*role));
+    let noted = auth::noted(&settings.data_dir.join(adapters::KNOWN_TOKENS_FILE)).unwrap_or(0);
+    (accepts && noted == 0).then(|| {
+        Finding::problem(
+            "no token was used with this data dir lately: without Redis every event is answered 503",
+            "bring Redis back; nothing else helps here",
+        )
+    })
+}
+
 async fn part<E: Display>(
     name: &'static str,
     advice: &str,
@@ -66,6 +84,7 @@ async fn part<E: Display>(
 
 fn of_settings(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![address(settings)];
+    findings.extend(websocket_address(settings));
     if settings.http.trust_forwarded && !settings.listen.ip().is_loopback() {
         findings.push(Finding::warning(
             format!(
@@ -102,29 +121,49 @@ fn of_settings(settings: &Settings) -> Vec<Finding> {
 
 /// Whether the address is free, or ours.
 fn address(settings: &Settings) -> Finding {
-    let listen = settings.listen;
+    let taken = |what| Finding::problem(what, "choose another address with --listen, or end it");
+    look(settings, settings.listen, ADDRESS_FILE, taken)
+}
+
+/// The same of the WebSocket server's. What nobody asked for is done without, if that is not all
+/// that the process is for.
+fn websocket_address(settings: &Settings) -> Option<Finding> {
+    if !settings.roles.has(Role::Websocket) {
+        return None;
+    }
+    let asked = settings.websocket.listen;
+    let listen = asked.unwrap_or(WebSocketSettings::DEFAULT_LISTEN);
+    let advice = "choose another address with --websocket-listen, or end it";
+    Some(look(settings, listen, WEBSOCKET_ADDRESS_FILE, |what| {
+        if asked.is_some() || !settings.roles.has(Role::Ingestion) {
+            return Finding::problem(what, advice);
+        }
+        Finding::warning(format!("{what}: there is no WebSocket server"), advice)
+    }))
+}
+
+/// Whether somebody listens at an address, which our own process announces in `file`.
+fn look(
+    settings: &Settings,
+    listen: SocketAddr,
+    file: &str,
+    taken: impl Fn(String) -> Finding,
+) -> Finding {
     match TcpListener::bind(listen) {
         Ok(_) => Finding::good(format!("{listen} is free to listen on")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             match files::running(&settings.data_dir) {
-                Some(process) if is_announced(settings, listen) => {
+                Some(process) if is_announced(settings, file, listen) => {
                     Finding::good(format!("process {process} of this data dir listens on {listen}"))
                 }
-                _ => Finding::problem(
-                    format!("something else listens on {listen}"),
-                    "choose another address with --listen, or end it",
-                ),
+                _ => taken(format!("something else listens on {listen}")),
             }
         }
-        Err(error) => Finding::problem(
-            format!("cannot listen on {listen}: {error}"),
-            "choose another address with --listen",
-        ),
+        Err(error) => taken(format!("cannot listen on {listen}: {error}")),
     }
 }
 
-fn is_announced(settings: &Settings, listen: SocketAddr) -> bool {
-    let file = settings.data_dir.join(super::data_dir::ADDRESS_FILE);
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+fn is_announced(settings: &Settings, file: &str, listen: SocketAddr) -> bool {
+    let text = std::fs::read_to_string(settings.data_dir.join(file)).unwrap_or_default();
     text.trim().parse().is_ok_and(|address: SocketAddr| address.port() == listen.port())
 }

@@ -2,12 +2,15 @@
 //! stops them in order. Nothing else names an adapter.
 
 mod adapters;
+mod alerts;
 pub mod data_dir;
 mod doctor;
 mod lifecycle;
 mod notify;
 mod pipeline;
+mod tokens;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +92,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             let bus = url.map(|url| adapters::debug_bus_at(settings, url)).transpose()?;
             let watched = bus.as_ref().map(|(bus, address)| Watched {
                 source: format!("Redis {address}"),
-                stream: bus.subscribe(),
+                stream: bus.subscribe_after(settings.debug_history),
             });
             commands::attach::run(&args, settings, watched, shutdown).await?;
         }
@@ -203,7 +206,7 @@ async fn run_console(
     data_dir: &DataDir,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let source = format!("{} {}", servers(settings), pipeline.address());
+    let source = source(settings, pipeline.address());
     let mut options = ConsoleOptions::new(source, settings);
     if settings.roles.has(Role::Ingestion) {
         options.curl = curl_line(pipeline, data_dir).await;
@@ -214,6 +217,11 @@ async fn run_console(
         ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),
     }
     Ok(())
+}
+
+/// What is watched, for people.
+fn source(settings: &Settings, address: SocketAddr) -> String {
+    format!("{} {address}", servers(settings))
 }
 
 /// What the pipeline runs on, in a word.

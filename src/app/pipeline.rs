@@ -10,10 +10,12 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{self, Adapters};
+use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
+use super::tokens;
 use crate::config::{Role, Settings, WebSocketSettings};
-use crate::pipeline::auth::{self, Authenticator, BootstrapError, TokenStore};
+use crate::pipeline::auth::{Authenticator, TokenStore};
 use crate::pipeline::bus::{DebugBus, Presence};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::gauges::Health;
@@ -34,9 +36,6 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the queue may take to tell how old things are in it; the figures wait for that.
 const AGES_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The pause between tries to make the first token.
-const TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A running pipeline.
 pub(super) struct Pipeline {
@@ -67,7 +66,7 @@ impl Pipeline {
             settings.debug_lines_per_second,
         ));
         if settings.roles.has(Role::Ingestion) {
-            make_first_token(settings, &adapters.own_tokens, data_dir, supervisor).await?;
+            tokens::make_first(settings, &adapters.own_tokens, data_dir.path(), supervisor).await?;
         }
 
         let listener = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
@@ -85,8 +84,10 @@ impl Pipeline {
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
         if let Some(file) = &tokens_file {
             authenticator.recall(file).await;
+            tokens::tell_if_none(settings, &authenticator, &log, supervisor);
         }
         let context = http_context(settings, &adapters, &log, &authenticator, stopping);
+        let context = context.serving_sockets(websocket_listener.is_some());
         let context = Arc::new(context.with_baseline(baseline));
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
@@ -121,7 +122,8 @@ impl Pipeline {
         }
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let (figures, seen) = (Arc::clone(&log), Arc::clone(&queue));
-        supervisor.spawn("gauges", |stop| publish_gauges(figures, seen, stop));
+        let alerts = DaemonAlerts::of(settings, address);
+        supervisor.spawn("gauges", |stop| publish_gauges(figures, seen, alerts, stop));
         Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
     }
 
@@ -288,43 +290,11 @@ fn dual_write(
     Some((sender, (writer, verifier)))
 }
 
-/// Makes the first token; where a server has to be there for it and is not, as soon as it is.
-async fn make_first_token(
-    settings: &Settings,
-    tokens: &Arc<dyn TokenStore>,
-    data_dir: &DataDir,
-    supervisor: &mut Supervisor,
-) -> Result<()> {
-    match auth::bootstrap(&**tokens, data_dir.path()).await {
-        Err(BootstrapError::Store(error)) if settings.redis_url.is_some() => {
-            tracing::warn!(%error, "no tokens can be looked up until Redis is there; those used lately count");
-        }
-        made => return made.map(|_| ()).map_err(Into::into),
-    }
-    let (tokens, data_dir) = (Arc::clone(tokens), data_dir.path().to_path_buf());
-    supervisor.spawn("making of the first token", |stop| async move {
-        let made = async {
-            loop {
-                tokio::time::sleep(TOKEN_PAUSE).await;
-                match auth::bootstrap(&*tokens, &data_dir).await {
-                    Err(BootstrapError::Store(_)) => {}
-                    made => return made.map(|_| ()),
-                }
-            }
-        };
-        if let Some(Err(error)) = stop.run_until_cancelled(made).await {
-            return Err(error.into());
-        }
-        stop.cancelled().await;
-        Ok(())
-    });
-    Ok(())
-}
-
-/// Looks at the queue and publishes the figures, once a second.
+/// Looks at the queue, publishes the figures and sees whether they are an alert, once a second.
 async fn publish_gauges(
     log: Arc<StageLog>,
     queue: Arc<dyn Queue>,
+    mut alerts: Option<DaemonAlerts>,
     stop: CancellationToken,
 ) -> Result<()> {
     let mut ticks = tokio::time::interval(GAUGES_EVERY);
@@ -353,7 +323,10 @@ async fn publish_gauges(
                 metrics.set_health(Part::Queue, Health::Failing);
             }
         }
-        log.publish_gauges();
+        let gauges = log.publish_gauges();
+        if let Some(alerts) = &mut alerts {
+            alerts.take(&gauges);
+        }
     }
     Ok(())
 }

@@ -51,5 +51,8 @@ pub async fn run(
         () = shutdown.cancelled() => return Ok(ConsoleEnd::Shutdown),
     };
     let lines = Source::Bus(Box::new(connected));
-    tui::run(options(source), lines, Some(Arc::new(backend)), shutdown).await
+    let mut options = options(source);
+    // The pipeline of these settings has the same command and runs it itself.
+    options.alerts_are_told = args.daemon.url.is_none() && settings.alerts.daemon;
+    tui::run(options, lines, Some(Arc::new(backend)), shutdown).await
 }

@@ -39,7 +39,12 @@ impl Default for Settings {
             worker: WorkerSettings::default(),
             verify: VerifySettings::default(),
             console: ConsoleSettings::default(),
-            alerts: AlertSettings { errors_per_minute: 60, bell: true, ..AlertSettings::default() },
+            alerts: AlertSettings {
+                errors_per_minute: 60,
+                daemon: true,
+                bell: true,
+                ..AlertSettings::default()
+            },
             record: None,
         }
     }

@@ -57,7 +57,8 @@ pub struct Settings {
     pub log: String,
     /// Debug lines a second above which they are sampled.
     pub debug_lines_per_second: u64,
-    /// Debug lines of this process that are kept for consoles that are opened later.
+    /// Debug lines that are kept for consoles that are opened later: of this process, and in Redis
+    /// of all of them.
     pub debug_history: usize,
     /// The HTTP server.
     pub http: HttpSettings,
@@ -230,6 +231,8 @@ pub struct AlertSettings {
     /// So long without an accepted event is an alert; 0 for none.
     #[serde(with = "humantime_serde")]
     pub no_events: Duration,
+    /// Whether a process without a console raises them too.
+    pub daemon: bool,
     /// Whether the terminal's bell rings.
     pub bell: bool,
     /// What to run, by `sh -c`.

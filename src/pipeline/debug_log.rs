@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -166,6 +167,18 @@ impl DebugLog {
             project_id: None,
             duration: None,
         }
+    }
+
+    /// The same for a line however often it was written and read, and hardly for two lines.
+    pub fn identity(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let at = self.timestamp.epoch_millis();
+        (at, self.stage, self.level, &self.message).hash(&mut hasher);
+        (&self.event_id, &self.project_id, self.duration.map(f64::to_bits)).hash(&mut hasher);
+        for (name, value) in &self.data {
+            (name, value.to_string()).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 

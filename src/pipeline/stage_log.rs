@@ -86,21 +86,21 @@ impl StageLog {
     }
 
     /// Ends a second: adapts the sampling, publishes the figures and, where lines were left out,
-    /// a line that says so.
-    pub fn publish_gauges(&self) {
+    /// a line that says so. Returns the figures.
+    pub fn publish_gauges(&self) -> Arc<Gauges> {
         let window = self.sampler.next_window(self.bus.is_watched());
         let errors = self.errors_logged.swap(0, Relaxed);
         if errors > MAX_ERRORS_LOGGED {
             tracing::error!(left_out = errors - MAX_ERRORS_LOGGED, "more errors than are logged");
         }
-        let gauges = Gauges {
+        let gauges = Arc::new(Gauges {
             sampling: window.sampling,
             lines_sampled_out: window.sampled_out,
             ..self.metrics.take_gauges()
-        };
+        });
         self.metrics.lines_sampled_out(window.sampled_out);
         if !self.bus.has_subscribers() {
-            return;
+            return gauges;
         }
         if window.sampled_out > 0 {
             let mut line = DebugLog::new(
@@ -112,7 +112,8 @@ impl StageLog {
             line.data.insert("linesLeftOut".into(), window.sampled_out.into());
             self.bus.publish(DebugMessage::Log(Arc::new(line)));
         }
-        self.bus.publish(DebugMessage::Gauges(Arc::new(gauges)));
+        self.bus.publish(DebugMessage::Gauges(Arc::clone(&gauges)));
+        gauges
     }
 }
 

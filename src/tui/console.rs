@@ -69,6 +69,7 @@ impl Console {
         let (filters, trouble) = filters(&options);
         let mut jobs = Jobs::new(JobOptions {
             alert_command: options.alerts.command.clone(),
+            alerts_are_told: options.alerts_are_told,
             data_dir: Some(options.data_dir),
             record_max_bytes: options.settings.record_max_bytes,
             source: options.source.clone(),

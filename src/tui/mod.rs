@@ -59,6 +59,8 @@ pub struct ConsoleOptions {
     pub no_color: bool,
     /// When to raise alerts.
     pub alerts: AlertSettings,
+    /// What is watched tells of its alerts by itself, by the same command.
+    pub alerts_are_told: bool,
     /// Where filters are saved.
     pub data_dir: PathBuf,
     /// A file to record to from the beginning.
@@ -84,6 +86,7 @@ impl ConsoleOptions {
             alarm_depth: settings.queue.alarm_depth,
             no_color: no_color(|name| std::env::var(name).ok()),
             alerts: settings.alerts.clone(),
+            alerts_are_told: false,
             data_dir: settings.data_dir.clone(),
             record: settings.record.clone(),
         }

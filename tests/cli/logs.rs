@@ -228,3 +228,63 @@ fn a_daemon_that_keeps_nothing_shows_what_comes() {
     let mut follower = Follower::start(&daemon, &[]);
     follower.line_with(&daemon, "evt_");
 }
+
+#[test]
+fn sampling_is_told_on_standard_error_when_it_begins_and_ends() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let cli = Cli::new();
+    let mut child = cli.command(&["logs", "--follow", "--json", &url]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut err = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let gauges = |sampling, left_out| {
+        let gauges = serde_json::json!({
+            "process": "p", "sampling": sampling, "linesSampledOut": left_out,
+        });
+        format!("event: gauges\ndata: {gauges}\n\n")
+    };
+    let lost = "event: lost\ndata: {\"lost\":3}\n\n";
+    let begin = gauges(1, 0) + &event("one") + &gauges(8, 70) + &gauges(8, 30) + lost + lost;
+    let connection = answer(&server, &(begin + &gauges(1, 0) + &event("two")));
+    assert!(err.next().unwrap().starts_with("connected to"));
+    assert!(err.next().unwrap().starts_with("1 of 8 events shown"));
+    assert!(err.next().unwrap().starts_with("3 messages lost"));
+    assert!(err.next().unwrap().ends_with(", 6 in all"));
+    assert_eq!(err.next().unwrap(), "all events shown again; 100 lines were left out");
+    drop(connection);
+    for message in ["one", "two"] {
+        let line: Value = serde_json::from_str(&out.next().unwrap()).unwrap();
+        assert_eq!(line["message"], message);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The daemon of the same data dir in a flood: what it leaves out is told, also for one project.
+#[test]
+fn a_flood_is_told_also_to_who_follows_one_project() {
+    let daemon = Daemon::with_settings("debug_lines_per_second = 1");
+    for scope in [&[][..], &["--project", "default"]] {
+        let mut follower = Follower::start(&daemon, &[&["--json"], scope].concat());
+        let err = BufReader::new(follower.child.stderr.take().unwrap());
+        std::thread::scope(|scope| {
+            let (told, stop) = std::sync::mpsc::channel::<()>();
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let start = std::time::Instant::now();
+                while stop.try_recv().is_err() && start.elapsed() < DEADLINE {
+                    daemon.track("https://a.example/flood");
+                }
+            });
+            let mut lines = err.lines().map_while(Result::ok);
+            let found = lines.find(|line| line.contains(" events shown: there are too many"));
+            let _ = told.send(());
+            assert!(found.is_some(), "nothing is told");
+        });
+        let lines = follower.lines.take().unwrap();
+        follower.child.kill().unwrap();
+        for line in lines.map_while(Result::ok) {
+            assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+        }
+    }
+}

@@ -147,7 +147,7 @@ bus_conformance!(redis, redis_debug_bus(Kind::Redis), redis_live_bus(Kind::Redis
 
 fn redis_debug_bus(kind: Kind) -> (Arc<RedisDebugBus>, RedisServer) {
     let server = RedisServer::start(kind, &[]);
-    let bus = RedisDebugBus::new(server_at(&server), Arc::new(Metrics::new()));
+    let bus = RedisDebugBus::new(server_at(&server), Arc::new(Metrics::new()), 0);
     (Arc::new(bus), server)
 }
 

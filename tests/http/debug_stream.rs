@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bklit_tui::pipeline::bus::{DebugBus, DebugMessage};
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_tui::pipeline::gauges::Gauges;
 use serde_json::Value;
 
 use super::client::{Client, request};
@@ -130,6 +131,17 @@ async fn a_project_sees_its_own_lines() {
     server.bus.publish(DebugMessage::Unparsed("anybody's".into()));
     server.bus.publish(line("own", Some("p 1")));
     assert_eq!(events.message().await.message, "own");
+    // Of the figures only how lines are sampled, while they are.
+    let figures = |sampling| {
+        let process = "one".to_owned();
+        let figures = Gauges { process, sampling, accepted: 7, ..Gauges::default() };
+        DebugMessage::Gauges(Arc::new(figures))
+    };
+    server.bus.publish(figures(1));
+    server.bus.publish(figures(8));
+    let (name, gauges) = events.next().await.unwrap();
+    let expected = serde_json::json!({ "process": "one", "at": null, "sampling": 8 });
+    assert_eq!((name.as_str(), gauges), ("gauges", expected));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,10 @@ async fn without_tokens_nobodys_event_is_accepted() {
     server.tokens.is_away.store(true, SeqCst);
     let answer = server.get("/ready", &[]).await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.json()["reasons"][0], "ingestion: the tokens cannot be read");
+    assert_eq!(
+        answer.json()["reasons"][0],
+        "ingestion: no token is known, and the tokens cannot be read"
+    );
     server.tokens.is_away.store(false, SeqCst);
     server.works().await;
     // One that was used counts also while the store is away.

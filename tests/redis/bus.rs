@@ -19,7 +19,7 @@ use crate::support::redis::{SOON, eventually, options, server_at};
 use crate::support::servers::{Kind, RedisServer};
 
 fn bus_at(server: &RedisServer) -> RedisDebugBus {
-    RedisDebugBus::new(server_at(server), Arc::new(Metrics::new()))
+    RedisDebugBus::new(server_at(server), Arc::new(Metrics::new()), 0)
 }
 
 fn line(n: usize) -> DebugMessage {
@@ -143,7 +143,7 @@ async fn publishing_never_waits_and_what_is_lost_is_told() {
     let short = Duration::from_millis(500);
     let options = RedisOptions { response_timeout: short, ..options(&server.url()) };
     let metrics = Arc::new(Metrics::new());
-    let bus = RedisDebugBus::new(Server::new(&options).unwrap(), Arc::clone(&metrics));
+    let bus = RedisDebugBus::new(Server::new(&options).unwrap(), Arc::clone(&metrics), 0);
     let other = bus_at(&server);
     let mut stream = other.subscribe();
     connected(&mut *stream).await;

@@ -3,6 +3,7 @@
 
 mod bus;
 mod faults;
+mod history;
 mod queue;
 mod spool;
 mod tokens;

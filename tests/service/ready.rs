@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::roles::ROWS;
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
-use crate::support::{DEADLINE, Daemon, eventually};
+use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
 fn is(daemon: &Daemon, status: u16, answer: &Value) -> bool {
     let ready = daemon.get("/ready");
@@ -64,13 +64,13 @@ fn each_role_is_ready_by_its_own_servers() {
     let fresh = Daemon::with_settings(&format!("{servers}roles = ['ingestion']"));
     assert_eq!(
         fresh.get("/ready").json()["reasons"],
-        json!(["ingestion: the tokens cannot be read"])
+        json!(["ingestion: no token is known, and the tokens cannot be read"])
     );
     let sockets = Daemon::with_settings(&format!("{servers}roles = ['websocket']"));
     let away = json!({
         "status": "not ready",
         "roles": { "websocket": "not ready" },
-        "reasons": ["websocket: the tokens cannot be read"],
+        "reasons": ["websocket: no token is known, and the tokens cannot be read"],
     });
     assert!(is(&sockets, 503, &away), "browsers' events are not taken either");
     let away = json!({
@@ -96,5 +96,69 @@ fn a_store_that_is_away_does_not_turn_events_away() {
         let ready = daemon.get("/ready");
         ready.status == 200 && ready.json()["roles"]["worker"] == "not ready"
     });
+    daemon.track("https://a.example/");
+}
+
+/// The usual port, in the hands of this test or of whoever has it already.
+fn taken_port() -> Option<std::net::TcpListener> {
+    std::net::TcpListener::bind("127.0.0.1:8080").ok()
+}
+
+#[test]
+fn a_websocket_server_without_its_port_is_not_ready() {
+    let redis = RedisServer::start(Kind::Redis, &[]);
+    let _held = taken_port();
+    let usual = [("BKLIT_WEBSOCKET_LISTEN", "")];
+    let settings = format!("redis_url = '{}'\n", redis.url());
+    let alone = format!("{settings}roles = ['websocket']");
+    let sockets = Daemon::with_environment(&alone, &usual);
+    let away = json!({
+        "status": "not ready",
+        "roles": { "websocket": "not ready" },
+        "reasons": ["websocket: it cannot listen on its address"],
+    });
+    assert!(is(&sockets, 503, &away), "{}", sockets.get("/ready").text());
+    assert!(sockets.stderr().contains("--websocket-listen"));
+    // Beside ingestion it is told, and turns no events away.
+    let all = Daemon::with_environment("", &usual);
+    let ready = all.get("/ready");
+    assert_eq!((ready.status, &ready.json()["roles"]["websocket"]), (200, &json!("not ready")));
+    assert!(ready.text().contains("websocket: it cannot listen on its address"));
+
+    let config = sockets.scratch().join("bklit.toml");
+    let doctor = |arguments: &[&str]| {
+        let cli = Cli::on(&sockets.data_dir()).env("BKLIT_LISTEN", "127.0.0.1:0");
+        let mut command = cli.command(&[&["doctor"], arguments].concat());
+        command.env_remove("BKLIT_WEBSOCKET_LISTEN");
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = doctor(&["--config", config.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("something else listens on 127.0.0.1:8080"), "{said}");
+    let (_, said) = doctor(&[]);
+    assert!(said.contains("8080: there is no WebSocket server"), "{said}");
+}
+
+#[test]
+fn without_tokens_the_operator_is_told_why_all_is_refused() {
+    let mut redis = RedisServer::start(Kind::Valkey, &[]);
+    let url = redis.url();
+    redis.kill9();
+    let daemon = Daemon::with_settings(&format!("redis_url = '{url}'"));
+    let refused = "Events are refused: no token is known";
+    eventually(DEADLINE, "its log says so", || daemon.stderr().contains(refused));
+    let lines = daemon.cli(&["logs", &daemon.url(""), "--level", "error"]);
+    assert!(lines.contains(refused), "{lines}");
+    let config = daemon.scratch().join("bklit.toml");
+    let cli = Cli::on(&daemon.data_dir()).env("BKLIT_LISTEN", "127.0.0.1:0");
+    let said = cli.run(&["doctor", "--config", config.to_str().unwrap()]).stdout;
+    assert!(said.contains("every event is answered 503"), "{said}");
+    redis.restart();
+    eventually(DEADLINE, "and that it is over", || {
+        daemon.stderr().contains("tokens are known, events are accepted")
+    });
+    eventually(DEADLINE, "it is ready", || daemon.get("/ready").status == 200);
+    eventually(DEADLINE, "it has a token", || daemon.data_dir().join("token").exists());
     daemon.track("https://a.example/");
 }

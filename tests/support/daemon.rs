@@ -38,7 +38,7 @@ impl Daemon {
         Self::with_environment(toml, &[])
     }
 
-    /// The same with these environment variables.
+    /// The same with these environment variables; without those that are empty.
     #[track_caller]
     pub fn with_environment(toml: &str, environment: &[(&str, &str)]) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
@@ -63,6 +63,9 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        for (name, _) in environment.iter().filter(|(_, value)| value.is_empty()) {
+            command.env_remove(name);
+        }
         let mut child = command.spawn().unwrap();
         let stdout = Capture::new(child.stdout.take().unwrap());
         let stderr = Capture::new(child.stderr.take().unwrap());

@@ -2,6 +2,7 @@
 
 mod filter;
 mod format;
+mod sampling;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use color_eyre::eyre::WrapErr as _;
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::time::Instant;
 
 use crate::cli::LogsArgs;
 use crate::client;
@@ -19,6 +21,7 @@ use crate::tui::no_color;
 use crate::tui::text::safe;
 use filter::Filter;
 use format::Format;
+use sampling::{Losses, Sampling};
 
 /// Output is held back to be written at once while more lines are there, up to so many bytes.
 const HELD_BYTES: usize = 32 * 1024;
@@ -68,6 +71,7 @@ async fn follow(
     goes_on: bool,
 ) -> io::Result<()> {
     let mut held = String::new();
+    let mut news = News { origin, losses: Losses::default(), sampling: Sampling::default() };
     let mut reader_check = tokio::time::interval(READER_CHECK);
     loop {
         let received = tokio::select! {
@@ -79,6 +83,7 @@ async fn follow(
             }
             _ = reader_check.tick() => {
                 check_reader()?;
+                tell(news.sampling.news(Instant::now()), &mut held)?;
                 continue;
             }
         };
@@ -96,11 +101,7 @@ async fn follow(
                 _ => {}
             }
         }
-        if let Some(report) = report(&received.message, origin) {
-            print(&mut held)?;
-            // With standard error closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{report}");
-        }
+        tell(news.of(&received.message), &mut held)?;
         if let Some(line) = line(&received, filter, format) {
             held.push_str(&line);
             held.push('\n');
@@ -132,18 +133,40 @@ fn line(received: &Received, filter: &Filter, format: &Format) -> Option<String>
     }
 }
 
-/// What to tell on standard error.
-fn report(message: &DebugMessage, origin: &str) -> Option<String> {
-    match message {
-        DebugMessage::Connected => Some(format!("connected to {origin}")),
-        DebugMessage::Disconnected(reason) => {
-            Some(format!("no connection to {origin} ({}); trying again", safe(reason)))
+/// What there is to tell on standard error.
+struct News<'a> {
+    origin: &'a str,
+    losses: Losses,
+    sampling: Sampling,
+}
+
+impl News<'_> {
+    fn of(&mut self, message: &DebugMessage) -> Option<String> {
+        let origin = self.origin;
+        match message {
+            DebugMessage::Connected => Some(format!("connected to {origin}")),
+            DebugMessage::Disconnected(reason) => {
+                Some(format!("no connection to {origin} ({}); trying again", safe(reason)))
+            }
+            DebugMessage::Lost(count) => Some(self.losses.more(*count)),
+            DebugMessage::Gauges(gauges) => {
+                let now = Instant::now();
+                self.sampling.take(gauges, now);
+                self.sampling.news(now)
+            }
+            DebugMessage::Log(_) | DebugMessage::Unparsed(_) => None,
         }
-        DebugMessage::Lost(count) => {
-            Some(format!("{count} messages lost: they came faster than they were read"))
-        }
-        DebugMessage::Log(_) | DebugMessage::Gauges(_) | DebugMessage::Unparsed(_) => None,
     }
+}
+
+/// Tells it after what came before it.
+fn tell(news: Option<String>, held: &mut String) -> io::Result<()> {
+    if let Some(news) = news {
+        print(held)?;
+        // With standard error closed there is nobody to tell.
+        let _ = writeln!(io::stderr(), "{news}");
+    }
+    Ok(())
 }
 
 fn print(held: &mut String) -> io::Result<()> {

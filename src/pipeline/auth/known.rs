@@ -135,6 +135,14 @@ impl Known {
     }
 }
 
+/// How many tokens a process would take over from `file`. Blocks.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn noted(file: &Path) -> io::Result<usize> {
+    Known::new().read(file)
+}
+
 impl Confirmed {
     /// Not for longer than that, however often the process is started; and not where a clock was
     /// set back, as nobody knows how old it is then.

@@ -15,6 +15,7 @@ use super::time::UtcMillis;
 
 pub use authenticator::{Authenticator, Denied, Site, TTL};
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
+pub use known::noted;
 pub use token::{Secret, TokenHash};
 
 /// What a token allows.

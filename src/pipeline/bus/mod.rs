@@ -63,9 +63,9 @@ pub trait DebugBus: Send + Sync {
         self.subscribe()
     }
 
-    /// The last lines, as many as are kept of so many, oldest first.
-    fn recall(&self, _most: usize) -> Vec<Arc<DebugLog>> {
-        Vec::new()
+    /// The last lines alone, as many as are kept of so many; the stream ends after them.
+    fn recall(&self, _most: usize) -> Box<dyn DebugStream> {
+        Box::new(history::Recalled::new(Vec::new()))
     }
 }
 

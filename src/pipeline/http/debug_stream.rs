@@ -18,7 +18,6 @@ use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, access, validate};
 use crate::pipeline::auth::Denied;
-use crate::pipeline::bus::history::Recalled;
 use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::pipeline::stage_log::Data;
@@ -66,7 +65,7 @@ pub async fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBod
         bus.subscribe_after(history)
     } else {
         first.clear();
-        Box::new(Recalled::new(bus.recall(history)))
+        bus.recall(history)
     };
     let stream = Stream { source, chunks, guard, head: head.clone() };
     peer.streams.spawn(stream.run(first));
@@ -137,9 +136,16 @@ impl Stream {
                     write_message(chunk, "", &**log);
                 }
             }
-            // Of all projects, or of any.
-            DebugMessage::Gauges(_) | DebugMessage::Unparsed(_) if self.guard.project.is_some() => {
+            // Of all projects, or of any; but how many of its lines come is also one project's.
+            DebugMessage::Gauges(gauges) if self.guard.project.is_some() => {
+                if gauges.sampling > 1 {
+                    let sampling = serde_json::json!({
+                        "process": gauges.process, "at": gauges.at, "sampling": gauges.sampling,
+                    });
+                    write_message(chunk, "event: gauges\n", &sampling);
+                }
             }
+            DebugMessage::Unparsed(_) if self.guard.project.is_some() => {}
             DebugMessage::Gauges(gauges) => write_message(chunk, "event: gauges\n", &**gauges),
             DebugMessage::Unparsed(line) => write_message(chunk, "event: unparsed\n", &**line),
             DebugMessage::Lost(lost) => {

@@ -69,6 +69,8 @@ pub struct HttpContext {
     /// Open debug streams.
     streams: AtomicUsize,
     roles: Roles,
+    /// Whether the WebSocket server runs, where it is among the roles.
+    serves_sockets: bool,
     /// Cancelled when the process is about to stop, before the server is.
     stopping: CancellationToken,
 }
@@ -96,6 +98,7 @@ impl HttpContext {
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             roles: Roles::ALL,
+            serves_sockets: true,
             stopping: CancellationToken::new(),
         }
     }
@@ -105,6 +108,13 @@ impl HttpContext {
     #[must_use]
     pub fn in_process(self, roles: Roles, stopping: CancellationToken) -> Self {
         Self { roles, stopping, ..self }
+    }
+
+    /// Whether the WebSocket server of that role runs: it is done without where its usual address
+    /// is taken.
+    #[must_use]
+    pub fn serving_sockets(self, serves_sockets: bool) -> Self {
+        Self { serves_sockets, ..self }
     }
 
     /// Also answers who is there now.

@@ -20,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 const READY: &str = "ready";
 const NOT_READY: &str = "not ready";
+const NO_SOCKETS: &str = "it cannot listen on its address";
 
 #[derive(Serialize)]
 struct Answer {
@@ -33,16 +34,25 @@ struct Answer {
 ///
 /// Where events are accepted, by requests or by sockets, that alone decides: a store that is away is no reason to send
 /// visitors' events elsewhere, as they wait in the queue. Elsewhere the worker
-/// decides.
+/// decides. A WebSocket server that could not be started matters where there are no requests.
 pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
     let mut roles = BTreeMap::new();
     let mut reasons = Vec::new();
-    let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| context.roles.has(*role));
-    let refuses = if accepts { accepting(context).await } else { None };
-    let mut decides = accepts.then_some(refuses.is_none());
+    let accepts = |role| context.roles.has(role);
+    let refuses = match accepts(Role::Ingestion) || accepts(Role::Websocket) {
+        true => accepting(context).await,
+        false => None,
+    };
+    let sockets = if context.serves_sockets { refuses } else { Some(NO_SOCKETS) };
+    let mut decides = match (accepts(Role::Ingestion), accepts(Role::Websocket)) {
+        (true, _) => Some(refuses.is_none()),
+        (false, true) => Some(sockets.is_none()),
+        (false, false) => None,
+    };
     for role in context.roles.iter() {
         let reason = match role {
-            Role::Ingestion | Role::Websocket => refuses,
+            Role::Ingestion => refuses,
+            Role::Websocket => sockets,
             Role::Worker => worker(context),
         };
         decides.get_or_insert(reason.is_none());
@@ -63,7 +73,7 @@ pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
 async fn accepting(context: &HttpContext) -> Option<&'static str> {
     let knows_tokens = tokio::time::timeout(TIMEOUT, context.authenticator.knows_tokens());
     if !knows_tokens.await.unwrap_or(false) {
-        return Some("the tokens cannot be read");
+        return Some("no token is known, and the tokens cannot be read");
     }
     match tokio::time::timeout(TIMEOUT, context.queue.accepts()).await {
         Ok(Ok(())) => None,

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use super::msg::{Job, Report};
-use crate::alerts::Alert;
 use crate::alerts::command::Runner;
+use crate::alerts::{Alert, Kind, State};
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
 use export::Exporter;
@@ -36,6 +36,8 @@ pub struct Jobs {
 pub struct JobOptions {
     /// What to run on an alert.
     pub alert_command: Option<String>,
+    /// What is watched runs it by itself, but for lines that are asked for here.
+    pub alerts_are_told: bool,
     /// Where filters are saved; `None` saves none.
     pub data_dir: Option<PathBuf>,
     /// The most bytes a recording has.
@@ -108,8 +110,11 @@ impl Jobs {
 
     fn run_alert_command(&mut self, alert: &Alert, count: u64) {
         let Some(runner) = &mut self.alert_command else { return };
+        if self.options.alerts_are_told && alert.kind != Kind::Lines {
+            return;
+        }
         let reports = self.reports.clone();
-        runner.run(alert, count, move |outcome| {
+        runner.run(State::Raised, alert, count, move |outcome| {
             if let Err(error) = outcome {
                 let _ = reports.blocking_send(Report::Notice(format!("alerts.command: {error}")));
             }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::history::{AfterShared, Entry, Keeper, Reader};
+use super::pace::Pace;
 use super::relay::{Bus, Listening, Outgoing, Relay};
+use crate::pipeline::bus::history::{Recalled, Ring};
 use crate::pipeline::bus::local::LocalDebugBus;
 use crate::pipeline::bus::{DebugBus, DebugMessage, DebugStream};
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
@@ -15,10 +18,14 @@ use crate::pipeline::redis::RedisServer;
 const LINES: &str = "debug-logs";
 const GAUGES: &str = "bklit:gauges";
 
-/// The [`DebugBus`] of all processes at one Redis.
+/// The [`DebugBus`] of all processes at one Redis, which remembers lines there.
 pub struct RedisDebugBus {
     local: Arc<Local>,
     relay: Relay,
+    /// What Redis does not have of this process: what was not sent yet, or while it was away.
+    ring: Ring,
+    reader: Arc<Reader>,
+    pace: Pace,
 }
 
 struct Local {
@@ -27,13 +34,31 @@ struct Local {
 }
 
 impl RedisDebugBus {
-    /// Joins the bus; lines that are lost are counted in `metrics`. Connects by itself, again and
-    /// again. Call it within a tokio runtime.
-    pub fn new(server: RedisServer, metrics: Arc<Metrics>) -> Self {
+    /// Joins the bus; lines that are lost are counted in `metrics`, and about the last `history`
+    /// of all processes are kept. Connects by itself, again and again. Call it within a tokio
+    /// runtime.
+    pub fn new(server: RedisServer, metrics: Arc<Metrics>, history: usize) -> Self {
+        let keeper = (history > 0).then(|| Keeper::new(history, metrics.process()));
         let bus = LocalDebugBus::new(Arc::clone(&metrics));
         let local = Arc::new(Local { bus, metrics });
-        let relay = Relay::new(server, &local);
-        Self { local, relay }
+        let reader = Arc::new(Reader::new(server.clone()));
+        let relay = Relay::new(server, &local, keeper);
+        Self { local, relay, ring: Ring::new(history), reader, pace: Pace::new() }
+    }
+
+    /// A line for the others, and for who comes later. Those are no reason to send anything while
+    /// Redis is away.
+    fn line(&self, line: &Arc<DebugLog>) -> Option<Outgoing> {
+        let number = self.ring.keep(line);
+        let is_awaited = self.relay.remote_subscribers() > 0;
+        let keeps = self.ring.most() > 0 && !self.relay.is_down();
+        let is_kept = keeps && (is_awaited || self.pace.allows());
+        if !is_awaited && !is_kept {
+            return None;
+        }
+        let payload = serde_json::to_vec(&**line).ok()?;
+        let entry = if is_kept { Entry::new(number, line, &payload) } else { None };
+        Some(Outgoing { channel: LINES, payload, is_awaited, entry })
     }
 }
 
@@ -72,28 +97,34 @@ impl Bus for Local {
     fn notice(&self, messages: u64) -> Option<Outgoing> {
         let mut line = DebugLog::new(Stage::Pubsub, Level::Warn, "Debug lines were not published");
         line.data.insert("lost".to_owned(), messages.into());
-        Some((LINES, serde_json::to_vec(&line).ok()?))
+        Some(Outgoing::awaited(LINES, serde_json::to_vec(&line).ok()?))
     }
 }
 
 impl DebugBus for RedisDebugBus {
     fn publish(&self, message: DebugMessage) {
-        if self.relay.remote_subscribers() > 0 {
-            let json = match &message {
-                DebugMessage::Log(line) => Some((LINES, serde_json::to_vec(&**line))),
-                DebugMessage::Gauges(gauges) => Some((GAUGES, serde_json::to_vec(&**gauges))),
-                // Those are of a subscriber's own connection.
-                _ => None,
-            };
-            if let Some((channel, Ok(json))) = json {
-                // What is lost is counted, and told once something gets through.
-                let _ = self.relay.publish(channel, json);
+        let outgoing = match &message {
+            DebugMessage::Log(line) => self.line(line),
+            DebugMessage::Gauges(gauges) if self.relay.remote_subscribers() > 0 => {
+                let json = serde_json::to_vec(&**gauges).ok();
+                json.map(|json| Outgoing::awaited(GAUGES, json))
             }
+            // The rest is of a subscriber's own connection.
+            _ => None,
+        };
+        if let Some(outgoing) = outgoing {
+            // What is lost is counted, and told once something gets through.
+            let _ = self.relay.publish(outgoing);
         }
         self.local.bus.publish(message);
     }
 
+    /// Somebody may want to see later what is made now.
     fn has_subscribers(&self) -> bool {
+        self.ring.most() > 0 || self.is_watched()
+    }
+
+    fn is_watched(&self) -> bool {
         self.local.bus.has_subscribers() || self.relay.remote_subscribers() > 0
     }
 
@@ -106,6 +137,20 @@ impl DebugBus for RedisDebugBus {
             Listening::Fails(reason) => Some(DebugMessage::Disconnected(reason.into())),
         };
         Box::new(RedisDebugStream { first, inner })
+    }
+
+    fn subscribe_after(&self, history: usize) -> Box<dyn DebugStream> {
+        // In this order no line is missed.
+        let live = self.subscribe();
+        let own = (self.local.metrics.process(), self.ring.recent(history));
+        let hearing = Some(self.relay.hearing());
+        Box::new(AfterShared::new(&self.reader, history, own, hearing, live))
+    }
+
+    fn recall(&self, most: usize) -> Box<dyn DebugStream> {
+        let own = (self.local.metrics.process(), self.ring.recent(most));
+        let nothing = Box::new(Recalled::new(Vec::new()));
+        Box::new(AfterShared::new(&self.reader, most, own, None, nothing))
     }
 }
 

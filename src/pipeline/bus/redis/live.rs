@@ -22,7 +22,7 @@ impl RedisLiveBus {
     /// Joins the bus. Connects by itself, again and again. Call it within a tokio runtime.
     pub fn new(server: RedisServer) -> Self {
         let local = Arc::new(LocalLiveBus::default());
-        let relay = Relay::new(server, &local);
+        let relay = Relay::new(server, &local, None);
         Self { local, relay }
     }
 }
@@ -62,7 +62,7 @@ impl LiveBus for RedisLiveBus {
     async fn publish(&self, event: LiveEvent) -> Result<u64, String> {
         let event = Arc::new(event);
         let published = match serde_json::to_vec(&*event) {
-            Ok(json) => self.relay.publish(EVENTS, json),
+            Ok(json) => self.relay.publish(Outgoing::awaited(EVENTS, json)),
             Err(error) => Err(error.to_string()),
         };
         let local = self.local.subscribers() as u64;

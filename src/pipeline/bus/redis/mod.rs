@@ -5,8 +5,10 @@
 //! Redis is away, and learns of the gap in what the others do.
 
 mod debug;
+mod history;
 mod live;
 mod own;
+mod pace;
 mod presence;
 mod relay;
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value, cmd};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::history::{Entry, Keeper};
 use super::own::Own;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
@@ -18,13 +19,29 @@ use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
 const MAX_WAITING: usize = 16_384;
 /// Messages published in one round trip.
 const MAX_GROUP: usize = 512;
+/// How long messages that nobody waits for are gathered: each group may cost Redis a sync.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often to ask how many listen elsewhere; notices a dead connection, too.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after a failure to listen, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A channel and a message for it.
-pub(super) type Outgoing = (&'static str, Vec<u8>);
+/// A message for a channel.
+pub(super) struct Outgoing {
+    pub(super) channel: &'static str,
+    pub(super) payload: Vec<u8>,
+    /// Somebody misses it if it is not published.
+    pub(super) is_awaited: bool,
+    /// To be kept as well, for who comes later.
+    pub(super) entry: Option<Entry>,
+}
+
+impl Outgoing {
+    /// One that somebody waits for.
+    pub(super) fn awaited(channel: &'static str, payload: Vec<u8>) -> Self {
+        Self { channel, payload, is_awaited: true, entry: None }
+    }
+}
 
 /// What a relay does for, and tells, a bus. Nothing here may wait.
 pub(super) trait Bus: Send + Sync + 'static {
@@ -60,6 +77,18 @@ pub(super) enum Listening {
     Fails(String),
 }
 
+/// Whether messages of other processes are received.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// Nobody wanted them yet, or not for a while.
+    #[default]
+    Not,
+    /// They are.
+    Yes,
+    /// They are missed, for this reason.
+    Cut(String),
+}
+
 /// A bus's way to the others.
 pub(super) struct Relay {
     outgoing: mpsc::Sender<Outgoing>,
@@ -72,9 +101,9 @@ struct Shared {
     own: Own,
     /// Subscribers in other processes, as of the last time they were asked for.
     remote: AtomicU64,
-    listening: AtomicBool,
-    /// Why listening fails, while it does.
-    cut: Mutex<Option<String>>,
+    hearing: watch::Sender<Hearing>,
+    /// The server is away: nothing is sent that nobody waits for.
+    is_down: AtomicBool,
     /// Messages lost and not counted yet.
     lost: AtomicU64,
     /// Why publishing fails, while it does.
@@ -84,20 +113,21 @@ struct Shared {
 
 impl Relay {
     /// Starts to relay for `bus`, until this is dropped. Call it within a tokio runtime.
-    pub(super) fn new<B: Bus>(server: RedisServer, bus: &Arc<B>) -> Self {
+    pub(super) fn new<B: Bus>(server: RedisServer, bus: &Arc<B>, keeper: Option<Keeper>) -> Self {
         let shared = Arc::new(Shared::default());
         let (outgoing, messages) = mpsc::channel(MAX_WAITING);
-        let link = Link::new(server.clone());
+        let way = Way { link: Link::new(server.clone()), keeper };
         // Ends by itself once the sender is dropped and what was sent is published.
-        tokio::spawn(publish(link, messages, Arc::clone(&shared), Arc::downgrade(bus)));
+        tokio::spawn(publish(way, messages, Arc::clone(&shared), Arc::downgrade(bus)));
         let listener = listen(server, Arc::clone(&shared), Arc::downgrade(bus));
         Self { outgoing, shared, listener: tokio::spawn(listener) }
     }
 
-    /// Publishes a message soon, or loses and counts it.
-    pub(super) fn publish(&self, channel: &'static str, payload: Vec<u8>) -> Result<(), String> {
-        if self.outgoing.try_send((channel, payload)).is_err() {
-            self.shared.lost.fetch_add(1, Relaxed);
+    /// Publishes a message soon, or loses it, and counts it if somebody waits for it.
+    pub(super) fn publish(&self, message: Outgoing) -> Result<(), String> {
+        let is_awaited = message.is_awaited;
+        if self.outgoing.try_send(message).is_err() {
+            self.shared.lost.fetch_add(u64::from(is_awaited), Relaxed);
             return Err(format!("more than {MAX_WAITING} messages wait to be published"));
         }
         read(&self.shared.failure).map_or(Ok(()), Err)
@@ -108,14 +138,24 @@ impl Relay {
         self.shared.remote.load(Relaxed)
     }
 
+    /// Whether the server is away, as of the last time it was needed.
+    pub(super) fn is_down(&self) -> bool {
+        self.shared.is_down.load(Relaxed)
+    }
+
     /// Somebody of this process has begun to listen.
     pub(super) fn subscribed(&self) -> Listening {
         self.shared.subscribed.notify_one();
-        match read(&self.shared.cut) {
-            Some(reason) => Listening::Fails(reason),
-            None if self.shared.listening.load(Relaxed) => Listening::Already,
-            None => Listening::Begins,
+        match self.shared.hearing.borrow().clone() {
+            Hearing::Cut(reason) => Listening::Fails(reason),
+            Hearing::Yes => Listening::Already,
+            Hearing::Not => Listening::Begins,
         }
+    }
+
+    /// Tells whether messages of other processes are received.
+    pub(super) fn hearing(&self) -> watch::Receiver<Hearing> {
+        self.shared.hearing.subscribe()
     }
 }
 
@@ -133,8 +173,14 @@ impl Drop for Relay {
     }
 }
 
-async fn publish<B: Bus>(
+/// What messages go out by.
+struct Way {
     link: Link,
+    keeper: Option<Keeper>,
+}
+
+async fn publish<B: Bus>(
+    mut way: Way,
     mut messages: mpsc::Receiver<Outgoing>,
     shared: Arc<Shared>,
     bus: Weak<B>,
@@ -142,6 +188,14 @@ async fn publish<B: Bus>(
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut untold = 0;
     while messages.recv_many(&mut group, MAX_GROUP).await > 0 {
+        if group.iter().all(|message| !message.is_awaited) {
+            tokio::time::sleep(GATHER).await;
+            while group.len() < MAX_GROUP
+                && let Ok(message) = messages.try_recv()
+            {
+                group.push(message);
+            }
+        }
         let lost = shared.lost.swap(0, Relaxed);
         untold += lost;
         let mut notice = None;
@@ -153,10 +207,18 @@ async fn publish<B: Bus>(
             }
             notice = bus.notice(untold);
         }
-        let published = publish_group(&link, notice.iter().chain(&group), &shared.own).await;
+        // Before they are published: who listens and then reads what is kept misses none.
+        if let Some(keeper) = &mut way.keeper {
+            keeper.keep(&way.link, &group).await;
+        }
+        let published = publish_group(&way.link, notice.iter().chain(&group), &shared.own).await;
         match &published {
             Ok(()) => untold = 0,
-            Err(_) => _ = shared.lost.fetch_add(group.len() as u64, Relaxed),
+            Err(_) => {
+                let awaited = group.iter().filter(|message| message.is_awaited).count();
+                shared.lost.fetch_add(awaited as u64, Relaxed);
+                shared.is_down.store(true, Relaxed);
+            }
         }
         write(&shared.failure, published.err().map(|failure| failure.to_string()));
         group.clear();
@@ -170,7 +232,7 @@ async fn publish_group(
 ) -> Result<(), RedisFailure> {
     let connection = link.connection().await?;
     let mut commands = redis::pipe();
-    for (channel, payload) in messages {
+    for Outgoing { channel, payload, .. } in messages {
         own.published(payload);
         commands.cmd("PUBLISH").arg(*channel).arg(payload.as_slice()).ignore();
     }
@@ -187,9 +249,9 @@ async fn listen<B: Bus>(server: RedisServer, shared: Arc<Shared>, bus: Weak<B>) 
             told = false;
         });
         let reason = ended.await.to_string();
-        shared.listening.store(false, Relaxed);
         shared.remote.store(0, Relaxed);
-        write(&shared.cut, Some(reason.clone()));
+        shared.is_down.store(true, Relaxed);
+        shared.hearing.send_replace(Hearing::Cut(reason.clone()));
         let Some(bus) = bus.upgrade() else { return };
         // Once a failure, not once a try.
         if !std::mem::replace(&mut told, true) {
@@ -224,15 +286,19 @@ async fn listen_once<B: Bus>(
     };
     let mut listening = false;
     loop {
-        let Some(wanted) = bus.upgrade().map(|bus| bus.local_subscribers() > 0) else {
+        let Some(wanted) = bus.upgrade().map(|bus| wants(&*bus, shared)) else {
             return RedisFailure::Command(std::io::Error::other("the bus is closed").into());
         };
         if let Err(error) = follow::<B>(&mut connection, &mut listening, wanted, shared).await {
             return error.into();
         }
-        write(&shared.cut, None);
+        shared.is_down.store(false, Relaxed);
+        let hearing = if listening { Hearing::Yes } else { Hearing::Not };
+        let is_new = shared
+            .hearing
+            .send_if_modified(|before| std::mem::replace(before, hearing.clone()) != hearing);
         if listening
-            && !shared.listening.swap(true, Relaxed)
+            && is_new
             && let Some(bus) = bus.upgrade()
         {
             bus.connected();
@@ -249,6 +315,17 @@ async fn listen_once<B: Bus>(
     }
 }
 
+/// Whether anybody of this process listens. Who begins to just now either is among them, or learns
+/// that nothing is heard yet.
+fn wants<B: Bus>(bus: &B, shared: &Shared) -> bool {
+    if bus.local_subscribers() == 0 {
+        shared
+            .hearing
+            .send_if_modified(|hearing| std::mem::replace(hearing, Hearing::Not) != Hearing::Not);
+    }
+    bus.local_subscribers() > 0
+}
+
 /// Listens or ceases to, and asks how many others listen.
 async fn follow<B: Bus>(
     connection: &mut MultiplexedConnection,
@@ -260,7 +337,6 @@ async fn follow<B: Bus>(
         connection.subscribe(B::CHANNELS).await?;
     } else if !wanted && *listening {
         connection.unsubscribe(B::CHANNELS).await?;
-        shared.listening.store(false, Relaxed);
     }
     *listening = wanted;
     let counts: Vec<(String, u64)> =

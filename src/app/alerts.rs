@@ -1,0 +1,202 @@
+//! The alerts of a pipeline without a console: told in the program's own log and by the user's
+//! command. With a console in the same process, that raises them.
+
+use std::net::SocketAddr;
+
+use crate::alerts::command::Runner;
+use crate::alerts::{Alert, Kind, Monitor, Reading, State};
+use crate::config::Settings;
+use crate::pipeline::gauges::{Gauges, Health};
+use crate::pipeline::outage::seconds;
+use crate::pipeline::time::UtcMillis;
+
+/// For so long after the start a store need not work yet: its tables may have to be made first.
+const STARTING: i64 = 10;
+
+/// Watches the figures of this process.
+pub(super) struct DaemonAlerts {
+    monitor: Monitor,
+    /// The first second.
+    began: Option<i64>,
+    alarm_depth: u64,
+    command: Option<Command>,
+}
+
+/// The user's command, and what it has yet to be told.
+struct Command {
+    runner: Runner,
+    news: [News; Kind::ALL.len()],
+}
+
+/// Of one kind of alert.
+#[derive(Default)]
+struct News {
+    /// How it is now, and how often it was raised.
+    now: Option<(State, Alert)>,
+    count: u64,
+    /// What the command knows.
+    told: Option<State>,
+}
+
+impl DaemonAlerts {
+    /// As the settings say: none where a console raises them, or nobody shall.
+    pub(super) fn of(settings: &Settings, address: SocketAddr) -> Option<Self> {
+        if !settings.no_ui || !settings.alerts.daemon {
+            return None;
+        }
+        let source = super::source(settings, address);
+        let command = settings.alerts.command.clone().map(|command| Command {
+            runner: Runner::new(command, source),
+            news: Default::default(),
+        });
+        Some(Self {
+            monitor: Monitor::new(settings.alerts.clone()),
+            began: None,
+            alarm_depth: settings.queue.alarm_depth,
+            command,
+        })
+    }
+
+    /// Takes in the figures of a second. Waits for nothing.
+    pub(super) fn take(&mut self, gauges: &Gauges) {
+        self.monitor.errors(gauges.stages.iter().map(|stage| stage.errors).sum());
+        if gauges.accepted > 0 {
+            self.monitor.accepted();
+        }
+        let second = gauges.at.unwrap_or_else(UtcMillis::now).epoch_seconds();
+        let is_starting = second < *self.began.get_or_insert(second) + STARTING;
+        let reading = Reading {
+            depth: gauges.queue.map(|queue| queue.depth),
+            alarm_depth: self.alarm_depth,
+            store_fails: gauges.store_health == Health::Failing && !is_starting,
+        };
+        for (state, alert) in self.monitor.changes(second, &reading) {
+            let kind = alert.kind.as_str();
+            let alert = match state {
+                State::Raised => {
+                    tracing::warn!(kind, alert.value, alert.limit, "alert: {}", alert.message);
+                    alert
+                }
+                State::Over => {
+                    let lasted =
+                        seconds(std::time::Duration::from_secs(second.abs_diff(alert.since)));
+                    tracing::info!(kind, lasted, "alert over: {}", alert.message);
+                    Alert { message: format!("over after {lasted}: {}", alert.message), ..alert }
+                }
+            };
+            if let Some(command) = &mut self.command {
+                command.note(state, alert);
+            }
+        }
+        if let Some(command) = &mut self.command {
+            command.tell();
+        }
+    }
+}
+
+impl Command {
+    fn note(&mut self, state: State, alert: Alert) {
+        let news = &mut self.news[alert.kind as usize];
+        news.count += u64::from(state == State::Raised);
+        news.now = Some((state, alert));
+    }
+
+    /// Runs it for what it does not know yet; what it is not the time for is left for later, and
+    /// of what has changed meanwhile only how it is then.
+    fn tell(&mut self) {
+        for News { now, count, told } in &mut self.news {
+            let Some((state, alert)) = now else { continue };
+            if *told == Some(*state) || (told.is_none() && *state == State::Over) {
+                continue;
+            }
+            let failed = |outcome: Result<(), String>| {
+                if let Err(error) = outcome {
+                    tracing::warn!(error, "alerts.command failed");
+                }
+            };
+            if self.runner.run(*state, alert, *count, failed) {
+                *told = Some(*state);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { no_ui: true, ..Settings::default() }
+    }
+
+    #[test]
+    fn they_are_raised_without_a_console_only_and_if_wanted() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert!(DaemonAlerts::of(&settings(), address).is_some());
+        assert!(DaemonAlerts::of(&Settings::default(), address).is_none(), "the console does");
+        let mut off = settings();
+        off.alerts.daemon = false;
+        assert!(DaemonAlerts::of(&off, address).is_none());
+    }
+
+    #[test]
+    fn a_store_that_fails_at_the_start_is_given_time() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut alerts = DaemonAlerts::of(&settings(), address).unwrap();
+        let mut gauges = Gauges { store_health: Health::Failing, ..Gauges::default() };
+        let raised = (100..200).find(|at| {
+            gauges.at = Some(UtcMillis::from_epoch_millis(at * 1_000));
+            alerts.take(&gauges);
+            alerts.monitor.is_raised(Kind::Store)
+        });
+        assert_eq!(raised, Some(111));
+    }
+
+    #[test]
+    fn the_command_hears_of_each_change_once_and_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let mut settings = settings();
+        settings.queue.alarm_depth = 10;
+        settings.alerts.command = Some(format!(
+            "echo $BKLIT_ALERT_KIND $BKLIT_ALERT_STATE $BKLIT_ALERT_COUNT >> {}",
+            out.display()
+        ));
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut alerts = DaemonAlerts::of(&settings, address).unwrap();
+        let mut gauges = Gauges::default();
+        let mut second = |alerts: &mut DaemonAlerts, fails: bool, at: i64| {
+            gauges.at = Some(UtcMillis::from_epoch_millis(at * 1_000));
+            gauges.store_health = if fails { Health::Failing } else { Health::Ok };
+            let depth = if fails { 11 } else { 0 };
+            gauges.queue =
+                Some(crate::pipeline::gauges::QueueGauges { depth, ..Default::default() });
+            alerts.take(&gauges);
+        };
+        (80..90).for_each(|at| second(&mut alerts, false, at));
+        let mut at = 100;
+        let mut until = |alerts: &mut DaemonAlerts, fails: bool, lines: usize| {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            loop {
+                at += 1;
+                second(alerts, fails, at);
+                let text = std::fs::read_to_string(&out).unwrap_or_default();
+                if text.lines().count() >= lines {
+                    return text;
+                }
+                assert!(Instant::now() < deadline, "{text}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        };
+        let raised = until(&mut alerts, true, 2);
+        assert_eq!(raised, "queue-depth raised 1\nstore raised 1\n");
+        let over = until(&mut alerts, false, 4);
+        assert_eq!(over, format!("{raised}queue-depth over 1\nstore over 1\n"));
+        // Again within the minute: later, and if that is over by then, not at all.
+        (200..220).for_each(|at| second(&mut alerts, true, at));
+        (220..240).for_each(|at| second(&mut alerts, false, at));
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), over);
+    }
+}

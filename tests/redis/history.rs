@@ -1,0 +1,305 @@
+//! The last lines of all processes, in a stream in Redis.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use bklit_tui::pipeline::bus::redis::RedisDebugBus;
+use bklit_tui::pipeline::bus::{DebugBus, DebugMessage, DebugStream};
+use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_tui::pipeline::metrics::Metrics;
+
+use crate::support::redis::{SOON, eventually, server_at};
+use crate::support::servers::{Kind, RedisServer};
+use crate::support::{Cli, DEADLINE, Daemon};
+
+const KEY: &str = "bklit:debug-history";
+
+fn bus_at(server: &RedisServer, history: usize) -> RedisDebugBus {
+    RedisDebugBus::new(server_at(server), Arc::new(Metrics::new()), history)
+}
+
+fn line(from: &'static str, n: u64) -> DebugMessage {
+    let mut line = DebugLog::new(Stage::Worker, Level::Info, from);
+    line.data.insert("n".into(), n.into());
+    DebugMessage::Log(Arc::new(line))
+}
+
+/// The next line: who made it, and its number there.
+async fn next(stream: &mut dyn DebugStream) -> Option<(String, u64)> {
+    loop {
+        match tokio::time::timeout(SOON, stream.next()).await.expect("a message in time")? {
+            DebugMessage::Log(line) => {
+                let number = line.data.get("n").and_then(|n| n.as_u64()).unwrap_or(u64::MAX);
+                return Some((line.message.to_string(), number));
+            }
+            DebugMessage::Connected => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn numbers(stream: &mut dyn DebugStream, count: usize) -> Vec<u64> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        found.push(next(stream).await.expect("more lines").1);
+    }
+    found
+}
+
+async fn entries(server: &RedisServer, count: u64) {
+    let len = || server.cli(&["XLEN", KEY]).parse() == Ok(count);
+    eventually("the lines are kept", || async { len().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn what_a_process_told_is_there_for_the_next_one() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let before = bus_at(&server, 1_000);
+        assert!(before.has_subscribers() && !before.is_watched());
+        (1..=700).for_each(|n| before.publish(line("before", n)));
+        entries(&server, 700).await;
+        drop(before);
+
+        let bus = bus_at(&server, 1_000);
+        bus.publish(line("own", 701));
+        let mut stream = bus.subscribe_after(600);
+        bus.publish(line("own", 702));
+        let expected: Vec<u64> = (102..=702).collect();
+        assert_eq!(numbers(&mut *stream, 601).await, expected);
+        let mut alone = bus.recall(3);
+        assert_eq!(numbers(&mut *alone, 3).await, [700, 701, 702]);
+        assert_eq!(next(&mut *alone).await, None);
+        assert!(bus.recall(0).next().await.is_none());
+
+        // Who only watches sees the same, and adds nothing.
+        entries(&server, 702).await;
+        let watching = bus_at(&server, 0);
+        let mut attached = watching.subscribe_after(2);
+        assert_eq!(numbers(&mut *attached, 2).await, [701, 702]);
+        bus.publish(line("own", 703));
+        assert_eq!(numbers(&mut *attached, 1).await, [703]);
+        entries(&server, 703).await;
+        let days: u64 = server.cli(&["TTL", KEY]).parse().unwrap();
+        assert!((6 * 86_400..=7 * 86_400).contains(&days), "{days}");
+    }
+}
+
+/// Each process's numbers follow each other, whenever somebody begins to look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn between_what_was_and_what_comes_there_is_no_seam() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let (one, two) = (Arc::new(bus_at(&server, 2_000)), Arc::new(bus_at(&server, 2_000)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let publish = |bus: &Arc<RedisDebugBus>, from: &'static str| {
+            let (bus, stop) = (Arc::clone(bus), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut n = 0;
+                while !stop.load(SeqCst) {
+                    for _ in 0..3 {
+                        n += 1;
+                        bus.publish(line(from, n));
+                    }
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                }
+            })
+        };
+        let tasks = [publish(&one, "one"), publish(&two, "two")];
+        eventually("there is a history", || async {
+            let len: u64 = server.cli(&["XLEN", KEY]).parse().unwrap();
+            (len >= 500).then_some(())
+        })
+        .await;
+        for round in 0..6 {
+            let watching = bus_at(&server, 0);
+            let beside: [&dyn DebugBus; 3] = [&*one, &*two, &watching];
+            for (which, bus) in beside.into_iter().enumerate() {
+                let mut stream = bus.subscribe_after(300);
+                let mut last: HashMap<String, u64> = HashMap::new();
+                for _ in 0..900 {
+                    let (from, n) = next(&mut *stream).await.unwrap();
+                    if let Some(before) = last.insert(from.clone(), n) {
+                        assert_eq!(n, before + 1, "{kind:?} {round} {which}: {from}");
+                    }
+                }
+                assert_eq!(last.len(), 2, "{last:?}");
+            }
+        }
+        stop.store(true, SeqCst);
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_is_capped_and_0_keeps_none() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let none = bus_at(&server, 0);
+    assert!(!none.has_subscribers());
+    none.publish(line("none", 1));
+    let bus = bus_at(&server, 200);
+    for n in 1..=1_500 {
+        bus.publish(line("line", n));
+    }
+    eventually("the last is there", || async {
+        let last = server.cli(&["XREVRANGE", KEY, "+", "-", "COUNT", "1"]);
+        last.contains("1500").then_some(())
+    })
+    .await;
+    let len: u64 = server.cli(&["XLEN", KEY]).parse().unwrap();
+    assert!((200..=400).contains(&len), "{len}");
+    assert!(!server.cli(&["XRANGE", KEY, "-", "+"]).contains("none"));
+}
+
+#[tokio::test]
+async fn what_others_put_there_is_skipped() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let bus = bus_at(&server, 100);
+    bus.publish(line("line", 1));
+    entries(&server, 1).await;
+    let far =
+        r#"{"timestamp":"2026-01-31T12:00:00.000Z","stage":"nap","level":"info","message":"m"}"#;
+    for fields in [&["x", "y"][..], &["line", "no JSON", "process", "p", "n", "1"]] {
+        server.cli(&[&["XADD", KEY, "*"], fields].concat());
+    }
+    server.cli(&["XADD", KEY, "*", "line", far, "process", "p", "n", "1"]);
+    bus.publish(line("line", 2));
+    entries(&server, 5).await;
+    let watching = bus_at(&server, 0);
+    assert_eq!(numbers(&mut *watching.recall(10), 2).await, [1, 2]);
+    assert_eq!(numbers(&mut *bus.subscribe_after(10), 2).await, [1, 2]);
+}
+
+/// Something else has the key: then lines are published all the same, and the own ones known.
+#[tokio::test]
+async fn a_key_of_another_kind_costs_only_the_history() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    server.cli(&["SET", KEY, "taken"]);
+    let (bus, watching) = (bus_at(&server, 100), bus_at(&server, 0));
+    let mut attached = watching.subscribe_after(10);
+    assert!(matches!(attached.next().await, Some(DebugMessage::Connected)));
+    bus.publish(line("line", 1));
+    bus.publish(line("line", 2));
+    assert_eq!(numbers(&mut *attached, 2).await, [1, 2]);
+    assert_eq!(numbers(&mut *bus.subscribe_after(10), 2).await, [1, 2]);
+    assert_eq!(server.cli(&["GET", KEY]), "taken");
+}
+
+#[tokio::test]
+async fn while_redis_is_away_a_process_remembers_its_own() {
+    let mut server = RedisServer::start(Kind::Valkey, &[]);
+    let metrics = Arc::new(Metrics::new());
+    let bus = RedisDebugBus::new(server_at(&server), Arc::clone(&metrics), 100);
+    let other = bus_at(&server, 100);
+    other.publish(line("other", 1));
+    bus.publish(line("line", 2));
+    entries(&server, 2).await;
+    server.kill9();
+    let late = bus_at(&server, 0);
+    let mut waits = late.subscribe_after(10);
+    let gone = tokio::time::timeout(SOON, waits.next()).await.unwrap();
+    assert!(matches!(gone, Some(DebugMessage::Disconnected(_))), "{gone:?}");
+    // More than could wait to be sent.
+    for n in 3..=20_000 {
+        bus.publish(line("line", n));
+    }
+    let start = std::time::Instant::now();
+    let mut own = bus.recall(2);
+    assert_eq!(numbers(&mut *own, 2).await, [19_999, 20_000]);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    server.restart();
+    eventually("lines are kept again", || async {
+        bus.publish(line("again", 0));
+        server.cli(&["XRANGE", KEY, "-", "+"]).contains("again").then_some(())
+    })
+    .await;
+    // Its append-only file had what came before the kill, mostly.
+    let (from, _) = next(&mut *waits).await.unwrap();
+    assert!(["other", "line", "again"].contains(&&*from), "{from}");
+    let text = metrics.to_prometheus();
+    assert!(text.contains("bklit_debug_lines_lost_total 0"), "nobody missed a line: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_to_the_channel_sees_nothing_new() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let bus = bus_at(&server, 100);
+    let mut client = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut subscription = client.as_pubsub();
+    subscription.subscribe("debug-logs").unwrap();
+    subscription.set_read_timeout(Some(SOON)).unwrap();
+    let sent = DebugLog::new(Stage::Ingestion, Level::Error, "message");
+    bus.publish(DebugMessage::Log(Arc::new(sent.clone())));
+    let received = tokio::task::block_in_place(|| subscription.get_message().unwrap());
+    let json: String = received.get_payload().unwrap();
+    assert_eq!(json, serde_json::to_string(&sent).unwrap());
+}
+
+fn events_of(lines: &str) -> HashMap<String, usize> {
+    let mut found = HashMap::new();
+    for line in lines.lines() {
+        *found.entry(line.to_owned()).or_default() += 1;
+    }
+    found
+}
+
+/// Two daemons, one of which is killed: what both told is there for all, once.
+#[test]
+fn daemons_share_it_also_with_the_one_after_a_kill() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let settings = format!("redis_url = '{}'", server.url());
+    let (one, two) = (Daemon::with_settings(&settings), Daemon::with_settings(&settings));
+    // The token of the first counts for both.
+    std::fs::copy(one.data_dir().join("token"), two.data_dir().join("token")).unwrap();
+    let (first, second) = (one.track("https://a.example/1"), two.track("https://a.example/2"));
+    let both = |daemon: &Daemon| {
+        let lines = daemon.cli(&["logs", &daemon.url(""), "--json", "--grep", "Event received"]);
+        lines.contains(&first) && lines.contains(&second)
+    };
+    for daemon in [&one, &two] {
+        crate::support::eventually(DEADLINE, "both are there", || both(daemon));
+    }
+    let one = one.restart();
+    assert!(both(&one), "also after the kill");
+    let lines = one.cli(&["logs", &one.url(""), "--json"]);
+    let twice: Vec<_> = events_of(&lines).into_iter().filter(|(_, times)| *times > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    // Of another project nobody learns more by it.
+    let scoped = one.cli(&["logs", &one.url(""), "--json", "--project", "other"]);
+    assert!(!scoped.contains(&first) && !scoped.contains(&second), "{scoped}");
+    let last = one.cli(&["logs", &one.url(""), "--history", "1"]);
+    assert_eq!(last.lines().count(), 1, "{last}");
+    assert_eq!(Cli::new().run(&["logs", &two.url(""), "--history", "0"]).ok(), "");
+}
+
+/// The console on all that publish at a Redis begins with what they told before, also of one that
+/// is dead by then.
+#[test]
+fn attach_to_redis_begins_with_what_was_before() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", server.url()));
+    daemon.track("https://a.example/before");
+    crate::support::eventually(DEADLINE, "all of it is kept", || {
+        let kept = server.cli(&["XRANGE", KEY, "-", "+"]);
+        kept.contains("a.example/before") && kept.contains("Page view stored")
+    });
+    daemon.kill9();
+    let home = tempfile::tempdir().unwrap();
+    let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_bklit-tui"));
+    command.env_clear();
+    command.env("HOME", home.path());
+    command.env("TERM", "xterm-256color");
+    command.cwd(home.path());
+    command.args(["attach", &server.url()]);
+    let mut pty = crate::support::pty::Pty::spawn(command, (120, 40));
+    pty.wait_for_text("a.example/before");
+    pty.wait_for_text("Page view stored");
+    let contents = pty.contents();
+    assert_eq!(contents.matches("a.example/before").count(), 1, "{contents}");
+    pty.send("q");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+}
