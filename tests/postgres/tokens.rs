@@ -10,6 +10,7 @@ use bklit_tui::pipeline::auth::{
 };
 
 use super::{OLD, OLDER, SCHEMA, insert_token, server_at, stray_hash};
+use crate::support::proxy::Proxy;
 use crate::support::redis::eventually;
 use crate::support::servers::{Postgres, PostgresDatabase};
 
@@ -283,5 +284,35 @@ async fn a_server_that_went_and_came_back_is_asked_again() {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bklit-tui'",
         );
         assert_eq!(store.find(&known.hash()).await.unwrap().unwrap().id, "known");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_is_seen_over_a_connection_that_takes_long_to_make() {
+    let bench = bench();
+    let secret = bench.add("t1", "");
+    let mut url = url::Url::parse(&bench.database.url()).unwrap();
+    // Longer than a request with a known token waits, already before the question is sent.
+    let far = Proxy::far_before(url.port().unwrap(), Duration::from_millis(200));
+    url.set_port(Some(far.port())).unwrap();
+    let store = PostgresTokenStore::new(server_at(url.as_str()), bench.own.clone());
+    let authenticator = Authenticator::new(Arc::new(store));
+    assert_eq!(authenticator.identify(secret.expose()).await.unwrap().id, "t1");
+    bench.database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = 'bklit-tui' AND datname = current_database()",
+    );
+    bench.database.sql("DELETE FROM api_token");
+    let since = Instant::now();
+    loop {
+        let began = Instant::now();
+        let answer = authenticator.identify(secret.expose()).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "it waits {:?}", began.elapsed());
+        match answer {
+            Err(Denied::Unknown) => break,
+            Ok(_) => assert!(since.elapsed() < Duration::from_secs(10), "never seen"),
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

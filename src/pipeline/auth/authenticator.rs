@@ -2,7 +2,8 @@
 //!
 //! What the store says is remembered for [`TTL`], good news and bad, so that a token is looked up
 //! once in that time however many requests carry it, and a revocation is seen within it. While the
-//! store is away, what it said last of a token stands, for [`GRACE`] at most.
+//! store is away, what it said last of a token stands, for [`GRACE`] at most. While it is slow,
+//! requests do not wait for it, but its answer is: it counts from when it comes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::known::Known;
+use super::under_way::UnderWay;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::time::UtcMillis;
@@ -34,9 +36,16 @@ const NOTE_TIMES_EVERY: Duration = Duration::from_secs(60);
 /// How long the store may take before the answer is that it is unavailable.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same, when what it said before is known: slower than this, it counts as away, so that no
-/// request with a token in use waits for a store that hangs.
+/// How long a request waits when what the store said before is known, so that none with a token
+/// in use is held up by a store that is slow or hangs.
 const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How long the store may take after that, before it counts as away: longer than connecting to
+/// servers and their answers may take by themselves, so that what has begun comes to an end.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Known tokens asked for at once. Beyond, they are asked for as soon as there is room.
+const MAX_REFRESHED: usize = 1_000;
 
 /// Why a request may not do what it asks for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -87,6 +96,7 @@ pub struct Authenticator {
     tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
     /// What is known of tokens that were used, for as long as the store is away.
     known: Arc<Known>,
+    refreshed: UnderWay<TokenHash, Option<Arc<TokenRecord>>>,
     all: Cache<(), Arc<[TokenRecord]>>,
     all_known: Cache<(), Arc<[TokenRecord]>>,
 }
@@ -96,9 +106,10 @@ impl Authenticator {
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
         let known = Arc::new(Known::new());
+        let refreshed = UnderWay::new(MAX_REFRESHED);
         let all = Cache::builder().max_capacity(1).time_to_live(TTL).build();
         let all_known = Cache::builder().max_capacity(1).time_to_live(GRACE).build();
-        Self { store, tokens, known, all, all_known }
+        Self { store, tokens, known, refreshed, all, all_known }
     }
 
     /// The token that a client sent, if it works now.
@@ -126,19 +137,43 @@ impl Authenticator {
         secret: &str,
     ) -> Result<Option<Arc<TokenRecord>>, Denied> {
         let secret = Secret::parse(secret).ok_or(Denied::Unknown)?;
+        if let Some(known) = self.known.get(&hash) {
+            return Ok(self.refresh(hash, secret, known).await);
+        }
         let lookup = async {
-            let limit = patience(self.known.get(&hash).is_some());
-            let found = match within(limit, self.store.find_by_secret(&secret)).await {
-                Ok(found) => found.map(Arc::new),
-                Err(error) => return self.known.get(&hash).map(Some).ok_or(error),
-            };
-            match &found {
-                Some(token) => self.known.confirm(hash, token),
-                None => self.known.forget(&hash),
-            }
+            let found = within(LOOKUP_TIMEOUT, self.store.find_by_secret(&secret)).await?;
+            let found = found.map(Arc::new);
+            self.known.take_in(hash, found.as_ref());
             Ok::<_, TokenStoreError>(found)
         };
         self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)
+    }
+
+    /// What the store says now of a token that is `known`; if it does not say so soon, what it
+    /// said before. Its answer is taken in whenever it comes.
+    async fn refresh(
+        &self,
+        hash: TokenHash,
+        secret: Secret,
+        known: Arc<TokenRecord>,
+    ) -> Option<Arc<TokenRecord>> {
+        let (store, tokens) = (Arc::clone(&self.store), self.tokens.clone());
+        let (all_known, before) = (Arc::clone(&self.known), Arc::clone(&known));
+        let question = async move {
+            let found = match within(REFRESH_TIMEOUT, store.find_by_secret(&secret)).await {
+                Ok(found) => {
+                    let found = found.map(Arc::new);
+                    all_known.take_in(hash, found.as_ref());
+                    found
+                }
+                Err(_) => Some(before),
+            };
+            tokens.insert(hash, found.clone()).await;
+            found
+        };
+        let Some(begun) = self.refreshed.begin(&hash, question) else { return Some(known) };
+        let deadline = begun.at + KNOWN_TIMEOUT;
+        begun.by(deadline).await.unwrap_or(Some(known))
     }
 
     /// Whether a session of `project` may be ended without a token, as `navigator.sendBeacon`
@@ -362,6 +397,58 @@ mod tests {
         let denied = by_token.identify(unknown.expose()).await;
         assert!(matches!(denied, Err(Denied::Unavailable(_))), "{denied:?}");
         assert_eq!(began.elapsed().as_secs(), LOOKUP_TIMEOUT.as_secs());
+    }
+
+    /// Takes [`Slow::TAKES`] for every answer.
+    struct Slow {
+        token: std::sync::Mutex<Option<TokenRecord>>,
+        asked: std::sync::atomic::AtomicUsize,
+    }
+
+    impl Slow {
+        const TAKES: Duration = Duration::from_millis(400);
+    }
+
+    #[async_trait::async_trait]
+    impl TokenStore for Slow {
+        async fn create(&self, _: TokenRecord) -> Result<(), TokenStoreError> {
+            Ok(())
+        }
+
+        async fn find(&self, _: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
+            Ok(self.list().await?.pop())
+        }
+
+        async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
+            self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            tokio::time::sleep(Self::TAKES).await;
+            Ok(self.token.lock().unwrap().clone().into_iter().collect())
+        }
+
+        async fn revoke(&self, _: &str) -> Result<bool, TokenStoreError> {
+            Ok(self.token.lock().unwrap().take().is_some())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_counts_from_when_it_comes() {
+        let secret = Secret::generate().unwrap();
+        let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
+        let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+        let tokens = Authenticator::new(slow.clone());
+        assert!(tokens.identify(secret.expose()).await.is_ok(), "the first time it is waited for");
+        slow.revoke("").await.unwrap();
+        // As if its time were over.
+        tokens.tokens.invalidate_all();
+        let began = Instant::now();
+        for _ in 0..20 {
+            assert!(tokens.identify(secret.expose()).await.is_ok(), "what was known, meanwhile");
+        }
+        assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
+        tokio::time::sleep_until(began + Slow::TAKES * 2).await;
+        let denied = tokens.identify(secret.expose()).await;
+        assert!(matches!(denied, Err(Denied::Unknown)), "{denied:?}");
+        assert_eq!(slow.asked.load(std::sync::atomic::Ordering::SeqCst), 2);
     }
 
     #[test]

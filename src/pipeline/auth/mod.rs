@@ -8,6 +8,7 @@ pub mod redis;
 pub mod sqlite;
 mod stored;
 pub mod token;
+mod under_way;
 
 use async_trait::async_trait;
 
