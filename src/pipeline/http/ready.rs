@@ -37,7 +37,7 @@ struct Answer {
 pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
     let mut roles = BTreeMap::new();
     let mut reasons = Vec::new();
-    let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| context.roles.has(*role));
+    let accepts = context.roles.accept_events();
     let refuses = if accepts { accepting(context).await } else { None };
     let mut decides = accepts.then_some(refuses.is_none());
     for role in context.roles.iter() {
