@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bklit_tui::pipeline::auth::postgres::PostgresTokenStore;
+use bklit_tui::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
 use bklit_tui::pipeline::auth::{
     Authenticator, Denied, Scope, Secret, Site, TokenRecord, TokenStore,
@@ -11,8 +12,8 @@ use bklit_tui::pipeline::auth::{
 
 use super::{OLD, OLDER, SCHEMA, insert_token, server_at, stray_hash};
 use crate::support::proxy::Proxy;
-use crate::support::redis::eventually;
-use crate::support::servers::{Postgres, PostgresDatabase};
+use crate::support::redis::{eventually, server_at as redis_at};
+use crate::support::servers::{Kind, Postgres, PostgresDatabase, RedisServer};
 
 struct Bench {
     database: PostgresDatabase,
@@ -315,4 +316,58 @@ async fn a_revocation_is_seen_over_a_connection_that_takes_long_to_make() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn without_redis_postgres_still_says_whose_sessions_may_be_ended() {
+    let bench = bench();
+    bench.add("t1", "");
+    let mut redis = RedisServer::start(Kind::Valkey, &[]);
+    let own = || Arc::new(RedisTokenStore::new(redis_at(&redis), DEFAULT_KEY));
+    let (for_shop, fresh) = (own(), own());
+    let ours = Secret::generate().unwrap();
+    let ours = TokenRecord::new(&ours, Scope::Ingest, vec!["shop".to_owned()]).unwrap();
+    for_shop.create(ours).await.unwrap();
+    let authenticator = |own| {
+        let server = server_at(&bench.database.url());
+        Authenticator::new(Arc::new(PostgresTokenStore::new(server, own)))
+    };
+    let before = authenticator(for_shop);
+    let on = Site(None);
+    before.authorize_beacon("shop", on).await.unwrap();
+    redis.kill9();
+    let after = authenticator(fresh);
+    assert!(after.knows_tokens().await, "a fresh process is ready");
+    after.authorize_beacon("p", on).await.unwrap();
+    for project in ["shop", "unknown"] {
+        let denied = after.authorize_beacon(project, on).await;
+        assert!(matches!(denied, Err(Denied::Unavailable(_))), "{project}: {denied:?}");
+    }
+    // Who has seen the whole list goes by that.
+    eventually("Redis is missed", || async {
+        let denied = before.authorize_beacon("unknown", on).await;
+        matches!(denied, Err(Denied::Unavailable(_))).then_some(())
+    })
+    .await;
+    before.authorize_beacon("shop", on).await.unwrap();
+    before.authorize_beacon("p", on).await.unwrap();
+    redis.restart();
+    eventually("the whole list is there again", || async {
+        let denied = before.authorize_beacon("unknown", on).await;
+        matches!(denied, Err(Denied::Missing)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_read_is_left_out_of_the_list() {
+    let bench = bench();
+    bench.add("good", "");
+    bench.add("bad", "");
+    bench
+        .database
+        .sql("UPDATE api_token SET \"allowedDomains\" = ARRAY[NULL] WHERE \"id\" = 'bad'");
+    let listing = bench.store.listing().await;
+    let ids: Vec<_> = listing.tokens.iter().map(|token| token.id.as_str()).collect();
+    assert_eq!((ids.as_slice(), listing.unreadable), (["good"].as_slice(), 1));
 }

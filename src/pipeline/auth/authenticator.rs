@@ -13,6 +13,7 @@ use moka::future::Cache;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::beacons::Beacons;
 use super::known::Known;
 use super::under_way::UnderWay;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
@@ -34,15 +35,15 @@ const NOTE_EVERY: Duration = Duration::from_secs(2);
 const NOTE_TIMES_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the store may take before the answer is that it is unavailable.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a request waits when what the store said before is known, so that none with a token
 /// in use is held up by a store that is slow or hangs.
-const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
+pub(super) const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How long the store may take after that, before it counts as away: longer than connecting to
 /// servers and their answers may take by themselves, so that what has begun comes to an end.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Known tokens asked for at once. Beyond, they are asked for as soon as there is room.
 const MAX_REFRESHED: usize = 1_000;
@@ -97,8 +98,7 @@ pub struct Authenticator {
     /// What is known of tokens that were used, for as long as the store is away.
     known: Arc<Known>,
     refreshed: UnderWay<TokenHash, Option<Arc<TokenRecord>>>,
-    all: Cache<(), Arc<[TokenRecord]>>,
-    all_known: Cache<(), Arc<[TokenRecord]>>,
+    beacons: Beacons,
 }
 
 impl Authenticator {
@@ -107,9 +107,8 @@ impl Authenticator {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
         let known = Arc::new(Known::new());
         let refreshed = UnderWay::new(MAX_REFRESHED);
-        let all = Cache::builder().max_capacity(1).time_to_live(TTL).build();
-        let all_known = Cache::builder().max_capacity(1).time_to_live(GRACE).build();
-        Self { store, tokens, known, refreshed, all, all_known }
+        let beacons = Beacons::new(Arc::clone(&store), Arc::clone(&known));
+        Self { store, tokens, known, refreshed, beacons }
     }
 
     /// The token that a client sent, if it works now.
@@ -183,30 +182,13 @@ impl Authenticator {
     /// [`Denied::Missing`] where the project has no token, [`Denied::Domain`] where none is for
     /// that site, [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
-        // Without a list, one of those that were used may do.
-        let (tokens, mut denied) = match self.list().await {
-            Ok(tokens) => (tokens, Denied::Missing),
-            Err(error) => {
-                let known = self.known.all().map(|token| (*token).clone()).collect();
-                (known, Denied::Unavailable(error))
-            }
-        };
-        let now = UtcMillis::now();
-        let valid = tokens.iter().filter(|token| !token.is_expired(now));
-        for token in valid {
-            match token.allow_ingest(project, site) {
-                Ok(()) => return Ok(()),
-                Err(Denied::Domain) => denied = Denied::Domain,
-                Err(_) => {}
-            }
-        }
-        Err(denied)
+        self.beacons.authorize(project, site).await
     }
 
     /// Whether tokens can be told from each other now: their store answers, or some were used
     /// lately and count while it is away.
     pub async fn knows_tokens(&self) -> bool {
-        self.known.all().next().is_some() || self.list().await.is_ok()
+        self.known.all().next().is_some() || self.beacons.knows_tokens().await
     }
 
     /// Takes over from `file` what an earlier process has noted there, for as long as it counts.
@@ -244,23 +226,6 @@ impl Authenticator {
             }
         }
     }
-
-    async fn list(&self) -> Result<Arc<[TokenRecord]>, Arc<TokenStoreError>> {
-        let list = async {
-            let limit = patience(self.all_known.contains_key(&()));
-            let list: Arc<[_]> = match within(limit, self.store.list()).await {
-                Ok(list) => list.into(),
-                Err(error) => return self.all_known.get(&()).await.ok_or(error),
-            };
-            self.all_known.insert((), Arc::clone(&list)).await;
-            Ok::<_, TokenStoreError>(list)
-        };
-        self.all.try_get_with((), list).await
-    }
-}
-
-fn patience(is_known: bool) -> Duration {
-    if is_known { KNOWN_TIMEOUT } else { LOOKUP_TIMEOUT }
 }
 
 async fn within<T>(
@@ -273,7 +238,7 @@ async fn within<T>(
 }
 
 impl TokenRecord {
-    fn is_expired(&self, now: UtcMillis) -> bool {
+    pub(super) fn is_expired(&self, now: UtcMillis) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
 
@@ -347,7 +312,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::pipeline::auth::Secret;
+    use crate::pipeline::auth::{Listing, Secret};
 
     /// Answers the first question, and then hangs.
     struct Hanging {
@@ -365,11 +330,11 @@ mod tests {
             Ok(self.list().await?.pop())
         }
 
-        async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
+        async fn listing(&self) -> Listing {
             if self.asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
-            Ok(vec![self.token.clone()])
+            Listing { tokens: vec![self.token.clone()], ..Listing::default() }
         }
 
         async fn revoke(&self, _: &str) -> Result<bool, TokenStoreError> {
@@ -390,7 +355,7 @@ mod tests {
             assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
             // As if their time were over.
             by_token.tokens.invalidate_all();
-            by_beacon.all.invalidate_all();
+            tokio::time::advance(TTL).await;
         }
         let began = Instant::now();
         let unknown = Secret::generate().unwrap();
@@ -419,10 +384,11 @@ mod tests {
             Ok(self.list().await?.pop())
         }
 
-        async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
+        async fn listing(&self) -> Listing {
             self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             tokio::time::sleep(Self::TAKES).await;
-            Ok(self.token.lock().unwrap().clone().into_iter().collect())
+            let tokens = self.token.lock().unwrap().clone().into_iter().collect();
+            Listing { tokens, ..Listing::default() }
         }
 
         async fn revoke(&self, _: &str) -> Result<bool, TokenStoreError> {
@@ -449,6 +415,31 @@ mod tests {
         let denied = tokens.identify(secret.expose()).await;
         assert!(matches!(denied, Err(Denied::Unknown)), "{denied:?}");
         assert_eq!(slow.asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beacons_read_no_list_for_most_of_the_time() {
+        let secret = Secret::generate().unwrap();
+        let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
+        let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+        let tokens = Authenticator::new(slow.clone());
+        let began = Instant::now();
+        let mut beacons = 0;
+        while began.elapsed() < Duration::from_secs(60) {
+            assert!(tokens.authorize_beacon("p", Site(None)).await.is_ok());
+            let denied = tokens.authorize_beacon("q", Site(None)).await;
+            assert!(matches!(denied, Err(Denied::Missing)), "{denied:?}");
+            beacons += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let lists = slow.asked.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(beacons > 500 && (6..=8).contains(&lists), "{lists} lists for {beacons} beacons");
+        // One that was ended is seen with the next list.
+        slow.revoke("").await.unwrap();
+        while tokens.authorize_beacon("p", Site(None)).await.is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(75), "it is never seen");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     #[test]
