@@ -48,8 +48,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let variable = |name: &str| std::env::var(name).ok();
-    let mut settings =
-        Settings::load(cli.global.config.as_deref(), variable, &cli.global.overrides())?;
+    let (file, flags) = (cli.global.config.as_deref(), cli.global.overrides());
+    let mut settings = Settings::load(file, variable, &flags, &[tui::settings::check])?;
     settings.record.clone_from(&cli.global.record);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
