@@ -94,8 +94,16 @@ impl DataDir {
     }
 
     fn write_address(&self, file: &str, address: SocketAddr) -> io::Result<()> {
+        self.write(file, &address.to_string())
+    }
+
+    /// Writes a line into a file of it, which appears whole or not.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, file: &str, line: &str) -> io::Result<()> {
         let draft = self.join(&format!("{file}.new"));
-        fs::write(&draft, format!("{address}\n"))?;
+        fs::write(&draft, format!("{line}\n"))?;
         fs::rename(draft, self.join(file))
     }
 }
