@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 
-/// Where a running pipeline says at which address it listens.
-pub const ADDRESS_FILE: &str = "listen.addr";
-/// Where it says at which address its WebSocket server listens.
+pub use crate::client::ADDRESS_FILE;
+
+/// Where a running pipeline says at which address its WebSocket server listens.
 pub const WEBSOCKET_ADDRESS_FILE: &str = "websocket.addr";
 /// Locked by the running pipeline, and names its process.
 pub(super) const LOCK_FILE: &str = "lock";
