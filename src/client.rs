@@ -12,13 +12,15 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
-use crate::app::data_dir::ADDRESS_FILE;
 use crate::config::Settings;
 use crate::pipeline::auth::default_token;
 use crate::pipeline::tls;
 
 /// Pooled keep-alive connections, `http://` and `https://` (certificates by `tls_ca_file`, else Mozilla's roots).
 pub type Client = Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Where, in its data dir, a running pipeline says at which address it listens.
+pub const ADDRESS_FILE: &str = "listen.addr";
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);

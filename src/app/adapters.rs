@@ -86,7 +86,7 @@ impl Adapters {
         let max_depth = settings.queue.max_depth;
         let file = Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
         let stores = settings.roles.has(Role::Worker);
-        let dual = settings.dual_write && settings.roles.has(Role::Ingestion);
+        let dual = settings.dual_write && settings.roles.accept_events();
         let clickhouse = clickhouse(settings)?.map(Arc::new);
         let (store, baseline): Stores = match &clickhouse {
             Some(server) => {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 
-/// Where a running pipeline says at which address it listens.
-pub const ADDRESS_FILE: &str = "listen.addr";
-/// Where it says at which address its WebSocket server listens.
+pub use crate::client::ADDRESS_FILE;
+
+/// Where a running pipeline says at which address its WebSocket server listens.
 pub const WEBSOCKET_ADDRESS_FILE: &str = "websocket.addr";
 /// Locked by the running pipeline, and names its process.
 pub(super) const LOCK_FILE: &str = "lock";
@@ -94,8 +94,16 @@ impl DataDir {
     }
 
     fn write_address(&self, file: &str, address: SocketAddr) -> io::Result<()> {
+        self.write(file, &address.to_string())
+    }
+
+    /// Writes a line into a file of it, which appears whole or not.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, file: &str, line: &str) -> io::Result<()> {
         let draft = self.join(&format!("{file}.new"));
-        fs::write(&draft, format!("{address}\n"))?;
+        fs::write(&draft, format!("{line}\n"))?;
         fs::rename(draft, self.join(file))
     }
 }

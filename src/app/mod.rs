@@ -8,6 +8,7 @@ mod doctor;
 mod lifecycle;
 mod notify;
 mod pipeline;
+mod servers;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -51,8 +52,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let variable = |name: &str| std::env::var(name).ok();
-    let mut settings =
-        Settings::load(cli.global.config.as_deref(), variable, &cli.global.overrides())?;
+    let (file, flags) = (cli.global.config.as_deref(), cli.global.overrides());
+    let mut settings = Settings::load(file, variable, &flags, &[tui::settings::check])?;
     settings.record.clone_from(&cli.global.record);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -65,6 +66,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitCode> {
+    if command.as_ref().is_some_and(works_on_data)
+        && let Some(difference) = servers::difference(settings)
+    {
+        difference.lines().for_each(|line| eprintln!("{}", tui::text::safe(line)));
+    }
     match command {
         None => return run_pipeline(settings).await,
         Some(Command::Token(args)) => {
@@ -111,6 +117,18 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a command works on queue, tokens or store by itself.
+fn works_on_data(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Token(_)
+            | Command::Queue(_)
+            | Command::Sql(_)
+            | Command::Verify(_)
+            | Command::Migrate { .. }
+    )
+}
+
 async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
     let QueueCommand::Drain { timeout } = args.command else {
         return commands::queue::run(args, &adapters::queues(settings)?).await;
@@ -142,6 +160,7 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
         tui::require_terminal()?;
     }
     let data_dir = DataDir::take(&settings.data_dir)?;
+    servers::note(settings, &data_dir)?;
     if settings.no_ui {
         telemetry::to_stderr(&settings.log);
     } else {

@@ -36,9 +36,9 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
                 false => created(&token, &secret, settings.listen),
             }
         }
-        TokenCommand::List { json: true } => lines(&store.list().await?)?,
+        TokenCommand::List { json: true } => lines(&listed(store).await?)?,
         TokenCommand::List { json: false } => {
-            let mut text = table(&store.list().await?, UtcMillis::now());
+            let mut text = table(&listed(store).await?, UtcMillis::now());
             if settings.database_url.is_some() {
                 text.push_str("The tokens in Postgres work too; see them in Bklit's dashboard.\n");
             }
@@ -55,6 +55,18 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
         }
     };
     print(&text)
+}
+
+/// All tokens that can be read; says on stderr how many cannot.
+async fn listed(store: &dyn TokenStore) -> Result<Vec<TokenRecord>> {
+    let listing = store.listing().await;
+    if listing.unreadable > 0 {
+        eprintln!(
+            "{} more cannot be read and are not used: made by a newer version, or damaged.",
+            listing.unreadable
+        );
+    }
+    Ok(listing.whole()?)
 }
 
 /// A pipe that is closed early, as by `head`, is no error.

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use figment::Figment;
 
-use crate::tui::keymap::Bindings;
-use crate::tui::model::query::{Purpose, Query};
-
-use super::{ConfigError, Role, Settings, source_of};
+use super::{ConfigError, Role, Settings, WrongSetting, source_of};
 
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
 /// Longer than any load balancer takes to look.
@@ -25,7 +22,6 @@ impl Settings {
         self.validate_times(figment)?;
         self.validate_counts(figment)?;
         self.validate_roles(figment)?;
-        self.validate_console(figment)?;
         self.validate_servers(figment)?;
         require(
             figment,
@@ -111,21 +107,6 @@ impl Settings {
         Ok(())
     }
 
-    /// Saved filters must be what can be typed, and keys must not be in each other's way.
-    fn validate_console(&self, figment: &Figment) -> Result<(), ConfigError> {
-        for (name, query) in &self.console.filters {
-            if let Err(mistake) = Query::parse(query, Purpose::Filter) {
-                let key = format!("console.filters.{name}");
-                require(figment, &key, false, &format!("is no filter: {mistake}"))?;
-            }
-        }
-        if let Err(error) = Bindings::read(&self.console.keys) {
-            let key = format!("console.keys.{}", error.name);
-            require(figment, &key, false, &error.message)?;
-        }
-        Ok(())
-    }
-
     /// The embedded queue and buses are one process's: parts in different processes meet in Redis.
     fn validate_roles(&self, figment: &Figment) -> Result<(), ConfigError> {
         let store_is_near = self.roles.has(Role::Worker) || self.clickhouse_url.is_some();
@@ -162,9 +143,15 @@ fn has_scheme(url: &str, schemes: &[&str]) -> bool {
 }
 
 fn require(figment: &Figment, key: &str, holds: bool, rule: &str) -> Result<(), ConfigError> {
-    if holds {
-        return Ok(());
-    }
+    if holds { Ok(()) } else { Err(error(figment, key, rule)) }
+}
+
+/// That a value is wrong, with its source.
+pub(super) fn refused(figment: &Figment, wrong: &WrongSetting) -> ConfigError {
+    error(figment, &wrong.key, &wrong.rule)
+}
+
+fn error(figment: &Figment, key: &str, rule: &str) -> ConfigError {
     let source = figment.find_metadata(key).map_or_else(|| "the defaults".to_owned(), source_of);
-    Err(ConfigError::Value(format!("{key} (from {source}) {rule}")))
+    ConfigError::Value(format!("{key} (from {source}) {rule}"))
 }

@@ -11,7 +11,7 @@ use super::{
     AlertSettings, Ascii, Colors, ConsoleSettings, HttpSettings, QueueSettings, Roles, Scheme,
     Settings, VerifySettings, WebSocketSettings, WorkerSettings,
 };
-use crate::pipeline::queue::redis::{DEFAULT_PREFIX, Durability};
+use crate::pipeline::queue::{DEFAULT_PREFIX, Durability};
 
 impl Default for Settings {
     fn default() -> Self {

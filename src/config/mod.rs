@@ -83,9 +83,21 @@ pub enum ConfigError {
     Value(String),
 }
 
+/// A value that cannot be used, found by a [`Check`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongSetting {
+    /// The setting's key.
+    pub key: String,
+    /// What is wrong with its value.
+    pub rule: String,
+}
+
+/// What a part of the program asks of its settings beyond what can be told here.
+pub type Check = fn(&Settings) -> Result<(), WrongSetting>;
+
 impl Settings {
     /// Reads all sources. `file` is the config file asked for, which must exist; without one
-    /// the default file is read if there is one.
+    /// the default file is read if there is one. `checks` are made too.
     ///
     /// # Errors
     /// Names the setting that is wrong and its source.
@@ -93,6 +105,7 @@ impl Settings {
         file: Option<&Path>,
         environment: impl Fn(&str) -> Option<String>,
         flags: &[Override],
+        checks: &[Check],
     ) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         let asked =
@@ -124,6 +137,9 @@ impl Settings {
         let settings: Self =
             figment.extract().map_err(|error| ConfigError::Value(describe(&error)))?;
         settings.validate(&figment)?;
+        for check in checks {
+            check(&settings).map_err(|wrong| check::refused(&figment, &wrong))?;
+        }
         Ok(settings)
     }
 }

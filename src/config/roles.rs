@@ -44,6 +44,11 @@ impl Roles {
         self.0[role as usize]
     }
 
+    /// Whether the process takes events in, by requests or by sockets.
+    pub fn accept_events(self) -> bool {
+        self.has(Role::Ingestion) || self.has(Role::Websocket)
+    }
+
     /// Those that are among them, in order.
     pub fn iter(self) -> impl Iterator<Item = Role> {
         Role::ALL.into_iter().filter(move |&role| self.has(role))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{self, Sensitive};
 use super::{Ascii, Colors, Roles, Scheme};
-use crate::pipeline::queue::redis::Durability;
+use crate::pipeline::queue::Durability;
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ pub mod model;
 pub mod msg;
 pub mod replay;
 pub mod screen;
+pub mod settings;
 pub mod terminal;
 pub mod text;
 pub mod theme;

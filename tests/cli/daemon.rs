@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::servers::{Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually, request};
 
 /// A request whose body is on its way: head and half of the body are sent, and the server has
@@ -220,4 +221,17 @@ fn reading_needs_no_token_on_the_same_machine_and_writing_does() {
     assert_eq!(answer.status, 401, "{}", answer.text());
     assert!(answer.json()["error"].is_string());
     assert!(answer.header("content-type").is_some_and(|value| value.contains("json")));
+}
+
+#[test]
+fn a_command_without_the_pipelines_settings_says_so() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let url = redis.url();
+    let daemon = Daemon::with_environment("", &[("REDIS_URL", url.as_str())]);
+    let create = ["token", "create", "--project", "shop", "--quiet"];
+    let without = Cli::on(&daemon.data_dir()).run(&create);
+    assert!(without.stderr.contains("other servers"), "{}", without.stderr);
+    assert!(without.stderr.contains("in Redis") && without.stderr.contains("in the data dir"));
+    let with = Cli::on(&daemon.data_dir()).run(&[&create[..], &["--redis-url", &url]].concat());
+    assert_eq!((with.code, with.stderr.as_str()), (Some(0), ""));
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bklit_tui::config::{HttpSettings, Settings};
 use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
 use bklit_tui::pipeline::auth::{
-    Authenticator, Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError,
+    Authenticator, Listing, Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError,
 };
 use bklit_tui::pipeline::bus::DebugBus;
 use bklit_tui::pipeline::bus::local::LocalDebugBus;
@@ -216,9 +216,11 @@ impl TokenStore for Tokens {
         self.store.find(hash).await
     }
 
-    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
-        self.looked_up()?;
-        self.store.list().await
+    async fn listing(&self) -> Listing {
+        match self.looked_up() {
+            Ok(()) => self.store.listing().await,
+            Err(error) => Listing::away(error),
+        }
     }
 
     async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bklit_tui::pipeline::auth::postgres::PostgresTokenStore;
+use bklit_tui::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
 use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
 use bklit_tui::pipeline::auth::{
     Authenticator, Denied, Scope, Secret, Site, TokenRecord, TokenStore,
 };
 
 use super::{OLD, OLDER, SCHEMA, insert_token, server_at, stray_hash};
-use crate::support::redis::eventually;
-use crate::support::servers::{Postgres, PostgresDatabase};
+use crate::support::proxy::Proxy;
+use crate::support::redis::{eventually, server_at as redis_at};
+use crate::support::servers::{Kind, Postgres, PostgresDatabase, RedisServer};
 
 struct Bench {
     database: PostgresDatabase,
@@ -284,4 +286,88 @@ async fn a_server_that_went_and_came_back_is_asked_again() {
         );
         assert_eq!(store.find(&known.hash()).await.unwrap().unwrap().id, "known");
     }
+}
+
+#[tokio::test]
+async fn a_revocation_is_seen_over_a_connection_that_takes_long_to_make() {
+    let bench = bench();
+    let secret = bench.add("t1", "");
+    let mut url = url::Url::parse(&bench.database.url()).unwrap();
+    // Longer than a request with a known token waits, already before the question is sent.
+    let far = Proxy::far_before(url.port().unwrap(), Duration::from_millis(200));
+    url.set_port(Some(far.port())).unwrap();
+    let store = PostgresTokenStore::new(server_at(url.as_str()), bench.own.clone());
+    let authenticator = Authenticator::new(Arc::new(store));
+    assert_eq!(authenticator.identify(secret.expose()).await.unwrap().id, "t1");
+    bench.database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = 'bklit-tui' AND datname = current_database()",
+    );
+    bench.database.sql("DELETE FROM api_token");
+    let since = Instant::now();
+    loop {
+        let began = Instant::now();
+        let answer = authenticator.identify(secret.expose()).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "it waits {:?}", began.elapsed());
+        match answer {
+            Err(Denied::Unknown) => break,
+            Ok(_) => assert!(since.elapsed() < Duration::from_secs(10), "never seen"),
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_redis_postgres_still_says_whose_sessions_may_be_ended() {
+    let bench = bench();
+    bench.add("t1", "");
+    let mut redis = RedisServer::start(Kind::Valkey, &[]);
+    let own = || Arc::new(RedisTokenStore::new(redis_at(&redis), DEFAULT_KEY));
+    let (for_shop, fresh) = (own(), own());
+    let ours = Secret::generate().unwrap();
+    let ours = TokenRecord::new(&ours, Scope::Ingest, vec!["shop".to_owned()]).unwrap();
+    for_shop.create(ours).await.unwrap();
+    let authenticator = |own| {
+        let server = server_at(&bench.database.url());
+        Authenticator::new(Arc::new(PostgresTokenStore::new(server, own)))
+    };
+    let before = authenticator(for_shop);
+    let on = Site(None);
+    before.authorize_beacon("shop", on).await.unwrap();
+    redis.kill9();
+    let after = authenticator(fresh);
+    assert!(after.knows_tokens().await, "a fresh process is ready");
+    after.authorize_beacon("p", on).await.unwrap();
+    for project in ["shop", "unknown"] {
+        let denied = after.authorize_beacon(project, on).await;
+        assert!(matches!(denied, Err(Denied::Unavailable(_))), "{project}: {denied:?}");
+    }
+    // Who has seen the whole list goes by that.
+    eventually("Redis is missed", || async {
+        let denied = before.authorize_beacon("unknown", on).await;
+        matches!(denied, Err(Denied::Unavailable(_))).then_some(())
+    })
+    .await;
+    before.authorize_beacon("shop", on).await.unwrap();
+    before.authorize_beacon("p", on).await.unwrap();
+    redis.restart();
+    eventually("the whole list is there again", || async {
+        let denied = before.authorize_beacon("unknown", on).await;
+        matches!(denied, Err(Denied::Missing)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_read_is_left_out_of_the_list() {
+    let bench = bench();
+    bench.add("good", "");
+    bench.add("bad", "");
+    bench
+        .database
+        .sql("UPDATE api_token SET \"allowedDomains\" = ARRAY[NULL] WHERE \"id\" = 'bad'");
+    let listing = bench.store.listing().await;
+    let ids: Vec<_> = listing.tokens.iter().map(|token| token.id.as_str()).collect();
+    assert_eq!((ids.as_slice(), listing.unreadable), (["good"].as_slice(), 1));
 }

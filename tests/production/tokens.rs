@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use bklit_tui::pipeline::auth::Secret;
 use serde_json::json;
 
-use crate::support::servers::{ClickHouse, Kind, RedisServer};
+use crate::postgres::{SCHEMA, insert_token};
+use crate::support::servers::{ClickHouse, Kind, Postgres, RedisServer};
 use crate::support::{DEADLINE, Daemon, eventually, request};
 
 fn note(daemon: &Daemon) -> String {
@@ -71,6 +73,24 @@ fn a_start_without_redis_accepts_what_the_process_before_accepted() {
         status(&daemon, revoked.trim(), "/track", &body) == 401
     });
     assert_eq!(status(&daemon, unused.trim(), "/track", &body), 200);
+}
+
+#[test]
+fn a_first_start_without_redis_takes_events_with_bklits_tokens() {
+    let postgres = Postgres::shared();
+    postgres.sql(SCHEMA);
+    let secret = Secret::generate().unwrap();
+    postgres.sql(&insert_token("t", "s:00", Some(&secret.hash().to_hex())));
+    let daemon = Daemon::with_settings(&format!(
+        "redis_url = 'redis://127.0.0.1:1/'\ndatabase_url = '{}'",
+        postgres.url()
+    ));
+    assert_eq!(daemon.get("/ready").status, 200, "{}", daemon.get("/ready").text());
+    let end = |project: &str| json!({ "sessionId": "s", "projectId": project });
+    assert_eq!(status(&daemon, "", "/session-end", &end("p")), 200);
+    assert_eq!(status(&daemon, "", "/session-end", &end("of-redis")), 503);
+    let body = json!({ "url": "https://a.example/", "projectId": "p" });
+    assert_eq!(status(&daemon, secret.expose(), "/track", &body), 200);
 }
 
 #[test]

@@ -46,6 +46,15 @@ fn the_pipeline_does_not_know_the_console() {
     assert_eq!(offenders(&["src/pipeline"], &["crate::tui", "crate::app", "ratatui"]), [""; 0]);
 }
 
+/// The pipeline has its settings from there, and must not depend on the rest by that way.
+#[test]
+fn the_settings_know_neither_the_console_nor_adapters() {
+    let forbidden = ["crate::tui", "crate::app", "crate::commands", "::redis", "::sqlite"];
+    // Likewise its client, with which it listens to another process.
+    assert_eq!(offenders(&["src/config", "src/client.rs"], &forbidden), [""; 0]);
+    assert_eq!(offenders(&["src/config"], &["::clickhouse", "::postgres", "::sse"]), [""; 0]);
+}
+
 #[test]
 fn the_console_knows_only_wire_types_and_ports() {
     let forbidden = [
@@ -79,9 +88,22 @@ fn only_the_composition_root_names_adapters() {
         "RedisLiveBus",
         "RedisPresence",
     ];
-    let others =
-        ["src/commands", "src/tui", "src/cli.rs", "src/pipeline/http", "src/pipeline/worker"];
-    assert_eq!(offenders(&others, &adapters), [""; 0]);
+    // Each port has its adapters beside it.
+    let own = ["app", "pipeline/queue", "pipeline/store", "pipeline/bus", "pipeline/auth"];
+    let own = own.map(|path| format!("/src/{path}/"));
+    let mut found = offenders(&["src"], &adapters);
+    found.retain(|one| !own.iter().any(|own| one.contains(own.as_str())));
+    found.retain(|one| !one.contains("/src/pipeline/definitions/"));
+    assert_eq!(found, [""; 0]);
+}
+
+/// What has no pipeline of its own is a client of another process's.
+#[test]
+fn only_its_clients_name_the_stream_of_another_process() {
+    let clients = ["/src/commands/attach.rs", "/src/commands/logs/", "/src/pipeline/bus/"];
+    let mut found = offenders(&["src"], &["SseDebugStream"]);
+    found.retain(|one| !clients.iter().any(|client| one.contains(client)));
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]

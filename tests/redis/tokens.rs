@@ -59,6 +59,13 @@ async fn a_damaged_token_is_an_error_and_not_no_token() {
     assert!(!store.revoke("t").await.unwrap());
     let scope = r#"{"id":"t","prefix":"p","scope":"all","projects":[],"createdAt":0}"#;
     server.cli(&["HSET", DEFAULT_KEY, &field, scope]);
-    let error = store.list().await.unwrap_err().to_string();
+    let error = store.find(&secret.hash()).await.unwrap_err().to_string();
     assert!(error.contains("scope"), "{error}");
+    // Those that can be read are none the worse for it.
+    let (_, other) = token("tok_2", 2_000);
+    store.create(other.clone()).await.unwrap();
+    let listing = store.listing().await;
+    assert_eq!((listing.unreadable, listing.away.is_none()), (1, true));
+    assert_eq!(listing.tokens, std::slice::from_ref(&other));
+    assert_eq!(store.list().await.unwrap(), [other]);
 }

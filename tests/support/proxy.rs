@@ -1,8 +1,10 @@
-//! A TCP proxy between the program and a server that holds a message of the test's choice.
+//! A TCP proxy between the program and a server that holds a message of the test's choice, or is
+//! far away.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use super::{DEADLINE, eventually};
 
@@ -24,6 +26,8 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct State {
+    /// How long each message takes, in either direction.
+    delay: Duration,
     rule: Mutex<Rule>,
     changed: Condvar,
 }
@@ -43,9 +47,14 @@ struct Rule {
 impl Proxy {
     /// A proxy before a server on this machine.
     pub fn before(server: u16) -> Self {
+        Self::far_before(server, Duration::ZERO)
+    }
+
+    /// The same, as if each message, in either direction, took `delay`.
+    pub fn far_before(server: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State::default());
+        let state = Arc::new(State { delay, ..State::default() });
         let shared = Arc::clone(&state);
         // Ends with the test program.
         std::thread::spawn(move || {
@@ -147,6 +156,7 @@ fn copy(
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let held = is_held(&buffer[..read]);
+        std::thread::sleep(rules.delay);
         if held {
             rules.wait();
         }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::server::{Socket, view};
-use crate::support::servers::{Kind, RedisServer};
+use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
 const BROWSER: &str = "/?projectId=default&sessionId=s-1";
@@ -89,6 +89,33 @@ async fn a_dashboard_of_another_process_sees_the_event() {
     assert_eq!(dashboard.hear().await["data"]["url"], "https://a.example/from-one");
     visitor.leave().await;
     assert_eq!(dashboard.hear().await["type"], "session_end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_for_sockets_alone_inserts_past_the_queue_too() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let database = ClickHouse::shared();
+    let settings = format!(
+        "redis_url = '{}'\nclickhouse_url = '{}'\nclickhouse_database = '{}'\ndual_write = true",
+        redis.url(),
+        database.url(),
+        database.name()
+    );
+    let with_roles = |roles| Daemon::with_environment(&settings, &[("BKLIT_ROLES", roles)]);
+    let others = with_roles("ingestion,worker");
+    let sockets = with_roles("websocket");
+    let mut visitor = browser(&sockets, &others.token()).await;
+    for n in 0..3 {
+        visitor.say(view(&format!("/{n}"))).await;
+        assert_eq!(visitor.hear().await["type"], "ack");
+    }
+    for table in ["page_view_event", "page_view_event_baseline"] {
+        let is_there = format!("EXISTS {table}");
+        let count = format!("SELECT count() FROM {table}");
+        eventually(DEADLINE, table, || {
+            database.query(&is_there) == "1" && database.query(&count) == "3"
+        });
+    }
 }
 
 #[test]

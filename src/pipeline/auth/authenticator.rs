@@ -2,7 +2,8 @@
 //!
 //! What the store says is remembered for [`TTL`], good news and bad, so that a token is looked up
 //! once in that time however many requests carry it, and a revocation is seen within it. While the
-//! store is away, what it said last of a token stands, for [`GRACE`] at most.
+//! store is away, what it said last of a token stands, for [`GRACE`] at most. While it is slow,
+//! requests do not wait for it, but its answer is: it counts from when it comes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use moka::future::Cache;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::beacons::Beacons;
 use super::known::Known;
+use super::under_way::UnderWay;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use crate::pipeline::outage::{Outage, seconds};
 use crate::pipeline::time::UtcMillis;
@@ -32,11 +35,18 @@ const NOTE_EVERY: Duration = Duration::from_secs(2);
 const NOTE_TIMES_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the store may take before the answer is that it is unavailable.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same, when what it said before is known: slower than this, it counts as away, so that no
-/// request with a token in use waits for a store that hangs.
-const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a request waits when what the store said before is known, so that none with a token
+/// in use is held up by a store that is slow or hangs.
+pub(super) const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How long the store may take after that, before it counts as away: longer than connecting to
+/// servers and their answers may take by themselves, so that what has begun comes to an end.
+pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Known tokens asked for at once. Beyond, they are asked for as soon as there is room.
+const MAX_REFRESHED: usize = 1_000;
 
 /// Why a request may not do what it asks for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -87,8 +97,8 @@ pub struct Authenticator {
     tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
     /// What is known of tokens that were used, for as long as the store is away.
     known: Arc<Known>,
-    all: Cache<(), Arc<[TokenRecord]>>,
-    all_known: Cache<(), Arc<[TokenRecord]>>,
+    refreshed: UnderWay<TokenHash, Option<Arc<TokenRecord>>>,
+    beacons: Beacons,
 }
 
 impl Authenticator {
@@ -96,9 +106,9 @@ impl Authenticator {
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
         let known = Arc::new(Known::new());
-        let all = Cache::builder().max_capacity(1).time_to_live(TTL).build();
-        let all_known = Cache::builder().max_capacity(1).time_to_live(GRACE).build();
-        Self { store, tokens, known, all, all_known }
+        let refreshed = UnderWay::new(MAX_REFRESHED);
+        let beacons = Beacons::new(Arc::clone(&store), Arc::clone(&known));
+        Self { store, tokens, known, refreshed, beacons }
     }
 
     /// The token that a client sent, if it works now.
@@ -126,19 +136,43 @@ impl Authenticator {
         secret: &str,
     ) -> Result<Option<Arc<TokenRecord>>, Denied> {
         let secret = Secret::parse(secret).ok_or(Denied::Unknown)?;
+        if let Some(known) = self.known.get(&hash) {
+            return Ok(self.refresh(hash, secret, known).await);
+        }
         let lookup = async {
-            let limit = patience(self.known.get(&hash).is_some());
-            let found = match within(limit, self.store.find_by_secret(&secret)).await {
-                Ok(found) => found.map(Arc::new),
-                Err(error) => return self.known.get(&hash).map(Some).ok_or(error),
-            };
-            match &found {
-                Some(token) => self.known.confirm(hash, token),
-                None => self.known.forget(&hash),
-            }
+            let found = within(LOOKUP_TIMEOUT, self.store.find_by_secret(&secret)).await?;
+            let found = found.map(Arc::new);
+            self.known.take_in(hash, found.as_ref());
             Ok::<_, TokenStoreError>(found)
         };
         self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)
+    }
+
+    /// What the store says now of a token that is `known`; if it does not say so soon, what it
+    /// said before. Its answer is taken in whenever it comes.
+    async fn refresh(
+        &self,
+        hash: TokenHash,
+        secret: Secret,
+        known: Arc<TokenRecord>,
+    ) -> Option<Arc<TokenRecord>> {
+        let (store, tokens) = (Arc::clone(&self.store), self.tokens.clone());
+        let (all_known, before) = (Arc::clone(&self.known), Arc::clone(&known));
+        let question = async move {
+            let found = match within(REFRESH_TIMEOUT, store.find_by_secret(&secret)).await {
+                Ok(found) => {
+                    let found = found.map(Arc::new);
+                    all_known.take_in(hash, found.as_ref());
+                    found
+                }
+                Err(_) => Some(before),
+            };
+            tokens.insert(hash, found.clone()).await;
+            found
+        };
+        let Some(begun) = self.refreshed.begin(&hash, question) else { return Some(known) };
+        let deadline = begun.at + KNOWN_TIMEOUT;
+        begun.by(deadline).await.unwrap_or(Some(known))
     }
 
     /// Whether a session of `project` may be ended without a token, as `navigator.sendBeacon`
@@ -148,30 +182,13 @@ impl Authenticator {
     /// [`Denied::Missing`] where the project has no token, [`Denied::Domain`] where none is for
     /// that site, [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
-        // Without a list, one of those that were used may do.
-        let (tokens, mut denied) = match self.list().await {
-            Ok(tokens) => (tokens, Denied::Missing),
-            Err(error) => {
-                let known = self.known.all().map(|token| (*token).clone()).collect();
-                (known, Denied::Unavailable(error))
-            }
-        };
-        let now = UtcMillis::now();
-        let valid = tokens.iter().filter(|token| !token.is_expired(now));
-        for token in valid {
-            match token.allow_ingest(project, site) {
-                Ok(()) => return Ok(()),
-                Err(Denied::Domain) => denied = Denied::Domain,
-                Err(_) => {}
-            }
-        }
-        Err(denied)
+        self.beacons.authorize(project, site).await
     }
 
     /// Whether tokens can be told from each other now: their store answers, or some were used
     /// lately and count while it is away.
     pub async fn knows_tokens(&self) -> bool {
-        self.known.all().next().is_some() || self.list().await.is_ok()
+        self.known.all().next().is_some() || self.beacons.knows_tokens().await
     }
 
     /// Takes over from `file` what an earlier process has noted there, for as long as it counts.
@@ -209,23 +226,6 @@ impl Authenticator {
             }
         }
     }
-
-    async fn list(&self) -> Result<Arc<[TokenRecord]>, Arc<TokenStoreError>> {
-        let list = async {
-            let limit = patience(self.all_known.contains_key(&()));
-            let list: Arc<[_]> = match within(limit, self.store.list()).await {
-                Ok(list) => list.into(),
-                Err(error) => return self.all_known.get(&()).await.ok_or(error),
-            };
-            self.all_known.insert((), Arc::clone(&list)).await;
-            Ok::<_, TokenStoreError>(list)
-        };
-        self.all.try_get_with((), list).await
-    }
-}
-
-fn patience(is_known: bool) -> Duration {
-    if is_known { KNOWN_TIMEOUT } else { LOOKUP_TIMEOUT }
 }
 
 async fn within<T>(
@@ -238,7 +238,7 @@ async fn within<T>(
 }
 
 impl TokenRecord {
-    fn is_expired(&self, now: UtcMillis) -> bool {
+    pub(super) fn is_expired(&self, now: UtcMillis) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
 
@@ -308,81 +308,4 @@ impl Site<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::pipeline::auth::Secret;
-
-    /// Answers the first question, and then hangs.
-    struct Hanging {
-        token: TokenRecord,
-        asked: std::sync::atomic::AtomicBool,
-    }
-
-    #[async_trait::async_trait]
-    impl TokenStore for Hanging {
-        async fn create(&self, _: TokenRecord) -> Result<(), TokenStoreError> {
-            Ok(())
-        }
-
-        async fn find(&self, _: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
-            Ok(self.list().await?.pop())
-        }
-
-        async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
-            if self.asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
-                std::future::pending::<()>().await;
-            }
-            Ok(vec![self.token.clone()])
-        }
-
-        async fn revoke(&self, _: &str) -> Result<bool, TokenStoreError> {
-            Ok(false)
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_hangs_holds_up_no_token_in_use() {
-        let secret = Secret::generate().unwrap();
-        let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
-        let hanging = || Arc::new(Hanging { token: token.clone(), asked: false.into() });
-        let (by_token, by_beacon) = (Authenticator::new(hanging()), Authenticator::new(hanging()));
-        for _ in 0..3 {
-            let began = Instant::now();
-            assert!(by_token.identify(secret.expose()).await.is_ok());
-            assert!(by_beacon.authorize_beacon("p", Site(None)).await.is_ok());
-            assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
-            // As if their time were over.
-            by_token.tokens.invalidate_all();
-            by_beacon.all.invalidate_all();
-        }
-        let began = Instant::now();
-        let unknown = Secret::generate().unwrap();
-        let denied = by_token.identify(unknown.expose()).await;
-        assert!(matches!(denied, Err(Denied::Unavailable(_))), "{denied:?}");
-        assert_eq!(began.elapsed().as_secs(), LOOKUP_TIMEOUT.as_secs());
-    }
-
-    #[test]
-    fn a_domain_is_met_by_itself_and_its_subdomains() {
-        let domains = ["example.com".to_owned(), "10.0.0.1".to_owned()];
-        for (site, within) in [
-            ("https://example.com", true),
-            ("https://EXAMPLE.com:8443/path", true),
-            ("https://example.com.", true),
-            ("https://shop.example.com", true),
-            ("http://10.0.0.1:3000", true),
-            ("https://evilexample.com", false),
-            ("https://example.com.evil.org", false),
-            ("https://example.com@evil.org", false),
-            ("https://com", false),
-            ("http://1.10.0.0.1", false),
-            ("null", false),
-            ("", false),
-        ] {
-            assert_eq!(Site(Some(site)).is_within(&domains), within, "{site}");
-        }
-        assert!(!Site(None).is_within(&domains));
-    }
-}
+mod tests;

@@ -47,7 +47,11 @@ pub async fn bootstrap(store: &dyn TokenStore, data_dir: &Path) -> Result<bool, 
             return Ok(true);
         }
     }
-    if file.exists() || !store.list().await?.is_empty() {
+    if file.exists() {
+        return Ok(false);
+    }
+    let listing = store.listing().await;
+    if listing.unreadable > 0 || !listing.whole()?.is_empty() {
         return Ok(false);
     }
     let secret = Secret::generate()?;

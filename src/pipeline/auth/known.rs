@@ -58,8 +58,15 @@ impl Known {
         self.tokens.iter().filter(|(_, known)| known.counts()).map(|(_, known)| known.token)
     }
 
-    /// The store has just said so.
-    pub(super) fn confirm(&self, hash: TokenHash, token: &Arc<TokenRecord>) {
+    /// The store has just said what this token is, or that there is none.
+    pub(super) fn take_in(&self, hash: TokenHash, found: Option<&Arc<TokenRecord>>) {
+        match found {
+            Some(token) => self.confirm(hash, token),
+            None => self.forget(&hash),
+        }
+    }
+
+    fn confirm(&self, hash: TokenHash, token: &Arc<TokenRecord>) {
         let before = self.tokens.get(&hash);
         let flag = match before {
             Some(before) if before.token == *token => &self.confirmed,
@@ -69,8 +76,7 @@ impl Known {
         flag.store(true, Relaxed);
     }
 
-    /// The store has just said that there is no such token.
-    pub(super) fn forget(&self, hash: &TokenHash) {
+    fn forget(&self, hash: &TokenHash) {
         if self.tokens.remove(hash).is_some() {
             self.changed.store(true, Relaxed);
         }

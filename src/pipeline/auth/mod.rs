@@ -1,13 +1,16 @@
 //! Who may write or read which project: the port `TokenStore` and, above it, the cached check.
 
 pub mod authenticator;
+mod beacons;
 mod bootstrap;
 mod known;
+mod listing;
 pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 mod stored;
 pub mod token;
+mod under_way;
 
 use async_trait::async_trait;
 
@@ -16,6 +19,7 @@ use super::time::UtcMillis;
 pub use authenticator::{Authenticator, Denied, Site, TTL};
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
 pub use known::noted;
+pub use listing::Listing;
 pub use token::{Secret, TokenHash};
 
 /// What a token allows.
@@ -127,11 +131,16 @@ pub trait TokenStore: Send + Sync {
         self.find(&secret.hash()).await
     }
 
-    /// All tokens that are not revoked, oldest first.
+    /// All tokens that are not revoked, as far as they can be listed now.
+    async fn listing(&self) -> Listing;
+
+    /// All tokens that can be read, oldest first.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError>;
+    /// When there may be others, as a part of the store is away.
+    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
+        self.listing().await.whole()
+    }
 
     /// Removes a token; whether there was one.
     ///

@@ -7,8 +7,9 @@
 use async_trait::async_trait;
 use redis::{Script, cmd};
 
+use super::listing::LeavesOut;
 use super::stored::{Stored, unreadable};
-use super::{TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use super::{Listing, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
 
 /// The hash that the token commands and all processes of a Bklit share.
@@ -19,6 +20,7 @@ pub struct RedisTokenStore {
     link: Link,
     key: String,
     create: Script,
+    leaves_out: LeavesOut,
 }
 
 /// Adds a token unless its hash or its id is known, after those that are there.
@@ -40,7 +42,8 @@ const CREATE: &str = "
 impl RedisTokenStore {
     /// The tokens in the hash `key`. Connects when it is first used.
     pub fn new(server: RedisServer, key: &str) -> Self {
-        Self { link: Link::new(server), key: key.to_owned(), create: Script::new(CREATE) }
+        let (link, create) = (Link::new(server), Script::new(CREATE));
+        Self { link, key: key.to_owned(), create, leaves_out: LeavesOut::default() }
     }
 
     async fn all(&self) -> Result<Vec<(String, String)>, RedisFailure> {
@@ -83,12 +86,16 @@ impl TokenStore for RedisTokenStore {
         json.map(|json| read(&field, &json).map(|(_, token)| token)).transpose()
     }
 
-    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
-        let all = self.all().await.map_err(unavailable)?;
-        let mut tokens: Vec<_> =
-            all.iter().map(|(field, json)| read(field, json)).collect::<Result<_, _>>()?;
+    async fn listing(&self) -> Listing {
+        let all = match self.all().await {
+            Ok(all) => all,
+            Err(failure) => return Listing::away(unavailable(failure)),
+        };
+        let tokens = all.iter().map(|(field, json)| read(field, json));
+        let (mut tokens, unreadable) = self.leaves_out.unreadable(tokens);
         tokens.sort_by_key(|(order, token)| (token.created_at, *order));
-        Ok(tokens.into_iter().map(|(_, token)| token).collect())
+        let tokens = tokens.into_iter().map(|(_, token)| token).collect();
+        Listing { tokens, unreadable, away: None }
     }
 
     async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {

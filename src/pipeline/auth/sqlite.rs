@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use tokio::sync::Mutex;
 
-use super::{Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use super::listing::LeavesOut;
+use super::{Listing, Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use crate::pipeline::sqlite;
 use crate::pipeline::time::UtcMillis;
 
@@ -37,6 +38,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(10);
 /// The embedded [`TokenStore`].
 pub struct SqliteTokenStore {
     connection: Arc<Mutex<Connection>>,
+    leaves_out: LeavesOut,
 }
 
 impl SqliteTokenStore {
@@ -55,7 +57,8 @@ impl SqliteTokenStore {
                 Err(error) => return Err(TokenStoreError(error.to_string())),
             }
         };
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        let connection = Arc::new(Mutex::new(connection));
+        Ok(Self { connection, leaves_out: LeavesOut::default() })
     }
 
     /// Runs `work` on a thread where it may wait for the disk; one at a time, so that a crowd of
@@ -113,12 +116,20 @@ impl TokenStore for SqliteTokenStore {
         .await
     }
 
-    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
-        self.run(|connection| {
+    async fn listing(&self) -> Listing {
+        let rows = self.run(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM token ORDER BY created_at, rowid");
-            connection.prepare_cached(&sql)?.query_map((), record)?.collect()
-        })
-        .await
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map((), |row| Ok(record(row)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let rows = match rows.await {
+            Ok(rows) => rows,
+            Err(error) => return Listing::away(error),
+        };
+        let read = rows.into_iter().map(|row| row.map_err(|e| TokenStoreError(e.to_string())));
+        let (tokens, unreadable) = self.leaves_out.unreadable(read);
+        Listing { tokens, unreadable, away: None }
     }
 
     async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {

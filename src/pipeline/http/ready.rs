@@ -39,7 +39,7 @@ pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
     let mut roles = BTreeMap::new();
     let mut reasons = Vec::new();
     let accepts = |role| context.roles.has(role);
-    let refuses = match accepts(Role::Ingestion) || accepts(Role::Websocket) {
+    let refuses = match context.roles.accept_events() {
         true => accepting(context).await,
         false => None,
     };

@@ -24,6 +24,21 @@ pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Items of a page, and ids named in one call, at most.
 pub const MAX_PAGE: usize = 500;
 
+/// What the names of a queue on a server begin with, as the other parts of Bklit know them.
+pub const DEFAULT_PREFIX: &str = "analytics:queue";
+
+/// When an event counts as kept by a queue on a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Once the server has it in its append-only file, which the server syncs as it is set up to:
+    /// every second, mostly. A power failure may lose that second.
+    #[default]
+    Everysec,
+    /// Once the server's disk has it.
+    Always,
+}
+
 /// An event on its way into the queue.
 #[derive(Clone, Debug)]
 pub struct NewItem {

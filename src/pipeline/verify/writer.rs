@@ -30,6 +30,14 @@ const MAX_WAITING_BYTES: usize = 32 << 20;
 const BATCH: usize = 1_000;
 const BATCH_WAIT: Duration = Duration::from_millis(500);
 
+/// Seconds in which the events that are written at a time were accepted. Those of one write come
+/// into the store by kinds and months, so this bounds how much older than the newest row an event
+/// can be that was not written when the process was killed.
+const PART_SECONDS: i64 = 5;
+
+/// The same, with what may be handed over out of order, as requests wait for the queue.
+const UNWRITTEN_SECONDS: i64 = PART_SECONDS + 10;
+
 /// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -163,6 +171,8 @@ impl BaselineWriter {
     /// Until no more will come.
     async fn write_all(&mut self) {
         loop {
+            // Also before what is younger than the gap is there.
+            self.note_gap().await;
             self.write().await;
             self.note_gap().await;
             if !self.fill().await {
@@ -179,16 +189,17 @@ impl BaselineWriter {
         }
     }
 
-    /// Makes the tables. What was accepted since somebody last wrote may be missing there: the
-    /// mode was off, or a process was killed.
+    /// Makes the tables. What was accepted since about when somebody last wrote may be missing
+    /// there: the mode was off, or a process was killed.
     async fn begin(&self) -> Result<(), StoreError> {
         self.store.prepare().await?;
         let mut last = None;
         for kind in Kind::ALL {
             last = last.max(self.store.extent(kind).await?.map(|[_, last]| last));
         }
-        if let Some(since) = last {
-            let until = UtcMillis::now().epoch_seconds().max(since);
+        if let Some(last) = last {
+            let since = last - UNWRITTEN_SECONDS;
+            let until = UtcMillis::now().epoch_seconds().max(last);
             self.store.note_gap(Gap { since, until, events: 0 }).await?;
         }
         Ok(())
@@ -232,6 +243,8 @@ impl BaselineWriter {
 
     /// Tries until all in hand are written that can be.
     async fn write(&mut self) {
+        let parts = std::mem::take(&mut self.parts).into_iter();
+        self.parts = parts.flat_map(|part| by_time(part).into_iter().rev()).collect();
         let mut backoff = Backoff::new(LONGEST_PAUSE);
         while let Some(part) = self.parts.last_mut() {
             let written = match note_definitions(&*self.definitions, part).await {
@@ -283,6 +296,24 @@ impl BaselineWriter {
     }
 }
 
+/// The events in parts of [`PART_SECONDS`] at most, in their order.
+fn by_time(events: Vec<QueuedEvent>) -> Vec<Vec<QueuedEvent>> {
+    let mut parts: Vec<Vec<QueuedEvent>> = Vec::new();
+    let [mut least, mut most] = [i64::MAX, i64::MIN];
+    for event in events {
+        let at = event.queued_at.epoch_seconds();
+        [least, most] = [least.min(at), most.max(at)];
+        match parts.last_mut() {
+            Some(part) if most - least <= PART_SECONDS => part.push(event),
+            _ => {
+                [least, most] = [at, at];
+                parts.push(vec![event]);
+            }
+        }
+    }
+    parts
+}
+
 /// Notes in custom events the ids of their definitions. One without keeps its tracking id: it was
 /// accepted, so that it is not stored is for the comparison to tell.
 async fn note_definitions(
@@ -301,4 +332,34 @@ async fn note_definitions(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::event::SessionEnd;
+
+    #[test]
+    fn what_is_written_at_a_time_was_accepted_within_seconds() {
+        let event = |second: i64| {
+            let end = SessionEnd { session_id: "s".to_owned(), timestamp: None, reason: None };
+            QueuedEvent {
+                id: second.to_string(),
+                payload: Payload::SessionEnd(end),
+                queued_at: UtcMillis::from_epoch_millis(second * 1000),
+                project_id: "p".to_owned(),
+                push_ticket: None,
+            }
+        };
+        let parts = |seconds: &[i64]| -> Vec<Vec<i64>> {
+            let parts = by_time(seconds.iter().copied().map(event).collect()).into_iter();
+            let second = |event: QueuedEvent| event.queued_at.epoch_seconds();
+            parts.map(|part| part.into_iter().map(second).collect()).collect()
+        };
+        assert_eq!(parts(&[]), Vec::<Vec<i64>>::new());
+        assert_eq!(
+            parts(&[3, 1, 6, 7, 12, 13, 5]),
+            [vec![3, 1, 6], vec![7, 12], vec![13], vec![5]]
+        );
+    }
 }

@@ -6,13 +6,15 @@
 mod old;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use self::old::{Checked, OldTokens};
-use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use super::listing::LeavesOut;
+use super::{Listing, Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use crate::pipeline::postgres::{Link, PostgresFailure, PostgresServer};
 use crate::pipeline::time::UtcMillis;
 
@@ -25,6 +27,8 @@ pub struct PostgresTokenStore {
     link: Link,
     statements: Statements,
     old: OldTokens,
+    leaves_out: LeavesOut,
+    told_of_more: AtomicBool,
 }
 
 /// What is asked of Postgres.
@@ -68,7 +72,14 @@ impl PostgresTokenStore {
     /// The tokens there and in `own`. Connects when it is first used.
     pub fn new(server: PostgresServer, own: Arc<dyn TokenStore>) -> Self {
         let statements = Statements::new(&server);
-        Self { own, link: Link::new(server), statements, old: OldTokens::default() }
+        Self {
+            own,
+            link: Link::new(server),
+            statements,
+            old: OldTokens::default(),
+            leaves_out: LeavesOut::default(),
+            told_of_more: AtomicBool::new(false),
+        }
     }
 
     async fn rows(&self, statement: &str, text: Option<&str>) -> Result<Vec<Row>, TokenStoreError> {
@@ -140,18 +151,26 @@ impl TokenStore for PostgresTokenStore {
         either(own, || self.bklit_by_secret(secret)).await
     }
 
-    async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
-        let mut tokens = self.own.list().await?;
-        let rows = self.rows(&self.statements.all, None).await?;
-        if rows.len() == MAX_LISTED {
+    async fn listing(&self) -> Listing {
+        let rows = self.rows(&self.statements.all, None);
+        let (mut listing, rows) = tokio::join!(self.own.listing(), rows);
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(away) => {
+                listing.away.get_or_insert(away);
+                return listing;
+            }
+        };
+        if rows.len() == MAX_LISTED && !self.told_of_more.swap(true, Relaxed) {
             tracing::warn!(
                 "only the first {MAX_LISTED} tokens in Postgres are looked at for beacons"
             );
         }
-        for row in &rows {
-            tokens.push(record(row, None)?);
-        }
-        Ok(tokens)
+        let read = rows.iter().map(|row| record(row, None));
+        let (tokens, unreadable) = self.leaves_out.unreadable(read);
+        listing.tokens.extend(tokens);
+        listing.unreadable += unreadable;
+        listing
     }
 
     async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {

@@ -4,17 +4,18 @@
 //! So one secret is tried at a time, few wait, and the rest is told to come again. What was found
 //! out is remembered; a secret that is none of them is tried again only when there are others.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
 use scrypt::{Params, scrypt};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::pipeline::auth::under_way::UnderWay;
 use crate::pipeline::auth::{Secret, TokenHash, TokenStoreError};
 
 /// Old tokens that are tried; Postgres may have more, of which the longest unused are left out.
@@ -66,8 +67,8 @@ pub(super) struct OldTokens {
     list: moka::future::Cache<(), Candidates>,
     matches: Cache<TokenHash, Arc<str>>,
     misses: Cache<TokenHash, [u8; 32]>,
-    /// Each ends when its secret has been tried.
-    under_way: Arc<Mutex<HashMap<TokenHash, watch::Receiver<()>>>>,
+    /// Secrets that are tried.
+    under_way: UnderWay<TokenHash, ()>,
     turns: Arc<Semaphore>,
     told_of_more: AtomicBool,
 }
@@ -78,7 +79,7 @@ impl Default for OldTokens {
             list: moka::future::Cache::builder().max_capacity(1).time_to_live(LIST_TTL).build(),
             matches: Cache::builder().max_capacity(MAX_KNOWN).time_to_idle(KNOWN_UNUSED).build(),
             misses: Cache::builder().max_capacity(MAX_KNOWN).time_to_live(MISS_TTL).build(),
-            under_way: Arc::default(),
+            under_way: UnderWay::new(MAX_UNDER_WAY),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             told_of_more: AtomicBool::new(false),
         }
@@ -129,12 +130,12 @@ impl OldTokens {
         if let Some(known) = self.result(&hash, candidates) {
             return Ok(known);
         }
-        let mut end = self.begin(secret, candidates)?;
-        // It fails when the other side is gone, which is the end that is waited for.
-        let ended = tokio::time::timeout(PATIENCE, end.changed()).await;
+        let begun = self.under_way.begin(&hash, self.attempt(secret, candidates));
+        let begun = begun.ok_or_else(|| busy("too many others are being compared with old tokens"));
+        let ended = begun?.by(Instant::now() + PATIENCE).await;
         match self.result(&hash, candidates) {
             Some(result) => Ok(result),
-            None if ended.is_err() => Err(busy("it is being compared with old tokens")),
+            None if ended.is_none() => Err(busy("it is being compared with old tokens")),
             None => Err(busy("the old tokens have changed meanwhile")),
         }
     }
@@ -150,30 +151,19 @@ impl OldTokens {
         (missed == candidates.digest).then_some(Checked::Unknown)
     }
 
-    /// Has the secret tried, unless it is already.
-    fn begin(
+    /// Tries the secret when its turn comes.
+    fn attempt(
         &self,
         secret: &Secret,
         candidates: &Candidates,
-    ) -> Result<watch::Receiver<()>, TokenStoreError> {
-        let hash = secret.hash();
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(end) = under_way.get(&hash) {
-            return Ok(end.clone());
-        }
-        if under_way.len() >= MAX_UNDER_WAY {
-            return Err(busy("too many others are being compared with old tokens"));
-        }
-        let (ended, end) = watch::channel(());
-        under_way.insert(hash, end.clone());
-        drop(under_way);
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (turns, matches, misses) =
             (Arc::clone(&self.turns), self.matches.clone(), self.misses.clone());
-        let done = Done { under_way: Arc::clone(&self.under_way), hash, _ended: ended };
         let (secret, candidates) = (secret.clone(), candidates.clone());
-        tokio::spawn(async move {
+        async move {
             let Ok(turn) = turns.acquire_owned().await else { return };
             let tried = tokio::task::spawn_blocking(move || {
+                let hash = secret.hash();
                 let found = candidates.hashes.iter().find(|stored| matches_hash(&secret, stored));
                 match found {
                     Some(stored) => matches.insert(hash, stored.as_str().into()),
@@ -183,22 +173,7 @@ impl OldTokens {
             });
             // A panic is reported by the runtime; whoever waits is told to come again.
             let _ = tried.await;
-            drop(done);
-        });
-        Ok(end)
-    }
-}
-
-/// Ends what is under way, however it ends: first the entry, then the waiting.
-struct Done {
-    under_way: Arc<Mutex<HashMap<TokenHash, watch::Receiver<()>>>>,
-    hash: TokenHash,
-    _ended: watch::Sender<()>,
-}
-
-impl Drop for Done {
-    fn drop(&mut self) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.hash);
+        }
     }
 }
 

@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +31,7 @@ use super::{
     BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
     QueueStats, Rejected, WaitingItem,
 };
+pub use super::{DEFAULT_PREFIX, Durability};
 use crate::pipeline::event::QueuedEvent;
 use crate::pipeline::redis::{Link, RedisFailure, RedisServer};
 use crate::pipeline::time::UtcMillis;
@@ -40,27 +40,12 @@ use keys::Keys;
 use push::{Push, Pusher};
 use scripts::Scripts;
 
-/// The prefix that the other parts of Bklit know.
-pub const DEFAULT_PREFIX: &str = "analytics:queue";
-
 /// How often to look for what others pushed: at first, and once nothing has come for a while.
 /// Redis tells nobody of a push except who takes the item away with it, unacknowledged.
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// The longest lease: ten years, far from where a number loses digits in a script.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
-/// When an event counts as kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// Once the server has it in its append-only file, which the server syncs as it is set up to:
-    /// every second, mostly. A power failure may lose that second.
-    #[default]
-    Everysec,
-    /// Once the server's disk has it.
-    Always,
-}
 
 /// How to keep a queue in Redis.
 #[derive(Clone, Debug)]

@@ -1,0 +1,156 @@
+//! What the check answers when the store is slow, hangs or changes its mind.
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::pipeline::auth::{Listing, Secret};
+
+/// Answers the first question, and then hangs.
+struct Hanging {
+    token: TokenRecord,
+    asked: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl TokenStore for Hanging {
+    async fn create(&self, _: TokenRecord) -> Result<(), TokenStoreError> {
+        Ok(())
+    }
+
+    async fn find(&self, _: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
+        Ok(self.list().await?.pop())
+    }
+
+    async fn listing(&self) -> Listing {
+        if self.asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Listing { tokens: vec![self.token.clone()], ..Listing::default() }
+    }
+
+    async fn revoke(&self, _: &str) -> Result<bool, TokenStoreError> {
+        Ok(false)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_holds_up_no_token_in_use() {
+    let secret = Secret::generate().unwrap();
+    let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
+    let hanging = || Arc::new(Hanging { token: token.clone(), asked: false.into() });
+    let (by_token, by_beacon) = (Authenticator::new(hanging()), Authenticator::new(hanging()));
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert!(by_token.identify(secret.expose()).await.is_ok());
+        assert!(by_beacon.authorize_beacon("p", Site(None)).await.is_ok());
+        assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
+        // As if their time were over.
+        by_token.tokens.invalidate_all();
+        tokio::time::advance(TTL).await;
+    }
+    let began = Instant::now();
+    let unknown = Secret::generate().unwrap();
+    let denied = by_token.identify(unknown.expose()).await;
+    assert!(matches!(denied, Err(Denied::Unavailable(_))), "{denied:?}");
+    assert_eq!(began.elapsed().as_secs(), LOOKUP_TIMEOUT.as_secs());
+}
+
+/// Takes [`Slow::TAKES`] for every answer.
+struct Slow {
+    token: std::sync::Mutex<Option<TokenRecord>>,
+    asked: std::sync::atomic::AtomicUsize,
+}
+
+impl Slow {
+    const TAKES: Duration = Duration::from_millis(400);
+}
+
+#[async_trait::async_trait]
+impl TokenStore for Slow {
+    async fn create(&self, _: TokenRecord) -> Result<(), TokenStoreError> {
+        Ok(())
+    }
+
+    async fn find(&self, _: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
+        Ok(self.list().await?.pop())
+    }
+
+    async fn listing(&self) -> Listing {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        tokio::time::sleep(Self::TAKES).await;
+        let tokens = self.token.lock().unwrap().clone().into_iter().collect();
+        Listing { tokens, ..Listing::default() }
+    }
+
+    async fn revoke(&self, _: &str) -> Result<bool, TokenStoreError> {
+        Ok(self.token.lock().unwrap().take().is_some())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_counts_from_when_it_comes() {
+    let secret = Secret::generate().unwrap();
+    let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
+    let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+    let tokens = Authenticator::new(slow.clone());
+    assert!(tokens.identify(secret.expose()).await.is_ok(), "the first time it is waited for");
+    slow.revoke("").await.unwrap();
+    // As if its time were over.
+    tokens.tokens.invalidate_all();
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert!(tokens.identify(secret.expose()).await.is_ok(), "what was known, meanwhile");
+    }
+    assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
+    tokio::time::sleep_until(began + Slow::TAKES * 2).await;
+    let denied = tokens.identify(secret.expose()).await;
+    assert!(matches!(denied, Err(Denied::Unknown)), "{denied:?}");
+    assert_eq!(slow.asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beacons_read_no_list_for_most_of_the_time() {
+    let secret = Secret::generate().unwrap();
+    let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
+    let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+    let tokens = Authenticator::new(slow.clone());
+    let began = Instant::now();
+    let mut beacons = 0;
+    while began.elapsed() < Duration::from_secs(60) {
+        assert!(tokens.authorize_beacon("p", Site(None)).await.is_ok());
+        let denied = tokens.authorize_beacon("q", Site(None)).await;
+        assert!(matches!(denied, Err(Denied::Missing)), "{denied:?}");
+        beacons += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let lists = slow.asked.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(beacons > 500 && (6..=8).contains(&lists), "{lists} lists for {beacons} beacons");
+    // One that was ended is seen with the next list.
+    slow.revoke("").await.unwrap();
+    while tokens.authorize_beacon("p", Site(None)).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(75), "it is never seen");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn a_domain_is_met_by_itself_and_its_subdomains() {
+    let domains = ["example.com".to_owned(), "10.0.0.1".to_owned()];
+    for (site, within) in [
+        ("https://example.com", true),
+        ("https://EXAMPLE.com:8443/path", true),
+        ("https://example.com.", true),
+        ("https://shop.example.com", true),
+        ("http://10.0.0.1:3000", true),
+        ("https://evilexample.com", false),
+        ("https://example.com.evil.org", false),
+        ("https://example.com@evil.org", false),
+        ("https://com", false),
+        ("http://1.10.0.0.1", false),
+        ("null", false),
+        ("", false),
+    ] {
+        assert_eq!(Site(Some(site)).is_within(&domains), within, "{site}");
+    }
+    assert!(!Site(None).is_within(&domains));
+}
