@@ -66,7 +66,7 @@ fn notices_name_the_keys_in_effect() {
     console.resize(80, 20);
     console.ctrl('e');
     console.ctrl('b');
-    assert_says(&console, "no room for all: Ctrl-F for the next");
+    assert_says(&console, "Ctrl-F shows the other panes");
     assert_eq!(console.code(KeyCode::F(2)), None);
     assert_eq!(console.code(KeyCode::F(5)), Some(Effect::Mouse(true)));
     assert_says(&console, "the mouse is on; F5 gives it back");

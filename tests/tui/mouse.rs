@@ -7,6 +7,7 @@ use bklit_tui::tui::model::pane::Position;
 use bklit_tui::tui::model::{Focus, ModelOptions, Screen};
 use bklit_tui::tui::msg::{Effect, Msg};
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::buffer::Buffer;
 use serde_json::json;
 
 use super::feed::{Console, busy, options};
@@ -44,20 +45,32 @@ fn with_mouse(width: u16, height: u16) -> Console {
     console
 }
 
-fn cell(console: &Console, x: u16, y: u16) -> String {
-    console.buffer().cell((x, y)).unwrap().symbol().to_owned()
+/// What is on the screen, drawn once.
+struct Shot(Buffer);
+
+impl Shot {
+    fn of(console: &Console) -> Self {
+        Self(console.buffer())
+    }
+
+    fn cell(&self, x: u16, y: u16) -> &str {
+        self.0.cell((x, y)).unwrap().symbol()
+    }
+
+    /// A row without what marks it.
+    fn row(&self, y: u16) -> String {
+        (0..self.0.area.width).map(|x| self.cell(x, y).replace(MARK, " ")).collect()
+    }
+
+    /// The rows on which something is marked as selected.
+    fn marked(&self) -> Vec<u16> {
+        let is_marked = |&y: &u16| (0..self.0.area.width).any(|x| self.cell(x, y) == MARK);
+        (0..self.0.area.height).filter(is_marked).collect()
+    }
 }
 
 fn row(console: &Console, y: u16) -> String {
-    console.screen().lines().nth(y.into()).unwrap().replace(MARK, " ")
-}
-
-/// The rows on which something is marked as selected.
-fn marked(console: &Console) -> Vec<u16> {
-    let buffer = console.buffer();
-    let rows = (0..buffer.area.height)
-        .filter(|&y| (0..buffer.area.width).any(|x| buffer.cell((x, y)).unwrap().symbol() == MARK));
-    rows.collect()
+    Shot::of(console).row(y)
 }
 
 /// Where a text begins on the screen.
@@ -102,20 +115,22 @@ fn a_click_selects_the_line_that_stands_there_in_any_pane_of_any_size() {
             // Panes that follow and panes that do not.
             console.keys(if panes == 3 { "kkkk" } else { "" });
             let places = console.model.layout().unwrap().panes(console.model.panes());
+            let mut before = Shot::of(&console);
             for place in places {
                 for y in place.lines.top()..place.lines.bottom() {
-                    let (before, was) = (row(&console, y), marked(&console));
-                    if was == [y] {
+                    if before.marked() == [y] {
                         continue;
                     }
                     let x = place.lines.right() - 1;
                     assert_eq!(click(&mut console, (x, y)), None);
                     assert_eq!(console.model.panes().focus(), place.pane);
                     let case = format!("{width}×{height}, pane {} row {y}", place.pane);
-                    assert_eq!(cell(&console, place.lines.x, y), MARK, "{case}");
-                    assert_eq!(row(&console, y), before, "{case}");
+                    let after = Shot::of(&console);
+                    assert_eq!(after.cell(place.lines.x, y), MARK, "{case}");
+                    assert_eq!(after.row(y), before.row(y), "{case}");
                     // Others keep their own selection.
-                    assert!(marked(&console).len() <= was.len() + 1, "{case}");
+                    assert!(after.marked().len() <= before.marked().len() + 1, "{case}");
+                    before = after;
                 }
             }
         }
@@ -143,7 +158,8 @@ fn a_second_click_opens_what_is_selected() {
     console.keys("s");
     let places = console.model.layout().unwrap().panes(console.model.panes());
     let other = places[0].lines;
-    let selected = (other.y..other.bottom()).find(|&y| cell(&console, other.x, y) == MARK).unwrap();
+    let shot = Shot::of(&console);
+    let selected = (other.y..other.bottom()).find(|&y| shot.cell(other.x, y) == MARK).unwrap();
     click(&mut console, (5, selected));
     assert!(matches!(console.model.screen(), Screen::Log));
     assert_eq!(console.model.panes().focus(), 0);
@@ -183,12 +199,13 @@ fn a_click_on_a_stage_hides_or_shows_it() {
             let mut console = with_mouse(width, height);
             let digit = (stage.index() + 1).to_string();
             let figures = console.model.layout().unwrap().figures;
+            let shot = Shot::of(&console);
             let mut cells = (figures.y..figures.bottom())
                 .flat_map(|y| (figures.x..figures.right()).map(move |x| (x, y)));
             // The digit before the sign of a stage that is shown.
             let at = cells.find(|&(x, y)| {
-                cell(&console, x, y) == digit
-                    && (cell(&console, x + 1, y) == "●" || cell(&console, x + 2, y) == "●")
+                let is_shown = |x| shot.cell(x, y) == "●";
+                shot.cell(x, y) == digit && (is_shown(x + 1) || is_shown(x + 2))
             });
             let at = at.unwrap();
             for shown in [false, true] {
@@ -248,23 +265,24 @@ fn a_click_selects_a_row_of_a_list_and_a_second_one_opens_it() {
             let name = format!("{name} {size:?}");
             // Scrolled by some rows.
             (0..20).for_each(|_| wheel(&mut console, false, (3, size.1 / 2)));
-            let was = marked(&console);
+            let mut before = Shot::of(&console);
+            let was = before.marked();
             let [first] = was[..] else { panic!("{name}: {was:?}\n{}", console.screen()) };
             let mut selected = Vec::new();
             for y in 0..size.1 {
-                if marked(&console) == [y] {
+                if before.marked() == [y] {
                     selected.push(y);
                     continue;
                 }
-                let before = row(&console, y);
                 assert_eq!(click(&mut console, (size.0 - 1, y)), None);
-                let after = marked(&console);
-                if after == [y] {
-                    assert_eq!(row(&console, y), before, "{name} row {y}");
+                let after = Shot::of(&console);
+                let marked = after.marked();
+                assert_eq!(marked.len(), 1, "{name} row {y}");
+                if marked == [y] {
+                    assert_eq!(after.row(y), before.row(y), "{name} row {y}");
                     selected.push(y);
-                } else {
-                    assert_eq!(after.len(), 1, "{name} row {y}");
                 }
+                before = after;
             }
             // All rows of the list, and nothing else.
             assert!(selected.contains(&first), "{name}");
@@ -322,7 +340,7 @@ fn candidates_of_a_command_can_be_clicked_and_nothing_behind_them() {
         click(&mut console, at);
         let Focus::Palette(palette) = console.model.focus() else { panic!("it closed") };
         assert_eq!(palette.input.value(), "level", "{width}×{height}");
-        assert_eq!(cell(&console, 0, at.1), MARK, "{width}×{height}");
+        assert_eq!(Shot::of(&console).cell(0, at.1), MARK, "{width}×{height}");
         wheel(&mut console, false, at);
         let Focus::Palette(palette) = console.model.focus() else { panic!("it closed") };
         assert_eq!(palette.input.value(), "project", "{width}×{height}");

@@ -31,6 +31,6 @@ pub(super) fn act(model: &mut Model, action: Action) {
     model.settle_panes();
     if model.panes.count() != count && !model.shows_all_panes() {
         let key = model.key(Action::NextPane);
-        model.notify(format!("no room for all: {key} for the next"));
+        model.notify(format!("{key} shows the other panes"));
     }
 }
