@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::bus::DebugBus;
+use super::bus::{DebugBus, DebugMessage};
 use super::debug_log::DebugLog;
 use super::queue::view::{EventView, FailedView, MOST_BATCHES};
 use super::queue::{MAX_PAGE, Order, Queue, QueueError};
@@ -28,6 +28,8 @@ const MOST_LINES: usize = 500;
 const QUEUE_TIME: Duration = Duration::from_secs(3);
 /// How long the store may take.
 const STORE_TIME: Duration = Duration::from_secs(3);
+/// The same for lines that are kept elsewhere.
+const HISTORY_TIME: Duration = Duration::from_secs(3);
 /// The detail of a line that names the batch.
 const BATCH: &str = "batchId";
 
@@ -115,14 +117,32 @@ pub fn id_problem(id: &str) -> Option<&'static str> {
 
 /// Looks for the event of this id.
 pub async fn find(sources: Sources<'_>, id: &str) -> EventTrace {
-    let lines = lines_of(&sources.bus.recall(usize::MAX), id);
-    let ((queued, mut gaps), stored) =
-        tokio::join!(look_in_queue(sources.queue, id), look_in_store(sources.store, id));
+    let (kept, (queued, mut gaps), stored) = tokio::join!(
+        recalled(sources.bus),
+        look_in_queue(sources.queue, id),
+        look_in_store(sources.store, id)
+    );
+    let lines = lines_of(&kept, id);
     let stored = stored.unwrap_or_else(|reason| {
         gaps.push(reason);
         Vec::new()
     });
     EventTrace { stored, queued, lines, gaps }
+}
+
+/// All lines that are kept, as far as they are told in time.
+async fn recalled(bus: &dyn DebugBus) -> Vec<Arc<DebugLog>> {
+    let (mut stream, mut lines) = (bus.recall(usize::MAX), Vec::new());
+    // The bus bounds what it keeps.
+    let _ = timeout(HISTORY_TIME, async {
+        while let Some(message) = stream.next().await {
+            if let DebugMessage::Log(line) = message {
+                lines.push(line);
+            }
+        }
+    })
+    .await;
+    lines
 }
 
 /// The event's own lines, and those of its batches that are of no event.

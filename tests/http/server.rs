@@ -80,7 +80,7 @@ impl Queue for MemoryQueue {
     async fn ready(&self) {}
 
     async fn ended(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {

@@ -220,7 +220,7 @@ impl Queue for MemoryQueue {
     }
 
     async fn ended(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {

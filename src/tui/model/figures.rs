@@ -15,6 +15,8 @@ pub const SECONDS: usize = 60;
 const RATE_SECONDS: i64 = 5;
 /// Seconds after which a silent process counts as gone.
 const GONE_AFTER: i64 = 10;
+/// Seconds in which a process that works has told its figures.
+const FRESH: i64 = 3;
 /// Seconds after which nothing heard is something to be told.
 const SILENT_AFTER: u64 = 4;
 /// Processes told apart; figures of more are added, but their health is not.
@@ -178,6 +180,12 @@ impl Figures {
     pub fn silence(&self) -> Option<u64> {
         let silent = (self.now - self.told?).unsigned_abs();
         (silent >= SILENT_AFTER).then_some(silent)
+    }
+
+    /// Whether what comes are lines of before the console was opened, as they do until a process
+    /// tells its figures, or so soon that no process seems to.
+    pub fn is_fresh(&self) -> bool {
+        self.told.is_none() && self.started.is_none_or(|started| self.now - started < FRESH)
     }
 
     /// The clock shows a second since the epoch. Returns whether there is something new to show.

@@ -1,7 +1,7 @@
 //! What comes from the bus.
 
 use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::debug_log::{Level, Stage};
+use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::tui::model::boards::VerifyBoard;
 use crate::tui::model::{Link, Model};
 
@@ -11,15 +11,14 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
     for message in messages {
         match message {
             DebugMessage::Log(log) => {
-                model.figures.line(&log);
-                if log.level == Level::Error {
-                    model.alerts.error();
-                }
-                if log.stage == Stage::Ingestion && log.level == Level::Info {
-                    model.alerts.accepted();
+                let counts = counts(model);
+                if counts {
+                    count(model, &log);
                 }
                 model.ring.push_log(&log);
-                note_watched(model);
+                if counts {
+                    note_watched(model);
+                }
                 if VerifyBoard::wants(&log) {
                     let number = model.ring.next() - 1;
                     let line = model.ring.get(number).map(|line| line.to_owned());
@@ -56,6 +55,21 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
     if model.ring.next() != next {
         model.update_panes();
         model.dirty = true;
+    }
+}
+
+/// Whether lines are of now: what was amiss before the console was opened is no news.
+fn counts(model: &Model) -> bool {
+    model.replay.is_some() || !model.figures.is_fresh()
+}
+
+fn count(model: &mut Model, log: &DebugLog) {
+    model.figures.line(log);
+    if log.level == Level::Error {
+        model.alerts.error();
+    }
+    if log.stage == Stage::Ingestion && log.level == Level::Info {
+        model.alerts.accepted();
     }
 }
 
