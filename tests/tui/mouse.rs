@@ -415,7 +415,7 @@ fn a_click_goes_to_another_list_of_the_view() {
         let batch = console.model.boards().queue.selected_batch().unwrap();
         assert_eq!(batch.items, 1_000, "{size:?}\n{}", console.screen());
         let (_, y) = find(&console, "worker-1");
-        assert_eq!(marked(&console), [y]);
+        assert_eq!(Shot::of(&console).marked(), [y]);
         // It is selected now, so this opens it.
         let opened = click(&mut console, (3, y));
         assert!(matches!(opened, Some(Effect::Ask(Request::Batch(_)))), "{opened:?}");
@@ -434,7 +434,7 @@ fn a_click_goes_to_another_list_of_the_view() {
             let at = find(&console, text);
             assert_eq!(click(&mut console, at), None, "{text} {size:?}");
             assert_eq!(console.model.boards().live.list(), list, "{text} {size:?}");
-            assert_eq!(marked(&console), [at.1], "{text} {size:?}\n{}", console.screen());
+            assert_eq!(Shot::of(&console).marked(), [at.1], "{text} {size:?}\n{}", console.screen());
         }
         let at = find(&console, "shop-0");
         assert_eq!(click(&mut console, at), None);
