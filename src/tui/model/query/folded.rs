@@ -5,7 +5,10 @@ use std::ops::Range;
 
 /// What is rare in lines of a log, rarest first. What is not here is too common to look for: the
 /// letters that words are made of, and the digits of ids.
-const RARE: &[u8] = b"~^`|%&!$;#@*zqjxk+?()[]<>{}\\'wyvhgbmfpu,_ l./";
+const RARE: &[u8] = b"~^`|%&!$;#@*zqjxk+?()[]<>{}\\'wyvhgbmfpu,_";
+
+/// A longer text, which may nearly stand in many places, is not compared so often.
+const MAX_BYTES: usize = 64;
 
 /// Such a text.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ impl Folded {
         let bytes = text.to_ascii_lowercase().into_bytes();
         let rank = |byte: u8| RARE.iter().position(|&rare| rare == byte);
         let ranked = bytes.iter().enumerate().filter_map(|(at, &byte)| Some((rank(byte)?, at)));
-        let rare = ranked.min().filter(|_| text.is_ascii())?.1;
+        let rare = ranked.min().filter(|_| text.is_ascii() && text.len() <= MAX_BYTES)?.1;
         Some(Self { text: bytes.into(), rare })
     }
 
@@ -111,7 +114,7 @@ mod tests {
             let expected = regex.find_at(&text, start).map(|found| found.range());
             match Folded::new(&needle) {
                 Some(folded) => prop_assert_eq!(folded.find_from(&text, start), expected),
-                None => prop_assert!(!needle.contains(['b', 'k', 'l', 'm', ' ', '.', '/'])),
+                None => prop_assert!(!needle.contains(['b', 'k', 'm'])),
             }
         }
     }
