@@ -13,8 +13,10 @@ use crate::support::{DEADLINE, eventually};
 const SIZE: (u16, u16) = (80, 24);
 /// Lines a second of the flood.
 const FLOOD: u64 = 50_000;
-/// The time between an answer and the next key lies between these.
-const PAUSES: (u64, u64) = (10, 70);
+/// Milliseconds between an answer and the next key: somebody who types fast.
+const PAUSES: (u64, u64) = (50, 150);
+/// How long nobody types before, for the bytes of frames alone.
+const WATCH: Duration = Duration::from_secs(5);
 const IDLE_SECONDS: u64 = 20;
 /// Ticks of the kernel's clock for CPU time, a second.
 const TICKS: f64 = 100.0;
@@ -80,6 +82,9 @@ pub(crate) fn flood(seconds: u64) {
     let state = &daemon.state;
     eventually(3 * DEADLINE, "the buffer is full", || state.is_full.load(SeqCst));
     std::thread::sleep(Duration::from_secs(2));
+    let received = pty.received();
+    std::thread::sleep(WATCH);
+    let watched = (pty.received() - received) as f64 / WATCH.as_secs_f64();
 
     let (began, used, received) = (Instant::now(), cpu(pty.pid()), pty.received());
     let sent = state.sent.load(SeqCst);
@@ -114,7 +119,11 @@ pub(crate) fn flood(seconds: u64) {
         at(99),
         waits[waits.len() - 1]
     );
-    println!("bytes to the terminal: {:.1} KiB/s", bytes / 1024.0);
+    println!(
+        "bytes to the terminal: {:.1} kB/s, while nobody types {:.1} kB/s",
+        bytes / 1000.0,
+        watched / 1000.0
+    );
     println!("the program used {cores:.2} cores and took in {sent:.0} lines/s");
     println!("the last line was on the screen after {behind:.0?}");
     quit(&mut pty);
