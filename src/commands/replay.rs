@@ -17,7 +17,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
     tui::require_terminal()?;
-    let player = Player::start(&args.file, args.speed)?;
+    let player = Player::start(&args.file, args.speed, settings.console.max_lines)?;
     let options = ConsoleOptions::new(args.file.display().to_string(), settings);
     tui::run(options, Source::Replay(player), None, shutdown).await
 }

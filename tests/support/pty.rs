@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ struct Shared {
     stopped: AtomicBool,
     /// The terminal takes nothing while this is set, as a frozen connection.
     frozen: AtomicBool,
+    /// Bytes a second that the terminal takes at most, as a slow connection; 0 is no limit.
+    pace: AtomicUsize,
 }
 
 /// A running program and its terminal.
@@ -57,6 +59,7 @@ impl Pty {
             changed: Condvar::new(),
             stopped: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            pace: AtomicUsize::new(0),
         });
         let child = pair.slave.spawn_command(command).unwrap();
         let terminal = Arc::clone(&shared);
@@ -85,15 +88,26 @@ impl Pty {
         self.master.as_ref().unwrap().resize(pty_size(columns, rows)).unwrap();
     }
 
+    /// The program's process.
+    pub fn pid(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
     /// Sends a signal to the program alone.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.process_id().unwrap() as i32).unwrap();
+        let pid = Pid::from_raw(self.pid() as i32).unwrap();
         kill_process(pid, signal).unwrap();
     }
 
     /// From now on the terminal takes no output, or takes it again.
     pub fn freeze(&self, frozen: bool) {
         self.shared.frozen.store(frozen, Ordering::SeqCst);
+        self.shared.changed.notify_all();
+    }
+
+    /// From now on the terminal takes so many bytes a second at most; 0 is no limit.
+    pub fn slow_down(&self, pace: usize) {
+        self.shared.pace.store(pace, Ordering::SeqCst);
         self.shared.changed.notify_all();
     }
 
@@ -169,6 +183,11 @@ impl Pty {
         self.shared.received.lock().unwrap().parser.screen().contents()
     }
 
+    /// How many bytes the terminal received.
+    pub fn received(&self) -> usize {
+        self.shared.received.lock().unwrap().raw.len()
+    }
+
     /// All bytes that the terminal received.
     pub fn raw(&self) -> Vec<u8> {
         self.shared.received.lock().unwrap().raw.clone()
@@ -239,7 +258,21 @@ impl Shared {
             received.parser.process(&buffer[..length]);
             received.raw.extend_from_slice(&buffer[..length]);
             self.changed.notify_all();
+            let began = Instant::now();
+            while let Some(left) = self.rest(length, began) {
+                received = self.changed.wait_timeout(received, left).unwrap().0;
+            }
         }
+    }
+
+    /// How long a slow terminal takes no more after so many bytes; `None` once it does.
+    fn rest(&self, length: usize, since: Instant) -> Option<Duration> {
+        let pace = self.pace.load(Ordering::SeqCst);
+        if pace == 0 || self.stopped.load(Ordering::SeqCst) {
+            return None;
+        }
+        let whole = Duration::from_secs_f64(length as f64 / pace as f64);
+        whole.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
     }
 }
 

@@ -19,6 +19,8 @@ use crate::support::{DEADLINE, eventually};
 const MODE: &str = "BKLIT_TEST_CONSOLE";
 /// Where the child reports how the console ended; its terminal without.
 const REPORT: &str = "BKLIT_TEST_REPORT";
+/// So few that the buffer is full, and takes no more memory, soon.
+const MAX_LINES: usize = 5_000;
 
 /// Not a test of its own: the console for the others.
 #[test]
@@ -41,6 +43,7 @@ fn child() {
         let mut settings = Settings { data_dir: dir.path().to_owned(), ..Settings::default() };
         // So that every end has to give it back.
         settings.console.mouse = true;
+        settings.console.max_lines = MAX_LINES;
         let options =
             ConsoleOptions { no_color: false, ..ConsoleOptions::new("test".into(), &settings) };
         let source = Source::Bus(Box::new(Script { mode: mode.clone(), next: 0 }));
@@ -76,6 +79,11 @@ impl DebugStream for Script {
         };
         match (self.mode.as_str(), self.next) {
             ("flood", number) => line(format!("line {number}")),
+            // Nothing of a screen stays for the next one.
+            ("noise", number) => {
+                let noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                line(format!("line {number} {}", format!("{noise:x} ").repeat(8)))
+            }
             (_, 1) => line("the first line".into()),
             ("panic", _) => {
                 // Time to draw; a wait that is cancelled begins anew.
@@ -169,6 +177,38 @@ fn a_key_is_answered_in_a_flood() {
     pty.wait_for("the help", |screen| screen.contents().to_lowercase().contains("keys"));
     pty.send("\x03");
     assert_ended(&mut pty, "ended: Quit");
+}
+
+/// The terminal takes a tenth of what the console could draw.
+#[test]
+fn a_slow_terminal_gets_fewer_frames_and_the_newest() {
+    const PACE: usize = 10 * 1024;
+    // The kernel's buffers, the frame that is being written, and the one with the key's effect.
+    const ON_ITS_WAY: usize = 48 * 1024;
+    let mut pty = Pty::spawn(command("noise"), (200, 60));
+    pty.wait_for_text("line ");
+    pty.slow_down(PACE);
+    let start = pty.received();
+    // So long that queued frames would be ten times what may be on its way.
+    eventually(DEADLINE, "some seconds pass", || pty.received() > start + 4 * PACE);
+    let memory = resident(pty.pid());
+    let pressed = pty.received();
+    pty.send("?");
+    pty.wait_for("the help", |screen| screen.contents().contains("─ keys ─"));
+    let before_it = pty.received() - pressed;
+    assert!(before_it < ON_ITS_WAY, "{before_it} bytes came before what the key did");
+    let grown = resident(pty.pid()).saturating_sub(memory);
+    assert!(grown < 16 << 20, "{grown} bytes more in memory");
+    pty.slow_down(0);
+    pty.send("\x03");
+    assert_ended(&mut pty, "ended: Quit");
+}
+
+/// Bytes of a process in memory.
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 #[test]

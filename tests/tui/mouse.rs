@@ -434,7 +434,12 @@ fn a_click_goes_to_another_list_of_the_view() {
             let at = find(&console, text);
             assert_eq!(click(&mut console, at), None, "{text} {size:?}");
             assert_eq!(console.model.boards().live.list(), list, "{text} {size:?}");
-            assert_eq!(Shot::of(&console).marked(), [at.1], "{text} {size:?}\n{}", console.screen());
+            assert_eq!(
+                Shot::of(&console).marked(),
+                [at.1],
+                "{text} {size:?}\n{}",
+                console.screen()
+            );
         }
         let at = find(&console, "shop-0");
         assert_eq!(click(&mut console, at), None);

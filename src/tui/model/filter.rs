@@ -3,6 +3,7 @@
 use super::line::LineRef;
 use super::query::Query;
 use super::query::scanner::Scanner;
+use super::ring::Run;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::time::UtcMillis;
 
@@ -109,6 +110,14 @@ impl<'f> FilterScanner<'f> {
     pub fn enter(&mut self) {
         if let Some(scanner) = &mut self.scanner {
             scanner.enter();
+        }
+    }
+
+    /// The first line of a run, from `place` on, that may be shown. Those before it are not.
+    pub fn skip(&mut self, run: &Run<'_>, place: usize) -> Option<usize> {
+        match &mut self.scanner {
+            Some(scanner) => scanner.skip(run, place),
+            None => Some(place),
         }
     }
 

@@ -60,8 +60,8 @@ pub(super) struct Meta {
     level: Level,
 }
 
-/// Parts of a line are apart by this, which no safe text contains.
-const SEPARATOR: char = '\n';
+/// Parts of a line, and lines, are apart by this, which no safe text contains.
+pub(super) const SEPARATOR: char = '\n';
 
 impl Meta {
     pub(super) fn text_len(&self) -> usize {

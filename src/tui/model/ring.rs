@@ -1,7 +1,7 @@
 //! The lines kept for scrolling back: bounded in number and bytes, and numbered for good, so that
 //! what is forgotten at one end moves nothing at the other.
 //!
-//! Texts lie behind each other in chunks: a line costs its text and 32 bytes.
+//! Texts lie behind each other in chunks: a line costs its text and 33 bytes.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -113,6 +113,8 @@ impl Ring {
         }
         let Some(chunk) = self.chunks.back_mut() else { return };
         let meta = write(&mut chunk.text);
+        // So that a search of all lines at once finds nothing that stands in two of them.
+        chunk.text.push(line::SEPARATOR);
         chunk.lines.push(meta);
         self.next += 1;
         self.bytes += cost(&meta);
@@ -169,7 +171,9 @@ impl Ring {
 
     /// Those lines of a range of numbers that are kept, in order.
     pub fn lines(&self, range: Range<u64>) -> impl Iterator<Item = (u64, LineRef<'_>)> {
-        self.runs(range).flat_map(|run| run.lines().map(|(number, _, line)| (number, line)))
+        self.runs(range).flat_map(|run| {
+            (0..).map_while(move |place| Some((run.number(place), run.get(place)?.1)))
+        })
     }
 }
 
@@ -182,22 +186,39 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The text in which all lie.
+    /// The text in which all lie, apart by a [`line::SEPARATOR`].
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// The lines: number, start in the text, line.
-    pub fn lines(self) -> impl Iterator<Item = (u64, usize, LineRef<'a>)> {
-        self.lines.iter().zip(self.first..).map(move |(meta, number)| {
-            let range = meta.range();
-            (number, range.start, LineRef::new(meta, &self.text[range]))
-        })
+    /// The number of the line at a place of the run.
+    pub fn number(&self, place: usize) -> u64 {
+        self.first + place as u64
+    }
+
+    /// The line at a place of the run, and where it starts in the text.
+    pub fn get(&self, place: usize) -> Option<(usize, LineRef<'a>)> {
+        let meta = self.lines.get(place)?;
+        let range = meta.range();
+        Some((range.start, LineRef::new(meta, &self.text[range])))
+    }
+
+    /// The place of the line in which `at` of the text is, which is not before the line at `from`.
+    pub fn place_of(&self, from: usize, at: usize) -> usize {
+        let starts = |meta: &Meta| meta.range().start <= at;
+        let rest = &self.lines[from..];
+        // Mostly it is near, and the lines between are then not read from far memory.
+        let mut reach = 1;
+        while rest.get(reach).is_some_and(starts) {
+            reach *= 2;
+        }
+        let (low, high) = (reach / 2, reach.min(rest.len()));
+        from + (low + rest[low..high].partition_point(starts)).saturating_sub(1)
     }
 }
 
 fn cost(meta: &Meta) -> usize {
-    meta.text_len() + size_of::<Meta>()
+    meta.text_len() + line::SEPARATOR.len_utf8() + size_of::<Meta>()
 }
 
 #[cfg(test)]

@@ -263,10 +263,15 @@ impl Trace {
             let mut scanner = Scanner::new(&search.query);
             for run in ring.runs(lines.clone()) {
                 scanner.enter();
-                let lines = run.lines().filter(|&(_, start, line)| {
-                    scanner.matches(run.text(), start, line) && search.subject.is_of(line)
-                });
-                found.extend(lines.map(|(number, _, line)| (number, line)));
+                let mut place = 0;
+                while let Some(next) = scanner.skip(&run, place)
+                    && let Some((start, line)) = run.get(next)
+                {
+                    if scanner.matches(run.text(), start, line) && search.subject.is_of(line) {
+                        found.push((run.number(next), line));
+                    }
+                    place = next + 1;
+                }
             }
             search.cover.grow(&lines, end);
             if end == End::Older {

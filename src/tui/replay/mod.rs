@@ -2,6 +2,7 @@
 //! back.
 
 pub mod format;
+mod index;
 mod player;
 mod reader;
 
@@ -74,3 +75,6 @@ impl ReplayState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
 //! The thread that reads a recording and hands on what came, when its clock says so.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use color_eyre::eyre::{WrapErr, bail};
 use tokio::sync::mpsc;
 
+use super::index::Index;
 use super::reader::{Reader, last_time};
 use super::{ReplayCommand, ReplayState, Replayed, SPEEDS};
 use crate::pipeline::bus::DebugMessage;
@@ -28,11 +29,12 @@ pub struct Player {
 }
 
 impl Player {
-    /// Opens a recording and begins to replay it at a speed of [`SPEEDS`].
+    /// Opens a recording and begins to replay it at a speed of [`SPEEDS`], to a console that keeps
+    /// so many lines.
     ///
     /// # Errors
     /// When the file cannot be opened, or nothing in it can be read.
-    pub fn start(path: &Path, speed: usize) -> color_eyre::Result<Self> {
+    pub fn start(path: &Path, speed: usize, lines: usize) -> color_eyre::Result<Self> {
         let cannot = || format!("cannot read {}", path.display());
         let mut reader = Reader::open(path).wrap_err_with(cannot)?;
         let Some(first) = reader.next().wrap_err_with(cannot)? else {
@@ -59,8 +61,9 @@ impl Player {
         let (commands, received) = sync_channel(COMMANDS);
         let (out, groups) = mpsc::channel(CAPACITY);
         let deck = Deck {
-            path: path.to_owned(),
             reader,
+            index: Index::default(),
+            lines: lines as u64,
             next: Some(first),
             state,
             commands: received,
@@ -94,8 +97,10 @@ impl Player {
 struct Gone;
 
 struct Deck {
-    path: PathBuf,
     reader: Reader,
+    index: Index,
+    /// How many the console keeps.
+    lines: u64,
     next: Option<(UtcMillis, DebugMessage)>,
     state: ReplayState,
     commands: Receiver<ReplayCommand>,
@@ -178,14 +183,18 @@ impl Deck {
         self.state.seeking = true;
         if by < 0 {
             // What is shown is made anew up to there.
-            match Reader::open(&self.path) {
-                Ok(reader) => self.reader = reader,
-                Err(error) => return self.fail(&error),
+            let place = self.index.before(UtcMillis::from_epoch_millis(to), self.lines);
+            let place = place.cloned().unwrap_or_default();
+            let told = place.told();
+            if let Err(error) = self.reader.go_back(place) {
+                return self.fail(&error);
             }
             self.read_next()?;
             self.told = None;
             self.state.ended = false;
-            self.tell(vec![Replayed::Reset])?;
+            let mut group = vec![Replayed::Reset];
+            push_feed(&mut group, &mut { told });
+            self.tell(group)?;
         }
         self.clock = to as f64;
         Ok(())
@@ -193,7 +202,10 @@ impl Deck {
 
     fn read_next(&mut self) -> Result<(), Gone> {
         match self.reader.next() {
-            Ok(next) => self.next = next,
+            Ok(next) => {
+                self.next = next;
+                self.index.note(&self.reader.passed);
+            }
             Err(error) => self.fail(&error)?,
         }
         Ok(())
@@ -259,7 +271,7 @@ impl Deck {
         }
         self.state.at = at;
         self.state.end = self.state.end.max(at);
-        self.state.unreadable = self.reader.unreadable;
+        self.state.unreadable = self.reader.passed.unreadable;
         self.state.first_unreadable.clone_from(&self.reader.first_unreadable);
         group.push(Replayed::State(self.state.clone()));
         self.out.blocking_send(group).map_err(|_| Gone)

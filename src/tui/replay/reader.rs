@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::format;
 use crate::pipeline::bus::DebugMessage;
@@ -13,20 +14,45 @@ const MAX_LINE: u64 = 4 << 20;
 /// Of the file's end, where the last time is looked for.
 const TAIL: u64 = 256 * 1024;
 
-/// Reads a recording from its beginning.
+/// What has been read of a file, up to a line's end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passed {
+    /// Bytes.
+    pub(super) offset: u64,
+    /// Lines, of which so many cannot be read.
+    pub(super) line: u64,
+    pub(super) unreadable: u64,
+    /// No time goes back: lines of several processes may be out of order.
+    pub(super) at: Option<UtcMillis>,
+    /// Messages, and those that they say are missing.
+    pub(super) messages: u64,
+    pub(super) lost: u64,
+    /// Why the connection was cut, if it was.
+    pub(super) cut: Option<Arc<str>>,
+}
+
+/// Reads a recording.
 pub(super) struct Reader {
     file: BufReader<File>,
-    line: u64,
-    /// No time goes back: lines of several processes may be out of order.
-    at: Option<UtcMillis>,
-    pub(super) unreadable: u64,
+    pub(super) passed: Passed,
     pub(super) first_unreadable: Option<(u64, String)>,
 }
 
 impl Reader {
+    /// From its beginning.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = BufReader::new(File::open(path)?);
-        Ok(Self { file, line: 0, at: None, unreadable: 0, first_unreadable: None })
+        Ok(Self { file, passed: Passed::default(), first_unreadable: None })
+    }
+
+    /// Goes back to where it has been before.
+    pub(super) fn go_back(&mut self, to: Passed) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(to.offset))?;
+        if to.unreadable == 0 {
+            self.first_unreadable = None;
+        }
+        self.passed = to;
+        Ok(())
     }
 
     /// The next message that can be read; `None` at the end.
@@ -38,9 +64,10 @@ impl Reader {
             if length == 0 {
                 return Ok(None);
             }
-            self.line += 1;
+            self.passed.offset += length as u64;
+            self.passed.line += 1;
             if length as u64 == MAX_LINE && bytes.last() != Some(&b'\n') {
-                self.skip_line()?;
+                self.passed.offset += self.file.skip_until(b'\n')? as u64;
                 self.note(format!("it is longer than {MAX_LINE} bytes"));
                 continue;
             }
@@ -50,8 +77,9 @@ impl Reader {
             }
             match format::read(text.trim()) {
                 Ok(entry) => {
-                    self.at = self.at.max(entry.at);
-                    if let (Some(at), Some(message)) = (self.at, entry.message) {
+                    self.passed.at = self.passed.at.max(entry.at);
+                    if let (Some(at), Some(message)) = (self.passed.at, entry.message) {
+                        self.passed.message(&message);
                         return Ok(Some((at, message)));
                     }
                 }
@@ -62,12 +90,26 @@ impl Reader {
     }
 
     fn note(&mut self, what: String) {
-        self.unreadable += 1;
-        self.first_unreadable.get_or_insert((self.line, what));
+        self.passed.unreadable += 1;
+        self.first_unreadable.get_or_insert((self.passed.line, what));
+    }
+}
+
+impl Passed {
+    fn message(&mut self, message: &DebugMessage) {
+        self.messages += 1;
+        match message {
+            DebugMessage::Lost(lost) => self.lost = self.lost.saturating_add(*lost),
+            DebugMessage::Connected => self.cut = None,
+            DebugMessage::Disconnected(why) => self.cut = Some(Arc::clone(why)),
+            _ => {}
+        }
     }
 
-    fn skip_line(&mut self) -> io::Result<()> {
-        self.file.skip_until(b'\n').map(|_| ())
+    /// What of all that still counts, as messages.
+    pub(super) fn told(&self) -> Vec<DebugMessage> {
+        let lost = (self.lost > 0).then_some(DebugMessage::Lost(self.lost));
+        lost.into_iter().chain(self.cut.clone().map(DebugMessage::Disconnected)).collect()
     }
 }
 

@@ -146,12 +146,16 @@ impl Pane {
                 if let Some(search) = &mut search {
                     search.enter();
                 }
-                for (number, start, line) in run.lines() {
+                let mut place = 0;
+                while let Some(next) = filter.skip(&run, place)
+                    && let Some((start, line)) = run.get(next)
+                {
                     if filter.shows(run.text(), start, line) {
                         let search = search.as_mut();
                         let found = search.is_some_and(|s| s.matches(run.text(), start, line));
-                        shown.push((number, found));
+                        shown.push((run.number(next), found));
                     }
+                    place = next + 1;
                 }
             }
         }
@@ -213,15 +217,21 @@ impl Pane {
         if let Some(search) = &self.search {
             let mut search = Scanner::new(search);
             let from = self.index.partition_point(|&number| number < lines.start);
-            let mut shown = self.index.range(from..).peekable();
+            let mut shown = self.index.range(from..).copied().peekable();
             let mut found = Vec::new();
             for run in ring.runs(lines.clone()) {
                 search.enter();
-                for (number, start, line) in run.lines() {
-                    let is_shown = shown.next_if(|&&next| next == number).is_some();
+                let mut place = 0;
+                while let Some(next) = search.skip(&run, place)
+                    && let Some((start, line)) = run.get(next)
+                {
+                    let number = run.number(next);
+                    while shown.next_if(|&shown| shown < number).is_some() {}
+                    let is_shown = shown.peek() == Some(&number);
                     if is_shown && search.matches(run.text(), start, line) {
                         found.push(number);
                     }
+                    place = next + 1;
                 }
             }
             match end {

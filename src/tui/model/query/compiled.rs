@@ -1,16 +1,13 @@
 //! A query's terms, made ready to be asked of many lines.
 //!
 //! What is cheap to ask is asked first, and nothing is read that is not asked for. Text is looked
-//! for in many lines at once, see [`super::scanner`]: each literal has a slot for where it was
-//! found.
+//! for in many lines at once, see [`super::scanner`]: each needle has a slot for where it was found.
 
 use std::ops::Range;
 
-use regex::Regex;
-
 use super::ast::{Ast, Bounds, DataTest, Term, Test, UNPARSED, level_bit};
 use super::fields::{self, Found};
-use super::literal::{self, Literal};
+use super::literal::Needle;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::tui::model::filter::StageSet;
 use crate::tui::model::line::{LineRef, shown_level};
@@ -39,6 +36,10 @@ impl Names {
         Self { stages, levels: shown.fold(0, |bits, level| bits | level_bit(level)) }
     }
 
+    fn is_empty(self) -> bool {
+        self.stages == StageSet::NONE && self.levels == 0
+    }
+
     pub(super) fn is_stage(self, line: LineRef<'_>) -> bool {
         self.stages.contains(line.stage())
     }
@@ -52,10 +53,10 @@ impl Names {
     }
 }
 
-/// A literal and its slot.
+/// A needle and its slot.
 #[derive(Clone, Debug)]
 pub(super) struct Slotted {
-    pub(super) literal: Literal,
+    pub(super) needle: Needle,
     pub(super) slot: usize,
 }
 
@@ -69,14 +70,13 @@ pub(super) enum Check {
     Text { slotted: Slotted, names: Names },
     Id { slotted: Slotted },
     Data { path: String, test: DataCheck, hints: Vec<Slotted> },
-    Regex { regex: Regex, names: Names },
 }
 
 /// What is asked of a detail.
 #[derive(Clone, Debug)]
 pub(super) enum DataCheck {
     Present,
-    Contains { literal: Literal, number: Option<f64> },
+    Contains { needle: Needle, number: Option<f64> },
     Within(Bounds),
 }
 
@@ -92,7 +92,7 @@ pub(super) struct Ready {
 pub(super) struct Compiled {
     pub(super) inverted: bool,
     pub(super) terms: Vec<Ready>,
-    /// How many literals there are.
+    /// How many needles there are.
     pub(super) slots: usize,
     /// What is to be told about how a word was taken.
     pub(super) note: Option<String>,
@@ -109,9 +109,9 @@ impl Compiled {
         Ok(compiled)
     }
 
-    fn slot(&mut self, literal: Literal) -> Slotted {
+    fn slot(&mut self, needle: Needle) -> Slotted {
         self.slots += 1;
-        Slotted { literal, slot: self.slots - 1 }
+        Slotted { needle, slot: self.slots - 1 }
     }
 
     fn text(&mut self, text: &str) -> Check {
@@ -120,16 +120,17 @@ impl Compiled {
         } else {
             Names::found(|name| begins(&name.to_lowercase(), text))
         };
-        Check::Text { slotted: self.slot(Literal::new(text)), names }
+        Check::Text { slotted: self.slot(Needle::text(text)), names }
     }
 
-    fn regex(source: &str) -> Result<Check, String> {
-        let regex = literal::regex(source)?;
+    fn regex(&mut self, source: &str) -> Result<Check, String> {
+        let needle = Needle::regex(source)?;
         let names = Names::found(|name| {
-            let found = regex.find(name);
-            found.is_some_and(|found| found.start() == 0 && found.len() >= NAME_LETTERS)
+            let mut found = Vec::new();
+            needle.find_all(name, &mut found);
+            found.first().is_some_and(|found| found.start == 0 && found.len() >= NAME_LETTERS)
         });
-        Ok(Check::Regex { regex, names })
+        Ok(Check::Text { slotted: self.slot(needle), names })
     }
 
     fn check(&mut self, test: &Test) -> Result<Check, String> {
@@ -138,11 +139,11 @@ impl Compiled {
             Test::Levels(bits) => Check::Levels(*bits),
             Test::Duration(bounds) => Check::Duration(*bounds),
             Test::Projects(ids) => Check::Projects(ids.clone()),
-            Test::Id(part) => Check::Id { slotted: self.slot(Literal::new(part)) },
+            Test::Id(part) => Check::Id { slotted: self.slot(Needle::text(part)) },
             Test::Phrase(phrase) => self.text(phrase),
-            Test::Regex(source) => Self::regex(source)?,
+            Test::Regex(source) => self.regex(source)?,
             Test::Word(word) if !word.contains(REGEX_SIGNS) => self.text(word),
-            Test::Word(word) => match Self::regex(word) {
+            Test::Word(word) => match self.regex(word) {
                 Ok(check) => check,
                 Err(why) => {
                     self.note = Some(format!("`{word}` is taken as text: no regex ({why})"));
@@ -164,19 +165,32 @@ impl Compiled {
             DataTest::Contains(part) => {
                 let number = part.parse().ok().filter(|number: &f64| number.is_finite());
                 if number.is_none() && tells(part) && !part.contains([':', ',', '{', '[']) {
-                    hints.push(self.slot(Literal::new(part)));
+                    hints.push(self.slot(Needle::text(part)));
                 }
-                DataCheck::Contains { literal: Literal::new(part), number }
+                DataCheck::Contains { needle: Needle::text(part), number }
             }
         };
         let name = path.rsplit('.').next().unwrap_or(path);
         if tells(name) && name.parse::<usize>().is_err() {
-            hints.push(self.slot(Literal::exact(name)));
+            hints.push(self.slot(Needle::exact(name)));
         }
         Check::Data { path: path.to_owned(), test, hints }
     }
 
-    /// Whether a line is what the query asks for; `has` says whether a literal is in its text.
+    /// What must be in the text of every line that the query asks for, if there is such a thing;
+    /// of several, what is likely to be the rarest.
+    pub(super) fn required(&self) -> Option<&Slotted> {
+        let wanted = self.terms.iter().filter(|term| !term.negated && !self.inverted);
+        let needed = wanted.flat_map(|term| match &term.check {
+            Check::Text { slotted, names } if names.is_empty() => std::slice::from_ref(slotted),
+            Check::Id { slotted } => std::slice::from_ref(slotted),
+            Check::Data { hints, .. } => hints,
+            _ => &[],
+        });
+        needed.filter(|slotted| slotted.needle.knows_lines()).max_by_key(|s| s.needle.rarity())
+    }
+
+    /// Whether a line is what the query asks for; `has` says whether a needle is in its text.
     pub(super) fn matches(&self, line: LineRef<'_>, mut has: impl FnMut(&Slotted) -> bool) -> bool {
         let all = self.terms.iter().all(|term| term.check.is(line, &mut has) != term.negated);
         all != self.inverted
@@ -188,13 +202,10 @@ impl Compiled {
         for term in self.terms.iter().filter(|term| !term.negated) {
             match &term.check {
                 Check::Text { slotted, .. } | Check::Id { slotted } => {
-                    slotted.literal.find_all(text, &mut found);
+                    slotted.needle.find_all(text, &mut found);
                 }
-                Check::Data { test: DataCheck::Contains { literal, .. }, .. } => {
-                    literal.find_all(text, &mut found);
-                }
-                Check::Regex { regex, .. } => {
-                    found.extend(regex.find_iter(text).map(|found| found.range()));
+                Check::Data { test: DataCheck::Contains { needle, .. }, .. } => {
+                    needle.find_all(text, &mut found);
                 }
                 _ => {}
             }
@@ -208,7 +219,7 @@ impl Compiled {
     pub(super) fn names_found(&self, line: LineRef<'_>) -> (bool, bool) {
         let wanted = self.terms.iter().filter(|term| !term.negated);
         wanted.fold((false, false), |(stage, level), term| match &term.check {
-            Check::Text { names, .. } | Check::Regex { names, .. } => {
+            Check::Text { names, .. } => {
                 (stage || names.is_stage(line), level || names.is_level(line))
             }
             _ => (stage, level),
@@ -225,9 +236,9 @@ fn cost(check: &Check) -> u8 {
     match check {
         Check::Stages(_) | Check::Levels(_) | Check::Duration(_) => 0,
         Check::Projects(_) => 1,
+        Check::Text { slotted: Slotted { needle: Needle::Regex { .. }, .. }, .. } => 4,
         Check::Text { .. } | Check::Id { .. } => 2,
         Check::Data { .. } => 3,
-        Check::Regex { .. } => 4,
     }
 }
 
@@ -242,14 +253,13 @@ impl Check {
             }
             Self::Text { slotted, names } => names.is_in(line) || has(slotted),
             Self::Id { slotted } => {
-                let is_in = |id| slotted.literal.is_in(id);
+                let is_in = |id| slotted.needle.is_in(id);
                 line.event_id().is_some_and(|id| has(slotted) && is_in(id))
             }
             Self::Data { path, test, hints } => {
                 hints.iter().all(has)
                     && fields::find(line.fields(), path).is_some_and(|found| test.is(&found))
             }
-            Self::Regex { regex, names } => names.is_in(line) || regex.is_match(line.text()),
         }
     }
 }
@@ -259,9 +269,9 @@ impl DataCheck {
         match self {
             Self::Present => true,
             Self::Within(bounds) => number(found).is_some_and(|number| bounds.contain(number)),
-            Self::Contains { literal, number: wanted } => match (number(found), wanted) {
+            Self::Contains { needle, number: wanted } => match (number(found), wanted) {
                 (Some(number), Some(wanted)) => number == *wanted,
-                _ => literal.is_in(&found.text()),
+                _ => needle.is_in(&found.text()),
             },
         }
     }

@@ -5,25 +5,38 @@ use std::ops::Range;
 use memchr::memmem;
 use regex::{Regex, RegexBuilder};
 
+use super::folded::Folded;
+
 /// What a compiled expression may take.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-/// Text to be found, with capitals mattering once there is one.
+/// What is to be found in a text. Capitals matter once there is one.
 #[derive(Clone, Debug)]
-pub(super) enum Literal {
-    /// As it is.
+pub(super) enum Needle {
+    /// Text as it is.
     Exact(Box<memmem::Finder<'static>>),
-    /// In capitals or not.
-    Folded(Regex),
+    /// Text in capitals or not.
+    Folded(Folded),
+    /// The same of a text whose letters are too common or too many for that.
+    FoldedRegex(Regex),
+    /// What a regular expression says.
+    Regex {
+        regex: Regex,
+        /// It means the same whether lines are asked alone or lie behind each other.
+        knows_lines: bool,
+    },
 }
 
-impl Literal {
-    pub(super) fn new(text: &str) -> Self {
+impl Needle {
+    pub(super) fn text(text: &str) -> Self {
         let has_case = text.chars().any(char::is_alphabetic);
         if has_case && !text.chars().any(char::is_uppercase) {
+            if let Some(folded) = Folded::new(text) {
+                return Self::Folded(folded);
+            }
             // Only a text far longer than a field takes could be too big.
             if let Ok(regex) = compile(&regex::escape(text), false) {
-                return Self::Folded(regex);
+                return Self::FoldedRegex(regex);
             }
         }
         Self::exact(text)
@@ -33,35 +46,76 @@ impl Literal {
         Self::Exact(Box::new(memmem::Finder::new(text).into_owned()))
     }
 
-    /// Where it is found first, from `start` on.
+    /// A regular expression as it is typed.
+    pub(super) fn regex(source: &str) -> Result<Self, String> {
+        let regex = regex(source)?;
+        Ok(Self::Regex { regex, knows_lines: !asks_for_ends_of_text(source) })
+    }
+
+    /// Where it is found first, from `start` on. Of a regular expression it is only told where the
+    /// first one ends, for that is much faster.
     pub(super) fn find_from(&self, text: &str, start: usize) -> Option<Range<usize>> {
         match self {
             Self::Exact(finder) => {
                 let at = start + finder.find(&text.as_bytes()[start..])?;
                 Some(at..at + finder.needle().len())
             }
-            Self::Folded(regex) => regex.find_at(text, start).map(|found| found.range()),
+            Self::Folded(folded) => folded.find_from(text, start),
+            Self::FoldedRegex(regex) => regex.find_at(text, start).map(|found| found.range()),
+            Self::Regex { regex, .. } => {
+                regex.shortest_match_at(text, start).map(|found| found..found)
+            }
         }
     }
 
     pub(super) fn is_in(&self, text: &str) -> bool {
         match self {
             Self::Exact(finder) => finder.find(text.as_bytes()).is_some(),
-            Self::Folded(regex) => regex.is_match(text),
+            Self::Folded(folded) => folded.find_from(text, 0).is_some(),
+            Self::FoldedRegex(regex) | Self::Regex { regex, .. } => regex.is_match(text),
         }
     }
 
     pub(super) fn find_all(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        if let Self::Regex { regex, .. } = self {
+            found.extend(regex.find_iter(text).map(|found| found.range()));
+            return;
+        }
         let mut start = 0;
         while let Some(range) = self.find_from(text, start) {
             start = range.end.max(start + 1);
             found.push(range);
         }
     }
+
+    /// Whether it is found in lines that lie behind each other just as in each alone.
+    pub(super) fn knows_lines(&self) -> bool {
+        !matches!(self, Self::Regex { knows_lines: false, .. })
+    }
+
+    /// The fewer lines have it, the more can be passed over: a guess, by its length.
+    pub(super) fn rarity(&self) -> usize {
+        match self {
+            Self::Exact(finder) => finder.needle().len(),
+            Self::Folded(folded) => folded.len(),
+            Self::FoldedRegex(regex) => regex.as_str().len(),
+            Self::Regex { .. } => 0,
+        }
+    }
 }
 
-/// A regular expression as it is typed.
-pub(super) fn regex(source: &str) -> Result<Regex, String> {
+/// Whether an expression may ask for the beginning or end of all the text, where a line looked at
+/// alone begins and ends: by `\A`, `\z`, or `^` and `$` that do not mean lines.
+fn asks_for_ends_of_text(source: &str) -> bool {
+    let changes_meaning = |flags: &str| {
+        let flags = flags.split([':', ')']).next().unwrap_or_default();
+        flags.contains(['m', 'x'])
+    };
+    let ends = [r"\A", r"\z"];
+    ends.iter().any(|end| source.contains(end)) || source.split("(?").skip(1).any(changes_meaning)
+}
+
+fn regex(source: &str) -> Result<Regex, String> {
     compile(source, has_capitals(source)).map_err(|error| describe(&error))
 }
 

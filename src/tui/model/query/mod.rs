@@ -20,6 +20,7 @@
 pub mod ast;
 mod compiled;
 mod fields;
+mod folded;
 mod literal;
 mod parser;
 pub mod scanner;
@@ -107,7 +108,7 @@ impl Query {
 
     /// Whether the line is what the query asks for.
     pub fn matches(&self, line: LineRef<'_>) -> bool {
-        self.compiled.matches(line, |slotted| slotted.literal.is_in(line.text()))
+        self.compiled.matches(line, |slotted| slotted.needle.is_in(line.text()))
     }
 
     /// Where in a line's text what is asked for is found, in order.

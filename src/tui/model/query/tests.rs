@@ -166,10 +166,22 @@ fn any_word() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Among them some that reach over the ends of lines, or ask for them.
+fn any_regex() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        4 => "[a-c.]{1,3}",
+        1 => prop::sample::select(vec![
+            "^", "$", r"\b", r"\B", r"\A", r"\z", r"\s", r"\n", "[^a]+", "(?s).*", "(?:b|k)*", "(?-m)$", "a?",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(part, 1..4).prop_map(|parts| parts.concat())
+}
+
 fn any_test() -> impl Strategy<Value = Test> {
     prop_oneof![
         4 => any_word().prop_map(Test::Phrase),
-        1 => "[a-c.]{1,3}".prop_map(Test::Regex),
+        2 => any_regex().prop_map(Test::Regex),
         1 => (1..64_u8).prop_map(|bits| {
             let on = Stage::ALL.into_iter().filter(|s| bits & (1 << s.index()) != 0);
             Test::Stages(on.fold(StageSet::NONE, |set, stage| set.with(Some(stage))))
@@ -284,15 +296,40 @@ proptest! {
         let ast = Ast { inverted, terms };
         let query = query(&ast.to_string());
         let ring = ring(&logs);
-        let mut scanner = Scanner::new(&query);
-        for run in ring.runs(0..u64::MAX) {
+        for (number, line) in ring.lines(0..u64::MAX) {
+            let log = &logs[number as usize];
+            let all = ast.terms.iter().all(|term| naive(&term.test, log, line.text()) != term.negated);
+            prop_assert_eq!(query.matches(line), all != inverted, "{} in {:?}", ast, line.text());
+        }
+    }
+
+    /// Lines passed over, and found in the text of all, are those that each line by itself is.
+    #[test]
+    fn many_lines_at_once_are_as_each_alone(
+        inverted in prop::bool::weighted(0.1),
+        terms in prop::collection::vec(term(any_test()), 1..3),
+        logs in prop::collection::vec(any_log(), 1..60),
+        range in (0..10_u64, 30..80_u64),
+    ) {
+        let query = query(&Ast { inverted, terms }.to_string());
+        let ring = ring(&logs);
+        let range = range.0..range.1;
+        let alone = ring.lines(range.clone()).filter(|(_, line)| query.matches(*line));
+        let alone: Vec<u64> = alone.map(|(number, _)| number).collect();
+        let (mut scanner, mut together) = (Scanner::new(&query), Vec::new());
+        for run in ring.runs(range) {
             scanner.enter();
-            for (number, start, line) in run.lines() {
-                let log = &logs[number as usize];
-                let all = ast.terms.iter().all(|term| naive(&term.test, log, line.text()) != term.negated);
-                prop_assert_eq!(query.matches(line), all != inverted, "{} in {:?}", ast, line.text());
-                prop_assert_eq!(scanner.matches(run.text(), start, line), all != inverted);
+            let mut place = 0;
+            while let Some(next) = scanner.skip(&run, place)
+                && let Some((start, line)) = run.get(next)
+            {
+                prop_assert!(next >= place);
+                if scanner.matches(run.text(), start, line) {
+                    together.push(run.number(next));
+                }
+                place = next + 1;
             }
         }
+        prop_assert_eq!(together, alone, "{}", query.source());
     }
 }

@@ -1,0 +1,218 @@
+//! A filter over a full buffer, against ripgrep on the same lines.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bklit_tui::pipeline::bus::DebugMessage;
+use bklit_tui::tui::model::{Model, ModelOptions};
+use bklit_tui::tui::msg::Msg;
+use bklit_tui::tui::theme::{Palette, Theme};
+use bklit_tui::tui::update::update;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use grep_regex::RegexMatcherBuilder;
+use grep_searcher::{Searcher, SearcherBuilder, Sink, SinkMatch};
+
+use crate::{LINES, line};
+
+const ROUNDS: usize = 9;
+
+/// Each: a query, and the regular expression that finds the same lines of JSON.
+const QUERIES: [(&str, &str); 8] = [
+    ("checkout", "checkout"),
+    ("\"Batch stored\"", "Batch stored"),
+    ("published", "published"),
+    ("level:error", r#""level":"error""#),
+    ("data.url:/checkout", "/checkout"),
+    ("id:00001234", "00001234"),
+    ("how.*count", "how.*count"),
+    ("/[a-z]+ted/", "[a-z]+ted"),
+];
+
+fn model() -> Model {
+    Model::new(ModelOptions {
+        source: "embedded".into(),
+        curl: None,
+        max_lines: LINES,
+        max_bytes: usize::MAX,
+        alarm_depth: 1_000,
+        read_only: false,
+        utc: true,
+        theme: Theme::new(Palette::Ansi256),
+        shell: Default::default(),
+        size: (80, 24),
+    })
+}
+
+fn feed(model: &mut Model, lines: impl Iterator<Item = usize>) {
+    let messages = lines.map(|nth| DebugMessage::Log(Arc::new(line(nth)))).collect();
+    update(model, Msg::Feed(messages));
+}
+
+fn key(model: &mut Model, code: KeyCode) {
+    update(model, Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+}
+
+/// Types a filter over the one before; the last letter, after which all lines are looked at anew,
+/// is what is measured. Returns the whole time, and the longest that a key would have had to wait.
+fn filter(model: &mut Model, query: &str) -> (Duration, Duration) {
+    key(model, KeyCode::Char('&'));
+    update(model, Msg::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
+    let (typed, last) = query.split_at(query.len() - 1);
+    typed.chars().for_each(|c| key(model, KeyCode::Char(c)));
+    let began = Instant::now();
+    let mut longest = Duration::ZERO;
+    let mut timed = |model: &mut Model, msg| {
+        let began = Instant::now();
+        update(model, msg);
+        longest = longest.max(began.elapsed());
+    };
+    let c = last.chars().next().unwrap();
+    timed(model, Msg::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
+    while model.has_work() {
+        timed(model, Msg::Work);
+    }
+    let took = began.elapsed();
+    key(model, KeyCode::Enter);
+    (took, longest)
+}
+
+/// Ripgrep's way through the lines, and how many it finds.
+enum Ripgrep<'a> {
+    /// `rg -S -c PATTERN FILE`, from its start to its end; the file is in memory already.
+    Program(&'a Path),
+    /// Where the program is not there, its own crates: without a start and a file to read.
+    Crates(&'a [u8]),
+}
+
+impl Ripgrep<'_> {
+    fn count(&self, pattern: &str) -> (Duration, u64) {
+        let began = Instant::now();
+        let count = match self {
+            Self::Program(file) => {
+                let output = rg().args(["-S", "-c", pattern]).arg(file).output().unwrap();
+                String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+            }
+            Self::Crates(json) => {
+                let mut builder = RegexMatcherBuilder::new();
+                builder.case_smart(true).line_terminator(Some(b'\n'));
+                let matcher = builder.build(pattern).unwrap();
+                let mut searcher = SearcherBuilder::new().line_number(false).build();
+                let mut count = Count(0);
+                searcher.search_slice(&matcher, json, &mut count).unwrap();
+                count.0
+            }
+        };
+        (began.elapsed(), count)
+    }
+}
+
+fn rg() -> Command {
+    let mut command = Command::new("rg");
+    command.arg("--no-config");
+    command
+}
+
+struct Count(u64);
+
+impl Sink for Count {
+    type Error = std::io::Error;
+
+    fn matched(&mut self, _: &Searcher, _: &SinkMatch<'_>) -> Result<bool, Self::Error> {
+        self.0 += 1;
+        Ok(true)
+    }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Fills the buffer; then filters it, and tells what it takes.
+pub(crate) fn run() {
+    let mut json = Vec::new();
+    for nth in 0..LINES {
+        serde_json::to_writer(&mut json, &line(nth)).unwrap();
+        json.push(b'\n');
+    }
+    let mut model = model();
+    let before = resident();
+    for start in (0..LINES).step_by(512) {
+        feed(&mut model, start..(start + 512).min(LINES));
+    }
+    let (kept, resident) = (model.ring().bytes(), resident().saturating_sub(before) as usize);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&json).unwrap();
+    let is_there = rg().arg("--version").output().is_ok_and(|output| output.status.success());
+    let (ripgrep, name) = match is_there {
+        true => (Ripgrep::Program(file.path()), "`rg -S -c` on a file of the same as JSON lines"),
+        false => (Ripgrep::Crates(&json), "ripgrep's crates on the same as JSON lines in memory"),
+    };
+    println!("filtering {LINES} lines against {name}, median of {ROUNDS}");
+    filtering(&mut model, &ripgrep);
+    jumping(&mut model);
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "memory of {LINES} lines: {:.0} MiB counted, {:.0} MiB resident, {:.0} MiB as JSON: {:.2} of it",
+        mib(kept),
+        mib(resident),
+        mib(json.len()),
+        resident as f64 / json.len() as f64
+    );
+}
+
+fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>) {
+    println!(
+        "{:<22}{:>10}{:>10}{:>8}{:>10}{:>14}",
+        "query", "console", "ripgrep", "ratio", "lines", "longest turn"
+    );
+    for (query, pattern) in QUERIES {
+        let (mut ours, mut theirs, mut turns) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let (took, longest) = filter(model, query);
+            ours.push(took);
+            turns.push(longest);
+            let (took, count) = ripgrep.count(pattern);
+            theirs.push(took);
+            assert_eq!(model.pane().index().len() as u64, count, "{query}");
+        }
+        let (ours, theirs, turn) = (median(&mut ours), median(&mut theirs), median(&mut turns));
+        let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+        let lines = model.pane().index().len();
+        println!("{query:<22}{ours:>10.1?}{theirs:>10.1?}{ratio:>8.2}{lines:>10}{turn:>14.1?}");
+    }
+    key(model, KeyCode::Esc);
+}
+
+/// Looks for one more line of an event that has no more: all lines are looked at.
+fn jumping(model: &mut Model) {
+    let (mut times, mut longest) = (Vec::new(), Duration::ZERO);
+    for _ in 0..ROUNDS {
+        key(model, KeyCode::Char('g'));
+        // Its lines are the first six.
+        (0..5).for_each(|_| key(model, KeyCode::Char('o')));
+        let began = Instant::now();
+        let mut timed = |model: &mut Model, msg| {
+            let began = Instant::now();
+            update(model, msg);
+            longest = longest.max(began.elapsed());
+        };
+        timed(model, Msg::Key(KeyEvent::new(KeyCode::Char('o'), KeyModifiers::NONE)));
+        while model.has_work() {
+            timed(model, Msg::Work);
+        }
+        times.push(began.elapsed());
+        assert_eq!(model.pane().cursor_line(), Some(5));
+    }
+    key(model, KeyCode::Char('f'));
+    println!("a jump over {LINES} lines: {:.1?}, longest turn {longest:.1?}", median(&mut times));
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = status.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}

@@ -1,0 +1,121 @@
+//! ASCII text found in capitals or not, as a regular expression would find it: by the rarest of
+//! its letters, and by a comparison where that stands.
+
+use std::ops::Range;
+
+/// What is rare in lines of a log, rarest first. What is not here is too common to look for: the
+/// letters that words are made of, and the digits of ids.
+const RARE: &[u8] = b"~^`|%&!$;#@*zqjxk+?()[]<>{}\\'wyvhgbmfpu,_";
+
+/// A longer text, which may nearly stand in many places, is not compared so often.
+const MAX_BYTES: usize = 64;
+
+/// Such a text.
+#[derive(Clone, Debug)]
+pub(super) struct Folded {
+    /// In small letters.
+    text: Box<[u8]>,
+    /// Where its rarest letter is.
+    rare: usize,
+}
+
+impl Folded {
+    /// `None` for what is better left to a regular expression.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let bytes = text.to_ascii_lowercase().into_bytes();
+        let rank = |byte: u8| RARE.iter().position(|&rare| rare == byte);
+        let ranked = bytes.iter().enumerate().filter_map(|(at, &byte)| Some((rank(byte)?, at)));
+        let rare = ranked.min().filter(|_| text.is_ascii() && text.len() <= MAX_BYTES)?.1;
+        Some(Self { text: bytes.into(), rare })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Where it is found first, from `start` on.
+    pub(super) fn find_from(&self, text: &str, start: usize) -> Option<Range<usize>> {
+        let (bytes, rare) = (text.as_bytes(), self.text[self.rare]);
+        let (capital, third) = (rare.to_ascii_uppercase(), third(rare));
+        let mut from = start;
+        loop {
+            let rest = &bytes[from..];
+            let at = from
+                + match third {
+                    None => memchr::memchr2(rare, capital, rest)?,
+                    Some(third) => memchr::memchr3(rare, capital, third[0], rest)?,
+                };
+            if let Some(found) = self.at(bytes, start, at) {
+                return Some(found);
+            }
+            from = at + 1;
+        }
+    }
+
+    /// The place of the whole text whose rarest letter is at `at`, if it is there.
+    fn at(&self, bytes: &[u8], start: usize, at: usize) -> Option<Range<usize>> {
+        let (before, after) = self.text.split_at(self.rare);
+        let mut high = at;
+        for &letter in after {
+            high += after_is(&bytes[high..], letter)?;
+        }
+        let mut low = at;
+        for &letter in before.iter().rev() {
+            low -= before_is(&bytes[start..low], letter)?;
+        }
+        Some(low..high)
+    }
+}
+
+/// How many bytes a text ends with that are the letter: Unicode knows a third `k` and a third `s`.
+fn before_is(bytes: &[u8], letter: u8) -> Option<usize> {
+    let last = *bytes.last()?;
+    if last.to_ascii_lowercase() == letter {
+        return Some(1);
+    }
+    let third = third(letter).filter(|_| !last.is_ascii())?;
+    bytes.ends_with(third).then_some(third.len())
+}
+
+/// The same of its beginning.
+fn after_is(bytes: &[u8], letter: u8) -> Option<usize> {
+    let first = *bytes.first()?;
+    if first.to_ascii_lowercase() == letter {
+        return Some(1);
+    }
+    let third = third(letter).filter(|_| !first.is_ascii())?;
+    bytes.starts_with(third).then_some(third.len())
+}
+
+fn third(letter: u8) -> Option<&'static [u8]> {
+    match letter {
+        b'k' => Some("\u{212a}".as_bytes()),
+        b's' => Some("\u{17f}".as_bytes()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_finds_what_a_regular_expression_finds(
+            needle in "[a-ck-ms ./1]{1,4}",
+            text in "[a-cA-Ck-mK-Ms-tS\u{212a}\u{17f}\u{130}\u{131} ./1\n]{0,40}",
+            skip in 0..10_usize,
+        ) {
+            let regex = format!("(?i){}", regex::escape(&needle));
+            let regex = regex::Regex::new(&regex).unwrap();
+            let start = text.char_indices().nth(skip).map_or(text.len(), |(at, _)| at);
+            let expected = regex.find_at(&text, start).map(|found| found.range());
+            match Folded::new(&needle) {
+                Some(folded) => prop_assert_eq!(folded.find_from(&text, start), expected),
+                None => prop_assert!(!needle.contains(['b', 'k', 'm'])),
+            }
+        }
+    }
+}
