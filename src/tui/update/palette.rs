@@ -7,7 +7,7 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, set_filter};
-use super::{alerts, mouse, trace};
+use super::{alerts, boards, mouse, places, trace};
 use crate::pipeline::time::UtcMillis;
 use crate::tui::keymap::{Action, Context};
 use crate::tui::model::export::Export;
@@ -136,6 +136,9 @@ fn accept(model: &mut Model) -> Option<Effect> {
 }
 
 fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, String> {
+    if changes_the_log(&command) {
+        model.screens.clear();
+    }
     match command {
         Command::Since(ago) => {
             let now = model.now.epoch_millis();
@@ -167,10 +170,18 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
             }
         }
         Command::Set(switch, on) => return Ok(set(model, switch, on)),
+        Command::GoTo(moment) => places::go_to(model, moment),
+        Command::Open(view) => return Ok(boards::open(model, view)),
         Command::Help => model.push_screen(Screen::Help { scroll: 0, of: Context::Log }),
         Command::Quit => return Ok(Some(Effect::Quit)),
     }
     Ok(None)
+}
+
+/// Whether what it does is to be seen in the log.
+fn changes_the_log(command: &Command) -> bool {
+    use Command::{GoTo, Level, Load, Project, Query, Since};
+    matches!(command, Since(_) | Query(..) | Level(_) | Project(_) | Load(_) | GoTo(_))
 }
 
 fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {

@@ -3,8 +3,12 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
+use jiff::ToSpan;
+
 use crate::pipeline::debug_log::Level;
+use crate::pipeline::time::UtcMillis;
 use crate::tui::keymap::Action;
+use crate::tui::model::palette::commands::Moment;
 use crate::tui::model::pane::{Direction, Jump, Wanted};
 use crate::tui::model::{Focus, Letter, Model};
 
@@ -153,6 +157,46 @@ pub(super) fn take_letter(model: &mut Model, letter: Letter, key: &KeyEvent) {
         }
         Letter::Jump => jump_to_mark(model, name),
     }
+}
+
+/// Goes to the first line from a moment on.
+pub(super) fn go_to(model: &mut Model, moment: Moment) {
+    let Some(time) = resolve(model, moment) else {
+        return model.notify("there was no such time");
+    };
+    let (first, limit) = (model.ring.first(), model.limit());
+    let is_since = |number| model.ring.get(number).is_some_and(|line| line.time() >= time);
+    // Lines come almost in the order of their times.
+    let (mut low, mut high) = (first, limit);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_since(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    let oldest = model.ring.get(first).map(|line| line.time());
+    if low >= limit {
+        model.notify("no line is as new as that");
+    } else if low == first && oldest.is_some_and(|oldest| oldest > time) {
+        model.notify("what was then is not kept; this is the oldest line");
+    }
+    let height = model.log_height();
+    model.panes.focused_mut().go_to_line(low.min(limit.saturating_sub(1)), height);
+}
+
+/// When that is, by the clock on the screen.
+fn resolve(model: &Model, moment: Moment) -> Option<UtcMillis> {
+    let now = model.now.timestamp().to_zoned(model.zone.clone());
+    let then = match moment {
+        Moment::Ago(ago) => now.checked_sub(ago).ok()?,
+        Moment::Clock(time) => {
+            let today = now.with().time(time).build().ok()?;
+            if today > now { today.checked_sub(1.day()).ok()? } else { today }
+        }
+    };
+    Some(UtcMillis::from_epoch_millis(then.timestamp().as_millisecond()))
 }
 
 fn jump_to_mark(model: &mut Model, name: char) {

@@ -39,7 +39,7 @@ pub(super) fn item(model: &Model) -> Option<&FailedView> {
 /// Shows the selected batch or event in full.
 pub(super) fn inspect(model: &mut Model) -> Option<Effect> {
     if let Some(batch) = model.boards.queue.selected_batch().cloned() {
-        model.screens.push(Screen::Batch(Box::new(BatchBoard::new(batch))));
+        model.push_screen(Screen::Batch(Box::new(BatchBoard::new(batch))));
         return batch_question(model);
     }
     match item(model).cloned() {

@@ -35,7 +35,15 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect, first: usize, 
     let batches = board.batches();
     rule(buf, row(area, first), theme, &title(model), &place(model, rows));
     if batches.is_empty() {
-        put(buf, row(area, first + 1), 2, usize::from(area.width) - 3, "none", theme.dim());
+        let in_flight = board.polled.data().map(|snapshot| snapshot.view.in_flight);
+        let none = match (in_flight, board.polled.error()) {
+            (Some(0), None) => "none",
+            // It was claimed after the batches had been looked at.
+            (Some(_), None) => "just claimed",
+            (None, None) => "asking…",
+            (_, Some(_)) => "not known",
+        };
+        put(buf, row(area, first + 1), 2, usize::from(area.width) - 3, none, theme.dim());
     }
     let top = board.batch.top();
     for (nth, batch) in batches.iter().enumerate().skip(top).take(rows) {

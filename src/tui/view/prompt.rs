@@ -25,7 +25,7 @@ pub(super) fn render(
         _ => theme.title(),
     };
     put(buf, area, 0, width, &" ".repeat(width), theme.plain());
-    let used = put(buf, area, 0, width * 3 / 4, &label(prompt), style);
+    let used = put(buf, area, 0, width * 3 / 4, &label(model, prompt), style);
     let result = match prompt.purpose {
         PromptPurpose::QueueFilter { .. } => {
             format!("{} shown", format::count(model.boards().queue.count() as u64))
@@ -50,17 +50,23 @@ pub(super) fn render(
     Position { x: area.x + u16::try_from(x).unwrap_or(0), y: area.y }
 }
 
-fn label(prompt: &Prompt) -> String {
+fn label(model: &Model, prompt: &Prompt) -> String {
     match &prompt.purpose {
         PromptPurpose::QueueFilter { .. } => " Only with: ".to_owned(),
         PromptPurpose::Export => " Write into the new file: ".to_owned(),
         PromptPurpose::Confirm(change, ids) => {
             let count = format::count(ids.len() as u64);
-            let events = if ids.len() == 1 { "event" } else { "events" };
+            let unknown = if ids.len() > 1 { model.boards().queue.unknown() } else { 0 };
+            let what = match (ids.len(), unknown) {
+                (1, _) => format!("{count} event"),
+                (_, 0) => format!("{count} events"),
+                // Those that are not loaded are not among them.
+                (_, _) => format!("the newest {count}"),
+            };
             match change {
-                Change::Retry => format!(" Retry {count} {events}? Type {}: ", ids.len()),
+                Change::Retry => format!(" Retry {what}? Type {}: ", ids.len()),
                 Change::Delete => {
-                    format!(" Delete {count} for good? Type {} or delete: ", ids.len())
+                    format!(" Delete {what} for good? Type {} or delete: ", ids.len())
                 }
             }
         }

@@ -11,7 +11,7 @@ use super::{batches, boards, format};
 use crate::pipeline::gauges::QueueGauges;
 use crate::pipeline::queue::view::FailedView;
 use crate::pipeline::time::UtcMillis;
-use crate::tui::model::boards::QueueList;
+use crate::tui::model::boards::{MAX_FAILED, QueueList};
 use crate::tui::model::figures::{History, SECONDS};
 use crate::tui::model::{Focus, Model};
 use crate::tui::text;
@@ -26,6 +26,8 @@ const SPOOL_MIN_WIDTH: usize = 100;
 /// The end of an id tells more than its beginning.
 const SHORT_ID: usize = 14;
 const LONG_ID: usize = 36;
+/// What the chart reaches to at least.
+const LEAST_SCALE: u64 = 10;
 /// Rows of eighths.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -64,9 +66,17 @@ fn nothing(model: &Model) -> String {
     match (boards::error(&board.polled), board.polled.data()) {
         (Some(reason), _) => format!("Not known: {reason}"),
         (None, None) => "asking…".to_owned(),
-        (None, Some(_)) if !board.filter().is_empty() => {
-            "No failed event has that in it.".to_owned()
-        }
+        (None, Some(_)) if !board.filter().is_empty() => match board.unknown() {
+            0 => "No failed event has that in it.".to_owned(),
+            older if board.all().len() < MAX_FAILED => {
+                format!("None of the newest so far; looking through {} more…", format::count(older))
+            }
+            older => format!(
+                "None of the {} newest; `bklit-tui queue list --reason` looks at the {} older too.",
+                format::count(board.all().len() as u64),
+                format::count(older)
+            ),
+        },
         (None, Some(_)) => "Nothing failed.".to_owned(),
     }
 }
@@ -75,14 +85,17 @@ fn nothing(model: &Model) -> String {
 fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let width = usize::from(at.width);
-    let view = model.boards().queue.polled.data().map(|snapshot| &snapshot.view);
+    let polled = &model.boards().queue.polled;
+    let view = polled.data().map(|snapshot| &snapshot.view);
     let known = view.map(|view| QueueGauges {
         depth: view.waiting,
         in_flight: view.in_flight,
         failed: view.failed,
         spooled: view.spooled,
         oldest_waiting_ms: view.oldest_waiting.map(|at| {
-            let waits = model.now.epoch_millis().saturating_sub(at.epoch_millis());
+            // As of the answer: what waited then need not wait still.
+            let asked = polled.answered().unwrap_or(model.now);
+            let waits = asked.epoch_millis().saturating_sub(at.epoch_millis());
             u64::try_from(waits).unwrap_or(0)
         }),
         lapsed: Some(view.lapsed),
@@ -92,11 +105,18 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         put(buf, at, 1, width - 2, &nothing(model), theme.dim());
         return;
     };
-    if let Some(reason) = boards::error(&model.boards().queue.polled) {
+    if let Some(reason) = boards::error(polled)
+        && published.is_none()
+    {
         let reason = format!("no answer: {reason}");
         put(buf, at, 1, width - 2, &reason, theme.error());
         return;
     }
+    // What is published goes on being so while nobody answers.
+    let now = match polled.error() {
+        Some(_) => published.unwrap_or(now),
+        None => now,
+    };
     let alarm = now.depth > model.alarm_depth();
     let figure = |n: u64, what: &str, style: Style| {
         vec![styled(format::count(n), style), styled(format!(" {what}"), theme.dim())]
@@ -144,7 +164,8 @@ fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
     let most = history.iter().flatten().copied().max().unwrap_or(0);
     // The alarm is part of the picture once the depth comes near it.
     let shows_alarm = most > alarm / 2;
-    let scale = most.max(if shows_alarm { alarm } else { 0 }).max(1);
+    // One event that waits is no full queue.
+    let scale = most.max(if shows_alarm { alarm } else { 0 }).max(LEAST_SCALE.min(alarm));
     let from_bottom = rows - 1 - nth;
     let alarm_row = (alarm as f64 / scale as f64 * rows as f64) as usize;
     let is_alarm_row = rows > 1 && shows_alarm && alarm_row.min(rows - 1) == from_bottom;
@@ -206,20 +227,18 @@ fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {
         let filter = text::safe(board.filter()).into_owned();
         left.push(styled(format!(" with “{}”", text::clip(&filter, 20)), theme.warning()));
     }
-    let (shown, known) = (board.count() as u64, board.all().len() as u64);
-    let total = board.polled.data().map_or(0, |s| s.view.failed).max(known);
+    let shown = board.count() as u64;
     let mut right = Vec::new();
     if shown > 0 {
         let place = board.selected() as u64 + 1;
-        right.push(styled(
-            format!("{} of {}", format::count(place), format::count(shown)),
-            theme.dim(),
-        ));
+        let place = format!("{} of {}", format::count(place), format::count(shown));
+        right.push(vec![styled(place, theme.dim())]);
     }
-    if total > known {
-        right.push(styled(format!(", {} older", format::count(total - known)), theme.warning()));
+    if board.unknown() > 0 {
+        let older = format!("{} older not loaded", format::count(board.unknown()));
+        right.push(vec![styled(older, theme.warning())]);
     }
-    rule(buf, at, theme, &left, &right);
+    rule(buf, at, theme, &left, &joined(right, theme));
 }
 
 /// Which columns there is room for; the reason has the rest.

@@ -48,6 +48,16 @@ impl<T> Polled<T> {
         self.error.as_deref()
     }
 
+    /// When the last answer came.
+    pub fn answered(&self) -> Option<UtcMillis> {
+        self.data.as_ref().map(|(_, at)| UtcMillis::from_epoch_millis(*at))
+    }
+
+    /// Asks so often from now on, in milliseconds.
+    pub(super) fn set_every(&mut self, every: i64) {
+        self.every = every;
+    }
+
     /// How many milliseconds old the last answer is, where that is worth telling.
     pub fn age(&self, now: UtcMillis) -> Option<i64> {
         let (_, at) = self.data.as_ref()?;
@@ -135,8 +145,10 @@ impl VerifyBoard {
         }
         // Whoever is at the newest one stays there.
         if self.selected > 0 {
-            self.selected = (self.selected + 1).min(self.findings.len() - 1);
-            self.top += 1;
+            let moved = (self.selected + 1).min(self.findings.len() - 1);
+            // At the oldest one that is kept, the view stays too.
+            self.top += moved - self.selected;
+            self.selected = moved;
         }
     }
 

@@ -13,6 +13,8 @@ const QUEUE_EVERY: i64 = 2_000;
 const BATCH_EVERY: i64 = 2_000;
 /// Failed events asked for at first, and how many more at the end of the list.
 const FIRST_FAILED: usize = 100;
+/// So many more make the questions rarer by [`QUEUE_EVERY`].
+const FEW_FAILED: usize = 500;
 /// Failed events shown at most: what is behind them is for `bklit-tui queue`.
 pub const MAX_FAILED: usize = 5_000;
 
@@ -68,6 +70,13 @@ impl QueueBoard {
     /// All failed events that are known.
     pub fn all(&self) -> &[FailedView] {
         self.polled.data().map_or(&[], |snapshot| snapshot.failed.as_slice())
+    }
+
+    /// How many failed events there are beyond those that are known.
+    pub fn unknown(&self) -> u64 {
+        let Some(snapshot) = self.polled.data() else { return 0 };
+        let known = snapshot.failed.len() as u64;
+        snapshot.view.failed.saturating_sub(known).max(snapshot.has_more.into())
     }
 
     /// How many of them are shown.
@@ -134,7 +143,18 @@ impl QueueBoard {
         let before = self.item().map(|item| item.id.clone());
         self.list = QueueList::Failed;
         self.filter = filter.to_lowercase();
+        if !filter.is_empty() && self.unknown() > 0 {
+            // What it asks for may be further back.
+            self.want(MAX_FAILED);
+        }
         self.refilter(before.as_deref());
+    }
+
+    /// Asks for so many failed events; for many of them less often.
+    fn want(&mut self, events: usize) {
+        self.wanted = events.min(MAX_FAILED);
+        let pages = i64::try_from(self.wanted / FEW_FAILED).unwrap_or(0);
+        self.polled.set_every(QUEUE_EVERY * (1 + pages));
     }
 
     fn refilter(&mut self, selected: Option<&str>) {
@@ -151,7 +171,7 @@ impl QueueBoard {
         self.cursor.select(place, self.shown.len(), height);
         let has_more = self.polled.data().is_some_and(|snapshot| snapshot.has_more);
         if has_more && self.selected() + 1 == self.shown.len() && self.wanted <= self.all().len() {
-            self.wanted = (self.all().len() + 4 * FIRST_FAILED).min(MAX_FAILED);
+            self.want(self.all().len() + 4 * FIRST_FAILED);
         }
     }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::civil::Time;
+
 use crate::config::Scheme;
 use crate::pipeline::debug_log::Level;
 use crate::pipeline::lookup;
+use crate::tui::keymap::Action;
 use crate::tui::model::query::{Purpose, Query};
 
 /// What comes after a command's name.
@@ -20,6 +23,8 @@ pub enum Argument {
     Notify,
     /// An event's id.
     EventId,
+    /// A time of day, or how long ago.
+    Moment,
     /// A level.
     Level,
     /// A project, or `all`.
@@ -63,7 +68,7 @@ const fn spec(
 /// All commands.
 #[rustfmt::skip]
 pub const COMMANDS: &[Spec] = &[
-    spec("since", "10m|off", Argument::Since, "Show only what is not older than that"),
+    spec("since", "10m|off", Argument::Since, "Show only what came within that time before now, and what comes"),
     spec("filter", "QUERY", Argument::Query(Purpose::Filter), "Show only what the query asks for; without one, all"),
     spec("search", "QUERY", Argument::Query(Purpose::Search), "Search; without a query, end the search"),
     spec("level", "LEVEL", Argument::Level, "Show only this level and above: info, warn, error"),
@@ -72,10 +77,14 @@ pub const COMMANDS: &[Spec] = &[
     spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! writes over a file that is there"),
     spec("notify", "QUERY|off N|off all", Argument::Notify, "Raise an alert when a line comes that the query asks for, by up to 8 queries; alone, list them"),
     spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one that is not in the log: its lines of before, and where it is"),
+    spec("goto", "TIME", Argument::Moment, "Go to the first line from then on: 14:05, 14:05:30, or 10m for ten minutes ago"),
     spec("save", "NAME", Argument::NewName, "Keep this pane's filter under a name"),
     spec("load", "NAME", Argument::SavedName, "Filter by what was saved, or stands in the config file"),
     spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
     spec("set", "NAME on|off", Argument::Switch, "Switch something: utc (times), ascii (signs), fold (repeats as one line), mouse"),
+    spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
+    spec("live", "", Argument::None, "Who is there now"),
+    spec("verify", "", Argument::None, "What dual-write verification found"),
     spec("help", "", Argument::None, "Keys and commands"),
     spec("q", "", Argument::None, "Quit"),
 ];
@@ -128,6 +137,15 @@ pub enum Notify {
     Stop(Option<usize>),
 }
 
+/// A moment, told by the clock or from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// So long ago.
+    Ago(Duration),
+    /// The last time that clocks showed this.
+    Clock(Time),
+}
+
 /// A command, understood.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -145,6 +163,10 @@ pub enum Command {
     Record(Option<Target>),
     /// Alert on lines.
     Notify(Notify),
+    /// Go to the first line from then on.
+    GoTo(Moment),
+    /// Open a view.
+    Open(Action),
     /// Trace an event.
     Trace(String),
     /// Keep the filter.
@@ -195,8 +217,14 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::None if !argument.is_empty() => {
             return Err(format!("{} takes nothing after it", spec.name));
         }
-        Argument::None if spec.name == "help" => Command::Help,
-        Argument::None => Command::Quit,
+        Argument::None => match spec.name {
+            "help" => Command::Help,
+            "queue" => Command::Open(Action::Queue),
+            "live" => Command::Open(Action::Live),
+            "verify" => Command::Open(Action::Verify),
+            _ => Command::Quit,
+        },
+        Argument::Moment => Command::GoTo(moment(argument)?),
         Argument::Since => Command::Since(since(argument)?),
         Argument::Query(purpose) => Command::Query(purpose, query(argument, purpose)?),
         Argument::Notify => Command::Notify(notify(argument)?),
@@ -219,6 +247,16 @@ fn since(argument: &str) -> Result<Option<Duration>, String> {
     }
     let wrong = |_| format!("`{argument}` is no span of time; write 90s, 10m, 2h, or off");
     humantime::parse_duration(argument).map(Some).map_err(wrong)
+}
+
+fn moment(argument: &str) -> Result<Moment, String> {
+    if let Ok(time) = argument.parse() {
+        return Ok(Moment::Clock(time));
+    }
+    let ago = humantime::parse_duration(argument.trim_start_matches('-'));
+    ago.map(Moment::Ago).map_err(|_| {
+        format!("`{argument}` is no time; write 14:05, 14:05:30, or 10m for ten minutes ago")
+    })
 }
 
 fn query(argument: &str, purpose: Purpose) -> Result<Option<Query>, String> {

@@ -192,7 +192,7 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
     let plain = |word: &str, help: &str| Candidate { word: word.to_owned(), help: help.to_owned() };
     let all = |words: &[&str]| words.iter().map(|word| plain(word, "")).collect();
     match argument {
-        Argument::None | Argument::NewName | Argument::EventId => Vec::new(),
+        Argument::None | Argument::NewName | Argument::EventId | Argument::Moment => Vec::new(),
         Argument::Since => all(&["1m", "10m", "1h", "24h", "off"]),
         Argument::Level => all(&Level::ALL.map(Level::as_str)),
         Argument::Theme => all(&Scheme::ALL.map(Scheme::as_str)),
