@@ -161,6 +161,8 @@ pub struct Model {
     pub(super) seek: Option<Seek>,
     pub(super) flow: Flow,
     pub(super) link: Link,
+    /// Since when there is no connection.
+    pub(super) cut: Option<UtcMillis>,
     pub(super) amount: Amount,
     pub(super) lost: u64,
     pub(super) notice: Option<Notice>,
@@ -200,6 +202,7 @@ impl Model {
             seek: None,
             flow: Flow::Live,
             link: Link::Up,
+            cut: None,
             amount: Amount::All,
             lost: 0,
             notice: None,

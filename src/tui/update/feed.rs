@@ -2,6 +2,7 @@
 
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use crate::pipeline::time::UtcMillis;
 use crate::tui::model::boards::VerifyBoard;
 use crate::tui::model::{Link, Model};
 
@@ -40,13 +41,14 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 model.dirty = true;
             }
             DebugMessage::Connected => {
-                if model.link != Link::Up {
+                if let Link::Down(reason) = std::mem::replace(&mut model.link, Link::Up) {
                     model.notify("connected again");
+                    tell_gap(model, &reason);
                 }
-                model.link = Link::Up;
                 model.dirty = true;
             }
             DebugMessage::Disconnected(reason) => {
+                model.cut.get_or_insert(model.now);
                 model.link = Link::Down(crate::tui::text::safe(&reason).into());
                 model.dirty = true;
             }
@@ -56,6 +58,20 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
         model.update_panes();
         model.dirty = true;
     }
+}
+
+/// A line between those of before and after: what came between them is not there.
+fn tell_gap(model: &mut Model, reason: &str) {
+    let Some(since) = model.cut.take() else { return };
+    let clock = |at: UtcMillis| {
+        at.timestamp().to_zoned(model.zone.clone()).strftime("%H:%M:%S").to_string()
+    };
+    let gap = format!(
+        "— no connection from {} to {}, lines of then may be missing: {reason}",
+        clock(since),
+        clock(model.now)
+    );
+    model.ring.push_unparsed(model.now, &gap);
 }
 
 /// Whether lines are of now: what was amiss before the console was opened is no news.

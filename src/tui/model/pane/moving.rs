@@ -78,19 +78,14 @@ impl Pane {
         }
     }
 
-    /// After a search was typed: goes to the found line nearest above, or else below, unless one
-    /// is on the screen already.
+    /// After a search was typed: goes to the found line nearest above the cursor, or else below.
+    /// What is done next is done to a line that was found.
     pub fn reveal_found(&mut self, height: usize) {
-        let Range { start, end } = self.window(height).range;
-        let first = self.index.get(start).copied().unwrap_or(0);
-        let on_screen = self.found.partition_point(|&number| number < first);
-        let last = end.checked_sub(1).and_then(|i| self.index.get(i)).copied().unwrap_or(0);
-        if self.found.get(on_screen).is_some_and(|&number| number <= last) {
-            return;
-        }
-        let above = on_screen.checked_sub(1).and_then(|i| self.found.get(i));
-        let place = above.or(self.found.get(on_screen));
-        if let Some(place) = place.and_then(|line| self.index.binary_search(line).ok()) {
+        let cursor = self.cursor_line().unwrap_or(u64::MAX);
+        let after = self.found.partition_point(|&number| number <= cursor);
+        let above = after.checked_sub(1).and_then(|i| self.found.get(i));
+        let line = above.or(self.found.get(after));
+        if let Some(place) = line.and_then(|line| self.index.binary_search(line).ok()) {
             self.go_to(place, height);
         }
     }
