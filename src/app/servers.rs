@@ -103,8 +103,7 @@ mod tests {
         let (embedded, redis) = (settings(None, None), settings(Some("redis://u:hush@r/0"), None));
         let same = settings(Some("redis://r:6379"), None);
         let both = settings(Some("redis://r"), Some("https://me:hush@c:8443/"));
-        let [embedded, redis, same, both] =
-            [&embedded, &redis, &same, &both].map(|settings| Servers::of(settings));
+        let [embedded, redis, same, both] = [&embedded, &redis, &same, &both].map(Servers::of);
         assert_eq!(describe(&redis, &same, dir), None);
         let said = describe(&redis, &embedded, dir).unwrap();
         assert!(said.contains("Redis r:6379, analytics:queue") && said.contains("/d"), "{said}");

@@ -50,7 +50,7 @@ impl LeavesOut {
                 Err(error) => {
                     left_out += 1;
                     if !self.told.swap(true, Relaxed) {
-                        tracing::warn!(%error, "a token is left out; others may be too");
+                        tracing::warn!(reason = error.0, "a token is left out; others may be too");
                     }
                 }
             }
