@@ -1,8 +1,10 @@
 //! How fast the worker moves a backlog from Redis into ClickHouse, against inserting the same
-//! rows, encoded already, into the same server. See bench/README.md.
+//! rows into the same server with the client library. See bench/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod cpu;
+mod raw;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -12,8 +14,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use cpu::Cpu;
 use support::servers::{ClickHouse, Kind, RedisServer};
-use support::{Daemon, eventually, request};
+use support::{Daemon, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(600);
 const TABLE: &str = "analytics.page_view_event";
@@ -45,9 +48,17 @@ fn main() {
     for _ in 0..options.rounds {
         let redis = RedisServer::start(Kind::Valkey, &[]);
         let clickhouse = ClickHouse::own();
-        let worker = options.events as f64 / drain(&options, &redis, &clickhouse).as_secs_f64();
-        let raw = options.events as f64 / insert(&options, &clickhouse).as_secs_f64();
+        let (took, worker_cpu) = drain(&options, &redis, &clickhouse);
+        let worker = options.events as f64 / took.as_secs_f64();
+        let (took, raw_cpu) = raw::insert(&clickhouse, TABLE, options.events, options.batch);
+        let raw = options.events as f64 / took.as_secs_f64();
         println!("worker {worker:>8.0}/s   raw insert {raw:>8.0}/s   ratio {:.3}", worker / raw);
+        let of_a_batch = |cpu: Cpu| cpu.per(options.events as f64 / options.batch as f64);
+        println!(
+            "  CPU of a batch: worker {}; raw {}",
+            of_a_batch(worker_cpu),
+            of_a_batch(raw_cpu)
+        );
         ratios.push(worker / raw);
     }
     ratios.sort_by(f64::total_cmp);
@@ -55,7 +66,7 @@ fn main() {
 }
 
 /// From the first claim until all is stored and acknowledged.
-fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> Duration {
+fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Duration, Cpu) {
     fill(redis, options.events);
     let daemon = Daemon::with_settings(&format!(
         "roles = ['worker']\nredis_url = '{}'\nclickhouse_url = '{}'\n[worker]\n\
@@ -67,47 +78,18 @@ fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> Dur
     ));
     let depth = || redis.cli(&["LLEN", "analytics:queue"]).parse::<usize>().unwrap();
     let waiting = depth();
+    let cpu = Cpu::now();
     let began = Instant::now();
     eventually(DEADLINE, "the backlog is stored", || {
         depth() == 0 && redis.cli(&["ZCARD", "analytics:queue:inflight"]) == "0"
     });
-    let took = began.elapsed();
+    let (took, cpu) = (began.elapsed(), cpu.since());
     let stored = clickhouse.query(&format!("SELECT uniqExact(id), count() FROM {TABLE}"));
     assert_eq!(stored, format!("{0}\t{0}", options.events));
     drop(daemon);
     // What was claimed before the clock started is left out.
-    took.mul_f64(options.events as f64 / waiting.max(1) as f64)
-}
-
-/// The same rows again, as the server itself encodes them, into a table of the same kind.
-fn insert(options: &Options, clickhouse: &ClickHouse) -> Duration {
-    clickhouse.query(&format!("CREATE TABLE analytics.raw AS {TABLE}"));
-    let files: Vec<_> = (0..options.events.div_ceil(options.batch))
-        .map(|nth| {
-            let (limit, offset) = (options.batch, nth * options.batch);
-            let rows = format!(
-                "SELECT * FROM {TABLE} ORDER BY id LIMIT {limit} OFFSET {offset} FORMAT RowBinary"
-            );
-            post(clickhouse, "/", rows.as_bytes())
-        })
-        .collect();
-    let began = Instant::now();
-    for rows in &files {
-        post(clickhouse, "/?query=INSERT+INTO+analytics.raw+FORMAT+RowBinary", rows);
-    }
-    let took = began.elapsed();
-    let stored = clickhouse.query("SELECT count() FROM analytics.raw");
-    assert_eq!(stored, options.events.to_string());
-    took
-}
-
-/// The answer to a statement, or to one with rows.
-fn post(clickhouse: &ClickHouse, path: &str, body: &[u8]) -> Vec<u8> {
-    let url = clickhouse.url();
-    let address = url.strip_prefix("http://").unwrap().parse().unwrap();
-    let answer = request(address, "POST", path, &[("Connection", "close")], body).unwrap();
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.body
+    let whole = options.events as f64 / waiting.max(1) as f64;
+    (took.mul_f64(whole), cpu.per(1.0 / whole))
 }
 
 /// Puts page views into the list, as a producer of the existing system does.

@@ -59,16 +59,28 @@ impl Session {
         self.last_at = self.last_at.max(Some(at));
         self.last_seen = self.last_seen.max(seen);
         if let Payload::Pageview(view) = &event.payload {
+            let mut key = format!("{at:0MOMENT_DIGITS$}{}", event.id);
             // Stores keep key and value in one text with a NUL between them.
-            let id = event.id.replace('\0', "\u{fffd}");
-            let key = format!("{at:0MOMENT_DIGITS$}{id}");
-            let of = |value: &str| Sourced { key: key.clone(), value: value.to_owned() };
-            latest(&mut self.exit, Some(of(&view.url)));
-            earliest(&mut self.entry, Some(of(&view.url)));
-            earliest(&mut self.user_agent, view.user_agent.as_deref().map(of));
-            earliest(&mut self.country, view.country.as_deref().map(of));
-            earliest(&mut self.country_code, view.country_code.as_deref().map(of));
-            earliest(&mut self.city, view.city.as_deref().map(of));
+            if key.contains('\0') {
+                key = key.replace('\0', "\u{fffd}");
+            }
+            let firsts = [
+                (&mut self.entry, Some(&view.url)),
+                (&mut self.user_agent, view.user_agent.as_ref()),
+                (&mut self.country, view.country.as_ref()),
+                (&mut self.country_code, view.country_code.as_ref()),
+                (&mut self.city, view.city.as_ref()),
+            ];
+            for (known, value) in firsts {
+                if let Some(value) = value
+                    && known.as_ref().is_none_or(|known| key < known.key)
+                {
+                    *known = Some(Sourced { key: key.clone(), value: value.clone() });
+                }
+            }
+            if self.exit.as_ref().is_none_or(|known| known.key < key) {
+                self.exit = Some(Sourced { key, value: view.url.clone() });
+            }
         }
     }
 

@@ -6,18 +6,30 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::parse::{Item, parse};
+use super::parse::Item;
 use super::poison::{Stopped, Stored, store};
-use super::{WorkerContext, answer_in_time, definitions, details, lease, live, presence};
+use super::{WorkerContext, answer_in_time, definitions, details, lease};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::event::{EventKind, QueuedEvent};
 use crate::pipeline::metrics::Part;
-use crate::pipeline::queue::{Claim, ClaimId, ClaimedItem, QueueError, Rejected};
+use crate::pipeline::queue::{ClaimId, QueueError, Rejected};
 use crate::pipeline::time::UtcMillis;
 
 /// After a shutdown has begun, how long the store and the queue may take for the batch in hand.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A batch that was claimed and read.
+pub(super) struct Work {
+    pub(super) id: ClaimId,
+    /// Items in it, of all kinds.
+    pub(super) size: usize,
+    pub(super) items: Vec<Item>,
+    /// What of it is no event.
+    pub(super) garbage: Vec<Rejected>,
+    /// How long claiming and reading took.
+    pub(super) took: Duration,
+}
 
 /// How a batch left this worker's hands.
 enum Outcome {
@@ -29,34 +41,28 @@ enum Outcome {
     Stopped,
 }
 
-/// Stores and acknowledges a batch, or gives it back. `claiming` is how long the claim took.
+/// Stores and acknowledges a batch, or gives it back. Returns what is to be told of.
 pub(super) async fn process(
     context: &WorkerContext,
-    claim: Claim,
-    claiming: Duration,
+    work: Work,
     shutdown: &CancellationToken,
-) {
-    let claimed = Instant::now();
-    let Claim { id, items } = claim;
-    let size = items.len();
+) -> Option<Stored> {
+    let began = Instant::now();
+    let (id, size) = (work.id.clone(), work.size);
     let outcome = tokio::select! {
-        outcome = store_and_acknowledge(context, &id, &items, claiming, shutdown) => outcome,
+        outcome = store_and_acknowledge(context, work, shutdown) => outcome,
         () = lease::keep(context, &id) => Outcome::TakenOver,
         () = patience(shutdown) => Outcome::Stopped,
     };
     match outcome {
         Outcome::Done(stored) => {
-            tell_done(context, &id, size, &stored, claimed.elapsed());
-            presence::follow(context, &stored).await;
-            live::publish(context, stored).await;
+            tell_done(context, &id, size, &stored, began.elapsed());
+            return Some(stored);
         }
-        Outcome::TakenOver => {
-            context.log.step(Stage::Worker).warn("Batch taken over by another worker", || {
-                details(json!({ "batchId": id.batch, "size": size }))
-            });
-        }
+        Outcome::TakenOver => tell_taken_over(context, &id, size),
         Outcome::Stopped => release(context, &id).await,
     }
+    None
 }
 
 /// Ends when a shutdown has begun and the time that is left for a batch is over.
@@ -67,14 +73,11 @@ async fn patience(shutdown: &CancellationToken) {
 
 async fn store_and_acknowledge(
     context: &WorkerContext,
-    id: &ClaimId,
-    items: &[ClaimedItem],
-    claiming: Duration,
+    work: Work,
     shutdown: &CancellationToken,
 ) -> Outcome {
-    let began = Instant::now();
-    let (mut events, garbage) = parse(items).await;
-    tell_processing(context, id, &events, &garbage, claiming + began.elapsed());
+    let Work { id, items: mut events, garbage, took, .. } = work;
+    tell_processing(context, &id, &events, &garbage, took);
     let undefined = match definitions::resolve(context, &id.batch, &mut events, shutdown).await {
         Ok(undefined) => undefined,
         Err(Stopped) => return Outcome::Stopped,
@@ -84,7 +87,7 @@ async fn store_and_acknowledge(
         Err(Stopped) => return Outcome::Stopped,
     };
     stored.rejected.extend(garbage.into_iter().chain(undefined));
-    match acknowledge(context, id, &stored.rejected, shutdown).await {
+    match acknowledge(context, &id, &stored.rejected, shutdown).await {
         Ok(true) => Outcome::Done(stored),
         Ok(false) => Outcome::TakenOver,
         Err(Stopped) => Outcome::Stopped,
@@ -120,7 +123,7 @@ async fn acknowledge(
 }
 
 /// Gives the batch back, so that the next worker need not wait for its lease to end.
-async fn release(context: &WorkerContext, id: &ClaimId) {
+pub(super) async fn release(context: &WorkerContext, id: &ClaimId) {
     let released = tokio::time::timeout(SHUTDOWN_PATIENCE, context.queue.release(id)).await;
     let reason = match released {
         Ok(Ok(())) => "it was given back",
@@ -128,6 +131,12 @@ async fn release(context: &WorkerContext, id: &ClaimId) {
     };
     context.log.step(Stage::Worker).warn("Stopped before a batch was stored", || {
         details(json!({ "batchId": id.batch, "reason": reason }))
+    });
+}
+
+pub(super) fn tell_taken_over(context: &WorkerContext, id: &ClaimId, size: usize) {
+    context.log.step(Stage::Worker).warn("Batch taken over by another worker", || {
+        details(json!({ "batchId": id.batch, "size": size }))
     });
 }
 
@@ -147,7 +156,7 @@ fn tell_processing(
         };
         let step = context.log.step(Stage::Worker).event(&event.id).project(&event.project_id);
         step.took(took).uncounted().info(message, || {
-            let waited = since(event.queued_at).as_millis();
+            let waited = since(event.queued_at, UtcMillis::now()).as_millis();
             details(json!({ "batchId": id.batch, "waitedMs": u64::try_from(waited).ok() }))
         });
     }
@@ -159,6 +168,8 @@ fn tell_processing(
 }
 
 fn tell_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored, took: Duration) {
+    let now = UtcMillis::now();
+    let since = |moment| since(moment, now);
     let waited = stored.events.iter().map(|event| since(event.queued_at));
     context.log.metrics().batch_stored(waited);
     context.log.step(Stage::Worker).took(took).uncounted().info("Batch stored", || {
@@ -177,7 +188,7 @@ fn tell_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored
 }
 
 /// The time that has passed since a moment; none when a clock was set back.
-fn since(moment: UtcMillis) -> Duration {
-    let millis = UtcMillis::now().epoch_millis() - moment.epoch_millis();
+fn since(moment: UtcMillis, now: UtcMillis) -> Duration {
+    let millis = now.epoch_millis() - moment.epoch_millis();
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

@@ -16,8 +16,11 @@ use crate::pipeline::event::{
 use crate::pipeline::store::SessionKey;
 use crate::pipeline::time::UtcMillis;
 
-/// How long publishing may hold up the next batch.
+/// How long publishing a batch may take.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Events published before others may have the thread.
+const AT_ONCE: usize = 256;
 
 /// Publishes a batch's events, in order.
 pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
@@ -25,6 +28,9 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
     let mut unannounced = stored.inserted.new_sessions;
     let total = stored.events.len();
     for (published, event) in stored.events.into_iter().enumerate() {
+        if published % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
         let live = live_event(&event, &mut unannounced);
         let began = Instant::now();
         let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;

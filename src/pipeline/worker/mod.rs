@@ -3,6 +3,8 @@
 //! A batch is acknowledged strictly after the store said yes. Until then it stays the queue's, so
 //! whatever dies in between, it is delivered again, and the store knows what it has.
 
+mod ahead;
+mod announce;
 mod batch;
 mod definitions;
 mod lease;
@@ -21,6 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::announce::Announcer;
+use self::batch::Work;
+use self::parse::parse;
 use self::watch::InHand;
 use super::bus::{LiveBus, Presence};
 use super::debug_log::Stage;
@@ -83,35 +88,49 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     );
 }
 
-async fn work(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
-    let mut backoff = Backoff::new(context.settings.max_backoff);
-    let mut failed = false;
-    // After a failure it claims whether there is work or not: that tells when the queue is back.
-    let next = |failed: bool| async move {
-        if !failed {
-            ready(context).await;
+/// Claims batches and works on them, one after the other. What can be done beside that is: a
+/// full batch that waits is claimed and read while the one before it is stored, and what was
+/// stored is told of while the next one is.
+async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, shutdown: &CancellationToken) {
+    let mut announcer = Announcer::default();
+    let mut ahead = None;
+    while let Some(work) = match ahead.take() {
+        Some(work) => Some(work),
+        None => next(context, shutdown).await,
+    } {
+        let held = in_hand.hold();
+        let stored;
+        (stored, ahead) =
+            ahead::beside(context, shutdown, batch::process(context, work, shutdown)).await;
+        drop(held);
+        if let Some(stored) = stored {
+            announcer.announce(context, stored).await;
         }
-    };
-    while shutdown.run_until_cancelled(next(failed)).await.is_some() {
-        let began = Instant::now();
+    }
+    announcer.finish().await;
+}
+
+/// Waits for work and claims it, however long it takes; nothing once a shutdown has begun.
+async fn next(context: &WorkerContext, shutdown: &CancellationToken) -> Option<Work> {
+    let mut backoff = Backoff::new(context.settings.max_backoff);
+    shutdown.run_until_cancelled(ready(context)).await?;
+    loop {
         // Never broken off: nobody would work on a claim that got lost on its way here.
         match claim(context).await {
-            Ok(claim) => {
-                failed = false;
-                backoff.reset();
+            Ok(Some(work)) => {
                 context.works(Part::Worker);
-                // Without a claim another worker was faster.
-                if let Some(claim) = claim {
-                    let _held = in_hand.hold();
-                    batch::process(context, claim, began.elapsed(), shutdown).await;
-                }
+                return Some(work);
+            }
+            Ok(None) => {
+                // Another worker was faster.
+                context.works(Part::Worker);
+                backoff.reset();
+                shutdown.run_until_cancelled(ready(context)).await?;
             }
             Err(error) => {
-                failed = true;
                 context.worker_failed("Cannot claim a batch", &error.to_string());
-                if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
-                    break;
-                }
+                // Then it claims whether there is work or not: that tells when the queue is back.
+                shutdown.run_until_cancelled(backoff.pause()).await?;
             }
         }
     }
@@ -123,9 +142,14 @@ async fn ready(context: &WorkerContext) {
     fill(context).await;
 }
 
-async fn claim(context: &WorkerContext) -> Result<Option<Claim>, QueueError> {
+async fn claim(context: &WorkerContext) -> Result<Option<Work>, QueueError> {
     let settings = &context.settings;
-    answer_in_time(context.queue.claim(settings.batch_size, settings.lease)).await
+    let began = Instant::now();
+    let claim = answer_in_time(context.queue.claim(settings.batch_size, settings.lease)).await?;
+    let Some(Claim { id, items }) = claim else { return Ok(None) };
+    let size = items.len();
+    let (items, garbage) = parse(items).await;
+    Ok(Some(Work { id, size, items, garbage, took: began.elapsed() }))
 }
 
 /// Waits for company for the first event, until the batch is full or `batch_wait` is over.

@@ -14,17 +14,17 @@ pub(super) struct Item {
 const AT_ONCE: usize = 256;
 
 /// Reads the items; what is no event is rejected with a reason that names the field.
-pub(super) async fn parse(items: &[ClaimedItem]) -> (Vec<Item>, Vec<Rejected>) {
+pub(super) async fn parse(items: Vec<ClaimedItem>) -> (Vec<Item>, Vec<Rejected>) {
     let mut events = Vec::with_capacity(items.len());
     let mut rejected = Vec::new();
-    for some in items.chunks(AT_ONCE) {
-        for &ClaimedItem { seq, ref body } in some {
-            match event(body) {
-                Ok(event) => events.push(Item { seq, event }),
-                Err(reason) => rejected.push(Rejected { seq, reason }),
-            }
+    for (read, ClaimedItem { seq, body }) in items.into_iter().enumerate() {
+        match event(&body) {
+            Ok(event) => events.push(Item { seq, event }),
+            Err(reason) => rejected.push(Rejected { seq, reason }),
         }
-        tokio::task::yield_now().await;
+        if read % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
     }
     (events, rejected)
 }

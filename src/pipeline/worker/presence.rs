@@ -13,7 +13,7 @@ use crate::pipeline::event::EventKind;
 use crate::pipeline::store::SessionKey;
 use crate::pipeline::time::UtcMillis;
 
-/// How long noting may hold up the next batch.
+/// How long noting the sessions of a batch may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Notes the sessions of a batch: each as its last event leaves it.
@@ -44,19 +44,19 @@ pub(super) async fn ended(context: &WorkerContext, sessions: &[SessionKey]) {
 }
 
 fn last_seen(stored: &Stored) -> (Vec<(SessionKey, UtcMillis)>, Vec<SessionKey>) {
-    let mut sessions: HashMap<SessionKey, Option<UtcMillis>> = HashMap::new();
+    let mut sessions: HashMap<(&str, &str), Option<UtcMillis>> = HashMap::new();
     for event in &stored.events {
         let Some(session_id) = event.payload.session_id() else { continue };
-        let session =
-            SessionKey { project_id: event.project_id.clone(), session_id: session_id.to_owned() };
         let active = event.payload.kind() != EventKind::SessionEnd;
-        sessions.insert(session, active.then(|| event.timestamp()));
+        sessions.insert((&event.project_id, session_id), active.then(|| event.timestamp()));
     }
-    for session in &stored.inserted.ended_sessions {
-        sessions.insert(session.clone(), None);
+    for SessionKey { project_id, session_id } in &stored.inserted.ended_sessions {
+        sessions.insert((project_id, session_id), None);
     }
     let (mut active, mut gone) = (Vec::new(), Vec::new());
-    for (session, at) in sessions {
+    for ((project_id, session_id), at) in sessions {
+        let session =
+            SessionKey { project_id: project_id.to_owned(), session_id: session_id.to_owned() };
         match at {
             Some(at) => active.push((session, at)),
             None => gone.push(session),

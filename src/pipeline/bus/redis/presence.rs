@@ -1,8 +1,10 @@
 //! Active sessions: `live:sessions:{projectId}`, a sorted set of session ids by the moment of
 //! their last activity.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
-use redis::cmd;
+use redis::{Cmd, cmd};
 
 use crate::pipeline::bus::Presence;
 use crate::pipeline::redis::{Link, RedisServer};
@@ -24,17 +26,22 @@ impl RedisPresence {
         Self { link: Link::new(server) }
     }
 
-    async fn change<T>(
+    /// Sends one command for each project of up to [`MAX_GROUP`] sessions.
+    async fn change<T: Sync>(
         &self,
         sessions: &[T],
-        add: impl Fn(&mut redis::Pipeline, &T) + Send + Sync,
-    ) -> Result<(), String>
-    where
-        T: Sync,
-    {
+        session: impl Fn(&T) -> &SessionKey + Send + Sync,
+        command: impl Fn(&str) -> Cmd + Send + Sync,
+        add: impl Fn(&mut Cmd, &T) + Send + Sync,
+    ) -> Result<(), String> {
         for sessions in sessions.chunks(MAX_GROUP) {
+            let mut projects: HashMap<&str, Cmd> = HashMap::new();
+            for one in sessions {
+                let project = session(one).project_id.as_str();
+                add(projects.entry(project).or_insert_with(|| command(project)), one);
+            }
             let mut commands = redis::pipe();
-            sessions.iter().for_each(|session| add(&mut commands, session));
+            projects.into_values().for_each(|command| _ = commands.add_command(command).ignore());
             let connection = self.link.connection().await.map_err(|f| f.to_string())?;
             connection.pipeline::<()>(&commands).await.map_err(|f| f.to_string())?;
         }
@@ -49,18 +56,19 @@ fn key(project_id: &str) -> String {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn active(&self, sessions: &[(SessionKey, UtcMillis)]) -> Result<(), String> {
-        let add = |commands: &mut redis::Pipeline, (session, at): &(SessionKey, UtcMillis)| {
-            commands.cmd("ZADD").arg(key(&session.project_id)).arg("GT");
-            commands.arg(at.epoch_millis()).arg(&session.session_id).ignore();
+        let command = |project: &str| cmd("ZADD").arg(key(project)).arg("GT").take();
+        let add = |command: &mut Cmd, (session, at): &(SessionKey, UtcMillis)| {
+            command.arg(at.epoch_millis()).arg(&session.session_id);
         };
-        self.change(sessions, add).await
+        self.change(sessions, |(session, _)| session, command, add).await
     }
 
     async fn ended(&self, sessions: &[SessionKey]) -> Result<(), String> {
-        let remove = |commands: &mut redis::Pipeline, session: &SessionKey| {
-            commands.cmd("ZREM").arg(key(&session.project_id)).arg(&session.session_id).ignore();
+        let command = |project: &str| cmd("ZREM").arg(key(project)).take();
+        let add = |command: &mut Cmd, session: &SessionKey| {
+            command.arg(&session.session_id);
         };
-        self.change(sessions, remove).await
+        self.change(sessions, |session| session, command, add).await
     }
 
     async fn count(&self, project_id: &str) -> Result<u64, String> {

@@ -98,16 +98,20 @@ type States = HashMap<SessionKey, State>;
 
 /// Brings the sessions of a batch up to date.
 pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Changed, StoreError> {
-    let mut changes = Changes::new();
+    let mut changes: HashMap<(&str, &str), Change> = HashMap::new();
     for event in &batch.events {
         let Some(session_id) = event.payload.session_id() else { continue };
-        let project_id = event.project_id.clone();
-        let key = SessionKey { project_id, session_id: session_id.to_owned() };
-        let change = changes.entry(key).or_default();
+        let change = changes.entry((&event.project_id, session_id)).or_default();
         change.known.add(event);
         // Not the present moment: repeated, the version is the same.
         change.at = change.at.max(seconds(event.queued_at));
     }
+    let key = |(project_id, session_id): (&str, &str)| SessionKey {
+        project_id: project_id.to_owned(),
+        session_id: session_id.to_owned(),
+    };
+    let changes: Changes =
+        changes.into_iter().map(|(session, change)| (key(session), change)).collect();
     let _held = store.in_flight.hold(changes.keys()).await;
     apply(store, &batch.id, changes).await
 }
@@ -150,19 +154,17 @@ async fn apply(
     for round in 0..ROUNDS {
         let keys: Vec<_> =
             changes.keys().filter(|key| round == 0 || written.contains_key(key)).collect();
-        let stored = read(store, &keys).await?;
+        let mut stored = read(store, &keys).await?;
         let mut next = States::new();
         for key in keys {
-            let before = stored.get(key).cloned().unwrap_or_default();
+            let before = stored.remove(key).unwrap_or_default();
             let Some(change) = changes.get(key) else { continue };
+            if round > 0 && written.get(key) == Some(&before) {
+                continue;
+            }
             let mut session = before.session.clone();
             session.merge(change.known.clone());
-            let known = if round == 0 {
-                before.session == session
-            } else {
-                written.get(key) == Some(&before)
-            };
-            if known {
+            if round == 0 && before.session == session {
                 continue;
             }
             if round == 0 && session.ended() && !before.session.ended() {

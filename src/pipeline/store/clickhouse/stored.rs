@@ -4,7 +4,7 @@
 //! So what has to be read is about the batch itself and whatever else happened in the same
 //! seconds.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashMap;
 
 use ::clickhouse::Row;
 use serde::Deserialize;
@@ -24,9 +24,17 @@ const READ_PER_EVENT: usize = 4;
 const IDS_AT_ONCE: usize = 10_000;
 
 #[derive(Row, Deserialize)]
-struct StoredId {
-    project_id: String,
-    id: String,
+struct StoredId<'a> {
+    project_id: &'a str,
+    id: &'a str,
+}
+
+/// The events that are looked for, each with whether it was found.
+struct Wanted<'a> {
+    events: &'a [&'a QueuedEvent],
+    /// By project and id; made when there is a first row, as mostly there is none.
+    places: HashMap<(&'a str, &'a str), usize>,
+    found: Vec<bool>,
 }
 
 /// The events that are not in the table, in their order.
@@ -36,31 +44,45 @@ pub(super) async fn missing<'a>(
     events: &[&'a QueuedEvent],
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
     let limit = READ_ANYHOW + READ_PER_EVENT * events.len();
-    let wanted: HashSet<_> = events.iter().map(|event| key(event)).collect();
-    let mut found = HashSet::new();
+    let mut wanted = Wanted { events, places: HashMap::new(), found: vec![false; events.len()] };
     let all = format!("{} LIMIT {}", select(table, events), limit + 1);
-    if read(connection, &all, &wanted, &mut found).await? > limit {
+    if read(connection, &all, &mut wanted).await? > limit {
         for some in events.chunks(IDS_AT_ONCE) {
             let ids = sql::is_one_of("id", some.iter().map(|event| event.id.as_str()));
             let some = format!("{} AND {ids}", select(table, some));
-            read(connection, &some, &wanted, &mut found).await?;
+            read(connection, &some, &mut wanted).await?;
         }
     }
-    let missing = events.iter().copied();
-    let is_missing =
-        |event: &&QueuedEvent| !found.contains(&(event.project_id.clone(), event.id.clone()));
-    Ok(missing.filter(is_missing).collect())
+    let missing = events.iter().zip(&wanted.found).filter(|(_, found)| !**found);
+    Ok(missing.map(|(event, _)| *event).collect())
 }
 
-fn key(event: &QueuedEvent) -> (&str, &str) {
-    (&event.project_id, &event.id)
+impl Wanted<'_> {
+    fn find(&mut self, project_id: &str, id: &str) {
+        if self.places.is_empty() {
+            let events = self.events.iter().copied();
+            self.places = events
+                .map(|event| (event.project_id.as_str(), event.id.as_str()))
+                .zip(0..)
+                .collect();
+        }
+        if let Some(&place) = self.places.get(&(project_id, id)) {
+            self.found[place] = true;
+        }
+    }
 }
 
 /// Everything in the seconds of the events.
 fn select(table: &Table, events: &[&QueuedEvent]) -> String {
-    let projects: BTreeSet<_> = events.iter().map(|event| event.project_id.as_str()).collect();
-    let seconds: BTreeSet<_> =
+    let mut projects: Vec<_> = events.iter().map(|event| event.project_id.as_str()).collect();
+    // Most have their neighbour's project: without those there is little to sort.
+    projects.dedup();
+    projects.sort_unstable();
+    projects.dedup();
+    let mut seconds: Vec<_> =
         events.iter().map(|event| event.timestamp().epoch_seconds()).collect();
+    seconds.sort_unstable();
+    seconds.dedup();
     let seconds: Vec<_> = seconds.iter().map(ToString::to_string).collect();
     // Not by definition, although the table is sorted by it too: an event whose definition was
     // made anew between two tries is still the same event. Ids of other programs may be no text
@@ -74,23 +96,20 @@ fn select(table: &Table, events: &[&QueuedEvent]) -> String {
     )
 }
 
-/// Adds the wanted ids among the rows to `found`; returns how many rows there were.
+/// Notes the wanted events among the rows; returns how many rows there were.
 async fn read(
     connection: &Connection,
     sql: &str,
-    wanted: &HashSet<(&str, &str)>,
-    found: &mut HashSet<(String, String)>,
+    wanted: &mut Wanted<'_>,
 ) -> Result<usize, StoreError> {
     let failed = |error: ::clickhouse::error::Error| errors::of_statement(&error);
     connection
         .in_time(async {
-            let mut cursor = connection.statement(sql).fetch::<StoredId>().map_err(failed)?;
+            let mut cursor = connection.statement(sql).fetch::<StoredId<'_>>().map_err(failed)?;
             let mut rows = 0;
             while let Some(StoredId { project_id, id }) = cursor.next().await.map_err(failed)? {
                 rows += 1;
-                if wanted.contains(&(project_id.as_str(), id.as_str())) {
-                    found.insert((project_id, id));
-                }
+                wanted.find(project_id, id);
             }
             Ok(rows)
         })
