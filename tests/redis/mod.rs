@@ -2,6 +2,7 @@
 //! servers that fail.
 
 mod bus;
+mod claims;
 mod faults;
 mod queue;
 mod spool;

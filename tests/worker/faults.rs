@@ -237,18 +237,6 @@ async fn a_queue_that_does_not_know_its_depth_is_still_emptied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_lets_the_batch_in_hand_finish() {
-    let (mut bench, context) = Bench::with(small(10, Duration::from_millis(50)));
-    bench.store.slowness.store(3_000, SeqCst);
-    bench.queue.push_all(&views(25));
-    bench.start(context);
-    bench.line("Processing page view").await;
-    bench.stop().await;
-    assert_eq!(bench.store.count("page_view_event").await, 10);
-    assert_eq!(bench.queue.figures(), QueueStats { depth: 15, ..EMPTY });
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_shutdown_gives_back_what_the_store_does_not_take() {
     for slowness in [0, 3_600_000] {
         let (mut bench, context) = Bench::new();

@@ -1,5 +1,6 @@
 //! The worker between a queue in memory and the embedded store with faults, on tokio's clock.
 
+mod ahead;
 mod faults;
 mod live;
 pub mod queue;

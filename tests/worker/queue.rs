@@ -91,14 +91,20 @@ impl MemoryQueue {
 
     /// Lets another worker take over the only batch in flight.
     pub fn take_over(&self) {
+        let ids: Vec<_> = self.state.lock().unwrap().in_flight.keys().cloned().collect();
+        assert_eq!(ids.len(), 1);
+        self.take_over_batch(&ids[0]);
+    }
+
+    /// Lets another worker take over this batch.
+    pub fn take_over_batch(&self, id: &str) {
         let mut state = self.state.lock().unwrap();
-        assert_eq!(state.in_flight.len(), 1);
-        let batch = state.in_flight.values_mut().next().unwrap();
+        let batch = state.in_flight.get_mut(id).unwrap();
         batch.epoch += 1;
         batch.lease_ends = Instant::now() + Duration::from_secs(3600);
     }
 
-    /// Whether the only batch in flight can be claimed at once.
+    /// Whether what is in flight can be claimed at once.
     pub fn is_released(&self) -> bool {
         let state = self.state.lock().unwrap();
         state.in_flight.values().all(|batch| batch.lease_ends <= Instant::now())

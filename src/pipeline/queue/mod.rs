@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::event::QueuedEvent;
 use super::time::UtcMillis;
 
-/// Bytes of a batch's items at which no more are added: what a worker holds in memory, apart from
-/// what the last item is larger.
+/// Bytes of a batch's items at which no more are added, apart from what the last item is larger. A
+/// worker holds up to three batches in memory: claimed, being stored, being told of.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Items of a page, and ids named in one call, at most.

@@ -1,0 +1,97 @@
+//! Claims of many items, which the server copies as a whole.
+
+use bklit_tui::pipeline::event::{PageView, Payload};
+use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
+use bklit_tui::pipeline::queue::{MAX_BATCH_BYTES, Queue};
+use bklit_tui::pipeline::redis::RedisServer as Server;
+use futures_util::future::join_all;
+
+use crate::support::redis::{LEASE, ids, item, options, queue_at};
+use crate::support::servers::{Kind, RedisServer};
+
+/// Puts so many numbers into the list, from 0 on.
+fn fill(server: &RedisServer, items: usize) {
+    let numbers: Vec<String> = (0..items).map(|n| n.to_string()).collect();
+    let mut push = vec!["LPUSH", QUEUE];
+    push.extend(numbers.iter().map(String::as_str));
+    server.cli(&push);
+}
+
+/// Claims all in batches of up to `most`; returns their sizes and, in order, what was in them.
+async fn drain(queue: &RedisQueue, most: usize) -> (Vec<usize>, Vec<String>) {
+    let (mut sizes, mut bodies) = (Vec::new(), Vec::new());
+    while let Some(claim) = queue.claim(most, LEASE).await.unwrap() {
+        sizes.push(claim.items.len());
+        bodies.extend(claim.items.into_iter().map(|item| item.body));
+    }
+    (sizes, bodies)
+}
+
+fn numbers(items: usize) -> Vec<String> {
+    (0..items).map(|n| n.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_claim_of_many_takes_the_oldest_in_their_order() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        fill(&server, 1_000);
+        let queue = queue_at(&server);
+        let first = queue.claim(300, LEASE).await.unwrap().unwrap();
+        let bodies: Vec<_> = first.items.iter().map(|item| item.body.clone()).collect();
+        assert_eq!(bodies, numbers(300));
+        assert_eq!(server.cli(&["LINDEX", QUEUE, "-1"]), "300");
+        let list = format!("{QUEUE}:batch:{}", first.id.batch);
+        assert_eq!(server.cli(&["LINDEX", &list, "-1"]), "0");
+        queue.acknowledge(&first.id, &[]).await.unwrap();
+        let (sizes, bodies) = drain(&queue, 400).await;
+        assert_eq!((sizes, &bodies[..]), (vec![400, 300], &numbers(1_000)[300..]));
+        assert_eq!(server.cli(&["EXISTS", QUEUE]), "0");
+    }
+}
+
+/// Where every eighth item is small, and only those are looked at before, too much is copied.
+#[tokio::test]
+async fn a_claim_of_many_large_items_is_bounded_by_their_bytes() {
+    for large in [|n: usize| n % 8 != 7, |_: usize| true] {
+        let server = RedisServer::start(Kind::Valkey, &[]);
+        let queue = queue_at(&server);
+        let pushes = (0..400).map(|n: usize| {
+            let mut item = item(&n.to_string());
+            let url = "x".repeat(if large(n) { 64 * 1024 } else { 1 });
+            item.event.payload =
+                Payload::Pageview(Box::new(PageView { url, ..PageView::default() }));
+            queue.push(item)
+        });
+        join_all(pushes).await.into_iter().for_each(|pushed| _ = pushed.unwrap());
+        let mut claimed = Vec::new();
+        while let Some(claim) = queue.claim(400, LEASE).await.unwrap() {
+            let (last, others) = claim.items.split_last().unwrap();
+            let bytes: usize = others.iter().map(|item| item.body.len()).sum();
+            assert!(bytes < MAX_BATCH_BYTES, "{bytes} and {}", last.body.len());
+            assert!(claim.items.len() > 10 || claimed.len() > 380, "{} items", claim.items.len());
+            claimed.extend(ids(&claim));
+        }
+        // They were pushed at the same moment.
+        claimed.sort_by_key(|id| id.parse::<usize>().unwrap());
+        assert_eq!(claimed, numbers(400));
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_sort_claims_all_the_same() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    fill(&server, 250);
+    for denied in ["-sort", "-memory"] {
+        server.cli(&["ACL", "SETUSER", "app", "reset", "on", ">a", "~*", "&*", "+@all", denied]);
+        let url = server.url().replace("redis://", "redis://app:a@");
+        let queue =
+            RedisQueue::new(Server::new(&options(&url)).unwrap(), &RedisQueueOptions::default());
+        let claim = queue.claim(200, LEASE).await.unwrap().unwrap();
+        let bodies: Vec<_> = claim.items.iter().map(|item| item.body.clone()).collect();
+        assert_eq!(bodies, numbers(200));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+        server.cli(&["DEL", QUEUE]);
+        fill(&server, 250);
+    }
+}

@@ -1,0 +1,124 @@
+//! What is done beside storing a batch: claiming the next one, and telling of the one before.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bklit_tui::pipeline::bus::{LiveBus, LiveMessage, LiveStream};
+use bklit_tui::pipeline::event::LiveEvent;
+use bklit_tui::pipeline::queue::QueueStats;
+use bklit_tui::pipeline::worker::WorkerContext;
+use tokio::time::Instant;
+
+use super::{Bench, PATIENCE, small, views};
+
+const WAIT: Duration = Duration::from_millis(50);
+
+impl Bench {
+    /// Waits until so many batches were claimed.
+    async fn claimed(&self, batches: usize) {
+        while self.queue.claims.lock().unwrap().len() < batches {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn claims(&self) -> Vec<usize> {
+        self.queue.claims.lock().unwrap().iter().map(|claim| claim.0).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_is_claimed_while_another_is_stored_and_keeps_its_lease() {
+    let (mut bench, context) = Bench::with(small(10, WAIT));
+    let lease = context.settings.lease;
+    bench.store.slowness.store(3 * lease.as_millis() as u64, SeqCst);
+    bench.queue.push_all(&views(25));
+    bench.start(context);
+    bench.claimed(2).await;
+    tokio::time::sleep(2 * lease).await;
+    assert_eq!(bench.store.batches(), [("batch-1".to_owned(), 10)], "one at a time");
+    assert_eq!(bench.claims(), [10, 10], "five wait for company");
+    bench.drained().await;
+    let sent = [("batch-1", 10), ("batch-11", 10), ("batch-21", 5)];
+    assert_eq!(bench.store.batches(), sent.map(|(id, size)| (id.to_owned(), size)));
+    assert_eq!(bench.store.count("page_view_event").await, 25);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_claimed_ahead_and_taken_over_is_dropped() {
+    let (mut bench, context) = Bench::with(small(10, WAIT));
+    bench.store.slowness.store(25_000, SeqCst);
+    bench.queue.push_all(&views(20));
+    bench.start(context);
+    bench.claimed(2).await;
+    bench.queue.take_over_batch("batch-11");
+    let line = bench.line("Batch taken over by another worker").await;
+    assert_eq!((&line.data["batchId"], &line.data["size"]), (&"batch-11".into(), &10.into()));
+    bench.line("Batch stored").await;
+    // The worker goes on with what comes next.
+    bench.queue.push_all(&views(21)[20..]);
+    bench.line("Batch stored").await;
+    let sent = [("batch-1", 10), ("batch-21", 1)];
+    assert_eq!(bench.store.batches(), sent.map(|(id, size)| (id.to_owned(), size)));
+    assert_eq!(bench.queue.figures().in_flight, 10, "it is the other's to acknowledge");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_lets_the_batch_in_hand_finish_and_gives_back_what_was_only_claimed() {
+    let (mut bench, context) = Bench::with(small(10, WAIT));
+    bench.store.slowness.store(3_000, SeqCst);
+    bench.queue.push_all(&views(25));
+    bench.start(context);
+    bench.claimed(2).await;
+    bench.stop().await;
+    assert_eq!(bench.store.count("page_view_event").await, 10);
+    let left = QueueStats { depth: 5, in_flight: 10, ..QueueStats::default() };
+    assert_eq!(bench.queue.figures(), left);
+    assert!(bench.queue.is_released());
+    bench.line("Stopped before a batch was stored").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn live_events_keep_their_order_from_batch_to_batch() {
+    let (mut bench, context) = Bench::with(small(10, WAIT));
+    let mut stream = bench.live.subscribe();
+    bench.queue.push_all(&views(45));
+    bench.start(context);
+    for n in 0..45 {
+        match tokio::time::timeout(PATIENCE, stream.next()).await.unwrap() {
+            Some(LiveMessage::Event(event)) => {
+                assert_eq!(event.data["sessionId"], format!("s{n}"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    bench.stop().await;
+}
+
+/// A bus that never answers.
+struct HangingBus;
+
+#[async_trait]
+impl LiveBus for HangingBus {
+    async fn publish(&self, _event: LiveEvent) -> Result<u64, String> {
+        std::future::pending().await
+    }
+
+    fn subscribe(&self) -> Box<dyn LiveStream> {
+        unreachable!()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_batch_is_stored_while_a_bus_hangs() {
+    let (mut bench, context) = Bench::with(small(10, WAIT));
+    bench.queue.push_all(&views(20));
+    let began = Instant::now();
+    bench.start(WorkerContext { live_bus: Arc::new(HangingBus), ..context });
+    bench.drained().await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    bench.stop().await;
+}
