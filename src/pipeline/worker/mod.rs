@@ -94,14 +94,16 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
 async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, shutdown: &CancellationToken) {
     let mut announcer = Announcer::default();
     let mut ahead = None;
-    while let Some(work) = match ahead.take() {
-        Some(work) => Some(work),
-        None => next(context, shutdown).await,
-    } {
+    loop {
+        let claimed = match ahead.take() {
+            None => next(context, shutdown).await,
+            claimed => claimed,
+        };
+        let Some(work) = claimed else { break };
         let held = in_hand.hold();
+        let processing = batch::process(context, work, shutdown);
         let stored;
-        (stored, ahead) =
-            ahead::beside(context, shutdown, batch::process(context, work, shutdown)).await;
+        (stored, ahead) = ahead::beside(context, shutdown, processing).await;
         drop(held);
         if let Some(stored) = stored {
             announcer.announce(context, stored).await;
@@ -112,8 +114,8 @@ async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, shutdown: &Cancell
 
 /// Waits for work and claims it, however long it takes; nothing once a shutdown has begun.
 async fn next(context: &WorkerContext, shutdown: &CancellationToken) -> Option<Work> {
-    let mut backoff = Backoff::new(context.settings.max_backoff);
     shutdown.run_until_cancelled(ready(context)).await?;
+    let mut backoff = Backoff::new(context.settings.max_backoff);
     loop {
         // Never broken off: nobody would work on a claim that got lost on its way here.
         match claim(context).await {
