@@ -37,7 +37,7 @@ local items = ARGV[1] .. ARGV[2]
 local meta = items .. ':meta'
 redis.call('DEL', items)
 local most_bytes, bytes = tonumber(ARGV[5]), nil
--- Many items are copied by the server itself, which takes it a fifth of moving each from here and
+-- Many items are copied by the server itself, which takes it a quarter of moving each from here and
 -- one command in its append-only file. For that their size is guessed first: a copy of too many
 -- large ones might need more memory than there is.
 if count > 100 then
