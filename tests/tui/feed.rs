@@ -68,10 +68,10 @@ impl Console {
     }
 
     /// Lets seconds pass.
-    pub(super) fn tick(&mut self, seconds: i64) {
+    pub(super) fn tick(&mut self, seconds: i64) -> Option<Effect> {
         self.second += seconds;
         let now = UtcMillis::from_epoch_millis(self.second * 1000);
-        self.send(Msg::Tick(now));
+        self.send(Msg::Tick(now))
     }
 
     pub(super) fn resize(&mut self, width: u16, height: u16) {

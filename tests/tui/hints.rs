@@ -110,7 +110,9 @@ fn a_banner_names_the_key_only_where_it_works() {
     console.keys(":notify level:error");
     console.code(KeyCode::Enter);
     lines(&mut console, 10, "bad");
-    (0..4).for_each(|_| console.tick(1));
+    for _ in 0..4 {
+        console.tick(1);
+    }
     assert_says(&console, "Ctrl-T take note");
     console.keys("v");
     assert_says(&console, "Ctrl-T take note");

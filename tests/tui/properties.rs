@@ -214,7 +214,9 @@ fn take(console: &mut Console, step: Step) {
         Step::Lost(n) => console.feed(vec![DebugMessage::Lost(n)]),
         Step::Link(None) => console.feed(vec![DebugMessage::Connected]),
         Step::Link(Some(why)) => console.feed(vec![DebugMessage::Disconnected(why.into())]),
-        Step::Tick(seconds) => console.tick(seconds),
+        Step::Tick(seconds) => {
+            console.tick(seconds);
+        }
         Step::Work => {
             console.send(Msg::Work);
         }

@@ -64,7 +64,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
 fn tell_gap(model: &mut Model, reason: &str) {
     let Some(since) = model.cut.take() else { return };
     let clock = |at: UtcMillis| {
-        at.timestamp().to_zoned(model.zone.clone()).strftime("%H:%M:%S").to_string()
+        at.timestamp().to_zoned_datetime(model.zone.clone()).strftime("%H:%M:%S").to_string()
     };
     let gap = format!(
         "— no connection from {} to {}, lines of then may be missing: {reason}",

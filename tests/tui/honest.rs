@@ -1,0 +1,216 @@
+//! What the console says is so: figures have a time, what was before is no news, and what is not
+//! known is no zero.
+
+use std::sync::Arc;
+
+use bklit_tui::config::AlertSettings;
+use bklit_tui::pipeline::bus::DebugMessage;
+use bklit_tui::pipeline::debug_log::{Level, Stage};
+use bklit_tui::tui::backend::{Answer, Request};
+use bklit_tui::tui::model::boards::MAX_FAILED;
+use bklit_tui::tui::model::{ModelOptions, Screen, Shell};
+use bklit_tui::tui::msg::{Effect, Msg};
+use crossterm::event::KeyCode;
+use serde_json::json;
+
+use super::feed::{Console, busy, gauges, log, options};
+use super::views::{mismatches, open_queue, snapshot};
+
+fn errors(console: &mut Console, count: usize) {
+    let error = |nth| log(nth, Stage::Worker, Level::Error, "Batch failed", &json!({}));
+    console.logs((0..count).map(error).collect());
+}
+
+fn with_alerts() -> Console {
+    let alerts = AlertSettings { errors_per_minute: 10, ..AlertSettings::default() };
+    let shell = Shell { alerts, ..Shell::default() };
+    Console::with(ModelOptions { shell, ..options((100, 30)) })
+}
+
+#[test]
+fn errors_of_before_it_was_opened_raise_no_alert_and_are_no_rate() {
+    let mut console = with_alerts();
+    errors(&mut console, 50);
+    console.tick(1);
+    assert!(!console.screen().contains("ALERT"), "{}", console.screen());
+    assert_eq!(console.model.figures().summary().stages[Stage::Worker.index()].rate, 0.0);
+    // A process tells its figures: what comes now is of now.
+    console.feed(vec![DebugMessage::Gauges(Arc::new(gauges(1)))]);
+    errors(&mut console, 50);
+    console.tick(1);
+    assert!(console.screen().contains("ALERT"), "{}", console.screen());
+}
+
+#[test]
+fn where_no_process_tells_figures_lines_count_after_a_moment() {
+    let mut console = with_alerts();
+    console.tick(5);
+    errors(&mut console, 50);
+    console.tick(1);
+    assert!(console.screen().contains("ALERT"), "{}", console.screen());
+    let figures = &console.model.figures().summary().stages[Stage::Worker.index()];
+    assert_eq!(figures.errors, 50);
+    // Clearing the log forgets lines and not what was counted.
+    console.keys("C");
+    console.tick(1);
+    assert_eq!(console.model.figures().summary().stages[Stage::Worker.index()].errors, 50);
+    console.tick(70);
+    assert_eq!(console.model.figures().summary().stages[Stage::Worker.index()].errors, 0);
+}
+
+#[test]
+fn refused_requests_are_seen_in_the_figures() {
+    let mut console = Console::new(100, 30);
+    for _ in 0..3 {
+        let mut told = gauges(20);
+        told.stages[Stage::Ingestion.index()].warnings = 4;
+        console.feed(vec![DebugMessage::Gauges(Arc::new(told))]);
+        console.tick(1);
+    }
+    let screen = console.screen();
+    let row = screen.lines().find(|row| row.contains("● ingestion")).unwrap();
+    assert!(row.split_whitespace().any(|cell| cell == "12"), "{row}");
+}
+
+#[test]
+fn a_process_that_hangs_is_not_live() {
+    let mut console = busy(100, 30);
+    assert!(console.screen().contains("● LIVE"));
+    console.tick(9);
+    let screen = console.screen();
+    assert!(screen.contains("SILENT 9 s") && !screen.contains("LIVE"), "{screen}");
+    console.feed(vec![DebugMessage::Gauges(Arc::new(gauges(1)))]);
+    assert!(console.screen().contains("● LIVE"));
+}
+
+#[test]
+fn a_gap_between_connections_stands_in_the_log() {
+    let mut console = busy(100, 30);
+    console.feed(vec![DebugMessage::Disconnected("reset by peer".into())]);
+    let screen = console.screen();
+    let header = screen.lines().next().unwrap();
+    assert!(header.contains("–") && !header.contains("/s"), "{header}");
+    console.tick(13);
+    console.feed(vec![DebugMessage::Disconnected("refused".into())]);
+    console.feed(vec![DebugMessage::Connected]);
+    let screen = console.screen();
+    assert!(screen.contains("no connection from 12:0"), "{screen}");
+}
+
+#[test]
+fn a_notice_hides_no_filter_and_goes_with_the_next_key() {
+    let mut console = busy(80, 24);
+    console.keys("&level:>=warn");
+    console.code(KeyCode::Enter);
+    console.keys("n");
+    let screen = console.screen();
+    assert!(screen.contains("no search yet") && screen.contains("filter “level:>=warn”"));
+    console.keys("k");
+    assert!(!console.screen().contains("no search yet"));
+}
+
+#[test]
+fn what_is_done_after_a_search_is_done_to_a_line_that_was_found() {
+    let mut console = busy(120, 40);
+    console.keys("g");
+    console.keys("/checkout");
+    console.code(KeyCode::Enter);
+    let number = console.model.pane().cursor_line().unwrap();
+    let line = console.model.ring().get(number).unwrap();
+    assert!(line.fields().contains("checkout"), "{}", line.fields());
+}
+
+#[test]
+fn failed_events_further_back_are_looked_for() {
+    let mut console = busy(100, 30);
+    let mut found = snapshot(25);
+    found.view.failed = 260;
+    found.has_more = true;
+    open_queue(&mut console, Ok(found.clone()));
+    assert!(console.screen().contains("235 older not loaded"), "{}", console.screen());
+    console.keys("R");
+    assert!(console.screen().contains("Retry the newest 25?"), "{}", console.screen());
+    assert!(console.screen().contains("Enter retry them"), "{}", console.screen());
+    console.code(KeyCode::Esc);
+    console.keys("/no such reason");
+    console.code(KeyCode::Enter);
+    assert!(console.screen().contains("looking through 235 more"), "{}", console.screen());
+    let asked = (0..20).find_map(|_| {
+        console.tick(1).filter(|effect| matches!(effect, Effect::Ask(Request::Queue { .. })))
+    });
+    assert_eq!(asked, Some(Effect::Ask(Request::Queue { failed: MAX_FAILED })));
+    let mut all = snapshot(260);
+    all.view.failed = 260;
+    console.send(Msg::Answer(Answer::Queue(Ok(all))));
+    assert!(console.screen().contains("No failed event has that in it"), "{}", console.screen());
+}
+
+#[test]
+fn without_an_answer_published_figures_stay_and_batches_are_not_none() {
+    let mut console = busy(100, 30);
+    open_queue(&mut console, Err("nobody to ask".to_owned()));
+    let screen = console.screen();
+    assert!(screen.contains("waiting") && screen.contains("not known"), "{screen}");
+}
+
+#[test]
+fn views_on_top_of_each_other_have_a_bound() {
+    let mut console = busy(100, 30);
+    console.keys("k");
+    for _ in 0..40 {
+        console.keys("t");
+        console.code(KeyCode::Enter);
+    }
+    let mut back = 0;
+    while !matches!(console.model.screen(), Screen::Log) {
+        console.code(KeyCode::Esc);
+        back += 1;
+        assert!(back <= 8, "too many layers");
+    }
+}
+
+#[test]
+fn the_verifiers_list_is_never_scrolled_into_nothing() {
+    let mut console = busy(100, 30);
+    mismatches(&mut console, 500);
+    console.keys("VG");
+    mismatches(&mut console, 100);
+    let screen = console.screen();
+    let rows = screen.lines().filter(|row| row.contains("url differs")).count();
+    assert!(rows > 10, "{screen}");
+}
+
+#[test]
+fn commands_work_in_views_and_what_changes_the_log_shows_it() {
+    let mut console = busy(100, 30);
+    open_queue(&mut console, Ok(snapshot(3)));
+    console.keys(":live");
+    let asked = console.code(KeyCode::Enter);
+    assert!(matches!(asked, Some(Effect::Ask(Request::Live))), "{asked:?}");
+    assert!(matches!(console.model.screen(), Screen::Live));
+    console.keys(":level error");
+    console.code(KeyCode::Enter);
+    assert!(matches!(console.model.screen(), Screen::Log));
+}
+
+#[test]
+fn a_time_is_gone_to() {
+    let mut console = Console::new(100, 30);
+    let line = |nth| log(nth, Stage::Worker, Level::Info, "Batch stored", &json!({ "n": nth }));
+    console.logs((0..400).map(line).collect());
+    let at = |console: &Console| console.model.pane().cursor_line();
+    // Lines are 137 ms apart and begin a minute before noon.
+    console.keys(":goto 11:59:30");
+    console.code(KeyCode::Enter);
+    assert_eq!(at(&console), Some(219));
+    console.keys(":goto 50s");
+    console.code(KeyCode::Enter);
+    assert_eq!(at(&console), Some(73));
+    console.keys(":goto 11:30");
+    console.code(KeyCode::Enter);
+    assert_eq!(at(&console), Some(0));
+    assert!(console.screen().contains("this is the oldest line"), "{}", console.screen());
+    console.keys(":goto 25:00");
+    console.code(KeyCode::Enter);
+    assert!(console.screen().contains("is no time"), "{}", console.screen());
+}
