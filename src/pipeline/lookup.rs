@@ -178,7 +178,7 @@ async fn look_in_queue(queue: &dyn Queue, id: &str) -> (Vec<QueuedPlace>, Vec<St
     match queue.spooled() {
         0 => {}
         spooled => {
-            gaps.push(format!("{} events in the spool were not looked at", grouped(spooled)))
+            gaps.push(format!("{} events in the spool were not looked at", grouped(spooled)));
         }
     }
     (found, gaps)

@@ -157,7 +157,11 @@ fn help_names_every_command() {
 
 fn alerting(size: (u16, u16)) -> Console {
     let alerts = AlertSettings { errors_per_minute: 10, bell: true, ..AlertSettings::default() };
-    Console::with(ModelOptions { shell: Shell { alerts, ..Shell::default() }, ..options(size) })
+    let shell = Shell { alerts, ..Shell::default() };
+    let mut console = Console::with(ModelOptions { shell, ..options(size) });
+    // What comes from now on is of now.
+    console.feed(vec![DebugMessage::Gauges(Arc::new(gauges(1)))]);
+    console
 }
 
 fn amiss(console: &mut Console) {

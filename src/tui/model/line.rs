@@ -77,15 +77,6 @@ impl Meta {
         let start = self.start as usize;
         start..start + self.text_len()
     }
-
-    /// The stage, and `None` for an unparsed line.
-    pub(super) fn stage(&self) -> Option<Stage> {
-        self.stage
-    }
-
-    pub(super) fn level(&self) -> Level {
-        self.level
-    }
 }
 
 /// Appends a log line's text to `out`.

@@ -7,16 +7,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::line::{self, LineRef, Meta};
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use crate::pipeline::debug_log::DebugLog;
 use crate::pipeline::time::UtcMillis;
 
 /// A chunk ends with the line that makes it longer than this.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Lines in a chunk at most.
 const CHUNK_LINES: usize = 1024;
-
-/// How many lines of each stage and level are kept.
-type Counts = [[usize; Level::ALL.len()]; Stage::ALL.len()];
 
 #[derive(Debug)]
 struct Chunk {
@@ -43,7 +40,6 @@ pub struct Ring {
     bytes: usize,
     max_lines: usize,
     max_bytes: usize,
-    counts: Counts,
 }
 
 impl Ring {
@@ -56,7 +52,6 @@ impl Ring {
             bytes: 0,
             max_lines: max_lines.max(1),
             max_bytes,
-            counts: Counts::default(),
         }
     }
 
@@ -83,11 +78,6 @@ impl Ring {
     /// What the lines take.
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// How many lines of a stage and level are kept.
-    pub fn count(&self, stage: Stage, level: Level) -> usize {
-        self.counts[stage.index()][level as usize]
     }
 
     /// Adds a line, and forgets old ones where there is no more room.
@@ -118,9 +108,6 @@ impl Ring {
         chunk.lines.push(meta);
         self.next += 1;
         self.bytes += cost(&meta);
-        if let Some(stage) = meta.stage() {
-            self.counts[stage.index()][meta.level() as usize] += 1;
-        }
         while self.len() > self.max_lines || (self.bytes > self.max_bytes && self.len() > 1) {
             self.forget_oldest();
         }
@@ -131,9 +118,6 @@ impl Ring {
         let meta = chunk.lines[(self.first - chunk.first) as usize];
         self.first += 1;
         self.bytes -= cost(&meta);
-        if let Some(stage) = meta.stage() {
-            self.counts[stage.index()][meta.level() as usize] -= 1;
-        }
         if chunk.end() == self.first {
             self.chunks.pop_front();
         }
@@ -144,7 +128,6 @@ impl Ring {
         self.chunks.clear();
         self.first = self.next;
         self.bytes = 0;
-        self.counts = Counts::default();
     }
 
     /// A line by its number, if it is still kept.
@@ -224,6 +207,7 @@ fn cost(meta: &Meta) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::debug_log::{Level, Stage};
 
     fn log(message: impl Into<String>, stage: Stage, level: Level) -> DebugLog {
         DebugLog::new(stage, level, message.into())
@@ -271,19 +255,5 @@ mod tests {
         assert_eq!(ring.len(), 1);
         ring.push_log(&log("x".repeat(10_000), Stage::Queue, Level::Info));
         assert_eq!(ring.get(10).unwrap().message().len(), 10_000);
-    }
-
-    #[test]
-    fn counts_follow_what_is_kept() {
-        let mut ring = filled(1_000, 60, usize::MAX);
-        let count = |ring: &Ring, level| -> usize {
-            Stage::ALL.iter().map(|&stage| ring.count(stage, level)).sum()
-        };
-        assert_eq!((count(&ring, Level::Error), count(&ring, Level::Info)), (6, 54));
-        ring.clear();
-        assert_eq!((count(&ring, Level::Error), ring.bytes(), ring.len()), (0, 0, 0));
-        ring.push_log(&log("after", Stage::Queue, Level::Warn));
-        assert_eq!(ring.get(1_000).unwrap().message(), "after");
-        assert_eq!(ring.count(Stage::Queue, Level::Warn), 1);
     }
 }

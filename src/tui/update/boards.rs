@@ -72,12 +72,12 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
             None
         }
         Answer::Batch(id, answer) => {
-            queue::take_batch(model, &id, answer);
+            queue::take_batch(model, &id, &answer);
             settle(model);
             None
         }
         Answer::Event(id, answer) => {
-            trace::take(model, &id, answer);
+            trace::take(model, &id, &answer);
             None
         }
         Answer::Changed(change, result) => queue::changed(model, change, result),

@@ -61,7 +61,7 @@ pub(super) fn batch_question(model: &mut Model) -> Option<Effect> {
 
 /// Takes what is in a batch, wherever it is among the views. Once it is done, what was known of it
 /// stays.
-pub(super) fn take_batch(model: &mut Model, id: &str, answer: Result<Option<BatchView>, String>) {
+pub(super) fn take_batch(model: &mut Model, id: &str, answer: &Result<Option<BatchView>, String>) {
     let now = model.now;
     for screen in &mut model.screens {
         if let Screen::Batch(shown) = screen

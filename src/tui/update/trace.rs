@@ -78,7 +78,7 @@ pub(super) fn ask(model: &mut Model) -> Option<Effect> {
 }
 
 /// Takes the answer, wherever the trace is among the views.
-pub(super) fn take(model: &mut Model, id: &str, answer: Result<EventTrace, String>) {
+pub(super) fn take(model: &mut Model, id: &str, answer: &Result<EventTrace, String>) {
     let now = model.now;
     for screen in &mut model.screens {
         if let Screen::Trace(trace) = screen {

@@ -41,6 +41,12 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
         marks(model, *letter, buf, layout.hints);
     } else {
         told_or_hints(model, buf, layout.hints);
+        // An alert is more, and stands where notices do.
+        if let Some(notice) = model.notice().filter(|_| has_alerts(model)) {
+            let all = " ".repeat(layout.status.width.into());
+            put(buf, layout.status, 0, all.len(), &all, model.options.theme.plain());
+            tell(model, notice, buf, layout.status);
+        }
     }
     None
 }
@@ -114,15 +120,21 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
 
 /// What there is to be told, and else the keys.
 fn told_or_hints(model: &Model, buf: &mut Buffer, area: Rect) {
-    if let Some(notice) = model.notice() {
-        let room = usize::from(area.width).saturating_sub(2);
-        let notice = text::safe(notice);
-        put(buf, area, 1, room, &text::clip(&notice, room), model.options.theme.strong());
-    } else if !model.alerts().banners().is_empty() {
-        alerts::render(model, buf, area);
-    } else {
-        hints(model, buf, area);
+    match model.notice() {
+        _ if has_alerts(model) => alerts::render(model, buf, area),
+        Some(notice) => tell(model, notice, buf, area),
+        None => hints(model, buf, area),
     }
+}
+
+fn has_alerts(model: &Model) -> bool {
+    !model.alerts().banners().is_empty()
+}
+
+fn tell(model: &Model, notice: &str, buf: &mut Buffer, area: Rect) {
+    let room = usize::from(area.width).saturating_sub(2);
+    let notice = text::safe(notice);
+    put(buf, area, 1, room, &text::clip(&notice, room), model.options.theme.strong());
 }
 
 /// What decides which lines are shown, as short phrases.

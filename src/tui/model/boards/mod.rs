@@ -53,9 +53,9 @@ impl<T> Polled<T> {
         self.data.as_ref().map(|(_, at)| UtcMillis::from_epoch_millis(*at))
     }
 
-    /// Asks so often from now on, in milliseconds.
+    /// Asks so often from now on, in milliseconds, and for the first time soon.
     pub(super) fn set_every(&mut self, every: i64) {
-        self.every = every;
+        (self.every, self.asked) = (every, None);
     }
 
     /// How many milliseconds old the last answer is, where that is worth telling.

@@ -14,7 +14,7 @@ const BATCH_EVERY: i64 = 2_000;
 /// Failed events asked for at first, and how many more at the end of the list.
 const FIRST_FAILED: usize = 100;
 /// So many more make the questions rarer by [`QUEUE_EVERY`].
-const FEW_FAILED: usize = 500;
+const FEW_FAILED: usize = 1_000;
 /// Failed events shown at most: what is behind them is for `bklit-tui queue`.
 pub const MAX_FAILED: usize = 5_000;
 

@@ -65,7 +65,10 @@ fn every_command_completes_and_can_be_parsed() {
         let offered = words_of(&format!("{} ", spec.name), &known);
         assert_eq!(
             offered.is_empty(),
-            matches!(spec.argument, Argument::None | Argument::NewName | Argument::EventId)
+            matches!(
+                spec.argument,
+                Argument::None | Argument::NewName | Argument::EventId | Argument::Moment
+            )
         );
         for word in offered.iter().filter(|word| !word.ends_with([':', '>', '.', '/'])) {
             let rest = if spec.argument == Argument::Switch { " on" } else { "" };
