@@ -185,6 +185,10 @@ fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>) {
         println!("{query:<22}{ours:>10.1?}{theirs:>10.1?}{ratio:>8.2}{lines:>10}{turn:>14.1?}");
     }
     key(model, KeyCode::Esc);
+    // All lines again, before anything else is measured.
+    while model.has_work() {
+        update(model, Msg::Work);
+    }
 }
 
 /// Looks for one more line of an event that has no more: all lines are looked at.

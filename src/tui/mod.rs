@@ -183,7 +183,8 @@ async fn console(
     // crossterm's own way to do without colours also loses reverse video, and with it the
     // selection; the theme does it instead.
     crossterm::style::force_color_output(true);
-    let _session = terminal::Session::start().wrap_err("cannot set up the terminal")?;
+    let session = terminal::Session::start(&stop).wrap_err("cannot set up the terminal")?;
+    let Some(_session) = session else { return Ok(ConsoleEnd::Shutdown) };
     let mut console =
         Console::start(options, source, backend).wrap_err("cannot start the console")?;
     match console.run(&stop).await {

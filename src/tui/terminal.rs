@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio_util::sync::CancellationToken;
 
 /// What is assumed of a terminal that does not know its size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
@@ -27,6 +28,8 @@ const DEFAULT_SIZE: (u16, u16) = (80, 24);
 const CHUNK: usize = 1024;
 /// How long giving back waits for a frame that is being written, then for what follows a cut.
 const WRITE_WAIT: Duration = Duration::from_millis(500);
+/// How long giving back waits for another thread that has begun to: longer than that takes.
+const CHANGE_WAIT: Duration = Duration::from_secs(2);
 /// Panics of other threads that are kept to be shown after the console.
 const MAX_DEFERRED: usize = 8;
 /// Clicks and the wheel, in SGR's format; not each move, which would be a flood.
@@ -42,6 +45,8 @@ struct Taken {
 }
 
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+/// Held while the modes change hands: whoever is second finds it done.
+static CHANGING: Mutex<()> = Mutex::new(());
 /// Held while bytes go to the terminal.
 static WRITING: Mutex<()> = Mutex::new(());
 /// Cuts off the frame that is being written.
@@ -72,14 +77,15 @@ pub fn size() -> (u16, u16) {
 pub struct Session(());
 
 impl Session {
-    /// Takes the terminal: raw mode, alternate screen, no cursor, pastes marked as such.
+    /// Takes the terminal: raw mode, alternate screen, no cursor, pastes marked as such. `None`
+    /// when `stop` came first: who stopped may have ended the process before it was given back.
     ///
     /// # Errors
     /// When it refuses.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(stop: &CancellationToken) -> io::Result<Option<Self>> {
         install_panic_hook();
-        take()?;
-        Ok(Self(()))
+        let taken = take(|| !stop.is_cancelled())?;
+        Ok(taken.then_some(Self(())))
     }
 }
 
@@ -93,15 +99,22 @@ impl Drop for Session {
     }
 }
 
-fn take() -> io::Result<()> {
+/// Returns whether it was still wanted.
+fn take(wanted: impl Fn() -> bool) -> io::Result<bool> {
+    let changing = lock(&CHANGING);
+    if !wanted() {
+        return Ok(false);
+    }
     let modes = tcgetattr(stdin())?;
     *lock(&TAKEN) = Some(Taken { modes: modes.clone(), by: std::thread::current().id() });
     CUT.store(false, Ordering::Relaxed);
-    let taken = set_raw(modes).and_then(|()| write(opening().as_bytes()));
+    let raw = set_raw(modes);
+    drop(changing);
+    let taken = raw.and_then(|()| write(opening().as_bytes()));
     if taken.is_err() {
         give_back();
     }
-    taken
+    taken.map(|()| true)
 }
 
 fn set_raw(mut modes: Termios) -> io::Result<()> {
@@ -146,14 +159,16 @@ pub fn append(text: &mut String, command: impl Command) {
     let _ = command.write_ansi(text);
 }
 
-/// Gives the terminal back if it is taken; for exits that cannot drop the [`Session`].
+/// Gives the terminal back if it is taken; for exits that cannot drop the [`Session`]. It is
+/// given back on return also when another thread has begun to do so.
 pub fn give_back() {
+    let _changing = lock_in_time(&CHANGING, CHANGE_WAIT);
     let Some(taken) = lock(&TAKEN).take() else { return };
     let mut text = closing();
-    let mut writing = wait_for_writer();
+    let mut writing = lock_in_time(&WRITING, WRITE_WAIT);
     if writing.is_none() {
         CUT.store(true, Ordering::Relaxed);
-        writing = wait_for_writer();
+        writing = lock_in_time(&WRITING, WRITE_WAIT);
         text.insert_str(0, CANCEL);
     }
     // A terminal that takes nothing, such as that of a frozen connection, must not hold up an
@@ -164,10 +179,10 @@ pub fn give_back() {
     let _ = tcsetattr(stdin(), OptionalActions::Now, &taken.modes);
 }
 
-fn wait_for_writer() -> Option<MutexGuard<'static, ()>> {
-    let deadline = Instant::now() + WRITE_WAIT;
+fn lock_in_time(mutex: &Mutex<()>, wait: Duration) -> Option<MutexGuard<'_, ()>> {
+    let deadline = Instant::now() + wait;
     loop {
-        match WRITING.try_lock() {
+        match mutex.try_lock() {
             Ok(guard) => return Some(guard),
             Err(std::sync::TryLockError::Poisoned(error)) => return Some(error.into_inner()),
             Err(std::sync::TryLockError::WouldBlock) if Instant::now() < deadline => {
@@ -240,7 +255,7 @@ pub fn resume() -> io::Result<()> {
     let modes = lock(&TAKEN).as_ref().map(|taken| taken.modes.clone());
     match modes {
         Some(modes) => set_raw(modes).and_then(|()| write(opening().as_bytes())),
-        None => take(),
+        None => take(|| true).map(|_| ()),
     }
 }
 

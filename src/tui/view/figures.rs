@@ -62,7 +62,7 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
         put_right(buf, labels, end + warnings, 8, label, theme.dim());
     }
     if bars > 0 {
-        put(buf, labels, BARS_START + warnings, bars, &format!("p95, last {bars} s"), theme.dim());
+        put(buf, labels, BARS_START + warnings, bars, &history_label(bars), theme.dim());
     }
     let summary = model.figures.summary();
     for stage in Stage::ALL {
@@ -84,6 +84,11 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let at = row(area, Stage::ALL.len() + 1);
     put(buf, at, NAME_START, 18, "accept→stored", theme.dim());
     latencies(model, buf, at, &summary.accept_to_stored, theme.plain());
+}
+
+fn history_label(bars: usize) -> String {
+    let long = format!("p95, last {bars} s");
+    if long.len() <= bars { long } else { format!("p95, {bars} s") }
 }
 
 /// What is not known is no zero.

@@ -48,8 +48,8 @@ impl Columns {
         let level = if width < 70 { 1 } else { 5 };
         let duration = if width < 80 { 0 } else { DURATION };
         let event = match width {
-            0..100 => 0,
-            100..170 => SHORT_ID,
+            0..96 => 0,
+            96..170 => SHORT_ID,
             170.. => WHOLE_ID,
         };
         let body_start = LEVEL_START + level + 1;

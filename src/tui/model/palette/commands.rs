@@ -75,7 +75,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("project", "ID|all", Argument::Project, "Show only this project"),
     spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! writes over a file that is there"),
     spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! writes over a file that is there"),
-    spec("notify", "QUERY|off N|off all", Argument::Notify, "Raise an alert when a line comes that the query asks for, by up to 8 queries; alone, list them"),
+    spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert when a line comes that the query asks for, by up to 8 queries; alone, list them; off all ends all"),
     spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one that is not in the log: its lines of before, and where it is"),
     spec("goto", "TIME", Argument::Moment, "Go to the first line from then on: 14:05, 14:05:30, or 10m for ten minutes ago"),
     spec("save", "NAME", Argument::NewName, "Keep this pane's filter under a name"),
