@@ -179,3 +179,36 @@ async fn a_bus_that_fails_is_told_of_once_a_batch_and_holds_up_nothing() {
         assert_eq!(bench.metrics.take_gauges().stages[4].errors, 1);
     }
 }
+
+/// A bus whose first answer is about an earlier failure.
+#[derive(Default)]
+struct Hiccup {
+    asked: std::sync::atomic::AtomicU64,
+}
+
+#[async_trait]
+impl LiveBus for Hiccup {
+    async fn publish(&self, _event: LiveEvent) -> Result<u64, String> {
+        match self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Err("the connection broke".to_owned()),
+            _ => Ok(1),
+        }
+    }
+
+    fn subscribe(&self) -> Box<dyn LiveStream> {
+        unreachable!()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_that_is_not_published_holds_back_no_others() {
+    let (mut bench, context) = Bench::new();
+    let live_bus = std::sync::Arc::new(Hiccup::default());
+    bench.queue.push_all(&views(100));
+    bench.start(WorkerContext { live_bus: live_bus.clone(), ..context });
+    let line = bench.line("Live events of a batch not published").await;
+    assert_eq!(line.data["events"], 1);
+    bench.drained().await;
+    bench.stop().await;
+    assert_eq!(live_bus.asked.load(std::sync::atomic::Ordering::SeqCst), 100);
+}

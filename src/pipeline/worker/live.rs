@@ -27,26 +27,43 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
     let mut unannounced = stored.inserted.new_sessions;
     let total = stored.events.len();
-    for (published, event) in stored.events.into_iter().enumerate() {
-        if published % AT_ONCE == AT_ONCE - 1 {
+    let mut failed = Failed::default();
+    for (nth, event) in stored.events.into_iter().enumerate() {
+        if nth % AT_ONCE == AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
         let live = live_event(&event, &mut unannounced);
         let began = Instant::now();
         let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
-        let reason = match answer {
-            Ok(Ok(subscribers)) => {
-                tell_published(context, &event, subscribers, began.elapsed());
-                continue;
+        match answer {
+            Ok(Ok(subscribers)) => tell_published(context, &event, subscribers, began.elapsed()),
+            // It may be about an earlier one; the next may well come through.
+            Ok(Err(reason)) => failed.note(1, reason),
+            Err(_) => {
+                failed.note(total - nth, format!("not done within {PUBLISH_TIMEOUT:?}"));
+                break;
             }
-            Ok(Err(reason)) => reason,
-            Err(_) => format!("not done within {PUBLISH_TIMEOUT:?}"),
-        };
-        let step = context.log.step(Stage::Pubsub).event(&event.id).project(&event.project_id);
-        step.error("Live events of a batch not published", || {
-            details(json!({ "reason": reason, "events": total - published }))
+        }
+    }
+    if let Some(reason) = failed.reason {
+        context.log.step(Stage::Pubsub).error("Live events of a batch not published", || {
+            details(json!({ "reason": reason, "events": failed.events }))
         });
-        return;
+    }
+}
+
+/// What could not be published.
+#[derive(Default)]
+struct Failed {
+    events: usize,
+    /// Why not the first of them.
+    reason: Option<String>,
+}
+
+impl Failed {
+    fn note(&mut self, events: usize, reason: String) {
+        self.events += events;
+        self.reason.get_or_insert(reason);
     }
 }
 
@@ -54,7 +71,8 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
 pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<SessionKey>) {
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
     let total = sessions.len();
-    for (published, SessionKey { project_id, session_id }) in sessions.into_iter().enumerate() {
+    let mut failed = Failed::default();
+    for (nth, SessionKey { project_id, session_id }) in sessions.into_iter().enumerate() {
         let end = SessionEnd { session_id, timestamp: None, reason: Some("timeout".to_owned()) };
         let live = LiveEvent {
             project_id,
@@ -63,15 +81,19 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
             data: session_end(&end),
         };
         let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
-        let reason = match answer {
-            Ok(Ok(_)) => continue,
-            Ok(Err(reason)) => reason,
-            Err(_) => format!("not done within {PUBLISH_TIMEOUT:?}"),
-        };
+        match answer {
+            Ok(Ok(_)) => {}
+            Ok(Err(reason)) => failed.note(1, reason),
+            Err(_) => {
+                failed.note(total - nth, format!("not done within {PUBLISH_TIMEOUT:?}"));
+                break;
+            }
+        }
+    }
+    if let Some(reason) = failed.reason {
         context.log.step(Stage::Pubsub).error("Ends of idle sessions not published", || {
-            details(json!({ "reason": reason, "sessions": total - published }))
+            details(json!({ "reason": reason, "sessions": failed.events }))
         });
-        return;
     }
 }
 

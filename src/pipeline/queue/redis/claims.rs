@@ -91,7 +91,8 @@ impl Claims {
         lease: Duration,
     ) -> Result<Option<Claim>, QueueError> {
         let connection = claimer.link.connection().await.map_err(unavailable)?;
-        let disk = claimer.probe.disk(&connection).await.map_err(unavailable)?;
+        let waits = self.durable
+            && claimer.probe.disk(&connection).await.map_err(unavailable)? == Disk::Waits;
         for _ in 0..TRIES {
             let claimed = self.claim_once(&connection, most, lease).await.map_err(unavailable)?;
             let Some((batch, epoch, count)) = claimed else { return Ok(None) };
@@ -102,10 +103,7 @@ impl Claims {
                 // Its lease was so short that another has finished the batch meanwhile.
                 continue;
             }
-            if self.durable
-                && disk == Disk::Waits
-                && let Err(failure) = disk::wait(&connection).await
-            {
+            if waits && let Err(failure) = disk::wait(&connection).await {
                 self.give_back(&connection, &id).await;
                 return Err(unavailable(failure));
             }
