@@ -172,7 +172,7 @@ impl DebugStream for Recalled {
 pub(super) struct Overlap {
     /// Lines of this process, by their pointers, which they keep from being used again.
     own: HashMap<usize, Arc<DebugLog>>,
-    /// How many lines of others have this [`identity`].
+    /// How many lines of others have this identity.
     others: HashMap<u64, u32>,
     looked_at: usize,
 }
@@ -184,7 +184,7 @@ impl Overlap {
         Self { own: last.map(|line| (address(line), line.clone())).collect(), ..Self::default() }
     }
 
-    /// And of these lines of other processes, by their [`identity`].
+    /// And of these lines of other processes, by their identity.
     pub(super) fn add_others(&mut self, identities: impl Iterator<Item = u64>) {
         for identity in identities {
             *self.others.entry(identity).or_default() += 1;

@@ -169,7 +169,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The text in which all lie, apart by a [`line::SEPARATOR`].
+    /// The text in which all lie, apart by a `line::SEPARATOR`.
     pub fn text(&self) -> &'a str {
         self.text
     }
