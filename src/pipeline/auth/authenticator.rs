@@ -141,11 +141,12 @@ impl Authenticator {
         }
         let lookup = async {
             let found = within(LOOKUP_TIMEOUT, self.store.find_by_secret(&secret)).await?;
-            let found = found.map(Arc::new);
-            self.known.take_in(hash, found.as_ref());
-            Ok::<_, TokenStoreError>(found)
+            Ok::<_, TokenStoreError>(found.map(Arc::new))
         };
-        self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)
+        let found = self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)?;
+        // Once it is remembered: who finds it known before would ask again.
+        self.known.take_in(hash, found.as_ref());
+        Ok(found)
     }
 
     /// What the store says now of a token that is `known`; if it does not say so soon, what it
@@ -159,6 +160,10 @@ impl Authenticator {
         let (store, tokens) = (Arc::clone(&self.store), self.tokens.clone());
         let (all_known, before) = (Arc::clone(&self.known), Arc::clone(&known));
         let question = async move {
+            // Another one has been answered meanwhile.
+            if let Some(remembered) = tokens.get(&hash).await {
+                return remembered;
+            }
             let found = match within(REFRESH_TIMEOUT, store.find_by_secret(&secret)).await {
                 Ok(found) => {
                     let found = found.map(Arc::new);
