@@ -192,7 +192,13 @@ impl Tour<'_> {
         self.press("r", "its retry", |screen| has(screen, &["put back"]))?;
         self.console.resize(LOW)?;
         let screen = self.press("t", "both ways of the event", |screen| {
-            let parts = ["trace of", "Event refused", "Page view stored", "Live event published"];
+            let parts = [
+                "trace of",
+                "Event refused",
+                "Page view stored",
+                "Live event published",
+                "stored in",
+            ];
             has(screen, &parts) && is_done(screen)
         })?;
         self.keep("retried", &screen, &DARK)
