@@ -210,14 +210,7 @@ async fn waiting(
             return Ok(());
         }
         after = page.next;
-        if after.is_none() {
-            return Ok(());
-        }
-        if looked_at >= MOST_ITEMS {
-            gaps.push(format!(
-                "only the newest {} waiting events were looked at",
-                grouped(looked_at as u64)
-            ));
+        if ends(after.as_deref(), looked_at, "waiting", gaps) {
             return Ok(());
         }
     }
@@ -268,17 +261,20 @@ async fn failed(
             return Ok(());
         }
         after = page.next;
-        if after.is_none() {
-            return Ok(());
-        }
-        if looked_at >= MOST_ITEMS {
-            gaps.push(format!(
-                "only the newest {} failed events were looked at",
-                grouped(looked_at as u64)
-            ));
+        if ends(after.as_deref(), looked_at, "failed", gaps) {
             return Ok(());
         }
     }
+}
+
+/// Whether a walk ends before the next page; what it leaves out is told.
+fn ends(next: Option<&str>, looked_at: usize, what: &str, gaps: &mut Vec<String>) -> bool {
+    let is_full = next.is_some() && looked_at >= MOST_ITEMS;
+    if is_full {
+        let looked_at = grouped(looked_at as u64);
+        gaps.push(format!("only the newest {looked_at} {what} events were looked at"));
+    }
+    is_full || next.is_none()
 }
 
 async fn look_in_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredEvent>, String> {
