@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Override;
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::replay::SPEEDS;
+use bklit_console::replay::SPEEDS;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::time::UtcMillis;
 
 pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
 

@@ -1,49 +1,25 @@
-//! The HTTP client with which commands talk to a running pipeline.
+//! Which running pipeline a command talks to, and with which token.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use bytes::Bytes;
 use color_eyre::eyre::{WrapErr as _, bail};
-use http_body_util::Full;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client as Pooled;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::config::Settings;
-use crate::pipeline::auth::default_token;
-use crate::pipeline::tls;
+use bklit_pipeline::auth::default_token;
+use bklit_remote::client::{Client, client};
 
-/// Pooled keep-alive connections, `http://` and `https://` (certificates by `tls_ca_file`, else Mozilla's roots).
-pub type Client = Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// A client as the settings say: it trusts the certificates of `tls_ca_file`, else Mozilla's roots.
+///
+/// # Errors
+/// If the file cannot be used.
+pub fn connect(settings: &Settings) -> color_eyre::Result<Client> {
+    client(settings.tls_ca_file.as_deref()).wrap_err("tls_ca_file cannot be used")
+}
 
 /// Where, in its data dir, a running pipeline says at which address it listens.
 pub const ADDRESS_FILE: &str = "listen.addr";
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// A client for requests with a body in memory. Answers have no deadline of their own: the
-/// caller sets one where it wants one.
-///
-/// # Errors
-/// When the settings name root certificates that cannot be used.
-pub fn client(settings: &Settings) -> color_eyre::Result<Client> {
-    let file = settings.tls_ca_file.as_deref();
-    let roots = file.map(tls::read_roots).transpose().wrap_err("tls_ca_file cannot be used")?;
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls::client_config(roots.as_deref())?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    Ok(Pooled::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https))
-}
 
 /// The environment variable that holds a token for commands that talk to a pipeline.
 pub const TOKEN_VARIABLE: &str = "BKLIT_TOKEN";
@@ -118,15 +94,6 @@ pub fn stored_token(data_dir: &Path) -> color_eyre::Result<String> {
         );
     };
     Ok(secret.expose().to_owned())
-}
-
-/// An error's innermost cause, which is what tells a user something.
-pub fn cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

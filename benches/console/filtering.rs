@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::tui::model::{Model, ModelOptions};
-use bklit_tui::tui::msg::Msg;
-use bklit_tui::tui::theme::{Palette, Theme};
-use bklit_tui::tui::update::update;
+use bklit_console::model::{Model, ModelOptions};
+use bklit_console::msg::Msg;
+use bklit_console::theme::{Palette, Theme};
+use bklit_console::update::update;
+use bklit_wire::debug_bus::DebugMessage;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use grep_regex::RegexMatcherBuilder;
 use grep_searcher::{Searcher, SearcherBuilder, Sink, SinkMatch};

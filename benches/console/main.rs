@@ -10,8 +10,8 @@ mod live;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::time::UtcMillis;
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 

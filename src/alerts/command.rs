@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Alert, Kind, State};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 /// How long it may take.
 pub const TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 
-use crate::alerts::command::Runner;
-use crate::alerts::{Alert, Kind, Monitor, Reading, State};
 use crate::config::Settings;
-use crate::pipeline::gauges::{Gauges, Health};
-use crate::pipeline::outage::seconds;
-use crate::pipeline::time::UtcMillis;
+use bklit_alerts::command::Runner;
+use bklit_alerts::{Alert, Kind, Monitor, Reading, State};
+use bklit_net::log_throttle::seconds;
+use bklit_wire::gauges::{Gauges, Health};
+use bklit_wire::time::UtcMillis;
 
 /// For so long after the start a store need not work yet: its tables may have to be made first.
 const STARTING: i64 = 10;
@@ -171,8 +171,7 @@ mod tests {
             gauges.at = Some(UtcMillis::from_epoch_millis(at * 1_000));
             gauges.store_health = if fails { Health::Failing } else { Health::Ok };
             let depth = if fails { 11 } else { 0 };
-            gauges.queue =
-                Some(crate::pipeline::gauges::QueueGauges { depth, ..Default::default() });
+            gauges.queue = Some(bklit_wire::gauges::QueueGauges { depth, ..Default::default() });
             alerts.take(&gauges);
         };
         (80..90).for_each(|at| second(&mut alerts, false, at));

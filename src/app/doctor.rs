@@ -12,9 +12,12 @@ use rustix::process::{Resource, getrlimit};
 use super::adapters;
 use super::data_dir::{ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE};
 use crate::commands::doctor::Part;
-use crate::config::{Role, Settings, WebSocketSettings};
-use crate::pipeline::finding::Finding;
-use crate::pipeline::{auth, postgres, queue};
+use crate::config::Settings;
+use bklit_adapters::postgres;
+use bklit_pipeline::roles::Role;
+use bklit_pipeline::websocket::WebSocketSettings;
+use bklit_pipeline::{auth, queue};
+use bklit_wire::diagnostic::Finding;
 
 /// How long the look at one server, or at the files, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +33,7 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
     let redis = async {
         let (server, options) = adapters::redis_and_queue(settings)?;
         let alarm_depth = settings.queue.alarm_depth;
-        let looked = queue::redis::check::check(server, &options, alarm_depth);
+        let looked = bklit_adapters::redis::queue::check::check(server, &options, alarm_depth);
         let advice = "see that it runs and redis_url names it";
         let mut part = part("redis", advice, looked).await;
         if part.findings.iter().any(|finding| finding.advice == advice) {

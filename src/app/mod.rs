@@ -23,10 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{Cli, Command, QueueArgs, QueueCommand};
 use crate::commands;
 use crate::commands::attach::Watched;
-use crate::config::{self, Role, Settings};
-use crate::pipeline::auth;
+use crate::config;
+use crate::config::Settings;
 use crate::telemetry;
-use crate::tui::{self, ConsoleEnd, ConsoleOptions, Source};
+use bklit_console::{ConsoleEnd, Source};
+use bklit_pipeline::auth;
+use bklit_pipeline::roles::Role;
 use data_dir::DataDir;
 use lifecycle::{Supervisor, is_hang_up_ignored, watch_signals, within};
 use notify::ServiceManager;
@@ -53,7 +55,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
     let variable = |name: &str| std::env::var(name).ok();
     let (file, flags) = (cli.global.config.as_deref(), cli.global.overrides());
-    let mut settings = Settings::load(file, variable, &flags, &[tui::settings::check])?;
+    let mut settings = Settings::load(file, variable, &flags)?;
     settings.record.clone_from(&cli.global.record);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -69,7 +71,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
     if command.as_ref().is_some_and(works_on_data)
         && let Some(difference) = servers::difference(settings)
     {
-        difference.lines().for_each(|line| eprintln!("{}", tui::text::safe(line)));
+        difference.lines().for_each(|line| eprintln!("{}", bklit_wire::text::safe(line)));
     }
     match command {
         None => return run_pipeline(settings).await,
@@ -149,7 +151,7 @@ fn telemetry_beside_console(settings: &Settings) -> Result<()> {
 
 /// The second signal.
 fn exit_at_once(signal: i32) {
-    tui::terminal::give_back();
+    bklit_console::terminal::give_back();
     std::process::exit(128 + signal);
 }
 
@@ -157,7 +159,7 @@ fn exit_at_once(signal: i32) {
 async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     if !settings.no_ui {
         // Before anything is made or taken.
-        tui::require_terminal()?;
+        bklit_console::require_terminal()?;
     }
     let data_dir = DataDir::take(&settings.data_dir)?;
     servers::note(settings, &data_dir)?;
@@ -226,12 +228,12 @@ async fn run_console(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let source = source(settings, pipeline.address());
-    let mut options = ConsoleOptions::new(source, settings);
+    let mut options = commands::console_options(source, settings);
     if settings.roles.has(Role::Ingestion) {
         options.curl = curl_line(pipeline, data_dir).await;
     }
     let lines = Source::Bus(pipeline.debug_bus().subscribe_after(settings.debug_history));
-    match tui::run(options, lines, Some(pipeline.backend()), shutdown).await? {
+    match bklit_console::run(options, lines, Some(pipeline.backend()), shutdown).await? {
         ConsoleEnd::Quit | ConsoleEnd::Shutdown => {}
         ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),
     }

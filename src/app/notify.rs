@@ -8,7 +8,7 @@ use color_eyre::eyre::Result;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::metrics::Metrics;
+use bklit_pipeline::metrics::Metrics;
 
 /// How often the status line is renewed where no watchdog waits for a sign of life.
 const STATUS_EVERY: Duration = Duration::from_secs(10);

@@ -14,22 +14,31 @@ use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use super::tokens;
-use crate::config::{Role, Settings, WebSocketSettings};
-use crate::pipeline::auth::{Authenticator, TokenStore};
-use crate::pipeline::bus::{DebugBus, Presence};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::gauges::Health;
-use crate::pipeline::http::{self, HttpContext};
-use crate::pipeline::metrics::{Metrics, Part};
-use crate::pipeline::outage::{Outage, seconds};
-use crate::pipeline::queue::Queue;
-use crate::pipeline::queue::view::QueueAges;
-use crate::pipeline::stage_log::StageLog;
-use crate::pipeline::store::Store;
-use crate::pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
-use crate::pipeline::websocket::{self, WebSocketContext};
-use crate::pipeline::worker::{self, WorkerContext};
-use crate::tui::backend::{Backend, LocalBackend};
+use crate::config::Settings;
+use bklit_net::log_throttle::{Outage, seconds};
+use bklit_pipeline::auth::{Authenticator, TokenStore};
+use bklit_pipeline::http;
+use bklit_pipeline::http::HttpContext;
+use bklit_pipeline::intake::Intake;
+use bklit_pipeline::local_backend::LocalBackend;
+use bklit_pipeline::metrics::{Metrics, Part};
+use bklit_pipeline::presence::Presence;
+use bklit_pipeline::queue::Queue;
+use bklit_pipeline::queue::api::QueueAges;
+use bklit_pipeline::roles::Role;
+use bklit_pipeline::server::Limits;
+use bklit_pipeline::stage_log::StageLog;
+use bklit_pipeline::store::Store;
+use bklit_pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
+use bklit_pipeline::websocket;
+use bklit_pipeline::websocket::WebSocketContext;
+use bklit_pipeline::websocket::WebSocketSettings;
+use bklit_pipeline::worker;
+use bklit_pipeline::worker::WorkerContext;
+use bklit_wire::backend::Backend;
+use bklit_wire::debug_bus::DebugBus;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::gauges::Health;
 
 /// How often figures are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -86,18 +95,21 @@ impl Pipeline {
             authenticator.recall(file).await;
             tokens::tell_if_none(settings, &authenticator, &log, supervisor);
         }
-        let context = http_context(settings, &adapters, &log, &authenticator, stopping);
+        let queue = Arc::clone(&adapters.queue);
+        let tokens = Arc::clone(&authenticator);
+        let trusts = settings.http.trust_forwarded;
+        let intake = Intake::new(queue, tokens, Arc::clone(&log), trusts).with_baseline(baseline);
+        let intake = Arc::new(intake);
+        let context = http_context(settings, &adapters, &intake, stopping);
         let context = context.serving_sockets(websocket_listener.is_some());
-        let context = Arc::new(context.with_baseline(baseline));
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
         // listens, whatever its roles, to be watched.
-        let http = Arc::clone(&context);
         supervisor.spawn("HTTP server", |stop| async move {
-            http::serve(listener, http, stop).await.map_err(Into::into)
+            http::serve(listener, Arc::new(context), stop).await.map_err(Into::into)
         });
         if let Some(listener) = websocket_listener {
-            start_websocket(listener, context, settings, &adapters, supervisor);
+            start_websocket(listener, intake, settings, &adapters, supervisor);
         }
         adapters.start(supervisor);
         let (writer, verifier) = comparison.unzip();
@@ -167,30 +179,28 @@ impl Pipeline {
 fn http_context(
     settings: &Settings,
     adapters: &Adapters,
-    log: &Arc<StageLog>,
-    authenticator: &Arc<Authenticator>,
+    intake: &Arc<Intake>,
     stopping: &CancellationToken,
 ) -> HttpContext {
-    HttpContext::new(
-        Arc::clone(&adapters.queue),
-        Arc::clone(authenticator),
-        Arc::clone(log),
-        Arc::clone(&adapters.debug_bus),
-        settings.http.clone(),
-    )
-    .in_process(settings.roles, stopping.clone())
-    .with_store(adapters.store.clone(), adapters.presence.clone())
+    let debug_bus = Arc::clone(&adapters.debug_bus);
+    HttpContext::new(Arc::clone(intake), debug_bus, settings.http.clone())
+        .in_process(settings.roles, stopping.clone())
+        .with_store(adapters.store.clone(), adapters.presence.clone())
 }
 
 fn start_websocket(
     listener: TcpListener,
-    http: Arc<HttpContext>,
+    intake: Arc<Intake>,
     settings: &Settings,
     adapters: &Adapters,
     supervisor: &mut Supervisor,
 ) {
     let live_bus = Arc::clone(&adapters.live_bus);
-    let context = Arc::new(WebSocketContext::new(http, live_bus, settings.websocket.clone()));
+    let http = &settings.http;
+    let limits =
+        Limits { header_timeout: http.header_timeout, max_body_bytes: http.max_body_bytes };
+    let context = WebSocketContext::new(intake, live_bus, settings.websocket.clone(), limits);
+    let context = Arc::new(context);
     // Both servers drain at the same time: the worker needs what is left.
     supervisor.spawn_beside("WebSocket server", |stop| async move {
         websocket::serve(listener, context, stop).await.map_err(Into::into)

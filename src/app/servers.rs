@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::data_dir::DataDir;
-use crate::config::{Role, Sensitive, Settings};
+use crate::config::Settings;
+use bklit_pipeline::roles::Role;
+use bklit_wire::setting::Sensitive;
 
 const FILE: &str = "servers.json";
 

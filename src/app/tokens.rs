@@ -7,11 +7,13 @@ use std::time::Duration;
 use color_eyre::eyre::Result;
 
 use super::lifecycle::Supervisor;
-use crate::config::{Role, Settings};
-use crate::pipeline::auth::{self, Authenticator, BootstrapError, TokenStore};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::outage::Outage;
-use crate::pipeline::stage_log::StageLog;
+use crate::config::Settings;
+use bklit_net::log_throttle::Outage;
+use bklit_pipeline::auth;
+use bklit_pipeline::auth::{Authenticator, BootstrapError, TokenStore};
+use bklit_pipeline::roles::Role;
+use bklit_pipeline::stage_log::StageLog;
+use bklit_wire::debug_log::Stage;
 
 /// The pause between tries to make the first token, and between looks whether one is known.
 const PAUSE: Duration = Duration::from_secs(1);

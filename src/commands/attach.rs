@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::AttachArgs;
 use crate::client;
 use crate::config::Settings;
-use crate::pipeline::bus::DebugStream;
-use crate::pipeline::bus::sse::{Endpoint, SseDebugStream};
-use crate::tui::backend::RemoteBackend;
-use crate::tui::{self, ConsoleEnd, ConsoleOptions, Source};
+use bklit_console::{ConsoleEnd, Source};
+use bklit_remote::backend::RemoteBackend;
+use bklit_remote::sse::{Endpoint, SseDebugStream};
+use bklit_wire::debug_bus::DebugStream;
 
 /// What is watched, where it is no daemon.
 pub struct Watched {
@@ -31,19 +31,19 @@ pub async fn run(
     watched: Option<Watched>,
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
-    let options = |source| ConsoleOptions::new(source, settings);
+    let options = |source| super::console_options(source, settings);
     if let Some(Watched { source, stream }) = watched {
         if args.daemon.token.is_some() {
             bail!("a token is a daemon's; Redis takes user and password in its URL");
         }
-        return tui::run(options(source), Source::Bus(stream), None, shutdown).await;
+        return bklit_console::run(options(source), Source::Bus(stream), None, shutdown).await;
     }
     let base = client::base_url(args.daemon.url.as_deref(), settings)?;
     let token = client::given_token(args.daemon.token.as_deref());
     let endpoint = Endpoint::new(&base, token.as_deref())?;
     let endpoint = endpoint.after_history(settings.debug_history);
     let source = endpoint.origin();
-    let client = client::client(settings)?;
+    let client = client::connect(settings)?;
     let backend = RemoteBackend::new(client.clone(), &base, token.as_deref());
     let backend = backend.map_err(|reason| eyre!(reason))?;
     let connected = tokio::select! {
@@ -54,5 +54,5 @@ pub async fn run(
     let mut options = options(source);
     // The pipeline of these settings has the same command and runs it itself.
     options.alerts_are_told = args.daemon.url.is_none() && settings.alerts.daemon;
-    tui::run(options, lines, Some(Arc::new(backend)), shutdown).await
+    bklit_console::run(options, lines, Some(Arc::new(backend)), shutdown).await
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use color_eyre::Result;
 use serde::Serialize;
 
-use crate::pipeline::finding::{Finding, Severity};
-use crate::tui::text::safe;
+use bklit_wire::diagnostic::{Finding, Severity};
+use bklit_wire::text::safe;
 
 /// A server, or what else was looked at.
 pub struct Part {

@@ -4,8 +4,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::ReplayArgs;
 use crate::config::Settings;
-use crate::tui::replay::Player;
-use crate::tui::{self, ConsoleEnd, ConsoleOptions, Source};
+use bklit_console::replay::Player;
+use bklit_console::{ConsoleEnd, Source};
 
 /// Runs the console until it ends or `shutdown` says so.
 ///
@@ -16,8 +16,8 @@ pub async fn run(
     settings: &Settings,
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
-    tui::require_terminal()?;
+    bklit_console::require_terminal()?;
     let player = Player::start(&args.file, args.speed, settings.console.max_lines)?;
-    let options = ConsoleOptions::new(args.file.display().to_string(), settings);
-    tui::run(options, Source::Replay(player), None, shutdown).await
+    let options = super::console_options(args.file.display().to_string(), settings);
+    bklit_console::run(options, Source::Replay(player), None, shutdown).await
 }

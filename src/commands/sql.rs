@@ -8,7 +8,7 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
 use crate::cli::SqlArgs;
-use crate::pipeline::store::{QueryLimits, QueryResult, Store};
+use bklit_pipeline::store::{QueryLimits, QueryResult, Store};
 
 /// The longest query read from standard input.
 const QUERY_BYTES: u64 = 1 << 20;

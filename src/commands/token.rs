@@ -11,9 +11,9 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::cli::{ScopeArg, TokenArgs, TokenCommand};
 use crate::config::Settings;
-use crate::pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
-use crate::pipeline::http::validate::id_problem;
-use crate::pipeline::time::UtcMillis;
+use bklit_pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
+use bklit_pipeline::intake::validate::id_problem;
+use bklit_wire::time::UtcMillis;
 
 /// Stands for all projects, for tokens that read.
 const ALL_PROJECTS: &str = "*";
@@ -300,7 +300,8 @@ mod tests {
     async fn commands_change_the_store() {
         use clap::Parser;
         let dir = tempfile::tempdir().unwrap();
-        let store = crate::pipeline::auth::sqlite::SqliteTokenStore::open(&dir.path().join("t.db"));
+        let store =
+            bklit_adapters::sqlite::tokens::SqliteTokenStore::open(&dir.path().join("t.db"));
         let store = store.unwrap();
         let run = async |line: &str| {
             let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();

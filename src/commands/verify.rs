@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::cli::{Moment, VerifyArgs};
-use crate::pipeline::gauges::match_rate;
-use crate::pipeline::queue::Queue;
-use crate::pipeline::store::baseline::{Baseline, EventKey, Kind, Span};
-use crate::pipeline::time::UtcMillis;
-use crate::pipeline::verify::{Mismatch, PAGE, Plan, Report, failed_reasons, reconcile};
-use crate::tui::text::{safe, safe_json};
-use crate::tui::view::format::count;
+use bklit_console::view::format::count;
+use bklit_pipeline::queue::Queue;
+use bklit_pipeline::store::baseline::{Baseline, EventKey, Kind, Span};
+use bklit_pipeline::verify::{Mismatch, PAGE, Plan, Report, failed_reasons, reconcile};
+use bklit_wire::gauges::match_rate;
+use bklit_wire::text::{safe, safe_json};
+use bklit_wire::time::UtcMillis;
 
 /// Some event does not match.
 const MISMATCHED: u8 = 1;

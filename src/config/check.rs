@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use figment::Figment;
 
-use super::{ConfigError, Role, Settings, WrongSetting, source_of};
+use bklit_wire::setting::WrongSetting;
+
+use super::{ConfigError, Settings, source_of};
+use bklit_pipeline::roles::Role;
 
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
 /// Longer than any load balancer takes to look.
@@ -23,6 +26,7 @@ impl Settings {
         self.validate_counts(figment)?;
         self.validate_roles(figment)?;
         self.validate_servers(figment)?;
+        bklit_console::settings::check(&self.console).map_err(|wrong| refused(figment, &wrong))?;
         require(
             figment,
             "log",

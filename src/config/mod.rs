@@ -5,10 +5,7 @@
 
 mod check;
 mod defaults;
-mod looks;
-mod roles;
 mod settings;
-mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,10 +16,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 pub use check::is_redis;
-pub use looks::{Ascii, Colors, Scheme};
-pub use roles::{Role, Roles};
-pub use settings::*;
-pub use values::Sensitive;
+pub use settings::Settings;
 
 /// One value from the environment or a flag, with its source for error messages.
 #[derive(Clone, Debug)]
@@ -83,21 +77,9 @@ pub enum ConfigError {
     Value(String),
 }
 
-/// A value that cannot be used, found by a [`Check`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrongSetting {
-    /// The setting's key.
-    pub key: String,
-    /// What is wrong with its value.
-    pub rule: String,
-}
-
-/// What a part of the program asks of its settings beyond what can be told here.
-pub type Check = fn(&Settings) -> Result<(), WrongSetting>;
-
 impl Settings {
     /// Reads all sources. `file` is the config file asked for, which must exist; without one
-    /// the default file is read if there is one. `checks` are made too.
+    /// the default file is read if there is one.
     ///
     /// # Errors
     /// Names the setting that is wrong and its source.
@@ -105,7 +87,6 @@ impl Settings {
         file: Option<&Path>,
         environment: impl Fn(&str) -> Option<String>,
         flags: &[Override],
-        checks: &[Check],
     ) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         let asked =
@@ -137,9 +118,6 @@ impl Settings {
         let settings: Self =
             figment.extract().map_err(|error| ConfigError::Value(describe(&error)))?;
         settings.validate(&figment)?;
-        for check in checks {
-            check(&settings).map_err(|wrong| check::refused(&figment, &wrong))?;
-        }
         Ok(settings)
     }
 }

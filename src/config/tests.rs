@@ -1,7 +1,7 @@
 //! Sources, their order, and errors that name them.
 
 use super::*;
-use crate::pipeline::queue::Durability;
+use bklit_pipeline::queue::Durability;
 
 fn load(environment: &[(&str, &str)], flags: &[Override]) -> Result<Settings, String> {
     let environment: std::collections::HashMap<_, _> = environment.iter().copied().collect();

@@ -13,12 +13,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::debug_log::{Level, Stage};
-use super::gauges::{Gauges, Health, Latencies, QueueGauges, StageGauges};
 use super::queue::QueueStats;
-use super::queue::view::QueueAges;
-use super::time::UtcMillis;
 use super::verify::VerifyFigures;
+use crate::queue::api::QueueAges;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, StageGauges};
+use bklit_wire::time::UtcMillis;
 
 /// A part of the pipeline whose health is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

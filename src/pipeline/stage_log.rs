@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::bus::{DebugBus, DebugMessage};
-use super::debug_log::{DebugLog, Level, Stage};
-use super::gauges::{Gauges, Health};
 use super::metrics::{Metrics, Part};
-use super::outage::{Outage, seconds};
-use super::time::UtcMillis;
+use bklit_net::log_throttle::{Outage, seconds};
+use bklit_wire::debug_bus::{DebugBus, DebugMessage};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::gauges::{Gauges, Health};
+use bklit_wire::time::UtcMillis;
 
 /// Details of a line.
 pub type Data = Map<String, Value>;

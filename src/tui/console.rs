@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Backend, Tasks};
+use super::backend::Tasks;
 use super::effects::{self, Multiplexer};
 use super::input::{Input, Keyboard, Typed};
 use super::jobs::{self, JobOptions, Jobs};
@@ -22,8 +22,9 @@ use super::replay::{Player, Replayed};
 use super::screen::Screen;
 use super::theme::{self, Palette, Theme};
 use super::{ConsoleEnd, ConsoleOptions, Source, terminal, update, view};
-use crate::pipeline::bus::{DebugMessage, DebugStream};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::backend::Backend;
+use bklit_wire::debug_bus::{DebugMessage, DebugStream};
+use bklit_wire::time::UtcMillis;
 
 /// Messages of the bus that are taken in at a time, before keys are looked at again.
 const SLICE: usize = 512;

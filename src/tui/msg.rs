@@ -6,9 +6,9 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use super::backend::{Answer, Request};
 use super::model::palette::commands::Target;
 use super::replay::{ReplayCommand, Replayed};
-use crate::alerts::Alert;
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::time::UtcMillis;
+use bklit_alerts::Alert;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::time::UtcMillis;
 
 /// Something that happened.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::config::{Ascii, Colors, Scheme};
-use crate::pipeline::debug_log::{Level, Stage};
+use crate::appearance::{Ascii, Colors, Scheme};
+use bklit_wire::debug_log::{Level, Stage};
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

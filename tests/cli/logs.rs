@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout};
 
-use bklit_tui::pipeline::debug_log::Stage;
+use bklit_wire::debug_log::Stage;
 use serde_json::Value;
 
 use crate::support::{Cli, DEADLINE, Daemon, eventually};

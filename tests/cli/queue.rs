@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
-use bklit_tui::pipeline::queue::redis::DEFAULT_PREFIX;
-use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
-use bklit_tui::pipeline::queue::{Claim, NewItem, Queue, Rejected};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_adapters::redis::queue::DEFAULT_PREFIX;
+use bklit_adapters::sqlite::queue::SqliteQueue;
+use bklit_pipeline::queue::{Claim, NewItem, Queue, Rejected};
+use bklit_wire::event::{PageView, Payload, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 

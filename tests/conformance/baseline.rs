@@ -1,11 +1,11 @@
 //! What every `Baseline` does, and what comparing with it finds.
 
-use bklit_tui::pipeline::event::{Payload, QueuedEvent};
-use bklit_tui::pipeline::store::baseline::{Baseline, EventKey, Gap, Kind, Pick, Side, Span};
-use bklit_tui::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
-use bklit_tui::pipeline::store::sqlite::SqliteStore;
-use bklit_tui::pipeline::store::{Batch, Store};
-use bklit_tui::pipeline::verify::{Mismatch, Plan, Report, VerifyError, reconcile};
+use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore};
+use bklit_adapters::sqlite::store::SqliteStore;
+use bklit_pipeline::store::baseline::{Baseline, EventKey, Gap, Kind, Pick, Side, Span};
+use bklit_pipeline::store::{Batch, Store};
+use bklit_pipeline::verify::{Mismatch, Plan, Report, VerifyError, reconcile};
+use bklit_wire::event::{Payload, QueuedEvent};
 use serde_json::json;
 
 use crate::support::events::{NOON, at, custom, end, full_view, view};

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
-use bklit_tui::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus};
-use bklit_tui::pipeline::bus::{
-    DebugBus, DebugMessage, DebugStream, LiveBus, LiveMessage, LiveStream,
-};
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::event::{EventKind, LiveEvent};
-use bklit_tui::pipeline::metrics::Metrics;
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_adapters::local::{LocalDebugBus, LocalLiveBus};
+use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus};
+use bklit_pipeline::bus::{LiveBus, LiveMessage, LiveStream};
+use bklit_pipeline::metrics::Metrics;
+use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::event::{EventKind, LiveEvent};
+use bklit_wire::time::UtcMillis;
 
 use crate::support::redis::server_at;
 use crate::support::servers::{Kind, RedisServer};

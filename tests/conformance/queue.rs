@@ -7,13 +7,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
-use bklit_tui::pipeline::queue::redis::{Durability, RedisQueue, RedisQueueOptions};
-use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
-use bklit_tui::pipeline::queue::{
+use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
+use bklit_adapters::sqlite::queue::SqliteQueue;
+use bklit_pipeline::queue::{
     Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
 };
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_wire::event::{PageView, Payload, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 
 use crate::support::DEADLINE;
 use crate::support::redis::server_at;

@@ -7,16 +7,16 @@ mod sqlite;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_tui::pipeline::bus::local::LocalDebugBus;
-use bklit_tui::pipeline::event::{Payload, QueuedEvent};
-use bklit_tui::pipeline::lookup::{self, Sources};
-use bklit_tui::pipeline::metrics::Metrics;
-use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
-use bklit_tui::pipeline::store::live::{LiveView, MINUTES};
-use bklit_tui::pipeline::store::{
-    Batch, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
-};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_adapters::local::LocalDebugBus;
+use bklit_adapters::sqlite::queue::SqliteQueue;
+use bklit_pipeline::event_lookup;
+use bklit_pipeline::event_lookup::Sources;
+use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::store::{Batch, Inserted, QueryLimits, QueryResult, Store, StoreError};
+use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::live::{LiveView, MINUTES};
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use crate::support::events::{at, custom, end, full_view, text_columns, text_of, view};

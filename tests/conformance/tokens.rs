@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bklit_tui::pipeline::auth::postgres::PostgresTokenStore;
-use bklit_tui::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
-use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
-use bklit_tui::pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_adapters::postgres::tokens::PostgresTokenStore;
+use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
+use bklit_adapters::sqlite::tokens::SqliteTokenStore;
+use bklit_pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
+use bklit_wire::time::UtcMillis;
 
 use crate::postgres::{SCHEMA, server_at as postgres_at};
 use crate::support::redis::server_at;

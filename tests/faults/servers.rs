@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bklit_tui::pipeline::auth::TTL;
+use bklit_pipeline::auth::TTL;
 use serde_json::json;
 
 use super::load::{DEADLINE, answers, drained, stored, under_load};

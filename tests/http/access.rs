@@ -1,6 +1,6 @@
 //! Who may read.
 
-use bklit_tui::pipeline::auth::Scope;
+use bklit_pipeline::auth::Scope;
 
 use super::client::{Answer, request};
 use super::server::Server;

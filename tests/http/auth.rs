@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
-use bklit_tui::pipeline::auth::{
+use bklit_adapters::sqlite::tokens::SqliteTokenStore;
+use bklit_pipeline::auth::{
     DEFAULT_PROJECT, Scope, Secret, TokenRecord, TokenStore, bootstrap, default_token,
 };
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 use super::client::{Answer, DEADLINE, post, request};
 use super::server::Server;

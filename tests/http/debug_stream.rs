@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bklit_tui::pipeline::bus::{DebugBus, DebugMessage};
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::gauges::Gauges;
+use bklit_wire::debug_bus::{DebugBus, DebugMessage};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::gauges::Gauges;
 use serde_json::Value;
 
 use super::client::{Client, request};

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use bklit_tui::pipeline::bus::{DebugBus, DebugMessage, DebugStream};
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::event::{Payload, QueuedEvent};
+use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::event::{Payload, QueuedEvent};
 use serde_json::{Value, json};
 
 use super::client::{Answer, post};

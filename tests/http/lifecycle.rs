@@ -1,6 +1,6 @@
 //! Connections from their beginning to their end.
 
-use bklit_tui::pipeline::bus::{DebugBus, DebugMessage};
+use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 
 use super::client::{Client, DEADLINE, post, post_chunked, request};
 use super::server::{Server, eventually};

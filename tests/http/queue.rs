@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use bklit_tui::pipeline::auth::Scope;
-use bklit_tui::pipeline::queue::FailedItem;
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_pipeline::auth::Scope;
+use bklit_pipeline::queue::FailedItem;
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::client::{Answer, post, request};

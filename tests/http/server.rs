@@ -7,21 +7,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bklit_tui::config::{HttpSettings, Settings};
-use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
-use bklit_tui::pipeline::auth::{
+use bklit_adapters::local::LocalDebugBus;
+use bklit_adapters::sqlite::tokens::SqliteTokenStore;
+use bklit_pipeline::auth::{
     Authenticator, Listing, Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError,
 };
-use bklit_tui::pipeline::bus::DebugBus;
-use bklit_tui::pipeline::bus::local::LocalDebugBus;
-use bklit_tui::pipeline::http::{HttpContext, serve};
-use bklit_tui::pipeline::metrics::Metrics;
-use bklit_tui::pipeline::queue::{
-    BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
-    QueueStats, Rejected, WaitingItem,
+use bklit_pipeline::http::HttpSettings;
+use bklit_pipeline::http::{HttpContext, serve};
+use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::queue::{
+    Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
+    Rejected, WaitingItem,
 };
-use bklit_tui::pipeline::stage_log::StageLog;
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_pipeline::stage_log::StageLog;
+use bklit_tui::config::Settings;
+use bklit_wire::debug_bus::DebugBus;
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::time::UtcMillis;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,7 @@
 //! The real program with Bklit's Postgres.
 
-use bklit_tui::pipeline::auth::Secret;
-use bklit_tui::pipeline::queue::Queue;
+use bklit_pipeline::auth::Secret;
+use bklit_pipeline::queue::Queue;
 use serde_json::json;
 
 use super::{OLD, SCHEMA, insert_token};

@@ -1,7 +1,7 @@
 //! Event definitions in Postgres.
 
-use bklit_tui::pipeline::definitions::postgres::PostgresDefinitions;
-use bklit_tui::pipeline::definitions::{DefinitionName, Definitions};
+use bklit_adapters::postgres::definitions::PostgresDefinitions;
+use bklit_pipeline::definitions::{DefinitionName, Definitions};
 
 use super::{SCHEMA, server_at};
 use crate::support::servers::Postgres;

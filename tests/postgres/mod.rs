@@ -6,7 +6,7 @@ mod tokens;
 
 use std::time::Duration;
 
-use bklit_tui::pipeline::postgres::{PostgresOptions, PostgresServer};
+use bklit_adapters::postgres::{PostgresOptions, PostgresServer};
 
 /// The tables as Prisma makes them, as far as they concern us.
 pub const SCHEMA: &str = "

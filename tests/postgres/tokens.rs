@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::auth::postgres::PostgresTokenStore;
-use bklit_tui::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
-use bklit_tui::pipeline::auth::sqlite::SqliteTokenStore;
-use bklit_tui::pipeline::auth::{
-    Authenticator, Denied, Scope, Secret, Site, TokenRecord, TokenStore,
-};
+use bklit_adapters::postgres::tokens::PostgresTokenStore;
+use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
+use bklit_adapters::sqlite::tokens::SqliteTokenStore;
+use bklit_pipeline::auth::{Authenticator, Denied, Scope, Secret, Site, TokenRecord, TokenStore};
 
 use super::{OLD, OLDER, SCHEMA, insert_token, server_at, stray_hash};
 use crate::support::proxy::Proxy;
@@ -268,7 +266,7 @@ async fn a_server_that_went_and_came_back_is_asked_again() {
         })
         .await;
         // What was known stands, longer than it is remembered without asking.
-        let until = Instant::now() + bklit_tui::pipeline::auth::TTL * 3 / 2;
+        let until = Instant::now() + bklit_pipeline::auth::TTL * 3 / 2;
         while Instant::now() < until {
             assert_eq!(authenticator.identify(known.expose()).await.unwrap().id, "known");
             let denied = Authenticator::new(store.clone()).identify(unknown.expose()).await;

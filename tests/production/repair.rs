@@ -1,6 +1,6 @@
 //! `queue` on Redis and ClickHouse.
 
-use bklit_tui::pipeline::queue::MAX_PAGE;
+use bklit_wire::queue::MAX_PAGE;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 

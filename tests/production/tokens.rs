@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use bklit_tui::pipeline::auth::Secret;
+use bklit_pipeline::auth::Secret;
 use serde_json::json;
 
 use crate::postgres::{SCHEMA, insert_token};

@@ -1,7 +1,7 @@
 //! README and runbook against the program.
 
+use bklit_console::keymap;
 use bklit_tui::config::Settings;
-use bklit_tui::tui::keymap;
 use clap::CommandFactory;
 
 const README: &str = include_str!("../../README.md");
@@ -20,7 +20,7 @@ fn the_consoles_commands_are_the_programs() {
     let begin = "<!-- commands: made from the table in src/tui/model/palette/commands.rs -->\n";
     let (_, rest) = README.split_once(begin).expect("the begin of the commands");
     let (table, _) = rest.split_once("<!-- end of commands -->").expect("its end");
-    let made = bklit_tui::tui::model::palette::commands::markdown();
+    let made = bklit_console::model::palette::commands::markdown();
     assert_eq!(table.trim(), made.trim(), "paste the right side into README.md");
 }
 
@@ -98,7 +98,7 @@ fn the_runbooks_commands_are_the_programs() {
 
 #[test]
 fn the_runbooks_metrics_settings_and_routes_are_there() {
-    let metrics = bklit_tui::pipeline::metrics::Metrics::new();
+    let metrics = bklit_pipeline::metrics::Metrics::new();
     metrics.request(200);
     let text = metrics.to_prometheus();
     let settings = serde_json::to_value(Settings::default()).unwrap();

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::bus::redis::{RedisDebugBus, RedisLiveBus, RedisPresence};
-use bklit_tui::pipeline::bus::{
-    DebugBus, DebugMessage, DebugStream, LiveBus, LiveMessage, Presence,
-};
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::event::{EventKind, LiveEvent};
-use bklit_tui::pipeline::gauges::Gauges;
-use bklit_tui::pipeline::metrics::Metrics;
-use bklit_tui::pipeline::redis::{RedisOptions, RedisServer as Server};
-use bklit_tui::pipeline::store::SessionKey;
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus, RedisPresence};
+use bklit_adapters::redis::connection::{RedisOptions, RedisServer as Server};
+use bklit_pipeline::bus::{LiveBus, LiveMessage};
+use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::presence::Presence;
+use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::event::{EventKind, LiveEvent};
+use bklit_wire::gauges::Gauges;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 use crate::support::redis::{SOON, eventually, options, server_at};
 use crate::support::servers::{Kind, RedisServer};
@@ -189,7 +189,7 @@ async fn live_events_reach_all_processes_and_a_cut_is_told() {
             (RedisLiveBus::new(server_at(&server)), RedisLiveBus::new(server_at(&server)));
         let mut at_one = one.subscribe();
         let mut at_two = two.subscribe();
-        let next = async |stream: &mut Box<dyn bklit_tui::pipeline::bus::LiveStream>| {
+        let next = async |stream: &mut Box<dyn bklit_pipeline::bus::LiveStream>| {
             tokio::time::timeout(SOON, stream.next()).await.expect("in time").expect("no end")
         };
         eventually("both listen", || async {

@@ -1,9 +1,9 @@
 //! Claims of many items, which the server copies as a whole.
 
-use bklit_tui::pipeline::event::{PageView, Payload};
-use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
-use bklit_tui::pipeline::queue::{MAX_BATCH_BYTES, Queue};
-use bklit_tui::pipeline::redis::RedisServer as Server;
+use bklit_adapters::redis::connection::RedisServer as Server;
+use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
+use bklit_pipeline::queue::{MAX_BATCH_BYTES, Queue};
+use bklit_wire::event::{PageView, Payload};
 use futures_util::future::join_all;
 
 use crate::support::redis::{LEASE, ids, item, options, queue_at};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bklit_tui::pipeline::queue::redis::RedisQueue;
-use bklit_tui::pipeline::queue::{NewItem, Queue, QueueError, QueueStats, Rejected};
+use bklit_adapters::redis::queue::RedisQueue;
+use bklit_pipeline::queue::{NewItem, Queue, QueueError, QueueStats, Rejected};
 
 use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, queue_at};
 use crate::support::servers::{Kind, RedisServer};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use bklit_tui::pipeline::bus::redis::RedisDebugBus;
-use bklit_tui::pipeline::bus::{DebugBus, DebugMessage, DebugStream};
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::metrics::Metrics;
+use bklit_adapters::redis::bus::RedisDebugBus;
+use bklit_pipeline::metrics::Metrics;
+use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
 use crate::support::redis::{SOON, eventually, server_at};
 use crate::support::servers::{Kind, RedisServer};

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use bklit_tui::pipeline::event::QueuedEvent;
-use bklit_tui::pipeline::queue::redis::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
-use bklit_tui::pipeline::queue::{
-    FailedItem, MAX_PAGE, NewItem, Order, Queue, QueueStats, Rejected,
-};
+use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
+use bklit_pipeline::queue::{FailedItem, NewItem, Order, Queue, QueueStats, Rejected};
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::MAX_PAGE;
 use serde_json::{Value, json};
 
 use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, queue_at, server_at};

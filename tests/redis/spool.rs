@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
-use bklit_tui::pipeline::queue::spool::SpooledQueue;
-use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
-use bklit_tui::pipeline::queue::{NewItem, Pushed, Queue, QueueError};
-use bklit_tui::pipeline::redis::RedisOptions;
+use bklit_adapters::redis::connection::RedisOptions;
+use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
+use bklit_adapters::sqlite::queue::SqliteQueue;
+use bklit_pipeline::queue::spool::SpooledQueue;
+use bklit_pipeline::queue::{NewItem, Pushed, Queue, QueueError};
 
 use crate::support::DEADLINE;
 use crate::support::proxy::{Hold, Proxy};
@@ -184,7 +184,7 @@ fn hasty(port: u16, spool: Arc<SqliteQueue>) -> SpooledQueue {
         response_timeout: Duration::from_millis(500),
         ..options(&format!("redis://127.0.0.1:{port}"))
     };
-    let server = bklit_tui::pipeline::redis::RedisServer::new(&options).unwrap();
+    let server = bklit_adapters::redis::connection::RedisServer::new(&options).unwrap();
     SpooledQueue::new(Arc::new(RedisQueue::new(server, &RedisQueueOptions::default())), spool)
 }
 

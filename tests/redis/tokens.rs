@@ -1,8 +1,8 @@
 //! Tokens in Redis.
 
-use bklit_tui::pipeline::auth::redis::{DEFAULT_KEY, RedisTokenStore};
-use bklit_tui::pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
+use bklit_pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
+use bklit_wire::time::UtcMillis;
 
 use crate::support::redis::server_at;
 use crate::support::servers::{Kind, RedisServer};

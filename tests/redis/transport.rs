@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::queue::redis::{
-    DEFAULT_PREFIX, Durability, RedisQueue, RedisQueueOptions,
-};
-use bklit_tui::pipeline::queue::{Queue, QueueError};
-use bklit_tui::pipeline::redis::{RedisOptions, RedisServer as Server};
+use bklit_adapters::redis::connection::{RedisOptions, RedisServer as Server};
+use bklit_adapters::redis::queue::{DEFAULT_PREFIX, Durability, RedisQueue, RedisQueueOptions};
+use bklit_pipeline::queue::{Queue, QueueError};
 
 use crate::support::redis::{LEASE, eventually, item, options, queue_at};
 use crate::support::servers::{Kind, RedisServer};

@@ -5,24 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bklit_tui::config::{Settings, WorkerSettings};
-use bklit_tui::pipeline::bus::DebugBus;
-use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
-use bklit_tui::pipeline::definitions::TrackingIdIsDefinition;
-use bklit_tui::pipeline::event::QueuedEvent;
-use bklit_tui::pipeline::metrics::Metrics;
-use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
-use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
-use bklit_tui::pipeline::queue::{NewItem, Queue};
-use bklit_tui::pipeline::redis::{RedisOptions, RedisServer as Server};
-use bklit_tui::pipeline::stage_log::StageLog;
-use bklit_tui::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore};
-use bklit_tui::pipeline::store::sqlite::SqliteStore;
-use bklit_tui::pipeline::store::{
-    Batch, Dialect, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore};
+use bklit_adapters::local::TrackingIdIsDefinition;
+use bklit_adapters::local::{LocalDebugBus, LocalLiveBus};
+use bklit_adapters::redis::connection::{RedisOptions, RedisServer as Server};
+use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
+use bklit_adapters::sqlite::queue::SqliteQueue;
+use bklit_adapters::sqlite::store::SqliteStore;
+use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::queue::{NewItem, Queue};
+use bklit_pipeline::stage_log::StageLog;
+use bklit_pipeline::store::{
+    Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
 };
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::pipeline::worker::{self, WorkerContext};
+use bklit_pipeline::worker;
+use bklit_pipeline::worker::WorkerContext;
+use bklit_pipeline::worker::WorkerSettings;
+use bklit_tui::config::Settings;
+use bklit_wire::debug_bus::DebugBus;
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

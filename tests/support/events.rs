@@ -1,7 +1,7 @@
 //! Events for tests of store and worker.
 
-use bklit_tui::pipeline::event::{CustomEvent, PageView, Payload, QueuedEvent, SessionEnd};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_wire::event::{CustomEvent, PageView, Payload, QueuedEvent, SessionEnd};
+use bklit_wire::time::UtcMillis;
 use serde_json::{Map, Value, json};
 
 /// The moment from which tests count seconds: 2026-01-31 12:00:00.

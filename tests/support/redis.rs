@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
-use bklit_tui::pipeline::queue::redis::{RedisQueue, RedisQueueOptions};
-use bklit_tui::pipeline::queue::{Claim, NewItem};
-use bklit_tui::pipeline::redis::{RedisOptions, RedisServer};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_adapters::redis::connection::{RedisOptions, RedisServer};
+use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
+use bklit_pipeline::queue::{Claim, NewItem};
+use bklit_wire::event::{PageView, Payload, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 
 /// How long a test waits for what must come.
 pub const SOON: Duration = Duration::from_secs(20);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bklit_console::{ConsoleOptions, Source, run};
 use bklit_tui::config::Settings;
-use bklit_tui::pipeline::bus::{DebugMessage, DebugStream};
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::tui::{ConsoleOptions, Source, run};
+use bklit_wire::debug_bus::{DebugMessage, DebugStream};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;

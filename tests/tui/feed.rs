@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges};
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::{Model, ModelOptions, Shell};
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::theme::{Palette, Theme};
-use bklit_tui::tui::update::update;
-use bklit_tui::tui::view::render;
+use bklit_console::model::{Model, ModelOptions, Shell};
+use bklit_console::msg::{Effect, Msg};
+use bklit_console::theme::{Palette, Theme};
+use bklit_console::update::update;
+use bklit_console::view::render;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges};
+use bklit_wire::time::UtcMillis;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -121,7 +121,7 @@ impl Console {
                     continue;
                 }
                 line.push_str(cell.symbol());
-                covered = bklit_tui::tui::text::width(cell.symbol()).saturating_sub(1);
+                covered = bklit_wire::text::width(cell.symbol()).saturating_sub(1);
             }
             screen.push_str(line.trim_end());
             screen.push('\n');

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bklit_console::keymap::Bindings;
+use bklit_console::model::{ModelOptions, Shell};
+use bklit_console::msg::{Effect, Msg};
 use bklit_tui::config::KeyNames;
-use bklit_tui::tui::keymap::Bindings;
-use bklit_tui::tui::model::{ModelOptions, Shell};
-use bklit_tui::tui::msg::{Effect, Msg};
 use crossterm::event::KeyCode;
 
 use super::feed::{Console, busy_with, options};

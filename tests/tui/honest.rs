@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use bklit_tui::config::AlertSettings;
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::backend::{Answer, Request};
-use bklit_tui::tui::model::boards::MAX_FAILED;
-use bklit_tui::tui::model::{ModelOptions, Screen, Shell};
-use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_alerts::AlertSettings;
+use bklit_console::backend::{Answer, Request};
+use bklit_console::model::boards::MAX_FAILED;
+use bklit_console::model::{ModelOptions, Screen, Shell};
+use bklit_console::msg::{Effect, Msg};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{Level, Stage};
 use crossterm::event::KeyCode;
 use serde_json::json;
 

@@ -1,13 +1,13 @@
 //! Lists in the views beside the log: batches in flight, one batch in full, and who is there now.
 
-use bklit_tui::pipeline::event::EventKind;
-use bklit_tui::pipeline::queue::BatchInFlight;
-use bklit_tui::pipeline::queue::view::{BatchView, EventView};
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::backend::{Answer, QueueSnapshot, Request};
-use bklit_tui::tui::model::Screen;
-use bklit_tui::tui::model::boards::{LiveItem, LiveList, QueueList};
-use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_console::backend::{Answer, QueueSnapshot, Request};
+use bklit_console::model::Screen;
+use bklit_console::model::boards::{LiveItem, LiveList, QueueList};
+use bklit_console::msg::{Effect, Msg};
+use bklit_wire::event::EventKind;
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchView, EventView};
+use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 
 use super::feed::{Console, NOON, busy};
@@ -286,7 +286,7 @@ fn the_reader_of_the_live_view_stays_with_a_row_while_others_come() {
         panic!("no event is selected")
     };
     assert_eq!(event.event_id, "evt_28");
-    let none = bklit_tui::pipeline::store::live::LiveView::default();
+    let none = bklit_wire::live::LiveView::default();
     console.send(Msg::Answer(Answer::Live(Ok(none))));
     assert!(console.model.boards().live.selected().is_none());
     for keys in ["j", "k", "G", "t", "y", "Y"] {

@@ -1,10 +1,10 @@
 //! Looks: ASCII alone, themes.
 
-use bklit_tui::config::Scheme;
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::model::{ModelOptions, Shell};
-use bklit_tui::tui::theme::{Palette, Theme};
+use bklit_console::appearance::Scheme;
+use bklit_console::model::{ModelOptions, Shell};
+use bklit_console::theme::{Palette, Theme};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{Level, Stage};
 use crossterm::event::KeyCode;
 use serde_json::json;
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use bklit_tui::config::AlertSettings;
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::pipeline::gauges::{Health, QueueGauges};
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::palette::commands::COMMANDS;
-use bklit_tui::tui::model::{Focus, Model, ModelOptions, Shell};
-use bklit_tui::tui::msg::{Effect, Job, Msg, Report};
-use bklit_tui::tui::replay::{ReplayCommand, ReplayState, Replayed};
+use bklit_alerts::AlertSettings;
+use bklit_console::model::palette::commands::COMMANDS;
+use bklit_console::model::{Focus, Model, ModelOptions, Shell};
+use bklit_console::msg::{Effect, Job, Msg, Report};
+use bklit_console::replay::{ReplayCommand, ReplayState, Replayed};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::gauges::{Health, QueueGauges};
+use bklit_wire::time::UtcMillis;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
@@ -319,7 +319,7 @@ fn a_palette_stays_open_whatever_comes() {
         Msg::Report(Report::Exported(Err("no".into()))),
         Msg::Resize(80, 24),
     ] {
-        bklit_tui::tui::update::update(&mut model, message);
+        bklit_console::update::update(&mut model, message);
     }
     assert!(matches!(model.focus(), Focus::Palette(_)));
 }

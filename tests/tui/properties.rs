@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::pipeline::gauges::Gauges;
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::backend::{Answer, Change};
-use bklit_tui::tui::keymap::BINDINGS;
-use bklit_tui::tui::model::boards::MAX_FAILED;
-use bklit_tui::tui::model::pane::Pane;
-use bklit_tui::tui::model::panes::MAX_PANES;
-use bklit_tui::tui::model::{Flow, Focus, ModelOptions, Screen};
-use bklit_tui::tui::msg::{Msg, Report};
-use bklit_tui::tui::replay::{ReplayState, Replayed};
-use bklit_tui::tui::text;
+use bklit_console::backend::Answer;
+use bklit_console::keymap::BINDINGS;
+use bklit_console::model::boards::MAX_FAILED;
+use bklit_console::model::pane::Pane;
+use bklit_console::model::panes::MAX_PANES;
+use bklit_console::model::{Flow, Focus, ModelOptions, Screen};
+use bklit_console::msg::{Msg, Report};
+use bklit_console::replay::{ReplayState, Replayed};
+use bklit_wire::backend::Change;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::gauges::Gauges;
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use proptest::prelude::*;
 use serde_json::json;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::gauges::Gauges;
-use bklit_tui::tui::keymap::{self, Action, BINDINGS, Context};
-use bklit_tui::tui::model::{Focus, Screen};
-use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_console::keymap;
+use bklit_console::keymap::{Action, BINDINGS, Context};
+use bklit_console::model::{Focus, Screen};
+use bklit_console::msg::{Effect, Msg};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::gauges::Gauges;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
@@ -536,7 +537,7 @@ fn a_trace_shows_the_whole_way_and_goes_on() {
 /// The address stands whole at 80 columns, and nothing moves with the rate.
 #[test]
 fn the_header_keeps_its_columns() {
-    let options = bklit_tui::tui::model::ModelOptions {
+    let options = bklit_console::model::ModelOptions {
         source: "http://127.0.0.1:53017".into(),
         ..super::feed::options((80, 24))
     };

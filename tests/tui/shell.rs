@@ -1,13 +1,13 @@
 //! The real program in a pseudo-terminal: locale, themes, palette, recording, replay, mouse.
 
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use redis::Commands as _;
 
 use super::terminal::{Program, arguments, command, styles};
 use crate::support::pty::Pty;
 use crate::support::servers::{Kind, RedisServer};
 use crate::support::{DEADLINE, eventually};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
 

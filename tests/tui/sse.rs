@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bklit_tui::client::client;
+use bklit_remote::client::client;
+use bklit_remote::sse::{Endpoint, MAX_LINE, SseDebugStream, SseError};
 use bklit_tui::config::Settings;
-use bklit_tui::pipeline::bus::sse::{Endpoint, MAX_LINE, SseDebugStream, SseError};
-use bklit_tui::pipeline::bus::{DebugMessage, DebugStream};
+use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -1,12 +1,12 @@
 //! Where a traced event is: stored, waiting, in flight, failed, or not known; and its lines of
 //! before.
 
-use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
-use bklit_tui::pipeline::lookup::{EventTrace, QueuedPlace, StoredEvent};
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::backend::{Answer, Request};
-use bklit_tui::tui::model::Screen;
-use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_console::backend::{Answer, Request};
+use bklit_console::model::Screen;
+use bklit_console::msg::{Effect, Msg};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::event_lookup::{EventTrace, QueuedPlace, StoredEvent};
+use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 use serde_json::json;
 

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::pipeline::gauges::VerifyGauges;
-use bklit_tui::pipeline::queue::BatchInFlight;
-use bklit_tui::pipeline::queue::view::{EventView, FailedView, QueueView};
-use bklit_tui::pipeline::store::live::{LastEvent, LiveProject, LiveView, MINUTES, TopPage};
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::backend::{Answer, Change, QueueSnapshot, Request};
-use bklit_tui::tui::model::{Focus, ModelOptions, Screen};
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::text;
+use bklit_console::backend::{Answer, QueueSnapshot, Request};
+use bklit_console::model::{Focus, ModelOptions, Screen};
+use bklit_console::msg::{Effect, Msg};
+use bklit_wire::backend::Change;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::gauges::VerifyGauges;
+use bklit_wire::live::{LastEvent, LiveProject, LiveView, MINUTES, TopPage};
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{EventView, FailedView, QueueView};
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Dual write with the definitions of Bklit's Postgres.
 
-use bklit_tui::pipeline::auth::Secret;
+use bklit_pipeline::auth::Secret;
 use serde_json::json;
 
 use super::{ALL, VERIFY, run};

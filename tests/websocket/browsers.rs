@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use bklit_tui::pipeline::auth::Scope;
-use bklit_tui::pipeline::event::{Payload, QueuedEvent};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_pipeline::auth::Scope;
+use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 use serde_json::json;
 
 use super::server::{BROWSER, Server, Socket, view};
@@ -92,7 +92,7 @@ async fn many_messages_at_once_are_answered_in_order() {
 #[tokio::test]
 async fn without_a_good_key_nothing_is_taken_in() {
     let server = Server::start().await;
-    let expired = |token: &mut bklit_tui::pipeline::auth::TokenRecord| {
+    let expired = |token: &mut bklit_pipeline::auth::TokenRecord| {
         token.expires_at = Some(UtcMillis::from_epoch_millis(1));
     };
     let (other, _) = server.tokens.make(Scope::Ingest, &["q"], |_| {}).await;
@@ -140,8 +140,8 @@ async fn a_revoked_key_stops_working_on_an_open_socket() {
     socket.greeted().await;
     socket.say(json!({ "type": "auth", "apiKey": secret.expose() })).await;
     assert_eq!(socket.hear().await["type"], "auth_success");
-    bklit_tui::pipeline::auth::TokenStore::revoke(&*server.tokens, &token.id).await.unwrap();
-    tokio::time::sleep(bklit_tui::pipeline::auth::TTL).await;
+    bklit_pipeline::auth::TokenStore::revoke(&*server.tokens, &token.id).await.unwrap();
+    tokio::time::sleep(bklit_pipeline::auth::TTL).await;
     socket.say(view("/")).await;
     assert!(socket.error().await["error"].as_str().unwrap().contains("revoked"));
     server.stop().await;
@@ -197,7 +197,7 @@ async fn an_event_is_acknowledged_after_the_queue_has_it() {
 #[tokio::test]
 async fn a_page_of_another_domain_is_shown_out() {
     let server = Server::start().await;
-    let only = |token: &mut bklit_tui::pipeline::auth::TokenRecord| {
+    let only = |token: &mut bklit_pipeline::auth::TokenRecord| {
         token.allowed_domains = vec!["shop.example".into()];
     };
     let (secret, _) = server.tokens.make(Scope::Ingest, &["p"], only).await;

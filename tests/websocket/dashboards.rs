@@ -1,9 +1,9 @@
 //! Dashboards: who gets in, what they see, and what becomes of slow ones.
 
-use bklit_tui::pipeline::auth::{Scope, TokenStore};
-use bklit_tui::pipeline::bus::LiveBus;
-use bklit_tui::pipeline::event::{EventKind, LiveEvent};
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_pipeline::auth::{Scope, TokenStore};
+use bklit_pipeline::bus::LiveBus;
+use bklit_wire::event::{EventKind, LiveEvent};
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::server::{DASHBOARD, Server, Socket};

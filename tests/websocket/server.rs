@@ -5,9 +5,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_tui::config::{Settings, WebSocketSettings};
-use bklit_tui::pipeline::bus::local::LocalLiveBus;
-use bklit_tui::pipeline::websocket::{WebSocketContext, serve};
+use bklit_adapters::local::LocalLiveBus;
+use bklit_pipeline::websocket::WebSocketSettings;
+use bklit_pipeline::websocket::{WebSocketContext, serve};
+use bklit_tui::config::Settings;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bklit_tui::pipeline::bus::{LiveBus, LiveMessage, LiveStream};
-use bklit_tui::pipeline::event::LiveEvent;
-use bklit_tui::pipeline::queue::QueueStats;
-use bklit_tui::pipeline::worker::WorkerContext;
+use bklit_pipeline::bus::{LiveBus, LiveMessage, LiveStream};
+use bklit_pipeline::queue::QueueStats;
+use bklit_pipeline::worker::WorkerContext;
+use bklit_wire::event::LiveEvent;
 use tokio::time::Instant;
 
 use super::{Bench, PATIENCE, small, views};

@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use bklit_tui::config::{Settings, WorkerSettings};
-use bklit_tui::pipeline::debug_log::Level;
-use bklit_tui::pipeline::gauges::Health;
-use bklit_tui::pipeline::metrics::Part;
-use bklit_tui::pipeline::queue::{Queue, QueueStats};
+use bklit_pipeline::metrics::Part;
+use bklit_pipeline::queue::{Queue, QueueStats};
+use bklit_pipeline::worker::WorkerSettings;
+use bklit_tui::config::Settings;
+use bklit_wire::debug_log::Level;
+use bklit_wire::gauges::Health;
 use tokio::time::Instant;
 
 use super::store::POISON;

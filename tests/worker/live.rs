@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bklit_tui::pipeline::bus::{LiveBus, LiveMessage, LiveStream};
-use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::pipeline::event::{EventKind, LiveEvent, Payload, QueuedEvent};
-use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::pipeline::worker::WorkerContext;
+use bklit_pipeline::bus::{LiveBus, LiveMessage, LiveStream};
+use bklit_pipeline::worker::WorkerContext;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::event::{EventKind, LiveEvent, Payload, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::{Bench, PATIENCE, views};

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bklit_tui::pipeline::event::QueuedEvent;
-use bklit_tui::pipeline::queue::{
-    BatchInFlight, Claim, ClaimId, ClaimedItem, FailedItem, NewItem, Order, Page, Pushed, Queue,
-    QueueError, QueueStats, Rejected, WaitingItem,
+use bklit_pipeline::queue::{
+    Claim, ClaimId, ClaimedItem, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
+    QueueStats, Rejected, WaitingItem,
 };
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::BatchInFlight;
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bklit_tui::pipeline::store::sqlite::SqliteStore;
-use bklit_tui::pipeline::store::{
-    Batch, Dialect, Inserted, QueryLimits, QueryResult, SessionKey, Store, StoreError,
+use bklit_adapters::sqlite::store::SqliteStore;
+use bklit_pipeline::store::{
+    Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
 };
-use bklit_tui::pipeline::time::UtcMillis;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 use super::queue::fails;
 

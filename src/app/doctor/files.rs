@@ -10,8 +10,8 @@ use rustix::fs::{statfs, statvfs};
 use crate::app::adapters::{QUEUE_FILE, STORE_FILE, TOKEN_FILE};
 use crate::app::data_dir::LOCK_FILE;
 use crate::config::Settings;
-use crate::pipeline::finding::Finding;
-use crate::pipeline::{queue, sqlite};
+use bklit_adapters::sqlite::file;
+use bklit_wire::diagnostic::Finding;
 
 /// Free space below which it is said, and below which events are soon refused.
 const LITTLE_BYTES: u64 = 1 << 30;
@@ -43,7 +43,7 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Findi
     let looks = files
         .into_iter()
         .filter(|path| path.exists())
-        .map(|path| tokio::task::spawn_blocking(move || sqlite::check(&path, longest)));
+        .map(|path| tokio::task::spawn_blocking(move || file::check(&path, longest)));
     let looks: Vec<_> = looks.collect();
     for look in looks {
         findings.push(match look.await {
@@ -51,9 +51,10 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Findi
             Err(error) => Finding::problem(format!("a file could not be looked at: {error}"), ""),
         });
     }
-    let sound = findings.iter().all(|finding| finding.advice != sqlite::DAMAGED);
+    let sound = findings.iter().all(|finding| finding.advice != file::DAMAGED);
     if queue.exists() && sound {
-        let counted = tokio::task::spawn_blocking(move || queue::sqlite::count(&queue)).await;
+        let counted =
+            tokio::task::spawn_blocking(move || bklit_adapters::sqlite::queue::count(&queue)).await;
         let counted = match counted {
             Ok(counted) => counted.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

@@ -4,7 +4,7 @@ use color_eyre::eyre::WrapErr as _;
 use regex::Regex;
 
 use crate::cli::LogsArgs;
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
 /// The conditions given as flags; all must hold.
 pub struct Filter {

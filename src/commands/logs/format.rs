@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::text::{safe, safe_json};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::text::{safe, safe_json};
+use bklit_wire::time::UtcMillis;
 
 const RESET: &str = "\x1b[0m";
 const DIM: &str = "\x1b[2m";

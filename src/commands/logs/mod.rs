@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use crate::cli::LogsArgs;
 use crate::client;
 use crate::config::Settings;
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::bus::sse::{ENDED, Endpoint, Received, SseDebugStream};
-use crate::tui::no_color;
-use crate::tui::text::safe;
+use bklit_console::no_color;
+use bklit_remote::sse::{ENDED, Endpoint, Received, SseDebugStream};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::text::safe;
 use filter::Filter;
 use format::Format;
 use sampling::{Losses, Sampling};
@@ -56,7 +56,7 @@ pub async fn run(args: &LogsArgs, settings: &Settings) -> color_eyre::Result<()>
         colors: is_terminal && !no_color(|name| std::env::var(name).ok()),
     };
     let origin = endpoint.origin();
-    let stream = SseDebugStream::connect(client::client(settings)?, endpoint).await?;
+    let stream = SseDebugStream::connect(client::connect(settings)?, endpoint).await?;
     match follow(stream, &filter, &format, &origin, args.follow).await {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.wrap_err("cannot print the lines"),

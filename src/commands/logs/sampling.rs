@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pipeline::gauges::Gauges;
+use bklit_wire::gauges::Gauges;
 
 /// A process that publishes no figures for so long samples no more.
 const GONE_AFTER: Duration = Duration::from_secs(5);

@@ -10,8 +10,9 @@ use color_eyre::eyre::{WrapErr, bail};
 use super::walk::{Entry, Seen, Walk, Which};
 use super::{list, print};
 use crate::cli::ChoiceArgs;
-use crate::pipeline::queue::{MAX_PAGE, Queue, QueueError};
-use crate::tui::text::safe;
+use bklit_pipeline::queue::{Queue, QueueError};
+use bklit_wire::queue::MAX_PAGE;
+use bklit_wire::text::safe;
 
 /// Events that are shown before they are deleted.
 const SHOWN: usize = 10;

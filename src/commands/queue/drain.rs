@@ -9,11 +9,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Queues;
-use crate::pipeline::bus::{DebugMessage, DebugStream};
-use crate::pipeline::debug_log::Level;
-use crate::pipeline::queue::{QueueError, QueueStats};
-use crate::pipeline::worker::{self, WorkerContext};
-use crate::tui::text::safe;
+use bklit_pipeline::queue::{QueueError, QueueStats};
+use bklit_pipeline::worker;
+use bklit_pipeline::worker::WorkerContext;
+use bklit_wire::debug_bus::{DebugMessage, DebugStream};
+use bklit_wire::debug_log::Level;
+use bklit_wire::text::safe;
 
 /// How often to look whether all is done.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -11,7 +11,7 @@ use color_eyre::eyre::{WrapErr, eyre};
 use super::walk::{Walk, Which};
 use super::{list, print};
 use crate::cli::FilterArgs;
-use crate::pipeline::queue::Queue;
+use bklit_pipeline::queue::Queue;
 
 pub(super) async fn run(
     queue: &dyn Queue,

@@ -6,9 +6,9 @@ use unicode_width::UnicodeWidthStr;
 use super::print;
 use super::walk::{Entry, Walk, Which};
 use crate::cli::FilterArgs;
-use crate::pipeline::event::EventKind;
-use crate::pipeline::queue::Queue;
-use crate::tui::text::{clip, safe, safe_json};
+use bklit_pipeline::queue::Queue;
+use bklit_wire::event::EventKind;
+use bklit_wire::text::{clip, safe, safe_json};
 
 /// The widest that ids which clients chose, and projects, are shown in a table.
 const MAX_CELL: usize = 48;
@@ -70,7 +70,7 @@ pub(super) fn rows_of(which: Which, entries: &[Entry]) -> String {
         let kind = event.r#type.map_or("–", EventKind::as_str).to_owned();
         [entry.id.clone(), shown(&event.event_id), kind, shown(&event.project_id)]
     };
-    let time = |at: Option<crate::pipeline::time::UtcMillis>| {
+    let time = |at: Option<bklit_wire::time::UtcMillis>| {
         at.map_or_else(|| "unknown".to_owned(), |at| at.to_date_time())
     };
     match which {

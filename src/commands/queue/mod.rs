@@ -14,7 +14,7 @@ use std::sync::Arc;
 use color_eyre::Result;
 
 use crate::cli::{QueueArgs, QueueCommand};
-use crate::pipeline::queue::Queue;
+use bklit_pipeline::queue::Queue;
 
 pub use drain::{Drain, run as drain};
 use walk::Which;

@@ -6,14 +6,15 @@ use color_eyre::Result;
 use color_eyre::eyre::WrapErr;
 
 use super::{Queues, list, print};
-use crate::numbers::grouped;
-use crate::pipeline::queue::BatchInFlight;
-use crate::pipeline::queue::view::QueueView;
-use crate::pipeline::time::UtcMillis;
-use crate::tui::text::safe;
+use bklit_pipeline::queue::api;
+use bklit_wire::numbers::grouped;
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::QueueView;
+use bklit_wire::text::safe;
+use bklit_wire::time::UtcMillis;
 
 pub(super) async fn run(queues: &Queues, json: bool) -> Result<()> {
-    let mut view = QueueView::of(&*queues.queue).await?;
+    let mut view = api::overview(&*queues.queue).await?;
     if let Some(spool) = &queues.spool {
         let stats = spool.stats().await.wrap_err("the spool in the data dir cannot be read")?;
         view.spooled = stats.depth + stats.in_flight;

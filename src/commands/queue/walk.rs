@@ -7,9 +7,10 @@ use color_eyre::Result;
 use serde::Serialize;
 
 use crate::cli::FilterArgs;
-use crate::pipeline::queue::view::EventView;
-use crate::pipeline::queue::{MAX_PAGE, Order, Page, Queue};
-use crate::pipeline::time::UtcMillis;
+use bklit_pipeline::queue::{Order, Page, Queue};
+use bklit_wire::queue::EventView;
+use bklit_wire::queue::MAX_PAGE;
+use bklit_wire::time::UtcMillis;
 
 /// Which list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,8 +26,8 @@ use self::visitors::{Plan, Traffic};
 use crate::cli::SimulateArgs;
 use crate::client;
 use crate::config::Settings;
-use crate::pipeline::event::EventKind;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::event::EventKind;
+use bklit_wire::time::UtcMillis;
 
 /// Requests without an answer at once, and so connections. Further ones wait, and their latency
 /// tells.
@@ -43,7 +43,7 @@ pub async fn run(args: &SimulateArgs, settings: &Settings) -> color_eyre::Result
         Some(token) => token,
         None => client::stored_token(&settings.data_dir)?,
     };
-    let sender = Sender::new(client::client(settings)?, base, &token)?;
+    let sender = Sender::new(client::connect(settings)?, base, &token)?;
     let ids = match &args.ids {
         Some(path) => {
             Some(File::create(path).wrap_err_with(|| format!("cannot write {}", path.display()))?)

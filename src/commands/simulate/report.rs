@@ -8,7 +8,7 @@ use color_eyre::eyre::{WrapErr as _, bail};
 use hdrhistogram::Histogram;
 
 use super::sender::Outcome;
-use crate::pipeline::event::EventKind;
+use bklit_wire::event::EventKind;
 
 /// The longest latency told apart from longer ones, in microseconds; requests end before.
 const MAX_LATENCY: u64 = 600_000_000;

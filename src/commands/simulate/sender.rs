@@ -9,8 +9,8 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 
 use super::visitors::{Expected, Planned, TokenChoice};
-use crate::client::{self, Client};
-use crate::pipeline::event::EventKind;
+use bklit_remote::client::Client;
+use bklit_wire::event::EventKind;
 
 /// How long an answer may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl Sender {
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request(request)).await;
         let cause = match answer {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => client::cause(&error),
+            Ok(Err(error)) => bklit_remote::client::cause(&error),
             Err(_) => format!("no answer within {}", humantime::format_duration(REQUEST_TIMEOUT)),
         };
         Err(eyre!("cannot reach {0} ({cause}); is bklit-tui running at {0}?", self.base))
@@ -89,8 +89,11 @@ impl Sender {
 
     async fn ask(&self, planned: &Planned) -> Result<(StatusCode, Bytes), String> {
         let request = self.request(planned).map_err(|error| error.to_string())?;
-        let answer: Response<Incoming> =
-            self.client.request(request).await.map_err(|error| client::cause(&error))?;
+        let answer: Response<Incoming> = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| bklit_remote::client::cause(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
         Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
@@ -123,7 +126,7 @@ fn judge(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
         let text = String::from_utf8_lossy(body);
         // What a server says is shown on a terminal.
         let text: String = text.chars().take(MAX_SHOWN).collect();
-        let text = crate::tui::text::safe(&text);
+        let text = bklit_wire::text::safe(&text);
         format!("{} to POST {}: {text}", status.as_u16(), planned.path)
     };
     match planned.expects {
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_no_header_is_refused() {
-        let client = client::client(&Settings::default()).unwrap();
+        let client = client::connect(&Settings::default()).unwrap();
         assert!(Sender::new(client, "http://127.0.0.1:1".to_owned(), "a\nb").is_err());
     }
 }

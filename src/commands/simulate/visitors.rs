@@ -15,8 +15,8 @@ use super::catalog::{
     AGENTS, Agent, CAMPAIGNS, EVENTS, LANGUAGES, PAGES, Page, SITE, SOURCES, Source,
 };
 use super::mistakes;
-use crate::pipeline::event::EventKind;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::event::EventKind;
+use bklit_wire::time::UtcMillis;
 
 /// Visitors at once; more would take memory without making the traffic more real. With so many
 /// the next one acts early.

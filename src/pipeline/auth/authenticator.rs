@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::beacons::Beacons;
 use super::known::Known;
-use super::under_way::UnderWay;
+use super::single_flight::SingleFlight;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
-use crate::pipeline::outage::{Outage, seconds};
-use crate::pipeline::time::UtcMillis;
+use bklit_net::log_throttle::{Outage, seconds};
+use bklit_wire::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be refused.
 pub const TTL: Duration = Duration::from_secs(2);
@@ -97,7 +97,7 @@ pub struct Authenticator {
     tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
     /// What is known of tokens that were used, for as long as the store is away.
     known: Arc<Known>,
-    refreshed: UnderWay<TokenHash, Option<Arc<TokenRecord>>>,
+    refreshed: SingleFlight<TokenHash, Option<Arc<TokenRecord>>>,
     beacons: Beacons,
 }
 
@@ -106,7 +106,7 @@ impl Authenticator {
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
         let known = Arc::new(Known::new());
-        let refreshed = UnderWay::new(MAX_REFRESHED);
+        let refreshed = SingleFlight::new(MAX_REFRESHED);
         let beacons = Beacons::new(Arc::clone(&store), Arc::clone(&known));
         Self { store, tokens, known, refreshed, beacons }
     }

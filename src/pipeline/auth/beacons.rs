@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout};
 
 use super::authenticator::{GRACE, KNOWN_TIMEOUT, LOOKUP_TIMEOUT, REFRESH_TIMEOUT, TTL};
 use super::known::Known;
-use super::under_way::UnderWay;
+use super::single_flight::SingleFlight;
 use super::{Denied, Listing, Scope, Site, TokenRecord, TokenStore, TokenStoreError};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 /// A list is used for at least [`TTL`], for as many times longer than it took to be read, so that
 /// reading takes no more than that part of a server's time, and for at most [`LONGEST_USE`].
@@ -24,7 +24,7 @@ const LONGEST_USE: Duration = Duration::from_secs(30);
 /// Checks beacons against the list of all tokens.
 pub(super) struct Beacons {
     lists: Arc<Lists>,
-    reading: UnderWay<(), List>,
+    reading: SingleFlight<(), List>,
 }
 
 /// The tokens by project.
@@ -55,7 +55,7 @@ impl Beacons {
     /// Checks against `store`, and while that is away also against the tokens that are `known`.
     pub(super) fn new(store: Arc<dyn TokenStore>, known: Arc<Known>) -> Self {
         let lists = Arc::new(Lists { store, known, state: Mutex::default() });
-        Self { lists, reading: UnderWay::new(1) }
+        Self { lists, reading: SingleFlight::new(1) }
     }
 
     /// Whether a session of `project` may be ended from that site.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::authenticator::{CAPACITY, GRACE};
 use super::stored::Stored;
 use super::{Scope, TokenHash, TokenRecord};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 /// The longest file that is read; one of ours is shorter.
 const MAX_BYTES: u64 = 64 << 20;
@@ -163,7 +163,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::pipeline::auth::Secret;
+    use crate::auth::Secret;
 
     fn token(scope: Scope) -> (Secret, Arc<TokenRecord>) {
         let secret = Secret::generate().unwrap();

@@ -33,13 +33,13 @@ impl Listing {
 
 /// Leaves out what cannot be read, and tells of it once.
 #[derive(Default)]
-pub(super) struct LeavesOut {
+pub struct LeavesOut {
     told: AtomicBool,
 }
 
 impl LeavesOut {
     /// What could be read, and how many could not.
-    pub(super) fn unreadable<T>(
+    pub fn unreadable<T>(
         &self,
         read: impl Iterator<Item = Result<T, TokenStoreError>>,
     ) -> (Vec<T>, usize) {

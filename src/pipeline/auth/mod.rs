@@ -4,17 +4,14 @@ pub mod authenticator;
 mod beacons;
 mod bootstrap;
 mod known;
-mod listing;
-pub mod postgres;
-pub mod redis;
-pub mod sqlite;
-mod stored;
+pub mod listing;
+pub mod single_flight;
+pub mod stored;
 pub mod token;
-mod under_way;
 
 use async_trait::async_trait;
 
-use super::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 pub use authenticator::{Authenticator, Denied, Site, TTL};
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, TokenHash, TokenRecord, TokenStoreError};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Stored {
-    pub(super) id: String,
+pub struct Stored {
+    pub id: String,
     prefix: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Stored {
     expires_at: Option<UtcMillis>,
     /// Tells which of the tokens of one moment came first.
     #[serde(default, skip_serializing)]
-    pub(super) order: u64,
+    pub order: u64,
 }
 
 impl From<TokenRecord> for Stored {
@@ -42,7 +42,7 @@ impl From<TokenRecord> for Stored {
 
 impl Stored {
     /// The token whose hash is that (hex).
-    pub(super) fn into_token(self, hash: &str) -> Result<TokenRecord, TokenStoreError> {
+    pub fn into_token(self, hash: &str) -> Result<TokenRecord, TokenStoreError> {
         let hash =
             TokenHash::from_hex(hash).ok_or_else(|| unreadable(hash, &"its hash is none"))?;
         let scope = Scope::from_name(&self.scope);
@@ -60,7 +60,7 @@ impl Stored {
     }
 }
 
-pub(super) fn unreadable(hash: &str, what: &dyn std::fmt::Display) -> TokenStoreError {
+pub fn unreadable(hash: &str, what: &dyn std::fmt::Display) -> TokenStoreError {
     // It is a hash, no secret, and a few digits of it find it.
     let start: String = hash.chars().take(8).collect();
     TokenStoreError(format!("the token with hash {start}… cannot be read: {what}"))

@@ -6,7 +6,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
 use super::refusal::Refusal;
-use crate::config::HttpSettings;
+use crate::http::HttpSettings;
 
 /// Whether the head announces a body that can be read: JSON, and of a size that is allowed.
 pub fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(), Refusal> {

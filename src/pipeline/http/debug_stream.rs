@@ -14,13 +14,15 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::Peer;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, access, validate};
-use crate::pipeline::auth::Denied;
-use crate::pipeline::bus::{DebugMessage, DebugStream};
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::pipeline::stage_log::Data;
+use crate::auth::Denied;
+use crate::intake::validate;
+use crate::server::access::{authorize, query};
+use crate::stage_log::Data;
+use bklit_wire::debug_bus::{DebugMessage, DebugStream};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
 /// Streams at once; each costs writing every line once more.
 const MAX_STREAMS: usize = 64;
@@ -40,20 +42,19 @@ const MAX_HISTORY: usize = 1_000_000;
 
 /// Opens a stream. With `history=N` the last lines from before come first, and with `follow=false`
 /// it ends after them.
-pub async fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    let project = access::query(&head.uri, "projectId");
-    access::authorize(peer.client(), head, project.as_deref()).await?;
+pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
+    let project = query(&head.uri, "projectId");
     if let Some(project) = &project {
         validate::id("projectId", project)?;
     }
-    let history = match access::query(&head.uri, "history") {
+    let history = match query(&head.uri, "history") {
         None => 0,
         Some(text) => text
             .parse::<usize>()
             .map_err(|_| Refusal::field("history", "must be a number of lines"))?
             .min(MAX_HISTORY),
     };
-    let follows = access::query(&head.uri, "follow").is_none_or(|text| text != "false");
+    let follows = query(&head.uri, "follow").is_none_or(|text| text != "false");
     let guard = StreamGuard::new(peer, project.as_deref())?;
     let (chunks, receiver) = mpsc::channel(CHUNKS);
     let mut first = BytesMut::new();
@@ -159,7 +160,7 @@ impl Stream {
 
 /// False once the token was revoked or has expired; not because it cannot be found out now.
 async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
-    let answer = access::authorize(guard.peer.client(), head, guard.project.as_deref()).await;
+    let answer = authorize(guard.peer.caller(), head, guard.project.as_deref()).await;
     matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
 }
 
@@ -191,7 +192,7 @@ impl StreamGuard {
     }
 
     fn tell(&self, message: &'static str, open: usize) {
-        let mut step = self.peer.context.log.step(Stage::Websocket);
+        let mut step = self.peer.context.intake.log().step(Stage::Websocket);
         if let Some(project) = &self.project {
             step = step.project(project);
         }

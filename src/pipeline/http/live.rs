@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
+use super::Peer;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, access};
-use crate::pipeline::store::StoreError;
-use crate::pipeline::store::live::LiveView;
-use crate::pipeline::time::UtcMillis;
+use crate::store::StoreError;
+use crate::store::live::live_view;
+use bklit_wire::live::LiveView;
+use bklit_wire::time::UtcMillis;
 
 /// How long the store may take.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,8 +23,7 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(super) type Last = Option<(Instant, LiveView)>;
 
 /// `GET /api/live`.
-pub async fn now(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer.client(), head, None).await?;
+pub async fn now(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
     let late = || StoreError::Unavailable(format!("no answer within {STORE_TIMEOUT:?}")).into();
     timeout(STORE_TIMEOUT, answer(peer)).await.unwrap_or_else(|_| Err(late()))
 }
@@ -37,7 +36,7 @@ async fn answer(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
     if let Some((_, view)) = fresh {
         return Ok(response::no_store(response::json(StatusCode::OK, view)));
     }
-    let view = LiveView::of(store, context.presence.as_deref(), UtcMillis::now()).await?;
+    let view = live_view(store, context.presence.as_deref(), UtcMillis::now()).await?;
     let answer = response::json(StatusCode::OK, &view);
     *last = Some((Instant::now(), view));
     Ok(response::no_store(answer))

@@ -1,35 +1,20 @@
 //! The HTTP server: events come in, health, metrics and the debug stream go out.
 //!
-//! | route | who may |
-//! | --- | --- |
-//! | `POST /track`, `/api/track`, `/track-event` | an ingest token of the project |
-//! | `POST /session-end` | the same, or without a token as `navigator.sendBeacon` sends it |
-//! | `GET /health` | everybody; figures only for readers |
-//! | `GET /ready` | everybody |
-//! | `GET /metrics`, `GET /api/debug-stream` | readers: a read token, or this machine |
-//! | `GET /api/queue`, `/api/queue/batch`, `/api/queue/failed`, `/api/event`, `/api/live` | readers of all projects |
-//! | `POST /api/queue/failed/retry`, `/delete` | an admin token, or this machine |
-//! | `OPTIONS` | everybody |
+//! [`ROUTES`] is the table of routes, with who may call each.
 
-pub(super) mod access;
 mod body;
-pub(super) mod connections;
 mod debug_stream;
-mod enrich;
-pub(super) mod envelope;
 mod event;
-pub(super) mod ingest;
+mod ingest;
 mod live;
-mod place;
 mod queue;
 mod ready;
-pub(super) mod refusal;
+mod refusal;
 mod response;
 mod routes;
 mod server;
-pub(super) mod socket;
+mod settings;
 mod status;
-pub mod validate;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,25 +24,23 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::auth::Authenticator;
-use super::bus::{DebugBus, Presence};
-use super::queue::Queue;
-use super::stage_log::StageLog;
-use super::store::Store;
-use super::verify::BaselineSender;
-use crate::config::{HttpSettings, Roles};
+use bklit_wire::debug_bus::DebugBus;
 
+use crate::intake::Intake;
+use crate::presence::Presence;
+use crate::roles::Roles;
+use crate::server::access::Caller;
+use crate::store::Store;
+
+pub use routes::{Access, ROUTES, Route};
 pub use server::serve;
+pub use settings::HttpSettings;
 
 /// What the server works with.
 pub struct HttpContext {
-    queue: Arc<dyn Queue>,
-    pub(super) authenticator: Arc<Authenticator>,
-    pub(super) log: Arc<StageLog>,
+    intake: Arc<Intake>,
     debug_bus: Arc<dyn DebugBus>,
-    pub(super) settings: HttpSettings,
-    /// Takes each accepted event, while both ways into the store are compared.
-    baseline: Option<BaselineSender>,
+    settings: HttpSettings,
     /// To ask who is there now, where this process has it.
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
@@ -77,20 +60,11 @@ pub struct HttpContext {
 
 impl HttpContext {
     /// A server's parts; its uptime counts from here.
-    pub fn new(
-        queue: Arc<dyn Queue>,
-        authenticator: Arc<Authenticator>,
-        log: Arc<StageLog>,
-        debug_bus: Arc<dyn DebugBus>,
-        settings: HttpSettings,
-    ) -> Self {
+    pub fn new(intake: Arc<Intake>, debug_bus: Arc<dyn DebugBus>, settings: HttpSettings) -> Self {
         Self {
-            queue,
-            authenticator,
-            log,
+            intake,
             debug_bus,
             settings,
-            baseline: None,
             store: None,
             presence: None,
             live: tokio::sync::Mutex::default(),
@@ -126,22 +100,6 @@ impl HttpContext {
     ) -> Self {
         Self { store, presence, ..self }
     }
-
-    /// Also hands accepted events over to be inserted past the queue.
-    #[must_use]
-    pub fn with_baseline(self, baseline: Option<BaselineSender>) -> Self {
-        Self { baseline, ..self }
-    }
-}
-
-/// Whom events come from and who wants to read, whichever server was asked.
-#[derive(Clone, Copy)]
-pub(super) struct Client<'a> {
-    pub context: &'a HttpContext,
-    /// The other end of the connection.
-    pub ip: IpAddr,
-    /// The server listens on loopback only.
-    pub loopback_only: bool,
 }
 
 /// One client's connection.
@@ -161,7 +119,12 @@ struct Peer {
 }
 
 impl Peer {
-    fn client(&self) -> Client<'_> {
-        Client { context: &self.context, ip: self.ip, loopback_only: self.loopback_only }
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            authenticator: self.context.intake.authenticator(),
+            ip: self.ip,
+            loopback_only: self.loopback_only,
+            trust_forwarded: self.context.intake.trusts_forwarded(),
+        }
     }
 }

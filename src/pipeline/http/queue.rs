@@ -9,48 +9,39 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
+use bklit_wire::backend::Change;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::queue::{Changed, Chosen, MAX_PAGE};
+
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, access, body};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::queue::view::{BatchView, Changed, Chosen, FailedPage, QueueView};
-use crate::pipeline::queue::{MAX_PAGE, QueueError};
-use crate::pipeline::stage_log::Data;
+use super::{Peer, body};
+use crate::queue::{QueueError, api};
+use crate::server::access::query;
+use crate::stage_log::Data;
 
 /// How long the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Items of a page, unless asked for otherwise.
 const PAGE: usize = 50;
 
-/// What to do with failed items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Back into the queue.
-    Retry,
-    /// Away for good.
-    Delete,
-}
-
 /// `GET /api/queue`.
-pub async fn overview(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer.client(), head, None).await?;
-    let view = in_time(QueueView::of(&*peer.context.queue)).await?;
+pub async fn overview(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
+    let view = in_time(api::overview(peer.context.intake.queue())).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &view)))
 }
 
 /// `GET /api/queue/batch?id=`: `null` once the batch is done.
 pub async fn batch(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer.client(), head, None).await?;
-    let id = access::query(&head.uri, "id")
+    let id = query(&head.uri, "id")
         .ok_or_else(|| Refusal::field("id", "must be that of a batch in flight"))?;
-    let view = in_time(BatchView::of(&*peer.context.queue, &id)).await?;
+    let view = in_time(api::batch(peer.context.intake.queue(), &id)).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &view)))
 }
 
 /// `GET /api/queue/failed?after=&limit=`.
 pub async fn failed(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer.client(), head, None).await?;
-    let limit = match access::query(&head.uri, "limit") {
+    let limit = match query(&head.uri, "limit") {
         None => PAGE,
         Some(text) => text
             .parse()
@@ -58,8 +49,8 @@ pub async fn failed(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>,
             .filter(|limit| (1..=MAX_PAGE).contains(limit))
             .ok_or_else(|| Refusal::field("limit", format!("must be from 1 to {MAX_PAGE}")))?,
     };
-    let after = access::query(&head.uri, "after");
-    let page = in_time(FailedPage::of(&*peer.context.queue, after.as_deref(), limit)).await?;
+    let after = query(&head.uri, "after");
+    let page = in_time(api::failed(peer.context.intake.queue(), after.as_deref(), limit)).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &page)))
 }
 
@@ -70,7 +61,6 @@ pub async fn change(
     head: &Parts,
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize_change(peer.client(), head).await?;
     let context = &*peer.context;
     // What a form in a page could send as well is not enough.
     if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
@@ -88,13 +78,13 @@ pub async fn change(
     }
     let (changed, message) = match change {
         Change::Retry => {
-            (in_time(context.queue.retry_failed(&ids)).await?, "Failed events put back")
+            (in_time(context.intake.queue().retry_failed(&ids)).await?, "Failed events put back")
         }
         Change::Delete => {
-            (in_time(context.queue.delete_failed(&ids)).await?, "Failed events deleted")
+            (in_time(context.intake.queue().delete_failed(&ids)).await?, "Failed events deleted")
         }
     };
-    context.log.step(Stage::Queue).warn(message, || {
+    context.intake.log().step(Stage::Queue).warn(message, || {
         Data::from_iter([
             ("events".to_owned(), changed.into()),
             ("peer".to_owned(), peer.ip.to_string().into()),

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::HttpContext;
 use super::response::{self, ResponseBody};
-use crate::config::Role;
-use crate::pipeline::gauges::Health;
-use crate::pipeline::metrics::Part;
-use crate::pipeline::queue::QueueError;
+use crate::metrics::Part;
+use crate::queue::QueueError;
+use crate::roles::Role;
+use bklit_wire::gauges::Health;
 
 /// How long the queue may take to say whether it takes events, and the tokens' store to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -71,11 +71,11 @@ pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
 
 /// Why events cannot be accepted.
 async fn accepting(context: &HttpContext) -> Option<&'static str> {
-    let knows_tokens = tokio::time::timeout(TIMEOUT, context.authenticator.knows_tokens());
+    let knows_tokens = tokio::time::timeout(TIMEOUT, context.intake.authenticator().knows_tokens());
     if !knows_tokens.await.unwrap_or(false) {
         return Some("no token is known, and the tokens cannot be read");
     }
-    match tokio::time::timeout(TIMEOUT, context.queue.accepts()).await {
+    match tokio::time::timeout(TIMEOUT, context.intake.queue().accepts()).await {
         Ok(Ok(())) => None,
         Ok(Err(QueueError::Full { .. })) => Some("the queue is full"),
         Ok(Err(_)) => Some("the queue takes no events"),
@@ -85,7 +85,7 @@ async fn accepting(context: &HttpContext) -> Option<&'static str> {
 
 /// Why events cannot be stored.
 fn worker(context: &HttpContext) -> Option<&'static str> {
-    let metrics = context.log.metrics();
+    let metrics = context.intake.log().metrics();
     match (metrics.health(Part::Worker), metrics.health(Part::Store)) {
         (Health::Ok, Health::Ok) => None,
         (Health::Ok, Health::Failing) => Some("the store cannot be written"),

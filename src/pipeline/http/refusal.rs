@@ -4,18 +4,19 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 
-use crate::pipeline::auth::Denied;
-use crate::pipeline::queue::QueueError;
-use crate::pipeline::store::StoreError;
-use crate::pipeline::store::live::NO_STORE;
+use crate::auth::Denied;
+use crate::intake::Rejection;
+use crate::queue::QueueError;
+use crate::store::StoreError;
+use crate::store::live::NO_STORE;
 
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// A field of the body, or of the query, is missing or wrong.
-    #[error("{field}: {problem}")]
-    Field { field: Cow<'static, str>, problem: Cow<'static, str> },
-    /// The body never came whole.
+    /// Its event is not accepted, a field of its query is wrong, or it is not allowed.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The body never arrived completely.
     #[error("body: {0}")]
     Broken(String),
     /// The body took too long.
@@ -27,10 +28,10 @@ pub enum Refusal {
     /// The body is too large.
     #[error("body: larger than {0} bytes")]
     TooLarge(usize),
-    /// The body is something else.
+    /// The body has another type.
     #[error("{0}")]
     Unsupported(&'static str),
-    /// No such route.
+    /// There is no such route.
     #[error("no such path: see POST /track, /track-event, /session-end and GET /health")]
     NotFound,
     /// The process has other roles.
@@ -42,21 +43,27 @@ pub enum Refusal {
     /// The route knows other methods.
     #[error("method not allowed here: use {0}")]
     Method(&'static str),
-    /// Not with this token, or without one.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The event cannot be kept now.
-    #[error("{0}; try again later")]
-    Queue(#[from] QueueError),
-    /// There is no store here.
+    /// This process has no store.
     #[error("{NO_STORE}")]
     NoStore,
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Too many debug streams.
-    #[error("{0} debug streams are open, which is the most; try again later")]
+    /// There are too many debug streams.
+    #[error("{0} debug streams are open, which is the limit; try again later")]
     Streams(usize),
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self::Rejected(denied.into())
+    }
+}
+
+impl From<QueueError> for Refusal {
+    fn from(error: QueueError) -> Self {
+        Self::Rejected(error.into())
+    }
 }
 
 impl Refusal {
@@ -65,50 +72,51 @@ impl Refusal {
         field: impl Into<Cow<'static, str>>,
         problem: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self::Field { field: field.into(), problem: problem.into() }
+        Self::Rejected(Rejection::field(field, problem))
     }
 
-    /// What the client is told. Where our servers are and how they fail is for our own log: ingest
-    /// tokens stand in web pages.
+    /// The text for the client. The names of our servers and the reasons of their failures go to
+    /// our own log only.
     pub fn for_client(&self) -> String {
         match self {
-            Self::Denied(Denied::Unavailable(_)) => {
-                "tokens cannot be checked now; try again later".to_owned()
-            }
-            Self::Queue(QueueError::Unavailable(_) | QueueError::InDoubt { .. }) => {
-                "the queue is not available now; try again later".to_owned()
-            }
-            Self::Store(_) => "the store does not answer now; try again later".to_owned(),
+            Self::Rejected(rejection) => rejection.for_client(),
+            Self::Store(_) => "the store does not answer; try again later".to_owned(),
             other => other.to_string(),
         }
     }
 
-    /// The status that says so.
+    /// The status code.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Field { .. } | Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Rejected(rejection) => status(rejection),
+            Self::Broken(_) => StatusCode::BAD_REQUEST,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
-            Self::Denied(Denied::Unavailable(_))
-            | Self::Queue(_)
-            | Self::NoStore
-            | Self::Store(_)
-            | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Denied(
-                Denied::Missing
-                | Denied::NotLocal
-                | Denied::NotAdmin
-                | Denied::Unknown
-                | Denied::Expired
-                | Denied::Scope(_)
-                | Denied::Project
-                | Denied::AllProjects,
-            ) => StatusCode::UNAUTHORIZED,
+            Self::NoStore | Self::Store(_) | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+}
+
+fn status(rejection: &Rejection) -> StatusCode {
+    match rejection {
+        Rejection::Field { .. } => StatusCode::BAD_REQUEST,
+        Rejection::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
+        Rejection::Denied(Denied::Unavailable(_)) | Rejection::Queue(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Rejection::Denied(
+            Denied::Missing
+            | Denied::NotLocal
+            | Denied::NotAdmin
+            | Denied::Unknown
+            | Denied::Expired
+            | Denied::Scope(_)
+            | Denied::Project
+            | Denied::AllProjects,
+        ) => StatusCode::UNAUTHORIZED,
     }
 }

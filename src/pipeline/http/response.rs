@@ -91,7 +91,7 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
         Refusal::Slow(_) | Refusal::TooLarge(_) | Refusal::Broken(_) => {
             set(&mut response, CONNECTION, "close");
         }
-        Refusal::Denied(_) if status == StatusCode::UNAUTHORIZED => {
+        Refusal::Rejected(_) if status == StatusCode::UNAUTHORIZED => {
             set(&mut response, WWW_AUTHENTICATE, "Bearer");
         }
         _ => {}
@@ -101,11 +101,12 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
 
 /// Lets pages of any site read the answer. Never for what readers get: a page that a reader
 /// happens to visit must not see it.
-pub fn allow_any_origin(response: &mut Response<ResponseBody>) {
-    set(response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+pub fn allow_any_origin(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     if response.headers().contains_key(RETRY_AFTER) {
-        set(response, ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After");
+        set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After");
     }
+    response
 }
 
 /// The answer to `OPTIONS` on a route with the methods `allowed`.

@@ -1,27 +1,48 @@
-//! Which request goes where, and what is told of those that are refused.
+//! The table of routes: path, methods, who may call it, and what answers it. Dispatch, the check of
+//! permissions and the documentation's table all come from here.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use bklit_wire::backend::Change;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::event::EventKind;
 use hyper::body::{Body, Incoming};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
 use super::ingest::{Refused, ingest};
-use super::queue::{self, Change};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, event, live, ready, status};
-use crate::config::Role;
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::event::EventKind;
-use crate::pipeline::stage_log::Data;
+use super::{Peer, debug_stream, event, live, queue, ready, status};
+use crate::auth::Denied;
+use crate::roles::Role;
+use crate::server::access::{authorize, authorize_change, query};
+use crate::stage_log::Data;
 
-/// The longest path that is told in a line.
+/// The longest path that is logged.
 const MAX_PATH: usize = 200;
 
-#[derive(Clone, Copy, PartialEq)]
-enum Route {
+/// Who may call a route. It is checked before the route's handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Everybody,
+    /// An ingest token of the event's project, from a domain that the token allows. The end of a
+    /// session may come without one.
+    Sender,
+    /// A read token for all projects, or this machine.
+    Reader,
+    /// A read token for the project in the query, or this machine.
+    ProjectReader,
+    /// An admin token, or this machine.
+    Admin,
+}
+
+/// What answers a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handler {
     Ingest(EventKind),
     Health,
     Ready,
@@ -33,49 +54,64 @@ enum Route {
     Live,
     Failed,
     Change(Change),
-    Unknown,
 }
 
+/// A route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its path.
+    pub path: &'static str,
+    /// The methods it knows, as in the header `Allow`.
+    pub methods: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    handler: Handler,
+}
+
+const fn route(
+    path: &'static str,
+    methods: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
+    Route { path, methods, access, handler }
+}
+
+const POST: &str = "POST, OPTIONS";
+const GET: &str = "GET, HEAD, OPTIONS";
+const STREAM: &str = "GET, OPTIONS";
+
+/// All routes.
+pub const ROUTES: &[Route] = &[
+    route("/track", POST, Access::Sender, Handler::Ingest(EventKind::Pageview)),
+    route("/api/track", POST, Access::Sender, Handler::Ingest(EventKind::Pageview)),
+    route("/track-event", POST, Access::Sender, Handler::Ingest(EventKind::Event)),
+    route("/session-end", POST, Access::Sender, Handler::Ingest(EventKind::SessionEnd)),
+    route("/health", GET, Access::Everybody, Handler::Health),
+    route("/ready", GET, Access::Everybody, Handler::Ready),
+    route("/metrics", GET, Access::Reader, Handler::Metrics),
+    route("/api/debug-stream", STREAM, Access::ProjectReader, Handler::DebugStream),
+    route("/api/queue", GET, Access::Reader, Handler::Queue),
+    route("/api/queue/batch", GET, Access::Reader, Handler::Batch),
+    route("/api/event", GET, Access::Reader, Handler::Event),
+    route("/api/live", GET, Access::Reader, Handler::Live),
+    route("/api/queue/failed", GET, Access::Reader, Handler::Failed),
+    route("/api/queue/failed/retry", POST, Access::Admin, Handler::Change(Change::Retry)),
+    route("/api/queue/failed/delete", POST, Access::Admin, Handler::Change(Change::Delete)),
+];
+
 impl Route {
-    fn of(path: &str) -> Self {
-        match path {
-            "/track" | "/api/track" => Self::Ingest(EventKind::Pageview),
-            "/track-event" => Self::Ingest(EventKind::Event),
-            "/session-end" => Self::Ingest(EventKind::SessionEnd),
-            "/health" => Self::Health,
-            "/ready" => Self::Ready,
-            "/metrics" => Self::Metrics,
-            "/api/debug-stream" => Self::DebugStream,
-            "/api/queue" => Self::Queue,
-            "/api/queue/batch" => Self::Batch,
-            "/api/event" => Self::Event,
-            "/api/live" => Self::Live,
-            "/api/queue/failed" => Self::Failed,
-            "/api/queue/failed/retry" => Self::Change(Change::Retry),
-            "/api/queue/failed/delete" => Self::Change(Change::Delete),
-            _ => Self::Unknown,
-        }
+    fn of(path: &str) -> Option<&'static Self> {
+        ROUTES.iter().find(|route| route.path == path)
     }
 
-    /// The methods it knows.
-    fn allowed(self) -> &'static str {
-        match self {
-            Self::Ingest(_) | Self::Change(_) | Self::Unknown => "POST, OPTIONS",
-            Self::Health
-            | Self::Ready
-            | Self::Metrics
-            | Self::Queue
-            | Self::Batch
-            | Self::Event
-            | Self::Live
-            | Self::Failed => "GET, HEAD, OPTIONS",
-            Self::DebugStream => "GET, OPTIONS",
-        }
+    /// Whether pages of other sites may read the response.
+    fn is_for_pages(&self) -> bool {
+        matches!(self.access, Access::Sender)
     }
 
-    /// Whether pages of other sites have no business with the answer.
-    fn is_for_readers(self) -> bool {
-        !matches!(self, Self::Ingest(_) | Self::Unknown)
+    fn knows(&self, method: &Method) -> bool {
+        self.methods.split(", ").any(|known| known == method.as_str())
     }
 }
 
@@ -84,64 +120,91 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    let accepts = peer.context.roles.has(Role::Ingestion);
-    let mut response = match (route, request.method()) {
-        (Route::Ingest(kind), &Method::POST) if accepts => {
-            // Kept for a line about a refusal; a copy costs nothing.
-            let uri = request.uri().clone();
-            match ingest(peer, kind, request, began).await {
-                Ok(response) => response,
-                Err(refused) => refuse(peer, uri.path(), &refused, began),
-            }
-        }
-        _ => {
-            let path = request.uri().path().to_owned();
-            match others(peer, route, request).await {
-                Ok(response) => response,
-                Err(why) => refuse(peer, &path, &why.into(), began),
-            }
-        }
+    // Kept for the line about a refusal; a copy costs nothing.
+    let uri = request.uri().clone();
+    let response = match answer(peer, route, request, began).await {
+        Ok(response) => response,
+        Err(refused) => refuse(peer, uri.path(), &refused, began),
     };
-    if !route.is_for_readers() {
-        response::allow_any_origin(&mut response);
-    }
-    peer.context.log.metrics().request(response.status().as_u16());
+    let response = match route {
+        Some(route) if !route.is_for_pages() => response,
+        _ => response::allow_any_origin(response),
+    };
+    peer.context.intake.log().metrics().request(response.status().as_u16());
     response
 }
 
-async fn others(
+async fn answer(
     peer: &Arc<Peer>,
-    route: Route,
+    route: Option<&'static Route>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Refusal> {
+    began: Instant,
+) -> Result<Response<ResponseBody>, Refused> {
+    let is_options = request.method() == Method::OPTIONS;
+    let Some(route) = route else {
+        return if is_options {
+            Ok(response::preflight(POST))
+        } else {
+            Err(Refusal::NotFound.into())
+        };
+    };
+    if is_options {
+        let options = if route.is_for_pages() { response::preflight } else { response::options };
+        return Ok(options(route.methods));
+    }
+    if !route.knows(request.method()) {
+        return Err(Refusal::Method(route.methods).into());
+    }
+    if let Handler::Ingest(kind) = route.handler {
+        if !peer.context.roles.has(Role::Ingestion) {
+            return Err(Refusal::NoIngestion.into());
+        }
+        return ingest(peer, kind, request, began).await;
+    }
     let (head, body) = request.into_parts();
-    let reads = matches!(head.method, Method::GET | Method::HEAD);
-    match route {
-        Route::Ingest(_) | Route::Unknown if head.method == Method::OPTIONS => {
-            Ok(response::preflight(route.allowed()))
+    check(peer, route.access, &head).await?;
+    Ok(handle(peer, route.handler, &head, body).await?)
+}
+
+/// Whether the caller may call a route with this access. Events are checked by the intake, which
+/// knows their project.
+async fn check(peer: &Peer, access: Access, head: &Parts) -> Result<(), Denied> {
+    let caller = peer.caller();
+    match access {
+        Access::Everybody | Access::Sender => Ok(()),
+        Access::Reader => authorize(caller, head, None).await,
+        Access::ProjectReader => {
+            authorize(caller, head, query(&head.uri, "projectId").as_deref()).await
         }
-        Route::Unknown => Err(Refusal::NotFound),
-        Route::Ingest(_) if head.method == Method::POST => Err(Refusal::NoIngestion),
-        _ if head.method == Method::OPTIONS => Ok(response::options(route.allowed())),
-        Route::Health if reads => Ok(status::health(peer, &head).await),
-        Route::Ready if reads => Ok(ready::ready(&peer.context).await),
-        Route::Metrics if reads => status::metrics(peer, &head).await,
-        Route::DebugStream if head.method == Method::GET => debug_stream::open(peer, &head).await,
-        Route::Queue if reads => queue::overview(peer, &head).await,
-        Route::Batch if reads => queue::batch(peer, &head).await,
-        Route::Event if reads => event::find(peer, &head).await,
-        Route::Live if reads => live::now(peer, &head).await,
-        Route::Failed if reads => queue::failed(peer, &head).await,
-        Route::Change(change) if head.method == Method::POST => {
-            queue::change(peer, change, &head, body).await
-        }
-        _ => Err(Refusal::Method(route.allowed())),
+        Access::Admin => authorize_change(caller, head).await,
     }
 }
 
-/// The answer to a refused request, which is told and counted.
+async fn handle(
+    peer: &Arc<Peer>,
+    handler: Handler,
+    head: &Parts,
+    body: Incoming,
+) -> Result<Response<ResponseBody>, Refusal> {
+    match handler {
+        // Answered before.
+        Handler::Ingest(_) => Err(Refusal::NotFound),
+        Handler::Health => Ok(status::health(peer, head).await),
+        Handler::Ready => Ok(ready::ready(&peer.context).await),
+        Handler::Metrics => Ok(status::metrics(peer)),
+        Handler::DebugStream => debug_stream::open(peer, head),
+        Handler::Queue => queue::overview(peer).await,
+        Handler::Batch => queue::batch(peer, head).await,
+        Handler::Event => event::find(peer, head).await,
+        Handler::Live => live::now(peer).await,
+        Handler::Failed => queue::failed(peer, head).await,
+        Handler::Change(change) => queue::change(peer, change, head, body).await,
+    }
+}
+
+/// The response to a refused request, which is logged and counted.
 fn refuse(peer: &Peer, path: &str, refused: &Refused, began: Instant) -> Response<ResponseBody> {
-    let log = &peer.context.log;
+    let log = peer.context.intake.log();
     log.metrics().refused();
     let mut step = log.step(Stage::Ingestion).took(began.elapsed());
     if let Some(project) = &refused.project {

@@ -17,9 +17,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::Connections;
-use super::socket::Socket;
 use super::{HttpContext, Peer, routes};
+use crate::server::connections::Connections;
+use crate::server::socket::Socket;
 
 /// The largest head of a request.
 const MAX_HEAD: usize = 32 * 1024;
@@ -136,13 +136,13 @@ impl Open {
         context: &Arc<HttpContext>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        context.log.metrics().set_connections(open.fetch_add(1, Relaxed) + 1);
+        context.intake.log().metrics().set_connections(open.fetch_add(1, Relaxed) + 1);
         Self { open: Arc::clone(open), context: Arc::clone(context), _permit: permit }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.context.log.metrics().set_connections(self.open.fetch_sub(1, Relaxed) - 1);
+        self.context.intake.log().metrics().set_connections(self.open.fetch_sub(1, Relaxed) - 1);
     }
 }

@@ -7,12 +7,12 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{HttpContext, Peer, access};
-use crate::pipeline::gauges::{Health, QueueGauges};
-use crate::pipeline::metrics::Part;
-use crate::pipeline::queue::QueueStats;
+use super::{HttpContext, Peer};
+use crate::metrics::Part;
+use crate::queue::QueueStats;
+use crate::server::access::authorize;
+use bklit_wire::gauges::{Health, QueueGauges};
 
 /// How long the queue may take to tell its figures.
 const STATS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ struct Parted {
 /// The process is alive, which 200 says; whether its parts work, the body says.
 pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     let context = &*peer.context;
-    let metrics = context.log.metrics();
+    let metrics = context.intake.log().metrics();
     let queue = stats(context).await;
     let health = Parted {
         queue: if queue.is_none() { Health::Failing } else { metrics.health(Part::Queue) },
@@ -59,7 +59,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
         worker: metrics.health(Part::Worker),
     };
     let failing = [health.queue, health.store, health.worker].contains(&Health::Failing);
-    let may_read = access::authorize(peer.client(), head, None).await.is_ok();
+    let may_read = authorize(peer.caller(), head, None).await.is_ok();
     let answer = HealthAnswer {
         status: if failing { "degraded" } else { "ok" },
         service: "ingestion",
@@ -67,7 +67,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
         uptime_seconds: context.started.elapsed().as_secs(),
         figures: may_read.then(|| Figures {
             queue,
-            spooled: context.queue.spooled(),
+            spooled: context.intake.queue().spooled(),
             health,
             debug_streams: context.streams.load(Relaxed),
         }),
@@ -76,16 +76,16 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
 }
 
 async fn stats(context: &HttpContext) -> Option<QueueGauges> {
-    let stats = tokio::time::timeout(STATS_TIMEOUT, context.queue.stats()).await.ok()?.ok()?;
+    let stats =
+        tokio::time::timeout(STATS_TIMEOUT, context.intake.queue().stats()).await.ok()?.ok()?;
     let QueueStats { depth, in_flight, failed, spooled } = stats;
     // How old things are is looked at once a second, not for everybody who asks.
-    let (oldest_waiting_ms, lapsed) = context.log.metrics().queue_ages();
+    let (oldest_waiting_ms, lapsed) = context.intake.log().metrics().queue_ages();
     Some(QueueGauges { depth, in_flight, failed, spooled, oldest_waiting_ms, lapsed })
 }
 
 /// All figures for Prometheus.
-pub async fn metrics(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    access::authorize(peer.client(), head, None).await?;
-    let text = peer.context.log.metrics().to_prometheus();
-    Ok(response::no_store(response::answer(OPEN_METRICS, ResponseBody::Whole(text.into()))))
+pub fn metrics(peer: &Peer) -> Response<ResponseBody> {
+    let text = peer.context.intake.log().metrics().to_prometheus();
+    response::no_store(response::answer(OPEN_METRICS, ResponseBody::Whole(text.into())))
 }

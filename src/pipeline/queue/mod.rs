@@ -4,25 +4,24 @@
 //! runs out is taken over with a higher epoch and the same id and items; whoever held it before
 //! is refused from then on. So a batch is delivered at least once, and the store drops repeats.
 
-pub mod redis;
+pub mod api;
+mod settings;
 pub mod spool;
-pub mod sqlite;
-pub mod view;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::event::QueuedEvent;
-use super::time::UtcMillis;
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::time::UtcMillis;
+
+pub use settings::QueueSettings;
 
 /// Bytes of a batch's items at which no more are added, apart from what the last item is larger. A
 /// worker holds up to three batches in memory: claimed, being stored, being told of.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
-
-/// Items of a page, and ids named in one call, at most.
-pub const MAX_PAGE: usize = 500;
 
 /// What the names of a queue on a server begin with, as the other parts of Bklit know them.
 pub const DEFAULT_PREFIX: &str = "analytics:queue";
@@ -113,28 +112,6 @@ pub struct WaitingItem {
     pub id: String,
     /// What was queued.
     pub body: String,
-}
-
-/// A batch that is claimed and not acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchInFlight {
-    /// The batch.
-    pub id: String,
-    /// Which process claimed it last, as [`owner_name`] says; none where that was not noted.
-    pub owner: Option<String>,
-    /// The epoch of that claim.
-    pub epoch: u64,
-    /// Its items.
-    pub items: u64,
-    /// How often it was claimed.
-    pub attempts: u64,
-    /// When it was claimed last.
-    pub claimed_at: Option<UtcMillis>,
-    /// Until when it is held, by the clock of the queue.
-    pub lease_until: UtcMillis,
-    /// The milliseconds left until then; below zero, how long the lease has been over.
-    pub lease_left_ms: i64,
 }
 
 /// Some of a list, in order.
@@ -357,6 +334,6 @@ pub fn owner_name() -> String {
 }
 
 /// This machine's name.
-fn host_name() -> String {
+pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -21,11 +21,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BatchInFlight, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
-    QueueStats, Rejected, WaitingItem,
+    Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
+    Rejected, WaitingItem,
 };
-use crate::pipeline::backoff::Backoff;
-use crate::pipeline::event::QueuedEvent;
+use bklit_net::backoff::Backoff;
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::BatchInFlight;
 
 /// Events moved at once.
 const MOST_MOVED: usize = 500;

@@ -1,175 +1,112 @@
-//! Who is there now: the JSON of `GET /api/live`, and the console's live view.
-//!
-//! It is asked of the tables that all stores have, in SQL that they all understand.
+//! Builds the live view (see [`bklit_wire::live`]) from the store, in SQL that all stores understand.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use bklit_wire::live::{ACTIVE_MINUTES, LastEvent, LiveProject, LiveView, MINUTES, TopPage};
+use bklit_wire::time::UtcMillis;
 use serde_json::Value;
 
 use super::{Dialect, QueryLimits, QueryResult, Store, StoreError};
-use crate::pipeline::bus::Presence;
-use crate::pipeline::time::UtcMillis;
+use crate::presence::Presence;
 
-/// Minutes that are looked back on.
-pub const MINUTES: usize = 30;
-/// A session with an event within so many minutes is a visitor of now.
-pub const ACTIVE_MINUTES: i64 = 5;
-/// Said where a process only accepts events.
+/// The answer of a process that only accepts events.
 pub const NO_STORE: &str = "this process has no store: it runs without the role worker";
-/// Projects shown at most, the busiest first.
+/// The most projects shown, the busiest first.
 const MOST_PROJECTS: usize = 100;
-/// Pages shown at most, those seen most first.
+/// The most pages shown, the most viewed first.
 const MOST_PAGES: usize = 50;
-/// Events shown at most, the newest first.
+/// The most events shown, the newest first.
 const MOST_EVENTS: usize = 50;
-/// How long each of its queries may run.
+/// How long each query may run.
 const QUERY_TIME: Duration = Duration::from_secs(2);
 
-/// Who is there now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LiveView {
-    /// Projects with an event in the last [`MINUTES`], those with most visitors first.
-    pub projects: Vec<LiveProject>,
-    /// Pages seen in that time, those seen most first.
-    pub top_pages: Vec<TopPage>,
-    /// The last events stored, newest first.
-    pub last_events: Vec<LastEvent>,
-    /// There were more projects than are shown.
-    pub truncated: bool,
-}
-
-/// A project now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LiveProject {
-    /// The project.
-    pub project_id: String,
-    /// Sessions with an event in the last [`ACTIVE_MINUTES`], or that are noted as active.
-    pub visitors: u64,
-    /// Page views in each of the last [`MINUTES`], the newest last.
-    pub page_views: Vec<u64>,
-    /// Custom events in the same minutes.
-    pub events: Vec<u64>,
-}
-
-/// A page that was seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct TopPage {
-    /// Its project.
-    pub project_id: String,
-    /// Its address.
-    pub url: String,
-    /// How often it was seen.
-    pub views: u64,
-}
-
-/// An event that was stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LastEvent {
-    /// Its id.
-    pub event_id: String,
-    /// When it happened, to the second.
-    pub at: Option<UtcMillis>,
-    /// Its project.
-    pub project_id: String,
-    /// `pageview` or `event`.
-    pub r#type: String,
-    /// The page, or the event's definition.
-    pub what: String,
-}
-
-impl LiveView {
-    /// What `store` knows at `now`; the active sessions rather from `presence`, where there is one.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub async fn of(
-        store: &dyn Store,
-        presence: Option<&dyn Presence>,
-        now: UtcMillis,
-    ) -> Result<Self, StoreError> {
-        // The minute that has begun is the last one.
-        let minute = now.epoch_seconds().div_euclid(60);
-        let first = minute - MINUTES as i64 + 1;
-        let dialect = store.dialect();
-        let since = (dialect.moment)(first * 60);
-        let mut view = Self::default();
-        let counts = query(store, &counts(dialect, &since), MOST_PROJECTS * MINUTES * 2).await?;
-        view.take_counts(&counts, first);
-        let active = (dialect.moment)(now.epoch_seconds() - ACTIVE_MINUTES * 60);
-        view.take_visitors(&query(store, &visitors(&active), MOST_PROJECTS).await?);
-        view.projects.sort_by(|a, b| {
-            let key = |p: &LiveProject| (p.visitors, p.page_views.iter().sum::<u64>());
-            key(b).cmp(&key(a)).then_with(|| a.project_id.cmp(&b.project_id))
-        });
-        if view.projects.len() > MOST_PROJECTS {
-            view.projects.truncate(MOST_PROJECTS);
-            view.truncated = true;
-        }
-        if let Some(presence) = presence {
-            for project in &mut view.projects {
-                // What is not known there is known from the store.
-                let Ok(noted) = presence.count(&project.project_id).await else { break };
-                project.visitors = noted;
-            }
-        }
-        view.take_pages(&query(store, &top_pages(&since), MOST_PAGES).await?);
-        view.take_last(&query(store, &last_events(dialect, &since), MOST_EVENTS).await?);
-        Ok(view)
+/// The live view at `now`. Visitors are counted by `presence` where there is one, else from the
+/// stored events.
+///
+/// # Errors
+/// Those of the store.
+pub async fn live_view(
+    store: &dyn Store,
+    presence: Option<&dyn Presence>,
+    now: UtcMillis,
+) -> Result<LiveView, StoreError> {
+    // The minute that has begun is the last one.
+    let minute = now.epoch_seconds().div_euclid(60);
+    let first = minute - MINUTES as i64 + 1;
+    let dialect = store.dialect();
+    let since = (dialect.moment)(first * 60);
+    let mut view = LiveView::default();
+    let counts = query(store, &counts(dialect, &since), MOST_PROJECTS * MINUTES * 2).await?;
+    take_counts(&mut view, &counts, first);
+    let active = (dialect.moment)(now.epoch_seconds() - ACTIVE_MINUTES * 60);
+    take_visitors(&mut view, &query(store, &visitors(&active), MOST_PROJECTS).await?);
+    view.projects.sort_by(|a, b| {
+        let key = |p: &LiveProject| (p.visitors, p.page_views.iter().sum::<u64>());
+        key(b).cmp(&key(a)).then_with(|| a.project_id.cmp(&b.project_id))
+    });
+    if view.projects.len() > MOST_PROJECTS {
+        view.projects.truncate(MOST_PROJECTS);
+        view.truncated = true;
     }
-
-    fn project(&mut self, id: &str) -> &mut LiveProject {
-        let place = self.projects.iter().position(|project| project.project_id == id);
-        let place = place.unwrap_or_else(|| {
-            let (page_views, events) = (vec![0; MINUTES], vec![0; MINUTES]);
-            let project_id = id.to_owned();
-            self.projects.push(LiveProject { project_id, visitors: 0, page_views, events });
-            self.projects.len() - 1
-        });
-        &mut self.projects[place]
-    }
-
-    fn take_counts(&mut self, counted: &QueryResult, first: i64) {
-        for row in &counted.rows {
-            let [project, minute, kind, count] = row.as_slice() else { continue };
-            let place = usize::try_from(seconds(minute).div_euclid(60) - first);
-            let Some(place) = place.ok().filter(|&place| place < MINUTES) else { continue };
-            let project = self.project(&text(project));
-            let counts =
-                if text(kind) == "event" { &mut project.events } else { &mut project.page_views };
-            counts[place] += number(count);
-        }
-        self.truncated |= counted.truncated;
-    }
-
-    fn take_visitors(&mut self, counted: &QueryResult) {
-        for row in &counted.rows {
-            let [project, visitors] = row.as_slice() else { continue };
-            self.project(&text(project)).visitors = number(visitors);
+    if let Some(presence) = presence {
+        for project in &mut view.projects {
+            // What is not known there is known from the store.
+            let Ok(noted) = presence.count(&project.project_id).await else { break };
+            project.visitors = noted;
         }
     }
+    take_pages(&mut view, &query(store, &top_pages(&since), MOST_PAGES).await?);
+    take_last(&mut view, &query(store, &last_events(dialect, &since), MOST_EVENTS).await?);
+    Ok(view)
+}
 
-    fn take_pages(&mut self, pages: &QueryResult) {
-        let pages = pages.rows.iter().filter_map(|row| {
-            let [project, url, views] = row.as_slice() else { return None };
-            Some(TopPage { project_id: text(project), url: text(url), views: number(views) })
-        });
-        self.top_pages = pages.collect();
-    }
+fn project<'a>(view: &'a mut LiveView, id: &str) -> &'a mut LiveProject {
+    let place = view.projects.iter().position(|project| project.project_id == id);
+    let place = place.unwrap_or_else(|| {
+        let (page_views, events) = (vec![0; MINUTES], vec![0; MINUTES]);
+        let project_id = id.to_owned();
+        view.projects.push(LiveProject { project_id, visitors: 0, page_views, events });
+        view.projects.len() - 1
+    });
+    &mut view.projects[place]
+}
 
-    fn take_last(&mut self, events: &QueryResult) {
-        let events = events.rows.iter().filter_map(|row| {
-            let [id, at, project, kind, what] = row.as_slice() else { return None };
-            let at = Some(UtcMillis::from_epoch_millis(seconds(at).saturating_mul(1000)));
-            let (event_id, project_id) = (text(id), text(project));
-            Some(LastEvent { event_id, at, project_id, r#type: text(kind), what: text(what) })
-        });
-        self.last_events = events.collect();
+fn take_counts(view: &mut LiveView, counted: &QueryResult, first: i64) {
+    for row in &counted.rows {
+        let [name, minute, kind, count] = row.as_slice() else { continue };
+        let place = usize::try_from(seconds(minute).div_euclid(60) - first);
+        let Some(place) = place.ok().filter(|&place| place < MINUTES) else { continue };
+        let project = project(view, &text(name));
+        let counts =
+            if text(kind) == "event" { &mut project.events } else { &mut project.page_views };
+        counts[place] += number(count);
     }
+    view.truncated |= counted.truncated;
+}
+
+fn take_visitors(view: &mut LiveView, counted: &QueryResult) {
+    for row in &counted.rows {
+        let [name, visitors] = row.as_slice() else { continue };
+        project(view, &text(name)).visitors = number(visitors);
+    }
+}
+
+fn take_pages(view: &mut LiveView, pages: &QueryResult) {
+    let pages = pages.rows.iter().filter_map(|row| {
+        let [project, url, views] = row.as_slice() else { return None };
+        Some(TopPage { project_id: text(project), url: text(url), views: number(views) })
+    });
+    view.top_pages = pages.collect();
+}
+
+fn take_last(view: &mut LiveView, events: &QueryResult) {
+    let events = events.rows.iter().filter_map(|row| {
+        let [id, at, project, kind, what] = row.as_slice() else { return None };
+        let at = Some(UtcMillis::from_epoch_millis(seconds(at).saturating_mul(1000)));
+        let (event_id, project_id) = (text(id), text(project));
+        Some(LastEvent { event_id, at, project_id, r#type: text(kind), what: text(what) })
+    });
+    view.last_events = events.collect();
 }
 
 async fn query(store: &dyn Store, sql: &str, rows: usize) -> Result<QueryResult, StoreError> {

@@ -1,20 +1,19 @@
 //! The port `Store`: where events are kept and asked for, in the tables of Bklit's ClickHouse.
 
 pub mod baseline;
-pub mod clickhouse;
 pub mod live;
-mod rows;
+pub mod rows;
 pub mod schema;
-mod session;
-pub mod sqlite;
+pub mod session;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::event::QueuedEvent;
-use super::time::UtcMillis;
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 /// Events that are stored together.
 #[derive(Clone, Debug)]
@@ -23,15 +22,6 @@ pub struct Batch {
     pub id: String,
     /// Its events, oldest first.
     pub events: Vec<QueuedEvent>,
-}
-
-/// A visitor's session: project and session id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey {
-    /// The project.
-    pub project_id: String,
-    /// The session within it.
-    pub session_id: String,
 }
 
 /// What a batch changed in the store.

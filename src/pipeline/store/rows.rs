@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT};
-use crate::pipeline::event::{CustomEvent, PageView, QueuedEvent};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::event::{CustomEvent, PageView, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 
 /// A value to store: texts are borrowed from the event.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell<'a> {
+pub enum Cell<'a> {
     Null,
     Text(Cow<'a, str>),
     Real(f64),
@@ -51,7 +51,7 @@ impl From<UtcMillis> for Cell<'_> {
 }
 
 /// In the order of the table's columns; a test compares each with the field of its name.
-pub(super) fn page_view_cells<'a>(
+pub fn page_view_cells<'a>(
     event: &'a QueuedEvent,
     view: &'a PageView,
 ) -> [Cell<'a>; PAGE_VIEW_EVENT.columns.len()] {
@@ -105,7 +105,7 @@ pub(super) fn page_view_cells<'a>(
 }
 
 /// In the order of the table's columns.
-pub(super) fn custom_event_cells<'a>(
+pub fn custom_event_cells<'a>(
     event: &'a QueuedEvent,
     custom: &'a CustomEvent,
 ) -> [Cell<'a>; TRACKED_EVENT.columns.len()] {

@@ -12,11 +12,11 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use super::SessionKey;
 use super::rows::Cell;
 use super::schema::TRACKED_SESSION;
-use crate::pipeline::event::{Payload, QueuedEvent};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 /// Digits of a moment in a key, so that keys sort as moments do.
 const MOMENT_DIGITS: usize = 13;
@@ -24,31 +24,31 @@ const MOMENT_DIGITS: usize = 13;
 /// A value and the page view it is from: its moment, then its id, so that of two in the same
 /// moment the one that was accepted first counts as earlier.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sourced {
-    pub(super) key: String,
-    pub(super) value: String,
+pub struct Sourced {
+    pub key: String,
+    pub value: String,
 }
 
 /// A session's state.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Session {
-    pub(super) entry: Option<Sourced>,
-    pub(super) exit: Option<Sourced>,
-    pub(super) user_agent: Option<Sourced>,
-    pub(super) country: Option<Sourced>,
-    pub(super) country_code: Option<Sourced>,
-    pub(super) city: Option<Sourced>,
+pub struct Session {
+    pub entry: Option<Sourced>,
+    pub exit: Option<Sourced>,
+    pub user_agent: Option<Sourced>,
+    pub country: Option<Sourced>,
+    pub country_code: Option<Sourced>,
+    pub city: Option<Sourced>,
     /// The latest moment of an event, as its sender says.
-    pub(super) last_at: Option<i64>,
+    pub last_at: Option<i64>,
     /// The same, no later than it was queued.
-    pub(super) last_seen: Option<i64>,
-    pub(super) end_at: Option<i64>,
-    pub(super) end_seen: Option<i64>,
+    pub last_seen: Option<i64>,
+    pub end_at: Option<i64>,
+    pub end_seen: Option<i64>,
 }
 
 impl Session {
     /// Adds an event; adding it again changes nothing.
-    pub(super) fn add(&mut self, event: &QueuedEvent) {
+    pub fn add(&mut self, event: &QueuedEvent) {
         let at = event.timestamp().epoch_millis();
         let seen = Some(at.min(event.queued_at.epoch_millis()));
         if let Payload::SessionEnd(_) = &event.payload {
@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Adds what other events of the session say.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         earliest(&mut self.entry, other.entry);
         latest(&mut self.exit, other.exit);
         earliest(&mut self.user_agent, other.user_agent);
@@ -99,18 +99,18 @@ impl Session {
     }
 
     /// Ends it as of its last event, for nothing more came.
-    pub(super) fn end_as_of_last_event(&mut self) {
+    pub fn end_as_of_last_event(&mut self) {
         self.end_at = self.end_at.max(self.last_at);
         self.end_seen = self.end_seen.max(self.last_seen);
     }
 
     /// Whether it is shown: without a page view there is nothing to show.
-    pub(super) fn begun(&self) -> bool {
+    pub fn begun(&self) -> bool {
         self.entry.is_some()
     }
 
     /// Whether it has ended, and nothing happened since.
-    pub(super) fn ended(&self) -> bool {
+    pub fn ended(&self) -> bool {
         self.begun() && self.end_seen >= self.last_seen
     }
 
@@ -125,18 +125,18 @@ impl Session {
         end.map(UtcMillis::from_epoch_millis)
     }
 
-    pub(super) fn started_at(&self) -> Option<UtcMillis> {
+    pub fn started_at(&self) -> Option<UtcMillis> {
         let moment = self.entry.as_ref()?.key.get(..MOMENT_DIGITS)?;
         Some(UtcMillis::from_epoch_millis(moment.parse().ok()?))
     }
 
     /// Since when nothing has happened, for as long as the sweep has to look at it.
-    pub(super) fn idle_since(&self) -> Option<i64> {
+    pub fn idle_since(&self) -> Option<i64> {
         if self.ended() { None } else { self.last_seen.max(self.end_seen) }
     }
 
     /// Its row in `tracked_session`, in the order of the columns.
-    pub(super) fn cells<'a>(
+    pub fn cells<'a>(
         &'a self,
         key: &'a SessionKey,
         updated_at: UtcMillis,

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::pipeline::store::baseline::{Kind, Row, Side};
+use crate::store::baseline::{Kind, Row, Side};
 
 /// The longest value that is told, in characters.
 const MAX_VALUE: usize = 200;

@@ -9,8 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::compare::Discrepancy;
-use crate::pipeline::gauges::VerifyGauges;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::gauges::VerifyGauges;
+use bklit_wire::time::UtcMillis;
 
 /// How the comparison of an event ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

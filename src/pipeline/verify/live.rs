@@ -16,12 +16,13 @@ use super::figures::Outcome;
 use super::rows::{self, rows_of};
 use super::writer::Written;
 use super::{MISMATCH, MORE_MISMATCHES, NOT_COMPARED, NOT_WRITTEN};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::event::QueuedEvent;
-use crate::pipeline::queue::{MAX_PAGE, Queue};
-use crate::pipeline::stage_log::{Data, StageLog};
-use crate::pipeline::store::StoreError;
-use crate::pipeline::store::baseline::{Baseline, EventKey, Kind, Side};
+use crate::queue::Queue;
+use crate::stage_log::{Data, StageLog};
+use crate::store::StoreError;
+use crate::store::baseline::{Baseline, EventKey, Kind, Side};
+use bklit_wire::debug_log::Stage;
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::MAX_PAGE;
 
 /// Events that may wait to be compared: about a hundred bytes each.
 const MAX_PENDING: usize = 500_000;
@@ -289,7 +290,7 @@ impl LiveVerifier {
     }
 
     /// A step that is not among the store's own figures.
-    fn step(&self) -> crate::pipeline::stage_log::Step<'_> {
+    fn step(&self) -> crate::stage_log::Step<'_> {
         self.log.step(Stage::Clickhouse).uncounted()
     }
 }

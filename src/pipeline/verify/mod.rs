@@ -10,6 +10,7 @@ mod figures;
 mod live;
 mod reconcile;
 mod rows;
+mod settings;
 mod writer;
 
 /// An event that is not as it should be.
@@ -30,4 +31,5 @@ pub use self::compare::{Discrepancy, FieldDifference, Pair, Verdict, compare, ne
 pub use self::figures::{Outcome, VerifyFigures};
 pub use self::live::{LiveVerifier, Pending, failed_reasons};
 pub use self::reconcile::{Mismatch, PAGE, Plan, Report, VerifyError, reconcile};
+pub use self::settings::VerifySettings;
 pub use self::writer::{BaselineSender, BaselineWriter, Written};

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::compare::{Discrepancy, Pair, Verdict, compare, next_pair};
 use super::figures::Outcome;
 use super::rows;
-use crate::pipeline::store::StoreError;
-use crate::pipeline::store::baseline::{Baseline, EventKey, Gap, Kind, Pick, Row, Side, Span};
+use crate::store::StoreError;
+use crate::store::baseline::{Baseline, EventKey, Gap, Kind, Pick, Row, Side, Span};
 
 /// Rows read at a time.
 pub const PAGE: usize = 2_000;

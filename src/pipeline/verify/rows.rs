@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::compare::Pair;
-use crate::pipeline::store::StoreError;
-use crate::pipeline::store::baseline::{Baseline, EventKey, Kind, Pick, Row, Side};
+use crate::store::StoreError;
+use crate::store::baseline::{Baseline, EventKey, Kind, Pick, Row, Side};
 
 /// Adds the rows that one side has of some events. Where `seconds` are given, only those that
 /// happened then.

@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::figures::Outcome;
 use super::live::Pending;
-use crate::pipeline::backoff::Backoff;
-use crate::pipeline::definitions::{DefinitionName, Definitions, DefinitionsError};
-use crate::pipeline::event::{Payload, QueuedEvent};
-use crate::pipeline::metrics::Metrics;
-use crate::pipeline::outage::{Outage, seconds};
-use crate::pipeline::store::StoreError;
-use crate::pipeline::store::baseline::{Baseline, EventKey, Gap, Kind};
-use crate::pipeline::time::UtcMillis;
+use crate::definitions::{DefinitionName, Definitions, DefinitionsError};
+use crate::metrics::Metrics;
+use crate::store::StoreError;
+use crate::store::baseline::{Baseline, EventKey, Gap, Kind};
+use bklit_net::backoff::Backoff;
+use bklit_net::log_throttle::{Outage, seconds};
+use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 
 /// Events that may wait to be written, and their bytes.
 const MAX_WAITING: usize = 16_384;
@@ -337,7 +337,7 @@ async fn note_definitions(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::event::SessionEnd;
+    use bklit_wire::event::SessionEnd;
 
     #[test]
     fn what_is_written_at_a_time_was_accepted_within_seconds() {

@@ -9,13 +9,11 @@ use tokio_util::task::TaskTracker;
 
 use super::Guest;
 use super::sessions::Absence;
-use crate::pipeline::auth::Secret;
-use crate::pipeline::event::{EventKind, Payload, SessionEnd};
-use crate::pipeline::http::envelope::Envelope;
-use crate::pipeline::http::ingest::accept;
-use crate::pipeline::http::refusal::Refusal;
-use crate::pipeline::store::SessionKey;
-use crate::pipeline::time::UtcMillis;
+use crate::auth::Secret;
+use crate::intake::{Envelope, Rejection};
+use bklit_wire::event::{EventKind, Payload, SessionEnd};
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 /// Sessions that wait at once. What is beyond ends without waiting.
 const MOST: usize = 10_000;
@@ -88,11 +86,13 @@ impl Left {
         let envelope = Envelope { project_id: Some(project_id), event_id: None, event };
         let began = Instant::now();
         let guest = self.guest;
-        let ended = match guest.context.http.authenticator.identify(self.secret.expose()).await {
-            Ok(token) => accept(guest.client(), &guest.head.headers, Some(&token), envelope, began)
+        let intake = &guest.context.intake;
+        let ended = match intake.authenticator().identify(self.secret.expose()).await {
+            Ok(token) => intake
+                .accept(guest.sender(Some(&token), began), envelope)
                 .await
-                .map_err(|refused| refused.why),
-            Err(denied) => Err(Refusal::from(denied)),
+                .map_err(|rejected| rejected.why),
+            Err(denied) => Err(Rejection::from(denied)),
         };
         if let Err(why) = ended {
             // Then it ends by itself, when nothing more comes.

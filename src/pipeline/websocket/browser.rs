@@ -15,15 +15,13 @@ use super::message::{FromBrowser, ToClient};
 use super::sessions::Member;
 use super::socket::{AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
-use crate::pipeline::auth::{Denied, Secret, TokenRecord};
-use crate::pipeline::event::{EventKind, Payload};
-use crate::pipeline::http::access::query;
-use crate::pipeline::http::ingest::{accept, parse, site};
-use crate::pipeline::http::refusal::Refusal;
-use crate::pipeline::http::validate;
-use crate::pipeline::stage_log::Data;
-use crate::pipeline::store::SessionKey;
-use crate::pipeline::time::UtcMillis;
+use crate::auth::{Denied, Secret, TokenRecord};
+use crate::intake::{Rejection, parse, validate};
+use crate::server::access::{query, site};
+use crate::stage_log::Data;
+use bklit_wire::event::{EventKind, Payload};
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 const NO_KEY: &str = "no API key: send {\"type\":\"auth\",\"apiKey\":\"bk_live_…\"} first, or apiKey \
                       with each message";
@@ -38,10 +36,11 @@ pub async fn serve(guest: Guest, mut socket: Socket) {
 }
 
 /// Which session of which project the address names.
-fn session(guest: &Guest) -> Result<SessionKey, Refusal> {
+fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
     let field = |name: &'static str| {
-        let value = query(&guest.head.uri, name).ok_or_else(|| Refusal::field(name, "missing"))?;
-        validate::id_problem(&value).map_or(Ok(value), |why| Err(Refusal::field(name, why)))
+        let value =
+            query(&guest.head.uri, name).ok_or_else(|| Rejection::field(name, "missing"))?;
+        validate::id_problem(&value).map_or(Ok(value), |why| Err(Rejection::field(name, why)))
     };
     Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
 }
@@ -72,12 +71,12 @@ struct Browser {
 /// Why a message is not done.
 enum Problem {
     /// The browser may try other messages.
-    Refused(Refusal),
+    Refused(Rejection),
     /// It has no API key.
     NoKey,
 }
 
-impl<T: Into<Refusal>> From<T> for Problem {
+impl<T: Into<Rejection>> From<T> for Problem {
     fn from(why: T) -> Self {
         Self::Refused(why.into())
     }
@@ -101,12 +100,12 @@ impl Problem {
 
     /// Whether the same message may be accepted later.
     fn is_retryable(&self) -> bool {
-        matches!(self, Self::Refused(why) if why.status().is_server_error())
+        matches!(self, Self::Refused(why) if why.is_temporary())
     }
 
     /// Whether no message of this socket can be accepted.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Refused(Refusal::Denied(Denied::Domain)))
+        matches!(self, Self::Refused(Rejection::Denied(Denied::Domain)))
     }
 }
 
@@ -195,7 +194,7 @@ impl Browser {
             }
             Err(problem) => problem,
         };
-        self.guest.context.http.log.metrics().refused();
+        self.guest.context.intake.log().metrics().refused();
         self.tell_refused(message_type, &problem.text());
         let error = problem.for_client();
         let answer = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
@@ -236,7 +235,7 @@ impl Browser {
         let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
         let secret = sent.as_ref().or(self.token.as_ref()).ok_or(Problem::NoKey)?;
         let context = &self.guest.context;
-        let token = context.http.authenticator.identify(secret.expose()).await?;
+        let token = context.intake.authenticator().identify(secret.expose()).await?;
         token.allow_ingest(&self.session.project_id, site(&self.guest.head.headers))?;
         self.token = sent.or_else(|| self.token.take());
         if self.member.is_none() {
@@ -251,11 +250,11 @@ impl Browser {
         data: &str,
         token: &TokenRecord,
         began: Instant,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, Rejection> {
         let mut envelope = parse(kind, data.as_bytes())?;
         let project = &self.session.project_id;
         if envelope.project_id.get_or_insert_with(|| project.clone()) != project {
-            return Err(Refusal::field("projectId", "is not the one in the socket's address"));
+            return Err(Rejection::field("projectId", "is not the one in the socket's address"));
         }
         let session = match &mut envelope.event {
             Payload::Pageview(view) => &mut view.session_id,
@@ -265,9 +264,9 @@ impl Browser {
         if session.as_deref().is_none_or(str::is_empty) {
             *session = Some(self.session.session_id.clone());
         }
-        let headers = &self.guest.head.headers;
-        let accepted = accept(self.guest.client(), headers, Some(token), envelope, began).await;
-        let id = accepted.map_err(|refused| refused.why)?;
+        let sender = self.guest.sender(Some(token), began);
+        let accepted = self.guest.context.intake.accept(sender, envelope).await;
+        let id = accepted.map_err(|rejected| rejected.why)?;
         self.accepted += 1;
         Ok(id)
     }

@@ -10,13 +10,12 @@ use super::handshake::Kind;
 use super::message::{Live, Lost, ToClient};
 use super::socket::{AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
-use crate::pipeline::auth::Denied;
-use crate::pipeline::bus::{LiveMessage, LiveStream};
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::http::access;
-use crate::pipeline::http::refusal::Refusal;
-use crate::pipeline::http::validate;
-use crate::pipeline::time::UtcMillis;
+use crate::auth::Denied;
+use crate::bus::{LiveMessage, LiveStream};
+use crate::intake::{Rejection, validate};
+use crate::server::access;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::time::UtcMillis;
 
 /// So often it is asked again whether the reader may read, as its token may have been revoked,
 /// and a line tells how much was delivered.
@@ -56,13 +55,13 @@ async fn admit(guest: &Guest) -> Result<(String, Way), String> {
     if is_allowed_origin(guest) {
         return Ok((project, Way::Origin));
     }
-    match access::authorize(guest.client(), &guest.head, Some(&project)).await {
+    match access::authorize(guest.caller(), &guest.head, Some(&project)).await {
         Ok(()) => Ok((project, Way::Reader)),
         // The long text does not fit into a closing frame.
         Err(Denied::NotLocal) => {
             Err("this needs a read token, or an origin in websocket.allowed_origins".to_owned())
         }
-        Err(denied) => Err(Refusal::from(denied).for_client()),
+        Err(denied) => Err(Rejection::from(denied).for_client()),
     }
 }
 
@@ -179,7 +178,7 @@ impl Dashboard {
         }
         self.socket.flush().await?;
         let count = self.counts.delivered - before;
-        self.guest.context.http.log.metrics().steps(Stage::Websocket, Level::Info, None, count);
+        self.guest.context.intake.log().metrics().steps(Stage::Websocket, Level::Info, None, count);
         Ok(())
     }
 
@@ -195,7 +194,7 @@ impl Dashboard {
             }
             LiveMessage::Lost(count) => {
                 self.counts.lost += count;
-                self.guest.context.http.log.metrics().live_events_lost(*count);
+                self.guest.context.intake.log().metrics().live_events_lost(*count);
                 self.guest
                     .step(Some(&self.project))
                     .warn("Live events lost: slow dashboard", || {
@@ -221,6 +220,6 @@ impl Dashboard {
 
 /// False once the token was revoked or has expired; not because it cannot be found out now.
 async fn is_still_allowed(guest: &Guest, project: &str) -> bool {
-    let answer = access::authorize(guest.client(), &guest.head, Some(project)).await;
+    let answer = access::authorize(guest.caller(), &guest.head, Some(project)).await;
     matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
 }

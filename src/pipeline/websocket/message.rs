@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::pipeline::event::{EventKind, parse_naming_field};
-use crate::pipeline::http::refusal::Refusal;
-use crate::pipeline::time::UtcMillis;
+use crate::intake::Rejection;
+use bklit_wire::event::{EventKind, parse_naming_field};
+use bklit_wire::time::UtcMillis;
 
 /// The longest message type that is quoted, in characters.
 const MAX_TYPE: usize = 40;
@@ -29,9 +29,9 @@ pub enum FromBrowser<'a> {
 }
 
 impl<'a> FromBrowser<'a> {
-    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+    pub fn parse(text: &'a str) -> Result<Self, Rejection> {
         let Wire { r#type, api_key, data } = parse_naming_field(text.as_bytes(), "")
-            .map_err(|error| Refusal::field("message", error.to_string()))?;
+            .map_err(|error| Rejection::field("message", error.to_string()))?;
         let kind = match r#type.as_str() {
             "auth" => return Ok(Self::Auth { api_key }),
             "pageview" => EventKind::Pageview,
@@ -39,10 +39,10 @@ impl<'a> FromBrowser<'a> {
             other => {
                 let other: String = other.chars().take(MAX_TYPE).collect();
                 let problem = format!("`{other}` is none of auth, pageview, event");
-                return Err(Refusal::field("type", problem));
+                return Err(Rejection::field("type", problem));
             }
         };
-        let data = data.ok_or_else(|| Refusal::field("data", "missing"))?.get();
+        let data = data.ok_or_else(|| Rejection::field("data", "missing"))?.get();
         Ok(Self::Event { kind, data, api_key })
     }
 }

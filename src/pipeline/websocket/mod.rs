@@ -16,32 +16,37 @@ mod handshake;
 mod message;
 mod server;
 mod sessions;
+mod settings;
 mod socket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
+use super::auth::TokenRecord;
 use super::bus::LiveBus;
-use super::debug_log::Stage;
-use super::http::{Client, HttpContext};
+use super::intake::{Intake, Sender};
+use super::server::Limits;
+use super::server::access::Caller;
 use super::stage_log::{Data, Step};
-use crate::config::WebSocketSettings;
 use absence::Absences;
+use bklit_wire::debug_log::Stage;
 use handshake::Kind;
 use sessions::Sessions;
 use socket::Socket;
 
 pub use server::serve;
+pub use settings::WebSocketSettings;
 
 /// What the server works with.
 pub struct WebSocketContext {
-    /// The way in that it shares with the HTTP server.
-    http: Arc<HttpContext>,
+    intake: Arc<Intake>,
     live_bus: Arc<dyn LiveBus>,
     settings: WebSocketSettings,
+    limits: Limits,
     /// Of browsers that may send.
     sessions: Arc<Sessions>,
     /// Of browsers that have left.
@@ -51,12 +56,13 @@ pub struct WebSocketContext {
 impl WebSocketContext {
     /// A server's parts.
     pub fn new(
-        http: Arc<HttpContext>,
+        intake: Arc<Intake>,
         live_bus: Arc<dyn LiveBus>,
         settings: WebSocketSettings,
+        limits: Limits,
     ) -> Self {
         let absences = Absences::new(settings.session_grace);
-        Self { http, live_bus, settings, sessions: Arc::default(), absences }
+        Self { intake, live_bus, settings, limits, sessions: Arc::default(), absences }
     }
 }
 
@@ -71,12 +77,22 @@ struct Guest {
 }
 
 impl Guest {
-    fn client(&self) -> Client<'_> {
-        Client { context: &self.context.http, ip: self.ip, loopback_only: self.loopback_only }
+    fn caller(&self) -> Caller<'_> {
+        let intake = &self.context.intake;
+        Caller {
+            authenticator: intake.authenticator(),
+            ip: self.ip,
+            loopback_only: self.loopback_only,
+            trust_forwarded: intake.trusts_forwarded(),
+        }
+    }
+
+    fn sender<'a>(&'a self, token: Option<&'a TokenRecord>, began: Instant) -> Sender<'a> {
+        Sender { ip: self.ip, headers: &self.head.headers, token, began }
     }
 
     fn step<'a>(&'a self, project: Option<&'a str>) -> Step<'a> {
-        let step = self.context.http.log.step(Stage::Websocket);
+        let step = self.context.intake.log().step(Stage::Websocket);
         match project {
             Some(project) => step.project(project),
             None => step,

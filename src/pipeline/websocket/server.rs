@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::handshake::{self, Kind, Opening, Slot};
 use super::socket::Socket;
 use super::{Guest, WebSocketContext, browser, dashboard};
-use crate::pipeline::http::connections::Connections;
-use crate::pipeline::http::socket::Socket as Transport;
+use crate::server::connections::Connections;
+use crate::server::socket::Socket as Transport;
 
 /// The largest head of a request, which is kept as long as its socket is open.
 const MAX_HEAD: usize = 16 * 1024;
@@ -49,7 +49,7 @@ pub async fn serve(
     );
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(context.http.settings.header_timeout)
+        .header_read_timeout(context.limits.header_timeout)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER);
     connections
@@ -106,7 +106,7 @@ fn connection(
         }
         let Some(Opening { kind, head, upgrade }) = opened.take() else { return };
         let Ok(upgraded) = upgrade.await else { return };
-        let longest = context.http.settings.max_body_bytes;
+        let longest = context.limits.max_body_bytes;
         let pings = context.settings.ping_interval;
         let socket = Socket::open(upgraded, linger, longest, pings).await;
         let From { ip, loopback_only } = from;
@@ -128,14 +128,14 @@ struct Open {
 
 impl Open {
     fn new(kind: Kind, guest: &Guest) -> Self {
-        guest.context.http.log.metrics().socket(kind.as_str(), true);
+        guest.context.intake.log().metrics().socket(kind.as_str(), true);
         Self { context: Arc::clone(&guest.context), kind }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.context.http.log.metrics().socket(self.kind.as_str(), false);
+        self.context.intake.log().metrics().socket(self.kind.as_str(), false);
     }
 }
 

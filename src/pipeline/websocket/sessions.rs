@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::store::SessionKey;
+use bklit_wire::session::SessionKey;
 
 /// Sessions with an open socket, as many as there are connections at most, and those that wait
 /// for their next one, which whoever waits bounds.

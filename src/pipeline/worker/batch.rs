@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::parse::Item;
 use super::poison::{Stopped, Stored, store};
 use super::{WorkerContext, answer_in_time, definitions, details, lease};
-use crate::pipeline::backoff::Backoff;
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::event::{EventKind, QueuedEvent};
-use crate::pipeline::metrics::Part;
-use crate::pipeline::queue::{ClaimId, QueueError, Rejected};
-use crate::pipeline::time::UtcMillis;
+use crate::metrics::Part;
+use crate::queue::{ClaimId, QueueError, Rejected};
+use bklit_net::backoff::Backoff;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::event::{EventKind, QueuedEvent};
+use bklit_wire::time::UtcMillis;
 
 /// After a shutdown has begun, how long the store and the queue may take for the batch in hand.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::parse::Item;
 use super::poison::Stopped;
 use super::{WorkerContext, details};
-use crate::pipeline::backoff::Backoff;
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::definitions::DefinitionName;
-use crate::pipeline::event::Payload;
-use crate::pipeline::metrics::Part;
-use crate::pipeline::queue::Rejected;
+use crate::definitions::DefinitionName;
+use crate::metrics::Part;
+use crate::queue::Rejected;
+use bklit_net::backoff::Backoff;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::event::Payload;
 
 /// The longest a look-up may take before it is tried again.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{WorkerContext, details};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::queue::{ClaimId, QueueError};
+use crate::queue::{ClaimId, QueueError};
+use bklit_wire::debug_log::Stage;
 
 /// Renewals within a lease, so that one or two may fail.
 const RENEWALS: u32 = 3;

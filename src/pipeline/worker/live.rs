@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::poison::Stored;
 use super::{WorkerContext, details};
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::event::{
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::event::{
     CustomEvent, EventKind, LiveEvent, PageView, Payload, QueuedEvent, SessionEnd,
 };
-use crate::pipeline::store::SessionKey;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 /// How long publishing a batch may take.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ mod live;
 mod parse;
 mod poison;
 mod presence;
+mod settings;
 mod sweep;
 mod watch;
 
@@ -23,19 +24,21 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::settings::WorkerSettings;
+
 use self::announce::Announcer;
 use self::batch::Work;
 use self::parse::parse;
 use self::watch::InHand;
-use super::bus::{LiveBus, Presence};
-use super::debug_log::Stage;
+use super::bus::LiveBus;
 use super::definitions::Definitions;
 use super::metrics::Part;
 use super::queue::{Claim, Queue, QueueError};
 use super::stage_log::{Data, StageLog};
 use super::store::Store;
-use crate::config::WorkerSettings;
-use crate::pipeline::backoff::Backoff;
+use crate::presence::Presence;
+use bklit_net::backoff::Backoff;
+use bklit_wire::debug_log::Stage;
 
 /// The longest a call to the queue may take before it counts as failed.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);

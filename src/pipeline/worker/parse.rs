@@ -1,7 +1,7 @@
 //! From the queue's items to events, and to the failed queue what is none.
 
-use crate::pipeline::event::QueuedEvent;
-use crate::pipeline::queue::{ClaimedItem, Rejected};
+use crate::queue::{ClaimedItem, Rejected};
+use bklit_wire::event::QueuedEvent;
 
 /// An event and the item it came in.
 #[derive(Debug)]

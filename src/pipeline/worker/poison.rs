@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::parse::Item;
 use super::{WorkerContext, details};
-use crate::pipeline::backoff::Backoff;
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::event::{EventKind, QueuedEvent};
-use crate::pipeline::metrics::Part as Component;
-use crate::pipeline::queue::Rejected;
-use crate::pipeline::store::{Batch, Inserted, StoreError};
+use crate::metrics::Part as Component;
+use crate::queue::Rejected;
+use crate::store::{Batch, Inserted, StoreError};
+use bklit_net::backoff::Backoff;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::event::{EventKind, QueuedEvent};
 
 /// The longest a store may take for a batch before it is asked again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(120);

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::poison::Stored;
 use super::{WorkerContext, details};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::event::EventKind;
-use crate::pipeline::store::SessionKey;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::event::EventKind;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 /// How long noting the sessions of a batch may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,7 +83,7 @@ fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::event::QueuedEvent;
+    use bklit_wire::event::QueuedEvent;
 
     fn event(kind: &str, session: &str, second: u32) -> QueuedEvent {
         let payload = match kind {

@@ -6,10 +6,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{WorkerContext, details, live, presence};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::metrics::Part;
-use crate::pipeline::store::StoreError;
-use crate::pipeline::time::UtcMillis;
+use crate::metrics::Part;
+use crate::store::StoreError;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::time::UtcMillis;
 
 /// Time between sweeps, and before the first one.
 const INTERVAL: Duration = Duration::from_secs(60);

@@ -7,8 +7,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::WorkerContext;
-use crate::pipeline::gauges::Health;
-use crate::pipeline::metrics::Part;
+use crate::metrics::Part;
+use bklit_wire::gauges::Health;
 
 /// Time between questions.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::pipeline::queue::view::FailedView;
+use bklit_wire::queue::FailedView;
 
 /// Writes them into a new file, which is whole or not there.
 ///
@@ -39,7 +39,7 @@ pub(super) fn write(path: &Path, items: &[FailedView]) -> Result<(u64, PathBuf),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::queue::view::EventView;
+    use bklit_wire::queue::EventView;
 
     fn item(body: &str) -> FailedView {
         let (id, reason, body) = ("1".into(), "no event".into(), body.into());

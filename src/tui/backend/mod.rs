@@ -2,21 +2,16 @@
 //! loop asks, in tasks of their own and each with a deadline; the model only says what it wants.
 
 mod export;
-mod local;
-mod remote;
 mod tasks;
 
 use std::path::PathBuf;
 
-use async_trait::async_trait;
+use bklit_wire::backend::{Backend, Change};
+use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::live::LiveView;
+use bklit_wire::queue::MAX_PAGE;
+use bklit_wire::queue::{BatchView, FailedView, QueueView};
 
-use crate::pipeline::lookup::EventTrace;
-use crate::pipeline::queue::MAX_PAGE;
-use crate::pipeline::queue::view::{BatchView, FailedPage, FailedView, QueueView};
-use crate::pipeline::store::live::LiveView;
-
-pub use local::LocalBackend;
-pub use remote::RemoteBackend;
 pub(super) use tasks::Tasks;
 
 /// Items of a page that is asked for; a slow line carries a page at a time.
@@ -49,15 +44,6 @@ pub enum Request {
     },
 }
 
-/// What to do with failed events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Back into the queue.
-    Retry,
-    /// Away for good.
-    Delete,
-}
-
 /// What became of a request; each has one answer, also when it took too long.
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -84,46 +70,6 @@ pub struct QueueSnapshot {
     pub failed: Vec<FailedView>,
     /// Whether there are more of them.
     pub has_more: bool,
-}
-
-/// The pipeline that is watched, as far as it answers questions. Errors are for the operator.
-#[async_trait]
-pub trait Backend: Send + Sync {
-    /// The queue now.
-    ///
-    /// # Errors
-    /// Why that is not known.
-    async fn queue(&self) -> Result<QueueView, String>;
-
-    /// A page of the failed events, newest first; `after` is the `next` of the page before.
-    ///
-    /// # Errors
-    /// Why they are not known.
-    async fn failed(&self, after: Option<&str>, most: usize) -> Result<FailedPage, String>;
-
-    /// Does something with at most [`MAX_PAGE`] failed events; returns how many were there.
-    ///
-    /// # Errors
-    /// Why it was not done, or only in part.
-    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String>;
-
-    /// What is in a batch in flight; `None` once it is done.
-    ///
-    /// # Errors
-    /// Why that is not known.
-    async fn batch(&self, id: &str) -> Result<Option<BatchView>, String>;
-
-    /// Where an event is.
-    ///
-    /// # Errors
-    /// Why that is not known.
-    async fn event(&self, id: &str) -> Result<EventTrace, String>;
-
-    /// Who is there now.
-    ///
-    /// # Errors
-    /// Why that is not known.
-    async fn live(&self) -> Result<LiveView, String>;
 }
 
 /// The queue with its newest failed events, `most` or fewer where they are large.

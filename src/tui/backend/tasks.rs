@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Answer, Backend, Request, change, export, snapshot};
+use super::{Answer, Request, change, export, snapshot};
+use bklit_wire::backend::Backend;
 
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);
@@ -20,7 +21,7 @@ const KINDS: usize = 6;
 const NO_BACKEND: &str = "this console has nobody to ask";
 
 /// The requests that are on their way.
-pub(in crate::tui) struct Tasks {
+pub(crate) struct Tasks {
     backend: Option<Arc<dyn Backend>>,
     running: [Option<Running>; KINDS],
 }
@@ -64,13 +65,13 @@ fn failure(request: &Request) -> Failure {
 
 impl Tasks {
     /// None yet.
-    pub(in crate::tui) fn new(backend: Option<Arc<dyn Backend>>) -> Self {
+    pub(crate) fn new(backend: Option<Arc<dyn Backend>>) -> Self {
         Self { backend, running: [const { None }; KINDS] }
     }
 
     /// Sends a request on its way; the answer comes from [`Tasks::next`]. While one of its kind is
     /// on its way, it is left out: the model waits for the first answer before it asks again.
-    pub(in crate::tui) fn ask(&mut self, request: Request) {
+    pub(crate) fn ask(&mut self, request: Request) {
         let place = &mut self.running[kind(&request)];
         if let (Some((task, _)), Request::Batch(_) | Request::Event(_)) = (&place, &request) {
             // Of these the last one counts: the reader looks at something else now.
@@ -84,7 +85,7 @@ impl Tasks {
     }
 
     /// Waits for the next answer; for ever without a request. Safe to cancel.
-    pub(in crate::tui) async fn next(&mut self) -> Answer {
+    pub(crate) async fn next(&mut self) -> Answer {
         std::future::poll_fn(|context| {
             for place in &mut self.running {
                 let Some((task, _)) = place else { continue };

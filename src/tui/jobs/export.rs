@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::mpsc::Sender;
 
 use super::expand;
-use crate::tui::model::palette::commands::Target;
-use crate::tui::msg::Report;
+use crate::model::palette::commands::Target;
+use crate::msg::Report;
 
 /// What the thread is told.
 enum Part {

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use super::msg::{Job, Report};
-use crate::alerts::command::Runner;
-use crate::alerts::{Alert, Kind, State};
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::time::UtcMillis;
+use bklit_alerts::command::Runner;
+use bklit_alerts::{Alert, Kind, State};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::time::UtcMillis;
 use export::Exporter;
 pub use files::saved_filters;
 use record::Recorder;

@@ -10,11 +10,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::expand;
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::palette::commands::Target;
-use crate::tui::msg::Report;
-use crate::tui::replay::format;
+use crate::model::palette::commands::Target;
+use crate::msg::Report;
+use crate::replay::format;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::time::UtcMillis;
 
 /// Groups of messages that wait to be written.
 const CAPACITY: usize = 256;
@@ -104,10 +104,10 @@ impl Recorder {
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
             self.close("ended by hand");
-            let bytes = crate::tui::view::format::bytes(self.shared.bytes.load(Relaxed));
+            let bytes = crate::view::format::bytes(self.shared.bytes.load(Relaxed));
             let missing = match self.lost {
                 0 => String::new(),
-                lost => format!("; {} messages are missing", crate::tui::view::format::count(lost)),
+                lost => format!("; {} messages are missing", crate::view::format::count(lost)),
             };
             let told = format!("recorded {bytes} to {}{missing}", self.path);
             let _ = reports.blocking_send(Report::RecordEnded(told));
@@ -165,7 +165,7 @@ impl Writer {
                     for message in &messages {
                         self.write(&format::message(at, message))?;
                         if self.shared.bytes.load(Relaxed) >= self.most {
-                            let most = crate::tui::view::format::bytes(self.most);
+                            let most = crate::view::format::bytes(self.most);
                             return Ok(format!("it reached console.record_max_bytes, {most}"));
                         }
                     }
@@ -200,7 +200,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+    use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
     const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -7,7 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 
 use super::key::{ch, code, ctrl};
 use super::{Action, BINDINGS, Binding, Context, Key, short_label};
-use crate::config::KeyNames;
+use crate::settings::KeyNames;
 
 /// Where keys are text, or awaited as such.
 const TEXT: [Context; 4] = [Context::Field, Context::Projects, Context::Letter, Context::Palette];

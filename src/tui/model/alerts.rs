@@ -2,9 +2,9 @@
 
 use super::line::LineRef;
 use super::query::Query;
-use crate::alerts::{Alert, Kind, Monitor, Reading};
-use crate::config::AlertSettings;
-use crate::tui::view::format;
+use crate::view::format;
+use bklit_alerts::AlertSettings;
+use bklit_alerts::{Alert, Kind, Monitor, Reading};
 
 /// Seconds after which lines that go on coming are told again.
 const AGAIN_AFTER: i64 = 60;
@@ -100,23 +100,23 @@ impl Alerts {
         self.watched.iter_mut().for_each(|watched| watched.lines = 0);
     }
 
-    pub(in crate::tui) fn error(&mut self) {
+    pub(crate) fn error(&mut self) {
         self.monitor.error();
     }
 
-    pub(in crate::tui) fn accepted(&mut self) {
+    pub(crate) fn accepted(&mut self) {
         self.monitor.accepted();
     }
 
     /// Counts a line that has come, by each query that asks for it.
-    pub(in crate::tui) fn line(&mut self, line: LineRef<'_>) {
+    pub(crate) fn line(&mut self, line: LineRef<'_>) {
         for watched in &mut self.watched {
             watched.lines += u64::from(watched.query.matches(line));
         }
     }
 
     /// Takes in how things are. Returns what is to be told, and how often it was.
-    pub(in crate::tui) fn tick(&mut self, second: i64, reading: &Reading) -> Vec<(Alert, u64)> {
+    pub(crate) fn tick(&mut self, second: i64, reading: &Reading) -> Vec<(Alert, u64)> {
         let mut told = Vec::new();
         for alert in self.monitor.tick(second, reading) {
             let banner = match self.banners.iter_mut().find(|b| b.alert.kind == alert.kind) {

@@ -1,6 +1,6 @@
 //! Where the reader is in a list.
 
-use crate::tui::keymap::Action;
+use crate::keymap::Action;
 
 /// A place in a list, and what of the list is in sight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

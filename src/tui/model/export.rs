@@ -136,8 +136,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-    use crate::pipeline::time::UtcMillis;
+    use bklit_wire::debug_log::{DebugLog, Level, Stage};
+    use bklit_wire::time::UtcMillis;
 
     fn ring(lines: usize, keep: usize) -> Ring {
         let mut ring = Ring::new(keep, 1 << 30);

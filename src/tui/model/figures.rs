@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
 
 /// Seconds that are looked back on.
 pub const SECONDS: usize = 60;

@@ -4,8 +4,8 @@ use super::line::LineRef;
 use super::query::Query;
 use super::query::scanner::Scanner;
 use super::ring::Run;
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::time::UtcMillis;
 
 /// A set of stages. Lines that could not be parsed have none: they are shown until only certain
 /// stages are asked for.

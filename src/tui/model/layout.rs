@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::boards::QueueList;
 use super::panes::Panes;
 use super::{Amount, Model};
-use crate::pipeline::debug_log::Stage;
+use bklit_wire::debug_log::Stage;
 
 /// Rows of a trace that are not lines: title, summary, where the event is, labels.
 pub const TRACE_HEAD: u16 = 4;
@@ -322,7 +322,7 @@ impl Model {
     }
 
     /// After the room for the panes has changed: every reader keeps to the line.
-    pub(in crate::tui) fn settle_panes(&mut self) {
+    pub(crate) fn settle_panes(&mut self) {
         // Too small to show anything, it has no place for a line either.
         if self.layout().is_none() {
             return;

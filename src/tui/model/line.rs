@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::text;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 /// Bytes of a message, or of an unparsed line, that are kept.
 const MAX_MESSAGE: usize = 16 * 1024;

@@ -37,8 +37,8 @@ use super::keymap::{Action, Bindings, Context};
 use super::msg::Effect;
 use super::replay::ReplayState;
 use super::theme::Theme;
-use crate::config::AlertSettings;
-use crate::pipeline::time::UtcMillis;
+use bklit_alerts::AlertSettings;
+use bklit_wire::time::UtcMillis;
 
 /// Views on top of each other; from a trace to a detail to a trace is a long way.
 const MAX_SCREENS: usize = 8;

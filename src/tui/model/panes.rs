@@ -48,17 +48,17 @@ impl Panes {
     }
 
     /// The focused one, to be changed.
-    pub(in crate::tui) fn focused_mut(&mut self) -> &mut Pane {
+    pub(crate) fn focused_mut(&mut self) -> &mut Pane {
         &mut self.list[self.focus]
     }
 
     /// All of them, to be changed.
-    pub(in crate::tui) fn all_mut(&mut self) -> impl Iterator<Item = &mut Pane> {
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Pane> {
         self.list.iter_mut()
     }
 
     /// Puts a copy of the focused pane after it and the focus there. Returns whether there was room.
-    pub(in crate::tui) fn split(&mut self) -> bool {
+    pub(crate) fn split(&mut self) -> bool {
         if self.list.len() >= MAX_PANES {
             return false;
         }
@@ -70,7 +70,7 @@ impl Panes {
     }
 
     /// Closes the focused pane, unless it is the only one. Returns whether it did.
-    pub(in crate::tui) fn close(&mut self) -> bool {
+    pub(crate) fn close(&mut self) -> bool {
         if self.list.len() == 1 {
             return false;
         }
@@ -81,30 +81,30 @@ impl Panes {
     }
 
     /// Moves the focus to one of them.
-    pub(in crate::tui) fn set_focus(&mut self, nth: usize) {
+    pub(crate) fn set_focus(&mut self, nth: usize) {
         if nth < self.list.len() {
             self.focus = nth;
         }
     }
 
     /// Moves the focus by so many panes, around the ends.
-    pub(in crate::tui) fn turn(&mut self, by: usize) {
+    pub(crate) fn turn(&mut self, by: usize) {
         self.focus = (self.focus + by) % self.list.len();
     }
 
     /// Gives the focused pane all the room, or takes it back.
-    pub(in crate::tui) fn toggle_full(&mut self) {
+    pub(crate) fn toggle_full(&mut self) {
         self.full = !self.full && self.list.len() > 1;
     }
 
     /// Which pane has lines to look at yet: the focused one first.
-    pub(in crate::tui) fn with_work(&self, ring: &Ring, limit: u64) -> Option<usize> {
+    pub(crate) fn with_work(&self, ring: &Ring, limit: u64) -> Option<usize> {
         let has_work = |&nth: &usize| self.list[nth].has_work(ring, limit);
         [self.focus].into_iter().chain(0..self.list.len()).find(has_work)
     }
 
     /// One of them, to be changed.
-    pub(in crate::tui) fn get_mut(&mut self, nth: usize) -> Option<&mut Pane> {
+    pub(crate) fn get_mut(&mut self, nth: usize) -> Option<&mut Pane> {
         self.list.get_mut(nth)
     }
 }

@@ -16,7 +16,7 @@ const SLICE: u64 = 50_000;
 #[derive(Debug)]
 pub struct Projects {
     /// What was typed to narrow it.
-    pub(in crate::tui) input: Input,
+    pub(crate) input: Input,
     counts: HashMap<String, u64>,
     cover: Cover,
     selected: usize,

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::line::{self, LineRef, Meta};
-use crate::pipeline::debug_log::DebugLog;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_log::DebugLog;
+use bklit_wire::time::UtcMillis;
 
 /// A chunk ends with the line that makes it longer than this.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -207,7 +207,7 @@ fn cost(meta: &Meta) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::debug_log::{Level, Stage};
+    use bklit_wire::debug_log::{Level, Stage};
 
     fn log(message: impl Into<String>, stage: Stage, level: Level) -> DebugLog {
         DebugLog::new(stage, level, message.into())

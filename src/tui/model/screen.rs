@@ -4,8 +4,8 @@ use super::boards::BatchBoard;
 use super::line::OwnedLine;
 use super::projects::Projects;
 use super::trace::Trace;
-use crate::pipeline::queue::view::FailedView;
-use crate::tui::keymap::Context;
+use crate::keymap::Context;
+use bklit_wire::queue::FailedView;
 
 /// What is on the screen.
 #[derive(Debug)]

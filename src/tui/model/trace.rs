@@ -11,9 +11,9 @@ use super::query::ast::{Ast, DataTest, Term, Test};
 use super::query::scanner::Scanner;
 use super::query::{Query, detail};
 use super::ring::Ring;
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::lookup::EventTrace;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::time::UtcMillis;
 
 /// Lines of a trace at most; a batch may have many.
 pub const MAX_ROWS: usize = 2_000;
@@ -92,10 +92,10 @@ pub struct Trace {
     rows: Vec<TraceRow>,
     selected: u64,
     /// Rows scrolled out at the top.
-    pub(in crate::tui) top: usize,
+    pub(crate) top: usize,
     left_out: usize,
     /// Where the event is; its lines are among the rows.
-    pub(in crate::tui) place: Polled<EventTrace>,
+    pub(crate) place: Polled<EventTrace>,
     /// Lines that the ring did not have.
     of_history: u64,
 }
@@ -156,7 +156,7 @@ impl Trace {
     }
 
     /// The event to be asked for now, if it is time to. Once it is stored it goes nowhere.
-    pub(in crate::tui) fn question(&mut self, now: UtcMillis) -> Option<String> {
+    pub(crate) fn question(&mut self, now: UtcMillis) -> Option<String> {
         let Some(Subject::Event(id)) = self.subject().cloned() else { return None };
         (!self.is_stored() && self.place.is_due(now)).then_some(id)
     }
@@ -167,7 +167,7 @@ impl Trace {
     }
 
     /// Takes the answer, if it is about this event.
-    pub(in crate::tui) fn take(
+    pub(crate) fn take(
         &mut self,
         id: &str,
         mut answer: Result<EventTrace, String>,
@@ -333,8 +333,8 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::debug_log::{DebugLog, Level};
-    use crate::pipeline::time::UtcMillis;
+    use bklit_wire::debug_log::{DebugLog, Level};
+    use bklit_wire::time::UtcMillis;
 
     fn line(ring: &mut Ring, at: i64, took: f64, event: Option<&str>, batch: Option<&str>) {
         let mut log = DebugLog::new(Stage::ALL[ring.next() as usize % 6], Level::Info, "step");

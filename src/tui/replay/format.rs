@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::debug_log::DebugLog;
-use crate::pipeline::gauges::Gauges;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::DebugLog;
+use bklit_wire::gauges::Gauges;
+use bklit_wire::time::UtcMillis;
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
@@ -168,7 +168,7 @@ fn entry(read: Read) -> Result<Entry, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::debug_log::{Level, Stage};
+    use bklit_wire::debug_log::{Level, Stage};
 
     #[test]
     fn messages_come_back_as_they_were() {

@@ -3,7 +3,7 @@
 //! figures look back on.
 
 use super::reader::Passed;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::time::UtcMillis;
 
 /// Bytes of the file between two places, to begin with.
 const STRIDE: u64 = 1 << 20;

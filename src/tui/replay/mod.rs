@@ -8,8 +8,8 @@ mod reader;
 
 pub use player::Player;
 
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::time::UtcMillis;
 
 /// How fast the clock may go; `None` is as fast as the console can.
 pub const SPEEDS: [Option<f64>; 8] =

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use super::index::Index;
 use super::reader::{Reader, last_time};
 use super::{ReplayCommand, ReplayState, Replayed, SPEEDS};
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::time::UtcMillis;
 
 /// Groups that wait for the console.
 const CAPACITY: usize = 4;

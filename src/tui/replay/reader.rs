@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::format;
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::time::UtcMillis;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::time::UtcMillis;
 
 /// A longer line is none that was recorded.
 const MAX_LINE: u64 = 4 << 20;

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
 /// Far more than one place of the index, 20 lines a second.
 const LINES: usize = 40_000;

@@ -2,14 +2,14 @@
 
 use super::field::{self, set_filter};
 use super::{alerts, boards, mouse, palette, panes, places, queue, replay, trace};
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::tui::keymap::Action;
-use crate::tui::model::filter::StageSet;
-use crate::tui::model::pane::Direction;
-use crate::tui::model::{Amount, Detail, Flow, Focus, Model, Purpose, Screen};
-use crate::tui::msg::Effect;
-use crate::tui::replay::ReplayCommand;
-use crate::tui::view;
+use crate::keymap::Action;
+use crate::model::filter::StageSet;
+use crate::model::pane::Direction;
+use crate::model::{Amount, Detail, Flow, Focus, Model, Purpose, Screen};
+use crate::msg::Effect;
+use crate::replay::ReplayCommand;
+use crate::view;
+use bklit_wire::debug_log::{Level, Stage};
 
 /// Said where an action needs a line.
 pub(super) const NO_LINE: &str = "no line is selected";
@@ -335,7 +335,7 @@ fn copy_line(model: &mut Model) -> Option<Effect> {
 /// The line shown in full, or else the selected one.
 fn with_line<T>(
     model: &Model,
-    read: impl FnOnce(crate::tui::model::line::LineRef<'_>) -> T,
+    read: impl FnOnce(crate::model::line::LineRef<'_>) -> T,
 ) -> Option<T> {
     match model.screen() {
         Screen::Detail(detail) => Some(read(detail.line.as_ref())),

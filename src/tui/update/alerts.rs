@@ -1,12 +1,12 @@
 //! Alerts: raised at each second, and taken note of.
 
-use crate::alerts::Reading;
-use crate::pipeline::gauges::Health;
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::Model;
-use crate::tui::model::alerts::MAX_WATCHED;
-use crate::tui::model::palette::commands::Notify;
-use crate::tui::msg::{Effect, Job};
+use crate::model::Model;
+use crate::model::alerts::MAX_WATCHED;
+use crate::model::palette::commands::Notify;
+use crate::msg::{Effect, Job};
+use bklit_alerts::Reading;
+use bklit_wire::gauges::Health;
+use bklit_wire::time::UtcMillis;
 
 /// A second has passed, by the clock of what is watched.
 pub(super) fn tick(model: &mut Model, now: UtcMillis) {

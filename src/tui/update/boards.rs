@@ -2,14 +2,14 @@
 
 use super::field::set_filter;
 use super::{queue, trace};
-use crate::tui::backend::{Answer, Request};
-use crate::tui::keymap::Action;
-use crate::tui::model::boards::{LiveItem, LiveList, QueueList};
-use crate::tui::model::cursor::{across, target};
-use crate::tui::model::query::Query;
-use crate::tui::model::query::ast::{Ast, DataTest, Term, Test};
-use crate::tui::model::{Detail, Model, Screen};
-use crate::tui::msg::Effect;
+use crate::backend::{Answer, Request};
+use crate::keymap::Action;
+use crate::model::boards::{LiveItem, LiveList, QueueList};
+use crate::model::cursor::{across, target};
+use crate::model::query::Query;
+use crate::model::query::ast::{Ast, DataTest, Term, Test};
+use crate::model::{Detail, Model, Screen};
+use crate::msg::Effect;
 
 /// Opens a view, in place of another one of its kind.
 pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {

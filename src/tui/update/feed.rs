@@ -1,10 +1,10 @@
 //! What comes from the bus.
 
-use crate::pipeline::bus::DebugMessage;
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::boards::VerifyBoard;
-use crate::tui::model::{Link, Model};
+use crate::model::boards::VerifyBoard;
+use crate::model::{Link, Model};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::time::UtcMillis;
 
 /// Takes messages in, in order.
 pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
@@ -49,7 +49,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
             }
             DebugMessage::Disconnected(reason) => {
                 model.cut.get_or_insert(model.now);
-                model.link = Link::Down(crate::tui::text::safe(&reason).into());
+                model.link = Link::Down(bklit_wire::text::safe(&reason).into());
                 model.dirty = true;
             }
         }

@@ -7,11 +7,11 @@ use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
 use super::palette;
-use crate::tui::model::filter::Filter;
-use crate::tui::model::query::Query;
-use crate::tui::model::{Field, Focus, Model, Purpose};
-use crate::tui::msg::Effect;
-use crate::tui::text;
+use crate::model::filter::Filter;
+use crate::model::query::Query;
+use crate::model::{Field, Focus, Model, Purpose};
+use crate::msg::Effect;
+use bklit_wire::text;
 
 /// Characters a text field takes.
 const MAX_CHARS: usize = 500;

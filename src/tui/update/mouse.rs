@@ -5,15 +5,15 @@ use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
 use super::{actions, boards, palette, places};
-use crate::pipeline::debug_log::Stage;
-use crate::tui::keymap::Action;
-use crate::tui::model::boards::{LiveList, QueueList};
-use crate::tui::model::layout::{
+use crate::keymap::Action;
+use crate::model::boards::{LiveList, QueueList};
+use crate::model::layout::{
     BATCH_HEAD, Layout, PROJECTS_HEAD, PanePlace, TRACE_HEAD, VERIFY_HEAD, below,
 };
-use crate::tui::model::pane::{Direction, Position as At};
-use crate::tui::model::{Focus, Model, Screen};
-use crate::tui::msg::Effect;
+use crate::model::pane::{Direction, Position as At};
+use crate::model::{Focus, Model, Screen};
+use crate::msg::Effect;
+use bklit_wire::debug_log::Stage;
 
 /// Lines that one notch of the wheel scrolls.
 const NOTCH: usize = 3;

@@ -8,16 +8,17 @@ use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, set_filter};
 use super::{alerts, boards, mouse, places, trace};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::keymap::{Action, Context};
-use crate::tui::model::export::Export;
-use crate::tui::model::palette::commands::{self, Command, Format, Switch, Target};
-use crate::tui::model::palette::{Known, Palette, remember};
-use crate::tui::model::query::Query;
-use crate::tui::model::{Focus, Model, Purpose, Recording, Screen};
-use crate::tui::msg::{Effect, Job};
-use crate::tui::text;
-use crate::tui::view::format;
+use crate::keymap::{Action, Context};
+use crate::model::export::Export;
+use crate::model::palette::commands;
+use crate::model::palette::commands::{Command, Format, Switch, Target};
+use crate::model::palette::{Known, Palette, remember};
+use crate::model::query::Query;
+use crate::model::{Focus, Model, Purpose, Recording, Screen};
+use crate::msg::{Effect, Job};
+use crate::view::format;
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 /// Characters a command has at most.
 const MAX_CHARS: usize = 1_000;
@@ -105,7 +106,7 @@ pub(super) fn take_files(model: &mut Model, dir: String, names: Vec<String>) {
     if palette.wanted_dir().as_ref() != Some(&dir) {
         return;
     }
-    palette.known.files = crate::tui::model::palette::Files { dir, names };
+    palette.known.files = crate::model::palette::Files { dir, names };
     palette.complete();
     model.dirty = true;
 }

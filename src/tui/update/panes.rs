@@ -1,8 +1,8 @@
 //! Splitting, closing and changing between panes.
 
-use crate::tui::keymap::Action;
-use crate::tui::model::Model;
-use crate::tui::model::panes::MAX_PANES;
+use crate::keymap::Action;
+use crate::model::Model;
+use crate::model::panes::MAX_PANES;
 
 pub(super) fn act(model: &mut Model, action: Action) {
     let count = model.panes.count();

@@ -5,12 +5,12 @@ use crossterm::event::{KeyCode, KeyEvent};
 
 use jiff::ToSpan;
 
-use crate::pipeline::debug_log::Level;
-use crate::pipeline::time::UtcMillis;
-use crate::tui::keymap::Action;
-use crate::tui::model::palette::commands::Moment;
-use crate::tui::model::pane::{Direction, Jump, Wanted};
-use crate::tui::model::{Focus, Letter, Model};
+use crate::keymap::Action;
+use crate::model::palette::commands::Moment;
+use crate::model::pane::{Direction, Jump, Wanted};
+use crate::model::{Focus, Letter, Model};
+use bklit_wire::debug_log::Level;
+use bklit_wire::time::UtcMillis;
 
 use super::actions::NO_LINE;
 

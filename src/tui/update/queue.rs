@@ -6,14 +6,15 @@ use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use crate::pipeline::queue::view::{BatchView, FailedView};
-use crate::tui::backend::{Change, Request};
-use crate::tui::keymap::{Action, Context};
-use crate::tui::model::boards::BatchBoard;
-use crate::tui::model::{FailedDetail, Focus, Model, Prompt, PromptPurpose, Screen};
-use crate::tui::msg::Effect;
-use crate::tui::text;
-use crate::tui::view::format;
+use crate::backend::Request;
+use crate::keymap::{Action, Context};
+use crate::model::boards::BatchBoard;
+use crate::model::{FailedDetail, Focus, Model, Prompt, PromptPurpose, Screen};
+use crate::msg::Effect;
+use crate::view::format;
+use bklit_wire::backend::Change;
+use bklit_wire::queue::{BatchView, FailedView};
+use bklit_wire::text;
 
 /// Characters that an answer takes.
 const MAX_CHARS: usize = 500;

@@ -1,11 +1,11 @@
 //! A replay: its clock and its messages, and the keys that change it.
 
 use super::{actions, alerts, feed};
-use crate::tui::keymap::Action;
-use crate::tui::model::figures::Figures;
-use crate::tui::model::{Link, Model};
-use crate::tui::msg::Effect;
-use crate::tui::replay::{ReplayCommand, Replayed};
+use crate::keymap::Action;
+use crate::model::figures::Figures;
+use crate::model::{Link, Model};
+use crate::msg::Effect;
+use crate::replay::{ReplayCommand, Replayed};
 
 /// How far a key goes, in milliseconds.
 const STEP: i64 = 10_000;

@@ -1,8 +1,8 @@
 //! How jobs went.
 
 use super::palette;
-use crate::tui::model::{Model, Recording};
-use crate::tui::msg::Report;
+use crate::model::{Model, Recording};
+use crate::msg::Report;
 
 pub(super) fn take_in(model: &mut Model, report: Report) {
     match report {

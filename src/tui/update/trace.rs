@@ -5,16 +5,16 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::set_filter;
-use crate::pipeline::lookup::EventTrace;
-use crate::tui::backend::Request;
-use crate::tui::keymap::Action;
-use crate::tui::model::boards::LiveItem;
-use crate::tui::model::cursor::target;
-use crate::tui::model::projects::Projects;
-use crate::tui::model::trace::{Subject, Trace};
-use crate::tui::model::{Detail, Model, Screen};
-use crate::tui::msg::Effect;
-use crate::tui::text;
+use crate::backend::Request;
+use crate::keymap::Action;
+use crate::model::boards::LiveItem;
+use crate::model::cursor::target;
+use crate::model::projects::Projects;
+use crate::model::trace::{Subject, Trace};
+use crate::model::{Detail, Model, Screen};
+use crate::msg::Effect;
+use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::text;
 
 /// Bytes typed to narrow the list of projects.
 const MAX_TYPED: usize = 100;

@@ -5,10 +5,11 @@ use ratatui::layout::Rect;
 
 use super::draw::{put, put_right, put_segments, styled};
 use super::footer::time_of_day;
-use crate::pipeline::time::UtcMillis;
-use crate::tui::keymap::{self, Action};
-use crate::tui::model::Model;
-use crate::tui::text;
+use crate::keymap;
+use crate::keymap::Action;
+use crate::model::Model;
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;

@@ -5,7 +5,7 @@
 
 use ratatui::buffer::Buffer;
 
-use crate::tui::text;
+use bklit_wire::text;
 
 /// What stands for a sign of the console.
 fn sign(symbol: &str) -> Option<&'static str> {

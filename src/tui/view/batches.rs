@@ -6,13 +6,13 @@ use ratatui::style::Style;
 
 use super::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
 use super::{boards, format};
-use crate::pipeline::queue::BatchInFlight;
-use crate::pipeline::queue::view::{EventView, MOST_BATCHES, MOST_MEMBERS};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::Model;
-use crate::tui::model::boards::{BatchBoard, QueueList};
-use crate::tui::model::layout::BATCH_HEAD;
-use crate::tui::text;
+use crate::model::Model;
+use crate::model::boards::{BatchBoard, QueueList};
+use crate::model::layout::BATCH_HEAD;
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{EventView, MOST_BATCHES, MOST_MEMBERS};
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 /// From these widths on there is room for a column.
 const CLAIMS_MIN_WIDTH: usize = 76;

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 
 use super::draw::{Segment, joined, rule, styled};
 use super::format;
-use crate::tui::model::Model;
-use crate::tui::model::boards::Polled;
-use crate::tui::text;
+use crate::model::Model;
+use crate::model::boards::Polled;
+use bklit_wire::text;
 
 /// The title of a view, with what is being told, and how fresh its figures are.
 pub(super) fn title<T>(

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::draw::{Segment, scrolled, styled};
 use super::format;
-use crate::tui::model::{Detail, Model};
-use crate::tui::text;
+use crate::model::{Detail, Model};
+use bklit_wire::text;
 
 /// `duration`
 const LABELS: usize = 10;

@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::tui::text;
-use crate::tui::theme::Theme;
+use crate::theme::Theme;
+use bklit_wire::text;
 
 /// Writes text at a column of a row into at most `width` columns, with a `…` where it is cut.
 /// Returns the columns used.

@@ -7,9 +7,9 @@ use ratatui::layout::Rect;
 use super::draw::{put, row};
 use super::footer;
 use super::format;
-use crate::tui::keymap::Action;
-use crate::tui::model::pane::Pane;
-use crate::tui::model::{Flow, Model};
+use crate::keymap::Action;
+use crate::model::pane::Pane;
+use crate::model::{Flow, Model};
 
 pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
@@ -76,7 +76,7 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
 /// besides as spaces can then not come between the `\` and the line end. A word that is too long
 /// is broken within: the quotes are closed and opened again.
 fn shell_lines(command: &str, width: usize) -> Vec<String> {
-    if crate::tui::text::width(command) <= width {
+    if bklit_wire::text::width(command) <= width {
         return vec![command.to_owned()];
     }
     let room = width.saturating_sub(2).max(8);

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::draw::{scrolled, styled};
 use super::{detail, queue};
-use crate::tui::keymap::Action;
-use crate::tui::model::{FailedDetail, Model};
-use crate::tui::text;
+use crate::keymap::Action;
+use crate::model::{FailedDetail, Model};
+use bklit_wire::text;
 
 /// Bytes of what was queued that are shown.
 const MAX_BODY: usize = 128 * 1024;

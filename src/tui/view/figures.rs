@@ -6,12 +6,12 @@ use ratatui::style::Style;
 
 use super::draw::{Segment, joined, put, put_right, row, rule, styled};
 use super::format;
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::gauges::match_rate;
-use crate::tui::model::figures::{SECONDS, StageFigures};
-use crate::tui::model::layout::Layout;
-use crate::tui::model::{Amount, Link, Model};
-use crate::tui::text;
+use crate::model::figures::{SECONDS, StageFigures};
+use crate::model::layout::Layout;
+use crate::model::{Amount, Link, Model};
+use bklit_wire::debug_log::Stage;
+use bklit_wire::gauges::match_rate;
+use bklit_wire::text;
 
 /// Where the columns of the table end; numbers stand right.
 const NAME_START: usize = 5;

@@ -7,16 +7,17 @@ use ratatui::style::Modifier;
 
 use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_width, styled};
 use super::{alerts, format, palette, prompt};
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::backend::Change;
-use crate::tui::keymap::{self, Action, Binding};
-use crate::tui::model::filter::StageSet;
-use crate::tui::model::layout::Layout;
-use crate::tui::model::pane::{Pane, Wanted};
-use crate::tui::model::query::Query;
-use crate::tui::model::{Field, Flow, Focus, Letter, Model, PromptPurpose, Purpose, Screen};
-use crate::tui::text;
+use crate::keymap;
+use crate::keymap::{Action, Binding};
+use crate::model::filter::StageSet;
+use crate::model::layout::Layout;
+use crate::model::pane::{Pane, Wanted};
+use crate::model::query::Query;
+use crate::model::{Field, Flow, Focus, Letter, Model, PromptPurpose, Purpose, Screen};
+use bklit_wire::backend::Change;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 /// Columns of what was typed that are shown of a filter or search.
 const MAX_QUERY: usize = 24;

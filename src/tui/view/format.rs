@@ -1,7 +1,7 @@
 //! Numbers for people: short, with units, of a steady width.
 
-pub use crate::numbers::grouped as count;
-use crate::tui::model::figures::History;
+use crate::model::figures::History;
+pub use bklit_wire::numbers::grouped as count;
 
 /// At most five columns: `9,999`, `12 k`, `3 M`.
 pub fn short_count(n: u64) -> String {
@@ -92,8 +92,8 @@ pub fn meter(fraction: f64, columns: usize) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::model::figures::SECONDS;
-    use crate::tui::text::width;
+    use crate::model::figures::SECONDS;
+    use bklit_wire::text::width;
 
     #[test]
     fn numbers_are_short_and_have_units() {

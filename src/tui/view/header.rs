@@ -7,10 +7,10 @@ use ratatui::layout::Rect;
 
 use super::draw::{Segment, put_segments, segments_width, styled};
 use super::format;
-use crate::pipeline::gauges::Health;
-use crate::tui::model::{Flow, Link, Model};
-use crate::tui::replay::ReplayState;
-use crate::tui::text;
+use crate::model::{Flow, Link, Model};
+use crate::replay::ReplayState;
+use bklit_wire::gauges::Health;
+use bklit_wire::text;
 
 /// The parts whose health is shown, in the order of the summary.
 const PARTS: [&str; 3] = ["queue", "store", "worker"];

@@ -5,10 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::draw::{scrolled, styled};
-use crate::tui::keymap::{self, Context, Group};
-use crate::tui::model::Model;
-use crate::tui::model::palette::commands::COMMANDS;
-use crate::tui::text;
+use crate::keymap;
+use crate::keymap::{Context, Group};
+use crate::model::Model;
+use crate::model::palette::commands::COMMANDS;
+use bklit_wire::text;
 
 /// `Ctrl-U`, `f G End`, `Enter`
 const KEYS: usize = 10;

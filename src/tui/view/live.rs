@@ -7,12 +7,12 @@ use super::draw::{
     Segment, put, put_right, put_segments, row, rule, segments_width, select, styled,
 };
 use super::{boards, format};
-use crate::pipeline::debug_log::Stage;
-use crate::pipeline::store::live::{ACTIVE_MINUTES, LiveView, MINUTES};
-use crate::tui::model::Model;
-use crate::tui::model::boards::LiveList;
-use crate::tui::model::layout::LiveParts;
-use crate::tui::text;
+use crate::model::Model;
+use crate::model::boards::LiveList;
+use crate::model::layout::LiveParts;
+use bklit_wire::debug_log::Stage;
+use bklit_wire::live::{ACTIVE_MINUTES, LiveView, MINUTES};
+use bklit_wire::text;
 
 /// From this width on there is room for long names of projects.
 const LONG_NAMES_MIN_WIDTH: usize = 110;

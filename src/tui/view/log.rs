@@ -9,12 +9,12 @@ use ratatui::style::Style;
 
 use super::draw::{put, put_right, row};
 use super::format;
-use crate::tui::model::Model;
-use crate::tui::model::line::{LineRef, shown_level};
-use crate::tui::model::pane::Pane;
-use crate::tui::model::query::ast::UNPARSED;
-use crate::tui::text;
-use crate::tui::theme::Theme;
+use crate::model::Model;
+use crate::model::line::{LineRef, shown_level};
+use crate::model::pane::Pane;
+use crate::model::query::ast::UNPARSED;
+use crate::theme::Theme;
+use bklit_wire::text;
 
 /// `12:34:56.789`
 const TIME: usize = 12;

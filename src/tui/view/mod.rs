@@ -39,7 +39,7 @@ use ratatui::layout::Rect;
 
 use super::model::layout::{Layout, MIN_HEIGHT, MIN_WIDTH};
 use super::model::{Model, Screen};
-use super::text;
+use bklit_wire::text;
 
 /// Draws the whole screen.
 pub fn render(model: &Model, frame: &mut Frame<'_>) {

@@ -5,11 +5,11 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
 use super::draw::{put, put_right, row};
-use crate::tui::keymap::Action;
-use crate::tui::model::Model;
-use crate::tui::model::layout::Layout;
-use crate::tui::model::palette::{Palette, commands};
-use crate::tui::text;
+use crate::keymap::Action;
+use crate::model::Model;
+use crate::model::layout::Layout;
+use crate::model::palette::{Palette, commands};
+use bklit_wire::text;
 
 /// `theme`, `stage:clickhouse`
 const WORD: usize = 24;

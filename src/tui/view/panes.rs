@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 
 use super::draw::{put, put_segments, row, segments_width, styled};
 use super::{empty, footer, format, log};
-use crate::tui::model::Model;
-use crate::tui::model::layout::Layout;
+use crate::model::Model;
+use crate::model::layout::Layout;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let theme = model.options.theme;

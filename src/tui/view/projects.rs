@@ -5,10 +5,10 @@ use ratatui::layout::{Position, Rect};
 
 use super::draw::{put, put_right, row, rule, styled};
 use super::format;
-use crate::tui::model::Model;
-use crate::tui::model::layout::{PROJECTS_HEAD, below};
-use crate::tui::model::projects::Projects;
-use crate::tui::text;
+use crate::model::Model;
+use crate::model::layout::{PROJECTS_HEAD, below};
+use crate::model::projects::Projects;
+use bklit_wire::text;
 
 const LABEL: &str = " Project: ";
 /// Where the numbers of lines end, at most.

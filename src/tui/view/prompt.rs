@@ -5,10 +5,10 @@ use ratatui::layout::{Position, Rect};
 
 use super::draw::{put, put_right};
 use super::{footer, format};
-use crate::tui::backend::Change;
-use crate::tui::model::layout::Layout;
-use crate::tui::model::{Model, Prompt, PromptPurpose};
-use crate::tui::text;
+use crate::model::layout::Layout;
+use crate::model::{Model, Prompt, PromptPurpose};
+use bklit_wire::backend::Change;
+use bklit_wire::text;
 
 /// Returns where the cursor is.
 pub(super) fn render(

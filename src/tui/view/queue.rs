@@ -8,13 +8,13 @@ use super::draw::{
     Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
 };
 use super::{batches, boards, format};
-use crate::pipeline::gauges::QueueGauges;
-use crate::pipeline::queue::view::FailedView;
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::boards::{MAX_FAILED, QueueList};
-use crate::tui::model::figures::{History, SECONDS};
-use crate::tui::model::{Focus, Model};
-use crate::tui::text;
+use crate::model::boards::{MAX_FAILED, QueueList};
+use crate::model::figures::{History, SECONDS};
+use crate::model::{Focus, Model};
+use bklit_wire::gauges::QueueGauges;
+use bklit_wire::queue::FailedView;
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 /// From these widths on there is room for a column of failed events.
 const TIME_MIN_WIDTH: usize = 90;
@@ -188,7 +188,7 @@ fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
         let style = if over {
             theme.error()
         } else {
-            theme.stage_bars(crate::pipeline::debug_log::Stage::Queue)
+            theme.stage_bars(bklit_wire::debug_log::Stage::Queue)
         };
         let (sign, style) = match value {
             ' ' if is_alarm_row => ('╌', theme.warning()),
@@ -318,7 +318,7 @@ impl Columns {
                 (&project, plain),
                 (&kind, plain),
                 (&id, plain),
-                (&reason, theme.message(crate::pipeline::debug_log::Level::Error)),
+                (&reason, theme.message(bklit_wire::debug_log::Level::Error)),
             ],
         );
     }

@@ -5,13 +5,13 @@ use ratatui::layout::Rect;
 
 use super::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
 use super::{boards, format};
-use crate::pipeline::debug_log::Level;
-use crate::pipeline::lookup::{QueuedPlace, StoredEvent};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::Model;
-use crate::tui::model::layout::{TRACE_HEAD, below};
-use crate::tui::model::trace::{Subject, Trace, TraceRow};
-use crate::tui::text;
+use crate::model::Model;
+use crate::model::layout::{TRACE_HEAD, below};
+use crate::model::trace::{Subject, Trace, TraceRow};
+use bklit_wire::debug_log::Level;
+use bklit_wire::event_lookup::{QueuedPlace, StoredEvent};
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 const SINCE_END: usize = 9;
 const STAGE_START: usize = 10;
@@ -162,7 +162,7 @@ fn time(model: &Model, at: UtcMillis) -> String {
 fn summary(trace: &Trace) -> String {
     let (start, end) = trace.span();
     let stages = trace.stages();
-    let names = |stages: &[crate::pipeline::debug_log::Stage]| {
+    let names = |stages: &[bklit_wire::debug_log::Stage]| {
         stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>().join(" → ")
     };
     let lines = match trace.rows().len() {

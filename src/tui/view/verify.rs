@@ -6,10 +6,10 @@ use ratatui::style::Style;
 
 use super::draw::{joined, put, put_segments, row, rule, styled};
 use super::{boards, format, queue};
-use crate::pipeline::gauges::{VerifyGauges, match_rate};
-use crate::tui::model::Model;
-use crate::tui::model::layout::{VERIFY_HEAD, below};
-use crate::tui::text;
+use crate::model::Model;
+use crate::model::layout::{VERIFY_HEAD, below};
+use bklit_wire::gauges::{VerifyGauges, match_rate};
+use bklit_wire::text;
 
 /// Digits of three rows, each three columns wide, from 0 to 9.
 const DIGITS: [[&str; 3]; 10] = [

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bklit_tui::pipeline::queue::Order;
+use bklit_pipeline::queue::Order;
 use proptest::prelude::*;
 
 use super::*;

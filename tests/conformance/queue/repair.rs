@@ -1,10 +1,14 @@
 //! Looking into the queue, and taking things out of it.
 
-use bklit_tui::pipeline::bus::local::LocalDebugBus;
-use bklit_tui::pipeline::lookup::{self, QueuedPlace, Sources};
-use bklit_tui::pipeline::metrics::Metrics;
-use bklit_tui::pipeline::queue::view::{BatchView, QueueAges, QueueView};
-use bklit_tui::pipeline::queue::{BatchInFlight, FailedItem, Order, Page, WaitingItem, owner_name};
+use bklit_adapters::local::LocalDebugBus;
+use bklit_pipeline::event_lookup;
+use bklit_pipeline::event_lookup::Sources;
+use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::queue::api::QueueAges;
+use bklit_pipeline::queue::{FailedItem, Order, Page, WaitingItem, owner_name};
+use bklit_wire::event_lookup::QueuedPlace;
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchView, QueueView};
 
 use super::*;
 

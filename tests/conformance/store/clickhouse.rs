@@ -6,9 +6,9 @@ mod sessions;
 
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::event::{Payload, QueuedEvent};
-use bklit_tui::pipeline::store::clickhouse::{ClickHouseOptions, ClickHouseStore, Timeouts};
-use bklit_tui::pipeline::store::{Batch, Store, StoreError};
+use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore, Timeouts};
+use bklit_pipeline::store::{Batch, Store, StoreError};
+use bklit_wire::event::{Payload, QueuedEvent};
 use serde_json::{Value, json};
 
 use super::{Fixture, LIMITS, SESSIONS, count, insert, row, rows, store_suite};

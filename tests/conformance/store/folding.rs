@@ -1,8 +1,8 @@
 //! A session does not depend on the order of its events, on how they are cut into batches or on
 //! repeats.
 
-use bklit_tui::pipeline::event::{Payload, QueuedEvent};
-use bklit_tui::pipeline::store::{Batch, Store};
+use bklit_pipeline::store::{Batch, Store};
+use bklit_wire::event::{Payload, QueuedEvent};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::store::sqlite::SqliteStore;
-use bklit_tui::pipeline::store::{Batch, Inserted, Store, StoreError, schema};
+use bklit_adapters::sqlite::store::SqliteStore;
+use bklit_pipeline::store::{Batch, Inserted, Store, StoreError, schema};
 use rusqlite::Connection;
 use serde_json::json;
 

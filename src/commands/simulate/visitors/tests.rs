@@ -29,7 +29,7 @@ fn the_same_seed_repeats_the_traffic() {
 
 #[test]
 fn good_requests_are_what_the_pipeline_reads() {
-    use crate::pipeline::event::{CustomEvent, PageView, SessionEnd, parse_naming_field};
+    use bklit_wire::event::{CustomEvent, PageView, SessionEnd, parse_naming_field};
     for planned in requests(1, 0, 50.0, 3000) {
         let body = &planned.body;
         match planned.expects {

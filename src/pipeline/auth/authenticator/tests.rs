@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::pipeline::auth::{Listing, Secret};
+use crate::auth::{Listing, Secret};
 
 /// Answers the first question, and then hangs.
 struct Hanging {

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Kind, Side};
-use crate::pipeline::event::{Payload, QueuedEvent};
-use crate::pipeline::store::rows::Cell;
-use crate::pipeline::store::schema::Column;
+use crate::store::rows::Cell;
+use crate::store::schema::Column;
+use bklit_wire::event::{Payload, QueuedEvent};
 
 /// In the order of the table's columns; `None` for an event that has no row.
 pub fn cells(event: &QueuedEvent) -> Option<Vec<Cell<'_>>> {
@@ -64,7 +64,7 @@ fn wire_name(column: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::store::rows::{custom_event_cells, page_view_cells};
+    use crate::store::rows::{custom_event_cells, page_view_cells};
 
     /// Made in two ways, the rows are the same: then a difference is one of the ways they went.
     #[test]

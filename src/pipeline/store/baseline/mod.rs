@@ -9,15 +9,15 @@ use std::cmp::Ordering;
 use async_trait::async_trait;
 use serde_json::Value;
 
-pub(super) use self::cells::cells;
-pub(super) use self::select::{
+pub use self::cells::cells;
+pub use self::select::{
     READ_LIMITS, count, counted, extent, extent_of, gaps, gaps_in, moment, number, rows, select,
 };
 use super::StoreError;
 use super::schema::{
     PAGE_VIEW_EVENT, PAGE_VIEW_EVENT_BASELINE, TRACKED_EVENT, TRACKED_EVENT_BASELINE, Table,
 };
-use crate::pipeline::event::{Payload, QueuedEvent};
+use bklit_wire::event::{Payload, QueuedEvent};
 
 /// The way by which a row came into the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

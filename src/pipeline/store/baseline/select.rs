@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{EventKey, Gap, Kind, Pick, Row, Rows, Side, Span};
-use crate::pipeline::store::schema::{BASELINE_GAP, Column, ColumnType};
-use crate::pipeline::store::{Dialect, QueryLimits, QueryResult, StoreError};
+use crate::store::schema::{BASELINE_GAP, Column, ColumnType};
+use crate::store::{Dialect, QueryLimits, QueryResult, StoreError};
 
 /// Bounds of one statement; more rows than are ever asked for at once.
 pub const READ_LIMITS: QueryLimits = QueryLimits { rows: 100_000, time: Duration::from_secs(60) };
@@ -154,5 +154,5 @@ pub fn counted(answer: &QueryResult) -> Result<u64, StoreError> {
 
 /// The seconds since the epoch as `YYYY-MM-DD HH:MM:SS`.
 pub fn moment(seconds: i64) -> String {
-    crate::pipeline::time::UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)).to_date_time()
+    bklit_wire::time::UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)).to_date_time()
 }

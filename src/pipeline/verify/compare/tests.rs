@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pipeline::store::baseline::EventKey;
+use crate::store::baseline::EventKey;
 
 fn row(kind: Kind, project: u8, second: u8, id: u8, rest: u8) -> Row {
     let cell = |name: &str| match name {

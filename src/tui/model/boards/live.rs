@@ -1,9 +1,9 @@
 //! The live view: projects, top pages, last events.
 
 use super::Polled;
-use crate::pipeline::store::live::{LastEvent, LiveProject, LiveView, TopPage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::cursor::Cursor;
+use crate::model::cursor::Cursor;
+use bklit_wire::live::{LastEvent, LiveProject, LiveView, TopPage};
+use bklit_wire::time::UtcMillis;
 
 /// Milliseconds between two questions while it is open.
 const LIVE_EVERY: i64 = 3_000;
@@ -42,9 +42,9 @@ pub struct LiveBoard {
     /// What was answered.
     pub polled: Polled<LiveView>,
     /// In which list the keys move.
-    pub(in crate::tui) list: LiveList,
+    pub(crate) list: LiveList,
     /// The places in the lists.
-    pub(in crate::tui) cursors: [Cursor; LiveList::ALL.len()],
+    pub(crate) cursors: [Cursor; LiveList::ALL.len()],
 }
 
 impl LiveBoard {
@@ -81,7 +81,7 @@ impl LiveBoard {
 
     /// Takes an answer. The reader stays at the same project, page and event, or at the top of a
     /// list that moves on.
-    pub(in crate::tui) fn take(&mut self, answer: Result<LiveView, String>, now: UtcMillis) {
+    pub(crate) fn take(&mut self, answer: Result<LiveView, String>, now: UtcMillis) {
         let name = |item: LiveItem<'_>| match item {
             LiveItem::Project(project) => (project.project_id.clone(), String::new()),
             LiveItem::Page(page) => (page.project_id.clone(), page.url.clone()),
@@ -107,14 +107,14 @@ impl LiveBoard {
     }
 
     /// Selects a place in a list.
-    pub(in crate::tui) fn select(&mut self, list: LiveList, place: usize, height: usize) {
+    pub(crate) fn select(&mut self, list: LiveList, place: usize, height: usize) {
         let count = self.counts()[list as usize];
         self.list = list;
         self.cursors[list as usize].select(place, count, height);
     }
 
     /// Keeps what is selected in the lists among so many rows each.
-    pub(in crate::tui) fn settle(&mut self, heights: [usize; LiveList::ALL.len()]) {
+    pub(crate) fn settle(&mut self, heights: [usize; LiveList::ALL.len()]) {
         let counts = self.counts();
         for ((cursor, count), height) in self.cursors.iter_mut().zip(counts).zip(heights) {
             cursor.settle(count, height);

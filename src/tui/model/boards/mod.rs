@@ -6,9 +6,9 @@ mod queue;
 use std::collections::VecDeque;
 
 use super::line::OwnedLine;
-use crate::pipeline::debug_log::DebugLog;
-use crate::pipeline::time::UtcMillis;
-use crate::pipeline::verify;
+use bklit_pipeline::verify;
+use bklit_wire::debug_log::DebugLog;
+use bklit_wire::time::UtcMillis;
 pub use live::{LiveBoard, LiveItem, LiveList};
 pub use queue::{BatchBoard, MAX_FAILED, QueueBoard, QueueList};
 
@@ -66,7 +66,7 @@ impl<T> Polled<T> {
     }
 
     /// Whether to ask now. Notes that it is asked then.
-    pub(in crate::tui) fn is_due(&mut self, now: UtcMillis) -> bool {
+    pub(crate) fn is_due(&mut self, now: UtcMillis) -> bool {
         let now = now.epoch_millis();
         // A clock that was set back must not stop the questions.
         let is_due =
@@ -75,7 +75,7 @@ impl<T> Polled<T> {
     }
 
     /// The same, whenever it was asked last.
-    pub(in crate::tui) fn is_free(&mut self, now: UtcMillis) -> bool {
+    pub(crate) fn is_free(&mut self, now: UtcMillis) -> bool {
         self.begins(true, now.epoch_millis())
     }
 
@@ -90,7 +90,7 @@ impl<T> Polled<T> {
     }
 
     /// Takes an answer.
-    pub(in crate::tui) fn take(&mut self, answer: Result<T, String>, now: UtcMillis) {
+    pub(crate) fn take(&mut self, answer: Result<T, String>, now: UtcMillis) {
         self.waits = false;
         match answer {
             Ok(data) => {
@@ -108,7 +108,7 @@ pub struct VerifyBoard {
     findings: VecDeque<(u64, OwnedLine)>,
     selected: usize,
     /// Rows scrolled out at the top.
-    pub(in crate::tui) top: usize,
+    pub(crate) top: usize,
 }
 
 impl VerifyBoard {
@@ -133,12 +133,12 @@ impl VerifyBoard {
     }
 
     /// Whether a line belongs here.
-    pub(in crate::tui) fn wants(log: &DebugLog) -> bool {
-        log.level > crate::pipeline::debug_log::Level::Info && verify::is_finding(&log.message)
+    pub(crate) fn wants(log: &DebugLog) -> bool {
+        log.level > bklit_wire::debug_log::Level::Info && verify::is_finding(&log.message)
     }
 
     /// Takes a line. The reader stays at the same one.
-    pub(in crate::tui) fn take(&mut self, number: u64, line: OwnedLine) {
+    pub(crate) fn take(&mut self, number: u64, line: OwnedLine) {
         self.findings.push_back((number, line));
         if self.findings.len() > MAX_FINDINGS {
             self.findings.pop_front();
@@ -153,7 +153,7 @@ impl VerifyBoard {
     }
 
     /// Selects a place, and scrolls as little as needed to have it among so many rows.
-    pub(in crate::tui) fn select(&mut self, place: usize, height: usize) {
+    pub(crate) fn select(&mut self, place: usize, height: usize) {
         self.selected = place.min(self.findings.len().saturating_sub(1));
         let least = (self.selected + 1).saturating_sub(height.max(1));
         let most = self.selected.min(self.findings.len().saturating_sub(height));

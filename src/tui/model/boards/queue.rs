@@ -1,12 +1,12 @@
 //! The queue's view: batches in flight and failed events, and one batch in full.
 
 use super::Polled;
-use crate::pipeline::queue::BatchInFlight;
-use crate::pipeline::queue::view::{EventView, FailedView};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::backend::QueueSnapshot;
-use crate::tui::keymap::Action;
-use crate::tui::model::cursor::{Cursor, target};
+use crate::backend::QueueSnapshot;
+use crate::keymap::Action;
+use crate::model::cursor::{Cursor, target};
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{EventView, FailedView};
+use bklit_wire::time::UtcMillis;
 
 /// Milliseconds between two questions while a view is open.
 const QUEUE_EVERY: i64 = 2_000;
@@ -35,19 +35,19 @@ pub struct QueueBoard {
     /// How many failed events are asked for.
     pub wanted: usize,
     /// Only failed events with this in them, in small letters.
-    pub(in crate::tui) filter: String,
+    pub(crate) filter: String,
     /// Places of those shown, in the answer.
     shown: Vec<usize>,
     /// In which list the keys move.
-    pub(in crate::tui) list: QueueList,
+    pub(crate) list: QueueList,
     /// The place among the batches.
-    pub(in crate::tui) batch: Cursor,
+    pub(crate) batch: Cursor,
     /// The place among the failed events shown.
-    pub(in crate::tui) cursor: Cursor,
+    pub(crate) cursor: Cursor,
     /// A change is on its way.
-    pub(in crate::tui) changes: bool,
+    pub(crate) changes: bool,
     /// A file is being written.
-    pub(in crate::tui) exports: bool,
+    pub(crate) exports: bool,
 }
 
 impl Default for QueueBoard {
@@ -126,7 +126,7 @@ impl QueueBoard {
 
     /// Takes an answer. The reader stays at the same event and batch, or at the same place if they
     /// are gone.
-    pub(in crate::tui) fn take(&mut self, answer: Result<QueueSnapshot, String>, now: UtcMillis) {
+    pub(crate) fn take(&mut self, answer: Result<QueueSnapshot, String>, now: UtcMillis) {
         let before = self.item().map(|item| item.id.clone());
         let batch = self.batches().get(self.batch.selected()).map(|batch| batch.id.clone());
         self.polled.take(answer, now);
@@ -139,7 +139,7 @@ impl QueueBoard {
     }
 
     /// Shows only what has this in it.
-    pub(in crate::tui) fn set_filter(&mut self, filter: &str) {
+    pub(crate) fn set_filter(&mut self, filter: &str) {
         let before = self.item().map(|item| item.id.clone());
         self.list = QueueList::Failed;
         self.filter = filter.to_lowercase();
@@ -166,7 +166,7 @@ impl QueueBoard {
     }
 
     /// Selects a failed event, and scrolls as little as needed to have it among so many rows.
-    pub(in crate::tui) fn select(&mut self, place: usize, height: usize) {
+    pub(crate) fn select(&mut self, place: usize, height: usize) {
         self.list = QueueList::Failed;
         self.cursor.select(place, self.shown.len(), height);
         let has_more = self.polled.data().is_some_and(|snapshot| snapshot.has_more);
@@ -176,7 +176,7 @@ impl QueueBoard {
     }
 
     /// Selects a batch likewise, if there is any.
-    pub(in crate::tui) fn select_batch(&mut self, place: usize, height: usize) {
+    pub(crate) fn select_batch(&mut self, place: usize, height: usize) {
         let count = self.batches().len();
         if count > 0 {
             self.list = QueueList::Batches;
@@ -185,7 +185,7 @@ impl QueueBoard {
     }
 
     /// Keeps what is selected in both lists among so many rows.
-    pub(in crate::tui) fn settle(&mut self, batches: usize, failed: usize) {
+    pub(crate) fn settle(&mut self, batches: usize, failed: usize) {
         self.batch.settle(self.batches().len(), batches);
         self.cursor.settle(self.shown.len(), failed);
     }
@@ -208,7 +208,7 @@ pub struct BatchBoard {
     /// It is done: its events are stored, or in the failed queue.
     done: bool,
     /// The place among its events.
-    pub(in crate::tui) cursor: Cursor,
+    pub(crate) cursor: Cursor,
 }
 
 impl BatchBoard {
@@ -234,11 +234,7 @@ impl BatchBoard {
     }
 
     /// Takes an answer. What is in a batch does not change; once it is done, that stays known.
-    pub(in crate::tui) fn take(
-        &mut self,
-        answer: Result<Option<Vec<EventView>>, String>,
-        now: UtcMillis,
-    ) {
+    pub(crate) fn take(&mut self, answer: Result<Option<Vec<EventView>>, String>, now: UtcMillis) {
         self.done = matches!(answer, Ok(None));
         let before = || self.polled.data().cloned().unwrap_or_default();
         let answer = answer.map(|events| events.unwrap_or_else(before));
@@ -246,7 +242,7 @@ impl BatchBoard {
     }
 
     /// Moves among so many rows.
-    pub(in crate::tui) fn scroll(&mut self, action: Action, height: usize) {
+    pub(crate) fn scroll(&mut self, action: Action, height: usize) {
         let place = target(action, self.cursor.selected(), height);
         self.cursor.select(place, self.events().len(), height);
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::pipeline::debug_log::Level;
+use bklit_wire::debug_log::Level;
 
 fn gauges(process: &str, count: u64, micros: u64) -> Arc<Gauges> {
     let mut histogram = Latencies::histogram();

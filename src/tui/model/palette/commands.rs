@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 
-use crate::config::Scheme;
-use crate::pipeline::debug_log::Level;
-use crate::pipeline::lookup;
-use crate::tui::keymap::Action;
-use crate::tui::model::query::{Purpose, Query};
+use crate::appearance::Scheme;
+use crate::keymap::Action;
+use crate::model::query::{Purpose, Query};
+use bklit_wire::debug_log::Level;
+use bklit_wire::event_lookup::id_problem;
 
 /// What comes after a command's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +266,7 @@ fn query(argument: &str, purpose: Purpose) -> Result<Option<Query>, String> {
 fn event_id(argument: &str) -> Result<String, String> {
     // As it comes out of a ticket or of JSON.
     let id = argument.trim_matches(['"', '\'', '`', ',']);
-    match lookup::id_problem(id) {
+    match id_problem(id) {
         Some(problem) => Err(format!("the id {problem}")),
         None => Ok(id.to_owned()),
     }

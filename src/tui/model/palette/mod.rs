@@ -7,8 +7,8 @@ mod tests;
 use tui_input::Input;
 
 use self::commands::{Argument, COMMANDS, Switch};
-use crate::config::Scheme;
-use crate::pipeline::debug_log::{Level, Stage};
+use crate::appearance::Scheme;
+use bklit_wire::debug_log::{Level, Stage};
 
 /// Commands that are remembered.
 const MAX_HISTORY: usize = 100;

@@ -1,6 +1,6 @@
 use super::commands::{Command, Format, Notify, parse, split};
 use super::*;
-use crate::tui::model::query::Purpose;
+use crate::model::query::Purpose;
 
 fn words_of(line: &str, known: &Known) -> Vec<String> {
     candidates(line, known).1.into_iter().map(|candidate| candidate.word).collect()

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// From which end of the stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tui::model) enum End {
+pub(in crate::model) enum End {
     /// The older lines.
     Older,
     /// The newer lines.
@@ -13,31 +13,31 @@ pub(in crate::tui::model) enum End {
 
 /// The numbers of the lines looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::tui::model) struct Cover {
-    pub(in crate::tui::model) low: u64,
-    pub(in crate::tui::model) high: u64,
+pub(in crate::model) struct Cover {
+    pub(in crate::model) low: u64,
+    pub(in crate::model) high: u64,
 }
 
 impl Cover {
     /// Nothing, to begin at a line.
-    pub(in crate::tui::model) fn at(line: u64) -> Self {
+    pub(in crate::model) fn at(line: u64) -> Self {
         Self { low: line, high: line }
     }
 
     /// Lets go of lines that are no longer kept.
-    pub(in crate::tui::model) fn forget(&mut self, first: u64) {
+    pub(in crate::model) fn forget(&mut self, first: u64) {
         self.low = self.low.max(first);
         self.high = self.high.max(first);
     }
 
     /// Whether all of these lines were looked at.
-    pub(in crate::tui::model) fn is_all_of(&self, wanted: &Range<u64>) -> bool {
+    pub(in crate::model) fn is_all_of(&self, wanted: &Range<u64>) -> bool {
         wanted.is_empty() || self.low <= wanted.start && self.high >= wanted.end
     }
 
     /// What of `wanted` to look at next: newer lines first for who follows, and what is nearer to
     /// the reader's line otherwise.
-    pub(in crate::tui::model) fn next(
+    pub(in crate::model) fn next(
         &self,
         wanted: &Range<u64>,
         reader: Option<u64>,
@@ -57,7 +57,7 @@ impl Cover {
     }
 
     /// Notes that these lines were looked at.
-    pub(in crate::tui::model) fn grow(&mut self, range: &Range<u64>, end: End) {
+    pub(in crate::model) fn grow(&mut self, range: &Range<u64>, end: End) {
         match end {
             End::Older => self.low = range.start,
             End::Newer => self.high = range.end,

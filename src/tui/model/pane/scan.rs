@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use super::Pane;
 use super::cover::{Cover, End};
-use crate::tui::model::filter::{Filter, FilterScanner};
-use crate::tui::model::pane::Position;
-use crate::tui::model::query::Query;
-use crate::tui::model::query::scanner::Scanner;
-use crate::tui::model::ring::Ring;
+use crate::model::filter::{Filter, FilterScanner};
+use crate::model::pane::Position;
+use crate::model::query::Query;
+use crate::model::query::scanner::Scanner;
+use crate::model::ring::Ring;
 
 impl Pane {
     /// Looks at so many lines in one go.
@@ -246,7 +246,7 @@ impl Pane {
 /// Whether two lines say the same of the same.
 fn repeats(ring: &Ring, one: u64, other: u64) -> bool {
     let (Some(one), Some(other)) = (ring.get(one), ring.get(other)) else { return false };
-    let key = |line: crate::tui::model::line::LineRef<'_>| (line.stage(), line.level());
+    let key = |line: crate::model::line::LineRef<'_>| (line.stage(), line.level());
     key(one) == key(other)
         && one.message() == other.message()
         && one.project_id() == other.project_id()

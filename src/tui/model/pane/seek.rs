@@ -2,9 +2,9 @@
 //! lines away, or nowhere.
 
 use super::{Direction, Jump, Pane};
-use crate::pipeline::debug_log::Level;
-use crate::tui::model::line::LineRef;
-use crate::tui::model::ring::Ring;
+use crate::model::line::LineRef;
+use crate::model::ring::Ring;
+use bklit_wire::debug_log::Level;
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use super::*;
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::tui::model::filter::StageSet;
-use crate::tui::model::query::Purpose;
+use crate::model::filter::StageSet;
+use crate::model::query::Purpose;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
 const HEIGHT: usize = 10;
 

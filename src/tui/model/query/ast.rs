@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::tui::model::filter::StageSet;
+use crate::model::filter::StageSet;
+use bklit_wire::debug_log::{Level, Stage};
 
 /// How unparsed lines are called where stages are named.
 pub const UNPARSED: &str = "unparsed";

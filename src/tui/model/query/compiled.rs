@@ -8,10 +8,10 @@ use std::ops::Range;
 use super::ast::{Ast, Bounds, DataTest, Term, Test, UNPARSED, level_bit};
 use super::fields::{self, Found};
 use super::literal::Needle;
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::tui::model::filter::StageSet;
-use crate::tui::model::line::{LineRef, shown_level};
-use crate::tui::text;
+use crate::model::filter::StageSet;
+use crate::model::line::{LineRef, shown_level};
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::text;
 
 /// Letters of a stage's or level's name that must be typed for it to be found.
 const NAME_LETTERS: usize = 3;

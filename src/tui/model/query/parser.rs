@@ -11,8 +11,8 @@
 
 use super::ast::{Ast, Bounds, DataTest, Term, Test, UNPARSED, level_bit};
 use super::{Purpose, QueryError};
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::tui::model::filter::StageSet;
+use crate::model::filter::StageSet;
+use bklit_wire::debug_log::{Level, Stage};
 
 const KEYS: &str = "stage, level, project, id, dur, data.…";
 

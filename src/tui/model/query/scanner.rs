@@ -5,8 +5,8 @@
 use super::Query;
 use super::compiled::Slotted;
 use super::literal::Needle;
-use crate::tui::model::line::LineRef;
-use crate::tui::model::ring::Run;
+use crate::model::line::LineRef;
+use crate::model::ring::Run;
 
 /// Where a needle was found last.
 #[derive(Clone, Copy, Debug)]

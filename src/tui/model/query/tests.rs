@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use super::ast::{DataTest, Term, Test, level_bit};
 use super::scanner::Scanner;
 use super::*;
-use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::tui::model::filter::StageSet;
-use crate::tui::model::ring::Ring;
+use crate::model::filter::StageSet;
+use crate::model::ring::Ring;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
 fn query(source: &str) -> Query {
     Query::parse(source, Purpose::Filter).unwrap().unwrap()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bklit_tui::pipeline::store::{Store, StoreError};
+use bklit_pipeline::store::{Store, StoreError};
 use serde_json::{Value, json};
 
 use super::{

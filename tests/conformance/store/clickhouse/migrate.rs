@@ -1,8 +1,8 @@
 //! Making and upgrading the tables.
 
-use bklit_tui::pipeline::finding::Severity;
-use bklit_tui::pipeline::store::clickhouse::ClickHouseStore;
-use bklit_tui::pipeline::store::{StoreError, schema};
+use bklit_adapters::clickhouse::ClickHouseStore;
+use bklit_pipeline::store::{StoreError, schema};
+use bklit_wire::diagnostic::Severity;
 use serde_json::json;
 
 use super::{count, insert, rows, shared, store};

@@ -1,7 +1,7 @@
 //! Sessions that several workers follow at once.
 
-use bklit_tui::pipeline::event::QueuedEvent;
-use bklit_tui::pipeline::store::Store;
+use bklit_pipeline::store::Store;
+use bklit_wire::event::QueuedEvent;
 use serde_json::json;
 
 use super::{SESSIONS, count};

@@ -1,0 +1,185 @@
+//! What about the server endangers the promise that nothing is lost and nothing stored twice.
+
+use ::clickhouse::Row;
+use serde::Deserialize;
+
+use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
+use super::sessions::STATE;
+use super::shape::{self, ServerColumn};
+use super::{ClickHouseStore, sql};
+use bklit_pipeline::store::StoreError;
+use bklit_pipeline::store::schema::{TABLES, Table};
+use bklit_wire::diagnostic::Finding;
+use bklit_wire::time::UtcMillis;
+
+/// The oldest server whose deduplication is known to work as described.
+const OLDEST: (u32, u32) = (23, 3);
+
+/// A disk with less of it free than this, by both measures, is said to be short.
+const LEAST_FREE_BYTES: u64 = 5 << 30;
+const LEAST_FREE_PERCENT: u64 = 10;
+
+/// Parts of a partition from which merging does not keep up, and from which inserts are refused,
+/// as the server's defaults are.
+const MANY_PARTS: u64 = 300;
+const TOO_MANY_PARTS: u64 = 3_000;
+
+const MIGRATE: &str = "run `bklit-tui migrate`";
+
+#[derive(Row, Deserialize)]
+struct Server {
+    version: String,
+    now: i64,
+}
+
+#[derive(Row, Deserialize)]
+struct DiskSpace {
+    name: String,
+    free: u64,
+    total: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct Parts {
+    table: String,
+    partition: String,
+    parts: u64,
+}
+
+impl ClickHouseStore {
+    /// Looks at version, clock and tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the server does not answer.
+    pub async fn check(&self) -> Result<Vec<Finding>, StoreError> {
+        let query = "SELECT version() AS version, toUnixTimestamp64Milli(now64(3)) AS now";
+        let before = UtcMillis::now().epoch_millis();
+        let server: Vec<Server> = self.connection.rows(self.connection.on_server(query)).await?;
+        let after = UtcMillis::now().epoch_millis();
+        let mut findings = Vec::new();
+        for Server { version, now } in server {
+            findings.push(version_finding(&version));
+            findings.push(Finding::of_clock(now, before, after));
+        }
+        let tables = self.server_tables().await?;
+        for table in TABLES {
+            let found = tables.iter().find(|found| found.name == table.name);
+            let columns = shape::server_columns(&self.connection, table.name).await?;
+            findings.extend(table_findings(table, found, &columns));
+        }
+        findings.push(match tables.iter().find(|found| found.name == STATE) {
+            None => Finding::problem(format!("the table {STATE} is missing"), MIGRATE),
+            Some(found) => window_finding(found),
+        });
+        findings.extend(self.disk_findings().await?);
+        findings.extend(self.part_findings().await?);
+        Ok(findings)
+    }
+
+    async fn disk_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        let query = "SELECT name, free_space AS free, total_space AS total FROM system.disks";
+        let disks = self.connection.rows::<DiskSpace>(self.connection.on_server(query)).await;
+        let Some(disks) = known(disks)? else { return Ok(vec![not_known("its disk space")]) };
+        let short = |disk: &DiskSpace| {
+            disk.free < LEAST_FREE_BYTES
+                && u128::from(disk.free) * 100
+                    < u128::from(disk.total) * u128::from(LEAST_FREE_PERCENT)
+        };
+        let short = disks.into_iter().filter(short).map(|disk| {
+            let what = format!("its disk {} has {} MiB left", disk.name, disk.free >> 20);
+            Finding::warning(what, "free disk space; without it events wait in the queue")
+        });
+        Ok(short.collect())
+    }
+
+    async fn part_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        let query = format!(
+            "SELECT table, partition, count() AS parts FROM system.parts \
+             WHERE active AND database = {} GROUP BY table, partition HAVING parts > {MANY_PARTS}",
+            sql::literal(&self.connection.database)
+        );
+        let parts = self.connection.rows::<Parts>(self.connection.on_server(&query)).await;
+        let Some(parts) = known(parts)? else {
+            return Ok(vec![not_known("how many parts it has")]);
+        };
+        let many = parts.into_iter().map(|Parts { table, partition, parts }| {
+            let what = format!("{table} has {parts} parts in the partition {partition}");
+            let advice =
+                "raise worker.batch_wait, so that batches are larger, and see that merges run";
+            match parts {
+                TOO_MANY_PARTS.. => Finding::problem(what, advice),
+                _ => Finding::warning(what, advice),
+            }
+        });
+        Ok(many.collect())
+    }
+}
+
+/// The rows, or nothing where the user may not see them.
+fn known<T>(rows: Result<Vec<T>, StoreError>) -> Result<Option<Vec<T>>, StoreError> {
+    match rows {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) if error.to_string().contains("ACCESS_DENIED") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn not_known(what: &str) -> Finding {
+    Finding::warning(
+        format!("{what} is not known"),
+        "let its user SELECT from system.disks and system.parts",
+    )
+}
+
+fn version_finding(version: &str) -> Finding {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    let number = numbers.next().flatten().zip(numbers.next().flatten());
+    if number.is_some_and(|number| number < OLDEST) {
+        let advice = format!("upgrade to {}.{} or later", OLDEST.0, OLDEST.1);
+        return Finding::warning(format!("ClickHouse {version} is old"), advice);
+    }
+    Finding::good(format!("ClickHouse {version}"))
+}
+
+fn table_findings(
+    table: &Table,
+    found: Option<&ServerTable>,
+    columns: &[ServerColumn],
+) -> Vec<Finding> {
+    let Some(found) = found else {
+        return vec![Finding::problem(format!("the table {} is missing", table.name), MIGRATE)];
+    };
+    let mut findings = Vec::new();
+    for column in table.columns {
+        match columns.iter().find(|known| known.name == column.name) {
+            None => {
+                let what = format!("{} has no column {}", table.name, column.name);
+                findings.push(Finding::problem(what, MIGRATE));
+            }
+            Some(known) if shape::fits(column.kind, &known.r#type).is_none() => {
+                let what = format!("{}.{} has the type {}", table.name, column.name, known.r#type);
+                let advice = format!("it must be a {}", shape::type_name(column.kind));
+                findings.push(Finding::problem(what, advice));
+            }
+            Some(_) => {}
+        }
+    }
+    findings.push(window_finding(found));
+    findings
+}
+
+fn window_finding(found: &ServerTable) -> Finding {
+    let name = &found.name;
+    match window(found) {
+        None => Finding::good(format!("{name} is replicated")),
+        Some(0) => {
+            let what =
+                format!("{name} remembers no insert tokens, so a repeat may be stored twice");
+            Finding::problem(what, MIGRATE)
+        }
+        Some(window) if window < DEDUPLICATION_WINDOW => {
+            Finding::warning(format!("{name} remembers only {window} insert tokens"), MIGRATE)
+        }
+        Some(window) => Finding::good(format!("{name} remembers {window} insert tokens")),
+    }
+}

@@ -1,0 +1,164 @@
+//! Which errors go away and which do not.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use ::clickhouse::error::Error;
+
+use bklit_pipeline::store::StoreError;
+
+/// Codes of errors that the rows of an insert cause and that will be the same next time. All
+/// others wait: a full disk is emptied and a missing table made by somebody, and to set events
+/// aside for that would be wrong.
+const REFUSALS: &[i32] = &[
+    6,   // CANNOT_PARSE_TEXT
+    26,  // CANNOT_PARSE_QUOTED_STRING
+    27,  // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+    33,  // CANNOT_READ_ALL_DATA
+    38,  // CANNOT_PARSE_DATE
+    41,  // CANNOT_PARSE_DATETIME
+    53,  // TYPE_MISMATCH
+    69,  // ARGUMENT_OUT_OF_BOUND
+    70,  // CANNOT_CONVERT_TYPE
+    72,  // CANNOT_PARSE_NUMBER
+    117, // INCORRECT_DATA
+    131, // TOO_LARGE_STRING_SIZE
+    321, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    349, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    395, // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+    469, // VIOLATED_CONSTRAINT
+];
+
+/// TIMEOUT_EXCEEDED.
+pub(super) const TIMEOUT_EXCEEDED: i32 = 159;
+
+/// Codes of errors of a query that may go away: the server's state, not the query's text.
+const TRANSIENT: &[i32] = &[
+    3,    // UNEXPECTED_END_OF_FILE
+    74,   // CANNOT_READ_FROM_FILE_DESCRIPTOR
+    159,  // TIMEOUT_EXCEEDED
+    160,  // TOO_SLOW
+    202,  // TOO_MANY_SIMULTANEOUS_QUERIES
+    209,  // SOCKET_TIMEOUT
+    210,  // NETWORK_ERROR
+    225,  // NO_ZOOKEEPER
+    241,  // MEMORY_LIMIT_EXCEEDED
+    242,  // TABLE_IS_READ_ONLY
+    243,  // NOT_ENOUGH_SPACE
+    252,  // TOO_MANY_PARTS
+    319,  // UNKNOWN_STATUS_OF_INSERT
+    394,  // QUERY_WAS_CANCELLED
+    439,  // CANNOT_SCHEDULE_TASK
+    497,  // ACCESS_DENIED
+    516,  // AUTHENTICATION_FAILED
+    999,  // KEEPER_EXCEPTION
+    1000, // POCO_EXCEPTION
+    1001, // STD_EXCEPTION
+    1002, // UNKNOWN_EXCEPTION
+];
+
+/// Why an insert failed.
+pub(super) fn of_insert(error: &Error) -> StoreError {
+    match code(error) {
+        Some(code) if REFUSALS.contains(&code) => StoreError::Refused(text(error)),
+        _ => StoreError::Unavailable(text(error)),
+    }
+}
+
+/// Why a statement of our own failed: never the events' fault.
+pub(super) fn of_statement(error: &Error) -> StoreError {
+    StoreError::Unavailable(text(error))
+}
+
+/// Why a query that somebody typed failed.
+pub(super) fn of_query(error: &Error) -> StoreError {
+    match code(error) {
+        Some(code) if !TRANSIENT.contains(&code) => StoreError::Refused(text(error)),
+        _ => StoreError::Unavailable(text(error)),
+    }
+}
+
+/// ClickHouse's code: `Code: 252. DB::Exception: …`.
+pub(super) fn code(error: &Error) -> Option<i32> {
+    let Error::BadResponse(reason) = error else { return None };
+    let digits = reason.split_once("Code: ")?.1;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits.get(..end)?.parse().ok()
+}
+
+/// What happened and what to do about it, on one line.
+fn text(error: &Error) -> String {
+    let mut text = match error {
+        Error::BadResponse(reason) => tidy(reason),
+        Error::TimedOut => "ClickHouse does not answer in time".to_owned(),
+        other => {
+            let mut text = other.to_string();
+            let mut source = other.source().and_then(std::error::Error::source);
+            while let Some(cause) = source {
+                // Writing to a String cannot fail.
+                let _ = write!(text, ": {cause}");
+                source = cause.source();
+            }
+            text
+        }
+    };
+    let advice = match code(error) {
+        Some(16 | 47 | 60 | 81) => "; run `bklit-tui migrate`",
+        Some(252) => "; merges are behind, see system.merges",
+        Some(497 | 516) => "; check the user, the password and what the user may do",
+        _ => "",
+    };
+    text.push_str(advice);
+    text
+}
+
+/// Without the decoration around what happened.
+fn tidy(reason: &str) -> String {
+    const LONGEST: usize = 1000;
+    let reason = reason.split(" (version ").next().unwrap_or(reason);
+    let reason = reason.replace("DB::Exception: ", "");
+    let one_line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    if one_line.chars().count() > LONGEST {
+        one_line.chars().take(LONGEST).chain(['…']).collect()
+    } else {
+        one_line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bad(reason: &str) -> Error {
+        Error::BadResponse(reason.to_owned())
+    }
+
+    #[test]
+    fn the_code_tells_what_goes_away() {
+        let refused = |reason: &str| matches!(of_insert(&bad(reason)), StoreError::Refused(_));
+        assert!(refused(
+            "Code: 469. DB::Exception: Constraint `c` is violated (VIOLATED_CONSTRAINT)"
+        ));
+        for transient in [
+            "Code: 252. DB::Exception: Too many parts (TOO_MANY_PARTS)",
+            "Code: 241. DB::Exception: Memory limit exceeded",
+            "Code: 60. DB::Exception: Table does not exist",
+            "502 Bad Gateway",
+            "Code: 4690. DB::Exception: none of ours",
+            "",
+        ] {
+            assert!(!refused(transient), "{transient}");
+        }
+        assert!(matches!(of_insert(&Error::TimedOut), StoreError::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_reason_is_one_line_with_advice() {
+        let error = of_insert(&bad(
+            "Code: 60. DB::Exception: Table a.b does\nnot exist. (UNKNOWN_TABLE) (version 26.5.1.1)",
+        ));
+        let expected = "the store is unavailable: Code: 60. Table a.b does not exist. \
+                        (UNKNOWN_TABLE); run `bklit-tui migrate`";
+        assert_eq!(error.to_string(), expected);
+    }
+}

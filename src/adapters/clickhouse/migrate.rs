@@ -1,0 +1,238 @@
+//! Makes the tables, and brings those that are there up to date.
+
+use ::clickhouse::Row;
+use serde::Deserialize;
+
+use super::sessions::{STATE, STATE_COLUMNS};
+use super::shape::{self, ServerColumn};
+use super::{ClickHouseStore, sql};
+use bklit_pipeline::store::StoreError;
+use bklit_pipeline::store::schema::{
+    BASELINE_GAP, BASELINE_TABLES, Column, ColumnType, TABLES, Table,
+};
+
+/// Insert tokens that a table remembers. Each batch needs one a partition; as many as this last
+/// through hours of an outage.
+pub(super) const DEDUPLICATION_WINDOW: u64 = 10_000;
+
+const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
+
+/// Days that what is known of a session is kept after its last event.
+const STATE_DAYS: u32 = 30;
+
+/// A table as the server has it.
+#[derive(Row, Deserialize)]
+pub(super) struct ServerTable {
+    pub(super) name: String,
+    pub(super) engine: String,
+    pub(super) engine_full: String,
+}
+
+impl ClickHouseStore {
+    /// Brings the database up to date; with `dry_run` it only says how. Returns the statements.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], also when the user may not do it; [`StoreError::Refused`]
+    /// when a table is one that events cannot be stored in.
+    pub async fn migrate(&self, dry_run: bool) -> Result<Vec<String>, StoreError> {
+        let statements = self.plan().await?;
+        if !dry_run {
+            for statement in &statements {
+                self.connection.execute(self.connection.on_server(statement)).await?;
+            }
+            self.forget_shapes();
+        }
+        Ok(statements)
+    }
+
+    /// Makes the database and the tables that are missing; those that are there stay as they
+    /// are. Returns the statements that would bring them up to date.
+    ///
+    /// # Errors
+    /// As [`ClickHouseStore::migrate`].
+    pub async fn create_missing(&self) -> Result<Vec<String>, StoreError> {
+        let (create, upgrade): (Vec<_>, Vec<_>) =
+            self.plan().await?.into_iter().partition(|statement| statement.starts_with("CREATE "));
+        for statement in &create {
+            self.connection.execute(self.connection.on_server(statement)).await?;
+        }
+        self.forget_shapes();
+        Ok(upgrade)
+    }
+
+    fn forget_shapes(&self) {
+        let baseline = BASELINE_TABLES.iter().map(|(table, _)| table);
+        TABLES
+            .iter()
+            .chain(baseline)
+            .chain([&&BASELINE_GAP])
+            .for_each(|table| self.shapes.forget(table));
+    }
+
+    async fn plan(&self) -> Result<Vec<String>, StoreError> {
+        let mut statements = Vec::new();
+        let database = &self.connection.database;
+        let query =
+            format!("SELECT name FROM system.databases WHERE name = {}", sql::literal(database));
+        let databases: Vec<String> =
+            self.connection.rows(self.connection.on_server(&query)).await?;
+        if databases.is_empty() {
+            statements.push(format!("CREATE DATABASE IF NOT EXISTS {}", sql::name(database)));
+        }
+        let tables = self.server_tables().await?;
+        for table in TABLES {
+            match tables.iter().find(|found| found.name == table.name) {
+                None => statements.push(create(database, table)),
+                Some(found) => {
+                    let columns = shape::server_columns(&self.connection, table.name).await?;
+                    statements.extend(upgrade(database, table, found, &columns)?);
+                }
+            }
+        }
+        match tables.iter().find(|found| found.name == STATE) {
+            None => statements.push(create_state(database)),
+            Some(found) => statements.extend(widen(database, found)),
+        }
+        if self.baseline && tables.iter().all(|found| found.name != BASELINE_GAP.name) {
+            statements.push(create(database, &BASELINE_GAP));
+        }
+        for (table, of) in BASELINE_TABLES {
+            match tables.iter().find(|found| found.name == table.name) {
+                None if self.baseline => statements.push(create_baseline(database, table, of)),
+                None => {}
+                Some(found) => {
+                    let columns = shape::server_columns(&self.connection, table.name).await?;
+                    statements.extend(upgrade(database, table, found, &columns)?);
+                }
+            }
+        }
+        Ok(statements)
+    }
+
+    /// The tables of the database.
+    pub(super) async fn server_tables(&self) -> Result<Vec<ServerTable>, StoreError> {
+        let query = format!(
+            "SELECT name, engine, engine_full FROM system.tables WHERE database = {}",
+            sql::literal(&self.connection.database)
+        );
+        self.connection.rows(self.connection.on_server(&query)).await
+    }
+}
+
+/// The name with its database.
+fn full(database: &str, table: &str) -> String {
+    format!("{}.{}", sql::name(database), sql::name(table))
+}
+
+fn create(database: &str, table: &Table) -> String {
+    let columns: Vec<_> = table.columns.iter().map(definition).collect();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (\n    {}\n) {}",
+        full(database, table.name),
+        columns.join(",\n    "),
+        engine(table)
+    )
+}
+
+/// With the columns that the other table really has: where those are not quite ours, the same
+/// event must still be the same row.
+fn create_baseline(database: &str, table: &Table, of: &Table) -> String {
+    let (table_name, of) = (full(database, table.name), full(database, of.name));
+    format!("CREATE TABLE IF NOT EXISTS {table_name} AS {of}\n{}", engine(table))
+}
+
+fn engine(table: &Table) -> String {
+    format!(
+        "ENGINE = MergeTree\nPARTITION BY toYYYYMM({})\n\
+         ORDER BY ({})\nSETTINGS {WINDOW_SETTING} = {DEDUPLICATION_WINDOW}",
+        partitioned_by(table),
+        table.order.join(", ")
+    )
+}
+
+/// The moment that tells a row's month.
+fn partitioned_by(table: &Table) -> &'static str {
+    let moment = table.order.iter().find(|name| {
+        let mut columns = table.columns.iter();
+        columns.any(|column| column.name == **name && column.kind == ColumnType::DateTime)
+    });
+    moment.copied().unwrap_or("timestamp")
+}
+
+fn create_state(database: &str) -> String {
+    let columns = STATE_COLUMNS
+        .iter()
+        .map(|(name, fold, kind)| format!("{name} SimpleAggregateFunction({fold}, {kind})"));
+    let columns: Vec<_> = ["project_id String".to_owned(), "session_id String".to_owned()]
+        .into_iter()
+        .chain(columns)
+        .chain(["touched SimpleAggregateFunction(max, DateTime) DEFAULT now()".to_owned()])
+        .collect();
+    // Sessions are looked up by id, a few thousand at a time: small granules keep that from
+    // being a look at everything.
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (\n    {}\n) ENGINE = AggregatingMergeTree\n\
+         ORDER BY (project_id, session_id)\nTTL touched + INTERVAL {STATE_DAYS} DAY\n\
+         SETTINGS index_granularity = 512, {WINDOW_SETTING} = {DEDUPLICATION_WINDOW}",
+        full(database, STATE),
+        columns.join(",\n    ")
+    )
+}
+
+fn definition(column: &Column) -> String {
+    let kind = shape::type_name(column.kind);
+    let kind = if column.nullable { format!("Nullable({kind})") } else { kind.to_owned() };
+    let default =
+        if column.kind == ColumnType::Bool && !column.nullable { " DEFAULT false" } else { "" };
+    format!("{} {kind}{default}", column.name)
+}
+
+/// What a table that is there lacks.
+fn upgrade(
+    database: &str,
+    table: &Table,
+    found: &ServerTable,
+    columns: &[ServerColumn],
+) -> Result<Vec<String>, StoreError> {
+    if !found.engine.ends_with("MergeTree") {
+        return Err(StoreError::Refused(format!(
+            "{} is a {}, and only tables of the MergeTree family keep what is repeated out",
+            full(database, table.name),
+            found.engine
+        )));
+    }
+    let missing =
+        table.columns.iter().filter(|column| columns.iter().all(|known| known.name != column.name));
+    let add = missing.map(|column| {
+        let table = full(database, table.name);
+        format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {}", definition(column))
+    });
+    Ok(add.chain(widen(database, found)).collect())
+}
+
+/// A longer memory for tokens, where it is too short.
+fn widen(database: &str, found: &ServerTable) -> Option<String> {
+    let window = window(found)?;
+    (window < DEDUPLICATION_WINDOW).then(|| {
+        format!(
+            "ALTER TABLE {} MODIFY SETTING {WINDOW_SETTING} = {DEDUPLICATION_WINDOW}",
+            full(database, &found.name)
+        )
+    })
+}
+
+/// How many tokens a table remembers; `None` where the server decides by other settings, as it
+/// does for replicated tables.
+pub(super) fn window(found: &ServerTable) -> Option<u64> {
+    if found.engine.starts_with("Replicated") || found.engine.starts_with("Shared") {
+        return None;
+    }
+    let setting = found.engine_full.split_once(WINDOW_SETTING);
+    let value = setting.and_then(|(_, rest)| rest.split_once('=')).map(|(_, value)| value.trim());
+    let digits = value.map(|value| {
+        let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+        value.get(..end).unwrap_or_default()
+    });
+    // The server's default is none at all.
+    Some(digits.and_then(|digits| digits.parse().ok()).unwrap_or(0))
+}

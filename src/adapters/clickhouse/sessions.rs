@@ -1,0 +1,389 @@
+//! Sessions, followed event by event.
+//!
+//! What is known of a session is a set of smallest and largest values (see `store::session`), so
+//! adding an event twice changes nothing, and neither does the order. Each batch adds what it
+//! knows of its sessions as rows of a table of our own, which the server folds: no worker
+//! overwrites what another one knows, and a batch that is repeated adds nothing.
+//!
+//! From that, the versions in `tracked_session` are made. A version is written before the rows
+//! that it was made of: whoever dies in between leaves a batch that is repeated, and with it the
+//! version. Two workers may write versions at the same time, each without what the other knows;
+//! so after writing, a worker looks again, and writes another version if there is more to know.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
+
+use ::clickhouse::Row;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::encode::Encoder;
+use super::events::month;
+use super::{ClickHouseStore, sql};
+use bklit_pipeline::store::schema::TRACKED_SESSION;
+use bklit_pipeline::store::session::{Session, Sourced};
+use bklit_pipeline::store::{Batch, StoreError};
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
+
+/// The table of what is known.
+pub(super) const STATE: &str = "bklit_session_state";
+
+/// Its columns beside the key, each with how the server folds it. A page view is kept as its
+/// moment and id, then NUL, then the value, so that the smallest is the earliest.
+pub(super) const STATE_COLUMNS: &[(&str, &str, &str)] = &[
+    ("entry", "min", "Nullable(String)"),
+    ("exit", "max", "Nullable(String)"),
+    ("user_agent", "min", "Nullable(String)"),
+    ("country", "min", "Nullable(String)"),
+    ("country_code", "min", "Nullable(String)"),
+    ("city", "min", "Nullable(String)"),
+    ("last_at", "max", "Nullable(Int64)"),
+    ("last_seen", "max", "Nullable(Int64)"),
+    ("end_at", "max", "Nullable(Int64)"),
+    ("end_seen", "max", "Nullable(Int64)"),
+    ("version", "max", "UInt32"),
+];
+
+/// Sessions looked up in one statement.
+const AT_ONCE: usize = 10_000;
+
+/// Tokens tried for versions before giving up.
+const GENERATIONS: usize = 3;
+
+/// Times that a version is written anew because another worker wrote one meanwhile.
+const ROUNDS: usize = 8;
+
+/// What a batch says about a session.
+#[derive(Default)]
+struct Change {
+    known: Session,
+    /// The least `updated_at` of a version with it.
+    at: u32,
+}
+
+/// What is stored of a session.
+#[derive(Clone, Default, PartialEq)]
+struct State {
+    session: Session,
+    /// `updated_at` of its latest version; 0 before there is one.
+    version: u32,
+}
+
+/// How sessions changed.
+#[derive(Default)]
+pub(super) struct Changed {
+    pub(super) begun: HashSet<SessionKey>,
+    pub(super) ended: HashSet<SessionKey>,
+}
+
+#[derive(Row, Deserialize)]
+struct StateRow {
+    project_id: String,
+    session_id: String,
+    entry: Option<String>,
+    exit: Option<String>,
+    user_agent: Option<String>,
+    country: Option<String>,
+    country_code: Option<String>,
+    city: Option<String>,
+    last_at: Option<i64>,
+    last_seen: Option<i64>,
+    end_at: Option<i64>,
+    end_seen: Option<i64>,
+    version: u32,
+}
+
+type Changes = BTreeMap<SessionKey, Change>;
+type States = HashMap<SessionKey, State>;
+
+/// Brings the sessions of a batch up to date.
+pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Changed, StoreError> {
+    let mut changes: HashMap<(&str, &str), Change> = HashMap::new();
+    for event in &batch.events {
+        let Some(session_id) = event.payload.session_id() else { continue };
+        let change = changes.entry((&event.project_id, session_id)).or_default();
+        change.known.add(event);
+        // Not the present moment: repeated, the version is the same.
+        change.at = change.at.max(seconds(event.queued_at));
+    }
+    let key = |(project_id, session_id): (&str, &str)| SessionKey {
+        project_id: project_id.to_owned(),
+        session_id: session_id.to_owned(),
+    };
+    let changes: Changes =
+        changes.into_iter().map(|(session, change)| (key(session), change)).collect();
+    let _held = store.in_flight.hold(changes.keys()).await;
+    apply(store, &batch.id, changes).await
+}
+
+/// Ends sessions in which nothing happened since `since`.
+pub(super) async fn end_idle(
+    store: &ClickHouseStore,
+    since: UtcMillis,
+    most: usize,
+) -> Result<Vec<SessionKey>, StoreError> {
+    let idle = format!(
+        "SELECT * FROM ({} GROUP BY project_id, session_id) WHERE entry IS NOT NULL \
+         AND last_seen < {} AND (end_seen IS NULL OR end_seen < last_seen) \
+         ORDER BY last_seen LIMIT {most}",
+        select(),
+        since.epoch_millis()
+    );
+    let idle: Vec<StateRow> = store.connection.rows(store.connection.statement(&idle)).await?;
+    let idle: Vec<_> = idle.into_iter().map(StateRow::read).collect();
+    let _held = store.in_flight.hold(idle.iter().map(|(key, _)| key)).await;
+    let now = seconds(UtcMillis::now());
+    let changes = idle.into_iter().map(|(key, state)| {
+        let mut ended = state.session.clone();
+        ended.end_as_of_last_event();
+        let known =
+            Session { end_at: ended.end_at, end_seen: ended.end_seen, ..Session::default() };
+        (key, Change { known, at: now })
+    });
+    let changed = apply(store, "idle", changes.collect()).await?;
+    Ok(changed.ended.into_iter().collect())
+}
+
+async fn apply(
+    store: &ClickHouseStore,
+    batch: &str,
+    changes: Changes,
+) -> Result<Changed, StoreError> {
+    let mut changed = Changed::default();
+    let mut written = States::new();
+    for round in 0..ROUNDS {
+        let keys: Vec<_> =
+            changes.keys().filter(|key| round == 0 || written.contains_key(key)).collect();
+        let mut stored = read(store, &keys).await?;
+        let mut next = States::new();
+        for key in keys {
+            let before = stored.remove(key).unwrap_or_default();
+            let Some(change) = changes.get(key) else { continue };
+            if round > 0 && written.get(key) == Some(&before) {
+                continue;
+            }
+            let mut session = before.session.clone();
+            session.merge(change.known.clone());
+            if round == 0 && before.session == session {
+                continue;
+            }
+            if round == 0 && session.ended() && !before.session.ended() {
+                changed.ended.insert(key.clone());
+            }
+            if round == 0 && session.begun() && !before.session.begun() {
+                changed.begun.insert(key.clone());
+            }
+            let shown = session.begun();
+            let version = if shown { change.at.max(before.version + 1) } else { before.version };
+            next.insert(key.clone(), State { session, version });
+        }
+        if next.is_empty() {
+            return Ok(changed);
+        }
+        write(store, batch, &changes, &next).await?;
+        written = next;
+    }
+    Err(StoreError::Unavailable(format!(
+        "sessions of batch {batch} were changed by other workers all the time"
+    )))
+}
+
+/// The versions first, then what they were made of.
+async fn write(
+    store: &ClickHouseStore,
+    batch: &str,
+    changes: &Changes,
+    states: &States,
+) -> Result<(), StoreError> {
+    let states: BTreeMap<_, _> = states.iter().collect();
+    let mut months: BTreeMap<i32, Vec<Version<'_>>> = BTreeMap::new();
+    for (&key, &state) in &states {
+        if let Some(started) = state.session.started_at() {
+            let version = Version { key, state, started };
+            months.entry(month(started)).or_default().push(version);
+        }
+    }
+    for (month, versions) in months {
+        write_versions(store, batch, month, &versions).await.map_err(not_their_fault)?;
+    }
+    let mut encoder = Encoder::default();
+    for (key, state) in states {
+        if let Some(change) = changes.get(key) {
+            encode_state(&mut encoder, key, &change.known, state.version);
+        }
+    }
+    let names: Vec<_> = STATE_COLUMNS.iter().map(|(name, ..)| *name).collect();
+    let into = format!("{STATE} (project_id, session_id, {}) FORMAT RowBinary", names.join(", "));
+    let rows = encoder.finish();
+    let token = format!("{batch}:{STATE}:{}", digest(&rows));
+    store.connection.insert(&into, &token, rows).await.map_err(not_their_fault)
+}
+
+/// A version of a session that has begun.
+struct Version<'a> {
+    key: &'a SessionKey,
+    state: &'a State,
+    started: UtcMillis,
+}
+
+/// Versions of one partition, until they are there: a server that is killed may remember the
+/// token of an insert and not have its rows.
+async fn write_versions(
+    store: &ClickHouseStore,
+    batch: &str,
+    month: i32,
+    versions: &[Version<'_>],
+) -> Result<(), StoreError> {
+    let shape = store.shapes.of(&store.connection, &TRACKED_SESSION).await?;
+    let mut encoder = Encoder::with_header(&shape);
+    for Version { key, state, .. } in versions {
+        let updated_at = UtcMillis::from_epoch_millis(i64::from(state.version) * 1000);
+        encoder.row(&shape, &state.session.cells(key, updated_at));
+    }
+    let rows = encoder.finish();
+    let columns = shape.column_list();
+    let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
+    let mut token = format!("{batch}:{}:{month}:{}", TRACKED_SESSION.name, digest(&rows));
+    for _ in 0..GENERATIONS {
+        let result = store.connection.insert(&into, &token, rows.clone()).await;
+        store.unless_altered(&TRACKED_SESSION, &shape, result).await?;
+        if !store.check_ids || are_there(store, versions).await? {
+            return Ok(());
+        }
+        token.push_str(":again");
+    }
+    Err(StoreError::Unavailable(format!(
+        "ClickHouse says it stored versions of batch {batch}, and does not have all of them"
+    )))
+}
+
+#[derive(Row, Deserialize)]
+struct VersionRow {
+    project_id: String,
+    session_id: String,
+    updated_at: u32,
+}
+
+async fn are_there(store: &ClickHouseStore, versions: &[Version<'_>]) -> Result<bool, StoreError> {
+    for some in versions.chunks(AT_ONCE) {
+        let projects: BTreeSet<_> = some.iter().map(|one| one.key.project_id.as_str()).collect();
+        let sessions: BTreeSet<_> = some.iter().map(|one| one.key.session_id.as_str()).collect();
+        let started: BTreeSet<_> = some.iter().map(|one| one.started.epoch_seconds()).collect();
+        let started: Vec<_> = started.iter().map(ToString::to_string).collect();
+        let query = format!(
+            "SELECT assumeNotNull(project_id) AS project_id, assumeNotNull(session_id) AS \
+             session_id, toUInt32(toUnixTimestamp(assumeNotNull(updated_at))) AS updated_at \
+             FROM {table} WHERE {table}.project_id IN ({}) AND started_at IN ({}) AND {}",
+            sql::list(projects),
+            started.join(", "),
+            sql::is_one_of(&format!("{}.session_id", TRACKED_SESSION.name), sessions),
+            table = TRACKED_SESSION.name,
+        );
+        let rows: Vec<VersionRow> =
+            store.connection.rows(store.connection.statement(&query)).await?;
+        let found: HashSet<_> = rows
+            .iter()
+            .map(|row| (row.project_id.as_str(), row.session_id.as_str(), row.updated_at))
+            .collect();
+        let is_there = |one: &Version<'_>| {
+            let key = (one.key.project_id.as_str(), one.key.session_id.as_str());
+            found.contains(&(key.0, key.1, one.state.version))
+        };
+        if !some.iter().all(is_there) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Sessions are made by us: what is wrong with them is not wrong with the batch's events.
+fn not_their_fault(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Refused(reason) => StoreError::Unavailable(format!("sessions: {reason}")),
+        unavailable => unavailable,
+    }
+}
+
+fn encode_state(encoder: &mut Encoder, key: &SessionKey, known: &Session, version: u32) {
+    encoder.text(&key.project_id);
+    encoder.text(&key.session_id);
+    let views = [
+        &known.entry,
+        &known.exit,
+        &known.user_agent,
+        &known.country,
+        &known.country_code,
+        &known.city,
+    ];
+    for view in views {
+        let text = view.as_ref().map(|Sourced { key, value }| format!("{key}\0{value}"));
+        encoder.optional_text(text.as_deref());
+    }
+    for moment in [known.last_at, known.last_seen, known.end_at, known.end_seen] {
+        encoder.optional_number(moment);
+    }
+    encoder.seconds(version);
+}
+
+impl StateRow {
+    fn read(self) -> (SessionKey, State) {
+        let sourced = |text: Option<String>| {
+            let (key, value) = text.as_deref()?.split_once('\0')?;
+            Some(Sourced { key: key.to_owned(), value: value.to_owned() })
+        };
+        let session = Session {
+            entry: sourced(self.entry),
+            exit: sourced(self.exit),
+            user_agent: sourced(self.user_agent),
+            country: sourced(self.country),
+            country_code: sourced(self.country_code),
+            city: sourced(self.city),
+            last_at: self.last_at,
+            last_seen: self.last_seen,
+            end_at: self.end_at,
+            end_seen: self.end_seen,
+        };
+        let key = SessionKey { project_id: self.project_id, session_id: self.session_id };
+        (key, State { session, version: self.version })
+    }
+}
+
+/// What is stored of these sessions.
+async fn read(store: &ClickHouseStore, keys: &[&SessionKey]) -> Result<States, StoreError> {
+    let mut states = States::new();
+    for some in keys.chunks(AT_ONCE) {
+        let projects: BTreeSet<_> = some.iter().map(|key| key.project_id.as_str()).collect();
+        let sessions: BTreeSet<_> = some.iter().map(|key| key.session_id.as_str()).collect();
+        let query = format!(
+            "{} WHERE project_id IN ({}) AND {} GROUP BY project_id, session_id",
+            select(),
+            sql::list(projects),
+            sql::is_one_of("session_id", sessions)
+        );
+        let rows: Vec<StateRow> = store.connection.rows(store.connection.statement(&query)).await?;
+        states.extend(rows.into_iter().map(StateRow::read));
+    }
+    Ok(states)
+}
+
+fn select() -> String {
+    let columns = STATE_COLUMNS
+        .iter()
+        .map(|(name, fold, _)| format!("{fold}({STATE}.{name}) AS {name}"))
+        .collect::<Vec<_>>();
+    format!("SELECT project_id, session_id, {} FROM {STATE}", columns.join(", "))
+}
+
+fn seconds(moment: UtcMillis) -> u32 {
+    u32::try_from(moment.epoch_seconds()).unwrap_or(u32::MAX)
+}
+
+fn digest(rows: &[u8]) -> String {
+    let mut hex = String::with_capacity(32);
+    for byte in &Sha256::digest(rows)[..16] {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}

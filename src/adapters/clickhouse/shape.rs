@@ -1,0 +1,171 @@
+//! The columns that the server's tables really have. Tables that were there before us may differ
+//! from ours where nothing is lost: a text that may not be NULL, say, or a dictionary of texts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::clickhouse::Row;
+use serde::Deserialize;
+
+use super::connection::Connection;
+use super::sql;
+use bklit_pipeline::store::StoreError;
+use bklit_pipeline::store::schema::{ColumnType, Table};
+
+/// A table's columns, in the order of the schema.
+#[derive(Debug, PartialEq)]
+pub(super) struct Shape {
+    pub(super) columns: Vec<ShapeColumn>,
+}
+
+/// A column as it is on the server.
+#[derive(Debug, PartialEq)]
+pub(super) struct ShapeColumn {
+    pub(super) name: &'static str,
+    pub(super) type_name: String,
+    pub(super) kind: ColumnType,
+    pub(super) nullable: bool,
+}
+
+/// A row of `system.columns`.
+#[derive(Row, Deserialize)]
+pub(super) struct ServerColumn {
+    pub(super) name: String,
+    pub(super) r#type: String,
+}
+
+/// The shapes that were read so far.
+#[derive(Default)]
+pub(super) struct Shapes(Mutex<HashMap<&'static str, Arc<Shape>>>);
+
+impl Shapes {
+    /// The shape of a table, as it is or was.
+    pub(super) async fn of(
+        &self,
+        connection: &Connection,
+        table: &'static Table,
+    ) -> Result<Arc<Shape>, StoreError> {
+        let known = self.lock().get(table.name).cloned();
+        if let Some(shape) = known {
+            return Ok(shape);
+        }
+        let columns = server_columns(connection, table.name).await?;
+        let shape = Arc::new(Shape::new(table, &columns).map_err(StoreError::Unavailable)?);
+        self.lock().insert(table.name, Arc::clone(&shape));
+        Ok(shape)
+    }
+
+    /// Forgets a table, which may have been altered.
+    pub(super) fn forget(&self, table: &Table) {
+        self.lock().remove(table.name);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Arc<Shape>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The columns of a table; none when there is no such table.
+pub(super) async fn server_columns(
+    connection: &Connection,
+    table: &str,
+) -> Result<Vec<ServerColumn>, StoreError> {
+    let query = format!(
+        "SELECT name, type FROM system.columns WHERE database = {} AND table = {}",
+        sql::literal(&connection.database),
+        sql::literal(table)
+    );
+    connection.rows(connection.on_server(&query)).await
+}
+
+impl Shape {
+    pub(super) fn new(table: &'static Table, found: &[ServerColumn]) -> Result<Self, String> {
+        if found.is_empty() {
+            return Err(format!("ClickHouse has no table {}; run `bklit-tui migrate`", table.name));
+        }
+        let columns = table.columns.iter().map(|column| {
+            let found = found.iter().find(|found| found.name == column.name).ok_or_else(|| {
+                format!("{} has no column {}; run `bklit-tui migrate`", table.name, column.name)
+            })?;
+            let nullable = fits(column.kind, &found.r#type).ok_or_else(|| {
+                format!(
+                    "{}.{} has the type {}, into which a {} cannot be stored",
+                    table.name,
+                    column.name,
+                    found.r#type,
+                    type_name(column.kind)
+                )
+            })?;
+            let type_name = found.r#type.clone();
+            Ok(ShapeColumn { name: column.name, type_name, kind: column.kind, nullable })
+        });
+        Ok(Self { columns: columns.collect::<Result<_, String>>()? })
+    }
+
+    /// The columns, as an `INSERT` lists them.
+    pub(super) fn column_list(&self) -> String {
+        self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// ClickHouse's name of a type.
+pub(super) fn type_name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Text => "String",
+        ColumnType::DateTime => "DateTime",
+        ColumnType::Float64 => "Float64",
+        ColumnType::Int32 => "Int32",
+        ColumnType::Bool => "Bool",
+    }
+}
+
+/// Whether values of a kind are written in the same way for a column of this type: then, whether
+/// it may be NULL.
+pub(super) fn fits(kind: ColumnType, type_name: &str) -> Option<bool> {
+    let inner = |outer: &str, name: &str| -> Option<String> {
+        Some(name.strip_prefix(outer)?.strip_prefix('(')?.strip_suffix(')')?.to_owned())
+    };
+    let plain = inner("LowCardinality", type_name).unwrap_or_else(|| type_name.to_owned());
+    let value = inner("Nullable", &plain);
+    let nullable = value.is_some();
+    let value = value.unwrap_or(plain);
+    let fits = match kind {
+        ColumnType::Text => value == "String",
+        ColumnType::DateTime => value == "DateTime" || value.starts_with("DateTime("),
+        ColumnType::Float64 => value == "Float64",
+        ColumnType::Int32 => value == "Int32",
+        ColumnType::Bool => value == "Bool" || value == "UInt8",
+    };
+    fits.then_some(nullable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bklit_pipeline::store::schema::TRACKED_EVENT;
+
+    #[test]
+    fn types_that_are_written_alike_fit() {
+        use ColumnType::{Bool, DateTime, Text};
+        assert_eq!(fits(Text, "String"), Some(false));
+        assert_eq!(fits(Text, "LowCardinality(Nullable(String))"), Some(true));
+        assert_eq!(fits(DateTime, "DateTime('Europe/Oslo')"), Some(false));
+        assert_eq!(fits(DateTime, "DateTime64(3)"), None);
+        assert_eq!(fits(Bool, "Nullable(UInt8)"), Some(true));
+        assert_eq!(fits(Text, "UUID"), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let column = |name: &str, r#type: &str| ServerColumn {
+            name: name.to_owned(),
+            r#type: r#type.to_owned(),
+        };
+        let wrong = Shape::new(&TRACKED_EVENT, &[]).unwrap_err();
+        assert!(wrong.contains("no table tracked_event") && wrong.contains("migrate"), "{wrong}");
+        let wrong = Shape::new(&TRACKED_EVENT, &[column("id", "String")]).unwrap_err();
+        assert!(wrong.contains("no column timestamp"), "{wrong}");
+        let wrong = Shape::new(&TRACKED_EVENT, &[column("id", "UUID")]).unwrap_err();
+        assert!(wrong.contains("tracked_event.id has the type UUID"), "{wrong}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The adapters: what implements the pipeline's ports, by engine. Only the composition root names
+//! them.
+//!
+//! | folder | queue | store, baseline | tokens | buses | presence | definitions |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | `local/` | | | | in this process | | the tracking id |
+//! | `sqlite/` | `queue.db` | `store.db` | `tokens.db` | | | |
+//! | `redis/` | a list | | a hash | pub/sub, a stream | sorted sets | |
+//! | `clickhouse/` | | Bklit's tables | | | | |
+//! | `postgres/` | | | Bklit's tables | | | Bklit's table |
+
+pub mod clickhouse;
+pub mod local;
+pub mod postgres;
+pub mod redis;
+pub mod sqlite;

@@ -1,0 +1,78 @@
+//! The live bus: stored events, on the channel that dashboards' servers listen to.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::relay::{Bus, Outgoing, Relay};
+use crate::local::LocalLiveBus;
+use crate::redis::connection::RedisServer;
+use bklit_pipeline::bus::{LiveBus, LiveMessage, LiveStream};
+use bklit_wire::event::{LiveEvent, parse_naming_field};
+
+const EVENTS: &str = "live-events";
+
+/// The [`LiveBus`] of all processes at one Redis.
+pub struct RedisLiveBus {
+    local: Arc<LocalLiveBus>,
+    relay: Relay,
+}
+
+impl RedisLiveBus {
+    /// Joins the bus. Connects by itself, again and again. Call it within a tokio runtime.
+    pub fn new(server: RedisServer) -> Self {
+        let local = Arc::new(LocalLiveBus::default());
+        let relay = Relay::new(server, &local, None);
+        Self { local, relay }
+    }
+}
+
+impl Bus for LocalLiveBus {
+    const CHANNELS: &'static [&'static str] = &[EVENTS];
+
+    fn local_subscribers(&self) -> usize {
+        self.subscribers()
+    }
+
+    fn received(&self, _channel: &str, payload: &[u8]) {
+        match parse_naming_field::<LiveEvent>(payload, "") {
+            Ok(event) => self.send(LiveMessage::Event(Arc::new(event))),
+            Err(error) => tracing::debug!(%error, "a message on {EVENTS} is no event"),
+        }
+    }
+
+    fn connected(&self) {}
+
+    fn disconnected(&self, _reason: &str) {
+        self.send(LiveMessage::Interrupted);
+    }
+
+    fn lost(&self, messages: u64) {
+        tracing::warn!(events = messages, "live events were not published");
+    }
+
+    fn notice(&self, _messages: u64) -> Option<Outgoing> {
+        // The channel has no message for that.
+        None
+    }
+}
+
+#[async_trait]
+impl LiveBus for RedisLiveBus {
+    async fn publish(&self, event: LiveEvent) -> Result<u64, String> {
+        let event = Arc::new(event);
+        let published = match serde_json::to_vec(&*event) {
+            Ok(json) => self.relay.publish(Outgoing::awaited(EVENTS, json)),
+            Err(error) => Err(error.to_string()),
+        };
+        let local = self.local.subscribers() as u64;
+        self.local.send(LiveMessage::Event(event));
+        published.map(|()| local + self.relay.remote_subscribers())
+    }
+
+    fn subscribe(&self) -> Box<dyn LiveStream> {
+        let stream = self.local.subscribe();
+        let _ = self.relay.subscribed();
+        stream
+    }
+}

@@ -1,0 +1,211 @@
+//! What about a Redis endangers the promise that an accepted event is not lost.
+
+use std::collections::HashMap;
+
+use redis::{Cmd, cmd};
+
+use super::disk::{Disk, DiskProbe};
+use super::keys::Keys;
+use super::{Durability, RedisQueueOptions};
+use crate::redis::connection::{Connection, Link, RedisFailure, RedisServer};
+use bklit_wire::diagnostic::Finding;
+use bklit_wire::time::UtcMillis;
+
+/// A lease that ended so long ago and was taken over by nobody: no worker runs.
+const ABANDONED_MILLIS: i64 = 60_000;
+
+/// Of its memory, how much a server may use before it is said.
+const NEARLY_FULL_PERCENT: u64 = 90;
+
+/// The answer to `INFO`, by name.
+type Info = HashMap<String, String>;
+
+/// Looks at the server and at the queue in it. Changes nothing.
+///
+/// # Errors
+/// When the server cannot be reached or forbids what is needed to look.
+pub async fn check(
+    server: RedisServer,
+    options: &RedisQueueOptions,
+    alarm_depth: u64,
+) -> Result<Vec<Finding>, RedisFailure> {
+    let link = Link::new(server);
+    let connection = link.connection().await?;
+    let text: String = connection.query(&cmd("INFO")).await?;
+    let info: Info = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let mut findings = vec![version(&info)];
+    findings.extend(role(&info));
+    findings.extend(cluster(&info, &options.prefix));
+    findings.extend(disk(&connection, &info, options.durability).await?);
+    findings.extend(memory(&info));
+    let before = UtcMillis::now().epoch_millis();
+    let (seconds, micros): (i64, i64) = connection.query(&cmd("TIME")).await?;
+    let now = seconds * 1000 + micros / 1000;
+    findings.push(Finding::of_clock(now, before, UtcMillis::now().epoch_millis()));
+    findings.extend(queue(&connection, &options.prefix, alarm_depth, now).await?);
+    Ok(findings)
+}
+
+fn text<'a>(info: &'a Info, name: &str) -> &'a str {
+    info.get(name).map_or("", String::as_str)
+}
+
+fn number(info: &Info, name: &str) -> u64 {
+    text(info, name).parse().unwrap_or(0)
+}
+
+fn version(info: &Info) -> Finding {
+    match info.get("valkey_version") {
+        Some(version) => Finding::good(format!("Valkey {version}")),
+        None => Finding::good(format!("Redis {}", text(info, "redis_version"))),
+    }
+}
+
+fn role(info: &Info) -> Option<Finding> {
+    (text(info, "role") == "slave").then(|| {
+        Finding::problem(
+            "it is a replica, which takes no events",
+            "name the primary in redis_url, or promote this one",
+        )
+    })
+}
+
+fn cluster(info: &Info, prefix: &str) -> Option<Finding> {
+    let tag = prefix.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let has_tag = tag.is_some_and(|(tag, _)| !tag.is_empty());
+    (text(info, "cluster_enabled") == "1" && !has_tag).then(|| {
+        Finding::problem(
+            format!("it is a cluster, and the keys below {prefix} lie in several slots"),
+            "give queue.redis_prefix a hash tag, such as {analytics}:queue, in all parts of Bklit",
+        )
+    })
+}
+
+async fn disk(
+    connection: &Connection<'_>,
+    info: &Info,
+    durability: Durability,
+) -> Result<Vec<Finding>, RedisFailure> {
+    const TURN_ON: &str = "set `appendonly yes`";
+    let mut findings = Vec::new();
+    let asked = cmd("CONFIG").arg("GET").arg("appendfsync").take();
+    let config: Result<Info, _> = optional(connection, &asked).await?;
+    let fsync = config.as_ref().ok().map(|config| text(config, "appendfsync"));
+    if text(info, "aof_enabled") == "0" {
+        let what = "it keeps no append-only file: its crash loses events that were accepted";
+        findings.push(Finding::problem(what, TURN_ON));
+        return Ok(findings);
+    }
+    if text(info, "aof_last_write_status") == "err" {
+        let what = "it cannot write its append-only file";
+        findings.push(Finding::problem(what, "see its log, and free disk space"));
+    }
+    findings.push(match fsync {
+        Some("no") => Finding::warning(
+            "appendfsync is no: a power failure may lose half a minute of events",
+            "set `appendfsync everysec`, or `always`",
+        ),
+        Some(value) => Finding::good(format!("it keeps an append-only file, appendfsync {value}")),
+        None => Finding::warning(
+            "whether its append-only file is synced is not known: CONFIG is forbidden",
+            "ask whoever runs it for `appendonly yes` and `appendfsync everysec`, or `always`",
+        ),
+    });
+    if durability == Durability::Always {
+        findings.push(match (DiskProbe::default().disk(connection).await?, fsync) {
+            (Disk::Waits | Disk::Always, Some("always")) => {
+                Finding::good("it syncs before it answers, as durability always needs")
+            }
+            (Disk::Waits, _) => Finding::warning(
+                "durability is always, and some releases confirm too early unless they sync always",
+                "set `appendfsync always`",
+            ),
+            _ => Finding::problem(
+                "durability is always, and it cannot say when its disk has an event",
+                "use Redis from 7.2 or Valkey, and set `appendfsync always`; events stay in the \
+                 data dir until then",
+            ),
+        });
+    }
+    Ok(findings)
+}
+
+fn memory(info: &Info) -> Vec<Finding> {
+    let policy = text(info, "maxmemory_policy");
+    let (most, used) = (number(info, "maxmemory"), number(info, "used_memory"));
+    let mut findings = Vec::new();
+    if policy.starts_with("allkeys") {
+        let what =
+            format!("maxmemory-policy is {policy}: when memory is short, it drops the queue");
+        findings.push(match most {
+            0 => Finding::warning(
+                format!("{what}; no maxmemory is set yet"),
+                "set `maxmemory-policy noeviction`",
+            ),
+            _ => Finding::problem(what, "set `maxmemory-policy noeviction`"),
+        });
+    } else if policy.starts_with("volatile") {
+        findings.push(Finding::warning(
+            format!("maxmemory-policy is {policy}: it may forget ids that clients repeat"),
+            "set `maxmemory-policy noeviction`",
+        ));
+    } else if !policy.is_empty() {
+        findings.push(Finding::good(format!("maxmemory-policy is {policy}")));
+    }
+    if most > 0 && used.saturating_mul(100) > most.saturating_mul(NEARLY_FULL_PERCENT) {
+        findings.push(Finding::warning(
+            format!("it uses {used} of {most} bytes of memory"),
+            "raise maxmemory; once it is full, events go to the data dir",
+        ));
+    }
+    findings
+}
+
+async fn queue(
+    connection: &Connection<'_>,
+    prefix: &str,
+    alarm_depth: u64,
+    now: i64,
+) -> Result<Vec<Finding>, RedisFailure> {
+    let keys = Keys::new(prefix);
+    // As a script, which all the queue's own work is.
+    let script =
+        cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
+    let depth: Result<u64, String> = optional(connection, &script).await?;
+    let depth = match depth {
+        Ok(depth) => depth,
+        Err(reason) => {
+            let what = format!("the queue {prefix} cannot be used: {reason}");
+            let advice = "allow its user scripts and all commands on the keys that begin so";
+            return Ok(vec![Finding::problem(what, advice)]);
+        }
+    };
+    let failed: u64 = connection.query(cmd("LLEN").arg(&keys.failed)).await?;
+    let mut findings = Finding::of_queue(depth, alarm_depth, failed);
+    let end = now - ABANDONED_MILLIS;
+    let abandoned: u64 =
+        connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
+    if abandoned > 0 {
+        findings.push(Finding::warning(
+            format!("batches claimed by workers that are gone: {abandoned}"),
+            "start a worker: it takes them over",
+        ));
+    }
+    Ok(findings)
+}
+
+/// An answer, or why the server gives none; only a broken connection is an error.
+async fn optional<T: redis::FromRedisValue>(
+    connection: &Connection<'_>,
+    command: &Cmd,
+) -> Result<Result<T, String>, RedisFailure> {
+    match connection.query(command).await {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(RedisFailure::Command(error)) if error.code().is_some() => Ok(Err(error.to_string())),
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,88 @@
+//! Whether what was written has reached the disk of the server.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::cmd;
+use tokio::sync::Mutex;
+
+use crate::redis::connection::{Connection, RedisFailure};
+
+/// How long the server's disk may take; `appendfsync everysec` alone takes up to a second.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// What a server does about its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// It answers `WAITAOF` (Redis from 7.2, Valkey).
+    Waits,
+    /// It has no `WAITAOF`, but syncs before each answer (`appendfsync always`).
+    Always,
+    /// It has an append-only file and cannot tell when it is synced.
+    Untold,
+    /// It has no append-only file: a crash loses everything.
+    Off,
+}
+
+/// What is known of the server behind a link, found out once a connection.
+#[derive(Default)]
+pub(super) struct DiskProbe {
+    known: Mutex<Option<(u64, Disk)>>,
+}
+
+impl DiskProbe {
+    /// What the server does.
+    pub(super) async fn disk(&self, connection: &Connection<'_>) -> Result<Disk, RedisFailure> {
+        let mut known = self.known.lock().await;
+        if let Some((generation, disk)) = *known
+            && generation == connection.generation()
+        {
+            return Ok(disk);
+        }
+        let disk = probe(connection).await?;
+        *known = Some((connection.generation(), disk));
+        Ok(disk)
+    }
+}
+
+async fn probe(connection: &Connection<'_>) -> Result<Disk, RedisFailure> {
+    // Nothing was written on this connection yet, so it does not wait.
+    let asked = cmd("WAITAOF").arg(1).arg(0).arg(1).take();
+    match connection.query::<(i64, i64)>(&asked).await {
+        Ok(_) => return Ok(Disk::Waits),
+        Err(RedisFailure::Command(error)) if error.code() == Some("ERR") => {
+            if error.to_string().contains("appendonly") {
+                return Ok(Disk::Off);
+            }
+        }
+        // A user who may not ask is not told.
+        Err(RedisFailure::Command(error)) if error.code() == Some("NOPERM") => {}
+        Err(failure) => return Err(failure),
+    }
+    let asked = cmd("CONFIG").arg("GET").arg("append*").take();
+    // Hosted servers mostly forbid it.
+    let config: HashMap<String, String> = connection.query(&asked).await.unwrap_or_default();
+    let value = |name| config.get(name).map(String::as_str);
+    Ok(match (value("appendonly"), value("appendfsync")) {
+        (Some("no"), _) => Disk::Off,
+        (_, Some("always")) => Disk::Always,
+        _ => Disk::Untold,
+    })
+}
+
+/// Waits until what this connection wrote is on the server's disk.
+///
+/// Between two syncs a server with `appendfsync everysec` lets this wait for up to a second. Some
+/// releases (Redis 7.4, Valkey 9.1) then answer too early, so that only `appendfsync always`
+/// makes this a proof.
+pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure> {
+    let millis = LONGEST.as_millis() as u64;
+    let asked = cmd("WAITAOF").arg(1).arg(0).arg(millis).take();
+    let (local, _): (i64, i64) = connection.query_slow(&asked, LONGEST).await?;
+    if local == 1 {
+        return Ok(());
+    }
+    let reason = format!("its disk did not confirm within {LONGEST:?}");
+    let error = std::io::Error::new(std::io::ErrorKind::TimedOut, reason);
+    Err(RedisFailure::Command(error.into()))
+}

@@ -1,0 +1,6 @@
+//! SQLite: the embedded default.
+
+pub mod file;
+pub mod queue;
+pub mod store;
+pub mod tokens;

@@ -1,0 +1,346 @@
+//! The embedded queue: a SQLite file, written by one thread that commits for many at once.
+//!
+//! Every call is a command to that thread. It takes what has come in, carries all of it out in
+//! one transaction, and answers after the commit, so that concurrent pushes share one fsync.
+//! Claimed batches are ranges of sequence numbers, leased by the system clock to a process that is
+//! named in the file. One pipeline owns the data dir, but commands work on the file beside it: the
+//! writer takes over what they have changed.
+
+mod repair;
+mod state;
+mod tables;
+mod writer;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::sqlite::file;
+use bklit_pipeline::queue::{
+    Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
+    Rejected, WaitingItem,
+};
+use bklit_wire::queue::BatchInFlight;
+use tables::Tables;
+use writer::{Command, Writer};
+
+/// Calls that may wait for the writer; more wait for a place.
+const MAX_WAITING_COMMANDS: usize = 16_384;
+/// How often to look for what other processes did, while waiting for work.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The embedded [`Queue`].
+pub struct SqliteQueue {
+    commands: Option<mpsc::Sender<Command>>,
+    view: watch::Receiver<View>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the writer shows without being asked.
+#[derive(Clone, Debug)]
+struct View {
+    stats: QueueStats,
+    /// Items that may wait.
+    bound: u64,
+    /// Why the last transaction failed, if it did.
+    failure: Option<String>,
+    /// When the first lease ends; for a batch that nobody holds, a moment that has passed.
+    next_lease_end: Option<Instant>,
+}
+
+impl SqliteQueue {
+    /// Opens or creates the queue in the file `path`, in which at most `max_depth` events may
+    /// wait.
+    ///
+    /// # Errors
+    /// When the file cannot be used or was made by a newer version.
+    pub fn open(path: &Path, max_depth: u64) -> Result<Self, QueueError> {
+        Self::start(Tables::open(path, max_depth).map_err(unavailable)?)
+    }
+
+    fn start(tables: Tables) -> Result<Self, QueueError> {
+        Self::start_with(tables, Writer::run)
+    }
+
+    fn start_with(
+        tables: Tables,
+        run: impl FnOnce(Writer) + Send + 'static,
+    ) -> Result<Self, QueueError> {
+        let (commands, receiver) = mpsc::channel(MAX_WAITING_COMMANDS);
+        let (writer, view) = Writer::new(tables, receiver);
+        let thread = std::thread::Builder::new()
+            .name("queue-writer".to_owned())
+            .spawn(move || run(writer))
+            .map_err(unavailable)?;
+        Ok(Self { commands: Some(commands), view, writer: Some(thread) })
+    }
+
+    async fn call<T: Send>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, QueueError>>) -> Command + Send,
+    ) -> Result<T, QueueError> {
+        let ended = || QueueError::Unavailable("its writer has ended".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or_else(ended)?;
+        commands.send(command(reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+impl Drop for SqliteQueue {
+    fn drop(&mut self) {
+        // Without senders the writer carries out what it has and closes the file.
+        self.commands = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> QueueError {
+    QueueError::Unavailable(error.to_string())
+}
+
+/// How many events the file `path` holds for workers, and how many failed; also beside the process
+/// that writes it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn count(path: &Path) -> rusqlite::Result<(u64, u64)> {
+    let connection = file::open_to_read(path)?;
+    let counts = "SELECT (SELECT count(*) FROM queue_item), (SELECT count(*) FROM failed_item)";
+    connection.query_row(counts, (), |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+        let body = item.event.to_json();
+        let dedup = item.client_id.then_some((item.event.project_id, item.event.id));
+        self.call(|reply| Command::Push { body, dedup, reply }).await
+    }
+
+    async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
+        self.call(|reply| Command::Claim { most: most.max(1), lease, reply }).await
+    }
+
+    async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
+        let claim = claim.clone();
+        self.call(|reply| Command::Renew { claim, lease, reply }).await
+    }
+
+    async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
+        // A lease that ends now is a batch for whoever comes next.
+        self.renew(claim, Duration::ZERO).await
+    }
+
+    async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError> {
+        let (claim, rejected) = (claim.clone(), rejected.to_vec());
+        self.call(|reply| Command::Acknowledge { claim, rejected, reply }).await
+    }
+
+    async fn ready(&self) {
+        let mut view = self.view.clone();
+        loop {
+            let next_lease_end = {
+                let view = view.borrow_and_update();
+                if view.stats.depth > 0 {
+                    return;
+                }
+                view.next_lease_end
+            };
+            let lease_ends = async {
+                match next_lease_end {
+                    Some(end) => tokio::time::sleep_until(end.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = lease_ends => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if self.call(|reply| Command::Look { reply }).await.is_err() {
+                        // The next claim will say why.
+                        return;
+                    }
+                }
+                changed = view.changed() => if changed.is_err() {
+                    // The writer has ended; the next claim will say so.
+                    return;
+                },
+            }
+        }
+    }
+
+    async fn ended(&self) {
+        let mut view = self.view.clone();
+        // The thread that writes the file holds the sender.
+        while view.changed().await.is_ok() {}
+    }
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        if self.commands.as_ref().is_none_or(mpsc::Sender::is_closed) {
+            return Err(QueueError::Unavailable("its writer has ended".to_owned()));
+        }
+        let view = self.view.borrow();
+        match &view.failure {
+            None => Ok(view.stats),
+            Some(reason) => Err(unavailable(reason)),
+        }
+    }
+
+    async fn accepts(&self) -> Result<(), QueueError> {
+        if self.stats().await.is_err() {
+            // The last transaction failed. Whether the next one would, only trying tells; without
+            // events nothing else may try.
+            self.call(|reply| Command::Probe { reply }).await?;
+        }
+        let view = self.view.borrow();
+        let (depth, bound) = (view.stats.depth, view.bound);
+        if depth < bound { Ok(()) } else { Err(QueueError::Full { depth, bound }) }
+    }
+
+    async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
+        self.call(|reply| Command::Batches { most, reply }).await
+    }
+
+    async fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, QueueError> {
+        let batch = batch.to_owned();
+        self.call(|reply| Command::BatchItems { batch, most, reply }).await
+    }
+
+    async fn waiting(
+        &self,
+        order: Order,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<WaitingItem>, QueueError> {
+        let after = after.and_then(|seq| seq.parse().ok());
+        self.call(|reply| Command::Waiting { order, after, most, reply }).await
+    }
+
+    async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let ids = numbers(ids);
+        self.call(|reply| Command::DeleteWaiting { ids, reply }).await
+    }
+
+    async fn failed(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Page<FailedItem>, QueueError> {
+        let after = after.and_then(|id| id.parse().ok());
+        self.call(|reply| Command::Failed { after, most, reply }).await
+    }
+
+    async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let ids = numbers(ids);
+        self.call(|reply| Command::RetryFailed { ids, reply }).await
+    }
+
+    async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let ids = numbers(ids);
+        self.call(|reply| Command::DeleteFailed { ids, reply }).await
+    }
+}
+
+/// What is no number was never the id of anything here.
+fn numbers(ids: &[String]) -> Vec<i64> {
+    ids.iter().filter_map(|id| id.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bklit_wire::event::{PageView, Payload, QueuedEvent};
+    use bklit_wire::time::UtcMillis;
+
+    fn item(n: usize) -> NewItem {
+        let view = PageView { url: "x".repeat(1000), ..PageView::default() };
+        let event = QueuedEvent {
+            id: format!("evt_{n}"),
+            payload: Payload::Pageview(Box::new(view)),
+            queued_at: UtcMillis::now(),
+            project_id: "p".into(),
+            push_ticket: None,
+        };
+        NewItem { event, client_id: true }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_and_keeps_what_was_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 10_000).unwrap();
+        tables.limit_pages(100);
+        let queue = SqliteQueue::start(tables).unwrap();
+        let mut accepted = 0;
+        while queue.push(item(accepted)).await.is_ok() {
+            accepted += 1;
+        }
+        assert!(accepted > 10, "{accepted}");
+        let refused = queue.push(item(accepted)).await.unwrap_err().to_string();
+        assert!(refused.contains("full"), "{refused}");
+        assert!(queue.stats().await.is_err(), "the figures say that something is wrong");
+        // Concurrent pushes all hear of it.
+        let (a, b) = tokio::join!(queue.push(item(accepted)), queue.push(item(accepted + 1)));
+        assert!(a.is_err() && b.is_err());
+        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
+        // Storing makes room; the refused event was not remembered as accepted.
+        let claim = queue.claim(accepted, Duration::from_secs(60)).await.unwrap().unwrap();
+        assert_eq!(claim.items.len(), accepted);
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+        assert_eq!(queue.push(item(accepted)).await.unwrap(), Pushed::Queued);
+        let stats = QueueStats { depth: 1, ..QueueStats::default() };
+        assert_eq!(queue.stats().await.unwrap(), stats);
+    }
+
+    #[tokio::test]
+    async fn room_on_the_disk_is_noticed_without_an_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 2).unwrap();
+        let queue = SqliteQueue::start(tables).unwrap();
+        queue.accepts().await.unwrap();
+        for n in 0..2 {
+            queue.push(item(n)).await.unwrap();
+        }
+        assert!(matches!(queue.accepts().await, Err(QueueError::Full { depth: 2, bound: 2 })));
+        let claim = queue.claim(1, Duration::from_secs(60)).await.unwrap().unwrap();
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+        queue.accepts().await.unwrap();
+
+        // Somebody else's lock stands for a disk that takes nothing, until it does again.
+        let other = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert!(queue.push(item(3)).await.is_err());
+        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
+        other.execute_batch("ROLLBACK").unwrap();
+        queue.accepts().await.unwrap();
+        let stats = QueueStats { depth: 1, ..QueueStats::default() };
+        assert_eq!(queue.stats().await.unwrap(), stats, "nothing was added");
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_crashes_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 10).unwrap();
+        let (crash, told) = std::sync::mpsc::channel::<()>();
+        let queue = SqliteQueue::start_with(tables, move |writer| {
+            told.recv().unwrap();
+            panic!("on purpose, with {} in hand", std::mem::size_of_val(&writer));
+        });
+        let queue = queue.unwrap();
+        let ended = queue.ended();
+        tokio::pin!(ended);
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, &mut ended).await.is_err(), "it still works");
+        crash.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+        assert!(matches!(queue.push(item(0)).await, Err(QueueError::Unavailable(_))));
+        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
+    }
+}

@@ -1,0 +1,163 @@
+//! What the writer knows of the queue's file without asking it.
+//!
+//! Commands write the file beside a running pipeline. So each transaction leaves the counts in the
+//! file, and one that finds that another process has written begins by reading them.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use rustix::process::{Pid, test_kill_process};
+
+use bklit_pipeline::queue::{QueueStats, host_name, owner_name};
+use bklit_wire::time::UtcMillis;
+
+/// Beside the version: a file made before there were these gets them.
+pub(super) const TABLES: &str = "
+    DROP TABLE IF EXISTS batch_note;
+    CREATE TABLE IF NOT EXISTS batch_claim (
+        batch_id TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        claimed_at INTEGER NOT NULL,
+        lease_until INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS queue_count (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        depth INTEGER NOT NULL,
+        in_flight INTEGER NOT NULL,
+        failed INTEGER NOT NULL
+    );
+";
+
+/// Changes with a transaction, and is put back with it.
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) stats: QueueStats,
+    /// As they stand in the file.
+    written: Option<QueueStats>,
+    /// The last sequence number that belongs to a batch, or did.
+    pub(super) claimed_to: i64,
+    /// By their first sequence number, so the oldest comes first.
+    pub(super) batches: BTreeMap<i64, Batch>,
+    /// Differs once another process has written the file.
+    data_version: i64,
+}
+
+#[derive(Clone)]
+pub(super) struct Batch {
+    pub(super) id: String,
+    pub(super) last_seq: i64,
+    pub(super) epoch: u64,
+    pub(super) items: u64,
+    pub(super) owner: Option<String>,
+    pub(super) claimed_at: Option<UtcMillis>,
+    /// In milliseconds since the epoch.
+    pub(super) lease_until: i64,
+}
+
+impl State {
+    /// Reads a file that is being opened: whatever this process, or one that had its id before,
+    /// or one that has ended, holds there is held no longer.
+    pub(super) fn open(connection: &mut Connection) -> rusqlite::Result<Self> {
+        let sql = "UPDATE batch_claim SET lease_until = 0 WHERE owner = ? AND lease_until > 0";
+        connection.execute(sql, [owner_name()])?;
+        let snapshot = connection.transaction()?;
+        // Counted, not looked up: whatever an older program did to the file, they are right.
+        let count = |sql: &str, bound: i64| snapshot.query_row(sql, [bound], |row| row.get(0));
+        let (batches, claimed_to) = batches(&snapshot)?;
+        let stats = QueueStats {
+            depth: count("SELECT count(*) FROM queue_item WHERE seq > ?", claimed_to)?,
+            in_flight: batches.values().map(|batch| batch.items).sum(),
+            failed: count("SELECT count(*) FROM failed_item WHERE id > ?", 0)?,
+            spooled: 0,
+        };
+        let data_version = data_version(&snapshot)?;
+        snapshot.commit()?;
+        Ok(Self { stats, written: None, claimed_to, batches, data_version })
+    }
+
+    /// Within a transaction that may write: takes over what other processes have changed.
+    pub(super) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let data_version = data_version(connection)?;
+        if data_version == self.data_version {
+            return Ok(());
+        }
+        let sql = "SELECT depth, in_flight, failed FROM queue_count";
+        let mut statement = connection.prepare_cached(sql)?;
+        let stats = statement.query_row((), |row| {
+            let (depth, in_flight, failed) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(QueueStats { depth, in_flight, failed, spooled: 0 })
+        });
+        if let Some(stats) = stats.optional()? {
+            self.stats = stats;
+            self.written = Some(stats);
+        }
+        (self.batches, self.claimed_to) = batches(connection)?;
+        self.data_version = data_version;
+        Ok(())
+    }
+
+    /// Leaves the counts in the file, for other processes.
+    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.written == Some(self.stats) {
+            return Ok(());
+        }
+        let QueueStats { depth, in_flight, failed, .. } = self.stats;
+        let sql = "INSERT OR REPLACE INTO queue_count VALUES (1, ?, ?, ?)";
+        connection.prepare_cached(sql)?.execute(params![depth, in_flight, failed])?;
+        self.written = Some(self.stats);
+        Ok(())
+    }
+}
+
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "data_version", |row| row.get(0))
+}
+
+/// The batches, and the last sequence number that belongs to one.
+fn batches(connection: &Connection) -> rusqlite::Result<(BTreeMap<i64, Batch>, i64)> {
+    let sql = "SELECT first_seq, id, last_seq, epoch, owner, claimed_at,
+                      coalesce(lease_until, 0),
+                      (SELECT count(*) FROM queue_item WHERE seq BETWEEN first_seq AND last_seq)
+               FROM batch LEFT JOIN batch_claim ON batch_id = id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map((), |row| {
+        let owner: Option<String> = row.get(4)?;
+        let gone = owner.as_deref().is_some_and(has_ended);
+        let batch = Batch {
+            id: row.get(1)?,
+            last_seq: row.get(2)?,
+            epoch: row.get(3)?,
+            claimed_at: row.get::<_, Option<i64>>(5)?.map(UtcMillis::from_epoch_millis),
+            lease_until: if gone { 0 } else { row.get(6)? },
+            items: row.get(7)?,
+            owner,
+        };
+        Ok((row.get(0)?, batch))
+    })?;
+    let batches = rows.collect::<rusqlite::Result<BTreeMap<i64, Batch>>>()?;
+    let claimed_to = batches.values().map(|batch| batch.last_seq).max().unwrap_or(0);
+    Ok((batches, claimed_to))
+}
+
+/// Whether this is a process of this machine that is there no more. One that cannot be seen from
+/// here may live; then its lease decides.
+fn has_ended(owner: &str) -> bool {
+    let Some((host, pid)) = owner.rsplit_once(':') else { return false };
+    let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) else { return false };
+    host == host_name() && test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_holds_nothing() {
+        assert!(!has_ended(&owner_name()));
+        assert!(!has_ended("elsewhere:1") && !has_ended("nonsense") && !has_ended(""));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let name = format!("{}:{}", host_name(), child.id());
+        child.wait().unwrap();
+        assert!(has_ended(&name));
+    }
+}

@@ -1,0 +1,322 @@
+//! The queue's tables and what is known of them in memory.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+
+use super::View;
+use super::state::{self, Batch, State};
+use bklit_pipeline::queue::{
+    Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, Pushed, QueueError, Rejected, owner_name,
+};
+use bklit_wire::time::UtcMillis;
+
+/// Raised with every change of the tables below.
+const SCHEMA_VERSION: i64 = 1;
+
+/// `AUTOINCREMENT`: a sequence number that was given is never given again, so a batch's range
+/// cannot come to hold other items.
+const SCHEMA: &str = "
+    CREATE TABLE queue_item (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        body TEXT NOT NULL
+    );
+    CREATE TABLE batch (
+        id TEXT PRIMARY KEY,
+        first_seq INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL,
+        epoch INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE client_event_id (
+        project_id TEXT NOT NULL,
+        event_id TEXT NOT NULL,
+        seen_at INTEGER NOT NULL,
+        PRIMARY KEY (project_id, event_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX client_event_id_by_age ON client_event_id (seen_at);
+    CREATE TABLE failed_item (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        body TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        failed_at INTEGER NOT NULL
+    );
+";
+
+/// The longest lease: ten years.
+const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// What a probe writes: as much as the largest event does by default.
+const PROBE_BYTES: u32 = 64 * 1024;
+
+/// How long a client's retry with the same event id is recognised.
+const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often ids past that are removed, and how many at once.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+const FORGET_AT_ONCE: i64 = 10_000;
+
+pub(super) struct Tables {
+    pub(super) connection: Connection,
+    max_depth: u64,
+    pub(super) state: State,
+    owner: String,
+    forgotten_at: Instant,
+}
+
+pub(super) type Answer<T> = rusqlite::Result<Result<T, QueueError>>;
+
+impl Tables {
+    pub(super) fn open(path: &Path, max_depth: u64) -> Result<Self, crate::sqlite::file::Error> {
+        let mut connection = crate::sqlite::file::open(path, SCHEMA_VERSION, SCHEMA)?;
+        connection.execute_batch(state::TABLES)?;
+        let state = State::open(&mut connection)?;
+        let (owner, forgotten_at) = (owner_name(), Instant::now());
+        Ok(Self { connection, max_depth, state, owner, forgotten_at })
+    }
+
+    /// Stands for a disk with no more room.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.clone()
+    }
+
+    pub(super) fn view(&self, failure: Option<String>) -> View {
+        let next_lease_end = self.state.batches.values().map(|batch| batch.lease_until).min();
+        let next_lease_end = next_lease_end.map(|end| {
+            let left = u64::try_from(end - now_millis()).unwrap_or(0);
+            Instant::now() + Duration::from_millis(left)
+        });
+        View { stats: self.state.stats, bound: self.max_depth, failure, next_lease_end }
+    }
+
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        self.state.refresh(&self.connection)
+    }
+
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.forget_client_ids()?;
+        self.state.write(&self.connection)?;
+        self.connection.prepare_cached("COMMIT")?.execute(())?;
+        Ok(())
+    }
+
+    /// Ends a transaction that failed and goes back to what was known before it.
+    pub(super) fn roll_back(&mut self, before: State) {
+        if !self.connection.is_autocommit() {
+            // SQLite has rolled back by itself after some errors; then this has nothing to do.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        self.state = before;
+    }
+
+    pub(super) fn push(&mut self, body: &str, dedup: Option<&(String, String)>) -> Answer<Pushed> {
+        let (depth, bound) = (self.state.stats.depth, self.max_depth);
+        if let Some((project, event)) = dedup {
+            // Asked first: a retry of what was accepted is a success also when the queue is full.
+            if self.is_known(project, event)? {
+                return Ok(Ok(Pushed::Duplicate));
+            }
+        }
+        if depth >= bound {
+            return Ok(Err(QueueError::Full { depth, bound }));
+        }
+        if let Some((project, event)) = dedup {
+            let sql = "INSERT OR REPLACE INTO client_event_id VALUES (?, ?, ?)";
+            let now = UtcMillis::now().epoch_millis();
+            self.connection.prepare_cached(sql)?.execute(params![project, event, now])?;
+        }
+        self.append(body)?;
+        Ok(Ok(Pushed::Queued))
+    }
+
+    /// Writes as much as a large event would, and takes it out again within the transaction.
+    pub(super) fn probe(&mut self) -> Answer<()> {
+        let insert = "INSERT INTO batch_claim (batch_id, owner, claimed_at, lease_until)
+                      VALUES ('probe', zeroblob(?), 0, 0)";
+        self.connection.prepare_cached(insert)?.execute([PROBE_BYTES])?;
+        let delete = "DELETE FROM batch_claim WHERE batch_id = 'probe'";
+        self.connection.prepare_cached(delete)?.execute(())?;
+        Ok(Ok(()))
+    }
+
+    pub(super) fn claim(&mut self, most: usize, lease: Duration) -> Answer<Option<Claim>> {
+        let now = now_millis();
+        let abandoned = self.state.batches.iter().find(|(_, batch)| batch.lease_until <= now);
+        if let Some((&first_seq, _)) = abandoned {
+            return self.reclaim(first_seq, lease).map(Ok);
+        }
+        let limit = i64::try_from(most).unwrap_or(i64::MAX);
+        let bounds = [self.state.claimed_to, limit];
+        let items = self.items("seq > ? ORDER BY seq LIMIT ?", bounds, MAX_BATCH_BYTES)?;
+        let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(Ok(None)) };
+        let batch = Batch {
+            // Unique for ever: the store takes a batch with an id that it knows for a repeat.
+            id: uuid::Uuid::now_v7().simple().to_string(),
+            last_seq: last.seq,
+            epoch: 1,
+            items: items.len() as u64,
+            owner: Some(self.owner.clone()),
+            claimed_at: Some(UtcMillis::from_epoch_millis(now)),
+            lease_until: lease_end(now, lease),
+        };
+        let sql = "INSERT INTO batch (id, first_seq, last_seq, epoch) VALUES (?, ?, ?, ?)";
+        let row = params![batch.id, first.seq, batch.last_seq, batch.epoch];
+        self.connection.prepare_cached(sql)?.execute(row)?;
+        self.note_claim(&batch)?;
+        let id = ClaimId { batch: batch.id.clone(), epoch: batch.epoch };
+        self.state.claimed_to = batch.last_seq;
+        self.state.stats.depth -= batch.items;
+        self.state.stats.in_flight += batch.items;
+        self.state.batches.insert(first.seq, batch);
+        Ok(Ok(Some(Claim { id, items })))
+    }
+
+    fn reclaim(&mut self, first_seq: i64, lease: Duration) -> rusqlite::Result<Option<Claim>> {
+        let Some(batch) = self.state.batches.get_mut(&first_seq) else { return Ok(None) };
+        let now = now_millis();
+        batch.epoch += 1;
+        batch.owner = Some(self.owner.clone());
+        batch.claimed_at = Some(UtcMillis::from_epoch_millis(now));
+        batch.lease_until = lease_end(now, lease);
+        let batch = batch.clone();
+        let id = ClaimId { batch: batch.id.clone(), epoch: batch.epoch };
+        let sql = "UPDATE batch SET epoch = ? WHERE id = ?";
+        self.connection.prepare_cached(sql)?.execute(params![id.epoch, id.batch])?;
+        self.note_claim(&batch)?;
+        // The same items as before, however large.
+        let bounds = [first_seq, batch.last_seq];
+        let items = self.items("seq BETWEEN ? AND ? ORDER BY seq", bounds, usize::MAX)?;
+        Ok(Some(Claim { id, items }))
+    }
+
+    /// For other processes that look at the file.
+    fn note_claim(&self, batch: &Batch) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO batch_claim (batch_id, owner, claimed_at, lease_until)
+                   VALUES (?, ?, ?, ?)";
+        let claimed_at = batch.claimed_at.map_or(0, UtcMillis::epoch_millis);
+        let row = params![batch.id, self.owner, claimed_at, batch.lease_until];
+        self.connection.prepare_cached(sql)?.execute(row)?;
+        Ok(())
+    }
+
+    pub(super) fn renew(&mut self, claim: &ClaimId, lease: Duration) -> Answer<()> {
+        let first_seq = match self.held(claim) {
+            Ok(first_seq) => first_seq,
+            Err(stale) => return Ok(Err(stale)),
+        };
+        let lease_until = lease_end(now_millis(), lease);
+        let sql = "UPDATE batch_claim SET lease_until = ? WHERE batch_id = ?";
+        self.connection.prepare_cached(sql)?.execute(params![lease_until, claim.batch])?;
+        if let Some(batch) = self.state.batches.get_mut(&first_seq) {
+            batch.lease_until = lease_until;
+        }
+        Ok(Ok(()))
+    }
+
+    pub(super) fn acknowledge(&mut self, claim: &ClaimId, rejected: &[Rejected]) -> Answer<()> {
+        let first_seq = match self.held(claim) {
+            Ok(first_seq) => first_seq,
+            Err(stale) => return Ok(Err(stale)),
+        };
+        let Some(batch) = self.state.batches.remove(&first_seq) else { return Ok(Ok(())) };
+        let now = UtcMillis::now().epoch_millis();
+        let mut failed = 0;
+        for item in rejected {
+            let sql = "INSERT INTO failed_item (body, reason, failed_at)
+                       SELECT body, ?, ? FROM queue_item WHERE seq = ? AND seq BETWEEN ? AND ?";
+            failed += self.connection.prepare_cached(sql)?.execute(params![
+                item.reason,
+                now,
+                item.seq,
+                first_seq,
+                batch.last_seq
+            ])?;
+        }
+        let sql = "DELETE FROM queue_item WHERE seq BETWEEN ? AND ?";
+        let removed = self.connection.prepare_cached(sql)?.execute([first_seq, batch.last_seq])?;
+        for sql in ["DELETE FROM batch WHERE id = ?", "DELETE FROM batch_claim WHERE batch_id = ?"]
+        {
+            self.connection.prepare_cached(sql)?.execute([&batch.id])?;
+        }
+        self.state.stats.in_flight -= removed as u64;
+        self.state.stats.failed += failed as u64;
+        Ok(Ok(()))
+    }
+
+    pub(super) fn append(&mut self, body: &str) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO queue_item (body) VALUES (?)";
+        self.connection.prepare_cached(sql)?.execute([body])?;
+        self.state.stats.depth += 1;
+        Ok(())
+    }
+
+    /// Items until their bodies have `most_bytes`; at least one, if there is one.
+    fn items(
+        &self,
+        condition: &str,
+        bounds: [i64; 2],
+        most_bytes: usize,
+    ) -> rusqlite::Result<Vec<ClaimedItem>> {
+        let sql = format!("SELECT seq, body FROM queue_item WHERE {condition}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(bounds)?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while bytes < most_bytes
+            && let Some(row) = rows.next()?
+        {
+            let item = ClaimedItem { seq: row.get(0)?, body: row.get(1)? };
+            bytes += item.body.len();
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    /// The first sequence number of the batch, if the claim still holds it.
+    fn held(&self, claim: &ClaimId) -> Result<i64, QueueError> {
+        let batch = self.state.batches.iter().find(|(_, batch)| batch.id == claim.batch);
+        match batch {
+            Some((&first_seq, batch)) if batch.epoch == claim.epoch => Ok(first_seq),
+            _ => Err(QueueError::Stale(claim.clone())),
+        }
+    }
+
+    fn is_known(&self, project: &str, event: &str) -> rusqlite::Result<bool> {
+        let sql =
+            "SELECT 1 FROM client_event_id WHERE project_id = ? AND event_id = ? AND seen_at > ?";
+        self.connection.prepare_cached(sql)?.exists(params![project, event, oldest_remembered()])
+    }
+
+    fn forget_client_ids(&mut self) -> rusqlite::Result<()> {
+        if self.forgotten_at.elapsed() < FORGET_EVERY {
+            return Ok(());
+        }
+        let sql = "DELETE FROM client_event_id WHERE (project_id, event_id) IN
+                   (SELECT project_id, event_id FROM client_event_id
+                    WHERE seen_at <= ? ORDER BY seen_at LIMIT ?)";
+        let bounds = [oldest_remembered(), FORGET_AT_ONCE];
+        let forgotten = self.connection.prepare_cached(sql)?.execute(bounds)?;
+        if i64::try_from(forgotten) != Ok(FORGET_AT_ONCE) {
+            self.forgotten_at = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+fn oldest_remembered() -> i64 {
+    let memory = i64::try_from(CLIENT_ID_MEMORY.as_millis()).unwrap_or(i64::MAX);
+    UtcMillis::now().epoch_millis() - memory
+}
+
+/// The system clock, in milliseconds since the epoch: leases are kept in the file.
+pub(super) fn now_millis() -> i64 {
+    UtcMillis::now().epoch_millis()
+}
+
+fn lease_end(now: i64, lease: Duration) -> i64 {
+    now.saturating_add(i64::try_from(lease.min(LONGEST_LEASE).as_millis()).unwrap_or(0))
+}

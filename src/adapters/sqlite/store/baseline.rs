@@ -1,0 +1,101 @@
+//! The baseline in the store's file.
+
+use async_trait::async_trait;
+use rusqlite::{params, params_from_iter};
+
+use super::rows::Parameter;
+use super::{SqliteStore, query, tables};
+use bklit_pipeline::store::baseline;
+use bklit_pipeline::store::baseline::{Baseline, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span};
+use bklit_pipeline::store::schema::{BASELINE_GAP, BASELINE_TABLES};
+use bklit_pipeline::store::{Dialect, QueryResult, StoreError};
+use bklit_wire::event::QueuedEvent;
+
+pub(super) const DIALECT: Dialect = Dialect {
+    // Also with characters that a literal could not have.
+    text: |text| {
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("CAST(x'{hex}' AS TEXT)")
+    },
+    moment: |seconds| format!("'{}'", baseline::moment(seconds)),
+    seconds: |column| format!("unixepoch({column})"),
+};
+
+impl SqliteStore {
+    async fn ask(&self, sql: &str) -> Result<QueryResult, StoreError> {
+        query::run(&self.path, &self.queries, sql, READ_LIMITS).await
+    }
+}
+
+#[async_trait]
+impl Baseline for SqliteStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.write(|transaction| transaction.execute_batch(&tables::baseline_definitions())).await
+    }
+
+    async fn exists(&self) -> Result<bool, StoreError> {
+        let tables = BASELINE_TABLES.iter().map(|(table, _)| table.name);
+        let names: Vec<_> =
+            tables.chain([BASELINE_GAP.name]).map(|name| format!("'{name}'")).collect();
+        let list = names.join(", ");
+        let sql = format!("SELECT count(*) FROM sqlite_schema WHERE name IN ({list})");
+        Ok(baseline::number(&self.ask(&sql).await?) == Some(names.len() as i64))
+    }
+
+    async fn write(&self, events: &[QueuedEvent]) -> Result<(), StoreError> {
+        let events = events.to_vec();
+        self.write(move |transaction| {
+            for event in &events {
+                let (Some(kind), Some(cells)) = (Kind::of(event), baseline::cells(event)) else {
+                    continue;
+                };
+                let table = kind.table(Side::Baseline);
+                let marks = vec!["?"; cells.len()].join(", ");
+                let sql = format!(
+                    "INSERT INTO {} ({}) VALUES ({marks}) ON CONFLICT (project_id, id) DO NOTHING",
+                    table.name,
+                    table.column_list()
+                );
+                transaction
+                    .prepare_cached(&sql)?
+                    .execute(params_from_iter(cells.into_iter().map(Parameter)))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn note_gap(&self, gap: Gap) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let sql = format!("INSERT INTO {} VALUES (?, ?, ?)", BASELINE_GAP.name);
+            let (since, until) = (baseline::moment(gap.since), baseline::moment(gap.until));
+            let events = i32::try_from(gap.events).unwrap_or(i32::MAX);
+            transaction.execute(&sql, params![since, until, events]).map(|_| ())
+        })
+        .await
+    }
+
+    async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {
+        let answer = self.ask(&baseline::gaps_in(&DIALECT, span)).await?;
+        Ok(baseline::gaps(span, &answer))
+    }
+
+    async fn read(&self, side: Side, kind: Kind, pick: Pick<'_>) -> Result<Rows, StoreError> {
+        // Ids have an index of their own.
+        let pick = match pick {
+            Pick::Events { keys, .. } => Pick::Events { keys, seconds: &[] },
+            span @ Pick::Span { .. } => span,
+        };
+        let answer = self.ask(&baseline::select(&DIALECT, side, kind, pick)).await?;
+        baseline::rows(kind, pick, answer)
+    }
+
+    async fn count(&self, side: Side, kind: Kind, span: &Span) -> Result<u64, StoreError> {
+        let answer = self.ask(&baseline::count(&DIALECT, side, kind, span)).await?;
+        baseline::counted(&answer)
+    }
+
+    async fn extent(&self, kind: Kind) -> Result<Option<[i64; 2]>, StoreError> {
+        Ok(baseline::extent(&self.ask(&baseline::extent_of(&DIALECT, kind)).await?))
+    }
+}

@@ -1,0 +1,215 @@
+//! The embedded store: one SQLite file.
+//!
+//! One writer at a time, each batch one transaction that is on disk when it ends. Events are told
+//! apart by project and id, so a batch that is sent again adds nothing; queries have read-only
+//! connections of their own, which writing does not hold up.
+
+mod baseline;
+mod query;
+mod rows;
+mod sessions;
+mod tables;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, Semaphore};
+
+use self::rows::Rows;
+use self::sessions::Sessions;
+use bklit_pipeline::store::{
+    Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
+};
+use bklit_wire::event::{EventKind, QueuedEvent};
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
+
+/// Batches remembered as stored: far more than can be in flight.
+const BATCHES_KEPT: i64 = 10_000;
+
+/// Queries at once; more wait for their turn within their time limit.
+const QUERIES: usize = 4;
+
+/// [`Store`] in one SQLite file.
+pub struct SqliteStore {
+    path: PathBuf,
+    /// The only connection of this process that writes.
+    writer: Arc<Mutex<Connection>>,
+    queries: Arc<Semaphore>,
+}
+
+impl SqliteStore {
+    /// Opens the file, and makes it where there is none. Its directory must exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be opened, [`StoreError::Refused`] when a newer
+    /// program made it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = tables::open_for_writing(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Arc::new(Mutex::new(connection)),
+            queries: Arc::new(Semaphore::new(QUERIES)),
+        })
+    }
+
+    /// Runs `work` in a transaction, on a thread where it may block. Once begun it is finished,
+    /// even if nobody waits for it any more.
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let mut connection = Arc::clone(&self.writer).lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = work(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        });
+        match done.await {
+            Ok(result) => result.map_err(|error| describe(&error)),
+            Err(error) => Err(StoreError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError> {
+        let batch = batch.clone();
+        self.write(move |transaction| insert(transaction, &batch)).await
+    }
+
+    async fn end_idle_sessions(
+        &self,
+        since: UtcMillis,
+        most: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        self.write(move |transaction| {
+            sessions::forget_never_begun(transaction, since)?;
+            let idle = sessions::idle(transaction, since, most)?;
+            let mut sessions = Sessions::new(transaction)?;
+            for key in &idle {
+                let mut session = sessions.load(key)?;
+                session.end_as_of_last_event();
+                sessions.save(key, &session)?;
+            }
+            Ok(idle)
+        })
+        .await
+    }
+
+    async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {
+        query::run(&self.path, &self.queries, sql, limits).await
+    }
+
+    fn dialect(&self) -> &'static Dialect {
+        &baseline::DIALECT
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.write(|transaction| transaction.query_row("SELECT 1", [], |_| Ok(()))).await
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inserted> {
+    if !remember(transaction, batch)? {
+        return Ok(Inserted::default());
+    }
+    let mut inserted = Inserted::default();
+    let mut rows = Rows::new(transaction)?;
+    let mut touched: HashMap<(&str, &str), Vec<&QueuedEvent>> = HashMap::new();
+    for event in &batch.events {
+        let added = rows.insert(event)?;
+        inserted.rows += u64::from(added);
+        // A session's end has no row to tell whether it is new; ending twice changes nothing.
+        if (added || event.payload.kind() == EventKind::SessionEnd)
+            && let Some(session) = event.payload.session_id()
+        {
+            touched.entry((&event.project_id, session)).or_default().push(event);
+        }
+    }
+    let mut sessions = Sessions::new(transaction)?;
+    for ((project, session), events) in touched {
+        let key = SessionKey { project_id: project.to_owned(), session_id: session.to_owned() };
+        fold(&mut sessions, key, &events, &mut inserted)?;
+    }
+    Ok(inserted)
+}
+
+/// Brings a session up to date with its new events.
+fn fold(
+    sessions: &mut Sessions<'_>,
+    key: SessionKey,
+    events: &[&QueuedEvent],
+    inserted: &mut Inserted,
+) -> rusqlite::Result<()> {
+    let before = sessions.load(&key)?;
+    let mut session = before.clone();
+    events.iter().for_each(|event| session.add(event));
+    if session == before {
+        return Ok(());
+    }
+    sessions.save(&key, &session)?;
+    if session.ended() && !before.ended() {
+        inserted.ended_sessions.insert(key.clone());
+    }
+    if session.begun() && !before.begun() {
+        inserted.new_sessions.insert(key);
+    }
+    Ok(())
+}
+
+/// Notes that the batch is stored; false when it was. The digest is there lest other events with
+/// a batch id that was used before, as by a queue that was made anew, be taken for stored.
+fn remember(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
+    let digest = digest(batch);
+    let known: Option<Vec<u8>> = transaction
+        .prepare_cached("SELECT digest FROM stored_batch WHERE id = ?1")?
+        .query_row([&batch.id], |row| row.get(0))
+        .optional()?;
+    if known.as_deref() == Some(&digest) {
+        return Ok(false);
+    }
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO stored_batch (id, digest) VALUES (?1, ?2)")?
+        .execute(params![batch.id, digest])?;
+    transaction
+        .prepare_cached("DELETE FROM stored_batch WHERE number <= ?1")?
+        .execute([transaction.last_insert_rowid() - BATCHES_KEPT])?;
+    Ok(true)
+}
+
+fn digest(batch: &Batch) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for event in &batch.events {
+        for part in [&event.project_id, &event.id] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().into()
+}
+
+/// An error that may go away.
+pub(super) fn unavailable(error: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+/// Tells what can never be stored from what may go away.
+fn describe(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+            StoreError::Refused(error.to_string())
+        }
+        _ => unavailable(error),
+    }
+}

@@ -1,0 +1,141 @@
+//! Read-only queries on the embedded store, bounded in time, rows and bytes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Error, ErrorCode};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::{tables, unavailable};
+use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
+
+/// Bytes of texts and blobs in a result; above, it is cut short.
+const RESULT_BYTES: usize = 64 << 20;
+
+/// Bytes of one value, also while it is computed.
+const VALUE_BYTES: i32 = 16 << 20;
+
+/// Steps of SQLite's machine between looks at the clock: well under a millisecond.
+const STEPS_PER_CHECK: i32 = 10_000;
+
+/// What to say to a statement that is no query.
+const ONLY_QUERIES: &str = "only one SELECT statement is allowed, and it may only read";
+
+/// Answers one query.
+pub(super) async fn run(
+    path: &Path,
+    turns: &Arc<Semaphore>,
+    sql: &str,
+    limits: QueryLimits,
+) -> Result<QueryResult, StoreError> {
+    let deadline = Instant::now() + limits.time;
+    let turn = tokio::time::timeout(limits.time, Arc::clone(turns).acquire_owned())
+        .await
+        .map_err(|_| too_long(limits))?
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let (path, sql): (PathBuf, String) = (path.to_owned(), sql.to_owned());
+    let done = tokio::task::spawn_blocking(move || {
+        // Held until the thread is done, also when nobody waits for the answer any more.
+        let _turn = turn;
+        let connection = open(&path, deadline).map_err(|error| unavailable(&error))?;
+        select(&connection, &sql, limits, deadline).map_err(|error| refusal(&error, limits))
+    });
+    done.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+}
+
+fn open(path: &Path, deadline: Instant) -> rusqlite::Result<Connection> {
+    let connection = tables::open_for_reading(path)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES)?;
+    connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
+        AuthAction::Select
+        | AuthAction::Read { .. }
+        | AuthAction::Function { .. }
+        | AuthAction::Recursive => Authorization::Allow,
+        _ => Authorization::Deny,
+    }));
+    connection.progress_handler(STEPS_PER_CHECK, Some(move || Instant::now() >= deadline));
+    Ok(connection)
+}
+
+fn select(
+    connection: &Connection,
+    sql: &str,
+    limits: QueryLimits,
+    deadline: Instant,
+) -> rusqlite::Result<QueryResult> {
+    let mut statement = connection.prepare(sql)?;
+    if statement.column_count() == 0 || !statement.readonly() {
+        return Err(Error::MultipleStatement);
+    }
+    let columns: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let mut result = QueryResult { columns, ..QueryResult::default() };
+    let mut bytes = 0;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if result.rows.len() >= limits.rows || bytes > RESULT_BYTES {
+            result.truncated = true;
+            break;
+        }
+        if Instant::now() >= deadline {
+            return Err(interrupted());
+        }
+        let cells = (0..result.columns.len()).map(|index| {
+            let cell = row.get_ref(index)?;
+            bytes +=
+                size_of::<Value>() + cell.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
+            Ok(value(cell))
+        });
+        result.rows.push(cells.collect::<rusqlite::Result<_>>()?);
+    }
+    Ok(result)
+}
+
+/// A cell as JSON; what JSON cannot hold becomes text.
+fn value(cell: ValueRef<'_>) -> Value {
+    match cell {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => number.into(),
+        ValueRef::Real(number) if number.is_finite() => number.into(),
+        ValueRef::Real(number) => number.to_string().into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+        ValueRef::Blob(bytes) => {
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT), None)
+}
+
+fn too_long(limits: QueryLimits) -> StoreError {
+    StoreError::Unavailable(format!("the query took longer than {:?}", limits.time))
+}
+
+fn refusal(error: &Error, limits: QueryLimits) -> StoreError {
+    match error {
+        Error::MultipleStatement => StoreError::Refused(ONLY_QUERIES.to_owned()),
+        Error::SqlInputError { msg, .. } => StoreError::Refused(msg.clone()),
+        _ => match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => too_long(limits),
+            Some(ErrorCode::AuthorizationForStatementDenied | ErrorCode::ReadOnly) => {
+                StoreError::Refused(ONLY_QUERIES.to_owned())
+            }
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::CannotOpen
+                | ErrorCode::NotADatabase
+                | ErrorCode::OutOfMemory,
+            ) => StoreError::Unavailable(error.to_string()),
+            _ => StoreError::Refused(error.to_string()),
+        },
+    }
+}

@@ -1,0 +1,156 @@
+//! Sessions in the embedded store: one row each, kept up to date.
+
+use std::sync::LazyLock;
+
+use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction, params, params_from_iter};
+
+use super::rows::Parameter;
+use bklit_pipeline::store::rows::Cell;
+use bklit_pipeline::store::schema::TRACKED_SESSION;
+use bklit_pipeline::store::session::{Session, Sourced};
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
+
+/// The table behind the view `tracked_session`.
+pub(super) const TABLE: &str = "session_state";
+
+/// Columns of [`TABLE`] beside those of `tracked_session`. A `…_key` says which page view a value
+/// is from.
+pub(super) const INTERNAL_COLUMNS: &[(&str, &str)] = &[
+    ("entry_key", "TEXT"),
+    ("exit_key", "TEXT"),
+    ("user_agent_key", "TEXT"),
+    ("country_key", "TEXT"),
+    ("country_code_key", "TEXT"),
+    ("city_key", "TEXT"),
+    ("last_at", "INTEGER"),
+    ("last_seen", "INTEGER"),
+    ("end_at", "INTEGER"),
+    ("end_seen", "INTEGER"),
+    ("idle_since", "INTEGER"),
+];
+
+/// From a row of [`SELECT`].
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let sourced = |key: usize| -> rusqlite::Result<Option<Sourced>> {
+        let found: Option<String> = row.get(key)?;
+        found.map(|found| Ok(Sourced { key: found, value: row.get(key + 1)? })).transpose()
+    };
+    Ok(Session {
+        last_at: row.get(0)?,
+        last_seen: row.get(1)?,
+        end_at: row.get(2)?,
+        end_seen: row.get(3)?,
+        entry: sourced(4)?,
+        exit: sourced(6)?,
+        user_agent: sourced(8)?,
+        country: sourced(10)?,
+        country_code: sourced(12)?,
+        city: sourced(14)?,
+    })
+}
+
+static SELECT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT last_at, last_seen, end_at, end_seen, entry_key, entry_page, exit_key, \
+         exit_page, user_agent_key, user_agent, country_key, country, country_code_key, \
+         country_code, city_key, city FROM {TABLE} WHERE project_id = ?1 AND session_id = ?2"
+    )
+});
+
+/// Adds the row, or brings it up to date; `updated_at` rises with each change.
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
+    let public = TRACKED_SESSION.columns.iter().map(|column| column.name);
+    let columns: Vec<_> = public.chain(INTERNAL_COLUMNS.iter().map(|(name, _)| *name)).collect();
+    let marks = vec!["?"; columns.len()].join(", ");
+    let key = ["id", "project_id", "session_id", "updated_at"];
+    let changed = columns.iter().filter(|name| !key.contains(name));
+    let updates: Vec<_> = changed.map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "INSERT INTO {TABLE} ({}) VALUES ({marks}) ON CONFLICT (project_id, session_id) DO UPDATE \
+         SET {}, updated_at = max(excluded.updated_at, datetime(updated_at, '+1 second'))",
+        columns.join(", "),
+        updates.join(", ")
+    )
+});
+
+/// Reads and writes sessions within a transaction; its statements are prepared once.
+pub(super) struct Sessions<'t> {
+    select: CachedStatement<'t>,
+    upsert: CachedStatement<'t>,
+    now: UtcMillis,
+}
+
+impl<'t> Sessions<'t> {
+    pub(super) fn new(transaction: &'t Transaction<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            select: transaction.prepare_cached(&SELECT)?,
+            upsert: transaction.prepare_cached(&UPSERT)?,
+            now: UtcMillis::now(),
+        })
+    }
+
+    /// A session as it is stored, or a new one.
+    pub(super) fn load(&mut self, key: &SessionKey) -> rusqlite::Result<Session> {
+        let key = params![key.project_id, key.session_id];
+        Ok(self.select.query_row(key, from_row).optional()?.unwrap_or_default())
+    }
+
+    /// Stores a session as it is now.
+    pub(super) fn save(&mut self, key: &SessionKey, session: &Session) -> rusqlite::Result<()> {
+        let source = |sourced: &'_ Option<Sourced>| {
+            sourced.as_ref().map_or(Cell::Null, |sourced| Cell::from(sourced.key.clone()))
+        };
+        let sources = [
+            &session.entry,
+            &session.exit,
+            &session.user_agent,
+            &session.country,
+            &session.country_code,
+            &session.city,
+        ];
+        let moments = [
+            session.last_at,
+            session.last_seen,
+            session.end_at,
+            session.end_seen,
+            session.idle_since(),
+        ];
+        let moment = |millis: Option<i64>| millis.map_or(Cell::Null, Cell::Millis);
+        let internal = sources.into_iter().map(source).chain(moments.into_iter().map(moment));
+        let row = session.cells(key, self.now).into_iter().chain(internal);
+        self.upsert.execute(params_from_iter(row.into_iter().map(Parameter)))?;
+        Ok(())
+    }
+}
+
+/// Forgets what was kept aside for sessions that never began; at most `most`.
+pub(super) fn forget_never_begun(
+    transaction: &Transaction<'_>,
+    since: UtcMillis,
+) -> rusqlite::Result<()> {
+    let sql = format!("DELETE FROM {TABLE} WHERE idle_since < ?1 AND entry_key IS NULL");
+    transaction.prepare_cached(&sql)?.execute(params![since.epoch_millis()])?;
+    Ok(())
+}
+
+/// Sessions that have not ended and in which nothing happened since `since`.
+pub(super) fn idle(
+    transaction: &Transaction<'_>,
+    since: UtcMillis,
+    most: usize,
+) -> rusqlite::Result<Vec<SessionKey>> {
+    let sql = format!(
+        "SELECT project_id, session_id FROM {TABLE} \
+         WHERE idle_since < ?1 AND entry_key IS NOT NULL ORDER BY idle_since LIMIT ?2"
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let keys = statement.query_map(params![since.epoch_millis(), limit(most)], |row| {
+        Ok(SessionKey { project_id: row.get(0)?, session_id: row.get(1)? })
+    })?;
+    keys.collect()
+}
+
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,125 @@
+//! The embedded store's file: how it is opened and which tables are in it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{sessions, unavailable};
+use crate::sqlite::file;
+use bklit_pipeline::store::StoreError;
+use bklit_pipeline::store::schema::{
+    BASELINE_GAP, BASELINE_TABLES, Column, ColumnType, PAGE_VIEW_EVENT, TABLES, TRACKED_EVENT,
+    TRACKED_SESSION, Table,
+};
+
+/// The version of the tables.
+const SCHEMA_VERSION: i64 = 1;
+
+/// Bytes the write-ahead log keeps on disk after a slow reader made it longer.
+const KEPT_LOG_BYTES: i64 = 64 << 20;
+
+/// Memory for the file's pages, in KiB: indexes are hit at random.
+const CACHE_KIB: i64 = 32 << 10;
+
+/// How long a reader waits for another process that recovers the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens the file for writing; a new one gets its tables.
+pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
+    let connection =
+        file::open(path, SCHEMA_VERSION, &definitions()).map_err(|error| match error {
+            file::Error::Newer { .. } => StoreError::Refused(error.to_string()),
+            _ => StoreError::Unavailable(error.to_string()),
+        })?;
+    tune(&connection).map_err(|error| unavailable(&error))?;
+    Ok(connection)
+}
+
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    // Negative: a size instead of a number of pages.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // The answer is the limit that is in force, so this is a query.
+    connection.query_row(&format!("PRAGMA journal_size_limit = {KEPT_LOG_BYTES}"), [], |_| Ok(()))
+}
+
+/// Opens the file only to read.
+pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn definitions() -> String {
+    let mut sql = String::new();
+    for table in TABLES.iter().filter(|table| table.name != TRACKED_SESSION.name) {
+        let columns: Vec<_> = table.columns.iter().map(definition).collect();
+        sql += &create_table(table.name, &columns);
+    }
+    for table in [&PAGE_VIEW_EVENT, &TRACKED_EVENT] {
+        // An event's id is its project's own; this is what makes storing it twice impossible.
+        sql += &format!("CREATE UNIQUE INDEX {0}_id ON {0} (project_id, id);\n", table.name);
+    }
+    sql +=
+        &format!("CREATE INDEX {0}_time ON {0} (project_id, timestamp);\n", PAGE_VIEW_EVENT.name);
+    sql += &session_definitions(&TRACKED_SESSION);
+    // Bounded: see `BATCHES_KEPT`.
+    sql += "CREATE TABLE stored_batch (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
+            digest BLOB NOT NULL) STRICT;\n";
+    sql
+}
+
+/// A session's public columns and what is needed to keep them up to date stand in one row, so
+/// that an event costs one write; the public table is a view of it.
+fn session_definitions(public: &Table) -> String {
+    let optional = public.columns.iter().map(|column| Column { nullable: true, ..*column });
+    let mut columns: Vec<_> = optional.map(|column| definition(&column)).collect();
+    columns.extend(sessions::INTERNAL_COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")));
+    let mut sql = create_table(sessions::TABLE, &columns);
+    sql += &format!(
+        "CREATE UNIQUE INDEX {0}_key ON {0} (project_id, session_id);\n\
+         CREATE INDEX {0}_idle ON {0} (idle_since) WHERE idle_since IS NOT NULL;\n\
+         CREATE VIEW {1} AS SELECT {2} FROM {0} WHERE entry_key IS NOT NULL;\n",
+        sessions::TABLE,
+        public.name,
+        public.column_list()
+    );
+    sql
+}
+
+/// The baseline's tables. Both sides are read in the tables' order, which the store else has no
+/// use for.
+pub(super) fn baseline_definitions() -> String {
+    let columns: Vec<_> = BASELINE_GAP.columns.iter().map(definition).collect();
+    let if_missing = |sql: String| sql.replacen("TABLE", "TABLE IF NOT EXISTS", 1);
+    let mut sql = if_missing(create_table(BASELINE_GAP.name, &columns));
+    for (table, of) in BASELINE_TABLES {
+        let columns: Vec<_> = table.columns.iter().map(definition).collect();
+        sql += &if_missing(create_table(table.name, &columns));
+        sql += &format!(
+            "CREATE UNIQUE INDEX IF NOT EXISTS {0}_id ON {0} (project_id, id);\n",
+            table.name
+        );
+        for table in [table, of] {
+            let order = table.order.join(", ");
+            sql += &format!("CREATE INDEX IF NOT EXISTS {0}_order ON {0} ({order});\n", table.name);
+        }
+    }
+    sql
+}
+
+fn create_table(name: &str, columns: &[String]) -> String {
+    format!("CREATE TABLE {name} (\n  {}\n) STRICT;\n", columns.join(",\n  "))
+}
+
+fn definition(column: &Column) -> String {
+    let kind = match column.kind {
+        ColumnType::Text | ColumnType::DateTime => "TEXT",
+        ColumnType::Float64 => "REAL",
+        ColumnType::Int32 | ColumnType::Bool => "INTEGER",
+    };
+    let null = if column.nullable { "" } else { " NOT NULL" };
+    format!("{} {kind}{null}", column.name)
+}

@@ -1,0 +1,169 @@
+//! The embedded token store: a SQLite file, which the `token` commands change beside a daemon.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use tokio::sync::Mutex;
+
+use crate::sqlite::file;
+use bklit_pipeline::auth::listing::LeavesOut;
+use bklit_pipeline::auth::{Listing, Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use bklit_wire::time::UtcMillis;
+
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "CREATE TABLE token (
+    id TEXT PRIMARY KEY,
+    hash TEXT NOT NULL UNIQUE,
+    prefix TEXT NOT NULL,
+    name TEXT,
+    scope TEXT NOT NULL,
+    projects TEXT NOT NULL,
+    allowed_domains TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER
+) STRICT";
+
+const COLUMNS: &str =
+    "id, hash, prefix, name, scope, projects, allowed_domains, created_at, expires_at";
+
+/// How long to try to open a file that other processes are opening at the same time: SQLite does
+/// not wait by itself while the file becomes one with a write-ahead log.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
+
+/// The embedded [`TokenStore`].
+pub struct SqliteTokenStore {
+    connection: Arc<Mutex<Connection>>,
+    leaves_out: LeavesOut,
+}
+
+impl SqliteTokenStore {
+    /// Opens or creates the file `path`, waiting a few seconds for others that use it.
+    ///
+    /// # Errors
+    /// When the file cannot be used or was made by a newer version.
+    pub fn open(path: &Path) -> Result<Self, TokenStoreError> {
+        let deadline = Instant::now() + OPEN_TIMEOUT;
+        let connection = loop {
+            match file::open(path, VERSION, SCHEMA) {
+                Ok(connection) => break connection,
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(OPEN_PAUSE);
+                }
+                Err(error) => return Err(TokenStoreError(error.to_string())),
+            }
+        };
+        let connection = Arc::new(Mutex::new(connection));
+        Ok(Self { connection, leaves_out: LeavesOut::default() })
+    }
+
+    /// Runs `work` on a thread where it may wait for the disk; one at a time, so that a crowd of
+    /// lookups waits here and does not take all such threads.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, TokenStoreError> {
+        let connection = Arc::clone(&self.connection).lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || work(&connection)).await;
+        match done {
+            Ok(result) => result.map_err(|error| TokenStoreError(error.to_string())),
+            Err(error) => Err(TokenStoreError(error.to_string())),
+        }
+    }
+}
+
+fn is_busy(error: &file::Error) -> bool {
+    let (file::Error::Sqlite(error) | file::Error::Open { error, .. }) = error else {
+        return false;
+    };
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+#[async_trait]
+impl TokenStore for SqliteTokenStore {
+    async fn create(&self, token: TokenRecord) -> Result<(), TokenStoreError> {
+        self.run(move |connection| {
+            let sql = format!("INSERT INTO token ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)");
+            connection.execute(
+                &sql,
+                params![
+                    token.id,
+                    token.hash.to_hex(),
+                    token.prefix,
+                    token.name,
+                    token.scope.as_str(),
+                    list_to_json(&token.projects),
+                    list_to_json(&token.allowed_domains),
+                    token.created_at.epoch_millis(),
+                    token.expires_at.map(UtcMillis::epoch_millis),
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn find(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
+        let hash = hash.to_hex();
+        self.run(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM token WHERE hash = ?1");
+            connection.prepare_cached(&sql)?.query_row([hash], record).optional()
+        })
+        .await
+    }
+
+    async fn listing(&self) -> Listing {
+        let rows = self.run(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM token ORDER BY created_at, rowid");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map((), |row| Ok(record(row)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let rows = match rows.await {
+            Ok(rows) => rows,
+            Err(error) => return Listing::away(error),
+        };
+        let read = rows.into_iter().map(|row| row.map_err(|e| TokenStoreError(e.to_string())));
+        let (tokens, unreadable) = self.leaves_out.unreadable(read);
+        Listing { tokens, unreadable, away: None }
+    }
+
+    async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {
+        let id = id.to_owned();
+        self.run(move |connection| {
+            Ok(connection.execute("DELETE FROM token WHERE id = ?1", [id])? > 0)
+        })
+        .await
+    }
+}
+
+fn list_to_json(list: &[String]) -> String {
+    serde_json::Value::from(list).to_string()
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
+    let wrong = |column: usize, what: &str| {
+        let error = format!("the token's {what} cannot be read").into();
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    let list = |column: usize, what: &str| -> rusqlite::Result<Vec<String>> {
+        let json = row.get_ref(column)?.as_str()?;
+        serde_json::from_str(json).map_err(|_| wrong(column, what))
+    };
+    let scope = Scope::from_name(row.get_ref(4)?.as_str()?).ok_or_else(|| wrong(4, "scope"))?;
+    Ok(TokenRecord {
+        id: row.get(0)?,
+        hash: TokenHash::from_hex(row.get_ref(1)?.as_str()?).ok_or_else(|| wrong(1, "hash"))?,
+        prefix: row.get(2)?,
+        name: row.get(3)?,
+        scope,
+        projects: list(5, "projects")?,
+        allowed_domains: list(6, "domains")?,
+        created_at: UtcMillis::from_epoch_millis(row.get(7)?),
+        expires_at: row.get::<_, Option<i64>>(8)?.map(UtcMillis::from_epoch_millis),
+    })
+}

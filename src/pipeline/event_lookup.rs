@@ -1,0 +1,284 @@
+//! Where one event is: the JSON of `GET /api/event`, and what the console's trace says beside the
+//! lines. Queue, store and the lines of before are asked at the same time, each for a bounded while
+//! and a bounded part; what was not looked at is told.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::queue::{Order, Queue, QueueError};
+use super::store::{Dialect, QueryLimits, Store};
+use bklit_wire::debug_bus::{DebugBus, DebugMessage};
+use bklit_wire::debug_log::DebugLog;
+use bklit_wire::event_lookup::{EventTrace, QueuedPlace, StoredEvent};
+use bklit_wire::numbers::grouped;
+use bklit_wire::queue::MAX_PAGE;
+use bklit_wire::queue::{EventView, FailedView, MOST_BATCHES};
+use bklit_wire::time::UtcMillis;
+
+/// Waiting events, failed events, and those in flight that are looked at, each.
+const MOST_ITEMS: usize = 10_000;
+/// Lines that are answered with, the newest.
+const MOST_LINES: usize = 500;
+/// How long the queue is looked through.
+const QUEUE_TIME: Duration = Duration::from_secs(3);
+/// How long the store may take.
+const STORE_TIME: Duration = Duration::from_secs(3);
+/// The same for lines that are kept elsewhere.
+const HISTORY_TIME: Duration = Duration::from_secs(3);
+/// The detail of a line that names the batch.
+const BATCH: &str = "batchId";
+
+/// What can be asked for an event.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The queue.
+    pub queue: &'a dyn Queue,
+    /// The store, where this process has one.
+    pub store: Option<&'a dyn Store>,
+    /// The lines.
+    pub bus: &'a dyn DebugBus,
+}
+
+/// Looks for the event of this id.
+pub async fn find(sources: Sources<'_>, id: &str) -> EventTrace {
+    let (kept, (queued, mut gaps), stored) = tokio::join!(
+        recalled(sources.bus),
+        look_in_queue(sources.queue, id),
+        look_in_store(sources.store, id)
+    );
+    let lines = lines_of(&kept, id);
+    let stored = stored.unwrap_or_else(|reason| {
+        gaps.push(reason);
+        Vec::new()
+    });
+    EventTrace { stored, queued, lines, gaps }
+}
+
+/// All lines that are kept, as far as they are told in time.
+async fn recalled(bus: &dyn DebugBus) -> Vec<Arc<DebugLog>> {
+    let (mut stream, mut lines) = (bus.recall(usize::MAX), Vec::new());
+    // The bus bounds what it keeps.
+    let _ = timeout(HISTORY_TIME, async {
+        while let Some(message) = stream.next().await {
+            if let DebugMessage::Log(line) = message {
+                lines.push(line);
+            }
+        }
+    })
+    .await;
+    lines
+}
+
+/// The event's own lines, and those of its batches that are of no event.
+fn lines_of(kept: &[Arc<DebugLog>], id: &str) -> Vec<DebugLog> {
+    let batch = |line: &DebugLog| line.data.get(BATCH).and_then(Value::as_str).map(str::to_owned);
+    let is_own = |line: &DebugLog| line.event_id.as_deref() == Some(id);
+    let batches: HashSet<_> =
+        kept.iter().filter(|line| is_own(line)).filter_map(|line| batch(line)).collect();
+    let is_batchs = |line: &DebugLog| {
+        line.event_id.is_none() && batch(line).is_some_and(|batch| batches.contains(&batch))
+    };
+    let newest = kept.iter().rev().filter(|line| is_own(line) || is_batchs(line)).take(MOST_LINES);
+    let mut lines: Vec<_> = newest.map(|line| DebugLog::clone(line)).collect();
+    lines.reverse();
+    lines
+}
+
+async fn look_in_queue(queue: &dyn Queue, id: &str) -> (Vec<QueuedPlace>, Vec<String>) {
+    let (mut found, mut gaps) = (Vec::new(), Vec::new());
+    // From the end to the beginning of its way: it moves on while this looks.
+    let looks = async {
+        in_flight(queue, id, &mut found, &mut gaps).await?;
+        waiting(queue, id, &mut found, &mut gaps).await?;
+        failed(queue, id, &mut found, &mut gaps).await
+    };
+    let outcome = timeout(QUEUE_TIME, looks).await;
+    match outcome {
+        Ok(Ok(())) => {}
+        // Readers elsewhere need not hear which servers there are, and why.
+        Ok(Err(_)) => gaps.push("the queue does not answer now".to_owned()),
+        Err(_) => gaps.push(format!("the queue was not looked through within {QUEUE_TIME:?}")),
+    }
+    match queue.spooled() {
+        0 => {}
+        spooled => {
+            gaps.push(format!("{} events in the spool were not looked at", grouped(spooled)));
+        }
+    }
+    (found, gaps)
+}
+
+/// The event in what was queued, if it is the one.
+fn read(body: &str, id: &str) -> Option<EventView> {
+    // Most are not, and need not be read. In JSON an id may be written in another way.
+    let is_plain = id.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\/".contains(&byte));
+    if is_plain && !body.contains(id) {
+        return None;
+    }
+    Some(EventView::of(body)).filter(|event| event.event_id.as_deref() == Some(id))
+}
+
+async fn waiting(
+    queue: &dyn Queue,
+    id: &str,
+    found: &mut Vec<QueuedPlace>,
+    gaps: &mut Vec<String>,
+) -> Result<(), QueueError> {
+    let (mut after, mut looked_at) = (None, 0);
+    loop {
+        let page = queue.waiting(Order::NewestFirst, after.as_deref(), MAX_PAGE).await?;
+        looked_at += page.items.len();
+        if let Some(event) = page.items.iter().find_map(|item| read(&item.body, id)) {
+            let EventView { queued_at: since, project_id, .. } = event;
+            found.push(QueuedPlace::Waiting { since, project_id });
+            return Ok(());
+        }
+        after = page.next;
+        if ends(after.as_deref(), looked_at, "waiting", gaps) {
+            return Ok(());
+        }
+    }
+}
+
+async fn in_flight(
+    queue: &dyn Queue,
+    id: &str,
+    found: &mut Vec<QueuedPlace>,
+    gaps: &mut Vec<String>,
+) -> Result<(), QueueError> {
+    let mut looked_at = 0;
+    for batch in queue.batches(MOST_BATCHES).await? {
+        if looked_at >= MOST_ITEMS {
+            gaps.push(format!(
+                "only {} events in flight were looked at",
+                grouped(looked_at as u64)
+            ));
+            break;
+        }
+        // Between the two questions it may have been finished.
+        let items = queue.batch_items(&batch.id, MOST_ITEMS).await?.unwrap_or_default();
+        looked_at += items.len();
+        if items.iter().any(|body| read(body, id).is_some()) {
+            let lapsed = batch.lease_left_ms <= 0;
+            let (owner, since) = (batch.owner, batch.claimed_at);
+            found.push(QueuedPlace::InFlight { batch: batch.id, owner, since, lapsed });
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn failed(
+    queue: &dyn Queue,
+    id: &str,
+    found: &mut Vec<QueuedPlace>,
+    gaps: &mut Vec<String>,
+) -> Result<(), QueueError> {
+    let (mut after, mut looked_at) = (None, 0);
+    loop {
+        let page = queue.failed(after.as_deref(), MAX_PAGE).await?;
+        looked_at += page.items.len();
+        let is_it = |item: &FailedView| item.event.event_id.as_deref() == Some(id);
+        let mut items = page.items.into_iter().map(FailedView::from);
+        if let Some(FailedView { id, reason, failed_at: since, .. }) = items.find(is_it) {
+            found.push(QueuedPlace::Failed { id, reason, since });
+            return Ok(());
+        }
+        after = page.next;
+        if ends(after.as_deref(), looked_at, "failed", gaps) {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether a walk ends before the next page; what it leaves out is told.
+fn ends(next: Option<&str>, looked_at: usize, what: &str, gaps: &mut Vec<String>) -> bool {
+    let is_full = next.is_some() && looked_at >= MOST_ITEMS;
+    if is_full {
+        let looked_at = grouped(looked_at as u64);
+        gaps.push(format!("only the newest {looked_at} {what} events were looked at"));
+    }
+    is_full || next.is_none()
+}
+
+async fn look_in_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredEvent>, String> {
+    let store = store.ok_or(super::store::live::NO_STORE)?;
+    // A few, as projects may have the same id.
+    let limits = QueryLimits { rows: 20, time: STORE_TIME };
+    let sql = rows_of(store.dialect(), id);
+    let answer = timeout(STORE_TIME + Duration::from_millis(500), store.query(&sql, limits)).await;
+    let late = |_| format!("the store did not answer within {STORE_TIME:?}");
+    let found = answer.map_err(late)?.map_err(|_| "the store does not answer now".to_owned())?;
+    let rows = found.rows.iter().filter_map(|row| {
+        let [table, project, at, accepted] = row.as_slice() else { return None };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let time = |value: &Value| {
+            let seconds = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
+            Some(UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)))
+        };
+        let (table, project_id) = (text(table), text(project));
+        Some(StoredEvent { table, project_id, at: time(at), accepted_at: time(accepted) })
+    });
+    Ok(rows.collect())
+}
+
+fn rows_of(dialect: &Dialect, id: &str) -> String {
+    let id = (dialect.text)(id);
+    let happened = (dialect.seconds)("timestamp");
+    let accepted = (dialect.seconds)("created_at");
+    let part = |table: &str| {
+        format!(
+            "SELECT '{table}' AS kept_in, project_id AS project, {happened} AS happened, \
+             {accepted} AS accepted FROM {table} WHERE id = {id}"
+        )
+    };
+    format!("{} UNION ALL {}", part("page_view_event"), part("tracked_event"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use bklit_wire::debug_log::{Level, Stage};
+
+    #[test]
+    fn an_events_lines_are_its_own_and_its_batchs() {
+        let line = |message: &'static str, event: Option<&str>, batch: Option<&str>| {
+            let mut line = DebugLog::new(Stage::Worker, Level::Info, message);
+            line.event_id = event.map(str::to_owned);
+            line.data.extend(batch.map(|id| (BATCH.to_owned(), json!(id))));
+            Arc::new(line)
+        };
+        let kept = [
+            line("accepted", Some("a"), None),
+            line("of another", Some("b"), Some("1")),
+            line("in a batch", Some("a"), Some("1")),
+            line("batch stored", None, Some("1")),
+            line("another batch", None, Some("2")),
+        ];
+        let lines = lines_of(&kept, "a");
+        let found: Vec<_> = lines.iter().map(|line| line.message.as_ref()).collect();
+        assert_eq!(found, ["accepted", "in a batch", "batch stored"]);
+        let many: Vec<_> = (0..2_000).map(|_| line("again", Some("a"), None)).collect();
+        assert_eq!(lines_of(&many, "a").len(), MOST_LINES);
+    }
+
+    #[test]
+    fn an_id_in_a_body_is_compared_as_a_whole() {
+        let body = r#"{"id":"evt_12","projectId":"evt_1"}"#;
+        assert!(read(body, "evt_12").is_some() && read(body, "evt_1").is_none());
+        assert!(read(r#"{"id":"\u00fc\/1"}"#, "ü/1").is_some());
+        assert!(read("garbage evt_1", "evt_1").is_none());
+    }
+
+    #[test]
+    fn ids_that_cannot_be_are_told() {
+        assert!(id_problem("evt_1").is_none() && id_problem("").is_some());
+        assert!(id_problem(&"x".repeat(257)).is_some() && id_problem("a\nb").is_some());
+    }
+}

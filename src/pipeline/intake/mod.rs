@@ -1,0 +1,86 @@
+//! The way in, whichever server an event came through: read, check, complete, then queue it. The
+//! sender's success is reported strictly after the queue has confirmed.
+
+mod accept;
+mod enrich;
+mod envelope;
+mod geo_headers;
+mod rejection;
+pub mod validate;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::HeaderMap;
+
+use crate::auth::{Authenticator, TokenRecord};
+use crate::queue::Queue;
+use crate::stage_log::StageLog;
+use crate::verify::BaselineSender;
+
+pub use accept::parse;
+pub use envelope::Envelope;
+pub use rejection::{Rejected, Rejection};
+
+/// Accepts events.
+pub struct Intake {
+    queue: Arc<dyn Queue>,
+    authenticator: Arc<Authenticator>,
+    log: Arc<StageLog>,
+    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
+    trust_forwarded: bool,
+    /// Receives each accepted event during dual-write verification.
+    baseline: Option<BaselineSender>,
+}
+
+/// Who sent an event, and with what.
+#[derive(Clone, Copy)]
+pub struct Sender<'a> {
+    /// The other end of the connection.
+    pub ip: IpAddr,
+    /// The headers of the request or, over a WebSocket, of the one that opened it.
+    pub headers: &'a HeaderMap,
+    /// Its token; only the end of a session may come without one.
+    pub token: Option<&'a TokenRecord>,
+    /// When its head or message had arrived.
+    pub began: Instant,
+}
+
+impl Intake {
+    /// Queues events in `queue`.
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        authenticator: Arc<Authenticator>,
+        log: Arc<StageLog>,
+        trust_forwarded: bool,
+    ) -> Self {
+        Self { queue, authenticator, log, trust_forwarded, baseline: None }
+    }
+
+    /// Also hands accepted events to the baseline writer.
+    #[must_use]
+    pub fn with_baseline(self, baseline: Option<BaselineSender>) -> Self {
+        Self { baseline, ..self }
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &dyn Queue {
+        &*self.queue
+    }
+
+    /// Checks tokens.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    /// The pipeline's log and figures.
+    pub fn log(&self) -> &StageLog {
+        &self.log
+    }
+
+    /// Whether forwarding headers are trusted.
+    pub fn trusts_forwarded(&self) -> bool {
+        self.trust_forwarded
+    }
+}

@@ -1,0 +1,71 @@
+//! The pipeline in this process, by its ports.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::event_lookup::{self, Sources};
+use crate::presence::Presence;
+use crate::queue::{Queue, api};
+use crate::store::Store;
+use crate::store::live::{NO_STORE, live_view};
+use bklit_wire::backend::{Backend, Change};
+use bklit_wire::debug_bus::DebugBus;
+use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::live::LiveView;
+use bklit_wire::queue::{BatchView, FailedPage, QueueView};
+use bklit_wire::time::UtcMillis;
+
+/// Tells the pipeline's log of a change: what was done, with how many events.
+pub type Told = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
+
+/// The ports to ask.
+pub struct LocalBackend {
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// The store, where this process has one.
+    pub store: Option<Arc<dyn Store>>,
+    /// Who is active, where that is noted.
+    pub presence: Option<Arc<dyn Presence>>,
+    /// The lines of before.
+    pub debug_bus: Arc<dyn DebugBus>,
+    /// Whom to tell of changes.
+    pub told: Told,
+}
+
+#[async_trait]
+impl Backend for LocalBackend {
+    async fn queue(&self) -> Result<QueueView, String> {
+        api::overview(&*self.queue).await.map_err(|error| error.to_string())
+    }
+
+    async fn failed(&self, after: Option<&str>, most: usize) -> Result<FailedPage, String> {
+        api::failed(&*self.queue, after, most).await.map_err(|error| error.to_string())
+    }
+
+    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String> {
+        let (changed, message) = match change {
+            Change::Retry => (self.queue.retry_failed(ids).await, "Failed events put back"),
+            Change::Delete => (self.queue.delete_failed(ids).await, "Failed events deleted"),
+        };
+        let changed = changed.map_err(|error| error.to_string())?;
+        (self.told)(message, changed);
+        Ok(changed)
+    }
+
+    async fn batch(&self, id: &str) -> Result<Option<BatchView>, String> {
+        api::batch(&*self.queue, id).await.map_err(|error| error.to_string())
+    }
+
+    async fn event(&self, id: &str) -> Result<EventTrace, String> {
+        let store = self.store.as_deref();
+        let sources = Sources { queue: &*self.queue, store, bus: &*self.debug_bus };
+        Ok(event_lookup::find(sources, id).await)
+    }
+
+    async fn live(&self) -> Result<LiveView, String> {
+        let store = self.store.as_deref().ok_or(NO_STORE)?;
+        let view = live_view(store, self.presence.as_deref(), UtcMillis::now()).await;
+        view.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,91 @@
+//! Builds what people are shown of the queue (see [`bklit_wire::queue`]) from the port.
+
+use bklit_wire::queue::{
+    BatchInFlight, BatchView, EventView, FailedPage, FailedView, MOST_BATCHES, MOST_MEMBERS,
+    QueueView,
+};
+use bklit_wire::time::UtcMillis;
+
+use super::{FailedItem, Order, Page, Queue, QueueError};
+
+/// The queue now.
+///
+/// # Errors
+/// [`QueueError::Unavailable`].
+pub async fn overview(queue: &dyn Queue) -> Result<QueueView, QueueError> {
+    // The batches first: reading them refreshes the figures of the embedded queue.
+    let mut batches = queue.batches(MOST_BATCHES + 1).await?;
+    let more_batches = batches.len() > MOST_BATCHES;
+    batches.truncate(MOST_BATCHES);
+    let oldest_waiting = oldest_waiting(queue).await?;
+    let stats = queue.stats().await?;
+    Ok(QueueView {
+        waiting: stats.depth,
+        in_flight: stats.in_flight,
+        failed: stats.failed,
+        spooled: stats.spooled,
+        oldest_waiting,
+        lapsed: lapsed(&batches),
+        batches,
+        more_batches,
+    })
+}
+
+/// The content of a batch in flight; `None` if there is no such batch (any more).
+///
+/// # Errors
+/// [`QueueError::Unavailable`].
+pub async fn batch(queue: &dyn Queue, id: &str) -> Result<Option<BatchView>, QueueError> {
+    let items = queue.batch_items(id, MOST_MEMBERS).await?;
+    let events = |items: Vec<String>| items.iter().map(|body| EventView::of(body)).collect();
+    Ok(items.map(|items| BatchView { id: id.to_owned(), events: events(items) }))
+}
+
+/// At most `most` failed items; `after` is the `next` of the previous page.
+///
+/// # Errors
+/// [`QueueError::Unavailable`].
+pub async fn failed(
+    queue: &dyn Queue,
+    after: Option<&str>,
+    most: usize,
+) -> Result<FailedPage, QueueError> {
+    let Page { items, next, .. } = queue.failed(after, most).await?;
+    Ok(FailedPage { items: items.into_iter().map(FailedView::from).collect(), next })
+}
+
+impl From<FailedItem> for FailedView {
+    fn from(item: FailedItem) -> Self {
+        let FailedItem { id, body, reason, failed_at } = item;
+        Self { id, event: EventView::of(&body), failed_at, reason, body }
+    }
+}
+
+/// The ages of what is in the queue, for the figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueAges {
+    /// When the oldest waiting event was accepted; `None` if nothing waits or it cannot be read.
+    pub oldest_waiting: Option<UtcMillis>,
+    /// Batches in flight with an expired lease, up to [`MOST_BATCHES`].
+    pub lapsed: u64,
+}
+
+impl QueueAges {
+    /// The ages now: reads one item and the list of batches.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    pub async fn of(queue: &dyn Queue) -> Result<Self, QueueError> {
+        let oldest_waiting = oldest_waiting(queue).await?;
+        Ok(Self { oldest_waiting, lapsed: lapsed(&queue.batches(MOST_BATCHES).await?) })
+    }
+}
+
+async fn oldest_waiting(queue: &dyn Queue) -> Result<Option<UtcMillis>, QueueError> {
+    let oldest = queue.waiting(Order::OldestFirst, None, 1).await?;
+    Ok(oldest.items.first().and_then(|item| EventView::of(&item.body).queued_at))
+}
+
+fn lapsed(batches: &[BatchInFlight]) -> u64 {
+    batches.iter().filter(|batch| batch.lease_left_ms <= 0).count() as u64
+}

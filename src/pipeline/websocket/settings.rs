@@ -1,0 +1,47 @@
+//! Settings of the WebSocket server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The WebSocket server: where it is, who gets in, its bounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebSocketSettings {
+    /// Where to listen; without it at [`WebSocketSettings::DEFAULT_LISTEN`], if that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Pages of these origins may open dashboards without a token.
+    #[serde(deserialize_with = "bklit_wire::setting::list")]
+    pub allowed_origins: Vec<String>,
+    /// Sockets at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// How often a peer is asked whether it is still there.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// How long a browser's socket may stay open without a token.
+    #[serde(with = "humantime_serde")]
+    pub auth_timeout: Duration,
+    /// How long a session goes on without a socket before it ends.
+    #[serde(with = "humantime_serde")]
+    pub session_grace: Duration,
+}
+
+impl WebSocketSettings {
+    /// Where the server is when nobody says where.
+    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+}
+
+impl Default for WebSocketSettings {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            allowed_origins: Vec::new(),
+            max_connections: 1024,
+            ping_interval: Duration::from_secs(30),
+            auth_timeout: Duration::from_secs(30),
+            session_grace: Duration::from_secs(10),
+        }
+    }
+}

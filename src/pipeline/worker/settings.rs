@@ -1,0 +1,40 @@
+//! Settings of the worker.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How the worker batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Workers in this process, each with batches of its own.
+    pub workers: usize,
+    /// The most events in a batch.
+    pub batch_size: usize,
+    /// How long the first event of a batch waits for company.
+    #[serde(with = "humantime_serde")]
+    pub batch_wait: Duration,
+    /// How long a batch belongs to a worker that does not renew it.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// The longest pause between tries while the store fails.
+    #[serde(with = "humantime_serde")]
+    pub max_backoff: Duration,
+    /// Without an event for so long a session has ended.
+    #[serde(with = "humantime_serde")]
+    pub session_timeout: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            batch_size: 5_000,
+            batch_wait: Duration::from_millis(50),
+            lease: Duration::from_secs(30),
+            max_backoff: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(30 * 60),
+        }
+    }
+}

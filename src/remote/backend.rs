@@ -1,0 +1,124 @@
+//! The pipeline in another process, over HTTP.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::client::{Client, cause};
+use bklit_wire::backend::{Backend, Change};
+use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::live::LiveView;
+use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
+
+/// Bytes of an answer that are read at most; a page of large events has fewer.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// A daemon's address, and as whom it is asked.
+pub struct RemoteBackend {
+    client: Client,
+    base: String,
+    authorization: Option<HeaderValue>,
+}
+
+impl RemoteBackend {
+    /// Asks the daemon at `base`, an address without a slash at its end.
+    ///
+    /// # Errors
+    /// When the token is none that a header can carry.
+    pub fn new(client: Client, base: &str, token: Option<&str>) -> Result<Self, String> {
+        let authorization = token.map(|token| {
+            let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+            value.set_sensitive(true);
+            Ok::<_, hyper::header::InvalidHeaderValue>(value)
+        });
+        let authorization = authorization
+            .transpose()
+            .map_err(|_| "the token has characters that no token has".to_owned())?;
+        Ok(Self { client, base: base.to_owned(), authorization })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        self.ask(Request::get(format!("{}{path}", self.base)), Bytes::new()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        mut request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<T, String> {
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
+        let answer = self.client.request(request).await.map_err(|error| cause(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| cause(&*error))?.to_bytes();
+        if status != StatusCode::OK {
+            return Err(refusal(status, &body));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| format!("the answer cannot be read, is it another version? ({error})"))
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// What the body says, if it is a daemon's `{"error": "…"}`.
+fn refusal(status: StatusCode, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    match (serde_json::from_slice::<Refusal>(body), status) {
+        (Ok(Refusal { error }), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            format!("refused: {error}")
+        }
+        (_, StatusCode::NOT_FOUND) => "the daemon does not tell that, is it older?".to_owned(),
+        (Ok(Refusal { error }), _) => error,
+        (Err(_), _) => format!("the daemon answers {status}"),
+    }
+}
+
+#[async_trait]
+impl Backend for RemoteBackend {
+    async fn queue(&self) -> Result<QueueView, String> {
+        self.get("/api/queue").await
+    }
+
+    async fn failed(&self, after: Option<&str>, most: usize) -> Result<FailedPage, String> {
+        let after =
+            after.map_or_else(String::new, |after| format!("&after={}", percent_encoded(after)));
+        self.get(&format!("/api/queue/failed?limit={most}{after}")).await
+    }
+
+    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String> {
+        let what = match change {
+            Change::Retry => "retry",
+            Change::Delete => "delete",
+        };
+        let body = serde_json::to_vec(&Chosen { ids: ids.to_vec() });
+        let body = body.map_err(|error| error.to_string())?;
+        let request = Request::post(format!("{}/api/queue/failed/{what}", self.base))
+            .header(CONTENT_TYPE, "application/json");
+        let Changed { changed } = self.ask(request, body.into()).await?;
+        Ok(changed)
+    }
+
+    async fn batch(&self, id: &str) -> Result<Option<BatchView>, String> {
+        self.get(&format!("/api/queue/batch?id={}", percent_encoded(id))).await
+    }
+
+    async fn event(&self, id: &str) -> Result<EventTrace, String> {
+        self.get(&format!("/api/event?id={}", percent_encoded(id))).await
+    }
+
+    async fn live(&self) -> Result<LiveView, String> {
+        self.get("/api/live").await
+    }
+}

@@ -1,0 +1,46 @@
+//! The HTTP client that talks to a running pipeline.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bklit_net::tls::{self, TlsError};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pooled;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// Pooled keep-alive connections over `http://` and `https://`.
+pub type Client = Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client for requests with a body in memory. It trusts the root certificates in `roots` (PEM),
+/// else Mozilla's. Responses have no timeout of their own: the caller sets one where needed.
+///
+/// # Errors
+/// If the certificates cannot be used.
+pub fn client(roots: Option<&Path>) -> Result<Client, TlsError> {
+    let roots = roots.map(tls::read_roots).transpose()?;
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls::client_config(roots.as_deref())?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    Ok(Pooled::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https))
+}
+
+/// The innermost cause of an error, which is the part that explains it.
+pub fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

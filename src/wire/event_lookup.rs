@@ -1,0 +1,80 @@
+//! Where one event is: the JSON of `GET /api/event`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::debug_log::DebugLog;
+use crate::time::UtcMillis;
+
+/// The longest id that can be looked up, in bytes.
+pub const MAX_ID: usize = 256;
+
+/// Where an event is, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EventTrace {
+    /// Its rows; projects may have the same id.
+    pub stored: Vec<StoredEvent>,
+    /// Where it is in the queue.
+    pub queued: Vec<QueuedPlace>,
+    /// The lines about it that are still kept, oldest first.
+    pub lines: Vec<DebugLog>,
+    /// What was not looked at, and why.
+    pub gaps: Vec<String>,
+}
+
+/// An event's row in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredEvent {
+    /// The table.
+    pub table: String,
+    /// Its project.
+    pub project_id: String,
+    /// When it happened, to the second.
+    pub at: Option<UtcMillis>,
+    /// When it was accepted, to the second.
+    pub accepted_at: Option<UtcMillis>,
+}
+
+/// An event's place in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "place", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum QueuedPlace {
+    /// It waits for a claim.
+    Waiting {
+        /// When it was accepted.
+        since: Option<UtcMillis>,
+        /// Its project.
+        project_id: Option<String>,
+    },
+    /// A worker has it.
+    InFlight {
+        /// The batch.
+        batch: String,
+        /// Who claimed it.
+        owner: Option<String>,
+        /// When.
+        since: Option<UtcMillis>,
+        /// Whether the lease is over.
+        lapsed: bool,
+    },
+    /// It is in the failed queue.
+    Failed {
+        /// Its name there.
+        id: String,
+        /// Why.
+        reason: String,
+        /// Since when.
+        since: Option<UtcMillis>,
+    },
+}
+
+/// What is wrong with an id to look for, if anything.
+pub fn id_problem(id: &str) -> Option<&'static str> {
+    match id {
+        "" => Some("must not be empty"),
+        id if id.len() > MAX_ID => Some("longer than 256 bytes"),
+        id if id.chars().any(char::is_control) => Some("must not contain control characters"),
+        _ => None,
+    }
+}

@@ -1,0 +1,126 @@
+//! How some settings are read: secrets, values that are text in the environment but typed in a file,
+//! and what is reported about a wrong one.
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A setting with a value that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongSetting {
+    /// The setting's key.
+    pub key: String,
+    /// What is wrong with its value.
+    pub rule: String,
+}
+
+/// Text that is never shown with the settings.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Sensitive(String);
+
+impl Sensitive {
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Sensitive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_string(SecretText).map(Self)
+    }
+}
+
+/// Takes text. What is refused is not repeated in the error, as serde would.
+struct SecretText;
+
+impl SecretText {
+    fn refuse<T, E: Error>() -> Result<T, E> {
+        Err(E::custom("must be text: put the value in quotes"))
+    }
+}
+
+impl Visitor<'_> for SecretText {
+    type Value = String;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("text in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<String, E> {
+        Self::refuse()
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<String, E> {
+        Self::refuse()
+    }
+}
+
+impl std::fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum BooleanOrText {
+    Boolean(bool),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListOrText {
+    List(Vec<String>),
+    Text(String),
+}
+
+/// A list, or text with commas between its members.
+///
+/// # Errors
+/// For anything else.
+pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(match ListOrText::deserialize(deserializer)? {
+        ListOrText::List(list) => list,
+        ListOrText::Text(text) => {
+            let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
+            members.map(str::to_owned).collect()
+        }
+    })
+}
+
+/// A boolean, or a word for one.
+///
+/// # Errors
+/// For anything else.
+pub fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match BooleanOrText::deserialize(deserializer)? {
+        BooleanOrText::Boolean(value) => Ok(value),
+        BooleanOrText::Text(text) => match text.as_str() {
+            "1" | "true" | "yes" | "on" => Ok(true),
+            "0" | "false" | "no" | "off" => Ok(false),
+            other => Err(D::Error::custom(format!("`{other}` is neither true nor false"))),
+        },
+    }
+}
