@@ -14,9 +14,9 @@ use super::data_dir::{ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE};
 use crate::commands::doctor::Part;
 use crate::config::Settings;
 use bklit_adapters::postgres;
+use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::websocket::WebSocketSettings;
-use bklit_pipeline::{auth, queue};
 use bklit_wire::diagnostic::Finding;
 
 /// How long the look at one server, or at the files, may take.

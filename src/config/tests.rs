@@ -2,6 +2,7 @@
 
 use super::*;
 use bklit_pipeline::queue::Durability;
+use bklit_pipeline::roles::Role;
 
 fn load(environment: &[(&str, &str)], flags: &[Override]) -> Result<Settings, String> {
     let environment: std::collections::HashMap<_, _> = environment.iter().copied().collect();
@@ -9,7 +10,7 @@ fn load(environment: &[(&str, &str)], flags: &[Override]) -> Result<Settings, St
     let empty = dir.path().join("empty.toml");
     std::fs::write(&empty, "").unwrap();
     let lookup = |name: &str| environment.get(name).map(|value| (*value).to_owned());
-    Settings::load(Some(&empty), lookup, flags, &[]).map_err(|error| error.to_string())
+    Settings::load(Some(&empty), lookup, flags).map_err(|error| error.to_string())
 }
 
 fn flag(key: &'static str, value: &str) -> Override {
@@ -28,28 +29,26 @@ fn later_sources_win() {
     let file = dir.path().join("bklit.toml");
     std::fs::write(&file, "listen = '0.0.0.0:3001'").unwrap();
     let variable = |name: &str| (name == "INGESTION_PORT").then(|| "4000".to_owned());
-    let settings = Settings::load(Some(&file), variable, &[], &[]).unwrap();
+    let settings = Settings::load(Some(&file), variable, &[]).unwrap();
     assert_eq!(settings.listen.to_string(), "0.0.0.0:4000", "the port alone");
     let settings = load(&both, &[flag("listen", "[::1]:6000")]).unwrap();
     assert_eq!(settings.listen.port(), 6000);
 }
 
 #[test]
-fn the_looks_are_checked_and_so_is_what_others_ask_for() {
+fn settings_of_the_console_are_checked() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bklit.toml");
-    let no_utc: Check = |settings| match settings.console.utc {
-        true => Err(WrongSetting { key: "console.utc".to_owned(), rule: "must not be".to_owned() }),
-        false => Ok(()),
-    };
     let load = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        Settings::load(Some(&file), |_| None, &[], &[no_utc]).map_err(|error| error.to_string())
+        Settings::load(Some(&file), |_| None, &[]).map_err(|error| error.to_string())
     };
     for (text, told) in [
         ("[console]\ncolors = 12", "none of \"auto\", 16, 256"),
         ("[console]\ntheme = 'pink'", "dark, light, mono"),
-        ("[console]\nutc = true", "must not be"),
+        ("[console.keys]\npause = 'p'", "p is also the key of projects"),
+        ("[console.keys]\npaus = 'P'", "is no action; there are"),
+        ("[console.filters]\nbad = 'level:loud'", "is not a valid filter"),
     ] {
         let error = load(text).unwrap_err();
         assert!(
@@ -75,7 +74,7 @@ fn the_websocket_variables_of_bklit_work_as_they_are() {
     let file = dir.path().join("bklit.toml");
     std::fs::write(&file, "[websocket]\nlisten = '0.0.0.0:1'").unwrap();
     let variable = |name: &str| (name == "WEBSOCKET_PORT").then(|| "4000".to_owned());
-    let settings = Settings::load(Some(&file), variable, &[], &[]).unwrap();
+    let settings = Settings::load(Some(&file), variable, &[]).unwrap();
     assert_eq!(settings.websocket.listen.unwrap().to_string(), "0.0.0.0:4000", "the port alone");
     for wrong in ["*", "dashboard.example", "https://a.example/path", "null"] {
         let error = load(&[("ALLOWED_WS_ORIGINS", wrong)], &[]).unwrap_err();
@@ -141,7 +140,7 @@ fn roles_come_as_text_or_as_a_list() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bklit.toml");
     std::fs::write(&path, "roles = ['worker']\nredis_url = 'redis://r'").unwrap();
-    let settings = Settings::load(Some(&path), |_| None, &[], &[]).unwrap();
+    let settings = Settings::load(Some(&path), |_| None, &[]).unwrap();
     assert_eq!(settings.roles.iter().collect::<Vec<_>>(), [Role::Worker]);
     // Dashboards may do without; then nothing is left to another process.
     let settings = load(&[("BKLIT_ROLES", "ingestion,worker")], &[]).unwrap();
@@ -155,7 +154,7 @@ fn a_secret_in_a_file_with_a_mistake_is_not_repeated() {
     for value in ["1234567", "-1234567", "1234567.5", "[1234567]", "{ a = 1234567 }", "x1234567"] {
         for key in ["clickhouse_password", "redis_url", "clickhouse_url"] {
             std::fs::write(&path, format!("{key} = {value}")).unwrap();
-            let error = Settings::load(Some(&path), |_| None, &[], &[]).unwrap_err();
+            let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err();
             let said = format!("{error} {error:?}");
             assert!(!said.contains("234567"), "{said}");
             assert!(said.contains("bklit.toml"), "{said}");
@@ -163,7 +162,7 @@ fn a_secret_in_a_file_with_a_mistake_is_not_repeated() {
         }
     }
     std::fs::write(&path, "clickhouse_password = true").unwrap();
-    let error = Settings::load(Some(&path), |_| None, &[], &[]).unwrap_err().to_string();
+    let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err().to_string();
     assert!(error.contains("clickhouse_password") && error.contains("quotes"), "{error}");
 }
 
@@ -179,10 +178,10 @@ fn a_file_with_a_mistake_is_refused_by_name() {
         ("= nonsense", "bklit.toml"),
     ] {
         std::fs::write(&path, text).unwrap();
-        let error = Settings::load(Some(&path), |_| None, &[], &[]).unwrap_err().to_string();
+        let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("bklit.toml"), "{text}: {error}");
     }
-    let error = Settings::load(Some(&dir.path().join("none")), |_| None, &[], &[]).unwrap_err();
+    let error = Settings::load(Some(&dir.path().join("none")), |_| None, &[]).unwrap_err();
     assert!(matches!(error, ConfigError::File { .. }), "{error}");
 }
 

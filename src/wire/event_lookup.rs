@@ -78,3 +78,14 @@ pub fn id_problem(id: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_ids_are_reported() {
+        assert!(id_problem("evt_1").is_none() && id_problem("").is_some());
+        assert!(id_problem(&"x".repeat(257)).is_some() && id_problem("a\nb").is_some());
+    }
+}

@@ -12,6 +12,7 @@ use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::event_lookup;
 use bklit_pipeline::event_lookup::Sources;
 use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::store::live::live_view;
 use bklit_pipeline::store::{Batch, Inserted, QueryLimits, QueryResult, Store, StoreError};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::live::{LiveView, MINUTES};
@@ -469,7 +470,7 @@ async fn an_empty_store_answers(store: &dyn Store) {
 /// The same answer from every store.
 async fn who_is_there_now_is_known(store: &dyn Store) {
     let now = at(0);
-    assert_eq!(LiveView::of(store, None, now).await.unwrap(), LiveView::default());
+    assert_eq!(live_view(store, None, now).await.unwrap(), LiveView::default());
     let page = "https://example.com/";
     let events = [
         view("p", "a", "s1", -10, page),
@@ -480,7 +481,7 @@ async fn who_is_there_now_is_known(store: &dyn Store) {
         view("q", "e", "s1", -30, page),
     ];
     insert(store, "live", &events).await;
-    let found = LiveView::of(store, None, now).await.unwrap();
+    let found = live_view(store, None, now).await.unwrap();
     let projects: Vec<_> =
         found.projects.iter().map(|p| (p.project_id.as_str(), p.visitors)).collect();
     assert_eq!(projects, [("p", 2), ("q", 1)]);
@@ -509,7 +510,7 @@ async fn an_event_is_found_by_its_id(store: &dyn Store) {
     insert(store, "b1", &events).await;
     let found = async |id: &str| {
         let sources = Sources { queue: &queue, store: Some(store), bus: &bus };
-        let found = lookup::find(sources, id).await;
+        let found = event_lookup::find(sources, id).await;
         assert_eq!(found.gaps, [""; 0], "{id}");
         let mut rows = found.stored;
         rows.sort_by(|a, b| a.project_id.cmp(&b.project_id));

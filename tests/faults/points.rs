@@ -11,9 +11,9 @@ use crate::support::proxy::{Hold, Proxy};
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{Daemon, eventually};
 
-const PUSH: &str = include_str!("../../src/pipeline/queue/redis/scripts/push.lua");
-const CLAIM: &str = include_str!("../../src/pipeline/queue/redis/scripts/claim.lua");
-const ACKNOWLEDGE: &str = include_str!("../../src/pipeline/queue/redis/scripts/acknowledge.lua");
+const PUSH: &str = include_str!("../../src/adapters/redis/queue/scripts/push.lua");
+const CLAIM: &str = include_str!("../../src/adapters/redis/queue/scripts/claim.lua");
+const ACKNOWLEDGE: &str = include_str!("../../src/adapters/redis/queue/scripts/acknowledge.lua");
 const INSERT: &str = "INSERT INTO page_view_event";
 
 /// Where the process is killed.

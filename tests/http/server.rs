@@ -14,11 +14,13 @@ use bklit_pipeline::auth::{
 };
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::http::{HttpContext, serve};
+use bklit_pipeline::intake::Intake;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::{
     Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
     Rejected, WaitingItem,
 };
+use bklit_pipeline::server::Limits;
 use bklit_pipeline::stage_log::StageLog;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_bus::DebugBus;
@@ -236,7 +238,8 @@ pub struct Server {
     pub tokens: Arc<Tokens>,
     pub bus: Arc<LocalDebugBus>,
     pub log: Arc<StageLog>,
-    pub context: Arc<HttpContext>,
+    pub intake: Arc<Intake>,
+    pub limits: Limits,
     /// An ingest token of the project `p`.
     pub ingest: String,
     /// A read token for all projects.
@@ -262,18 +265,21 @@ impl Server {
         let (read, _) = tokens.make(Scope::Read, &[], |_| {}).await;
         let mut settings = Settings::default().http;
         change(&mut settings);
-        let context = Arc::new(HttpContext::new(
-            queue.clone(),
-            Arc::new(Authenticator::new(tokens.clone())),
-            log.clone(),
-            debug_bus,
-            settings,
-        ));
+        let authenticator = Arc::new(Authenticator::new(tokens.clone()));
+        let trust_forwarded = settings.trust_forwarded;
+        let intake = Intake::new(queue.clone(), authenticator, log.clone(), trust_forwarded);
+        let intake = Arc::new(intake);
+        let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
+        let context = Arc::new(context);
         let shutdown = CancellationToken::new();
         Self {
             address: listener.local_addr().unwrap(),
-            task: tokio::spawn(serve(listener, Arc::clone(&context), shutdown.clone())),
-            context,
+            task: tokio::spawn(serve(listener, context, shutdown.clone())),
+            intake,
+            limits: Limits {
+                header_timeout: settings.header_timeout,
+                max_body_bytes: settings.max_body_bytes,
+            },
             queue,
             tokens,
             bus,

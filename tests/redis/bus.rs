@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus, RedisPresence};
+use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus};
 use bklit_adapters::redis::connection::{RedisOptions, RedisServer as Server};
+use bklit_adapters::redis::presence::RedisPresence;
 use bklit_pipeline::bus::{LiveBus, LiveMessage};
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::presence::Presence;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bklit_console::{ConsoleOptions, Source, run};
+use bklit_tui::commands::console_options;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
@@ -45,7 +46,7 @@ fn child() {
         settings.console.mouse = true;
         settings.console.max_lines = MAX_LINES;
         let options =
-            ConsoleOptions { no_color: false, ..ConsoleOptions::new("test".into(), &settings) };
+            ConsoleOptions { no_color: false, ..console_options("test".into(), &settings) };
         let source = Source::Bus(Box::new(Script { mode: mode.clone(), next: 0 }));
         let console = run(options, source, None, shutdown);
         let patience = if mode == "dropped" { Duration::from_millis(500) } else { Duration::MAX };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bklit_console::keymap::Bindings;
 use bklit_console::model::{ModelOptions, Shell};
 use bklit_console::msg::{Effect, Msg};
-use bklit_tui::config::KeyNames;
+use bklit_console::settings::KeyNames;
 use crossterm::event::KeyCode;
 
 use super::feed::{Console, busy_with, options};

@@ -55,7 +55,8 @@ impl Server {
         let mut settings = Settings::default().websocket;
         settings.session_grace = Duration::ZERO;
         change(&mut settings);
-        let context = WebSocketContext::new(Arc::clone(&http.context), live.clone(), settings);
+        let context =
+            WebSocketContext::new(Arc::clone(&http.intake), live.clone(), settings, http.limits);
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, Arc::new(context), stop.clone()));
         Self { http, live, address, stop, task }

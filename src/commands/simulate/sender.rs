@@ -147,7 +147,6 @@ fn judge(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
 
     fn planned(expects: Expected) -> Planned {
         Planned {
@@ -187,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_no_header_is_refused() {
-        let client = client::connect(&Settings::default()).unwrap();
+        let client = bklit_remote::client::client(None).unwrap();
         assert!(Sender::new(client, "http://127.0.0.1:1".to_owned(), "a\nb").is_err());
     }
 }

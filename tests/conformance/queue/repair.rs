@@ -4,11 +4,10 @@ use bklit_adapters::local::LocalDebugBus;
 use bklit_pipeline::event_lookup;
 use bklit_pipeline::event_lookup::Sources;
 use bklit_pipeline::metrics::Metrics;
-use bklit_pipeline::queue::api::QueueAges;
+use bklit_pipeline::queue::api::{self, QueueAges};
 use bklit_pipeline::queue::{FailedItem, Order, Page, WaitingItem, owner_name};
 use bklit_wire::event_lookup::QueuedPlace;
 use bklit_wire::queue::BatchInFlight;
-use bklit_wire::queue::{BatchView, QueueView};
 
 use super::*;
 
@@ -163,18 +162,18 @@ pub(super) async fn what_is_in_a_batch_can_be_read(fixture: &mut dyn Fixture) {
     assert_eq!(read(2).await.unwrap().unwrap(), bodies[..2], "the oldest");
     assert_eq!(queue.batch_items("another", 10).await.unwrap(), None);
     assert_eq!(stats(&*queue).await, [1, 3, 0], "reading changes nothing");
-    let view = BatchView::of(&*queue, &held.id.batch).await.unwrap().unwrap();
+    let view = api::batch(&*queue, &held.id.batch).await.unwrap().unwrap();
     let ids: Vec<_> = view.events.iter().map(|event| event.event_id.as_deref().unwrap()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
     // How old things are: of four events the first to wait, and of two batches one nobody holds.
     let ages = QueueAges::of(&*queue).await.unwrap();
     assert_eq!((ages.lapsed, ages.oldest_waiting.is_some()), (0, true));
-    let view = QueueView::of(&*queue).await.unwrap();
+    let view = api::overview(&*queue).await.unwrap();
     assert_eq!((view.oldest_waiting, view.lapsed), (ages.oldest_waiting, 0));
     claim(&*queue, 3, NO_LEASE).await;
     let ages = QueueAges::of(&*queue).await.unwrap();
     assert_eq!((ages.lapsed, ages.oldest_waiting), (1, None), "nothing waits");
-    assert_eq!(QueueView::of(&*queue).await.unwrap().lapsed, 1);
+    assert_eq!(api::overview(&*queue).await.unwrap().lapsed, 1);
     queue.acknowledge(&held.id, &[]).await.unwrap();
     assert_eq!(read(10).await.unwrap(), None, "it is done");
 }
@@ -184,7 +183,7 @@ pub(super) async fn an_event_is_found_wherever_it_is(fixture: &mut dyn Fixture) 
     let bus = LocalDebugBus::new(Arc::new(Metrics::new()));
     let place = async |id: &str| {
         let sources = Sources { queue: &*queue, store: None, bus: &bus };
-        let found = lookup::find(sources, id).await;
+        let found = event_lookup::find(sources, id).await;
         assert!(found.stored.is_empty() && found.lines.is_empty());
         // Without a store that is what is not known.
         assert_eq!(found.gaps.len(), 1, "{:?}", found.gaps);
