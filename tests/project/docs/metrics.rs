@@ -10,7 +10,11 @@ const PAGE: &str = "docs/operations.md";
 
 /// The metrics' types by their names, as queries name them.
 fn published() -> BTreeMap<String, String> {
-    let text = Metrics::new().to_prometheus();
+    let metrics = Metrics::new();
+    // Families appear with their first label.
+    metrics.request(200);
+    metrics.socket("browser", true);
+    let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
         .map(|line| {

@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 
 use bklit_tui::pipeline::auth::Scope;
+use bklit_tui::pipeline::http::validate::{MAX_EVENT_ID, MAX_ID, MAX_TEXT};
+use bklit_tui::pipeline::queue::MAX_PAGE;
+use bklit_tui::pipeline::queue::view::{MOST_BATCHES, MOST_MEMBERS};
+use bklit_tui::pipeline::store::live::MINUTES;
+use serde_json::{Map, Value};
 
 use super::page;
 use crate::http::client::{post, request};
@@ -95,5 +100,56 @@ async fn routes_let_in_whom_the_page_says() {
             let status = client.head().await.unwrap().status;
             assert_eq!(status != 401, expected, "{method} {path} with {token:?}: {status}");
         }
+    }
+}
+
+/// The wire names of a page view's texts, from the table in the source.
+fn texts_of_a_page_view() -> Vec<String> {
+    let table = page::sources().into_iter().find_map(|text| {
+        Some(text.split_once("\npage_view! {")?.1.split_once("\n}")?.0.to_owned())
+    });
+    let table = table.expect("the table of fields");
+    table.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_page_views_fields_are_documented_unless_the_server_fills_them_in() {
+    let names = texts_of_a_page_view();
+    assert!(names.len() > 30, "{names:?}");
+    let mut body: Map<_, Value> =
+        names.iter().map(|name| (name.clone(), name.as_str().into())).collect();
+    body.insert("url".to_owned(), "https://a.example/".into());
+    body.insert("projectId".to_owned(), "p".into());
+    let server = Server::start().await;
+    let answer = server.post("/track", Value::Object(body).to_string()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let queued: Value = serde_json::from_str(&server.queued()[0].event.to_json()).unwrap();
+    let text = page::read(PAGE);
+    let documented = page::spans(page::section(&text, "### Page views"));
+    for name in names {
+        let is_the_clients = queued["payload"][&name] == name.as_str();
+        assert_eq!(documented.contains(&name), is_the_clients, "{name} in {PAGE}");
+    }
+}
+
+#[test]
+fn limits_are_the_programs() {
+    let text = page::read(PAGE);
+    let limits = page::rows(page::section(&text, "## Limits"));
+    let says = |what: &str, limit: usize| {
+        let row = limits.iter().find(|row| row[0].contains(what)).expect(what);
+        assert!(row[1].replace(',', "").contains(&limit.to_string()), "{what}: {limit}");
+    };
+    says("`projectId`", MAX_ID);
+    says("other texts", MAX_TEXT);
+    says("per retry or delete request", MAX_PAGE);
+    let prose = text.replace(',', "");
+    for limit in [
+        format!("1 to {MAX_EVENT_ID} printable"),
+        format!("last {MINUTES} minutes"),
+        format!("up to {MOST_BATCHES}\n"),
+        format!("up to {MOST_MEMBERS} events"),
+    ] {
+        assert!(prose.contains(&limit), "{limit}");
     }
 }
