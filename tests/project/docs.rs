@@ -4,6 +4,7 @@
 //! `BKLIT_UPDATE_DOCS=1 cargo test --test integration project::docs`.
 
 mod commands;
+mod console;
 mod dependencies;
 mod generated;
 mod links;

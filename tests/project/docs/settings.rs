@@ -154,3 +154,19 @@ fn every_environment_variable_is_documented_with_its_setting() {
     assert!(set.is_empty(), "not documented: {set:?}");
     assert!(page::read(PAGE).contains(&format!("`{CONFIG_VARIABLE}`")));
 }
+
+#[test]
+fn variables_of_the_alert_command_are_documented() {
+    let prefix = "BKLIT_ALERT_";
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let is_variable =
+        |word: &&str| is_word(word) && word.len() > prefix.len() && word.starts_with(prefix);
+    let sources = page::sources();
+    let set = sources.iter().flat_map(|text| text.split('"').filter(is_variable));
+    let set: BTreeSet<_> = set.map(str::to_owned).collect();
+    let text = page::read("docs/operations.md");
+    let documented = page::spans(page::section(&text, "## Alerts"));
+    let documented: BTreeSet<_> =
+        documented.into_iter().filter(|span| span.starts_with(prefix)).collect();
+    assert_eq!(documented, set, "variables of alerts.command");
+}
