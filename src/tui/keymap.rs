@@ -1,4 +1,4 @@
-//! The one table of keys: it feeds dispatch, the hints in the footer, the help and the README.
+//! The one table of keys: it feeds dispatch, the hints in the footer, the help and docs/console.md.
 //! Keys are matched nowhere else; in a text field, keys that are not in it are text.
 
 mod action;
@@ -42,7 +42,7 @@ pub fn hints(context: Context) -> impl Iterator<Item = &'static Binding> {
     here.filter(|binding| binding.hint.is_some())
 }
 
-/// The table as Markdown, for the README.
+/// The table as Markdown, for docs/console.md.
 pub fn markdown() -> String {
     let mut out = String::new();
     for group in Group::ALL {

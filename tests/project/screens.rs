@@ -1,4 +1,4 @@
-//! README's pictures of the console: there, well-formed, and nothing but pictures.
+//! Pictures of the console: shown, well-formed, and nothing but pictures.
 
 #[path = "../../examples/screens/views.rs"]
 mod views;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use views::VIEWS;
 
-const README: &str = include_str!("../../README.md");
+use super::docs::page;
 
 const ELEMENTS: [&str; 7] = ["svg", "title", "style", "rect", "path", "g", "text"];
 #[rustfmt::skip]
@@ -30,23 +30,28 @@ fn picture(name: &str) -> String {
 }
 
 #[test]
-fn the_views_are_the_files_and_readme_shows_each() {
+fn the_views_are_the_files_and_the_pages_show_each() {
     let views: BTreeSet<_> = VIEWS.iter().map(|(name, _)| format!("{name}.svg")).collect();
     let files = std::fs::read_dir(folder()).unwrap();
     let files: BTreeSet<_> =
         files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files, views, "scripts/screens.sh makes them");
-    let shown = README.split("](docs/screens/").skip(1);
-    let shown: BTreeSet<_> = shown.map(|rest| rest.split(')').next().unwrap().to_owned()).collect();
-    assert_eq!(shown, views, "what README shows");
+    let pages = page::all();
+    let shown = pages.iter().flat_map(|(_, text)| text.split("screens/").skip(1));
+    let shown = shown.filter_map(|rest| rest.split_once(')')).map(|(file, _)| file.to_owned());
+    let shown: BTreeSet<_> = shown.filter(|file| file.ends_with(".svg")).collect();
+    assert_eq!(shown, views, "what the pages show");
 }
 
 #[test]
-fn readmes_pictures_have_a_text_instead() {
-    for (before, _) in README.match_indices("](docs/screens/") {
-        let start = README[..before].rfind("![").expect("a picture, no link");
-        let text = &README[start + 2..before];
-        assert!(text.len() > 20 && !text.contains(['[', ']']), "{text:?}");
+fn pictures_have_an_alternative_text() {
+    for (name, page) in page::all() {
+        for (before, _) in page.match_indices(".svg)") {
+            let end = page[..before].rfind("](").expect("a picture");
+            let start = page[..end].rfind("![").expect("a picture, not a link");
+            let text = &page[start + 2..end];
+            assert!(text.len() > 20 && !text.contains(['[', ']']), "{name}: {text:?}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one table of commands: it feeds parsing, completion, help and the README.
+//! The one table of commands: it feeds parsing, completion, help and docs/console.md.
 
 use std::time::Duration;
 
@@ -317,7 +317,7 @@ fn switch(argument: &str) -> Result<Command, String> {
     }
 }
 
-/// The table as Markdown, for the README.
+/// The table as Markdown, for docs/console.md.
 pub fn markdown() -> String {
     let mut out = String::from("| command | |\n| --- | --- |\n");
     for spec in COMMANDS {

@@ -1,0 +1,49 @@
+//! docs/operations.md against the metrics that the program has.
+
+use std::collections::BTreeMap;
+
+use bklit_pipeline::metrics::Metrics;
+
+use super::page;
+
+const PAGE: &str = "docs/operations.md";
+
+/// The metrics' types by their names, as queries name them.
+fn published() -> BTreeMap<String, String> {
+    let metrics = Metrics::new();
+    // Families appear with their first label.
+    metrics.request(200);
+    metrics.socket("browser", true);
+    let text = metrics.to_prometheus();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            (format!("{name}{suffix}"), kind.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn every_metric_is_documented_with_its_type() {
+    let text = page::read(PAGE);
+    let rows = page::rows(page::section(&text, "## Metrics"));
+    let documented: BTreeMap<_, _> = rows
+        .iter()
+        .map(|row| (page::spans(&row[0]).remove(0), row[1].split(' ').next().unwrap().to_owned()))
+        .collect();
+    assert_eq!(documented, published(), "metrics in {PAGE}");
+}
+
+#[test]
+fn metrics_named_in_the_pages_are_there() {
+    let published = published();
+    for (page, text) in page::all() {
+        for name in page::code(&text).iter().filter(|name| name.starts_with("bklit_")) {
+            // Also the name of the library, in a filter for the log.
+            let is_metric = published.contains_key(name) || name.starts_with("bklit_tui");
+            assert!(is_metric, "{page}: no metric {name}");
+        }
+    }
+}
