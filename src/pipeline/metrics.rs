@@ -1,5 +1,7 @@
 //! What the pipeline counts: once a second as [`Gauges`] for consoles, and as Prometheus text.
 
+mod verification;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,11 +16,12 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::queue::QueueStats;
-use super::verify::VerifyFigures;
 use crate::queue::api::QueueAges;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, StageGauges};
 use bklit_wire::time::UtcMillis;
+
+pub use verification::{Outcome, VerificationFigures};
 
 /// A part of the pipeline whose health is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +103,7 @@ pub struct Metrics {
     accepted: AtomicU64,
     refused: AtomicU64,
     queue_known: AtomicI64,
-    verify: VerifyFigures,
+    verify: VerificationFigures,
     /// 0 until it is told.
     alarm_depth: AtomicU64,
     health: Mutex<[Health; 3]>,
@@ -153,7 +156,7 @@ impl Metrics {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             queue_known: AtomicI64::new(0),
-            verify: VerifyFigures::default(),
+            verify: VerificationFigures::default(),
             alarm_depth: AtomicU64::new(0),
             health: Mutex::new([Health::Unknown; 3]),
             since: Mutex::new(Instant::now()),
@@ -229,7 +232,7 @@ impl Metrics {
     }
 
     /// What dual-write verification counts.
-    pub fn verify(&self) -> &VerifyFigures {
+    pub fn verify(&self) -> &VerificationFigures {
         &self.verify
     }
 

@@ -18,3 +18,4 @@ pub mod session;
 pub mod setting;
 pub mod text;
 pub mod time;
+pub mod verification;

@@ -1,6 +1,7 @@
 //! What is compared, without asking anybody: the rows of one event, and two sorted streams of
 //! rows.
 
+use crate::metrics::Outcome;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
@@ -41,6 +42,17 @@ pub struct Discrepancy {
     /// The fields that differ.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldDifference>,
+}
+
+impl Discrepancy {
+    /// The outcome it is counted as.
+    pub fn outcome(&self) -> Outcome {
+        match (self.queue_rows, self.baseline_rows) {
+            (0, _) => Outcome::MissingInQueue,
+            (_, 0) => Outcome::MissingInBaseline,
+            _ => Outcome::Different,
+        }
+    }
 }
 
 /// A field that differs.

@@ -12,10 +12,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{Discrepancy, Pair, Verdict, compare};
-use super::figures::Outcome;
+use crate::metrics::Outcome;
 use super::rows::{self, rows_of};
 use super::writer::Written;
-use super::{MISMATCH, MORE_MISMATCHES, NOT_COMPARED, NOT_WRITTEN};
+use bklit_wire::verification::{MISMATCH, MORE_MISMATCHES, NOT_COMPARED, NOT_WRITTEN};
 use crate::queue::Queue;
 use crate::stage_log::{Data, StageLog};
 use crate::store::StoreError;
@@ -262,7 +262,7 @@ impl LiveVerifier {
     }
 
     fn mismatched(&mut self, key: &EventKey, found: &Discrepancy, reason: Option<String>) {
-        let outcome = Outcome::of(found);
+        let outcome = found.outcome();
         self.log.metrics().verify().count(outcome, 1);
         if self.shown >= MAX_SHOWN {
             self.hidden += 1;

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::compare::{Discrepancy, Pair, Verdict, compare, next_pair};
-use super::figures::Outcome;
+use crate::metrics::Outcome;
 use super::rows;
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Gap, Kind, Pick, Row, Side, Span};
@@ -205,7 +205,7 @@ impl Merge<'_> {
         };
         let accepted = pair.queue.first().map_or(0, |row| row.created_at(self.kind));
         let in_gap = || self.gaps.iter().any(|gap| (gap.since..=gap.until).contains(&accepted));
-        match Outcome::of(&found) {
+        match found.outcome() {
             Outcome::MissingInBaseline if found.queue_rows == 1 && in_gap() => {
                 self.report.not_written += 1;
                 return;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::figures::Outcome;
+use crate::metrics::Outcome;
 use super::live::Pending;
 use crate::definitions::{DefinitionName, Definitions, DefinitionsError};
 use crate::metrics::Metrics;

@@ -6,7 +6,7 @@ mod queue;
 use std::collections::VecDeque;
 
 use super::line::OwnedLine;
-use bklit_pipeline::verify;
+use bklit_wire::verification;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
 pub use live::{LiveBoard, LiveItem, LiveList};
@@ -134,7 +134,7 @@ impl VerifyBoard {
 
     /// Whether a line belongs here.
     pub(crate) fn wants(log: &DebugLog) -> bool {
-        log.level > bklit_wire::debug_log::Level::Info && verify::is_finding(&log.message)
+        log.level > bklit_wire::debug_log::Level::Info && verification::is_finding(&log.message)
     }
 
     /// Takes a line. The reader stays at the same one.

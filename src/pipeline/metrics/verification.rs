@@ -1,4 +1,4 @@
-//! What verification counts, from the start of the process.
+//! What dual-write verification counts, from the start of the process.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,7 +8,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use super::compare::Discrepancy;
 use bklit_wire::gauges::VerifyGauges;
 use bklit_wire::time::UtcMillis;
 
@@ -38,15 +37,6 @@ impl Outcome {
         (Self::NotWritten, "not_written"),
         (Self::NotCompared, "not_compared"),
     ];
-
-    /// Of a discrepancy.
-    pub fn of(found: &Discrepancy) -> Self {
-        match (found.queue_rows, found.baseline_rows) {
-            (0, _) => Self::MissingInQueue,
-            (_, 0) => Self::MissingInBaseline,
-            _ => Self::Different,
-        }
-    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -56,7 +46,7 @@ struct OutcomeLabel {
 
 /// The counters of one process.
 #[derive(Debug)]
-pub struct VerifyFigures {
+pub struct VerificationFigures {
     /// Since when; unset where nothing is verified.
     since: OnceLock<UtcMillis>,
     family: Family<OutcomeLabel, Counter>,
@@ -65,7 +55,7 @@ pub struct VerifyFigures {
     waiting: AtomicU64,
 }
 
-impl Default for VerifyFigures {
+impl Default for VerificationFigures {
     fn default() -> Self {
         let family = Family::<OutcomeLabel, Counter>::default();
         let counters =
@@ -74,7 +64,7 @@ impl Default for VerifyFigures {
     }
 }
 
-impl VerifyFigures {
+impl VerificationFigures {
     /// Makes them known to Prometheus.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Events of dual-write verification, by outcome";
