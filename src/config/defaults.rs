@@ -11,7 +11,7 @@ use super::{
     AlertSettings, Ascii, Colors, ConsoleSettings, HttpSettings, QueueSettings, Roles, Scheme,
     Settings, VerifySettings, WebSocketSettings, WorkerSettings,
 };
-use crate::pipeline::queue::{DEFAULT_PREFIX, Durability};
+use crate::pipeline::queue::{DEFAULT_MAX_FAILED, DEFAULT_PREFIX, Durability};
 
 impl Default for Settings {
     fn default() -> Self {
@@ -79,6 +79,7 @@ impl Default for QueueSettings {
     fn default() -> Self {
         Self {
             max_depth: 1_000_000,
+            max_failed: DEFAULT_MAX_FAILED,
             alarm_depth: 1_000,
             redis_prefix: DEFAULT_PREFIX.to_owned(),
             durability: Durability::Everysec,

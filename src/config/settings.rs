@@ -140,6 +140,8 @@ impl WebSocketSettings {
 pub struct QueueSettings {
     /// Events that may wait; above, requests are answered 503.
     pub max_depth: u64,
+    /// Failed events from which on requests are answered 503, until some are retried or deleted.
+    pub max_failed: u64,
     /// Events waiting above which the console warns.
     pub alarm_depth: u64,
     /// The list in Redis, and what the names of its helpers begin with.
