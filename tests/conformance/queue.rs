@@ -11,7 +11,8 @@ use bklit_tui::pipeline::event::{PageView, Payload, QueuedEvent};
 use bklit_tui::pipeline::queue::redis::{Durability, RedisQueue, RedisQueueOptions};
 use bklit_tui::pipeline::queue::sqlite::SqliteQueue;
 use bklit_tui::pipeline::queue::{
-    Bounds, Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
+    Bounds, Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats,
+    Rejected,
 };
 use bklit_tui::pipeline::time::UtcMillis;
 

@@ -252,7 +252,8 @@ impl World {
         let stats: String = cmd("INFO").arg("commandstats").query(&mut self.admin).unwrap();
         let names = stats.lines().filter_map(|line| line.strip_prefix("cmdstat_"));
         let names = names.filter_map(|line| Some(line.split_once(':')?.0.to_owned()));
-        let own = ["config", "client", "hello", "eval", "script", "info", "time", "auth", "command"];
+        let own =
+            ["config", "client", "hello", "eval", "script", "info", "time", "auth", "command"];
         names.filter(|name| !own.iter().any(|own| name.starts_with(own))).collect()
     }
 }

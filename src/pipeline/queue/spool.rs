@@ -19,8 +19,8 @@
 mod failed;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -61,6 +61,8 @@ struct Shared {
     gate: RwLock<()>,
     /// As of the last time somebody looked.
     spooled: AtomicU64,
+    /// Held while looking, so that an older figure does not replace a newer one.
+    looking: tokio::sync::Mutex<()>,
     /// Why the queue accepts nothing, when that is what keeps events in the spool.
     refusal: Mutex<Option<QueueError>>,
     filled: Notify,
@@ -112,6 +114,7 @@ impl Shared {
             spooling: AtomicBool::new(spooling),
             gate: RwLock::default(),
             spooled: AtomicU64::new(0),
+            looking: tokio::sync::Mutex::default(),
             refusal: Mutex::default(),
             filled: Notify::new(),
         }
@@ -127,7 +130,9 @@ impl Shared {
             return Err(refusal);
         }
         let pushed = self.spool.push(item).await;
-        self.spooled.fetch_add(u64::from(pushed.is_ok()), Ordering::Relaxed);
+        if pushed.is_ok() && self.look().await.is_err() {
+            self.spooled.fetch_add(1, Ordering::Relaxed);
+        }
         self.filled.notify_one();
         match (pushed, away) {
             (Err(QueueError::Unavailable(spool)), Some(away)) => {
@@ -227,6 +232,7 @@ impl Shared {
     }
 
     async fn look(&self) -> Result<u64, QueueError> {
+        let _alone = self.looking.lock().await;
         let stats = self.spool.stats().await?;
         let spooled = stats.depth + stats.in_flight;
         self.spooled.store(spooled, Ordering::Relaxed);

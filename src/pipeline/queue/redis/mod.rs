@@ -31,8 +31,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BatchInFlight, Bounds, Claim, ClaimId, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
-    QueueStats, Rejected, WaitingItem,
+    BatchInFlight, Bounds, Claim, ClaimId, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order, Page,
+    Pushed, Queue, QueueError, QueueStats, Rejected, WaitingItem,
 };
 pub use super::{DEFAULT_PREFIX, Durability};
 use crate::pipeline::event::QueuedEvent;
@@ -106,8 +106,7 @@ impl RedisQueue {
         let pushed = Arc::new(Notify::new());
         let (pushes, receiver) = mpsc::channel(push::MAX_WAITING);
         let link = Link::new(server.clone());
-        let pusher =
-            Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), bounds, durability);
+        let pusher = Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), bounds, durability);
         let pusher = Arc::new(pusher);
         // Ends by itself once the sender is dropped and what was sent is answered.
         let push = Arc::clone(&pusher).run(receiver, Arc::clone(&pushed));

@@ -222,7 +222,9 @@ impl Pusher {
             let added = self.add_group(connection, accepted, series).await?;
             depth = match added {
                 Ok(depth) => depth,
-                Err(error) => return Ok((depth, items.iter().map(|_| Err(error.clone())).collect())),
+                Err(error) => {
+                    return Ok((depth, items.iter().map(|_| Err(error.clone())).collect()));
+                }
             };
         }
         let answers = accepted.iter().map(|_| Ok(Pushed::Queued));
@@ -245,10 +247,9 @@ impl Pusher {
             call.arg(&item.body);
         }
         let answer = connection.script::<(i64, u64)>(&call).await;
-        match answer.map_err(|failure| Unanswered {
-            reason: failure.to_string(),
-            sent: items.len(),
-        })? {
+        match answer
+            .map_err(|failure| Unanswered { reason: failure.to_string(), sent: items.len() })?
+        {
             (FAILED_FULL, failed) => Ok(Err(self.bounds.failed_full(failed))),
             (depth, _) => u64::try_from(depth).map(Ok).map_err(|_| {
                 let series = self.keys.series(&series.name);

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    BatchInFlight, Bounds, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
-    QueueStats, Rejected, WaitingItem,
+    BatchInFlight, Bounds, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue,
+    QueueError, QueueStats, Rejected, WaitingItem,
 };
 use crate::pipeline::sqlite;
 use tables::Tables;
