@@ -1,5 +1,6 @@
 //! The server refuses commands inside scripts: each command of each operation is denied on each
-//! kind of key in turn, each key gets a wrong type, the memory is full, the server is a replica.
+//! kind of key in turn, each key gets a wrong type, the memory is full, the server is a replica or
+//! misses one.
 //! Whatever was refused, no event is lost, none is there twice, and nothing counts as done.
 
 use std::collections::BTreeSet;
@@ -71,6 +72,7 @@ enum Fault {
     WrongType { keys: &'static str },
     Memory,
     Replica,
+    TooFewReplicas,
 }
 
 /// A queue with something of everything in it.
@@ -194,6 +196,7 @@ impl World {
                 }
             }
             Fault::Memory => self.config("maxmemory", "1"),
+            Fault::TooFewReplicas => self.config("min-replicas-to-write", "1"),
             Fault::Replica => {
                 cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut self.admin).unwrap();
             }
@@ -209,6 +212,7 @@ impl World {
                 }
             }
             Fault::Memory => self.config("maxmemory", "0"),
+            Fault::TooFewReplicas => self.config("min-replicas-to-write", "0"),
             Fault::Replica => {
                 cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut self.admin).unwrap();
             }
@@ -330,7 +334,9 @@ async fn whatever_is_refused_nothing_is_half_done(kind: Kind) {
         let refused = survives(&server, operation, &Fault::Memory).await;
         let adds = matches!(operation, Push | PushOwnId | PushInOrder | Settle);
         assert_eq!(refused, adds, "{operation:?} without memory: consumers go on");
-        assert!(survives(&server, operation, &Fault::Replica).await, "{operation:?} on a replica");
+        for fault in [Fault::Replica, Fault::TooFewReplicas] {
+            assert!(survives(&server, operation, &fault).await, "{operation:?}: {fault:?}");
+        }
     }
 }
 

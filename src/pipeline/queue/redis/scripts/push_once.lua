@@ -7,6 +7,7 @@ local bound, most_failed = tonumber(ARGV[1]), tonumber(ARGV[2])
 local depth = redis.call('LLEN', KEYS[1])
 local failed = redis.call('LLEN', KEYS[2])
 local answers = {depth, failed}
+check_allowed({'LPUSH', KEYS[1], ''})
 for i = 3, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then
     answers[i] = 0
@@ -15,7 +16,7 @@ for i = 3, #KEYS do
   elseif depth >= bound then
     answers[i] = -1
   else
-    check_allowed({'LPUSH', KEYS[1], ''}, {'SET', KEYS[i], '1', 'EX', ARGV[3]})
+    check_allowed({'SET', KEYS[i], '1', 'EX', ARGV[3]})
     -- In this order: an id must not be remembered when its item was refused.
     depth = redis.call('LPUSH', KEYS[1], ARGV[i + 1])
     redis.call('SET', KEYS[i], '1', 'EX', ARGV[3])
