@@ -35,8 +35,8 @@ use bklit_pipeline::bus::LiveBus;
 use bklit_pipeline::definitions::Definitions;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::presence::Presence;
-use bklit_pipeline::queue::Queue;
 use bklit_pipeline::queue::spool::SpooledQueue;
+use bklit_pipeline::queue::{Bounds, Queue};
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::stage_log::StageLog;
 use bklit_pipeline::store::Store;
@@ -92,8 +92,7 @@ impl Adapters {
         data_dir: &Path,
         metrics: &Arc<Metrics>,
     ) -> Result<Self> {
-        let max_depth = settings.queue.max_depth;
-        let file = Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), max_depth)?);
+        let file = Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), bounds(settings))?);
         let stores = settings.roles.has(Role::Worker);
         let dual = settings.dual_write && settings.roles.accept_events();
         let clickhouse = clickhouse(settings)?.map(Arc::new);
@@ -169,17 +168,19 @@ impl Adapters {
 
 /// The queue alone, to look into and to repair beside whatever runs on it.
 pub(super) fn queues(settings: &Settings) -> Result<Queues> {
-    let max_depth = settings.queue.max_depth;
+    let bounds = bounds(settings);
     let Some(server) = redis(settings)? else {
         let file = data_dir::existing(&settings.data_dir, QUEUE_FILE)?;
-        return Ok(Queues { queue: Arc::new(SqliteQueue::open(&file, max_depth)?), spool: None });
+        return Ok(Queues { queue: Arc::new(SqliteQueue::open(&file, bounds)?), spool: None });
     };
     let file = settings.data_dir.join(QUEUE_FILE);
-    let spool = match file.exists() {
-        true => Some(Arc::new(SqliteQueue::open(&file, max_depth)?) as Arc<dyn Queue>),
-        false => None,
-    };
-    Ok(Queues { queue: Arc::new(redis_queue(settings, server)), spool })
+    let queue = Arc::new(redis_queue(settings, server));
+    if !file.exists() {
+        return Ok(Queues { queue, spool: None });
+    }
+    let spool: Arc<dyn Queue> = Arc::new(SqliteQueue::open(&file, bounds)?);
+    let queue = Arc::new(SpooledQueue::beside(queue, Arc::clone(&spool)));
+    Ok(Queues { queue, spool: Some(spool) })
 }
 
 /// What a worker without a pipeline works with.
@@ -191,9 +192,10 @@ pub(super) async fn drain(settings: &Settings) -> Result<Drain> {
         _ => None,
     };
     if owned.is_some()
-        && let Some(spool) = queues.spool.clone()
+        && let (Some(spool), Some(server)) = (queues.spool.clone(), redis(settings)?)
     {
-        queues.queue = Arc::new(SpooledQueue::new(queues.queue, spool));
+        let queue = Arc::new(redis_queue(settings, server));
+        queues.queue = Arc::new(SpooledQueue::new(queue, spool));
     }
     let store: Arc<dyn Store> = match clickhouse(settings)? {
         Some(store) => {
@@ -245,10 +247,15 @@ pub(super) fn redis_and_queue(settings: &Settings) -> Option<(RedisServer, Redis
     Some((redis(settings).ok()??, queue_options(settings)))
 }
 
+fn bounds(settings: &Settings) -> Bounds {
+    Bounds { depth: settings.queue.max_depth, failed: settings.queue.max_failed }
+}
+
 fn queue_options(settings: &Settings) -> RedisQueueOptions {
     RedisQueueOptions {
         prefix: settings.queue.redis_prefix.clone(),
         max_depth: settings.queue.max_depth,
+        max_failed: settings.queue.max_failed,
         durability: settings.queue.durability,
         // Both stores tell repeated events by their ids, so no batch need wait for a disk.
         durable_claims: false,

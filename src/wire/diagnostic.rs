@@ -60,14 +60,22 @@ impl Finding {
     }
 
     /// About events that wait, and events that failed.
-    pub fn of_queue(waiting: u64, alarm_depth: u64, failed: u64) -> Vec<Self> {
+    pub fn of_queue(waiting: u64, alarm_depth: u64, failed: u64, max_failed: u64) -> Vec<Self> {
         let depth = if waiting >= alarm_depth {
             let advice = "see that the worker runs and the store takes events: `bklit-tui attach`";
             Self::warning(format!("events that wait in the queue: {waiting}"), advice)
         } else {
             Self::good(format!("events that wait in the queue: {waiting}"))
         };
-        let failed = if failed > 0 {
+        let failed = if failed >= max_failed {
+            let advice = "retry them, or export and delete them: `bklit-tui queue \
+                          retry|export|delete`; until then no events are accepted";
+            let what = format!(
+                "the failed queue is full: {failed} events have failed, queue.max_failed is \
+                 {max_failed}"
+            );
+            Self::problem(what, advice)
+        } else if failed > 0 {
             let advice = "their reasons are kept with them; mend the cause, then retry them";
             Self::warning(format!("events in the failed queue: {failed}"), advice)
         } else {

@@ -10,8 +10,10 @@ use std::time::Duration;
 use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::{
-    Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats, Rejected,
+    Bounds, Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats,
+    Rejected,
 };
+use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
@@ -23,6 +25,8 @@ const LEASE: Duration = Duration::from_secs(600);
 /// A lease that has ended before anybody can look.
 const NO_LEASE: Duration = Duration::ZERO;
 const MAX_DEPTH: u64 = 50;
+const MAX_FAILED: u64 = 30;
+const BOUNDS: Bounds = Bounds { depth: MAX_DEPTH, failed: MAX_FAILED };
 
 /// A queue that holds `MAX_DEPTH` events, and the way to close and open it again.
 pub trait Fixture: Send {
@@ -55,7 +59,7 @@ impl Fixture for Sqlite {
             Arc::try_unwrap(queue).map_err(|_| "still in use").unwrap();
         }
         let path = self.dir.path().join("queue.db");
-        self.queue = Some(Arc::new(SqliteQueue::open(&path, MAX_DEPTH).unwrap()));
+        self.queue = Some(Arc::new(SqliteQueue::open(&path, BOUNDS).unwrap()));
     }
 
     fn leases_survive(&self) -> bool {
@@ -82,6 +86,7 @@ impl Redis {
         let server = server_at(&self.server);
         let options = RedisQueueOptions {
             max_depth: MAX_DEPTH,
+            max_failed: MAX_FAILED,
             durability: self.durability,
             ..RedisQueueOptions::default()
         };
@@ -407,7 +412,8 @@ async fn many_at_once_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
 }
 
 use repair::{
-    a_batch_in_flight_shows_who_holds_it_and_until_when, an_event_is_found_wherever_it_is,
+    a_batch_in_flight_shows_who_holds_it_and_until_when,
+    a_full_failed_queue_refuses_events_and_finishes_what_it_has, an_event_is_found_wherever_it_is,
     failed_items_are_shown_in_pages_and_deleted, waiting_items_are_deleted_and_no_others,
     waiting_items_are_shown_in_pages_and_stay, what_is_in_a_batch_can_be_read,
 };
@@ -449,6 +455,7 @@ macro_rules! queue_conformance {
                 a_clients_retry_is_queued_once_and_ids_are_a_projects_own,
                 a_batch_of_large_events_is_bounded_by_their_bytes,
                 a_full_queue_refuses_until_there_is_room,
+                a_full_failed_queue_refuses_events_and_finishes_what_it_has,
                 everything_survives_a_restart,
                 a_batch_in_flight_shows_who_holds_it_and_until_when,
                 waiting_items_are_shown_in_pages_and_stay,

@@ -74,6 +74,10 @@ fn what_waits_in_the_data_dir_is_counted() {
     daemon.kill9();
     let cli = beside(&daemon).env("REDIS_URL", &redis.url());
     assert_found(&cli, "data dir", "warning", "wait in the data dir for Redis: 1");
+    let spool = rusqlite::Connection::open(daemon.data_dir().join("queue.db")).unwrap();
+    let reject = "INSERT INTO failed_item (body, reason, failed_at) VALUES ('x', 'bad', 0)";
+    spool.execute(reject, ()).unwrap();
+    assert_found(&cli, "data dir", "warning", "failed before they came to Redis, in queue.db: 1");
 }
 
 #[test]

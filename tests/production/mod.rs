@@ -1,6 +1,7 @@
 //! The real program on Redis and ClickHouse, on one of them, and on neither.
 
 mod outages;
+mod refused;
 mod repair;
 mod tls;
 mod tokens;

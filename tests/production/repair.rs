@@ -166,6 +166,42 @@ fn a_drain_also_empties_the_spool_that_no_pipeline_owns() {
 }
 
 #[test]
+fn what_the_spool_rejected_is_shown_and_repaired_like_all_that_failed() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", redis.url()));
+    redis.cli(&["LPUSH", FAILED, &event("theirs")]);
+    daemon.kill9();
+    let spool = rusqlite::Connection::open(daemon.data_dir().join("queue.db")).unwrap();
+    spool.execute("INSERT INTO queue_item (body) VALUES ('not an event')", ()).unwrap();
+    drop(spool);
+    let daemon = daemon.restart();
+    let failed = || daemon.get("/api/queue").json()["failed"].clone();
+    eventually(DEADLINE, "both are counted", || failed() == 2);
+    eventually(DEADLINE, "also in the figures", || {
+        daemon.get("/health").json()["queue"]["failed"] == 2
+    });
+    let page = daemon.get("/api/queue/failed").json();
+    assert_eq!(page["items"][0]["body"], "not an event", "{page}");
+    let id = page["items"][0]["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("spool:"), "{id}");
+    let next = page["next"].as_str().unwrap();
+    let page = daemon.get(&format!("/api/queue/failed?after={next}")).json();
+    assert_eq!(page["items"][0]["eventId"], "theirs", "{page}");
+    // The same by the command line, beside the daemon.
+    let exported = daemon.cli(&["queue", "export", "-"]);
+    assert!(exported.contains("not an event") && exported.contains("theirs"), "{exported}");
+    let status = daemon.cli(&["queue", "status", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&status).unwrap()["failed"], 2);
+    assert!(daemon.cli(&["queue", "retry", &id]).contains(": 1 of 1\n"));
+    eventually(DEADLINE, "it comes back with an id of its own", || {
+        let again = daemon.get("/api/queue/failed").json()["items"][0]["id"].clone();
+        again.as_str().is_some_and(|again| again.starts_with("spool:") && again != id)
+    });
+    assert!(daemon.cli(&["queue", "delete", "--all", "--yes"]).contains(": 2\n"));
+    eventually(DEADLINE, "nothing is left", || failed() == 0);
+}
+
+#[test]
 fn many_waiting_events_are_deleted_while_a_daemon_stores() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let database = ClickHouse::shared();

@@ -6,6 +6,7 @@ mod claims;
 mod faults;
 mod history;
 mod queue;
+mod refused_writes;
 mod spool;
 mod tokens;
 mod transport;

@@ -9,7 +9,7 @@ use bklit_adapters::redis::connection::RedisOptions;
 use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::spool::SpooledQueue;
-use bklit_pipeline::queue::{NewItem, Pushed, Queue, QueueError};
+use bklit_pipeline::queue::{FailedItem, NewItem, Pushed, Queue, QueueError, Rejected};
 
 use crate::support::DEADLINE;
 use crate::support::proxy::{Hold, Proxy};
@@ -265,4 +265,95 @@ async fn a_spool_with_a_push_in_doubt_outlives_its_process() {
         proxy.let_through();
         assert_eq!(all_ids(&queue).await, ["evt-late"], "carried out: {carried_out}");
     }
+}
+
+/// All failed items, by pages of two.
+async fn all_failed(queue: &dyn Queue) -> Vec<FailedItem> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = queue.failed(after.as_deref(), 2).await.unwrap();
+        assert!(page.items.len() <= 2);
+        found.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return found;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_failed_in_the_spool_and_in_the_queue_is_one_list() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    drop(spool_in(dir.path(), 10_000));
+    let file = rusqlite::Connection::open(dir.path().join("spool.db")).unwrap();
+    for body in ["x0", "x1", "x2", "x3", "x4"] {
+        file.execute("INSERT INTO queue_item (body) VALUES (?)", [body]).unwrap();
+    }
+    drop(file);
+    let redis = queue_at(&server);
+    redis.push_in_order(&names(0..3).iter().map(|id| event(id)).collect::<Vec<_>>()).await.unwrap();
+    let bad = redis.claim(3, LEASE).await.unwrap().unwrap();
+    let reject = |seq| Rejected { seq, reason: seq.to_string() };
+    redis.acknowledge(&bad.id, &[reject(0), reject(1), reject(2)]).await.unwrap();
+
+    let queue = SpooledQueue::new(redis, spool_in(dir.path(), 10_000));
+    emptied(&queue).await;
+    assert_eq!(queue.stats().await.unwrap().failed, 8);
+    let failed = all_failed(&queue).await;
+    let bodies: Vec<_> = failed[..5].iter().map(|failed| failed.body.as_str()).collect();
+    assert_eq!(bodies, ["x4", "x3", "x2", "x1", "x0"]);
+    assert!(failed[..5].iter().all(|failed| failed.id.starts_with("spool:")), "{failed:?}");
+    let reasons: Vec<_> = failed[5..].iter().map(|failed| failed.reason.as_str()).collect();
+    assert_eq!(reasons, ["2", "1", "0"]);
+    let id = |n: usize| failed[n].id.clone();
+
+    assert_eq!(queue.retry_failed(&[id(3), id(6)]).await.unwrap(), 2);
+    eventually("it fails again, and the other one waits", || async {
+        let stats = queue.stats().await.unwrap();
+        ((stats.depth, stats.failed) == (1, 7)).then_some(())
+    })
+    .await;
+    assert_eq!(all_failed(&queue).await[0].body, "x1");
+    assert_eq!(queue.delete_failed(&[id(0), id(3), id(5)]).await.unwrap(), 2, "one has a new id");
+    // As a command does beside the process that owns the spool.
+    let beside = SpooledQueue::beside(queue_at(&server), spool_in(dir.path(), 10_000));
+    let left = all_failed(&beside).await;
+    assert_eq!(left, all_failed(&queue).await);
+    let left: Vec<_> = left.into_iter().map(|failed| failed.id).collect();
+    assert_eq!(beside.stats().await.unwrap().failed, 5);
+    assert_eq!(beside.delete_failed(&left).await.unwrap(), 5);
+    eventually("the owner sees it", || async {
+        (queue.stats().await.unwrap().failed == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_failed_queue_keeps_what_was_spooled_and_takes_no_more() {
+    let mut server = RedisServer::start(Kind::Redis, &[("appendfsync", "always")]);
+    let dir = tempfile::tempdir().unwrap();
+    let options = RedisQueueOptions { max_failed: 2, ..RedisQueueOptions::default() };
+    let small = RedisQueue::new(server_at(&server), &options);
+    let queue = SpooledQueue::new(Arc::new(small), spool_in(dir.path(), 100));
+    emptied(&queue).await;
+    server.cli(&["LPUSH", "analytics:queue:failed", "a", "b"]);
+    let refused = queue.push(item("refused")).await;
+    assert!(matches!(refused, Err(QueueError::FailedFull { failed: 2, bound: 2 })), "{refused:?}");
+    assert_eq!(queue.spooled(), 0, "the spool is not for that");
+    server.kill9();
+    for id in names(0..3) {
+        queue.push(item(&id)).await.unwrap();
+    }
+    server.restart();
+    eventually("what the queue says is known", || async {
+        matches!(queue.accepts().await, Err(QueueError::FailedFull { .. })).then_some(())
+    })
+    .await;
+    assert!(matches!(queue.push(item("refused")).await, Err(QueueError::FailedFull { .. })));
+    assert_eq!(queue.spooled(), 3, "they wait");
+    let failed = queue.failed(None, 1).await.unwrap().items.remove(0);
+    assert_eq!(queue.delete_failed(&[failed.id]).await.unwrap(), 1);
+    emptied(&queue).await;
+    assert_eq!(all_ids(&queue).await, names(0..3));
 }

@@ -34,6 +34,55 @@ fn a_full_queue_is_not_ready() {
 }
 
 #[test]
+fn a_full_failed_queue_is_not_ready_until_it_is_repaired() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let bound = "[queue]\nmax_failed = 2";
+    for daemon in [
+        Daemon::with_settings(bound),
+        Daemon::with_settings(&format!("redis_url = '{}'\n{bound}", redis.url())),
+    ] {
+        daemon.track("https://a.example/");
+        let config = daemon.scratch().join("bklit.toml");
+        for _ in 0..2 {
+            fail_an_event(&daemon, &redis);
+        }
+        let body = json!({ "url": "https://a.example/", "projectId": "default" });
+        let refused = daemon.post("/track", &body);
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert!(refused.header("retry-after").is_some());
+        for part in ["the failed queue is full", "bklit-tui queue retry|export|delete"] {
+            assert!(refused.text().contains(part), "{}", refused.text());
+        }
+        let ready = daemon.get("/ready");
+        assert_eq!(ready.status, 503);
+        let reason = ready.json()["reasons"][0].as_str().unwrap().to_owned();
+        assert!(reason.starts_with("ingestion: the failed queue is full"), "{reason}");
+        let cli = Cli::on(&daemon.data_dir()).env("BKLIT_LISTEN", "127.0.0.1:0");
+        let said = cli.run(&["doctor", "--config", config.to_str().unwrap()]).stdout;
+        assert!(said.contains("queue.max_failed is 2"), "{said}");
+        daemon.cli(&["queue", "delete", "--all", "--yes"]);
+        eventually(DEADLINE, "it is ready again", || daemon.get("/ready").status == 200);
+        daemon.track("https://a.example/");
+    }
+}
+
+/// Lets one more event fail, whichever queue the daemon has.
+fn fail_an_event(daemon: &Daemon, redis: &RedisServer) {
+    if daemon.data_dir().join("tokens.db").exists() {
+        let file = rusqlite::Connection::open(daemon.data_dir().join("queue.db")).unwrap();
+        file.execute_batch(
+            "BEGIN IMMEDIATE;
+             INSERT INTO failed_item (body, reason, failed_at) VALUES ('x', 'bad', 0);
+             UPDATE queue_count SET failed = failed + 1;
+             COMMIT",
+        )
+        .unwrap();
+    } else {
+        redis.cli(&["LPUSH", "analytics:queue:failed", "x"]);
+    }
+}
+
+#[test]
 fn each_role_is_ready_by_its_own_servers() {
     let mut redis = RedisServer::start(Kind::Valkey, &[]);
     let mut clickhouse = ClickHouse::own();

@@ -74,14 +74,15 @@ fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Find
         }
     };
     if settings.redis_url.is_none() {
-        return Finding::of_queue(waiting, settings.queue.alarm_depth, failed);
+        let bounds = &settings.queue;
+        return Finding::of_queue(waiting, bounds.alarm_depth, failed, bounds.max_failed);
     }
     let mut findings = Vec::new();
     if failed > 0 {
         findings.push(Finding::warning(
             format!("events that failed before they came to Redis, in {QUEUE_FILE}: {failed}"),
-            "without redis_url, `bklit-tui queue list` shows them and `queue retry --all` puts them \
-             back; a pipeline with Redis then moves them there",
+            "`bklit-tui queue list` shows them, with ids that begin with spool:, and `bklit-tui queue \
+             retry|export|delete` works on them as on the others",
         ));
     }
     findings.push(match waiting {

@@ -20,6 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 const READY: &str = "ready";
 const NOT_READY: &str = "not ready";
+const FAILED_FULL: &str = "the failed queue is full: retry, export or delete failed events with \
+                           `bklit-tui queue retry|export|delete`";
 const NO_SOCKETS: &str = "it cannot listen on its address";
 
 #[derive(Serialize)]
@@ -78,6 +80,7 @@ async fn accepting(context: &HttpContext) -> Option<&'static str> {
     match tokio::time::timeout(TIMEOUT, context.intake.queue().accepts()).await {
         Ok(Ok(())) => None,
         Ok(Err(QueueError::Full { .. })) => Some("the queue is full"),
+        Ok(Err(QueueError::FailedFull { .. })) => Some(FAILED_FULL),
         Ok(Err(_)) => Some("the queue takes no events"),
         Err(_) => Some("the queue does not answer"),
     }

@@ -5,6 +5,7 @@
 //! is refused from then on. So a batch is delivered at least once, and the store drops repeats.
 
 pub mod api;
+mod bounds;
 mod settings;
 pub mod spool;
 
@@ -17,6 +18,7 @@ use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::BatchInFlight;
 use bklit_wire::time::UtcMillis;
 
+pub use bounds::{Bounds, DEFAULT_MAX_FAILED, QueueError};
 pub use settings::QueueSettings;
 
 /// Bytes of a batch's items at which no more are added, apart from what the last item is larger. A
@@ -145,43 +147,30 @@ pub struct QueueStats {
     pub spooled: u64,
 }
 
-/// Why the queue did not do as asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum QueueError {
-    /// It holds as many items as it may; the producer should come back later.
-    #[error("the queue is full: {depth} events wait, the bound is {bound}")]
-    Full {
-        /// Items waiting.
-        depth: u64,
-        /// The most that may wait.
-        bound: u64,
-    },
-    /// Another consumer has taken the batch over; what this one stored counts, but the
-    /// acknowledgement is the other's now.
-    #[error("batch {} has been taken over by another worker", .0.batch)]
-    Stale(ClaimId),
-    /// The queue cannot be reached or used.
-    #[error("the queue is unavailable: {0}")]
-    Unavailable(String),
-    /// The same while it was pushed to: the event may be in it, or come into it later.
-    /// [`Queue::settle`] tells.
-    #[error("the queue is unavailable: {reason}")]
-    InDoubt {
-        /// Why there was no answer.
-        reason: String,
-        /// What to ask by.
-        ticket: String,
-    },
-}
-
 /// Accepted events, until they are stored. All methods are safe to call concurrently.
+///
+/// # Guarantees
+///
+/// - An event whose push was answered `Ok` is in the queue until its batch is acknowledged or
+///   somebody deletes it, and it is there once.
+/// - Each method is one step. When any part of it is refused, such as by a full disk, a full
+///   memory, a missing permission or a key of the wrong type, it returns an error and nothing has
+///   changed: nothing is removed, and nothing counts as done, before all of it can be done. It can
+///   be called again. Where a method works on several items, that holds for each of them.
+/// - An error says that nothing was done, except [`QueueError::InDoubt`], which
+///   [`Queue::settle`] resolves, and except [`QueueError::Unavailable`] from a queue on a server,
+///   whose connection may break after the step was made; then calling again adds nothing twice,
+///   and an acknowledgement that had been made is [`QueueError::Stale`].
+/// - It is bounded ([`Bounds`]): at most `depth` items wait, and once `failed` items have failed no
+///   more events are accepted. What waits or is in flight by then may still fail, and nothing else.
+///   A refused event is not lost: its producer gets the error.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Adds an event; when this returns `Ok`, it is durable.
     ///
     /// # Errors
-    /// [`QueueError::Full`], [`QueueError::Unavailable`]: the event was not accepted.
-    /// [`QueueError::InDoubt`]: it is not known to be.
+    /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`]: the event was
+    /// not accepted. [`QueueError::InDoubt`]: it is not known to be.
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
 
     /// Settles a push that ended in doubt: whether its event is in the queue, or was; if not, it
@@ -197,7 +186,8 @@ pub trait Queue: Send + Sync {
     /// again adds nothing again. Returns how many of the first are in; the others found no room.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: any number of the first may be in. Do it again.
+    /// [`QueueError::FailedFull`], [`QueueError::Unavailable`]: any number of the first may be in.
+    /// Do it again.
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
         for (pushed, event) in events.iter().enumerate() {
             match self.push(NewItem { event: event.clone(), client_id: true }).await {
@@ -229,7 +219,7 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Stale`], [`QueueError::Unavailable`].
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError>;
 
-    /// Removes the batch, in one step moving `rejected` to the failed queue.
+    /// Removes the batch, in one step moving `rejected` to the failed queue, however full that is.
     ///
     /// # Errors
     /// [`QueueError::Stale`], [`QueueError::Unavailable`]: nothing was removed.
@@ -252,7 +242,7 @@ pub trait Queue: Send + Sync {
     /// Whether an event would be accepted now. Adds none.
     ///
     /// # Errors
-    /// [`QueueError::Full`], [`QueueError::Unavailable`].
+    /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`].
     async fn accepts(&self) -> Result<(), QueueError>;
 
     /// Items accepted that wait in this process for the queue to come back; known also while it

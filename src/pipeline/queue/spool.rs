@@ -9,10 +9,18 @@
 //! queue that hung goes on. Such an event is kept in the spool with the ticket of its push, and
 //! the queue is asked before it is moved: two copies in the queue could be stored at the same
 //! moment by two workers, neither of which would see the other's.
+//!
+//! What is in the spool and is not an event goes to the spool's own failed items. They are shown,
+//! retried and deleted with those of the queue; their ids begin with `spool:`.
+//!
+//! When too many items have failed in the queue, it accepts no more, and neither does the spool
+//! before it once the queue has said so.
+
+mod failed;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,7 +48,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A [`Queue`] that keeps accepting while it is away. Claims and all the rest are the queue's.
 pub struct SpooledQueue {
     shared: Arc<Shared>,
-    forwarder: JoinHandle<()>,
+    /// None where another process moves what is in the spool.
+    forwarder: Option<JoinHandle<()>>,
     forwarder_ended: CancellationToken,
 }
 
@@ -53,6 +62,10 @@ struct Shared {
     gate: RwLock<()>,
     /// As of the last time somebody looked.
     spooled: AtomicU64,
+    /// Held while looking, so that an older figure does not replace a newer one.
+    looking: tokio::sync::Mutex<()>,
+    /// Why the queue accepts nothing, when that is what keeps events in the spool.
+    refusal: Mutex<Option<QueueError>>,
     filled: Notify,
 }
 
@@ -62,14 +75,7 @@ impl SpooledQueue {
     ///
     /// Call it within a tokio runtime, where its task of moving runs until it is dropped.
     pub fn new(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
-        let shared = Arc::new(Shared {
-            queue,
-            spool,
-            spooling: AtomicBool::new(true),
-            gate: RwLock::default(),
-            spooled: AtomicU64::new(0),
-            filled: Notify::new(),
-        });
+        let shared = Arc::new(Shared::new(queue, spool, true));
         let forwarder_ended = CancellationToken::new();
         let ends = forwarder_ended.clone().drop_guard();
         let forward = Arc::clone(&shared).forward();
@@ -77,7 +83,14 @@ impl SpooledQueue {
             let _ends = ends;
             forward.await;
         });
-        Self { shared, forwarder, forwarder_ended }
+        Self { shared, forwarder: Some(forwarder), forwarder_ended }
+    }
+
+    /// The same queue, to look into and to repair while another process, or none, owns `spool`:
+    /// nothing is put into the spool or moved from it.
+    pub fn beside(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
+        let shared = Arc::new(Shared::new(queue, spool, false));
+        Self { shared, forwarder: None, forwarder_ended: CancellationToken::new() }
     }
 
     /// Whether events go into the spool now.
@@ -88,14 +101,39 @@ impl SpooledQueue {
 
 impl Drop for SpooledQueue {
     fn drop(&mut self) {
-        self.forwarder.abort();
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.abort();
+        }
     }
 }
 
 impl Shared {
+    fn new(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>, spooling: bool) -> Self {
+        Self {
+            queue,
+            spool,
+            spooling: AtomicBool::new(spooling),
+            gate: RwLock::default(),
+            spooled: AtomicU64::new(0),
+            looking: tokio::sync::Mutex::default(),
+            refusal: Mutex::default(),
+            filled: Notify::new(),
+        }
+    }
+
+    /// Why nothing is accepted into the spool either.
+    fn refusal(&self) -> MutexGuard<'_, Option<QueueError>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn push_to_spool(&self, item: NewItem, away: Option<&str>) -> Result<Pushed, QueueError> {
+        if let Some(refusal) = self.refusal().clone() {
+            return Err(refusal);
+        }
         let pushed = self.spool.push(item).await;
-        self.spooled.fetch_add(u64::from(pushed.is_ok()), Ordering::Relaxed);
+        if pushed.is_ok() && self.look().await.is_err() {
+            self.spooled.fetch_add(1, Ordering::Relaxed);
+        }
         self.filled.notify_one();
         match (pushed, away) {
             (Err(QueueError::Unavailable(spool)), Some(away)) => {
@@ -110,7 +148,11 @@ impl Shared {
         let mut backoff = Backoff::new(LONGEST_PAUSE);
         let mut told = false;
         loop {
-            match self.move_all().await {
+            let moved = self.move_all().await;
+            let refusal = moved.as_ref().err();
+            *self.refusal() =
+                refusal.filter(|error| matches!(error, QueueError::FailedFull { .. })).cloned();
+            match moved {
                 Ok(()) => {
                     backoff.reset();
                     told = false;
@@ -120,7 +162,7 @@ impl Shared {
                 Err(error) => {
                     // Once a failure, not once a try.
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "events stay in the spool until the queue is back");
+                        tracing::warn!(%error, "events stay in the spool until the queue takes them");
                     }
                     backoff.pause().await;
                 }
@@ -191,6 +233,7 @@ impl Shared {
     }
 
     async fn look(&self) -> Result<u64, QueueError> {
+        let _alone = self.looking.lock().await;
         let stats = self.spool.stats().await?;
         let spooled = stats.depth + stats.in_flight;
         self.spooled.store(spooled, Ordering::Relaxed);
@@ -259,7 +302,10 @@ impl Queue for SpooledQueue {
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         let stats = self.shared.queue.stats().await?;
-        Ok(QueueStats { spooled: self.spooled(), ..stats })
+        // A spool that cannot be written now has an error for that, and says nothing of the queue.
+        let set_aside = self.shared.spool.stats().await.map_or(0, |spool| spool.failed);
+        let failed = stats.failed + set_aside;
+        Ok(QueueStats { failed, spooled: self.spooled(), ..stats })
     }
 
     async fn accepts(&self) -> Result<(), QueueError> {
@@ -268,6 +314,9 @@ impl Queue for SpooledQueue {
                 Err(QueueError::Unavailable(_)) => {}
                 answer => return answer,
             }
+        }
+        if let Some(refusal) = self.shared.refusal().clone() {
+            return Err(refusal);
         }
         self.shared.spool.accepts().await
     }
@@ -306,14 +355,31 @@ impl Queue for SpooledQueue {
         after: Option<&str>,
         most: usize,
     ) -> Result<Page<FailedItem>, QueueError> {
-        self.shared.queue.failed(after, most).await
+        failed::page(&*self.shared.queue, &*self.shared.spool, after, most).await
     }
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        self.shared.queue.retry_failed(ids).await
+        let (spools, queues) = failed::by_owner(ids);
+        let mut retried = 0;
+        if !spools.is_empty() {
+            retried += self.shared.spool.retry_failed(&spools).await?;
+            self.shared.filled.notify_one();
+        }
+        if !queues.is_empty() {
+            retried += self.shared.queue.retry_failed(&queues).await?;
+        }
+        Ok(retried)
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        self.shared.queue.delete_failed(ids).await
+        let (spools, queues) = failed::by_owner(ids);
+        let mut deleted = 0;
+        if !spools.is_empty() {
+            deleted += self.shared.spool.delete_failed(&spools).await?;
+        }
+        if !queues.is_empty() {
+            deleted += self.shared.queue.delete_failed(&queues).await?;
+        }
+        Ok(deleted)
     }
 }

@@ -12,10 +12,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{Discrepancy, Pair, Verdict, compare};
-use crate::metrics::Outcome;
 use super::rows::{self, rows_of};
 use super::writer::Written;
-use bklit_wire::verification::{MISMATCH, MORE_MISMATCHES, NOT_COMPARED, NOT_WRITTEN};
+use crate::metrics::Outcome;
 use crate::queue::Queue;
 use crate::stage_log::{Data, StageLog};
 use crate::store::StoreError;
@@ -23,6 +22,7 @@ use crate::store::baseline::{Baseline, EventKey, Kind, Side};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
+use bklit_wire::verification::{MISMATCH, MORE_MISMATCHES, NOT_COMPARED, NOT_WRITTEN};
 
 /// Events that may wait to be compared: about a hundred bytes each.
 const MAX_PENDING: usize = 500_000;

@@ -8,8 +8,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::compare::{Discrepancy, Pair, Verdict, compare, next_pair};
-use crate::metrics::Outcome;
 use super::rows;
+use crate::metrics::Outcome;
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Gap, Kind, Pick, Row, Side, Span};
 

@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Outcome;
 use super::live::Pending;
 use crate::definitions::{DefinitionName, Definitions, DefinitionsError};
 use crate::metrics::Metrics;
+use crate::metrics::Outcome;
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Gap, Kind};
 use bklit_net::backoff::Backoff;

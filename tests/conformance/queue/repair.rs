@@ -215,3 +215,52 @@ pub(super) async fn an_event_is_found_wherever_it_is(fixture: &mut dyn Fixture) 
     queue.acknowledge(&held.id, &[]).await.unwrap();
     assert_eq!(place("held").await, []);
 }
+
+fn reject_all(claim: &Claim) -> Vec<Rejected> {
+    let reject = |item: &ClaimedItem| Rejected { seq: item.seq, reason: "bad".into() };
+    claim.items.iter().map(reject).collect()
+}
+
+pub(super) async fn a_full_failed_queue_refuses_events_and_finishes_what_it_has(
+    fixture: &mut dyn Fixture,
+) {
+    let queue = fixture.queue();
+    queue.push(item("known", true)).await.unwrap();
+    for n in 1..MAX_FAILED {
+        push(&*queue, &n.to_string()).await;
+    }
+    let bad = claim(&*queue, MAX_FAILED as usize, LEASE).await;
+    for n in 0..5 {
+        push(&*queue, &format!("under way {n}")).await;
+    }
+    queue.acknowledge(&bad.id, &reject_all(&bad)).await.unwrap();
+    let new = item("new", true);
+    for refused in [
+        queue.accepts().await,
+        queue.push(item("other", false)).await.map(|_| ()),
+        queue.push(new.clone()).await.map(|_| ()),
+        queue.push_in_order(std::slice::from_ref(&new.event)).await.map(|_| ()),
+    ] {
+        let Err(error @ QueueError::FailedFull { failed: MAX_FAILED, bound: MAX_FAILED }) = refused
+        else {
+            panic!("{refused:?}")
+        };
+        assert!(error.to_string().contains("bklit-tui queue retry|export|delete"), "{error}");
+    }
+    assert_eq!(queue.push(item("known", true)).await.unwrap(), Pushed::Duplicate);
+    assert_eq!(stats(&*queue).await, [5, 0, MAX_FAILED]);
+    // What was accepted before is stored, or fails as well: nothing is lost.
+    let rest = claim(&*queue, 10, LEASE).await;
+    queue.acknowledge(&rest.id, &reject_all(&rest)[..4]).await.unwrap();
+    assert_eq!(stats(&*queue).await, [0, 0, MAX_FAILED + 4]);
+    let failed = queue.failed(None, 10).await.unwrap().items;
+    let ids: Vec<_> = failed.into_iter().map(|failed| failed.id).collect();
+    assert_eq!(queue.delete_failed(&ids[..4]).await.unwrap(), 4);
+    assert!(matches!(queue.push(new.clone()).await, Err(QueueError::FailedFull { .. })));
+    assert_eq!(queue.retry_failed(&ids[4..5]).await.unwrap(), 1);
+    queue.accepts().await.unwrap();
+    assert_eq!(queue.push(new).await.unwrap(), Pushed::Queued, "it was not remembered");
+    drop(queue);
+    fixture.reopen();
+    assert_eq!(stats(&*fixture.queue()).await, [2, 0, MAX_FAILED - 1]);
+}

@@ -46,7 +46,7 @@ pub async fn check(
     let (seconds, micros): (i64, i64) = connection.query(&cmd("TIME")).await?;
     let now = seconds * 1000 + micros / 1000;
     findings.push(Finding::of_clock(now, before, UtcMillis::now().epoch_millis()));
-    findings.extend(queue(&connection, &options.prefix, alarm_depth, now).await?);
+    findings.extend(queue(&connection, options, alarm_depth, now).await?);
     Ok(findings)
 }
 
@@ -167,10 +167,11 @@ fn memory(info: &Info) -> Vec<Finding> {
 
 async fn queue(
     connection: &Connection<'_>,
-    prefix: &str,
+    options: &RedisQueueOptions,
     alarm_depth: u64,
     now: i64,
 ) -> Result<Vec<Finding>, RedisFailure> {
+    let prefix = &options.prefix;
     let keys = Keys::new(prefix);
     // As a script, which all the queue's own work is.
     let script =
@@ -185,7 +186,7 @@ async fn queue(
         }
     };
     let failed: u64 = connection.query(cmd("LLEN").arg(&keys.failed)).await?;
-    let mut findings = Finding::of_queue(depth, alarm_depth, failed);
+    let mut findings = Finding::of_queue(depth, alarm_depth, failed, options.max_failed);
     let end = now - ABANDONED_MILLIS;
     let abandoned: u64 =
         connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;

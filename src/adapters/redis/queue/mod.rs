@@ -10,6 +10,9 @@
 //! ([`QueueError::InDoubt`]) until `settle.lua` has said whether it was, and that it never will
 //! be. Two copies in the queue would not do: two workers that store them at the same moment
 //! cannot see each other's.
+//!
+//! The server may refuse any command: a key has the wrong type, the user lacks the permission, the
+//! memory is full, it has become a replica. No script leaves anything half done then.
 
 pub mod check;
 mod claims;
@@ -29,8 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_pipeline::queue::{
-    Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
-    Rejected, WaitingItem,
+    Bounds, Claim, ClaimId, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order, Page, Pushed, Queue,
+    QueueError, QueueStats, Rejected, WaitingItem,
 };
 pub use bklit_pipeline::queue::{DEFAULT_PREFIX, Durability};
 use bklit_wire::event::QueuedEvent;
@@ -56,6 +59,8 @@ pub struct RedisQueueOptions {
     pub prefix: String,
     /// Events that may wait.
     pub max_depth: u64,
+    /// Failed events from which on no more are accepted.
+    pub max_failed: u64,
     /// When an event counts as kept.
     pub durability: Durability,
     /// Whether a claim waits until the server's disk has it, where the server can tell.
@@ -71,6 +76,7 @@ impl Default for RedisQueueOptions {
         Self {
             prefix: DEFAULT_PREFIX.to_owned(),
             max_depth: 1_000_000,
+            max_failed: DEFAULT_MAX_FAILED,
             durability: Durability::default(),
             durable_claims: true,
         }
@@ -87,7 +93,7 @@ pub struct RedisQueue {
     link: Link,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
-    max_depth: u64,
+    bounds: Bounds,
 }
 
 impl RedisQueue {
@@ -95,13 +101,13 @@ impl RedisQueue {
     ///
     /// Call it within a tokio runtime, where its task of pushing runs until it is dropped.
     pub fn new(server: RedisServer, options: &RedisQueueOptions) -> Self {
-        let &RedisQueueOptions { ref prefix, max_depth, durability, durable_claims } = options;
+        let &RedisQueueOptions { ref prefix, durability, durable_claims, .. } = options;
+        let bounds = Bounds { depth: options.max_depth, failed: options.max_failed };
         let (keys, scripts) = (Arc::new(Keys::new(prefix)), Arc::new(Scripts::new()));
         let pushed = Arc::new(Notify::new());
         let (pushes, receiver) = mpsc::channel(push::MAX_WAITING);
         let link = Link::new(server.clone());
-        let pusher =
-            Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), max_depth, durability);
+        let pusher = Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), bounds, durability);
         let pusher = Arc::new(pusher);
         // Ends by itself once the sender is dropped and what was sent is answered.
         let push = Arc::clone(&pusher).run(receiver, Arc::clone(&pushed));
@@ -122,7 +128,7 @@ impl RedisQueue {
             link: Link::new(server),
             keys,
             scripts,
-            max_depth,
+            bounds,
         }
     }
 
@@ -254,7 +260,13 @@ impl Queue for RedisQueue {
         let items: Vec<_> = events.iter().map(item).collect();
         let answers = self.pusher.push_in_order(&items).await?;
         self.pushed.notify_one();
-        Ok(answers.iter().take_while(|answer| answer.is_ok()).count())
+        match answers.iter().position(Result::is_err) {
+            None => Ok(answers.len()),
+            Some(first) => match &answers[first] {
+                Err(error @ QueueError::FailedFull { .. }) => Err(error.clone()),
+                _ => Ok(first),
+            },
+        }
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
@@ -312,8 +324,7 @@ impl Queue for RedisQueue {
     }
 
     async fn accepts(&self) -> Result<(), QueueError> {
-        let (depth, bound) = (self.stats().await?.depth, self.max_depth);
-        if depth < bound { Ok(()) } else { Err(QueueError::Full { depth, bound }) }
+        self.bounds.check(self.stats().await?)
     }
 
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {

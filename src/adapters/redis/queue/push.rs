@@ -15,7 +15,7 @@ use super::keys::Keys;
 use super::scripts::Scripts;
 use super::{Durability, unavailable};
 use crate::redis::connection::{Connection, Link, RedisFailure};
-use bklit_pipeline::queue::{Pushed, QueueError};
+use bklit_pipeline::queue::{Bounds, Pushed, QueueError};
 
 /// Pushes that may wait; more wait for a place.
 pub(super) const MAX_WAITING: usize = 16_384;
@@ -25,6 +25,9 @@ const MAX_GROUP: usize = 1_024;
 const CLIENT_ID_MEMORY_SECONDS: u64 = 24 * 60 * 60;
 /// How long what became of a group in doubt can be told: as long as a spool may have to wait.
 const SERIES_MEMORY_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// What the scripts answer where too many items have failed.
+const FAILED_FULL: i64 = -2;
 
 type Answer = Result<Pushed, QueueError>;
 
@@ -38,7 +41,7 @@ pub(super) struct Push {
 
 /// A group that got no answer.
 struct Unanswered {
-    failure: RedisFailure,
+    reason: String,
     /// How many of its first items had been sent.
     sent: usize,
 }
@@ -47,6 +50,13 @@ struct Unanswered {
 struct Series {
     name: String,
     groups: u64,
+}
+
+impl Unanswered {
+    /// Nothing was sent, or nothing of what was.
+    fn before(failure: impl std::fmt::Display) -> Self {
+        Self { reason: failure.to_string(), sent: 0 }
+    }
 }
 
 impl Series {
@@ -66,7 +76,7 @@ pub(super) struct Pusher {
     probe: DiskProbe,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
-    bound: u64,
+    bounds: Bounds,
     durability: Durability,
 }
 
@@ -75,10 +85,10 @@ impl Pusher {
         link: Link,
         keys: Arc<Keys>,
         scripts: Arc<Scripts>,
-        bound: u64,
+        bounds: Bounds,
         durability: Durability,
     ) -> Self {
-        Self { link, probe: DiskProbe::default(), keys, scripts, bound, durability }
+        Self { link, probe: DiskProbe::default(), keys, scripts, bounds, durability }
     }
 
     /// Serves pushes until all senders are gone, telling `pushed` of each group.
@@ -127,7 +137,7 @@ impl Pusher {
             tokio::join!(self.add(&connection, &plain, *depth, series), async {
                 let seen = known.iter().map(|p| (p.seen.as_deref().unwrap_or_default(), &*p.body));
                 let added = self.add_once(&connection, seen).await;
-                added.map_err(|failure| Unanswered { failure, sent: 0 })
+                added.map_err(Unanswered::before)
             });
         let depths = [&plain_result, &known_result].into_iter().flatten();
         *depth = depths
@@ -201,29 +211,51 @@ impl Pusher {
     ) -> Result<(u64, Vec<Answer>), Unanswered> {
         let wanted = items.len() as u64;
         let mut depth = depth;
-        if wanted > 0 && depth + wanted > self.bound {
+        if wanted > 0 && depth + wanted > self.bounds.depth {
             // What is remembered may be old: consumers make room.
             let asked = connection.query(cmd("LLEN").arg(&self.keys.queue)).await;
-            depth = asked.map_err(|failure| Unanswered { failure, sent: 0 })?;
+            depth = asked.map_err(Unanswered::before)?;
         }
-        let room = self.bound.saturating_sub(depth).min(wanted);
+        let room = self.bounds.depth.saturating_sub(depth).min(wanted);
         let (accepted, refused) = items.split_at(usize::try_from(room).unwrap_or(items.len()));
         if !accepted.is_empty() {
-            series.groups += 1;
-            let mut call = self.scripts.push.key(&self.keys.queue);
-            call.key(self.keys.series(&series.name));
-            call.arg(series.groups).arg(SERIES_MEMORY_SECONDS);
-            for item in accepted {
-                call.arg(&item.body);
-            }
-            let sent = accepted.len();
-            let added = connection.script::<i64>(&call).await;
-            let added = added.map_err(|failure| Unanswered { failure, sent })?;
-            depth = u64::try_from(added).unwrap_or(depth);
+            let added = self.add_group(connection, accepted, series).await?;
+            depth = match added {
+                Ok(depth) => depth,
+                Err(error) => {
+                    return Ok((depth, items.iter().map(|_| Err(error.clone())).collect()));
+                }
+            };
         }
-        let full = || Err(QueueError::Full { depth, bound: self.bound });
         let answers = accepted.iter().map(|_| Ok(Pushed::Queued));
-        Ok((depth, answers.chain(refused.iter().map(|_| full())).collect()))
+        let full = refused.iter().map(|_| Err(self.bounds.full(depth)));
+        Ok((depth, answers.chain(full).collect()))
+    }
+
+    /// Adds a group for which there is room; returns the depth, or why nothing was added.
+    async fn add_group(
+        &self,
+        connection: &Connection<'_>,
+        items: &[Push],
+        series: &mut Series,
+    ) -> Result<Result<u64, QueueError>, Unanswered> {
+        series.groups += 1;
+        let mut call = self.scripts.push.key(&self.keys.queue);
+        call.key(self.keys.series(&series.name)).key(&self.keys.failed);
+        call.arg(series.groups).arg(SERIES_MEMORY_SECONDS).arg(self.bounds.failed);
+        for item in items {
+            call.arg(&item.body);
+        }
+        let answer = connection.script::<(i64, u64)>(&call).await;
+        match answer
+            .map_err(|failure| Unanswered { reason: failure.to_string(), sent: items.len() })?
+        {
+            (FAILED_FULL, failed) => Ok(Err(self.bounds.failed_full(failed))),
+            (depth, _) => u64::try_from(depth).map(Ok).map_err(|_| {
+                let series = self.keys.series(&series.name);
+                Unanswered::before(format!("the series of pushes {series} was closed"))
+            }),
+        }
     }
 
     async fn add_once<'a>(
@@ -232,7 +264,8 @@ impl Pusher {
         items: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(u64, Vec<Answer>), RedisFailure> {
         let mut call = self.scripts.push_once.key(&self.keys.queue);
-        call.arg(self.bound).arg(CLIENT_ID_MEMORY_SECONDS);
+        call.key(&self.keys.failed);
+        call.arg(self.bounds.depth).arg(self.bounds.failed).arg(CLIENT_ID_MEMORY_SECONDS);
         let mut any = false;
         for (seen, body) in items {
             call.key(seen).arg(body);
@@ -242,11 +275,13 @@ impl Pusher {
             return Ok((0, Vec::new()));
         }
         let mut answers = connection.script::<Vec<i64>>(&call).await?.into_iter();
-        let depth = answers.next().and_then(|depth| u64::try_from(depth).ok()).unwrap_or(0);
+        let mut figure = || answers.next().and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+        let (depth, failed) = (figure(), figure());
         let answers = answers.map(|answer| match answer {
             1 => Ok(Pushed::Queued),
             0 => Ok(Pushed::Duplicate),
-            _ => Err(QueueError::Full { depth, bound: self.bound }),
+            FAILED_FULL => Err(self.bounds.failed_full(failed)),
+            _ => Err(self.bounds.full(depth)),
         });
         Ok((depth, answers.collect()))
     }
@@ -271,7 +306,7 @@ fn answer(
         (Ok((_, answers)), Err(error)) => {
             (error.clone(), answers.iter().filter(|answer| answer.is_ok()).count())
         }
-        (Err(Unanswered { failure, sent }), _) => (unavailable(failure), sent),
+        (Err(Unanswered { reason, sent }), _) => (QueueError::Unavailable(reason), sent),
     };
     let mut group = group.into_iter();
     if let (QueueError::Unavailable(reason), Some(ticket)) = (&error, ticket) {

@@ -1,4 +1,5 @@
-//! The scripts: each is one step that happens whole or not at all.
+//! The scripts: each is one step that happens whole or, when the server refuses any of its commands,
+//! not at all (`scripts/allowed.lua`).
 
 use redis::Script;
 
@@ -16,18 +17,25 @@ pub(super) struct Scripts {
     pub batches: Script,
 }
 
+/// A script that may check its commands before it writes.
+macro_rules! checked {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("scripts/allowed.lua"), include_str!($file)))
+    };
+}
+
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            push: Script::new(include_str!("scripts/push.lua")),
+            push: checked!("scripts/push.lua"),
+            push_once: checked!("scripts/push_once.lua"),
             settle: Script::new(include_str!("scripts/settle.lua")),
-            push_once: Script::new(include_str!("scripts/push_once.lua")),
-            claim: Script::new(include_str!("scripts/claim.lua")),
+            claim: checked!("scripts/claim.lua"),
             renew: Script::new(include_str!("scripts/renew.lua")),
-            acknowledge: Script::new(include_str!("scripts/acknowledge.lua")),
+            acknowledge: checked!("scripts/acknowledge.lua"),
             look: Script::new(include_str!("scripts/look.lua")),
             stats: Script::new(include_str!("scripts/stats.lua")),
-            remove: Script::new(include_str!("scripts/remove.lua")),
+            remove: checked!("scripts/remove.lua"),
             batches: Script::new(include_str!("scripts/batches.lua")),
         }
     }

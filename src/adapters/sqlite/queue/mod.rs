@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::sqlite::file;
 use bklit_pipeline::queue::{
-    Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
-    Rejected, WaitingItem,
+    Bounds, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
+    QueueStats, Rejected, WaitingItem,
 };
 use bklit_wire::queue::BatchInFlight;
 use tables::Tables;
@@ -42,8 +42,8 @@ pub struct SqliteQueue {
 #[derive(Clone, Debug)]
 struct View {
     stats: QueueStats,
-    /// Items that may wait.
-    bound: u64,
+    /// How much it may hold.
+    bounds: Bounds,
     /// Why the last transaction failed, if it did.
     failure: Option<String>,
     /// When the first lease ends; for a batch that nobody holds, a moment that has passed.
@@ -51,13 +51,13 @@ struct View {
 }
 
 impl SqliteQueue {
-    /// Opens or creates the queue in the file `path`, in which at most `max_depth` events may
-    /// wait.
+    /// Opens or creates the queue in the file `path`, which may hold as much as `bounds` say; a
+    /// number alone is that of events that may wait.
     ///
     /// # Errors
     /// When the file cannot be used or was made by a newer version.
-    pub fn open(path: &Path, max_depth: u64) -> Result<Self, QueueError> {
-        Self::start(Tables::open(path, max_depth).map_err(unavailable)?)
+    pub fn open(path: &Path, bounds: impl Into<Bounds>) -> Result<Self, QueueError> {
+        Self::start(Tables::open(path, bounds.into()).map_err(unavailable)?)
     }
 
     fn start(tables: Tables) -> Result<Self, QueueError> {
@@ -197,8 +197,7 @@ impl Queue for SqliteQueue {
             self.call(|reply| Command::Probe { reply }).await?;
         }
         let view = self.view.borrow();
-        let (depth, bound) = (view.stats.depth, view.bound);
-        if depth < bound { Ok(()) } else { Err(QueueError::Full { depth, bound }) }
+        view.bounds.check(view.stats)
     }
 
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
@@ -275,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_refuses_and_keeps_what_was_accepted() {
         let dir = tempfile::tempdir().unwrap();
-        let tables = Tables::open(&dir.path().join("queue.db"), 10_000).unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 10_000.into()).unwrap();
         tables.limit_pages(100);
         let queue = SqliteQueue::start(tables).unwrap();
         let mut accepted = 0;
@@ -302,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn room_on_the_disk_is_noticed_without_an_event() {
         let dir = tempfile::tempdir().unwrap();
-        let tables = Tables::open(&dir.path().join("queue.db"), 2).unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 2.into()).unwrap();
         let queue = SqliteQueue::start(tables).unwrap();
         queue.accepts().await.unwrap();
         for n in 0..2 {
@@ -327,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn a_writer_that_crashes_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let tables = Tables::open(&dir.path().join("queue.db"), 10).unwrap();
+        let tables = Tables::open(&dir.path().join("queue.db"), 10.into()).unwrap();
         let (crash, told) = std::sync::mpsc::channel::<()>();
         let queue = SqliteQueue::start_with(tables, move |writer| {
             told.recv().unwrap();

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::View;
 use super::state::{self, Batch, State};
 use bklit_pipeline::queue::{
-    Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, Pushed, QueueError, Rejected, owner_name,
+    Bounds, Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, Pushed, QueueError, Rejected, owner_name,
 };
 use bklit_wire::time::UtcMillis;
 
@@ -57,7 +57,7 @@ const FORGET_AT_ONCE: i64 = 10_000;
 
 pub(super) struct Tables {
     pub(super) connection: Connection,
-    max_depth: u64,
+    bounds: Bounds,
     pub(super) state: State,
     owner: String,
     forgotten_at: Instant,
@@ -66,12 +66,12 @@ pub(super) struct Tables {
 pub(super) type Answer<T> = rusqlite::Result<Result<T, QueueError>>;
 
 impl Tables {
-    pub(super) fn open(path: &Path, max_depth: u64) -> Result<Self, crate::sqlite::file::Error> {
+    pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, crate::sqlite::file::Error> {
         let mut connection = crate::sqlite::file::open(path, SCHEMA_VERSION, SCHEMA)?;
         connection.execute_batch(state::TABLES)?;
         let state = State::open(&mut connection)?;
         let (owner, forgotten_at) = (owner_name(), Instant::now());
-        Ok(Self { connection, max_depth, state, owner, forgotten_at })
+        Ok(Self { connection, bounds, state, owner, forgotten_at })
     }
 
     /// Stands for a disk with no more room.
@@ -90,7 +90,7 @@ impl Tables {
             let left = u64::try_from(end - now_millis()).unwrap_or(0);
             Instant::now() + Duration::from_millis(left)
         });
-        View { stats: self.state.stats, bound: self.max_depth, failure, next_lease_end }
+        View { stats: self.state.stats, bounds: self.bounds, failure, next_lease_end }
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
@@ -115,15 +115,14 @@ impl Tables {
     }
 
     pub(super) fn push(&mut self, body: &str, dedup: Option<&(String, String)>) -> Answer<Pushed> {
-        let (depth, bound) = (self.state.stats.depth, self.max_depth);
         if let Some((project, event)) = dedup {
             // Asked first: a retry of what was accepted is a success also when the queue is full.
             if self.is_known(project, event)? {
                 return Ok(Ok(Pushed::Duplicate));
             }
         }
-        if depth >= bound {
-            return Ok(Err(QueueError::Full { depth, bound }));
+        if let Err(full) = self.bounds.check(self.state.stats) {
+            return Ok(Err(full));
         }
         if let Some((project, event)) = dedup {
             let sql = "INSERT OR REPLACE INTO client_event_id VALUES (?, ?, ?)";

@@ -6,9 +6,9 @@ mod queue;
 use std::collections::VecDeque;
 
 use super::line::OwnedLine;
-use bklit_wire::verification;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
+use bklit_wire::verification;
 pub use live::{LiveBoard, LiveItem, LiveList};
 pub use queue::{BatchBoard, MAX_FAILED, QueueBoard, QueueList};
 

@@ -8,35 +8,36 @@ local claimed = string.format('%.0f', now)
 local lease_end = string.format('%.0f', now + tonumber(ARGV[4]))
 
 -- Out of memory, Redis refuses a script's first write if it is one that may need more, and lets
--- pass what follows another write. So ZREM, DEL and RENAME come first here: otherwise a full
--- server could never be emptied.
+-- pass what follows another write. So ZREM, DEL or LTRIM come first here and in other scripts, and
+-- may change nothing: otherwise a full server could never be emptied.
 while true do
   local id = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1]
   if not id then break end
   local items = ARGV[1] .. id
   local meta = items .. ':meta'
-  redis.call('ZREM', KEYS[2], id)
   local count = redis.call('LLEN', items)
+  local before = redis.call('HMGET', meta, 'epoch', 'attempts')
+  check_allowed({'ZREM', KEYS[2], id}, {'ZADD', KEYS[2], lease_end, id},
+    {'HSET', meta, 'epoch', '1'}, {'DEL', meta})
+  redis.call('ZREM', KEYS[2], '')
   if count > 0 then
-    redis.call('ZADD', KEYS[2], lease_end, id)
     -- Not only one more than the last: a server that crashed may have forgotten the last.
-    local before = tonumber(redis.call('HGET', meta, 'epoch') or '0')
     local micros = time[1] * 1000000 + time[2]
-    local epoch = string.format('%.0f', math.max(before + 1, micros))
-    redis.call('HSET', meta, 'epoch', epoch, 'owner', ARGV[6], 'claimed', claimed)
-    redis.call('HINCRBY', meta, 'attempts', 1)
+    local epoch = string.format('%.0f', math.max((tonumber(before[1] or '') or 0) + 1, micros))
+    local attempts = string.format('%.0f', (tonumber(before[2] or '') or 0) + 1)
+    redis.call('HSET', meta, 'epoch', epoch, 'owner', ARGV[6], 'claimed', claimed,
+      'attempts', attempts)
+    redis.call('ZADD', KEYS[2], lease_end, id)
     return {id, epoch, count}
   end
   redis.call('DEL', meta)
+  redis.call('ZREM', KEYS[2], id)
 end
 
 local waiting = redis.call('LLEN', KEYS[1])
 local count = math.min(waiting, tonumber(ARGV[3]))
 if count == 0 then return false end
-local items = ARGV[1] .. ARGV[2]
-local meta = items .. ':meta'
-redis.call('DEL', items)
-local most_bytes, bytes = tonumber(ARGV[5]), nil
+local most_bytes, bytes, fit = tonumber(ARGV[5]), nil, nil
 -- Many items are copied by the server itself, which takes it a quarter of moving each from here and
 -- one command in its append-only file. For that their size is guessed first: a copy of too many
 -- large ones might need more memory than there is.
@@ -45,14 +46,25 @@ if count > 100 then
   for nth = 1, 50 do
     sum = sum + #redis.call('LINDEX', KEYS[1], -math.ceil(count * nth / 50))
   end
-  local fit = math.max(1, math.min(count, math.floor(most_bytes * 50 * 0.9 / sum)))
-  -- Not every user may sort.
+  fit = math.max(1, math.min(count, math.floor(most_bytes * 50 * 0.9 / sum)))
+end
+local items = ARGV[1] .. ARGV[2]
+local meta = items .. ':meta'
+check_allowed({'DEL', items}, {'HSET', meta, 'epoch', '1'}, {'ZADD', KEYS[2], lease_end, ARGV[2]},
+  {'LMOVE', KEYS[1], items, 'RIGHT', 'LEFT'})
+redis.call('DEL', items)
+-- The batch is known before it has items: one that stays empty is dropped above, while items in a
+-- batch that nobody knows would be lost.
+redis.call('HSET', meta, 'epoch', '1', 'owner', ARGV[6], 'claimed', claimed, 'attempts', '1')
+redis.call('ZADD', KEYS[2], lease_end, ARGV[2])
+if fit then
+  -- Not every user may sort, measure or trim.
   local copied = redis.pcall('SORT', KEYS[1], 'BY', 'nosort', 'LIMIT', waiting - fit, fit,
     'STORE', items)
   bytes = copied == fit and redis.pcall('MEMORY', 'USAGE', items, 'SAMPLES', 0)
-  if type(bytes) == 'number' and bytes <= most_bytes then
+  if type(bytes) == 'number' and bytes <= most_bytes
+    and redis.pcall('LTRIM', KEYS[1], 0, -fit - 1).ok then
     count = fit
-    redis.call('LTRIM', KEYS[1], 0, -count - 1)
   else
     redis.call('DEL', items)
     bytes = nil
@@ -68,6 +80,4 @@ if not bytes then
   end
   count = moved
 end
-redis.call('HSET', meta, 'epoch', '1', 'owner', ARGV[6], 'claimed', claimed, 'attempts', '1')
-redis.call('ZADD', KEYS[2], lease_end, ARGV[2])
 return {ARGV[2], '1', count}

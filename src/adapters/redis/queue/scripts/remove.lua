@@ -3,6 +3,13 @@
 -- places to search, then for each item: where it was found, counted from the oldest, and the item
 -- Returns for each item whether it was there.
 local mark, retry, most = ARGV[1], ARGV[2] == '1', ARGV[3]
+redis.call('LLEN', KEYS[1])
+check_allowed({'LTRIM', KEYS[1], 0, -1}, {'LINDEX', KEYS[1], 0}, {'LPOS', KEYS[1], mark},
+  {'LSET', KEYS[1], 0, mark}, {'LREM', KEYS[1], 0, mark})
+if retry then
+  redis.call('LLEN', KEYS[2])
+  check_allowed({'LPUSH', KEYS[2], ''})
+end
 -- Removes nothing, and comes first: see claim.lua about memory.
 redis.call('LTRIM', KEYS[1], 0, -1)
 -- What was taken at the old end meanwhile has moved all others by as much.
@@ -21,15 +28,15 @@ for i = 4, #ARGV, 2 do
   end
   answers[#answers + 1] = found and 1 or 0
   if found then
-    redis.call('LSET', KEYS[1], index, mark)
-    removed = removed + 1
-    nearest = math.max(nearest or index, index)
     if retry then
       local is_record, record = pcall(cjson.decode, item)
       is_record = is_record and type(record) == 'table' and type(record.reason) == 'string'
         and type(record.body) == 'string'
       redis.call('LPUSH', KEYS[2], is_record and record.body or item)
     end
+    redis.call('LSET', KEYS[1], index, mark)
+    removed = removed + 1
+    nearest = math.max(nearest or index, index)
   end
 end
 -- From the end that is nearer, and no further than to the last one.

@@ -4,7 +4,8 @@
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[2] then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- Removed first: see claim.lua about memory.
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])), ARGV[1])
+local lease_end = string.format('%.0f', now + tonumber(ARGV[3]))
+-- Removes nothing, and comes first: see claim.lua about memory.
+redis.call('ZREM', KEYS[1], '')
+redis.call('ZADD', KEYS[1], lease_end, ARGV[1])
 return 1

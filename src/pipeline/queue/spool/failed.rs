@@ -1,0 +1,44 @@
+//! The failed items of a spool and of the queue behind it, as one list.
+
+use crate::queue::{FailedItem, Page, Queue, QueueError};
+
+/// What the ids of the spool's failed items begin with, and the names of pages after its first.
+const OF_SPOOL: &str = "spool:";
+/// Names the page on which the queue's own failed items begin.
+const QUEUE_BEGINS: &str = "queue:";
+
+/// A page of the spool's failed items, which come first, or of the queue's.
+pub(super) async fn page(
+    queue: &dyn Queue,
+    spool: &dyn Queue,
+    after: Option<&str>,
+    most: usize,
+) -> Result<Page<FailedItem>, QueueError> {
+    let after_in_spool = match after {
+        None => None,
+        Some(QUEUE_BEGINS) => return queue.failed(None, most).await,
+        Some(after) => match after.strip_prefix(OF_SPOOL) {
+            Some(after) => Some(after),
+            None => return queue.failed(Some(after), most).await,
+        },
+    };
+    let Page { mut items, next } = spool.failed(after_in_spool, most).await?;
+    if items.is_empty() && next.is_none() {
+        return queue.failed(None, most).await;
+    }
+    items.iter_mut().for_each(|item| item.id.insert_str(0, OF_SPOOL));
+    let next = next.map_or_else(|| QUEUE_BEGINS.to_owned(), |next| format!("{OF_SPOOL}{next}"));
+    Ok(Page { items, next: Some(next) })
+}
+
+/// The ids of the spool's failed items, as the spool knows them, and those of the queue's.
+pub(super) fn by_owner(ids: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut spools, mut queues) = (Vec::new(), Vec::new());
+    for id in ids {
+        match id.strip_prefix(OF_SPOOL) {
+            Some(id) => spools.push(id.to_owned()),
+            None => queues.push(id.clone()),
+        }
+    }
+    (spools, queues)
+}
