@@ -1,6 +1,7 @@
 //! An event's way from the request into the queue. The answer is 200 strictly after the queue
 //! has said yes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -160,15 +161,15 @@ async fn push(
     let step = |stage| context.log.step(stage).event(&id).project(&project);
     step(Stage::Ingestion).took(began.elapsed()).info("Event received", || details(&payload));
 
-    let event = QueuedEvent {
+    let event = Arc::new(QueuedEvent {
         id: id.clone(),
         payload,
         queued_at: UtcMillis::now(),
         project_id: project.clone(),
         push_ticket: None,
-    };
+    });
     // As it is now: what the queue makes of it has no part in the copy.
-    let copy = context.baseline.as_ref().map(|baseline| (baseline, event.clone()));
+    let copy = context.baseline.as_ref().map(|baseline| (baseline, Arc::clone(&event)));
     let pushing = Instant::now();
     let pushed = context.queue.push(NewItem { event, client_id: is_clients }).await;
     let took = pushing.elapsed();

@@ -9,6 +9,7 @@ mod session;
 pub mod sqlite;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,13 +17,13 @@ use async_trait::async_trait;
 use super::event::QueuedEvent;
 use super::time::UtcMillis;
 
-/// Events that are stored together.
+/// Events that are stored together. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The queue's name for it: the same batch, sent again, has the same id and the same events.
     pub id: String,
     /// Its events, oldest first.
-    pub events: Vec<QueuedEvent>,
+    pub events: Arc<Vec<QueuedEvent>>,
 }
 
 /// A visitor's session: project and session id.

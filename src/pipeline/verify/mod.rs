@@ -10,6 +10,7 @@ mod figures;
 mod live;
 mod reconcile;
 mod rows;
+mod size;
 mod writer;
 
 /// An event that is not as it should be.
