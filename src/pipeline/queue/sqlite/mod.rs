@@ -6,6 +6,7 @@
 //! named in the file. One pipeline owns the data dir, but commands work on the file beside it: the
 //! writer takes over what they have changed.
 
+mod damaged;
 mod repair;
 mod state;
 mod tables;
