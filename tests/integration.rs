@@ -12,6 +12,7 @@ mod production;
 mod project;
 mod redis;
 mod service;
+mod sqlite;
 mod support;
 mod tui;
 mod verify;

@@ -92,6 +92,7 @@ impl Adapters {
         data_dir: &Path,
         metrics: &Arc<Metrics>,
     ) -> Result<Self> {
+        data_dir::report_lost_queue(data_dir);
         let file = Arc::new(SqliteQueue::open(&data_dir.join(QUEUE_FILE), bounds(settings))?);
         let stores = settings.roles.has(Role::Worker);
         let dual = settings.dual_write && settings.roles.accept_events();
@@ -299,7 +300,7 @@ pub(super) async fn migrate(settings: &Settings, dry_run: bool) -> Result<Vec<St
     let Some(store) = clickhouse(settings)? else {
         bail!(
             "there is no ClickHouse to migrate; name it with --clickhouse-url or CLICKHOUSE_HOST \
-             (the store in the data dir needs no migration)"
+             (files in the data dir are migrated when they are opened)"
         );
     };
     Ok(store.migrate(dry_run).await?)

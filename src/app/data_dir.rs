@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 
+use super::adapters::{QUEUE_FILE, STORE_FILE};
 pub use crate::client::ADDRESS_FILE;
 
 /// Where a running pipeline says at which address its WebSocket server listens.
@@ -122,6 +123,23 @@ pub fn create(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).wrap_err_with(|| {
         format!("cannot make the data dir {}; choose another with --data-dir", path.display())
     })
+}
+
+/// What a store without a queue means.
+pub(super) const LOST_QUEUE: &str = "is missing next to the store: events that waited in it, and \
+                                     failed events, are lost unless it is restored";
+
+/// Whether the queue's file was removed after a pipeline had run here.
+pub(super) fn has_lost_queue(path: &Path) -> bool {
+    !path.join(QUEUE_FILE).exists() && path.join(STORE_FILE).exists()
+}
+
+/// Warns before an empty one replaces it.
+pub(super) fn report_lost_queue(path: &Path) {
+    if has_lost_queue(path) {
+        let file = path.join(QUEUE_FILE);
+        tracing::warn!("{} {LOST_QUEUE}; starting with an empty queue", file.display());
+    }
 }
 
 /// The path of a file of the data dir that a command needs.

@@ -49,7 +49,8 @@ impl Local {
             let mut pushes = tokio::task::JoinSet::new();
             for event in ids.into_iter().map(event) {
                 let queue = Arc::clone(&self.queue);
-                pushes.spawn(async move { queue.push(NewItem { event, client_id: false }).await });
+                let item = NewItem { event: event.into(), client_id: false };
+                pushes.spawn(async move { queue.push(item).await });
             }
             pushes.join_all().await.into_iter().for_each(|pushed| assert!(pushed.is_ok()));
         });

@@ -80,13 +80,13 @@ async fn verify(fixture: &Fixture, plan: &Plan) -> (Report, Vec<Mismatch>) {
 }
 
 async fn store(fixture: &Fixture, batch: &str, events: &[QueuedEvent]) {
-    let batch = Batch { id: batch.to_owned(), events: events.to_vec() };
+    let batch = Batch { id: batch.to_owned(), events: events.to_vec().into() };
     fixture.store.insert(&batch).await.unwrap();
 }
 
 async fn write(fixture: &Fixture, events: &[QueuedEvent]) {
     fixture.baseline.prepare().await.unwrap();
-    fixture.baseline.write(events).await.unwrap();
+    fixture.baseline.write(&events.to_vec().into()).await.unwrap();
 }
 
 fn ids(found: &[Mismatch]) -> Vec<&str> {

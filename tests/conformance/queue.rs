@@ -14,7 +14,6 @@ use bklit_pipeline::queue::{
     Rejected,
 };
 use bklit_wire::event::{PageView, Payload, QueuedEvent};
-use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 use crate::support::DEADLINE;
@@ -123,7 +122,7 @@ fn item_of(project: &str, id: &str, client_id: bool) -> NewItem {
         project_id: project.to_owned(),
         push_ticket: None,
     };
-    NewItem { event, client_id }
+    NewItem { event: event.into(), client_id }
 }
 
 async fn push(queue: &dyn Queue, id: &str) {
@@ -158,7 +157,7 @@ async fn events_come_out_whole_and_in_order(fixture: &mut dyn Fixture) {
     push(&*queue, "evt_3").await;
     assert_eq!(stats(&*queue).await, [3, 0, 0]);
     let first = claim(&*queue, 2, LEASE).await;
-    assert_eq!(QueuedEvent::from_json(&first.items[0].body).unwrap(), sent.event);
+    assert_eq!(QueuedEvent::from_json(&first.items[0].body).unwrap(), *sent.event);
     assert_eq!(ids(&claim(&*queue, 2, LEASE).await), ["evt_3"]);
     assert!(queue.claim(10, LEASE).await.unwrap().is_none(), "all are claimed");
     assert_eq!(stats(&*queue).await, [0, 3, 0]);
@@ -271,7 +270,7 @@ async fn a_batch_of_large_events_is_bounded_by_their_bytes(fixture: &mut dyn Fix
     for n in 0..10 {
         let mut item = item(&n.to_string(), false);
         let view = PageView { url: "x".repeat(large), ..PageView::default() };
-        item.event.payload = Payload::Pageview(Box::new(view));
+        Arc::make_mut(&mut item.event).payload = Payload::Pageview(Box::new(view));
         queue.push(item).await.unwrap();
     }
     let mut claimed = Vec::new();
@@ -336,7 +335,8 @@ async fn everything_survives_a_restart(fixture: &mut dyn Fixture) {
 
 async fn events_pushed_in_order_are_pushed_once(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
-    let events: Vec<_> = (0..60).map(|n| item(&n.to_string(), true).event).collect();
+    let events = (0..60).map(|n| Arc::unwrap_or_clone(item(&n.to_string(), true).event));
+    let events: Vec<_> = events.collect();
     assert_eq!(queue.push_in_order(&[]).await.unwrap(), 0);
     assert_eq!(queue.push_in_order(&events[..20]).await.unwrap(), 20);
     assert_eq!(queue.push_in_order(&events).await.unwrap(), MAX_DEPTH as usize, "then it is full");

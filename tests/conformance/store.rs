@@ -108,7 +108,7 @@ async fn count(store: &dyn Store, table: &str) -> Value {
 }
 
 async fn insert(store: &dyn Store, id: &str, events: &[QueuedEvent]) -> Inserted {
-    let batch = Batch { id: id.to_owned(), events: events.to_vec() };
+    let batch = Batch { id: id.to_owned(), events: events.to_vec().into() };
     store.insert(&batch).await.unwrap()
 }
 

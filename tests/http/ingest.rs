@@ -58,13 +58,17 @@ async fn custom_events_and_session_ends_are_queued() {
         "metadata": {"price": 9.5, "tags": ["a"]}, "timestamp": 1_769_860_800_000_i64,
     });
     event_id(&server.post("/track-event", body.to_string()).await);
-    let Payload::Event(event) = server.queued().pop().unwrap().event.payload else { panic!() };
+    let Payload::Event(event) = server.queued().pop().unwrap().event.payload.clone() else {
+        panic!()
+    };
     assert_eq!(event.metadata.unwrap()["tags"], json!(["a"]));
     assert_eq!((event.tracking_id.as_str(), event.session_id), ("buy", None));
 
     let body = r#"{"sessionId":"s","projectId":"p","reason":"closed"}"#;
     event_id(&server.post("/session-end", body).await);
-    let Payload::SessionEnd(end) = server.queued().pop().unwrap().event.payload else { panic!() };
+    let Payload::SessionEnd(end) = server.queued().pop().unwrap().event.payload.clone() else {
+        panic!()
+    };
     assert_eq!((end.session_id.as_str(), end.reason.as_deref()), ("s", Some("closed")));
 }
 

@@ -1,5 +1,7 @@
 //! Claims of many items, which the server copies as a whole.
 
+use std::sync::Arc;
+
 use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
 use bklit_pipeline::queue::{MAX_BATCH_BYTES, Queue};
@@ -59,7 +61,7 @@ async fn a_claim_of_many_large_items_is_bounded_by_their_bytes() {
         let pushes = (0..400).map(|n: usize| {
             let mut item = item(&n.to_string());
             let url = "x".repeat(if large(n) { 64 * 1024 } else { 1 });
-            item.event.payload =
+            Arc::make_mut(&mut item.event).payload =
                 Payload::Pageview(Box::new(PageView { url, ..PageView::default() }));
             queue.push(item)
         });

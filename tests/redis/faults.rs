@@ -122,7 +122,7 @@ async fn out_of_memory_refuses_what_is_new_and_lets_what_waits_be_finished() {
         let held = queue.claim(10, LEASE).await.unwrap().unwrap();
         server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
         for client_id in [false, true] {
-            let refused = queue.push(NewItem { event: event("new"), client_id }).await;
+            let refused = queue.push(NewItem { event: event("new").into(), client_id }).await;
             let (Err(QueueError::Unavailable(reason)) | Err(QueueError::InDoubt { reason, .. })) =
                 refused
             else {
@@ -145,7 +145,7 @@ async fn out_of_memory_refuses_what_is_new_and_lets_what_waits_be_finished() {
         assert_eq!(queue.retry_failed(&[failed.id]).await.unwrap(), 1);
         assert_eq!(queue.delete_failed(&["-0".into()]).await.unwrap(), 0);
         server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-        queue.push(NewItem { event: event("new"), client_id: true }).await.unwrap();
+        queue.push(NewItem { event: event("new").into(), client_id: true }).await.unwrap();
         let last = queue.claim(10, LEASE).await.unwrap().unwrap();
         assert_eq!(ids(&last), ["3", "new"]);
     }

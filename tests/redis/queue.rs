@@ -22,7 +22,7 @@ async fn a_plain_rpop_consumer_finds_our_events_in_the_contracts_form() {
         let queue = queue_at(&server);
         let plain = item("evt_1");
         queue.push(plain.clone()).await.unwrap();
-        queue.push(NewItem { event: event("mine"), client_id: true }).await.unwrap();
+        queue.push(NewItem { event: event("mine").into(), client_id: true }).await.unwrap();
         let popped: Value = serde_json::from_str(&server.cli(&["RPOP", QUEUE])).unwrap();
         let expected = json!({
             "id": "evt_1", "type": "pageview", "payload": {"url": "https://example.com/evt_1"},
@@ -251,7 +251,7 @@ async fn batches_are_as_large_as_asked_for_and_in_order() {
 async fn ids_are_remembered_for_a_day() {
     let server = RedisServer::start(Kind::Redis, &[]);
     let queue = queue_at(&server);
-    queue.push(NewItem { event: event("mine"), client_id: true }).await.unwrap();
+    queue.push(NewItem { event: event("mine").into(), client_id: true }).await.unwrap();
     queue.push(item("ours")).await.unwrap();
     let seen = server.cli(&["KEYS", "*:seen:*"]);
     let seconds: u32 = server.cli(&["TTL", &seen]).parse().unwrap();
@@ -264,7 +264,7 @@ async fn a_prefix_keeps_queues_apart() {
     let prefix = "{analytics}:queue".to_owned();
     let options = RedisQueueOptions { prefix, ..RedisQueueOptions::default() };
     let other = RedisQueue::new(server_at(&server), &options);
-    other.push(NewItem { event: event("x"), client_id: true }).await.unwrap();
+    other.push(NewItem { event: event("x").into(), client_id: true }).await.unwrap();
     assert!(queue_at(&server).claim(1, LEASE).await.unwrap().is_none());
     assert_eq!(server.cli(&["LLEN", "{analytics}:queue"]), "1");
     other.claim(1, LEASE).await.unwrap().unwrap();

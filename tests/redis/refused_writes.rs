@@ -145,7 +145,7 @@ impl World {
         match operation {
             Push => queue.push(item("new")).await.map(|_| ()),
             PushOwnId => {
-                let new = NewItem { event: event("new"), client_id: true };
+                let new = NewItem { event: event("new").into(), client_id: true };
                 queue.push(new).await.map(|_| ())
             }
             PushInOrder => queue.push_in_order(&[event("new")]).await.map(|_| ()),

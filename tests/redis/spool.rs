@@ -62,11 +62,11 @@ async fn while_redis_is_away_events_are_kept_and_follow_in_order() {
         emptied(&queue).await;
         server.kill9();
         for id in names(20..1_220) {
-            let chosen = NewItem { event: event(&id), client_id: id.ends_with('7') };
+            let chosen = NewItem { event: event(&id).into(), client_id: id.ends_with('7') };
             assert_eq!(queue.push(chosen).await.unwrap(), Pushed::Queued);
         }
         assert_eq!(queue.spooled(), 1_200);
-        let known = NewItem { event: event("27"), client_id: true };
+        let known = NewItem { event: event("27").into(), client_id: true };
         assert_eq!(queue.push(known.clone()).await.unwrap(), Pushed::Duplicate);
         assert!(queue.stats().await.is_err() && queue.claim(1, LEASE).await.is_err());
         server.restart();

@@ -83,7 +83,7 @@ async fn rows(store: &dyn Store, sql: &str) -> Vec<Vec<Value>> {
 async fn check(queue: Arc<dyn Queue>, store: Arc<dyn Store>, contexts: Vec<WorkerContext>) {
     let events = events();
     for event in &events {
-        queue.push(NewItem { event: event.clone(), client_id: true }).await.unwrap();
+        queue.push(NewItem { event: event.clone().into(), client_id: true }).await.unwrap();
     }
     let shutdown = CancellationToken::new();
     let logs: Vec<_> = contexts.iter().map(|context| Arc::clone(&context.log)).collect();
@@ -215,7 +215,7 @@ async fn one_worker_that_crashes_is_not_left_lying() {
     let context = context(&queue, &store, 4);
     let worker = tokio::spawn(worker::run(context, CancellationToken::new()));
     let event = view("p", "evt_1", "s", 0, "/");
-    queue.push(NewItem { event, client_id: true }).await.unwrap();
+    queue.push(NewItem { event: event.into(), client_id: true }).await.unwrap();
     let ended = tokio::time::timeout(DEADLINE, worker).await.expect("it ends").unwrap_err();
     assert!(ended.is_panic(), "{ended}");
 }

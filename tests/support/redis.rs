@@ -48,7 +48,7 @@ pub fn event(id: &str) -> QueuedEvent {
 
 /// A page view whose id the server made.
 pub fn item(id: &str) -> NewItem {
-    NewItem { event: event(id), client_id: false }
+    NewItem { event: event(id).into(), client_id: false }
 }
 
 /// The ids of a batch's events.

@@ -26,7 +26,7 @@ fn ended(queue: &MemoryQueue) -> Vec<String> {
 }
 
 fn events(server: &Server) -> Vec<QueuedEvent> {
-    server.queued().into_iter().map(|item| item.event).collect()
+    server.queued().into_iter().map(|item| Arc::unwrap_or_clone(item.event)).collect()
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! kept from being stored twice.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -68,10 +69,10 @@ impl Baseline for ClickHouseStore {
         Ok(both && is_there(BASELINE_GAP.name))
     }
 
-    async fn write(&self, events: &[QueuedEvent]) -> Result<(), StoreError> {
+    async fn write(&self, events: &Arc<Vec<QueuedEvent>>) -> Result<(), StoreError> {
         let mut groups: BTreeMap<(Kind, i32), Vec<&QueuedEvent>> = BTreeMap::new();
         let mut seen = HashSet::new();
-        for event in events {
+        for event in events.iter() {
             if let Some(kind) = Kind::of(event)
                 && seen.insert((kind, &event.project_id, &event.id))
             {

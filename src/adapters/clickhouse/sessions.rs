@@ -100,7 +100,7 @@ type States = HashMap<SessionKey, State>;
 /// Brings the sessions of a batch up to date.
 pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Changed, StoreError> {
     let mut changes: HashMap<(&str, &str), Change> = HashMap::new();
-    for event in &batch.events {
+    for event in batch.events.iter() {
         let Some(session_id) = event.payload.session_id() else { continue };
         let change = changes.entry((&event.project_id, session_id)).or_default();
         change.known.add(event);

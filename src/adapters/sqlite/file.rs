@@ -9,6 +9,10 @@ use bklit_wire::diagnostic::Finding;
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to try to open a file that other processes are opening at the same time: SQLite does
+/// not wait by itself while the file becomes one with a write-ahead log.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
 /// Prepared statements kept for a connection.
 const STATEMENT_CACHE: usize = 64;
 
@@ -26,6 +30,20 @@ pub enum Error {
         /// Why.
         error: rusqlite::Error,
     },
+    /// The tables of an older version cannot be migrated. The file is unchanged.
+    #[error(
+        "cannot migrate {path} from schema version {found} to {known}: {error}; the file is unchanged"
+    )]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// The file's version.
+        found: i64,
+        /// This program's version.
+        known: usize,
+        /// Why.
+        error: rusqlite::Error,
+    },
     /// A newer version of the program has changed the tables.
     #[error(
         "{path} was written by a newer bklit-tui (its schema is version {found}, this program \
@@ -37,17 +55,50 @@ pub enum Error {
         /// The file's version.
         found: i64,
         /// The newest version known.
-        known: i64,
+        known: usize,
     },
 }
 
-/// Opens or creates the file `path`. A commit is durable when it returns: write-ahead log, synced
-/// with every commit. A new file gets the tables of `schema`, whose version is `version` (at
-/// least 1).
+impl Error {
+    /// Whether another process holds a lock, so that trying again helps.
+    fn is_busy(&self) -> bool {
+        let (Self::Sqlite(error) | Self::Open { error, .. }) = self else { return false };
+        let busy = [Some(ErrorCode::DatabaseBusy), Some(ErrorCode::DatabaseLocked)];
+        busy.contains(&error.sqlite_error_code())
+    }
+}
+
+/// One step of a schema, within a transaction.
+pub type Migration = fn(&Connection) -> rusqlite::Result<()>;
+
+/// The tables of a file. `PRAGMA user_version` is the number of migrations applied to it. Never
+/// change a released migration; append a new one.
+pub struct Schema {
+    /// In order; the first one creates the tables.
+    pub migrations: &'static [Migration],
+    /// Runs after them every time the file is opened, for tables that are derived from code.
+    pub complete: Option<Migration>,
+}
+
+/// Opens or creates the file `path` and migrates its tables, in one transaction. A commit is
+/// durable when it returns: write-ahead log, synced with every commit. Waits a few seconds for
+/// other processes that use the file.
 ///
 /// # Errors
 /// When the file cannot be used or has a newer version.
-pub fn open(path: &Path, version: i64, schema: &str) -> Result<Connection, Error> {
+pub fn open(path: &Path, schema: &Schema) -> Result<Connection, Error> {
+    let deadline = Instant::now() + OPEN_TIMEOUT;
+    loop {
+        match try_open(path, schema) {
+            Err(error) if error.is_busy() && Instant::now() < deadline => {
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn try_open(path: &Path, schema: &Schema) -> Result<Connection, Error> {
     let opened = |error| Error::Open { path: path.to_path_buf(), error };
     let mut connection = Connection::open(path).map_err(opened)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -56,18 +107,31 @@ pub fn open(path: &Path, version: i64, schema: &str) -> Result<Connection, Error
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Fewer, larger checkpoints: 16 MiB of log.
     connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
-    // Two processes may start at once: whoever comes second finds the tables made.
+    migrate(path, &mut connection, schema)?;
+    Ok(connection)
+}
+
+fn migrate(path: &Path, connection: &mut Connection, schema: &Schema) -> Result<(), Error> {
+    let known = schema.migrations.len();
+    // Immediate: of two processes that start at once, the second finds the tables migrated.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > version {
-        return Err(Error::Newer { path: path.to_path_buf(), found, known: version });
-    }
-    if found == 0 {
-        transaction.execute_batch(schema)?;
-        transaction.pragma_update(None, "user_version", version)?;
-    }
+    let missing = usize::try_from(found).ok().and_then(|found| schema.migrations.get(found..));
+    let Some(missing) = missing else {
+        return Err(Error::Newer { path: path.to_path_buf(), found, known });
+    };
+    let mut steps = missing.iter().chain(&schema.complete);
+    let done = steps.try_for_each(|step| step(&transaction)).and_then(|()| match missing {
+        [] => Ok(()),
+        _ => transaction.pragma_update(None, "user_version", known as i64),
+    });
+    done.map_err(|error| Error::Migration { path: path.to_path_buf(), found, known, error })?;
     transaction.commit()?;
-    Ok(connection)
+    if found > 0 && !missing.is_empty() {
+        let file = path.display();
+        tracing::info!(%file, from = found, to = known, "migrated a file of an older version");
+    }
+    Ok(())
 }
 
 /// What to do about a damaged file.
@@ -108,18 +172,66 @@ pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
 mod tests {
     use super::*;
 
+    const FIRST: Migration =
+        |connection| connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (7)");
+    const SECOND: Migration =
+        |connection| connection.execute_batch("ALTER TABLE t ADD COLUMN b; UPDATE t SET b = a + 1");
+    const FAILING: Migration =
+        |connection| connection.execute_batch("DELETE FROM t; INSERT INTO nowhere VALUES (1)");
+
+    const OLD: Schema = Schema { migrations: &[FIRST], complete: None };
+    const NEW: Schema = Schema { migrations: &[FIRST, SECOND], complete: None };
+    const BROKEN: Schema = Schema { migrations: &[FIRST, SECOND, FAILING], complete: None };
+
+    fn rows(connection: &Connection) -> Vec<(i64, i64)> {
+        let mut statement = connection.prepare("SELECT a, b FROM t").unwrap();
+        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
     #[test]
-    fn a_newer_file_is_refused_and_an_old_one_kept() {
+    fn each_migration_runs_once_and_a_newer_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.db");
-        let connection = open(&path, 1, "CREATE TABLE t (a); INSERT INTO t VALUES (7)").unwrap();
-        assert_eq!(connection.query_row("SELECT a FROM t", (), |r| r.get(0)), Ok(7));
-        drop(connection);
-        drop(open(&path, 1, "CREATE TABLE t (a)").unwrap());
-        let connection = open(&path, 2, "").unwrap();
-        connection.pragma_update(None, "user_version", 3).unwrap();
-        let error = open(&path, 2, "").unwrap_err().to_string();
+        drop(open(&path, &OLD).unwrap());
+        for _ in 0..2 {
+            assert_eq!(rows(&open(&path, &NEW).unwrap()), [(7, 8)]);
+        }
+        let error = open(&path, &OLD).unwrap_err().to_string();
         assert!(error.contains("newer bklit-tui") && error.contains("t.db"), "{error}");
-        assert!(open(&dir.path().join("no/such/dir.db"), 1, "").is_err());
+        assert!(error.contains("version 2") && error.contains("up to 1"), "{error}");
+        assert!(open(&dir.path().join("no/such/dir.db"), &NEW).is_err());
+        assert_eq!(rows(&open(&dir.path().join("new.db"), &NEW).unwrap()), [(7, 8)]);
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.db");
+        drop(open(&path, &OLD).unwrap());
+        let error = open(&path, &BROKEN).unwrap_err().to_string();
+        assert!(error.contains("from schema version 1 to 3"), "{error}");
+        assert!(error.contains("no such table: nowhere"), "{error}");
+        assert_eq!(rows(&open(&path, &NEW).unwrap()), [(7, 8)]);
+    }
+
+    #[test]
+    fn many_that_open_a_file_at_once_migrate_it_once() {
+        for old in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("t.db");
+            if old {
+                drop(open(&path, &OLD).unwrap());
+            }
+            let all = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        all.wait();
+                        assert_eq!(rows(&open(&path, &NEW).unwrap()), [(7, 8)]);
+                    });
+                }
+            });
+        }
     }
 }

@@ -2,20 +2,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Mutex;
 
 use crate::sqlite::file;
+use crate::sqlite::file::Schema;
 use bklit_pipeline::auth::listing::LeavesOut;
 use bklit_pipeline::auth::{Listing, Scope, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use bklit_wire::time::UtcMillis;
 
-const VERSION: i64 = 1;
+const SCHEMA: Schema =
+    Schema { migrations: &[|connection| connection.execute_batch(TABLE)], complete: None };
 
-const SCHEMA: &str = "CREATE TABLE token (
+const TABLE: &str = "CREATE TABLE token (
     id TEXT PRIMARY KEY,
     hash TEXT NOT NULL UNIQUE,
     prefix TEXT NOT NULL,
@@ -30,11 +31,6 @@ const SCHEMA: &str = "CREATE TABLE token (
 const COLUMNS: &str =
     "id, hash, prefix, name, scope, projects, allowed_domains, created_at, expires_at";
 
-/// How long to try to open a file that other processes are opening at the same time: SQLite does
-/// not wait by itself while the file becomes one with a write-ahead log.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-const OPEN_PAUSE: Duration = Duration::from_millis(10);
-
 /// The embedded [`TokenStore`].
 pub struct SqliteTokenStore {
     connection: Arc<Mutex<Connection>>,
@@ -47,16 +43,8 @@ impl SqliteTokenStore {
     /// # Errors
     /// When the file cannot be used or was made by a newer version.
     pub fn open(path: &Path) -> Result<Self, TokenStoreError> {
-        let deadline = Instant::now() + OPEN_TIMEOUT;
-        let connection = loop {
-            match file::open(path, VERSION, SCHEMA) {
-                Ok(connection) => break connection,
-                Err(error) if is_busy(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(OPEN_PAUSE);
-                }
-                Err(error) => return Err(TokenStoreError(error.to_string())),
-            }
-        };
+        let connection = file::open(path, &SCHEMA);
+        let connection = connection.map_err(|error| TokenStoreError(error.to_string()))?;
         let connection = Arc::new(Mutex::new(connection));
         Ok(Self { connection, leaves_out: LeavesOut::default() })
     }
@@ -74,13 +62,6 @@ impl SqliteTokenStore {
             Err(error) => Err(TokenStoreError(error.to_string())),
         }
     }
-}
-
-fn is_busy(error: &file::Error) -> bool {
-    let (file::Error::Sqlite(error) | file::Error::Open { error, .. }) = error else {
-        return false;
-    };
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 #[async_trait]

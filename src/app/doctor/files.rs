@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::{statfs, statvfs};
 
 use crate::app::adapters::{QUEUE_FILE, STORE_FILE, TOKEN_FILE};
-use crate::app::data_dir::LOCK_FILE;
+use crate::app::data_dir::{LOCK_FILE, LOST_QUEUE, has_lost_queue};
 use crate::config::Settings;
 use bklit_adapters::sqlite::file;
 use bklit_wire::diagnostic::Finding;
@@ -50,6 +50,10 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Findi
             Ok(finding) => finding,
             Err(error) => Finding::problem(format!("a file could not be looked at: {error}"), ""),
         });
+    }
+    if has_lost_queue(&dir) {
+        let what = format!("{QUEUE_FILE} {LOST_QUEUE}");
+        findings.push(Finding::warning(what, "restore it from a backup before the next start; events that are stored are not stored again"));
     }
     let sound = findings.iter().all(|finding| finding.advice != file::DAMAGED);
     if queue.exists() && sound {

@@ -1,5 +1,6 @@
 //! From an event that could be read to one that is queued.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bklit_wire::debug_log::Stage;
@@ -68,15 +69,15 @@ impl Intake {
         let step = |stage| self.log.step(stage).event(&id).project(&project);
         step(Stage::Ingestion).took(began.elapsed()).info("Event received", || details(&payload));
 
-        let event = QueuedEvent {
+        let event = Arc::new(QueuedEvent {
             id: id.clone(),
             payload,
             queued_at: UtcMillis::now(),
             project_id: project.clone(),
             push_ticket: None,
-        };
+        });
         // As it is now: the copy must not contain what the queue adds.
-        let copy = self.baseline.as_ref().map(|baseline| (baseline, event.clone()));
+        let copy = self.baseline.as_ref().map(|baseline| (baseline, Arc::clone(&event)));
         let pushing = Instant::now();
         let pushed = self.queue.push(NewItem { event, client_id: is_clients }).await;
         let took = pushing.elapsed();

@@ -9,6 +9,7 @@ mod bounds;
 mod settings;
 pub mod spool;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,11 +41,11 @@ pub enum Durability {
     Always,
 }
 
-/// An event on its way into the queue.
+/// An event on its way into the queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NewItem {
     /// The event.
-    pub event: QueuedEvent,
+    pub event: Arc<QueuedEvent>,
     /// The client chose the id, so a second event of the project with it is a retry.
     pub client_id: bool,
 }
@@ -190,7 +191,7 @@ pub trait Queue: Send + Sync {
     /// Do it again.
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
         for (pushed, event) in events.iter().enumerate() {
-            match self.push(NewItem { event: event.clone(), client_id: true }).await {
+            match self.push(NewItem { event: Arc::new(event.clone()), client_id: true }).await {
                 Ok(_) => {}
                 Err(QueueError::Full { .. }) => return Ok(pushed),
                 Err(error) => return Err(error),

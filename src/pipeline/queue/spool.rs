@@ -253,7 +253,9 @@ impl Queue for SpooledQueue {
                         error => (error.to_string(), None),
                     };
                     let mut item = item;
-                    item.event.push_ticket = ticket;
+                    if ticket.is_some() {
+                        Arc::make_mut(&mut item.event).push_ticket = ticket;
+                    }
                     let _pushing = shared.gate.read().await;
                     if !shared.spooling.swap(true, Ordering::AcqRel) {
                         tracing::warn!(reason = away, "the queue is away; events are spooled");

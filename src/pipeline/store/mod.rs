@@ -7,6 +7,7 @@ pub mod schema;
 pub mod session;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,13 +16,13 @@ use bklit_wire::event::QueuedEvent;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// Events that are stored together.
+/// Events that are stored together. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The queue's name for it: the same batch, sent again, has the same id and the same events.
     pub id: String,
     /// Its events, oldest first.
-    pub events: Vec<QueuedEvent>,
+    pub events: Arc<Vec<QueuedEvent>>,
 }
 
 /// What a batch changed in the store.

@@ -10,6 +10,7 @@ mod live;
 mod reconcile;
 mod rows;
 mod settings;
+mod size;
 mod writer;
 
 pub use self::compare::{Discrepancy, FieldDifference, Pair, Verdict, compare, next_pair};

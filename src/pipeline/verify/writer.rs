@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Pending;
+use super::size;
 use crate::definitions::{DefinitionName, Definitions, DefinitionsError};
-use crate::metrics::Metrics;
-use crate::metrics::Outcome;
+use crate::metrics::{Metrics, Outcome};
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Gap, Kind};
 use bklit_net::backoff::Backoff;
@@ -58,7 +58,7 @@ pub struct Written {
 }
 
 struct Item {
-    event: QueuedEvent,
+    event: Arc<QueuedEvent>,
     bytes: usize,
 }
 
@@ -77,9 +77,9 @@ struct LeftOut {
 }
 
 impl LeftOut {
-    fn add(&self, events: &[QueuedEvent]) {
-        self.metrics.verify().count(Outcome::NotWritten, events.len() as u64);
+    fn add<'a>(&self, events: impl IntoIterator<Item = &'a QueuedEvent>) {
         for event in events {
+            self.metrics.verify().count(Outcome::NotWritten, 1);
             let at = event.queued_at.epoch_seconds();
             self.extend(Gap { since: at, until: at, events: 1 });
         }
@@ -97,19 +97,20 @@ impl LeftOut {
 
 impl BaselineSender {
     /// Hands over an accepted event, or counts that there was no room. Never waits.
-    pub fn offer(&self, event: QueuedEvent) {
+    pub fn offer(&self, event: Arc<QueuedEvent>) {
         if Kind::of(&event).is_none() {
             return;
         }
-        let bytes = event.to_json().len();
+        let bytes = size::bytes(&event);
         let waiting = self.bytes.fetch_add(bytes, Relaxed);
         let has_room = waiting + bytes <= MAX_WAITING_BYTES;
-        let no_room = match self.items.try_reserve() {
-            Ok(place) if has_room => return place.send(Item { event, bytes }),
-            _ => [event],
-        };
-        self.bytes.fetch_sub(bytes, Relaxed);
-        self.left_out.add(&no_room);
+        match self.items.try_reserve() {
+            Ok(place) if has_room => place.send(Item { event, bytes }),
+            _ => {
+                self.bytes.fetch_sub(bytes, Relaxed);
+                self.left_out.add([&*event]);
+            }
+        }
     }
 }
 
@@ -122,7 +123,7 @@ pub struct BaselineWriter {
     left_out: Arc<LeftOut>,
     pending: Arc<Pending>,
     /// Events in hand: the last part is written next.
-    parts: Vec<Vec<QueuedEvent>>,
+    parts: Vec<Arc<Vec<QueuedEvent>>>,
     outage: Outage,
 }
 
@@ -157,13 +158,12 @@ impl BaselineWriter {
         .await;
         self.items.close();
         if tokio::time::timeout(LAST_WRITES, self.write_all()).await.is_err() {
-            let in_hand = std::mem::take(&mut self.parts).into_iter().flatten();
-            let mut left: Vec<_> = in_hand.collect();
+            let mut left = self.parts.iter().map(|part| part.len()).sum::<usize>();
+            self.left_out.add(self.parts.iter().flat_map(|part| part.iter()));
             while let Ok(item) = self.items.try_recv() {
-                left.push(item.event);
+                self.left_out.add([&*item.event]);
+                left += 1;
             }
-            self.left_out.add(&left);
-            let left = left.len();
             tracing::warn!(left, "the baseline's store is too slow; these events are not in it");
         }
     }
@@ -218,7 +218,7 @@ impl BaselineWriter {
 
     /// Waits for events; false when none will come any more.
     async fn fill(&mut self) -> bool {
-        self.parts.push(Vec::new());
+        self.parts.push(Arc::default());
         let mut deadline = None;
         let mut items = Vec::new();
         while let Some(batch) = self.parts.last_mut()
@@ -234,7 +234,7 @@ impl BaselineWriter {
             }
             for Item { event, bytes } in items.drain(..) {
                 self.bytes.fetch_sub(bytes, Relaxed);
-                batch.push(event);
+                Arc::make_mut(batch).push(Arc::unwrap_or_clone(event));
             }
             deadline.get_or_insert_with(|| Instant::now() + BATCH_WAIT);
         }
@@ -244,10 +244,12 @@ impl BaselineWriter {
     /// Tries until all in hand are written that can be.
     async fn write(&mut self) {
         let parts = std::mem::take(&mut self.parts).into_iter();
-        self.parts = parts.flat_map(|part| by_time(part).into_iter().rev()).collect();
+        let split = |part| by_time(Arc::unwrap_or_clone(part)).into_iter().rev().map(Arc::new);
+        self.parts = parts.flat_map(split).collect();
         let mut backoff = Backoff::new(LONGEST_PAUSE);
         while let Some(part) = self.parts.last_mut() {
-            let written = match note_definitions(&*self.definitions, part).await {
+            let events: &mut Vec<_> = Arc::make_mut(part);
+            let written = match note_definitions(&*self.definitions, events).await {
                 Ok(()) if part.is_empty() => Ok(()),
                 Ok(()) => self.store.write(part).await,
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
@@ -264,11 +266,12 @@ impl BaselineWriter {
                 Err(error) => match part.as_slice() {
                     [event] => {
                         tracing::warn!(id = event.id, %error, "an event is not in the baseline");
-                        self.left_out.add(&part);
+                        self.left_out.add([event]);
                     }
                     _ => {
-                        let other = part.split_off(part.len() / 2);
-                        self.parts.extend([other, part]);
+                        let half = part.len() / 2;
+                        let other = Arc::make_mut(&mut part).split_off(half);
+                        self.parts.extend([other.into(), part]);
                     }
                 },
             }

@@ -6,6 +6,7 @@
 //! the store tells events apart by their ids, so an event stored in a part is not stored again
 //! with the whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -52,9 +53,9 @@ pub(super) async fn store(
     items: Vec<Item>,
     shutdown: &CancellationToken,
 ) -> Result<Stored, Stopped> {
-    let (seqs, events) = items.into_iter().map(|item| (item.seq, item.event)).unzip();
+    let (seqs, events): (_, Vec<_>) = items.into_iter().map(|item| (item.seq, item.event)).unzip();
     let mut stored = Stored::default();
-    let mut parts = vec![Part { batch: Batch { id: id.to_owned(), events }, seqs }];
+    let mut parts = vec![Part { batch: Batch { id: id.to_owned(), events: events.into() }, seqs }];
     while let Some(part) = parts.pop() {
         if part.batch.events.is_empty() {
             continue;
@@ -66,7 +67,7 @@ pub(super) async fn store(
                 stored.inserted.rows += inserted.rows;
                 stored.inserted.new_sessions.extend(inserted.new_sessions);
                 stored.inserted.ended_sessions.extend(inserted.ended_sessions);
-                stored.events.extend(part.batch.events);
+                stored.events.extend(Arc::unwrap_or_clone(part.batch.events));
             }
             Err(reason) => match part.halves() {
                 Ok([first, second]) => parts.extend([second, first]),
@@ -122,7 +123,7 @@ impl Part {
         let second = Self {
             batch: Batch {
                 id: format!("{}.1", self.batch.id),
-                events: self.batch.events.split_off(half),
+                events: Arc::make_mut(&mut self.batch.events).split_off(half).into(),
             },
             seqs: self.seqs.split_off(half),
         };
@@ -134,7 +135,7 @@ impl Part {
 fn tell_stored(context: &WorkerContext, batch: &Batch, took: Duration) {
     let n = batch.events.len() as u64;
     context.log.metrics().steps(Stage::Clickhouse, Level::Info, Some(took), n);
-    for event in &batch.events {
+    for event in batch.events.iter() {
         let message = match event.payload.kind() {
             EventKind::Pageview => "Page view stored",
             EventKind::Event => "Event stored",
@@ -148,7 +149,7 @@ fn tell_stored(context: &WorkerContext, batch: &Batch, took: Duration) {
 }
 
 fn tell_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {
-    for event in &alone.events {
+    for event in alone.events.iter() {
         let step = context.log.step(Stage::Clickhouse).event(&event.id).project(&event.project_id);
         step.took(took).error("Event refused by the store, moved to the failed queue", || {
             details(json!({ "batchId": alone.id, "reason": reason }))

@@ -67,7 +67,7 @@ fn hasty(options: &mut ClickHouseOptions) {
 }
 
 fn batch(id: &str, events: &[QueuedEvent]) -> Batch {
-    Batch { id: id.to_owned(), events: events.to_vec() }
+    Batch { id: id.to_owned(), events: events.to_vec().into() }
 }
 
 /// Page views and custom events of a few sessions, in three months.

@@ -147,7 +147,7 @@ async fn a_batch_waits_for_another_process_and_then_is_stored() {
     let store = open_in(dir.path()).unwrap();
     let other = Connection::open(dir.path().join("store.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let batch = Batch { id: "b".into(), events: vec![view("p", "1", "s", 0, "/")] };
+    let batch = Batch { id: "b".into(), events: vec![view("p", "1", "s", 0, "/")].into() };
     let inserting = store.insert(&batch);
     tokio::pin!(inserting);
     let early = tokio::time::timeout(Duration::from_millis(100), &mut inserting).await;
@@ -160,7 +160,7 @@ async fn a_batch_waits_for_another_process_and_then_is_stored() {
 async fn an_insert_nobody_waits_for_is_whole() {
     let fixture = open().await;
     let events: Vec<_> = (0..500).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
-    let batch = Batch { id: "b".into(), events };
+    let batch = Batch { id: "b".into(), events: events.into() };
     let dropped = tokio::time::timeout(Duration::ZERO, fixture.store.insert(&batch)).await;
     assert!(dropped.is_err());
     // Whether it was begun or not: sent again, it is there once.

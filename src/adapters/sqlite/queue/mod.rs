@@ -6,6 +6,7 @@
 //! named in the file. One pipeline owns the data dir, but commands work on the file beside it: the
 //! writer takes over what they have changed.
 
+mod damaged;
 mod repair;
 mod state;
 mod tables;
@@ -118,7 +119,8 @@ pub fn count(path: &Path) -> rusqlite::Result<(u64, u64)> {
 impl Queue for SqliteQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
         let body = item.event.to_json();
-        let dedup = item.client_id.then_some((item.event.project_id, item.event.id));
+        let event = &item.event;
+        let dedup = item.client_id.then(|| (event.project_id.clone(), event.id.clone()));
         self.call(|reply| Command::Push { body, dedup, reply }).await
     }
 
@@ -268,7 +270,7 @@ mod tests {
             project_id: "p".into(),
             push_ticket: None,
         };
-        NewItem { event, client_id: true }
+        NewItem { event: event.into(), client_id: true }
     }
 
     #[tokio::test]

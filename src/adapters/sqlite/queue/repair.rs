@@ -1,7 +1,8 @@
 //! Looking into the tables and repairing what is in them.
 
-use rusqlite::{OptionalExtension, ToSql};
+use rusqlite::ToSql;
 
+use super::damaged;
 use super::tables::{Answer, Tables, now_millis};
 use bklit_pipeline::queue::{FailedItem, MAX_BATCH_BYTES, Order, Page, WaitingItem};
 use bklit_wire::queue::{BatchInFlight, MAX_PAGE};
@@ -37,7 +38,7 @@ impl Tables {
             && bytes < MAX_BATCH_BYTES
             && let Some(row) = rows.next()?
         {
-            let body: String = row.get(0)?;
+            let body = damaged::lossy(row.get_ref(0)?);
             bytes += body.len();
             bodies.push(body);
         }
@@ -52,7 +53,8 @@ impl Tables {
     ) -> Answer<Page<WaitingItem>> {
         let claimed_to = self.state.claimed_to;
         let item = |row: &rusqlite::Row<'_>| {
-            Ok(WaitingItem { id: row.get::<_, i64>(0)?.to_string(), body: row.get(1)? })
+            let body = damaged::lossy(row.get_ref(1)?);
+            Ok(WaitingItem { id: row.get::<_, i64>(0)?.to_string(), body })
         };
         let (sql, bounds) = match order {
             Order::OldestFirst => (
@@ -73,9 +75,9 @@ impl Tables {
         let item = |row: &rusqlite::Row<'_>| {
             Ok(FailedItem {
                 id: row.get::<_, i64>(0)?.to_string(),
-                body: row.get(1)?,
-                reason: row.get(2)?,
-                failed_at: Some(UtcMillis::from_epoch_millis(row.get(3)?)),
+                body: damaged::lossy(row.get_ref(1)?),
+                reason: damaged::lossy(row.get_ref(2)?),
+                failed_at: row.get_ref(3)?.as_i64().ok().map(UtcMillis::from_epoch_millis),
             })
         };
         let bounds = [after.unwrap_or(i64::MAX)];
@@ -124,16 +126,15 @@ impl Tables {
     pub(super) fn retry_failed(&mut self, ids: &[i64]) -> Answer<u64> {
         let mut found = 0;
         for id in ids {
-            let sql = "DELETE FROM failed_item WHERE id = ? RETURNING body";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let body: Option<String> = statement.query_row([id], |row| row.get(0)).optional()?;
-            drop(statement);
-            if let Some(body) = body {
-                self.append(&body)?;
-                self.state.stats.failed -= 1;
-                found += 1;
-            }
+            // Byte for byte, whatever it is.
+            let sql = "INSERT INTO queue_item (body)
+                       SELECT coalesce(body, '') FROM failed_item WHERE id = ?";
+            found += self.connection.prepare_cached(sql)?.execute([id])? as u64;
+            let sql = "DELETE FROM failed_item WHERE id = ?";
+            self.connection.prepare_cached(sql)?.execute([id])?;
         }
+        self.state.stats.depth += found;
+        self.state.stats.failed -= found;
         Ok(Ok(found))
     }
 

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, TransactionBehavior, params};
 use rustix::process::{Pid, test_kill_process};
 
+use super::damaged;
 use bklit_pipeline::queue::{QueueStats, host_name, owner_name};
 use bklit_wire::time::UtcMillis;
 
-/// Beside the version: a file made before there were these gets them.
+/// Later programs of the first version created them too, or `batch_note` before them.
 pub(super) const TABLES: &str = "
     DROP TABLE IF EXISTS batch_note;
     CREATE TABLE IF NOT EXISTS batch_claim (
@@ -60,16 +62,11 @@ impl State {
     pub(super) fn open(connection: &mut Connection) -> rusqlite::Result<Self> {
         let sql = "UPDATE batch_claim SET lease_until = 0 WHERE owner = ? AND lease_until > 0";
         connection.execute(sql, [owner_name()])?;
-        let snapshot = connection.transaction()?;
-        // Counted, not looked up: whatever an older program did to the file, they are right.
-        let count = |sql: &str, bound: i64| snapshot.query_row(sql, [bound], |row| row.get(0));
+        let snapshot = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        damaged::dissolve_batches(&snapshot)?;
         let (batches, claimed_to) = batches(&snapshot)?;
-        let stats = QueueStats {
-            depth: count("SELECT count(*) FROM queue_item WHERE seq > ?", claimed_to)?,
-            in_flight: batches.values().map(|batch| batch.items).sum(),
-            failed: count("SELECT count(*) FROM failed_item WHERE id > ?", 0)?,
-            spooled: 0,
-        };
+        // Counted, not looked up: whatever an older program did to the file, they are right.
+        let stats = count(&snapshot, &batches, claimed_to)?;
         let data_version = data_version(&snapshot)?;
         snapshot.commit()?;
         Ok(Self { stats, written: None, claimed_to, batches, data_version })
@@ -81,17 +78,18 @@ impl State {
         if data_version == self.data_version {
             return Ok(());
         }
+        (self.batches, self.claimed_to) = batches(connection)?;
         let sql = "SELECT depth, in_flight, failed FROM queue_count";
         let mut statement = connection.prepare_cached(sql)?;
         let stats = statement.query_row((), |row| {
             let (depth, in_flight, failed) = (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(QueueStats { depth, in_flight, failed, spooled: 0 })
         });
-        if let Some(stats) = stats.optional()? {
-            self.stats = stats;
-            self.written = Some(stats);
-        }
-        (self.batches, self.claimed_to) = batches(connection)?;
+        self.written = stats.ok();
+        self.stats = match self.written {
+            Some(stats) => stats,
+            None => count(connection, &self.batches, self.claimed_to)?,
+        };
         self.data_version = data_version;
         Ok(())
     }
@@ -109,6 +107,20 @@ impl State {
     }
 }
 
+fn count(
+    connection: &Connection,
+    batches: &BTreeMap<i64, Batch>,
+    claimed_to: i64,
+) -> rusqlite::Result<QueueStats> {
+    let count = |sql: &str, bound: i64| connection.query_row(sql, [bound], |row| row.get(0));
+    Ok(QueueStats {
+        depth: count("SELECT count(*) FROM queue_item WHERE seq > ?", claimed_to)?,
+        in_flight: batches.values().map(|batch| batch.items).sum(),
+        failed: count("SELECT count(*) FROM failed_item WHERE id > ?", 0)?,
+        spooled: 0,
+    })
+}
+
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "data_version", |row| row.get(0))
 }
@@ -121,14 +133,17 @@ fn batches(connection: &Connection) -> rusqlite::Result<(BTreeMap<i64, Batch>, i
                FROM batch LEFT JOIN batch_claim ON batch_id = id";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map((), |row| {
-        let owner: Option<String> = row.get(4)?;
+        let owner = match row.get_ref(4)? {
+            ValueRef::Null => None,
+            owner => Some(damaged::lossy(owner)),
+        };
         let gone = owner.as_deref().is_some_and(has_ended);
         let batch = Batch {
             id: row.get(1)?,
             last_seq: row.get(2)?,
             epoch: row.get(3)?,
-            claimed_at: row.get::<_, Option<i64>>(5)?.map(UtcMillis::from_epoch_millis),
-            lease_until: if gone { 0 } else { row.get(6)? },
+            claimed_at: row.get_ref(5)?.as_i64().ok().map(UtcMillis::from_epoch_millis),
+            lease_until: if gone { 0 } else { row.get_ref(6)?.as_i64().unwrap_or(0) },
             items: row.get(7)?,
             owner,
         };

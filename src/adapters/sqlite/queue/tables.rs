@@ -5,19 +5,27 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::View;
 use super::state::{self, Batch, State};
+use super::{View, damaged};
+use crate::sqlite::file;
+use crate::sqlite::file::Schema;
 use bklit_pipeline::queue::{
     Bounds, Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, Pushed, QueueError, Rejected, owner_name,
 };
 use bklit_wire::time::UtcMillis;
 
-/// Raised with every change of the tables below.
-const SCHEMA_VERSION: i64 = 1;
+/// The second migration adds what other processes see of claims and counts.
+const SCHEMA: Schema = Schema {
+    migrations: &[
+        |connection| connection.execute_batch(TABLES),
+        |connection| connection.execute_batch(state::TABLES),
+    ],
+    complete: None,
+};
 
 /// `AUTOINCREMENT`: a sequence number that was given is never given again, so a batch's range
 /// cannot come to hold other items.
-const SCHEMA: &str = "
+const TABLES: &str = "
     CREATE TABLE queue_item (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         body TEXT NOT NULL
@@ -66,9 +74,8 @@ pub(super) struct Tables {
 pub(super) type Answer<T> = rusqlite::Result<Result<T, QueueError>>;
 
 impl Tables {
-    pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, crate::sqlite::file::Error> {
-        let mut connection = crate::sqlite::file::open(path, SCHEMA_VERSION, SCHEMA)?;
-        connection.execute_batch(state::TABLES)?;
+    pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, file::Error> {
+        let mut connection = file::open(path, &SCHEMA)?;
         let state = State::open(&mut connection)?;
         let (owner, forgotten_at) = (owner_name(), Instant::now());
         Ok(Self { connection, bounds, state, owner, forgotten_at })
@@ -145,13 +152,23 @@ impl Tables {
 
     pub(super) fn claim(&mut self, most: usize, lease: Duration) -> Answer<Option<Claim>> {
         let now = now_millis();
-        let abandoned = self.state.batches.iter().find(|(_, batch)| batch.lease_until <= now);
-        if let Some((&first_seq, _)) = abandoned {
-            return self.reclaim(first_seq, lease).map(Ok);
+        let abandoned = |(_, batch): &(&i64, &Batch)| batch.lease_until <= now;
+        while let Some((&first_seq, _)) = self.state.batches.iter().find(abandoned) {
+            let claim = self.reclaim(first_seq, lease)?;
+            if claim.is_some() {
+                return Ok(Ok(claim));
+            }
         }
         let limit = i64::try_from(most).unwrap_or(i64::MAX);
         let bounds = [self.state.claimed_to, limit];
-        let items = self.items("seq > ? ORDER BY seq LIMIT ?", bounds, MAX_BATCH_BYTES)?;
+        let items = loop {
+            let condition = "seq > ? ORDER BY seq LIMIT ?";
+            let (items, set_aside) = self.items(condition, bounds, MAX_BATCH_BYTES)?;
+            self.state.stats.depth -= set_aside;
+            if !items.is_empty() || set_aside == 0 {
+                break items;
+            }
+        };
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(Ok(None)) };
         let batch = Batch {
             // Unique for ever: the store takes a batch with an id that it knows for a repeat.
@@ -175,9 +192,21 @@ impl Tables {
         Ok(Ok(Some(Claim { id, items })))
     }
 
+    /// Removes the batch and returns `None` if nothing in it can be read.
     fn reclaim(&mut self, first_seq: i64, lease: Duration) -> rusqlite::Result<Option<Claim>> {
+        let Some(batch) = self.state.batches.get(&first_seq) else { return Ok(None) };
+        // The same items as before, however large.
+        let bounds = [first_seq, batch.last_seq];
+        let (items, set_aside) =
+            self.items("seq BETWEEN ? AND ? ORDER BY seq", bounds, usize::MAX)?;
+        self.state.stats.in_flight -= set_aside;
+        if items.is_empty() {
+            self.remove_batch(first_seq)?;
+            return Ok(None);
+        }
         let Some(batch) = self.state.batches.get_mut(&first_seq) else { return Ok(None) };
         let now = now_millis();
+        batch.items = items.len() as u64;
         batch.epoch += 1;
         batch.owner = Some(self.owner.clone());
         batch.claimed_at = Some(UtcMillis::from_epoch_millis(now));
@@ -187,9 +216,6 @@ impl Tables {
         let sql = "UPDATE batch SET epoch = ? WHERE id = ?";
         self.connection.prepare_cached(sql)?.execute(params![id.epoch, id.batch])?;
         self.note_claim(&batch)?;
-        // The same items as before, however large.
-        let bounds = [first_seq, batch.last_seq];
-        let items = self.items("seq BETWEEN ? AND ? ORDER BY seq", bounds, usize::MAX)?;
         Ok(Some(Claim { id, items }))
     }
 
@@ -222,7 +248,7 @@ impl Tables {
             Ok(first_seq) => first_seq,
             Err(stale) => return Ok(Err(stale)),
         };
-        let Some(batch) = self.state.batches.remove(&first_seq) else { return Ok(Ok(())) };
+        let Some(batch) = self.remove_batch(first_seq)? else { return Ok(Ok(())) };
         let now = UtcMillis::now().epoch_millis();
         let mut failed = 0;
         for item in rejected {
@@ -238,13 +264,20 @@ impl Tables {
         }
         let sql = "DELETE FROM queue_item WHERE seq BETWEEN ? AND ?";
         let removed = self.connection.prepare_cached(sql)?.execute([first_seq, batch.last_seq])?;
-        for sql in ["DELETE FROM batch WHERE id = ?", "DELETE FROM batch_claim WHERE batch_id = ?"]
-        {
-            self.connection.prepare_cached(sql)?.execute([&batch.id])?;
-        }
         self.state.stats.in_flight -= removed as u64;
         self.state.stats.failed += failed as u64;
         Ok(Ok(()))
+    }
+
+    /// Forgets a batch, without its items.
+    fn remove_batch(&mut self, first_seq: i64) -> rusqlite::Result<Option<Batch>> {
+        let batch = self.state.batches.remove(&first_seq);
+        for sql in ["DELETE FROM batch WHERE id = ?", "DELETE FROM batch_claim WHERE batch_id = ?"]
+        {
+            let id = batch.as_ref().map(|batch| &batch.id);
+            self.connection.prepare_cached(sql)?.execute([id])?;
+        }
+        Ok(batch)
     }
 
     pub(super) fn append(&mut self, body: &str) -> rusqlite::Result<()> {
@@ -254,25 +287,33 @@ impl Tables {
         Ok(())
     }
 
-    /// Items until their bodies have `most_bytes`; at least one, if there is one.
+    /// Items until their bodies have `most_bytes`; at least one, if there is one. Also returns how
+    /// many could not be read and were set aside.
     fn items(
-        &self,
+        &mut self,
         condition: &str,
         bounds: [i64; 2],
         most_bytes: usize,
-    ) -> rusqlite::Result<Vec<ClaimedItem>> {
+    ) -> rusqlite::Result<(Vec<ClaimedItem>, u64)> {
         let sql = format!("SELECT seq, body FROM queue_item WHERE {condition}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(bounds)?;
-        let (mut items, mut bytes) = (Vec::new(), 0);
+        let (mut items, mut unreadable, mut bytes) = (Vec::new(), Vec::new(), 0);
         while bytes < most_bytes
             && let Some(row) = rows.next()?
         {
-            let item = ClaimedItem { seq: row.get(0)?, body: row.get(1)? };
-            bytes += item.body.len();
-            items.push(item);
+            match damaged::body(row)? {
+                Ok(body) => {
+                    bytes += body.len();
+                    items.push(ClaimedItem { seq: row.get(0)?, body });
+                }
+                Err(item) => unreadable.push(item),
+            }
         }
-        Ok(items)
+        drop(rows);
+        drop(statement);
+        self.set_aside(&unreadable)?;
+        Ok((items, unreadable.len() as u64))
     }
 
     /// The first sequence number of the batch, if the claim still holds it.

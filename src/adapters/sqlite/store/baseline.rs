@@ -1,5 +1,7 @@
 //! The baseline in the store's file.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{params, params_from_iter};
 
@@ -42,10 +44,10 @@ impl Baseline for SqliteStore {
         Ok(baseline::number(&self.ask(&sql).await?) == Some(names.len() as i64))
     }
 
-    async fn write(&self, events: &[QueuedEvent]) -> Result<(), StoreError> {
-        let events = events.to_vec();
+    async fn write(&self, events: &Arc<Vec<QueuedEvent>>) -> Result<(), StoreError> {
+        let events = Arc::clone(events);
         self.write(move |transaction| {
-            for event in &events {
+            for event in events.iter() {
                 let (Some(kind), Some(cells)) = (Kind::of(event), baseline::cells(event)) else {
                     continue;
                 };

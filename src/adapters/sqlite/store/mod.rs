@@ -127,7 +127,7 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
     let mut inserted = Inserted::default();
     let mut rows = Rows::new(transaction)?;
     let mut touched: HashMap<(&str, &str), Vec<&QueuedEvent>> = HashMap::new();
-    for event in &batch.events {
+    for event in batch.events.iter() {
         let added = rows.insert(event)?;
         inserted.rows += u64::from(added);
         // A session's end has no row to tell whether it is new; ending twice changes nothing.
@@ -190,7 +190,7 @@ fn remember(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bo
 
 fn digest(batch: &Batch) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for event in &batch.events {
+    for event in batch.events.iter() {
         for part in [&event.project_id, &event.id] {
             hash.update(part.len().to_be_bytes());
             hash.update(part);

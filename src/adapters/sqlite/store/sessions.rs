@@ -30,11 +30,15 @@ pub(super) const INTERNAL_COLUMNS: &[(&str, &str)] = &[
     ("idle_since", "INTEGER"),
 ];
 
-/// From a row of [`SELECT`].
+/// From a row of [`SELECT`]. A text that is not UTF-8 must not block the session's events.
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let text = |column: usize| -> rusqlite::Result<Option<String>> {
+        let bytes = row.get_ref(column)?.as_bytes_or_null()?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    };
     let sourced = |key: usize| -> rusqlite::Result<Option<Sourced>> {
-        let found: Option<String> = row.get(key)?;
-        found.map(|found| Ok(Sourced { key: found, value: row.get(key + 1)? })).transpose()
+        let (key, value) = (text(key)?, text(key + 1)?);
+        Ok(key.map(|key| Sourced { key, value: value.unwrap_or_default() }))
     };
     Ok(Session {
         last_at: row.get(0)?,
@@ -141,14 +145,25 @@ pub(super) fn idle(
     most: usize,
 ) -> rusqlite::Result<Vec<SessionKey>> {
     let sql = format!(
-        "SELECT project_id, session_id FROM {TABLE} \
+        "SELECT project_id, session_id, rowid FROM {TABLE} \
          WHERE idle_since < ?1 AND entry_key IS NOT NULL ORDER BY idle_since LIMIT ?2"
     );
     let mut statement = transaction.prepare_cached(&sql)?;
-    let keys = statement.query_map(params![since.epoch_millis(), limit(most)], |row| {
-        Ok(SessionKey { project_id: row.get(0)?, session_id: row.get(1)? })
-    })?;
-    keys.collect()
+    let mut rows = statement.query(params![since.epoch_millis(), limit(most)])?;
+    let (mut keys, mut damaged) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        match (row.get(0), row.get(1)) {
+            (Ok(project_id), Ok(session_id)) => keys.push(SessionKey { project_id, session_id }),
+            _ => damaged.push(row.get::<_, i64>(2)?),
+        }
+    }
+    for row in damaged {
+        // No event can belong to it, and the sweep would find it every time.
+        tracing::warn!(row, "skipping a session whose id cannot be read");
+        let sql = format!("UPDATE {TABLE} SET idle_since = NULL WHERE rowid = ?1");
+        transaction.prepare_cached(&sql)?.execute([row])?;
+    }
+    Ok(keys)
 }
 
 fn limit(most: usize) -> i64 {

@@ -1,5 +1,6 @@
 //! The embedded store's file: how it is opened and which tables are in it.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,14 +8,17 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{sessions, unavailable};
 use crate::sqlite::file;
+use crate::sqlite::file::Schema;
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{
     BASELINE_GAP, BASELINE_TABLES, Column, ColumnType, PAGE_VIEW_EVENT, TABLES, TRACKED_EVENT,
-    TRACKED_SESSION, Table,
+    TRACKED_SESSION,
 };
 
-/// The version of the tables.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA: Schema = Schema {
+    migrations: &[|connection| connection.execute_batch(&definitions()), drop_view_count],
+    complete: Some(complete),
+};
 
 /// Bytes the write-ahead log keeps on disk after a slow reader made it longer.
 const KEPT_LOG_BYTES: i64 = 64 << 20;
@@ -27,11 +31,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the file for writing; a new one gets its tables.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
-    let connection =
-        file::open(path, SCHEMA_VERSION, &definitions()).map_err(|error| match error {
-            file::Error::Newer { .. } => StoreError::Refused(error.to_string()),
-            _ => StoreError::Unavailable(error.to_string()),
-        })?;
+    let connection = file::open(path, &SCHEMA).map_err(|error| match error {
+        file::Error::Newer { .. } => StoreError::Refused(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    })?;
     tune(&connection).map_err(|error| unavailable(&error))?;
     Ok(connection)
 }
@@ -64,7 +67,7 @@ fn definitions() -> String {
     }
     sql +=
         &format!("CREATE INDEX {0}_time ON {0} (project_id, timestamp);\n", PAGE_VIEW_EVENT.name);
-    sql += &session_definitions(&TRACKED_SESSION);
+    sql += &session_definitions();
     // Bounded: see `BATCHES_KEPT`.
     sql += "CREATE TABLE stored_batch (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
             digest BLOB NOT NULL) STRICT;\n";
@@ -73,20 +76,70 @@ fn definitions() -> String {
 
 /// A session's public columns and what is needed to keep them up to date stand in one row, so
 /// that an event costs one write; the public table is a view of it.
-fn session_definitions(public: &Table) -> String {
-    let optional = public.columns.iter().map(|column| Column { nullable: true, ..*column });
-    let mut columns: Vec<_> = optional.map(|column| definition(&column)).collect();
-    columns.extend(sessions::INTERNAL_COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")));
-    let mut sql = create_table(sessions::TABLE, &columns);
+fn session_definitions() -> String {
+    let mut sql = create_table(sessions::TABLE, &session_columns());
     sql += &format!(
         "CREATE UNIQUE INDEX {0}_key ON {0} (project_id, session_id);\n\
-         CREATE INDEX {0}_idle ON {0} (idle_since) WHERE idle_since IS NOT NULL;\n\
-         CREATE VIEW {1} AS SELECT {2} FROM {0} WHERE entry_key IS NOT NULL;\n",
-        sessions::TABLE,
-        public.name,
-        public.column_list()
+         CREATE INDEX {0}_idle ON {0} (idle_since) WHERE idle_since IS NOT NULL;\n",
+        sessions::TABLE
     );
     sql
+}
+
+fn session_columns() -> Vec<String> {
+    let public = TRACKED_SESSION.columns.iter();
+    let optional = public.map(|column| definition(&Column { nullable: true, ..*column }));
+    let internal = sessions::INTERNAL_COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}"));
+    optional.chain(internal).collect()
+}
+
+/// Early versions counted a session's page views; the keys of the first and last one replaced that.
+fn drop_view_count(connection: &Connection) -> rusqlite::Result<()> {
+    if column_names(connection, sessions::TABLE)?.contains("views") {
+        connection.execute_batch(&format!("DROP VIEW {}", TRACKED_SESSION.name))?;
+        connection.execute_batch(&format!("ALTER TABLE {} DROP COLUMN views", sessions::TABLE))?;
+    }
+    Ok(())
+}
+
+/// Adds columns that the tables in `schema` have and the file's tables lack.
+fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    let baseline = BASELINE_TABLES.iter().map(|(table, _)| *table);
+    for table in [&PAGE_VIEW_EVENT, &TRACKED_EVENT, &BASELINE_GAP].into_iter().chain(baseline) {
+        let columns: Vec<_> = table.columns.iter().map(added).collect();
+        add_missing(connection, table.name, &columns)?;
+    }
+    add_missing(connection, sessions::TABLE, &session_columns())?;
+    let name = TRACKED_SESSION.name;
+    let view = format!(
+        "CREATE VIEW {name} AS SELECT {} FROM {} WHERE entry_key IS NOT NULL",
+        TRACKED_SESSION.column_list(),
+        sessions::TABLE
+    );
+    let sql = "SELECT 1 FROM sqlite_schema WHERE name = ? AND sql = ?";
+    if !connection.prepare(sql)?.exists([name, &view])? {
+        connection.execute_batch(&format!("DROP VIEW IF EXISTS {name}; {view}"))?;
+    }
+    Ok(())
+}
+
+/// Skips a table that does not exist: the baseline's are created on demand.
+fn add_missing(connection: &Connection, table: &str, columns: &[String]) -> rusqlite::Result<()> {
+    let known = column_names(connection, table)?;
+    let is_missing = |column: &&String| {
+        let name = column.split(' ').next().unwrap_or_default();
+        !known.is_empty() && !known.contains(name)
+    };
+    for column in columns.iter().filter(is_missing) {
+        connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column}"))?;
+        tracing::info!(table, column, "added a column to a store of an older version");
+    }
+    Ok(())
+}
+
+fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<HashSet<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
 }
 
 /// The baseline's tables. Both sides are read in the tables' order, which the store else has no
@@ -112,6 +165,17 @@ pub(super) fn baseline_definitions() -> String {
 
 fn create_table(name: &str, columns: &[String]) -> String {
     format!("CREATE TABLE {name} (\n  {}\n) STRICT;\n", columns.join(",\n  "))
+}
+
+/// A column to add to a table with rows: one that is not nullable needs a default.
+fn added(column: &Column) -> String {
+    let default = match column.kind {
+        _ if column.nullable => "",
+        ColumnType::Text => " DEFAULT ''",
+        ColumnType::DateTime => " DEFAULT '1970-01-01 00:00:00'",
+        ColumnType::Float64 | ColumnType::Int32 | ColumnType::Bool => " DEFAULT 0",
+    };
+    definition(column) + default
 }
 
 fn definition(column: &Column) -> String {

@@ -5,6 +5,7 @@ mod cells;
 mod select;
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -202,7 +203,7 @@ pub trait Baseline: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`]: any part may be written, do it again.
     /// [`StoreError::Refused`]: some event in it can never be stored.
-    async fn write(&self, events: &[QueuedEvent]) -> Result<(), StoreError>;
+    async fn write(&self, events: &Arc<Vec<QueuedEvent>>) -> Result<(), StoreError>;
 
     /// Notes that events are not in the baseline, although they were accepted.
     ///

@@ -134,7 +134,7 @@ async fn a_server_killed_under_way_has_each_batch_once() {
             .map(|n| mixed(&format!("{round}_{n}"), 30))
             .map(|events| batch(&events[0].id, &events))
             .collect();
-        sent.extend(batches.iter().flat_map(|batch| batch.events.clone()));
+        sent.extend(batches.iter().flat_map(|batch| batch.events.to_vec()));
         let worker = tokio::spawn({
             let (store, batches) = (std::sync::Arc::clone(&store), batches.clone());
             async move {

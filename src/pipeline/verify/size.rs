@@ -1,0 +1,64 @@
+//! How much memory an event takes: cheaper than serialising it.
+
+use serde_json::Value;
+
+use bklit_wire::event::{PageView, Payload, QueuedEvent};
+
+/// About how many bytes an event takes in memory.
+pub(super) fn bytes(event: &QueuedEvent) -> usize {
+    let payload = match &event.payload {
+        Payload::Pageview(view) => {
+            let texts = view.texts().map(|(_, text)| text.len()).sum::<usize>();
+            size_of::<PageView>() + view.url.len() + texts
+        }
+        Payload::Event(custom) => {
+            let metadata = custom.metadata.iter().flatten();
+            let metadata = metadata.map(|(name, value)| name.len() + value_bytes(value));
+            custom.tracking_id.len() + custom.event_type.len() + metadata.sum::<usize>()
+        }
+        Payload::SessionEnd(end) => end.reason.as_ref().map_or(0, String::len),
+    };
+    size_of::<QueuedEvent>() + event.id.len() + event.project_id.len() + payload
+}
+
+fn value_bytes(value: &Value) -> usize {
+    let inner = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_bytes).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + inner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(kind: &str, payload: &str) -> usize {
+        let json = format!(
+            r#"{{"id":"e","type":"{kind}","payload":{payload},"queuedAt":0,"projectId":"p"}}"#
+        );
+        bytes(&QueuedEvent::from_json(&json).unwrap())
+    }
+
+    #[test]
+    fn every_text_and_value_counts() {
+        let view = |url: usize, title: usize| {
+            let (url, title) = ("u".repeat(url), "t".repeat(title));
+            size("pageview", &format!(r#"{{"url":"{url}","title":"{title}"}}"#))
+        };
+        assert_eq!(view(1_000, 50) - view(10, 0), 1_040);
+        let custom = |metadata: &str| {
+            size("event", &format!(r#"{{"trackingId":"t","eventType":"c","metadata":{metadata}}}"#))
+        };
+        let values = 4 * size_of::<Value>();
+        assert_eq!(custom(r#"{"ab":[1,{"c":"def"}]}"#) - custom("{}"), 2 + 1 + 3 + values);
+        let end = |reason: &str| {
+            size("session_end", &format!(r#"{{"sessionId":"s","reason":"{reason}"}}"#))
+        };
+        assert_eq!(end("closed") - end(""), 6);
+    }
+}

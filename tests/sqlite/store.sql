@@ -1,0 +1,93 @@
+CREATE TABLE page_view_event (
+  id TEXT NOT NULL,
+  url TEXT NOT NULL,
+  timestamp TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  city TEXT,
+  country TEXT,
+  country_code TEXT,
+  ip TEXT,
+  isp TEXT,
+  lat REAL,
+  lon REAL,
+  mobile INTEGER,
+  region TEXT,
+  region_name TEXT,
+  timezone TEXT,
+  zip TEXT,
+  user_agent TEXT,
+  session_id TEXT,
+  project_id TEXT NOT NULL,
+  referrer TEXT,
+  utm_campaign TEXT,
+  utm_content TEXT,
+  utm_medium TEXT,
+  utm_source TEXT,
+  utm_term TEXT,
+  title TEXT,
+  description TEXT,
+  og_image TEXT,
+  og_title TEXT,
+  favicon TEXT,
+  canonical_url TEXT,
+  language TEXT,
+  robots TEXT,
+  referrer_hostname TEXT,
+  referrer_path TEXT,
+  referrer_type TEXT,
+  utm_id TEXT,
+  gclid TEXT,
+  fbclid TEXT,
+  msclkid TEXT,
+  ttclid TEXT,
+  li_fat_id TEXT,
+  twclid TEXT,
+  is_new_visitor INTEGER NOT NULL,
+  landing_page TEXT
+) STRICT;
+CREATE TABLE tracked_event (
+  id TEXT NOT NULL,
+  timestamp TEXT NOT NULL,
+  metadata TEXT,
+  created_at TEXT NOT NULL,
+  event_definition_id TEXT NOT NULL,
+  project_id TEXT NOT NULL,
+  session_id TEXT
+) STRICT;
+CREATE UNIQUE INDEX page_view_event_id ON page_view_event (project_id, id);
+CREATE UNIQUE INDEX tracked_event_id ON tracked_event (project_id, id);
+CREATE INDEX page_view_event_time ON page_view_event (project_id, timestamp);
+CREATE TABLE session_state (
+  id TEXT,
+  session_id TEXT,
+  started_at TEXT,
+  ended_at TEXT,
+  duration INTEGER,
+  did_bounce INTEGER,
+  visitor_id TEXT,
+  entry_page TEXT,
+  exit_page TEXT,
+  user_agent TEXT,
+  country TEXT,
+  country_code TEXT,
+  city TEXT,
+  project_id TEXT,
+  updated_at TEXT,
+  views INTEGER NOT NULL,
+  entry_key TEXT,
+  exit_key TEXT,
+  user_agent_key TEXT,
+  country_key TEXT,
+  country_code_key TEXT,
+  city_key TEXT,
+  last_at INTEGER,
+  last_seen INTEGER,
+  end_at INTEGER,
+  end_seen INTEGER,
+  idle_since INTEGER
+) STRICT;
+CREATE UNIQUE INDEX session_state_key ON session_state (project_id, session_id);
+CREATE INDEX session_state_idle ON session_state (idle_since) WHERE idle_since IS NOT NULL;
+CREATE VIEW tracked_session AS SELECT id, session_id, started_at, ended_at, duration, did_bounce, visitor_id, entry_page, exit_page, user_agent, country, country_code, city, project_id, updated_at FROM session_state WHERE views > 0;
+CREATE TABLE stored_batch (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest BLOB NOT NULL) STRICT;
+PRAGMA user_version = 1;
