@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bklit_tui::config::{Settings, WorkerSettings};
 use bklit_tui::pipeline::bus::local::{LocalDebugBus, LocalLiveBus};
-use bklit_tui::pipeline::bus::{DebugBus, DebugMessage, DebugStream};
+use bklit_tui::pipeline::bus::{DebugBus, DebugMessage, DebugStream, LiveBus};
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
 use bklit_tui::pipeline::definitions::TrackingIdIsDefinition;
 use bklit_tui::pipeline::event::QueuedEvent;
@@ -171,6 +171,7 @@ async fn with_nothing_to_do_it_asks_for_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_told_of_stage_by_stage() {
     let (mut bench, context) = Bench::new();
+    let _dashboard = bench.live.subscribe();
     bench.queue.push_all(&views(2));
     bench.queue.push_raw("garbage");
     bench.start(context);
