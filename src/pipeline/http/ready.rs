@@ -1,6 +1,7 @@
 //! `GET /ready`: whether this process can do its work now, for load balancers and orchestrators.
 //!
-//! It tells no figures and no addresses, as everybody may ask.
+//! It shows no figures and no addresses, and asks nothing of the queue, as everybody may send it:
+//! it answers from what was seen of the queue in the last second.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +13,9 @@ use super::HttpContext;
 use super::response::{self, ResponseBody};
 use crate::config::Role;
 use crate::pipeline::gauges::Health;
-use crate::pipeline::metrics::Part;
-use crate::pipeline::queue::QueueError;
+use crate::pipeline::metrics::{Acceptance, Part};
 
-/// How long the queue may take to say whether it takes events, and the tokens' store to answer.
+/// How long the tokens' store may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const READY: &str = "ready";
@@ -75,11 +75,14 @@ async fn accepting(context: &HttpContext) -> Option<&'static str> {
     if !knows_tokens.await.unwrap_or(false) {
         return Some("no token is known, and the tokens cannot be read");
     }
-    match tokio::time::timeout(TIMEOUT, context.queue.accepts()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(QueueError::Full { .. })) => Some("the queue is full"),
-        Ok(Err(_)) => Some("the queue takes no events"),
-        Err(_) => Some("the queue does not answer"),
+    let Some(seen) = context.log.metrics().queue_seen() else {
+        return Some("whether the queue takes events is not known");
+    };
+    match seen.acceptance {
+        Acceptance::Accepts => None,
+        Acceptance::Full => Some("the queue is full"),
+        Acceptance::Refuses => Some("the queue takes no events"),
+        Acceptance::Silent => Some("the queue does not answer"),
     }
 }
 
