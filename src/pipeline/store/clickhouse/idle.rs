@@ -42,6 +42,10 @@ const OVERLAP: i64 = 3 * 60 * 1000;
 /// How often all sessions are read.
 const ALL_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How soon that is tried again when it failed, as it may on a very large table. Meanwhile sweeps
+/// go on from where they are.
+const ALL_AGAIN: Duration = Duration::from_secs(60 * 60);
+
 /// Sessions found by one statement.
 const FOUND_AT_ONCE: usize = 50_000;
 
@@ -70,6 +74,8 @@ struct Current {
     advances: bool,
     /// When all sessions are due to be read.
     all_due: Instant,
+    /// Nothing before the windows is left to be swept.
+    is_whole: bool,
 }
 
 /// The times of last activity that a sweep looks at, up to what it is about.
@@ -90,6 +96,7 @@ impl Default for Sweeps {
             more: false,
             advances: true,
             all_due: Instant::now() + ALL_EVERY,
+            is_whole: false,
         };
         Self { swept: Mutex::default(), current: tokio::sync::Mutex::new(current) }
     }
@@ -159,11 +166,7 @@ pub(super) async fn end(
     // Given up half-way, all is as before.
     let mut current = store.sweeps.current.lock().await;
     if current.since != since {
-        let mark = read_mark(store).await?;
-        let is_due = Instant::now() >= current.all_due;
-        let window = window(store.sweeps.swept(), mark, since).filter(|_| !is_due);
-        let found = VecDeque::new();
-        *current = Current { since, window, found, more: true, advances: true, ..*current };
+        begin(store, &mut current, since).await?;
     }
     let mut ended = Vec::new();
     while ended.len() < most {
@@ -188,25 +191,56 @@ pub(super) async fn end(
         ended.extend(newly);
     }
     if current.found.is_empty() && !current.more {
-        finish(store, &mut current).await?;
+        let finished = finish(store, &mut current).await;
+        // Without its mark the next sweep only looks at more; what has ended must be reported.
+        if ended.is_empty() {
+            finished?;
+        }
     }
     Ok(ended)
+}
+
+/// Begins a sweep.
+async fn begin(
+    store: &ClickHouseStore,
+    current: &mut Current,
+    since: i64,
+) -> Result<(), StoreError> {
+    let mark = read_mark(store).await?;
+    let known = window(store.sweeps.swept(), mark, since);
+    let (now, mut all_due) = (Instant::now(), current.all_due);
+    let window = known.filter(|_| now < all_due);
+    if window.is_none() {
+        all_due = now + ALL_AGAIN;
+    }
+    if known.is_none() {
+        // Should this one fail, the next one has somewhere to begin.
+        store.sweeps.set_swept(since);
+    }
+    let is_whole = current.is_whole || self::window(None, mark, since).is_some();
+    let found = VecDeque::new();
+    *current = Current { since, window, found, more: true, advances: true, all_due, is_whole };
+    Ok(())
 }
 
 /// Notes that a sweep is complete.
 async fn finish(store: &ClickHouseStore, current: &mut Current) -> Result<(), StoreError> {
     let since = current.since;
+    if current.window.is_none() {
+        current.all_due = Instant::now() + ALL_EVERY;
+        current.is_whole = true;
+    }
+    store.sweeps.set_swept(since);
+    if !current.is_whole {
+        // The next process has to look at all sessions.
+        return Ok(());
+    }
     let mut encoder = Encoder::default();
     encoder.text(&SWEPT.project_id);
     encoder.text(&SWEPT.session_id);
     encoder.optional_number(Some(since));
     let into = format!("{STATE} (project_id, session_id, last_seen) FORMAT RowBinary");
-    store.connection.insert(&into, &format!("swept:{since}"), encoder.finish()).await?;
-    store.sweeps.set_swept(since);
-    if current.window.is_none() {
-        current.all_due = Instant::now() + ALL_EVERY;
-    }
-    Ok(())
+    store.connection.insert(&into, &format!("swept:{since}"), encoder.finish()).await
 }
 
 /// Where a sweep of what is idle since `since` looks, if this process has swept up to `own` and
@@ -232,7 +266,7 @@ async fn find(
         // By the server's clock alone, as it notes when a row was added.
         let lately = since.saturating_sub(from) / 1000 + 60;
         format!(
-            "WHERE (project_id, session_id) IN (SELECT project_id, session_id FROM {ACTIVITY} \
+            " WHERE (project_id, session_id) IN (SELECT project_id, session_id FROM {ACTIVITY} \
              WHERE seen >= {from} AND (project_id, session_id) IN (\
              SELECT project_id, session_id FROM {ACTIVITY} WHERE seen >= {from} AND seen < {since} \
              AND (seen >= {swept} OR touched >= now() - INTERVAL {lately} SECOND)) \
@@ -240,7 +274,7 @@ async fn find(
         )
     });
     let query = format!(
-        "SELECT project_id, session_id FROM {STATE} {} GROUP BY project_id, session_id \
+        "SELECT project_id, session_id FROM {STATE}{} GROUP BY project_id, session_id \
          HAVING min(entry) IS NOT NULL AND max(last_seen) < {since} \
          AND (max(end_seen) IS NULL OR max(end_seen) < max(last_seen)) \
          ORDER BY max(last_seen) LIMIT {FOUND_AT_ONCE}",

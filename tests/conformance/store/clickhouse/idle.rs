@@ -143,3 +143,19 @@ async fn sessions_of_an_older_version_are_ended_by_the_first_sweep() {
     database.query("TRUNCATE TABLE bklit_session_activity");
     assert_eq!(sweep(&store, 30).await, [key("p", "old")]);
 }
+
+/// As where there are too many for the server's memory.
+#[tokio::test]
+async fn a_look_at_all_sessions_that_fails_holds_up_no_sweep() {
+    let (server, store) = own(|_| {}).await;
+    visit(&store, "before", 50).await;
+    let all = "FROM bklit_session_state GROUP BY";
+    server.fault(json!({ "match": all, "kind": "error", "code": 241, "message": "too many" }));
+    assert!(store.end_idle_sessions(at(ago(40)), 10).await.is_err());
+    visit(&store, "after", 35).await;
+    assert_eq!(sweep(&store, 30).await, [key("p", "after")]);
+    // What it has not seen is left to the next process.
+    server.heal();
+    let next = super::store(&server.url(), |_| {});
+    assert_eq!(sweep(&next, 29).await, [key("p", "before")]);
+}
