@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use color_eyre::eyre::{Result, WrapErr};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{self, Adapters};
@@ -24,7 +24,6 @@ use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::{Metrics, Part};
 use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::Queue;
-use bklit_pipeline::queue::api::QueueAges;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::Limits;
 use bklit_pipeline::stage_log::StageLog;
@@ -42,9 +41,6 @@ use bklit_wire::gauges::Health;
 
 /// How often figures are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
-
-/// How long the queue may take to tell how old things are in it; the figures wait for that.
-const AGES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A running pipeline.
 pub(super) struct Pipeline {
@@ -102,6 +98,9 @@ impl Pipeline {
         let intake = Arc::new(intake);
         let context = http_context(settings, &adapters, &intake, stopping);
         let context = context.serving_sockets(websocket_listener.is_some());
+        // From the first request on, `/health` and `/ready` answer from what is seen here and then
+        // once a second, where a failure is also logged.
+        let _ = metrics.look_at(&*adapters.queue).await;
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
         // listens, whatever its roles, to be watched.
@@ -311,26 +310,16 @@ async fn publish_gauges(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let unknown = Outage::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let metrics = log.metrics();
-        match queue.stats().await {
-            Ok(stats) => {
+        match log.metrics().look_at(&*queue).await {
+            Ok(()) => {
                 if let Some(lasted) = unknown.over().map(seconds) {
                     tracing::info!(lasted, "the queue's depth is known again");
                 }
-                metrics.set_queue(stats);
-                let ages = timeout(AGES_TIMEOUT, QueueAges::of(&*queue)).await;
-                metrics.set_queue_ages(ages.ok().and_then(Result::ok));
-                // A queue that answers and takes no events is none.
-                let takes = if stats.spooled == 0 { Health::Ok } else { Health::Failing };
-                metrics.set_health(Part::Queue, takes);
             }
             Err(error) => {
                 if let Some(lasting) = unknown.failed().map(seconds) {
                     tracing::warn!(%error, lasting, "the queue's depth is not known");
                 }
-                metrics.set_spooled(queue.spooled());
-                metrics.set_queue_ages(None);
-                metrics.set_health(Part::Queue, Health::Failing);
             }
         }
         let gauges = log.publish_gauges();

@@ -1,8 +1,9 @@
 //! What the pipeline counts: once a second as [`Gauges`] for consoles, and as Prometheus text.
 
+mod queue;
 mod verification;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::queue::QueueStats;
-use crate::queue::api::QueueAges;
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, StageGauges};
+use bklit_wire::gauges::{Gauges, Health, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
+pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use verification::{Outcome, VerificationFigures};
+
+use queue::QueueFigures;
 
 /// A part of the pipeline whose health is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,20 +91,12 @@ pub struct Metrics {
     batch_events: Histogram,
     lines_sampled_out: Counter,
     lines_lost: Counter,
-    queue_depth: Gauge,
-    queue_in_flight: Gauge,
-    queue_failed: Gauge,
-    queue_spooled: Gauge,
-    queue_oldest_seconds: Gauge<f64, AtomicU64>,
-    queue_lapsed: Gauge,
-    /// In milliseconds, with the batches; none until it is known.
-    queue_ages: Mutex<Option<(Option<u64>, u64)>>,
+    queue: QueueFigures,
     connections: Gauge,
     sockets: Family<KindLabel, Gauge>,
     live_events_lost: Counter,
     accepted: AtomicU64,
     refused: AtomicU64,
-    queue_known: AtomicI64,
     verify: VerificationFigures,
     /// 0 until it is told.
     alarm_depth: AtomicU64,
@@ -143,19 +137,12 @@ impl Metrics {
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
             lines_sampled_out: Counter::default(),
             lines_lost: Counter::default(),
-            queue_depth: Gauge::default(),
-            queue_in_flight: Gauge::default(),
-            queue_failed: Gauge::default(),
-            queue_spooled: Gauge::default(),
-            queue_oldest_seconds: Gauge::default(),
-            queue_lapsed: Gauge::default(),
-            queue_ages: Mutex::default(),
+            queue: QueueFigures::default(),
             connections: Gauge::default(),
             sockets: Family::default(),
             live_events_lost: Counter::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            queue_known: AtomicI64::new(0),
             verify: VerificationFigures::default(),
             alarm_depth: AtomicU64::new(0),
             health: Mutex::new([Health::Unknown; 3]),
@@ -197,25 +184,7 @@ impl Metrics {
             "Debug lines that slow subscribers missed",
             self.lines_lost.clone(),
         );
-        r.register("queue_depth", "Events that wait in the queue", self.queue_depth.clone());
-        r.register("queue_in_flight", "Events claimed by a worker", self.queue_in_flight.clone());
-        r.register("queue_failed", "Events in the failed queue", self.queue_failed.clone());
-        r.register(
-            "queue_spooled",
-            "Events that wait in this process for the queue to come back",
-            self.queue_spooled.clone(),
-        );
-        r.register_with_unit(
-            "queue_oldest_waiting",
-            "How long ago the oldest waiting event was accepted; 0 when nothing waits",
-            Unit::Seconds,
-            self.queue_oldest_seconds.clone(),
-        );
-        r.register(
-            "queue_lapsed_batches",
-            "Batches in flight whose lease is over",
-            self.queue_lapsed.clone(),
-        );
+        self.queue.register(r);
         r.register("http_connections", "Open HTTP connections", self.connections.clone());
         r.register("websockets", "Open WebSockets, by kind", self.sockets.clone());
         r.register(
@@ -309,41 +278,6 @@ impl Metrics {
         self.lines_lost.inc_by(lines);
     }
 
-    /// Notes how full the queue is.
-    pub fn set_queue(&self, stats: QueueStats) {
-        let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.queue_depth.set(clamp(stats.depth));
-        self.queue_in_flight.set(clamp(stats.in_flight));
-        self.queue_failed.set(clamp(stats.failed));
-        self.set_spooled(stats.spooled);
-        self.queue_known.store(1, Relaxed);
-    }
-
-    /// Notes how long things last in the queue; `None` when that is not known.
-    pub fn set_queue_ages(&self, ages: Option<QueueAges>) {
-        let known = ages.map(|QueueAges { oldest_waiting, lapsed }| {
-            let now = UtcMillis::now().epoch_millis();
-            let age = |at: UtcMillis| u64::try_from(now - at.epoch_millis()).unwrap_or(0);
-            (oldest_waiting.map(age), lapsed)
-        });
-        let (oldest, lapsed) = known.unwrap_or_default();
-        self.queue_oldest_seconds.set(oldest.unwrap_or(0) as f64 / 1e3);
-        self.queue_lapsed.set(i64::try_from(lapsed).unwrap_or(i64::MAX));
-        *lock(&self.queue_ages) = known;
-    }
-
-    /// How long the oldest event has waited, in milliseconds, and how many leases are over, as far
-    /// as it is known.
-    pub fn queue_ages(&self) -> (Option<u64>, Option<u64>) {
-        let known = *lock(&self.queue_ages);
-        (known.and_then(|(oldest, _)| oldest), known.map(|(_, lapsed)| lapsed))
-    }
-
-    /// Notes how many events wait for the queue to come back.
-    pub fn set_spooled(&self, events: u64) {
-        self.queue_spooled.set(i64::try_from(events).unwrap_or(i64::MAX));
-    }
-
     /// Notes whether a part works.
     pub fn set_health(&self, part: Part, health: Health) {
         lock(&self.health)[part as usize] = health;
@@ -364,8 +298,6 @@ impl Metrics {
         let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
         let accept_to_stored =
             std::mem::replace(&mut *lock(&self.accept_to_stored), Latencies::histogram());
-        let known = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
-        let (oldest_waiting_ms, lapsed) = self.queue_ages();
         Gauges {
             process: self.process.clone(),
             at: Some(UtcMillis::now()),
@@ -384,14 +316,7 @@ impl Metrics {
                 }
             }),
             accept_to_stored: Latencies::of(&accept_to_stored),
-            queue: (self.queue_known.load(Relaxed) == 1).then(|| QueueGauges {
-                depth: known(&self.queue_depth),
-                in_flight: known(&self.queue_in_flight),
-                failed: known(&self.queue_failed),
-                spooled: known(&self.queue_spooled),
-                oldest_waiting_ms,
-                lapsed,
-            }),
+            queue: self.queue.gauges(),
             alarm_depth: Some(self.alarm_depth.load(Relaxed)).filter(|&depth| depth > 0),
             queue_health: self.health(Part::Queue),
             store_health: self.health(Part::Store),
@@ -402,14 +327,7 @@ impl Metrics {
 
     /// The queue in a few words.
     pub fn summary(&self) -> String {
-        if self.queue_known.load(Relaxed) == 0 {
-            return "the queue has not answered yet".to_owned();
-        }
-        let (depth, failed) = (self.queue_depth.get(), self.queue_failed.get());
-        match self.queue_spooled.get() {
-            0 => format!("{depth} events wait, {failed} failed"),
-            spooled => format!("{depth} events wait, {failed} failed, {spooled} in the spool"),
-        }
+        self.queue.summary()
     }
 
     /// Everything as Prometheus (OpenMetrics) text.

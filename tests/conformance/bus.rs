@@ -100,6 +100,29 @@ async fn dashboards_get_events_and_are_counted(bus: Arc<dyn LiveBus>) {
     assert!(next_live(&mut *one).await.is_none());
 }
 
+/// So that events need not be made for nobody; a subscriber of this process counts at once.
+async fn it_is_known_whether_anybody_listens(bus: Arc<dyn LiveBus>) {
+    nobody_listens(&*bus).await;
+    let (mut one, two) = (bus.subscribe(), bus.subscribe());
+    assert!(bus.has_subscribers());
+    bus.publish(event(1)).await.unwrap();
+    let Some(LiveMessage::Event(received)) = next_live(&mut *one).await else { panic!() };
+    assert_eq!(received.project_id, "p1");
+    drop(one);
+    assert!(bus.has_subscribers());
+    drop(two);
+    nobody_listens(&*bus).await;
+}
+
+/// A bus of several processes has to ask first.
+async fn nobody_listens(bus: &dyn LiveBus) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    while bus.has_subscribers() {
+        assert!(tokio::time::Instant::now() < deadline, "it is not noticed that nobody listens");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn a_slow_dashboard_is_told_what_it_lost(bus: Arc<dyn LiveBus>) {
     let mut slow = bus.subscribe();
     for n in 1..=FLOOD {
@@ -124,6 +147,7 @@ macro_rules! bus_conformance {
             ]);
             bus_conformance!(@ $live, [
                 dashboards_get_events_and_are_counted,
+                it_is_known_whether_anybody_listens,
                 a_slow_dashboard_is_told_what_it_lost,
             ]);
         }

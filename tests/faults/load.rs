@@ -185,9 +185,8 @@ pub fn answers(answered: &AtomicUsize, more: usize) {
 #[track_caller]
 pub fn drained(daemon: &Daemon) {
     eventually(DEADLINE, "everything is stored", || {
-        let health = daemon.get("/health").json();
-        let queue = &health["queue"];
-        queue["depth"] == 0 && queue["inFlight"] == 0 && health["spooled"] == 0
+        let queue = daemon.queue();
+        queue["waiting"] == 0 && queue["inFlight"] == 0 && queue["spooled"] == 0
     });
 }
 

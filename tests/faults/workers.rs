@@ -55,9 +55,7 @@ fn a_worker_that_stood_still_past_its_lease_is_refused() {
             other.signal(Signal::CONT);
             // All claimed by now is stored by the other one.
             answers(&progress.kept, 50);
-            eventually(DEADLINE, "the batch is taken over", || {
-                other.get("/health").json()["queue"]["inFlight"] == 0
-            });
+            eventually(DEADLINE, "the batch is taken over", || other.queue()["inFlight"] == 0);
             still.signal(Signal::CONT);
             told(&mut lines, "Batch taken over by another worker");
         }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use serde_json::json;
+use bklit_pipeline::metrics::STALE_AFTER;
+use serde_json::{Value, json};
 
 use super::client::request;
 use super::server::Server;
@@ -20,12 +21,14 @@ async fn it_says_whether_events_are_accepted_and_why_not() {
         (&server.queue.is_away, "ingestion: the queue takes no events"),
     ] {
         flag.store(true, SeqCst);
+        server.look_at_queue().await;
         let answer = server.get("/ready", &[]).await;
         assert_eq!((answer.status, &answer.json()["status"]), (503, &json!("not ready")));
         assert_eq!(answer.json()["reasons"][0], reason);
         assert!(!answer.body.contains("fire"), "{}", answer.body);
         assert_eq!(server.get("/health", &[]).await.status, 200);
         flag.store(false, SeqCst);
+        server.look_at_queue().await;
         assert_eq!(server.get("/ready", &[]).await.status, 200);
     }
 }
@@ -60,4 +63,44 @@ async fn everybody_may_ask_and_learns_no_figures() {
     let mut client = server.client().await;
     client.send(request("HEAD", "/ready", &[])).await;
     assert_eq!(client.head().await.unwrap().status, 200);
+}
+
+/// Everybody may send these, as often as they like.
+#[tokio::test]
+async fn health_and_readiness_cost_the_queue_nothing() {
+    let server = Server::start().await;
+    for is_away in [false, true] {
+        server.queue.is_away.store(is_away, SeqCst);
+        server.look_at_queue().await;
+        let before = server.queue.calls.load(SeqCst);
+        assert!(before > 0);
+        let mut client = server.client().await;
+        let from_outside = [("X-Forwarded-For", "192.0.2.1")];
+        for n in 0..200 {
+            let headers: &[_] = if n % 2 == 0 { &[] } else { &from_outside };
+            client.send(request("GET", "/health", headers)).await;
+            assert_eq!(client.answer().await.status, 200);
+            client.send(request("GET", "/ready", headers)).await;
+            assert_eq!(client.answer().await.status, if is_away { 503 } else { 200 });
+        }
+        assert_eq!(server.queue.calls.load(SeqCst), before);
+    }
+}
+
+#[tokio::test]
+async fn what_was_seen_of_the_queue_long_ago_counts_as_not_ready() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/ready", &[]).await.status, 200);
+    tokio::time::pause();
+    tokio::time::advance(STALE_AFTER).await;
+    tokio::time::resume();
+    let answer = server.get("/ready", &[]).await;
+    assert_eq!(answer.status, 503);
+    let reason = "ingestion: whether the queue takes events is not known";
+    assert_eq!(answer.json()["reasons"][0], reason);
+    let health = server.get("/health", &[]).await.json();
+    assert_eq!((&health["status"], &health["queue"]), (&json!("degraded"), &Value::Null));
+    assert_eq!(health["health"]["queue"], "failing");
+    server.look_at_queue().await;
+    assert_eq!(server.get("/ready", &[]).await.status, 200);
 }

@@ -65,6 +65,7 @@ async fn unknown_paths_and_methods_are_told() {
 async fn health_says_how_it_is() {
     let server = Server::start().await;
     server.works().await;
+    server.look_at_queue().await;
     let answer = server.get("/health", &[]).await;
     assert_eq!(answer.status, 200);
     let json = answer.json();
@@ -80,6 +81,7 @@ async fn health_says_how_it_is() {
     assert!(outside.json().get("queue").is_none(), "{outside:?}");
 
     server.queue.is_away.store(true, SeqCst);
+    server.look_at_queue().await;
     let json = server.get("/health", &[]).await.json();
     assert_eq!(
         (&json["status"], &json["health"]["queue"]),

@@ -26,9 +26,9 @@ fn an_outage_is_told_once_and_its_end_too() {
     ));
     daemon.track("https://a.example/");
     eventually(DEADLINE, "all is there", || {
-        let health = daemon.get("/health").json();
-        let done = |figure: &str| health["queue"][figure] == 0;
-        health["health"]["store"] == "ok" && done("depth") && done("inFlight")
+        let (health, queue) = (daemon.get("/health").json(), daemon.queue());
+        let done = |figure: &str| queue[figure] == 0;
+        health["health"]["store"] == "ok" && done("waiting") && done("inFlight")
     });
     // Nothing is left to do, so that nothing but the worker's own look tells that Redis is back.
     let stored = "SELECT count() FROM analytics.page_view_event";

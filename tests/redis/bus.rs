@@ -220,6 +220,67 @@ async fn live_events_reach_all_processes_and_a_cut_is_told() {
     }
 }
 
+/// Whoever asks for every batch does not ask Redis for every batch.
+#[tokio::test]
+async fn listeners_of_other_processes_are_noticed_within_about_a_second() {
+    for kind in Kind::ALL {
+        let mut server = RedisServer::start(kind, &[]);
+        let (one, two) =
+            (RedisLiveBus::new(server_at(&server)), RedisLiveBus::new(server_at(&server)));
+        let is_heard = async |expected: bool| {
+            let began = Instant::now();
+            eventually("it is noticed", || async {
+                (one.has_subscribers() == expected).then_some(())
+            })
+            .await;
+            began.elapsed()
+        };
+        is_heard(false).await;
+        let asked = || {
+            let stats = server.cli(&["INFO", "commandstats"]);
+            let calls = stats.split("cmdstat_pubsub|numsub:calls=").nth(1).unwrap();
+            calls.split(',').next().unwrap().parse::<u64>().unwrap()
+        };
+        let (before, began) = (asked(), Instant::now());
+        while began.elapsed() < Duration::from_secs(2) {
+            assert!(!one.has_subscribers());
+            assert_eq!(one.publish(live("nobody")).await, Ok(0));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Both buses ask once a second.
+        assert!(asked() - before <= 6, "{} calls", asked() - before);
+        let channel = server.cli(&["INFO", "commandstats"]);
+        assert!(!channel.contains("cmdstat_publish:"), "{channel}");
+
+        let mut stream = two.subscribe();
+        let took = is_heard(true).await;
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        // From then on nothing is lost.
+        for n in 0..100 {
+            one.publish(live(&format!("p{n}"))).await.unwrap();
+        }
+        for n in 0..100 {
+            let next = tokio::time::timeout(SOON, stream.next()).await.unwrap();
+            let Some(LiveMessage::Event(event)) = next else { panic!("{next:?}") };
+            assert_eq!(event.project_id, format!("p{n}"));
+        }
+        drop(stream);
+        is_heard(false).await;
+        // One that knows only the channel, or a pattern.
+        let mut client = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+        let mut subscription = client.as_pubsub();
+        subscription.psubscribe("live-*").unwrap();
+        is_heard(true).await;
+        subscription.punsubscribe("live-*").unwrap();
+        is_heard(false).await;
+        // While nothing is known somebody may be waiting.
+        server.kill9();
+        is_heard(true).await;
+        server.restart();
+        is_heard(false).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_subscribers_are_noticed_and_get_the_contracts_json() {
     let server = RedisServer::start(Kind::Valkey, &[]);

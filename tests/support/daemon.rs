@@ -162,6 +162,12 @@ impl Daemon {
         request(self.addr, "GET", path, &[], b"")
     }
 
+    /// The queue as it is now; `/health` shows it as it was in the last second.
+    #[track_caller]
+    pub fn queue(&self) -> Value {
+        self.get("/api/queue").json()
+    }
+
     /// Sends a JSON body with the token of the first start.
     #[track_caller]
     pub fn post(&self, path: &str, body: &Value) -> Response {

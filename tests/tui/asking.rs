@@ -137,7 +137,7 @@ fn an_event_is_traced_by_its_id_over_http() {
     let id = daemon.track("https://example.com/ticket");
     eventually(DEADLINE, "it is stored", || daemon.scalar(STORED) == 1);
     let (mut pty, _dir) = attach(&daemon, &["--token", &token(&daemon, "read")]);
-    pty.wait_for_text("Live event published");
+    pty.wait_for_text("Batch stored");
     // What came as history is forgotten, so that the lines come by the question.
     pty.send(&format!("C:trace \"{id}\"\r"));
     pty.wait_for_text(&format!("trace of {id}"));

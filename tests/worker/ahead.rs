@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bklit_pipeline::bus::{LiveBus, LiveMessage, LiveStream};
 use bklit_pipeline::queue::QueueStats;
 use bklit_pipeline::worker::WorkerContext;
+use bklit_pipeline::worker::WorkerSettings;
 use bklit_wire::event::LiveEvent;
 use tokio::time::Instant;
 
@@ -81,6 +82,81 @@ async fn a_shutdown_lets_the_batch_in_hand_finish_and_gives_back_what_was_only_c
     bench.line("Stopped before a batch was stored").await;
 }
 
+/// The announcer waits for a bus that hangs, and so does the batch claimed ahead.
+#[tokio::test(start_paused = true)]
+async fn a_batch_claimed_ahead_keeps_its_lease_while_the_announcer_waits() {
+    let lease = Duration::from_millis(600);
+    let (mut bench, context) = Bench::with(WorkerSettings { lease, ..small(10, WAIT) });
+    bench.queue.push_all(&views(60));
+    bench.start(WorkerContext { live_bus: Arc::new(HangingBus), ..context });
+    while bench.queue.figures().depth + bench.queue.figures().in_flight > 0 {
+        assert!(!bench.queue.has_lapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(bench.store.batches().len(), 6, "nobody took one over");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_gives_back_at_once_what_waits_for_the_announcer() {
+    let (mut bench, context) = Bench::with(small(10, WAIT));
+    bench.queue.push_all(&views(60));
+    bench.start(WorkerContext { live_bus: Arc::new(HangingBus), ..context });
+    // Two are stored; the bus hangs with the first, so the second waits, and with it the third.
+    bench.claimed(3).await;
+    tokio::time::sleep(WAIT).await;
+    assert_eq!(bench.store.batches().len(), 2);
+    bench.shutdown.cancel();
+    bench.line("Stopped before a batch was stored").await;
+    let began = Instant::now();
+    assert!(bench.queue.is_released());
+    bench.stop().await;
+    assert!(began.elapsed() <= Duration::from_secs(5), "{:?}", began.elapsed());
+    let left = QueueStats { depth: 30, in_flight: 10, ..QueueStats::default() };
+    assert_eq!(bench.queue.figures(), left);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_under_way_is_given_back_as_soon_as_it_is_answered() {
+    let (mut bench, context) = Bench::with(small(10, WAIT));
+    bench.store.slowness.store(1_000, SeqCst);
+    bench.queue.push_all(&views(30));
+    bench.start(context);
+    bench.claimed(1).await;
+    bench.queue.claim_delay.store(4_000, SeqCst);
+    bench.claimed(2).await;
+    let began = Instant::now();
+    bench.stop().await;
+    // Neither the claim's own timeout nor that of giving back is added to the batch's time.
+    assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
+    assert_eq!(bench.store.count("page_view_event").await, 10);
+    assert!(bench.queue.is_released());
+    assert_eq!(bench.queue.figures().in_flight, 10);
+}
+
+/// All that may hang does: the claim ahead, the store, and then the queue when asked for its depth.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_has_one_deadline_whatever_hangs() {
+    for hangs_in_claim in [true, false] {
+        let (mut bench, context) = Bench::with(small(10, WAIT));
+        bench.store.slowness.store(u32::MAX.into(), SeqCst);
+        bench.queue.push_all(&views(30));
+        bench.start(context);
+        bench.claimed(1).await;
+        if hangs_in_claim {
+            bench.queue.claim_delay.store(u32::MAX.into(), SeqCst);
+        } else {
+            bench.queue.stats_hang.store(true, SeqCst);
+        }
+        while bench.store.batches().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let began = Instant::now();
+        bench.stop().await;
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn live_events_keep_their_order_from_batch_to_batch() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
@@ -105,6 +181,10 @@ struct HangingBus;
 impl LiveBus for HangingBus {
     async fn publish(&self, _event: LiveEvent) -> Result<u64, String> {
         std::future::pending().await
+    }
+
+    fn has_subscribers(&self) -> bool {
+        true
     }
 
     fn subscribe(&self) -> Box<dyn LiveStream> {

@@ -1,14 +1,18 @@
 //! What dashboards are told.
 
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bklit_pipeline::bus::{LiveBus, LiveMessage, LiveStream};
+use bklit_pipeline::metrics::Part;
 use bklit_pipeline::worker::WorkerContext;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, LiveEvent, Payload, QueuedEvent};
+use bklit_wire::gauges::Health;
 use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Bench, PATIENCE, views};
 use crate::support::events::{NOON, at, custom, end, full_view, text_of, view};
@@ -156,6 +160,10 @@ impl LiveBus for BrokenBus {
         Err("nobody there".to_owned())
     }
 
+    fn has_subscribers(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self) -> Box<dyn LiveStream> {
         unreachable!()
     }
@@ -195,6 +203,10 @@ impl LiveBus for Hiccup {
         }
     }
 
+    fn has_subscribers(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self) -> Box<dyn LiveStream> {
         unreachable!()
     }
@@ -211,4 +223,101 @@ async fn one_event_that_is_not_published_holds_back_no_others() {
     bench.drained().await;
     bench.stop().await;
     assert_eq!(live_bus.asked.load(std::sync::atomic::Ordering::SeqCst), 100);
+}
+
+/// A bus to which nobody listens.
+#[derive(Default)]
+struct EmptyRoom {
+    published: AtomicU64,
+}
+
+#[async_trait]
+impl LiveBus for EmptyRoom {
+    async fn publish(&self, _event: LiveEvent) -> Result<u64, String> {
+        self.published.fetch_add(1, SeqCst);
+        Ok(0)
+    }
+
+    fn has_subscribers(&self) -> bool {
+        false
+    }
+
+    fn subscribe(&self) -> Box<dyn LiveStream> {
+        unreachable!()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_nobody_listening_no_event_is_made() {
+    let (mut bench, context) = Bench::new();
+    let live_bus = std::sync::Arc::new(EmptyRoom::default());
+    // Old enough for the sweep.
+    bench.queue.push_all(&views(100));
+    bench.start(WorkerContext { live_bus: live_bus.clone(), ..context });
+    bench.line("Idle sessions ended").await;
+    bench.stop().await;
+    assert_eq!(bench.store.count("page_view_event").await, 100);
+    assert_eq!(live_bus.published.load(SeqCst), 0);
+    assert_eq!(bench.metrics.take_gauges().stages[4].count, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_later_gets_the_next_batch() {
+    let (mut bench, context) = Bench::new();
+    let events = views(3);
+    bench.queue.push_all(&events[..2]);
+    bench.start(context);
+    bench.line("Batch stored").await;
+    let mut stream = bench.live.subscribe();
+    bench.queue.push_all(&events[2..]);
+    assert_eq!(next(&mut stream).await.data["sessionId"], "s2");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_fails_is_logged_and_leaves_the_stores_health_alone() {
+    let (mut bench, context) = Bench::new();
+    bench.store.sweeps_to_fail.store(5, SeqCst);
+    bench.queue.push_all(&views(1));
+    bench.start(context);
+    bench.drained().await;
+    let line = bench.line("Cannot end idle sessions, trying again").await;
+    assert_eq!((line.stage, line.level), (Stage::Clickhouse, Level::Warn));
+    assert_eq!(line.data["reason"], "the store is unavailable: no time for that");
+    assert_eq!(bench.metrics.health(Part::Store), Health::Ok);
+    bench.line("Idle sessions ended").await;
+    bench.stop().await;
+    // A sweep that works says as little of whether batches can be stored.
+    let (mut bench, context) = Bench::new();
+    bench.store.inserts_to_fail.store(u32::MAX, SeqCst);
+    bench.queue.push_all(&views(1));
+    bench.start(context);
+    while bench.store.sweeps.load(SeqCst) < 3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(bench.metrics.health(Part::Store), Health::Failing);
+    bench.stop().await;
+}
+
+/// Processes that start together do not sweep together, and none waits much longer than another.
+#[tokio::test(start_paused = true)]
+async fn sweeps_of_several_processes_are_spread() {
+    let mut gaps = Vec::new();
+    let (mut bench, context) = Bench::new();
+    bench.start(context);
+    let mut last = Instant::now();
+    for sweep in 1..=20 {
+        while bench.store.sweeps.load(SeqCst) < sweep {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        gaps.push(last.elapsed());
+        last = Instant::now();
+    }
+    bench.stop().await;
+    let (shortest, longest) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
+    assert!(
+        *shortest >= Duration::from_secs(59) && *longest <= Duration::from_secs(76),
+        "{gaps:?}"
+    );
+    assert!(*longest - *shortest > Duration::from_secs(1), "{gaps:?}");
 }

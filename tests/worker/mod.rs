@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bklit_adapters::local::TrackingIdIsDefinition;
 use bklit_adapters::local::{LocalDebugBus, LocalLiveBus};
+use bklit_pipeline::bus::LiveBus;
 use bklit_pipeline::metrics::{Metrics, Part};
 use bklit_pipeline::stage_log::StageLog;
 use bklit_pipeline::worker;
@@ -173,6 +174,7 @@ async fn with_nothing_to_do_it_asks_for_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_told_of_stage_by_stage() {
     let (mut bench, context) = Bench::new();
+    let _dashboard = bench.live.subscribe();
     bench.queue.push_all(&views(2));
     bench.queue.push_raw("garbage");
     bench.start(context);

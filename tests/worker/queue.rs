@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +39,10 @@ pub struct MemoryQueue {
     pub acknowledgements_to_fail: AtomicU32,
     /// Whether `claim` panics.
     pub crashes: AtomicBool,
+    /// Milliseconds after which a claim that was made is answered.
+    pub claim_delay: AtomicU64,
+    /// Whether `stats` never answers.
+    pub stats_hang: AtomicBool,
     /// Whether `stats` fails.
     pub stats_fail: AtomicBool,
     /// Answered renewals.
@@ -55,6 +59,8 @@ impl MemoryQueue {
             claims_to_fail: AtomicU32::new(0),
             acknowledgements_to_fail: AtomicU32::new(0),
             crashes: AtomicBool::new(false),
+            claim_delay: AtomicU64::new(0),
+            stats_hang: AtomicBool::new(false),
             stats_fail: AtomicBool::new(false),
             renewals: AtomicU32::new(0),
             claims: Mutex::default(),
@@ -123,6 +129,31 @@ impl MemoryQueue {
         }
     }
 
+    fn take(&self, most: usize, lease: Duration) -> Option<Claim> {
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap();
+        if let Some((id, batch)) = state.in_flight.iter_mut().find(|(_, b)| b.lease_ends <= now) {
+            batch.epoch += 1;
+            batch.lease_ends = now + lease;
+            let id = ClaimId { batch: id.clone(), epoch: batch.epoch };
+            return Some(first_hand(id, batch.items.clone()));
+        }
+        let size = most.min(state.waiting.len());
+        let items: Vec<_> = state.waiting.drain(..size).collect();
+        let first = items.first()?;
+        let batch = format!("batch-{}", first.seq);
+        let in_flight = InFlight { epoch: 1, lease_ends: now + lease, items: items.clone() };
+        state.in_flight.insert(batch.clone(), in_flight);
+        self.claims.lock().unwrap().push((size, now));
+        Some(first_hand(ClaimId { batch, epoch: 1 }, items))
+    }
+
+    /// Whether the lease of a batch in flight is over.
+    pub fn has_lapsed(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        state.in_flight.values().any(|batch| batch.lease_ends <= Instant::now())
+    }
+
     fn held<'a>(state: &'a mut State, claim: &ClaimId) -> Result<&'a mut InFlight, QueueError> {
         let batch = state.in_flight.get_mut(&claim.batch);
         batch
@@ -156,22 +187,9 @@ impl Queue for MemoryQueue {
         if fails(&self.claims_to_fail) {
             return away();
         }
-        let now = Instant::now();
-        let mut state = self.state.lock().unwrap();
-        if let Some((id, batch)) = state.in_flight.iter_mut().find(|(_, b)| b.lease_ends <= now) {
-            batch.epoch += 1;
-            batch.lease_ends = now + lease;
-            let id = ClaimId { batch: id.clone(), epoch: batch.epoch };
-            return Ok(Some(first_hand(id, batch.items.clone())));
-        }
-        let size = most.min(state.waiting.len());
-        let items: Vec<_> = state.waiting.drain(..size).collect();
-        let Some(first) = items.first() else { return Ok(None) };
-        let batch = format!("batch-{}", first.seq);
-        let in_flight = InFlight { epoch: 1, lease_ends: now + lease, items: items.clone() };
-        state.in_flight.insert(batch.clone(), in_flight);
-        self.claims.lock().unwrap().push((size, now));
-        Ok(Some(first_hand(ClaimId { batch, epoch: 1 }, items)))
+        let claimed = self.take(most, lease);
+        tokio::time::sleep(Duration::from_millis(self.claim_delay.load(SeqCst))).await;
+        Ok(claimed)
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
@@ -231,6 +249,9 @@ impl Queue for MemoryQueue {
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
+        if self.stats_hang.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.stats_fail.load(SeqCst) {
             return away();
         }

@@ -25,6 +25,10 @@ pub struct FaultyStore {
     pub answers_to_lose: AtomicU32,
     /// Batches with one of these events are refused.
     pub refused: Mutex<HashSet<String>>,
+    /// So many sweeps fail.
+    pub sweeps_to_fail: AtomicU32,
+    /// Sweeps' steps that were asked for.
+    pub sweeps: AtomicU32,
     /// Milliseconds an insert takes.
     pub slowness: AtomicU64,
     /// The batches that were sent: their ids and sizes.
@@ -43,6 +47,8 @@ impl FaultyStore {
             inserts_to_fail: AtomicU32::new(0),
             answers_to_lose: AtomicU32::new(0),
             refused: Mutex::default(),
+            sweeps_to_fail: AtomicU32::new(0),
+            sweeps: AtomicU32::new(0),
             slowness: AtomicU64::new(0),
             sent: Mutex::default(),
         }
@@ -86,6 +92,10 @@ impl Store for FaultyStore {
         since: UtcMillis,
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError> {
+        self.sweeps.fetch_add(1, SeqCst);
+        if fails(&self.sweeps_to_fail) {
+            return Err(StoreError::Unavailable("no time for that".to_owned()));
+        }
         self.inner.end_idle_sessions(since, most).await
     }
 

@@ -3,6 +3,7 @@
 use ::clickhouse::Row;
 use serde::Deserialize;
 
+use super::idle::ACTIVITY;
 use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
 use super::sessions::STATE;
 use super::shape::{self, ServerColumn};
@@ -71,6 +72,10 @@ impl ClickHouseStore {
             None => Finding::problem(format!("the table {STATE} is missing"), MIGRATE),
             Some(found) => window_finding(found),
         });
+        if tables.iter().all(|found| found.name != ACTIVITY) {
+            let what = format!("the table {ACTIVITY} is missing");
+            findings.push(Finding::problem(what, MIGRATE));
+        }
         findings.extend(self.disk_findings().await?);
         findings.extend(self.part_findings().await?);
         Ok(findings)

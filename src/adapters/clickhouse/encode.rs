@@ -80,6 +80,11 @@ impl Encoder {
         }
     }
 
+    /// Adds a whole number.
+    pub(super) fn number(&mut self, number: i64) {
+        self.bytes.extend(number.to_le_bytes());
+    }
+
     /// Adds seconds since the epoch.
     pub(super) fn seconds(&mut self, seconds: u32) {
         self.bytes.extend(seconds.to_le_bytes());

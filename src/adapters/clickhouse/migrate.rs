@@ -3,6 +3,7 @@
 use ::clickhouse::Row;
 use serde::Deserialize;
 
+use super::idle::{ACTIVITY, ACTIVITY_DAYS};
 use super::sessions::{STATE, STATE_COLUMNS};
 use super::shape::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
@@ -93,6 +94,9 @@ impl ClickHouseStore {
             None => statements.push(create_state(database)),
             Some(found) => statements.extend(widen(database, found)),
         }
+        if tables.iter().all(|found| found.name != ACTIVITY) {
+            statements.push(create_activity(database));
+        }
         if self.baseline && tables.iter().all(|found| found.name != BASELINE_GAP.name) {
             statements.push(create(database, &BASELINE_GAP));
         }
@@ -176,6 +180,17 @@ fn create_state(database: &str) -> String {
          SETTINGS index_granularity = 512, {WINDOW_SETTING} = {DEDUPLICATION_WINDOW}",
         full(database, STATE),
         columns.join(",\n    ")
+    )
+}
+
+/// A row that is there twice does no harm, so it needs no tokens.
+fn create_activity(database: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (\n    seen Int64,\n    project_id String,\n    \
+         session_id String,\n    touched DateTime DEFAULT now()\n) ENGINE = MergeTree\n\
+         PARTITION BY toYYYYMMDD(touched)\nORDER BY seen\n\
+         TTL touched + INTERVAL {ACTIVITY_DAYS} DAY\nSETTINGS ttl_only_drop_parts = 1",
+        full(database, ACTIVITY)
     )
 }
 

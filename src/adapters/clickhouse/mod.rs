@@ -9,6 +9,7 @@ mod connection;
 mod encode;
 mod errors;
 mod events;
+mod idle;
 mod in_flight;
 mod migrate;
 mod query;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::connection::Connection;
+use self::idle::Sweeps;
 use self::in_flight::InFlight;
 use self::shape::{Shape, Shapes};
 use bklit_pipeline::store::schema::Table;
@@ -110,6 +112,7 @@ pub struct ClickHouseStore {
     connection: Connection,
     shapes: Shapes,
     in_flight: InFlight,
+    sweeps: Sweeps,
     check_ids: bool,
     baseline: bool,
 }
@@ -126,6 +129,7 @@ impl ClickHouseStore {
             connection: Connection::new(options)?,
             shapes: Shapes::default(),
             in_flight: InFlight::default(),
+            sweeps: Sweeps::default(),
             check_ids,
             baseline,
         })
@@ -170,7 +174,7 @@ impl Store for ClickHouseStore {
         since: UtcMillis,
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError> {
-        sessions::end_idle(self, since, most).await
+        idle::end(self, since, most).await
     }
 
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::encode::Encoder;
 use super::events::month;
-use super::{ClickHouseStore, sql};
+use super::{ClickHouseStore, idle, sql};
 use bklit_pipeline::store::schema::TRACKED_SESSION;
 use bklit_pipeline::store::session::{Session, Sourced};
 use bklit_pipeline::store::{Batch, StoreError};
@@ -64,8 +64,8 @@ struct Change {
 
 /// What is stored of a session.
 #[derive(Clone, Default, PartialEq)]
-struct State {
-    session: Session,
+pub(super) struct State {
+    pub(super) session: Session,
     /// `updated_at` of its latest version; 0 before there is one.
     version: u32,
 }
@@ -117,25 +117,20 @@ pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Cha
     apply(store, &batch.id, changes).await
 }
 
-/// Ends sessions in which nothing happened since `since`.
-pub(super) async fn end_idle(
+/// Ends those of these sessions in which nothing happened since `since`.
+pub(super) async fn end_if_idle(
     store: &ClickHouseStore,
-    since: UtcMillis,
-    most: usize,
+    keys: &[&SessionKey],
+    since: i64,
 ) -> Result<Vec<SessionKey>, StoreError> {
-    let idle = format!(
-        "SELECT * FROM ({} GROUP BY project_id, session_id) WHERE entry IS NOT NULL \
-         AND last_seen < {} AND (end_seen IS NULL OR end_seen < last_seen) \
-         ORDER BY last_seen LIMIT {most}",
-        select(),
-        since.epoch_millis()
-    );
-    let idle: Vec<StateRow> = store.connection.rows(store.connection.statement(&idle)).await?;
-    let idle: Vec<_> = idle.into_iter().map(StateRow::read).collect();
-    let _held = store.in_flight.hold(idle.iter().map(|(key, _)| key)).await;
+    let _held = store.in_flight.hold(keys.iter()).await;
     let now = seconds(UtcMillis::now());
-    let changes = idle.into_iter().map(|(key, state)| {
-        let mut ended = state.session.clone();
+    let is_idle = |session: &Session| {
+        session.begun() && !session.ended() && session.last_seen.is_some_and(|seen| seen < since)
+    };
+    let idle = read(store, keys).await?.into_iter().filter(|(_, state)| is_idle(&state.session));
+    let changes = idle.map(|(key, state)| {
+        let mut ended = state.session;
         ended.end_as_of_last_event();
         let known =
             Session { end_at: ended.end_at, end_seen: ended.end_seen, ..Session::default() };
@@ -189,7 +184,7 @@ async fn apply(
     )))
 }
 
-/// The versions first, then what they were made of.
+/// The versions and when the sessions were active first, then what they were made of.
 async fn write(
     store: &ClickHouseStore,
     batch: &str,
@@ -204,9 +199,14 @@ async fn write(
             months.entry(month(started)).or_default().push(version);
         }
     }
-    for (month, versions) in months {
-        write_versions(store, batch, month, &versions).await.map_err(not_their_fault)?;
-    }
+    let versions = async {
+        for (month, versions) in months {
+            write_versions(store, batch, month, &versions).await?;
+        }
+        Ok(())
+    };
+    let activity = idle::note(store, batch, &states);
+    tokio::try_join!(versions, activity).map_err(not_their_fault)?;
     let mut encoder = Encoder::default();
     for (key, state) in states {
         if let Some(change) = changes.get(key) {
@@ -379,7 +379,7 @@ fn seconds(moment: UtcMillis) -> u32 {
     u32::try_from(moment.epoch_seconds()).unwrap_or(u32::MAX)
 }
 
-fn digest(rows: &[u8]) -> String {
+pub(super) fn digest(rows: &[u8]) -> String {
     let mut hex = String::with_capacity(32);
     for byte in &Sha256::digest(rows)[..16] {
         // Writing to a String cannot fail.

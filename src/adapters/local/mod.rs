@@ -97,6 +97,10 @@ impl LiveBus for LocalLiveBus {
         Ok(self.sender.send(LiveMessage::Event(Arc::new(event))).unwrap_or(0) as u64)
     }
 
+    fn has_subscribers(&self) -> bool {
+        self.subscribers() > 0
+    }
+
     fn subscribe(&self) -> Box<dyn LiveStream> {
         Box::new(LocalLiveStream(self.sender.subscribe()))
     }

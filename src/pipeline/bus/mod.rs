@@ -35,6 +35,14 @@ pub trait LiveBus: Send + Sync {
     /// stored.
     async fn publish(&self, event: LiveEvent) -> Result<u64, String>;
 
+    /// Whether anybody may be listening: when not, making an event can be saved. Cheap enough to
+    /// be called for every batch.
+    ///
+    /// True at once for a subscriber of this process, within about a second for one of another
+    /// process, and for as long as it is not known. What is published before a subscriber of
+    /// another process is noticed does not reach it.
+    fn has_subscribers(&self) -> bool;
+
     /// Starts to listen.
     fn subscribe(&self) -> Box<dyn LiveStream>;
 }

@@ -1,6 +1,7 @@
 //! `GET /ready`: whether this process can do its work now, for load balancers and orchestrators.
 //!
-//! It tells no figures and no addresses, as everybody may ask.
+//! It shows no figures and no addresses, and asks nothing of the queue, as everybody may send it:
+//! it answers from what was seen of the queue in the last second.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,12 +11,11 @@ use serde::Serialize;
 
 use super::HttpContext;
 use super::response::{self, ResponseBody};
-use crate::metrics::Part;
-use crate::queue::QueueError;
+use crate::metrics::{Acceptance, Part};
 use crate::roles::Role;
 use bklit_wire::gauges::Health;
 
-/// How long the queue may take to say whether it takes events, and the tokens' store to answer.
+/// How long the tokens' store may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const READY: &str = "ready";
@@ -77,12 +77,15 @@ async fn accepting(context: &HttpContext) -> Option<&'static str> {
     if !knows_tokens.await.unwrap_or(false) {
         return Some("no token is known, and the tokens cannot be read");
     }
-    match tokio::time::timeout(TIMEOUT, context.intake.queue().accepts()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(QueueError::Full { .. })) => Some("the queue is full"),
-        Ok(Err(QueueError::FailedFull { .. })) => Some(FAILED_FULL),
-        Ok(Err(_)) => Some("the queue takes no events"),
-        Err(_) => Some("the queue does not answer"),
+    let Some(seen) = context.intake.log().metrics().queue_seen() else {
+        return Some("whether the queue takes events is not known");
+    };
+    match seen.acceptance {
+        Acceptance::Accepts => None,
+        Acceptance::Full => Some("the queue is full"),
+        Acceptance::FailedFull => Some(FAILED_FULL),
+        Acceptance::Refuses => Some("the queue takes no events"),
+        Acceptance::Silent => Some("the queue does not answer"),
     }
 }
 

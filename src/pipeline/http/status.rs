@@ -1,21 +1,16 @@
 //! `GET /health` and `GET /metrics`.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use super::Peer;
 use super::response::{self, ResponseBody};
-use super::{HttpContext, Peer};
 use crate::metrics::Part;
-use crate::queue::QueueStats;
 use crate::server::access::authorize;
 use bklit_wire::gauges::{Health, QueueGauges};
-
-/// How long the queue may take to tell its figures.
-const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -48,11 +43,12 @@ struct Parted {
     worker: Health,
 }
 
-/// The process is alive, which 200 says; whether its parts work, the body says.
+/// The process is alive, which 200 says; whether its parts work, the body says, as of the last
+/// second: the queue is not asked, as everybody may send this.
 pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     let context = &*peer.context;
     let metrics = context.intake.log().metrics();
-    let queue = stats(context).await;
+    let queue = metrics.queue_seen().and_then(|seen| seen.stats);
     let health = Parted {
         queue: if queue.is_none() { Health::Failing } else { metrics.health(Part::Queue) },
         store: metrics.health(Part::Store),
@@ -67,21 +63,12 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
         uptime_seconds: context.started.elapsed().as_secs(),
         figures: may_read.then(|| Figures {
             queue,
-            spooled: context.intake.queue().spooled(),
+            spooled: metrics.spooled(),
             health,
             debug_streams: context.streams.load(Relaxed),
         }),
     };
     response::no_store(response::json(StatusCode::OK, &answer))
-}
-
-async fn stats(context: &HttpContext) -> Option<QueueGauges> {
-    let stats =
-        tokio::time::timeout(STATS_TIMEOUT, context.intake.queue().stats()).await.ok()?.ok()?;
-    let QueueStats { depth, in_flight, failed, spooled } = stats;
-    // How old things are is looked at once a second, not for everybody who asks.
-    let (oldest_waiting_ms, lapsed) = context.intake.log().metrics().queue_ages();
-    Some(QueueGauges { depth, in_flight, failed, spooled, oldest_waiting_ms, lapsed })
 }
 
 /// All figures for Prometheus.

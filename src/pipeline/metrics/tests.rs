@@ -1,4 +1,7 @@
 use super::*;
+use crate::queue::QueueStats;
+use crate::queue::api::QueueAges;
+use bklit_wire::gauges::QueueGauges;
 
 #[test]
 fn gauges_are_of_the_interval_and_prometheus_of_the_whole() {
@@ -43,7 +46,8 @@ fn the_queues_figures_are_shown_once_known() {
     assert!(text.contains("bklit_queue_oldest_waiting_seconds 9"), "{text}");
     // What is not known is not told.
     metrics.set_queue_ages(None);
-    assert_eq!(metrics.queue_ages(), (None, None));
+    let queue = metrics.take_gauges().queue.unwrap();
+    assert_eq!((queue.oldest_waiting_ms, queue.lapsed), (None, None));
     assert_eq!(gauges.store_health, Health::Failing);
     assert_eq!(gauges.queue_health, Health::Unknown);
 }

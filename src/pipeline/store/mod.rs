@@ -93,6 +93,9 @@ pub trait Store: Send + Sync {
     /// Ends the sessions in which nothing has happened since `since`, as of their last event;
     /// returns at most `most` of them, and there may be more.
     ///
+    /// It reads what may have ended since it was called last, not all sessions. Called again with
+    /// the same `since`, it goes on where it stopped.
+    ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn end_idle_sessions(

@@ -6,9 +6,11 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::Lease;
 use super::parse::Item;
 use super::poison::{Stopped, Stored, store};
-use super::{WorkerContext, answer_in_time, definitions, details, lease};
+use super::stop::Stop;
+use super::{WorkerContext, answer_in_time, definitions, details};
 use crate::metrics::Part;
 use crate::queue::{ClaimId, QueueError, Rejected};
 use bklit_net::backoff::Backoff;
@@ -16,12 +18,12 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
-/// After a shutdown has begun, how long the store and the queue may take for the batch in hand.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that giving a batch back may take; a shutdown waits for it.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A batch that was claimed and read.
 pub(super) struct Work {
-    pub(super) id: ClaimId,
+    pub(super) lease: Lease,
     /// Items in it, of all kinds.
     pub(super) size: usize,
     pub(super) items: Vec<Item>,
@@ -42,56 +44,60 @@ enum Outcome {
 }
 
 /// Stores and acknowledges a batch, or gives it back. Returns what is to be told of.
-pub(super) async fn process(
-    context: &WorkerContext,
-    work: Work,
-    shutdown: &CancellationToken,
-) -> Option<Stored> {
+pub(super) async fn process(context: &WorkerContext, work: Work, stop: &Stop) -> Option<Stored> {
     let began = Instant::now();
-    let (id, size) = (work.id.clone(), work.size);
+    let Work { lease, size, items, garbage, took } = work;
+    tell_processing(context, lease.id(), &items, &garbage, took);
+    let work = store_and_acknowledge(context, &lease, items, garbage, &stop.begun);
     let outcome = tokio::select! {
-        outcome = store_and_acknowledge(context, work, shutdown) => outcome,
-        () = lease::keep(context, &id) => Outcome::TakenOver,
-        () = patience(shutdown) => Outcome::Stopped,
+        outcome = work => outcome,
+        () = stop.over.cancelled() => Outcome::Stopped,
     };
     match outcome {
         Outcome::Done(stored) => {
-            tell_done(context, &id, size, &stored, began.elapsed());
+            tell_done(context, lease.id(), size, &stored, began.elapsed());
             return Some(stored);
         }
-        Outcome::TakenOver => tell_taken_over(context, &id, size),
-        Outcome::Stopped => release(context, &id).await,
+        Outcome::TakenOver => tell_taken_over(context, lease.id(), size),
+        Outcome::Stopped => release(context, lease).await,
     }
     None
 }
 
-/// Ends when a shutdown has begun and the time that is left for a batch is over.
-async fn patience(shutdown: &CancellationToken) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(SHUTDOWN_PATIENCE).await;
-}
-
 async fn store_and_acknowledge(
     context: &WorkerContext,
-    work: Work,
+    lease: &Lease,
+    items: Vec<Item>,
+    garbage: Vec<Rejected>,
     shutdown: &CancellationToken,
 ) -> Outcome {
-    let Work { id, items: mut events, garbage, took, .. } = work;
-    tell_processing(context, &id, &events, &garbage, took);
-    let undefined = match definitions::resolve(context, &id.batch, &mut events, shutdown).await {
-        Ok(undefined) => undefined,
-        Err(Stopped) => return Outcome::Stopped,
+    let id = lease.id();
+    let mut stored = tokio::select! {
+        stored = resolve_and_store(context, id, items, shutdown) => match stored {
+            Ok(stored) => stored,
+            Err(Stopped) => return Outcome::Stopped,
+        },
+        () = lease.lost() => return Outcome::TakenOver,
     };
-    let mut stored = match store(context, &id.batch, events, shutdown).await {
-        Ok(stored) => stored,
-        Err(Stopped) => return Outcome::Stopped,
-    };
-    stored.rejected.extend(garbage.into_iter().chain(undefined));
-    match acknowledge(context, &id, &stored.rejected, shutdown).await {
+    stored.rejected.extend(garbage);
+    // From here on the queue's answer alone counts: a renewal that comes after it finds no batch.
+    match acknowledge(context, id, &stored.rejected, shutdown).await {
         Ok(true) => Outcome::Done(stored),
         Ok(false) => Outcome::TakenOver,
         Err(Stopped) => Outcome::Stopped,
     }
+}
+
+async fn resolve_and_store(
+    context: &WorkerContext,
+    id: &ClaimId,
+    mut items: Vec<Item>,
+    shutdown: &CancellationToken,
+) -> Result<Stored, Stopped> {
+    let undefined = definitions::resolve(context, &id.batch, &mut items, shutdown).await?;
+    let mut stored = store(context, &id.batch, items, shutdown).await?;
+    stored.rejected.extend(undefined);
+    Ok(stored)
 }
 
 /// Strictly after the store said yes. False when another worker has the batch.
@@ -123,8 +129,11 @@ async fn acknowledge(
 }
 
 /// Gives the batch back, so that the next worker need not wait for its lease to end.
-pub(super) async fn release(context: &WorkerContext, id: &ClaimId) {
-    let released = tokio::time::timeout(SHUTDOWN_PATIENCE, context.queue.release(id)).await;
+pub(super) async fn release(context: &WorkerContext, lease: Lease) {
+    let id = lease.id().clone();
+    // A renewal after it would hold the batch again.
+    drop(lease);
+    let released = tokio::time::timeout(RELEASE_TIMEOUT, context.queue.release(&id)).await;
     let reason = match released {
         Ok(Ok(())) => "it was given back",
         _ => "it is delivered again when its lease ends",

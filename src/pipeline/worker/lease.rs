@@ -1,8 +1,11 @@
-//! Holding a batch while it is worked on.
+//! Holding a batch for as long as it is in this worker's hands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{WorkerContext, details};
 use crate::queue::{ClaimId, QueueError};
@@ -11,8 +14,38 @@ use bklit_wire::debug_log::Stage;
 /// Renewals within a lease, so that one or two may fail.
 const RENEWALS: u32 = 3;
 
-/// Renews the claim for as long as it is polled; returns when another worker has the batch.
-pub(super) async fn keep(context: &WorkerContext, claim: &ClaimId) {
+/// A claim that is renewed until this is dropped, whatever its worker waits for meanwhile.
+pub(super) struct Lease {
+    id: ClaimId,
+    lost: CancellationToken,
+    _renewing: AbortOnDropHandle<()>,
+}
+
+impl Lease {
+    /// Begins to renew a claim.
+    pub(super) fn hold(context: &Arc<WorkerContext>, id: ClaimId) -> Self {
+        let lost = CancellationToken::new();
+        let (context, claim, taken_over) = (Arc::clone(context), id.clone(), lost.clone());
+        let renewing = tokio::spawn(async move {
+            renew(&context, &claim).await;
+            taken_over.cancel();
+        });
+        Self { id, lost, _renewing: AbortOnDropHandle::new(renewing) }
+    }
+
+    /// The claim.
+    pub(super) fn id(&self) -> &ClaimId {
+        &self.id
+    }
+
+    /// Waits until another worker has the batch.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+/// Renews the claim; returns when another worker has the batch.
+async fn renew(context: &WorkerContext, claim: &ClaimId) {
     let lease = context.settings.lease;
     let pause = (lease / RENEWALS).max(Duration::from_millis(1));
     loop {

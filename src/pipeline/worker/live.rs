@@ -22,8 +22,11 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Events published before others may have the thread.
 const AT_ONCE: usize = 256;
 
-/// Publishes a batch's events, in order.
+/// Publishes a batch's events, in order, if anybody listens.
 pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
+    if !context.live_bus.has_subscribers() {
+        return;
+    }
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
     let mut unannounced = stored.inserted.new_sessions;
     let total = stored.events.len();
@@ -67,8 +70,11 @@ impl Failed {
     }
 }
 
-/// Publishes that sessions ended because nothing more came.
+/// Publishes that sessions ended because nothing more came, if anybody listens.
 pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<SessionKey>) {
+    if !context.live_bus.has_subscribers() {
+        return;
+    }
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
     let total = sessions.len();
     let mut failed = Failed::default();

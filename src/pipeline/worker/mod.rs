@@ -13,6 +13,7 @@ mod parse;
 mod poison;
 mod presence;
 mod settings;
+mod stop;
 mod sweep;
 mod watch;
 
@@ -20,15 +21,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use self::settings::WorkerSettings;
 
 use self::announce::Announcer;
 use self::batch::Work;
+use self::lease::Lease;
 use self::parse::parse;
+use self::stop::Stop;
 use self::watch::InHand;
 use super::bus::LiveBus;
 use super::definitions::Definitions;
@@ -69,14 +73,18 @@ pub struct WorkerContext {
 /// back when the store does not answer. Dropping the future drops the workers.
 pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     let (context, in_hand) = (Arc::new(context), Arc::new(InHand::default()));
+    let stop = Stop::new(shutdown);
     context.works(Part::Worker);
     let mut workers = JoinSet::new();
     for _ in 0..context.settings.workers.max(1) {
-        let (context, in_hand) = (Arc::clone(&context), Arc::clone(&in_hand));
-        let shutdown = shutdown.clone();
-        workers.spawn(async move { work(&context, &in_hand, &shutdown).await });
+        let (context, in_hand, stop) = (Arc::clone(&context), Arc::clone(&in_hand), stop.clone());
+        workers.spawn(async move { work(&context, &in_hand, &stop).await });
     }
     let all_work = async {
+        let _deadline = AbortOnDropHandle::new(tokio::spawn({
+            let stop = stop.clone();
+            async move { stop.run().await }
+        }));
         while let Some(ended) = workers.join_next().await {
             // A panic goes on here: whoever supervises this learns of it.
             if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
@@ -86,42 +94,43 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     };
     tokio::join!(
         all_work,
-        sweep::run(&context, &shutdown),
-        watch::run(&context, &in_hand, &shutdown)
+        sweep::run(&context, &stop.begun),
+        watch::run(&context, &in_hand, &stop.begun)
     );
 }
 
 /// Claims batches and works on them, one after the other. What can be done beside that is: a
 /// full batch that waits is claimed and read while the one before it is stored, and what was
 /// stored is told of while the next one is.
-async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, shutdown: &CancellationToken) {
+async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, stop: &Stop) {
     let mut announcer = Announcer::default();
     let mut ahead = None;
     loop {
         let claimed = match ahead.take() {
-            None => next(context, shutdown).await,
+            None => next(context, stop).await,
             claimed => claimed,
         };
         let Some(work) = claimed else { break };
-        let held = in_hand.hold();
-        let processing = batch::process(context, work, shutdown);
-        let stored;
-        (stored, ahead) = ahead::beside(context, shutdown, processing).await;
-        drop(held);
-        if let Some(stored) = stored {
-            announcer.announce(context, stored).await;
-        }
+        let processing = async {
+            let held = in_hand.hold();
+            let stored = batch::process(context, work, stop).await;
+            drop(held);
+            if let Some(stored) = stored {
+                // Nothing depends on it.
+                stop.over.run_until_cancelled(announcer.announce(context, stored)).await;
+            }
+        };
+        ahead = ahead::beside(context, stop, processing).await;
     }
-    announcer.finish().await;
+    stop.over.run_until_cancelled(announcer.finish()).await;
 }
 
 /// Waits for work and claims it, however long it takes; nothing once a shutdown has begun.
-async fn next(context: &WorkerContext, shutdown: &CancellationToken) -> Option<Work> {
-    shutdown.run_until_cancelled(ready(context)).await?;
+async fn next(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
+    stop.begun.run_until_cancelled(ready(context)).await?;
     let mut backoff = Backoff::new(context.settings.max_backoff);
     loop {
-        // Never broken off: nobody would work on a claim that got lost on its way here.
-        match claim(context).await {
+        match claim_or_release(context, stop).await {
             Ok(Some(work)) => {
                 context.works(Part::Worker);
                 return Some(work);
@@ -130,12 +139,12 @@ async fn next(context: &WorkerContext, shutdown: &CancellationToken) -> Option<W
                 // Another worker was faster.
                 context.works(Part::Worker);
                 backoff.reset();
-                shutdown.run_until_cancelled(ready(context)).await?;
+                stop.begun.run_until_cancelled(ready(context)).await?;
             }
             Err(error) => {
                 context.worker_failed("Cannot claim a batch", &error.to_string());
                 // Then it claims whether there is work or not: that tells when the queue is back.
-                shutdown.run_until_cancelled(backoff.pause()).await?;
+                stop.begun.run_until_cancelled(backoff.pause()).await?;
             }
         }
     }
@@ -147,14 +156,45 @@ async fn ready(context: &WorkerContext) {
     fill(context).await;
 }
 
-async fn claim(context: &WorkerContext) -> Result<Option<Work>, QueueError> {
+/// Claims a batch. One that is still under way when a shutdown begins is given back as soon as it
+/// is there: nobody would work on it.
+async fn claim_or_release(
+    context: &Arc<WorkerContext>,
+    stop: &Stop,
+) -> Result<Option<Work>, QueueError> {
+    // A task of its own, as reading a batch takes a core for a while.
+    let claiming = tokio::spawn({
+        let context = Arc::clone(context);
+        async move { claim(&context).await }
+    });
+    let mut claiming = AbortOnDropHandle::new(claiming);
+    let claimed = tokio::select! {
+        claimed = &mut claiming => claimed,
+        () = stop.over.cancelled() => return Ok(None),
+    };
+    let work = match claimed.map_err(JoinError::try_into_panic) {
+        Ok(claimed) => claimed?,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => None,
+    };
+    match work {
+        Some(work) if stop.begun.is_cancelled() => {
+            batch::release(context, work.lease).await;
+            Ok(None)
+        }
+        work => Ok(work),
+    }
+}
+
+async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError> {
     let settings = &context.settings;
     let began = Instant::now();
     let claim = answer_in_time(context.queue.claim(settings.batch_size, settings.lease)).await?;
     let Some(Claim { id, items }) = claim else { return Ok(None) };
+    let lease = Lease::hold(context, id);
     let size = items.len();
     let (items, garbage) = parse(items).await;
-    Ok(Some(Work { id, size, items, garbage, took: began.elapsed() }))
+    Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }
 
 /// Waits for company for the first event, until the batch is full or `batch_wait` is over.

@@ -193,8 +193,8 @@ fn load(path: &Path) -> Result<Functions, String> {
             buffer: *library.get(b"chdb_result_buffer").map_err(explain)?,
             length: *library.get(b"chdb_result_length").map_err(explain)?,
             error: *library.get(b"chdb_result_error").map_err(explain)?,
-            rows_read: *library.get(b"chdb_result_rows_read").map_err(explain)?,
-            bytes_read: *library.get(b"chdb_result_bytes_read").map_err(explain)?,
+            rows_read: *library.get(b"chdb_result_storage_rows_read").map_err(explain)?,
+            bytes_read: *library.get(b"chdb_result_storage_bytes_read").map_err(explain)?,
             rows_written: *library.get(b"chdb_result_rows_written").map_err(explain)?,
             bytes_written: *library.get(b"chdb_result_bytes_written").map_err(explain)?,
         })

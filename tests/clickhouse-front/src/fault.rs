@@ -97,6 +97,8 @@ pub struct Logged {
     pub outcome: &'static str,
     /// Rows of the insert, whether or not deduplication dropped them.
     pub rows: u64,
+    /// Rows that were read.
+    pub read: u64,
 }
 
 #[derive(Default)]

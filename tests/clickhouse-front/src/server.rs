@@ -138,6 +138,7 @@ impl Front {
             fault: fault.as_ref().map(|fault| fault.kind),
             outcome: "not run",
             rows: 0,
+            read: 0,
         };
         if let Some(fault) = &fault
             && let Some(result) = self.before(fault, &query).await
@@ -149,6 +150,7 @@ impl Front {
         let result = self.run(&query).await;
         logged.outcome = if result.is_ok() { "done" } else { "failed" };
         logged.rows = result.as_ref().map_or(0, |answer| answer.rows_written);
+        logged.read = result.as_ref().map_or(0, |answer| answer.rows_read);
         self.faults.log(logged);
         if let Some(fault) = &fault
             && let Some(result) = self.after(fault).await

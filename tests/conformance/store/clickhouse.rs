@@ -1,6 +1,7 @@
 //! The production store: the suite on the real engine, and what only a server has.
 
 mod faults;
+mod idle;
 mod migrate;
 mod sessions;
 

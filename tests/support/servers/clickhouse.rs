@@ -94,7 +94,8 @@ impl ClickHouse {
         assert_eq!(self.request("DELETE", "/fault", b"").0, 200);
     }
 
-    /// The statements that arrived, each with `sql`, `token`, `fault`, `outcome`, `rows`.
+    /// The statements that arrived, each with `sql`, `token`, `fault`, `outcome`, `rows`,
+    /// `read`.
     pub fn log(&self) -> Vec<Value> {
         serde_json::from_str(&self.request("GET", "/log", b"").1).expect("a list of statements")
     }

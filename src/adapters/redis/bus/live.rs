@@ -61,13 +61,19 @@ impl Bus for LocalLiveBus {
 impl LiveBus for RedisLiveBus {
     async fn publish(&self, event: LiveEvent) -> Result<u64, String> {
         let event = Arc::new(event);
-        let published = match serde_json::to_vec(&*event) {
-            Ok(json) => self.relay.publish(Outgoing::awaited(EVENTS, json)),
-            Err(error) => Err(error.to_string()),
+        let published = if self.relay.may_have_remote_subscribers() {
+            let json = serde_json::to_vec(&*event).map_err(|error| error.to_string());
+            json.and_then(|json| self.relay.publish(Outgoing::awaited(EVENTS, json)))
+        } else {
+            Ok(())
         };
         let local = self.local.subscribers() as u64;
         self.local.send(LiveMessage::Event(event));
         published.map(|()| local + self.relay.remote_subscribers())
+    }
+
+    fn has_subscribers(&self) -> bool {
+        self.local.subscribers() > 0 || self.relay.may_have_remote_subscribers()
     }
 
     fn subscribe(&self) -> Box<dyn LiveStream> {

@@ -101,6 +101,8 @@ struct Shared {
     own: Own,
     /// Subscribers in other processes, as of the last time they were asked for.
     remote: AtomicU64,
+    /// That number is of the connection that stands.
+    remote_known: AtomicBool,
     hearing: watch::Sender<Hearing>,
     /// The server is away: nothing is sent that nobody waits for.
     is_down: AtomicBool,
@@ -136,6 +138,12 @@ impl Relay {
     /// How many listen in other processes, as of a second ago at most.
     pub(super) fn remote_subscribers(&self) -> u64 {
         self.shared.remote.load(Relaxed)
+    }
+
+    /// Whether anybody may be listening in another process, as of a second ago at most; true while
+    /// the server does not say.
+    pub(super) fn may_have_remote_subscribers(&self) -> bool {
+        !self.shared.remote_known.load(Relaxed) || self.remote_subscribers() > 0
     }
 
     /// Whether the server is away, as of the last time it was needed.
@@ -249,6 +257,7 @@ async fn listen<B: Bus>(server: RedisServer, shared: Arc<Shared>, bus: Weak<B>) 
             told = false;
         });
         let reason = ended.await.to_string();
+        shared.remote_known.store(false, Relaxed);
         shared.remote.store(0, Relaxed);
         shared.is_down.store(true, Relaxed);
         shared.hearing.send_replace(Hearing::Cut(reason.clone()));
@@ -345,6 +354,7 @@ async fn follow<B: Bus>(
     let patterns: u64 = cmd("PUBSUB").arg("NUMPAT").query_async(connection).await?;
     let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
     shared.remote.store(most.saturating_sub(u64::from(wanted)) + patterns, Relaxed);
+    shared.remote_known.store(true, Relaxed);
     Ok(())
 }
 

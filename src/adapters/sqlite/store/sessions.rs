@@ -78,6 +78,16 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+static FORGET: LazyLock<String> =
+    LazyLock::new(|| format!("DELETE FROM {TABLE} WHERE idle_since < ?1 AND entry_key IS NULL"));
+
+static IDLE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT project_id, session_id, rowid FROM {TABLE} \
+         WHERE idle_since < ?1 AND entry_key IS NOT NULL ORDER BY idle_since LIMIT ?2"
+    )
+});
+
 /// Reads and writes sessions within a transaction; its statements are prepared once.
 pub(super) struct Sessions<'t> {
     select: CachedStatement<'t>,
@@ -133,8 +143,7 @@ pub(super) fn forget_never_begun(
     transaction: &Transaction<'_>,
     since: UtcMillis,
 ) -> rusqlite::Result<()> {
-    let sql = format!("DELETE FROM {TABLE} WHERE idle_since < ?1 AND entry_key IS NULL");
-    transaction.prepare_cached(&sql)?.execute(params![since.epoch_millis()])?;
+    transaction.prepare_cached(&FORGET)?.execute(params![since.epoch_millis()])?;
     Ok(())
 }
 
@@ -144,11 +153,7 @@ pub(super) fn idle(
     since: UtcMillis,
     most: usize,
 ) -> rusqlite::Result<Vec<SessionKey>> {
-    let sql = format!(
-        "SELECT project_id, session_id, rowid FROM {TABLE} \
-         WHERE idle_since < ?1 AND entry_key IS NOT NULL ORDER BY idle_since LIMIT ?2"
-    );
-    let mut statement = transaction.prepare_cached(&sql)?;
+    let mut statement = transaction.prepare_cached(&IDLE)?;
     let mut rows = statement.query(params![since.epoch_millis(), limit(most)])?;
     let (mut keys, mut damaged) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
@@ -168,4 +173,24 @@ pub(super) fn idle(
 
 fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::open_for_writing;
+    use super::*;
+
+    #[test]
+    fn a_sweep_reads_only_open_sessions_that_are_idle() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = open_for_writing(&dir.path().join("store.db")).unwrap();
+        for sql in [&*FORGET, &*IDLE] {
+            let sql = sql.replace("?1", "7").replace("?2", "7");
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+            let plan: Vec<_> = plan.map(Result::unwrap).collect();
+            let search = format!("SEARCH {TABLE} USING INDEX {TABLE}_idle (idle_since<?)");
+            assert_eq!(plan, [search], "{sql}");
+        }
+    }
 }

@@ -1,0 +1,190 @@
+//! The queue's figures, as of the last look at it. Whoever wants to know how the queue is gets
+//! these: no request reaches the queue itself.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::{Instant, timeout};
+
+use super::{Metrics, Part, lock};
+use crate::queue::api::QueueAges;
+use crate::queue::{Queue, QueueError, QueueStats};
+use bklit_wire::gauges::{Health, QueueGauges};
+use bklit_wire::time::UtcMillis;
+
+/// The longest the queue may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest it may take to say how old things are in it; the other figures wait for that.
+const AGES_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What was seen longer ago says nothing of the queue now. It is looked at once a second.
+pub const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// Whether an event would be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It would.
+    Accepts,
+    /// The queue is full.
+    Full,
+    /// The failed queue is full.
+    FailedFull,
+    /// The queue cannot be written.
+    Refuses,
+    /// The queue did not answer in time.
+    Silent,
+}
+
+/// What was seen at the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSeen {
+    /// How full it was; `None` when it did not say.
+    pub stats: Option<QueueGauges>,
+    /// Whether it accepted events.
+    pub acceptance: Acceptance,
+}
+
+/// The queue's figures.
+#[derive(Default)]
+pub(super) struct QueueFigures {
+    depth: Gauge,
+    in_flight: Gauge,
+    failed: Gauge,
+    spooled: Gauge,
+    oldest_seconds: Gauge<f64, AtomicU64>,
+    lapsed: Gauge,
+    /// In milliseconds, with the batches; none until it is known.
+    ages: Mutex<Option<(Option<u64>, u64)>>,
+    is_known: AtomicBool,
+    seen: Mutex<Option<(Instant, QueueSeen)>>,
+}
+
+impl QueueFigures {
+    pub(super) fn register(&self, r: &mut Registry) {
+        r.register("queue_depth", "Events that wait in the queue", self.depth.clone());
+        r.register("queue_in_flight", "Events claimed by a worker", self.in_flight.clone());
+        r.register("queue_failed", "Events in the failed queue", self.failed.clone());
+        r.register(
+            "queue_spooled",
+            "Events that wait in this process for the queue to come back",
+            self.spooled.clone(),
+        );
+        r.register_with_unit(
+            "queue_oldest_waiting",
+            "How long ago the oldest waiting event was accepted; 0 when nothing waits",
+            Unit::Seconds,
+            self.oldest_seconds.clone(),
+        );
+        r.register(
+            "queue_lapsed_batches",
+            "Batches in flight whose lease is over",
+            self.lapsed.clone(),
+        );
+    }
+
+    /// The last known ones, if there are any.
+    pub(super) fn gauges(&self) -> Option<QueueGauges> {
+        let ages = *lock(&self.ages);
+        let known = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        self.is_known.load(Relaxed).then(|| QueueGauges {
+            depth: known(&self.depth),
+            in_flight: known(&self.in_flight),
+            failed: known(&self.failed),
+            spooled: known(&self.spooled),
+            oldest_waiting_ms: ages.and_then(|(oldest, _)| oldest),
+            lapsed: ages.map(|(_, lapsed)| lapsed),
+        })
+    }
+
+    pub(super) fn summary(&self) -> String {
+        if !self.is_known.load(Relaxed) {
+            return "the queue has not answered yet".to_owned();
+        }
+        let (depth, failed) = (self.depth.get(), self.failed.get());
+        match self.spooled.get() {
+            0 => format!("{depth} events wait, {failed} failed"),
+            spooled => format!("{depth} events wait, {failed} failed, {spooled} in the spool"),
+        }
+    }
+}
+
+impl Metrics {
+    /// Looks at the queue, and keeps what it says for [`Metrics::queue_seen`]. Takes little more
+    /// than a second at most.
+    ///
+    /// # Errors
+    /// Why the queue does not say how full it is.
+    pub async fn look_at(&self, queue: &dyn Queue) -> Result<(), QueueError> {
+        let (stats, accepts) =
+            tokio::join!(timeout(TIMEOUT, queue.stats()), timeout(TIMEOUT, queue.accepts()));
+        let silent = || QueueError::Unavailable(format!("no answer within {TIMEOUT:?}"));
+        let stats = stats.unwrap_or_else(|_| Err(silent()));
+        match &stats {
+            Ok(stats) => {
+                self.set_queue(*stats);
+                let ages = timeout(AGES_TIMEOUT, QueueAges::of(queue)).await;
+                self.set_queue_ages(ages.ok().and_then(Result::ok));
+            }
+            Err(_) => {
+                self.set_spooled(queue.spooled());
+                self.set_queue_ages(None);
+            }
+        }
+        // A queue that answers and takes no events is none.
+        let works = stats.as_ref().is_ok_and(|stats| stats.spooled == 0);
+        self.set_health(Part::Queue, if works { Health::Ok } else { Health::Failing });
+        let acceptance = match accepts {
+            Ok(Ok(())) => Acceptance::Accepts,
+            Ok(Err(QueueError::Full { .. })) => Acceptance::Full,
+            Ok(Err(QueueError::FailedFull { .. })) => Acceptance::FailedFull,
+            Ok(Err(_)) => Acceptance::Refuses,
+            Err(_) => Acceptance::Silent,
+        };
+        let known = stats.is_ok().then(|| self.queue.gauges()).flatten();
+        *lock(&self.queue.seen) = Some((Instant::now(), QueueSeen { stats: known, acceptance }));
+        stats.map(drop)
+    }
+
+    /// What was seen at the last look; `None` when there was none for [`STALE_AFTER`].
+    pub fn queue_seen(&self) -> Option<QueueSeen> {
+        let (at, seen) = (*lock(&self.queue.seen))?;
+        (at.elapsed() < STALE_AFTER).then_some(seen)
+    }
+
+    /// Notes how full the queue is.
+    pub fn set_queue(&self, stats: QueueStats) {
+        let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.queue.depth.set(clamp(stats.depth));
+        self.queue.in_flight.set(clamp(stats.in_flight));
+        self.queue.failed.set(clamp(stats.failed));
+        self.set_spooled(stats.spooled);
+        self.queue.is_known.store(true, Relaxed);
+    }
+
+    /// Notes how long things last in the queue; `None` when that is not known.
+    pub fn set_queue_ages(&self, ages: Option<QueueAges>) {
+        let known = ages.map(|QueueAges { oldest_waiting, lapsed }| {
+            let now = UtcMillis::now().epoch_millis();
+            let age = |at: UtcMillis| u64::try_from(now - at.epoch_millis()).unwrap_or(0);
+            (oldest_waiting.map(age), lapsed)
+        });
+        let (oldest, lapsed) = known.unwrap_or_default();
+        self.queue.oldest_seconds.set(oldest.unwrap_or(0) as f64 / 1e3);
+        self.queue.lapsed.set(i64::try_from(lapsed).unwrap_or(i64::MAX));
+        *lock(&self.queue.ages) = known;
+    }
+
+    /// Notes how many events wait for the queue to come back.
+    pub fn set_spooled(&self, events: u64) {
+        self.queue.spooled.set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+
+    /// How many events wait for the queue to come back, as of the last look.
+    pub fn spooled(&self) -> u64 {
+        u64::try_from(self.queue.spooled.get()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,162 @@
+//! Sweeps of idle sessions at the present time: what they read, and that they miss none.
+
+use bklit_adapters::clickhouse::ClickHouseStore;
+use bklit_pipeline::store::Store;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
+use serde_json::json;
+
+use super::super::key;
+use super::{SESSIONS, insert, own, row, shared, store};
+use crate::support::events::{NOON, at, view};
+use crate::support::servers::ClickHouse;
+
+/// Sessions that are over, in the server of a test.
+const CROWD: u64 = 300_000;
+
+/// Rows that a sweep may read beside what it finds: a few granules of each table.
+const FEW: u64 = CROWD / 10;
+
+/// So many minutes before now, in the seconds of [`at`].
+fn ago(minutes: i64) -> i64 {
+    (UtcMillis::now().epoch_millis() - NOON) / 1000 - minutes * 60
+}
+
+async fn sweep(store: &ClickHouseStore, minutes: i64) -> Vec<SessionKey> {
+    let mut ended = store.end_idle_sessions(at(ago(minutes)), 1000).await.unwrap();
+    ended.sort();
+    ended
+}
+
+async fn visit(store: &ClickHouseStore, session: &str, minutes: i64) {
+    let id = format!("{session}-{minutes}");
+    insert(store, &id, &[view("p", &id, session, ago(minutes), "/")]).await;
+}
+
+/// Visits of the last two days, all of them over, as batches would have noted them.
+fn crowd(server: &ClickHouse) {
+    let visits = format!(
+        "(SELECT lower(hex(sipHash64(number))) AS session, \
+         toUnixTimestamp64Milli(now64(3)) - 3600000 - number * 576 AS seen FROM numbers({CROWD}))"
+    );
+    server.query(&format!(
+        "INSERT INTO analytics.bklit_session_state (project_id, session_id, entry, exit, last_at, \
+         last_seen, end_at, end_seen, version) SELECT 'crowd', session, '1', '1', seen, seen, \
+         seen, seen, 1 FROM {visits}"
+    ));
+    server.query(&format!(
+        "INSERT INTO analytics.bklit_session_activity (seen, project_id, session_id, touched) \
+         SELECT seen, 'crowd', session, toDateTime(intDiv(seen, 1000)) FROM {visits}"
+    ));
+}
+
+/// Rows read since so many statements.
+fn read_since(server: &ClickHouse, statements: usize) -> u64 {
+    server.log()[statements..].iter().map(|entry| entry["read"].as_u64().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn a_sweep_reads_what_may_have_ended_and_not_all_sessions() {
+    let (server, store) = own(|_| {}).await;
+    crowd(&server);
+    let before = server.log().len();
+    assert_eq!(sweep(&store, 40).await, []);
+    assert!(read_since(&server, before) >= CROWD, "the first one ever looks at all sessions");
+
+    visit(&store, "idle", 35).await;
+    visit(&store, "busy", 35).await;
+    visit(&store, "busy", 3).await;
+    let before = server.log().len();
+    assert_eq!(sweep(&store, 30).await, [key("p", "idle")]);
+    assert_eq!(sweep(&store, 29).await, []);
+    let read = read_since(&server, before);
+    assert!(read < FEW, "{read} rows were read");
+    let ended = format!("SELECT ended_at IS NOT NULL FROM {SESSIONS} WHERE session_id = 'idle'");
+    assert_eq!(row(&store, &ended).await, [json!(1)]);
+
+    // A process that starts goes on where the last one was, after however long an outage.
+    let next = super::store(&server.url(), |_| {});
+    let before = server.log().len();
+    assert_eq!(sweep(&next, 2).await, [key("p", "busy")]);
+    let read = read_since(&server, before);
+    assert!(read < FEW, "{read} rows were read");
+}
+
+#[tokio::test]
+async fn an_event_that_comes_after_its_time_was_swept_is_swept_too() {
+    let (database, first) = shared().await;
+    let second = store(&database.url(), |options| options.database = database.name().to_owned());
+    assert_eq!(sweep(&first, 31).await, []);
+    assert_eq!(sweep(&second, 30).await, []);
+    // From an hour's outage, stored by a process whose own sweep was before the other's; and by one
+    // that has just started.
+    visit(&first, "late", 90).await;
+    let third = store(&database.url(), |options| options.database = database.name().to_owned());
+    visit(&third, "later", 60).await;
+    drop(third);
+    assert_eq!(sweep(&second, 29).await, [key("p", "late"), key("p", "later")]);
+    assert_eq!(sweep(&first, 28).await, []);
+}
+
+#[tokio::test]
+async fn a_sweep_in_steps_misses_none() {
+    let (_database, store) = shared().await;
+    assert_eq!(sweep(&store, 60).await, []);
+    let events: Vec<_> = (0..25)
+        .map(|n| view("p", &format!("{n}"), &format!("s{n:02}"), ago(50) + n % 3, "/"))
+        .collect();
+    insert(&store, "b", &events).await;
+    let since = at(ago(30));
+    for expected in [10, 10, 5, 0] {
+        assert_eq!(store.end_idle_sessions(since, 10).await.unwrap().len(), expected);
+    }
+    // One that stops half-way is made up for by the next.
+    let events: Vec<_> =
+        (0..25).map(|n| view("p", &format!("b{n}"), &format!("t{n:02}"), ago(29), "/")).collect();
+    insert(&store, "c", &events).await;
+    assert_eq!(store.end_idle_sessions(at(ago(28)), 10).await.unwrap().len(), 10);
+    assert_eq!(sweep(&store, 27).await.len(), 15);
+}
+
+#[tokio::test]
+async fn a_wrong_clock_of_one_process_does_not_blind_the_others() {
+    let (database, fast) = shared().await;
+    let right = store(&database.url(), |options| options.database = database.name().to_owned());
+    assert_eq!(sweep(&right, 40).await, []);
+    let in_ten_years = at(ago(0) + 10 * 365 * 24 * 3600);
+    assert!(fast.end_idle_sessions(in_ten_years, 10).await.unwrap().is_empty());
+    visit(&right, "one", 35).await;
+    assert_eq!(sweep(&right, 30).await, [key("p", "one")]);
+    // Also one that starts with that mark.
+    let fresh = store(&database.url(), |options| options.database = database.name().to_owned());
+    visit(&fresh, "two", 32).await;
+    assert_eq!(sweep(&fresh, 30).await, [key("p", "two")]);
+    // And that process, once its clock is right.
+    visit(&fast, "three", 31).await;
+    assert_eq!(sweep(&fast, 29).await, [key("p", "three")]);
+}
+
+/// As an older version leaves them, which notes no activity.
+#[tokio::test]
+async fn sessions_of_an_older_version_are_ended_by_the_first_sweep() {
+    let (database, store) = shared().await;
+    visit(&store, "old", 50).await;
+    database.query("TRUNCATE TABLE bklit_session_activity");
+    assert_eq!(sweep(&store, 30).await, [key("p", "old")]);
+}
+
+/// As where there are too many for the server's memory.
+#[tokio::test]
+async fn a_look_at_all_sessions_that_fails_holds_up_no_sweep() {
+    let (server, store) = own(|_| {}).await;
+    visit(&store, "before", 50).await;
+    let all = "FROM bklit_session_state GROUP BY";
+    server.fault(json!({ "match": all, "kind": "error", "code": 241, "message": "too many" }));
+    assert!(store.end_idle_sessions(at(ago(40)), 10).await.is_err());
+    visit(&store, "after", 35).await;
+    assert_eq!(sweep(&store, 30).await, [key("p", "after")]);
+    // What it has not seen is left to the next process.
+    server.heal();
+    let next = super::store(&server.url(), |_| {});
+    assert_eq!(sweep(&next, 29).await, [key("p", "before")]);
+}
