@@ -316,3 +316,6 @@ impl Queue for SpooledQueue {
         self.shared.queue.delete_failed(ids).await
     }
 }
+
+#[cfg(test)]
+mod tests;

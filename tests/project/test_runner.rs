@@ -1,0 +1,97 @@
+//! What plain `cargo test` shows where servers are missing.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+
+/// Prints what the test harness prints: two tests that miss a server, and those in `others`.
+const HARNESS: &str = r#"#!/bin/sh
+if [ -n "$BKLIT_TEST_MISSING" ]; then
+    echo 'redis::push BKLIT_TEST_VALKEY' >>"$BKLIT_TEST_MISSING"
+    echo 'redis::pop BKLIT_TEST_VALKEY' >>"$BKLIT_TEST_MISSING"
+fi
+cat <<END
+test redis::push ... FAILED
+test http::route ... ok
+test redis::pop ... FAILED
+OTHER_LINES
+failures:
+
+---- redis::push stdout ----
+
+thread 'redis::push' panicked: BKLIT_TEST_VALKEY is not set
+OTHER_OUTPUT
+---- redis::pop stdout ----
+
+thread 'redis::pop' panicked: BKLIT_TEST_VALKEY is not set
+
+failures:
+    redis::push
+OTHER_NAMES
+    redis::pop
+
+test result: FAILED. 1 passed; COUNT failed; 0 ignored; 0 measured; 0 filtered out
+END
+exit 101
+"#;
+
+fn run(others: [&str; 4], strict: &[(&str, &str)]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("integration-0");
+    let mut harness = HARNESS.to_owned();
+    for (place, text) in
+        ["OTHER_LINES", "OTHER_OUTPUT", "OTHER_NAMES", "COUNT"].into_iter().zip(others)
+    {
+        harness = harness.replace(place, text);
+    }
+    std::fs::write(&program, harness).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let runner = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/test-runner.sh");
+    let mut command = Command::new(runner);
+    command.arg(&program).env_remove("CI").env_remove("BKLIT_TEST_ALL");
+    command.env_remove("BKLIT_TEST_MISSING").envs(strict.iter().copied()).output().unwrap()
+}
+
+const NO_OTHERS: [&str; 4] = ["", "", "", "2"];
+
+#[test]
+fn tests_whose_server_is_missing_are_ignored_with_one_line_for_the_server() {
+    let output = run(NO_OTHERS, &[]);
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{stdout}{stderr}");
+    assert!(stdout.contains("test redis::push ... ignored, BKLIT_TEST_VALKEY is not set"));
+    assert!(stdout.contains("test http::route ... ok"));
+    assert!(stdout.contains("test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured"));
+    assert!(!stdout.contains("panicked") && !stdout.contains("failures"), "{stdout}");
+    assert_eq!(stderr.matches("BKLIT_TEST_VALKEY is not set: 2 tests").count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_test_that_fails_for_another_reason_still_fails() {
+    let others = [
+        "test http::limit ... FAILED",
+        "---- http::limit stdout ----\nthread 'http::limit' panicked: too slow\n",
+        "    http::limit",
+        "3",
+    ];
+    let output = run(others, &[]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(101), "{stdout}");
+    assert!(stdout.contains("test http::limit ... FAILED"), "{stdout}");
+    assert!(stdout.contains("panicked: too slow"), "{stdout}");
+    assert!(stdout.contains("failures:\n    http::limit\n"), "{stdout}");
+    assert!(stdout.contains("test result: FAILED. 1 passed; 1 failed; 2 ignored"), "{stdout}");
+    assert!(!stdout.contains("VALKEY is not set\n\n"), "{stdout}");
+}
+
+#[test]
+fn where_all_must_run_a_missing_server_is_a_failure() {
+    for variable in ["CI", "BKLIT_TEST_ALL"] {
+        let output = run(NO_OTHERS, &[(variable, "1")]);
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(101), "{stdout}");
+        assert!(stdout.contains("test redis::push ... FAILED"), "{stdout}");
+        assert!(stdout.contains("1 passed; 2 failed; 0 ignored"), "{stdout}");
+        assert!(output.stderr.is_empty());
+    }
+}
