@@ -33,7 +33,7 @@ const CASES: [Case; 11] = [
     ("bklit-tui --theme ", &["dark", "light", "mono"], &[FILE]),
     ("bklit-tui --durability ", &["everysec", "always"], &[FILE]),
     ("bklit-tui --roles worker,", &["worker,ingestion", "worker,websocket"], &[FILE]),
-    ("bklit-tui replay ", &[FILE], &["queue"]),
+    ("bklit-tui replay ", &[FILE], &["simulate"]),
 ];
 
 /// A directory with the decoy, and files of the shell's own.
@@ -74,9 +74,8 @@ fn check(command: CommandBuilder) {
         for word in not_offered {
             assert!(contents.matches(word).count() <= already(word), "{word}:\n{contents}");
         }
-        // Discards the line and then, by the shell's own command, what is on the screen.
-        pty.send("\x03");
-        pty.send("clear\r");
+        // Ctrl-U discards the line, Ctrl-L what is on the screen.
+        pty.send("\x15\x0c");
     }
 }
 

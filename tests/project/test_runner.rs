@@ -1,54 +1,18 @@
 //! What plain `cargo test` shows where servers are missing.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
-/// Prints what the test harness prints: two tests that miss a server, and those in `others`.
-const HARNESS: &str = r#"#!/bin/sh
-if [ -n "$BKLIT_TEST_MISSING" ]; then
-    echo 'redis::push BKLIT_TEST_VALKEY' >>"$BKLIT_TEST_MISSING"
-    echo 'redis::pop BKLIT_TEST_VALKEY' >>"$BKLIT_TEST_MISSING"
-fi
-cat <<END
-test redis::push ... FAILED
-test http::route ... ok
-test redis::pop ... FAILED
-OTHER_LINES
-failures:
+/// The variables of the harness: lines, output and names of other tests that fail, and how many
+/// fail in all.
+const OTHERS: [&str; 4] = ["OTHER_LINES", "OTHER_OUTPUT", "OTHER_NAMES", "FAILED"];
 
----- redis::push stdout ----
-
-thread 'redis::push' panicked: BKLIT_TEST_VALKEY is not set
-OTHER_OUTPUT
----- redis::pop stdout ----
-
-thread 'redis::pop' panicked: BKLIT_TEST_VALKEY is not set
-
-failures:
-    redis::push
-OTHER_NAMES
-    redis::pop
-
-test result: FAILED. 1 passed; COUNT failed; 0 ignored; 0 measured; 0 filtered out
-END
-exit 101
-"#;
-
-fn run(others: [&str; 4], strict: &[(&str, &str)]) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let program = dir.path().join("integration-0");
-    let mut harness = HARNESS.to_owned();
-    for (place, text) in
-        ["OTHER_LINES", "OTHER_OUTPUT", "OTHER_NAMES", "COUNT"].into_iter().zip(others)
-    {
-        harness = harness.replace(place, text);
-    }
-    std::fs::write(&program, harness).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let runner = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/test-runner.sh");
-    let mut command = Command::new(runner);
-    command.arg(&program).env_remove("CI").env_remove("BKLIT_TEST_ALL");
-    command.env_remove("BKLIT_TEST_MISSING").envs(strict.iter().copied()).output().unwrap()
+fn run(others: [&str; 4], environment: &[(&str, &str)]) -> Output {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut command = Command::new(format!("{root}/scripts/test-runner.sh"));
+    command.arg(format!("{root}/tests/project/test_runner/integration-harness.sh"));
+    command.env_remove("CI").env_remove("BKLIT_TEST_ALL").env_remove("BKLIT_TEST_MISSING");
+    command.envs(OTHERS.into_iter().zip(others)).envs(environment.iter().copied());
+    command.output().unwrap()
 }
 
 const NO_OTHERS: [&str; 4] = ["", "", "", "2"];
