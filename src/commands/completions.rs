@@ -7,8 +7,8 @@
 use std::io::Write as _;
 
 use clap::CommandFactory as _;
-use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::Shell;
+use clap_complete::env::{CompleteEnv, Shells};
 use color_eyre::eyre::{OptionExt as _, WrapErr as _};
 
 use crate::cli::Cli;
