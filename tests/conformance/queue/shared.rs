@@ -17,7 +17,13 @@ async fn a_lease_that_was_renewed_holds_against_other_processes() {
     one.renew(&held.id, LEASE).await.unwrap();
     assert!(other.claim(10, LEASE).await.unwrap().is_none());
     one.acknowledge(&held.id, &[]).await.unwrap();
-    assert_eq!(other.stats().await.unwrap(), QueueStats::default());
+    assert!(other.claim(10, LEASE).await.unwrap().is_none());
+    // Nothing of the batch is left in the file.
+    let file = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();
+    for table in ["queue_item", "batch", "batch_claim"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        assert_eq!(file.query_row(&sql, (), |row| row.get::<_, i64>(0)).unwrap(), 0, "{table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

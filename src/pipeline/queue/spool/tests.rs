@@ -28,6 +28,10 @@ struct Fake {
     state: Arc<Mutex<State>>,
     /// Answers that a push in doubt was not carried out, and does not prevent that.
     forgets_tickets: bool,
+    /// Accepts nothing.
+    is_down: bool,
+    /// A part of it has ended.
+    has_ended: bool,
 }
 
 #[derive(Default)]
@@ -56,7 +60,7 @@ enum Fate {
 impl Fake {
     fn queue() -> Self {
         let state = State { faults_left: FAULTS, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), forgets_tickets: false }
+        Self { state: Arc::new(Mutex::new(state)), ..Self::default() }
     }
 
     /// Not to be held while tasks may change.
@@ -176,16 +180,20 @@ impl Queue for Fake {
         Ok(stats)
     }
 
+    async fn ended(&self) {
+        if !self.has_ended {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn accepts(&self) -> Result<(), QueueError> {
+        if self.is_down { Err(fault()) } else { Ok(()) }
+    }
+
     async fn renew(&self, _: &ClaimId, _: Duration) -> Result<(), QueueError> {
         unreachable!()
     }
     async fn ready(&self) {
-        unreachable!()
-    }
-    async fn ended(&self) {
-        unreachable!()
-    }
-    async fn accepts(&self) -> Result<(), QueueError> {
         unreachable!()
     }
     async fn batches(&self, _: usize) -> Result<Vec<BatchInFlight>, QueueError> {
@@ -272,20 +280,27 @@ fn explore(
     queue: impl Fn() -> Fake + Send + Sync + 'static,
     mv: impl AsyncFn(&Shared) -> bool + Copy + Send + Sync + 'static,
 ) {
-    // Holds the task that moves events, which never runs: the model moves them.
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let handle = runtime.handle().clone();
     let mut config = shuttle::Config::new();
     config.stack_size = STACK;
     let scheduler = shuttle::scheduler::RandomScheduler::new(SCHEDULES);
+    let (_runtime, handle) = idle_runtime();
     shuttle::Runner::new(scheduler, config).run(move || {
         let queue = Arc::new(queue());
-        let spooled = {
-            let _runtime = handle.enter();
-            SpooledQueue::new(Arc::clone(&queue) as _, Arc::new(Fake::default()))
-        };
+        let spooled = spooled(&handle, Arc::clone(&queue), Fake::default());
         block_on(push_and_move(spooled, queue, mv));
     });
+}
+
+/// Holds the task that moves events, which never runs: the model moves them.
+fn idle_runtime() -> (tokio::runtime::Runtime, tokio::runtime::Handle) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let handle = runtime.handle().clone();
+    (runtime, handle)
+}
+
+fn spooled(runtime: &tokio::runtime::Handle, queue: Arc<Fake>, spool: Fake) -> SpooledQueue {
+    let _runtime = runtime.enter();
+    SpooledQueue::new(queue, Arc::new(spool))
 }
 
 async fn move_all(shared: &Shared) -> bool {
@@ -321,4 +336,37 @@ async fn move_all_without_the_gate(shared: &Shared) -> bool {
 #[should_panic(expected = "events are out of order")]
 fn the_model_finds_a_push_that_the_end_of_spooling_overtakes() {
     explore(Fake::queue, move_all_without_the_gate);
+}
+
+#[test]
+fn while_the_queue_is_unavailable_the_spool_says_whether_events_are_accepted() {
+    let (_runtime, handle) = idle_runtime();
+    let test = move || {
+        for (queue, spool) in [(false, false), (false, true), (true, false), (true, true)] {
+            let queue = Arc::new(Fake { is_down: queue, ..Fake::default() });
+            let spool = Fake { is_down: spool, ..Fake::default() };
+            let accepts = !queue.is_down || !spool.is_down;
+            let spooled = spooled(&handle, queue, spool);
+            block_on(async {
+                // Events go to the queue once the spool is empty.
+                assert!(move_all(&spooled.shared).await && !spooled.is_spooling());
+                assert_eq!(spooled.accepts().await.is_ok(), accepts);
+            });
+        }
+    };
+    shuttle::check_random(test, 1);
+}
+
+#[test]
+fn the_end_of_the_queue_or_of_its_spool_is_reported() {
+    let (_runtime, handle) = idle_runtime();
+    let test = move || {
+        for (queue, spool) in [(true, false), (false, true)] {
+            let queue = Arc::new(Fake { has_ended: queue, ..Fake::default() });
+            let spool = Fake { has_ended: spool, ..Fake::default() };
+            // Shuttle reports one that waits for ever.
+            block_on(spooled(&handle, queue, spool).ended());
+        }
+    };
+    shuttle::check_random(test, 1);
 }
