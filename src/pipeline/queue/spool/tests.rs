@@ -39,6 +39,7 @@ struct State {
     /// Events as JSON, oldest first.
     items: VecDeque<String>,
     claimed: Option<Claim>,
+    rejected: Vec<Rejected>,
     /// Ids that are not taken again.
     known: HashSet<String>,
     /// Pushes by their tickets: whether each was carried out, else it never will be.
@@ -161,8 +162,11 @@ impl Queue for Fake {
 
     async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError> {
         yield_now().await;
-        assert!(rejected.is_empty(), "{rejected:?}");
-        let claimed = self.state().claimed.take();
+        let claimed = {
+            let mut state = self.state();
+            state.rejected.extend_from_slice(rejected);
+            state.claimed.take()
+        };
         assert_eq!(claimed.map(|claimed| claimed.id).as_ref(), Some(claim));
         yield_now().await;
         Ok(())
@@ -286,7 +290,7 @@ fn explore(
     let (_runtime, handle) = idle_runtime();
     shuttle::Runner::new(scheduler, config).run(move || {
         let queue = Arc::new(queue());
-        let spooled = spooled(&handle, Arc::clone(&queue), Fake::default());
+        let spooled = spooled(&handle, Arc::clone(&queue), Arc::default());
         block_on(push_and_move(spooled, queue, mv));
     });
 }
@@ -298,9 +302,9 @@ fn idle_runtime() -> (tokio::runtime::Runtime, tokio::runtime::Handle) {
     (runtime, handle)
 }
 
-fn spooled(runtime: &tokio::runtime::Handle, queue: Arc<Fake>, spool: Fake) -> SpooledQueue {
+fn spooled(runtime: &tokio::runtime::Handle, queue: Arc<Fake>, spool: Arc<Fake>) -> SpooledQueue {
     let _runtime = runtime.enter();
-    SpooledQueue::new(queue, Arc::new(spool))
+    SpooledQueue::new(queue, spool)
 }
 
 async fn move_all(shared: &Shared) -> bool {
@@ -344,7 +348,7 @@ fn while_the_queue_is_unavailable_the_spool_says_whether_events_are_accepted() {
     let test = move || {
         for (queue, spool) in [(false, false), (false, true), (true, false), (true, true)] {
             let queue = Arc::new(Fake { is_down: queue, ..Fake::default() });
-            let spool = Fake { is_down: spool, ..Fake::default() };
+            let spool = Arc::new(Fake { is_down: spool, ..Fake::default() });
             let accepts = !queue.is_down || !spool.is_down;
             let spooled = spooled(&handle, queue, spool);
             block_on(async {
@@ -363,10 +367,25 @@ fn the_end_of_the_queue_or_of_its_spool_is_reported() {
     let test = move || {
         for (queue, spool) in [(true, false), (false, true)] {
             let queue = Arc::new(Fake { has_ended: queue, ..Fake::default() });
-            let spool = Fake { has_ended: spool, ..Fake::default() };
+            let spool = Arc::new(Fake { has_ended: spool, ..Fake::default() });
             // Shuttle reports one that waits for ever.
             block_on(spooled(&handle, queue, spool).ended());
         }
+    };
+    shuttle::check_random(test, 1);
+}
+
+#[test]
+fn what_is_not_an_event_is_rejected_and_holds_up_nothing() {
+    let (_runtime, handle) = idle_runtime();
+    let test = move || {
+        let (queue, spool) = (Arc::new(Fake::default()), Arc::new(Fake::default()));
+        spool.state().items.extend(["{}".to_owned(), item("a1").event.to_json()]);
+        let spooled = spooled(&handle, Arc::clone(&queue), Arc::clone(&spool));
+        assert!(block_on(move_all(&spooled.shared)));
+        let rejected = std::mem::take(&mut spool.state().rejected);
+        assert_eq!(rejected.iter().map(|item| item.seq).collect::<Vec<_>>(), [0]);
+        assert_eq!(queue.state().items.len(), 1);
     };
     shuttle::check_random(test, 1);
 }
