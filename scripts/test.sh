@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is done, from a fresh clone: formatting, lints, all
-# tests, documentation. Beside Rust it needs pip, npm, node and apt-get for the servers that the tests
+# Everything that must hold before a change is done, from a fresh clone: formatting, lints,
+# dependencies, all tests, documentation. Beside Rust it needs pip, npm, node and apt-get for the servers that the tests
 # talk to (see scripts/servers.sh); what it makes is kept under target/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,6 +22,22 @@ ensure_component() {
     fi
 }
 
+# Licences, sources and versions are in the lock file and the packages. Advisories are published
+# elsewhere, so without a network they cannot be checked, which is not an error.
+check_dependencies() {
+    # Those of other systems are not there after a build.
+    if ! cargo fetch --locked; then
+        printf '\n!! NOT CHECKED: dependencies. Not all of them could be downloaded (see above).\n'
+        return
+    fi
+    step "$BKLIT_TEST_DENY" --workspace --locked check bans licenses sources
+    if timeout 120 "$BKLIT_TEST_DENY" --workspace --locked fetch db; then
+        step "$BKLIT_TEST_DENY" --workspace --locked check --disable-fetch advisories
+    else
+        printf '\n!! NOT CHECKED: security advisories. Their database could not be fetched (see above).\n'
+    fi
+}
+
 command -v cargo >/dev/null || {
     echo "cargo is missing; install Rust by https://rustup.rs" >&2
     exit 1
@@ -32,9 +48,14 @@ ensure_component clippy clippy
 printf '\n== scripts/servers.sh\n'
 servers=$(scripts/servers.sh)
 eval "$servers"
+deny=$(scripts/servers.sh deny)
+eval "$deny"
+# A test whose server is missing is an error here.
+export BKLIT_TEST_ALL=1
 
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
+check_dependencies
 step cargo test --workspace --locked
 step env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 

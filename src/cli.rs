@@ -1,11 +1,12 @@
 //! The command line.
 
 mod queue;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::config::Override;
 use bklit_console::replay::SPEEDS;
@@ -41,7 +42,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Keep queue, store, tokens and logs here [env: BKLIT_DATA_DIR] [default: ~/.local/share/bklit-tui]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<String>,
     /// Accept events here [env: BKLIT_LISTEN, or the port in INGESTION_PORT] [default: 127.0.0.1:3001]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
@@ -52,14 +53,14 @@ pub struct GlobalArgs {
     /// Run as a daemon: the pipeline without the console, logs on stderr [env: BKLIT_NO_UI]
     #[arg(long, global = true)]
     pub no_ui: bool,
-    /// Run only these parts of the pipeline: ingestion, worker, websocket [env: BKLIT_ROLES] [default: all]
-    #[arg(long, global = true, value_name = "ROLE,…")]
-    pub roles: Option<String>,
+    /// Run only these parts of the pipeline [env: BKLIT_ROLES] [default: all]
+    #[arg(long, global = true, value_name = "ROLE,…", value_delimiter = ',', value_parser = values::role())]
+    pub roles: Vec<String>,
     /// Queue, publish and keep tokens in this Redis or Valkey server [env: REDIS_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub redis_url: Option<String>,
     /// When an event in Redis counts as kept: everysec (the server has it), always (its disk has it) [env: BKLIT_DURABILITY] [default: everysec]
-    #[arg(long, global = true, value_name = "WHEN")]
+    #[arg(long, global = true, value_name = "WHEN", value_parser = values::DURABILITY)]
     pub durability: Option<String>,
     /// Store in this ClickHouse server, as CLICKHOUSE_USERNAME with CLICKHOUSE_PASSWORD in CLICKHOUSE_DATABASE [env: CLICKHOUSE_HOST]
     #[arg(long, global = true, value_name = "URL")]
@@ -74,19 +75,19 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
     /// Believe servers over TLS whose certificates lead to the ones (PEM) in this file, instead of the well-known ones [env: BKLIT_TLS_CA_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca_file: Option<String>,
     /// Nothing but ASCII on the console's screen [default: where the locale is not UTF-8]
     #[arg(long, global = true)]
     pub ascii: bool,
-    /// The console's colours: dark, light, mono [env: BKLIT_THEME] [default: dark]
-    #[arg(long, global = true, value_name = "NAME")]
+    /// The console's colours [env: BKLIT_THEME] [default: dark]
+    #[arg(long, global = true, value_name = "NAME", value_parser = values::theme())]
     pub theme: Option<String>,
     /// Record all that comes to the console in this file, for the command replay
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub record: Option<String>,
     /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, value_name = "FILTER", add = values::log())]
     pub log: Option<String>,
 }
 
@@ -97,12 +98,13 @@ impl GlobalArgs {
         let dual_write = self.dual_write.then(|| "true".to_owned());
         let read_only = self.read_only.then(|| "true".to_owned());
         let ascii = self.ascii.then(|| "true".to_owned());
+        let roles = (!self.roles.is_empty()).then(|| self.roles.join(","));
         let flags = [
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen", "--listen", &self.listen),
             ("websocket.listen", "--websocket-listen", &self.websocket_listen),
             ("no_ui", "--no-ui", &no_ui),
-            ("roles", "--roles", &self.roles),
+            ("roles", "--roles", &roles),
             ("redis_url", "--redis-url", &self.redis_url),
             ("queue.durability", "--durability", &self.durability),
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
@@ -244,7 +246,7 @@ pub struct ReplayArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// How fast: 0.25, 0.5, 1, 2, 5, 10, 60 or max
-    #[arg(long, value_name = "SPEED", default_value = "1", value_parser = parse_speed)]
+    #[arg(long, value_name = "SPEED", default_value = "1", value_parser = parse_speed, add = values::speeds())]
     pub speed: usize,
 }
 
@@ -270,11 +272,11 @@ pub struct LogsArgs {
     /// Begin with the last N lines from before [default: 0 with --follow, else all that are kept]
     #[arg(long, value_name = "N")]
     pub history: Option<usize>,
-    /// Only these stages: ingestion, queue, worker, clickhouse, pubsub, websocket
-    #[arg(long, value_delimiter = ',', value_name = "STAGE")]
+    /// Only these stages
+    #[arg(long, value_delimiter = ',', value_name = "STAGE", value_parser = values::stage())]
     pub stage: Vec<Stage>,
-    /// Only this level and above: info, warn, error
-    #[arg(long, value_name = "LEVEL")]
+    /// Only this level and above
+    #[arg(long, value_name = "LEVEL", value_parser = values::level())]
     pub level: Option<Level>,
     /// Only this project
     #[arg(long, value_name = "P")]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    bklit_tui::commands::completions::answer();
     let result = bklit_tui::app::install_panic_report()
         .and_then(|()| bklit_tui::app::run(bklit_tui::cli::Cli::parse()));
     result.unwrap_or_else(|error| {

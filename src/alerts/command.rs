@@ -2,13 +2,15 @@
 //! the command line: data of strangers is not for a shell to read.
 
 use std::collections::HashMap;
-use std::io::{self, Read as _};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Alert, Kind, State};
@@ -20,8 +22,10 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(60);
 /// How often to look whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// Of what it says about a failure, what is shown.
-const MAX_SAID: usize = 300;
+/// Bytes of its standard error that are kept, for the message about a failure; it may write more.
+const MAX_KEPT: usize = 300;
+/// Bytes of its standard error that are read at once.
+const READ: usize = 64 * 1024;
 
 /// Runs the command: one at a time, and once a minute for each kind and state.
 pub struct Runner {
@@ -96,10 +100,11 @@ impl Runner {
 /// Waits for the end, and makes one when it takes too long.
 fn wait(mut child: Child, timeout: Duration) -> Result<(), String> {
     let deadline = Instant::now() + timeout;
+    let mut errors = Errors::new(child.stderr.take());
     let status = loop {
         match child.try_wait().map_err(|error| error.to_string())? {
             Some(status) => break status,
-            None if Instant::now() < deadline => std::thread::sleep(LOOK),
+            None if Instant::now() < deadline => errors.read_within(LOOK),
             None => {
                 end_group(&child);
                 let _ = child.wait();
@@ -110,8 +115,8 @@ fn wait(mut child: Child, timeout: Duration) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let said = said(&mut child).unwrap_or_default();
-    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let text = errors.kept();
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     Err(if line.is_empty() { status.to_string() } else { format!("{status}: {line}") })
 }
 
@@ -122,14 +127,55 @@ fn end_group(child: &Child) {
     }
 }
 
-/// What is there already of what it wrote: what it left running may keep the pipe open.
-fn said(child: &mut Child) -> io::Result<String> {
-    let Some(mut pipe) = child.stderr.take() else { return Ok(String::new()) };
-    let flags = rustix::fs::fcntl_getfl(&pipe)?;
-    rustix::fs::fcntl_setfl(&pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
-    let mut bytes = [0; MAX_SAID];
-    let length = pipe.read(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+/// Its standard error. All of it is read, so that the command never waits for us, and the
+/// beginning is kept.
+struct Errors {
+    /// `None` once there is nothing more to read.
+    pipe: Option<ChildStderr>,
+    kept: Vec<u8>,
+}
+
+impl Errors {
+    fn new(pipe: Option<ChildStderr>) -> Self {
+        let without_waiting = |pipe: &ChildStderr| {
+            let flags = fcntl_getfl(pipe).ok()?;
+            fcntl_setfl(pipe, flags | OFlags::NONBLOCK).ok()
+        };
+        Self { pipe: pipe.filter(|pipe| without_waiting(pipe).is_some()), kept: Vec::new() }
+    }
+
+    /// Reads once, as soon as there is something, and waits no longer than `time` for it.
+    fn read_within(&mut self, time: Duration) {
+        let Some(pipe) = &self.pipe else { return std::thread::sleep(time) };
+        let timeout = Timespec::try_from(time).ok();
+        // An interruption is as good as nothing to read.
+        let _ = poll(&mut [PollFd::new(pipe, PollFlags::IN)], timeout.as_ref());
+        self.read();
+    }
+
+    /// Whether there was something to read.
+    fn read(&mut self) -> bool {
+        let Some(pipe) = &mut self.pipe else { return false };
+        let mut bytes = [0; READ];
+        match pipe.read(&mut bytes) {
+            Ok(length @ 1..) => {
+                let room = MAX_KEPT - self.kept.len();
+                self.kept.extend_from_slice(&bytes[..length.min(room)]);
+                return true;
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Ok(0) | Err(_) => self.pipe = None,
+        }
+        false
+    }
+
+    /// The beginning, with what is in the pipe already. Does not wait for the end, as what the
+    /// command left running may hold the pipe open.
+    fn kept(&mut self) -> String {
+        while self.kept.len() < MAX_KEPT && self.read() {}
+        String::from_utf8_lossy(&self.kept).into_owned()
+    }
 }
 
 #[cfg(test)]
@@ -184,6 +230,33 @@ mod tests {
         let mut failing = runner("echo cannot reach the pager >&2; sleep 60 & exit 3");
         let told = run(&mut failing, &alert(Kind::Store, "")).unwrap().unwrap_err();
         assert!(told.contains('3') && told.ends_with("cannot reach the pager"), "{told}");
+    }
+
+    #[test]
+    fn a_command_may_write_more_than_a_pipe_holds() {
+        let write = "head -c 1000000 /dev/zero | tr '\\0' x";
+        let started = Instant::now();
+        let mut talkative = runner(&format!("{write}; echo first >&2; {write} >&2"));
+        assert_eq!(run(&mut talkative, &alert(Kind::Store, "")), Some(Ok(())));
+        let mut failing = runner(&format!("{write}; echo first >&2; {write} >&2; exit 3"));
+        let error = run(&mut failing, &alert(Kind::Store, "")).unwrap().unwrap_err();
+        assert!(error.ends_with(": first") && error.contains('3'), "{error}");
+        assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn no_more_is_kept_than_is_shown() {
+        let mut endless = runner("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 3");
+        let error = run(&mut endless, &alert(Kind::Store, "")).unwrap().unwrap_err();
+        assert_eq!(error.matches('x').count() - "exit".matches('x').count(), MAX_KEPT, "{error}");
+    }
+
+    #[test]
+    fn a_command_that_never_stops_writing_is_ended_in_time() {
+        let mut endless = runner("exec yes >&2");
+        endless.timeout = Duration::from_secs(1);
+        let error = run(&mut endless, &alert(Kind::Store, "")).unwrap().unwrap_err();
+        assert!(error.contains("longer than 1 s"), "{error}");
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub enum QueueCommand {
         #[arg(long, conflicts_with = "reason")]
         waiting: bool,
         /// The file, which appears once it is whole; - is standard output
+        #[arg(value_hint = clap::ValueHint::AnyPath)]
         file: String,
     },
     /// Store what waits, with a worker of this command's own, until nothing is left

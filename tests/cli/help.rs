@@ -43,9 +43,7 @@ fn a_mistyped_flag_is_an_error_with_a_hint() {
 fn every_shell_has_completions() {
     for shell in clap_complete::Shell::value_variants() {
         let script = Cli::new().run(&["completions", &shell.to_string()]).ok();
-        for word in ["bklit-tui", "simulate", "data-dir"] {
-            assert!(script.contains(word), "{shell}: {word}");
-        }
+        assert!(script.contains("BKLIT_COMPLETE") && script.contains("bklit-tui"), "{script}");
     }
     assert_eq!(Cli::new().run(&["completions", "cmd.exe"]).code, Some(2));
 }

@@ -1,5 +1,6 @@
 //! The command line, through the real program.
 
+mod completions;
 mod daemon;
 mod help;
 mod logs;

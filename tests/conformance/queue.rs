@@ -2,6 +2,7 @@
 
 mod model;
 mod repair;
+mod shared;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -3,3 +3,4 @@
 mod architecture;
 mod docs;
 mod screens;
+mod test_runner;

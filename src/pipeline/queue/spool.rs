@@ -385,3 +385,6 @@ impl Queue for SpooledQueue {
         Ok(deleted)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Real servers for tests. `scripts/servers.sh` fetches them; `scripts/test.sh`
 //! runs it and exports where they are. A test that needs one of them and can't
-//! have it fails: a skipped test would look like a passed one.
+//! have it fails: a skipped test would look like a passed one. Only plain `cargo test`
+//! shows it as ignored; see `scripts/test-runner.sh`.
 
 mod clickhouse;
 mod postgres;
@@ -8,6 +9,7 @@ mod process;
 mod redis;
 mod tests;
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
@@ -24,8 +26,22 @@ pub fn provided(variable: &str) -> PathBuf {
             "{variable} names {}, which does not exist; run scripts/test.sh, it provides the servers",
             path.display()
         ),
-        None => panic!("{variable} is not set; run scripts/test.sh, it provides the servers"),
+        None => {
+            report_missing(variable);
+            panic!("{variable} is not set; run scripts/test.sh, it provides the servers")
+        }
     }
+}
+
+/// Tells `scripts/test-runner.sh` that this test fails for want of a server.
+fn report_missing(variable: &str) {
+    let thread = std::thread::current();
+    // The harness names a test's thread by the test.
+    let Some(test) = thread.name().filter(|name| name.contains("::")) else { return };
+    let Some(path) = std::env::var_os("BKLIT_TEST_MISSING") else { return };
+    let file = std::fs::OpenOptions::new().append(true).open(path);
+    file.and_then(|mut file| file.write_all(format!("{test} {variable}\n").as_bytes()))
+        .expect("write the file that scripts/test-runner.sh made");
 }
 
 /// A port that nothing listens on, outside the range the kernel hands out itself:

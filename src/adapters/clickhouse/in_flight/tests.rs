@@ -1,0 +1,138 @@
+//! Waiting by the clock, and a model check: tasks that overlap in every way that Shuttle finds.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use shuttle::future::{block_on, spawn, yield_now};
+
+use super::*;
+
+/// Schedules that are tried.
+const SCHEDULES: usize = 3_000;
+
+thread_local! {
+    static MODELLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Shuttle changes tasks at operations on its own atomics only.
+pub(super) fn interleave() {
+    if MODELLED.get() {
+        shuttle::sync::atomic::AtomicBool::new(false).load(Ordering::SeqCst);
+    }
+}
+
+/// Runs `test` by many schedules; panics when it panics or blocks for ever by one of them.
+fn explore(test: impl Fn() + Send + Sync + 'static) {
+    struct Modelled;
+    impl Drop for Modelled {
+        fn drop(&mut self) {
+            MODELLED.set(false);
+        }
+    }
+    MODELLED.set(true);
+    let _modelled = Modelled;
+    shuttle::check_random(test, SCHEDULES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_needs_a_held_key_waits_for_it() {
+    let in_flight = InFlight::default();
+    let first = in_flight.hold(["a", "b"].iter()).await;
+    drop(in_flight.hold(["c"].iter()).await);
+    let second = in_flight.hold(["b", "c"].iter());
+    tokio::pin!(second);
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut second).await.is_err());
+    drop(first);
+    let _held = second.await;
+    let third = tokio::time::timeout(Duration::from_secs(1), in_flight.hold(["c"].iter()));
+    assert!(third.await.is_err());
+    drop(in_flight.hold(["a"].iter()).await);
+}
+
+/// Three tasks of which each two need the same key, twice each, and one that gives up waiting.
+/// Fails when two hold a key at once; Shuttle, when one waits for ever.
+fn overlap<H: Hold>() {
+    block_on(async {
+        let keys = Arc::new(H::default());
+        let held: Arc<[AtomicBool; 3]> = Arc::default();
+        let tasks = [[0, 1], [1, 2], [2, 0]].map(|wanted| {
+            let (keys, held) = (Arc::clone(&keys), Arc::clone(&held));
+            spawn(async move {
+                for _ in 0..2 {
+                    let _held = keys.hold(wanted).await;
+                    for key in wanted {
+                        assert!(!held[key].swap(true, Ordering::SeqCst), "held twice at once");
+                    }
+                    yield_now().await;
+                    for key in wanted {
+                        held[key].store(false, Ordering::SeqCst);
+                    }
+                }
+            })
+        });
+        drop(keys.hold([0, 2]).now_or_never());
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+/// What the model checks.
+trait Hold: Default + Send + Sync + 'static {
+    fn hold(&self, keys: [usize; 2]) -> impl Future<Output = impl Send> + Send;
+}
+
+impl Hold for InFlight {
+    fn hold(&self, keys: [usize; 2]) -> impl Future<Output = impl Send> + Send {
+        self.hold(keys.into_iter())
+    }
+}
+
+#[test]
+fn no_key_is_held_twice_and_nobody_waits_for_ever() {
+    explore(overlap::<InFlight>);
+}
+
+/// Looks first and listens afterwards, so it misses a release in between.
+#[derive(Default)]
+struct ListensLate(InFlight);
+
+impl Hold for ListensLate {
+    async fn hold(&self, keys: [usize; 2]) -> impl Send {
+        let keys: HashSet<u64> = keys.into_iter().map(|key| key as u64).collect();
+        while !self.0.try_hold(&keys) {
+            interleave();
+            self.0.freed.notified().await;
+        }
+        Held { keys, in_flight: &self.0 }
+    }
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn the_model_finds_a_release_that_is_missed() {
+    explore(overlap::<ListensLate>);
+}
+
+/// Looks and takes in two steps, so two may take the same key.
+#[derive(Default)]
+struct TakesLate(InFlight);
+
+impl Hold for TakesLate {
+    async fn hold(&self, keys: [usize; 2]) -> impl Send {
+        let wanted: HashSet<u64> = keys.into_iter().map(|key| key as u64).collect();
+        drop(self.0.hold(keys.into_iter()).await);
+        interleave();
+        self.0.held.lock().unwrap().extend(&wanted);
+        Held { keys: wanted, in_flight: &self.0 }
+    }
+}
+
+#[test]
+#[should_panic(expected = "held twice at once")]
+fn the_model_finds_a_key_that_is_held_twice() {
+    explore(overlap::<TakesLate>);
+}

@@ -1,0 +1,56 @@
+//! One SQLite file, opened by several processes: what one of them holds, the others leave alone.
+
+use std::path::Path;
+
+use super::*;
+
+fn open(dir: &Path) -> SqliteQueue {
+    SqliteQueue::open(&dir.join("queue.db"), MAX_DEPTH).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_was_renewed_holds_against_other_processes() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, other] = [open(dir.path()), open(dir.path())];
+    push(&one, "e1").await;
+    let held = claim(&one, 10, NO_LEASE).await;
+    one.renew(&held.id, LEASE).await.unwrap();
+    assert!(other.claim(10, LEASE).await.unwrap().is_none());
+    one.acknowledge(&held.id, &[]).await.unwrap();
+    assert!(other.claim(10, LEASE).await.unwrap().is_none());
+    // Nothing of the batch is left in the file.
+    let file = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();
+    for table in ["queue_item", "batch", "batch_claim"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        assert_eq!(file.query_row(&sql, (), |row| row.get::<_, i64>(0)).unwrap(), 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_taken_over_is_held_by_the_process_that_took_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, other] = [open(dir.path()), open(dir.path())];
+    push(&one, "e1").await;
+    let lapsed = claim(&one, 10, NO_LEASE).await;
+    let taken = claim(&other, 10, LEASE).await;
+    assert_eq!((taken.id.epoch, &taken.items), (lapsed.id.epoch + 1, &lapsed.items));
+    assert!(one.claim(10, LEASE).await.unwrap().is_none());
+    let late = one.acknowledge(&lapsed.id, &[]).await;
+    assert!(matches!(late, Err(QueueError::Stale(_))), "{late:?}");
+    other.acknowledge(&taken.id, &[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_rejects_items_of_its_own_batch_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path());
+    for id in ["e1", "e2"] {
+        push(&queue, id).await;
+    }
+    let first = claim(&queue, 1, LEASE).await;
+    let second = claim(&queue, 1, LEASE).await;
+    let foreign = Rejected { seq: second.items[0].seq, reason: "not its own".to_owned() };
+    queue.acknowledge(&first.id, &[foreign]).await.unwrap();
+    assert_eq!(queue.stats().await.unwrap().failed, 0);
+    queue.acknowledge(&second.id, &[]).await.unwrap();
+}
