@@ -82,7 +82,7 @@ mod tests {
                 assert_eq!(cli.global.overrides().len(), 1, "{flag} {value}");
                 // A process with a single role also needs a Redis.
                 let redis = |name: &str| (name == "REDIS_URL").then(|| "redis://r".to_owned());
-                let settings = Settings::load(Some(&empty), redis, &cli.global.overrides(), &[]);
+                let settings = Settings::load(Some(&empty), redis, &cli.global.overrides());
                 assert!(settings.is_ok(), "{flag} {value}: {settings:?}");
             }
         }
