@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{Backend, Tasks};
 use super::effects::{self, Multiplexer};
 use super::input::{Input, Keyboard, Typed};
+use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
 use super::keymap::Bindings;
 use super::model::palette::commands::Target;
@@ -22,11 +23,8 @@ use super::replay::{Player, Replayed};
 use super::screen::Screen;
 use super::theme::{self, Palette, Theme};
 use super::{ConsoleEnd, ConsoleOptions, Source, terminal, update, view};
-use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::time::UtcMillis;
 
-/// Messages of the bus that are taken in at a time, before keys are looked at again.
-const SLICE: usize = 512;
 /// The shortest time between two frames when the second shows what a key did.
 const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 
@@ -35,8 +33,7 @@ pub(super) struct Console {
     model: Model,
     screen: Screen,
     keyboard: Keyboard,
-    /// `None` once the bus has closed.
-    stream: Option<Box<dyn DebugStream>>,
+    intake: Intake,
     /// What is asked for beside it.
     tasks: Tasks,
     player: Option<Player>,
@@ -115,7 +112,7 @@ impl Console {
             model,
             screen,
             keyboard: Keyboard::start()?,
-            stream,
+            intake: Intake::new(stream),
             tasks: Tasks::new(backend),
             player,
             jobs,
@@ -161,7 +158,7 @@ impl Console {
                 report = self.jobs.report() => self.update(Msg::Report(report))?,
                 // Slices and messages take turns: neither waits for a flood of the other.
                 () = std::future::ready(()), if works_first => self.work().await?,
-                messages = next_slice(&mut self.stream) => {
+                messages = self.intake.next() => {
                     // In a flood nothing else would let the runtime look at clock and signals.
                     tokio::task::yield_now().await;
                     self.jobs.record(&messages);
@@ -314,31 +311,4 @@ async fn until(time: Option<Instant>) {
         Some(time) if time <= Instant::now() => {}
         Some(time) => tokio::time::sleep_until(time).await,
     }
-}
-
-/// The next messages of the bus, as many as are there; never any once it has closed. Safe to
-/// cancel.
-async fn next_slice(stream: &mut Option<Box<dyn DebugStream>>) -> Vec<DebugMessage> {
-    let Some(open) = stream else { return std::future::pending().await };
-    let Some(first) = open.next().await else {
-        *stream = None;
-        return Vec::new();
-    };
-    let mut messages = vec![first];
-    // Nothing below waits, so nothing taken is lost by a cancellation.
-    while messages.len() < SLICE {
-        let more = tokio::select! {
-            biased;
-            message = open.next() => message,
-            () = std::future::ready(()) => break,
-        };
-        match more {
-            Some(message) => messages.push(message),
-            None => {
-                *stream = None;
-                break;
-            }
-        }
-    }
-    messages
 }

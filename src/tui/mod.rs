@@ -14,6 +14,7 @@ pub mod backend;
 mod console;
 pub mod effects;
 pub mod input;
+mod intake;
 pub mod jobs;
 pub mod keymap;
 pub mod model;
