@@ -40,6 +40,7 @@ fn model() -> Model {
         alarm_depth: 1_000,
         read_only: false,
         utc: true,
+        local_zone: jiff::tz::TimeZone::UTC,
         theme: Theme::new(Palette::Ansi256),
         shell: Default::default(),
         size: (80, 24),

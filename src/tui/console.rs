@@ -6,21 +6,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Tasks};
-use super::effects::{self, Multiplexer};
+use super::clipboard::{self, Multiplexer};
+use super::display::Display;
 use super::input::{Input, Keyboard, Typed};
 use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
 use super::keymap::Bindings;
-use super::model::palette::commands::Target;
 use super::model::{Model, ModelOptions, Shell};
-use super::msg::{Effect, Job, Msg, Report};
-use super::replay::{Player, Replayed};
-use super::screen::Screen;
+use super::msg::{Effect, Job, Msg, Report, Target};
+use super::playback::Replayed;
+use super::replay::Player;
 use super::theme::{self, Palette, Theme};
 use super::{ConsoleEnd, ConsoleOptions, Source, terminal, update, view};
 use crate::pipeline::time::UtcMillis;
@@ -31,7 +32,7 @@ const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 /// What the loop holds.
 pub(super) struct Console {
     model: Model,
-    screen: Screen,
+    display: Display,
     keyboard: Keyboard,
     intake: Intake,
     /// What is asked for beside it.
@@ -79,6 +80,7 @@ impl Console {
             alarm_depth: options.alarm_depth,
             read_only: options.settings.read_only,
             utc: options.settings.utc,
+            local_zone: TimeZone::system(),
             theme: Theme::of(options.settings.theme, palette),
             shell: Shell {
                 ascii: theme::needs_ascii(options.settings.ascii, variable),
@@ -104,13 +106,13 @@ impl Console {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
         let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
-        let mut screen = Screen::start(size)?;
+        let mut display = Display::start(size)?;
         if model.mouse() {
-            screen.append(terminal::mouse(true).as_bytes());
+            display.append(terminal::mouse(true).as_bytes());
         }
         Ok(Self {
             model,
-            screen,
+            display,
             keyboard: Keyboard::start()?,
             intake: Intake::new(stream),
             tasks: Tasks::new(backend),
@@ -145,7 +147,7 @@ impl Console {
                     self.resize()?
                 }
                 Some(()) = self.resized.recv() => self.resize()?,
-                written = self.screen.written() => {
+                written = self.display.written() => {
                     written?;
                     None
                 }
@@ -192,7 +194,7 @@ impl Console {
     /// When the next frame is due, if one is and the screen can take it. What a key did is shown
     /// sooner than what came in.
     fn next_frame(&self) -> Option<Instant> {
-        if !self.screen.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
+        if !self.display.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
             return None;
         }
         let apart =
@@ -202,7 +204,7 @@ impl Console {
 
     fn draw(&mut self) -> io::Result<()> {
         let model = &self.model;
-        self.screen.draw(|frame| view::render(model, frame))?;
+        self.display.draw(|frame| view::render(model, frame))?;
         self.model.drawn();
         self.is_stale = false;
         self.is_keyed = false;
@@ -222,7 +224,7 @@ impl Console {
 
     fn resize(&mut self) -> io::Result<Option<ConsoleEnd>> {
         let (columns, rows) = terminal::size();
-        self.screen.resize((columns, rows))?;
+        self.display.resize((columns, rows))?;
         self.is_stale = true;
         self.update(Msg::Resize(columns, rows))
     }
@@ -255,7 +257,7 @@ impl Console {
             Effect::Quit => return Ok(Some(ConsoleEnd::Quit)),
             Effect::Suspend => terminal::request_suspend(),
             Effect::Copy(text) => {
-                let sequence = effects::copy_sequence(&text, self.multiplexer);
+                let sequence = clipboard::copy_sequence(&text, self.multiplexer);
                 self.append(sequence.as_bytes());
             }
             Effect::Mouse(on) => self.append(terminal::mouse(on).as_bytes()),
@@ -278,7 +280,7 @@ impl Console {
 
     /// Sends bytes that are not part of a frame.
     fn append(&mut self, bytes: &[u8]) {
-        self.screen.append(bytes);
+        self.display.append(bytes);
         self.is_stale = true;
     }
 }

@@ -2,25 +2,28 @@
 //! loop, the only part that does I/O.
 //!
 //! ```text
-//! keyboard ─┐                          ┌─ effects: clipboard, suspend, quit
+//! keyboard ─┐                          ┌─ Effect: clipboard, suspend, quit
 //! bus ──────┼─ Msg → update → Model ───┤
 //! clock ────┘                          └─ view → frame → screen's thread → terminal
 //! ```
 //!
 //! The loop has a thread of its own: what it costs to draw or to filter never delays the
-//! pipeline in the same process. A slow terminal delays only frames, see [`screen`].
+//! pipeline in the same process. A slow terminal delays only frames, see `display`.
 
 pub mod backend;
+mod clipboard;
 mod console;
-pub mod effects;
+mod display;
+pub mod format;
 pub mod input;
 mod intake;
 pub mod jobs;
 pub mod keymap;
 pub mod model;
 pub mod msg;
+pub mod playback;
 pub mod replay;
-pub mod screen;
+pub mod requests;
 pub mod settings;
 pub mod terminal;
 pub mod text;

@@ -3,9 +3,8 @@
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::backend::{Answer, Request};
-use super::model::palette::commands::Target;
-use super::replay::{ReplayCommand, Replayed};
+use super::playback::{ReplayCommand, Replayed};
+use super::requests::{Answer, Request};
 use crate::alerts::Alert;
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
@@ -66,6 +65,15 @@ pub enum Report {
     },
     /// Something else to be told.
     Notice(String),
+}
+
+/// A file to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where, as it was typed.
+    pub path: String,
+    /// Whether a file that is there may be written over.
+    pub overwrite: bool,
 }
 
 /// Something that is done apart from the loop.

@@ -2,6 +2,7 @@
 //! colours, so dark and light terminals both work.
 
 use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Span;
 
 use crate::config::{Ascii, Colors, Scheme};
 use crate::pipeline::debug_log::{Level, Stage};
@@ -287,6 +288,14 @@ impl Theme {
 
 fn rgb((r, g, b): (u8, u8, u8)) -> Color {
     Color::Rgb(r, g, b)
+}
+
+/// A run of text in one style.
+pub type Segment = Span<'static>;
+
+/// Text with a style.
+pub fn styled(what: impl Into<String>, style: Style) -> Segment {
+    Span::styled(what.into(), style)
 }
 
 #[cfg(test)]

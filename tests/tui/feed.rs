@@ -38,6 +38,7 @@ pub(super) fn options(size: (u16, u16)) -> ModelOptions {
         alarm_depth: 1_000,
         read_only: false,
         utc: true,
+        local_zone: jiff::tz::TimeZone::UTC,
         theme: Theme::new(Palette::Ansi256),
         shell: Shell::default(),
         size,

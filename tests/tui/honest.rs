@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bklit_tui::config::AlertSettings;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::backend::{Answer, Request};
-use bklit_tui::tui::model::boards::MAX_FAILED;
+use bklit_tui::tui::model::panels::MAX_FAILED;
 use bklit_tui::tui::model::{ModelOptions, Screen, Shell};
 use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_tui::tui::requests::{Answer, Request};
 use crossterm::event::KeyCode;
 use serde_json::json;
 
@@ -169,7 +169,7 @@ fn views_on_top_of_each_other_have_a_bound() {
         console.code(KeyCode::Enter);
     }
     let mut back = 0;
-    while !matches!(console.model.screen(), Screen::Log) {
+    while !matches!(console.model.screen(), Screen::Log(_)) {
         console.code(KeyCode::Esc);
         back += 1;
         assert!(back <= 8, "too many layers");
@@ -194,10 +194,10 @@ fn commands_work_in_views_and_what_changes_the_log_shows_it() {
     console.keys(":live");
     let asked = console.code(KeyCode::Enter);
     assert!(matches!(asked, Some(Effect::Ask(Request::Live))), "{asked:?}");
-    assert!(matches!(console.model.screen(), Screen::Live));
+    assert!(matches!(console.model.screen(), Screen::Visitors(_)));
     console.keys(":level error");
     console.code(KeyCode::Enter);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
 }
 
 #[test]

@@ -4,10 +4,10 @@ use bklit_tui::pipeline::event::EventKind;
 use bklit_tui::pipeline::queue::BatchInFlight;
 use bklit_tui::pipeline::queue::view::{BatchView, EventView};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::backend::{Answer, QueueSnapshot, Request};
 use bklit_tui::tui::model::Screen;
-use bklit_tui::tui::model::boards::{LiveItem, LiveList, QueueList};
+use bklit_tui::tui::model::panels::{QueueList, VisitorsItem, VisitorsList};
 use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_tui::tui::requests::{Answer, QueueSnapshot, Request};
 use crossterm::event::KeyCode;
 
 use super::feed::{Console, NOON, busy};
@@ -98,7 +98,7 @@ fn all_batches_can_be_reached_and_are_counted() {
     let mut console = batches(80, 24, 57);
     let mut seen = std::collections::HashSet::new();
     for nth in 0..57 {
-        let selected = console.model.boards().queue.selected_batch().unwrap().id.clone();
+        let selected = console.model.panels().queue.selected_batch().unwrap().id.clone();
         let screen = console.screen();
         let shown = screen.lines().find(|row| row.starts_with('▌')).unwrap().to_owned();
         assert!(shown.contains(&selected[selected.len() - 8..]), "{nth}: {shown}");
@@ -108,11 +108,11 @@ fn all_batches_can_be_reached_and_are_counted() {
     }
     assert_eq!(seen.len(), 57);
     // Beyond the last one are the failed events, and back.
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed);
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed);
     console.keys("k");
-    assert_eq!(console.model.boards().queue.selected_batch().unwrap().id, batch(56).id);
+    assert_eq!(console.model.panels().queue.selected_batch().unwrap().id, batch(56).id);
     console.code(KeyCode::BackTab);
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed);
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed);
     assert!(console.screen().contains("52 more"), "{}", console.screen());
 }
 
@@ -124,14 +124,14 @@ fn a_batch_stays_selected_while_others_come_and_go() {
     next.view.batches.remove(0);
     next.view.batches.rotate_left(2);
     console.send(Msg::Answer(Answer::Queue(Ok(next))));
-    assert_eq!(console.model.boards().queue.selected_batch().unwrap().id, batch(4).id);
+    assert_eq!(console.model.panels().queue.selected_batch().unwrap().id, batch(4).id);
     let mut none = with_batches(0);
     none.view.lapsed = 0;
     console.send(Msg::Answer(Answer::Queue(Ok(none))));
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed);
-    assert!(console.model.boards().queue.selected_item().is_some());
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed);
+    assert!(console.model.panels().queue.selected_item().is_some());
     console.code(KeyCode::Tab);
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed, "there is no other list");
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed, "there is no other list");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_batch_in_full() {
     assert!(screen.contains("done: its events") && screen.contains("40 of 40"), "{screen}");
     console.tick(10);
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn every_row_of_the_live_view_can_be_reached() {
     }
     assert!(console.screen().contains("30 of 30"), "{}", console.screen());
     console.code(KeyCode::Tab);
-    assert_eq!(console.model.boards().live.list(), LiveList::Projects);
+    assert_eq!(console.model.panels().visitors.list(), VisitorsList::Projects);
     console.code(KeyCode::BackTab);
     assert!(selected_row(&console).ends_with("/p/29"), "each list keeps its place");
 }
@@ -238,7 +238,7 @@ fn a_row_of_the_live_view_opens_what_it_is_about() {
     open_live(&mut console, 12);
     console.keys("jj");
     assert_eq!(console.code(KeyCode::Enter), None);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     assert_eq!(console.model.pane().filter().project.as_deref(), Some("shop-2"));
     assert!(console.screen().contains("only lines of project shop-2"), "{}", console.screen());
 
@@ -260,7 +260,7 @@ fn a_row_of_the_live_view_opens_what_it_is_about() {
     assert_eq!(asked, Some(Effect::Ask(Request::Event("evt_3".into()))));
     assert!(console.screen().contains("trace of evt_3"), "{}", console.screen());
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Live));
+    assert!(matches!(console.model.screen(), Screen::Visitors(_)));
     assert_eq!(console.keys("y"), Some(Effect::Copy("evt_3".into())));
 }
 
@@ -273,7 +273,7 @@ fn the_reader_of_the_live_view_stays_with_a_row_while_others_come() {
     let mut next = live_view(12);
     next.last_events.rotate_right(5);
     console.send(Msg::Answer(Answer::Live(Ok(next))));
-    let Some(LiveItem::Event(event)) = console.model.boards().live.selected() else {
+    let Some(VisitorsItem::Event(event)) = console.model.panels().visitors.selected() else {
         panic!("no event is selected")
     };
     assert_eq!(event.event_id, "evt_3");
@@ -282,13 +282,13 @@ fn the_reader_of_the_live_view_stays_with_a_row_while_others_come() {
     let mut next = live_view(12);
     next.last_events.rotate_right(2);
     console.send(Msg::Answer(Answer::Live(Ok(next))));
-    let Some(LiveItem::Event(event)) = console.model.boards().live.selected() else {
+    let Some(VisitorsItem::Event(event)) = console.model.panels().visitors.selected() else {
         panic!("no event is selected")
     };
     assert_eq!(event.event_id, "evt_28");
     let none = bklit_tui::pipeline::store::live::LiveView::default();
     console.send(Msg::Answer(Answer::Live(Ok(none))));
-    assert!(console.model.boards().live.selected().is_none());
+    assert!(console.model.panels().visitors.selected().is_none());
     for keys in ["j", "k", "G", "t", "y", "Y"] {
         assert_eq!(console.keys(keys), None, "{keys}");
     }

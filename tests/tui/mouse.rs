@@ -1,11 +1,11 @@
 //! The mouse: what is under it on the screen is what it scrolls and selects.
 
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::backend::{Answer, Request};
-use bklit_tui::tui::model::boards::LiveList;
 use bklit_tui::tui::model::pane::Position;
+use bklit_tui::tui::model::panels::VisitorsList;
 use bklit_tui::tui::model::{Focus, ModelOptions, Screen};
 use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_tui::tui::requests::{Answer, Request};
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use serde_json::json;
@@ -143,7 +143,7 @@ fn a_second_click_opens_what_is_selected() {
     let log = console.model.layout().unwrap().log;
     let at = (20, log.y + 3);
     click(&mut console, at);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     let line = console.model.pane().cursor_line().unwrap();
     click(&mut console, at);
     let Screen::Detail(shown) = console.model.screen() else { panic!("{}", console.screen()) };
@@ -161,7 +161,7 @@ fn a_second_click_opens_what_is_selected() {
     let shot = Shot::of(&console);
     let selected = (other.y..other.bottom()).find(|&y| shot.cell(other.x, y) == MARK).unwrap();
     click(&mut console, (5, selected));
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     assert_eq!(console.model.panes().focus(), 0);
     click(&mut console, (5, selected));
     assert!(matches!(console.model.screen(), Screen::Detail(_)));
@@ -253,7 +253,7 @@ fn lists(size: (u16, u16)) -> Vec<(&'static str, Console, Opened)> {
         ("queue", queue, |screen| matches!(screen, Screen::Failed(_))),
         ("batch", batch, |screen| matches!(screen, Screen::Trace(_))),
         ("verify", verify, |screen| matches!(screen, Screen::Detail(_))),
-        ("projects", projects, |screen| matches!(screen, Screen::Log)),
+        ("projects", projects, |screen| matches!(screen, Screen::Log(_))),
         ("trace", trace, |screen| matches!(screen, Screen::Detail(_))),
     ]
 }
@@ -305,7 +305,7 @@ fn a_list_shorter_than_its_room_has_nothing_below_it() {
     for y in 0..40 {
         click(&mut console, (3, y));
     }
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn a_click_goes_to_another_list_of_the_view() {
         views::open_queue(&mut console, Ok(views::snapshot(90)));
         let second = find(&console, "worker-1");
         assert_eq!(click(&mut console, second), None);
-        let batch = console.model.boards().queue.selected_batch().unwrap();
+        let batch = console.model.panels().queue.selected_batch().unwrap();
         assert_eq!(batch.items, 1_000, "{size:?}\n{}", console.screen());
         let (_, y) = find(&console, "worker-1");
         assert_eq!(Shot::of(&console).marked(), [y]);
@@ -422,18 +422,18 @@ fn a_click_goes_to_another_list_of_the_view() {
         console.code(KeyCode::Esc);
         let failed = find(&console, "Event cannot");
         assert_eq!(click(&mut console, failed), None);
-        assert!(console.model.boards().queue.selected_batch().is_none());
+        assert!(console.model.panels().queue.selected_batch().is_none());
 
         let mut console = with_mouse(size.0, size.1);
         super::lists::open_live(&mut console, 12);
         for (text, list) in [
-            ("/products/1?", LiveList::Pages),
-            ("/p/2", LiveList::Events),
-            ("shop-0", LiveList::Projects),
+            ("/products/1?", VisitorsList::Pages),
+            ("/p/2", VisitorsList::Events),
+            ("shop-0", VisitorsList::Projects),
         ] {
             let at = find(&console, text);
             assert_eq!(click(&mut console, at), None, "{text} {size:?}");
-            assert_eq!(console.model.boards().live.list(), list, "{text} {size:?}");
+            assert_eq!(console.model.panels().visitors.list(), list, "{text} {size:?}");
             assert_eq!(
                 Shot::of(&console).marked(),
                 [at.1],
@@ -443,6 +443,6 @@ fn a_click_goes_to_another_list_of_the_view() {
         }
         let at = find(&console, "shop-0");
         assert_eq!(click(&mut console, at), None);
-        assert!(matches!(console.model.screen(), Screen::Log));
+        assert!(matches!(console.model.screen(), Screen::Log(_)));
     }
 }

@@ -10,7 +10,7 @@ use bklit_tui::pipeline::time::UtcMillis;
 use bklit_tui::tui::model::palette::commands::COMMANDS;
 use bklit_tui::tui::model::{Focus, Model, ModelOptions, Shell};
 use bklit_tui::tui::msg::{Effect, Job, Msg, Report};
-use bklit_tui::tui::replay::{ReplayCommand, ReplayState, Replayed};
+use bklit_tui::tui::playback::{ReplayCommand, ReplayState, Replayed};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 

@@ -6,14 +6,14 @@ use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
 use bklit_tui::pipeline::gauges::Gauges;
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::backend::{Answer, Change};
 use bklit_tui::tui::keymap::BINDINGS;
-use bklit_tui::tui::model::boards::MAX_FAILED;
 use bklit_tui::tui::model::pane::Pane;
+use bklit_tui::tui::model::panels::MAX_FAILED;
 use bklit_tui::tui::model::panes::MAX_PANES;
 use bklit_tui::tui::model::{Flow, Focus, ModelOptions, Screen};
 use bklit_tui::tui::msg::{Msg, Report};
-use bklit_tui::tui::replay::{ReplayState, Replayed};
+use bklit_tui::tui::playback::{ReplayState, Replayed};
+use bklit_tui::tui::requests::{Answer, Change};
 use bklit_tui::tui::text;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use proptest::prelude::*;
@@ -274,7 +274,7 @@ fn check(console: &Console) {
     }
     check_boards(console);
     if model.seek().is_some() {
-        assert!(model.has_work() && matches!(model.screen(), Screen::Log));
+        assert!(model.has_work() && matches!(model.screen(), Screen::Log(_)));
     }
     for (_, line) in ring.lines(0..u64::MAX) {
         assert!(line.text().split('\n').all(text::is_safe));
@@ -285,15 +285,15 @@ fn check(console: &Console) {
 }
 
 fn check_boards(console: &Console) {
-    let (model, boards) = (&console.model, console.model.boards());
-    let queue = &boards.queue;
+    let (model, panels) = (&console.model, console.model.panels());
+    let queue = &panels.queue;
     assert!(queue.count() <= queue.all().len());
     assert_eq!(queue.selected_item().is_some(), queue.count() > 0);
     assert!(queue.shown(0).count() == queue.count() && queue.wanted <= MAX_FAILED);
-    assert_eq!(boards.verify.selected_line().is_some(), boards.verify.count() > 0);
+    assert_eq!(panels.verify.selected_line().is_some(), panels.verify.count() > 0);
     if let Focus::Prompt(prompt) = model.focus() {
         assert!(prompt.input.value().chars().all(text::is_visible));
-        assert!(matches!(model.screen(), Screen::Queue | Screen::Failed(_)));
+        assert!(matches!(model.screen(), Screen::Queue(_) | Screen::Failed(_)));
     }
 }
 

@@ -180,7 +180,7 @@ fn q_closes_views_first_and_ctrl_c_quits_from_anywhere() {
     let mut console = busy(80, 24);
     console.keys("?");
     assert_eq!(console.keys("q"), None);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     for open in ["", "?", "/", "&x"] {
         let mut console = busy(80, 24);
         console.keys(open);
@@ -210,7 +210,7 @@ fn views_survive_any_resize() {
             console.resize(width, height);
             console.screen();
         }
-        assert!(!matches!(console.model.screen(), Screen::Log));
+        assert!(!matches!(console.model.screen(), Screen::Log(_)));
     }
 }
 
@@ -345,7 +345,7 @@ fn escape_and_a_key_that_arrive_together_are_both_obeyed() {
     assert!(matches!(console.model.focus(), Focus::Keys), "Esc left the field");
     assert!(matches!(console.model.screen(), Screen::Help { .. }), "? opened the help");
     console.keys("?");
-    assert!(matches!(console.model.screen(), Screen::Log), "and ? closes it");
+    assert!(matches!(console.model.screen(), Screen::Log(_)), "and ? closes it");
 }
 
 /// What paused lines have been forgotten is not also said to be held.

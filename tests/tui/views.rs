@@ -10,9 +10,9 @@ use bklit_tui::pipeline::queue::BatchInFlight;
 use bklit_tui::pipeline::queue::view::{EventView, FailedView, QueueView};
 use bklit_tui::pipeline::store::live::{LastEvent, LiveProject, LiveView, MINUTES, TopPage};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::backend::{Answer, Change, QueueSnapshot, Request};
 use bklit_tui::tui::model::{Focus, ModelOptions, Screen};
 use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_tui::tui::requests::{Answer, Change, QueueSnapshot, Request};
 use bklit_tui::tui::text;
 use crossterm::event::KeyCode;
 use serde_json::json;
@@ -223,7 +223,7 @@ fn cancelled_is_not_done() {
         console.keys("1");
         assert_eq!(console.code(KeyCode::Esc), None);
         assert!(matches!(console.model.focus(), Focus::Keys));
-        assert!(matches!(console.model.screen(), Screen::Queue));
+        assert!(matches!(console.model.screen(), Screen::Queue(_)));
     }
 }
 
@@ -255,13 +255,13 @@ fn what_is_filtered_out_is_left_alone() {
     let effect = console.code(KeyCode::Enter);
     assert_eq!(effect, Some(Effect::Ask(Request::Change(Change::Delete, wanted))));
     console.code(KeyCode::Esc);
-    assert!(console.model.boards().queue.filter().is_empty(), "Esc ends the filter first");
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(console.model.panels().queue.filter().is_empty(), "Esc ends the filter first");
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
     console.keys("/x");
     console.code(KeyCode::Esc);
-    assert!(console.model.boards().queue.filter().is_empty(), "a cancelled one is forgotten");
+    assert!(console.model.panels().queue.filter().is_empty(), "a cancelled one is forgotten");
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn the_reader_stays_at_an_event_while_others_come_and_go() {
     let mut console = queue(80, 24);
     console.keys("jjjjj");
     let selected = |console: &Console| {
-        console.model.boards().queue.selected_item().map(|item| item.id.clone())
+        console.model.panels().queue.selected_item().map(|item| item.id.clone())
     };
     assert_eq!(selected(&console), Some(id(5)));
     let mut next = snapshot(25);
@@ -474,20 +474,20 @@ fn what_verification_found() {
     });
     let mut console = verify(80, 24, 12);
     console.keys("j");
-    let (_, line) = console.model.boards().verify.selected_line().unwrap();
+    let (_, line) = console.model.panels().verify.selected_line().unwrap();
     let before = line.as_ref().event_id().map(str::to_owned);
     // New ones do not move the reader.
     let mut line =
         log(999, Stage::Clickhouse, Level::Warn, "Cannot compare the systems now", &json!({}));
     line.event_id = Some("evt_other".into());
     console.logs(vec![line]);
-    let (_, line) = console.model.boards().verify.selected_line().unwrap();
+    let (_, line) = console.model.panels().verify.selected_line().unwrap();
     assert_eq!(line.as_ref().event_id().map(str::to_owned), before);
     console.code(KeyCode::Enter);
     assert!(console.screen().contains("differences"), "{}", console.screen());
     console.code(KeyCode::Left);
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Verify));
+    assert!(matches!(console.model.screen(), Screen::Verify(_)));
     console.keys("t");
     assert!(console.screen().contains("trace of evt_"), "{}", console.screen());
 }
@@ -496,13 +496,13 @@ fn what_verification_found() {
 fn views_replace_each_other_and_esc_goes_back_to_the_log() {
     let mut console = queue(80, 24);
     console.keys("v");
-    assert!(matches!(console.model.screen(), Screen::Live));
+    assert!(matches!(console.model.screen(), Screen::Visitors(_)));
     console.keys("V");
-    assert!(matches!(console.model.screen(), Screen::Verify));
+    assert!(matches!(console.model.screen(), Screen::Verify(_)));
     console.keys("d");
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
     console.keys("q");
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Backend, Change};
+use super::Backend;
 use crate::pipeline::bus::{DebugBus, Presence};
 use crate::pipeline::lookup::{self, EventTrace, Sources};
 use crate::pipeline::queue::Queue;
@@ -12,6 +12,7 @@ use crate::pipeline::queue::view::{BatchView, FailedPage, QueueView};
 use crate::pipeline::store::Store;
 use crate::pipeline::store::live::{LiveView, NO_STORE};
 use crate::pipeline::time::UtcMillis;
+use crate::tui::requests::Change;
 
 /// Tells the pipeline's log of a change: what was done, with how many events.
 pub type Told = Arc<dyn Fn(&'static str, u64) + Send + Sync>;

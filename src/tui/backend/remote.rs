@@ -7,11 +7,12 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::{Backend, Change};
+use super::Backend;
 use crate::client::{Client, cause};
 use crate::pipeline::lookup::EventTrace;
 use crate::pipeline::queue::view::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use crate::pipeline::store::live::LiveView;
+use crate::tui::requests::Change;
 
 /// Bytes of an answer that are read at most; a page of large events has fewer.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Answer, Backend, Request, change, export, snapshot};
+use super::{Backend, change, export, snapshot};
+use crate::tui::requests::{Answer, Request};
 
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);

@@ -8,8 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::mpsc::Sender;
 
 use super::expand;
-use crate::tui::model::palette::commands::Target;
-use crate::tui::msg::Report;
+use crate::tui::msg::{Report, Target};
 
 /// What the thread is told.
 enum Part {

@@ -12,9 +12,8 @@ use std::time::Duration;
 use super::expand;
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
-use crate::tui::model::palette::commands::Target;
-use crate::tui::msg::Report;
-use crate::tui::replay::format;
+use crate::tui::msg::{Report, Target};
+use crate::tui::replay::recording;
 
 /// Groups of messages that wait to be written.
 const CAPACITY: usize = 256;
@@ -63,7 +62,8 @@ impl Recorder {
         })?;
         let (sender, parts) = sync_channel(CAPACITY);
         let shared = Arc::new(Shared::default());
-        let (of_thread, header) = (Arc::clone(&shared), format::header(source, UtcMillis::now()));
+        let (of_thread, header) =
+            (Arc::clone(&shared), recording::header(source, UtcMillis::now()));
         let thread = std::thread::Builder::new().name("record".into()).spawn(move || {
             let writer = Writer { file: BufWriter::new(file), shared: of_thread, most };
             writer.run(&header, &parts);
@@ -104,10 +104,10 @@ impl Recorder {
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
             self.close("ended by hand");
-            let bytes = crate::tui::view::format::bytes(self.shared.bytes.load(Relaxed));
+            let bytes = crate::tui::format::bytes(self.shared.bytes.load(Relaxed));
             let missing = match self.lost {
                 0 => String::new(),
-                lost => format!("; {} messages are missing", crate::tui::view::format::count(lost)),
+                lost => format!("; {} messages are missing", crate::tui::format::count(lost)),
             };
             let told = format!("recorded {bytes} to {}{missing}", self.path);
             let _ = reports.blocking_send(Report::RecordEnded(told));
@@ -145,7 +145,7 @@ impl Writer {
         let outcome = self.write(header).and_then(|()| self.write_parts(parts));
         let outcome = outcome.and_then(|why| {
             // The last line may be beyond the bound.
-            self.file.write_all(format::end(UtcMillis::now(), &why).as_bytes())?;
+            self.file.write_all(recording::end(UtcMillis::now(), &why).as_bytes())?;
             self.file.flush()?;
             Ok(why)
         });
@@ -160,12 +160,12 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return self.ended(),
                 Ok((at, messages, lost)) => {
                     if lost > 0 {
-                        self.write(&format::not_recorded(at, lost))?;
+                        self.write(&recording::not_recorded(at, lost))?;
                     }
                     for message in &messages {
-                        self.write(&format::message(at, message))?;
+                        self.write(&recording::message(at, message))?;
                         if self.shared.bytes.load(Relaxed) >= self.most {
-                            let most = crate::tui::view::format::bytes(self.most);
+                            let most = crate::tui::format::bytes(self.most);
                             return Ok(format!("it reached console.record_max_bytes, {most}"));
                         }
                     }
@@ -180,7 +180,7 @@ impl Writer {
         let (why, lost) = *end;
         drop(end);
         if lost > 0 {
-            self.write(&format::not_recorded(UtcMillis::now(), lost))?;
+            self.write(&recording::not_recorded(UtcMillis::now(), lost))?;
         }
         Ok(why.to_owned())
     }

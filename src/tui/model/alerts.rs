@@ -4,7 +4,7 @@ use super::line::LineRef;
 use super::query::Query;
 use crate::alerts::{Alert, Kind, Monitor, Reading};
 use crate::config::AlertSettings;
-use crate::tui::view::format;
+use crate::tui::format;
 
 /// Seconds after which lines that go on coming are told again.
 const AGAIN_AFTER: i64 = 60;

@@ -4,7 +4,7 @@ use tui_input::Input;
 
 use super::palette::Palette;
 use super::query::{Purpose, Query, QueryError};
-use crate::tui::backend::Change;
+use crate::tui::requests::Change;
 
 /// A question at the foot of a view.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use super::boards::QueueList;
+use super::panels::QueueList;
 use super::panes::Panes;
 use super::{Amount, Model};
 use crate::pipeline::debug_log::Stage;
@@ -28,7 +28,8 @@ pub const MIN_HEIGHT: u16 = 15;
 const TABLE_MIN_HEIGHT: u16 = 24;
 /// From this width on the queue has a block of its own beside them.
 const QUEUE_MIN_WIDTH: u16 = 110;
-const TABLE_ROWS: u16 = 8;
+/// Labels, a row for each stage, and the time from acceptance to storage.
+const TABLE_ROWS: u16 = Stage::ALL.len() as u16 + 2;
 const CHIP_ROWS: u16 = 2;
 
 /// From this width on panes stand side by side.
@@ -99,14 +100,14 @@ pub fn below(view: Rect, head: u16) -> Rect {
 
 /// The rows of the live view: those of its lists, below the projects' labels and the others' titles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveParts {
+pub struct VisitorsParts {
     /// Of projects, of top pages, of last events.
     pub rows: [u16; 3],
     /// Top pages and last events stand beside each other.
     pub side_by_side: bool,
 }
 
-impl LiveParts {
+impl VisitorsParts {
     /// From this width on pages and events stand beside each other.
     const SIDE_BY_SIDE_MIN_WIDTH: u16 = 110;
     /// Title, sum, labels.
@@ -292,15 +293,15 @@ impl Model {
 
     /// The parts of the queue's view.
     pub fn queue_parts(&self) -> QueueParts {
-        let board = &self.boards.queue;
+        let panel = &self.panels.queue;
         let height = self.layout().map_or(0, |layout| layout.overlay().height);
-        QueueParts::of(height, board.batches().len(), board.list() == QueueList::Batches)
+        QueueParts::of(height, panel.batches().len(), panel.list() == QueueList::Batches)
     }
 
     /// The parts of the live view.
-    pub fn live_parts(&self) -> LiveParts {
+    pub fn visitors_parts(&self) -> VisitorsParts {
         let area = self.layout().map_or(Rect::ZERO, |layout| layout.overlay());
-        LiveParts::of(area.width, area.height, self.boards.live.counts())
+        VisitorsParts::of(area.width, area.height, self.panels.visitors.counts())
     }
 
     /// The rows of a batch's events.
@@ -364,10 +365,10 @@ mod tests {
     fn the_live_view_leaves_no_room_unused() {
         for (width, height) in [(60, 13), (80, 22), (109, 40), (110, 40), (200, 58)] {
             for counts in [[0, 0, 0], [1, 50, 50], [100, 2, 50], [3, 50, 1], [100, 50, 50]] {
-                let parts = LiveParts::of(width, height, counts);
+                let parts = VisitorsParts::of(width, height, counts);
                 let [projects, pages, events] = parts.rows;
                 let lists = if parts.side_by_side { pages + 1 } else { pages + events + 2 };
-                assert_eq!(LiveParts::HEAD + projects + lists, height, "{counts:?}");
+                assert_eq!(VisitorsParts::HEAD + projects + lists, height, "{counts:?}");
                 assert!(projects >= 1 && pages >= 1 && events >= 1);
             }
         }

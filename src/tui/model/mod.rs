@@ -1,7 +1,6 @@
 //! All the state of the console. [`super::update`] changes it, [`super::view`] draws it.
 
 pub mod alerts;
-pub mod boards;
 pub mod cursor;
 pub mod export;
 pub mod figures;
@@ -9,13 +8,17 @@ pub mod filter;
 pub mod focus;
 pub mod layout;
 pub mod line;
+pub mod pages;
 pub mod palette;
 pub mod pane;
+pub mod panels;
 pub mod panes;
 pub mod projects;
 pub mod query;
 pub mod ring;
 pub mod screen;
+mod stack;
+mod times;
 pub mod trace;
 
 use std::collections::BTreeMap;
@@ -24,30 +27,26 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use self::alerts::Alerts;
-use self::boards::Boards;
 use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
 use self::pane::{Pane, Seek};
+use self::panels::Panels;
 use self::panes::Panes;
+use self::projects::Projects;
 pub use self::query::Purpose;
 use self::ring::Ring;
-pub use self::screen::{Detail, FailedDetail, Screen};
-use super::keymap::{Action, Bindings, Context};
+pub use self::screen::Screen;
+use self::trace::Trace;
+use super::keymap::Bindings;
 use super::msg::Effect;
-use super::replay::ReplayState;
+use super::playback::ReplayState;
 use super::theme::Theme;
 use crate::config::AlertSettings;
 use crate::pipeline::time::UtcMillis;
 
-/// Views on top of each other; from a trace to a detail to a trace is a long way.
-const MAX_SCREENS: usize = 8;
 /// Milliseconds for which a notice stays.
 const NOTICE_MILLIS: i64 = 4_000;
-
-fn zone(utc: bool) -> TimeZone {
-    if utc { TimeZone::UTC } else { TimeZone::system() }
-}
 
 /// What the console is started with.
 #[derive(Clone, Debug)]
@@ -66,12 +65,21 @@ pub struct ModelOptions {
     pub read_only: bool,
     /// Times in UTC instead of the local zone.
     pub utc: bool,
+    /// The local time zone.
+    pub local_zone: TimeZone,
     /// How it looks.
     pub theme: Theme,
     /// What else the settings say about the console itself.
     pub shell: Shell,
     /// The terminal's columns and rows.
     pub size: (u16, u16),
+}
+
+impl ModelOptions {
+    /// The time zone in which times are shown.
+    pub(super) fn zone(&self, utc: bool) -> TimeZone {
+        if utc { TimeZone::UTC } else { self.local_zone.clone() }
+    }
 }
 
 /// What the console itself is set to, beside what it shows.
@@ -152,7 +160,7 @@ pub struct Model {
     pub(super) ring: Ring,
     pub(super) panes: Panes,
     pub(super) figures: Figures,
-    pub(super) boards: Boards,
+    pub(super) panels: Panels,
     pub(super) screens: Vec<Screen>,
     pub(super) focus: Focus,
     /// Numbers of the lines that were marked, by their letters.
@@ -189,13 +197,13 @@ impl Model {
     /// A console that has seen nothing yet.
     pub fn new(options: ModelOptions) -> Self {
         Self {
-            zone: zone(options.utc),
+            zone: options.zone(options.utc),
             now: UtcMillis::MIN,
             size: options.size,
             ring: Ring::new(options.max_lines, options.max_bytes),
             panes: Panes::default(),
             figures: Figures::default(),
-            boards: Boards::default(),
+            panels: Panels::default(),
             screens: Vec::new(),
             focus: Focus::Keys,
             marks: BTreeMap::new(),
@@ -252,21 +260,8 @@ impl Model {
     }
 
     /// The views beside the log.
-    pub fn boards(&self) -> &Boards {
-        &self.boards
-    }
-
-    /// What is on the screen.
-    pub fn screen(&self) -> &Screen {
-        self.screens.last().unwrap_or(&Screen::Log)
-    }
-
-    /// Shows a view over what is on the screen; the oldest of too many is forgotten.
-    pub(super) fn push_screen(&mut self, screen: Screen) {
-        while self.screens.len() >= MAX_SCREENS {
-            self.screens.remove(0);
-        }
-        self.screens.push(screen);
+    pub fn panels(&self) -> &Panels {
+        &self.panels
     }
 
     /// Where letters go.
@@ -315,37 +310,9 @@ impl Model {
         &self.alerts
     }
 
-    pub(super) fn zone_of(&self, utc: bool) -> TimeZone {
-        zone(utc)
-    }
-
     /// What is being told.
     pub fn notice(&self) -> Option<&str> {
         self.notice.as_ref().map(|notice| notice.text.as_str())
-    }
-
-    /// Where keys go.
-    pub fn context(&self) -> Context {
-        match (&self.focus, self.screen()) {
-            (Focus::Field(_) | Focus::Prompt(_), _) => Context::Field,
-            (Focus::Letter(_), _) => Context::Letter,
-            (Focus::Palette(_), _) => Context::Palette,
-            (Focus::Keys, Screen::Trace(_)) => Context::Trace,
-            (Focus::Keys, Screen::Projects(_)) => Context::Projects,
-            (Focus::Keys, Screen::Queue) => Context::Queue,
-            (Focus::Keys, Screen::Failed(_)) => Context::Failed,
-            (Focus::Keys, Screen::Batch(_)) => Context::Batch,
-            (Focus::Keys, Screen::Live) => Context::Live,
-            (Focus::Keys, Screen::Verify) => Context::Verify,
-            (Focus::Keys, Screen::Log) => Context::Log,
-            (Focus::Keys, Screen::Detail(_)) => Context::Detail,
-            (Focus::Keys, Screen::Help { .. }) => Context::Help,
-        }
-    }
-
-    /// The key of an action as it is written: here, or else where it is bound.
-    pub fn key(&self, action: Action) -> String {
-        self.options.shell.bindings.label(self.context(), action)
     }
 
     /// The number of the first line that is not to be shown yet.
@@ -358,11 +325,8 @@ impl Model {
 
     /// Whether there are lines that were not looked at yet: send [`super::msg::Msg::Work`].
     pub fn has_work(&self) -> bool {
-        let on_screen = match self.screen() {
-            Screen::Trace(trace) => trace.has_work(&self.ring),
-            Screen::Projects(projects) => projects.has_work(&self.ring),
-            _ => false,
-        };
+        let on_screen = self.shown::<Trace>().is_some_and(|trace| trace.has_work(&self.ring))
+            || self.shown::<Projects>().is_some_and(|projects| projects.has_work(&self.ring));
         let exports = self.export.as_ref().is_some_and(|export| !export.waits);
         on_screen
             || exports

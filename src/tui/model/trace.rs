@@ -4,9 +4,9 @@
 //! was found is copied: it stays when the ring forgets it. Lines of before, and where the event is,
 //! are asked of the pipeline.
 
-use super::boards::Polled;
 use super::line::{LineRef, OwnedLine};
 use super::pane::cover::{Cover, End};
+use super::panels::Polled;
 use super::query::ast::{Ast, DataTest, Term, Test};
 use super::query::scanner::Scanner;
 use super::query::{Query, detail};

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::index::Index;
 use super::reader::{Reader, last_time};
-use super::{ReplayCommand, ReplayState, Replayed, SPEEDS};
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
+use crate::tui::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS};
 
 /// Groups that wait for the console.
 const CAPACITY: usize = 4;

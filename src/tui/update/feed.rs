@@ -2,8 +2,7 @@
 
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::boards::VerifyBoard;
+use crate::tui::model::panels::VerifyPanel;
 use crate::tui::model::{Link, Model};
 
 /// Takes messages in, in order.
@@ -20,10 +19,10 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 if counts {
                     note_watched(model);
                 }
-                if VerifyBoard::wants(&log) {
+                if VerifyPanel::wants(&log) {
                     let number = model.ring.next() - 1;
                     let line = model.ring.get(number).map(|line| line.to_owned());
-                    line.into_iter().for_each(|line| model.boards.verify.take(number, line));
+                    line.into_iter().for_each(|line| model.panels.verify.take(number, line));
                 }
             }
             DebugMessage::Unparsed(line) => {
@@ -63,13 +62,10 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
 /// A line between those of before and after: what came between them is not there.
 fn tell_gap(model: &mut Model, reason: &str) {
     let Some(since) = model.cut.take() else { return };
-    let clock = |at: UtcMillis| {
-        at.timestamp().to_zoned_datetime(model.zone.clone()).strftime("%H:%M:%S").to_string()
-    };
     let gap = format!(
         "— no connection from {} to {}, lines of then may be missing: {reason}",
-        clock(since),
-        clock(model.now)
+        model.time_of_day(since),
+        model.time_of_day(model.now)
     );
     model.ring.push_unparsed(model.now, &gap);
 }

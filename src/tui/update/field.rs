@@ -1,12 +1,12 @@
-//! The text field: what is typed is in effect at once, and goes back to what was there before
-//! when it is cancelled. What is a mistake in it is told and
-//! left out; the rest is in effect.
+//! The text field: what is typed is in effect at once; cancelling restores what was there before.
+//! A mistake in it is shown and left out; the rest is in effect.
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
 use super::palette;
+use crate::tui::keymap::Action;
 use crate::tui::model::filter::Filter;
 use crate::tui::model::query::Query;
 use crate::tui::model::{Field, Focus, Model, Purpose};
@@ -27,8 +27,17 @@ pub(super) fn open(model: &mut Model, purpose: Purpose) {
     model.focus = Focus::Field(Box::new(Field { purpose, input, before, problem: None }));
 }
 
+/// Does what a key of the field does.
+pub(super) fn act(model: &mut Model, action: Action) {
+    match action {
+        Action::Accept => accept(model),
+        Action::Cancel => cancel(model),
+        _ => {}
+    }
+}
+
 /// Closes the field and keeps what was typed; with a mistake in it, it stays open.
-pub(super) fn accept(model: &mut Model) {
+fn accept(model: &mut Model) {
     // Its mistake is on the screen, to be put right.
     if let Focus::Field(field) = &model.focus
         && field.problem.is_some()
@@ -46,7 +55,7 @@ pub(super) fn accept(model: &mut Model) {
 }
 
 /// Closes the field and goes back to what was there before.
-pub(super) fn cancel(model: &mut Model) {
+fn cancel(model: &mut Model) {
     if let Focus::Letter(_) = model.focus {
         model.focus = Focus::Keys;
         return;

@@ -3,22 +3,22 @@
 
 mod actions;
 mod alerts;
-mod boards;
+mod answers;
 mod feed;
 mod field;
 mod mouse;
+mod navigation;
 mod palette;
 mod panes;
-mod places;
-mod queue;
+mod prompt;
 mod replay;
 mod report;
-mod trace;
+mod screens;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::keymap::Action;
-use super::model::{Focus, Model, Screen};
+use super::model::{Focus, Model};
 use super::msg::{Effect, Msg};
 
 /// Takes a message in.
@@ -26,13 +26,13 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     match msg {
         Msg::Key(key) => {
             model.dirty = true;
-            // What was told before was about what was there before.
+            // A notice is about what was there before.
             model.notice = None;
             on_key(model, &key)
         }
         Msg::Paste(text) => match model.focus {
             Focus::Prompt(_) => {
-                queue::paste(model, &text);
+                prompt::paste(model, &text);
                 None
             }
             _ => field::paste(model, &text),
@@ -42,9 +42,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
             model.size = (width, height);
             model.dirty = true;
             model.settle_panes();
-            actions::settle_scroll(model);
-            trace::settle(model);
-            boards::settle(model);
+            screens::settle(model);
             None
         }
         Msg::Feed(messages) => {
@@ -59,11 +57,11 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
                 alerts::tick(model, now);
             }
             model.dirty |= model.forget_old_notice();
-            boards::poll(model)
+            screens::poll(model)
         }
         Msg::Answer(answer) => {
             model.dirty = true;
-            boards::take(model, answer)
+            answers::take(model, answer)
         }
         Msg::Replay(replayed) => {
             replay::take_in(model, replayed);
@@ -78,21 +76,11 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
 
 /// One slice of what there is to look at: for what is on the screen first.
 fn work(model: &mut Model) -> Option<Effect> {
-    match model.screens.last_mut() {
-        Some(Screen::Trace(shown)) if shown.has_work(&model.ring) => {
-            model.dirty |= shown.work(&model.ring) || !shown.has_work(&model.ring);
-            trace::settle(model);
-            return None;
-        }
-        Some(Screen::Projects(projects)) if projects.has_work(&model.ring) => {
-            projects.work(&model.ring);
-            model.dirty = true;
-            return None;
-        }
-        _ => {}
+    if screens::work(model) {
+        return None;
     }
     if model.seek.is_some() {
-        places::seek_on(model);
+        navigation::seek_on(model);
         return None;
     }
     let limit = model.limit();
@@ -109,8 +97,8 @@ fn work(model: &mut Model) -> Option<Effect> {
 
 fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
     if let Some((action, nth)) = model.options.shell.bindings.find(model.context(), key) {
-        if places::end_seek(model) && action == Action::Back {
-            model.notify("stopped looking");
+        if navigation::end_seek(model) && action == Action::Back {
+            model.notify("search stopped");
             return None;
         }
         return actions::act(model, action, nth);
@@ -121,14 +109,13 @@ fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
         let plain = KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..*key };
         return on_key(model, &esc).or_else(|| on_key(model, &plain));
     }
-    places::end_seek(model);
-    match (&model.focus, model.screen()) {
-        (Focus::Field(_), _) => field::type_key(model, key),
-        (Focus::Prompt(_), _) => queue::type_key(model, key),
-        (Focus::Palette(_), _) => return palette::type_key(model, key),
-        (Focus::Letter(letter), _) => places::take_letter(model, *letter, key),
-        (Focus::Keys, Screen::Projects(_)) => trace::type_key(model, key),
-        (Focus::Keys, _) => {}
+    navigation::end_seek(model);
+    match &model.focus {
+        Focus::Field(_) => field::type_key(model, key),
+        Focus::Prompt(_) => prompt::type_key(model, key),
+        Focus::Palette(_) => return palette::type_key(model, key),
+        Focus::Letter(letter) => navigation::take_letter(model, *letter, key),
+        Focus::Keys => screens::type_key(model, key),
     }
     None
 }

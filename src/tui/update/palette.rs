@@ -7,17 +7,19 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, set_filter};
-use super::{alerts, boards, mouse, places, trace};
+use super::screens::{self, trace};
+use super::{alerts, mouse, navigation};
 use crate::pipeline::time::UtcMillis;
+use crate::tui::format;
 use crate::tui::keymap::{Action, Context};
 use crate::tui::model::export::Export;
-use crate::tui::model::palette::commands::{self, Command, Format, Switch, Target};
+use crate::tui::model::palette::commands::{self, Command, Format, Switch};
 use crate::tui::model::palette::{Known, Palette, remember};
 use crate::tui::model::query::Query;
+use crate::tui::model::screen::Help;
 use crate::tui::model::{Focus, Model, Purpose, Recording, Screen};
-use crate::tui::msg::{Effect, Job};
+use crate::tui::msg::{Effect, Job, Target};
 use crate::tui::text;
-use crate::tui::view::format;
 
 /// Characters a command has at most.
 const MAX_CHARS: usize = 1_000;
@@ -137,7 +139,7 @@ fn accept(model: &mut Model) -> Option<Effect> {
 
 fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, String> {
     if changes_the_log(&command) {
-        model.screens.clear();
+        screens::show_log(model);
     }
     match command {
         Command::Since(ago) => {
@@ -170,9 +172,11 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
             }
         }
         Command::Set(switch, on) => return Ok(set(model, switch, on)),
-        Command::GoTo(moment) => places::go_to(model, moment),
-        Command::Open(view) => return Ok(boards::open(model, view)),
-        Command::Help => model.push_screen(Screen::Help { scroll: 0, of: Context::Log }),
+        Command::GoTo(moment) => navigation::go_to(model, moment),
+        Command::Open(view) => return Ok(screens::open(model, view)),
+        Command::Help => {
+            model.push_screen(Screen::Help(Help { scroll: 0, of: Context::Log }));
+        }
         Command::Quit => return Ok(Some(Effect::Quit)),
     }
     Ok(None)
@@ -264,7 +268,7 @@ fn load(model: &mut Model, name: &str) -> Result<(), String> {
 
 fn set(model: &mut Model, switch: Switch, on: bool) -> Option<Effect> {
     match switch {
-        Switch::Utc => model.zone = model.zone_of(on),
+        Switch::Utc => model.zone = model.options.zone(on),
         Switch::Ascii => model.ascii = on,
         Switch::Mouse => return mouse::set(model, on),
         Switch::Fold => {

@@ -1,18 +1,19 @@
 //! A replay: its clock and its messages, and the keys that change it.
 
-use super::{actions, alerts, feed};
+use super::screens::forget_lines;
+use super::{alerts, feed};
 use crate::tui::keymap::Action;
 use crate::tui::model::figures::Figures;
 use crate::tui::model::{Link, Model};
 use crate::tui::msg::Effect;
-use crate::tui::replay::{ReplayCommand, Replayed};
+use crate::tui::playback::{ReplayCommand, Replayed};
 
 /// How far a key goes, in milliseconds.
 const STEP: i64 = 10_000;
 
 pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
     if model.replay.is_none() {
-        model.notify("that is for a replay; bklit-tui replay FILE shows one");
+        model.notify("no replay is running; start one with bklit-tui replay FILE");
         return None;
     }
     Some(Effect::Replay(match action {
@@ -40,7 +41,7 @@ pub(super) fn take_in(model: &mut Model, replayed: Vec<Replayed>) {
 
 /// Nothing has come yet; what is looked at and how stays.
 fn reset(model: &mut Model) {
-    actions::forget_lines(model);
+    forget_lines(model);
     model.figures = Figures::default();
     model.link = Link::Up;
     let settings = model.options.shell.alerts.clone();

@@ -4,7 +4,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::draw::{put, put_right, put_segments, styled};
-use super::footer::time_of_day;
 use crate::pipeline::time::UtcMillis;
 use crate::tui::keymap::{self, Action};
 use crate::tui::model::Model;
@@ -19,7 +18,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let mut x = put(buf, area, 0, room, " ALERT ", theme.alarm()) + 1;
     for (nth, banner) in model.alerts().banners().iter().enumerate() {
         let alert = &banner.alert;
-        let since = time_of_day(model, UtcMillis::from_epoch_millis(alert.since * 1000));
+        let since = model.time_of_day(UtcMillis::from_epoch_millis(alert.since * 1000));
         let again = if banner.count > 1 && alert.value != banner.count {
             format!(" ×{}", banner.count)
         } else {

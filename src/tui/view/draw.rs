@@ -3,10 +3,11 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
 use crate::tui::text;
 use crate::tui::theme::Theme;
+pub(super) use crate::tui::theme::{Segment, styled};
 
 /// Writes text at a column of a row into at most `width` columns, with a `…` where it is cut.
 /// Returns the columns used.
@@ -52,14 +53,6 @@ pub(super) fn row(area: Rect, nth: usize) -> Rect {
 pub(super) fn select(buf: &mut Buffer, row: Rect, theme: Theme) {
     buf.set_style(row, theme.selected());
     put(buf, row, 0, 1, "▌", theme.key());
-}
-
-/// A run of text in one style.
-pub(super) type Segment = Span<'static>;
-
-/// Text with a style.
-pub(super) fn styled(what: impl Into<String>, style: Style) -> Segment {
-    Span::styled(what.into(), style)
 }
 
 /// How many columns segments take.

@@ -5,8 +5,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::draw::{put, row};
-use super::footer;
-use super::format;
+use super::screens;
+use crate::tui::format;
 use crate::tui::keymap::Action;
 use crate::tui::model::pane::Pane;
 use crate::tui::model::{Flow, Model};
@@ -42,7 +42,7 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
     if kept > 0 {
         return vec![
             format!("None of {} lines is shown.", format::count(kept)),
-            format!("Asked for: {}.", footer::shown_by(model, pane).join(", ")),
+            format!("Asked for: {}.", screens::shown_by(model, pane).join(", ")),
             format!(
                 "{} shows all stages, {} other levels, {} edits the filter.",
                 model.key(Action::AllStages),

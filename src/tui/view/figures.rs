@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::draw::{Segment, joined, put, put_right, row, rule, styled};
-use super::format;
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::gauges::match_rate;
+use crate::tui::format;
 use crate::tui::model::figures::{SECONDS, StageFigures};
 use crate::tui::model::layout::Layout;
 use crate::tui::model::{Amount, Link, Model};
@@ -299,9 +299,17 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
         put_right(buf, at, 22, 10, &rate.content, rate.style);
         put(buf, at, 22, bars, &of.content, of.style);
     }
-    put(buf, row(area, 6), 2, 40, &format!("waiting, last {bars} s"), theme.dim());
+    let last = usize::from(area.height).saturating_sub(1);
+    put(
+        buf,
+        row(area, last.saturating_sub(1)),
+        2,
+        40,
+        &format!("waiting, last {bars} s"),
+        theme.dim(),
+    );
     let history = format::sparkline(&summary.depth_history, bars);
-    put(buf, row(area, 7), 2, bars, &history, theme.stage_bars(Stage::Queue));
+    put(buf, row(area, last), 2, bars, &history, theme.stage_bars(Stage::Queue));
 }
 
 /// Why nothing new comes, if so.

@@ -5,21 +5,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
-use super::draw::{Segment, joined, put, put_right, put_segments, rule, segments_width, styled};
-use super::{alerts, format, palette, prompt};
-use crate::pipeline::debug_log::{Level, Stage};
-use crate::pipeline::time::UtcMillis;
-use crate::tui::backend::Change;
+use super::draw::{put, put_right, put_segments, segments_width, styled};
+use super::{MAX_QUERY, alerts, palette, prompt, screens};
+use crate::tui::format;
 use crate::tui::keymap::{self, Action, Binding};
-use crate::tui::model::filter::StageSet;
 use crate::tui::model::layout::Layout;
-use crate::tui::model::pane::{Pane, Wanted};
 use crate::tui::model::query::Query;
-use crate::tui::model::{Field, Flow, Focus, Letter, Model, PromptPurpose, Purpose, Screen};
+use crate::tui::model::{Field, Focus, Letter, Model, PromptPurpose, Purpose};
+use crate::tui::requests::Change;
 use crate::tui::text;
-
-/// Columns of what was typed that are shown of a filter or search.
-const MAX_QUERY: usize = 24;
 
 /// Returns where the cursor is, when there is a text field.
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -34,18 +28,16 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
     if let Focus::Palette(open) = model.focus() {
         return Some(palette::render(model, open, buf, layout));
     }
-    if let Screen::Log = model.screen() {
-        status(model, buf, layout.status);
-    }
+    screens::status(model, buf, layout.status);
     if let Focus::Letter(letter) = model.focus() {
         marks(model, *letter, buf, layout.hints);
     } else {
-        told_or_hints(model, buf, layout.hints);
+        notice_or_hints(model, buf, layout.hints);
         // An alert is more, and stands where notices do.
         if let Some(notice) = model.notice().filter(|_| has_alerts(model)) {
             let all = " ".repeat(layout.status.width.into());
             put(buf, layout.status, 0, all.len(), &all, model.options.theme.plain());
-            tell(model, notice, buf, layout.status);
+            show_notice(model, notice, buf, layout.status);
         }
     }
     None
@@ -114,15 +106,15 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
     } else if let Some(note) = query_of(model, field).and_then(Query::note) {
         put(buf, area, 1, room, &text::safe(note), theme.warning());
     } else {
-        told_or_hints(model, buf, area);
+        notice_or_hints(model, buf, area);
     }
 }
 
-/// What there is to be told, and else the keys.
-fn told_or_hints(model: &Model, buf: &mut Buffer, area: Rect) {
+/// Alerts, or else the notice, or else the keys.
+fn notice_or_hints(model: &Model, buf: &mut Buffer, area: Rect) {
     match model.notice() {
         _ if has_alerts(model) => alerts::render(model, buf, area),
-        Some(notice) => tell(model, notice, buf, area),
+        Some(notice) => show_notice(model, notice, buf, area),
         None => hints(model, buf, area),
     }
 }
@@ -131,173 +123,10 @@ fn has_alerts(model: &Model) -> bool {
     !model.alerts().banners().is_empty()
 }
 
-fn tell(model: &Model, notice: &str, buf: &mut Buffer, area: Rect) {
+fn show_notice(model: &Model, notice: &str, buf: &mut Buffer, area: Rect) {
     let room = usize::from(area.width).saturating_sub(2);
     let notice = text::safe(notice);
     put(buf, area, 1, room, &text::clip(&notice, room), model.options.theme.strong());
-}
-
-/// What decides which lines are shown, as short phrases.
-pub(super) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
-    let filter = pane.filter();
-    let mut phrases = Vec::new();
-    if pane.in_context() {
-        phrases.push(format!("context ({} goes back)", model.key(Action::Context)));
-    }
-    if filter.stages != StageSet::ALL {
-        let (on, off): (Vec<_>, Vec<_>) =
-            Stage::ALL.into_iter().partition(|&stage| filter.stages.contains(Some(stage)));
-        let names =
-            |stages: &[Stage]| stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
-        phrases.push(match on.len() {
-            0 => "no stage".to_owned(),
-            1..=3 => format!("only {}", names(&on)),
-            _ => format!("without {}", names(&off)),
-        });
-    }
-    match filter.level {
-        Level::Info => {}
-        Level::Warn => phrases.push("warnings and errors".to_owned()),
-        Level::Error => phrases.push("errors".to_owned()),
-    }
-    if let Some(project) = &filter.project {
-        phrases.push(format!("project {}", text::clip(project, MAX_QUERY)));
-    }
-    if let Some(query) = &filter.query {
-        phrases.push(format!("filter {}", quoted(query)));
-    }
-    if let Some(since) = filter.since {
-        phrases.push(format!("since {}", time_of_day(model, since)));
-    }
-    phrases
-}
-
-pub(super) fn time_of_day(model: &Model, time: UtcMillis) -> String {
-    let time = time.timestamp().to_zoned_datetime(model.zone.clone());
-    time.strftime("%H:%M:%S").to_string()
-}
-
-fn quoted(query: &Query) -> String {
-    let source = text::safe(query.source());
-    format!("“{}”", text::clip(&source, MAX_QUERY))
-}
-
-fn status(model: &Model, buf: &mut Buffer, area: Rect) {
-    let theme = model.options.theme;
-    let pane = model.pane();
-    let mut left: Vec<Vec<Segment>> = shown_by(model, pane)
-        .into_iter()
-        .map(|phrase| vec![styled(phrase, theme.warning())])
-        .collect();
-    if left.is_empty() && pane.search().is_none() {
-        left.push(vec![styled("all lines", theme.dim())]);
-    }
-    if let Some(search) = pane.search() {
-        let found = pane.found().len() as u64;
-        let count = match pane.found_place() {
-            Some(place) => {
-                format!("{} of {} found", format::count(place as u64 + 1), format::count(found))
-            }
-            None => format!("{} found", format::count(found)),
-        };
-        let what = styled(format!("search {} ", quoted(search)), theme.plain());
-        left.push(vec![what, styled(count, theme.warning())]);
-    }
-    let left = joined(left, theme);
-    let mut right = amiss(model);
-    right.extend(seeking(model));
-    if let Some(done) = pane.progress(model.ring(), model.limit()) {
-        let does = if pane.filter().shows_all() { "searching" } else { "filtering" };
-        right.push(vec![styled(format!("{does} {done} %"), theme.warning())]);
-    }
-    if !model.shows_all_panes() {
-        let panes = model.panes();
-        let nth = format!("pane {} of {}", panes.focus() + 1, panes.count());
-        right.push(vec![styled(nth, theme.warning())]);
-    }
-    right.push(vec![place(model)]);
-    rule(buf, area, theme, &left, &joined(right, theme));
-}
-
-/// The jump on its way.
-fn seeking(model: &Model) -> Option<Vec<Segment>> {
-    let seek = model.seek()?;
-    let wanted = match seek.wanted() {
-        Wanted::Level(Level::Error) => "an error",
-        Wanted::Level(_) => "a warning or error",
-        Wanted::Event(_) => "the event",
-        Wanted::Found => "a line found",
-    };
-    let done = seek.progress(model.ring(), model.limit());
-    let end = model.key(Action::Back);
-    let says = format!("looking for {wanted} {done} %, {end} stops");
-    Some(vec![styled(says, model.options.theme.warning())])
-}
-
-/// Why there may be fewer lines than there should.
-fn amiss(model: &Model) -> Vec<Vec<Segment>> {
-    let theme = model.options.theme;
-    let mut items = Vec::new();
-    if model.lost() > 0 {
-        let lost = format!("{} lost", format::count(model.lost()));
-        items.push(vec![styled(lost, theme.warning())]);
-    }
-    if let Some(recording) = &model.recording {
-        let size = format::bytes(recording.bytes);
-        let said = match &recording.broke {
-            None => styled(format!("recording {size}"), theme.warning()),
-            Some(why) => {
-                styled(format!("recording ended at {size}: {}", text::safe(why)), theme.error())
-            }
-        };
-        items.push(vec![said]);
-        if recording.lost > 0 {
-            let lost = format!("{} not recorded", format::count(recording.lost));
-            items.push(vec![styled(lost, theme.error())]);
-        }
-    }
-    if let Some(export) = &model.export {
-        items.push(vec![styled(format!("exporting {} %", export.progress()), theme.warning())]);
-    }
-    if let Some((line, _)) = model.replay().and_then(|replay| replay.first_unreadable.as_ref()) {
-        let count = model.replay().map_or(1, |replay| replay.unreadable);
-        let what = match count {
-            1 => format!("line {line} of the file is unreadable"),
-            count => {
-                format!("{} lines of the file are unreadable, first {line}", format::count(count))
-            }
-        };
-        items.push(vec![styled(what, theme.error())]);
-    }
-    let sampling = model.figures().summary().sampling;
-    if sampling > 1 {
-        let shown = format!("1 of {} events shown", format::count(sampling.into()));
-        items.push(vec![styled(shown, theme.warning())]);
-    }
-    items
-}
-
-/// Where the reader is.
-fn place(model: &Model) -> Segment {
-    let theme = model.options.theme;
-    let pane = model.pane();
-    let shown = pane.index().len() as u64;
-    let kept = model.ring().len() as u64;
-    let of = if pane.filter().shows_all() || shown == kept {
-        format!("{} lines", format::count(shown))
-    } else {
-        format!("{} of {} lines", format::count(shown), format::count(kept))
-    };
-    let cursor = pane.window(model.log_height()).cursor.filter(|_| !pane.follows());
-    match (cursor, model.flow()) {
-        (Some(cursor), _) => {
-            let line = format::count(cursor as u64 + 1);
-            let line = format!("line {line} of {}", format::count(shown));
-            styled(line, theme.plain())
-        }
-        (None, Flow::Live) => styled(format!("{of} · following"), theme.dim()),
-        (None, Flow::Paused { .. }) => styled(format!("{of} · paused"), theme.dim()),
-    }
 }
 
 /// The marks there are, while a letter is awaited.
@@ -326,29 +155,11 @@ fn marks(model: &Model, letter: Letter, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// What a key does now; `None` when that is nothing.
+/// What a key does now; `None` if nothing.
 fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
-    match binding.action {
-        Action::Accept => Some(match model.focus() {
-            Focus::Prompt(asked) => answer(&asked.purpose),
-            _ => return binding.hint,
-        }),
-        Action::Pause if model.flow() != Flow::Live => Some("go on"),
-        Action::Follow if model.pane().follows() => None,
-        Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
-        Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll
-            if model.options.read_only =>
-        {
-            None
-        }
-        Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll
-            if model.boards().queue.selected_batch().is_some()
-                && matches!(model.screen(), Screen::Queue) =>
-        {
-            None
-        }
-        Action::NextList if !has_lists(model) => None,
-        _ => binding.hint,
+    match model.focus() {
+        Focus::Prompt(asked) if binding.action == Action::Accept => Some(answer(&asked.purpose)),
+        _ => screens::hint(model, binding),
     }
 }
 
@@ -359,14 +170,6 @@ fn answer(asked: &PromptPurpose) -> &'static str {
         PromptPurpose::Export => "write",
         PromptPurpose::Confirm(Change::Retry, _) => "retry them",
         PromptPurpose::Confirm(Change::Delete, _) => "delete them",
-    }
-}
-
-/// Whether there is another list to go to.
-fn has_lists(model: &Model) -> bool {
-    match model.screen() {
-        Screen::Queue => !model.boards().queue.batches().is_empty(),
-        _ => model.boards().live.counts().iter().filter(|&&count| count > 0).count() > 1,
     }
 }
 

@@ -6,10 +6,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::draw::{Segment, put_segments, segments_width, styled};
-use super::format;
 use crate::pipeline::gauges::Health;
+use crate::tui::format;
 use crate::tui::model::{Flow, Link, Model};
-use crate::tui::replay::ReplayState;
+use crate::tui::playback::ReplayState;
 use crate::tui::text;
 
 /// The parts whose health is shown, in the order of the summary.

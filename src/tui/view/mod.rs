@@ -12,34 +12,27 @@
 
 mod alerts;
 mod ascii;
-mod batches;
-mod boards;
-mod detail;
 mod draw;
 mod empty;
-mod failed;
 mod figures;
 mod footer;
-pub mod format;
 mod header;
-mod help;
-mod live;
-mod log;
+mod log_rows;
 mod palette;
 mod panes;
-mod projects;
 mod prompt;
-mod queue;
-mod trace;
-mod verify;
+mod screens;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::model::Model;
 use super::model::layout::{Layout, MIN_HEIGHT, MIN_WIDTH};
-use super::model::{Model, Screen};
 use super::text;
+
+/// Columns of what was typed that are shown of a filter or search.
+const MAX_QUERY: usize = 24;
 
 /// Draws the whole screen.
 pub fn render(model: &Model, frame: &mut Frame<'_>) {
@@ -58,37 +51,10 @@ fn whole(model: &Model, frame: &mut Frame<'_>) {
     };
     let buf = frame.buffer_mut();
     header::render(model, buf, layout.header);
-    let mut list_cursor = None;
-    match model.screen() {
-        Screen::Log => {
-            figures::render(model, buf, &layout);
-            panes::render(model, buf, &layout);
-        }
-        Screen::Detail(shown) => detail::render(model, shown, buf, layout.overlay()),
-        Screen::Trace(shown) => trace::render(model, shown, buf, layout.overlay()),
-        Screen::Projects(list) => {
-            list_cursor = Some(projects::render(model, list, buf, layout.overlay()));
-        }
-        Screen::Queue => queue::render(model, buf, layout.overlay()),
-        Screen::Failed(shown) => failed::render(model, shown, buf, layout.overlay()),
-        Screen::Batch(shown) => batches::in_full(model, shown, buf, layout.overlay()),
-        Screen::Live => live::render(model, buf, layout.overlay()),
-        Screen::Verify => verify::render(model, buf, layout.overlay()),
-        Screen::Help { scroll, of } => help::render(model, *scroll, *of, buf, layout.overlay()),
-    }
-    let cursor = footer::render(model, buf, &layout).or(list_cursor);
+    let shown = screens::draw(model, buf, &layout);
+    let cursor = footer::render(model, buf, &layout).or(shown);
     if let Some(position) = cursor {
         frame.set_cursor_position(position);
-    }
-}
-
-/// How many rows the content of the view over the log has.
-pub fn overlay_rows(model: &Model, width: u16) -> usize {
-    match model.screen() {
-        Screen::Failed(shown) => failed::rows(model, shown, width).len(),
-        Screen::Detail(shown) => detail::rows(model, shown, width).len(),
-        Screen::Help { of, .. } => help::rows(model, *of, width).len(),
-        _ => 0,
     }
 }
 

@@ -4,7 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::draw::{put, put_segments, row, segments_width, styled};
-use super::{empty, footer, format, log};
+use super::{empty, log_rows, screens};
+use crate::tui::format;
 use crate::tui::model::Model;
 use crate::tui::model::layout::Layout;
 
@@ -21,7 +22,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
         }
         let pane = model.panes().get(place.pane);
         if pane.held(model.ring()).is_some() || !pane.index().is_empty() {
-            log::render(model, pane, buf, place.lines);
+            log_rows::render(model, pane, buf, place.lines);
         } else {
             empty::render(model, pane, buf, place.lines);
         }
@@ -37,7 +38,7 @@ fn title(model: &Model, nth: usize, buf: &mut Buffer, at: Rect) {
     put(buf, at, 0, width, &"─".repeat(width), theme.dim());
     let (mark, style) = if focused { ("▶", theme.badge()) } else { (" ", theme.dim()) };
     let used = put(buf, at, 0, width, &format!("{mark}{} ", nth + 1), style);
-    let shown = footer::shown_by(model, pane);
+    let shown = screens::shown_by(model, pane);
     let shown = if shown.is_empty() { "all lines".to_owned() } else { shown.join(", ") };
     let lines = format::count(pane.index().len() as u64);
     let state = if pane.follows() { "following" } else { "scrolled" };

@@ -4,10 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
 use super::draw::{put, put_right};
-use super::{footer, format};
-use crate::tui::backend::Change;
+use super::footer;
+use crate::tui::format;
 use crate::tui::model::layout::Layout;
 use crate::tui::model::{Model, Prompt, PromptPurpose};
+use crate::tui::requests::Change;
 use crate::tui::text;
 
 /// Returns where the cursor is.
@@ -28,7 +29,7 @@ pub(super) fn render(
     let used = put(buf, area, 0, width * 3 / 4, &label(model, prompt), style);
     let result = match prompt.purpose {
         PromptPurpose::QueueFilter { .. } => {
-            format!("{} shown", format::count(model.boards().queue.count() as u64))
+            format!("{} shown", format::count(model.panels().queue.count() as u64))
         }
         _ => String::new(),
     };
@@ -56,7 +57,7 @@ fn label(model: &Model, prompt: &Prompt) -> String {
         PromptPurpose::Export => " Write into the new file: ".to_owned(),
         PromptPurpose::Confirm(change, ids) => {
             let count = format::count(ids.len() as u64);
-            let unknown = if ids.len() > 1 { model.boards().queue.unknown() } else { 0 };
+            let unknown = if ids.len() > 1 { model.panels().queue.unknown() } else { 0 };
             let what = match (ids.len(), unknown) {
                 (1, _) => format!("{count} event"),
                 (_, 0) => format!("{count} events"),

@@ -9,6 +9,7 @@ use crate::pipeline::debug_log::Level;
 use crate::pipeline::lookup;
 use crate::tui::keymap::Action;
 use crate::tui::model::query::{Purpose, Query};
+use crate::tui::msg::Target;
 
 /// What comes after a command's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,15 +107,6 @@ impl Switch {
     /// All of them, by their names.
     pub const ALL: [(&'static str, Self); 4] =
         [("utc", Self::Utc), ("ascii", Self::Ascii), ("fold", Self::Fold), ("mouse", Self::Mouse)];
-}
-
-/// A file to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Where, as it was typed.
-    pub path: String,
-    /// Whether a file that is there may be written over.
-    pub overwrite: bool,
 }
 
 /// What a file of lines is written as.

@@ -188,7 +188,7 @@ pub(super) fn go_to(model: &mut Model, moment: Moment) {
 
 /// When that is, by the clock on the screen.
 fn resolve(model: &Model, moment: Moment) -> Option<UtcMillis> {
-    let now = model.now.timestamp().to_zoned_datetime(model.zone.clone());
+    let now = model.zoned(model.now);
     let then = match moment {
         Moment::Ago(ago) => now.checked_sub(ago).ok()?,
         Moment::Clock(time) => {

@@ -34,14 +34,14 @@ impl Write for FrameBuffer {
         Ok(bytes.len())
     }
 
-    // A frame goes out as a whole, by `Screen::submit`.
+    // A frame goes out as a whole, by `Display::draw`.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// The screen of the terminal that a [`terminal::Session`] has taken.
-pub struct Screen {
+pub(super) struct Display {
     terminal: Terminal<CrosstermBackend<FrameBuffer>>,
     buffer: FrameBuffer,
     frames: std::sync::mpsc::SyncSender<Vec<u8>>,
@@ -51,7 +51,7 @@ pub struct Screen {
     unchanged: Vec<u8>,
 }
 
-impl Screen {
+impl Display {
     /// A screen of this size, and its writing thread.
     ///
     /// # Errors

@@ -1,18 +1,21 @@
 //! The batches in flight: a row each, and one in full.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
-use super::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
-use super::{boards, format};
+use super::{Draw, polled};
 use crate::pipeline::queue::BatchInFlight;
 use crate::pipeline::queue::view::{EventView, MOST_BATCHES, MOST_MEMBERS};
 use crate::pipeline::time::UtcMillis;
+use crate::tui::format;
 use crate::tui::model::Model;
-use crate::tui::model::boards::{BatchBoard, QueueList};
-use crate::tui::model::layout::BATCH_HEAD;
+use crate::tui::model::layout::{BATCH_HEAD, Layout};
+use crate::tui::model::panels::{BatchPanel, QueueList};
 use crate::tui::text;
+use crate::tui::view::draw::{
+    Segment, joined, put, put_right, put_segments, row, rule, select, styled,
+};
 
 /// From these widths on there is room for a column.
 const CLAIMS_MIN_WIDTH: usize = 76;
@@ -29,14 +32,14 @@ const CLAIMS: usize = 6;
 const AGE: usize = 8;
 
 /// The list below its title, whose labels stand on the title where there is room.
-pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect, first: usize, rows: usize) {
+pub(super) fn list(model: &Model, buf: &mut Buffer, area: Rect, first: usize, rows: usize) {
     let theme = model.options.theme;
-    let board = &model.boards().queue;
-    let batches = board.batches();
+    let panel = &model.panels().queue;
+    let batches = panel.batches();
     rule(buf, row(area, first), theme, &title(model), &place(model, rows));
     if batches.is_empty() {
-        let in_flight = board.polled.data().map(|snapshot| snapshot.view.in_flight);
-        let none = match (in_flight, board.polled.error()) {
+        let in_flight = panel.polled.data().map(|snapshot| snapshot.view.in_flight);
+        let none = match (in_flight, panel.polled.error()) {
             (Some(0), None) => "none",
             // It was claimed after the batches had been looked at.
             (Some(_), None) => "just claimed",
@@ -45,9 +48,9 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect, first: usize, 
         };
         put(buf, row(area, first + 1), 2, usize::from(area.width) - 3, none, theme.dim());
     }
-    let top = board.batch.top();
+    let top = panel.batch.top();
     for (nth, batch) in batches.iter().enumerate().skip(top).take(rows) {
-        let selected = nth == board.batch.selected() && board.list() == QueueList::Batches;
+        let selected = nth == panel.batch.selected() && panel.list() == QueueList::Batches;
         let at = row(area, first + 1 + nth - top);
         batch_row(model, batch, selected, buf, at);
     }
@@ -55,21 +58,21 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect, first: usize, 
 
 fn title(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
-    let board = &model.boards().queue;
-    let style = if board.list() == QueueList::Batches { theme.key() } else { theme.strong() };
+    let panel = &model.panels().queue;
+    let style = if panel.list() == QueueList::Batches { theme.key() } else { theme.strong() };
     vec![styled("batches in flight", style), styled(", those whose lease ends first", theme.dim())]
 }
 
 /// Where the reader is, and how many there are beyond those in sight.
 fn place(model: &Model, rows: usize) -> Vec<Segment> {
     let theme = model.options.theme;
-    let board = &model.boards().queue;
-    let count = board.batches().len();
-    let more = board.polled.data().is_some_and(|snapshot| snapshot.view.more_batches);
+    let panel = &model.panels().queue;
+    let count = panel.batches().len();
+    let more = panel.polled.data().is_some_and(|snapshot| snapshot.view.more_batches);
     let sign = if more { "+" } else { "" };
     let mut said = Vec::new();
-    if board.list() == QueueList::Batches {
-        let place = format::count(board.batch.selected() as u64 + 1);
+    if panel.list() == QueueList::Batches {
+        let place = format::count(panel.batch.selected() as u64 + 1);
         let of = format::count(count as u64);
         said.push(vec![styled(format!("{place} of {of}{sign}"), theme.plain())]);
     } else if count > rows || more {
@@ -137,15 +140,22 @@ fn batch_row(model: &Model, batch: &BatchInFlight, selected: bool, buf: &mut Buf
     put(buf, at, x + 2, width.saturating_sub(x + 3), &owner, on(theme.dim()));
 }
 
+impl Draw for BatchPanel {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        in_full(model, self, buf, layout.overlay());
+        None
+    }
+}
+
 /// One batch in full: who has it since when, and its events.
-pub(super) fn in_full(model: &Model, shown: &BatchBoard, buf: &mut Buffer, area: Rect) {
+fn in_full(model: &Model, shown: &BatchPanel, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     // As it is now, where it still is.
-    let now = model.boards().queue.batches().iter().find(|batch| batch.id == shown.batch.id);
+    let now = model.panels().queue.batches().iter().find(|batch| batch.id == shown.batch.id);
     let batch = now.unwrap_or(&shown.batch);
     let id = text::safe(&batch.id).into_owned();
-    boards::title(model, &format!("batch {id}"), Some(&shown.polled), buf, row(area, 0));
+    polled::title(model, &format!("batch {id}"), Some(&shown.polled), buf, row(area, 0));
     let label = |text: &str| styled(text.to_owned(), theme.dim());
     let count = |n: u64, one: &str, many: &str| {
         let noun = if n == 1 { one } else { many };
@@ -166,7 +176,7 @@ pub(super) fn in_full(model: &Model, shown: &BatchBoard, buf: &mut Buffer, area:
     put_segments(buf, row(area, 1), 1, width - 2, &joined(first, theme));
     let mut second = vec![vec![label("owner "), styled(owner, theme.plain())]];
     if let Some(at) = batch.claimed_at {
-        let claimed = super::queue::long_time(model, at);
+        let claimed = model.long_time(at);
         second.push(vec![label("claimed "), styled(claimed, theme.plain())]);
         second.push(vec![styled(format!("{} ago", age(model, at)), theme.plain())]);
     }
@@ -174,7 +184,7 @@ pub(super) fn in_full(model: &Model, shown: &BatchBoard, buf: &mut Buffer, area:
     events(model, shown, batch.items, buf, area);
 }
 
-fn events(model: &Model, shown: &BatchBoard, items: u64, buf: &mut Buffer, area: Rect) {
+fn events(model: &Model, shown: &BatchPanel, items: u64, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let head = usize::from(BATCH_HEAD) - 1;
@@ -192,7 +202,7 @@ fn events(model: &Model, shown: &BatchBoard, items: u64, buf: &mut Buffer, area:
     let title = [styled("its events, oldest first", theme.strong())];
     rule(buf, row(area, head), theme, &title, &joined(right, theme));
     if known.is_empty() {
-        let says = match (boards::error(&shown.polled), shown.is_done()) {
+        let says = match (polled::error(&shown.polled), shown.is_done()) {
             (Some(reason), _) => format!("Not known: {reason}"),
             (None, true) => "It was done before they could be read.".to_owned(),
             (None, false) => "asking…".to_owned(),

@@ -1,20 +1,23 @@
 //! The queue: how deep it is and was, who works on what, and what failed.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
-use super::draw::{
-    Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
-};
-use super::{batches, boards, format};
+use super::{Draw, batch, polled};
 use crate::pipeline::gauges::QueueGauges;
 use crate::pipeline::queue::view::FailedView;
-use crate::pipeline::time::UtcMillis;
-use crate::tui::model::boards::{MAX_FAILED, QueueList};
+use crate::tui::format;
+use crate::tui::keymap::{Action, Binding};
 use crate::tui::model::figures::{History, SECONDS};
+use crate::tui::model::layout::Layout;
+use crate::tui::model::panels::{MAX_FAILED, QueueList};
+use crate::tui::model::screen::QueueScreen;
 use crate::tui::model::{Focus, Model};
 use crate::tui::text;
+use crate::tui::view::draw::{
+    Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
+};
 
 /// From these widths on there is room for a column of failed events.
 const TIME_MIN_WIDTH: usize = 90;
@@ -31,10 +34,29 @@ const LEAST_SCALE: u64 = 10;
 /// Rows of eighths.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+impl Draw for QueueScreen {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        render(model, buf, layout.overlay());
+        None
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        let queue = &model.panels().queue;
+        let works = match binding.action {
+            Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll => {
+                !model.options.read_only && queue.selected_batch().is_none()
+            }
+            Action::NextList => !queue.batches().is_empty(),
+            _ => true,
+        };
+        binding.hint.filter(|_| works)
+    }
+}
+
+fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let board = &model.boards().queue;
-    boards::title(model, "queue", Some(&board.polled), buf, row(area, 0));
+    let panel = &model.panels().queue;
+    polled::title(model, "queue", Some(&panel.polled), buf, row(area, 0));
     let parts = model.queue_parts();
     let (chart, in_flight) = (usize::from(parts.chart), usize::from(parts.batches));
     figures(model, buf, row(area, 1));
@@ -42,7 +64,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         depth(model, chart, nth, buf, row(area, 2 + nth));
     }
     let first = 2 + chart;
-    batches::render(model, buf, area, first, in_flight);
+    batch::list(model, buf, area, first, in_flight);
     let at = first + 1 + in_flight;
     failed_rule(model, buf, row(area, at));
     let columns = Columns::of(usize::from(area.width));
@@ -51,29 +73,29 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     // A question stands on the last row.
     let asked = usize::from(matches!(model.focus(), Focus::Prompt(_)));
     let height = usize::from(list.height);
-    if board.count() == 0 {
+    if panel.count() == 0 {
         put(buf, row(list, 0), 2, usize::from(area.width) - 3, &nothing(model), theme.dim());
     }
-    let top = board.cursor.top();
-    for (nth, item) in board.shown(top).take(height.saturating_sub(asked)).enumerate() {
-        let selected = top + nth == board.selected() && board.list() == QueueList::Failed;
+    let top = panel.cursor.top();
+    for (nth, item) in panel.shown(top).take(height.saturating_sub(asked)).enumerate() {
+        let selected = top + nth == panel.selected() && panel.list() == QueueList::Failed;
         columns.item(model, item, selected, buf, row(list, nth));
     }
 }
 
 fn nothing(model: &Model) -> String {
-    let board = &model.boards().queue;
-    match (boards::error(&board.polled), board.polled.data()) {
+    let panel = &model.panels().queue;
+    match (polled::error(&panel.polled), panel.polled.data()) {
         (Some(reason), _) => format!("Not known: {reason}"),
         (None, None) => "asking…".to_owned(),
-        (None, Some(_)) if !board.filter().is_empty() => match board.unknown() {
+        (None, Some(_)) if !panel.filter().is_empty() => match panel.unknown() {
             0 => "No failed event has that in it.".to_owned(),
-            older if board.all().len() < MAX_FAILED => {
+            older if panel.all().len() < MAX_FAILED => {
                 format!("None of the newest so far; looking through {} more…", format::count(older))
             }
             older => format!(
                 "None of the {} newest; `bklit-tui queue list --reason` looks at the {} older too.",
-                format::count(board.all().len() as u64),
+                format::count(panel.all().len() as u64),
                 format::count(older)
             ),
         },
@@ -85,7 +107,7 @@ fn nothing(model: &Model) -> String {
 fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let width = usize::from(at.width);
-    let polled = &model.boards().queue.polled;
+    let polled = &model.panels().queue.polled;
     let view = polled.data().map(|snapshot| &snapshot.view);
     let known = view.map(|view| QueueGauges {
         depth: view.waiting,
@@ -105,7 +127,7 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         put(buf, at, 1, width - 2, &nothing(model), theme.dim());
         return;
     };
-    if let Some(reason) = boards::error(polled)
+    if let Some(reason) = polled::error(polled)
         && published.is_none()
     {
         let reason = format!("no answer: {reason}");
@@ -220,22 +242,22 @@ fn chart_row(
 
 fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
-    let board = &model.boards().queue;
-    let style = if board.list() == QueueList::Failed { theme.key() } else { theme.strong() };
+    let panel = &model.panels().queue;
+    let style = if panel.list() == QueueList::Failed { theme.key() } else { theme.strong() };
     let mut left = vec![styled("failed events", style), styled(", newest first", theme.dim())];
-    if !board.filter().is_empty() {
-        let filter = text::safe(board.filter()).into_owned();
+    if !panel.filter().is_empty() {
+        let filter = text::safe(panel.filter()).into_owned();
         left.push(styled(format!(" with “{}”", text::clip(&filter, 20)), theme.warning()));
     }
-    let shown = board.count() as u64;
+    let shown = panel.count() as u64;
     let mut right = Vec::new();
     if shown > 0 {
-        let place = board.selected() as u64 + 1;
+        let place = panel.selected() as u64 + 1;
         let place = format!("{} of {}", format::count(place), format::count(shown));
         right.push(vec![styled(place, theme.dim())]);
     }
-    if board.unknown() > 0 {
-        let older = format!("{} older not loaded", format::count(board.unknown()));
+    if panel.unknown() > 0 {
+        let older = format!("{} older not loaded", format::count(panel.unknown()));
         right.push(vec![styled(older, theme.warning())]);
     }
     rule(buf, at, theme, &left, &joined(right, theme));
@@ -295,7 +317,7 @@ impl Columns {
         if selected {
             select(buf, at, theme);
         }
-        let time = item.failed_at.map_or_else(|| "–".to_owned(), |at| short_time(model, at));
+        let time = item.failed_at.map_or_else(|| "–".to_owned(), |at| model.time_of_day(at));
         let age = item.failed_at.map_or_else(
             || "–".to_owned(),
             |at| {
@@ -322,14 +344,4 @@ impl Columns {
             ],
         );
     }
-}
-
-fn short_time(model: &Model, at: UtcMillis) -> String {
-    at.timestamp().to_zoned_datetime(model.zone.clone()).strftime("%H:%M:%S").to_string()
-}
-
-/// A moment with its day and zone.
-pub(super) fn long_time(model: &Model, at: UtcMillis) -> String {
-    let time = at.timestamp().to_zoned_datetime(model.zone.clone());
-    time.strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string()
 }

@@ -1,7 +1,7 @@
 //! The views beside the log: what was answered to them, and where the reader is in them.
 
-mod live;
 mod queue;
+mod visitors;
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use super::line::OwnedLine;
 use crate::pipeline::debug_log::DebugLog;
 use crate::pipeline::time::UtcMillis;
 use crate::pipeline::verify;
-pub use live::{LiveBoard, LiveItem, LiveList};
-pub use queue::{BatchBoard, MAX_FAILED, QueueBoard, QueueList};
+pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
+pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
 /// What is older than this is shown with its age.
 const OLD: i64 = 8_000;
@@ -104,14 +104,14 @@ impl<T> Polled<T> {
 
 /// What the verifier told.
 #[derive(Debug, Default)]
-pub struct VerifyBoard {
+pub struct VerifyPanel {
     findings: VecDeque<(u64, OwnedLine)>,
     selected: usize,
     /// Rows scrolled out at the top.
     pub(in crate::tui) top: usize,
 }
 
-impl VerifyBoard {
+impl VerifyPanel {
     /// What it told, newest first, with the lines' numbers.
     pub fn findings(&self) -> impl Iterator<Item = &(u64, OwnedLine)> {
         self.findings.iter().rev()
@@ -163,11 +163,11 @@ impl VerifyBoard {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Boards {
+pub struct Panels {
     /// The queue.
-    pub queue: QueueBoard,
+    pub queue: QueuePanel,
     /// Who is there now.
-    pub live: LiveBoard,
+    pub visitors: VisitorsPanel,
     /// What the verifier told.
-    pub verify: VerifyBoard,
+    pub verify: VerifyPanel,
 }

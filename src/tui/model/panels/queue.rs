@@ -4,9 +4,9 @@ use super::Polled;
 use crate::pipeline::queue::BatchInFlight;
 use crate::pipeline::queue::view::{EventView, FailedView};
 use crate::pipeline::time::UtcMillis;
-use crate::tui::backend::QueueSnapshot;
 use crate::tui::keymap::Action;
 use crate::tui::model::cursor::{Cursor, target};
+use crate::tui::requests::QueueSnapshot;
 
 /// Milliseconds between two questions while a view is open.
 const QUEUE_EVERY: i64 = 2_000;
@@ -29,7 +29,7 @@ pub enum QueueList {
 
 /// The queue, and where the reader is in its lists.
 #[derive(Debug)]
-pub struct QueueBoard {
+pub struct QueuePanel {
     /// What was answered.
     pub polled: Polled<QueueSnapshot>,
     /// How many failed events are asked for.
@@ -50,7 +50,7 @@ pub struct QueueBoard {
     pub(in crate::tui) exports: bool,
 }
 
-impl Default for QueueBoard {
+impl Default for QueuePanel {
     fn default() -> Self {
         Self {
             polled: Polled::new(QUEUE_EVERY),
@@ -66,7 +66,7 @@ impl Default for QueueBoard {
     }
 }
 
-impl QueueBoard {
+impl QueuePanel {
     /// All failed events that are known.
     pub fn all(&self) -> &[FailedView] {
         self.polled.data().map_or(&[], |snapshot| snapshot.failed.as_slice())
@@ -200,7 +200,7 @@ fn has(item: &FailedView, filter: &str) -> bool {
 
 /// A batch in flight in full: who has it, and what is in it.
 #[derive(Debug)]
-pub struct BatchBoard {
+pub struct BatchPanel {
     /// The batch as it was when it was opened.
     pub batch: BatchInFlight,
     /// What was answered.
@@ -211,7 +211,7 @@ pub struct BatchBoard {
     pub(in crate::tui) cursor: Cursor,
 }
 
-impl BatchBoard {
+impl BatchPanel {
     /// Of this batch.
     pub fn new(batch: BatchInFlight) -> Self {
         let (polled, cursor) = (Polled::new(BATCH_EVERY), Cursor::default());

@@ -1,29 +1,39 @@
 //! One failed event in full: why it failed, and what was queued.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::text::Line;
 use serde_json::Value;
 
-use super::draw::{scrolled, styled};
-use super::{detail, queue};
+use super::{Page, detail};
 use crate::tui::keymap::Action;
-use crate::tui::model::{FailedDetail, Model};
+use crate::tui::model::Model;
+use crate::tui::model::screen::FailedDetail;
 use crate::tui::text;
+use crate::tui::theme::{Segment, styled};
 
 /// Bytes of what was queued that are shown.
 const MAX_BODY: usize = 128 * 1024;
 /// `retry with`
 const LABELS: usize = 10;
 
-pub(super) fn render(model: &Model, shown: &FailedDetail, buf: &mut Buffer, area: Rect) {
-    let theme = model.options.theme;
-    let title = vec![styled("failed event", theme.strong())];
-    scrolled(buf, area, theme, &title, &rows(model, shown, area.width), shown.scroll);
+impl Page for FailedDetail {
+    fn title(&self, model: &Model) -> Vec<Segment> {
+        vec![styled("failed event", model.options.theme.strong())]
+    }
+
+    fn rows(&self, model: &Model, width: u16) -> Vec<Line<'static>> {
+        rows(model, self, width)
+    }
+
+    fn scroll(&self) -> usize {
+        self.scroll
+    }
+
+    fn scroll_mut(&mut self) -> &mut usize {
+        &mut self.scroll
+    }
 }
 
-/// The event in rows of a width.
-pub(super) fn rows(model: &Model, shown: &FailedDetail, width: u16) -> Vec<Line<'static>> {
+fn rows(model: &Model, shown: &FailedDetail, width: u16) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let width = usize::from(width).saturating_sub(3);
     let item = &shown.item;
@@ -37,7 +47,7 @@ pub(super) fn rows(model: &Model, shown: &FailedDetail, width: u16) -> Vec<Line<
         }
     };
     part("reason", &item.reason, theme.error());
-    let time = |at| queue::long_time(model, at);
+    let time = |at| model.long_time(at);
     let known = [
         ("failed", item.failed_at.map(time)),
         ("accepted", item.event.queued_at.map(time)),

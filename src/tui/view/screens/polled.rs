@@ -1,13 +1,13 @@
-//! What the views beside the log have in common.
+//! What screens have in common whose content is asked for again and again.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{Segment, joined, rule, styled};
-use super::format;
+use crate::tui::format;
 use crate::tui::model::Model;
-use crate::tui::model::boards::Polled;
+use crate::tui::model::panels::Polled;
 use crate::tui::text;
+use crate::tui::view::draw::{Segment, joined, rule, styled};
 
 /// The title of a view, with what is being told, and how fresh its figures are.
 pub(super) fn title<T>(

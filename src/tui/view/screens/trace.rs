@@ -1,17 +1,20 @@
 //! The waterfall of a trace: a row for each line, with a bar for when the step was at work.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
-use super::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
-use super::{boards, format};
+use super::{Draw, polled};
 use crate::pipeline::debug_log::Level;
 use crate::pipeline::lookup::{QueuedPlace, StoredEvent};
 use crate::pipeline::time::UtcMillis;
+use crate::tui::format;
 use crate::tui::model::Model;
-use crate::tui::model::layout::{TRACE_HEAD, below};
+use crate::tui::model::layout::{Layout, TRACE_HEAD, below};
 use crate::tui::model::trace::{Subject, Trace, TraceRow};
 use crate::tui::text;
+use crate::tui::view::draw::{
+    Segment, joined, put, put_right, put_segments, row, rule, select, styled,
+};
 
 const SINCE_END: usize = 9;
 const STAGE_START: usize = 10;
@@ -28,7 +31,14 @@ const MAX_REASON: usize = 1024;
 /// A longer bar tells no more.
 const MAX_BAR: usize = 80;
 
-pub(super) fn render(model: &Model, trace: &Trace, buf: &mut Buffer, area: Rect) {
+impl Draw for Trace {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        render(model, self, buf, layout.overlay());
+        None
+    }
+}
+
+fn render(model: &Model, trace: &Trace, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     title(model, trace, buf, row(area, 0));
     put(buf, row(area, 1), 1, usize::from(area.width) - 2, &summary(trace), theme.plain());
@@ -91,7 +101,7 @@ fn place(model: &Model, trace: &Trace) -> Vec<Segment> {
     }
     let polled = trace.place();
     let Some(found) = polled.data() else {
-        return match boards::error(polled) {
+        return match polled::error(polled) {
             Some(reason) => {
                 vec![styled(format!("where it is is not known: {reason}"), theme.warning())]
             }
@@ -153,8 +163,7 @@ fn queued(model: &Model, place: &QueuedPlace) -> Segment {
 
 /// With its day where it is another one than today.
 fn time(model: &Model, at: UtcMillis) -> String {
-    let zoned = |at: UtcMillis| at.timestamp().to_zoned_datetime(model.zone.clone());
-    let (at, now) = (zoned(at), zoned(model.now));
+    let (at, now) = (model.zoned(at), model.zoned(model.now));
     let form = if at.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
     at.strftime(form).to_string()
 }

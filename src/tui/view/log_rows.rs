@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::draw::{put, put_right, row};
-use super::format;
+use crate::tui::format;
 use crate::tui::model::Model;
 use crate::tui::model::line::{LineRef, shown_level};
 use crate::tui::model::pane::Pane;

@@ -3,19 +3,26 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use super::draw::{put, put_right, row, rule, styled};
-use super::format;
+use super::Draw;
+use crate::tui::format;
 use crate::tui::model::Model;
-use crate::tui::model::layout::{PROJECTS_HEAD, below};
+use crate::tui::model::layout::{Layout, PROJECTS_HEAD, below};
 use crate::tui::model::projects::Projects;
 use crate::tui::text;
+use crate::tui::view::draw::{put, put_right, row, rule, styled};
 
 const LABEL: &str = " Project: ";
 /// Where the numbers of lines end, at most.
 const LINES_END: usize = 60;
 
+impl Draw for Projects {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        Some(render(model, self, buf, layout.overlay()))
+    }
+}
+
 /// Returns where the cursor is.
-pub(super) fn render(model: &Model, list: &Projects, buf: &mut Buffer, area: Rect) -> Position {
+fn render(model: &Model, list: &Projects, buf: &mut Buffer, area: Rect) -> Position {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let working = list.has_work(model.ring());

@@ -1,7 +1,14 @@
 //! Numbers for people: short, with units, of a steady width.
 
 pub use crate::numbers::grouped as count;
-use crate::tui::model::figures::History;
+
+/// `1 line`, `1,234 lines`.
+pub fn lines(n: u64) -> String {
+    match n {
+        1 => "1 line".to_owned(),
+        n => format!("{} lines", count(n)),
+    }
+}
 
 /// At most five columns: `9,999`, `12 k`, `3 M`.
 pub fn short_count(n: u64) -> String {
@@ -70,7 +77,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 
 /// The last `seconds` of a history as bars; a gap where there was nothing. The highest bar is the
 /// maximum, or twice the median where all are alike: steady values make a calm line half way up.
-pub fn sparkline(history: &History, seconds: usize) -> String {
+pub fn sparkline(history: &[Option<u64>], seconds: usize) -> String {
     let recent = &history[history.len().saturating_sub(seconds)..];
     let mut sorted: Vec<u64> = recent.iter().flatten().copied().collect();
     sorted.sort_unstable();
@@ -92,7 +99,6 @@ pub fn meter(fraction: f64, columns: usize) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::model::figures::SECONDS;
     use crate::tui::text::width;
 
     #[test]
@@ -126,6 +132,7 @@ mod tests {
 
     #[test]
     fn bars_show_the_newest_last_and_gaps() {
+        const SECONDS: usize = 60;
         let mut history = [None; SECONDS];
         history[SECONDS - 4..].copy_from_slice(&[Some(0), Some(50), None, Some(100)]);
         assert_eq!(sparkline(&history, 5), " ▁▅ █");

@@ -1,34 +1,46 @@
 //! One line in full: all its parts, and its details as JSON.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::text::Line;
 use serde_json::Value;
 
-use super::draw::{Segment, scrolled, styled};
-use super::format;
-use crate::tui::model::{Detail, Model};
+use super::Page;
+use crate::tui::format;
+use crate::tui::model::Model;
+use crate::tui::model::screen::Detail;
 use crate::tui::text;
+use crate::tui::theme::{Segment, styled};
 
 /// `duration`
 const LABELS: usize = 10;
 
-pub(super) fn render(model: &Model, shown: &Detail, buf: &mut Buffer, area: Rect) {
-    let theme = model.options.theme;
-    let mut title = vec![styled("line", theme.strong())];
-    if shown.number < model.ring().first() {
-        title.push(styled(" (no longer in the log)", theme.warning()));
+impl Page for Detail {
+    fn title(&self, model: &Model) -> Vec<Segment> {
+        let theme = model.options.theme;
+        let mut title = vec![styled("line", theme.strong())];
+        if self.number < model.ring().first() {
+            title.push(styled(" (no longer in the log)", theme.warning()));
+        }
+        title
     }
-    scrolled(buf, area, theme, &title, &rows(model, shown, area.width), shown.scroll);
+
+    fn rows(&self, model: &Model, width: u16) -> Vec<Line<'static>> {
+        rows(model, self, width)
+    }
+
+    fn scroll(&self) -> usize {
+        self.scroll
+    }
+
+    fn scroll_mut(&mut self) -> &mut usize {
+        &mut self.scroll
+    }
 }
 
-/// The line in rows of a width.
-pub(super) fn rows(model: &Model, shown: &Detail, width: u16) -> Vec<Line<'static>> {
+fn rows(model: &Model, shown: &Detail, width: u16) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let line = shown.line.as_ref();
     let width = usize::from(width).saturating_sub(3);
-    let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
-    let time = time.strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string();
+    let time = model.long_time(line.time());
     let stage = line.stage().map_or_else(
         || styled("none: not a line of the pipeline's format", theme.warning()),
         |stage| styled(stage.as_str(), theme.stage(stage)),

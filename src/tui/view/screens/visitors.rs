@@ -1,18 +1,21 @@
 //! Who is there now: visitors, page views and events by project, top pages, last events.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
-use super::draw::{
-    Segment, put, put_right, put_segments, row, rule, segments_width, select, styled,
-};
-use super::{boards, format};
+use super::{Draw, polled};
 use crate::pipeline::debug_log::Stage;
 use crate::pipeline::store::live::{ACTIVE_MINUTES, LiveView, MINUTES};
+use crate::tui::format;
+use crate::tui::keymap::{Action, Binding};
 use crate::tui::model::Model;
-use crate::tui::model::boards::LiveList;
-use crate::tui::model::layout::LiveParts;
+use crate::tui::model::layout::{Layout, VisitorsParts};
+use crate::tui::model::panels::VisitorsList;
+use crate::tui::model::screen::VisitorsScreen;
 use crate::tui::text;
+use crate::tui::view::draw::{
+    Segment, put, put_right, put_segments, row, rule, segments_width, select, styled,
+};
 
 /// From this width on there is room for long names of projects.
 const LONG_NAMES_MIN_WIDTH: usize = 110;
@@ -24,21 +27,34 @@ const PROJECT: usize = 20;
 const LONG_PROJECT: usize = 40;
 const SHORT_PROJECT: usize = 12;
 
-pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+impl Draw for VisitorsScreen {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        render(model, buf, layout.overlay());
+        None
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        let counts = model.panels().visitors.counts();
+        let has_lists = counts.iter().filter(|&&count| count > 0).count() > 1;
+        binding.hint.filter(|_| binding.action != Action::NextList || has_lists)
+    }
+}
+
+fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let polled = &model.boards().live.polled;
-    boards::title(model, "live", Some(polled), buf, row(area, 0));
+    let polled = &model.panels().visitors.polled;
+    polled::title(model, "live", Some(polled), buf, row(area, 0));
     let width = usize::from(area.width);
     let Some(view) = polled.data() else {
-        let says = boards::error(polled)
+        let says = polled::error(polled)
             .map_or("asking the store…".into(), |why| format!("Not known: {why}"));
         put(buf, row(area, 1), 1, width - 2, &says, theme.dim());
         return;
     };
-    if let Some(why) = boards::error(polled) {
+    if let Some(why) = polled::error(polled) {
         put(buf, row(area, 1), 1, width - 2, &format!("no answer: {why}"), theme.error());
     }
-    let parts = model.live_parts();
+    let parts = model.visitors_parts();
     if polled.error().is_none() {
         summary(model, view, buf, row(area, 1));
     }
@@ -51,16 +67,16 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
 }
 
 /// The title of a list: which one the keys move in, and where the reader is in it.
-fn title(model: &Model, list: LiveList, name: String, rows: usize) -> (Segment, Vec<Segment>) {
+fn title(model: &Model, list: VisitorsList, name: String, rows: usize) -> (Segment, Vec<Segment>) {
     let theme = model.options.theme;
-    let board = &model.boards().live;
-    let is_focused = board.list() == list;
-    let count = board.counts()[list as usize];
+    let panel = &model.panels().visitors;
+    let is_focused = panel.list() == list;
+    let count = panel.counts()[list as usize];
     let style = if is_focused { theme.key() } else { theme.strong() };
     let place = match count {
         0 => Vec::new(),
         count if is_focused || count > rows => {
-            let place = format::count(board.cursor(list).selected() as u64 + 1);
+            let place = format::count(panel.cursor(list).selected() as u64 + 1);
             let of = format::count(count as u64);
             vec![styled(format!("{place} of {of}"), theme.dim())]
         }
@@ -72,15 +88,15 @@ fn title(model: &Model, list: LiveList, name: String, rows: usize) -> (Segment, 
 /// The rows of a list that are in sight: place, whether it is selected, where it is.
 fn rows_of<'a, T>(
     model: &Model,
-    list: LiveList,
+    list: VisitorsList,
     items: &'a [T],
     area: Rect,
     first: usize,
     rows: usize,
 ) -> impl Iterator<Item = (&'a T, bool, Rect)> {
-    let board = &model.boards().live;
-    let cursor = board.cursor(list);
-    let is_focused = board.list() == list;
+    let panel = &model.panels().visitors;
+    let cursor = panel.cursor(list);
+    let is_focused = panel.list() == list;
     items.iter().enumerate().skip(cursor.top()).take(rows).map(move |(nth, item)| {
         let selected = is_focused && nth == cursor.selected();
         (item, selected, row(area, first + nth - cursor.top()))
@@ -110,7 +126,7 @@ fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, 
     let labels = row(area, 2);
     let name = if width >= LONG_NAMES_MIN_WIDTH { LONG_PROJECT } else { PROJECT };
     let start = 1 + name + 1;
-    let (label, place) = title(model, LiveList::Projects, "project".to_owned(), rows);
+    let (label, place) = title(model, VisitorsList::Projects, "project".to_owned(), rows);
     put_segments(buf, labels, 1, name, &[label]);
     for (nth, label) in ["visitors", "views", "events"].into_iter().enumerate() {
         put_right(buf, labels, start + (nth + 1) * (NUMBER + 1) - 1, NUMBER, label, theme.dim());
@@ -128,9 +144,9 @@ fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, 
         let says = format!("No event was stored in the last {MINUTES} min.");
         put(buf, row(area, 3), 1, width - 2, &says, theme.dim());
     }
-    let first = usize::from(LiveParts::HEAD);
+    let first = usize::from(VisitorsParts::HEAD);
     for (project, selected, at) in
-        rows_of(model, LiveList::Projects, &view.projects, area, first, rows)
+        rows_of(model, VisitorsList::Projects, &view.projects, area, first, rows)
     {
         if selected {
             select(buf, at, theme);
@@ -166,9 +182,10 @@ fn top_pages(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect) {
     let width = usize::from(area.width);
     let rows = usize::from(area.height.saturating_sub(1));
     let name = format!("top pages, last {MINUTES} min");
-    let (name, place) = title(model, LiveList::Pages, name, rows);
+    let (name, place) = title(model, VisitorsList::Pages, name, rows);
     rule(buf, row(area, 0), theme, &[name], &place);
-    for (page, selected, at) in rows_of(model, LiveList::Pages, &view.top_pages, area, 1, rows) {
+    for (page, selected, at) in rows_of(model, VisitorsList::Pages, &view.top_pages, area, 1, rows)
+    {
         if selected {
             select(buf, at, theme);
         }
@@ -190,17 +207,15 @@ fn last_events(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let rows = usize::from(area.height.saturating_sub(1));
-    let (name, place) = title(model, LiveList::Events, "last events stored".to_owned(), rows);
+    let (name, place) = title(model, VisitorsList::Events, "last events stored".to_owned(), rows);
     rule(buf, row(area, 0), theme, &[name], &place);
-    for (event, selected, at) in rows_of(model, LiveList::Events, &view.last_events, area, 1, rows)
+    for (event, selected, at) in
+        rows_of(model, VisitorsList::Events, &view.last_events, area, 1, rows)
     {
         if selected {
             select(buf, at, theme);
         }
-        let time = event.at.map_or_else(String::new, |at| {
-            let at = at.timestamp().to_zoned_datetime(model.zone.clone());
-            at.strftime("%H:%M:%S").to_string()
-        });
+        let time = event.at.map_or_else(String::new, |at| model.time_of_day(at));
         put(buf, at, 1, 8, &time, theme.on(selected, theme.dim()));
         put(buf, at, 10, SHORT_PROJECT, &text::safe(&event.project_id), theme.plain());
         put(buf, at, 23, 8, &text::safe(&event.r#type), theme.stage(Stage::Pubsub));

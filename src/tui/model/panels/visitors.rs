@@ -6,11 +6,11 @@ use crate::pipeline::time::UtcMillis;
 use crate::tui::model::cursor::Cursor;
 
 /// Milliseconds between two questions while it is open.
-const LIVE_EVERY: i64 = 3_000;
+const VISITORS_EVERY: i64 = 3_000;
 
 /// A list of the live view, from top to bottom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LiveList {
+pub enum VisitorsList {
     /// The projects.
     #[default]
     Projects,
@@ -20,14 +20,14 @@ pub enum LiveList {
     Events,
 }
 
-impl LiveList {
+impl VisitorsList {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Projects, Self::Pages, Self::Events];
 }
 
 /// What is selected in the live view.
 #[derive(Clone, Copy, Debug)]
-pub enum LiveItem<'a> {
+pub enum VisitorsItem<'a> {
     /// A project.
     Project(&'a LiveProject),
     /// A page.
@@ -38,59 +38,59 @@ pub enum LiveItem<'a> {
 
 /// Who is there now, and where the reader is in it.
 #[derive(Debug)]
-pub struct LiveBoard {
+pub struct VisitorsPanel {
     /// What was answered.
     pub polled: Polled<LiveView>,
     /// In which list the keys move.
-    pub(in crate::tui) list: LiveList,
+    pub(in crate::tui) list: VisitorsList,
     /// The places in the lists.
-    pub(in crate::tui) cursors: [Cursor; LiveList::ALL.len()],
+    pub(in crate::tui) cursors: [Cursor; VisitorsList::ALL.len()],
 }
 
-impl LiveBoard {
+impl VisitorsPanel {
     /// How much the lists have.
-    pub fn counts(&self) -> [usize; LiveList::ALL.len()] {
-        self.polled.data().map_or([0; LiveList::ALL.len()], |view| {
+    pub fn counts(&self) -> [usize; VisitorsList::ALL.len()] {
+        self.polled.data().map_or([0; VisitorsList::ALL.len()], |view| {
             [view.projects.len(), view.top_pages.len(), view.last_events.len()]
         })
     }
 
     /// In which list the keys move.
-    pub fn list(&self) -> LiveList {
+    pub fn list(&self) -> VisitorsList {
         self.list
     }
 
     /// The place in a list.
-    pub fn cursor(&self, list: LiveList) -> Cursor {
+    pub fn cursor(&self, list: VisitorsList) -> Cursor {
         self.cursors[list as usize]
     }
 
     /// What is selected.
-    pub fn selected(&self) -> Option<LiveItem<'_>> {
+    pub fn selected(&self) -> Option<VisitorsItem<'_>> {
         self.item(self.list)
     }
 
-    fn item(&self, list: LiveList) -> Option<LiveItem<'_>> {
+    fn item(&self, list: VisitorsList) -> Option<VisitorsItem<'_>> {
         let (view, place) = (self.polled.data()?, self.cursor(list).selected());
         match list {
-            LiveList::Projects => view.projects.get(place).map(LiveItem::Project),
-            LiveList::Pages => view.top_pages.get(place).map(LiveItem::Page),
-            LiveList::Events => view.last_events.get(place).map(LiveItem::Event),
+            VisitorsList::Projects => view.projects.get(place).map(VisitorsItem::Project),
+            VisitorsList::Pages => view.top_pages.get(place).map(VisitorsItem::Page),
+            VisitorsList::Events => view.last_events.get(place).map(VisitorsItem::Event),
         }
     }
 
     /// Takes an answer. The reader stays at the same project, page and event, or at the top of a
     /// list that moves on.
     pub(in crate::tui) fn take(&mut self, answer: Result<LiveView, String>, now: UtcMillis) {
-        let name = |item: LiveItem<'_>| match item {
-            LiveItem::Project(project) => (project.project_id.clone(), String::new()),
-            LiveItem::Page(page) => (page.project_id.clone(), page.url.clone()),
-            LiveItem::Event(event) => (event.project_id.clone(), event.event_id.clone()),
+        let name = |item: VisitorsItem<'_>| match item {
+            VisitorsItem::Project(project) => (project.project_id.clone(), String::new()),
+            VisitorsItem::Page(page) => (page.project_id.clone(), page.url.clone()),
+            VisitorsItem::Event(event) => (event.project_id.clone(), event.event_id.clone()),
         };
-        let before = LiveList::ALL.map(|list| self.item(list).map(name));
+        let before = VisitorsList::ALL.map(|list| self.item(list).map(name));
         self.polled.take(answer, now);
         let counts = self.counts();
-        for (list, before) in LiveList::ALL.into_iter().zip(before) {
+        for (list, before) in VisitorsList::ALL.into_iter().zip(before) {
             let mut cursor = self.cursor(list);
             let same = before.filter(|_| cursor.selected() > 0).and_then(|before| {
                 (0..counts[list as usize]).find(|&place| {
@@ -102,19 +102,19 @@ impl LiveBoard {
             self.cursors[list as usize] = cursor;
         }
         if counts[self.list as usize] == 0 {
-            self.list = LiveList::default();
+            self.list = VisitorsList::default();
         }
     }
 
     /// Selects a place in a list.
-    pub(in crate::tui) fn select(&mut self, list: LiveList, place: usize, height: usize) {
+    pub(in crate::tui) fn select(&mut self, list: VisitorsList, place: usize, height: usize) {
         let count = self.counts()[list as usize];
         self.list = list;
         self.cursors[list as usize].select(place, count, height);
     }
 
     /// Keeps what is selected in the lists among so many rows each.
-    pub(in crate::tui) fn settle(&mut self, heights: [usize; LiveList::ALL.len()]) {
+    pub(in crate::tui) fn settle(&mut self, heights: [usize; VisitorsList::ALL.len()]) {
         let counts = self.counts();
         for ((cursor, count), height) in self.cursors.iter_mut().zip(counts).zip(heights) {
             cursor.settle(count, height);
@@ -122,9 +122,9 @@ impl LiveBoard {
     }
 }
 
-impl Default for LiveBoard {
+impl Default for VisitorsPanel {
     fn default() -> Self {
-        let (list, cursors) = (LiveList::default(), Default::default());
-        Self { polled: Polled::new(LIVE_EVERY), list, cursors }
+        let (list, cursors) = (VisitorsList::default(), Default::default());
+        Self { polled: Polled::new(VISITORS_EVERY), list, cursors }
     }
 }

@@ -1,15 +1,17 @@
 //! What dual-write verification found: the match rate, the counts, and the last of what it told.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
-use super::draw::{joined, put, put_segments, row, rule, styled};
-use super::{boards, format, queue};
+use super::{Draw, polled};
 use crate::pipeline::gauges::{VerifyGauges, match_rate};
+use crate::tui::format;
 use crate::tui::model::Model;
-use crate::tui::model::layout::{VERIFY_HEAD, below};
+use crate::tui::model::layout::{Layout, VERIFY_HEAD, below};
+use crate::tui::model::screen::VerifyScreen;
 use crate::tui::text;
+use crate::tui::view::draw::{joined, put, put_segments, row, rule, styled};
 
 /// Digits of three rows, each three columns wide, from 0 to 9.
 const DIGITS: [[&str; 3]; 10] = [
@@ -28,8 +30,15 @@ const HOW: &str = "Dual write is off: nothing is compared. Start the pipeline wi
 dual_write = true or BKLIT_DUAL_WRITE=true: each accepted event is then also inserted past the \
 queue, and this shows whether both ways store the same.";
 
-pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
-    boards::title::<()>(model, "verify", None, buf, row(area, 0));
+impl Draw for VerifyScreen {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        render(model, buf, layout.overlay());
+        None
+    }
+}
+
+fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    polled::title::<()>(model, "verify", None, buf, row(area, 0));
     match model.figures().summary().verify {
         Some(found) => figures(model, &found, buf, area),
         None => off(model, buf, area),
@@ -64,7 +73,7 @@ fn figures(model: &Model, found: &VerifyGauges, buf: &mut Buffer, area: Rect) {
         style,
     );
     if let Some(since) = found.since {
-        let says = format!("since {}", queue::long_time(model, since));
+        let says = format!("since {}", model.long_time(since));
         let x = 2 + width;
         put(
             buf,
@@ -116,12 +125,12 @@ fn big(buf: &mut Buffer, area: Rect, number: &str, style: Style) -> usize {
 
 fn findings(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let board = &model.boards().verify;
+    let panel = &model.panels().verify;
     let head = usize::from(VERIFY_HEAD) - 1;
-    let place = match board.count() {
+    let place = match panel.count() {
         0 => Vec::new(),
         count => vec![styled(
-            format!("{} of {}", board.selected() + 1, format::count(count as u64)),
+            format!("{} of {}", panel.selected() + 1, format::count(count as u64)),
             theme.dim(),
         )],
     };
@@ -133,18 +142,17 @@ fn findings(model: &Model, buf: &mut Buffer, area: Rect) {
         &place,
     );
     let list = below(area, VERIFY_HEAD);
-    if board.count() == 0 && model.figures().summary().verify.is_some() {
+    if panel.count() == 0 && model.figures().summary().verify.is_some() {
         put(buf, row(list, 0), 2, usize::from(area.width) - 3, "nothing amiss", theme.dim());
     }
-    for (nth, (_, line)) in board.findings().skip(board.top).take(list.height.into()).enumerate() {
+    for (nth, (_, line)) in panel.findings().skip(panel.top).take(list.height.into()).enumerate() {
         let (at, line) = (row(list, nth), line.as_ref());
-        let selected = board.top + nth == board.selected();
+        let selected = panel.top + nth == panel.selected();
         if selected {
             buf.set_style(at, theme.selected());
             put(buf, at, 0, 1, "▌", theme.key());
         }
-        let time = line.time().timestamp().to_zoned_datetime(model.zone.clone());
-        let time = time.strftime("%H:%M:%S").to_string();
+        let time = model.time_of_day(line.time());
         put(buf, at, 2, 8, &time, theme.on(selected, theme.dim()));
         let width = usize::from(at.width);
         let id = line.event_id().unwrap_or("");

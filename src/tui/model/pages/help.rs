@@ -1,14 +1,14 @@
 //! The keys, by group, from the key table.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::draw::{scrolled, styled};
+use super::Page;
 use crate::tui::keymap::{self, Context, Group};
 use crate::tui::model::Model;
 use crate::tui::model::palette::commands::COMMANDS;
+use crate::tui::model::screen::Help;
 use crate::tui::text;
+use crate::tui::theme::{Segment, styled};
 
 /// `Ctrl-U`, `f G End`, `Enter`
 const KEYS: usize = 10;
@@ -17,14 +17,26 @@ const COMMAND: usize = 17;
 /// From this width on there are two columns.
 const TWO_COLUMNS: u16 = 110;
 
-pub(super) fn render(model: &Model, scroll: usize, of: Context, buf: &mut Buffer, area: Rect) {
-    let theme = model.options.theme;
-    let title = vec![styled("keys", theme.strong())];
-    scrolled(buf, area, theme, &title, &rows(model, of, area.width), scroll);
+impl Page for Help {
+    fn title(&self, model: &Model) -> Vec<Segment> {
+        vec![styled("keys", model.options.theme.strong())]
+    }
+
+    fn rows(&self, model: &Model, width: u16) -> Vec<Line<'static>> {
+        rows(model, self.of, width)
+    }
+
+    fn scroll(&self) -> usize {
+        self.scroll
+    }
+
+    fn scroll_mut(&mut self) -> &mut usize {
+        &mut self.scroll
+    }
 }
 
-/// The help in rows of a width; what is for other contexts comes last and is dim.
-pub(super) fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>> {
+/// What is for other contexts comes last and is dim.
+fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let two = width >= usize::from(TWO_COLUMNS);
     let column = if two { width / 2 } else { width };
