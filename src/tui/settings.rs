@@ -12,7 +12,7 @@ pub fn check(settings: &Settings) -> Result<(), WrongSetting> {
     for (name, query) in &settings.console.filters {
         if let Err(mistake) = Query::parse(query, Purpose::Filter) {
             let key = format!("console.filters.{name}");
-            return Err(WrongSetting { key, rule: format!("is no filter: {mistake}") });
+            return Err(WrongSetting { key, rule: format!("is not a filter: {mistake}") });
         }
     }
     let keys = Bindings::read(&settings.console.keys);
@@ -38,8 +38,12 @@ mod tests {
         assert_eq!(settings.console.keys["follow"].all(), ["f", "end"]);
         for (text, key, told) in [
             ("[console.keys]\npause = 'p'", "console.keys.pause", "p is also the key of projects"),
-            ("[console.keys]\npaus = 'P'", "console.keys.paus", "is no action; there are"),
-            ("[console.filters]\nbad = 'level:loud'", "console.filters.bad", "is no filter"),
+            (
+                "[console.keys]\npaus = 'P'",
+                "console.keys.paus",
+                "is not an action; the actions are",
+            ),
+            ("[console.filters]\nbad = 'level:loud'", "console.filters.bad", "is not a filter"),
         ] {
             let error = load(text).unwrap_err();
             let parts = [key, "bklit.toml", told];

@@ -139,7 +139,7 @@ fn a_batch_is_not_repaired() {
     let mut console = batches(80, 24, 3);
     for keys in ["r", "d", "R", "D"] {
         assert_eq!(console.keys(keys), None, "{keys}");
-        assert!(console.screen().contains("is its worker's"), "{}", console.screen());
+        assert!(console.screen().contains("belongs to its worker"), "{}", console.screen());
     }
     assert_eq!(console.keys("y"), Some(Effect::Copy(batch(0).id)));
     let Some(Effect::Copy(json)) = console.keys("Y") else { panic!("nothing was copied") };

@@ -163,5 +163,5 @@ fn a_line_that_comes_by_both_ways_is_one() {
 fn a_trace_without_an_id_is_a_mistake() {
     let mut console = busy(80, 24);
     assert_eq!(command(&mut console, "trace"), None);
-    assert!(console.screen().contains("trace needs ID"), "{}", console.screen());
+    assert!(console.screen().contains("usage: trace ID"), "{}", console.screen());
 }

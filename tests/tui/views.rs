@@ -371,9 +371,9 @@ fn exports_into_a_new_file() {
         panic!("nothing was written")
     };
     assert_eq!((path, items.len()), (PathBuf::from("/tmp/x"), 25));
-    let there = "/tmp/x is there already".to_owned();
+    let there = "/tmp/x already exists".to_owned();
     console.send(Msg::Answer(Answer::Exported(Err(there))));
-    assert!(console.screen().contains("/tmp/x is there already"), "{}", console.screen());
+    assert!(console.screen().contains("/tmp/x already exists"), "{}", console.screen());
     console.keys("2");
     console.code(KeyCode::Enter);
     console.send(Msg::Answer(Answer::Exported(Ok((25, PathBuf::from("/tmp/x2"))))));

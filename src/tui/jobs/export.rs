@@ -47,7 +47,7 @@ impl Exporter {
 fn write(target: &Target, parts: &Receiver<Part>, reports: &Sender<Report>) -> io::Result<()> {
     let path = expand(&target.path);
     if !target.overwrite && path.symlink_metadata().is_ok() {
-        return Err(io::Error::other("it is there already; export! writes over it"));
+        return Err(io::Error::other("file exists; :export! overwrites it"));
     }
     let aside = Aside::create(&path)?;
     let mut file = &aside.file;

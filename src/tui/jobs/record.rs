@@ -56,7 +56,7 @@ impl Recorder {
         }
         let file = options.open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                format!("{} is there already; record! writes over it", target.path)
+                format!("{} exists; :record! overwrites it", target.path)
             }
             _ => format!("{}: {error}", target.path),
         })?;

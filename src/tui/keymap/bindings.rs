@@ -128,14 +128,14 @@ fn changeable(wanted: &str) -> Result<(Action, usize), String> {
             BINDINGS.iter().filter(|b| can_change(b)).map(|b| name(b.action)).collect();
         names.sort();
         names.dedup();
-        format!("is no action; there are {}", names.join(", "))
+        format!("is not an action; the actions are {}", names.join(", "))
     })
 }
 
 fn key_of(text: &str) -> Result<Key, String> {
     let wrong = || {
         format!(
-            "`{text}` is no key; write p, P, ctrl-p, f5, space, tab, shift-tab, enter, up, pgdn, home …"
+            "`{text}` is not a key; try p, P, ctrl-p, f5, space, tab, shift-tab, enter, up, pgdn, home …"
         )
     };
     let lower = text.to_ascii_lowercase();
@@ -227,12 +227,12 @@ mod tests {
     #[test]
     fn mistakes_name_the_setting_and_what_is_allowed() {
         for (settings, told) in [
-            (&[("pose", &["p"][..])][..], "pose: is no action; there are acknowledge, "),
-            (&[("back", &["p"])], "back: is no action"),
+            (&[("pose", &["p"][..])][..], "pose: is not an action; the actions are acknowledge, "),
+            (&[("back", &["p"])], "back: is not an action"),
             (&[("pause", &["p"])], "pause: p is also the key of projects"),
             (&[("pause", &["ctrl-c"])], "pause: Ctrl-C is also the key of quit"),
-            (&[("pause", &["superkey"])], "pause: `superkey` is no key; write"),
-            (&[("pause", &["f13"])], "is no key"),
+            (&[("pause", &["superkey"])], "pause: `superkey` is not a key; try"),
+            (&[("pause", &["f13"])], "is not a key"),
             (&[("pause", &[])], "needs a key"),
             (&[("toggle-stage", &["f3"])], "toggle-stage: needs 6 keys"),
         ] {

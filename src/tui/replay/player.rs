@@ -40,7 +40,10 @@ impl Player {
         let Some(first) = reader.next().wrap_err_with(cannot)? else {
             match reader.first_unreadable {
                 Some((line, why)) => {
-                    bail!("{} is no recording: line {line} cannot be read ({why})", path.display())
+                    bail!(
+                        "{} is not a recording: line {line} cannot be read ({why})",
+                        path.display()
+                    )
                 }
                 None => bail!("{} has no line of a recording", path.display()),
             }

@@ -44,20 +44,19 @@ pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
         Notify::List => list(model),
         Notify::Watch(query) => {
             let source = query.source().to_owned();
-            let too_many = || {
-                format!("there are alerts by {MAX_WATCHED} queries already; notify off N ends one")
-            };
+            let too_many =
+                || format!("at most {MAX_WATCHED} line alerts; :notify off N removes one");
             let number = model.alerts.watch(query).ok_or_else(too_many)?;
-            format!("an alert comes with each line for “{source}” ({number})")
+            format!("alert {number} set: each line that matches “{source}”")
         }
         Notify::Stop(None) => match model.alerts.unwatch_all() {
-            0 => return Err("there is no alert on lines".to_owned()),
-            _ => "no more alerts on lines".to_owned(),
+            0 => return Err("no line alerts set".to_owned()),
+            _ => "all line alerts removed".to_owned(),
         },
         Notify::Stop(Some(number)) => match model.alerts.unwatch(number) {
-            Some(query) => format!("no more alerts on lines for “{}”", query.source()),
+            Some(query) => format!("alert on “{}” removed", query.source()),
             None => {
-                return Err(format!("there is no alert of the number {number}; {}", list(model)));
+                return Err(format!("no alert {number}; {}", list(model)));
             }
         },
     };
@@ -70,7 +69,7 @@ fn list(model: &Model) -> String {
     let numbered: Vec<_> =
         numbered.map(|(place, query)| format!("{} {}", place + 1, query.source())).collect();
     match numbered.as_slice() {
-        [] => "no alert on lines; notify QUERY sets one".to_owned(),
-        all => format!("alerts on lines: {}", all.join(" · ")),
+        [] => "no line alerts; :notify QUERY sets one".to_owned(),
+        all => format!("line alerts: {}", all.join(" · ")),
     }
 }

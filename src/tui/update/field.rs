@@ -49,7 +49,7 @@ fn accept(model: &mut Model) {
         let height = model.log_height();
         model.panes.focused_mut().reveal_found(height);
         if model.pane().search().is_some() && model.pane().found().is_empty() {
-            model.notify("nothing found in the lines shown");
+            model.notify("no match in the lines shown");
         }
     }
 }

@@ -98,7 +98,7 @@ fn work(model: &mut Model) -> Option<Effect> {
 fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
     if let Some((action, nth)) = model.options.shell.bindings.find(model.context(), key) {
         if navigation::end_seek(model) && action == Action::Back {
-            model.notify("search stopped");
+            model.notify("jump cancelled");
             return None;
         }
         return actions::act(model, action, nth);

@@ -83,15 +83,12 @@ fn tell(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) {
     let place = if direction == Direction::Older { "above" } else { "below" };
     model.notify(match (jump, wanted) {
         (Jump::Done, _) => return,
-        (Jump::Wrapped, _) => {
-            let end = if direction == Direction::Older { "newest" } else { "oldest" };
-            format!("search goes on at the {end} line")
-        }
-        (Jump::Nowhere, Wanted::Found) => "nothing found in the lines shown".to_owned(),
+        (Jump::Wrapped, _) => "search wrapped".to_owned(),
+        (Jump::Nowhere, Wanted::Found) => "no match in the lines shown".to_owned(),
         (Jump::Nowhere, Wanted::Level(Level::Error)) => format!("no error {place}"),
         (Jump::Nowhere, Wanted::Level(_)) => format!("no warning or error {place}"),
         (Jump::Nowhere, Wanted::Event(_)) => {
-            format!("no line of this event {place}, of those shown")
+            format!("no other line of this event {place}")
         }
     });
 }
@@ -112,7 +109,7 @@ fn toggle_folds(model: &mut Model) {
     let (limit, height) = (model.limit(), model.log_height());
     let folds = !model.pane().folds();
     model.panes.focused_mut().set_folds(folds, &model.ring, limit, height);
-    model.notify(if folds { "repeats are one line, ×N" } else { "repeats are lines again" });
+    model.notify(if folds { "repeats folded, ×N" } else { "repeats unfolded" });
 }
 
 /// Shows the lines that the selected one stands for. Returns whether it stands for several.
@@ -162,7 +159,7 @@ pub(super) fn take_letter(model: &mut Model, letter: Letter, key: &KeyEvent) {
 /// Goes to the first line from a moment on.
 pub(super) fn go_to(model: &mut Model, moment: Moment) {
     let Some(time) = resolve(model, moment) else {
-        return model.notify("there was no such time");
+        return model.notify("there is no such time");
     };
     let (first, limit) = (model.ring.first(), model.limit());
     let is_since = |number| model.ring.get(number).is_some_and(|line| line.time() >= time);
@@ -178,9 +175,9 @@ pub(super) fn go_to(model: &mut Model, moment: Moment) {
     }
     let oldest = model.ring.get(first).map(|line| line.time());
     if low >= limit {
-        model.notify("no line is as new as that");
+        model.notify("no line that new");
     } else if low == first && oldest.is_some_and(|oldest| oldest > time) {
-        model.notify("what was then is not kept; this is the oldest line");
+        model.notify("older lines are no longer kept; this is the oldest");
     }
     let height = model.log_height();
     model.panes.focused_mut().go_to_line(low.min(limit.saturating_sub(1)), height);
@@ -201,7 +198,7 @@ fn resolve(model: &Model, moment: Moment) -> Option<UtcMillis> {
 
 fn jump_to_mark(model: &mut Model, name: char) {
     let Some(&line) = model.marks.get(&name) else {
-        return model.notify(format!("there is no mark {name}"));
+        return model.notify(format!("mark {name} is not set"));
     };
     if model.ring.get(line).is_none() {
         model.marks.remove(&name);

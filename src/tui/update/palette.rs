@@ -190,7 +190,7 @@ fn changes_the_log(command: &Command) -> bool {
 
 fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {
     if model.export.is_some() {
-        return Err("an export is on its way; wait until it is done".to_owned());
+        return Err("an export is in progress".to_owned());
     }
     let filter = model.pane().filter().clone();
     model.export = Some(Export::new(filter, format, model.ring.first(), model.limit()));
@@ -220,7 +220,7 @@ pub(super) fn exported(model: &mut Model, outcome: Result<String, String>) {
                 0 => String::new(),
                 missed => format!("; {} were no longer kept", format::count(missed)),
             };
-            format!("{} lines are in {path}{missed}", format::count(export.lines))
+            format!("exported {} to {path}{missed}", format::lines(export.lines))
         }
         Err(error) => format!("not exported: {error}"),
     });
@@ -234,9 +234,9 @@ fn record(model: &mut Model, target: Option<Target>) -> Result<Option<Effect>, S
             Ok(None)
         }
         (Some(_), Some(recording)) if recording.broke.is_none() => {
-            Err(format!("{} is being recorded to; record off ends it", recording.path))
+            Err(format!("already recording to {}; :record off stops it", recording.path))
         }
-        (None, None) => Err("nothing is being recorded".to_owned()),
+        (None, None) => Err("not recording".to_owned()),
         _ => Ok(Some(Effect::Job(Job::Record(target)))),
     }
 }
@@ -244,11 +244,11 @@ fn record(model: &mut Model, target: Option<Target>) -> Result<Option<Effect>, S
 fn save(model: &mut Model, name: String) -> Result<Effect, String> {
     let Some(query) = &model.pane().filter().query else {
         let key = model.key(Action::Filter);
-        return Err(format!("this pane has no filter to save; {key} or filter sets one"));
+        return Err(format!("this pane has no filter to save; {key} or :filter sets one"));
     };
     let query = query.source().to_owned();
     model.filters.insert(name.clone(), query.clone());
-    model.notify(format!("saved {name}; load {name} filters by it"));
+    model.notify(format!("saved; :load {name} applies it"));
     Ok(Effect::Job(Job::SaveFilter { name, query }))
 }
 
@@ -256,12 +256,12 @@ fn load(model: &mut Model, name: &str) -> Result<(), String> {
     let Some(source) = model.filters.get(name) else {
         let names: Vec<_> = model.filters.keys().map(String::as_str).collect();
         return Err(match names.as_slice() {
-            [] => "no filter is saved yet; save NAME keeps this pane's".to_owned(),
-            names => format!("no filter is called {name}; there are {}", names.join(", ")),
+            [] => "no saved filters; :save NAME saves this pane's".to_owned(),
+            names => format!("unknown filter {name} ({})", names.join(", ")),
         });
     };
     let query = Query::parse(source, Purpose::Filter)
-        .map_err(|mistake| format!("{name} cannot be used, {mistake}"))?;
+        .map_err(|mistake| format!("filter {name}: {mistake}"))?;
     field::apply(model, Purpose::Filter, query);
     Ok(())
 }

@@ -13,7 +13,7 @@ pub(super) fn take_in(model: &mut Model, report: Report) {
         }
         Report::Exported(outcome) => palette::exported(model, outcome),
         Report::RecordBegan(path) => {
-            model.notify(format!("recording to {path}; the command record off ends it"));
+            model.notify(format!("recording to {path}; :record off stops it"));
             model.recording = Some(Recording { path, bytes: 0, lost: 0, broke: None });
             model.dirty = true;
         }
@@ -29,7 +29,7 @@ pub(super) fn take_in(model: &mut Model, report: Report) {
             model.dirty = true;
         }
         Report::RecordBroke(why) => {
-            model.notify(format!("the recording has ended: {why}"));
+            model.notify(format!("recording stopped: {why}"));
             if let Some(recording) = &mut model.recording {
                 recording.broke = Some(why);
             }

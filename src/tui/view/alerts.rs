@@ -40,7 +40,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
 fn acknowledge(model: &Model) -> String {
     let action = Action::Acknowledge;
     if keymap::is_bound(model.context(), action) {
-        format!(" {} take note ", model.key(action))
+        format!(" {} acknowledge ", model.key(action))
     } else {
         String::new()
     }

@@ -37,7 +37,7 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
     let held = model.ring.next() - model.limit().clamp(model.ring.first(), model.ring.next());
     let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
     if let Some(done) = pane.progress(&model.ring, model.limit()) {
-        return vec![format!("Nothing found yet; {done} % of the lines looked at.")];
+        return vec![format!("No match yet; {done} % of the lines searched.")];
     }
     if kept > 0 {
         return vec![
@@ -55,7 +55,7 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
         return vec![
             "Paused; what was shown has made room for newer lines.".to_owned(),
             format!(
-                "{} lines are held; {} shows them.",
+                "{} new lines are waiting; {} shows them.",
                 format::count(held),
                 model.key(Action::Pause)
             ),

@@ -89,13 +89,13 @@ fn result(model: &Model, field: &Field) -> String {
     if query_of(model, field).is_none() && field.problem.is_none() {
         return String::new();
     }
-    let (found, word) = match field.purpose {
-        Purpose::Search => (model.pane().found().len(), "found"),
-        Purpose::Filter => (model.pane().index().len(), "left"),
+    let found = match field.purpose {
+        Purpose::Search => model.pane().found().len(),
+        Purpose::Filter => model.pane().index().len(),
     };
     let progress = model.pane().progress(model.ring(), model.limit());
     let progress = progress.map_or_else(String::new, |done| format!(" · {done} %"));
-    format!("{} {word}{progress}", format::count(found as u64))
+    format!("{} match{progress}", format::count(found as u64))
 }
 
 fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {

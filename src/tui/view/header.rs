@@ -122,12 +122,12 @@ fn state(model: &Model) -> Vec<Segment> {
             let held = model.ring.next() - since.max(model.ring.first());
             let first = model.ring.first();
             let (forgotten, lost) = (first - oldest, first.saturating_sub(since));
-            let mut state = format!(" PAUSED +{} held ", format::count(held));
+            let mut state = format!(" PAUSED · {} new ", format::count(held));
+            // The oldest are dropped first: new ones only after all that was shown.
             if lost > 0 {
-                // Of what is held; what was shown has been forgotten before.
-                state = format!("{state}−{} lost ", format::count(lost));
+                state = format!("{state}· {} new dropped ", format::count(lost));
             } else if forgotten > 0 {
-                state = format!("{state}−{} old ", format::count(forgotten));
+                state = format!("{state}· {} dropped ", format::count(forgotten));
             }
             vec![styled(state, theme.badge())]
         }

@@ -63,9 +63,8 @@ fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
             Action::Cancel,
         ]
         .map(|action| model.key(action));
-        let keys = format!(
-            "{complete} completes  {older} {newer} what was typed before  {accept} does it  {cancel} back"
-        );
+        let keys =
+            format!("{complete} complete  {older} {newer} history  {accept} run  {cancel} cancel");
         put(buf, area, 1, room, &keys, theme.dim());
     }
 }

@@ -69,23 +69,23 @@ const fn spec(
 /// All commands.
 #[rustfmt::skip]
 pub const COMMANDS: &[Spec] = &[
-    spec("since", "10m|off", Argument::Since, "Show only what came within that time before now, and what comes"),
-    spec("filter", "QUERY", Argument::Query(Purpose::Filter), "Show only what the query asks for; without one, all"),
+    spec("since", "10m|off", Argument::Since, "Show only lines of the last 10m, and new ones"),
+    spec("filter", "QUERY", Argument::Query(Purpose::Filter), "Show only lines that match the query; without one, all"),
     spec("search", "QUERY", Argument::Query(Purpose::Search), "Search; without a query, end the search"),
     spec("level", "LEVEL", Argument::Level, "Show only this level and above: info, warn, error"),
     spec("project", "ID|all", Argument::Project, "Show only this project"),
-    spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! writes over a file that is there"),
-    spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! writes over a file that is there"),
-    spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert when a line comes that the query asks for, by up to 8 queries; alone, list them; off all ends all"),
-    spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one that is not in the log: its lines of before, and where it is"),
+    spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
+    spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! overwrites an existing file"),
+    spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
+    spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one no longer in the log: its earlier lines, and where it is"),
     spec("goto", "TIME", Argument::Moment, "Go to the first line from then on: 14:05, 14:05:30, or 10m for ten minutes ago"),
-    spec("save", "NAME", Argument::NewName, "Keep this pane's filter under a name"),
-    spec("load", "NAME", Argument::SavedName, "Filter by what was saved, or stands in the config file"),
+    spec("save", "NAME", Argument::NewName, "Save this pane's filter under a name"),
+    spec("load", "NAME", Argument::SavedName, "Apply a filter that was saved or is in the config file"),
     spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
-    spec("set", "NAME on|off", Argument::Switch, "Switch something: utc (times), ascii (signs), fold (repeats as one line), mouse"),
+    spec("set", "NAME on|off", Argument::Switch, "Turn on or off: utc (times), ascii (signs), fold (repeats as one line), mouse"),
     spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
-    spec("live", "", Argument::None, "Who is there now"),
-    spec("verify", "", Argument::None, "What dual-write verification found"),
+    spec("live", "", Argument::None, "Current visitors"),
+    spec("verify", "", Argument::None, "Results of dual-write verification"),
     spec("help", "", Argument::None, "Keys and commands"),
     spec("q", "", Argument::None, "Quit"),
 ];
@@ -196,18 +196,17 @@ pub fn find(name: &str) -> Option<(&'static Spec, bool)> {
 pub fn parse(line: &str) -> Result<Command, String> {
     let (name, argument) = split(line);
     let Some((spec, overwrite)) = find(name) else {
-        let names: Vec<_> = COMMANDS.iter().map(|spec| spec.name).collect();
-        return Err(format!("there is no command {name}; there are {}", names.join(", ")));
+        return Err(format!("unknown command: {name}"));
     };
     let may_be_alone =
         matches!(spec.argument, Argument::None | Argument::Query(_) | Argument::Notify);
     if argument.is_empty() && !may_be_alone {
-        return Err(format!("{} needs {}", spec.name, spec.usage));
+        return Err(format!("usage: {} {}", spec.name, spec.usage));
     }
     let target = || Target { path: argument.to_owned(), overwrite };
     Ok(match spec.argument {
         Argument::None if !argument.is_empty() => {
-            return Err(format!("{} takes nothing after it", spec.name));
+            return Err(format!("{} takes no argument", spec.name));
         }
         Argument::None => match spec.name {
             "help" => Command::Help,
@@ -225,7 +224,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::File => Command::Export(target(), format_of(argument)?),
         Argument::FileOrOff if argument == "off" => Command::Record(None),
         Argument::FileOrOff => Command::Record(Some(target())),
-        Argument::Theme => Command::Theme(argument.parse()?),
+        Argument::Theme => Command::Theme(theme(argument)?),
         Argument::EventId => Command::Trace(event_id(argument)?),
         Argument::NewName => Command::Save(new_name(argument)?),
         Argument::SavedName => Command::Load(argument.to_owned()),
@@ -233,11 +232,16 @@ pub fn parse(line: &str) -> Result<Command, String> {
     })
 }
 
+fn theme(argument: &str) -> Result<Scheme, String> {
+    let names = Scheme::ALL.map(Scheme::as_str).join(", ");
+    argument.parse().map_err(|_: String| format!("unknown theme {argument} ({names})"))
+}
+
 fn since(argument: &str) -> Result<Option<Duration>, String> {
     if argument == "off" {
         return Ok(None);
     }
-    let wrong = |_| format!("`{argument}` is no span of time; write 90s, 10m, 2h, or off");
+    let wrong = |_| "invalid duration: try 90s, 10m, 2h, or off".to_owned();
     humantime::parse_duration(argument).map(Some).map_err(wrong)
 }
 
@@ -246,9 +250,8 @@ fn moment(argument: &str) -> Result<Moment, String> {
         return Ok(Moment::Clock(time));
     }
     let ago = humantime::parse_duration(argument.trim_start_matches('-'));
-    ago.map(Moment::Ago).map_err(|_| {
-        format!("`{argument}` is no time; write 14:05, 14:05:30, or 10m for ten minutes ago")
-    })
+    ago.map(Moment::Ago)
+        .map_err(|_| "invalid time: try 14:05, 14:05:30, or 10m for ten minutes ago".to_owned())
 }
 
 fn query(argument: &str, purpose: Purpose) -> Result<Option<Query>, String> {
@@ -270,9 +273,7 @@ fn notify(argument: &str) -> Result<Notify, String> {
     match which.map(str::trim) {
         Some("" | "all") => Ok(Notify::Stop(None)),
         Some(number) => number.parse().map(|number| Notify::Stop(Some(number))).map_err(|_| {
-            format!(
-                "`{number}` is no number; write off and the number that notify shows, or off all"
-            )
+            "usage: notify off N, with a number that notify shows, or notify off all".to_owned()
         }),
         None => Ok(query(argument, Purpose::Filter)?.map_or(Notify::List, Notify::Watch)),
     }
@@ -300,12 +301,12 @@ fn new_name(name: &str) -> Result<String, String> {
 fn switch(argument: &str) -> Result<Command, String> {
     let (name, to) = argument.split_once(' ').unwrap_or((argument, ""));
     let Some((_, switch)) = Switch::ALL.into_iter().find(|(known, _)| *known == name) else {
-        return Err(format!("`{name}` cannot be set; there are utc, ascii, fold, mouse"));
+        return Err(format!("unknown switch {name} (utc, ascii, fold, mouse)"));
     };
     match to.trim() {
         "on" => Ok(Command::Set(switch, true)),
         "off" => Ok(Command::Set(switch, false)),
-        _ => Err(format!("set {name} needs on or off")),
+        _ => Err("usage: set NAME on|off".to_owned()),
     }
 }
 

@@ -200,19 +200,19 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
         Argument::Switch => all(&Switch::ALL.map(|(name, _)| name)),
         Argument::Project => {
             let projects = known.projects.iter().map(|id| plain(id, ""));
-            std::iter::once(plain("all", "of all projects")).chain(projects).collect()
+            std::iter::once(plain("all", "all projects")).chain(projects).collect()
         }
         Argument::SavedName => {
             known.filters.iter().map(|(name, query)| plain(name, query)).collect()
         }
         Argument::File => files(&known.files),
         Argument::FileOrOff => {
-            let off = (!later).then(|| plain("off", "end the recording"));
+            let off = (!later).then(|| plain("off", "stop recording"));
             off.into_iter().chain(files(&known.files)).collect()
         }
         Argument::Query(_) | Argument::Notify => {
             let off = (argument == Argument::Notify && !later)
-                .then(|| plain("off", "no more alerts by one query, or by all"));
+                .then(|| plain("off", "remove one alert, or all"));
             let levels = Level::ALL.iter().map(|level| plain(&format!("level:{level}"), ""));
             let stages = Stage::ALL.iter().map(|stage| plain(&format!("stage:{stage}"), ""));
             let fields = [
@@ -229,7 +229,7 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
 
 /// What can be watched no more.
 fn watched(known: &Known) -> Vec<Candidate> {
-    let all = Candidate { word: "all".to_owned(), help: "no alerts on lines".to_owned() };
+    let all = Candidate { word: "all".to_owned(), help: "remove all".to_owned() };
     let numbered = known
         .watched
         .iter()

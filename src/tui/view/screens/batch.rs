@@ -60,7 +60,7 @@ fn title(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     let panel = &model.panels().queue;
     let style = if panel.list() == QueueList::Batches { theme.key() } else { theme.strong() };
-    vec![styled("batches in flight", style), styled(", those whose lease ends first", theme.dim())]
+    vec![styled("batches in flight", style), styled(", by lease expiry", theme.dim())]
 }
 
 /// Where the reader is, and how many there are beyond those in sight.

@@ -92,9 +92,9 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         let found = pane.found().len() as u64;
         let count = match pane.found_place() {
             Some(place) => {
-                format!("{} of {} found", format::count(place as u64 + 1), format::count(found))
+                format!("match {} of {}", format::count(place as u64 + 1), format::count(found))
             }
-            None => format!("{} found", format::count(found)),
+            None => format!("{} match", format::count(found)),
         };
         let what = styled(format!("search {} ", quoted(search)), theme.plain());
         left.push(vec![what, styled(count, theme.warning())]);
@@ -122,7 +122,7 @@ fn seeking(model: &Model) -> Option<Vec<Segment>> {
         Wanted::Level(Level::Error) => "an error",
         Wanted::Level(_) => "a warning or error",
         Wanted::Event(_) => "the event",
-        Wanted::Found => "a line found",
+        Wanted::Found => "a match",
     };
     let done = seek.progress(model.ring(), model.limit());
     let end = model.key(Action::Back);
@@ -143,7 +143,7 @@ fn amiss(model: &Model) -> Vec<Vec<Segment>> {
         let said = match &recording.broke {
             None => styled(format!("recording {size}"), theme.warning()),
             Some(why) => {
-                styled(format!("recording ended at {size}: {}", text::safe(why)), theme.error())
+                styled(format!("recording stopped at {size}: {}", text::safe(why)), theme.error())
             }
         };
         items.push(vec![said]);
@@ -180,7 +180,7 @@ fn place(model: &Model) -> Segment {
     let shown = pane.index().len() as u64;
     let kept = model.ring().len() as u64;
     let of = if pane.filter().shows_all() || shown == kept {
-        format!("{} lines", format::count(shown))
+        format::lines(shown)
     } else {
         format!("{} of {} lines", format::count(shown), format::count(kept))
     };

@@ -41,14 +41,7 @@ fn render(model: &Model, list: &Projects, buf: &mut Buffer, area: Rect) -> Posit
     let (rows, selected) = (below(area, PROJECTS_HEAD), list.selected());
     let top = list.top(rows.height.into());
     if choices.is_empty() {
-        put(
-            buf,
-            row(rows, 0),
-            2,
-            width.saturating_sub(3),
-            "No project with that in its id.",
-            theme.dim(),
-        );
+        put(buf, row(rows, 0), 2, width.saturating_sub(3), "No project matches.", theme.dim());
     }
     for (nth, (id, lines)) in choices.iter().enumerate().skip(top).take(rows.height.into()) {
         let at = row(rows, nth - top);
@@ -60,7 +53,7 @@ fn render(model: &Model, list: &Projects, buf: &mut Buffer, area: Rect) -> Posit
         let end = LINES_END.min(width.saturating_sub(2));
         let name = id.map_or("all projects".into(), text::safe);
         put(buf, at, 2, end.saturating_sub(18), &name, theme.plain());
-        let lines = format!("{} lines", format::count(*lines));
+        let lines = format::lines(*lines);
         put_right(buf, at, end, 16, &lines, theme.on(is_selected, theme.dim()));
     }
     let x = start + list.input.visual_cursor().saturating_sub(scroll).min(room);

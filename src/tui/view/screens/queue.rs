@@ -194,7 +194,7 @@ fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
     let label = match (nth, is_alarm_row) {
         (_, true) => format!("{} alarm", format::short_count(alarm)),
         (0, _) if rows == 1 => {
-            format!("of {}, alarm at {}", format::short_count(scale), format::short_count(alarm))
+            format!("peak {} · alarm {}", format::short_count(scale), format::short_count(alarm))
         }
         (0, _) => format::short_count(scale),
         _ if from_bottom == 0 => "0".to_owned(),

@@ -174,16 +174,13 @@ fn summary(trace: &Trace) -> String {
     let names = |stages: &[crate::pipeline::debug_log::Stage]| {
         stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>().join(" → ")
     };
-    let lines = match trace.rows().len() {
-        1 => "1 line".to_owned(),
-        lines => format!("{} lines", format::count(lines as u64)),
-    };
+    let lines = format::lines(trace.rows().len() as u64);
     if trace.rows().is_empty() {
         return "no lines".to_owned();
     }
-    let mut parts = vec![format!("{lines}, {}", format::micros((end - start) as f64))];
     let waited: i64 = trace.rows().iter().map(|row| row.waited).sum();
-    parts.push(format!("of it {} waiting", format::micros(waited as f64)));
+    let (total, waited) = (format::micros((end - start) as f64), format::micros(waited as f64));
+    let mut parts = vec![lines, format!("{total}, {waited} of it waiting")];
     if matches!(trace.subject(), Some(Subject::Event(_))) {
         parts.extend(trace.batches().map(|batch| format!("batch {}", text::safe(batch))));
     }
