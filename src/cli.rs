@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Override;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::time::UtcMillis;
-use crate::tui::playback::SPEEDS;
+use crate::tui::core::playback::SPEEDS;
 
 pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
 

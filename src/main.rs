@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|error| {
         // What a server elsewhere said may be part of it.
         for line in format!("error: {error:#}").lines() {
-            eprintln!("{}", bklit_tui::tui::text::safe(line));
+            eprintln!("{}", bklit_tui::tui::core::text::safe(line));
         }
         ExitCode::FAILURE
     })

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bklit_tui::pipeline::bus::DebugMessage;
-use bklit_tui::tui::model::{Model, ModelOptions};
-use bklit_tui::tui::msg::Msg;
-use bklit_tui::tui::theme::{Palette, Theme};
-use bklit_tui::tui::update::update;
+use bklit_tui::tui::core::model::{Model, ModelOptions};
+use bklit_tui::tui::core::msg::Msg;
+use bklit_tui::tui::core::theme::{Palette, Theme};
+use bklit_tui::tui::core::update::update;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use grep_regex::RegexMatcherBuilder;
 use grep_searcher::{Searcher, SearcherBuilder, Sink, SinkMatch};

@@ -53,7 +53,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
     let variable = |name: &str| std::env::var(name).ok();
     let (file, flags) = (cli.global.config.as_deref(), cli.global.overrides());
-    let mut settings = Settings::load(file, variable, &flags, &[tui::settings::check])?;
+    let mut settings = Settings::load(file, variable, &flags, &[tui::core::settings::check])?;
     settings.record.clone_from(&cli.global.record);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -69,7 +69,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
     if command.as_ref().is_some_and(works_on_data)
         && let Some(difference) = servers::difference(settings)
     {
-        difference.lines().for_each(|line| eprintln!("{}", tui::text::safe(line)));
+        difference.lines().for_each(|line| eprintln!("{}", tui::core::text::safe(line)));
     }
     match command {
         None => return run_pipeline(settings).await,

@@ -7,7 +7,7 @@ use color_eyre::Result;
 use serde::Serialize;
 
 use crate::pipeline::finding::{Finding, Severity};
-use crate::tui::text::safe;
+use crate::tui::core::text::safe;
 
 /// A server, or what else was looked at.
 pub struct Part {

@@ -16,8 +16,8 @@ use crate::pipeline::queue::Queue;
 use crate::pipeline::store::baseline::{Baseline, EventKey, Kind, Span};
 use crate::pipeline::time::UtcMillis;
 use crate::pipeline::verify::{Mismatch, PAGE, Plan, Report, failed_reasons, reconcile};
-use crate::tui::format::count;
-use crate::tui::text::{safe, safe_json};
+use crate::tui::core::format::count;
+use crate::tui::core::text::{safe, safe_json};
 
 /// Some event does not match.
 const MISMATCHED: u8 = 1;

@@ -13,17 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Tasks};
 use super::clipboard::{self, Multiplexer};
+use super::core::keymap::Bindings;
+use super::core::model::{Model, ModelOptions, Shell};
+use super::core::msg::{Effect, Job, Msg, Report, Target};
+use super::core::playback::Replayed;
+use super::core::theme::{self, Palette, Theme};
+use super::core::{update, view};
 use super::display::Display;
 use super::input::{Input, Keyboard, Typed};
 use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
-use super::keymap::Bindings;
-use super::model::{Model, ModelOptions, Shell};
-use super::msg::{Effect, Job, Msg, Report, Target};
-use super::playback::Replayed;
 use super::replay::Player;
-use super::theme::{self, Palette, Theme};
-use super::{ConsoleEnd, ConsoleOptions, Source, terminal, update, view};
+use super::{ConsoleEnd, ConsoleOptions, Source, terminal};
 use crate::pipeline::time::UtcMillis;
 
 /// The shortest time between two frames when the second shows what a key did.

@@ -13,23 +13,13 @@
 pub mod backend;
 mod clipboard;
 mod console;
+pub mod core;
 mod display;
-pub mod format;
 pub mod input;
 mod intake;
 pub mod jobs;
-pub mod keymap;
-pub mod model;
-pub mod msg;
-pub mod playback;
 pub mod replay;
-pub mod requests;
-pub mod settings;
 pub mod terminal;
-pub mod text;
-pub mod theme;
-pub mod update;
-pub mod view;
 
 use std::io;
 use std::path::PathBuf;

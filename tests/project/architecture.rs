@@ -107,13 +107,14 @@ fn only_its_clients_name_the_stream_of_another_process() {
 }
 
 #[test]
-fn model_update_and_view_do_no_io_and_read_no_clock() {
+fn the_core_of_the_console_does_no_io_and_reads_no_clock_or_environment() {
     let forbidden = [
         "std::fs",
         "std::io",
         "std::net",
         "tokio",
         "::now()",
+        "TimeZone::system",
         "async fn",
         ".await",
         "std::thread",
@@ -121,8 +122,53 @@ fn model_update_and_view_do_no_io_and_read_no_clock() {
         "Mutex",
         "RefCell",
     ];
-    let pure = ["src/tui/model", "src/tui/update", "src/tui/view", "src/tui/keymap.rs"];
-    assert_eq!(offenders(&pure, &forbidden), [""; 0]);
+    assert_eq!(offenders(&["src/tui/core"], &forbidden), [""; 0]);
+}
+
+#[test]
+fn the_core_of_the_console_depends_on_nothing_around_it() {
+    let around =
+        ["backend", "clipboard", "console", "display", "input", "intake", "jobs", "replay"];
+    let around = around.into_iter().chain(["terminal"]);
+    let forbidden: Vec<_> = around.map(|name| format!("crate::tui::{name}")).collect();
+    let forbidden: Vec<_> = forbidden.iter().map(String::as_str).collect();
+    assert_eq!(offenders(&["src/tui/core"], &forbidden), [""; 0]);
+}
+
+/// `model` is changed by `update` and drawn by `view`, and these do not know each other. What all
+/// of them use depends on none of them.
+#[test]
+fn the_modules_of_the_core_have_no_cycle() {
+    let core = |name: &str| format!("src/tui/core/{name}");
+    for (module, forbidden) in [
+        ("model", &["update", "view"][..]),
+        ("update", &["view"]),
+        ("view", &["update"]),
+        ("msg.rs", &["model", "update", "view", "keymap", "theme"]),
+        ("requests.rs", &["model", "update", "view", "keymap", "theme", "msg"]),
+        ("playback.rs", &["model", "update", "view", "keymap", "theme", "msg"]),
+        ("keymap.rs", &["model", "update", "view", "theme", "msg"]),
+        ("keymap", &["model", "update", "view", "theme", "msg"]),
+        ("theme.rs", &["model", "update", "view", "keymap", "msg"]),
+        ("format.rs", &["model", "update", "view", "keymap", "theme", "msg"]),
+        ("text.rs", &["model", "update", "view", "keymap", "theme", "msg"]),
+    ] {
+        let paths = |name: &&str| [format!("core::{name}"), format!("super::{name}::")];
+        let mut forbidden: Vec<_> = forbidden.iter().flat_map(paths).collect();
+        // Within the folders, `super::` is a part of the module itself.
+        forbidden.retain(|path| module.ends_with(".rs") || !path.starts_with("super::"));
+        let forbidden: Vec<_> = forbidden.iter().map(String::as_str).collect();
+        assert_eq!(offenders(&[&core(module)], &forbidden), [""; 0]);
+    }
+}
+
+/// A new screen is a variant and its implementations; no other code tells screens apart.
+#[test]
+fn the_screen_is_matched_in_one_place() {
+    let mut found =
+        offenders(&["src/tui"], &["Screen::Log", "Screen::Detail(_)", "Screen::Help(_)"]);
+    found.retain(|one| !one.contains("/model/screen.rs") && !one.contains("/model/stack.rs"));
+    assert_eq!(found, [""; 0]);
 }
 
 /// Proof that the search finds what it looks for.

@@ -1,7 +1,7 @@
 //! README and runbook against the program.
 
 use bklit_tui::config::Settings;
-use bklit_tui::tui::keymap;
+use bklit_tui::tui::core::keymap;
 use clap::CommandFactory;
 
 const README: &str = include_str!("../../README.md");
@@ -9,7 +9,7 @@ const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");
 
 #[test]
 fn the_key_table_is_the_programs() {
-    let begin = "<!-- keys: made from the table in src/tui/keymap.rs -->\n";
+    let begin = "<!-- keys: made from the table in src/tui/core/keymap.rs -->\n";
     let (_, rest) = README.split_once(begin).expect("the begin of the key table");
     let (table, _) = rest.split_once("<!-- end of keys -->").expect("its end");
     assert_eq!(table.trim(), keymap::markdown().trim(), "paste the right side into README.md");
@@ -17,10 +17,11 @@ fn the_key_table_is_the_programs() {
 
 #[test]
 fn the_consoles_commands_are_the_programs() {
-    let begin = "<!-- commands: made from the table in src/tui/model/palette/commands.rs -->\n";
+    let begin =
+        "<!-- commands: made from the table in src/tui/core/model/palette/commands.rs -->\n";
     let (_, rest) = README.split_once(begin).expect("the begin of the commands");
     let (table, _) = rest.split_once("<!-- end of commands -->").expect("its end");
-    let made = bklit_tui::tui::model::palette::commands::markdown();
+    let made = bklit_tui::tui::core::model::palette::commands::markdown();
     assert_eq!(table.trim(), made.trim(), "paste the right side into README.md");
 }
 

@@ -6,11 +6,11 @@ use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
 use bklit_tui::pipeline::gauges::{Gauges, Health, Latencies, QueueGauges};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::{Model, ModelOptions, Shell};
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::theme::{Palette, Theme};
-use bklit_tui::tui::update::update;
-use bklit_tui::tui::view::render;
+use bklit_tui::tui::core::model::{Model, ModelOptions, Shell};
+use bklit_tui::tui::core::msg::{Effect, Msg};
+use bklit_tui::tui::core::theme::{Palette, Theme};
+use bklit_tui::tui::core::update::update;
+use bklit_tui::tui::core::view::render;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -122,7 +122,7 @@ impl Console {
                     continue;
                 }
                 line.push_str(cell.symbol());
-                covered = bklit_tui::tui::text::width(cell.symbol()).saturating_sub(1);
+                covered = bklit_tui::tui::core::text::width(cell.symbol()).saturating_sub(1);
             }
             screen.push_str(line.trim_end());
             screen.push('\n');

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bklit_tui::config::KeyNames;
-use bklit_tui::tui::keymap::Bindings;
-use bklit_tui::tui::model::{ModelOptions, Shell};
-use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_tui::tui::core::keymap::Bindings;
+use bklit_tui::tui::core::model::{ModelOptions, Shell};
+use bklit_tui::tui::core::msg::{Effect, Msg};
 use crossterm::event::KeyCode;
 
 use super::feed::{Console, busy_with, options};

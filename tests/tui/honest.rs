@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bklit_tui::config::AlertSettings;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::model::panels::MAX_FAILED;
-use bklit_tui::tui::model::{ModelOptions, Screen, Shell};
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::requests::{Answer, Request};
+use bklit_tui::tui::core::model::panels::MAX_FAILED;
+use bklit_tui::tui::core::model::{ModelOptions, Screen, Shell};
+use bklit_tui::tui::core::msg::{Effect, Msg};
+use bklit_tui::tui::core::requests::{Answer, Request};
 use crossterm::event::KeyCode;
 use serde_json::json;
 

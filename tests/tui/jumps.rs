@@ -1,8 +1,8 @@
 //! Jumps over many lines: in slices, with progress, and ended by a key.
 
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::model::Screen;
-use bklit_tui::tui::msg::Msg;
+use bklit_tui::tui::core::model::Screen;
+use bklit_tui::tui::core::msg::Msg;
 use crossterm::event::KeyCode;
 use serde_json::json;
 

@@ -4,10 +4,10 @@ use bklit_tui::pipeline::event::EventKind;
 use bklit_tui::pipeline::queue::BatchInFlight;
 use bklit_tui::pipeline::queue::view::{BatchView, EventView};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::Screen;
-use bklit_tui::tui::model::panels::{QueueList, VisitorsItem, VisitorsList};
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::requests::{Answer, QueueSnapshot, Request};
+use bklit_tui::tui::core::model::Screen;
+use bklit_tui::tui::core::model::panels::{QueueList, VisitorsItem, VisitorsList};
+use bklit_tui::tui::core::msg::{Effect, Msg};
+use bklit_tui::tui::core::requests::{Answer, QueueSnapshot, Request};
 use crossterm::event::KeyCode;
 
 use super::feed::{Console, NOON, busy};

@@ -3,8 +3,8 @@
 use bklit_tui::config::Scheme;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::model::{ModelOptions, Shell};
-use bklit_tui::tui::theme::{Palette, Theme};
+use bklit_tui::tui::core::model::{ModelOptions, Shell};
+use bklit_tui::tui::core::theme::{Palette, Theme};
 use crossterm::event::KeyCode;
 use serde_json::json;
 

@@ -1,11 +1,11 @@
 //! The mouse: what is under it on the screen is what it scrolls and selects.
 
 use bklit_tui::pipeline::debug_log::{Level, Stage};
-use bklit_tui::tui::model::pane::Position;
-use bklit_tui::tui::model::panels::VisitorsList;
-use bklit_tui::tui::model::{Focus, ModelOptions, Screen};
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::requests::{Answer, Request};
+use bklit_tui::tui::core::model::pane::Position;
+use bklit_tui::tui::core::model::panels::VisitorsList;
+use bklit_tui::tui::core::model::{Focus, ModelOptions, Screen};
+use bklit_tui::tui::core::msg::{Effect, Msg};
+use bklit_tui::tui::core::requests::{Answer, Request};
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use serde_json::json;
@@ -79,7 +79,7 @@ fn find(console: &Console, text: &str) -> (u16, u16) {
     let mut rows = screen.lines().enumerate();
     let found = rows.find_map(|(y, row)| {
         let before = &row[..row.find(text)?];
-        Some((bklit_tui::tui::text::width(before) as u16, y as u16))
+        Some((bklit_tui::tui::core::text::width(before) as u16, y as u16))
     });
     found.unwrap_or_else(|| panic!("{text:?} is not in:\n{screen}"))
 }
@@ -174,7 +174,7 @@ fn the_wheel_scrolls_the_pane_under_it_and_follows_again_at_the_end() {
     let places = console.model.layout().unwrap().panes(console.model.panes());
     let [upper, lower] = [&places[0], &places[1]];
     assert_eq!(console.model.panes().focus(), 1);
-    let at = |place: &bklit_tui::tui::model::layout::PanePlace| (9, place.lines.y + 1);
+    let at = |place: &bklit_tui::tui::core::model::layout::PanePlace| (9, place.lines.y + 1);
     let (first, unmoved) = (row(&console, upper.lines.y), row(&console, lower.lines.y));
     wheel(&mut console, true, at(upper));
     assert_eq!(console.model.panes().focus(), 1, "the wheel moves no focus");

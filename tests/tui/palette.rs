@@ -7,10 +7,10 @@ use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
 use bklit_tui::pipeline::gauges::{Health, QueueGauges};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::palette::commands::COMMANDS;
-use bklit_tui::tui::model::{Focus, Model, ModelOptions, Shell};
-use bklit_tui::tui::msg::{Effect, Job, Msg, Report};
-use bklit_tui::tui::playback::{ReplayCommand, ReplayState, Replayed};
+use bklit_tui::tui::core::model::palette::commands::COMMANDS;
+use bklit_tui::tui::core::model::{Focus, Model, ModelOptions, Shell};
+use bklit_tui::tui::core::msg::{Effect, Job, Msg, Report};
+use bklit_tui::tui::core::playback::{ReplayCommand, ReplayState, Replayed};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
@@ -319,7 +319,7 @@ fn a_palette_stays_open_whatever_comes() {
         Msg::Report(Report::Exported(Err("no".into()))),
         Msg::Resize(80, 24),
     ] {
-        bklit_tui::tui::update::update(&mut model, message);
+        bklit_tui::tui::core::update::update(&mut model, message);
     }
     assert!(matches!(model.focus(), Focus::Palette(_)));
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
 use bklit_tui::pipeline::gauges::Gauges;
-use bklit_tui::tui::keymap::{self, Action, BINDINGS, Context};
-use bklit_tui::tui::model::{Focus, Screen};
-use bklit_tui::tui::msg::{Effect, Msg};
+use bklit_tui::tui::core::keymap::{self, Action, BINDINGS, Context};
+use bklit_tui::tui::core::model::{Focus, Screen};
+use bklit_tui::tui::core::msg::{Effect, Msg};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
@@ -536,7 +536,7 @@ fn a_trace_shows_the_whole_way_and_goes_on() {
 /// The address stands whole at 80 columns, and nothing moves with the rate.
 #[test]
 fn the_header_keeps_its_columns() {
-    let options = bklit_tui::tui::model::ModelOptions {
+    let options = bklit_tui::tui::core::model::ModelOptions {
         source: "http://127.0.0.1:53017".into(),
         ..super::feed::options((80, 24))
     };

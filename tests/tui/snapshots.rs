@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bklit_tui::pipeline::bus::DebugMessage;
 use bklit_tui::pipeline::debug_log::{Level, Stage};
 use bklit_tui::pipeline::gauges::{Health, QueueGauges, VerifyGauges};
-use bklit_tui::tui::theme::{Palette, Theme};
+use bklit_tui::tui::core::theme::{Palette, Theme};
 use crossterm::event::KeyCode;
 use ratatui::style::{Modifier, Style};
 use serde_json::json;
@@ -219,7 +219,7 @@ fn place_of(console: &Console, what: &str) -> (u16, u16) {
     let screen = console.screen();
     let found = screen.lines().enumerate().find_map(|(y, row)| Some((row.find(what)?, y, row)));
     let (at, y, row) = found.unwrap_or_else(|| panic!("no {what:?} in\n{screen}"));
-    (bklit_tui::tui::text::width(&row[..at]) as u16, y as u16)
+    (bklit_tui::tui::core::text::width(&row[..at]) as u16, y as u16)
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn the_selected_line_and_what_was_found_stand_out() {
     for palette in [Palette::Ansi16, Palette::Ansi256, Palette::NoColour] {
         let theme = Theme::new(palette);
         let mut console =
-            busy_with(bklit_tui::tui::model::ModelOptions { theme, ..options((120, 40)) });
+            busy_with(bklit_tui::tui::core::model::ModelOptions { theme, ..options((120, 40)) });
         console.keys("/rows=12");
         console.code(KeyCode::Enter);
         console.keys("N");
@@ -264,8 +264,10 @@ fn the_selected_line_and_what_was_found_stand_out() {
 #[test]
 fn without_colour_no_cell_has_one() {
     let no_colour = || Theme::new(Palette::NoColour);
-    let mut console =
-        busy_with(bklit_tui::tui::model::ModelOptions { theme: no_colour(), ..options((120, 40)) });
+    let mut console = busy_with(bklit_tui::tui::core::model::ModelOptions {
+        theme: no_colour(),
+        ..options((120, 40))
+    });
     console.keys("/checkout");
     console.code(KeyCode::Enter);
     console.keys("N2");
@@ -303,7 +305,7 @@ fn split_panes() {
 fn the_focused_pane_is_marked_without_colour_too() {
     let theme = Theme::new(Palette::NoColour);
     let mut console =
-        busy_with(bklit_tui::tui::model::ModelOptions { theme, ..options((120, 40)) });
+        busy_with(bklit_tui::tui::core::model::ModelOptions { theme, ..options((120, 40)) });
     console.keys("s");
     assert!(style_of(&console, "▶2").add_modifier.contains(Modifier::REVERSED));
     console.code(KeyCode::Tab);
@@ -338,7 +340,7 @@ fn trace() {
         console.logs(way());
         console.keys("ft");
         while console.model.has_work() {
-            console.send(bklit_tui::tui::msg::Msg::Work);
+            console.send(bklit_tui::tui::core::msg::Msg::Work);
         }
         console.keys("k");
         console

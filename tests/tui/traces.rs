@@ -4,9 +4,9 @@
 use bklit_tui::pipeline::debug_log::{DebugLog, Level, Stage};
 use bklit_tui::pipeline::lookup::{EventTrace, QueuedPlace, StoredEvent};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::Screen;
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::requests::{Answer, Request};
+use bklit_tui::tui::core::model::Screen;
+use bklit_tui::tui::core::msg::{Effect, Msg};
+use bklit_tui::tui::core::requests::{Answer, Request};
 use crossterm::event::KeyCode;
 use serde_json::json;
 

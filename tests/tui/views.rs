@@ -10,10 +10,10 @@ use bklit_tui::pipeline::queue::BatchInFlight;
 use bklit_tui::pipeline::queue::view::{EventView, FailedView, QueueView};
 use bklit_tui::pipeline::store::live::{LastEvent, LiveProject, LiveView, MINUTES, TopPage};
 use bklit_tui::pipeline::time::UtcMillis;
-use bklit_tui::tui::model::{Focus, ModelOptions, Screen};
-use bklit_tui::tui::msg::{Effect, Msg};
-use bklit_tui::tui::requests::{Answer, Change, QueueSnapshot, Request};
-use bklit_tui::tui::text;
+use bklit_tui::tui::core::model::{Focus, ModelOptions, Screen};
+use bklit_tui::tui::core::msg::{Effect, Msg};
+use bklit_tui::tui::core::requests::{Answer, Change, QueueSnapshot, Request};
+use bklit_tui::tui::core::text;
 use crossterm::event::KeyCode;
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::pipeline::time::UtcMillis;
-use crate::tui::text::{safe, safe_json};
+use crate::tui::core::text::{safe, safe_json};
 
 const RESET: &str = "\x1b[0m";
 const DIM: &str = "\x1b[2m";

@@ -11,7 +11,7 @@ use super::walk::{Entry, Seen, Walk, Which};
 use super::{list, print};
 use crate::cli::ChoiceArgs;
 use crate::pipeline::queue::{MAX_PAGE, Queue, QueueError};
-use crate::tui::text::safe;
+use crate::tui::core::text::safe;
 
 /// Events that are shown before they are deleted.
 const SHOWN: usize = 10;

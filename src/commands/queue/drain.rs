@@ -13,7 +13,7 @@ use crate::pipeline::bus::{DebugMessage, DebugStream};
 use crate::pipeline::debug_log::Level;
 use crate::pipeline::queue::{QueueError, QueueStats};
 use crate::pipeline::worker::{self, WorkerContext};
-use crate::tui::text::safe;
+use crate::tui::core::text::safe;
 
 /// How often to look whether all is done.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use super::walk::{Entry, Walk, Which};
 use crate::cli::FilterArgs;
 use crate::pipeline::event::EventKind;
 use crate::pipeline::queue::Queue;
-use crate::tui::text::{clip, safe, safe_json};
+use crate::tui::core::text::{clip, safe, safe_json};
 
 /// The widest that ids which clients chose, and projects, are shown in a table.
 const MAX_CELL: usize = 48;

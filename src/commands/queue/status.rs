@@ -10,7 +10,7 @@ use crate::numbers::grouped;
 use crate::pipeline::queue::BatchInFlight;
 use crate::pipeline::queue::view::QueueView;
 use crate::pipeline::time::UtcMillis;
-use crate::tui::text::safe;
+use crate::tui::core::text::safe;
 
 pub(super) async fn run(queues: &Queues, json: bool) -> Result<()> {
     let mut view = QueueView::of(&*queues.queue).await?;

@@ -123,7 +123,7 @@ fn judge(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
         let text = String::from_utf8_lossy(body);
         // What a server says is shown on a terminal.
         let text: String = text.chars().take(MAX_SHOWN).collect();
-        let text = crate::tui::text::safe(&text);
+        let text = crate::tui::core::text::safe(&text);
         format!("{} to POST {}: {text}", status.as_u16(), planned.path)
     };
     match planned.expects {

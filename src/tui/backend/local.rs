@@ -12,7 +12,7 @@ use crate::pipeline::queue::view::{BatchView, FailedPage, QueueView};
 use crate::pipeline::store::Store;
 use crate::pipeline::store::live::{LiveView, NO_STORE};
 use crate::pipeline::time::UtcMillis;
-use crate::tui::requests::Change;
+use crate::tui::core::requests::Change;
 
 /// Tells the pipeline's log of a change: what was done, with how many events.
 pub type Told = Arc<dyn Fn(&'static str, u64) + Send + Sync>;

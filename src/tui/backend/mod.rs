@@ -12,7 +12,7 @@ use crate::pipeline::lookup::EventTrace;
 use crate::pipeline::queue::MAX_PAGE;
 use crate::pipeline::queue::view::{BatchView, FailedPage, QueueView};
 use crate::pipeline::store::live::LiveView;
-use crate::tui::requests::{Change, QueueSnapshot};
+use crate::tui::core::requests::{Change, QueueSnapshot};
 
 pub use local::LocalBackend;
 pub use remote::RemoteBackend;

@@ -12,7 +12,7 @@ use crate::client::{Client, cause};
 use crate::pipeline::lookup::EventTrace;
 use crate::pipeline::queue::view::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use crate::pipeline::store::live::LiveView;
-use crate::tui::requests::Change;
+use crate::tui::core::requests::Change;
 
 /// Bytes of an answer that are read at most; a page of large events has fewer.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::{Backend, change, export, snapshot};
-use crate::tui::requests::{Answer, Request};
+use crate::tui::core::requests::{Answer, Request};
 
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::mpsc::Sender;
 
 use super::expand;
-use crate::tui::msg::{Report, Target};
+use crate::tui::core::msg::{Report, Target};
 
 /// What the thread is told.
 enum Part {

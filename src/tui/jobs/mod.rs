@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::msg::{Job, Report};
+use super::core::msg::{Job, Report};
 use crate::alerts::command::Runner;
 use crate::alerts::{Alert, Kind, State};
 use crate::pipeline::bus::DebugMessage;

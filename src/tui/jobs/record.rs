@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::expand;
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
-use crate::tui::msg::{Report, Target};
+use crate::tui::core::msg::{Report, Target};
 use crate::tui::replay::recording;
 
 /// Groups of messages that wait to be written.
@@ -104,10 +104,10 @@ impl Recorder {
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
             self.close("ended by hand");
-            let bytes = crate::tui::format::bytes(self.shared.bytes.load(Relaxed));
+            let bytes = crate::tui::core::format::bytes(self.shared.bytes.load(Relaxed));
             let missing = match self.lost {
                 0 => String::new(),
-                lost => format!("; {} messages are missing", crate::tui::format::count(lost)),
+                lost => format!("; {} messages are missing", crate::tui::core::format::count(lost)),
             };
             let told = format!("recorded {bytes} to {}{missing}", self.path);
             let _ = reports.blocking_send(Report::RecordEnded(told));
@@ -165,7 +165,7 @@ impl Writer {
                     for message in &messages {
                         self.write(&recording::message(at, message))?;
                         if self.shared.bytes.load(Relaxed) >= self.most {
-                            let most = crate::tui::format::bytes(self.most);
+                            let most = crate::tui::core::format::bytes(self.most);
                             return Ok(format!("it reached console.record_max_bytes, {most}"));
                         }
                     }

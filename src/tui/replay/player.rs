@@ -11,7 +11,7 @@ use super::index::Index;
 use super::reader::{Reader, last_time};
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
-use crate::tui::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS};
+use crate::tui::core::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS};
 
 /// Groups that wait for the console.
 const CAPACITY: usize = 4;

@@ -6,7 +6,7 @@ use super::{Player, recording};
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::pipeline::time::UtcMillis;
-use crate::tui::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS};
+use crate::tui::core::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS};
 
 /// Far more than one place of the index, 20 lines a second.
 const LINES: usize = 40_000;

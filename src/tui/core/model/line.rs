@@ -1,0 +1,380 @@
+//! One line as it is kept: its parts in one text, as small as they can be and safe to show.
+//!
+//! The details of a line are kept as they are shown, `url=/checkout status=200 title="Hello you"`:
+//! a search finds what is on the screen, drawing needs no work, and [`LineRef::data`] still gets
+//! the JSON back.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use crate::pipeline::debug_log::{DebugLog, Level, Stage};
+use crate::pipeline::time::UtcMillis;
+use crate::tui::core::text;
+
+/// Bytes of a message, or of an unparsed line, that are kept.
+const MAX_MESSAGE: usize = 16 * 1024;
+/// Bytes of a line's details that are kept.
+const MAX_FIELDS: usize = 32 * 1024;
+/// Bytes of an id that are kept.
+const MAX_ID: usize = 256;
+
+/// Details that are shown first, as the most telling.
+const FIRST_FIELDS: [&str; 12] = [
+    "error",
+    "reason",
+    "status",
+    "url",
+    "path",
+    "type",
+    "trackingId",
+    "eventType",
+    "count",
+    "size",
+    "rows",
+    "waitedMs",
+];
+
+/// A level as the log shows it.
+pub fn shown_level(level: Level) -> &'static str {
+    match level {
+        Level::Info => "INFO",
+        Level::Warn => "WARN",
+        Level::Error => "ERROR",
+    }
+}
+
+/// Where the parts of a line are in its text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta {
+    time: i64,
+    /// Where its text starts in the text of its chunk.
+    start: u32,
+    message: u32,
+    fields: u32,
+    /// NaN without one.
+    duration: f32,
+    event: u16,
+    project: u16,
+    stage: Option<Stage>,
+    level: Level,
+}
+
+/// Parts of a line, and lines, are apart by this, which no safe text contains.
+pub(super) const SEPARATOR: char = '\n';
+
+impl Meta {
+    pub(super) fn text_len(&self) -> usize {
+        let separators = 3;
+        self.message as usize
+            + self.fields as usize
+            + usize::from(self.event)
+            + usize::from(self.project)
+            + separators
+    }
+
+    pub(super) fn range(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.text_len()
+    }
+}
+
+/// Appends a log line's text to `out`.
+pub(super) fn push_log(out: &mut String, log: &DebugLog) -> Meta {
+    let start = out.len();
+    push_part(out, &log.message, MAX_MESSAGE);
+    let message = out.len() - start - 1;
+    push_fields(out, &log.data);
+    let fields = out.len() - start - message - 2;
+    let mut push_id = |id: &Option<String>| {
+        let before = out.len();
+        push_part(out, id.as_deref().unwrap_or_default(), MAX_ID);
+        out.len() - before - 1
+    };
+    let event = push_id(&log.event_id);
+    let project = push_id(&log.project_id);
+    // The last part needs no separator after it.
+    out.pop();
+    Meta {
+        time: log.timestamp.epoch_millis(),
+        start: small(start),
+        message: small(message),
+        fields: small(fields),
+        duration: log.duration.map_or(f32::NAN, |ms| ms as f32),
+        event: small(event) as u16,
+        project: small(project) as u16,
+        stage: Some(log.stage),
+        level: log.level,
+    }
+}
+
+/// Appends a line that is none of the contract's. It counts as a warning.
+pub(super) fn push_unparsed(out: &mut String, now: UtcMillis, line: &str) -> Meta {
+    let start = out.len();
+    push_part(out, line, MAX_MESSAGE);
+    let message = out.len() - start - 1;
+    out.push(SEPARATOR);
+    out.push(SEPARATOR);
+    Meta {
+        time: now.epoch_millis(),
+        start: small(start),
+        message: small(message),
+        fields: 0,
+        duration: f32::NAN,
+        event: 0,
+        project: 0,
+        stage: None,
+        level: Level::Warn,
+    }
+}
+
+/// Parts and chunks are bounded far below this.
+fn small(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn push_part(out: &mut String, part: &str, limit: usize) {
+    // Escaping never makes text shorter, so more than the limit need not be looked at.
+    let looked_at = cut(part, limit);
+    let safe = text::safe(looked_at);
+    let kept = cut(&safe, limit);
+    out.push_str(kept);
+    if kept.len() < safe.len() || looked_at.len() < part.len() {
+        out.push_str(text::ELLIPSIS);
+    }
+    out.push(SEPARATOR);
+}
+
+fn cut(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
+fn push_fields(out: &mut String, data: &Map<String, Value>) {
+    let end = out.len() + MAX_FIELDS;
+    let first = FIRST_FIELDS.iter().filter_map(|&key| data.get_key_value(key));
+    let others = data.iter().filter(|(key, _)| !FIRST_FIELDS.contains(&key.as_str()));
+    for (nth, (key, value)) in first.chain(others).enumerate() {
+        let before = out.len();
+        if nth > 0 {
+            out.push(' ');
+        }
+        push_field(out, key, value);
+        if out.len() > end {
+            // Whole fields only, so that what is kept can be read back.
+            out.truncate(before);
+            push_cut_field(out, key, nth, end.saturating_sub(before));
+            break;
+        }
+    }
+    out.push(SEPARATOR);
+}
+
+/// Says that details are missing from `key` on.
+fn push_cut_field(out: &mut String, key: &str, nth: usize, room: usize) {
+    if nth > 0 {
+        out.push(' ');
+    }
+    let note = Value::String("… cut: too long to keep".into());
+    push_field(out, if key.len() < room.min(MAX_ID) { key } else { "…" }, &note);
+}
+
+fn push_field(out: &mut String, key: &str, value: &Value) {
+    if is_bare_key(key) {
+        out.push_str(key);
+    } else {
+        push_json(out, &Value::from(key));
+    }
+    out.push('=');
+    match value {
+        Value::String(string) if is_bare_value(string) => out.push_str(string),
+        other => push_json(out, other),
+    }
+}
+
+fn push_json(out: &mut String, value: &Value) {
+    out.push_str(&text::safe_json(&value.to_string()));
+}
+
+fn is_bare_key(key: &str) -> bool {
+    !key.is_empty()
+        && text::is_safe(key)
+        && !key.contains(|c: char| c.is_whitespace() || c == '=' || c == '"')
+}
+
+/// Whether a string can stand without quotes and is still read back as that string.
+fn is_bare_value(value: &str) -> bool {
+    let Some(first) = value.chars().next() else { return false };
+    !value.contains(|c: char| c.is_whitespace() || c == '"')
+        && !matches!(first, '{' | '[')
+        && !matches!(value, "true" | "false" | "null")
+        && !is_number(value)
+        && text::is_safe(value)
+}
+
+fn is_number(word: &str) -> bool {
+    serde_json::from_str::<serde_json::Number>(word).is_ok()
+}
+
+fn read_fields(mut rest: &str) -> Option<Vec<(String, Value)>> {
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        let key = if rest.starts_with('"') {
+            read_json(&mut rest)?.as_str()?.to_owned()
+        } else {
+            let (key, after) = rest.split_once('=')?;
+            rest = &rest[rest.len() - after.len() - 1..];
+            key.to_owned()
+        };
+        rest = rest.strip_prefix('=')?;
+        let value = if rest.starts_with(['"', '{', '[']) {
+            read_json(&mut rest)?
+        } else {
+            let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+            rest = if after.is_empty() { "" } else { &rest[word.len()..] };
+            match word {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                "null" => Value::Null,
+                word if is_number(word) => serde_json::from_str(word).ok()?,
+                word => Value::from(word),
+            }
+        };
+        rest = rest.strip_prefix(' ').unwrap_or(rest);
+        fields.push((key, value));
+    }
+    Some(fields)
+}
+
+fn read_json(rest: &mut &str) -> Option<Value> {
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+    let value = values.next()?.ok()?;
+    *rest = &rest[values.byte_offset()..];
+    Some(value)
+}
+
+/// A line, to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct LineRef<'a> {
+    meta: &'a Meta,
+    text: &'a str,
+}
+
+impl<'a> LineRef<'a> {
+    pub(super) fn new(meta: &'a Meta, text: &'a str) -> Self {
+        Self { meta, text }
+    }
+
+    /// When.
+    pub fn time(&self) -> UtcMillis {
+        UtcMillis::from_epoch_millis(self.meta.time)
+    }
+
+    /// The stage, and `None` for a line that could not be parsed.
+    pub fn stage(&self) -> Option<Stage> {
+        self.meta.stage
+    }
+
+    /// The level; a line that could not be parsed counts as a warning.
+    pub fn level(&self) -> Level {
+        self.meta.level
+    }
+
+    /// How long the step took, in milliseconds.
+    pub fn duration(&self) -> Option<f32> {
+        Some(self.meta.duration).filter(|duration| !duration.is_nan())
+    }
+
+    /// Everything that can be searched: message, details, event id and project id, each on a
+    /// line of its own.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    fn part(&self, start: usize, length: usize) -> &'a str {
+        &self.text[start..start + length]
+    }
+
+    /// What happened. Starts [`LineRef::text`].
+    pub fn message(&self) -> &'a str {
+        self.part(0, self.meta.message as usize)
+    }
+
+    /// Where the details start in [`LineRef::text`].
+    pub fn fields_start(&self) -> usize {
+        self.meta.message as usize + 1
+    }
+
+    /// The details as they are shown.
+    pub fn fields(&self) -> &'a str {
+        self.part(self.fields_start(), self.meta.fields as usize)
+    }
+
+    /// Where the event id starts in [`LineRef::text`].
+    pub fn event_start(&self) -> usize {
+        self.fields_start() + self.meta.fields as usize + 1
+    }
+
+    /// The event, if it is about one.
+    pub fn event_id(&self) -> Option<&'a str> {
+        Some(self.part(self.event_start(), self.meta.event.into())).filter(|id| !id.is_empty())
+    }
+
+    /// The project, if it is about one.
+    pub fn project_id(&self) -> Option<&'a str> {
+        let start = self.event_start() + usize::from(self.meta.event) + 1;
+        Some(self.part(start, self.meta.project.into())).filter(|id| !id.is_empty())
+    }
+
+    /// The details in the order in which they are shown.
+    pub fn data(&self) -> Vec<(String, Value)> {
+        read_fields(self.fields())
+            .unwrap_or_else(|| vec![("data".to_owned(), Value::from(self.fields()))])
+    }
+
+    /// The line as JSON of the contract; an unparsed line as it is shown.
+    pub fn to_json(&self) -> String {
+        let Some(stage) = self.stage() else { return self.message().to_owned() };
+        let log = DebugLog {
+            timestamp: self.time(),
+            stage,
+            level: self.level(),
+            message: self.message().to_owned().into(),
+            data: self.data().into_iter().collect(),
+            event_id: self.event_id().map(str::to_owned),
+            project_id: self.project_id().map(str::to_owned),
+            // By way of the decimal form, which does not show the digits that f32 lacks.
+            duration: self.duration().and_then(|ms| ms.to_string().parse().ok()),
+        };
+        serde_json::to_string(&log).unwrap_or_default()
+    }
+
+    /// A copy that stays when the line is forgotten.
+    pub fn to_owned(&self) -> OwnedLine {
+        OwnedLine { meta: *self.meta, text: self.text.to_owned() }
+    }
+}
+
+/// A line that is kept apart from the others.
+#[derive(Clone, Debug)]
+pub struct OwnedLine {
+    meta: Meta,
+    text: String,
+}
+
+impl OwnedLine {
+    /// A line that comes by another way than the ring.
+    pub fn of(log: &DebugLog) -> Self {
+        let mut text = String::new();
+        let meta = push_log(&mut text, log);
+        Self { meta, text }
+    }
+
+    /// The line, to be read.
+    pub fn as_ref(&self) -> LineRef<'_> {
+        LineRef::new(&self.meta, &self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

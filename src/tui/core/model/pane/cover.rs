@@ -1,0 +1,66 @@
+//! Which lines were looked at: a stretch that grows at both ends.
+
+use std::ops::Range;
+
+/// From which end of the stretch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tui::core::model) enum End {
+    /// The older lines.
+    Older,
+    /// The newer lines.
+    Newer,
+}
+
+/// The numbers of the lines looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::tui::core::model) struct Cover {
+    pub(in crate::tui::core::model) low: u64,
+    pub(in crate::tui::core::model) high: u64,
+}
+
+impl Cover {
+    /// Nothing, to begin at a line.
+    pub(in crate::tui::core::model) fn at(line: u64) -> Self {
+        Self { low: line, high: line }
+    }
+
+    /// Lets go of lines that are no longer kept.
+    pub(in crate::tui::core::model) fn forget(&mut self, first: u64) {
+        self.low = self.low.max(first);
+        self.high = self.high.max(first);
+    }
+
+    /// Whether all of these lines were looked at.
+    pub(in crate::tui::core::model) fn is_all_of(&self, wanted: &Range<u64>) -> bool {
+        wanted.is_empty() || self.low <= wanted.start && self.high >= wanted.end
+    }
+
+    /// What of `wanted` to look at next: newer lines first for who follows, and what is nearer to
+    /// the reader's line otherwise.
+    pub(in crate::tui::core::model) fn next(
+        &self,
+        wanted: &Range<u64>,
+        reader: Option<u64>,
+        slice: u64,
+    ) -> Option<(Range<u64>, End)> {
+        let older = self.low.saturating_sub(slice).max(wanted.start)..self.low;
+        let newer = self.high..self.high.saturating_add(slice).min(wanted.end);
+        let newer_first = reader
+            .is_none_or(|line| self.high.saturating_sub(line) <= line.saturating_sub(self.low));
+        match (older.is_empty(), newer.is_empty()) {
+            (true, true) => None,
+            (false, true) => Some((older, End::Older)),
+            (true, false) => Some((newer, End::Newer)),
+            (false, false) if newer_first => Some((newer, End::Newer)),
+            (false, false) => Some((older, End::Older)),
+        }
+    }
+
+    /// Notes that these lines were looked at.
+    pub(in crate::tui::core::model) fn grow(&mut self, range: &Range<u64>, end: End) {
+        match end {
+            End::Older => self.low = range.start,
+            End::Newer => self.high = range.end,
+        }
+    }
+}

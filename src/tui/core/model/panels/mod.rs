@@ -1,0 +1,173 @@
+//! The views beside the log: what was answered to them, and where the reader is in them.
+
+mod queue;
+mod visitors;
+
+use std::collections::VecDeque;
+
+use super::line::OwnedLine;
+use crate::pipeline::debug_log::DebugLog;
+use crate::pipeline::time::UtcMillis;
+use crate::pipeline::verify;
+pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
+pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
+
+/// What is older than this is shown with its age.
+const OLD: i64 = 8_000;
+/// A question without an answer is asked again after so long, beyond any answer's deadline.
+const LOST: i64 = 60_000;
+/// What the verifier told that is kept, the newest of it.
+const MAX_FINDINGS: usize = 500;
+
+/// What is asked for again and again while it is looked at. The last answer stays on the screen
+/// when a new one does not come.
+#[derive(Debug)]
+pub struct Polled<T> {
+    every: i64,
+    /// The last answer, and when it came.
+    data: Option<(T, i64)>,
+    /// Why there is none to the last question.
+    error: Option<String>,
+    asked: Option<i64>,
+    waits: bool,
+}
+
+impl<T> Polled<T> {
+    /// Asked for so often, in milliseconds.
+    pub(super) fn new(every: i64) -> Self {
+        Self { every, data: None, error: None, asked: None, waits: false }
+    }
+
+    /// The last answer.
+    pub fn data(&self) -> Option<&T> {
+        self.data.as_ref().map(|(data, _)| data)
+    }
+
+    /// Why there is no newer one.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// When the last answer came.
+    pub fn answered(&self) -> Option<UtcMillis> {
+        self.data.as_ref().map(|(_, at)| UtcMillis::from_epoch_millis(*at))
+    }
+
+    /// Asks so often from now on, in milliseconds, and for the first time soon.
+    pub(super) fn set_every(&mut self, every: i64) {
+        (self.every, self.asked) = (every, None);
+    }
+
+    /// How many milliseconds old the last answer is, where that is worth telling.
+    pub fn age(&self, now: UtcMillis) -> Option<i64> {
+        let (_, at) = self.data.as_ref()?;
+        let age = now.epoch_millis().saturating_sub(*at);
+        (self.error.is_some() || age >= OLD).then_some(age.max(0))
+    }
+
+    /// Whether to ask now. Notes that it is asked then.
+    pub(in crate::tui::core) fn is_due(&mut self, now: UtcMillis) -> bool {
+        let now = now.epoch_millis();
+        // A clock that was set back must not stop the questions.
+        let is_due =
+            self.asked.is_none_or(|at| !(at..at.saturating_add(self.every)).contains(&now));
+        self.begins(is_due, now)
+    }
+
+    /// The same, whenever it was asked last.
+    pub(in crate::tui::core) fn is_free(&mut self, now: UtcMillis) -> bool {
+        self.begins(true, now.epoch_millis())
+    }
+
+    fn begins(&mut self, wanted: bool, now: i64) -> bool {
+        // One that gave way to another of its kind has no answer.
+        let is_lost = self.asked.is_some_and(|at| !(at..at.saturating_add(LOST)).contains(&now));
+        let begins = wanted && (!self.waits || is_lost);
+        if begins {
+            (self.waits, self.asked) = (true, Some(now));
+        }
+        begins
+    }
+
+    /// Takes an answer.
+    pub(in crate::tui::core) fn take(&mut self, answer: Result<T, String>, now: UtcMillis) {
+        self.waits = false;
+        match answer {
+            Ok(data) => {
+                self.data = Some((data, now.epoch_millis()));
+                self.error = None;
+            }
+            Err(reason) => self.error = Some(reason),
+        }
+    }
+}
+
+/// What the verifier told.
+#[derive(Debug, Default)]
+pub struct VerifyPanel {
+    findings: VecDeque<(u64, OwnedLine)>,
+    selected: usize,
+    /// Rows scrolled out at the top.
+    pub(in crate::tui::core) top: usize,
+}
+
+impl VerifyPanel {
+    /// What it told, newest first, with the lines' numbers.
+    pub fn findings(&self) -> impl Iterator<Item = &(u64, OwnedLine)> {
+        self.findings.iter().rev()
+    }
+
+    /// How much of it is kept.
+    pub fn count(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// The place of the selected one.
+    pub fn selected(&self) -> usize {
+        self.selected
+    }
+
+    /// The selected one.
+    pub fn selected_line(&self) -> Option<&(u64, OwnedLine)> {
+        self.findings().nth(self.selected)
+    }
+
+    /// Whether a line belongs here.
+    pub(in crate::tui::core) fn wants(log: &DebugLog) -> bool {
+        log.level > crate::pipeline::debug_log::Level::Info && verify::is_finding(&log.message)
+    }
+
+    /// Takes a line. The reader stays at the same one.
+    pub(in crate::tui::core) fn take(&mut self, number: u64, line: OwnedLine) {
+        self.findings.push_back((number, line));
+        if self.findings.len() > MAX_FINDINGS {
+            self.findings.pop_front();
+        }
+        // Whoever is at the newest one stays there.
+        if self.selected > 0 {
+            let moved = (self.selected + 1).min(self.findings.len() - 1);
+            // At the oldest one that is kept, the view stays too.
+            self.top += moved - self.selected;
+            self.selected = moved;
+        }
+    }
+
+    /// Selects a place, and scrolls as little as needed to have it among so many rows.
+    pub(in crate::tui::core) fn select(&mut self, place: usize, height: usize) {
+        self.selected = place.min(self.findings.len().saturating_sub(1));
+        let least = (self.selected + 1).saturating_sub(height.max(1));
+        let most = self.selected.min(self.findings.len().saturating_sub(height));
+        self.top = self.top.clamp(least, most.max(least));
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Panels {
+    /// The queue.
+    pub queue: QueuePanel,
+    /// Who is there now.
+    pub visitors: VisitorsPanel,
+    /// What the verifier told.
+    pub verify: VerifyPanel,
+}
