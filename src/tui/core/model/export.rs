@@ -3,8 +3,8 @@
 
 use super::filter::Filter;
 use super::line::LineRef;
+use super::line_ring::LineRing;
 use super::palette::commands::Format;
-use super::ring::Ring;
 
 /// Lines looked at for a piece.
 const PIECE_LINES: u64 = 20_000;
@@ -51,7 +51,7 @@ impl Export {
     }
 
     /// The next piece; `None` when there is nothing more.
-    pub fn piece(&mut self, ring: &Ring) -> Option<String> {
+    pub fn piece(&mut self, ring: &LineRing) -> Option<String> {
         let mut piece = String::new();
         if !std::mem::replace(&mut self.begun, true) && self.format == Format::Csv {
             piece.push_str("time,stage,level,message,event_id,project_id,duration_ms,data\r\n");
@@ -139,8 +139,8 @@ mod tests {
     use crate::pipeline::debug_log::{DebugLog, Level, Stage};
     use crate::pipeline::time::UtcMillis;
 
-    fn ring(lines: usize, keep: usize) -> Ring {
-        let mut ring = Ring::new(keep, 1 << 30);
+    fn ring(lines: usize, keep: usize) -> LineRing {
+        let mut ring = LineRing::new(keep, 1 << 30);
         for nth in 0..lines {
             let level = if nth % 2 == 0 { Level::Info } else { Level::Error };
             let mut log = DebugLog::new(Stage::Worker, level, format!("a \"{nth}\", b"));
@@ -151,7 +151,7 @@ mod tests {
         ring
     }
 
-    fn whole(export: &mut Export, ring: &Ring) -> String {
+    fn whole(export: &mut Export, ring: &LineRing) -> String {
         let mut out = String::new();
         while let Some(piece) = export.piece(ring) {
             assert!(std::mem::take(&mut export.waits));
@@ -206,7 +206,7 @@ mod tests {
         for harmless in ["", "a=1", "1-2", "a\tb", "evt_1"] {
             assert_eq!(cell(harmless), harmless);
         }
-        let mut ring = Ring::new(10, 1 << 20);
+        let mut ring = LineRing::new(10, 1 << 20);
         let mut log = DebugLog::new(Stage::Queue, Level::Info, "@SUM(A1)");
         (log.event_id, log.project_id) = (Some("-1+2".into()), Some("=cmd|' /C calc'!A0".into()));
         ring.push_log(&log);

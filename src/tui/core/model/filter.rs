@@ -1,9 +1,9 @@
 //! Which lines are shown.
 
 use super::line::LineRef;
+use super::line_ring::Run;
 use super::query::Query;
 use super::query::scanner::Scanner;
-use super::ring::Run;
 use crate::pipeline::debug_log::{Level, Stage};
 use crate::pipeline::time::UtcMillis;
 

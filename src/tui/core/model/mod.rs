@@ -8,6 +8,7 @@ pub mod filter;
 pub mod focus;
 pub mod layout;
 pub mod line;
+pub mod line_ring;
 pub mod pages;
 pub mod palette;
 pub mod pane;
@@ -15,7 +16,6 @@ pub mod panels;
 pub mod panes;
 pub mod projects;
 pub mod query;
-pub mod ring;
 pub mod screen;
 mod stack;
 mod times;
@@ -30,12 +30,12 @@ use self::alerts::Alerts;
 use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
+use self::line_ring::LineRing;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
 use self::panes::Panes;
 use self::projects::Projects;
 pub use self::query::Purpose;
-use self::ring::Ring;
 pub use self::screen::Screen;
 use self::trace::Trace;
 use super::keymap::Bindings;
@@ -157,7 +157,7 @@ pub struct Model {
     pub(super) zone: TimeZone,
     pub(super) now: UtcMillis,
     pub(super) size: (u16, u16),
-    pub(super) ring: Ring,
+    pub(super) ring: LineRing,
     pub(super) panes: Panes,
     pub(super) figures: Figures,
     pub(super) panels: Panels,
@@ -200,7 +200,7 @@ impl Model {
             zone: options.zone(options.utc),
             now: UtcMillis::MIN,
             size: options.size,
-            ring: Ring::new(options.max_lines, options.max_bytes),
+            ring: LineRing::new(options.max_lines, options.max_bytes),
             panes: Panes::default(),
             figures: Figures::default(),
             panels: Panels::default(),
@@ -240,7 +240,7 @@ impl Model {
     }
 
     /// The lines kept.
-    pub fn ring(&self) -> &Ring {
+    pub fn ring(&self) -> &LineRing {
         &self.ring
     }
 

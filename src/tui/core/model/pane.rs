@@ -18,8 +18,8 @@ use self::cover::Cover;
 pub use self::seek::{Seek, Wanted};
 use super::filter::Filter;
 use super::line::OwnedLine;
+use super::line_ring::LineRing;
 use super::query::Query;
-use super::ring::Ring;
 
 /// Where the reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl Pane {
 
     /// Shows the reader's line among all lines; or goes back from there. Returns whether it now
     /// shows the context.
-    pub fn toggle_context(&mut self, ring: &Ring, limit: u64, height: usize) -> bool {
+    pub fn toggle_context(&mut self, ring: &LineRing, limit: u64, height: usize) -> bool {
         if let Some(before) = self.before_context.take() {
             self.position = before.1;
             self.set_filter(before.0, ring, limit, height);
@@ -188,7 +188,7 @@ impl Pane {
     }
 
     /// Keeps a copy of what is on the screen, see [`Pane::held`].
-    pub fn hold(&mut self, ring: &Ring, height: usize) {
+    pub fn hold(&mut self, ring: &LineRing, height: usize) {
         let range = self.window(height).range;
         let lines = range.filter_map(|place| {
             let number = self.index[place];
@@ -204,7 +204,7 @@ impl Pane {
 
     /// What was on the screen when the display was paused, if the reader has not moved since and
     /// the ring has forgotten some of it.
-    pub fn held(&self, ring: &Ring) -> Option<&[(u64, OwnedLine)]> {
+    pub fn held(&self, ring: &LineRing) -> Option<&[(u64, OwnedLine)]> {
         let held = self.held.as_ref().filter(|held| held.position == self.position)?;
         let (first, _) = held.lines.first()?;
         (*first < ring.first()).then_some(held.lines.as_slice())

@@ -1,7 +1,7 @@
 //! The panes side by side or above each other, each a view of its own of the same lines.
 
+use super::line_ring::LineRing;
 use super::pane::Pane;
-use super::ring::Ring;
 
 /// Panes at most.
 pub const MAX_PANES: usize = 4;
@@ -98,7 +98,7 @@ impl Panes {
     }
 
     /// Which pane has lines to look at yet: the focused one first.
-    pub(in crate::tui::core) fn with_work(&self, ring: &Ring, limit: u64) -> Option<usize> {
+    pub(in crate::tui::core) fn with_work(&self, ring: &LineRing, limit: u64) -> Option<usize> {
         let has_work = |&nth: &usize| self.list[nth].has_work(ring, limit);
         [self.focus].into_iter().chain(0..self.list.len()).find(has_work)
     }

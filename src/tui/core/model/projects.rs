@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use tui_input::Input;
 
+use super::line_ring::LineRing;
 use super::pane::cover::Cover;
-use super::ring::Ring;
 
 /// Projects told apart.
 const MAX_PROJECTS: usize = 1_000;
@@ -24,7 +24,7 @@ pub struct Projects {
 
 impl Projects {
     /// Begins to count the lines of the ring.
-    pub fn new(ring: &Ring) -> Self {
+    pub fn new(ring: &LineRing) -> Self {
         let cover = Cover::at(ring.next());
         let mut list = Self { input: Input::default(), counts: HashMap::new(), cover, selected: 0 };
         list.work(ring);
@@ -62,12 +62,12 @@ impl Projects {
     }
 
     /// Whether there are lines that were not counted yet.
-    pub fn has_work(&self, ring: &Ring) -> bool {
+    pub fn has_work(&self, ring: &LineRing) -> bool {
         !self.cover.is_all_of(&(ring.first()..self.cover.high))
     }
 
     /// Counts one more slice, newest lines first; those that come later are not counted.
-    pub fn work(&mut self, ring: &Ring) {
+    pub fn work(&mut self, ring: &LineRing) {
         self.cover.forget(ring.first());
         let all = ring.first()..self.cover.high;
         let Some((lines, end)) = self.cover.next(&all, None, SLICE) else { return };

@@ -9,10 +9,10 @@ use std::ops::Range;
 use super::Pane;
 use super::cover::{Cover, End};
 use crate::tui::core::model::filter::{Filter, FilterScanner};
+use crate::tui::core::model::line_ring::LineRing;
 use crate::tui::core::model::pane::Position;
 use crate::tui::core::model::query::Query;
 use crate::tui::core::model::query::scanner::Scanner;
-use crate::tui::core::model::ring::Ring;
 
 impl Pane {
     /// Looks at so many lines in one go.
@@ -22,7 +22,7 @@ impl Pane {
 
     /// Takes in lines up to `limit` (exclusive), as far as that is one slice, and lets go of those
     /// that the ring forgot.
-    pub fn update(&mut self, ring: &Ring, limit: u64) {
+    pub fn update(&mut self, ring: &LineRing, limit: u64) {
         self.forget(ring.first());
         self.catch_up(limit);
         let new = self.filtered.high..limit;
@@ -57,19 +57,19 @@ impl Pane {
     }
 
     /// Shows other lines, from the same place.
-    pub fn set_filter(&mut self, filter: Filter, ring: &Ring, limit: u64, height: usize) {
+    pub fn set_filter(&mut self, filter: Filter, ring: &LineRing, limit: u64, height: usize) {
         self.filter = filter;
         self.before_context = None;
         self.begin_anew(ring, limit, height);
     }
 
     /// Shows repeats as one line, or all lines again.
-    pub fn set_folds(&mut self, folds: bool, ring: &Ring, limit: u64, height: usize) {
+    pub fn set_folds(&mut self, folds: bool, ring: &LineRing, limit: u64, height: usize) {
         self.folds = folds;
         self.begin_anew(ring, limit, height);
     }
 
-    fn begin_anew(&mut self, ring: &Ring, limit: u64, height: usize) {
+    fn begin_anew(&mut self, ring: &LineRing, limit: u64, height: usize) {
         self.held = None;
         let start = match self.position {
             Position::Follow => limit,
@@ -84,7 +84,13 @@ impl Pane {
     }
 
     /// Highlights something else, or nothing.
-    pub fn set_search(&mut self, search: Option<Query>, ring: &Ring, limit: u64, height: usize) {
+    pub fn set_search(
+        &mut self,
+        search: Option<Query>,
+        ring: &LineRing,
+        limit: u64,
+        height: usize,
+    ) {
         self.search = search;
         self.found.clear();
         if self.search.is_none() {
@@ -101,12 +107,12 @@ impl Pane {
     }
 
     /// Whether there are lines that it has not looked at yet.
-    pub fn has_work(&self, ring: &Ring, limit: u64) -> bool {
+    pub fn has_work(&self, ring: &LineRing, limit: u64) -> bool {
         !self.filtered.is_all_of(&(ring.first()..limit)) || self.searched != self.filtered
     }
 
     /// How much of the ring it has looked at, in percent, while there is more to do.
-    pub fn progress(&self, ring: &Ring, limit: u64) -> Option<u8> {
+    pub fn progress(&self, ring: &LineRing, limit: u64) -> Option<u8> {
         let all = limit.saturating_sub(ring.first());
         if all == 0 || !self.has_work(ring, limit) {
             return None;
@@ -116,7 +122,7 @@ impl Pane {
     }
 
     /// Looks at one more slice, the nearest to the reader.
-    pub fn work(&mut self, ring: &Ring, limit: u64, height: usize) {
+    pub fn work(&mut self, ring: &LineRing, limit: u64, height: usize) {
         self.forget(ring.first());
         self.catch_up(limit);
         let reader = match self.position {
@@ -135,7 +141,7 @@ impl Pane {
         }
     }
 
-    fn filter_lines(&mut self, lines: &Range<u64>, end: End, ring: &Ring) {
+    fn filter_lines(&mut self, lines: &Range<u64>, end: End, ring: &LineRing) {
         let together = self.searched == self.filtered;
         let mut shown = Vec::new();
         {
@@ -174,7 +180,7 @@ impl Pane {
         }
     }
 
-    fn add_newer(&mut self, number: u64, found: bool, ring: &Ring) {
+    fn add_newer(&mut self, number: u64, found: bool, ring: &LineRing) {
         if self.folds {
             if let (Some(last), Some(count)) = (self.index.back_mut(), self.repeats.back_mut())
                 && repeats(ring, *last, number)
@@ -197,7 +203,7 @@ impl Pane {
         }
     }
 
-    fn add_older(&mut self, number: u64, found: bool, ring: &Ring) {
+    fn add_older(&mut self, number: u64, found: bool, ring: &LineRing) {
         if self.folds {
             if let (Some(first), Some(count)) = (self.index.front(), self.repeats.front_mut())
                 && repeats(ring, *first, number)
@@ -213,7 +219,7 @@ impl Pane {
         }
     }
 
-    fn search_lines(&mut self, lines: &Range<u64>, end: End, ring: &Ring) {
+    fn search_lines(&mut self, lines: &Range<u64>, end: End, ring: &LineRing) {
         if let Some(search) = &self.search {
             let mut search = Scanner::new(search);
             let from = self.index.partition_point(|&number| number < lines.start);
@@ -244,7 +250,7 @@ impl Pane {
 }
 
 /// Whether two lines say the same of the same.
-fn repeats(ring: &Ring, one: u64, other: u64) -> bool {
+fn repeats(ring: &LineRing, one: u64, other: u64) -> bool {
     let (Some(one), Some(other)) = (ring.get(one), ring.get(other)) else { return false };
     let key = |line: crate::tui::core::model::line::LineRef<'_>| (line.stage(), line.level());
     key(one) == key(other)

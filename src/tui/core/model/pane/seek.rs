@@ -4,7 +4,7 @@
 use super::{Direction, Jump, Pane};
 use crate::pipeline::debug_log::Level;
 use crate::tui::core::model::line::LineRef;
-use crate::tui::core::model::ring::Ring;
+use crate::tui::core::model::line_ring::LineRing;
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Seek {
     }
 
     /// How much of the way lies behind it, in percent.
-    pub fn progress(&self, ring: &Ring, limit: u64) -> u8 {
+    pub fn progress(&self, ring: &LineRing, limit: u64) -> u8 {
         let (done, left) = match self.direction {
             Direction::Older => (self.start - self.at, self.at.saturating_sub(ring.first())),
             Direction::Newer => (self.at - self.start, limit.saturating_sub(self.at)),
@@ -75,7 +75,7 @@ impl Pane {
     pub fn seek_on(
         &mut self,
         seek: &mut Seek,
-        ring: &Ring,
+        ring: &LineRing,
         limit: u64,
         height: usize,
     ) -> Option<Jump> {
@@ -107,7 +107,7 @@ impl Pane {
     }
 
     /// Asks the next lines of the index; returns the place of the first that is wanted.
-    fn seek_shown(&self, seek: &mut Seek, ring: &Ring) -> Option<usize> {
+    fn seek_shown(&self, seek: &mut Seek, ring: &LineRing) -> Option<usize> {
         let slice = usize::try_from(self.slice).unwrap_or(usize::MAX);
         let is_it =
             |&place: &usize| ring.get(self.index[place]).is_some_and(|line| seek.wanted.is(line));
@@ -130,7 +130,13 @@ impl Pane {
     }
 
     /// Takes the nearest line found, once nothing nearer can be found any more.
-    fn seek_found(&mut self, seek: &Seek, ring: &Ring, limit: u64, height: usize) -> Option<Jump> {
+    fn seek_found(
+        &mut self,
+        seek: &Seek,
+        ring: &LineRing,
+        limit: u64,
+        height: usize,
+    ) -> Option<Jump> {
         let border = self.found.partition_point(|&number| number < seek.at);
         let (next, around, is_known) = match seek.direction {
             Direction::Older => {

@@ -5,7 +5,7 @@ use crate::tui::core::model::query::Purpose;
 
 const HEIGHT: usize = 10;
 
-fn add(ring: &mut Ring, lines: usize) {
+fn add(ring: &mut LineRing, lines: usize) {
     for _ in 0..lines {
         let number = ring.next() as usize;
         let level = if number % 50 == 7 { Level::Error } else { Level::Info };
@@ -14,8 +14,8 @@ fn add(ring: &mut Ring, lines: usize) {
     }
 }
 
-fn with_lines(lines: usize, max_lines: usize) -> (Ring, Pane) {
-    let mut ring = Ring::new(max_lines, usize::MAX);
+fn with_lines(lines: usize, max_lines: usize) -> (LineRing, Pane) {
+    let mut ring = LineRing::new(max_lines, usize::MAX);
     add(&mut ring, lines);
     let mut pane = Pane::default();
     pane.update(&ring, ring.next());
@@ -27,7 +27,7 @@ fn query(source: &str) -> Option<Query> {
 }
 
 /// Looks for a line until the jump has ended.
-fn jump(pane: &mut Pane, wanted: Wanted, direction: Direction, ring: &Ring) -> Jump {
+fn jump(pane: &mut Pane, wanted: Wanted, direction: Direction, ring: &LineRing) -> Jump {
     let Some(mut seek) = pane.seek(wanted, direction) else { return Jump::Nowhere };
     let mut last = 0;
     loop {
@@ -209,7 +209,7 @@ fn many_lines_at_once_are_taken_in_slices_the_newest_first() {
 
 #[test]
 fn repeats_fold_into_their_newest_line() {
-    let mut ring = Ring::new(10_000, usize::MAX);
+    let mut ring = LineRing::new(10_000, usize::MAX);
     for number in 0..300 {
         let message = if number % 100 < 60 { "same" } else { "other" };
         ring.push_log(&DebugLog::new(Stage::Queue, Level::Info, message));

@@ -6,7 +6,7 @@ use super::Query;
 use super::compiled::Slotted;
 use super::literal::Needle;
 use crate::tui::core::model::line::LineRef;
-use crate::tui::core::model::ring::Run;
+use crate::tui::core::model::line_ring::Run;
 
 /// Where a needle was found last.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use super::scanner::Scanner;
 use super::*;
 use crate::pipeline::debug_log::{DebugLog, Level, Stage};
 use crate::tui::core::model::filter::StageSet;
-use crate::tui::core::model::ring::Ring;
+use crate::tui::core::model::line_ring::LineRing;
 
 fn query(source: &str) -> Query {
     Query::parse(source, Purpose::Filter).unwrap().unwrap()
@@ -25,8 +25,8 @@ fn line(message: &str, data: &Value) -> DebugLog {
     log
 }
 
-fn ring(logs: &[DebugLog]) -> Ring {
-    let mut ring = Ring::new(usize::MAX, usize::MAX);
+fn ring(logs: &[DebugLog]) -> LineRing {
+    let mut ring = LineRing::new(usize::MAX, usize::MAX);
     logs.iter().for_each(|log| ring.push_log(log));
     ring
 }

@@ -31,7 +31,7 @@ impl Chunk {
 
 /// The lines.
 #[derive(Debug)]
-pub struct Ring {
+pub struct LineRing {
     chunks: VecDeque<Chunk>,
     first: u64,
     next: u64,
@@ -42,7 +42,7 @@ pub struct Ring {
     max_bytes: usize,
 }
 
-impl Ring {
+impl LineRing {
     /// Keeps at most so many lines and bytes; the newest line always.
     pub fn new(max_lines: usize, max_bytes: usize) -> Self {
         Self {
@@ -213,8 +213,8 @@ mod tests {
         DebugLog::new(stage, level, message.into())
     }
 
-    fn filled(lines: usize, max_lines: usize, max_bytes: usize) -> Ring {
-        let mut ring = Ring::new(max_lines, max_bytes);
+    fn filled(lines: usize, max_lines: usize, max_bytes: usize) -> LineRing {
+        let mut ring = LineRing::new(max_lines, max_bytes);
         for i in 0..lines {
             let level = if i % 10 == 0 { Level::Error } else { Level::Info };
             ring.push_log(&log(format!("line {i}"), Stage::ALL[i % 6], level));
