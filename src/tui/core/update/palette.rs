@@ -139,7 +139,7 @@ fn accept(model: &mut Model) -> Option<Effect> {
 
 fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, String> {
     if changes_the_log(&command) {
-        screens::show_log(model);
+        model.screens.clear();
     }
     match command {
         Command::Since(ago) => {

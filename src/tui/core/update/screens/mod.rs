@@ -21,7 +21,7 @@ use crate::tui::core::model::layout::Layout;
 use crate::tui::core::model::line::OwnedLine;
 use crate::tui::core::model::pane::Direction;
 use crate::tui::core::model::screen::{
-    Detail, LogScreen, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
+    Detail, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
 };
 use crate::tui::core::model::trace::Subject;
 use crate::tui::core::model::{Model, panels};
@@ -261,10 +261,4 @@ fn neighbour(action: Action, at: usize, counts: &[usize]) -> Option<usize> {
     let step = if action == Action::NextList { 1 } else { counts.len() - 1 };
     let mut all = (1..=counts.len()).map(|nth| (at + nth * step) % counts.len());
     all.find(|&list| counts[list] > 0)
-}
-
-/// The log below all screens.
-pub(super) fn show_log(model: &mut Model) {
-    model.screens.clear();
-    debug_assert!(model.shown::<LogScreen>().is_some());
 }

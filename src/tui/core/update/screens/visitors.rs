@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{Handler, List, Outcome, Selection, neighbour, show_log, trace};
+use super::{Handler, List, Outcome, Selection, neighbour, trace};
 use crate::tui::core::keymap::Action;
 use crate::tui::core::model::Model;
 use crate::tui::core::model::cursor::{across, target};
@@ -91,7 +91,7 @@ fn open_row(model: &mut Model) -> Option<Effect> {
             return None;
         }
     };
-    show_log(model);
+    model.screens.clear();
     let query = page.and_then(|url| {
         let test = Test::Data("url".to_owned(), DataTest::Contains(url));
         Query::of(Ast { inverted: false, terms: vec![Term { negated: false, test }] })
