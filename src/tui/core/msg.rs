@@ -1,5 +1,5 @@
-//! What can happen to the console, and what the console asks for. Nothing else crosses the border
-//! between the loop, which does I/O, and the model, which does none.
+//! What can happen to the console, and what it asks for. Nothing else crosses the border between
+//! the loop, which does I/O, and the model, which does none.
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
@@ -22,103 +22,103 @@ pub enum Msg {
     Resize(u16, u16),
     /// Messages of the bus, in order.
     Feed(Vec<DebugMessage>),
-    /// There is nothing better to do: a slice of the work that [`has_work`] tells of.
+    /// The loop is idle: do a slice of the work that [`has_work`] announces.
     ///
     /// [`has_work`]: super::model::Model::has_work
     Work,
-    /// What became of an [`Effect::Ask`]. Each has one answer.
+    /// The answer to an [`Effect::Ask`]; each gets exactly one.
     Answer(Answer),
     /// The time; about once a second, and before the first frame.
     Tick(UtcMillis),
-    /// What a replay does.
+    /// What a replay delivers.
     Replay(Vec<Replayed>),
-    /// How a job went.
+    /// The progress or outcome of a job.
     Report(Report),
 }
 
-/// How a job went.
+/// The progress or outcome of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The export's file is there, or a piece of it.
+    /// The export's file was created, or a piece of it written.
     PieceWritten,
-    /// The export's file is whole, with its path; or why there is none.
+    /// The export is complete, with its path; or why it failed.
     Exported(Result<String, String>),
-    /// The recording's file is there, with its path.
+    /// Recording has started, with the file's path.
     RecordBegan(String),
-    /// How much has been recorded, in bytes, and how many messages could not be.
+    /// How much was recorded so far.
     Recorded {
         /// Bytes written.
         bytes: u64,
         /// Messages lost.
         lost: u64,
     },
-    /// Nothing is recorded any more: it was ended, or never began.
+    /// Recording was stopped or could not start, with the notice to show.
     RecordEnded(String),
-    /// Nothing is recorded any more, which nobody asked for: why.
+    /// Recording stopped by itself, and why.
     RecordBroke(String),
     /// The files of a directory.
     Files {
-        /// The directory as it was asked for.
+        /// The directory as it was requested.
         dir: String,
         /// Their names.
         names: Vec<String>,
     },
-    /// Something else to be told.
+    /// Another notice to show.
     Notice(String),
 }
 
-/// A file to be written.
+/// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Where, as it was typed.
+    /// Its path as typed.
     pub path: String,
-    /// Whether a file that is there may be written over.
+    /// Whether an existing file may be overwritten.
     pub overwrite: bool,
 }
 
-/// Something that is done apart from the loop.
+/// Something done outside the loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Make the file of an export.
+    /// Create the file of an export.
     BeginExport(Target),
-    /// Write more of it.
+    /// Write a piece of it.
     ExportPiece(String),
-    /// It is whole.
+    /// Complete it.
     EndExport,
-    /// Record to a file, or end that.
+    /// Record to a file, or stop recording.
     Record(Option<Target>),
     /// List a directory.
     ListFiles(String),
-    /// Keep a filter.
+    /// Save a filter.
     SaveFilter {
         /// Its name.
         name: String,
-        /// What it filters by.
+        /// Its query.
         query: String,
     },
-    /// Run the user's command for an alert that was told so often.
+    /// Run the user's command for an alert that was raised so many times.
     Alert(Alert, u64),
 }
 
 /// Something the model cannot do itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// End the console.
+    /// Quit the console.
     Quit,
     /// Stop as by Ctrl-Z, and come back with `fg`.
     Suspend,
     /// Put this text into the terminal's clipboard.
     Copy(String),
-    /// Draw the whole screen anew.
+    /// Redraw the whole screen.
     Redraw,
-    /// Have the terminal tell what the mouse does, or not any more.
+    /// Turn the terminal's mouse reports on or off.
     Mouse(bool),
-    /// Ask the pipeline, or write a file; nothing waits for the answer.
+    /// Ask the pipeline, or write a file; the loop does not wait for the answer.
     Ask(Request),
-    /// Have something done.
+    /// Start a job.
     Job(Job),
     /// Ring the terminal's bell.
     Bell,
-    /// Change the replay.
+    /// Control the replay.
     Replay(ReplayCommand),
 }

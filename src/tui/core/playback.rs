@@ -1,60 +1,60 @@
-//! What a replay does, and what can be asked of it.
+//! The state of a replay, and the commands that control it.
 
 use crate::pipeline::bus::DebugMessage;
 use crate::pipeline::time::UtcMillis;
 
-/// How fast the clock may go; `None` is as fast as the console can.
+/// The speeds of the clock; `None` is as fast as the console can show.
 pub const SPEEDS: [Option<f64>; 8] =
     [Some(0.25), Some(0.5), Some(1.0), Some(2.0), Some(5.0), Some(10.0), Some(60.0), None];
-/// As it was.
+/// The speed of the recording.
 pub const NORMAL_SPEED: usize = 2;
 
-/// What the person at the console wants of a replay.
+/// A command to a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayCommand {
-    /// Hold the clock, or let it go on.
+    /// Pause or resume the clock.
     Toggle,
-    /// Faster by a step.
+    /// One step faster.
     Faster,
-    /// Slower by a step.
+    /// One step slower.
     Slower,
-    /// So many milliseconds on, or back.
+    /// Seek by milliseconds, forward or back.
     Seek(i64),
 }
 
-/// What a replay does next.
+/// What a replay delivers.
 #[derive(Clone, Debug)]
 pub enum Replayed {
-    /// Forget all: it begins anew.
+    /// Drop everything: it starts over.
     Reset,
-    /// The clock of the replay.
+    /// The replay's clock.
     Clock(UtcMillis),
-    /// What came.
+    /// Messages of the recording.
     Feed(Vec<DebugMessage>),
-    /// How it is.
+    /// Its state.
     State(ReplayState),
 }
 
-/// How a replay is.
+/// The state of a replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayState {
-    /// When the recording begins.
+    /// The start of the recording.
     pub start: UtcMillis,
-    /// When it ends, as far as is known.
+    /// Its end, as far as known.
     pub end: UtcMillis,
     /// The clock.
     pub at: UtcMillis,
     /// Its speed, of [`SPEEDS`].
     pub speed: usize,
-    /// It is held.
+    /// Whether it is paused.
     pub paused: bool,
-    /// It is on its way to where it was set.
+    /// Whether it is seeking.
     pub seeking: bool,
-    /// All has been shown.
+    /// Whether the end was reached.
     pub ended: bool,
-    /// Lines of the file that cannot be read, and the first of them.
+    /// How many lines of the file cannot be read.
     pub unreadable: u64,
-    /// Which is the first of these, and what is wrong with it.
+    /// The number of the first of these, and what is wrong with it.
     pub first_unreadable: Option<(u64, String)>,
 }
 

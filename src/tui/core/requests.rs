@@ -6,27 +6,27 @@ use crate::pipeline::lookup::EventTrace;
 use crate::pipeline::queue::view::{BatchView, FailedView, QueueView};
 use crate::pipeline::store::live::LiveView;
 
-/// Something the model wants to know or to have done.
+/// What the model asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// The queue, with at most so many failed events.
+    /// The queue and its newest failed events.
     Queue {
-        /// The most.
+        /// The most failed events to return.
         failed: usize,
     },
-    /// Something is to be done with failed events.
+    /// Change failed events.
     Change(Change, Vec<String>),
-    /// What is in a batch in flight, by its id.
+    /// The events of a batch in flight, by its id.
     Batch(String),
     /// Where an event is, by its id.
     Event(String),
-    /// Who is there now.
+    /// Current visitors.
     Live,
-    /// Failed events are to be written into a file.
+    /// Write failed events to a file.
     Export {
-        /// Where to; it must not be there.
+        /// The file, which must not exist.
         path: PathBuf,
-        /// What.
+        /// The events.
         items: Vec<FailedView>,
     },
 }
@@ -34,18 +34,18 @@ pub enum Request {
 /// What to do with failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Back into the queue.
+    /// Put them back into the queue.
     Retry,
-    /// Away for good.
+    /// Delete them.
     Delete,
 }
 
-/// What became of a request; each has one answer, also when it took too long.
+/// The answer to a request; each gets exactly one, also after a timeout.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Of [`Request::Queue`].
     Queue(Result<QueueSnapshot, String>),
-    /// Of [`Request::Change`]: how many there were.
+    /// Of [`Request::Change`]: how many were changed.
     Changed(Change, Result<u64, String>),
     /// Of [`Request::Batch`], with the id; `None` once the batch is done.
     Batch(String, Result<Option<BatchView>, String>),
@@ -53,7 +53,7 @@ pub enum Answer {
     Event(String, Result<EventTrace, String>),
     /// Of [`Request::Live`].
     Live(Result<LiveView, String>),
-    /// Of [`Request::Export`]: how many events are where.
+    /// Of [`Request::Export`]: how many events were written, and the file.
     Exported(Result<(u64, PathBuf), String>),
 }
 

@@ -142,10 +142,10 @@ pub enum Amount {
     Few,
 }
 
-/// Something to be told, for a while.
+/// A message shown for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// What.
+    /// Its text.
     pub text: String,
     until: i64,
 }
@@ -188,7 +188,7 @@ pub struct Model {
     pub(super) alerts: Alerts,
     /// The wall clock, which goes on while a replay is held.
     pub(super) wall: UtcMillis,
-    /// What is to be done beside the answer to a message.
+    /// Effects besides the one returned for a message.
     pub(super) outbox: Vec<Effect>,
     pub(super) dirty: bool,
 }
@@ -259,7 +259,7 @@ impl Model {
         &self.figures
     }
 
-    /// The views beside the log.
+    /// What screens show that outlives them.
     pub fn panels(&self) -> &Panels {
         &self.panels
     }
@@ -295,22 +295,22 @@ impl Model {
         self.lost
     }
 
-    /// What is to be done beside the answers to messages.
+    /// Effects besides those returned for messages.
     pub fn take_outbox(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.outbox)
     }
 
-    /// How the replay is, if it is one.
+    /// The state of the replay, if this is one.
     pub fn replay(&self) -> Option<&ReplayState> {
         self.replay.as_ref()
     }
 
-    /// Alerts that nobody has taken note of.
+    /// The alerts, until acknowledged.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
     }
 
-    /// What is being told.
+    /// The notice on the screen.
     pub fn notice(&self) -> Option<&str> {
         self.notice.as_ref().map(|notice| notice.text.as_str())
     }

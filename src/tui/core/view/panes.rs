@@ -40,9 +40,9 @@ fn title(model: &Model, nth: usize, buf: &mut Buffer, at: Rect) {
     let used = put(buf, at, 0, width, &format!("{mark}{} ", nth + 1), style);
     let shown = screens::shown_by(model, pane);
     let shown = if shown.is_empty() { "all lines".to_owned() } else { shown.join(", ") };
-    let lines = format::count(pane.index().len() as u64);
+    let lines = format::lines(pane.index().len() as u64);
     let state = if pane.follows() { "following" } else { "scrolled" };
-    let right = [styled(format!(" {lines} lines · {state} "), theme.dim())];
+    let right = [styled(format!(" {lines} · {state} "), theme.dim())];
     let right_width = segments_width(&right);
     let room = width.saturating_sub(used + right_width + 2);
     let left = format!(" {shown} ");

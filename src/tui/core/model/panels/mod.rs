@@ -1,4 +1,4 @@
-//! The views beside the log: what was answered to them, and where the reader is in them.
+//! What screens show that outlives them: the last answers, and the reader's place in the lists.
 
 mod queue;
 mod visitors;
@@ -12,28 +12,27 @@ use crate::pipeline::verify;
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
-/// What is older than this is shown with its age.
+/// An answer older than this is shown with its age, in milliseconds.
 const OLD: i64 = 8_000;
 /// A question without an answer is asked again after so long, beyond any answer's deadline.
 const LOST: i64 = 60_000;
-/// What the verifier told that is kept, the newest of it.
+/// Findings of the verifier that are kept; the oldest are dropped.
 const MAX_FINDINGS: usize = 500;
 
-/// What is asked for again and again while it is looked at. The last answer stays on the screen
-/// when a new one does not come.
+/// Data that is polled while it is on the screen. The last answer stays when no new one comes.
 #[derive(Debug)]
 pub struct Polled<T> {
     every: i64,
     /// The last answer, and when it came.
     data: Option<(T, i64)>,
-    /// Why there is none to the last question.
+    /// Why the last request failed.
     error: Option<String>,
     asked: Option<i64>,
     waits: bool,
 }
 
 impl<T> Polled<T> {
-    /// Asked for so often, in milliseconds.
+    /// Polled at this interval, in milliseconds.
     pub(super) fn new(every: i64) -> Self {
         Self { every, data: None, error: None, asked: None, waits: false }
     }
@@ -53,19 +52,19 @@ impl<T> Polled<T> {
         self.data.as_ref().map(|(_, at)| UtcMillis::from_epoch_millis(*at))
     }
 
-    /// Asks so often from now on, in milliseconds, and for the first time soon.
+    /// Changes the interval, in milliseconds, and polls soon.
     pub(super) fn set_every(&mut self, every: i64) {
         (self.every, self.asked) = (every, None);
     }
 
-    /// How many milliseconds old the last answer is, where that is worth telling.
+    /// How many milliseconds old the last answer is, if it is old enough to be shown.
     pub fn age(&self, now: UtcMillis) -> Option<i64> {
         let (_, at) = self.data.as_ref()?;
         let age = now.epoch_millis().saturating_sub(*at);
         (self.error.is_some() || age >= OLD).then_some(age.max(0))
     }
 
-    /// Whether to ask now. Notes that it is asked then.
+    /// Whether to poll now, and if so counts as polled.
     pub(in crate::tui::core) fn is_due(&mut self, now: UtcMillis) -> bool {
         let now = now.epoch_millis();
         // A clock that was set back must not stop the questions.
@@ -74,13 +73,13 @@ impl<T> Polled<T> {
         self.begins(is_due, now)
     }
 
-    /// The same, whenever it was asked last.
+    /// The same, regardless of the interval.
     pub(in crate::tui::core) fn is_free(&mut self, now: UtcMillis) -> bool {
         self.begins(true, now.epoch_millis())
     }
 
     fn begins(&mut self, wanted: bool, now: i64) -> bool {
-        // One that gave way to another of its kind has no answer.
+        // A request replaced by another one of its kind gets no answer.
         let is_lost = self.asked.is_some_and(|at| !(at..at.saturating_add(LOST)).contains(&now));
         let begins = wanted && (!self.waits || is_lost);
         if begins {
@@ -102,7 +101,7 @@ impl<T> Polled<T> {
     }
 }
 
-/// What the verifier told.
+/// The findings of the verifier.
 #[derive(Debug, Default)]
 pub struct VerifyPanel {
     findings: VecDeque<(u64, OwnedLine)>,
@@ -112,12 +111,12 @@ pub struct VerifyPanel {
 }
 
 impl VerifyPanel {
-    /// What it told, newest first, with the lines' numbers.
+    /// The findings, newest first, with the lines' numbers.
     pub fn findings(&self) -> impl Iterator<Item = &(u64, OwnedLine)> {
         self.findings.iter().rev()
     }
 
-    /// How much of it is kept.
+    /// How many are kept.
     pub fn count(&self) -> usize {
         self.findings.len()
     }
@@ -132,7 +131,7 @@ impl VerifyPanel {
         self.findings().nth(self.selected)
     }
 
-    /// Whether a line belongs here.
+    /// Whether a line is a finding.
     pub(in crate::tui::core) fn wants(log: &DebugLog) -> bool {
         log.level > crate::pipeline::debug_log::Level::Info && verify::is_finding(&log.message)
     }
@@ -166,8 +165,8 @@ impl VerifyPanel {
 pub struct Panels {
     /// The queue.
     pub queue: QueuePanel,
-    /// Who is there now.
+    /// Current visitors.
     pub visitors: VisitorsPanel,
-    /// What the verifier told.
+    /// The findings of the verifier.
     pub verify: VerifyPanel,
 }

@@ -1,4 +1,4 @@
-//! The queue's view: batches in flight and failed events, and one batch in full.
+//! The queue: batches in flight and failed events, and one batch in full.
 
 use super::Polled;
 use crate::pipeline::queue::BatchInFlight;
@@ -8,17 +8,17 @@ use crate::tui::core::keymap::Action;
 use crate::tui::core::model::cursor::{Cursor, target};
 use crate::tui::core::requests::QueueSnapshot;
 
-/// Milliseconds between two questions while a view is open.
+/// Milliseconds between two requests while the screen is open.
 const QUEUE_EVERY: i64 = 2_000;
 const BATCH_EVERY: i64 = 2_000;
-/// Failed events asked for at first, and how many more at the end of the list.
+/// Failed events requested at first; four times as many more at the end of the list.
 const FIRST_FAILED: usize = 100;
-/// So many more make the questions rarer by [`QUEUE_EVERY`].
+/// Each this many requested failed events lengthen the interval by [`QUEUE_EVERY`].
 const FEW_FAILED: usize = 1_000;
-/// Failed events shown at most: what is behind them is for `bklit-tui queue`.
+/// Failed events shown at most; `bklit-tui queue` lists the rest.
 pub const MAX_FAILED: usize = 5_000;
 
-/// A list of the queue's view.
+/// The lists of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueList {
     /// The batches in flight.
@@ -30,21 +30,21 @@ pub enum QueueList {
 /// The queue, and where the reader is in its lists.
 #[derive(Debug)]
 pub struct QueuePanel {
-    /// What was answered.
+    /// The last answer.
     pub polled: Polled<QueueSnapshot>,
-    /// How many failed events are asked for.
+    /// How many failed events to request.
     pub wanted: usize,
     /// Only failed events with this in them, in small letters.
     pub(in crate::tui::core) filter: String,
     /// Places of those shown, in the answer.
     shown: Vec<usize>,
-    /// In which list the keys move.
+    /// The list the keys move in.
     pub(in crate::tui::core) list: QueueList,
     /// The place among the batches.
     pub(in crate::tui::core) batch: Cursor,
     /// The place among the failed events shown.
     pub(in crate::tui::core) cursor: Cursor,
-    /// A change is on its way.
+    /// A change is in progress.
     pub(in crate::tui::core) changes: bool,
     /// A file is being written.
     pub(in crate::tui::core) exports: bool,
@@ -67,12 +67,12 @@ impl Default for QueuePanel {
 }
 
 impl QueuePanel {
-    /// All failed events that are known.
+    /// All failed events received.
     pub fn all(&self) -> &[FailedView] {
         self.polled.data().map_or(&[], |snapshot| snapshot.failed.as_slice())
     }
 
-    /// How many failed events there are beyond those that are known.
+    /// How many failed events there are beyond those received.
     pub fn unknown(&self) -> u64 {
         let Some(snapshot) = self.polled.data() else { return 0 };
         let known = snapshot.failed.len() as u64;
@@ -89,7 +89,7 @@ impl QueuePanel {
         self.shown.iter().skip(from).filter_map(|&place| self.all().get(place))
     }
 
-    /// In which list the keys move.
+    /// The list the keys move in.
     pub fn list(&self) -> QueueList {
         self.list
     }
@@ -119,7 +119,7 @@ impl QueuePanel {
         self.all().get(*self.shown.get(self.cursor.selected())?)
     }
 
-    /// What the shown ones have in them.
+    /// The text that the shown ones contain.
     pub fn filter(&self) -> &str {
         &self.filter
     }
@@ -142,19 +142,19 @@ impl QueuePanel {
         self.refilter(before.as_deref());
     }
 
-    /// Shows only what has this in it.
+    /// Shows only failed events that contain a text.
     pub(in crate::tui::core) fn set_filter(&mut self, filter: &str) {
         let before = self.item().map(|item| item.id.clone());
         self.list = QueueList::Failed;
         self.filter = filter.to_lowercase();
         if !filter.is_empty() && self.unknown() > 0 {
-            // What it asks for may be further back.
+            // A match may be further back.
             self.want(MAX_FAILED);
         }
         self.refilter(before.as_deref());
     }
 
-    /// Asks for so many failed events; for many of them less often.
+    /// Requests this many failed events; less often the more they are.
     fn want(&mut self, events: usize) {
         self.wanted = events.min(MAX_FAILED);
         let pages = i64::try_from(self.wanted / FEW_FAILED).unwrap_or(0);
@@ -202,12 +202,12 @@ fn has(item: &FailedView, filter: &str) -> bool {
     fields.into_iter().any(|field| field.to_lowercase().contains(filter))
 }
 
-/// A batch in flight in full: who has it, and what is in it.
+/// A batch in flight in full: its owner and its events.
 #[derive(Debug)]
 pub struct BatchPanel {
     /// The batch as it was when it was opened.
     pub batch: BatchInFlight,
-    /// What was answered.
+    /// The last answer.
     pub polled: Polled<Vec<EventView>>,
     /// It is done: its events are stored, or in the failed queue.
     done: bool,

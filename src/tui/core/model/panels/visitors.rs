@@ -1,14 +1,14 @@
-//! The live view: projects, top pages, last events.
+//! Current visitors: projects, top pages, last events.
 
 use super::Polled;
 use crate::pipeline::store::live::{LastEvent, LiveProject, LiveView, TopPage};
 use crate::pipeline::time::UtcMillis;
 use crate::tui::core::model::cursor::Cursor;
 
-/// Milliseconds between two questions while it is open.
+/// Milliseconds between two requests while the screen is open.
 const VISITORS_EVERY: i64 = 3_000;
 
-/// A list of the live view, from top to bottom.
+/// The lists of the screen, from top to bottom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VisitorsList {
     /// The projects.
@@ -25,7 +25,7 @@ impl VisitorsList {
     pub const ALL: [Self; 3] = [Self::Projects, Self::Pages, Self::Events];
 }
 
-/// What is selected in the live view.
+/// What is selected.
 #[derive(Clone, Copy, Debug)]
 pub enum VisitorsItem<'a> {
     /// A project.
@@ -36,26 +36,26 @@ pub enum VisitorsItem<'a> {
     Event(&'a LastEvent),
 }
 
-/// Who is there now, and where the reader is in it.
+/// Current visitors, and the reader's place in the lists.
 #[derive(Debug)]
 pub struct VisitorsPanel {
-    /// What was answered.
+    /// The last answer.
     pub polled: Polled<LiveView>,
-    /// In which list the keys move.
+    /// The list the keys move in.
     pub(in crate::tui::core) list: VisitorsList,
     /// The places in the lists.
     pub(in crate::tui::core) cursors: [Cursor; VisitorsList::ALL.len()],
 }
 
 impl VisitorsPanel {
-    /// How much the lists have.
+    /// The lengths of the lists.
     pub fn counts(&self) -> [usize; VisitorsList::ALL.len()] {
         self.polled.data().map_or([0; VisitorsList::ALL.len()], |view| {
             [view.projects.len(), view.top_pages.len(), view.last_events.len()]
         })
     }
 
-    /// In which list the keys move.
+    /// The list the keys move in.
     pub fn list(&self) -> VisitorsList {
         self.list
     }
