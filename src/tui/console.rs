@@ -63,35 +63,14 @@ impl Console {
         backend: Option<Arc<dyn Backend>>,
     ) -> io::Result<Self> {
         let size = terminal::size();
-        let variable = |name: &str| std::env::var(name).ok();
-        let palette = Palette::find(options.no_color, options.settings.colors, variable);
         let (filters, trouble) = filters(&options);
+        let mut model = Model::new(model_options(&options, filters, size));
         let mut jobs = Jobs::new(JobOptions {
-            alert_command: options.alerts.command.clone(),
+            alert_command: options.alerts.command,
             alerts_are_told: options.alerts_are_told,
             data_dir: Some(options.data_dir),
             record_max_bytes: options.settings.record_max_bytes,
-            source: options.source.clone(),
-        });
-        let mut model = Model::new(ModelOptions {
             source: options.source,
-            curl: options.curl,
-            max_lines: options.settings.max_lines,
-            max_bytes: options.settings.max_bytes,
-            alarm_depth: options.alarm_depth,
-            read_only: options.settings.read_only,
-            utc: options.settings.utc,
-            local_zone: TimeZone::system(),
-            theme: Theme::of(options.settings.theme, palette),
-            shell: Shell {
-                ascii: theme::needs_ascii(options.settings.ascii, variable),
-                mouse: options.settings.mouse,
-                filters,
-                alerts: options.alerts,
-                // The settings were checked when they were read.
-                bindings: Bindings::read(&options.settings.keys).unwrap_or_default(),
-            },
-            size,
         });
         let target = options.record.map(|path| Target { path, overwrite: false });
         let began = target.and_then(|target| jobs.start(Job::Record(Some(target))));
@@ -286,7 +265,39 @@ impl Console {
     }
 }
 
-/// The filters of the settings and those saved, which are newer; and what is wrong with these.
+/// What the model is told at the start, with what only the system knows.
+fn model_options(
+    options: &ConsoleOptions,
+    filters: BTreeMap<String, String>,
+    size: (u16, u16),
+) -> ModelOptions {
+    let variable = |name: &str| std::env::var(name).ok();
+    let settings = &options.settings;
+    let palette = Palette::find(options.no_color, settings.colors, variable);
+    ModelOptions {
+        source: options.source.clone(),
+        curl: options.curl.clone(),
+        max_lines: settings.max_lines,
+        max_bytes: settings.max_bytes,
+        alarm_depth: options.alarm_depth,
+        read_only: settings.read_only,
+        utc: settings.utc,
+        local_zone: TimeZone::system(),
+        theme: Theme::of(settings.theme, palette),
+        shell: Shell {
+            ascii: theme::needs_ascii(settings.ascii, variable),
+            mouse: settings.mouse,
+            filters,
+            alerts: options.alerts.clone(),
+            // The settings were checked when they were read.
+            bindings: Bindings::read(&settings.keys).unwrap_or_default(),
+        },
+        size,
+    }
+}
+
+/// The filters of the settings and those saved, which take precedence; and why the saved ones
+/// cannot be read.
 fn filters(options: &ConsoleOptions) -> (BTreeMap<String, String>, Option<String>) {
     let mut filters = options.settings.filters.clone();
     match jobs::saved_filters(&options.data_dir) {
