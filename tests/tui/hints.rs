@@ -62,7 +62,7 @@ fn notices_name_the_keys_in_effect() {
     (0..4).for_each(|_| {
         console.ctrl('b');
     });
-    assert_says(&console, "there are 4 panes already; Ctrl-E closes one");
+    assert_says(&console, "at most 4 panes; Ctrl-E closes one");
     console.resize(80, 20);
     console.ctrl('e');
     console.ctrl('b');

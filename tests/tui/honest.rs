@@ -157,7 +157,7 @@ fn without_an_answer_published_figures_stay_and_batches_are_not_none() {
     let mut console = busy(100, 30);
     open_queue(&mut console, Err("nobody to ask".to_owned()));
     let screen = console.screen();
-    assert!(screen.contains("waiting") && screen.contains("not known"), "{screen}");
+    assert!(screen.contains("waiting") && screen.contains("unavailable"), "{screen}");
 }
 
 #[test]

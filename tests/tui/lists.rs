@@ -180,7 +180,7 @@ fn a_batch_that_cannot_be_read_says_why() {
     open_batch(&mut console, 0);
     let id = batch(1).id;
     console.send(Msg::Answer(Answer::Batch(id.clone(), Err("aw\u{1b}ay".into()))));
-    assert!(console.screen().contains(r"Not known: aw\u{1b}ay"), "{}", console.screen());
+    assert!(console.screen().contains(r"Unavailable: aw\u{1b}ay"), "{}", console.screen());
     console.send(Msg::Answer(Answer::Batch("other".into(), Ok(None))));
     assert!(!console.screen().contains("done"), "an answer about another one");
     console.send(Msg::Answer(Answer::Batch(id, Ok(None))));

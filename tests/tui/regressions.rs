@@ -565,5 +565,5 @@ fn the_alarm_is_the_watched_processs() {
     let figures = Gauges { alarm_depth: Some(50), ..super::feed::gauges(1) };
     console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
     console.tick(1);
-    assert!(console.screen().contains("over 50"), "{}", console.screen());
+    assert!(console.screen().contains("above 50"), "{}", console.screen());
 }

@@ -104,13 +104,13 @@ fn each_place_is_told_in_words() {
     let failed = queued(QueuedPlace::Failed { id: "1".into(), reason, since });
     let waiting = queued(QueuedPlace::Waiting { since, project_id: None });
     for (answer, said) in [
-        (Ok(waiting), "waits in the queue since 11:59:36 (90 s)"),
+        (Ok(waiting), "waiting in the queue since 11:59:36 (90 s)"),
         (Ok(in_flight(false)), "in flight since 12:00:57 (9.0 s), batch …56789abcdef of host:7"),
-        (Ok(in_flight(true)), "of host:7, its lease is over"),
+        (Ok(in_flight(true)), "of host:7, lease expired"),
         (Ok(failed), "failed since 11:59:36 (90 s): payload.url is not a URL"),
         (Ok(stored()), "stored in page_view_event, accepted 2026-01-30 12:01:06"),
-        (Ok(EventTrace::default()), "not known here: neither stored nor in the queue"),
-        (Err("aw\u{1b}ay".to_owned()), r"where it is is not known: aw\u{1b}ay"),
+        (Ok(EventTrace::default()), "not found: neither stored nor in the queue"),
+        (Err("aw\u{1b}ay".to_owned()), r"location unknown: aw\u{1b}ay"),
     ] {
         let console = traced(120, 40, answer);
         assert!(console.screen().contains(said), "{said} is not in\n{}", console.screen());
@@ -127,7 +127,7 @@ fn it_is_asked_again_until_it_is_stored() {
     assert_eq!(tick(&mut console, 3), ask);
     assert_eq!(tick(&mut console, 10), None, "the answer is awaited");
     console.send(Msg::Answer(Answer::Event("evt_other".into(), Ok(stored()))));
-    assert!(console.screen().contains("waits in the queue"), "an answer about another one");
+    assert!(console.screen().contains("waiting in the queue"), "an answer about another one");
     // Also while something else is in front of it.
     console.keys("?");
     console.send(Msg::Answer(Answer::Event(ID.into(), Ok(stored()))));

@@ -159,10 +159,10 @@ fn a_queue_that_does_not_answer() {
 fn a_queue_that_never_answered() {
     let mut console = Console::new(80, 24);
     console.keys("d");
-    assert!(console.screen().contains("asking…"), "{}", console.screen());
+    assert!(console.screen().contains("loading…"), "{}", console.screen());
     console.send(Msg::Answer(Answer::Queue(Err("connection \u{1b}refused".into()))));
     let screen = console.screen();
-    assert!(screen.contains(r"Not known: connection \u{1b}refused"), "{screen}");
+    assert!(screen.contains(r"Unavailable: connection \u{1b}refused"), "{screen}");
 }
 
 #[test]

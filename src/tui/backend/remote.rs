@@ -37,7 +37,7 @@ impl RemoteBackend {
         });
         let authorization = authorization
             .transpose()
-            .map_err(|_| "the token has characters that no token has".to_owned())?;
+            .map_err(|_| "the token contains invalid characters".to_owned())?;
         Ok(Self { client, base: base.to_owned(), authorization })
     }
 
@@ -61,8 +61,9 @@ impl RemoteBackend {
         if status != StatusCode::OK {
             return Err(refusal(status, &body));
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| format!("the answer cannot be read, is it another version? ({error})"))
+        serde_json::from_slice(&body).map_err(|error| {
+            format!("cannot parse the answer; the daemon may be another version ({error})")
+        })
     }
 }
 
@@ -80,9 +81,11 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
         (Ok(Refusal { error }), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
             format!("refused: {error}")
         }
-        (_, StatusCode::NOT_FOUND) => "the daemon does not tell that, is it older?".to_owned(),
+        (_, StatusCode::NOT_FOUND) => {
+            "not supported by the daemon; it may be an older version".to_owned()
+        }
         (Ok(Refusal { error }), _) => error,
-        (Err(_), _) => format!("the daemon answers {status}"),
+        (Err(_), _) => format!("the daemon answered {status}"),
     }
 }
 

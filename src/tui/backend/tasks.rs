@@ -18,7 +18,7 @@ const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// Kinds of requests.
 const KINDS: usize = 6;
 /// A pipeline that answers nothing, as one whose stream is all there is.
-const NO_BACKEND: &str = "this console has nobody to ask";
+const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
 /// The requests that are on their way.
 pub(in crate::tui) struct Tasks {

@@ -81,7 +81,7 @@ fn copy_id(model: &mut Model) -> Option<Effect> {
             let id = detail.line.as_ref().event_id().map(str::to_owned);
             (id, "this line has no event id")
         }
-        Some(Selection::Item(item)) => (item.id, "it has no id"),
+        Some(Selection::Item(item)) => (item.id, "no id to copy"),
         None => match model.options.curl.clone().filter(|_| model.ring.is_empty()) {
             Some(curl) => {
                 model.notify("copied the curl command");

@@ -10,7 +10,7 @@ pub(super) fn act(model: &mut Model, action: Action) {
         Action::Split => {
             if !model.panes.split() {
                 let key = model.key(Action::ClosePane);
-                model.notify(format!("there are {MAX_PANES} panes already; {key} closes one"));
+                model.notify(format!("at most {MAX_PANES} panes; {key} closes one"));
             }
         }
         Action::ClosePane => {

@@ -24,12 +24,12 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         } else {
             String::new()
         };
-        let over = if model.alerts().is_raised(alert.kind) { "" } else { ", over" };
+        let ended = if model.alerts().is_raised(alert.kind) { "" } else { ", ended" };
         let gap = if nth > 0 { " · " } else { "" };
         let said = [
             styled(gap, theme.dim()),
             styled(text::safe(&alert.message), theme.error()),
-            styled(format!("{again} since {since}{over}"), theme.plain()),
+            styled(format!("{again} since {since}{ended}"), theme.plain()),
         ];
         x += put_segments(buf, area, x, room.saturating_sub(x), &said);
     }

@@ -41,8 +41,8 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
     }
     if kept > 0 {
         return vec![
-            format!("None of {} lines is shown.", format::count(kept)),
-            format!("Asked for: {}.", screens::shown_by(model, pane).join(", ")),
+            format!("None of {} lines match.", format::count(kept)),
+            format!("Active filters: {}.", screens::shown_by(model, pane).join(", ")),
             format!(
                 "{} shows all stages, {} other levels, {} edits the filter.",
                 model.key(Action::AllStages),
@@ -53,7 +53,7 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
     }
     if model.flow != Flow::Live {
         return vec![
-            "Paused; what was shown has made room for newer lines.".to_owned(),
+            "Paused; the lines shown were dropped for newer ones.".to_owned(),
             format!(
                 "{} new lines are waiting; {} shows them.",
                 format::count(held),

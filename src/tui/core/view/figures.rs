@@ -180,7 +180,7 @@ fn depth(model: &Model, depth: u64) -> Segment {
 
 fn of_alarm(model: &Model, depth: u64) -> String {
     let alarm = format::count(model.alarm_depth());
-    if depth > model.alarm_depth() { format!(" over {alarm}") } else { format!(" of {alarm}") }
+    if depth > model.alarm_depth() { format!(" above {alarm}") } else { format!(" of {alarm}") }
 }
 
 fn failed(model: &Model, failed: u64) -> Segment {
@@ -198,7 +198,7 @@ fn spooled(model: &Model, spooled: u64) -> Option<Segment> {
 fn lapsed(model: &Model, lapsed: Option<u64>) -> Option<Segment> {
     let lapsed = lapsed.filter(|&lapsed| lapsed > 0)?;
     let leases = if lapsed == 1 { "lease" } else { "leases" };
-    let text = format!("{} {leases} over", format::count(lapsed));
+    let text = format!("{} {leases} expired", format::count(lapsed));
     Some(styled(text, model.options.theme.error()))
 }
 

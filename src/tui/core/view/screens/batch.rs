@@ -43,8 +43,8 @@ pub(super) fn list(model: &Model, buf: &mut Buffer, area: Rect, first: usize, ro
             (Some(0), None) => "none",
             // It was claimed after the batches had been looked at.
             (Some(_), None) => "just claimed",
-            (None, None) => "asking…",
-            (_, Some(_)) => "not known",
+            (None, None) => "loading…",
+            (_, Some(_)) => "unavailable",
         };
         put(buf, row(area, first + 1), 2, usize::from(area.width) - 3, none, theme.dim());
     }
@@ -136,7 +136,7 @@ fn batch_row(model: &Model, batch: &BatchInFlight, selected: bool, buf: &mut Buf
         x += AGE + 1;
         put_right(buf, at, x, AGE, &since, on(theme.dim()));
     }
-    let owner = batch.owner.as_deref().map_or("owner not noted".into(), text::safe);
+    let owner = batch.owner.as_deref().map_or("owner unknown".into(), text::safe);
     put(buf, at, x + 2, width.saturating_sub(x + 3), &owner, on(theme.dim()));
 }
 
@@ -167,7 +167,7 @@ fn in_full(model: &Model, shown: &BatchPanel, buf: &mut Buffer, area: Rect) {
         let (left, style) = lease(model, batch);
         vec![label("lease "), styled(left, style)]
     };
-    let owner = batch.owner.as_deref().map_or("not noted".into(), text::safe).into_owned();
+    let owner = batch.owner.as_deref().map_or("unknown".into(), text::safe).into_owned();
     let first = vec![
         count(batch.items, "event", "events"),
         state,
@@ -203,9 +203,9 @@ fn events(model: &Model, shown: &BatchPanel, items: u64, buf: &mut Buffer, area:
     rule(buf, row(area, head), theme, &title, &joined(right, theme));
     if known.is_empty() {
         let says = match (polled::error(&shown.polled), shown.is_done()) {
-            (Some(reason), _) => format!("Not known: {reason}"),
+            (Some(reason), _) => format!("Unavailable: {reason}"),
             (None, true) => "It was done before they could be read.".to_owned(),
-            (None, false) => "asking…".to_owned(),
+            (None, false) => "loading…".to_owned(),
         };
         put(buf, row(area, head + 1), 2, width - 3, &says, theme.dim());
     }

@@ -30,7 +30,7 @@ fn freshness<T>(model: &Model, polled: &Polled<T>) -> Vec<Vec<Segment>> {
         let age = format::micros(age as f64 * 1e3);
         items.push(vec![styled(format!("{age} old"), theme.warning())]);
     } else if polled.data().is_none() && polled.error().is_none() {
-        items.push(vec![styled("asking…", theme.dim())]);
+        items.push(vec![styled("loading…", theme.dim())]);
     }
     items
 }

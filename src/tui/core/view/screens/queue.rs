@@ -86,8 +86,8 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
 fn nothing(model: &Model) -> String {
     let panel = &model.panels().queue;
     match (polled::error(&panel.polled), panel.polled.data()) {
-        (Some(reason), _) => format!("Not known: {reason}"),
-        (None, None) => "asking…".to_owned(),
+        (Some(reason), _) => format!("Unavailable: {reason}"),
+        (None, None) => "loading…".to_owned(),
         (None, Some(_)) if !panel.filter().is_empty() => match panel.unknown() {
             0 => "No failed event has that in it.".to_owned(),
             older if panel.all().len() < MAX_FAILED => {

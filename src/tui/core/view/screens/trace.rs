@@ -103,17 +103,16 @@ fn place(model: &Model, trace: &Trace) -> Vec<Segment> {
     let Some(found) = polled.data() else {
         return match polled::error(polled) {
             Some(reason) => {
-                vec![styled(format!("where it is is not known: {reason}"), theme.warning())]
+                vec![styled(format!("location unknown: {reason}"), theme.warning())]
             }
-            None => dim("asking queue and store…"),
+            None => dim("querying queue and store…"),
         };
     };
     let mut items: Vec<_> = found.stored.iter().map(|row| vec![stored(model, row)]).collect();
     items.extend(found.queued.iter().map(|place| vec![queued(model, place)]));
     let gaps = found.gaps.iter().map(|gap| vec![styled(text::safe(gap), theme.warning())]);
     if items.is_empty() {
-        items
-            .push(vec![styled("not known here: neither stored nor in the queue", theme.warning())]);
+        items.push(vec![styled("not found: neither stored nor in the queue", theme.warning())]);
         items.extend(gaps);
     } else if found.stored.is_empty() {
         items.extend(gaps);
@@ -144,11 +143,11 @@ fn queued(model: &Model, place: &QueuedPlace) -> Segment {
     };
     let (text, style) = match place {
         QueuedPlace::Waiting { since: at, .. } => {
-            (format!("waits in the queue{}", since(at)), theme.warning())
+            (format!("waiting in the queue{}", since(at)), theme.warning())
         }
         QueuedPlace::InFlight { batch, owner, since: at, lapsed } => {
-            let owner = owner.as_deref().unwrap_or("a worker that is not noted");
-            let lease = if *lapsed { ", its lease is over" } else { "" };
+            let owner = owner.as_deref().unwrap_or("an unknown worker");
+            let lease = if *lapsed { ", lease expired" } else { "" };
             let batch = text::clip_start(batch, SHORT_BATCH);
             let style = if *lapsed { theme.error() } else { theme.warning() };
             (format!("in flight{}, batch {batch} of {owner}{lease}", since(at)), style)

@@ -27,8 +27,8 @@ const DIGITS: [[&str; 3]; 10] = [
     ["┌─┐", "└─┤", "╶─┘"],
 ];
 const HOW: &str = "Dual write is off: nothing is compared. Start the pipeline with --dual-write, \
-dual_write = true or BKLIT_DUAL_WRITE=true: each accepted event is then also inserted past the \
-queue, and this shows whether both ways store the same.";
+dual_write = true or BKLIT_DUAL_WRITE=true: each accepted event is then also inserted directly, \
+bypassing the queue, and this shows whether both paths store the same.";
 
 impl Draw for VerifyScreen {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -134,16 +134,10 @@ fn findings(model: &Model, buf: &mut Buffer, area: Rect) {
             theme.dim(),
         )],
     };
-    rule(
-        buf,
-        row(area, head),
-        theme,
-        &[styled("what it told, newest first", theme.strong())],
-        &place,
-    );
+    rule(buf, row(area, head), theme, &[styled("findings, newest first", theme.strong())], &place);
     let list = below(area, VERIFY_HEAD);
     if panel.count() == 0 && model.figures().summary().verify.is_some() {
-        put(buf, row(list, 0), 2, usize::from(area.width) - 3, "nothing amiss", theme.dim());
+        put(buf, row(list, 0), 2, usize::from(area.width) - 3, "no mismatches", theme.dim());
     }
     for (nth, (_, line)) in panel.findings().skip(panel.top).take(list.height.into()).enumerate() {
         let (at, line) = (row(list, nth), line.as_ref());

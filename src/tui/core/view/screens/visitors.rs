@@ -46,8 +46,8 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     polled::title(model, "live", Some(polled), buf, row(area, 0));
     let width = usize::from(area.width);
     let Some(view) = polled.data() else {
-        let says = polled::error(polled)
-            .map_or("asking the store…".into(), |why| format!("Not known: {why}"));
+        let says =
+            polled::error(polled).map_or("loading…".into(), |why| format!("Unavailable: {why}"));
         put(buf, row(area, 1), 1, width - 2, &says, theme.dim());
         return;
     };
