@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::config::Override;
-use bklit_console::replay::SPEEDS;
+use bklit_console_core::playback::SPEEDS;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::time::UtcMillis;
 

@@ -6,10 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bklit_console::model::{Model, ModelOptions};
-use bklit_console::msg::Msg;
-use bklit_console::theme::{Palette, Theme};
-use bklit_console::update::update;
+use bklit_console_core::model::{Model, ModelOptions};
+use bklit_console_core::msg::Msg;
+use bklit_console_core::theme::{Palette, Theme};
+use bklit_console_core::update::update;
 use bklit_wire::debug_bus::DebugMessage;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use grep_regex::RegexMatcherBuilder;
@@ -40,6 +40,7 @@ fn model() -> Model {
         alarm_depth: 1_000,
         read_only: false,
         utc: true,
+        local_zone: jiff::tz::TimeZone::UTC,
         theme: Theme::new(Palette::Ansi256),
         shell: Default::default(),
         size: (80, 24),

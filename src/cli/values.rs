@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
-use bklit_console::appearance::Scheme;
+use bklit_console_core::appearance::Scheme;
 use bklit_pipeline::roles::Role;
 use bklit_wire::debug_log::{Level, Stage};
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::cli::{Moment, VerifyArgs};
-use bklit_console::view::format::count;
+use bklit_console_core::format::count;
 use bklit_pipeline::queue::Queue;
 use bklit_pipeline::store::baseline::{Baseline, EventKey, Kind, Span};
 use bklit_pipeline::verify::{Mismatch, PAGE, Plan, Report, failed_reasons, reconcile};

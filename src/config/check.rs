@@ -26,7 +26,8 @@ impl Settings {
         self.validate_counts(figment)?;
         self.validate_roles(figment)?;
         self.validate_servers(figment)?;
-        bklit_console::settings::check(&self.console).map_err(|wrong| refused(figment, &wrong))?;
+        bklit_console_core::settings::check(&self.console)
+            .map_err(|wrong| refused(figment, &wrong))?;
         require(
             figment,
             "log",

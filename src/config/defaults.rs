@@ -7,7 +7,7 @@ use std::time::Duration;
 use etcetera::BaseStrategy;
 
 use bklit_alerts::AlertSettings;
-use bklit_console::settings::ConsoleSettings;
+use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bklit_alerts::AlertSettings;
-use bklit_console::settings::ConsoleSettings;
+use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;

@@ -6,38 +6,37 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Tasks;
-use super::effects::{self, Multiplexer};
+use super::clipboard::{self, Multiplexer};
+use super::display::Display;
 use super::input::{Input, Keyboard, Typed};
+use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
-use super::keymap::Bindings;
-use super::model::palette::commands::Target;
-use super::model::{Model, ModelOptions, Shell};
-use super::msg::{Effect, Job, Msg, Report};
-use super::replay::{Player, Replayed};
-use super::screen::Screen;
-use super::theme::{self, Palette, Theme};
-use super::{ConsoleEnd, ConsoleOptions, Source, terminal, update, view};
+use super::replay::Player;
+use super::{ConsoleEnd, ConsoleOptions, Source, terminal};
+use bklit_console_core::keymap::Bindings;
+use bklit_console_core::model::{Model, ModelOptions, Shell};
+use bklit_console_core::msg::{Effect, Job, Msg, Report, Target};
+use bklit_console_core::playback::Replayed;
+use bklit_console_core::theme::{self, Palette, Theme};
+use bklit_console_core::{update, view};
 use bklit_wire::backend::Backend;
-use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::time::UtcMillis;
 
-/// Messages of the bus that are taken in at a time, before keys are looked at again.
-const SLICE: usize = 512;
 /// The shortest time between two frames when the second shows what a key did.
 const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 
 /// What the loop holds.
 pub(super) struct Console {
     model: Model,
-    screen: Screen,
+    display: Display,
     keyboard: Keyboard,
-    /// `None` once the bus has closed.
-    stream: Option<Box<dyn DebugStream>>,
+    intake: Intake,
     /// What is asked for beside it.
     tasks: Tasks,
     player: Option<Player>,
@@ -65,34 +64,14 @@ impl Console {
         backend: Option<Arc<dyn Backend>>,
     ) -> io::Result<Self> {
         let size = terminal::size();
-        let variable = |name: &str| std::env::var(name).ok();
-        let palette = Palette::find(options.no_color, options.settings.colors, variable);
         let (filters, trouble) = filters(&options);
+        let mut model = Model::new(model_options(&options, filters, size));
         let mut jobs = Jobs::new(JobOptions {
-            alert_command: options.alerts.command.clone(),
+            alert_command: options.alerts.command,
             alerts_are_told: options.alerts_are_told,
             data_dir: Some(options.data_dir),
             record_max_bytes: options.settings.record_max_bytes,
-            source: options.source.clone(),
-        });
-        let mut model = Model::new(ModelOptions {
             source: options.source,
-            curl: options.curl,
-            max_lines: options.settings.max_lines,
-            max_bytes: options.settings.max_bytes,
-            alarm_depth: options.alarm_depth,
-            read_only: options.settings.read_only,
-            utc: options.settings.utc,
-            theme: Theme::of(options.settings.theme, palette),
-            shell: Shell {
-                ascii: theme::needs_ascii(options.settings.ascii, variable),
-                mouse: options.settings.mouse,
-                filters,
-                alerts: options.alerts,
-                // The settings were checked when they were read.
-                bindings: Bindings::read(&options.settings.keys).unwrap_or_default(),
-            },
-            size,
         });
         let target = options.record.map(|path| Target { path, overwrite: false });
         let began = target.and_then(|target| jobs.start(Job::Record(Some(target))));
@@ -108,15 +87,15 @@ impl Console {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let stop = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
         let go_on = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
-        let mut screen = Screen::start(size)?;
+        let mut display = Display::start(size)?;
         if model.mouse() {
-            screen.append(terminal::mouse(true).as_bytes());
+            display.append(terminal::mouse(true).as_bytes());
         }
         Ok(Self {
             model,
-            screen,
+            display,
             keyboard: Keyboard::start()?,
-            stream,
+            intake: Intake::new(stream),
             tasks: Tasks::new(backend),
             player,
             jobs,
@@ -149,7 +128,7 @@ impl Console {
                     self.resize()?
                 }
                 Some(()) = self.resized.recv() => self.resize()?,
-                written = self.screen.written() => {
+                written = self.display.written() => {
                     written?;
                     None
                 }
@@ -162,7 +141,7 @@ impl Console {
                 report = self.jobs.report() => self.update(Msg::Report(report))?,
                 // Slices and messages take turns: neither waits for a flood of the other.
                 () = std::future::ready(()), if works_first => self.work().await?,
-                messages = next_slice(&mut self.stream) => {
+                messages = self.intake.next() => {
                     // In a flood nothing else would let the runtime look at clock and signals.
                     tokio::task::yield_now().await;
                     self.jobs.record(&messages);
@@ -196,7 +175,7 @@ impl Console {
     /// When the next frame is due, if one is and the screen can take it. What a key did is shown
     /// sooner than what came in.
     fn next_frame(&self) -> Option<Instant> {
-        if !self.screen.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
+        if !self.display.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
             return None;
         }
         let apart =
@@ -206,7 +185,7 @@ impl Console {
 
     fn draw(&mut self) -> io::Result<()> {
         let model = &self.model;
-        self.screen.draw(|frame| view::render(model, frame))?;
+        self.display.draw(|frame| view::render(model, frame))?;
         self.model.drawn();
         self.is_stale = false;
         self.is_keyed = false;
@@ -226,7 +205,7 @@ impl Console {
 
     fn resize(&mut self) -> io::Result<Option<ConsoleEnd>> {
         let (columns, rows) = terminal::size();
-        self.screen.resize((columns, rows))?;
+        self.display.resize((columns, rows))?;
         self.is_stale = true;
         self.update(Msg::Resize(columns, rows))
     }
@@ -259,7 +238,7 @@ impl Console {
             Effect::Quit => return Ok(Some(ConsoleEnd::Quit)),
             Effect::Suspend => terminal::request_suspend(),
             Effect::Copy(text) => {
-                let sequence = effects::copy_sequence(&text, self.multiplexer);
+                let sequence = clipboard::copy_sequence(&text, self.multiplexer);
                 self.append(sequence.as_bytes());
             }
             Effect::Mouse(on) => self.append(terminal::mouse(on).as_bytes()),
@@ -282,12 +261,44 @@ impl Console {
 
     /// Sends bytes that are not part of a frame.
     fn append(&mut self, bytes: &[u8]) {
-        self.screen.append(bytes);
+        self.display.append(bytes);
         self.is_stale = true;
     }
 }
 
-/// The filters of the settings and those saved, which are newer; and what is wrong with these.
+/// What the model is told at the start, with what only the system knows.
+fn model_options(
+    options: &ConsoleOptions,
+    filters: BTreeMap<String, String>,
+    size: (u16, u16),
+) -> ModelOptions {
+    let variable = |name: &str| std::env::var(name).ok();
+    let settings = &options.settings;
+    let palette = Palette::find(options.no_color, settings.colors, variable);
+    ModelOptions {
+        source: options.source.clone(),
+        curl: options.curl.clone(),
+        max_lines: settings.max_lines,
+        max_bytes: settings.max_bytes,
+        alarm_depth: options.alarm_depth,
+        read_only: settings.read_only,
+        utc: settings.utc,
+        local_zone: TimeZone::system(),
+        theme: Theme::of(settings.theme, palette),
+        shell: Shell {
+            ascii: theme::needs_ascii(settings.ascii, variable),
+            mouse: settings.mouse,
+            filters,
+            alerts: options.alerts.clone(),
+            // The settings were checked when they were read.
+            bindings: Bindings::read(&settings.keys).unwrap_or_default(),
+        },
+        size,
+    }
+}
+
+/// The filters of the settings and those saved, which take precedence; and why the saved ones
+/// cannot be read.
 fn filters(options: &ConsoleOptions) -> (BTreeMap<String, String>, Option<String>) {
     let mut filters = options.settings.filters.clone();
     match jobs::saved_filters(&options.data_dir) {
@@ -315,31 +326,4 @@ async fn until(time: Option<Instant>) {
         Some(time) if time <= Instant::now() => {}
         Some(time) => tokio::time::sleep_until(time).await,
     }
-}
-
-/// The next messages of the bus, as many as are there; never any once it has closed. Safe to
-/// cancel.
-async fn next_slice(stream: &mut Option<Box<dyn DebugStream>>) -> Vec<DebugMessage> {
-    let Some(open) = stream else { return std::future::pending().await };
-    let Some(first) = open.next().await else {
-        *stream = None;
-        return Vec::new();
-    };
-    let mut messages = vec![first];
-    // Nothing below waits, so nothing taken is lost by a cancellation.
-    while messages.len() < SLICE {
-        let more = tokio::select! {
-            biased;
-            message = open.next() => message,
-            () = std::future::ready(()) => break,
-        };
-        match more {
-            Some(message) => messages.push(message),
-            None => {
-                *stream = None;
-                break;
-            }
-        }
-    }
-    messages
 }

@@ -2,30 +2,23 @@
 //! loop, the only part that does I/O.
 //!
 //! ```text
-//! keyboard ─┐                          ┌─ effects: clipboard, suspend, quit
+//! keyboard ─┐                          ┌─ Effect: clipboard, suspend, quit
 //! bus ──────┼─ Msg → update → Model ───┤
 //! clock ────┘                          └─ view → frame → screen's thread → terminal
 //! ```
 //!
 //! The loop has a thread of its own: what it costs to draw or to filter never delays the
-//! pipeline in the same process. A slow terminal delays only frames, see [`screen`].
+//! pipeline in the same process. A slow terminal delays only frames, see `display`.
 
-pub mod appearance;
 pub mod backend;
+mod clipboard;
 mod console;
-pub mod effects;
+mod display;
 pub mod input;
+mod intake;
 pub mod jobs;
-pub mod keymap;
-pub mod model;
-pub mod msg;
 pub mod replay;
-pub mod screen;
-pub mod settings;
 pub mod terminal;
-pub mod theme;
-pub mod update;
-pub mod view;
 
 use std::io;
 use std::path::PathBuf;
@@ -36,8 +29,8 @@ use color_eyre::eyre::{WrapErr, bail, eyre};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::ConsoleSettings;
 use bklit_alerts::AlertSettings;
+use bklit_console_core::settings::ConsoleSettings;
 use bklit_wire::backend::Backend;
 use bklit_wire::debug_bus::DebugStream;
 use console::Console;

@@ -151,7 +151,7 @@ fn an_event_is_traced_by_its_id_over_http() {
     pty.wait_for_text("Column `x` is missing\\u{1b}[31m");
     pty.send("\x1b");
     pty.send(":trace s1234\r");
-    pty.wait_for_text("not known here: neither stored nor in the queue");
+    pty.wait_for_text("not found: neither stored nor in the queue");
     pty.send("\x03");
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
@@ -183,7 +183,7 @@ fn without_its_store_the_rest_of_the_console_works() {
     with_failed(&daemon.data_dir());
     let (mut pty, _dir) = attach(&daemon, &[]);
     pty.send("v");
-    pty.wait_for_text("Not known: the store does not answer now");
+    pty.wait_for_text("Unavailable: the store does not answer now");
     pty.send("d");
     pty.wait_for_text("5 failed");
     pty.send("r");

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bklit_console::model::{Model, ModelOptions, Shell};
-use bklit_console::msg::{Effect, Msg};
-use bklit_console::theme::{Palette, Theme};
-use bklit_console::update::update;
-use bklit_console::view::render;
+use bklit_console_core::model::{Model, ModelOptions, Shell};
+use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::theme::{Palette, Theme};
+use bklit_console_core::update::update;
+use bklit_console_core::view::render;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges};
@@ -38,6 +38,7 @@ pub(super) fn options(size: (u16, u16)) -> ModelOptions {
         alarm_depth: 1_000,
         read_only: false,
         utc: true,
+        local_zone: jiff::tz::TimeZone::UTC,
         theme: Theme::new(Palette::Ansi256),
         shell: Shell::default(),
         size,

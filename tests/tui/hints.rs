@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bklit_console::keymap::Bindings;
-use bklit_console::model::{ModelOptions, Shell};
-use bklit_console::msg::{Effect, Msg};
-use bklit_console::settings::KeyNames;
+use bklit_console_core::keymap::Bindings;
+use bklit_console_core::model::{ModelOptions, Shell};
+use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::settings::KeyNames;
 use crossterm::event::KeyCode;
 
 use super::feed::{Console, busy_with, options};
@@ -62,7 +62,7 @@ fn notices_name_the_keys_in_effect() {
     (0..4).for_each(|_| {
         console.ctrl('b');
     });
-    assert_says(&console, "there are 4 panes already; Ctrl-E closes one");
+    assert_says(&console, "at most 4 panes; Ctrl-E closes one");
     console.resize(80, 20);
     console.ctrl('e');
     console.ctrl('b');
@@ -91,7 +91,7 @@ fn the_context_and_marks_name_them() {
     console.code(KeyCode::Enter);
     console.keys(":save a");
     console.code(KeyCode::Enter);
-    assert_says(&console, "this pane has no filter to save; Ctrl-P or filter sets one");
+    assert_says(&console, "this pane has no filter to save; Ctrl-P or :filter sets one");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_stands_where_there_are_no_lines_names_them() {
     console = Console::with(own_keys(small()));
     console.ctrl('g');
     lines(&mut console, 10, "held");
-    assert_says(&console, "10 lines are held; Ctrl-G shows them.");
+    assert_says(&console, "10 new lines are waiting; Ctrl-G shows them.");
 }
 
 #[test]
@@ -113,13 +113,13 @@ fn a_banner_names_the_key_only_where_it_works() {
     for _ in 0..4 {
         console.tick(1);
     }
-    assert_says(&console, "Ctrl-T take note");
+    assert_says(&console, "Ctrl-T acknowledge");
     console.keys("v");
-    assert_says(&console, "Ctrl-T take note");
+    assert_says(&console, "Ctrl-T acknowledge");
     console.code(KeyCode::Esc);
     console.keys("p");
     assert!(console.screen().contains("ALERT"), "{}", console.screen());
-    assert!(!console.screen().contains("take note"), "there it would be typed");
+    assert!(!console.screen().contains("acknowledge"), "there it would be typed");
     console.code(KeyCode::Esc);
     console.ctrl('t');
     assert!(!console.screen().contains("ALERT"), "{}", console.screen());
@@ -129,7 +129,7 @@ fn a_banner_names_the_key_only_where_it_works() {
 fn what_cannot_be_changed_is_named_too() {
     let mut console = console();
     console.keys(":");
-    assert_says(&console, "Tab completes  ↑ ↓ what was typed before  Enter does it  Esc back");
+    assert_says(&console, "Tab complete  ↑ ↓ history  Enter run  Esc cancel");
     console.code(KeyCode::Esc);
     console.ctrl('r');
     assert_says(&console, "a letter; Esc cancels");

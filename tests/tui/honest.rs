@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use bklit_alerts::AlertSettings;
-use bklit_console::backend::{Answer, Request};
-use bklit_console::model::boards::MAX_FAILED;
-use bklit_console::model::{ModelOptions, Screen, Shell};
-use bklit_console::msg::{Effect, Msg};
+use bklit_console_core::model::panels::MAX_FAILED;
+use bklit_console_core::model::{ModelOptions, Screen, Shell};
+use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::requests::{Answer, Request};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
 use crossterm::event::KeyCode;
@@ -157,7 +157,7 @@ fn without_an_answer_published_figures_stay_and_batches_are_not_none() {
     let mut console = busy(100, 30);
     open_queue(&mut console, Err("nobody to ask".to_owned()));
     let screen = console.screen();
-    assert!(screen.contains("waiting") && screen.contains("not known"), "{screen}");
+    assert!(screen.contains("waiting") && screen.contains("unavailable"), "{screen}");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn views_on_top_of_each_other_have_a_bound() {
         console.code(KeyCode::Enter);
     }
     let mut back = 0;
-    while !matches!(console.model.screen(), Screen::Log) {
+    while !matches!(console.model.screen(), Screen::Log(_)) {
         console.code(KeyCode::Esc);
         back += 1;
         assert!(back <= 8, "too many layers");
@@ -194,10 +194,10 @@ fn commands_work_in_views_and_what_changes_the_log_shows_it() {
     console.keys(":live");
     let asked = console.code(KeyCode::Enter);
     assert!(matches!(asked, Some(Effect::Ask(Request::Live))), "{asked:?}");
-    assert!(matches!(console.model.screen(), Screen::Live));
+    assert!(matches!(console.model.screen(), Screen::Visitors(_)));
     console.keys(":level error");
     console.code(KeyCode::Enter);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
 }
 
 #[test]
@@ -216,8 +216,8 @@ fn a_time_is_gone_to() {
     console.keys(":goto 11:30");
     console.code(KeyCode::Enter);
     assert_eq!(at(&console), Some(0));
-    assert!(console.screen().contains("this is the oldest line"), "{}", console.screen());
+    assert!(console.screen().contains("this is the oldest"), "{}", console.screen());
     console.keys(":goto 25:00");
     console.code(KeyCode::Enter);
-    assert!(console.screen().contains("is no time"), "{}", console.screen());
+    assert!(console.screen().contains("invalid time"), "{}", console.screen());
 }

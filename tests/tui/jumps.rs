@@ -1,7 +1,7 @@
 //! Jumps over many lines: in slices, with progress, and ended by a key.
 
-use bklit_console::model::Screen;
-use bklit_console::msg::Msg;
+use bklit_console_core::model::Screen;
+use bklit_console_core::msg::Msg;
 use bklit_wire::debug_log::{Level, Stage};
 use crossterm::event::KeyCode;
 use serde_json::json;
@@ -70,7 +70,7 @@ fn esc_ends_a_jump_and_nothing_else() {
     console.code(KeyCode::Esc);
     assert!(!console.model.has_work());
     assert_eq!((console.model.pane().position(), console.log_rows()), before);
-    assert_eq!(console.model.notice(), Some("stopped looking"));
+    assert_eq!(console.model.notice(), Some("jump cancelled"));
     assert!(console.model.pane().search().is_some(), "that is the next layer");
     console.code(KeyCode::Esc);
     assert!(console.model.pane().search().is_none());
@@ -105,14 +105,14 @@ fn the_next_line_found_is_waited_for() {
     assert_eq!(console.model.pane().found().len(), 0);
     console.keys("N");
     assert!(console.model.seek().is_some() && console.model.pane().follows());
-    assert!(console.screen().contains("looking for a line found"), "{}", console.screen());
+    assert!(console.screen().contains("looking for a match"), "{}", console.screen());
     while console.model.seek().is_some() {
         console.send(Msg::Work);
     }
     assert_eq!(console.model.pane().cursor_line(), Some(799), "the nearest above");
     work(&mut console);
     console.keys("n");
-    assert_eq!(console.model.notice(), Some("search goes on at the oldest line"));
+    assert_eq!(console.model.notice(), Some("search wrapped"));
     assert_eq!(console.model.pane().cursor_line(), Some(7));
 }
 

@@ -1,9 +1,9 @@
 //! Lists in the views beside the log: batches in flight, one batch in full, and who is there now.
 
-use bklit_console::backend::{Answer, QueueSnapshot, Request};
-use bklit_console::model::Screen;
-use bklit_console::model::boards::{LiveItem, LiveList, QueueList};
-use bklit_console::msg::{Effect, Msg};
+use bklit_console_core::model::Screen;
+use bklit_console_core::model::panels::{QueueList, VisitorsItem, VisitorsList};
+use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::requests::{Answer, QueueSnapshot, Request};
 use bklit_wire::event::EventKind;
 use bklit_wire::queue::BatchInFlight;
 use bklit_wire::queue::{BatchView, EventView};
@@ -98,7 +98,7 @@ fn all_batches_can_be_reached_and_are_counted() {
     let mut console = batches(80, 24, 57);
     let mut seen = std::collections::HashSet::new();
     for nth in 0..57 {
-        let selected = console.model.boards().queue.selected_batch().unwrap().id.clone();
+        let selected = console.model.panels().queue.selected_batch().unwrap().id.clone();
         let screen = console.screen();
         let shown = screen.lines().find(|row| row.starts_with('▌')).unwrap().to_owned();
         assert!(shown.contains(&selected[selected.len() - 8..]), "{nth}: {shown}");
@@ -108,11 +108,11 @@ fn all_batches_can_be_reached_and_are_counted() {
     }
     assert_eq!(seen.len(), 57);
     // Beyond the last one are the failed events, and back.
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed);
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed);
     console.keys("k");
-    assert_eq!(console.model.boards().queue.selected_batch().unwrap().id, batch(56).id);
+    assert_eq!(console.model.panels().queue.selected_batch().unwrap().id, batch(56).id);
     console.code(KeyCode::BackTab);
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed);
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed);
     assert!(console.screen().contains("52 more"), "{}", console.screen());
 }
 
@@ -124,14 +124,14 @@ fn a_batch_stays_selected_while_others_come_and_go() {
     next.view.batches.remove(0);
     next.view.batches.rotate_left(2);
     console.send(Msg::Answer(Answer::Queue(Ok(next))));
-    assert_eq!(console.model.boards().queue.selected_batch().unwrap().id, batch(4).id);
+    assert_eq!(console.model.panels().queue.selected_batch().unwrap().id, batch(4).id);
     let mut none = with_batches(0);
     none.view.lapsed = 0;
     console.send(Msg::Answer(Answer::Queue(Ok(none))));
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed);
-    assert!(console.model.boards().queue.selected_item().is_some());
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed);
+    assert!(console.model.panels().queue.selected_item().is_some());
     console.code(KeyCode::Tab);
-    assert_eq!(console.model.boards().queue.list(), QueueList::Failed, "there is no other list");
+    assert_eq!(console.model.panels().queue.list(), QueueList::Failed, "there is no other list");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_batch_is_not_repaired() {
     let mut console = batches(80, 24, 3);
     for keys in ["r", "d", "R", "D"] {
         assert_eq!(console.keys(keys), None, "{keys}");
-        assert!(console.screen().contains("is its worker's"), "{}", console.screen());
+        assert!(console.screen().contains("belongs to its worker"), "{}", console.screen());
     }
     assert_eq!(console.keys("y"), Some(Effect::Copy(batch(0).id)));
     let Some(Effect::Copy(json)) = console.keys("Y") else { panic!("nothing was copied") };
@@ -171,7 +171,7 @@ fn a_batch_in_full() {
     assert!(screen.contains("done: its events") && screen.contains("40 of 40"), "{screen}");
     console.tick(10);
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_batch_that_cannot_be_read_says_why() {
     open_batch(&mut console, 0);
     let id = batch(1).id;
     console.send(Msg::Answer(Answer::Batch(id.clone(), Err("aw\u{1b}ay".into()))));
-    assert!(console.screen().contains(r"Not known: aw\u{1b}ay"), "{}", console.screen());
+    assert!(console.screen().contains(r"Unavailable: aw\u{1b}ay"), "{}", console.screen());
     console.send(Msg::Answer(Answer::Batch("other".into(), Ok(None))));
     assert!(!console.screen().contains("done"), "an answer about another one");
     console.send(Msg::Answer(Answer::Batch(id, Ok(None))));
@@ -227,7 +227,7 @@ fn every_row_of_the_live_view_can_be_reached() {
     }
     assert!(console.screen().contains("30 of 30"), "{}", console.screen());
     console.code(KeyCode::Tab);
-    assert_eq!(console.model.boards().live.list(), LiveList::Projects);
+    assert_eq!(console.model.panels().visitors.list(), VisitorsList::Projects);
     console.code(KeyCode::BackTab);
     assert!(selected_row(&console).ends_with("/p/29"), "each list keeps its place");
 }
@@ -238,7 +238,7 @@ fn a_row_of_the_live_view_opens_what_it_is_about() {
     open_live(&mut console, 12);
     console.keys("jj");
     assert_eq!(console.code(KeyCode::Enter), None);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     assert_eq!(console.model.pane().filter().project.as_deref(), Some("shop-2"));
     assert!(console.screen().contains("only lines of project shop-2"), "{}", console.screen());
 
@@ -260,7 +260,7 @@ fn a_row_of_the_live_view_opens_what_it_is_about() {
     assert_eq!(asked, Some(Effect::Ask(Request::Event("evt_3".into()))));
     assert!(console.screen().contains("trace of evt_3"), "{}", console.screen());
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Live));
+    assert!(matches!(console.model.screen(), Screen::Visitors(_)));
     assert_eq!(console.keys("y"), Some(Effect::Copy("evt_3".into())));
 }
 
@@ -273,7 +273,7 @@ fn the_reader_of_the_live_view_stays_with_a_row_while_others_come() {
     let mut next = live_view(12);
     next.last_events.rotate_right(5);
     console.send(Msg::Answer(Answer::Live(Ok(next))));
-    let Some(LiveItem::Event(event)) = console.model.boards().live.selected() else {
+    let Some(VisitorsItem::Event(event)) = console.model.panels().visitors.selected() else {
         panic!("no event is selected")
     };
     assert_eq!(event.event_id, "evt_3");
@@ -282,13 +282,13 @@ fn the_reader_of_the_live_view_stays_with_a_row_while_others_come() {
     let mut next = live_view(12);
     next.last_events.rotate_right(2);
     console.send(Msg::Answer(Answer::Live(Ok(next))));
-    let Some(LiveItem::Event(event)) = console.model.boards().live.selected() else {
+    let Some(VisitorsItem::Event(event)) = console.model.panels().visitors.selected() else {
         panic!("no event is selected")
     };
     assert_eq!(event.event_id, "evt_28");
     let none = bklit_wire::live::LiveView::default();
     console.send(Msg::Answer(Answer::Live(Ok(none))));
-    assert!(console.model.boards().live.selected().is_none());
+    assert!(console.model.panels().visitors.selected().is_none());
     for keys in ["j", "k", "G", "t", "y", "Y"] {
         assert_eq!(console.keys(keys), None, "{keys}");
     }

@@ -1,8 +1,8 @@
 //! Looks: ASCII alone, themes.
 
-use bklit_console::appearance::Scheme;
-use bklit_console::model::{ModelOptions, Shell};
-use bklit_console::theme::{Palette, Theme};
+use bklit_console_core::appearance::Scheme;
+use bklit_console_core::model::{ModelOptions, Shell};
+use bklit_console_core::theme::{Palette, Theme};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
 use crossterm::event::KeyCode;

@@ -1,10 +1,10 @@
 //! The mouse: what is under it on the screen is what it scrolls and selects.
 
-use bklit_console::backend::{Answer, Request};
-use bklit_console::model::boards::LiveList;
-use bklit_console::model::pane::Position;
-use bklit_console::model::{Focus, ModelOptions, Screen};
-use bklit_console::msg::{Effect, Msg};
+use bklit_console_core::model::pane::Position;
+use bklit_console_core::model::panels::VisitorsList;
+use bklit_console_core::model::{Focus, ModelOptions, Screen};
+use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::requests::{Answer, Request};
 use bklit_wire::debug_log::{Level, Stage};
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
@@ -143,7 +143,7 @@ fn a_second_click_opens_what_is_selected() {
     let log = console.model.layout().unwrap().log;
     let at = (20, log.y + 3);
     click(&mut console, at);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     let line = console.model.pane().cursor_line().unwrap();
     click(&mut console, at);
     let Screen::Detail(shown) = console.model.screen() else { panic!("{}", console.screen()) };
@@ -161,7 +161,7 @@ fn a_second_click_opens_what_is_selected() {
     let shot = Shot::of(&console);
     let selected = (other.y..other.bottom()).find(|&y| shot.cell(other.x, y) == MARK).unwrap();
     click(&mut console, (5, selected));
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     assert_eq!(console.model.panes().focus(), 0);
     click(&mut console, (5, selected));
     assert!(matches!(console.model.screen(), Screen::Detail(_)));
@@ -174,7 +174,7 @@ fn the_wheel_scrolls_the_pane_under_it_and_follows_again_at_the_end() {
     let places = console.model.layout().unwrap().panes(console.model.panes());
     let [upper, lower] = [&places[0], &places[1]];
     assert_eq!(console.model.panes().focus(), 1);
-    let at = |place: &bklit_console::model::layout::PanePlace| (9, place.lines.y + 1);
+    let at = |place: &bklit_console_core::model::layout::PanePlace| (9, place.lines.y + 1);
     let (first, unmoved) = (row(&console, upper.lines.y), row(&console, lower.lines.y));
     wheel(&mut console, true, at(upper));
     assert_eq!(console.model.panes().focus(), 1, "the wheel moves no focus");
@@ -253,7 +253,7 @@ fn lists(size: (u16, u16)) -> Vec<(&'static str, Console, Opened)> {
         ("queue", queue, |screen| matches!(screen, Screen::Failed(_))),
         ("batch", batch, |screen| matches!(screen, Screen::Trace(_))),
         ("verify", verify, |screen| matches!(screen, Screen::Detail(_))),
-        ("projects", projects, |screen| matches!(screen, Screen::Log)),
+        ("projects", projects, |screen| matches!(screen, Screen::Log(_))),
         ("trace", trace, |screen| matches!(screen, Screen::Detail(_))),
     ]
 }
@@ -305,7 +305,7 @@ fn a_list_shorter_than_its_room_has_nothing_below_it() {
     for y in 0..40 {
         click(&mut console, (3, y));
     }
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn a_click_goes_to_another_list_of_the_view() {
         views::open_queue(&mut console, Ok(views::snapshot(90)));
         let second = find(&console, "worker-1");
         assert_eq!(click(&mut console, second), None);
-        let batch = console.model.boards().queue.selected_batch().unwrap();
+        let batch = console.model.panels().queue.selected_batch().unwrap();
         assert_eq!(batch.items, 1_000, "{size:?}\n{}", console.screen());
         let (_, y) = find(&console, "worker-1");
         assert_eq!(Shot::of(&console).marked(), [y]);
@@ -422,18 +422,18 @@ fn a_click_goes_to_another_list_of_the_view() {
         console.code(KeyCode::Esc);
         let failed = find(&console, "Event cannot");
         assert_eq!(click(&mut console, failed), None);
-        assert!(console.model.boards().queue.selected_batch().is_none());
+        assert!(console.model.panels().queue.selected_batch().is_none());
 
         let mut console = with_mouse(size.0, size.1);
         super::lists::open_live(&mut console, 12);
         for (text, list) in [
-            ("/products/1?", LiveList::Pages),
-            ("/p/2", LiveList::Events),
-            ("shop-0", LiveList::Projects),
+            ("/products/1?", VisitorsList::Pages),
+            ("/p/2", VisitorsList::Events),
+            ("shop-0", VisitorsList::Projects),
         ] {
             let at = find(&console, text);
             assert_eq!(click(&mut console, at), None, "{text} {size:?}");
-            assert_eq!(console.model.boards().live.list(), list, "{text} {size:?}");
+            assert_eq!(console.model.panels().visitors.list(), list, "{text} {size:?}");
             assert_eq!(
                 Shot::of(&console).marked(),
                 [at.1],
@@ -443,6 +443,6 @@ fn a_click_goes_to_another_list_of_the_view() {
         }
         let at = find(&console, "shop-0");
         assert_eq!(click(&mut console, at), None);
-        assert!(matches!(console.model.screen(), Screen::Log));
+        assert!(matches!(console.model.screen(), Screen::Log(_)));
     }
 }

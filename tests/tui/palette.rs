@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bklit_alerts::AlertSettings;
-use bklit_console::model::palette::commands::COMMANDS;
-use bklit_console::model::{Focus, Model, ModelOptions, Shell};
-use bklit_console::msg::{Effect, Job, Msg, Report};
-use bklit_console::replay::{ReplayCommand, ReplayState, Replayed};
+use bklit_console_core::model::palette::commands::COMMANDS;
+use bklit_console_core::model::{Focus, Model, ModelOptions, Shell};
+use bklit_console_core::msg::{Effect, Job, Msg, Report};
+use bklit_console_core::playback::{ReplayCommand, ReplayState, Replayed};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::{Health, QueueGauges};
@@ -116,7 +116,7 @@ fn filters_are_saved_and_come_back() {
     command(&mut console, "load mine");
     assert_eq!(console.model.pane().filter().query.as_ref().unwrap().source(), "level:error");
     command(&mut console, "load other");
-    assert!(problem(&console).unwrap().contains("there are mine"));
+    assert!(problem(&console).unwrap().contains("(mine)"));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn an_export_goes_piece_by_piece_and_holds_nothing_up() {
     assert!(matches!(effect, Some(Effect::Job(Job::BeginExport(target))) if !target.overwrite));
     assert!(!console.model.has_work(), "before the file is there");
     command(&mut console, "export other.csv");
-    assert!(problem(&console).unwrap().contains("on its way"));
+    assert!(problem(&console).unwrap().contains("in progress"));
     console.code(KeyCode::Esc);
     let mut out = String::new();
     loop {
@@ -143,7 +143,7 @@ fn an_export_goes_piece_by_piece_and_holds_nothing_up() {
     }
     assert_eq!(out.lines().count(), lines);
     console.send(Msg::Report(Report::Exported(Ok("out.jsonl".into()))));
-    assert!(console.screen().contains(&format!("{lines} lines are in out.jsonl")));
+    assert!(console.screen().contains(&format!("exported {lines} lines to out.jsonl")));
     assert!(!console.model.has_work());
 }
 
@@ -216,11 +216,11 @@ fn a_recording_that_breaks_off_stays_in_sight() {
     console.send(Msg::Report(Report::RecordBroke("No space left on dev\u{1b}ice".into())));
     console.tick(3_600);
     let screen = console.screen();
-    let said = r"recording ended at 1.2 MB: No space left on dev\u{1b}ice · 12,345 not recorded";
+    let said = r"recording stopped at 1.2 MB: No space left on dev\u{1b}ice · 12,345 not recorded";
     assert!(screen.contains(said), "{screen}");
     // Noted, it is gone; and another one may begin before.
     assert_eq!(command(&mut console, "record off"), None);
-    assert!(!console.screen().contains("recording ended"), "{}", console.screen());
+    assert!(!console.screen().contains("recording stopped"), "{}", console.screen());
     console.send(Msg::Report(Report::RecordBegan("/tmp/x.jsonl".into())));
     console.send(Msg::Report(Report::RecordBroke("full".into())));
     let again = command(&mut console, "record /tmp/y.jsonl");
@@ -231,12 +231,12 @@ fn a_recording_that_breaks_off_stays_in_sight() {
 fn alerts_come_by_several_queries_and_end_one_by_one() {
     let mut console = alerting((200, 60));
     command(&mut console, "notify");
-    assert!(console.screen().contains("no alert on lines; notify QUERY sets one"));
+    assert!(console.screen().contains("no line alerts; :notify QUERY sets one"));
     for query in ["level:error lock", "stage:queue", "level:error lock"] {
         command(&mut console, &format!("notify {query}"));
     }
     command(&mut console, "notify");
-    let listed = "alerts on lines: 1 level:error lock · 2 stage:queue";
+    let listed = "line alerts: 1 level:error lock · 2 stage:queue";
     assert!(console.screen().contains(listed), "{}", console.screen());
     let queue = log(1, Stage::Queue, Level::Info, "Event queued", &json!({}));
     let worker = log(2, Stage::Worker, Level::Error, "database lock", &json!({}));
@@ -250,13 +250,13 @@ fn alerts_come_by_several_queries_and_end_one_by_one() {
     let screen = console.screen();
     assert!(!screen.contains("lock” since") && screen.contains("“stage:queue”"), "{screen}");
     command(&mut console, "notify off 2");
-    assert!(console.screen().contains("there is no alert of the number 2"), "{}", console.screen());
+    assert!(console.screen().contains("no alert 2"), "{}", console.screen());
     console.code(KeyCode::Esc);
     for nth in 0..7 {
         command(&mut console, &format!("notify word{nth}"));
     }
     command(&mut console, "notify one-too-many");
-    assert!(console.screen().contains("by 8 queries already"), "{}", console.screen());
+    assert!(console.screen().contains("at most 8 line alerts"), "{}", console.screen());
     console.ctrl('u');
     console.keys("notify off ");
     assert!(console.screen().contains("word6"), "{}", console.screen());
@@ -319,7 +319,7 @@ fn a_palette_stays_open_whatever_comes() {
         Msg::Report(Report::Exported(Err("no".into()))),
         Msg::Resize(80, 24),
     ] {
-        bklit_console::update::update(&mut model, message);
+        bklit_console_core::update::update(&mut model, message);
     }
     assert!(matches!(model.focus(), Focus::Palette(_)));
 }

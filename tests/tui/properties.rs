@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bklit_console::backend::Answer;
-use bklit_console::keymap::BINDINGS;
-use bklit_console::model::boards::MAX_FAILED;
-use bklit_console::model::pane::Pane;
-use bklit_console::model::panes::MAX_PANES;
-use bklit_console::model::{Flow, Focus, ModelOptions, Screen};
-use bklit_console::msg::{Msg, Report};
-use bklit_console::replay::{ReplayState, Replayed};
+use bklit_console_core::keymap::BINDINGS;
+use bklit_console_core::model::pane::Pane;
+use bklit_console_core::model::panels::MAX_FAILED;
+use bklit_console_core::model::panes::MAX_PANES;
+use bklit_console_core::model::{Flow, Focus, ModelOptions, Screen};
+use bklit_console_core::msg::{Msg, Report};
+use bklit_console_core::playback::{ReplayState, Replayed};
+use bklit_console_core::requests::Answer;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
@@ -275,7 +275,7 @@ fn check(console: &Console) {
     }
     check_boards(console);
     if model.seek().is_some() {
-        assert!(model.has_work() && matches!(model.screen(), Screen::Log));
+        assert!(model.has_work() && matches!(model.screen(), Screen::Log(_)));
     }
     for (_, line) in ring.lines(0..u64::MAX) {
         assert!(line.text().split('\n').all(text::is_safe));
@@ -286,15 +286,15 @@ fn check(console: &Console) {
 }
 
 fn check_boards(console: &Console) {
-    let (model, boards) = (&console.model, console.model.boards());
-    let queue = &boards.queue;
+    let (model, panels) = (&console.model, console.model.panels());
+    let queue = &panels.queue;
     assert!(queue.count() <= queue.all().len());
     assert_eq!(queue.selected_item().is_some(), queue.count() > 0);
     assert!(queue.shown(0).count() == queue.count() && queue.wanted <= MAX_FAILED);
-    assert_eq!(boards.verify.selected_line().is_some(), boards.verify.count() > 0);
+    assert_eq!(panels.verify.selected_line().is_some(), panels.verify.count() > 0);
     if let Focus::Prompt(prompt) = model.focus() {
         assert!(prompt.input.value().chars().all(text::is_visible));
-        assert!(matches!(model.screen(), Screen::Queue | Screen::Failed(_)));
+        assert!(matches!(model.screen(), Screen::Queue(_) | Screen::Failed(_)));
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bklit_console::keymap;
-use bklit_console::keymap::{Action, BINDINGS, Context};
-use bklit_console::model::{Focus, Screen};
-use bklit_console::msg::{Effect, Msg};
+use bklit_console_core::keymap;
+use bklit_console_core::keymap::{Action, BINDINGS, Context};
+use bklit_console_core::model::{Focus, Screen};
+use bklit_console_core::msg::{Effect, Msg};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::Gauges;
@@ -181,7 +181,7 @@ fn q_closes_views_first_and_ctrl_c_quits_from_anywhere() {
     let mut console = busy(80, 24);
     console.keys("?");
     assert_eq!(console.keys("q"), None);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
     for open in ["", "?", "/", "&x"] {
         let mut console = busy(80, 24);
         console.keys(open);
@@ -211,7 +211,7 @@ fn views_survive_any_resize() {
             console.resize(width, height);
             console.screen();
         }
-        assert!(!matches!(console.model.screen(), Screen::Log));
+        assert!(!matches!(console.model.screen(), Screen::Log(_)));
     }
 }
 
@@ -238,11 +238,11 @@ fn a_pause_holds_the_display_and_counts() {
     let before = console.log_rows();
     lines(&mut console, 40, "held");
     assert_eq!(console.log_rows(), before);
-    assert!(console.screen().contains("PAUSED +40 held"), "{}", console.screen());
+    assert!(console.screen().contains("PAUSED · 40 new"), "{}", console.screen());
     lines(&mut console, 59, "held");
     let gone = console.model.ring().first();
     assert!(gone > 0);
-    assert!(console.screen().contains(&format!("+99 held −{gone} old")), "{}", console.screen());
+    assert!(console.screen().contains(&format!("99 new · {gone} dropped")), "{}", console.screen());
     console.keys(" ");
     assert!(console.screen().contains("LIVE") && console.screen().contains("held"));
     assert_eq!(console.model.pane().index().back(), Some(&198));
@@ -346,7 +346,7 @@ fn escape_and_a_key_that_arrive_together_are_both_obeyed() {
     assert!(matches!(console.model.focus(), Focus::Keys), "Esc left the field");
     assert!(matches!(console.model.screen(), Screen::Help { .. }), "? opened the help");
     console.keys("?");
-    assert!(matches!(console.model.screen(), Screen::Log), "and ? closes it");
+    assert!(matches!(console.model.screen(), Screen::Log(_)), "and ? closes it");
 }
 
 /// What paused lines have been forgotten is not also said to be held.
@@ -357,7 +357,7 @@ fn held_lines_are_only_those_that_are_still_there() {
     lines(&mut console, 1_000, "later");
     let kept = console.model.ring().len();
     let screen = console.screen();
-    assert!(kept < 1_000 && screen.contains(&format!("+{kept} held")), "{screen}");
+    assert!(kept < 1_000 && screen.contains(&format!("{kept} new")), "{screen}");
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn a_paused_screen_keeps_what_it_shows() {
     let kept = console.model.ring().len();
     let lost = 400 - kept;
     let screen = console.screen();
-    assert!(screen.contains(&format!("+{kept} held −{lost} lost")), "{screen}");
+    assert!(screen.contains(&format!("{kept} new · {lost} new dropped")), "{screen}");
     console.keys(" ");
     assert_ne!(console.log_rows(), before);
 }
@@ -442,7 +442,7 @@ fn a_line_leads_to_the_others_of_its_event_and_to_what_is_around_it() {
     console.keys("O");
     assert_eq!(event(&console), (first.0, Stage::Queue));
     console.keys("ggOOO");
-    assert!(console.screen().contains("no line of this event above"));
+    assert!(console.screen().contains("no other line of this event above"));
 
     console.keys("&level:error");
     console.code(KeyCode::Enter);
@@ -471,7 +471,7 @@ fn marks_are_named_by_letters_and_come_back() {
     console.keys("a");
     assert_eq!(console.model.pane().cursor_line(), line);
     console.keys("'z");
-    assert!(console.screen().contains("there is no mark z"));
+    assert!(console.screen().contains("mark z is not set"));
     console.keys("C'a");
     assert!(console.screen().contains("no longer kept"));
 }
@@ -537,7 +537,7 @@ fn a_trace_shows_the_whole_way_and_goes_on() {
 /// The address stands whole at 80 columns, and nothing moves with the rate.
 #[test]
 fn the_header_keeps_its_columns() {
-    let options = bklit_console::model::ModelOptions {
+    let options = bklit_console_core::model::ModelOptions {
         source: "http://127.0.0.1:53017".into(),
         ..super::feed::options((80, 24))
     };
@@ -566,5 +566,5 @@ fn the_alarm_is_the_watched_processs() {
     let figures = Gauges { alarm_depth: Some(50), ..super::feed::gauges(1) };
     console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
     console.tick(1);
-    assert!(console.screen().contains("over 50"), "{}", console.screen());
+    assert!(console.screen().contains("above 50"), "{}", console.screen());
 }

@@ -62,11 +62,11 @@ fn commands_are_completed_and_files_written() {
     program.pty.send("\x1b");
     let out = program.dir.path().join("out.csv");
     program.pty.send(&format!(":export {}\r", out.display()));
-    program.pty.wait_for_text("lines are in");
+    program.pty.wait_for_text("exported ");
     let text = std::fs::read_to_string(&out).unwrap();
     assert!(text.starts_with("time,stage,level") && text.contains("Batch stored"), "{text}");
     program.pty.send(&format!(":export {}\r", out.display()));
-    program.pty.wait_for_text("export! writes over it");
+    program.pty.wait_for_text("export! overwrites it");
     program.pty.send(":filter level:error\r:save bad\r");
     let saved = program.dir.path().join("console-filters.json");
     file(&saved, |text| text.contains("level:error"));
@@ -178,7 +178,7 @@ fn an_alert_runs_the_users_command() {
     std::fs::write(&config, format!("[alerts]\ncommand = '{command_line}'\n")).unwrap();
     let mut program = Program::start_with(&[("BKLIT_CONFIG", config.to_str().unwrap())], (110, 30));
     program.pty.send(":notify stage:ingestion\r");
-    program.pty.wait_for_text("an alert comes with each line");
+    program.pty.wait_for_text("each line that matches");
     program.track("alarming");
     program.pty.wait_for_text("ALERT");
     file(&out, |text| text == "lines 1\n");

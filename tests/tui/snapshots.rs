@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bklit_console::theme::{Palette, Theme};
+use bklit_console_core::theme::{Palette, Theme};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::{Health, QueueGauges, VerifyGauges};
@@ -243,7 +243,7 @@ fn the_selected_line_and_what_was_found_stand_out() {
     for palette in [Palette::Ansi16, Palette::Ansi256, Palette::NoColour] {
         let theme = Theme::new(palette);
         let mut console =
-            busy_with(bklit_console::model::ModelOptions { theme, ..options((120, 40)) });
+            busy_with(bklit_console_core::model::ModelOptions { theme, ..options((120, 40)) });
         console.keys("/rows=12");
         console.code(KeyCode::Enter);
         console.keys("N");
@@ -264,8 +264,10 @@ fn the_selected_line_and_what_was_found_stand_out() {
 #[test]
 fn without_colour_no_cell_has_one() {
     let no_colour = || Theme::new(Palette::NoColour);
-    let mut console =
-        busy_with(bklit_console::model::ModelOptions { theme: no_colour(), ..options((120, 40)) });
+    let mut console = busy_with(bklit_console_core::model::ModelOptions {
+        theme: no_colour(),
+        ..options((120, 40))
+    });
     console.keys("/checkout");
     console.code(KeyCode::Enter);
     console.keys("N2");
@@ -302,7 +304,8 @@ fn split_panes() {
 #[test]
 fn the_focused_pane_is_marked_without_colour_too() {
     let theme = Theme::new(Palette::NoColour);
-    let mut console = busy_with(bklit_console::model::ModelOptions { theme, ..options((120, 40)) });
+    let mut console =
+        busy_with(bklit_console_core::model::ModelOptions { theme, ..options((120, 40)) });
     console.keys("s");
     assert!(style_of(&console, "▶2").add_modifier.contains(Modifier::REVERSED));
     console.code(KeyCode::Tab);
@@ -337,7 +340,7 @@ fn trace() {
         console.logs(way());
         console.keys("ft");
         while console.model.has_work() {
-            console.send(bklit_console::msg::Msg::Work);
+            console.send(bklit_console_core::msg::Msg::Work);
         }
         console.keys("k");
         console

@@ -1,9 +1,9 @@
 //! Where a traced event is: stored, waiting, in flight, failed, or not known; and its lines of
 //! before.
 
-use bklit_console::backend::{Answer, Request};
-use bklit_console::model::Screen;
-use bklit_console::msg::{Effect, Msg};
+use bklit_console_core::model::Screen;
+use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::requests::{Answer, Request};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::event_lookup::{EventTrace, QueuedPlace, StoredEvent};
 use bklit_wire::time::UtcMillis;
@@ -104,13 +104,13 @@ fn each_place_is_told_in_words() {
     let failed = queued(QueuedPlace::Failed { id: "1".into(), reason, since });
     let waiting = queued(QueuedPlace::Waiting { since, project_id: None });
     for (answer, said) in [
-        (Ok(waiting), "waits in the queue since 11:59:36 (90 s)"),
+        (Ok(waiting), "waiting in the queue since 11:59:36 (90 s)"),
         (Ok(in_flight(false)), "in flight since 12:00:57 (9.0 s), batch …56789abcdef of host:7"),
-        (Ok(in_flight(true)), "of host:7, its lease is over"),
+        (Ok(in_flight(true)), "of host:7, lease expired"),
         (Ok(failed), "failed since 11:59:36 (90 s): payload.url is not a URL"),
         (Ok(stored()), "stored in page_view_event, accepted 2026-01-30 12:01:06"),
-        (Ok(EventTrace::default()), "not known here: neither stored nor in the queue"),
-        (Err("aw\u{1b}ay".to_owned()), r"where it is is not known: aw\u{1b}ay"),
+        (Ok(EventTrace::default()), "not found: neither stored nor in the queue"),
+        (Err("aw\u{1b}ay".to_owned()), r"location unknown: aw\u{1b}ay"),
     ] {
         let console = traced(120, 40, answer);
         assert!(console.screen().contains(said), "{said} is not in\n{}", console.screen());
@@ -127,7 +127,7 @@ fn it_is_asked_again_until_it_is_stored() {
     assert_eq!(tick(&mut console, 3), ask);
     assert_eq!(tick(&mut console, 10), None, "the answer is awaited");
     console.send(Msg::Answer(Answer::Event("evt_other".into(), Ok(stored()))));
-    assert!(console.screen().contains("waits in the queue"), "an answer about another one");
+    assert!(console.screen().contains("waiting in the queue"), "an answer about another one");
     // Also while something else is in front of it.
     console.keys("?");
     console.send(Msg::Answer(Answer::Event(ID.into(), Ok(stored()))));
@@ -163,5 +163,5 @@ fn a_line_that_comes_by_both_ways_is_one() {
 fn a_trace_without_an_id_is_a_mistake() {
     let mut console = busy(80, 24);
     assert_eq!(command(&mut console, "trace"), None);
-    assert!(console.screen().contains("trace needs ID"), "{}", console.screen());
+    assert!(console.screen().contains("usage: trace ID"), "{}", console.screen());
 }

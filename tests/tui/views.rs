@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bklit_console::backend::{Answer, QueueSnapshot, Request};
-use bklit_console::model::{Focus, ModelOptions, Screen};
-use bklit_console::msg::{Effect, Msg};
+use bklit_console_core::model::{Focus, ModelOptions, Screen};
+use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::requests::{Answer, QueueSnapshot, Request};
 use bklit_wire::backend::Change;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
@@ -160,10 +160,10 @@ fn a_queue_that_does_not_answer() {
 fn a_queue_that_never_answered() {
     let mut console = Console::new(80, 24);
     console.keys("d");
-    assert!(console.screen().contains("asking…"), "{}", console.screen());
+    assert!(console.screen().contains("loading…"), "{}", console.screen());
     console.send(Msg::Answer(Answer::Queue(Err("connection \u{1b}refused".into()))));
     let screen = console.screen();
-    assert!(screen.contains(r"Not known: connection \u{1b}refused"), "{screen}");
+    assert!(screen.contains(r"Unavailable: connection \u{1b}refused"), "{screen}");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn cancelled_is_not_done() {
         console.keys("1");
         assert_eq!(console.code(KeyCode::Esc), None);
         assert!(matches!(console.model.focus(), Focus::Keys));
-        assert!(matches!(console.model.screen(), Screen::Queue));
+        assert!(matches!(console.model.screen(), Screen::Queue(_)));
     }
 }
 
@@ -256,13 +256,13 @@ fn what_is_filtered_out_is_left_alone() {
     let effect = console.code(KeyCode::Enter);
     assert_eq!(effect, Some(Effect::Ask(Request::Change(Change::Delete, wanted))));
     console.code(KeyCode::Esc);
-    assert!(console.model.boards().queue.filter().is_empty(), "Esc ends the filter first");
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(console.model.panels().queue.filter().is_empty(), "Esc ends the filter first");
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
     console.keys("/x");
     console.code(KeyCode::Esc);
-    assert!(console.model.boards().queue.filter().is_empty(), "a cancelled one is forgotten");
+    assert!(console.model.panels().queue.filter().is_empty(), "a cancelled one is forgotten");
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn the_reader_stays_at_an_event_while_others_come_and_go() {
     let mut console = queue(80, 24);
     console.keys("jjjjj");
     let selected = |console: &Console| {
-        console.model.boards().queue.selected_item().map(|item| item.id.clone())
+        console.model.panels().queue.selected_item().map(|item| item.id.clone())
     };
     assert_eq!(selected(&console), Some(id(5)));
     let mut next = snapshot(25);
@@ -372,9 +372,9 @@ fn exports_into_a_new_file() {
         panic!("nothing was written")
     };
     assert_eq!((path, items.len()), (PathBuf::from("/tmp/x"), 25));
-    let there = "/tmp/x is there already".to_owned();
+    let there = "/tmp/x already exists".to_owned();
     console.send(Msg::Answer(Answer::Exported(Err(there))));
-    assert!(console.screen().contains("/tmp/x is there already"), "{}", console.screen());
+    assert!(console.screen().contains("/tmp/x already exists"), "{}", console.screen());
     console.keys("2");
     console.code(KeyCode::Enter);
     console.send(Msg::Answer(Answer::Exported(Ok((25, PathBuf::from("/tmp/x2"))))));
@@ -475,20 +475,20 @@ fn what_verification_found() {
     });
     let mut console = verify(80, 24, 12);
     console.keys("j");
-    let (_, line) = console.model.boards().verify.selected_line().unwrap();
+    let (_, line) = console.model.panels().verify.selected_line().unwrap();
     let before = line.as_ref().event_id().map(str::to_owned);
     // New ones do not move the reader.
     let mut line =
         log(999, Stage::Clickhouse, Level::Warn, "Cannot compare the systems now", &json!({}));
     line.event_id = Some("evt_other".into());
     console.logs(vec![line]);
-    let (_, line) = console.model.boards().verify.selected_line().unwrap();
+    let (_, line) = console.model.panels().verify.selected_line().unwrap();
     assert_eq!(line.as_ref().event_id().map(str::to_owned), before);
     console.code(KeyCode::Enter);
     assert!(console.screen().contains("differences"), "{}", console.screen());
     console.code(KeyCode::Left);
     console.code(KeyCode::Esc);
-    assert!(matches!(console.model.screen(), Screen::Verify));
+    assert!(matches!(console.model.screen(), Screen::Verify(_)));
     console.keys("t");
     assert!(console.screen().contains("trace of evt_"), "{}", console.screen());
 }
@@ -497,13 +497,13 @@ fn what_verification_found() {
 fn views_replace_each_other_and_esc_goes_back_to_the_log() {
     let mut console = queue(80, 24);
     console.keys("v");
-    assert!(matches!(console.model.screen(), Screen::Live));
+    assert!(matches!(console.model.screen(), Screen::Visitors(_)));
     console.keys("V");
-    assert!(matches!(console.model.screen(), Screen::Verify));
+    assert!(matches!(console.model.screen(), Screen::Verify(_)));
     console.keys("d");
-    assert!(matches!(console.model.screen(), Screen::Queue));
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
     console.keys("q");
-    assert!(matches!(console.model.screen(), Screen::Log));
+    assert!(matches!(console.model.screen(), Screen::Log(_)));
 }
 
 #[test]

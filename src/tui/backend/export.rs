@@ -13,7 +13,7 @@ use bklit_wire::queue::FailedView;
 /// Why not, also when there is a file of that name.
 pub(super) fn write(path: &Path, items: &[FailedView]) -> Result<(u64, PathBuf), String> {
     let not_written = |error: io::Error| match error.kind() {
-        io::ErrorKind::AlreadyExists => format!("{} is there already", path.display()),
+        io::ErrorKind::AlreadyExists => format!("{} already exists", path.display()),
         _ => format!("cannot write {}: {error}", path.display()),
     };
     // Visitors' data: for the owner's eyes.
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(read, [item("a\nb"), item("\u{1b}[2J")]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let again = write(&path, &[item("other")]).unwrap_err();
-        assert!(again.contains("is there already"), "{again}");
+        assert!(again.contains("already exists"), "{again}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         assert!(write(&dir.path().join("none/x"), &[]).unwrap_err().contains("cannot write"));
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Answer, Request, change, export, snapshot};
-use bklit_wire::backend::Backend;
+use super::{Backend, change, export, snapshot};
+use bklit_console_core::requests::{Answer, Request};
 
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);
@@ -18,7 +18,7 @@ const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// Kinds of requests.
 const KINDS: usize = 6;
 /// A pipeline that answers nothing, as one whose stream is all there is.
-const NO_BACKEND: &str = "this console has nobody to ask";
+const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
 /// The requests that are on their way.
 pub(crate) struct Tasks {

@@ -8,8 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::mpsc::Sender;
 
 use super::expand;
-use crate::model::palette::commands::Target;
-use crate::msg::Report;
+use bklit_console_core::msg::{Report, Target};
 
 /// What the thread is told.
 enum Part {
@@ -48,7 +47,7 @@ impl Exporter {
 fn write(target: &Target, parts: &Receiver<Part>, reports: &Sender<Report>) -> io::Result<()> {
     let path = expand(&target.path);
     if !target.overwrite && path.symlink_metadata().is_ok() {
-        return Err(io::Error::other("it is there already; export! writes over it"));
+        return Err(io::Error::other("file exists; :export! overwrites it"));
     }
     let aside = Aside::create(&path)?;
     let mut file = &aside.file;

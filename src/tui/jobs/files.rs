@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::Sender;
 
 use super::expand;
-use crate::msg::Report;
+use bklit_console_core::msg::Report;
 
 /// Names listed of a directory at most.
 const MAX_NAMES: usize = 500;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::msg::{Job, Report};
 use bklit_alerts::command::Runner;
 use bklit_alerts::{Alert, Kind, State};
+use bklit_console_core::msg::{Job, Report};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 use export::Exporter;

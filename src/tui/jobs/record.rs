@@ -10,9 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::expand;
-use crate::model::palette::commands::Target;
-use crate::msg::Report;
-use crate::replay::format;
+use crate::replay::recording;
+use bklit_console_core::msg::{Report, Target};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 
@@ -57,13 +56,14 @@ impl Recorder {
         }
         let file = options.open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                format!("{} is there already; record! writes over it", target.path)
+                format!("{} exists; :record! overwrites it", target.path)
             }
             _ => format!("{}: {error}", target.path),
         })?;
         let (sender, parts) = sync_channel(CAPACITY);
         let shared = Arc::new(Shared::default());
-        let (of_thread, header) = (Arc::clone(&shared), format::header(source, UtcMillis::now()));
+        let (of_thread, header) =
+            (Arc::clone(&shared), recording::header(source, UtcMillis::now()));
         let thread = std::thread::Builder::new().name("record".into()).spawn(move || {
             let writer = Writer { file: BufWriter::new(file), shared: of_thread, most };
             writer.run(&header, &parts);
@@ -104,10 +104,12 @@ impl Recorder {
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
             self.close("ended by hand");
-            let bytes = crate::view::format::bytes(self.shared.bytes.load(Relaxed));
+            let bytes = bklit_console_core::format::bytes(self.shared.bytes.load(Relaxed));
             let missing = match self.lost {
                 0 => String::new(),
-                lost => format!("; {} messages are missing", crate::view::format::count(lost)),
+                lost => {
+                    format!("; {} messages are missing", bklit_console_core::format::count(lost))
+                }
             };
             let told = format!("recorded {bytes} to {}{missing}", self.path);
             let _ = reports.blocking_send(Report::RecordEnded(told));
@@ -145,7 +147,7 @@ impl Writer {
         let outcome = self.write(header).and_then(|()| self.write_parts(parts));
         let outcome = outcome.and_then(|why| {
             // The last line may be beyond the bound.
-            self.file.write_all(format::end(UtcMillis::now(), &why).as_bytes())?;
+            self.file.write_all(recording::end(UtcMillis::now(), &why).as_bytes())?;
             self.file.flush()?;
             Ok(why)
         });
@@ -160,12 +162,12 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return self.ended(),
                 Ok((at, messages, lost)) => {
                     if lost > 0 {
-                        self.write(&format::not_recorded(at, lost))?;
+                        self.write(&recording::not_recorded(at, lost))?;
                     }
                     for message in &messages {
-                        self.write(&format::message(at, message))?;
+                        self.write(&recording::message(at, message))?;
                         if self.shared.bytes.load(Relaxed) >= self.most {
-                            let most = crate::view::format::bytes(self.most);
+                            let most = bklit_console_core::format::bytes(self.most);
                             return Ok(format!("it reached console.record_max_bytes, {most}"));
                         }
                     }
@@ -180,7 +182,7 @@ impl Writer {
         let (why, lost) = *end;
         drop(end);
         if lost > 0 {
-            self.write(&format::not_recorded(UtcMillis::now(), lost))?;
+            self.write(&recording::not_recorded(UtcMillis::now(), lost))?;
         }
         Ok(why.to_owned())
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::index::Index;
 use super::reader::{Reader, last_time};
-use super::{ReplayCommand, ReplayState, Replayed, SPEEDS};
+use bklit_console_core::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 
@@ -40,7 +40,10 @@ impl Player {
         let Some(first) = reader.next().wrap_err_with(cannot)? else {
             match reader.first_unreadable {
                 Some((line, why)) => {
-                    bail!("{} is no recording: line {line} cannot be read ({why})", path.display())
+                    bail!(
+                        "{} is not a recording: line {line} cannot be read ({why})",
+                        path.display()
+                    )
                 }
                 None => bail!("{} has no line of a recording", path.display()),
             }

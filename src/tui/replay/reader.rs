@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::format;
+use super::recording;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 
@@ -75,7 +75,7 @@ impl Reader {
             if text.trim().is_empty() {
                 continue;
             }
-            match format::read(text.trim()) {
+            match recording::read(text.trim()) {
                 Ok(entry) => {
                     self.passed.at = self.passed.at.max(entry.at);
                     if let (Some(at), Some(message)) = (self.passed.at, entry.message) {
@@ -121,6 +121,6 @@ pub(super) fn last_time(path: &Path) -> io::Result<Option<UtcMillis>> {
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
     let tail = String::from_utf8_lossy(&tail);
-    let times = tail.lines().filter_map(|line| format::read(line).ok()?.at);
+    let times = tail.lines().filter_map(|line| recording::read(line).ok()?.at);
     Ok(times.max())
 }

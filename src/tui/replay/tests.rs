@@ -2,8 +2,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::*;
+use super::{Player, recording};
+use bklit_console_core::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS};
+use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::time::UtcMillis;
 
 /// Far more than one place of the index, 20 lines a second.
 const LINES: usize = 40_000;
@@ -55,7 +58,7 @@ fn record(path: &Path) {
     let start = 1_769_860_800_000;
     let mut say = |at: usize, message: DebugMessage| {
         let at = UtcMillis::from_epoch_millis(start + at as i64 * 50);
-        file.write_all(format::message(at, &message).as_bytes()).unwrap();
+        file.write_all(recording::message(at, &message).as_bytes()).unwrap();
     };
     for nth in 0..LINES {
         match nth {

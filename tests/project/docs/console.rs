@@ -1,8 +1,8 @@
 //! Queries, console commands and keys that the pages name.
 
-use bklit_console::keymap::BINDINGS;
-use bklit_console::model::palette::commands;
-use bklit_console::model::query::{Purpose, Query};
+use bklit_console_core::keymap::BINDINGS;
+use bklit_console_core::model::palette::commands;
+use bklit_console_core::model::query::{Purpose, Query};
 
 use super::page;
 

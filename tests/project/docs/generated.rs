@@ -1,7 +1,7 @@
 //! Tables that are generated from tables in the code.
 
-use bklit_console::keymap;
-use bklit_console::model::palette::commands;
+use bklit_console_core::keymap;
+use bklit_console_core::model::palette::commands;
 
 use super::page;
 

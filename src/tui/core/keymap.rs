@@ -1,0 +1,63 @@
+//! The one table of keys: it feeds dispatch, the hints in the footer, the help and the README.
+//! Keys are matched nowhere else; in a text field, keys that are not in it are text.
+
+mod action;
+mod bindings;
+mod context;
+mod group;
+mod key;
+mod table;
+
+pub use action::Action;
+pub use bindings::{BindingError, Bindings, name};
+pub use context::{Context, Contexts};
+pub use group::Group;
+pub use key::{Key, label, short_label};
+pub use table::BINDINGS;
+
+/// Keys that do the same thing.
+pub struct Binding {
+    /// The keys; for stages, in the order of the stages.
+    pub keys: &'static [Key],
+    /// Where they do it.
+    pub contexts: Contexts,
+    /// What they do.
+    pub action: Action,
+    /// The same for a person.
+    pub help: &'static str,
+    /// The same in a word or two, for the footer, where it belongs there.
+    pub hint: Option<&'static str>,
+    /// Where it stands in the help.
+    pub group: Group,
+}
+
+/// Whether a key of a context does this.
+pub fn is_bound(context: Context, action: Action) -> bool {
+    BINDINGS.iter().any(|binding| binding.action == action && binding.contexts.contains(context))
+}
+
+/// The bindings of a context that the footer hints at.
+pub fn hints(context: Context) -> impl Iterator<Item = &'static Binding> {
+    let here = BINDINGS.iter().filter(move |binding| binding.contexts.contains(context));
+    here.filter(|binding| binding.hint.is_some())
+}
+
+/// The table as Markdown, for the README.
+pub fn markdown() -> String {
+    let mut out = String::new();
+    for group in Group::ALL {
+        out.push_str(&format!("| {} | |\n| --- | --- |\n", group.title()));
+        for binding in group.bindings() {
+            let keys: Vec<_> =
+                binding.keys.iter().map(|key| format!("`{}`", key.label())).collect();
+            out.push_str(&format!("| {} | {} |\n", keys.join(" "), binding.help));
+        }
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! All bindings.
+
+use crossterm::event::KeyCode;
+
+use super::key::{ch, code, ctrl};
+use super::{Action, Binding, Context, Contexts, Group, Key};
+
+const LOG: Contexts = Contexts::of(&[Context::Log]);
+const DETAIL: Contexts = Contexts::of(&[Context::Detail]);
+const HELP: Contexts = Contexts::of(&[Context::Help]);
+const FIELD: Contexts = Contexts::of(&[Context::Field]);
+const LETTER: Contexts = Contexts::of(&[Context::Letter]);
+const PALETTE: Contexts = Contexts::of(&[Context::Palette]);
+const LIST: Contexts = Contexts::of(&[Context::Projects]);
+const QUEUE: Contexts = Contexts::of(&[Context::Queue]);
+const FAILED: Contexts = QUEUE.with(Context::Failed);
+const BATCH: Contexts = Contexts::of(&[Context::Batch]);
+const LIVE: Contexts = Contexts::of(&[Context::Live]);
+/// Views of several lists.
+const LISTS: Contexts = QUEUE.with(Context::Live);
+/// The log and the views in its place.
+const BOARDS: Contexts =
+    Contexts::of(&[Context::Log, Context::Queue, Context::Live, Context::Verify]);
+/// Where letters are keys.
+const KEYS: Contexts = BOARDS
+    .with(Context::Detail)
+    .with(Context::Trace)
+    .with(Context::Failed)
+    .with(Context::Batch)
+    .with(Context::Help);
+const VIEWS: Contexts = KEYS.without(Context::Log);
+const HAS_HELP: Contexts = KEYS.without(Context::Help);
+const SCROLL: Contexts = KEYS;
+const ENDS: Contexts = SCROLL.without(Context::Log);
+const LINES: Contexts = SCROLL.without(Context::Help);
+const OPENS_DETAIL: Contexts = LOG.with(Context::Trace).with(Context::Verify);
+const OPENS_TRACE: Contexts = LINES.without(Context::Trace);
+const TO_QUEUE: Contexts = BOARDS.without(Context::Queue);
+const TO_LIVE: Contexts = BOARDS.without(Context::Live);
+const TO_VERIFY: Contexts = BOARDS.without(Context::Verify);
+
+const fn bind(
+    keys: &'static [Key],
+    contexts: Contexts,
+    action: Action,
+    hint: Option<&'static str>,
+    group: Group,
+    help: &'static str,
+) -> Binding {
+    Binding { keys, contexts, action, help, hint, group }
+}
+
+/// All bindings, the most important first: the footer shows as many as fit.
+#[rustfmt::skip]
+pub const BINDINGS: &[Binding] = &[
+    bind(&[code(KeyCode::Enter)], FIELD, Action::Accept, Some("keep"), Group::InField, "Keep what was typed"),
+    bind(&[code(KeyCode::Esc)], FIELD, Action::Cancel, Some("cancel"), Group::InField, "Back to what was there before"),
+    bind(&[code(KeyCode::Enter)], PALETTE, Action::Accept, Some("run"), Group::InCommand, "Run it"),
+    bind(&[code(KeyCode::Esc)], PALETTE, Action::Cancel, Some("cancel"), Group::InCommand, "Cancel"),
+    bind(&[code(KeyCode::Tab)], PALETTE, Action::NextCandidate, Some("complete"), Group::InCommand, "Complete it, and again for the next that fits"),
+    bind(&[code(KeyCode::BackTab)], PALETTE, Action::PreviousCandidate, None, Group::InCommand, "The one before that fits"),
+    bind(&[code(KeyCode::Up)], PALETTE, Action::OlderCommand, None, Group::InCommand, "The command typed before"),
+    bind(&[code(KeyCode::Down)], PALETTE, Action::NewerCommand, None, Group::InCommand, "The command typed after"),
+    bind(&[code(KeyCode::Enter)], LIST, Action::Accept, Some("show only it"), Group::InList, "Show only the selected one"),
+    bind(&[code(KeyCode::Esc)], LIST, Action::Back, Some("back"), Group::InList, "Close the list"),
+    bind(&[code(KeyCode::Up)], LIST, Action::Up, None, Group::InList, "Up; letters narrow the list"),
+    bind(&[code(KeyCode::Down)], LIST, Action::Down, None, Group::InList, "Down"),
+    bind(&[code(KeyCode::Esc)], LETTER, Action::Cancel, None, Group::InField, "When asked for the letter of a mark: cancel"),
+    bind(&[code(KeyCode::Esc), ch('q')], VIEWS, Action::Back, Some("back"), Group::InView, "Close it"),
+    bind(&[ch('?'), code(KeyCode::F(1))], HAS_HELP, Action::Help, Some("help"), Group::Console, "This help"),
+    bind(&[ch('?'), code(KeyCode::F(1))], HELP, Action::Back, None, Group::InView, "Close this help"),
+    bind(&[code(KeyCode::Enter)], QUEUE, Action::FailedDetail, Some("inspect"), Group::InQueue, "Show the failed event in full, with the reason; or the batch, with its events"),
+    bind(&[code(KeyCode::Enter)], BATCH, Action::Trace, Some("trace"), Group::InQueue, "Batch: trace the selected event"),
+    bind(&[code(KeyCode::Enter)], LIVE, Action::OpenRow, Some("open"), Group::InView, "Live: show only the project's or page's lines in the log, or trace the event"),
+    bind(&[code(KeyCode::Tab)], LISTS, Action::NextList, Some("next list"), Group::InView, "Queue and live: to the next list; moving beyond an end goes there, too"),
+    bind(&[code(KeyCode::BackTab)], LISTS, Action::PreviousList, None, Group::InView, "Queue and live: to the previous list"),
+    bind(&[ch('r')], FAILED, Action::RetryOne, Some("retry"), Group::InQueue, "Put the failed event back"),
+    bind(&[ch('R')], QUEUE, Action::RetryAll, Some("retry all"), Group::InQueue, "Put all failed events shown back, after a question"),
+    bind(&[ch('d')], FAILED, Action::DeleteOne, Some("delete"), Group::InQueue, "Delete the failed event, after a question"),
+    bind(&[ch('D')], QUEUE, Action::DeleteAll, Some("delete all"), Group::InQueue, "Delete all failed events shown, after a question"),
+    bind(&[ch('X')], QUEUE, Action::Export, Some("export"), Group::InQueue, "Write the failed events shown into a file, as JSON Lines"),
+    bind(&[ch('/'), ch('&')], QUEUE, Action::QueueFilter, Some("filter"), Group::InQueue, "Show only failed events with a text in them"),
+    bind(&[ch(' ')], LOG, Action::Pause, Some("pause"), Group::Move, "Pause the display, or resume; lines still come in"),
+    bind(&[ch('f'), ch('G'), code(KeyCode::End)], LOG, Action::Follow, Some("follow"), Group::Move, "Follow: stay with the newest line"),
+    bind(&[ch('/')], LOG, Action::Search, Some("search"), Group::Find, "Search: words, \"phrases\", a.*b or /regex/, level:>=warn, id:3f2a, dur:>50, data.url:/a, -not"),
+    bind(&[ch('&')], LOG, Action::Filter, Some("filter"), Group::Find, "Show only what a query asks for, written as for a search; a ! before it: all but that"),
+    bind(&[ch(':')], LINES, Action::Palette, Some("command"), Group::Console, "Type a command; what fits is completed"),
+    bind(&[ch('n')], LOG, Action::NextMatch, Some("next"), Group::Find, "Go to the next match"),
+    bind(&[ch('N')], LOG, Action::PreviousMatch, Some("previous"), Group::Find, "Go to the previous match"),
+    bind(&[code(KeyCode::Enter)], OPENS_DETAIL, Action::Detail, Some("detail"), Group::Line, "Show the line in full; of folded repeats, all lines"),
+    bind(&[ch('t')], OPENS_TRACE, Action::Trace, Some("trace"), Group::Line, "Trace: all lines of its event through the stages, with times and waits"),
+    bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
+    bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
+    bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
+    bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),
+    bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
+    bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),
+    bind(&[ch('E')], LOG, Action::PreviousError, Some("last error"), Group::Show, "Go to the previous error"),
+    bind(&[ch('w')], LOG, Action::NextWarning, None, Group::Show, "Go to the next warning or error"),
+    bind(&[ch('W')], LOG, Action::PreviousWarning, None, Group::Show, "Go to the previous warning or error"),
+    bind(&[ch('o')], LOG, Action::NextOfEvent, None, Group::Line, "Go to the next line of the same event"),
+    bind(&[ch('O')], LOG, Action::PreviousOfEvent, None, Group::Line, "Go to the previous line of the same event"),
+    bind(&[ch('c')], LOG, Action::Context, None, Group::Line, "Context: the line among all lines, without the filter; again to go back"),
+    bind(&[ch('p')], LOG, Action::Projects, None, Group::Show, "Choose a project; the pane shows only its lines"),
+    bind(&[ch('z')], LOG, Action::Fold, None, Group::Show, "Repeats of a message as one line with ×N, or all lines again"),
+    bind(&[ch('m')], LOG, Action::Mark, None, Group::Move, "Mark the line with a letter"),
+    bind(&[ch('\'')], LOG, Action::Jump, None, Group::Move, "Go to a marked line by its letter"),
+    bind(&[code(KeyCode::Right)], DETAIL, Action::NextLine, Some("next line"), Group::InView, "Detail: the next line"),
+    bind(&[code(KeyCode::Left)], DETAIL, Action::PreviousLine, Some("previous line"), Group::InView, "Detail: the previous line"),
+    bind(&[ch('y')], LINES, Action::CopyId, Some("copy id"), Group::Line, "Copy the event id, or the curl command if no line is there"),
+    bind(&[ch('Y')], LINES, Action::CopyLine, Some("copy line"), Group::Line, "Copy the line as JSON"),
+    bind(&[ch('!'), ch('@'), ch('#'), ch('$'), ch('%'), ch('^')], LOG, Action::OnlyStage, None, Group::Show, "Show only one stage"),
+    bind(&[ch('0')], LOG, Action::AllStages, None, Group::Show, "Show all stages"),
+    bind(&[code(KeyCode::Up), ch('k')], SCROLL, Action::Up, None, Group::Move, "Up by a line, which stops following"),
+    bind(&[code(KeyCode::Down), ch('j')], SCROLL, Action::Down, None, Group::Move, "Down by a line"),
+    bind(&[code(KeyCode::PageUp)], SCROLL, Action::PageUp, None, Group::Move, "Up by a screen"),
+    bind(&[code(KeyCode::PageDown)], SCROLL, Action::PageDown, Some("scroll"), Group::Move, "Down by a screen"),
+    bind(&[ctrl('u')], SCROLL, Action::HalfUp, None, Group::Move, "Up by half a screen"),
+    bind(&[ctrl('d')], SCROLL, Action::HalfDown, None, Group::Move, "Down by half a screen"),
+    bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
+    bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::InView, "Go to its end"),
+    bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Show all figures or one row of them"),
+    bind(&[code(KeyCode::F(2))], KEYS, Action::Mouse, None, Group::Console, "The mouse, on or off: the wheel scrolls, a click selects, a second one opens"),
+    bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: drop all lines, also new ones while paused"),
+    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: out of a jump, alerts, the context, the search, the filter"),
+    bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit"),
+    bind(&[ctrl('c')], Contexts::ALL, Action::Quit, None, Group::Console, "Quit at once"),
+    bind(&[ctrl('l')], Contexts::ALL, Action::Redraw, None, Group::Console, "Redraw the screen"),
+    bind(&[ctrl('z')], Contexts::ALL, Action::Suspend, None, Group::Console, "Suspend; fg comes back"),
+    bind(&[ch('a')], HAS_HELP, Action::Acknowledge, None, Group::Console, "Acknowledge the alerts shown"),
+    bind(&[ch('<'), ch('[')], LOG, Action::Slower, None, Group::Replay, "Slower"),
+    bind(&[ch('>'), ch(']')], LOG, Action::Faster, None, Group::Replay, "Faster; beyond ×60 as fast as can be"),
+    bind(&[code(KeyCode::Left)], LOG, Action::SeekBack, None, Group::Replay, "Ten seconds back"),
+    bind(&[code(KeyCode::Right)], LOG, Action::SeekOn, None, Group::Replay, "Ten seconds forward"),
+    bind(&[ch('s')], LOG, Action::Split, Some("split"), Group::Panes, "Split: one more pane with a filter, search and place of its own; at most 4"),
+    bind(&[ch('S')], LOG, Action::ClosePane, None, Group::Panes, "Close this pane"),
+    bind(&[code(KeyCode::Tab)], LOG, Action::NextPane, None, Group::Panes, "Go to the next pane"),
+    bind(&[code(KeyCode::BackTab)], LOG, Action::PreviousPane, None, Group::Panes, "Go to the previous pane"),
+    bind(&[ch('x')], LOG, Action::FullPane, None, Group::Panes, "All the room for this pane, or back"),
+];

@@ -1,0 +1,228 @@
+//! Writing what a pane shows to a file: a piece at a time, each asked for once the one before is on
+//! disk.
+
+use super::filter::Filter;
+use super::line::LineRef;
+use super::line_ring::LineRing;
+use super::palette::commands::Format;
+
+/// Lines looked at for a piece.
+const PIECE_LINES: u64 = 20_000;
+/// A piece ends with the line that makes it longer than this.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// An export on its way.
+#[derive(Debug)]
+pub struct Export {
+    filter: Filter,
+    format: Format,
+    first: u64,
+    next: u64,
+    end: u64,
+    begun: bool,
+    /// A piece is being written.
+    pub waits: bool,
+    /// Lines written.
+    pub lines: u64,
+    /// Lines that the ring forgot before their turn.
+    pub missed: u64,
+}
+
+impl Export {
+    /// Begins with the lines of these numbers that the filter shows.
+    pub fn new(filter: Filter, format: Format, first: u64, end: u64) -> Self {
+        // The file has to be made first.
+        Self {
+            filter,
+            format,
+            first,
+            next: first,
+            end,
+            begun: false,
+            waits: true,
+            lines: 0,
+            missed: 0,
+        }
+    }
+
+    /// How much is done, in percent.
+    pub fn progress(&self) -> u64 {
+        (self.next - self.first) * 100 / (self.end - self.first).max(1)
+    }
+
+    /// The next piece; `None` when there is nothing more.
+    pub fn piece(&mut self, ring: &LineRing) -> Option<String> {
+        let mut piece = String::new();
+        if !std::mem::replace(&mut self.begun, true) && self.format == Format::Csv {
+            piece.push_str("time,stage,level,message,event_id,project_id,duration_ms,data\r\n");
+        }
+        if self.next >= self.end && piece.is_empty() {
+            return None;
+        }
+        self.missed += ring.first().min(self.end).saturating_sub(self.next);
+        self.next = self.next.max(ring.first()).min(self.end);
+        let stop = self.end.min(self.next + PIECE_LINES);
+        for (number, line) in ring.lines(self.next..stop) {
+            self.next = number + 1;
+            if self.filter.shows(line) {
+                self.lines += 1;
+                match self.format {
+                    Format::Jsonl => push_json(&mut piece, line),
+                    Format::Csv => push_row(&mut piece, line),
+                }
+            }
+            if piece.len() > PIECE_BYTES {
+                break;
+            }
+        }
+        self.waits = true;
+        Some(piece)
+    }
+}
+
+fn push_json(out: &mut String, line: LineRef<'_>) {
+    if line.stage().is_some() {
+        out.push_str(&line.to_json());
+    } else {
+        out.push_str(&serde_json::json!({ "unparsed": line.message() }).to_string());
+    }
+    out.push('\n');
+}
+
+/// With one of these at its start, a spreadsheet takes a cell for a formula.
+const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// As RFC 4180 has it, and as text to spreadsheets: what strangers sent must not be carried out.
+fn push_row(out: &mut String, line: LineRef<'_>) {
+    let stage = line.stage().map_or("unparsed", |stage| stage.as_str());
+    let duration = line.duration().map_or_else(String::new, |ms| ms.to_string());
+    let data: serde_json::Map<_, _> = line.data().into_iter().collect();
+    let data =
+        if data.is_empty() { String::new() } else { serde_json::Value::from(data).to_string() };
+    let columns = [
+        &line.time().to_string(),
+        stage,
+        line.level().as_str(),
+        line.message(),
+        line.event_id().unwrap_or_default(),
+        line.project_id().unwrap_or_default(),
+        &duration,
+        &data,
+    ];
+    for (nth, column) in columns.into_iter().enumerate() {
+        if nth > 0 {
+            out.push(',');
+        }
+        push_cell(out, column);
+    }
+    out.push_str("\r\n");
+}
+
+fn push_cell(out: &mut String, text: &str) {
+    let guard = if text.starts_with(FORMULA_STARTS) { "'" } else { "" };
+    if text.contains([',', '"', '\n', '\r']) {
+        out.push('"');
+        out.push_str(guard);
+        out.push_str(&text.replace('"', "\"\""));
+        out.push('"');
+    } else {
+        out.push_str(guard);
+        out.push_str(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use bklit_wire::debug_log::{DebugLog, Level, Stage};
+    use bklit_wire::time::UtcMillis;
+
+    fn ring(lines: usize, keep: usize) -> LineRing {
+        let mut ring = LineRing::new(keep, 1 << 30);
+        for nth in 0..lines {
+            let level = if nth % 2 == 0 { Level::Info } else { Level::Error };
+            let mut log = DebugLog::new(Stage::Worker, level, format!("a \"{nth}\", b"));
+            log.timestamp = UtcMillis::from_epoch_millis(0);
+            log.data.insert("n".into(), json!(nth));
+            ring.push_log(&log);
+        }
+        ring
+    }
+
+    fn whole(export: &mut Export, ring: &LineRing) -> String {
+        let mut out = String::new();
+        while let Some(piece) = export.piece(ring) {
+            assert!(std::mem::take(&mut export.waits));
+            out.push_str(&piece);
+        }
+        out
+    }
+
+    #[test]
+    fn all_lines_that_are_shown_and_no_others() {
+        let ring = ring(50_000, 100_000);
+        let filter = Filter { level: Level::Error, ..Filter::default() };
+        let mut export = Export::new(filter, Format::Jsonl, 0, 49_000);
+        let out = whole(&mut export, &ring);
+        let lines: Vec<DebugLog> =
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((lines.len(), export.lines, export.missed), (24_500, 24_500, 0));
+        assert!(lines.iter().enumerate().all(|(i, line)| line.data["n"] == json!(2 * i + 1)));
+        assert_eq!(export.progress(), 100);
+    }
+
+    #[test]
+    fn a_table_has_a_head_and_quotes() {
+        let mut ring = ring(1, 10);
+        ring.push_unparsed(UtcMillis::from_epoch_millis(0), "plain");
+        let mut export = Export::new(Filter::default(), Format::Csv, 0, 2);
+        let out = whole(&mut export, &ring);
+        let rows: Vec<_> = out.split("\r\n").collect();
+        assert_eq!(rows[0], "time,stage,level,message,event_id,project_id,duration_ms,data");
+        assert_eq!(
+            rows[1],
+            "1970-01-01T00:00:00.000Z,worker,info,\"a \"\"0\"\", b\",,,,\"{\"\"n\"\":0}\""
+        );
+        assert_eq!(rows[2], "1970-01-01T00:00:00.000Z,unparsed,warn,plain,,,,");
+        let mut nothing = Export::new(Filter::default(), Format::Csv, 2, 2);
+        assert_eq!(whole(&mut nothing, &ring).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_spreadsheet_finds_no_formula() {
+        let cell = |text: &str| {
+            let mut out = String::new();
+            push_cell(&mut out, text);
+            out
+        };
+        for start in FORMULA_STARTS {
+            let guarded = cell(&format!("{start}1"));
+            assert!(guarded.trim_start_matches('"').starts_with('\''), "{guarded}");
+        }
+        assert_eq!(cell("=HYPERLINK(\"x\",1)"), "\"'=HYPERLINK(\"\"x\"\",1)\"");
+        assert_eq!(cell("'=1"), "'=1");
+        for harmless in ["", "a=1", "1-2", "a\tb", "evt_1"] {
+            assert_eq!(cell(harmless), harmless);
+        }
+        let mut ring = LineRing::new(10, 1 << 20);
+        let mut log = DebugLog::new(Stage::Queue, Level::Info, "@SUM(A1)");
+        (log.event_id, log.project_id) = (Some("-1+2".into()), Some("=cmd|' /C calc'!A0".into()));
+        ring.push_log(&log);
+        let row = whole(&mut Export::new(Filter::default(), Format::Csv, 0, 1), &ring);
+        assert!(row.contains(",'@SUM(A1),'-1+2,'=cmd|' /C calc'!A0,"), "{row}");
+        // Other programs want what was sent.
+        let line = whole(&mut Export::new(Filter::default(), Format::Jsonl, 0, 1), &ring);
+        let line: DebugLog = serde_json::from_str(line.trim_end()).unwrap();
+        assert_eq!((line.message.as_ref(), line.event_id), ("@SUM(A1)", log.event_id));
+    }
+
+    #[test]
+    fn what_the_ring_forgot_is_counted() {
+        let ring = ring(50, 20);
+        let mut export = Export::new(Filter::default(), Format::Jsonl, 10, 50);
+        assert_eq!(whole(&mut export, &ring).lines().count(), 20);
+        assert_eq!((export.lines, export.missed), (20, 20));
+    }
+}

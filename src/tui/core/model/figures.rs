@@ -1,0 +1,375 @@
+//! The figures of the last minute: what processes publish about themselves, merged, and for
+//! stages of which no process does, what their lines tell.
+
+mod summary;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
+pub use summary::{StageFigures, Summary};
+
+/// Seconds that are looked back on.
+pub const SECONDS: usize = 60;
+/// Seconds over which a rate is averaged.
+const RATE_SECONDS: i64 = 5;
+/// Seconds after which a silent process counts as gone.
+const GONE_AFTER: i64 = 10;
+/// Seconds in which a process that works has told its figures.
+const FRESH: i64 = 3;
+/// Seconds after which nothing heard is something to be told.
+const SILENT_AFTER: u64 = 4;
+/// Processes told apart; figures of more are added, but their health is not.
+const MAX_PROCESSES: usize = 64;
+/// Messages of one second that are kept.
+const MAX_MESSAGES: usize = 256;
+
+/// What is measured: the stages in pipeline order, and from accepted to stored.
+const SERIES: usize = Stage::ALL.len() + 1;
+const ACCEPT_TO_STORED: usize = Stage::ALL.len();
+
+/// A value for each of the last seconds, the newest last.
+pub type History = [Option<u64>; SECONDS];
+
+/// A stage's lines of one second.
+#[derive(Clone, Copy, Debug, Default)]
+struct LineCounts {
+    all: u64,
+    errors: u64,
+    warnings: u64,
+}
+
+/// What came in one second.
+#[derive(Debug)]
+struct Second {
+    at: i64,
+    gauges: Vec<Arc<Gauges>>,
+    lines: [LineCounts; Stage::ALL.len()],
+    line_latencies: [Latencies; Stage::ALL.len()],
+    /// The p95 by processes' figures, once known.
+    p95: Option<[Option<u64>; SERIES]>,
+    /// The same by lines.
+    line_p95: [Option<u64>; Stage::ALL.len()],
+}
+
+impl Second {
+    fn new(at: i64) -> Self {
+        Self {
+            at,
+            gauges: Vec::new(),
+            lines: Default::default(),
+            line_latencies: Default::default(),
+            p95: None,
+            line_p95: [None; Stage::ALL.len()],
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    heard: i64,
+    /// The second to which its last figures were put.
+    second: i64,
+    last: Arc<Gauges>,
+}
+
+/// Collects figures; [`Figures::summary`] has them ready.
+#[derive(Debug)]
+pub struct Figures {
+    now: i64,
+    started: Option<i64>,
+    seconds: VecDeque<Second>,
+    processes: HashMap<String, Process>,
+    queue: Option<QueueGauges>,
+    depths: VecDeque<(i64, u64)>,
+    /// Durations of this second's lines.
+    line_durations: [Histogram<u64>; Stage::ALL.len()],
+    lines: [LineCounts; Stage::ALL.len()],
+    /// The second in which a process told its figures last.
+    told: Option<i64>,
+    summary: Summary,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            now: 0,
+            started: None,
+            seconds: VecDeque::new(),
+            processes: HashMap::new(),
+            queue: None,
+            depths: VecDeque::new(),
+            line_durations: std::array::from_fn(|_| Latencies::histogram()),
+            lines: Default::default(),
+            told: None,
+            summary: Summary::default(),
+        }
+    }
+}
+
+impl Figures {
+    /// What is to be shown.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The queue's depth that is an alarm, as the watched processes are set; the lowest of them.
+    pub fn alarm_depth(&self) -> Option<u64> {
+        self.processes.values().filter_map(|process| process.last.alarm_depth).min()
+    }
+
+    /// For how many seconds no process has told its figures, once that is longer than any that
+    /// works takes. `None` also where none ever did.
+    pub fn silence(&self) -> Option<u64> {
+        let silent = (self.now - self.told?).unsigned_abs();
+        (silent >= SILENT_AFTER).then_some(silent)
+    }
+
+    /// Whether what comes are lines of before the console was opened, as they do until a process
+    /// tells its figures, or so soon that no process seems to.
+    pub fn is_fresh(&self) -> bool {
+        self.told.is_none() && self.started.is_none_or(|started| self.now - started < FRESH)
+    }
+
+    /// The clock shows a second since the epoch. Returns whether there is something new to show.
+    pub fn tick(&mut self, second: i64) -> bool {
+        if second != self.now {
+            self.close_lines();
+            self.now = second;
+            self.started.get_or_insert(second);
+        }
+        let oldest = self.now - SECONDS as i64;
+        // Seconds that are yet to come are from before the clock was set back.
+        self.seconds.retain(|s| (oldest + 1..=self.now).contains(&s.at));
+        self.depths.retain(|(at, _)| (oldest + 1..=self.now).contains(at));
+        self.processes.retain(|_, process| (self.now - process.heard).abs() <= GONE_AFTER);
+        self.summarise()
+    }
+
+    /// Counts a line, for the case that no process publishes figures of its stage.
+    pub fn line(&mut self, log: &DebugLog) {
+        let stage = log.stage.index();
+        let lines = &mut self.lines[stage];
+        lines.all += 1;
+        lines.errors += u64::from(log.level == Level::Error);
+        lines.warnings += u64::from(log.level == Level::Warn);
+        if let Some(millis) = log.duration.filter(|ms| ms.is_finite() && *ms >= 0.0) {
+            self.line_durations[stage].saturating_record((millis * 1000.0) as u64);
+        }
+    }
+
+    fn close_lines(&mut self) {
+        if self.lines.iter().all(|lines| lines.all == 0) {
+            return;
+        }
+        let mut second = Second::new(self.now);
+        for (i, durations) in self.line_durations.iter_mut().enumerate() {
+            second.lines[i] = std::mem::take(&mut self.lines[i]);
+            second.line_latencies[i] = Latencies::of(durations);
+            second.line_p95[i] = percentile(durations, 0.95);
+            durations.reset();
+        }
+        let here = self.second(self.now);
+        here.lines = second.lines;
+        here.line_latencies = second.line_latencies;
+        here.line_p95 = second.line_p95;
+    }
+
+    fn second(&mut self, at: i64) -> &mut Second {
+        let place = self.seconds.partition_point(|second| second.at < at);
+        if self.seconds.get(place).is_none_or(|second| second.at != at) {
+            self.seconds.insert(place, Second::new(at));
+        }
+        &mut self.seconds[place]
+    }
+
+    /// A process's figures have come. Returns whether there is something new to show already.
+    pub fn gauges(&mut self, gauges: &Arc<Gauges>) -> bool {
+        let now = self.now;
+        self.told = Some(now);
+        let known = self.processes.get(&gauges.process);
+        // A process publishes once a second, but not just when this clock ticks: its messages go
+        // to seconds that follow each other, or some would stay empty and others have two.
+        let second = known.map_or(now, |p| (p.second + 1).clamp(now - 2, now));
+        if known.is_some() || self.processes.len() < MAX_PROCESSES {
+            let process = Process { heard: now, second, last: Arc::clone(gauges) };
+            self.processes.insert(gauges.process.clone(), process);
+        }
+        if let Some(mut queue) = gauges.queue {
+            if queue.lapsed.is_none() {
+                // An older process does not tell; another one that sees the same queue may.
+                let told = self.processes.values().filter_map(|process| process.last.queue);
+                if let Some(other) = told.into_iter().find(|other| other.lapsed.is_some()) {
+                    (queue.oldest_waiting_ms, queue.lapsed) =
+                        (other.oldest_waiting_ms, other.lapsed);
+                }
+            }
+            self.queue = Some(queue);
+            self.depths.retain(|&(at, _)| at != second);
+            self.depths.push_back((second, queue.depth));
+        }
+        let here = self.second(second);
+        if here.gauges.len() < MAX_MESSAGES {
+            here.gauges.push(Arc::clone(gauges));
+            here.p95 = None;
+        }
+        self.summarise_state()
+    }
+
+    /// What does not need the whole minute.
+    fn summarise_state(&mut self) -> bool {
+        let state = |s: &Summary| (s.health, s.sampling, s.queue, s.verify);
+        let before = state(&self.summary);
+        let all = || self.processes.values().map(|process| &process.last);
+        self.summary.health = [
+            worst(all().map(|gauges| gauges.queue_health)),
+            worst(all().map(|gauges| gauges.store_health)),
+            worst(all().map(|gauges| gauges.worker_health)),
+        ];
+        self.summary.sampling = all().map(|gauges| gauges.sampling).max().unwrap_or(1).max(1);
+        if self.processes.is_empty() {
+            self.queue = None;
+        }
+        // Each process verifies its own events.
+        self.summary.verify = all().filter_map(|gauges| gauges.verify).reduce(VerifyGauges::merged);
+        self.summary.queue = self.queue;
+        before != state(&self.summary)
+    }
+
+    fn summarise(&mut self) -> bool {
+        let before = self.summary.clone();
+        self.summarise_state();
+        let newest = self.seconds.iter().rev().find(|second| !second.gauges.is_empty());
+        let newest = newest.map_or(self.now - 1, |second| second.at.max(self.now - 2));
+        let mut scratch = Latencies::histogram();
+        for second in &mut self.seconds {
+            second.p95.get_or_insert_with(|| p95_of(&second.gauges, &mut scratch));
+        }
+        for i in 0..SERIES {
+            let by_processes = i == ACCEPT_TO_STORED || self.processes_count(i);
+            let figures = self.series(i, by_processes, newest, &mut scratch);
+            match self.summary.stages.get_mut(i) {
+                Some(stage) => *stage = figures,
+                None => self.summary.accept_to_stored = figures,
+            }
+        }
+        self.summary.events_per_second = if self.processes.is_empty() {
+            self.summary.stages[Stage::Ingestion.index()].rate
+        } else {
+            self.rate(newest, |second| total(second.gauges.iter().map(|g| g.accepted)))
+        };
+        self.summary.depth_history = [None; SECONDS];
+        for &(at, depth) in &self.depths {
+            if let Some(place) = place(at, newest) {
+                self.summary.depth_history[place] = Some(depth);
+            }
+        }
+        self.summary != before
+    }
+
+    /// Whether processes publish figures of a stage. Then its lines don't count, or what they
+    /// tell would be counted twice.
+    fn processes_count(&self, stage: usize) -> bool {
+        let counts = |gauges: &Arc<Gauges>| gauges.stages[stage].count > 0;
+        self.seconds.iter().flat_map(|second| &second.gauges).any(counts)
+    }
+
+    fn series(
+        &self,
+        i: usize,
+        by_processes: bool,
+        newest: i64,
+        scratch: &mut Histogram<u64>,
+    ) -> StageFigures {
+        scratch.reset();
+        let mut figures = StageFigures::default();
+        for second in &self.seconds {
+            let p95 = if by_processes {
+                second.gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
+                second.p95.and_then(|p95| p95[i])
+            } else {
+                second.line_latencies[i].add_to(scratch);
+                second.line_p95[i]
+            };
+            if let Some(place) = place(second.at, newest) {
+                figures.history[place] = p95;
+            }
+            if let Some(stage) = second.lines.get(i) {
+                let told = second.gauges.iter().map(|gauges| &gauges.stages[i]);
+                let (errors, warnings) = match by_processes {
+                    true => {
+                        (total(told.clone().map(|s| s.errors)), total(told.map(|s| s.warnings)))
+                    }
+                    false => (stage.errors, stage.warnings),
+                };
+                figures.errors = figures.errors.saturating_add(errors);
+                figures.warnings = figures.warnings.saturating_add(warnings);
+            }
+        }
+        figures.rate = self.rate(newest, |second| match i {
+            ACCEPT_TO_STORED => 0,
+            i if by_processes => total(second.gauges.iter().map(|g| g.stages[i].count)),
+            i => second.lines[i].all,
+        });
+        figures.percentiles = percentile(scratch, 0.5)
+            .zip(percentile(scratch, 0.95))
+            .map(|(p50, p95)| [p50, p95, percentile(scratch, 0.99).unwrap_or(p95)]);
+        figures
+    }
+
+    /// The average of the last whole seconds.
+    fn rate(&self, newest: i64, count: impl Fn(&Second) -> u64) -> f64 {
+        let started = self.started.unwrap_or(newest).min(newest);
+        let seconds = (newest - started + 1).clamp(1, RATE_SECONDS);
+        let recent = newest - seconds + 1..=newest;
+        let counted =
+            total(self.seconds.iter().filter(|second| recent.contains(&second.at)).map(count));
+        counted as f64 / seconds as f64
+    }
+}
+
+/// A sum that other processes' figures cannot make overflow.
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
+fn latencies(gauges: &Gauges, series: usize) -> &Latencies {
+    match gauges.stages.get(series) {
+        Some(stage) => &stage.latencies,
+        None => &gauges.accept_to_stored,
+    }
+}
+
+fn p95_of(gauges: &[Arc<Gauges>], scratch: &mut Histogram<u64>) -> [Option<u64>; SERIES] {
+    std::array::from_fn(|i| {
+        scratch.reset();
+        gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
+        percentile(scratch, 0.95)
+    })
+}
+
+fn percentile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
+    (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile))
+}
+
+/// Where a second stands in a [`History`] that ends with `newest`.
+fn place(at: i64, newest: i64) -> Option<usize> {
+    let back = usize::try_from(newest - at).ok()?;
+    (SECONDS - 1).checked_sub(back)
+}
+
+fn worst(health: impl Iterator<Item = Health>) -> Health {
+    let rank = |health: &Health| match health {
+        Health::Absent => 0,
+        Health::Unknown => 1,
+        Health::Ok => 2,
+        Health::Failing => 3,
+    };
+    health.max_by_key(rank).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

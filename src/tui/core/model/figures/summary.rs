@@ -1,0 +1,62 @@
+//! The figures as they are shown.
+
+use super::{History, SECONDS};
+use bklit_wire::debug_log::Stage;
+use bklit_wire::gauges::{Health, QueueGauges, VerifyGauges};
+
+/// Figures of one stage, ready to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageFigures {
+    /// Steps a second.
+    pub rate: f64,
+    /// Steps that failed.
+    pub errors: u64,
+    /// Steps with a warning, such as refused requests.
+    pub warnings: u64,
+    /// Latencies in microseconds: p50, p95, p99; `None` without steps.
+    pub percentiles: Option<[u64; 3]>,
+    /// The p95 of each second.
+    pub history: History,
+}
+
+impl Default for StageFigures {
+    fn default() -> Self {
+        Self { rate: 0.0, errors: 0, warnings: 0, percentiles: None, history: [None; SECONDS] }
+    }
+}
+
+/// All figures, ready to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Events a second.
+    pub events_per_second: f64,
+    /// By stage, in pipeline order.
+    pub stages: [StageFigures; Stage::ALL.len()],
+    /// From accepted to stored.
+    pub accept_to_stored: StageFigures,
+    /// The queue, if a process sees it.
+    pub queue: Option<QueueGauges>,
+    /// The queue's depth in each second.
+    pub depth_history: History,
+    /// Of queue, store and worker.
+    pub health: [Health; 3],
+    /// Of how many events one is shown.
+    pub sampling: u32,
+    /// What dual-write verification found, where it is on.
+    pub verify: Option<VerifyGauges>,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            events_per_second: 0.0,
+            stages: Default::default(),
+            accept_to_stored: StageFigures::default(),
+            queue: None,
+            depth_history: [None; SECONDS],
+            health: [Health::Unknown; 3],
+            sampling: 1,
+            verify: None,
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! All the state of the console. [`super::update`] changes it, [`super::view`] draws it.
+
+pub mod alerts;
+pub mod cursor;
+pub mod export;
+pub mod figures;
+pub mod filter;
+pub mod focus;
+pub mod layout;
+pub mod line;
+pub mod line_ring;
+pub mod pages;
+pub mod palette;
+pub mod pane;
+pub mod panels;
+pub mod panes;
+pub mod projects;
+pub mod query;
+pub mod screen;
+mod stack;
+mod times;
+pub mod trace;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use self::alerts::Alerts;
+use self::export::Export;
+use self::figures::Figures;
+pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
+use self::line_ring::LineRing;
+use self::pane::{Pane, Seek};
+use self::panels::Panels;
+use self::panes::Panes;
+use self::projects::Projects;
+pub use self::query::Purpose;
+pub use self::screen::Screen;
+use self::trace::Trace;
+use super::keymap::Bindings;
+use super::msg::Effect;
+use super::playback::ReplayState;
+use super::theme::Theme;
+use bklit_alerts::AlertSettings;
+use bklit_wire::time::UtcMillis;
+
+/// Milliseconds for which a notice stays.
+const NOTICE_MILLIS: i64 = 4_000;
+
+/// What the console is started with.
+#[derive(Clone, Debug)]
+pub struct ModelOptions {
+    /// What it watches: `embedded`, or a daemon's URL.
+    pub source: String,
+    /// A command that sends an event, ready to be pasted.
+    pub curl: Option<String>,
+    /// Lines kept for scrolling back.
+    pub max_lines: usize,
+    /// Bytes those lines may take.
+    pub max_bytes: usize,
+    /// Events waiting above which the queue's depth is an alarm.
+    pub alarm_depth: u64,
+    /// Whether nothing may be changed.
+    pub read_only: bool,
+    /// Times in UTC instead of the local zone.
+    pub utc: bool,
+    /// The local time zone.
+    pub local_zone: TimeZone,
+    /// How it looks.
+    pub theme: Theme,
+    /// What else the settings say about the console itself.
+    pub shell: Shell,
+    /// The terminal's columns and rows.
+    pub size: (u16, u16),
+}
+
+impl ModelOptions {
+    /// The time zone in which times are shown.
+    pub(super) fn zone(&self, utc: bool) -> TimeZone {
+        if utc { TimeZone::UTC } else { self.local_zone.clone() }
+    }
+}
+
+/// What the console itself is set to, beside what it shows.
+#[derive(Clone, Debug, Default)]
+pub struct Shell {
+    /// Nothing but ASCII on the screen.
+    pub ascii: bool,
+    /// Whether the mouse is on.
+    pub mouse: bool,
+    /// Saved filters: names, and what they filter by.
+    pub filters: BTreeMap<String, String>,
+    /// When to raise alerts.
+    pub alerts: AlertSettings,
+    /// The keys in effect.
+    pub bindings: Bindings,
+}
+
+/// A recording on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The file.
+    pub path: String,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Messages the disk was too slow for.
+    pub lost: u64,
+    /// Why nothing is written any more, although nobody ended it; stays on the screen.
+    pub broke: Option<String>,
+}
+
+/// Whether new lines are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// They are.
+    Live,
+    /// They are kept, but not shown.
+    Paused {
+        /// The number of the first line held back.
+        since: u64,
+        /// The oldest line kept at that time.
+        oldest: u64,
+    },
+}
+
+/// Whether there is a connection to the process that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// There is, or none is needed.
+    Up,
+    /// It was cut, for this reason.
+    Down(Arc<str>),
+}
+
+/// How many figures are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// A row for each stage.
+    All,
+    /// All stages in one row.
+    Few,
+}
+
+/// A message shown for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its text.
+    pub text: String,
+    until: i64,
+}
+
+/// All the state of the console.
+#[derive(Debug)]
+pub struct Model {
+    pub(super) options: ModelOptions,
+    pub(super) zone: TimeZone,
+    pub(super) now: UtcMillis,
+    pub(super) size: (u16, u16),
+    pub(super) ring: LineRing,
+    pub(super) panes: Panes,
+    pub(super) figures: Figures,
+    pub(super) panels: Panels,
+    pub(super) screens: Vec<Screen>,
+    pub(super) focus: Focus,
+    /// Numbers of the lines that were marked, by their letters.
+    pub(super) marks: BTreeMap<char, u64>,
+    /// A jump on its way, in the focused pane.
+    pub(super) seek: Option<Seek>,
+    pub(super) flow: Flow,
+    pub(super) link: Link,
+    /// Since when there is no connection.
+    pub(super) cut: Option<UtcMillis>,
+    pub(super) amount: Amount,
+    pub(super) lost: u64,
+    pub(super) notice: Option<Notice>,
+    /// Nothing but ASCII on the screen.
+    pub(super) ascii: bool,
+    /// Whether the mouse is the console's and not the terminal's.
+    pub(super) mouse: bool,
+    /// Commands typed before, the newest last.
+    pub(super) history: Vec<String>,
+    /// Saved filters.
+    pub(super) filters: BTreeMap<String, String>,
+    pub(super) export: Option<Export>,
+    pub(super) recording: Option<Recording>,
+    pub(super) replay: Option<ReplayState>,
+    pub(super) alerts: Alerts,
+    /// The wall clock, which goes on while a replay is held.
+    pub(super) wall: UtcMillis,
+    /// Effects besides the one returned for a message.
+    pub(super) outbox: Vec<Effect>,
+    pub(super) dirty: bool,
+}
+
+impl Model {
+    /// A console that has seen nothing yet.
+    pub fn new(options: ModelOptions) -> Self {
+        Self {
+            zone: options.zone(options.utc),
+            now: UtcMillis::MIN,
+            size: options.size,
+            ring: LineRing::new(options.max_lines, options.max_bytes),
+            panes: Panes::default(),
+            figures: Figures::default(),
+            panels: Panels::default(),
+            screens: Vec::new(),
+            focus: Focus::Keys,
+            marks: BTreeMap::new(),
+            seek: None,
+            flow: Flow::Live,
+            link: Link::Up,
+            cut: None,
+            amount: Amount::All,
+            lost: 0,
+            notice: None,
+            ascii: options.shell.ascii,
+            mouse: options.shell.mouse,
+            history: Vec::new(),
+            filters: options.shell.filters.clone(),
+            export: None,
+            recording: None,
+            replay: None,
+            alerts: Alerts::new(options.shell.alerts.clone()),
+            wall: UtcMillis::MIN,
+            outbox: Vec::new(),
+            dirty: true,
+            options,
+        }
+    }
+
+    /// Whether the screen would look different now.
+    pub fn needs_redraw(&self) -> bool {
+        self.dirty
+    }
+
+    /// The screen shows the model as it is.
+    pub fn drawn(&mut self) {
+        self.dirty = false;
+    }
+
+    /// The lines kept.
+    pub fn ring(&self) -> &LineRing {
+        &self.ring
+    }
+
+    /// The view of the lines that has the focus.
+    pub fn pane(&self) -> &Pane {
+        self.panes.focused()
+    }
+
+    /// All views of the lines.
+    pub fn panes(&self) -> &Panes {
+        &self.panes
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// What screens show that outlives them.
+    pub fn panels(&self) -> &Panels {
+        &self.panels
+    }
+
+    /// Where letters go.
+    pub fn focus(&self) -> &Focus {
+        &self.focus
+    }
+
+    /// A jump on its way, in the focused pane.
+    pub fn seek(&self) -> Option<&Seek> {
+        self.seek.as_ref()
+    }
+
+    /// Whether the mouse is on.
+    pub fn mouse(&self) -> bool {
+        self.mouse
+    }
+
+    /// Whether new lines are shown.
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// Events waiting above which the queue's depth is an alarm: as the watched process is set, or
+    /// else as this one is.
+    pub fn alarm_depth(&self) -> u64 {
+        self.figures.alarm_depth().unwrap_or(self.options.alarm_depth)
+    }
+
+    /// Lines that did not reach the console.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Effects besides those returned for messages.
+    pub fn take_outbox(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// The state of the replay, if this is one.
+    pub fn replay(&self) -> Option<&ReplayState> {
+        self.replay.as_ref()
+    }
+
+    /// The alerts, until acknowledged.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    /// The notice on the screen.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_ref().map(|notice| notice.text.as_str())
+    }
+
+    /// The number of the first line that is not to be shown yet.
+    pub(super) fn limit(&self) -> u64 {
+        match self.flow {
+            Flow::Live => self.ring.next(),
+            Flow::Paused { since, .. } => since,
+        }
+    }
+
+    /// Whether there are lines that were not looked at yet: send [`super::msg::Msg::Work`].
+    pub fn has_work(&self) -> bool {
+        let on_screen = self.shown::<Trace>().is_some_and(|trace| trace.has_work(&self.ring))
+            || self.shown::<Projects>().is_some_and(|projects| projects.has_work(&self.ring));
+        let exports = self.export.as_ref().is_some_and(|export| !export.waits);
+        on_screen
+            || exports
+            || self.seek.is_some()
+            || self.panes.with_work(&self.ring, self.limit()).is_some()
+    }
+
+    /// Looks at so many lines in one go.
+    pub fn set_slice(&mut self, lines: u64) {
+        self.panes.all_mut().for_each(|pane| pane.set_slice(lines));
+    }
+
+    /// Lets all panes take in new lines.
+    pub(super) fn update_panes(&mut self) {
+        let limit = self.limit();
+        self.panes.all_mut().for_each(|pane| pane.update(&self.ring, limit));
+    }
+
+    pub(super) fn notify(&mut self, text: impl Into<String>) {
+        let until = self.wall.epoch_millis().saturating_add(NOTICE_MILLIS);
+        self.notice = Some(Notice { text: text.into(), until });
+    }
+
+    /// Forgets a notice that has been there for long enough. Returns whether there was one.
+    pub(super) fn forget_old_notice(&mut self) -> bool {
+        let now = self.wall.epoch_millis();
+        let old = |notice: &Notice| !(notice.until - NOTICE_MILLIS..notice.until).contains(&now);
+        self.notice.take_if(|notice| old(notice)).is_some()
+    }
+}

@@ -1,0 +1,125 @@
+//! The keys, by group, from the key table.
+
+use ratatui::text::Line;
+
+use super::Page;
+use crate::keymap;
+use crate::keymap::{Context, Group};
+use crate::model::Model;
+use crate::model::palette::commands::COMMANDS;
+use crate::model::screen::Help;
+use crate::theme::{Segment, styled};
+use bklit_wire::text;
+
+/// `Ctrl-U`, `f G End`, `Enter`
+const KEYS: usize = 10;
+/// `:project ID|all`
+const COMMAND: usize = 17;
+/// From this width on there are two columns.
+const TWO_COLUMNS: u16 = 110;
+
+impl Page for Help {
+    fn title(&self, model: &Model) -> Vec<Segment> {
+        vec![styled("keys", model.options.theme.strong())]
+    }
+
+    fn rows(&self, model: &Model, width: u16) -> Vec<Line<'static>> {
+        rows(model, self.of, width)
+    }
+
+    fn scroll(&self) -> usize {
+        self.scroll
+    }
+
+    fn scroll_mut(&mut self) -> &mut usize {
+        &mut self.scroll
+    }
+}
+
+/// What is for other contexts comes last and is dim.
+fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>> {
+    let width = usize::from(width);
+    let two = width >= usize::from(TWO_COLUMNS);
+    let column = if two { width / 2 } else { width };
+    let blocks = Group::order(of).into_iter().map(|group| block(model, of, group, column));
+    let blocks: Vec<_> = blocks.collect();
+    if !two {
+        return blocks.concat();
+    }
+    let all: usize = blocks.iter().map(Vec::len).sum();
+    let mut left = Vec::new();
+    let mut right = Vec::new();
+    for block in blocks {
+        // The columns end at about the same row.
+        let in_left = right.is_empty() && 2 * left.len() + block.len() <= all;
+        if in_left {
+            left.extend(block);
+        } else {
+            right.extend(block);
+        }
+    }
+    beside(left, right, column)
+}
+
+fn beside(
+    left: Vec<Line<'static>>,
+    right: Vec<Line<'static>>,
+    column: usize,
+) -> Vec<Line<'static>> {
+    let count = left.len().max(right.len());
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut row = left.next().unwrap_or_default();
+        if let Some(beside) = right.next() {
+            let used = row.spans.iter().map(|span| text::width(&span.content)).sum();
+            row.spans.push(" ".repeat(column.saturating_sub(used)).into());
+            row.spans.extend(beside.spans);
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+/// A group with its title, and an empty row after it.
+fn block(model: &Model, of: Context, group: Group, width: usize) -> Vec<Line<'static>> {
+    let theme = model.options.theme;
+    let mut rows = vec![Line::from(styled(format!("  {}", group.title()), theme.strong()))];
+    for binding in group.bindings() {
+        let here = binding.contexts.contains(of);
+        let (keys, says) =
+            if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
+        let mut label = keymap::label(model.options.shell.bindings.keys(binding));
+        for piece in text::wrap(binding.help, width.saturating_sub(KEYS + 6)) {
+            let pad = KEYS.saturating_sub(text::width(&label));
+            let keys = styled(format!("  {label}{}  ", " ".repeat(pad)), keys);
+            rows.push(Line::from(vec![keys, styled(piece.trim_end(), says)]));
+            label.clear();
+        }
+    }
+    rows.push(Line::default());
+    if group == Group::Console {
+        rows.extend(commands(model, of, width));
+    }
+    rows
+}
+
+/// The commands of the palette, from their table.
+fn commands(model: &Model, of: Context, width: usize) -> Vec<Line<'static>> {
+    let theme = model.options.theme;
+    let here = of == Context::Log;
+    let (names, says) =
+        if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
+    let mut rows = vec![Line::from(styled("  Commands", theme.strong()))];
+    for spec in COMMANDS {
+        let mut label = format!(":{} {}", spec.name, spec.usage);
+        for piece in text::wrap(spec.help, width.saturating_sub(COMMAND + 6)) {
+            let pad = COMMAND.saturating_sub(text::width(&label));
+            let name = styled(format!("  {label}{}  ", " ".repeat(pad)), names);
+            rows.push(Line::from(vec![name, styled(piece.trim_end(), says)]));
+            label.clear();
+        }
+    }
+    rows.push(Line::default());
+    rows
+}

@@ -1,0 +1,322 @@
+//! The one table of commands: it feeds parsing, completion, help and the README.
+
+use std::time::Duration;
+
+use jiff::civil::Time;
+
+use crate::appearance::Scheme;
+use crate::keymap::Action;
+use crate::model::query::{Purpose, Query};
+use crate::msg::Target;
+use bklit_wire::debug_log::Level;
+use bklit_wire::event_lookup::id_problem;
+
+/// What comes after a command's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing.
+    None,
+    /// How long ago, or `off`.
+    Since,
+    /// A query, or nothing for none.
+    Query(Purpose),
+    /// A query, `off` with a number or `all`, or nothing.
+    Notify,
+    /// An event's id.
+    EventId,
+    /// A time of day, or how long ago.
+    Moment,
+    /// A level.
+    Level,
+    /// A project, or `all`.
+    Project,
+    /// A file to be written.
+    File,
+    /// A file to be written, or `off`.
+    FileOrOff,
+    /// A theme.
+    Theme,
+    /// A name to be given.
+    NewName,
+    /// A name that was given.
+    SavedName,
+    /// A switch, and `on` or `off`.
+    Switch,
+}
+
+/// A command as the table has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// What is typed.
+    pub name: &'static str,
+    /// How its argument is written in the help.
+    pub usage: &'static str,
+    /// What comes after its name.
+    pub argument: Argument,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const fn spec(
+    name: &'static str,
+    usage: &'static str,
+    argument: Argument,
+    help: &'static str,
+) -> Spec {
+    Spec { name, usage, argument, help }
+}
+
+/// All commands.
+#[rustfmt::skip]
+pub const COMMANDS: &[Spec] = &[
+    spec("since", "10m|off", Argument::Since, "Show only lines of the last 10m, and new ones"),
+    spec("filter", "QUERY", Argument::Query(Purpose::Filter), "Show only lines that match the query; without one, all"),
+    spec("search", "QUERY", Argument::Query(Purpose::Search), "Search; without a query, end the search"),
+    spec("level", "LEVEL", Argument::Level, "Show only this level and above: info, warn, error"),
+    spec("project", "ID|all", Argument::Project, "Show only this project"),
+    spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
+    spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! overwrites an existing file"),
+    spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
+    spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one no longer in the log: its earlier lines, and where it is"),
+    spec("goto", "TIME", Argument::Moment, "Go to the first line from then on: 14:05, 14:05:30, or 10m for ten minutes ago"),
+    spec("save", "NAME", Argument::NewName, "Save this pane's filter under a name"),
+    spec("load", "NAME", Argument::SavedName, "Apply a filter that was saved or is in the config file"),
+    spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
+    spec("set", "NAME on|off", Argument::Switch, "Turn on or off: utc (times), ascii (signs), fold (repeats as one line), mouse"),
+    spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
+    spec("live", "", Argument::None, "Current visitors"),
+    spec("verify", "", Argument::None, "Results of dual-write verification"),
+    spec("help", "", Argument::None, "Keys and commands"),
+    spec("q", "", Argument::None, "Quit"),
+];
+
+/// What can be switched by `set`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Times in UTC.
+    Utc,
+    /// Nothing but ASCII.
+    Ascii,
+    /// Repeats as one line.
+    Fold,
+    /// Whether the mouse is the console's.
+    Mouse,
+}
+
+impl Switch {
+    /// All of them, by their names.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("utc", Self::Utc), ("ascii", Self::Ascii), ("fold", Self::Fold), ("mouse", Self::Mouse)];
+}
+
+/// What a file of lines is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line of the contract's JSON each.
+    Jsonl,
+    /// A table.
+    Csv,
+}
+
+/// What to do about alerts on lines.
+#[derive(Clone, Debug)]
+pub enum Notify {
+    /// Tell by which queries there are some.
+    List,
+    /// Alert on lines that this asks for, too.
+    Watch(Query),
+    /// No more by the query of this number, or by none where it is `None`.
+    Stop(Option<usize>),
+}
+
+/// A moment, told by the clock or from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// So long ago.
+    Ago(Duration),
+    /// The last time that clocks showed this.
+    Clock(Time),
+}
+
+/// A command, understood.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Show what is not older; `None` shows all.
+    Since(Option<Duration>),
+    /// Search or filter.
+    Query(Purpose, Option<Query>),
+    /// Show a level and above.
+    Level(Level),
+    /// Show a project; `None` shows all.
+    Project(Option<String>),
+    /// Write what is shown.
+    Export(Target, Format),
+    /// Write what comes in; `None` ends that.
+    Record(Option<Target>),
+    /// Alert on lines.
+    Notify(Notify),
+    /// Go to the first line from then on.
+    GoTo(Moment),
+    /// Open a view.
+    Open(Action),
+    /// Trace an event.
+    Trace(String),
+    /// Keep the filter.
+    Save(String),
+    /// Filter by one that was kept.
+    Load(String),
+    /// Change the colours.
+    Theme(Scheme),
+    /// Switch something.
+    Set(Switch, bool),
+    /// Show the help.
+    Help,
+    /// End the console.
+    Quit,
+}
+
+/// A command's name with the `!` it may have, and its argument.
+pub fn split(line: &str) -> (&str, &str) {
+    let line = line.trim_start_matches([' ', ':']);
+    line.split_once(' ').map_or((line, ""), |(name, argument)| (name, argument.trim()))
+}
+
+/// The table's row of a command, and whether a `!` comes after its name.
+pub fn find(name: &str) -> Option<(&'static Spec, bool)> {
+    let (plain, forced) = name.strip_suffix('!').map_or((name, false), |plain| (plain, true));
+    let spec = COMMANDS.iter().find(|spec| spec.name == plain)?;
+    let may_force = matches!(spec.argument, Argument::File | Argument::FileOrOff);
+    (may_force || !forced).then_some((spec, forced))
+}
+
+/// Understands what was typed.
+///
+/// # Errors
+/// Says what is allowed instead.
+pub fn parse(line: &str) -> Result<Command, String> {
+    let (name, argument) = split(line);
+    let Some((spec, overwrite)) = find(name) else {
+        return Err(format!("unknown command: {name}"));
+    };
+    let may_be_alone =
+        matches!(spec.argument, Argument::None | Argument::Query(_) | Argument::Notify);
+    if argument.is_empty() && !may_be_alone {
+        return Err(format!("usage: {} {}", spec.name, spec.usage));
+    }
+    let target = || Target { path: argument.to_owned(), overwrite };
+    Ok(match spec.argument {
+        Argument::None if !argument.is_empty() => {
+            return Err(format!("{} takes no argument", spec.name));
+        }
+        Argument::None => match spec.name {
+            "help" => Command::Help,
+            "queue" => Command::Open(Action::Queue),
+            "live" => Command::Open(Action::Live),
+            "verify" => Command::Open(Action::Verify),
+            _ => Command::Quit,
+        },
+        Argument::Moment => Command::GoTo(moment(argument)?),
+        Argument::Since => Command::Since(since(argument)?),
+        Argument::Query(purpose) => Command::Query(purpose, query(argument, purpose)?),
+        Argument::Notify => Command::Notify(notify(argument)?),
+        Argument::Level => Command::Level(argument.parse().map_err(|e| format!("{e}"))?),
+        Argument::Project => Command::Project((argument != "all").then(|| argument.to_owned())),
+        Argument::File => Command::Export(target(), format_of(argument)?),
+        Argument::FileOrOff if argument == "off" => Command::Record(None),
+        Argument::FileOrOff => Command::Record(Some(target())),
+        Argument::Theme => Command::Theme(theme(argument)?),
+        Argument::EventId => Command::Trace(event_id(argument)?),
+        Argument::NewName => Command::Save(new_name(argument)?),
+        Argument::SavedName => Command::Load(argument.to_owned()),
+        Argument::Switch => switch(argument)?,
+    })
+}
+
+fn theme(argument: &str) -> Result<Scheme, String> {
+    let names = Scheme::ALL.map(Scheme::as_str).join(", ");
+    argument.parse().map_err(|_: String| format!("unknown theme {argument} ({names})"))
+}
+
+fn since(argument: &str) -> Result<Option<Duration>, String> {
+    if argument == "off" {
+        return Ok(None);
+    }
+    let wrong = |_| "invalid duration: try 90s, 10m, 2h, or off".to_owned();
+    humantime::parse_duration(argument).map(Some).map_err(wrong)
+}
+
+fn moment(argument: &str) -> Result<Moment, String> {
+    if let Ok(time) = argument.parse() {
+        return Ok(Moment::Clock(time));
+    }
+    let ago = humantime::parse_duration(argument.trim_start_matches('-'));
+    ago.map(Moment::Ago)
+        .map_err(|_| "invalid time: try 14:05, 14:05:30, or 10m for ten minutes ago".to_owned())
+}
+
+fn query(argument: &str, purpose: Purpose) -> Result<Option<Query>, String> {
+    Query::parse(argument, purpose).map_err(|mistake| mistake.to_string())
+}
+
+fn event_id(argument: &str) -> Result<String, String> {
+    // As it comes out of a ticket or of JSON.
+    let id = argument.trim_matches(['"', '\'', '`', ',']);
+    match id_problem(id) {
+        Some(problem) => Err(format!("the id {problem}")),
+        None => Ok(id.to_owned()),
+    }
+}
+
+fn notify(argument: &str) -> Result<Notify, String> {
+    let which =
+        argument.strip_prefix("off").filter(|rest| rest.is_empty() || rest.starts_with(' '));
+    match which.map(str::trim) {
+        Some("" | "all") => Ok(Notify::Stop(None)),
+        Some(number) => number.parse().map(|number| Notify::Stop(Some(number))).map_err(|_| {
+            "usage: notify off N, with a number that notify shows, or notify off all".to_owned()
+        }),
+        None => Ok(query(argument, Purpose::Filter)?.map_or(Notify::List, Notify::Watch)),
+    }
+}
+
+fn format_of(path: &str) -> Result<Format, String> {
+    match path.rsplit_once('.') {
+        Some((_, "jsonl")) => Ok(Format::Jsonl),
+        Some((_, "csv")) => Ok(Format::Csv),
+        _ => Err("the file's name must end with .jsonl or .csv".to_owned()),
+    }
+}
+
+/// The longest name of a filter.
+const MAX_NAME: usize = 40;
+
+fn new_name(name: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.chars().all(is_plain) && name.len() <= MAX_NAME {
+        return Ok(name.to_owned());
+    }
+    Err(format!("a name has letters, digits, - and _, at most {MAX_NAME}"))
+}
+
+fn switch(argument: &str) -> Result<Command, String> {
+    let (name, to) = argument.split_once(' ').unwrap_or((argument, ""));
+    let Some((_, switch)) = Switch::ALL.into_iter().find(|(known, _)| *known == name) else {
+        return Err(format!("unknown switch {name} (utc, ascii, fold, mouse)"));
+    };
+    match to.trim() {
+        "on" => Ok(Command::Set(switch, true)),
+        "off" => Ok(Command::Set(switch, false)),
+        _ => Err("usage: set NAME on|off".to_owned()),
+    }
+}
+
+/// The table as Markdown, for the README.
+pub fn markdown() -> String {
+    let mut out = String::from("| command | |\n| --- | --- |\n");
+    for spec in COMMANDS {
+        let usage = spec.usage.replace('|', "\\|");
+        let gap = if usage.is_empty() { "" } else { " " };
+        out.push_str(&format!("| `:{}{gap}{usage}` | {} |\n", spec.name, spec.help));
+    }
+    out
+}

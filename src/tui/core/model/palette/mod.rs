@@ -1,0 +1,243 @@
+//! The palette: commands that are typed, what completes them, and those typed before.
+
+pub mod commands;
+#[cfg(test)]
+mod tests;
+
+use tui_input::Input;
+
+use self::commands::{Argument, COMMANDS, Switch};
+use crate::appearance::Scheme;
+use bklit_wire::debug_log::{Level, Stage};
+
+/// Commands that are remembered.
+const MAX_HISTORY: usize = 100;
+/// What completes, at most.
+pub const MAX_CANDIDATES: usize = 100;
+
+/// What can be typed next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The word.
+    pub word: String,
+    /// What it means.
+    pub help: String,
+}
+
+/// Files of a directory, as far as they are known.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// The directory as it was typed, with the `/` at its end.
+    pub dir: String,
+    /// Their names; directories with a `/`.
+    pub names: Vec<String>,
+}
+
+/// What completion draws from.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Projects in the log.
+    pub projects: Vec<String>,
+    /// Names of saved filters, and what they filter by.
+    pub filters: Vec<(String, String)>,
+    /// Queries by which there are alerts.
+    pub watched: Vec<String>,
+    /// Files in the directory that is being typed.
+    pub files: Files,
+}
+
+/// The palette while it is open.
+#[derive(Debug, Default)]
+pub struct Palette {
+    /// What was typed.
+    pub input: Input,
+    /// What can be typed next.
+    pub candidates: Vec<Candidate>,
+    /// The one that was chosen.
+    pub chosen: Option<usize>,
+    /// What is wrong with the command that was to be carried out.
+    pub problem: Option<String>,
+    /// What completion draws from.
+    pub known: Known,
+    /// Where the word begins that candidates stand for, in bytes.
+    start: usize,
+    /// Which of the commands before is shown, counted from the newest.
+    back: usize,
+    /// What was typed before the first of them was shown.
+    typed: String,
+}
+
+impl Palette {
+    /// Opens it, empty.
+    pub fn new(known: Known) -> Self {
+        let mut palette = Self { known, ..Self::default() };
+        palette.complete();
+        palette
+    }
+
+    /// Finds anew what can be typed next: after the text has changed.
+    pub fn complete(&mut self) {
+        (self.start, self.candidates) = candidates(self.input.value(), &self.known);
+        self.chosen = None;
+    }
+
+    /// Chooses the next candidate, or the one before, and writes it.
+    pub fn choose(&mut self, forward: bool) {
+        let count = self.candidates.len();
+        let next = match (self.chosen, forward) {
+            (None, true) => 0,
+            (None, false) => count.saturating_sub(1),
+            (Some(nth), true) => (nth + 1) % count.max(1),
+            (Some(nth), false) => (nth + count.saturating_sub(1)) % count.max(1),
+        };
+        self.choose_nth(next);
+    }
+
+    /// Chooses a candidate, and writes it.
+    pub fn choose_nth(&mut self, nth: usize) {
+        let count = self.candidates.len();
+        let Some(candidate) = self.candidates.get(nth) else { return };
+        let head = self.input.value().get(..self.start).unwrap_or_default();
+        let mut text = format!("{head}{}", candidate.word);
+        let ends_here = self.start > 0
+            || commands::find(&candidate.word)
+                .is_none_or(|(spec, _)| spec.argument == Argument::None);
+        if count == 1 && !ends_here {
+            text.push(' ');
+        }
+        self.input = Input::new(text);
+        if count == 1 {
+            self.complete();
+        } else {
+            self.chosen = Some(nth);
+        }
+        self.problem = None;
+    }
+
+    /// How many candidates are scrolled out at the top of so many rows.
+    pub fn top(&self, height: usize) -> usize {
+        self.chosen.map_or(0, |nth| (nth + 1).saturating_sub(height))
+    }
+
+    /// Shows a command that was typed before; `older` or newer.
+    pub fn recall(&mut self, history: &[String], older: bool) {
+        if self.back == 0 {
+            self.typed = self.input.value().to_owned();
+        }
+        self.back =
+            if older { (self.back + 1).min(history.len()) } else { self.back.saturating_sub(1) };
+        let text = match history.len().checked_sub(self.back).and_then(|nth| history.get(nth)) {
+            Some(before) if self.back > 0 => before.clone(),
+            _ => self.typed.clone(),
+        };
+        self.input = Input::new(text);
+        self.problem = None;
+        self.complete();
+    }
+
+    /// The directory whose files are to be known, if it is not the one that is.
+    pub fn wanted_dir(&self) -> Option<String> {
+        let (name, argument) = commands::split(self.input.value());
+        let (spec, _) = commands::find(name)?;
+        let wants = matches!(spec.argument, Argument::File | Argument::FileOrOff);
+        let dir = argument.rfind('/').map_or("", |end| &argument[..=end]);
+        (wants && (dir != self.known.files.dir || self.known.files.names.is_empty()))
+            .then(|| dir.to_owned())
+    }
+}
+
+/// Remembers a command as the newest.
+pub fn remember(history: &mut Vec<String>, line: &str) {
+    history.retain(|before| before != line);
+    history.push(line.to_owned());
+    if history.len() > MAX_HISTORY {
+        history.remove(0);
+    }
+}
+
+/// Where the last word of a command begins, and what it can become.
+fn candidates(line: &str, known: &Known) -> (usize, Vec<Candidate>) {
+    let lead = line.len() - line.trim_start_matches([' ', ':']).len();
+    let rest = &line[lead..];
+    let Some((name, _)) = rest.split_once(' ') else {
+        let fitting = COMMANDS.iter().filter(|spec| spec.name.starts_with(rest));
+        let names = fitting.map(|spec| Candidate {
+            word: spec.name.to_owned(),
+            help: format!("{}  {}", spec.usage, spec.help).trim_start().to_owned(),
+        });
+        return (lead, names.collect());
+    };
+    let Some((spec, _)) = commands::find(name) else { return (line.len(), Vec::new()) };
+    let argument = rest[name.len()..].trim_start();
+    let from = line.len() - argument.len();
+    // Of queries and switches the last word, of all others the whole argument.
+    let word_at = match spec.argument {
+        Argument::Query(_) | Argument::Notify | Argument::Switch => {
+            argument.rfind(' ').map_or(0, |space| space + 1)
+        }
+        Argument::File | Argument::FileOrOff => argument.rfind('/').map_or(0, |slash| slash + 1),
+        _ => 0,
+    };
+    let word = &argument[word_at..];
+    let mut found = match (spec.argument, &argument[..word_at]) {
+        (Argument::Notify, "off ") => watched(known),
+        _ => words(spec.argument, word_at > 0, known),
+    };
+    found.retain(|candidate| candidate.word.starts_with(word) && candidate.word != word);
+    found.truncate(MAX_CANDIDATES);
+    (from + word_at, found)
+}
+
+fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
+    let plain = |word: &str, help: &str| Candidate { word: word.to_owned(), help: help.to_owned() };
+    let all = |words: &[&str]| words.iter().map(|word| plain(word, "")).collect();
+    match argument {
+        Argument::None | Argument::NewName | Argument::EventId | Argument::Moment => Vec::new(),
+        Argument::Since => all(&["1m", "10m", "1h", "24h", "off"]),
+        Argument::Level => all(&Level::ALL.map(Level::as_str)),
+        Argument::Theme => all(&Scheme::ALL.map(Scheme::as_str)),
+        Argument::Switch if later => all(&["on", "off"]),
+        Argument::Switch => all(&Switch::ALL.map(|(name, _)| name)),
+        Argument::Project => {
+            let projects = known.projects.iter().map(|id| plain(id, ""));
+            std::iter::once(plain("all", "all projects")).chain(projects).collect()
+        }
+        Argument::SavedName => {
+            known.filters.iter().map(|(name, query)| plain(name, query)).collect()
+        }
+        Argument::File => files(&known.files),
+        Argument::FileOrOff => {
+            let off = (!later).then(|| plain("off", "stop recording"));
+            off.into_iter().chain(files(&known.files)).collect()
+        }
+        Argument::Query(_) | Argument::Notify => {
+            let off = (argument == Argument::Notify && !later)
+                .then(|| plain("off", "remove one alert, or all"));
+            let levels = Level::ALL.iter().map(|level| plain(&format!("level:{level}"), ""));
+            let stages = Stage::ALL.iter().map(|stage| plain(&format!("stage:{stage}"), ""));
+            let fields = [
+                ("id:", "a part of the event id"),
+                ("dur:>", "took longer than, in ms"),
+                ("data.", "a detail: data.url:/checkout"),
+            ];
+            let fields = fields.into_iter().map(|(word, help)| plain(word, help));
+            let projects = known.projects.iter().map(|id| plain(&format!("project:{id}"), ""));
+            off.into_iter().chain(levels).chain(stages).chain(fields).chain(projects).collect()
+        }
+    }
+}
+
+/// What can be watched no more.
+fn watched(known: &Known) -> Vec<Candidate> {
+    let all = Candidate { word: "all".to_owned(), help: "remove all".to_owned() };
+    let numbered = known
+        .watched
+        .iter()
+        .enumerate()
+        .map(|(place, query)| Candidate { word: (place + 1).to_string(), help: query.clone() });
+    numbered.chain([all]).collect()
+}
+
+fn files(files: &Files) -> Vec<Candidate> {
+    files.names.iter().map(|name| Candidate { word: name.clone(), help: String::new() }).collect()
+}

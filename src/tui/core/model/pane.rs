@@ -1,0 +1,252 @@
+//! One view of the ring: what it shows, and where in it the reader is.
+//!
+//! The reader is at a line (its number in the ring) on a row of the screen. Nothing else is kept,
+//! so lines that come and go, filters and resizes leave the reader at that line, or at the one
+//! nearest to it that is still shown.
+//!
+//! Which lines are shown is found out in slices, see `scan`; lines around the reader come first.
+
+pub(super) mod cover;
+mod moving;
+mod scan;
+mod seek;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use self::cover::Cover;
+pub use self::seek::{Seek, Wanted};
+use super::filter::Filter;
+use super::line::OwnedLine;
+use super::line_ring::LineRing;
+use super::query::Query;
+
+/// Where the reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// At the newest line.
+    Follow,
+    /// At a line.
+    At {
+        /// Its number.
+        line: u64,
+        /// On which row of the pane it stands.
+        row: usize,
+    },
+}
+
+/// Towards older or newer lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Up.
+    Older,
+    /// Down.
+    Newer,
+}
+
+/// Where a jump ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// At a line in the direction.
+    Done,
+    /// At a line from the other end.
+    Wrapped,
+    /// Nowhere: there is no such line.
+    Nowhere,
+}
+
+/// What of the index is on the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Places in the index.
+    pub range: Range<usize>,
+    /// The reader's place in the index; `None` when nothing is shown.
+    pub cursor: Option<usize>,
+}
+
+/// A view of the ring.
+#[derive(Clone, Debug)]
+pub struct Pane {
+    filter: Filter,
+    search: Option<Query>,
+    /// Numbers of the lines that the filter shows, in order; of repeats only the newest.
+    index: VecDeque<u64>,
+    /// Whether repeats are shown as one line.
+    folds: bool,
+    /// For each line of the index, how many it stands for; empty while nothing is folded.
+    repeats: VecDeque<u32>,
+    /// Of the index, the ones that the search finds.
+    found: VecDeque<u64>,
+    /// The lines that the filter was asked about.
+    filtered: Cover,
+    /// Of these, the lines that the search was asked about.
+    searched: Cover,
+    position: Position,
+    /// Lines looked at in one go.
+    slice: u64,
+    /// What to go back to from the context of a line.
+    before_context: Option<Box<(Filter, Position)>>,
+    held: Option<Held>,
+}
+
+/// What a pane showed when the display was paused, in case the ring forgets it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    position: Position,
+    lines: Vec<(u64, OwnedLine)>,
+}
+
+/// Lines looked at in one go; some milliseconds with a costly query.
+pub const SLICE: u64 = 20_000;
+
+impl Default for Pane {
+    fn default() -> Self {
+        Self {
+            filter: Filter::default(),
+            search: None,
+            index: VecDeque::new(),
+            folds: false,
+            repeats: VecDeque::new(),
+            found: VecDeque::new(),
+            filtered: Cover::default(),
+            searched: Cover::default(),
+            position: Position::Follow,
+            slice: SLICE,
+            before_context: None,
+            held: None,
+        }
+    }
+}
+
+impl Pane {
+    /// Which lines are shown.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// What is highlighted.
+    pub fn search(&self) -> Option<&Query> {
+        self.search.as_ref()
+    }
+
+    /// Where the reader is.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether it keeps to the newest line.
+    pub fn follows(&self) -> bool {
+        self.position == Position::Follow
+    }
+
+    /// The numbers of the lines shown, oldest first.
+    pub fn index(&self) -> &VecDeque<u64> {
+        &self.index
+    }
+
+    /// The numbers of the lines found, oldest first.
+    pub fn found(&self) -> &VecDeque<u64> {
+        &self.found
+    }
+
+    /// Whether repeats are shown as one line.
+    pub fn folds(&self) -> bool {
+        self.folds
+    }
+
+    /// How many lines a place of the index stands for, also those forgotten since.
+    pub fn repeats(&self, place: usize) -> u32 {
+        self.repeats.get(place).copied().unwrap_or(1)
+    }
+
+    /// Which place among those found the reader's line has, if it is one.
+    pub fn found_place(&self) -> Option<usize> {
+        self.found.binary_search(&self.cursor_line()?).ok()
+    }
+
+    /// Whether it shows the context of a line, with all lines around it.
+    pub fn in_context(&self) -> bool {
+        self.before_context.is_some()
+    }
+
+    /// Shows the reader's line among all lines; or goes back from there. Returns whether it now
+    /// shows the context.
+    pub fn toggle_context(&mut self, ring: &LineRing, limit: u64, height: usize) -> bool {
+        if let Some(before) = self.before_context.take() {
+            self.position = before.1;
+            self.set_filter(before.0, ring, limit, height);
+            return false;
+        }
+        let before = (self.filter.clone(), self.position);
+        if let Some(cursor) = self.window(height).cursor {
+            let row = cursor - self.window(height).range.start;
+            self.position = Position::At { line: self.index[cursor], row };
+        }
+        self.set_filter(Filter::default(), ring, limit, height);
+        self.before_context = Some(Box::new(before));
+        true
+    }
+
+    /// Keeps a copy of what is on the screen, see [`Pane::held`].
+    pub fn hold(&mut self, ring: &LineRing, height: usize) {
+        let range = self.window(height).range;
+        let lines = range.filter_map(|place| {
+            let number = self.index[place];
+            Some((number, ring.get(number)?.to_owned()))
+        });
+        self.held = Some(Held { position: self.position, lines: lines.collect() });
+    }
+
+    /// Lets go of that copy.
+    pub fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// What was on the screen when the display was paused, if the reader has not moved since and
+    /// the ring has forgotten some of it.
+    pub fn held(&self, ring: &LineRing) -> Option<&[(u64, OwnedLine)]> {
+        let held = self.held.as_ref().filter(|held| held.position == self.position)?;
+        let (first, _) = held.lines.first()?;
+        (*first < ring.first()).then_some(held.lines.as_slice())
+    }
+
+    /// The place in the index that is nearest to a line.
+    fn nearest(&self, line: u64) -> Option<usize> {
+        let after = self.index.partition_point(|&number| number < line);
+        let Some(&newer) = self.index.get(after) else { return self.index.len().checked_sub(1) };
+        let Some(before) = after.checked_sub(1).filter(|_| !self.folds) else { return Some(after) };
+        let older = self.index[before];
+        Some(if newer - line <= line - older { after } else { before })
+    }
+
+    /// What is on a screen of so many rows.
+    pub fn window(&self, height: usize) -> Window {
+        let last_start = self.index.len().saturating_sub(height);
+        let (start, cursor) = match self.position {
+            Position::Follow => (last_start, self.index.len().checked_sub(1)),
+            Position::At { line, row } => {
+                let cursor = self.nearest(line);
+                let row = row.min(height.saturating_sub(1));
+                (cursor.unwrap_or(0).saturating_sub(row).min(last_start), cursor)
+            }
+        };
+        Window { range: start..self.index.len().min(start + height), cursor }
+    }
+
+    /// The number of the line that the reader is at.
+    pub fn cursor_line(&self) -> Option<u64> {
+        self.index.get(self.window(1).cursor?).copied()
+    }
+
+    /// Notes on which row the reader's line really stands. Without it, lines that come later
+    /// could move a view that was cut short at its end.
+    pub fn settle(&mut self, height: usize) {
+        let window = self.window(height);
+        if let (Position::At { line, .. }, Some(cursor)) = (self.position, window.cursor) {
+            self.position = Position::At { line, row: cursor - window.range.start };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

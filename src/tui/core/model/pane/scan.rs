@@ -1,0 +1,259 @@
+//! Finding out which lines are shown and which are found, in slices.
+//!
+//! The lines looked at are a stretch, see [`Cover`]. It begins at the reader and grows until it is
+//! the whole ring, one slice for each [`Pane::work`]; new lines are a slice of their own as they
+//! come. What is on the screen is right after the first slices, and typing on begins anew.
+
+use std::ops::Range;
+
+use super::Pane;
+use super::cover::{Cover, End};
+use crate::model::filter::{Filter, FilterScanner};
+use crate::model::line_ring::LineRing;
+use crate::model::pane::Position;
+use crate::model::query::Query;
+use crate::model::query::scanner::Scanner;
+
+impl Pane {
+    /// Looks at so many lines in one go.
+    pub fn set_slice(&mut self, lines: u64) {
+        self.slice = lines.max(1);
+    }
+
+    /// Takes in lines up to `limit` (exclusive), as far as that is one slice, and lets go of those
+    /// that the ring forgot.
+    pub fn update(&mut self, ring: &LineRing, limit: u64) {
+        self.forget(ring.first());
+        self.catch_up(limit);
+        let new = self.filtered.high..limit;
+        if !new.is_empty() && limit - new.start <= self.slice {
+            self.filter_lines(&new, End::Newer, ring);
+        }
+    }
+
+    fn forget(&mut self, first: u64) {
+        let gone = self.index.partition_point(|&number| number < first);
+        self.index.drain(..gone);
+        self.repeats.drain(..gone.min(self.repeats.len()));
+        let gone = self.found.partition_point(|&number| number < first);
+        self.found.drain(..gone);
+        self.filtered.forget(first);
+        self.searched.forget(first);
+    }
+
+    /// Who follows wants the newest lines first, not those between.
+    fn catch_up(&mut self, limit: u64) {
+        if self.follows() && limit.saturating_sub(self.filtered.high) > self.slice {
+            self.begin_at(limit);
+        }
+    }
+
+    fn begin_at(&mut self, line: u64) {
+        self.index.clear();
+        self.repeats.clear();
+        self.found.clear();
+        self.filtered = Cover::at(line);
+        self.searched = self.filtered;
+    }
+
+    /// Shows other lines, from the same place.
+    pub fn set_filter(&mut self, filter: Filter, ring: &LineRing, limit: u64, height: usize) {
+        self.filter = filter;
+        self.before_context = None;
+        self.begin_anew(ring, limit, height);
+    }
+
+    /// Shows repeats as one line, or all lines again.
+    pub fn set_folds(&mut self, folds: bool, ring: &LineRing, limit: u64, height: usize) {
+        self.folds = folds;
+        self.begin_anew(ring, limit, height);
+    }
+
+    fn begin_anew(&mut self, ring: &LineRing, limit: u64, height: usize) {
+        self.held = None;
+        let start = match self.position {
+            Position::Follow => limit,
+            // Half a slice newer, so that the first one has the reader in its middle.
+            Position::At { line, .. } => line.saturating_add(self.slice / 2).min(limit),
+        };
+        // What is held back may all be forgotten already.
+        self.begin_at(start.max(ring.first()));
+        // What is on the screen is right at once, and with a small ring that is all.
+        self.work(ring, limit, height);
+        self.work(ring, limit, height);
+    }
+
+    /// Highlights something else, or nothing.
+    pub fn set_search(
+        &mut self,
+        search: Option<Query>,
+        ring: &LineRing,
+        limit: u64,
+        height: usize,
+    ) {
+        self.search = search;
+        self.found.clear();
+        if self.search.is_none() {
+            self.searched = self.filtered;
+            return;
+        }
+        let start = match self.position {
+            Position::Follow => limit,
+            Position::At { line, .. } => line.saturating_add(self.slice / 2),
+        };
+        self.searched = Cover::at(start.clamp(self.filtered.low, self.filtered.high));
+        self.work(ring, limit, height);
+        self.work(ring, limit, height);
+    }
+
+    /// Whether there are lines that it has not looked at yet.
+    pub fn has_work(&self, ring: &LineRing, limit: u64) -> bool {
+        !self.filtered.is_all_of(&(ring.first()..limit)) || self.searched != self.filtered
+    }
+
+    /// How much of the ring it has looked at, in percent, while there is more to do.
+    pub fn progress(&self, ring: &LineRing, limit: u64) -> Option<u8> {
+        let all = limit.saturating_sub(ring.first());
+        if all == 0 || !self.has_work(ring, limit) {
+            return None;
+        }
+        let done = self.searched.high.saturating_sub(self.searched.low.max(ring.first()));
+        Some((done.saturating_mul(100) / all).min(99) as u8)
+    }
+
+    /// Looks at one more slice, the nearest to the reader.
+    pub fn work(&mut self, ring: &LineRing, limit: u64, height: usize) {
+        self.forget(ring.first());
+        self.catch_up(limit);
+        let reader = match self.position {
+            Position::Follow => None,
+            Position::At { line, .. } => Some(line),
+        };
+        let filtered = self.filtered.low..self.filtered.high;
+        let all = ring.first()..limit;
+        if let Some((lines, end)) = self.searched.next(&filtered, reader, self.slice) {
+            self.search_lines(&lines, end, ring);
+        } else if let Some((lines, end)) = self.filtered.next(&all, reader, self.slice) {
+            self.filter_lines(&lines, end, ring);
+        }
+        if !self.has_work(ring, limit) {
+            self.settle(height);
+        }
+    }
+
+    fn filter_lines(&mut self, lines: &Range<u64>, end: End, ring: &LineRing) {
+        let together = self.searched == self.filtered;
+        let mut shown = Vec::new();
+        {
+            let mut filter = FilterScanner::new(&self.filter);
+            let mut search = self.search.as_ref().filter(|_| together).map(Scanner::new);
+            for run in ring.runs(lines.clone()) {
+                filter.enter();
+                if let Some(search) = &mut search {
+                    search.enter();
+                }
+                let mut place = 0;
+                while let Some(next) = filter.skip(&run, place)
+                    && let Some((start, line)) = run.get(next)
+                {
+                    if filter.shows(run.text(), start, line) {
+                        let search = search.as_mut();
+                        let found = search.is_some_and(|s| s.matches(run.text(), start, line));
+                        shown.push((run.number(next), found));
+                    }
+                    place = next + 1;
+                }
+            }
+        }
+        match end {
+            End::Newer => {
+                shown.into_iter().for_each(|(number, found)| self.add_newer(number, found, ring));
+            }
+            End::Older => {
+                let oldest_first = shown.into_iter().rev();
+                oldest_first.for_each(|(number, found)| self.add_older(number, found, ring));
+            }
+        }
+        self.filtered.grow(lines, end);
+        if together {
+            self.searched = self.filtered;
+        }
+    }
+
+    fn add_newer(&mut self, number: u64, found: bool, ring: &LineRing) {
+        if self.folds {
+            if let (Some(last), Some(count)) = (self.index.back_mut(), self.repeats.back_mut())
+                && repeats(ring, *last, number)
+            {
+                if self.found.back() == Some(last) {
+                    self.found.pop_back();
+                }
+                *last = number;
+                *count = count.saturating_add(1);
+                if found {
+                    self.found.push_back(number);
+                }
+                return;
+            }
+            self.repeats.push_back(1);
+        }
+        self.index.push_back(number);
+        if found {
+            self.found.push_back(number);
+        }
+    }
+
+    fn add_older(&mut self, number: u64, found: bool, ring: &LineRing) {
+        if self.folds {
+            if let (Some(first), Some(count)) = (self.index.front(), self.repeats.front_mut())
+                && repeats(ring, *first, number)
+            {
+                *count = count.saturating_add(1);
+                return;
+            }
+            self.repeats.push_front(1);
+        }
+        self.index.push_front(number);
+        if found {
+            self.found.push_front(number);
+        }
+    }
+
+    fn search_lines(&mut self, lines: &Range<u64>, end: End, ring: &LineRing) {
+        if let Some(search) = &self.search {
+            let mut search = Scanner::new(search);
+            let from = self.index.partition_point(|&number| number < lines.start);
+            let mut shown = self.index.range(from..).copied().peekable();
+            let mut found = Vec::new();
+            for run in ring.runs(lines.clone()) {
+                search.enter();
+                let mut place = 0;
+                while let Some(next) = search.skip(&run, place)
+                    && let Some((start, line)) = run.get(next)
+                {
+                    let number = run.number(next);
+                    while shown.next_if(|&shown| shown < number).is_some() {}
+                    let is_shown = shown.peek() == Some(&number);
+                    if is_shown && search.matches(run.text(), start, line) {
+                        found.push(number);
+                    }
+                    place = next + 1;
+                }
+            }
+            match end {
+                End::Newer => self.found.extend(found),
+                End::Older => found.into_iter().rev().for_each(|n| self.found.push_front(n)),
+            }
+        }
+        self.searched.grow(lines, end);
+    }
+}
+
+/// Whether two lines say the same of the same.
+fn repeats(ring: &LineRing, one: u64, other: u64) -> bool {
+    let (Some(one), Some(other)) = (ring.get(one), ring.get(other)) else { return false };
+    let key = |line: crate::model::line::LineRef<'_>| (line.stage(), line.level());
+    key(one) == key(other)
+        && one.message() == other.message()
+        && one.project_id() == other.project_id()
+}

@@ -1,0 +1,249 @@
+//! The queue: batches in flight and failed events, and one batch in full.
+
+use super::Polled;
+use crate::keymap::Action;
+use crate::model::cursor::{Cursor, target};
+use crate::requests::QueueSnapshot;
+use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{EventView, FailedView};
+use bklit_wire::time::UtcMillis;
+
+/// Milliseconds between two requests while the screen is open.
+const QUEUE_EVERY: i64 = 2_000;
+const BATCH_EVERY: i64 = 2_000;
+/// Failed events requested at first; four times as many more at the end of the list.
+const FIRST_FAILED: usize = 100;
+/// Each this many requested failed events lengthen the interval by [`QUEUE_EVERY`].
+const FEW_FAILED: usize = 1_000;
+/// Failed events shown at most; `bklit-tui queue` lists the rest.
+pub const MAX_FAILED: usize = 5_000;
+
+/// The lists of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueList {
+    /// The batches in flight.
+    Batches,
+    /// The failed events.
+    Failed,
+}
+
+/// The queue, and where the reader is in its lists.
+#[derive(Debug)]
+pub struct QueuePanel {
+    /// The last answer.
+    pub polled: Polled<QueueSnapshot>,
+    /// How many failed events to request.
+    pub wanted: usize,
+    /// Only failed events with this in them, in small letters.
+    pub(crate) filter: String,
+    /// Places of those shown, in the answer.
+    shown: Vec<usize>,
+    /// The list the keys move in.
+    pub(crate) list: QueueList,
+    /// The place among the batches.
+    pub(crate) batch: Cursor,
+    /// The place among the failed events shown.
+    pub(crate) cursor: Cursor,
+    /// A change is in progress.
+    pub(crate) changes: bool,
+    /// A file is being written.
+    pub(crate) exports: bool,
+}
+
+impl Default for QueuePanel {
+    fn default() -> Self {
+        Self {
+            polled: Polled::new(QUEUE_EVERY),
+            wanted: FIRST_FAILED,
+            filter: String::new(),
+            shown: Vec::new(),
+            list: QueueList::Failed,
+            batch: Cursor::default(),
+            cursor: Cursor::default(),
+            changes: false,
+            exports: false,
+        }
+    }
+}
+
+impl QueuePanel {
+    /// All failed events received.
+    pub fn all(&self) -> &[FailedView] {
+        self.polled.data().map_or(&[], |snapshot| snapshot.failed.as_slice())
+    }
+
+    /// How many failed events there are beyond those received.
+    pub fn unknown(&self) -> u64 {
+        let Some(snapshot) = self.polled.data() else { return 0 };
+        let known = snapshot.failed.len() as u64;
+        snapshot.view.failed.saturating_sub(known).max(snapshot.has_more.into())
+    }
+
+    /// How many of them are shown.
+    pub fn count(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// The failed events shown, from a place on.
+    pub fn shown(&self, from: usize) -> impl Iterator<Item = &FailedView> {
+        self.shown.iter().skip(from).filter_map(|&place| self.all().get(place))
+    }
+
+    /// The list the keys move in.
+    pub fn list(&self) -> QueueList {
+        self.list
+    }
+
+    /// The batches in flight.
+    pub fn batches(&self) -> &[BatchInFlight] {
+        self.polled.data().map_or(&[], |snapshot| snapshot.view.batches.as_slice())
+    }
+
+    /// The selected batch, where the keys move among those.
+    pub fn selected_batch(&self) -> Option<&BatchInFlight> {
+        let batch = self.batches().get(self.batch.selected());
+        batch.filter(|_| self.list == QueueList::Batches)
+    }
+
+    /// The place of the selected one among the failed events shown.
+    pub fn selected(&self) -> usize {
+        self.cursor.selected()
+    }
+
+    /// The selected failed event, where the keys move among those.
+    pub fn selected_item(&self) -> Option<&FailedView> {
+        self.item().filter(|_| self.list == QueueList::Failed)
+    }
+
+    fn item(&self) -> Option<&FailedView> {
+        self.all().get(*self.shown.get(self.cursor.selected())?)
+    }
+
+    /// The text that the shown ones contain.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// Takes an answer. The reader stays at the same event and batch, or at the same place if they
+    /// are gone.
+    pub(crate) fn take(&mut self, answer: Result<QueueSnapshot, String>, now: UtcMillis) {
+        let before = self.item().map(|item| item.id.clone());
+        let batch = self.batches().get(self.batch.selected()).map(|batch| batch.id.clone());
+        self.polled.take(answer, now);
+        let same = batch.and_then(|id| self.batches().iter().position(|batch| batch.id == id));
+        self.batch.follow(same, self.batches().len());
+        if self.batches().is_empty() {
+            self.list = QueueList::Failed;
+        }
+        self.refilter(before.as_deref());
+    }
+
+    /// Shows only failed events that contain a text.
+    pub(crate) fn set_filter(&mut self, filter: &str) {
+        let before = self.item().map(|item| item.id.clone());
+        self.list = QueueList::Failed;
+        self.filter = filter.to_lowercase();
+        if !filter.is_empty() && self.unknown() > 0 {
+            // A match may be further back.
+            self.want(MAX_FAILED);
+        }
+        self.refilter(before.as_deref());
+    }
+
+    /// Requests this many failed events; less often the more they are.
+    fn want(&mut self, events: usize) {
+        self.wanted = events.min(MAX_FAILED);
+        let pages = i64::try_from(self.wanted / FEW_FAILED).unwrap_or(0);
+        self.polled.set_every(QUEUE_EVERY * (1 + pages));
+    }
+
+    fn refilter(&mut self, selected: Option<&str>) {
+        let matches = |item: &FailedView| self.filter.is_empty() || has(item, &self.filter);
+        let shown = self.all().iter().enumerate().filter(|(_, item)| matches(item));
+        self.shown = shown.map(|(place, _)| place).collect();
+        let same = selected.and_then(|id| self.shown.iter().position(|&p| self.all()[p].id == id));
+        self.cursor.follow(same, self.shown.len());
+    }
+
+    /// Selects a failed event, and scrolls as little as needed to have it among so many rows.
+    pub(crate) fn select(&mut self, place: usize, height: usize) {
+        self.list = QueueList::Failed;
+        self.cursor.select(place, self.shown.len(), height);
+        let has_more = self.polled.data().is_some_and(|snapshot| snapshot.has_more);
+        if has_more && self.selected() + 1 == self.shown.len() && self.wanted <= self.all().len() {
+            self.want(self.all().len() + 4 * FIRST_FAILED);
+        }
+    }
+
+    /// Selects a batch likewise, if there is any.
+    pub(crate) fn select_batch(&mut self, place: usize, height: usize) {
+        let count = self.batches().len();
+        if count > 0 {
+            self.list = QueueList::Batches;
+            self.batch.select(place, count, height);
+        }
+    }
+
+    /// Keeps what is selected in both lists among so many rows.
+    pub(crate) fn settle(&mut self, batches: usize, failed: usize) {
+        self.batch.settle(self.batches().len(), batches);
+        self.cursor.settle(self.shown.len(), failed);
+    }
+}
+
+/// Whether an event has the text somewhere: in what is shown of it, or in what was queued.
+fn has(item: &FailedView, filter: &str) -> bool {
+    let fields = [Some(&item.reason), Some(&item.body), item.event.event_id.as_ref()];
+    let fields = fields.into_iter().chain([item.event.project_id.as_ref()]).flatten();
+    fields.into_iter().any(|field| field.to_lowercase().contains(filter))
+}
+
+/// A batch in flight in full: its owner and its events.
+#[derive(Debug)]
+pub struct BatchPanel {
+    /// The batch as it was when it was opened.
+    pub batch: BatchInFlight,
+    /// The last answer.
+    pub polled: Polled<Vec<EventView>>,
+    /// It is done: its events are stored, or in the failed queue.
+    done: bool,
+    /// The place among its events.
+    pub(crate) cursor: Cursor,
+}
+
+impl BatchPanel {
+    /// Of this batch.
+    pub fn new(batch: BatchInFlight) -> Self {
+        let (polled, cursor) = (Polled::new(BATCH_EVERY), Cursor::default());
+        Self { batch, polled, done: false, cursor }
+    }
+
+    /// Its events, as far as they are known.
+    pub fn events(&self) -> &[EventView] {
+        self.polled.data().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether it is done: its events are stored, or in the failed queue.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The selected event.
+    pub fn selected(&self) -> Option<&EventView> {
+        self.events().get(self.cursor.selected())
+    }
+
+    /// Takes an answer. What is in a batch does not change; once it is done, that stays known.
+    pub(crate) fn take(&mut self, answer: Result<Option<Vec<EventView>>, String>, now: UtcMillis) {
+        self.done = matches!(answer, Ok(None));
+        let before = || self.polled.data().cloned().unwrap_or_default();
+        let answer = answer.map(|events| events.unwrap_or_else(before));
+        self.polled.take(answer, now);
+    }
+
+    /// Moves among so many rows.
+    pub(crate) fn scroll(&mut self, action: Action, height: usize) {
+        let place = target(action, self.cursor.selected(), height);
+        self.cursor.select(place, self.events().len(), height);
+    }
+}

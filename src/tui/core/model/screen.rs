@@ -1,0 +1,173 @@
+//! What can be on the screen.
+
+use super::line::OwnedLine;
+use super::panels::BatchPanel;
+use super::projects::Projects;
+use super::trace::Trace;
+use crate::keymap::Context;
+use bklit_wire::queue::FailedView;
+
+/// What is on the screen.
+#[derive(Debug)]
+pub enum Screen {
+    /// Figures and log.
+    Log(LogScreen),
+    /// One line in full.
+    Detail(Detail),
+    /// The path of an event through the stages.
+    Trace(Trace),
+    /// The projects, to choose one.
+    Projects(Projects),
+    /// The queue and what failed.
+    Queue(QueueScreen),
+    /// One failed event in full.
+    Failed(Box<FailedDetail>),
+    /// One batch in flight in full.
+    Batch(Box<BatchPanel>),
+    /// Current visitors.
+    Visitors(VisitorsScreen),
+    /// The results of dual-write verification.
+    Verify(VerifyScreen),
+    /// The keys.
+    Help(Help),
+}
+
+/// Evaluates an expression with `$shown` as the type of what is on a screen. All dispatch on the
+/// screen goes through this `match`: each layer has a trait that these types implement.
+macro_rules! on_screen {
+    ($screen:expr, $shown:ident => $result:expr) => {
+        match $screen {
+            $crate::model::Screen::Log(_) => {
+                type $shown = $crate::model::screen::LogScreen;
+                $result
+            }
+            $crate::model::Screen::Detail(_) => {
+                type $shown = $crate::model::screen::Detail;
+                $result
+            }
+            $crate::model::Screen::Trace(_) => {
+                type $shown = $crate::model::trace::Trace;
+                $result
+            }
+            $crate::model::Screen::Projects(_) => {
+                type $shown = $crate::model::projects::Projects;
+                $result
+            }
+            $crate::model::Screen::Queue(_) => {
+                type $shown = $crate::model::screen::QueueScreen;
+                $result
+            }
+            $crate::model::Screen::Failed(_) => {
+                type $shown = $crate::model::screen::FailedDetail;
+                $result
+            }
+            $crate::model::Screen::Batch(_) => {
+                type $shown = $crate::model::panels::BatchPanel;
+                $result
+            }
+            $crate::model::Screen::Visitors(_) => {
+                type $shown = $crate::model::screen::VisitorsScreen;
+                $result
+            }
+            $crate::model::Screen::Verify(_) => {
+                type $shown = $crate::model::screen::VerifyScreen;
+                $result
+            }
+            $crate::model::Screen::Help(_) => {
+                type $shown = $crate::model::screen::Help;
+                $result
+            }
+        }
+    };
+}
+pub(crate) use on_screen;
+
+/// What a screen shows.
+pub trait Shown: Sized {
+    /// Where its keys are in the key table.
+    const CONTEXT: Context;
+
+    /// What this screen shows, if it is of this type.
+    fn of(screen: &Screen) -> Option<&Self>;
+
+    /// The same, to be changed.
+    fn of_mut(screen: &mut Screen) -> Option<&mut Self>;
+}
+
+macro_rules! shown {
+    ($($variant:ident => $shown:ty, $context:ident;)*) => {$(
+        impl Shown for $shown {
+            const CONTEXT: Context = Context::$context;
+
+            fn of(screen: &Screen) -> Option<&Self> {
+                let Screen::$variant(shown) = screen else { return None };
+                let shown: &Self = shown;
+                Some(shown)
+            }
+
+            fn of_mut(screen: &mut Screen) -> Option<&mut Self> {
+                let Screen::$variant(shown) = screen else { return None };
+                let shown: &mut Self = shown;
+                Some(shown)
+            }
+        }
+    )*};
+}
+
+shown! {
+    Log => LogScreen, Log;
+    Detail => Detail, Detail;
+    Trace => Trace, Trace;
+    Projects => Projects, Projects;
+    Queue => QueueScreen, Queue;
+    Failed => FailedDetail, Failed;
+    Batch => BatchPanel, Batch;
+    Visitors => VisitorsScreen, Live;
+    Verify => VerifyScreen, Verify;
+    Help => Help, Help;
+}
+
+/// Figures and log; the panes are the model's.
+#[derive(Debug)]
+pub struct LogScreen;
+
+/// The queue; its lists outlive the screen, see [`super::panels`].
+#[derive(Debug)]
+pub struct QueueScreen;
+
+/// Current visitors; the lists outlive the screen.
+#[derive(Debug)]
+pub struct VisitorsScreen;
+
+/// The results of dual-write verification; they outlive the screen.
+#[derive(Debug)]
+pub struct VerifyScreen;
+
+/// One line in full. It is a copy: it stays when the ring forgets the line.
+#[derive(Debug)]
+pub struct Detail {
+    /// The line's number.
+    pub number: u64,
+    /// The line.
+    pub line: OwnedLine,
+    /// Rows scrolled out at the top.
+    pub scroll: usize,
+}
+
+/// One failed event in full. It is a copy: it stays when the event is retried.
+#[derive(Debug)]
+pub struct FailedDetail {
+    /// The event.
+    pub item: FailedView,
+    /// Rows scrolled out at the top.
+    pub scroll: usize,
+}
+
+/// The keys and commands.
+#[derive(Debug)]
+pub struct Help {
+    /// Rows scrolled out at the top.
+    pub scroll: usize,
+    /// Where it was opened: the keys of this context come first.
+    pub of: Context,
+}

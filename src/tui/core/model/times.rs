@@ -1,0 +1,23 @@
+//! How times are written, in the time zone of the console.
+
+use jiff::ZonedDateTime;
+
+use super::Model;
+use bklit_wire::time::UtcMillis;
+
+impl Model {
+    /// A moment by the clock of the console.
+    pub(crate) fn zoned(&self, at: UtcMillis) -> ZonedDateTime {
+        at.timestamp().to_zoned_datetime(self.zone.clone())
+    }
+
+    /// `14:05:30`
+    pub(crate) fn time_of_day(&self, at: UtcMillis) -> String {
+        self.zoned(at).strftime("%H:%M:%S").to_string()
+    }
+
+    /// A moment with its day and zone.
+    pub(crate) fn long_time(&self, at: UtcMillis) -> String {
+        self.zoned(at).strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string()
+    }
+}

@@ -1,0 +1,124 @@
+//! What can happen to the console, and what it asks for. Nothing else crosses the border between
+//! the loop, which does I/O, and the model, which does none.
+
+use crossterm::event::{KeyEvent, MouseEvent};
+
+use super::playback::{ReplayCommand, Replayed};
+use super::requests::{Answer, Request};
+use bklit_alerts::Alert;
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::time::UtcMillis;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// A key was pressed or repeats.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The mouse was clicked, or its wheel turned.
+    Mouse(MouseEvent),
+    /// The terminal has this many columns and rows.
+    Resize(u16, u16),
+    /// Messages of the bus, in order.
+    Feed(Vec<DebugMessage>),
+    /// The loop is idle: do a slice of the work that [`has_work`] announces.
+    ///
+    /// [`has_work`]: super::model::Model::has_work
+    Work,
+    /// The answer to an [`Effect::Ask`]; each gets exactly one.
+    Answer(Answer),
+    /// The time; about once a second, and before the first frame.
+    Tick(UtcMillis),
+    /// What a replay delivers.
+    Replay(Vec<Replayed>),
+    /// The progress or outcome of a job.
+    Report(Report),
+}
+
+/// The progress or outcome of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The export's file was created, or a piece of it written.
+    PieceWritten,
+    /// The export is complete, with its path; or why it failed.
+    Exported(Result<String, String>),
+    /// Recording has started, with the file's path.
+    RecordBegan(String),
+    /// How much was recorded so far.
+    Recorded {
+        /// Bytes written.
+        bytes: u64,
+        /// Messages lost.
+        lost: u64,
+    },
+    /// Recording was stopped or could not start, with the notice to show.
+    RecordEnded(String),
+    /// Recording stopped by itself, and why.
+    RecordBroke(String),
+    /// The files of a directory.
+    Files {
+        /// The directory as it was requested.
+        dir: String,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Another notice to show.
+    Notice(String),
+}
+
+/// A file to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its path as typed.
+    pub path: String,
+    /// Whether an existing file may be overwritten.
+    pub overwrite: bool,
+}
+
+/// Something done outside the loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Create the file of an export.
+    BeginExport(Target),
+    /// Write a piece of it.
+    ExportPiece(String),
+    /// Complete it.
+    EndExport,
+    /// Record to a file, or stop recording.
+    Record(Option<Target>),
+    /// List a directory.
+    ListFiles(String),
+    /// Save a filter.
+    SaveFilter {
+        /// Its name.
+        name: String,
+        /// Its query.
+        query: String,
+    },
+    /// Run the user's command for an alert that was raised so many times.
+    Alert(Alert, u64),
+}
+
+/// Something the model cannot do itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Quit the console.
+    Quit,
+    /// Stop as by Ctrl-Z, and come back with `fg`.
+    Suspend,
+    /// Put this text into the terminal's clipboard.
+    Copy(String),
+    /// Redraw the whole screen.
+    Redraw,
+    /// Turn the terminal's mouse reports on or off.
+    Mouse(bool),
+    /// Ask the pipeline, or write a file; the loop does not wait for the answer.
+    Ask(Request),
+    /// Start a job.
+    Job(Job),
+    /// Ring the terminal's bell.
+    Bell,
+    /// Control the replay.
+    Replay(ReplayCommand),
+}

@@ -1,0 +1,61 @@
+//! What the console asks of the pipeline beside its stream, and the answers.
+
+use std::path::PathBuf;
+
+use bklit_wire::backend::Change;
+use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::live::LiveView;
+use bklit_wire::queue::{BatchView, FailedView, QueueView};
+
+/// What the model asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The queue and its newest failed events.
+    Queue {
+        /// The most failed events to return.
+        failed: usize,
+    },
+    /// Change failed events.
+    Change(Change, Vec<String>),
+    /// The events of a batch in flight, by its id.
+    Batch(String),
+    /// Where an event is, by its id.
+    Event(String),
+    /// Current visitors.
+    Live,
+    /// Write failed events to a file.
+    Export {
+        /// The file, which must not exist.
+        path: PathBuf,
+        /// The events.
+        items: Vec<FailedView>,
+    },
+}
+
+/// The answer to a request; each gets exactly one, also after a timeout.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Of [`Request::Queue`].
+    Queue(Result<QueueSnapshot, String>),
+    /// Of [`Request::Change`]: how many were changed.
+    Changed(Change, Result<u64, String>),
+    /// Of [`Request::Batch`], with the id; `None` once the batch is done.
+    Batch(String, Result<Option<BatchView>, String>),
+    /// Of [`Request::Event`], with the id.
+    Event(String, Result<EventTrace, String>),
+    /// Of [`Request::Live`].
+    Live(Result<LiveView, String>),
+    /// Of [`Request::Export`]: how many events were written, and the file.
+    Exported(Result<(u64, PathBuf), String>),
+}
+
+/// The queue at a moment, and its newest failed events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSnapshot {
+    /// Figures and batches.
+    pub view: QueueView,
+    /// The newest failed events first.
+    pub failed: Vec<FailedView>,
+    /// Whether there are more of them.
+    pub has_more: bool,
+}

@@ -1,0 +1,75 @@
+//! Alerts: raised at each second, and taken note of.
+
+use crate::model::Model;
+use crate::model::alerts::MAX_WATCHED;
+use crate::model::palette::commands::Notify;
+use crate::msg::{Effect, Job};
+use bklit_alerts::Reading;
+use bklit_wire::gauges::Health;
+use bklit_wire::time::UtcMillis;
+
+/// A second has passed, by the clock of what is watched.
+pub(super) fn tick(model: &mut Model, now: UtcMillis) {
+    model.now = now;
+    model.dirty |= model.figures.tick(now.epoch_seconds());
+    let summary = model.figures.summary();
+    let reading = Reading {
+        depth: summary.queue.map(|queue| queue.depth),
+        alarm_depth: model.alarm_depth(),
+        store_fails: summary.health[1] == Health::Failing,
+    };
+    let told = model.alerts.tick(now.epoch_seconds(), &reading);
+    // What was amiss then is nothing to be woken up by now.
+    let is_now = model.replay.is_none();
+    for (alert, count) in told {
+        model.dirty = true;
+        if is_now && model.options.shell.alerts.bell {
+            model.outbox.push(Effect::Bell);
+        }
+        if is_now {
+            model.outbox.push(Effect::Job(Job::Alert(alert, count)));
+        }
+    }
+}
+
+pub(super) fn acknowledge(model: &mut Model) {
+    if !model.alerts.acknowledge() {
+        model.notify("no alert is shown");
+    }
+}
+
+/// Alerts on lines: by one query more, by fewer, or which there are.
+pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
+    let told = match what {
+        Notify::List => list(model),
+        Notify::Watch(query) => {
+            let source = query.source().to_owned();
+            let too_many =
+                || format!("at most {MAX_WATCHED} line alerts; :notify off N removes one");
+            let number = model.alerts.watch(query).ok_or_else(too_many)?;
+            format!("alert {number} set: each line that matches “{source}”")
+        }
+        Notify::Stop(None) => match model.alerts.unwatch_all() {
+            0 => return Err("no line alerts set".to_owned()),
+            _ => "all line alerts removed".to_owned(),
+        },
+        Notify::Stop(Some(number)) => match model.alerts.unwatch(number) {
+            Some(query) => format!("alert on “{}” removed", query.source()),
+            None => {
+                return Err(format!("no alert {number}; {}", list(model)));
+            }
+        },
+    };
+    model.notify(told);
+    Ok(())
+}
+
+fn list(model: &Model) -> String {
+    let numbered = model.alerts.watched().enumerate();
+    let numbered: Vec<_> =
+        numbered.map(|(place, query)| format!("{} {}", place + 1, query.source())).collect();
+    match numbered.as_slice() {
+        [] => "no line alerts; :notify QUERY sets one".to_owned(),
+        all => format!("line alerts: {}", all.join(" · ")),
+    }
+}

@@ -1,0 +1,28 @@
+//! What the pipeline answers.
+
+use super::prompt;
+use super::screens::{batch, queue, settle, trace};
+use crate::model::Model;
+use crate::msg::Effect;
+use crate::requests::Answer;
+
+/// Takes an answer; some lead to the next question.
+pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
+    let now = model.now;
+    match answer {
+        Answer::Queue(answer) => model.panels.queue.take(answer, now),
+        Answer::Live(answer) => model.panels.visitors.take(answer, now),
+        Answer::Batch(id, answer) => batch::take(model, &id, &answer),
+        Answer::Event(id, answer) => {
+            trace::take(model, &id, &answer);
+            return None;
+        }
+        Answer::Changed(change, result) => return queue::changed(model, change, result),
+        Answer::Exported(result) => {
+            prompt::exported(model, result);
+            return None;
+        }
+    }
+    settle(model);
+    None
+}

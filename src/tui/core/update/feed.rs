@@ -1,0 +1,94 @@
+//! What comes from the bus.
+
+use crate::model::panels::VerifyPanel;
+use crate::model::{Link, Model};
+use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_log::{DebugLog, Level, Stage};
+
+/// Takes messages in, in order.
+pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
+    let next = model.ring.next();
+    for message in messages {
+        match message {
+            DebugMessage::Log(log) => {
+                let counts = counts(model);
+                if counts {
+                    count(model, &log);
+                }
+                model.ring.push_log(&log);
+                if counts {
+                    note_watched(model);
+                }
+                if VerifyPanel::wants(&log) {
+                    let number = model.ring.next() - 1;
+                    let line = model.ring.get(number).map(|line| line.to_owned());
+                    line.into_iter().for_each(|line| model.panels.verify.take(number, line));
+                }
+            }
+            DebugMessage::Unparsed(line) => {
+                model.ring.push_unparsed(model.now, &line);
+                note_watched(model);
+            }
+            DebugMessage::Gauges(gauges) => {
+                if gauges.accepted > 0 {
+                    model.alerts.accepted();
+                }
+                model.dirty |= model.figures.gauges(&gauges);
+            }
+            DebugMessage::Lost(lines) => {
+                model.lost = model.lost.saturating_add(lines);
+                model.dirty = true;
+            }
+            DebugMessage::Connected => {
+                if let Link::Down(reason) = std::mem::replace(&mut model.link, Link::Up) {
+                    model.notify("connected again");
+                    tell_gap(model, &reason);
+                }
+                model.dirty = true;
+            }
+            DebugMessage::Disconnected(reason) => {
+                model.cut.get_or_insert(model.now);
+                model.link = Link::Down(bklit_wire::text::safe(&reason).into());
+                model.dirty = true;
+            }
+        }
+    }
+    if model.ring.next() != next {
+        model.update_panes();
+        model.dirty = true;
+    }
+}
+
+/// A line between those of before and after: what came between them is not there.
+fn tell_gap(model: &mut Model, reason: &str) {
+    let Some(since) = model.cut.take() else { return };
+    let gap = format!(
+        "— no connection from {} to {}, lines of then may be missing: {reason}",
+        model.time_of_day(since),
+        model.time_of_day(model.now)
+    );
+    model.ring.push_unparsed(model.now, &gap);
+}
+
+/// Whether lines are of now: what was amiss before the console was opened is no news.
+fn counts(model: &Model) -> bool {
+    model.replay.is_some() || !model.figures.is_fresh()
+}
+
+fn count(model: &mut Model, log: &DebugLog) {
+    model.figures.line(log);
+    if log.level == Level::Error {
+        model.alerts.error();
+    }
+    if log.stage == Stage::Ingestion && log.level == Level::Info {
+        model.alerts.accepted();
+    }
+}
+
+/// Counts the newest line where an alert is wanted for its like.
+fn note_watched(model: &mut Model) {
+    let newest = model.ring.next().checked_sub(1).and_then(|number| model.ring.get(number));
+    if let Some(line) = newest {
+        model.alerts.line(line);
+    }
+}

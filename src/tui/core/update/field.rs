@@ -1,0 +1,138 @@
+//! The text field: what is typed is in effect at once; cancelling restores what was there before.
+//! A mistake in it is shown and left out; the rest is in effect.
+
+use crossterm::event::{Event, KeyEvent};
+use tui_input::backend::crossterm::to_input_request;
+use tui_input::{Input, InputRequest};
+
+use super::palette;
+use crate::keymap::Action;
+use crate::model::filter::Filter;
+use crate::model::query::Query;
+use crate::model::{Field, Focus, Model, Purpose};
+use crate::msg::Effect;
+use bklit_wire::text;
+
+/// Characters a text field takes.
+const MAX_CHARS: usize = 500;
+
+/// Opens a field with what is in effect.
+pub(super) fn open(model: &mut Model, purpose: Purpose) {
+    let before = match purpose {
+        Purpose::Search => model.pane().search().cloned(),
+        Purpose::Filter => model.pane().filter().query.clone(),
+    };
+    let source = before.as_ref().map_or("", Query::source);
+    let input = Input::new(source.to_owned());
+    model.focus = Focus::Field(Box::new(Field { purpose, input, before, problem: None }));
+}
+
+/// Does what a key of the field does.
+pub(super) fn act(model: &mut Model, action: Action) {
+    match action {
+        Action::Accept => accept(model),
+        Action::Cancel => cancel(model),
+        _ => {}
+    }
+}
+
+/// Closes the field and keeps what was typed; with a mistake in it, it stays open.
+fn accept(model: &mut Model) {
+    // Its mistake is on the screen, to be put right.
+    if let Focus::Field(field) = &model.focus
+        && field.problem.is_some()
+    {
+        return;
+    }
+    let Some(field) = close(model) else { return };
+    if field.purpose == Purpose::Search {
+        let height = model.log_height();
+        model.panes.focused_mut().reveal_found(height);
+        if model.pane().search().is_some() && model.pane().found().is_empty() {
+            model.notify("no match in the lines shown");
+        }
+    }
+}
+
+/// Closes the field and goes back to what was there before.
+fn cancel(model: &mut Model) {
+    if let Focus::Letter(_) = model.focus {
+        model.focus = Focus::Keys;
+        return;
+    }
+    let Some(field) = close(model) else { return };
+    apply(model, field.purpose, field.before);
+}
+
+fn close(model: &mut Model) -> Option<Field> {
+    match std::mem::replace(&mut model.focus, Focus::Keys) {
+        Focus::Field(field) => Some(*field),
+        other => {
+            model.focus = other;
+            None
+        }
+    }
+}
+
+/// Types a key that has no meaning of its own.
+pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
+    if let Some(request) = to_input_request(&Event::Key(*key)) {
+        edit(model, [request]);
+    }
+}
+
+/// Pastes into the field, if there is one; line ends become spaces.
+pub(super) fn paste(model: &mut Model, pasted: &str) -> Option<Effect> {
+    let pasted = pasted.trim_end_matches(['\r', '\n']).replace("\r\n", " ");
+    let typed = pasted.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let typed = typed.map(InputRequest::InsertChar);
+    if let Focus::Palette(_) = model.focus {
+        return palette::edit(model, typed);
+    }
+    edit(model, typed);
+    None
+}
+
+fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
+    let Focus::Field(field) = &mut model.focus else { return };
+    let before = field.input.value().to_owned();
+    let mut chars = before.chars().count();
+    for request in requests {
+        if let InputRequest::InsertChar(c) = request {
+            if chars >= MAX_CHARS || !text::is_typable(c) {
+                continue;
+            }
+            chars += 1;
+        }
+        field.input.handle(request);
+    }
+    model.dirty = true;
+    if field.input.value() == before {
+        return;
+    }
+    let purpose = field.purpose;
+    let (query, problem) = Query::read(field.input.value(), purpose);
+    field.problem = problem;
+    apply(model, purpose, query);
+}
+
+/// Searches or filters by a query.
+pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<Query>) {
+    match purpose {
+        Purpose::Search => {
+            let (limit, height) = (model.limit(), model.log_height());
+            model.panes.focused_mut().set_search(query, &model.ring, limit, height);
+        }
+        Purpose::Filter => {
+            set_filter(model, |filter| filter.query = query);
+        }
+    }
+}
+
+/// Changes what is shown.
+pub(super) fn set_filter(model: &mut Model, change: impl FnOnce(&mut Filter)) {
+    let mut filter = model.pane().filter().clone();
+    change(&mut filter);
+    let (limit, height) = (model.limit(), model.log_height());
+    model.panes.focused_mut().set_filter(filter, &model.ring, limit, height);
+}

@@ -1,0 +1,121 @@
+//! How the model changes. Nothing here does I/O or reads a clock: what the console cannot do
+//! itself comes back as an [`Effect`].
+
+mod actions;
+mod alerts;
+mod answers;
+mod feed;
+mod field;
+mod mouse;
+mod navigation;
+mod palette;
+mod panes;
+mod prompt;
+mod replay;
+mod report;
+mod screens;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::keymap::Action;
+use super::model::{Focus, Model};
+use super::msg::{Effect, Msg};
+
+/// Takes a message in.
+pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
+    match msg {
+        Msg::Key(key) => {
+            model.dirty = true;
+            // A notice is about what was there before.
+            model.notice = None;
+            on_key(model, &key)
+        }
+        Msg::Paste(text) => match model.focus {
+            Focus::Prompt(_) => {
+                prompt::paste(model, &text);
+                None
+            }
+            _ => field::paste(model, &text),
+        },
+        Msg::Mouse(event) => mouse::act(model, &event),
+        Msg::Resize(width, height) => {
+            model.size = (width, height);
+            model.dirty = true;
+            model.settle_panes();
+            screens::settle(model);
+            None
+        }
+        Msg::Feed(messages) => {
+            feed::take_in(model, messages);
+            None
+        }
+        Msg::Work => work(model),
+        Msg::Tick(now) => {
+            model.wall = now;
+            // A replay has a clock of its own.
+            if model.replay.is_none() {
+                alerts::tick(model, now);
+            }
+            model.dirty |= model.forget_old_notice();
+            screens::poll(model)
+        }
+        Msg::Answer(answer) => {
+            model.dirty = true;
+            answers::take(model, answer)
+        }
+        Msg::Replay(replayed) => {
+            replay::take_in(model, replayed);
+            None
+        }
+        Msg::Report(report) => {
+            report::take_in(model, report);
+            None
+        }
+    }
+}
+
+/// One slice of what there is to look at: for what is on the screen first.
+fn work(model: &mut Model) -> Option<Effect> {
+    if screens::work(model) {
+        return None;
+    }
+    if model.seek.is_some() {
+        navigation::seek_on(model);
+        return None;
+    }
+    let limit = model.limit();
+    if let Some(nth) = model.panes.with_work(&model.ring, limit) {
+        let height = model.pane_height(nth);
+        if let Some(pane) = model.panes.get_mut(nth) {
+            pane.work(&model.ring, limit, height);
+        }
+        model.dirty = true;
+        return None;
+    }
+    palette::export_piece(model)
+}
+
+fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
+    if let Some((action, nth)) = model.options.shell.bindings.find(model.context(), key) {
+        if navigation::end_seek(model) && action == Action::Back {
+            model.notify("jump cancelled");
+            return None;
+        }
+        return actions::act(model, action, nth);
+    }
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        // Nothing is bound to Alt: over a slow line, Esc and the key after it look like this.
+        let esc = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
+        let plain = KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..*key };
+        return on_key(model, &esc).or_else(|| on_key(model, &plain));
+    }
+    navigation::end_seek(model);
+    match &model.focus {
+        Focus::Field(_) => field::type_key(model, key),
+        Focus::Prompt(_) => prompt::type_key(model, key),
+        Focus::Palette(_) => return palette::type_key(model, key),
+        Focus::Letter(letter) => navigation::take_letter(model, *letter, key),
+        Focus::Keys => screens::type_key(model, key),
+    }
+    None
+}

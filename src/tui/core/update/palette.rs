@@ -1,0 +1,281 @@
+//! The palette: typing, completing, and what each command does.
+
+use std::collections::BTreeSet;
+
+use crossterm::event::{Event, KeyEvent};
+use tui_input::InputRequest;
+use tui_input::backend::crossterm::to_input_request;
+
+use super::field::{self, set_filter};
+use super::screens::{self, trace};
+use super::{alerts, mouse, navigation};
+use crate::format;
+use crate::keymap::{Action, Context};
+use crate::model::export::Export;
+use crate::model::palette::commands;
+use crate::model::palette::commands::{Command, Format, Switch};
+use crate::model::palette::{Known, Palette, remember};
+use crate::model::query::Query;
+use crate::model::screen::Help;
+use crate::model::{Focus, Model, Purpose, Recording, Screen};
+use crate::msg::{Effect, Job, Target};
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
+
+/// Characters a command has at most.
+const MAX_CHARS: usize = 1_000;
+/// The newest lines are looked at for projects to complete.
+const PROJECTS_OF_LINES: u64 = 20_000;
+const MAX_PROJECTS: usize = 50;
+
+/// Opens it.
+pub(super) fn open(model: &mut Model) {
+    let newest = model.ring.next().saturating_sub(PROJECTS_OF_LINES)..model.ring.next();
+    let mut projects = BTreeSet::new();
+    for (_, line) in model.ring.lines(newest) {
+        if let Some(id) = line.project_id()
+            && projects.len() < MAX_PROJECTS
+            && !projects.contains(id)
+        {
+            projects.insert(id.to_owned());
+        }
+    }
+    let filters = model.filters.iter().map(|(name, query)| (name.clone(), query.clone()));
+    let known = Known {
+        projects: projects.into_iter().collect(),
+        filters: filters.collect(),
+        watched: model.alerts.watched().map(|query| query.source().to_owned()).collect(),
+        ..Known::default()
+    };
+    model.focus = Focus::Palette(Box::new(Palette::new(known)));
+}
+
+/// Does what a key of the palette does.
+pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
+    let Focus::Palette(palette) = &mut model.focus else { return None };
+    match action {
+        Action::Accept => return accept(model),
+        Action::Cancel => model.focus = Focus::Keys,
+        Action::NextCandidate => palette.choose(true),
+        Action::PreviousCandidate => palette.choose(false),
+        Action::OlderCommand => palette.recall(&model.history, true),
+        _ => palette.recall(&model.history, false),
+    }
+    list_files(model)
+}
+
+/// Types a key that has no meaning of its own.
+pub(super) fn type_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
+    to_input_request(&Event::Key(*key)).and_then(|request| edit(model, [request]))
+}
+
+/// Types or pastes.
+pub(super) fn edit(
+    model: &mut Model,
+    requests: impl IntoIterator<Item = InputRequest>,
+) -> Option<Effect> {
+    let Focus::Palette(palette) = &mut model.focus else { return None };
+    let before = palette.input.value().to_owned();
+    let mut chars = before.chars().count();
+    for request in requests {
+        if let InputRequest::InsertChar(c) = request {
+            if chars >= MAX_CHARS || !text::is_visible(c) {
+                continue;
+            }
+            chars += 1;
+        }
+        palette.input.handle(request);
+    }
+    model.dirty = true;
+    if palette.input.value() == before {
+        return None;
+    }
+    palette.problem = None;
+    palette.complete();
+    list_files(model)
+}
+
+/// Has the files of the directory listed that is being typed.
+pub(super) fn list_files(model: &Model) -> Option<Effect> {
+    let Focus::Palette(palette) = &model.focus else { return None };
+    palette.wanted_dir().map(|dir| Effect::Job(Job::ListFiles(dir)))
+}
+
+/// The files of a directory have been listed.
+pub(super) fn take_files(model: &mut Model, dir: String, names: Vec<String>) {
+    let Focus::Palette(palette) = &mut model.focus else { return };
+    // Others were asked for while it was being typed.
+    if palette.wanted_dir().as_ref() != Some(&dir) {
+        return;
+    }
+    palette.known.files = crate::model::palette::Files { dir, names };
+    palette.complete();
+    model.dirty = true;
+}
+
+/// Carries out what was typed; with a mistake in it the palette stays open.
+fn accept(model: &mut Model) -> Option<Effect> {
+    let Focus::Palette(palette) = &mut model.focus else { return None };
+    let line = palette.input.value().trim().trim_start_matches(':').to_owned();
+    if line.is_empty() {
+        model.focus = Focus::Keys;
+        return None;
+    }
+    match commands::parse(&line).and_then(|command| carry_out(model, command)) {
+        Ok(effect) => {
+            remember(&mut model.history, &line);
+            if let Focus::Palette(_) = model.focus {
+                model.focus = Focus::Keys;
+            }
+            effect
+        }
+        Err(problem) => {
+            if let Focus::Palette(palette) = &mut model.focus {
+                palette.problem = Some(problem);
+            }
+            None
+        }
+    }
+}
+
+fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, String> {
+    if changes_the_log(&command) {
+        model.screens.clear();
+    }
+    match command {
+        Command::Since(ago) => {
+            let now = model.now.epoch_millis();
+            let since = ago.map(|ago| {
+                let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+                UtcMillis::from_epoch_millis(now.saturating_sub(ago))
+            });
+            set_filter(model, |filter| filter.since = since);
+        }
+        Command::Query(purpose, query) => {
+            field::apply(model, purpose, query);
+            if purpose == Purpose::Search {
+                let height = model.log_height();
+                model.panes.focused_mut().reveal_found(height);
+            }
+        }
+        Command::Level(level) => set_filter(model, |filter| filter.level = level),
+        Command::Project(project) => set_filter(model, |filter| filter.project = project),
+        Command::Export(target, format) => return export(model, target, format).map(Some),
+        Command::Record(target) => return record(model, target),
+        Command::Notify(what) => alerts::notify(model, what)?,
+        Command::Trace(id) => return Ok(trace::open_id(model, id)),
+        Command::Save(name) => return save(model, name).map(Some),
+        Command::Load(name) => load(model, &name)?,
+        Command::Theme(scheme) => {
+            model.options.theme = model.options.theme.with_scheme(scheme);
+            if !model.options.theme.has_colours() {
+                model.notify("this terminal has no colours (NO_COLOR or TERM=dumb)");
+            }
+        }
+        Command::Set(switch, on) => return Ok(set(model, switch, on)),
+        Command::GoTo(moment) => navigation::go_to(model, moment),
+        Command::Open(view) => return Ok(screens::open(model, view)),
+        Command::Help => {
+            model.push_screen(Screen::Help(Help { scroll: 0, of: Context::Log }));
+        }
+        Command::Quit => return Ok(Some(Effect::Quit)),
+    }
+    Ok(None)
+}
+
+/// Whether what it does is to be seen in the log.
+fn changes_the_log(command: &Command) -> bool {
+    use Command::{GoTo, Level, Load, Project, Query, Since};
+    matches!(command, Since(_) | Query(..) | Level(_) | Project(_) | Load(_) | GoTo(_))
+}
+
+fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {
+    if model.export.is_some() {
+        return Err("an export is in progress".to_owned());
+    }
+    let filter = model.pane().filter().clone();
+    model.export = Some(Export::new(filter, format, model.ring.first(), model.limit()));
+    Ok(Effect::Job(Job::BeginExport(target)))
+}
+
+/// The next piece of an export, or its end.
+pub(super) fn export_piece(model: &mut Model) -> Option<Effect> {
+    let export = model.export.as_mut().filter(|export| !export.waits)?;
+    model.dirty = true;
+    match export.piece(&model.ring) {
+        Some(piece) => Some(Effect::Job(Job::ExportPiece(piece))),
+        None => {
+            export.waits = true;
+            Some(Effect::Job(Job::EndExport))
+        }
+    }
+}
+
+/// An export has ended: its file's path, or why there is none.
+pub(super) fn exported(model: &mut Model, outcome: Result<String, String>) {
+    model.dirty = true;
+    let Some(export) = model.export.take() else { return };
+    model.notify(match outcome {
+        Ok(path) => {
+            let missed = match export.missed {
+                0 => String::new(),
+                missed => format!("; {} were no longer kept", format::count(missed)),
+            };
+            format!("exported {} to {path}{missed}", format::lines(export.lines))
+        }
+        Err(error) => format!("not exported: {error}"),
+    });
+}
+
+fn record(model: &mut Model, target: Option<Target>) -> Result<Option<Effect>, String> {
+    match (&target, &model.recording) {
+        (None, Some(Recording { broke: Some(_), .. })) => {
+            // It is taken note of.
+            model.recording = None;
+            Ok(None)
+        }
+        (Some(_), Some(recording)) if recording.broke.is_none() => {
+            Err(format!("already recording to {}; :record off stops it", recording.path))
+        }
+        (None, None) => Err("not recording".to_owned()),
+        _ => Ok(Some(Effect::Job(Job::Record(target)))),
+    }
+}
+
+fn save(model: &mut Model, name: String) -> Result<Effect, String> {
+    let Some(query) = &model.pane().filter().query else {
+        let key = model.key(Action::Filter);
+        return Err(format!("this pane has no filter to save; {key} or :filter sets one"));
+    };
+    let query = query.source().to_owned();
+    model.filters.insert(name.clone(), query.clone());
+    model.notify(format!("saved; :load {name} applies it"));
+    Ok(Effect::Job(Job::SaveFilter { name, query }))
+}
+
+fn load(model: &mut Model, name: &str) -> Result<(), String> {
+    let Some(source) = model.filters.get(name) else {
+        let names: Vec<_> = model.filters.keys().map(String::as_str).collect();
+        return Err(match names.as_slice() {
+            [] => "no saved filters; :save NAME saves this pane's".to_owned(),
+            names => format!("unknown filter {name} ({})", names.join(", ")),
+        });
+    };
+    let query = Query::parse(source, Purpose::Filter)
+        .map_err(|mistake| format!("filter {name}: {mistake}"))?;
+    field::apply(model, Purpose::Filter, query);
+    Ok(())
+}
+
+fn set(model: &mut Model, switch: Switch, on: bool) -> Option<Effect> {
+    match switch {
+        Switch::Utc => model.zone = model.options.zone(on),
+        Switch::Ascii => model.ascii = on,
+        Switch::Mouse => return mouse::set(model, on),
+        Switch::Fold => {
+            let (limit, height) = (model.limit(), model.log_height());
+            model.panes.focused_mut().set_folds(on, &model.ring, limit, height);
+        }
+    }
+    None
+}

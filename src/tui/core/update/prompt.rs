@@ -1,0 +1,145 @@
+//! The question at the foot of a screen.
+
+use std::path::PathBuf;
+
+use crossterm::event::{Event, KeyEvent};
+use tui_input::backend::crossterm::to_input_request;
+use tui_input::{Input, InputRequest};
+
+use super::screens::queue;
+use crate::format;
+use crate::keymap::{Action, Context};
+use crate::model::{Focus, Model, Prompt, PromptPurpose};
+use crate::msg::Effect;
+use crate::requests::Request;
+use bklit_wire::backend::Change;
+use bklit_wire::text;
+
+/// Characters in an answer at most.
+const MAX_CHARS: usize = 500;
+/// Can be typed instead of the number of events.
+const DELETE_WORD: &str = "delete";
+
+/// Asks.
+pub(super) fn open(model: &mut Model, purpose: PromptPurpose, input: String) {
+    let prompt = Prompt { purpose, input: Input::new(input), problem: None };
+    model.focus = Focus::Prompt(Box::new(prompt));
+}
+
+pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
+    match action {
+        Action::Accept => accept(model),
+        Action::Cancel => {
+            cancel(model);
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Closes the field and does what it was for; with an answer that will not do, it stays open.
+fn accept(model: &mut Model) -> Option<Effect> {
+    let Focus::Prompt(prompt) = &mut model.focus else { return None };
+    let typed = prompt.input.value().trim().to_owned();
+    match &prompt.purpose {
+        PromptPurpose::QueueFilter { .. } => {
+            model.focus = Focus::Keys;
+            None
+        }
+        PromptPurpose::Confirm(change, ids) => {
+            let (change, count) = (*change, ids.len());
+            let cancel = &model.options.shell.bindings.label(Context::Field, Action::Cancel);
+            let is_word = change == Change::Delete && typed == DELETE_WORD;
+            if !is_word && typed.replace(',', "") != count.to_string() {
+                prompt.problem = Some(match change {
+                    Change::Retry => format!("Nothing done: type {count}, or {cancel} to cancel."),
+                    Change::Delete => {
+                        format!(
+                            "Nothing done: type {count} or {DELETE_WORD}, or {cancel} to cancel."
+                        )
+                    }
+                });
+                return None;
+            }
+            let ids = ids.clone();
+            model.focus = Focus::Keys;
+            Some(queue::send(model, change, ids))
+        }
+        PromptPurpose::Export => export(model, &typed),
+    }
+}
+
+fn export(model: &mut Model, typed: &str) -> Option<Effect> {
+    if typed.is_empty() {
+        model.focus = Focus::Keys;
+        return None;
+    }
+    if model.panels.queue.exports {
+        model.notify("the last export is still being written");
+        return None;
+    }
+    let items: Vec<_> = model.panels.queue.shown(0).cloned().collect();
+    model.panels.queue.exports = true;
+    Some(Effect::Ask(Request::Export { path: PathBuf::from(typed), items }))
+}
+
+/// Closes the field; a filter is as before then.
+fn cancel(model: &mut Model) {
+    if let Focus::Prompt(prompt) = std::mem::replace(&mut model.focus, Focus::Keys)
+        && let PromptPurpose::QueueFilter { before } = &prompt.purpose
+    {
+        queue::set_filter(model, before);
+    }
+}
+
+/// Types a key that has no meaning of its own.
+pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
+    if let Some(request) = to_input_request(&Event::Key(*key)) {
+        edit(model, [request]);
+    }
+}
+
+/// Pastes into the field; line ends become spaces.
+pub(super) fn paste(model: &mut Model, pasted: &str) {
+    let typed = pasted.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c });
+    edit(model, typed.map(InputRequest::InsertChar));
+    model.dirty = true;
+}
+
+fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
+    let Focus::Prompt(prompt) = &mut model.focus else { return };
+    let mut chars = prompt.input.value().chars().count();
+    for request in requests {
+        if let InputRequest::InsertChar(c) = request {
+            if chars >= MAX_CHARS || !text::is_typable(c) {
+                continue;
+            }
+            chars += 1;
+        }
+        prompt.input.handle(request);
+    }
+    prompt.problem = None;
+    if let PromptPurpose::QueueFilter { .. } = prompt.purpose {
+        let filter = prompt.input.value().to_owned();
+        queue::set_filter(model, &filter);
+    }
+}
+
+/// Shows what became of an export of failed events; the question stays open if it failed.
+pub(super) fn exported(model: &mut Model, result: Result<(u64, PathBuf), String>) {
+    model.panels.queue.exports = false;
+    let is_open = |prompt: &Prompt| prompt.purpose == PromptPurpose::Export;
+    match (result, &mut model.focus) {
+        (Ok((events, path)), focus) => {
+            if let Focus::Prompt(prompt) = focus
+                && is_open(prompt)
+            {
+                *focus = Focus::Keys;
+            }
+            let events = format::count(events);
+            model.notify(format!("{events} events written to {}", path.display()));
+        }
+        (Err(reason), Focus::Prompt(prompt)) if is_open(prompt) => prompt.problem = Some(reason),
+        (Err(reason), _) => model.notify(reason),
+    }
+}

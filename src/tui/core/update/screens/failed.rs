@@ -1,0 +1,36 @@
+//! One failed event in full.
+
+use super::{Handler, Outcome, Selection, page, queue};
+use crate::keymap::Action;
+use crate::model::Model;
+use crate::model::screen::FailedDetail;
+use crate::msg::Effect;
+
+impl Handler for FailedDetail {
+    fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
+        let id = model.shown::<Self>().map(|shown| shown.item.id.clone());
+        match action {
+            Action::RetryOne | Action::DeleteOne => {
+                queue::change(model, action, id.into_iter().collect()).into()
+            }
+            _ => Outcome::Ignored,
+        }
+    }
+
+    fn scroll(model: &mut Model, action: Action) {
+        page::scroll::<Self>(model, action);
+    }
+
+    fn settle(model: &mut Model) {
+        page::settle::<Self>(model);
+    }
+
+    /// The queue goes on behind it.
+    fn poll(model: &mut Model) -> Option<Effect> {
+        queue::poll(model)
+    }
+
+    fn selection(model: &Model) -> Option<Selection> {
+        model.shown::<Self>().map(|shown| queue::failed_item(&shown.item))
+    }
+}

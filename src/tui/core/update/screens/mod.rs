@@ -1,0 +1,264 @@
+//! What each screen does: a module for each, with its keys, its rows and its selection.
+
+pub(super) mod batch;
+mod detail;
+mod failed;
+mod help;
+mod log;
+mod page;
+pub(super) mod projects;
+pub(super) mod queue;
+pub(super) mod trace;
+mod verify;
+mod visitors;
+
+use crossterm::event::KeyEvent;
+use ratatui::layout::{Position, Rect};
+
+use super::{actions, mouse};
+use crate::keymap::Action;
+use crate::model::layout::Layout;
+use crate::model::line::OwnedLine;
+use crate::model::pane::Direction;
+use crate::model::screen::{
+    Detail, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
+};
+use crate::model::trace::Subject;
+use crate::model::{Model, panels};
+use crate::msg::Effect;
+pub(super) use log::forget_lines;
+
+/// Whether a screen has a meaning for a key.
+pub(super) enum Outcome {
+    /// It has, and this is to be done outside the model.
+    Done(Option<Effect>),
+    /// It has none: the key may do what it does everywhere.
+    Ignored,
+}
+
+impl From<Option<Effect>> for Outcome {
+    fn from(effect: Option<Effect>) -> Self {
+        Self::Done(effect)
+    }
+}
+
+/// What is selected on a screen: what is copied, traced and shown in full.
+pub(super) enum Selection {
+    /// A line of the log.
+    Line(Detail),
+    /// Something else.
+    Item(Item),
+}
+
+impl Selection {
+    fn line(number: u64, line: OwnedLine) -> Self {
+        Self::Line(Detail { number, line, scroll: 0 })
+    }
+
+    fn item<T: serde::Serialize>(
+        item: &T,
+        id: Option<impl Into<String>>,
+        subject: Option<Subject>,
+    ) -> Self {
+        let json = serde_json::to_string(item).ok();
+        Self::Item(Item { id: id.map(Into::into), json, subject })
+    }
+}
+
+/// Something selected that is not a line.
+pub(super) struct Item {
+    pub(super) id: Option<String>,
+    pub(super) json: Option<String>,
+    /// What a trace of it shows.
+    pub(super) subject: Option<Subject>,
+}
+
+/// A list on the screen, for the mouse.
+pub(super) struct List {
+    pub(super) area: Rect,
+    /// Rows scrolled out at the top.
+    pub(super) top: usize,
+    pub(super) count: usize,
+    /// `None` while the keys move in another list.
+    pub(super) selected: Option<usize>,
+    /// What a click on the selected row does.
+    pub(super) opens: Action,
+}
+
+/// What a screen does with keys and the mouse, and as time passes.
+pub(super) trait Handler: Shown {
+    /// Whether it takes the place of another one of this kind instead of standing over it.
+    const IS_PANEL: bool = false;
+
+    /// Does what an action means on this screen; `nth` is which of the binding's keys was pressed.
+    fn act(_model: &mut Model, _action: Action, _nth: usize) -> Outcome {
+        Outcome::Ignored
+    }
+
+    /// Moves through what it shows.
+    fn scroll(model: &mut Model, action: Action);
+
+    /// Types a key that is not bound.
+    fn type_key(_model: &mut Model, _key: &KeyEvent) {}
+
+    /// Goes back by one layer within the screen. Returns whether there was one.
+    fn back(_model: &mut Model) -> bool {
+        false
+    }
+
+    /// Keeps the selected row in sight after the size or the rows have changed.
+    fn settle(_model: &mut Model) {}
+
+    /// Asks for what it shows, when it is time to.
+    fn poll(_model: &mut Model) -> Option<Effect> {
+        None
+    }
+
+    /// Looks at one more slice of the log. Returns whether there was anything to look at.
+    fn work(_model: &mut Model) -> bool {
+        false
+    }
+
+    /// What is selected.
+    fn selection(_model: &Model) -> Option<Selection> {
+        None
+    }
+
+    /// Moves to the line before or after one that was opened from here, and returns it.
+    fn step(model: &mut Model, number: u64, direction: Direction) -> Option<Detail> {
+        log::step(model, number, direction)
+    }
+
+    /// The lists on the screen, in the order of [`Handler::select`].
+    fn lists(_model: &Model, _view: Rect) -> Vec<List> {
+        Vec::new()
+    }
+
+    /// Selects a row of one of them.
+    fn select(_model: &mut Model, _list: usize, _place: usize) {}
+
+    /// Scrolls by the mouse's wheel.
+    fn wheel(model: &mut Model, layout: &Layout, at: Position, action: Action) {
+        if layout.overlay().contains(at) {
+            (0..mouse::NOTCH).for_each(|_| Self::scroll(model, action));
+        }
+    }
+
+    /// Selects what is clicked, or opens it if it is selected already.
+    fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
+        let lists = Self::lists(model, layout.overlay()).into_iter().enumerate();
+        let (nth, list) = lists.into_iter().find(|(_, list)| list.area.contains(at))?;
+        let place = list.top + mouse::row_of(list.area, at)?;
+        if place >= list.count {
+            return None;
+        }
+        if list.selected == Some(place) {
+            return actions::act(model, list.opens, 0);
+        }
+        Self::select(model, nth, place);
+        // Which list has the keys decides how much room each has.
+        settle_panels(model);
+        None
+    }
+}
+
+pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Outcome {
+    on_screen!(model.screen(), S => <S as Handler>::act(model, action, nth))
+}
+
+pub(super) fn scroll(model: &mut Model, action: Action) {
+    on_screen!(model.screen(), S => <S as Handler>::scroll(model, action));
+}
+
+pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
+    on_screen!(model.screen(), S => <S as Handler>::type_key(model, key));
+}
+
+pub(super) fn poll(model: &mut Model) -> Option<Effect> {
+    on_screen!(model.screen(), S => <S as Handler>::poll(model))
+}
+
+pub(super) fn work(model: &mut Model) -> bool {
+    on_screen!(model.screen(), S => <S as Handler>::work(model))
+}
+
+pub(super) fn selection(model: &Model) -> Option<Selection> {
+    on_screen!(model.screen(), S => <S as Handler>::selection(model))
+}
+
+pub(super) fn wheel(model: &mut Model, layout: &Layout, at: Position, action: Action) {
+    on_screen!(model.screen(), S => <S as Handler>::wheel(model, layout, at, action));
+}
+
+pub(super) fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
+    on_screen!(model.screen(), S => <S as Handler>::click(model, layout, at))
+}
+
+/// Keeps selected rows in sight: of the screen, and of the panels that outlive theirs.
+pub(super) fn settle(model: &mut Model) {
+    on_screen!(model.screen(), S => <S as Handler>::settle(model));
+    settle_panels(model);
+}
+
+fn settle_panels(model: &mut Model) {
+    let parts = model.queue_parts();
+    model.panels.queue.settle(parts.batches.into(), parts.failed.into());
+    let rows = model.visitors_parts().rows;
+    model.panels.visitors.settle(rows.map(usize::from));
+    let findings = model.verify_rows();
+    let selected = model.panels.verify.selected();
+    model.panels.verify.select(selected, findings);
+    let events = model.batch_rows();
+    for shown in model.all_shown_mut::<panels::BatchPanel>() {
+        let count = shown.events().len();
+        shown.cursor.settle(count, events);
+    }
+}
+
+/// Opens the screen of an action, in place of another panel.
+pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
+    let screen = match action {
+        Action::Queue => Screen::Queue(QueueScreen),
+        Action::Live => Screen::Visitors(VisitorsScreen),
+        _ => Screen::Verify(VerifyScreen),
+    };
+    if on_screen!(model.screen(), S => <S as Handler>::IS_PANEL) {
+        model.screens.pop();
+    }
+    model.push_screen(screen);
+    settle(model);
+    poll(model)
+}
+
+/// Goes back by one layer: within the screen, or to the screen below. Returns whether there was
+/// one; never leaves the log.
+pub(super) fn back(model: &mut Model) -> bool {
+    if on_screen!(model.screen(), S => <S as Handler>::back(model)) {
+        return true;
+    }
+    let closed = model.screens.pop().is_some();
+    if closed {
+        settle(model);
+    }
+    closed
+}
+
+/// Shows the selected line in full.
+pub(super) fn open_detail(model: &mut Model) {
+    match selection(model) {
+        Some(Selection::Line(detail)) => model.push_screen(Screen::Detail(detail)),
+        _ => model.notify(actions::NO_LINE),
+    }
+}
+
+/// Moves by one line on the screen below a detail.
+fn step(model: &mut Model, number: u64, direction: Direction) -> Option<Detail> {
+    on_screen!(model.screen(), S => <S as Handler>::step(model, number, direction))
+}
+
+/// The list to go to with the key for the next or the previous one: the nearest that has rows.
+fn neighbour(action: Action, at: usize, counts: &[usize]) -> Option<usize> {
+    let step = if action == Action::NextList { 1 } else { counts.len() - 1 };
+    let mut all = (1..=counts.len()).map(|nth| (at + nth * step) % counts.len());
+    all.find(|&list| counts[list] > 0)
+}

@@ -1,0 +1,142 @@
+//! Pieces that several parts of the screen are drawn with.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use crate::theme::Theme;
+pub(super) use crate::theme::{Segment, styled};
+use bklit_wire::text;
+
+/// Writes text at a column of a row into at most `width` columns, with a `…` where it is cut.
+/// Returns the columns used.
+pub(super) fn put(
+    buf: &mut Buffer,
+    row: Rect,
+    x: usize,
+    width: usize,
+    what: &str,
+    style: Style,
+) -> usize {
+    let width = width.min(usize::from(row.width).saturating_sub(x));
+    if width == 0 || row.height == 0 {
+        return 0;
+    }
+    let column = row.x + u16::try_from(x).unwrap_or(u16::MAX);
+    let (end, _) = buf.set_stringn(column, row.y, text::clip(what, width), width, style);
+    usize::from(end - column)
+}
+
+/// Writes text so that it ends before column `end`; at most `width` columns.
+pub(super) fn put_right(
+    buf: &mut Buffer,
+    row: Rect,
+    end: usize,
+    width: usize,
+    what: &str,
+    style: Style,
+) {
+    let what = text::clip(what, width);
+    let x = end.saturating_sub(text::width(&what));
+    put(buf, row, x, width, &what, style);
+}
+
+/// The nth row of an area.
+pub(super) fn row(area: Rect, nth: usize) -> Rect {
+    let nth = u16::try_from(nth).unwrap_or(u16::MAX);
+    let height = u16::from(nth < area.height);
+    Rect { y: area.y.saturating_add(nth.min(area.height)), height, ..area }
+}
+
+/// Marks a row as the selected one, before anything is written into it.
+pub(super) fn select(buf: &mut Buffer, row: Rect, theme: Theme) {
+    buf.set_style(row, theme.selected());
+    put(buf, row, 0, 1, "▌", theme.key());
+}
+
+/// How many columns segments take.
+pub(super) fn segments_width(segments: &[Segment]) -> usize {
+    segments.iter().map(|segment| text::width(&segment.content)).sum()
+}
+
+/// Writes segments behind each other; what does not fit is cut with a `…`.
+pub(super) fn put_segments(
+    buf: &mut Buffer,
+    row: Rect,
+    x: usize,
+    width: usize,
+    segments: &[Segment],
+) -> usize {
+    let mut used = 0;
+    for segment in segments {
+        if used >= width {
+            break;
+        }
+        used += put(buf, row, x + used, width - used, &segment.content, segment.style);
+    }
+    used
+}
+
+/// Joins items with dots between them.
+pub(super) fn joined(items: Vec<Vec<Segment>>, theme: Theme) -> Vec<Segment> {
+    let mut all = Vec::new();
+    for item in items {
+        if !all.is_empty() {
+            all.push(styled(" · ", theme.dim()));
+        }
+        all.extend(item);
+    }
+    all
+}
+
+/// A line across, with something said at its left and right end; the right end goes first where
+/// there is not enough room.
+pub(super) fn rule(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: Theme,
+    left: &[Segment],
+    right: &[Segment],
+) {
+    let width = usize::from(area.width);
+    put(buf, area, 0, width, &"─".repeat(width), theme.dim());
+    let right_width = segments_width(right).min(width.saturating_sub(4));
+    let mut free = width.saturating_sub(4);
+    if right_width > 0 {
+        let x = width - right_width - 3;
+        let used = put_segments(buf, area, x + 1, right_width, right);
+        put(buf, area, x, 1, " ", Style::new());
+        put(buf, area, x + 1 + used, 1, " ", Style::new());
+        free = free.saturating_sub(right_width + 3);
+    }
+    if !left.is_empty() && free > 0 {
+        put(buf, area, 1, 1, " ", Style::new());
+        let used = put_segments(buf, area, 2, free, left);
+        put(buf, area, 2 + used, 1, " ", Style::new());
+    }
+}
+
+/// Draws the rows of a view that can be scrolled, below its title.
+pub(super) fn scrolled(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: Theme,
+    title: &[Segment],
+    rows: &[Line<'_>],
+    scroll: usize,
+) {
+    let height = usize::from(area.height).saturating_sub(1);
+    let scroll = scroll.min(rows.len().saturating_sub(height));
+    let end = (scroll + height).min(rows.len());
+    let place = if rows.len() > height {
+        vec![styled(format!("rows {}–{end} of {}", scroll + 1, rows.len()), theme.dim())]
+    } else {
+        Vec::new()
+    };
+    rule(buf, row(area, 0), theme, title, &place);
+    for (nth, line) in rows[scroll..end].iter().enumerate() {
+        let at = row(area, nth + 1);
+        buf.set_line(at.x, at.y, line, at.width);
+    }
+}

@@ -1,0 +1,172 @@
+//! What stands in the log's place while there is nothing to show: what it waits for, or what
+//! hides the lines.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::draw::{put, row};
+use super::screens;
+use crate::format;
+use crate::keymap::Action;
+use crate::model::pane::Pane;
+use crate::model::{Flow, Model};
+
+pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(area.width);
+    let curl = match &model.options.curl {
+        Some(curl) if model.ring.is_empty() && model.flow == Flow::Live => shell_lines(curl, width),
+        _ => Vec::new(),
+    };
+    let said = said(model, pane);
+    let rows = said.len() + 1 + curl.len();
+    let mut y = usize::from(area.height).saturating_sub(rows) / 3;
+    for (nth, sentence) in said.iter().enumerate() {
+        let style = if nth == 0 { theme.strong() } else { theme.dim() };
+        put(buf, row(area, y), 2, width.saturating_sub(3), sentence, style);
+        y += 1;
+    }
+    // From the first column to the last, so that it can be selected whole lines at a time.
+    for (nth, line) in curl.iter().enumerate() {
+        put(buf, row(area, y + 1 + nth), 0, width, line, theme.plain());
+    }
+}
+
+/// What is to be said, the most important first.
+fn said(model: &Model, pane: &Pane) -> Vec<String> {
+    let held = model.ring.next() - model.limit().clamp(model.ring.first(), model.ring.next());
+    let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
+    if let Some(done) = pane.progress(&model.ring, model.limit()) {
+        return vec![format!("No match yet; {done} % of the lines searched.")];
+    }
+    if kept > 0 {
+        return vec![
+            format!("None of {} lines match.", format::count(kept)),
+            format!("Active filters: {}.", screens::shown_by(model, pane).join(", ")),
+            format!(
+                "{} shows all stages, {} other levels, {} edits the filter.",
+                model.key(Action::AllStages),
+                model.key(Action::Level),
+                model.key(Action::Filter)
+            ),
+        ];
+    }
+    if model.flow != Flow::Live {
+        return vec![
+            "Paused; the lines shown were dropped for newer ones.".to_owned(),
+            format!(
+                "{} new lines are waiting; {} shows them.",
+                format::count(held),
+                model.key(Action::Pause)
+            ),
+        ];
+    }
+    let hint = if model.options.curl.is_some() {
+        let copy = model.key(Action::CopyId);
+        format!("Send one from another terminal ({copy} copies the command):")
+    } else {
+        "Each line appears here as the pipeline writes it.".to_owned()
+    };
+    vec!["Waiting for the first event.".to_owned(), hint]
+}
+
+/// A shell command in rows of at most `width` columns that still work when pasted.
+///
+/// Broken between words, a row ends with `\` in the very last column: what a terminal may copy
+/// besides as spaces can then not come between the `\` and the line end. A word that is too long
+/// is broken within: the quotes are closed and opened again.
+fn shell_lines(command: &str, width: usize) -> Vec<String> {
+    if bklit_wire::text::width(command) <= width {
+        return vec![command.to_owned()];
+    }
+    let room = width.saturating_sub(2).max(8);
+    let mut rows = Vec::new();
+    let mut current = String::new();
+    for word in words(command) {
+        let needed = word.chars().count() + usize::from(!current.is_empty());
+        if !current.is_empty() && current.chars().count() + needed > room {
+            rows.push(format!("{current:<room$} \\"));
+            current.clear();
+        }
+        if !current.is_empty() {
+            current.push(' ');
+        }
+        let mut quoted = false;
+        for c in word.chars() {
+            if current.chars().count() >= room {
+                let end = if quoted { "'\\" } else { "\\" };
+                rows.push(format!("{current}{end}"));
+                current = if quoted { "'".to_owned() } else { String::new() };
+            }
+            quoted ^= c == '\'';
+            current.push(c);
+        }
+    }
+    rows.push(current);
+    rows
+}
+
+/// The words of a command, short options together with their values; spaces in single quotes are
+/// part of a word.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in command.chars() {
+        quoted ^= c == '\'';
+        match words.last_mut() {
+            Some(word) if c != ' ' || quoted => word.push(c),
+            Some(word) if word.is_empty() => {}
+            _ => words.push(String::new()),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    let mut joined: Vec<String> = Vec::new();
+    for word in words {
+        match joined.last_mut() {
+            Some(option) if option.len() == 2 && option.starts_with('-') => {
+                option.push(' ');
+                option.push_str(&word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> String {
+        let token = format!("bk_live_{}", "0123456789abcdef".repeat(4));
+        format!(
+            "curl -sS http://127.0.0.1:3001/track -H 'Authorization: Bearer {token}' \
+             -H 'Content-Type: application/json' \
+             -d '{{\"url\":\"https://example.com/hello world\",\"projectId\":\"default\"}}'"
+        )
+    }
+
+    /// What a real shell makes of the rows.
+    #[test]
+    fn a_shell_reads_the_rows_as_the_command() {
+        let args = |script: &str| {
+            let script = script.replacen("curl", "printf '<%s>'", 1);
+            let run = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+            assert!(run.status.success(), "{run:?}");
+            String::from_utf8(run.stdout).unwrap()
+        };
+        let wanted = args(&command());
+        assert!(wanted.contains("<-H><Authorization: Bearer bk_live_"));
+        for width in 20..300 {
+            let rows = shell_lines(&command(), width);
+            assert!(rows.iter().all(|row| row.chars().count() <= width), "{width}: {rows:#?}");
+            assert_eq!(args(&rows.join("\n")), wanted, "{width}: {rows:#?}");
+            // Nothing but the row's end comes after a `\`.
+            for row in &rows[..rows.len() - 1] {
+                let full = row.chars().count() >= width - 1;
+                assert!(row.ends_with('\\') && full, "{width}: {row:?}");
+            }
+        }
+        assert_eq!(shell_lines(&command(), 1000), [command()]);
+    }
+}

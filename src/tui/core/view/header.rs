@@ -1,0 +1,164 @@
+//! The first row: what is watched, how it is, how much happens, and whether the display is held.
+
+use std::borrow::Cow;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::draw::{Segment, put_segments, segments_width, styled};
+use crate::format;
+use crate::model::{Flow, Link, Model};
+use crate::playback::ReplayState;
+use bklit_wire::gauges::Health;
+use bklit_wire::text;
+
+/// The parts whose health is shown, in the order of the summary.
+const PARTS: [&str; 3] = ["queue", "store", "worker"];
+
+/// `3.4 k/s`
+const RATE: usize = 7;
+/// Columns of the source without which it says nothing.
+const MIN_SOURCE: usize = 12;
+
+pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(area.width);
+    let health = health(model);
+    let mut left = vec![styled(" bklit-tui ", theme.title()), styled(" ", theme.plain())];
+    let mut room = room(model, width, segments_width(&left) + segments_width(&health));
+    if room.1 < text::width(&short_source(model)) {
+        // Who looks at it knows the program; the address says more.
+        left = vec![styled(" ", theme.plain())];
+        room = self::room(model, width, segments_width(&left) + segments_width(&health));
+    }
+    let (right, room) = room;
+    let right_width = segments_width(&right);
+    if room >= text::width(&model.options.source).min(MIN_SOURCE) {
+        left.push(source(model, room));
+        left.push(styled("   ", theme.plain()));
+    }
+    left.extend(health);
+    put_segments(buf, area, 0, width.saturating_sub(right_width), &left);
+    put_segments(buf, area, width.saturating_sub(right_width), right_width, &right);
+}
+
+/// The right side beside a left one of that width, and the columns between, for the source.
+fn room(model: &Model, width: usize, left: usize) -> (Vec<Segment>, usize) {
+    let right = right(model, width.saturating_sub(left));
+    let room = width.saturating_sub(segments_width(&right) + left + 3);
+    (right, room)
+}
+
+/// How much happens and whether it is shown, in as many words as there is room for; the source is
+/// more important than a unit.
+fn right(model: &Model, room: usize) -> Vec<Segment> {
+    let theme = model.options.theme;
+    // Of one width: what stands beside it does not move when the rate changes.
+    let rate = match model.link {
+        Link::Up => format::rate(model.figures.summary().events_per_second),
+        Link::Down(_) => "–".to_owned(),
+    };
+    let rate = format!("{rate:>RATE$}");
+    let read_only = model.options.read_only.then(|| styled("READ-ONLY ", theme.warning()));
+    let mouse = model.mouse.then(|| styled("mouse ", theme.key()));
+    let state: Vec<_> = read_only.into_iter().chain(mouse).chain(state(model)).collect();
+    let whole = text::width(&short_source(model)) + 3;
+    let source = whole.min(MIN_SOURCE + 3);
+    let (long, short) = (format!("{rate} events   "), format!("{rate}  "));
+    for (rate, beside) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
+        if text::width(rate) + segments_width(&state) + beside <= room {
+            return [vec![styled(rate.as_str(), theme.strong())], state].concat();
+        }
+    }
+    state
+}
+
+/// Without what all addresses begin with, where there is not enough room for that.
+fn short_source(model: &Model) -> Cow<'_, str> {
+    let source = &model.options.source;
+    text::safe(source.strip_prefix("http://").unwrap_or(source))
+}
+
+fn source(model: &Model, room: usize) -> Segment {
+    let whole = text::safe(&model.options.source);
+    let source = if text::width(&whole) <= room { whole } else { short_source(model) };
+    styled(text::clip(&source, room), model.options.theme.plain())
+}
+
+/// Signs rather than colours alone.
+fn health(model: &Model) -> Vec<Segment> {
+    let theme = model.options.theme;
+    // What was so before the connection was cut need not be so now.
+    let health = match model.link {
+        Link::Up => model.figures.summary().health,
+        Link::Down(_) => [Health::Unknown; PARTS.len()],
+    };
+    let known = PARTS.into_iter().zip(health);
+    let signs = known.flat_map(|(part, health)| {
+        let (sign, style) = match health {
+            Health::Unknown => ("?", theme.dim()),
+            Health::Absent => ("–", theme.dim()),
+            Health::Ok => ("✓", theme.good()),
+            Health::Failing => ("✗", theme.error()),
+        };
+        let name = if health == Health::Failing { theme.error() } else { theme.dim() };
+        [styled(format!("{part} "), name), styled(sign, style), styled("  ", theme.plain())]
+    });
+    signs.collect()
+}
+
+fn state(model: &Model) -> Vec<Segment> {
+    let theme = model.options.theme;
+    if let Some(replay) = model.replay() {
+        return replayed(model, replay);
+    }
+    match model.flow {
+        Flow::Live if model.link == Link::Up => match model.figures.silence() {
+            None => vec![styled("● LIVE ", theme.good())],
+            Some(seconds) => vec![styled(format!(" SILENT {seconds} s "), theme.badge())],
+        },
+        Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
+        Flow::Paused { since, oldest } => {
+            let held = model.ring.next() - since.max(model.ring.first());
+            let first = model.ring.first();
+            let (forgotten, lost) = (first - oldest, first.saturating_sub(since));
+            let mut state = format!(" PAUSED · {} new ", format::count(held));
+            // The oldest are dropped first: new ones only after all that was shown.
+            if lost > 0 {
+                state = format!("{state}· {} new dropped ", format::count(lost));
+            } else if forgotten > 0 {
+                state = format!("{state}· {} dropped ", format::count(forgotten));
+            }
+            vec![styled(state, theme.badge())]
+        }
+    }
+}
+
+/// Where a replay is, of how much, and how fast.
+fn replayed(model: &Model, replay: &ReplayState) -> Vec<Segment> {
+    let theme = model.options.theme;
+    let passed = replay.at.epoch_millis() - replay.start.epoch_millis();
+    let whole = replay.end.epoch_millis() - replay.start.epoch_millis();
+    let place = format!(" {} of {}", clock(passed), clock(whole));
+    let state = match replay {
+        ReplayState { seeking: true, .. } => "SEEKING".to_owned(),
+        ReplayState { ended: true, .. } => "END".to_owned(),
+        ReplayState { paused: true, .. } => "PAUSED".to_owned(),
+        _ => replay.speed_name(),
+    };
+    vec![
+        styled(format!(" REPLAY {state} "), theme.badge()),
+        styled(format!("{place} "), theme.plain()),
+    ]
+}
+
+/// `3:07`, `1:02:03`.
+fn clock(millis: i64) -> String {
+    let seconds = millis.max(0) / 1000;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}

@@ -1,0 +1,107 @@
+//! The palette: what can be typed next above it, what is wrong below it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+
+use super::draw::{put, put_right, row};
+use crate::keymap::Action;
+use crate::model::Model;
+use crate::model::layout::Layout;
+use crate::model::palette::{Palette, commands};
+use bklit_wire::text;
+
+/// `theme`, `stage:clickhouse`
+const WORD: usize = 24;
+/// `100 of 100`
+const MORE: usize = 10;
+
+/// Returns where the cursor is.
+pub(super) fn render(
+    model: &Model,
+    palette: &Palette,
+    buf: &mut Buffer,
+    layout: &Layout,
+) -> Position {
+    candidates(model, palette, buf, layout);
+    let theme = model.options.theme;
+    let area = layout.status;
+    let width = usize::from(area.width);
+    put(buf, area, 0, width, &" ".repeat(width), Style::new());
+    let used = put(buf, area, 0, width, " : ", theme.title());
+    let start = used + 1;
+    let room = width.saturating_sub(start + 2).max(1);
+    let scroll = palette.input.visual_scroll(room);
+    let value = palette.input.value();
+    let shown = &value[text::fit(value, scroll).len()..];
+    put(buf, area, start, room, text::fit(shown, room), theme.strong());
+    under(model, palette, buf, layout.hints);
+    let x = start + palette.input.visual_cursor().saturating_sub(scroll).min(room);
+    Position { x: area.x + u16::try_from(x).unwrap_or(0), y: area.y }
+}
+
+/// What is wrong, or else how the command goes on.
+fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let room = usize::from(area.width).saturating_sub(2);
+    put(buf, area, 0, usize::from(area.width), &" ".repeat(area.width.into()), Style::new());
+    if let Some(problem) = &palette.problem {
+        put(buf, area, 1, room, &text::safe(problem), theme.error());
+        return;
+    }
+    let (name, _) = commands::split(palette.input.value());
+    if let Some((spec, _)) = commands::find(name) {
+        let used = put(buf, area, 1, room, spec.name, theme.key());
+        let used = used + put(buf, area, 2 + used, room - used, spec.usage, theme.plain());
+        put(buf, area, 4 + used, room.saturating_sub(used + 3), spec.help, theme.dim());
+    } else {
+        let [complete, older, newer, accept, cancel] = [
+            Action::NextCandidate,
+            Action::OlderCommand,
+            Action::NewerCommand,
+            Action::Accept,
+            Action::Cancel,
+        ]
+        .map(|action| model.key(action));
+        let keys =
+            format!("{complete} complete  {older} {newer} history  {accept} run  {cancel} cancel");
+        put(buf, area, 1, room, &keys, theme.dim());
+    }
+}
+
+/// The list above, its last row next to the text.
+fn candidates(model: &Model, palette: &Palette, buf: &mut Buffer, layout: &Layout) {
+    let theme = model.options.theme;
+    let count = palette.candidates.len();
+    let area = layout.candidates(count);
+    let (chosen, height) = (palette.chosen, usize::from(area.height));
+    let top = palette.top(height);
+    let width = usize::from(area.width);
+    for (nth, candidate) in palette.candidates.iter().enumerate().skip(top).take(height) {
+        let at = row(area, nth - top);
+        put(buf, at, 0, width, &" ".repeat(width), Style::new());
+        buf.set_style(at, Style::reset());
+        let is_chosen = chosen == Some(nth);
+        if is_chosen {
+            buf.set_style(at, theme.selected());
+        }
+        let mark = if is_chosen { "▌" } else { "│" };
+        put(buf, at, 0, 1, mark, if is_chosen { theme.key() } else { theme.dim() });
+        let used =
+            put(buf, at, 2, width.saturating_sub(3), &text::safe(&candidate.word), theme.strong());
+        let help_at = (2 + used + 2).max(2 + WORD);
+        let style = theme.on(is_chosen, theme.dim());
+        put(
+            buf,
+            at,
+            help_at,
+            width.saturating_sub(help_at + MORE + 2),
+            &text::safe(&candidate.help),
+            style,
+        );
+        if nth == top && count > height {
+            let more = format!("{} of {count}", chosen.map_or(1, |nth| nth + 1));
+            put_right(buf, at, width - 1, MORE, &more, style);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The log: figures above, panes below, and what they show.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+use super::Draw;
+use crate::format;
+use crate::keymap::{Action, Binding};
+use crate::model::filter::StageSet;
+use crate::model::layout::Layout;
+use crate::model::pane::{Pane, Wanted};
+use crate::model::query::Query;
+use crate::model::screen::LogScreen;
+use crate::model::{Flow, Model};
+use crate::view::draw::{Segment, joined, rule, styled};
+use crate::view::{MAX_QUERY, figures, panes};
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::text;
+
+impl Draw for LogScreen {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        figures::render(model, buf, layout);
+        panes::render(model, buf, layout);
+        None
+    }
+
+    fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+        status(model, buf, area);
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        match binding.action {
+            Action::Pause if model.flow() != Flow::Live => Some("resume"),
+            Action::Follow if model.pane().follows() => None,
+            Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
+            _ => binding.hint,
+        }
+    }
+}
+
+/// What decides which lines are shown, as short phrases.
+pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
+    let filter = pane.filter();
+    let mut phrases = Vec::new();
+    if pane.in_context() {
+        phrases.push(format!("context ({} goes back)", model.key(Action::Context)));
+    }
+    if filter.stages != StageSet::ALL {
+        let (on, off): (Vec<_>, Vec<_>) =
+            Stage::ALL.into_iter().partition(|&stage| filter.stages.contains(Some(stage)));
+        let names =
+            |stages: &[Stage]| stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
+        phrases.push(match on.len() {
+            0 => "no stage".to_owned(),
+            1..=3 => format!("only {}", names(&on)),
+            _ => format!("without {}", names(&off)),
+        });
+    }
+    match filter.level {
+        Level::Info => {}
+        Level::Warn => phrases.push("warnings and errors".to_owned()),
+        Level::Error => phrases.push("errors".to_owned()),
+    }
+    if let Some(project) = &filter.project {
+        phrases.push(format!("project {}", text::clip(project, MAX_QUERY)));
+    }
+    if let Some(query) = &filter.query {
+        phrases.push(format!("filter {}", quoted(query)));
+    }
+    if let Some(since) = filter.since {
+        phrases.push(format!("since {}", model.time_of_day(since)));
+    }
+    phrases
+}
+
+fn quoted(query: &Query) -> String {
+    let source = text::safe(query.source());
+    format!("“{}”", text::clip(&source, MAX_QUERY))
+}
+
+fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let pane = model.pane();
+    let mut left: Vec<Vec<Segment>> = shown_by(model, pane)
+        .into_iter()
+        .map(|phrase| vec![styled(phrase, theme.warning())])
+        .collect();
+    if left.is_empty() && pane.search().is_none() {
+        left.push(vec![styled("all lines", theme.dim())]);
+    }
+    if let Some(search) = pane.search() {
+        let found = pane.found().len() as u64;
+        let count = match pane.found_place() {
+            Some(place) => {
+                format!("match {} of {}", format::count(place as u64 + 1), format::count(found))
+            }
+            None => format!("{} match", format::count(found)),
+        };
+        let what = styled(format!("search {} ", quoted(search)), theme.plain());
+        left.push(vec![what, styled(count, theme.warning())]);
+    }
+    let left = joined(left, theme);
+    let mut right = amiss(model);
+    right.extend(seeking(model));
+    if let Some(done) = pane.progress(model.ring(), model.limit()) {
+        let does = if pane.filter().shows_all() { "searching" } else { "filtering" };
+        right.push(vec![styled(format!("{does} {done} %"), theme.warning())]);
+    }
+    if !model.shows_all_panes() {
+        let panes = model.panes();
+        let nth = format!("pane {} of {}", panes.focus() + 1, panes.count());
+        right.push(vec![styled(nth, theme.warning())]);
+    }
+    right.push(vec![place(model)]);
+    rule(buf, area, theme, &left, &joined(right, theme));
+}
+
+/// The jump on its way.
+fn seeking(model: &Model) -> Option<Vec<Segment>> {
+    let seek = model.seek()?;
+    let wanted = match seek.wanted() {
+        Wanted::Level(Level::Error) => "an error",
+        Wanted::Level(_) => "a warning or error",
+        Wanted::Event(_) => "the event",
+        Wanted::Found => "a match",
+    };
+    let done = seek.progress(model.ring(), model.limit());
+    let end = model.key(Action::Back);
+    let says = format!("looking for {wanted} {done} %, {end} stops");
+    Some(vec![styled(says, model.options.theme.warning())])
+}
+
+/// Why there may be fewer lines than there should.
+fn amiss(model: &Model) -> Vec<Vec<Segment>> {
+    let theme = model.options.theme;
+    let mut items = Vec::new();
+    if model.lost() > 0 {
+        let lost = format!("{} lost", format::count(model.lost()));
+        items.push(vec![styled(lost, theme.warning())]);
+    }
+    if let Some(recording) = &model.recording {
+        let size = format::bytes(recording.bytes);
+        let said = match &recording.broke {
+            None => styled(format!("recording {size}"), theme.warning()),
+            Some(why) => {
+                styled(format!("recording stopped at {size}: {}", text::safe(why)), theme.error())
+            }
+        };
+        items.push(vec![said]);
+        if recording.lost > 0 {
+            let lost = format!("{} not recorded", format::count(recording.lost));
+            items.push(vec![styled(lost, theme.error())]);
+        }
+    }
+    if let Some(export) = &model.export {
+        items.push(vec![styled(format!("exporting {} %", export.progress()), theme.warning())]);
+    }
+    if let Some((line, _)) = model.replay().and_then(|replay| replay.first_unreadable.as_ref()) {
+        let count = model.replay().map_or(1, |replay| replay.unreadable);
+        let what = match count {
+            1 => format!("line {line} of the file is unreadable"),
+            count => {
+                format!("{} lines of the file are unreadable, first {line}", format::count(count))
+            }
+        };
+        items.push(vec![styled(what, theme.error())]);
+    }
+    let sampling = model.figures().summary().sampling;
+    if sampling > 1 {
+        let shown = format!("1 of {} events shown", format::count(sampling.into()));
+        items.push(vec![styled(shown, theme.warning())]);
+    }
+    items
+}
+
+/// Where the reader is.
+fn place(model: &Model) -> Segment {
+    let theme = model.options.theme;
+    let pane = model.pane();
+    let shown = pane.index().len() as u64;
+    let kept = model.ring().len() as u64;
+    let of = if pane.filter().shows_all() || shown == kept {
+        format::lines(shown)
+    } else {
+        format!("{} of {} lines", format::count(shown), format::count(kept))
+    };
+    let cursor = pane.window(model.log_height()).cursor.filter(|_| !pane.follows());
+    match (cursor, model.flow()) {
+        (Some(cursor), _) => {
+            let line = format::count(cursor as u64 + 1);
+            let line = format!("line {line} of {}", format::count(shown));
+            styled(line, theme.plain())
+        }
+        (None, Flow::Live) => styled(format!("{of} · following"), theme.dim()),
+        (None, Flow::Paused { .. }) => styled(format!("{of} · paused"), theme.dim()),
+    }
+}

@@ -1,0 +1,42 @@
+//! Texts to scroll through: a line, a failed event, the help.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Position;
+
+use super::Draw;
+use crate::keymap::{Action, Binding};
+use crate::model::Model;
+use crate::model::layout::Layout;
+use crate::model::pages::Page;
+use crate::model::screen::{Detail, FailedDetail, Help};
+use crate::view::draw::scrolled;
+
+impl Draw for Detail {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        page(self, model, buf, layout)
+    }
+}
+
+impl Draw for FailedDetail {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        page(self, model, buf, layout)
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        let changes = matches!(binding.action, Action::RetryOne | Action::DeleteOne);
+        binding.hint.filter(|_| !(changes && model.options.read_only))
+    }
+}
+
+impl Draw for Help {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        page(self, model, buf, layout)
+    }
+}
+
+fn page(page: &impl Page, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+    let (area, theme) = (layout.overlay(), model.options.theme);
+    let rows = page.rows(model, area.width);
+    scrolled(buf, area, theme, &page.title(model), &rows, page.scroll());
+    None
+}

@@ -1,0 +1,347 @@
+//! The queue: how deep it is and was, who works on what, and what failed.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+
+use super::{Draw, batch, polled};
+use crate::format;
+use crate::keymap::{Action, Binding};
+use crate::model::figures::{History, SECONDS};
+use crate::model::layout::Layout;
+use crate::model::panels::{MAX_FAILED, QueueList};
+use crate::model::screen::QueueScreen;
+use crate::model::{Focus, Model};
+use crate::view::draw::{
+    Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
+};
+use bklit_wire::gauges::QueueGauges;
+use bklit_wire::queue::FailedView;
+use bklit_wire::text;
+
+/// From these widths on there is room for a column of failed events.
+const TIME_MIN_WIDTH: usize = 90;
+const TYPE_MIN_WIDTH: usize = 100;
+const PROJECT_MIN_WIDTH: usize = 76;
+const LONG_ID_MIN_WIDTH: usize = 130;
+/// And for an empty spool.
+const SPOOL_MIN_WIDTH: usize = 100;
+/// The end of an id tells more than its beginning.
+const SHORT_ID: usize = 14;
+const LONG_ID: usize = 36;
+/// What the chart reaches to at least.
+const LEAST_SCALE: u64 = 10;
+/// Rows of eighths.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+impl Draw for QueueScreen {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        render(model, buf, layout.overlay());
+        None
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        let queue = &model.panels().queue;
+        let works = match binding.action {
+            Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll => {
+                !model.options.read_only && queue.selected_batch().is_none()
+            }
+            Action::NextList => !queue.batches().is_empty(),
+            _ => true,
+        };
+        binding.hint.filter(|_| works)
+    }
+}
+
+fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let panel = &model.panels().queue;
+    polled::title(model, "queue", Some(&panel.polled), buf, row(area, 0));
+    let parts = model.queue_parts();
+    let (chart, in_flight) = (usize::from(parts.chart), usize::from(parts.batches));
+    figures(model, buf, row(area, 1));
+    for nth in 0..chart {
+        depth(model, chart, nth, buf, row(area, 2 + nth));
+    }
+    let first = 2 + chart;
+    batch::list(model, buf, area, first, in_flight);
+    let at = first + 1 + in_flight;
+    failed_rule(model, buf, row(area, at));
+    let columns = Columns::of(usize::from(area.width));
+    columns.labels(model, buf, row(area, at + 1));
+    let list = parts.failed_list(area);
+    // A question stands on the last row.
+    let asked = usize::from(matches!(model.focus(), Focus::Prompt(_)));
+    let height = usize::from(list.height);
+    if panel.count() == 0 {
+        put(buf, row(list, 0), 2, usize::from(area.width) - 3, &nothing(model), theme.dim());
+    }
+    let top = panel.cursor.top();
+    for (nth, item) in panel.shown(top).take(height.saturating_sub(asked)).enumerate() {
+        let selected = top + nth == panel.selected() && panel.list() == QueueList::Failed;
+        columns.item(model, item, selected, buf, row(list, nth));
+    }
+}
+
+fn nothing(model: &Model) -> String {
+    let panel = &model.panels().queue;
+    match (polled::error(&panel.polled), panel.polled.data()) {
+        (Some(reason), _) => format!("Unavailable: {reason}"),
+        (None, None) => "loading…".to_owned(),
+        (None, Some(_)) if !panel.filter().is_empty() => match panel.unknown() {
+            0 => "No failed event has that in it.".to_owned(),
+            older if panel.all().len() < MAX_FAILED => {
+                format!("None of the newest so far; looking through {} more…", format::count(older))
+            }
+            older => format!(
+                "None of the {} newest; `bklit-tui queue list --reason` looks at the {} older too.",
+                format::count(panel.all().len() as u64),
+                format::count(older)
+            ),
+        },
+        (None, Some(_)) => "Nothing failed.".to_owned(),
+    }
+}
+
+/// The figures now: those asked for, or until then those that are published.
+fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(at.width);
+    let polled = &model.panels().queue.polled;
+    let view = polled.data().map(|snapshot| &snapshot.view);
+    let known = view.map(|view| QueueGauges {
+        depth: view.waiting,
+        in_flight: view.in_flight,
+        failed: view.failed,
+        spooled: view.spooled,
+        oldest_waiting_ms: view.oldest_waiting.map(|at| {
+            // As of the answer: what waited then need not wait still.
+            let asked = polled.answered().unwrap_or(model.now);
+            let waits = asked.epoch_millis().saturating_sub(at.epoch_millis());
+            u64::try_from(waits).unwrap_or(0)
+        }),
+        lapsed: Some(view.lapsed),
+    });
+    let published = model.figures().summary().queue;
+    let Some(now) = known.or(published) else {
+        put(buf, at, 1, width - 2, &nothing(model), theme.dim());
+        return;
+    };
+    if let Some(reason) = polled::error(polled)
+        && published.is_none()
+    {
+        let reason = format!("no answer: {reason}");
+        put(buf, at, 1, width - 2, &reason, theme.error());
+        return;
+    }
+    // What is published goes on being so while nobody answers.
+    let now = match polled.error() {
+        Some(_) => published.unwrap_or(now),
+        None => now,
+    };
+    let alarm = now.depth > model.alarm_depth();
+    let figure = |n: u64, what: &str, style: Style| {
+        vec![styled(format::count(n), style), styled(format!(" {what}"), theme.dim())]
+    };
+    let if_any = |n: u64, style| if n > 0 { style } else { theme.strong() };
+    let depth = if alarm { theme.error() } else { theme.strong() };
+    let oldest = now.oldest_waiting_ms.map(|millis| {
+        let waits = format::micros(millis as f64 * 1e3);
+        vec![styled("oldest waits ", theme.dim()), styled(waits, theme.strong())]
+    });
+    let lapsed = now.lapsed.unwrap_or(0);
+    let leases = if lapsed == 1 { "lease over" } else { "leases over" };
+    // With how much each matters where there is not enough room for all.
+    let items = [
+        (Some(figure(now.depth, "waiting", depth)), 0),
+        (Some(figure(now.in_flight, "in flight", theme.strong())), 5),
+        (Some(figure(now.failed, "failed", if_any(now.failed, theme.error()))), 1),
+        (
+            Some(figure(now.spooled, "spooled", if_any(now.spooled, theme.warning()))),
+            if now.spooled > 0 { 3 } else { 6 },
+        ),
+        (oldest, 4),
+        ((lapsed > 0).then(|| figure(lapsed, leases, theme.error())), 2),
+    ];
+    let mut items: Vec<_> =
+        items.into_iter().filter_map(|(item, matters)| Some((item?, matters))).collect();
+    // Nothing in the spool is no news, and what stands beside the others must not come and go.
+    items.retain(|(_, matters)| *matters < 6 || width >= SPOOL_MIN_WIDTH);
+    let line = |items: &[(Vec<Segment>, usize)]| {
+        joined(items.iter().map(|(item, _)| item.clone()).collect(), theme)
+    };
+    while items.len() > 1 && segments_width(&line(&items)) > width - 2 {
+        let least = items.iter().enumerate().max_by_key(|(_, (_, matters))| *matters);
+        let Some((place, _)) = least else { break };
+        items.remove(place);
+    }
+    put_segments(buf, at, 1, width - 2, &line(&items));
+}
+
+/// A row of the chart of the last minute, from the top.
+fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let history = &model.figures().summary().depth_history;
+    let alarm = model.alarm_depth();
+    let most = history.iter().flatten().copied().max().unwrap_or(0);
+    // The alarm is part of the picture once the depth comes near it.
+    let shows_alarm = most > alarm / 2;
+    // One event that waits is no full queue.
+    let scale = most.max(if shows_alarm { alarm } else { 0 }).max(LEAST_SCALE.min(alarm));
+    let from_bottom = rows - 1 - nth;
+    let alarm_row = (alarm as f64 / scale as f64 * rows as f64) as usize;
+    let is_alarm_row = rows > 1 && shows_alarm && alarm_row.min(rows - 1) == from_bottom;
+    let label = match (nth, is_alarm_row) {
+        (_, true) => format!("{} alarm", format::short_count(alarm)),
+        (0, _) if rows == 1 => {
+            format!("peak {} · alarm {}", format::short_count(scale), format::short_count(alarm))
+        }
+        (0, _) => format::short_count(scale),
+        _ if from_bottom == 0 => "0".to_owned(),
+        _ => String::new(),
+    };
+    let per_second = usize::from(at.width).saturating_sub(26).min(2 * SECONDS) / SECONDS;
+    let (skip, wide) = match per_second {
+        0 => (SECONDS - usize::from(at.width).saturating_sub(26).min(SECONDS), 1),
+        wide => (0, wide),
+    };
+    for (column, value) in chart_row(history, skip, scale, rows, from_bottom).enumerate() {
+        let over = history[skip + column].is_some_and(|depth| depth > alarm);
+        let style = if over {
+            theme.error()
+        } else {
+            theme.stage_bars(bklit_wire::debug_log::Stage::Queue)
+        };
+        let (sign, style) = match value {
+            ' ' if is_alarm_row => ('╌', theme.warning()),
+            sign => (sign, style),
+        };
+        put(buf, at, 1 + column * wide, wide, &sign.to_string().repeat(wide), style);
+    }
+    let style = if is_alarm_row { theme.warning() } else { theme.dim() };
+    put(buf, at, 2 + (SECONDS - skip) * wide, 24, &label, style);
+}
+
+fn chart_row(
+    history: &History,
+    skip: usize,
+    scale: u64,
+    rows: usize,
+    from_bottom: usize,
+) -> impl Iterator<Item = char> {
+    history.iter().skip(skip).map(move |value| {
+        let Some(depth) = value else { return ' ' };
+        let eighths = (*depth as f64 / scale as f64 * (rows * BARS.len()) as f64).round() as usize;
+        match eighths.saturating_sub(from_bottom * BARS.len()) {
+            0 if from_bottom == 0 => BARS[0],
+            0 => ' ',
+            part => BARS[part.min(BARS.len()) - 1],
+        }
+    })
+}
+
+fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let panel = &model.panels().queue;
+    let style = if panel.list() == QueueList::Failed { theme.key() } else { theme.strong() };
+    let mut left = vec![styled("failed events", style), styled(", newest first", theme.dim())];
+    if !panel.filter().is_empty() {
+        let filter = text::safe(panel.filter()).into_owned();
+        left.push(styled(format!(" with “{}”", text::clip(&filter, 20)), theme.warning()));
+    }
+    let shown = panel.count() as u64;
+    let mut right = Vec::new();
+    if shown > 0 {
+        let place = panel.selected() as u64 + 1;
+        let place = format!("{} of {}", format::count(place), format::count(shown));
+        right.push(vec![styled(place, theme.dim())]);
+    }
+    if panel.unknown() > 0 {
+        let older = format!("{} older not loaded", format::count(panel.unknown()));
+        right.push(vec![styled(older, theme.warning())]);
+    }
+    rule(buf, at, theme, &left, &joined(right, theme));
+}
+
+/// Which columns there is room for; the reason has the rest.
+struct Columns {
+    time: bool,
+    project: bool,
+    kind: bool,
+    id: usize,
+}
+
+impl Columns {
+    fn of(width: usize) -> Self {
+        Self {
+            time: width >= TIME_MIN_WIDTH,
+            project: width >= PROJECT_MIN_WIDTH,
+            kind: width >= TYPE_MIN_WIDTH,
+            id: if width >= LONG_ID_MIN_WIDTH { LONG_ID } else { SHORT_ID },
+        }
+    }
+
+    /// Writes cells in their columns; returns nothing, as the reason ends the row.
+    fn write(&self, buf: &mut Buffer, at: Rect, cells: [(&str, Style); 6]) {
+        let widths = [9 * usize::from(self.time), 8, 13 * usize::from(self.project)];
+        let widths = widths.into_iter().chain([12 * usize::from(self.kind), self.id + 1]);
+        let mut x = 2;
+        let [time, age, project, kind, id, reason] = cells;
+        for (nth, ((what, style), width)) in
+            [time, age, project, kind, id].into_iter().zip(widths).enumerate()
+        {
+            match (nth, width) {
+                (_, 0) => {}
+                (1, width) => put_right(buf, at, x + width - 1, width - 1, what, style),
+                (4, width) => {
+                    put(buf, at, x, width - 1, &text::clip_start(what, width - 1), style);
+                }
+                (_, width) => {
+                    put(buf, at, x, width - 1, what, style);
+                }
+            }
+            x += width;
+        }
+        let room = usize::from(at.width).saturating_sub(x + 1);
+        put(buf, at, x, room, reason.0, reason.1);
+    }
+
+    fn labels(&self, model: &Model, buf: &mut Buffer, at: Rect) {
+        let dim = model.options.theme.dim();
+        let labels = ["time", "age", "project", "type", "event", "reason"];
+        self.write(buf, at, labels.map(|label| (label, dim)));
+    }
+
+    fn item(&self, model: &Model, item: &FailedView, selected: bool, buf: &mut Buffer, at: Rect) {
+        let theme = model.options.theme;
+        if selected {
+            select(buf, at, theme);
+        }
+        let time = item.failed_at.map_or_else(|| "–".to_owned(), |at| model.time_of_day(at));
+        let age = item.failed_at.map_or_else(
+            || "–".to_owned(),
+            |at| {
+                let age = model.now.epoch_millis().saturating_sub(at.epoch_millis()).max(0);
+                format::micros(age as f64 * 1e3)
+            },
+        );
+        let kind =
+            item.event.r#type.map_or_else(|| "–".to_owned(), |kind| kind.as_str().to_owned());
+        let project = item.event.project_id.as_deref().map_or("–".into(), text::safe);
+        let id = item.event.event_id.as_deref().map_or("–".into(), text::safe);
+        let reason = text::safe(text::fit_bytes(&item.reason, 1024));
+        let (plain, dim) = (theme.plain(), theme.on(selected, theme.dim()));
+        self.write(
+            buf,
+            at,
+            [
+                (&time, dim),
+                (&age, plain),
+                (&project, plain),
+                (&kind, plain),
+                (&id, plain),
+                (&reason, theme.message(bklit_wire::debug_log::Level::Error)),
+            ],
+        );
+    }
+}
