@@ -47,7 +47,7 @@ fn settings_of_the_console_are_checked() {
         ("[console]\ncolors = 12", "none of \"auto\", 16, 256"),
         ("[console]\ntheme = 'pink'", "dark, light, mono"),
         ("[console.keys]\npause = 'p'", "p is also the key of projects"),
-        ("[console.keys]\npaus = 'P'", "is no action; there are"),
+        ("[console.keys]\npaus = 'P'", "is not an action; the actions are"),
         ("[console.filters]\nbad = 'level:loud'", "is not a valid filter"),
     ] {
         let error = load(text).unwrap_err();

@@ -11,9 +11,18 @@ use crate::support::proxy::{Hold, Proxy};
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{Daemon, eventually};
 
-const PUSH: &str = include_str!("../../src/adapters/redis/queue/scripts/push.lua");
-const CLAIM: &str = include_str!("../../src/adapters/redis/queue/scripts/claim.lua");
-const ACKNOWLEDGE: &str = include_str!("../../src/adapters/redis/queue/scripts/acknowledge.lua");
+/// A script as the program sends it.
+macro_rules! script {
+    ($file:literal) => {
+        concat!(
+            include_str!("../../src/adapters/redis/queue/scripts/allowed.lua"),
+            include_str!(concat!("../../src/adapters/redis/queue/scripts/", $file))
+        )
+    };
+}
+const PUSH: &str = script!("push.lua");
+const CLAIM: &str = script!("claim.lua");
+const ACKNOWLEDGE: &str = script!("acknowledge.lua");
 const INSERT: &str = "INSERT INTO page_view_event";
 
 /// Where the process is killed.

@@ -90,7 +90,9 @@ fn every_flag_is_documented_with_its_setting() {
     for flag in command.get_arguments().filter(|argument| argument.is_global_set()) {
         line.push(format!("--{}", flag.get_long().unwrap()));
         if flag.get_action().takes_values() {
-            line.push("value".to_owned());
+            let possible = flag.get_possible_values();
+            let value = possible.first().map_or("value", |value| value.get_name());
+            line.push(value.to_owned());
         }
     }
     let cli = Cli::try_parse_from(&line).unwrap();
