@@ -386,6 +386,11 @@ pub(super) fn clickhouse(settings: &Settings) -> Result<Option<ClickHouseStore>>
     Ok(Some(ClickHouseStore::new(options).wrap_err("clickhouse_url cannot be used")?))
 }
 
+/// The engine of the store that these settings name.
+pub(super) fn store_name(settings: &Settings) -> &'static str {
+    if settings.clickhouse_url.is_some() { "clickhouse" } else { "sqlite" }
+}
+
 /// Until it worked. Events wait in the queue meanwhile.
 async fn make_tables(store: &ClickHouseStore) {
     let mut backoff = Backoff::new(LONGEST_PAUSE);

@@ -64,6 +64,9 @@ impl Pipeline {
     ) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
         metrics.set_alarm_depth(settings.queue.alarm_depth);
+        if settings.roles.has(Role::Worker) {
+            metrics.set_store(adapters::store_name(settings));
+        }
         let adapters = Adapters::open(settings, data_dir.path(), &metrics)?;
         let log = Arc::new(StageLog::new(
             Arc::clone(&adapters.debug_bus),

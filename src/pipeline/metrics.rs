@@ -4,7 +4,7 @@ mod queue;
 mod verification;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram as Hdr;
@@ -98,6 +98,8 @@ pub struct Metrics {
     accepted: AtomicU64,
     refused: AtomicU64,
     verify: VerificationFigures,
+    /// The store that this process writes, if any.
+    store: OnceLock<&'static str>,
     /// 0 until it is told.
     alarm_depth: AtomicU64,
     health: Mutex<[Health; 3]>,
@@ -144,6 +146,7 @@ impl Metrics {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             verify: VerificationFigures::default(),
+            store: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
             health: Mutex::new([Health::Unknown; 3]),
             since: Mutex::new(Instant::now()),
@@ -288,6 +291,11 @@ impl Metrics {
         lock(&self.health)[part as usize]
     }
 
+    /// Names the store that this process writes.
+    pub fn set_store(&self, name: &'static str) {
+        let _ = self.store.set(name);
+    }
+
     /// How many events may wait before that is an alarm; it is published with the figures.
     pub fn set_alarm_depth(&self, depth: u64) {
         self.alarm_depth.store(depth, Relaxed);
@@ -317,6 +325,7 @@ impl Metrics {
             }),
             accept_to_stored: Latencies::of(&accept_to_stored),
             queue: self.queue.gauges(),
+            store: self.store.get().map(|name| (*name).to_owned()),
             alarm_depth: Some(self.alarm_depth.load(Relaxed)).filter(|&depth| depth > 0),
             queue_health: self.health(Part::Queue),
             store_health: self.health(Part::Store),

@@ -89,7 +89,7 @@ impl Level {
 pub struct UnknownName {
     what: &'static str,
     name: String,
-    known: &'static str,
+    known: String,
 }
 
 impl FromStr for Stage {
@@ -99,7 +99,7 @@ impl FromStr for Stage {
         Self::ALL.into_iter().find(|stage| stage.as_str() == name).ok_or_else(|| UnknownName {
             what: "stage",
             name: name.to_owned(),
-            known: "ingestion, queue, worker, clickhouse, pubsub, websocket",
+            known: Self::ALL.map(Self::as_str).join(", "),
         })
     }
 }
@@ -111,7 +111,7 @@ impl FromStr for Level {
         Self::ALL.into_iter().find(|level| level.as_str() == name).ok_or_else(|| UnknownName {
             what: "level",
             name: name.to_owned(),
-            known: "info, warn, error",
+            known: Self::ALL.map(Self::as_str).join(", "),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The figures a process publishes once a second, beside its lines and independent of sampling.
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::debug_log::Stage;
 use super::time::UtcMillis;
@@ -42,7 +42,8 @@ pub struct Gauges {
     pub accepted: u64,
     /// Requests refused.
     pub refused: u64,
-    /// By stage, in pipeline order.
+    /// By stage, in the order of [`Stage::ALL`].
+    #[serde(deserialize_with = "stages")]
     pub stages: [StageGauges; Stage::ALL.len()],
     /// From accepted to stored.
     pub accept_to_stored: Latencies,
@@ -51,6 +52,10 @@ pub struct Gauges {
     /// Events waiting above which the queue's depth is an alarm, as this process is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alarm_depth: Option<u64>,
+    /// The store that this process writes, `sqlite` or `clickhouse`; `None` from a process that has
+    /// none, or an older one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// Whether the queue works.
     pub queue_health: Health,
     /// Whether the store works.
@@ -59,6 +64,14 @@ pub struct Gauges {
     pub worker_health: Health,
     /// What dual-write verification found, where it is on.
     pub verify: Option<VerifyGauges>,
+}
+
+/// Reads figures by stage of a process that may know fewer stages, or more at the end.
+fn stages<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<[StageGauges; Stage::ALL.len()], D::Error> {
+    let mut read = Vec::<StageGauges>::deserialize(deserializer)?.into_iter();
+    Ok(std::array::from_fn(|_| read.next().unwrap_or_default()))
 }
 
 /// What dual-write verification found in the events of this process since it began.
@@ -224,5 +237,13 @@ mod tests {
         let queue = serde_json::from_str::<Gauges>(older).unwrap().queue.unwrap();
         assert_eq!((queue.depth, queue.oldest_waiting_ms, queue.lapsed), (7, None, None));
         assert!(!serde_json::to_string(&queue).unwrap().contains("lapsed"));
+        for stages in [1, 6, 9] {
+            let counts = vec![r#"{"count":3}"#; stages].join(",");
+            let json = format!(r#"{{"process":"b","stages":[{counts}]}}"#);
+            let gauges: Gauges = serde_json::from_str(&json).unwrap();
+            let known = gauges.stages.iter().filter(|stage| stage.count == 3).count();
+            assert_eq!(known, stages.min(Stage::ALL.len()));
+            assert_eq!(gauges.store, None);
+        }
     }
 }

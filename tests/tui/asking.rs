@@ -35,7 +35,7 @@ fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
     pty.wait_for_text("trace of b1");
     pty.wait_for("it on its way to the store", |screen| {
         let contents = screen.contents();
-        ["worker", "clickhouse"].iter().all(|stage| contents.contains(stage))
+        ["worker", "sqlite"].iter().all(|stage| contents.contains(stage))
     });
     eventually(DEADLINE, "b1 is stored", || stored(&cli).contains("\"n\":1"));
     pty.send("\x1b");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use bklit_console_core::theme;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::text::{safe, safe_json};
 use bklit_wire::time::UtcMillis;
@@ -83,15 +84,8 @@ impl Format {
     }
 
     fn stage(&self, stage: Stage) -> String {
-        let color = match stage {
-            Stage::Ingestion => "34",
-            Stage::Queue => "35",
-            Stage::Worker => "33",
-            Stage::Clickhouse => "32",
-            Stage::Pubsub => "38;5;208",
-            Stage::Websocket => "38;5;205",
-        };
-        self.paint(color, &format!("{stage:10}"))
+        let color = format!("38;5;{}", theme::indexed(stage));
+        self.paint(&color, &format!("{stage:10}"))
     }
 
     fn level(&self, level: Level) -> String {

@@ -81,6 +81,23 @@ const AMBER: Hue = hue(Color::Yellow, [220, 94], [(255, 214, 92), (128, 80, 0)])
 const GREY: Hue = hue(Color::DarkGray, [245, 241], [(156, 156, 156), (96, 96, 96)]);
 const CYAN: Hue = hue(Color::Cyan, [80, 30], [(92, 208, 220), (0, 104, 120)]);
 
+/// The one place that gives each stage its colour.
+fn hue_of(stage: Stage) -> &'static Hue {
+    match stage {
+        Stage::Ingestion => &BLUE,
+        Stage::Queue => &PURPLE,
+        Stage::Worker => &YELLOW,
+        Stage::Clickhouse => &GREEN,
+        Stage::Pubsub => &ORANGE,
+        Stage::Websocket => &PINK,
+    }
+}
+
+/// A stage's colour on a dark background, as an index into a terminal's 256 colours.
+pub fn indexed(stage: Stage) -> u8 {
+    hue_of(stage).indexed[0]
+}
+
 /// How things look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
@@ -165,14 +182,7 @@ impl Theme {
 
     /// A stage's bars: they have a form of their own, and no emphasis.
     pub fn stage_bars(self, stage: Stage) -> Style {
-        self.colour(match stage {
-            Stage::Ingestion => &BLUE,
-            Stage::Queue => &PURPLE,
-            Stage::Worker => &YELLOW,
-            Stage::Clickhouse => &GREEN,
-            Stage::Pubsub => &ORANGE,
-            Stage::Websocket => &PINK,
-        })
+        self.colour(hue_of(stage))
     }
 
     /// A level's name.

@@ -121,6 +121,14 @@ impl Figures {
         self.processes.values().filter_map(|process| process.last.alarm_depth).min()
     }
 
+    /// The store that the watched processes write, if they agree.
+    pub fn store(&self) -> Option<&str> {
+        let mut stores =
+            self.processes.values().filter_map(|process| process.last.store.as_deref());
+        let first = stores.next()?;
+        stores.all(|store| store == first).then_some(first)
+    }
+
     /// For how many seconds no process has told its figures, once that is longer than any that
     /// works takes. `None` also where none ever did.
     pub fn silence(&self) -> Option<u64> {

@@ -10,9 +10,9 @@ use bklit_wire::time::UtcMillis;
 /// A set of stages. Lines that could not be parsed have none: they are shown until only certain
 /// stages are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StageSet(u8);
+pub struct StageSet(u32);
 
-const UNPARSED: u8 = 1 << Stage::ALL.len();
+const UNPARSED: u32 = 1 << Stage::ALL.len();
 
 impl StageSet {
     /// All stages, and unparsed lines.
@@ -44,7 +44,7 @@ impl StageSet {
     }
 }
 
-fn bit(stage: Option<Stage>) -> u8 {
+fn bit(stage: Option<Stage>) -> u32 {
     stage.map_or(UNPARSED, |stage| 1 << stage.index())
 }
 

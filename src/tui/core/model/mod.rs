@@ -36,6 +36,7 @@ use self::panels::Panels;
 use self::panes::Panes;
 use self::projects::Projects;
 pub use self::query::Purpose;
+use self::query::ast::SQLITE;
 pub use self::screen::Screen;
 use self::trace::Trace;
 use super::keymap::Bindings;
@@ -43,6 +44,7 @@ use super::msg::Effect;
 use super::playback::ReplayState;
 use super::theme::Theme;
 use bklit_alerts::AlertSettings;
+use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
 /// Milliseconds for which a notice stays.
@@ -288,6 +290,14 @@ impl Model {
     /// else as this one is.
     pub fn alarm_depth(&self) -> u64 {
         self.figures.alarm_depth().unwrap_or(self.options.alarm_depth)
+    }
+
+    /// A stage's name as it is shown: that of the store is the store's own. Filters know it by both.
+    pub fn stage_name(&self, stage: Stage) -> &'static str {
+        match (stage, self.figures.store()) {
+            (Stage::Clickhouse, Some(SQLITE)) => SQLITE,
+            _ => stage.as_str(),
+        }
     }
 
     /// Lines that did not reach the console.

@@ -131,7 +131,7 @@ fn chip(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, width: usize) -
     let digit = (stage.index() + 1).to_string();
     put(buf, at, 1, 1, &digit, if on { theme.key() } else { theme.dim() });
     put(buf, at, 3, 1, if on { "●" } else { "○" }, name);
-    put(buf, at, NAME_START, width, stage.as_str(), name);
+    put(buf, at, NAME_START, width, model.stage_name(stage), name);
     on
 }
 
@@ -148,7 +148,7 @@ fn chips(model: &Model, buf: &mut Buffer, layout: &Layout) {
         put(buf, names, 1, 1, &digit, if on { theme.key() } else { theme.dim() });
         put(buf, names, 2, 1, if on { "●" } else { "○" }, name);
         let room = usize::from(width).saturating_sub(3);
-        put(buf, names, 3, room, short_name(stage, room), name);
+        put(buf, names, 3, room, short_name(model, stage, room), name);
         let figures = &model.figures.summary().stages[stage.index()];
         let errors = match figures.errors {
             0 => String::new(),
@@ -162,13 +162,14 @@ fn chips(model: &Model, buf: &mut Buffer, layout: &Layout) {
 }
 
 /// A stage's name, shortened by sense rather than by length where it does not fit.
-fn short_name(stage: Stage, room: usize) -> &'static str {
+fn short_name(model: &Model, stage: Stage, room: usize) -> &'static str {
+    let name = model.stage_name(stage);
     match stage {
-        stage if stage.as_str().len() < room => stage.as_str(),
+        _ if name.len() < room => name,
         Stage::Ingestion => "ingest",
-        Stage::Clickhouse => "click",
+        Stage::Clickhouse if name == stage.as_str() => "click",
         Stage::Websocket => "socket",
-        stage => stage.as_str(),
+        _ => name,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::model::line::{LineRef, shown_level};
 use crate::model::pane::Pane;
 use crate::model::query::ast::UNPARSED;
 use crate::theme::Theme;
+use bklit_wire::debug_log::Stage;
 use bklit_wire::text;
 
 /// `12:34:56.789`
@@ -102,6 +103,7 @@ fn line_row<'a>(
         is_found: search.is_some_and(|search| search.matches(line)),
         names_found: search.map_or((false, false), |search| search.names_found(line)),
         theme: model.options.theme,
+        store: model.stage_name(Stage::Clickhouse),
         selected: false,
         repeats: 1,
         mark: None,
@@ -121,6 +123,8 @@ struct Row<'a> {
     is_found: bool,
     /// Whether the search names its stage and its level.
     names_found: (bool, bool),
+    /// The name of the store's stage.
+    store: &'static str,
     theme: Theme,
     selected: bool,
     /// How many lines it stands for.
@@ -150,7 +154,9 @@ impl Row<'_> {
         match self.line.stage() {
             Some(stage) => {
                 let style = self.name_style(self.names_found.0, theme.stage(stage));
-                self.put(STAGE_START, STAGE, stage.as_str(), style)
+                let is_store = stage == Stage::Clickhouse;
+                let name = if is_store { self.store } else { stage.as_str() };
+                self.put(STAGE_START, STAGE, name, style)
             }
             None => {
                 let style = self.name_style(self.names_found.0, theme.dim());

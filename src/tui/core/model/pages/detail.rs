@@ -43,7 +43,7 @@ fn rows(model: &Model, shown: &Detail, width: u16) -> Vec<Line<'static>> {
     let time = model.long_time(line.time());
     let stage = line.stage().map_or_else(
         || styled("none: not a line of the pipeline's format", theme.warning()),
-        |stage| styled(stage.as_str(), theme.stage(stage)),
+        |stage| styled(model.stage_name(stage), theme.stage(stage)),
     );
     let plain = |what: &str| styled(what, theme.plain());
     let mut parts = vec![

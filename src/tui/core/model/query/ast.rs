@@ -7,6 +7,8 @@ use bklit_wire::debug_log::{Level, Stage};
 
 /// How unparsed lines are called where stages are named.
 pub const UNPARSED: &str = "unparsed";
+/// The store's stage, where the store is SQLite.
+pub const SQLITE: &str = "sqlite";
 
 /// A whole query.
 #[derive(Clone, Debug, PartialEq)]

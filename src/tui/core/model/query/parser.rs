@@ -9,7 +9,7 @@
 //! A word with a colon that is no key is a mistake only if it looks like one: `12:30`,
 //! `https://…` and `Error:` are words.
 
-use super::ast::{Ast, Bounds, DataTest, Term, Test, UNPARSED, level_bit};
+use super::ast::{Ast, Bounds, DataTest, SQLITE, Term, Test, UNPARSED, level_bit};
 use super::{Purpose, QueryError};
 use crate::model::filter::StageSet;
 use bklit_wire::debug_log::{Level, Stage};
@@ -222,6 +222,8 @@ fn stages(values: &[Given]) -> Result<Test, String> {
         let name = value.text.to_lowercase();
         let stage = match name.as_str() {
             UNPARSED => None,
+            // As the stage is shown where the store is SQLite.
+            SQLITE => Some(Stage::Clickhouse),
             name => Some(name.parse::<Stage>().map_err(|error| error.to_string())?),
         };
         set = set.with(stage);

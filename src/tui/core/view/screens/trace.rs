@@ -39,7 +39,7 @@ impl Draw for Trace {
 fn render(model: &Model, trace: &Trace, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     title(model, trace, buf, row(area, 0));
-    put(buf, row(area, 1), 1, usize::from(area.width) - 2, &summary(trace), theme.plain());
+    put(buf, row(area, 1), 1, usize::from(area.width) - 2, &summary(model, trace), theme.plain());
     let width = usize::from(area.width);
     put_segments(buf, row(area, 2), 1, width - 2, &place(model, trace));
     let bar = bar_width(width);
@@ -165,11 +165,11 @@ fn time(model: &Model, at: UtcMillis) -> String {
     at.strftime(form).to_string()
 }
 
-fn summary(trace: &Trace) -> String {
+fn summary(model: &Model, trace: &Trace) -> String {
     let (start, end) = trace.span();
     let stages = trace.stages();
     let names = |stages: &[bklit_wire::debug_log::Stage]| {
-        stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>().join(" → ")
+        stages.iter().map(|stage| model.stage_name(*stage)).collect::<Vec<_>>().join(" → ")
     };
     let lines = format::lines(trace.rows().len() as u64);
     if trace.rows().is_empty() {
@@ -203,7 +203,7 @@ fn line_row(
     let since = format::micros((shown.span.0 - start) as f64);
     put_right(buf, at, SINCE_END, 8, &since, on(theme.dim()));
     let stage = line.stage().map_or(theme.dim(), |stage| theme.stage(stage));
-    let name = line.stage().map_or("unparsed", |stage| stage.as_str());
+    let name = line.stage().map_or("unparsed", |stage| model.stage_name(stage));
     put(buf, at, STAGE_START, STAGE, name, stage);
     if shown.waited > 0 {
         put_right(buf, at, WAITED_END, 7, &format::micros(shown.waited as f64), on(theme.plain()));
