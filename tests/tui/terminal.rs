@@ -141,7 +141,7 @@ fn starts_empty_and_quits_with_the_terminal_as_before() {
 fn an_event_appears_stage_by_stage() {
     let mut program = Program::start();
     program.track("Pricing");
-    for stage in ["ingestion", "queue", "worker", "clickhouse", "pubsub"] {
+    for stage in ["ingestion", "queue", "worker", "sqlite", "pubsub"] {
         program.pty.wait_for_text(stage);
     }
     program.pty.wait_for_text("Event queued");
