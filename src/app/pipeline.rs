@@ -15,7 +15,7 @@ use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use super::tokens;
 use crate::config::Settings;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::http;
 use bklit_pipeline::http::HttpContext;
@@ -26,8 +26,8 @@ use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::Queue;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::Limits;
-use bklit_pipeline::stage_log::StageLog;
 use bklit_pipeline::store::Store;
+use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
 use bklit_pipeline::websocket;
 use bklit_pipeline::websocket::WebSocketContext;
@@ -51,7 +51,7 @@ pub(super) struct Pipeline {
     queue: Arc<dyn Queue>,
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
 }
 
 impl Pipeline {
@@ -65,7 +65,7 @@ impl Pipeline {
         let metrics = Arc::new(Metrics::new());
         metrics.set_alarm_depth(settings.queue.alarm_depth);
         let adapters = Adapters::open(settings, data_dir.path(), &metrics)?;
-        let log = Arc::new(StageLog::new(
+        let log = Arc::new(Telemetry::new(
             Arc::clone(&adapters.debug_bus),
             Arc::clone(&metrics),
             settings.debug_lines_per_second,
@@ -210,7 +210,7 @@ fn start_websocket(
 fn start_worker(
     settings: &Settings,
     adapters: &Adapters,
-    log: &Arc<StageLog>,
+    log: &Arc<Telemetry>,
     supervisor: &mut Supervisor,
 ) {
     let Some(store) = &adapters.store else {
@@ -281,7 +281,7 @@ async fn listen_websocket(settings: &Settings, data_dir: &DataDir) -> Result<Opt
 fn dual_write(
     settings: &Settings,
     adapters: &Adapters,
-    log: &Arc<StageLog>,
+    log: &Arc<Telemetry>,
 ) -> Option<(BaselineSender, (BaselineWriter, LiveVerifier))> {
     let store = adapters.baseline.as_ref()?;
     tracing::info!("dual write is on: events are also inserted past the queue, and compared");
@@ -301,14 +301,14 @@ fn dual_write(
 
 /// Looks at the queue, publishes the figures and sees whether they are an alert, once a second.
 async fn publish_gauges(
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
     queue: Arc<dyn Queue>,
     mut alerts: Option<DaemonAlerts>,
     stop: CancellationToken,
 ) -> Result<()> {
     let mut ticks = tokio::time::interval(GAUGES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let unknown = Outage::default();
+    let unknown = LogThrottle::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match log.metrics().look_at(&*queue).await {
             Ok(()) => {

@@ -11,7 +11,7 @@ const REMIND: Duration = Duration::from_secs(60);
 
 /// One thing that works or not.
 #[derive(Debug, Default)]
-pub struct Outage(Mutex<Option<Lasting>>);
+pub struct LogThrottle(Mutex<Option<Lasting>>);
 
 #[derive(Debug)]
 struct Lasting {
@@ -19,7 +19,7 @@ struct Lasting {
     told: Instant,
 }
 
-impl Outage {
+impl LogThrottle {
     /// It failed once more. For how long it has been failing, if that is to be told now.
     pub fn failed(&self) -> Option<Duration> {
         let mut lasting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +53,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_told_at_its_begin_each_minute_and_at_its_end() {
-        let outage = Outage::default();
+        let outage = LogThrottle::default();
         assert_eq!(outage.over(), None, "nothing was wrong");
         let mut told = Vec::new();
         for _ in 0..300 {

@@ -206,7 +206,7 @@ fn ends(next: Option<&str>, looked_at: usize, what: &str, gaps: &mut Vec<String>
 }
 
 async fn look_in_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredEvent>, String> {
-    let store = store.ok_or(super::store::live::NO_STORE)?;
+    let store = store.ok_or(super::store::live_view::NO_STORE)?;
     // A few, as projects may have the same id.
     let limits = QueryLimits { rows: 20, time: STORE_TIME };
     let sql = rows_of(store.dialect(), id);

@@ -8,11 +8,11 @@ use crate::event_lookup::{self, Sources};
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::store::Store;
-use crate::store::live::{NO_STORE, live_view};
+use crate::store::live_view::{NO_STORE, live_view};
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::event_lookup::EventTrace;
-use bklit_wire::live::LiveView;
+use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, FailedPage, QueueView};
 use bklit_wire::time::UtcMillis;
 

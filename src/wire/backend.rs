@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::event_lookup::EventTrace;
-use crate::live::LiveView;
+use crate::live_view::LiveView;
 use crate::queue::{BatchView, FailedPage, QueueView};
 
 /// What to do with failed events.

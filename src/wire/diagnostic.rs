@@ -17,7 +17,7 @@ pub enum Severity {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
     /// What was found.
@@ -29,7 +29,7 @@ pub struct Finding {
 /// How far the clocks of two machines may be apart.
 const SKEW_MILLIS: i64 = 2_000;
 
-impl Finding {
+impl Diagnostic {
     /// All is well.
     pub fn good(what: impl Into<String>) -> Self {
         Self { severity: Severity::Good, what: what.into(), advice: String::new() }

@@ -14,10 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::beacons::Beacons;
-use super::known::Known;
 use super::single_flight::SingleFlight;
+use super::token_cache::TokenCache;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_wire::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be refused.
@@ -45,7 +45,7 @@ pub(super) const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
 /// servers and their answers may take by themselves, so that what has begun comes to an end.
 pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Known tokens asked for at once. Beyond, they are asked for as soon as there is room.
+/// TokenCache tokens asked for at once. Beyond, they are asked for as soon as there is room.
 const MAX_REFRESHED: usize = 1_000;
 
 /// Why a request may not do what it asks for.
@@ -96,7 +96,7 @@ pub struct Authenticator {
     store: Arc<dyn TokenStore>,
     tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
     /// What is known of tokens that were used, for as long as the store is away.
-    known: Arc<Known>,
+    known: Arc<TokenCache>,
     refreshed: SingleFlight<TokenHash, Option<Arc<TokenRecord>>>,
     beacons: Beacons,
 }
@@ -105,7 +105,7 @@ impl Authenticator {
     /// Checks against `store`, remembering its answers for [`TTL`].
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
-        let known = Arc::new(Known::new());
+        let known = Arc::new(TokenCache::new());
         let refreshed = SingleFlight::new(MAX_REFRESHED);
         let beacons = Beacons::new(Arc::clone(&store), Arc::clone(&known));
         Self { store, tokens, known, refreshed, beacons }
@@ -211,7 +211,7 @@ impl Authenticator {
     pub async fn note(&self, file: &Path, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(NOTE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut noted, outage) = (Instant::now(), Outage::default());
+        let (mut noted, outage) = (Instant::now(), LogThrottle::default());
         let mut goes_on = true;
         while goes_on {
             goes_on = stop.run_until_cancelled(ticks.tick()).await.is_some();

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::authenticator::{GRACE, KNOWN_TIMEOUT, LOOKUP_TIMEOUT, REFRESH_TIMEOUT, TTL};
-use super::known::Known;
 use super::single_flight::SingleFlight;
+use super::token_cache::TokenCache;
 use super::{Denied, Listing, Scope, Site, TokenRecord, TokenStore, TokenStoreError};
 use bklit_wire::time::UtcMillis;
 
@@ -40,7 +40,7 @@ struct List {
 struct Lists {
     store: Arc<dyn TokenStore>,
     /// The tokens that were used: they count while the store is away.
-    known: Arc<Known>,
+    known: Arc<TokenCache>,
     state: Mutex<State>,
 }
 
@@ -53,7 +53,7 @@ struct State {
 
 impl Beacons {
     /// Checks against `store`, and while that is away also against the tokens that are `known`.
-    pub(super) fn new(store: Arc<dyn TokenStore>, known: Arc<Known>) -> Self {
+    pub(super) fn new(store: Arc<dyn TokenStore>, known: Arc<TokenCache>) -> Self {
         let lists = Arc::new(Lists { store, known, state: Mutex::default() });
         Self { lists, reading: SingleFlight::new(1) }
     }

@@ -3,11 +3,11 @@
 pub mod authenticator;
 mod beacons;
 mod bootstrap;
-mod known;
 pub mod listing;
 pub mod single_flight;
 pub mod stored;
 pub mod token;
+mod token_cache;
 
 use async_trait::async_trait;
 
@@ -15,9 +15,9 @@ use bklit_wire::time::UtcMillis;
 
 pub use authenticator::{Authenticator, Denied, Site, TTL};
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
-pub use known::noted;
 pub use listing::Listing;
 pub use token::{Secret, TokenHash};
+pub use token_cache::noted;
 
 /// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

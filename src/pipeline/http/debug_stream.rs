@@ -20,7 +20,7 @@ use super::response::{self, ResponseBody};
 use crate::auth::Denied;
 use crate::intake::validate;
 use crate::server::access::{authorize, query};
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 

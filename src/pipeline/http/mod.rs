@@ -4,10 +4,10 @@
 
 mod body;
 mod debug_stream;
-mod event;
+mod event_api;
 mod ingest;
-mod live;
-mod queue;
+mod live_view;
+mod queue_api;
 mod ready;
 mod refusal;
 mod response;
@@ -45,7 +45,7 @@ pub struct HttpContext {
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
     /// Such a question is being answered.
-    live: tokio::sync::Mutex<live::Last>,
+    live: tokio::sync::Mutex<live_view::Last>,
     /// Held by who looks for an event.
     lookups: tokio::sync::Mutex<()>,
     started: Instant,

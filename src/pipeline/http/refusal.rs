@@ -8,7 +8,7 @@ use crate::auth::Denied;
 use crate::intake::Rejection;
 use crate::queue::QueueError;
 use crate::store::StoreError;
-use crate::store::live::NO_STORE;
+use crate::store::live_view::NO_STORE;
 
 /// Why a request is not done.
 #[derive(Debug, thiserror::Error)]

@@ -15,11 +15,11 @@ use hyper::{Method, Request, Response};
 use super::ingest::{Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, event, live, queue, ready, status};
+use super::{Peer, debug_stream, event_api, live_view, queue_api, ready, status};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 
 /// The longest path that is logged.
 const MAX_PATH: usize = 200;
@@ -193,12 +193,12 @@ async fn handle(
         Handler::Ready => Ok(ready::ready(&peer.context).await),
         Handler::Metrics => Ok(status::metrics(peer)),
         Handler::DebugStream => debug_stream::open(peer, head),
-        Handler::Queue => queue::overview(peer).await,
-        Handler::Batch => queue::batch(peer, head).await,
-        Handler::Event => event::find(peer, head).await,
-        Handler::Live => live::now(peer).await,
-        Handler::Failed => queue::failed(peer, head).await,
-        Handler::Change(change) => queue::change(peer, change, head, body).await,
+        Handler::Queue => queue_api::overview(peer).await,
+        Handler::Batch => queue_api::batch(peer, head).await,
+        Handler::Event => event_api::find(peer, head).await,
+        Handler::Live => live_view::now(peer).await,
+        Handler::Failed => queue_api::failed(peer, head).await,
+        Handler::Change(change) => queue_api::change(peer, change, head, body).await,
     }
 }
 

@@ -10,7 +10,7 @@ use bklit_wire::time::UtcMillis;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
 use crate::queue::{NewItem, Pushed};
 use crate::server::access::site;
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 
 impl Intake {
     /// Checks, completes and queues an event. Returns its id once the queue has confirmed.

@@ -16,7 +16,7 @@ use hyper::HeaderMap;
 
 use crate::auth::{Authenticator, TokenRecord};
 use crate::queue::Queue;
-use crate::stage_log::StageLog;
+use crate::telemetry::Telemetry;
 use crate::verify::BaselineSender;
 
 pub use accept::parse;
@@ -27,7 +27,7 @@ pub use rejection::{Rejected, Rejection};
 pub struct Intake {
     queue: Arc<dyn Queue>,
     authenticator: Arc<Authenticator>,
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     trust_forwarded: bool,
     /// Receives each accepted event during dual-write verification.
@@ -52,7 +52,7 @@ impl Intake {
     pub fn new(
         queue: Arc<dyn Queue>,
         authenticator: Arc<Authenticator>,
-        log: Arc<StageLog>,
+        log: Arc<Telemetry>,
         trust_forwarded: bool,
     ) -> Self {
         Self { queue, authenticator, log, trust_forwarded, baseline: None }
@@ -75,7 +75,7 @@ impl Intake {
     }
 
     /// The pipeline's log and figures.
-    pub fn log(&self) -> &StageLog {
+    pub fn log(&self) -> &Telemetry {
         &self.log
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 
 /// The pause after an accept that failed, such as with too many open files; it doubles up to
 /// [`MAX_ACCEPT_PAUSE`].
@@ -43,7 +43,7 @@ impl Connections {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut pause = MIN_ACCEPT_PAUSE;
-        let full = Outage::default();
+        let full = LogThrottle::default();
         loop {
             let permits = Arc::clone(&self.permits);
             self.tell_whether_full(&full);
@@ -84,7 +84,7 @@ impl Connections {
         }
     }
 
-    fn tell_whether_full(&self, full: &Outage) {
+    fn tell_whether_full(&self, full: &LogThrottle) {
         let setting = self.setting;
         if self.permits.available_permits() > 0 {
             if let Some(lasted) = full.over().map(seconds) {

@@ -1,7 +1,7 @@
 //! The port `Store`: where events are kept and asked for, in the tables of Bklit's ClickHouse.
 
 pub mod baseline;
-pub mod live;
+pub mod live_view;
 pub mod rows;
 pub mod schema;
 pub mod session;

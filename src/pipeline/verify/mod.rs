@@ -6,7 +6,7 @@
 //! [`compare`].
 
 mod compare;
-mod live;
+mod live_verifier;
 mod reconcile;
 mod rows;
 mod settings;
@@ -14,7 +14,7 @@ mod size;
 mod writer;
 
 pub use self::compare::{Discrepancy, FieldDifference, Pair, Verdict, compare, next_pair};
-pub use self::live::{LiveVerifier, Pending, failed_reasons};
+pub use self::live_verifier::{LiveVerifier, Pending, failed_reasons};
 pub use self::reconcile::{Mismatch, PAGE, Plan, Report, VerifyError, reconcile};
 pub use self::settings::VerifySettings;
 pub use self::writer::{BaselineSender, BaselineWriter, Written};

@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::live::Pending;
+use super::live_verifier::Pending;
 use super::size;
 use crate::definitions::{DefinitionName, Definitions, DefinitionsError};
 use crate::metrics::{Metrics, Outcome};
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Gap, Kind};
 use bklit_net::backoff::Backoff;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
@@ -124,7 +124,7 @@ pub struct BaselineWriter {
     pending: Arc<Pending>,
     /// Events in hand: the last part is written next.
     parts: Vec<Arc<Vec<QueuedEvent>>>,
-    outage: Outage,
+    outage: LogThrottle,
 }
 
 impl BaselineWriter {
@@ -144,7 +144,7 @@ impl BaselineWriter {
             left_out: Arc::clone(&left_out),
         };
         let (pending, parts) = (Arc::clone(pending), Vec::new());
-        let outage = Outage::default();
+        let outage = LogThrottle::default();
         (sender, Self { store, definitions, items, bytes, left_out, pending, parts, outage })
     }
 

@@ -9,7 +9,7 @@ use hyper::header::{HeaderValue, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 use tokio_tungstenite::tungstenite::Error;
 
-use super::absence::Left;
+use super::disconnect_grace::Left;
 use super::handshake::Kind;
 use super::message::{FromBrowser, ToClient};
 use super::sessions::Member;
@@ -18,7 +18,7 @@ use super::{Guest, server};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{Rejection, parse, validate};
 use crate::server::access::{query, site};
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 use bklit_wire::event::{EventKind, Payload};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -280,7 +280,9 @@ impl Browser {
         let context = Arc::clone(&self.guest.context);
         let Self { mut guest, session, .. } = self;
         guest.head = brief(&guest.head);
-        context.absences.begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
+        context
+            .disconnect_grace
+            .begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
     }
 
     fn tell_refused(&self, message_type: Option<&'static str>, error: &str) {

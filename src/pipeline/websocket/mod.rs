@@ -9,9 +9,9 @@
 //! is not read yet waits in the client. A dashboard that is too slow loses events and is told how
 //! many.
 
-mod absence;
 mod browser;
 mod dashboard;
+mod disconnect_grace;
 mod handshake;
 mod message;
 mod server;
@@ -31,9 +31,9 @@ use super::bus::LiveBus;
 use super::intake::{Intake, Sender};
 use super::server::Limits;
 use super::server::access::Caller;
-use super::stage_log::{Data, Step};
-use absence::Absences;
+use super::telemetry::{Data, Step};
 use bklit_wire::debug_log::Stage;
+use disconnect_grace::DisconnectGrace;
 use handshake::Kind;
 use sessions::Sessions;
 use socket::Socket;
@@ -50,7 +50,7 @@ pub struct WebSocketContext {
     /// Of browsers that may send.
     sessions: Arc<Sessions>,
     /// Of browsers that have left.
-    absences: Absences,
+    disconnect_grace: DisconnectGrace,
 }
 
 impl WebSocketContext {
@@ -61,8 +61,8 @@ impl WebSocketContext {
         settings: WebSocketSettings,
         limits: Limits,
     ) -> Self {
-        let absences = Absences::new(settings.session_grace);
-        Self { intake, live_bus, settings, limits, sessions: Arc::default(), absences }
+        let disconnect_grace = DisconnectGrace::new(settings.session_grace);
+        Self { intake, live_bus, settings, limits, sessions: Arc::default(), disconnect_grace }
     }
 }
 

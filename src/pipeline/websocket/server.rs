@@ -64,7 +64,7 @@ pub async fn serve(
         })
         .await;
     connections.finish(MAX_DRAIN).await;
-    context.absences.finish(MAX_ENDS).await;
+    context.disconnect_grace.finish(MAX_ENDS).await;
     Ok(())
 }
 

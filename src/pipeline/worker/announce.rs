@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::poison::Stored;
-use super::{WorkerContext, live, presence};
+use super::bisect::Stored;
+use super::{WorkerContext, live_events, presence};
 
 /// Tells of one batch after the other, in their order.
 #[derive(Default)]
@@ -18,7 +18,7 @@ impl Announcer {
         let context = Arc::clone(context);
         self.0 = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             presence::follow(&context, &stored).await;
-            live::publish(&context, stored).await;
+            live_events::publish(&context, stored).await;
         })));
     }
 

@@ -6,9 +6,9 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bisect::{Stopped, Stored, store};
 use super::lease::Lease;
 use super::parse::Item;
-use super::poison::{Stopped, Stored, store};
 use super::stop::Stop;
 use super::{WorkerContext, answer_in_time, definitions, details};
 use crate::metrics::Part;

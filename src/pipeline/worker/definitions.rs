@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::bisect::Stopped;
 use super::parse::Item;
-use super::poison::Stopped;
 use super::{WorkerContext, details};
 use crate::definitions::DefinitionName;
 use crate::metrics::Part;

@@ -3,19 +3,19 @@
 //! A batch is acknowledged strictly after the store said yes. Until then it stays the queue's, so
 //! whatever dies in between, it is delivered again, and the store knows what it has.
 
-mod ahead;
 mod announce;
 mod batch;
+mod bisect;
 mod definitions;
 mod lease;
-mod live;
+mod live_events;
 mod parse;
-mod poison;
+mod prefetch;
 mod presence;
 mod settings;
 mod stop;
+mod store_health;
 mod sweep;
-mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +33,13 @@ use self::batch::Work;
 use self::lease::Lease;
 use self::parse::parse;
 use self::stop::Stop;
-use self::watch::InHand;
+use self::store_health::InHand;
 use super::bus::LiveBus;
 use super::definitions::Definitions;
 use super::metrics::Part;
 use super::queue::{Claim, Queue, QueueError};
-use super::stage_log::{Data, StageLog};
 use super::store::Store;
+use super::telemetry::{Data, Telemetry};
 use crate::presence::Presence;
 use bklit_net::backoff::Backoff;
 use bklit_wire::debug_log::Stage;
@@ -63,7 +63,7 @@ pub struct WorkerContext {
     /// Who counts active sessions, if anybody does.
     pub presence: Option<Arc<dyn Presence>>,
     /// Where to tell of it.
-    pub log: Arc<StageLog>,
+    pub log: Arc<Telemetry>,
     /// How to batch.
     pub settings: WorkerSettings,
 }
@@ -95,7 +95,7 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     tokio::join!(
         all_work,
         sweep::run(&context, &stop.begun),
-        watch::run(&context, &in_hand, &stop.begun)
+        store_health::run(&context, &in_hand, &stop.begun)
     );
 }
 
@@ -120,7 +120,7 @@ async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, stop: &Stop) {
                 stop.over.run_until_cancelled(announcer.announce(context, stored)).await;
             }
         };
-        ahead = ahead::beside(context, stop, processing).await;
+        ahead = prefetch::beside(context, stop, processing).await;
     }
     stop.over.run_until_cancelled(announcer.finish()).await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::poison::Stored;
+use super::bisect::Stored;
 use super::{WorkerContext, details};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::EventKind;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{WorkerContext, details, live, presence};
+use super::{WorkerContext, details, live_events, presence};
 use crate::store::StoreError;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
@@ -25,7 +25,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sweeps until `shutdown`.
 pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
-    let outage = Outage::default();
+    let outage = LogThrottle::default();
     let sweeps = async {
         loop {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
@@ -43,7 +43,7 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
 }
 
 /// A sweep says nothing of whether batches can be stored, so it leaves the store's health alone.
-fn report(context: &WorkerContext, outage: &Outage, error: &StoreError) {
+fn report(context: &WorkerContext, outage: &LogThrottle, error: &StoreError) {
     let Some(lasting) = outage.failed().map(seconds) else { return };
     tracing::warn!(%error, lasting, "cannot end idle sessions");
     context.log.step(Stage::Clickhouse).warn("Cannot end idle sessions, trying again", || {
@@ -69,7 +69,7 @@ async fn sweep(context: &WorkerContext) -> Result<(), StoreError> {
                 .uncounted()
                 .info("Idle sessions ended", || details(json!({ "sessions": count })));
             presence::ended(context, &ended).await;
-            live::publish_timeouts(context, ended).await;
+            live_events::publish_timeouts(context, ended).await;
         }
         if count < AT_ONCE {
             return Ok(());

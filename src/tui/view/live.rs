@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::model::boards::LiveList;
 use crate::model::layout::LiveParts;
 use bklit_wire::debug_log::Stage;
-use bklit_wire::live::{ACTIVE_MINUTES, LiveView, MINUTES};
+use bklit_wire::live_view::{ACTIVE_MINUTES, LiveView, MINUTES};
 use bklit_wire::text;
 
 /// From this width on there is room for long names of projects.

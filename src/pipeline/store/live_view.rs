@@ -1,8 +1,8 @@
-//! Builds the live view (see [`bklit_wire::live`]) from the store, in SQL that all stores understand.
+//! Builds the live view (see [`bklit_wire::live_view`]) from the store, in SQL that all stores understand.
 
 use std::time::Duration;
 
-use bklit_wire::live::{ACTIVE_MINUTES, LastEvent, LiveProject, LiveView, MINUTES, TopPage};
+use bklit_wire::live_view::{ACTIVE_MINUTES, LastEvent, LiveProject, LiveView, MINUTES, TopPage};
 use bklit_wire::time::UtcMillis;
 use serde_json::Value;
 

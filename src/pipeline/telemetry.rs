@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::metrics::{Metrics, Part};
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Gauges, Health};
@@ -31,17 +31,17 @@ const UNWATCHED_SHARE: u64 = 10;
 const MAX_SAMPLING: u32 = 1 << 16;
 
 /// Writes the lines and figures of one process.
-pub struct StageLog {
+pub struct Telemetry {
     bus: Arc<dyn DebugBus>,
     metrics: Arc<Metrics>,
     sampler: Sampler,
     /// In this second.
     errors_logged: AtomicU64,
     /// By part.
-    outages: [Outage; Part::COUNT],
+    outages: [LogThrottle; Part::COUNT],
 }
 
-impl StageLog {
+impl Telemetry {
     /// Lines go to `bus`, at most about `lines_per_second` of level info, and figures to
     /// `metrics`.
     pub fn new(bus: Arc<dyn DebugBus>, metrics: Arc<Metrics>, lines_per_second: u64) -> Self {
@@ -120,7 +120,7 @@ impl StageLog {
 /// A step of a stage, about to be told.
 #[must_use = "nothing is told before info, warn or error"]
 pub struct Step<'a> {
-    log: &'a StageLog,
+    log: &'a Telemetry,
     stage: Stage,
     event: Option<&'a str>,
     project: Option<&'a str>,

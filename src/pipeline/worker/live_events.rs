@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::poison::Stored;
+use super::bisect::Stored;
 use super::{WorkerContext, details};
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{

@@ -19,13 +19,13 @@ use bklit_wire::time::UtcMillis;
 const MOST: usize = 10_000;
 
 /// Those that wait.
-pub struct Absences {
+pub struct DisconnectGrace {
     grace: Duration,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
-impl Absences {
+impl DisconnectGrace {
     /// They may wait so long.
     pub fn new(grace: Duration) -> Self {
         Self { grace, room: Arc::new(Semaphore::new(MOST)), tasks: TaskTracker::new() }

@@ -9,8 +9,8 @@ use super::Peer;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use crate::store::StoreError;
-use crate::store::live::live_view;
-use bklit_wire::live::LiveView;
+use crate::store::live_view::live_view;
+use bklit_wire::live_view::LiveView;
 use bklit_wire::time::UtcMillis;
 
 /// How long the store may take.

@@ -18,7 +18,7 @@ use super::response::{self, ResponseBody};
 use super::{Peer, body};
 use crate::queue::{QueueError, api};
 use crate::server::access::query;
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 
 /// How long the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);

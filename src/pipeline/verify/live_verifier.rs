@@ -16,9 +16,9 @@ use super::rows::{self, rows_of};
 use super::writer::Written;
 use crate::metrics::Outcome;
 use crate::queue::Queue;
-use crate::stage_log::{Data, StageLog};
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Kind, Side};
+use crate::telemetry::{Data, Telemetry};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
@@ -96,7 +96,7 @@ impl Pending {
 pub struct LiveVerifier {
     store: Arc<dyn Baseline>,
     queue: Arc<dyn Queue>,
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
     settle: Duration,
     pending: Arc<Pending>,
     /// Those that were not stored when they were looked for, each with when to look again.
@@ -111,7 +111,7 @@ impl LiveVerifier {
     pub fn new(
         store: Arc<dyn Baseline>,
         queue: Arc<dyn Queue>,
-        log: Arc<StageLog>,
+        log: Arc<Telemetry>,
         settle: Duration,
         pending: Arc<Pending>,
     ) -> Self {
@@ -290,7 +290,7 @@ impl LiveVerifier {
     }
 
     /// A step that is not among the store's own figures.
-    fn step(&self) -> crate::stage_log::Step<'_> {
+    fn step(&self) -> crate::telemetry::Step<'_> {
         self.log.step(Stage::Clickhouse).uncounted()
     }
 }

@@ -21,7 +21,7 @@ use bklit_wire::time::UtcMillis;
 const MAX_BYTES: u64 = 64 << 20;
 
 /// What is known.
-pub(super) struct Known {
+pub(super) struct TokenCache {
     tokens: Cache<TokenHash, Confirmed>,
     /// The file says something else.
     changed: AtomicBool,
@@ -43,7 +43,7 @@ struct Line {
     token: Stored,
 }
 
-impl Known {
+impl TokenCache {
     pub(super) fn new() -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(GRACE).build();
         Self { tokens, changed: false.into(), confirmed: false.into() }
@@ -146,7 +146,7 @@ impl Known {
 /// # Errors
 /// When the file cannot be read.
 pub fn noted(file: &Path) -> io::Result<usize> {
-    Known::new().read(file)
+    TokenCache::new().read(file)
 }
 
 impl Confirmed {
@@ -177,7 +177,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tokens.cache");
         let (known, (secret, sends), (_, reads)) =
-            (Known::new(), token(Scope::Ingest), token(Scope::Read));
+            (TokenCache::new(), token(Scope::Ingest), token(Scope::Read));
         assert_eq!(known.read(&file).unwrap(), 0);
         known.confirm(sends.hash, &sends);
         known.confirm(reads.hash, &reads);
@@ -188,7 +188,7 @@ mod tests {
         assert!(!text.contains(&secret.expose()[12..]), "{text}");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-        let later = Known::new();
+        let later = TokenCache::new();
         assert_eq!(later.read(&file).unwrap(), 1);
         assert_eq!(later.get(&sends.hash), Some(Arc::clone(&sends)));
         assert_eq!(later.get(&reads.hash), None);
@@ -203,7 +203,7 @@ mod tests {
     fn what_is_older_than_the_grace_or_from_the_future_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tokens.cache");
-        let (known, (_, token)) = (Known::new(), token(Scope::Ingest));
+        let (known, (_, token)) = (TokenCache::new(), token(Scope::Ingest));
         let grace = i64::try_from(GRACE.as_millis()).unwrap();
         let now = UtcMillis::now().epoch_millis();
         for (at, counts) in [(now - 1_000, 1), (now - grace, 0), (now + 60_000, 0)] {
@@ -211,7 +211,7 @@ mod tests {
             let stored = Stored::from((*token).clone());
             let line = Line { hash: token.hash.to_hex(), at, token: stored };
             fs::write(&file, serde_json::to_string(&line).unwrap()).unwrap();
-            assert_eq!(Known::new().read(&file).unwrap(), counts, "{at:?}");
+            assert_eq!(TokenCache::new().read(&file).unwrap(), counts, "{at:?}");
         }
         fs::write(&file, "{").unwrap();
         assert!(known.read(&file).is_err());
