@@ -399,7 +399,7 @@ async fn make_tables(store: &ClickHouseStore) {
                 return;
             }
             Err(error) => {
-                if let Some(lasting) = outage.failed().map(seconds) {
+                if let Some(lasting) = outage.failure().map(seconds) {
                     tracing::warn!(%error, lasting, "cannot make ClickHouse's tables, trying again");
                 }
             }

@@ -312,12 +312,12 @@ async fn publish_gauges(
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match log.metrics().look_at(&*queue).await {
             Ok(()) => {
-                if let Some(lasted) = unknown.over().map(seconds) {
+                if let Some(lasted) = unknown.recovered().map(seconds) {
                     tracing::info!(lasted, "the queue's depth is known again");
                 }
             }
             Err(error) => {
-                if let Some(lasting) = unknown.failed().map(seconds) {
+                if let Some(lasting) = unknown.failure().map(seconds) {
                     tracing::warn!(%error, lasting, "the queue's depth is not known");
                 }
             }

@@ -69,7 +69,7 @@ pub(super) fn tell_if_none(
         let known = async {
             let outage = LogThrottle::default();
             while !authenticator.knows_tokens().await {
-                if outage.failed().is_some() {
+                if outage.failure().is_some() {
                     let reason = "their store is away, and none was used with this data dir lately";
                     let step = log.step(stage).uncounted();
                     step.error("Events are refused: no token is known", || {
@@ -78,7 +78,7 @@ pub(super) fn tell_if_none(
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            if outage.over().is_some() {
+            if outage.recovered().is_some() {
                 tracing::info!("tokens are known, events are accepted");
                 log.step(stage).uncounted().info("Tokens are known again", Default::default);
             }

@@ -18,6 +18,7 @@ use super::single_flight::SingleFlight;
 use super::token_cache::TokenCache;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::timeout::within;
 use bklit_wire::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be refused.
@@ -140,7 +141,8 @@ impl Authenticator {
             return Ok(self.refresh(hash, secret, known).await);
         }
         let lookup = async {
-            let found = within(LOOKUP_TIMEOUT, self.store.find_by_secret(&secret)).await?;
+            let found =
+                within(LOOKUP_TIMEOUT, self.store.find_by_secret(&secret), TokenStoreError).await?;
             Ok::<_, TokenStoreError>(found.map(Arc::new))
         };
         let found = self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)?;
@@ -164,14 +166,16 @@ impl Authenticator {
             if let Some(remembered) = tokens.get(&hash).await {
                 return remembered;
             }
-            let found = match within(REFRESH_TIMEOUT, store.find_by_secret(&secret)).await {
-                Ok(found) => {
-                    let found = found.map(Arc::new);
-                    all_known.take_in(hash, found.as_ref());
-                    found
-                }
-                Err(_) => Some(before),
-            };
+            let found =
+                match within(REFRESH_TIMEOUT, store.find_by_secret(&secret), TokenStoreError).await
+                {
+                    Ok(found) => {
+                        let found = found.map(Arc::new);
+                        all_known.take_in(hash, found.as_ref());
+                        found
+                    }
+                    Err(_) => Some(before),
+                };
             tokens.insert(hash, found.clone()).await;
             found
         };
@@ -222,24 +226,15 @@ impl Authenticator {
             let (known, file) = (Arc::clone(&self.known), file.to_path_buf());
             let written = tokio::task::spawn_blocking(move || known.write(&file)).await;
             match written.map_err(std::io::Error::other).flatten() {
-                Ok(()) => drop(outage.over()),
+                Ok(()) => drop(outage.recovered()),
                 Err(error) => {
-                    if let Some(lasting) = outage.failed().map(seconds) {
+                    if let Some(lasting) = outage.failure().map(seconds) {
                         tracing::warn!(%error, lasting, "known tokens cannot be noted");
                     }
                 }
             }
         }
     }
-}
-
-async fn within<T>(
-    limit: Duration,
-    lookup: impl Future<Output = Result<T, TokenStoreError>>,
-) -> Result<T, TokenStoreError> {
-    tokio::time::timeout(limit, lookup).await.unwrap_or_else(|_| {
-        Err(TokenStoreError(format!("no answer within {}", humantime::format_duration(limit))))
-    })
 }
 
 impl TokenRecord {

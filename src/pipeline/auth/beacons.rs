@@ -14,6 +14,7 @@ use super::authenticator::{GRACE, KNOWN_TIMEOUT, LOOKUP_TIMEOUT, REFRESH_TIMEOUT
 use super::single_flight::SingleFlight;
 use super::token_cache::TokenCache;
 use super::{Denied, Listing, Scope, Site, TokenRecord, TokenStore, TokenStoreError};
+use bklit_net::timeout::no_response;
 use bklit_wire::time::UtcMillis;
 
 /// A list is used for at least [`TTL`], for as many times longer than it took to be read, so that
@@ -103,7 +104,7 @@ impl Beacons {
         }
         let latest = self.lists.state().latest.clone();
         latest.unwrap_or_else(|| {
-            self.lists.take_in(Listing::away(no_answer(patience)), Duration::ZERO)
+            self.lists.take_in(Listing::away(unavailable(patience)), Duration::ZERO)
         })
     }
 }
@@ -112,7 +113,7 @@ impl Lists {
     async fn read(&self) -> List {
         let began = Instant::now();
         let listing = timeout(REFRESH_TIMEOUT, self.store.listing()).await;
-        let listing = listing.unwrap_or_else(|_| Listing::away(no_answer(REFRESH_TIMEOUT)));
+        let listing = listing.unwrap_or_else(|_| Listing::away(unavailable(REFRESH_TIMEOUT)));
         self.take_in(listing, began.elapsed())
     }
 
@@ -152,6 +153,6 @@ impl Lists {
     }
 }
 
-fn no_answer(limit: Duration) -> TokenStoreError {
-    TokenStoreError(format!("no answer within {}", humantime::format_duration(limit)))
+fn unavailable(limit: Duration) -> TokenStoreError {
+    TokenStoreError(no_response(limit))
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use tokio::time::timeout;
 
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
+use bklit_net::timeout::within;
 use bklit_wire::event_lookup::id_problem;
 
 use super::Peer;
@@ -25,13 +25,12 @@ pub async fn find(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, R
         return Err(Refusal::field("id", problem));
     }
     let context = &peer.context;
-    let answer = async {
+    let search = async {
         let _turn = context.lookups.lock().await;
         let store = context.store.as_deref();
         let sources = Sources { queue: context.intake.queue(), store, bus: &*context.debug_bus };
-        event_lookup::find(sources, &id).await
+        Ok(event_lookup::find(sources, &id).await)
     };
-    let late = |_| QueueError::Unavailable(format!("no answer within {TIMEOUT:?}"));
-    let found = timeout(TIMEOUT, answer).await.map_err(late)?;
+    let found = within(TIMEOUT, search, QueueError::Unavailable).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &found)))
 }

@@ -9,6 +9,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
+use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::queue::{Changed, Chosen, MAX_PAGE};
@@ -94,6 +95,5 @@ pub async fn change(
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
-    let late = || QueueError::Unavailable(format!("no answer within {QUEUE_TIMEOUT:?}"));
-    tokio::time::timeout(QUEUE_TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
+    within(QUEUE_TIMEOUT, call, QueueError::Unavailable).await
 }

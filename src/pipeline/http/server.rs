@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{HttpContext, Peer, routes};
-use crate::server::connections::Connections;
+use crate::server::connections::{Connections, until_closed};
 use crate::server::socket::Socket;
 
 /// The largest head of a request.
@@ -108,14 +107,7 @@ impl Server {
         let shutdown = self.shutdown.clone();
         async move {
             let _open = open;
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
+            let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
             if let Err(error) = ended {
                 tracing::debug!(%address, %error, "a connection broke");
             }

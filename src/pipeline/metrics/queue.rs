@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::{Metrics, Part, lock};
 use crate::queue::api::QueueAges;
 use crate::queue::{Queue, QueueError, QueueStats};
+use bklit_net::timeout::no_response;
 use bklit_wire::gauges::{Health, QueueGauges};
 use bklit_wire::time::UtcMillis;
 
@@ -121,7 +122,7 @@ impl Metrics {
     pub async fn look_at(&self, queue: &dyn Queue) -> Result<(), QueueError> {
         let (stats, accepts) =
             tokio::join!(timeout(TIMEOUT, queue.stats()), timeout(TIMEOUT, queue.accepts()));
-        let silent = || QueueError::Unavailable(format!("no answer within {TIMEOUT:?}"));
+        let silent = || QueueError::Unavailable(no_response(TIMEOUT));
         let stats = stats.unwrap_or_else(|_| Err(silent()));
         match &stats {
             Ok(stats) => {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,10 +88,10 @@ impl Connections {
     fn tell_whether_full(&self, full: &LogThrottle) {
         let setting = self.setting;
         if self.permits.available_permits() > 0 {
-            if let Some(lasted) = full.over().map(seconds) {
+            if let Some(lasted) = full.recovered().map(seconds) {
                 tracing::info!(setting, lasted, "there is room for connections again");
             }
-        } else if let Some(lasting) = full.failed().map(seconds) {
+        } else if let Some(lasting) = full.failure().map(seconds) {
             tracing::warn!(setting, lasting, "as many connections as may be; others wait");
         }
     }
@@ -106,6 +107,23 @@ impl Connections {
             // What they sent was not answered, so nothing was promised to them.
             tracing::warn!(open = self.tasks.len(), "slow clients are cut off");
             self.tasks.shutdown().await;
+        }
+    }
+}
+
+/// Drives a connection to its end. On a shutdown, `finish` makes it end after the request that has
+/// begun.
+pub async fn until_closed<C: Future>(
+    connection: C,
+    shutdown: &CancellationToken,
+    finish: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            finish(connection.as_mut());
+            connection.await
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::session::SessionKey;
@@ -23,6 +24,20 @@ pub struct Batch {
     pub id: String,
     /// Its events, oldest first.
     pub events: Arc<Vec<QueuedEvent>>,
+}
+
+/// Identifies events, in order, by project and id. Stores keep it with a batch's id, because a
+/// queue that was set up anew may use a batch id again for other events. Must stay the same across
+/// versions and platforms: it is stored.
+pub fn digest<'a>(events: impl IntoIterator<Item = &'a QueuedEvent>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for event in events {
+        for part in [&event.project_id, &event.id] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().into()
 }
 
 /// What a batch changed in the store.
@@ -119,4 +134,25 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    #[test]
+    fn the_digest_is_the_one_that_stores_already_hold() {
+        let event = |project: &str, id: &str| {
+            let json = format!(
+                r#"{{"id":"{id}","type":"session_end","payload":{{"sessionId":"s"}},"queuedAt":0,"projectId":"{project}"}}"#
+            );
+            QueuedEvent::from_json(&json).unwrap()
+        };
+        let events = [event("p", "evt_1"), event("p", "evt_2")];
+        let stored = "565a7adddca7289e50d369213b44f16dbd78af3edf70b696803f1ee1285faeea";
+        assert_eq!(HEXLOWER.encode(&digest(&events)), stored);
+        assert_ne!(digest(&[event("pe", "vt_1")]), digest(&[event("p", "evt_1")]));
+    }
 }

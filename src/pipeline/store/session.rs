@@ -8,8 +8,7 @@
 //! session goes on. A visitor's clock may be fast, so for what comes after what, an event is taken
 //! to have happened when it was queued at the latest.
 
-use std::fmt::Write as _;
-
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::rows::Cell;
@@ -187,13 +186,8 @@ fn latest(known: &mut Option<Sourced>, other: Option<Sourced>) {
 /// The row's id: made from its key, so that it is the same whenever and wherever it is made.
 fn id(key: &SessionKey) -> String {
     let mut hash = Sha256::new();
-    hash.update(key.project_id.len().to_be_bytes());
+    hash.update((key.project_id.len() as u64).to_be_bytes());
     hash.update(&key.project_id);
     hash.update(&key.session_id);
-    let mut id = "ses_".to_owned();
-    for byte in &hash.finalize()[..16] {
-        // Writing to a String cannot fail.
-        let _ = write!(id, "{byte:02x}");
-    }
-    id
+    format!("ses_{}", HEXLOWER.encode(&hash.finalize()[..16]))
 }

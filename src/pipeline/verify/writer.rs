@@ -279,13 +279,13 @@ impl BaselineWriter {
     }
 
     fn failed(&self, what: &str, error: &StoreError) {
-        if let Some(lasting) = self.outage.failed().map(seconds) {
+        if let Some(lasting) = self.outage.failure().map(seconds) {
             tracing::warn!(%error, lasting, "{what}");
         }
     }
 
     fn written(&self, events: &[QueuedEvent]) {
-        if let Some(lasted) = self.outage.over().map(seconds) {
+        if let Some(lasted) = self.outage.recovered().map(seconds) {
             tracing::info!(lasted, "the baseline is written again");
         }
         let at = Instant::now();

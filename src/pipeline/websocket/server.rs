@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::handshake::{self, Kind, Opening, Slot};
 use super::socket::Socket;
 use super::{Guest, WebSocketContext, browser, dashboard};
-use crate::server::connections::Connections;
+use crate::server::connections::{Connections, until_closed};
 use crate::server::socket::Socket as Transport;
 
 /// The largest head of a request, which is kept as long as its socket is open.
@@ -93,14 +92,7 @@ fn connection(
     });
     let connection = http.serve_connection(io, service).with_upgrades();
     async move {
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
+        let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
         if let Err(error) = ended {
             tracing::debug!(%address, %error, "a handshake failed");
         }

@@ -10,7 +10,7 @@ use super::bisect::{Stopped, Stored, store};
 use super::lease::Lease;
 use super::parse::Item;
 use super::stop::Stop;
-use super::{WorkerContext, answer_in_time, definitions, details};
+use super::{WorkerContext, definitions, details, in_time};
 use crate::metrics::Part;
 use crate::queue::{ClaimId, QueueError, Rejected};
 use bklit_net::backoff::Backoff;
@@ -109,7 +109,7 @@ async fn acknowledge(
 ) -> Result<bool, Stopped> {
     let mut backoff = Backoff::new(context.settings.max_backoff);
     loop {
-        match answer_in_time(context.queue.acknowledge(id, rejected)).await {
+        match in_time(context.queue.acknowledge(id, rejected)).await {
             Ok(()) => {
                 context.works(Part::Worker);
                 return Ok(true);

@@ -19,6 +19,7 @@ use crate::metrics::Part as Component;
 use crate::queue::Rejected;
 use crate::store::{Batch, Inserted, StoreError};
 use bklit_net::backoff::Backoff;
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, QueuedEvent};
 
@@ -104,7 +105,7 @@ async fn insert(
                 return Ok(Err(reason));
             }
             Ok(Err(StoreError::Unavailable(reason))) => reason,
-            Err(_) => format!("no answer within {STORE_TIMEOUT:?}"),
+            Err(_) => no_response(STORE_TIMEOUT),
         };
         context.store_failed("Cannot store a batch, trying again", &reason);
         if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {

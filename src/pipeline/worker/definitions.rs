@@ -14,6 +14,7 @@ use crate::definitions::DefinitionName;
 use crate::metrics::Part;
 use crate::queue::Rejected;
 use bklit_net::backoff::Backoff;
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::Payload;
 
@@ -69,7 +70,7 @@ async fn find(
                 return Ok(ids);
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {TIMEOUT:?}"),
+            Err(_) => no_response(TIMEOUT),
         };
         context.worker_failed("Cannot look up event definitions, trying again", &reason);
         if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{WorkerContext, details};
 use crate::queue::{ClaimId, QueueError};
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::Stage;
 
 /// Renewals within a lease, so that one or two may fail.
@@ -54,7 +55,7 @@ async fn renew(context: &WorkerContext, claim: &ClaimId) {
             Ok(Ok(())) => continue,
             Ok(Err(QueueError::Stale(_))) => return,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {pause:?}"),
+            Err(_) => no_response(pause),
         };
         // Should the lease run out, another worker stores the batch again, which adds nothing,
         // and the acknowledgement tells.

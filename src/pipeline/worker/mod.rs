@@ -42,6 +42,7 @@ use super::store::Store;
 use super::telemetry::{Data, Telemetry};
 use crate::presence::Presence;
 use bklit_net::backoff::Backoff;
+use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 
 /// The longest a call to the queue may take before it counts as failed.
@@ -189,7 +190,7 @@ async fn claim_or_release(
 async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError> {
     let settings = &context.settings;
     let began = Instant::now();
-    let claim = answer_in_time(context.queue.claim(settings.batch_size, settings.lease)).await?;
+    let claim = in_time(context.queue.claim(settings.batch_size, settings.lease)).await?;
     let Some(Claim { id, items }) = claim else { return Ok(None) };
     let lease = Lease::hold(context, id);
     let size = items.len();
@@ -205,7 +206,7 @@ async fn fill(context: &WorkerContext) {
     while Instant::now() < deadline {
         // A queue that cannot say how full it is may still hand out what it has, and after a full
         // disk that is what makes room.
-        let stats = answer_in_time(context.queue.stats()).await;
+        let stats = in_time(context.queue.stats()).await;
         if stats.is_ok_and(|stats| stats.depth >= batch_size as u64) {
             break;
         }
@@ -213,14 +214,9 @@ async fn fill(context: &WorkerContext) {
     }
 }
 
-/// Every call to the queue has an end.
-async fn answer_in_time<T>(
-    call: impl Future<Output = Result<T, QueueError>>,
-) -> Result<T, QueueError> {
-    let in_time = tokio::time::timeout(QUEUE_TIMEOUT, call).await;
-    in_time.unwrap_or_else(|_| {
-        Err(QueueError::Unavailable(format!("no answer within {QUEUE_TIMEOUT:?}")))
-    })
+/// Bounds a call to the queue.
+async fn in_time<T>(call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
+    within(QUEUE_TIMEOUT, call, QueueError::Unavailable).await
 }
 
 impl WorkerContext {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Work};
 use super::stop::Stop;
-use super::{WorkerContext, answer_in_time, claim_or_release};
+use super::{WorkerContext, claim_or_release, in_time};
 
 /// Does `processing`, and meanwhile claims the next batch if a full one waits.
 pub(super) async fn beside(
@@ -42,7 +42,7 @@ pub(super) async fn beside(
 }
 
 async fn claim_full(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
-    let stats = stop.begun.run_until_cancelled(answer_in_time(context.queue.stats())).await?;
+    let stats = stop.begun.run_until_cancelled(in_time(context.queue.stats())).await?;
     if stats.ok()?.depth < context.settings.batch_size as u64 {
         return None;
     }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::WorkerContext;
 use crate::metrics::Part;
+use bklit_net::timeout::no_response;
 use bklit_wire::gauges::Health;
 
 /// Time between questions.
@@ -64,7 +65,7 @@ async fn ask(context: &WorkerContext, in_hand: &InHand) {
     let reason = match answer {
         Ok(Ok(())) => return context.works(Part::Store),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {TIMEOUT:?}"),
+        Err(_) => no_response(TIMEOUT),
     };
     // Told once, not at every question.
     if context.log.metrics().health(Part::Store) != Health::Failing {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{WorkerContext, details, live_events, presence};
 use crate::store::StoreError;
 use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
@@ -31,7 +32,7 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
             match sweep(context).await {
                 Ok(()) => {
-                    if let Some(lasted) = outage.over().map(seconds) {
+                    if let Some(lasted) = outage.recovered().map(seconds) {
                         tracing::info!(lasted, "idle sessions are ended again");
                     }
                 }
@@ -44,7 +45,7 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
 
 /// A sweep says nothing of whether batches can be stored, so it leaves the store's health alone.
 fn report(context: &WorkerContext, outage: &LogThrottle, error: &StoreError) {
-    let Some(lasting) = outage.failed().map(seconds) else { return };
+    let Some(lasting) = outage.failure().map(seconds) else { return };
     tracing::warn!(%error, lasting, "cannot end idle sessions");
     context.log.step(Stage::Clickhouse).warn("Cannot end idle sessions, trying again", || {
         details(json!({ "reason": error.to_string() }))
@@ -58,9 +59,7 @@ async fn sweep(context: &WorkerContext) -> Result<(), StoreError> {
     let since = UtcMillis::from_epoch_millis(since);
     loop {
         let step = context.store.end_idle_sessions(since, AT_ONCE);
-        let ended = tokio::time::timeout(STEP_TIMEOUT, step).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable(format!("no answer within {STEP_TIMEOUT:?}")))
-        })?;
+        let ended = within(STEP_TIMEOUT, step, StoreError::Unavailable).await?;
         let count = ended.len();
         if count > 0 {
             context

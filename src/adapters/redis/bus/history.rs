@@ -101,7 +101,7 @@ impl Keeper {
                 if renews {
                     self.renewed = Some(Instant::now());
                 }
-                if let Some(lasted) = self.outage.over().map(seconds) {
+                if let Some(lasted) = self.outage.recovered().map(seconds) {
                     tracing::info!(lasted, "debug lines are kept in Redis again");
                 }
             }
@@ -109,7 +109,7 @@ impl Keeper {
             Err(RedisFailure::Unreachable { .. }) => {}
             Err(error) => {
                 self.renewed = None;
-                if let Some(lasting) = self.outage.failed().map(seconds) {
+                if let Some(lasting) = self.outage.failure().map(seconds) {
                     tracing::warn!(%error, lasting, "debug lines are not kept in Redis ({KEY})");
                 }
             }
