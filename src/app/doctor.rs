@@ -63,7 +63,8 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
 /// What it means that the tokens are away, where none was used lately.
 fn no_token(settings: &Settings) -> Option<Diagnostic> {
     let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| settings.roles.has(*role));
-    let noted = auth::noted(&settings.data_dir.join(adapters::KNOWN_TOKENS_FILE)).unwrap_or(0);
+    let noted =
+        auth::count_saved(&settings.data_dir.join(adapters::KNOWN_TOKENS_FILE)).unwrap_or(0);
     (accepts && noted == 0).then(|| {
         Diagnostic::problem(
             "no token was used with this data dir lately: without Redis every event is answered 503",

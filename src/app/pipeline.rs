@@ -88,7 +88,7 @@ impl Pipeline {
         let tokens_file = adapters::tokens_are_elsewhere(settings)
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
         if let Some(file) = &tokens_file {
-            authenticator.recall(file).await;
+            authenticator.load_cache(file).await;
             tokens::tell_if_none(settings, &authenticator, &log, supervisor);
         }
         let queue = Arc::clone(&adapters.queue);
@@ -121,7 +121,7 @@ impl Pipeline {
         start_worker(settings, &adapters, &log, supervisor);
         if let Some(file) = tokens_file {
             supervisor.spawn("note of known tokens", |stop| async move {
-                authenticator.note(&file, stop).await;
+                authenticator.save_cache(&file, stop).await;
                 Ok(())
             });
         }
@@ -165,7 +165,7 @@ impl Pipeline {
             store: self.store.clone(),
             presence: self.presence.clone(),
             debug_bus: Arc::clone(&self.debug_bus),
-            told: Arc::new(told),
+            log_change: Arc::new(told),
         })
     }
 

@@ -232,7 +232,7 @@ impl TokenStore for Tokens {
     async fn listing(&self) -> Listing {
         match self.looked_up() {
             Ok(()) => self.store.listing().await,
-            Err(error) => Listing::away(error),
+            Err(error) => Listing::unavailable(error),
         }
     }
 

@@ -1,11 +1,11 @@
-//! What the check answers when the store is slow, hangs or changes its mind.
+//! The check with a store that is slow, hangs or changes its results.
 
 use tokio::time::Instant;
 
 use super::*;
 use crate::auth::{Listing, Secret};
 
-/// Answers the first question, and then hangs.
+/// Responds to the first call, then hangs.
 struct Hanging {
     token: TokenRecord,
     asked: std::sync::atomic::AtomicBool,
@@ -34,7 +34,7 @@ impl TokenStore for Hanging {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_holds_up_no_token_in_use() {
+async fn a_hanging_store_does_not_hold_up_a_token_in_use() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
     let hanging = || Arc::new(Hanging { token: token.clone(), asked: false.into() });
@@ -44,7 +44,7 @@ async fn a_store_that_hangs_holds_up_no_token_in_use() {
         assert!(by_token.identify(secret.expose()).await.is_ok());
         assert!(by_beacon.authorize_beacon("p", Site(None)).await.is_ok());
         assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
-        // As if their time were over.
+        // As if the cache entries had expired.
         by_token.tokens.invalidate_all();
         tokio::time::advance(TTL).await;
     }
@@ -55,7 +55,7 @@ async fn a_store_that_hangs_holds_up_no_token_in_use() {
     assert_eq!(began.elapsed().as_secs(), LOOKUP_TIMEOUT.as_secs());
 }
 
-/// Takes [`Slow::TAKES`] for every answer.
+/// Takes [`Slow::TAKES`] for every response.
 struct Slow {
     token: std::sync::Mutex<Option<TokenRecord>>,
     asked: std::sync::atomic::AtomicUsize,
@@ -88,18 +88,18 @@ impl TokenStore for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_answer_counts_from_when_it_comes() {
+async fn a_slow_response_counts_from_when_it_arrives() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
     let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
     let tokens = Authenticator::new(slow.clone());
-    assert!(tokens.identify(secret.expose()).await.is_ok(), "the first time it is waited for");
+    assert!(tokens.identify(secret.expose()).await.is_ok(), "the first request waits");
     slow.revoke("").await.unwrap();
-    // As if its time were over.
+    // As if the cache entry had expired.
     tokens.tokens.invalidate_all();
     let began = Instant::now();
     for _ in 0..20 {
-        assert!(tokens.identify(secret.expose()).await.is_ok(), "what was known, meanwhile");
+        assert!(tokens.identify(secret.expose()).await.is_ok(), "the earlier result, meanwhile");
     }
     assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
     tokio::time::sleep_until(began + Slow::TAKES * 2).await;
@@ -109,7 +109,7 @@ async fn a_slow_answer_counts_from_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beacons_read_no_list_for_most_of_the_time() {
+async fn beacons_rarely_read_the_list_of_tokens() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
     let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
@@ -125,16 +125,16 @@ async fn beacons_read_no_list_for_most_of_the_time() {
     }
     let lists = slow.asked.load(std::sync::atomic::Ordering::SeqCst);
     assert!(beacons > 500 && (6..=8).contains(&lists), "{lists} lists for {beacons} beacons");
-    // One that was ended is seen with the next list.
+    // A revocation takes effect with the next list.
     slow.revoke("").await.unwrap();
     while tokens.authorize_beacon("p", Site(None)).await.is_ok() {
-        assert!(began.elapsed() < Duration::from_secs(75), "it is never seen");
+        assert!(began.elapsed() < Duration::from_secs(75), "the revocation never takes effect");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
 #[test]
-fn a_domain_is_met_by_itself_and_its_subdomains() {
+fn a_domain_matches_itself_and_its_subdomains() {
     let domains = ["example.com".to_owned(), "10.0.0.1".to_owned()];
     for (site, within) in [
         ("https://example.com", true),
