@@ -180,7 +180,7 @@ pub(super) fn queues(settings: &Settings) -> Result<Queues> {
         return Ok(Queues { queue, spool: None });
     }
     let spool: Arc<dyn Queue> = Arc::new(SqliteQueue::open(&file, bounds)?);
-    let queue = Arc::new(SpooledQueue::beside(queue, Arc::clone(&spool)));
+    let queue = Arc::new(SpooledQueue::for_repair(queue, Arc::clone(&spool)));
     Ok(Queues { queue, spool: Some(spool) })
 }
 

@@ -100,7 +100,7 @@ impl Pipeline {
         let context = context.serving_sockets(websocket_listener.is_some());
         // From the first request on, `/health` and `/ready` answer from what is seen here and then
         // once a second, where a failure is also logged.
-        let _ = metrics.look_at(&*adapters.queue).await;
+        let _ = metrics.observe_queue(&*adapters.queue).await;
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
         // listens, whatever its roles, to be watched.
@@ -310,7 +310,7 @@ async fn publish_gauges(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let unknown = LogThrottle::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match log.metrics().look_at(&*queue).await {
+        match log.metrics().observe_queue(&*queue).await {
             Ok(()) => {
                 if let Some(lasted) = unknown.recovered().map(seconds) {
                     tracing::info!(lasted, "the queue's depth is known again");

@@ -38,7 +38,7 @@ pub struct Telemetry {
     /// In this second.
     errors_logged: AtomicU64,
     /// By part.
-    outages: [LogThrottle; Part::COUNT],
+    throttles: [LogThrottle; Part::COUNT],
 }
 
 impl Telemetry {
@@ -50,7 +50,7 @@ impl Telemetry {
             metrics,
             sampler: Sampler::new(lines_per_second),
             errors_logged: AtomicU64::new(0),
-            outages: Default::default(),
+            throttles: Default::default(),
         }
     }
 
@@ -62,7 +62,7 @@ impl Telemetry {
     /// Notes that a part works, and tells in the program's own log if it had not.
     pub fn works(&self, part: Part) {
         self.metrics.set_health(part, Health::Ok);
-        if let Some(lasted) = self.outages[part as usize].recovered() {
+        if let Some(lasted) = self.throttles[part as usize].recovered() {
             tracing::info!(lasted = seconds(lasted), "the {} works again", part.name());
         }
     }
@@ -71,7 +71,7 @@ impl Telemetry {
     /// and now and then while it lasts.
     pub fn fails(&self, part: Part, step: Step<'_>, message: &'static str, data: Data) {
         self.metrics.set_health(part, Health::Failing);
-        let told = self.outages[part as usize].failure();
+        let told = self.throttles[part as usize].failure();
         if let Some(lasting) = told {
             let (stage, lasting) = (step.stage, seconds(lasting));
             let data = Value::Object(data.clone());

@@ -303,7 +303,7 @@ impl Server {
 
     /// What the pipeline does once a second.
     pub async fn look_at_queue(&self) {
-        let _ = self.log.metrics().look_at(&*self.queue).await;
+        let _ = self.log.metrics().observe_queue(&*self.queue).await;
     }
 
     pub async fn client(&self) -> Client {

@@ -1,4 +1,4 @@
-//! `GET /api/event?id=`: where one event is.
+//! `GET /api/event?id=`: finds out where one event is.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::event_lookup::{self, Sources};
 use crate::queue::QueueError;
 use crate::server::access::query;
 
-/// How long it may take, with those before it: one event is looked for at a time.
+/// How long a lookup may take, including the wait for earlier ones: there is one at a time.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the event of this id is.
+/// Looks up the event with the id in the query.
 pub async fn find(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let id = query(&head.uri, "id").unwrap_or_default();
     if let Some(problem) = id_problem(&id) {

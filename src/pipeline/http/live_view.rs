@@ -1,4 +1,4 @@
-//! `GET /api/live`: who is there now.
+//! `GET /api/live`: the current visitors.
 
 use std::time::Duration;
 
@@ -16,11 +16,10 @@ use bklit_wire::time::UtcMillis;
 
 /// How long the store may take.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Who asks again within this time gets the same answer: many readers cost the store no more
-/// than one.
+/// How long a response is reused, so that many readers cost the store no more than one.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The last answer, and when it was true.
+/// The last response, and when it was made.
 pub(super) type Last = Option<(Instant, LiveView)>;
 
 /// `GET /api/live`.

@@ -1,4 +1,4 @@
-//! `/api/queue`: what waits, what is in flight and what failed, and repairing the latter.
+//! `/api/queue…`: shows waiting, in-flight and failed events; retries and deletes failed ones.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,9 +21,9 @@ use crate::queue::{QueueError, api};
 use crate::server::access::query;
 use crate::telemetry::Data;
 
-/// How long the queue may take.
+/// How long a call to the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Items of a page, unless asked for otherwise.
+/// Items of a page by default.
 const PAGE: usize = 50;
 
 /// `GET /api/queue`.
@@ -35,7 +35,7 @@ pub async fn overview(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
 /// `GET /api/queue/batch?id=`: `null` once the batch is done.
 pub async fn batch(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let id = query(&head.uri, "id")
-        .ok_or_else(|| Refusal::field("id", "must be that of a batch in flight"))?;
+        .ok_or_else(|| Refusal::field("id", "must be the id of a batch in flight"))?;
     let view = in_time(api::batch(peer.context.intake.queue(), &id)).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &view)))
 }
@@ -63,7 +63,7 @@ pub async fn change(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let context = &*peer.context;
-    // What a form in a page could send as well is not enough.
+    // Rejects what a form in a web page could also send.
     if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
         return Err(Refusal::Unsupported("Content-Type must be application/json"));
     }

@@ -1,5 +1,5 @@
-//! The table of routes: path, methods, who may call it, and what answers it. Dispatch, the check of
-//! permissions and the documentation's table all come from here.
+//! The table of routes: path, methods, access and handler. Dispatch, authorization and the table in the
+//! documentation all use it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,23 +24,23 @@ use crate::telemetry::Data;
 /// The longest path that is logged.
 const MAX_PATH: usize = 200;
 
-/// Who may call a route. It is checked before the route's handler runs.
+/// Who may call a route. Checked before the route's handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Everybody.
     Everybody,
-    /// An ingest token of the event's project, from a domain that the token allows. The end of a
-    /// session may come without one.
+    /// An ingest token of the event's project, from a domain that the token allows. A session may
+    /// be ended without one.
     Sender,
-    /// A read token for all projects, or this machine.
+    /// A read token for all projects, or a request from this machine.
     Reader,
-    /// A read token for the project in the query, or this machine.
+    /// A read token for the project in the query, or a request from this machine.
     ProjectReader,
-    /// An admin token, or this machine.
+    /// An admin token, or a request from this machine.
     Admin,
 }
 
-/// What answers a route.
+/// The handler of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handler {
     Ingest(EventKind),
@@ -61,7 +61,7 @@ enum Handler {
 pub struct Route {
     /// Its path.
     pub path: &'static str,
-    /// The methods it knows, as in the header `Allow`.
+    /// Its methods, as in the header `Allow`.
     pub methods: &'static str,
     /// Who may call it.
     pub access: Access,
@@ -115,12 +115,12 @@ impl Route {
     }
 }
 
-/// Answers a request.
+/// Responds to a request.
 pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<ResponseBody> {
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    // Kept for the line about a refusal; a copy costs nothing.
+    // Kept for the log line about a refusal; cheap to clone.
     let uri = request.uri().clone();
     let response = match answer(peer, route, request, began).await {
         Ok(response) => response,
@@ -166,7 +166,7 @@ async fn answer(
     Ok(handle(peer, route.handler, &head, body).await?)
 }
 
-/// Whether the caller may call a route with this access. Events are checked by the intake, which
+/// Checks that the caller may call a route with this access. Events are checked by the intake, which
 /// knows their project.
 async fn check(peer: &Peer, access: Access, head: &Parts) -> Result<(), Denied> {
     let caller = peer.caller();
@@ -187,7 +187,7 @@ async fn handle(
     body: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     match handler {
-        // Answered before.
+        // Handled above.
         Handler::Ingest(_) => Err(Refusal::NotFound),
         Handler::Health => Ok(status::health(peer, head).await),
         Handler::Ready => Ok(ready::ready(&peer.context).await),
@@ -202,7 +202,7 @@ async fn handle(
     }
 }
 
-/// The response to a refused request, which is logged and counted.
+/// Logs and counts a refused request, and builds the response.
 fn refuse(peer: &Peer, path: &str, refused: &Refused, began: Instant) -> Response<ResponseBody> {
     let log = peer.context.intake.log();
     log.metrics().refused();

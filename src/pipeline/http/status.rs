@@ -25,12 +25,12 @@ struct HealthAnswer {
     figures: Option<Figures>,
 }
 
-/// What only readers are told.
+/// The part of `/health` that only readers see.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Figures {
     queue: Option<QueueGauges>,
-    /// Told apart from the queue's own figures, as it matters while the queue is away.
+    /// Separate from the queue's own numbers, because it matters while the queue is unavailable.
     spooled: u64,
     health: Parted,
     debug_streams: usize,
@@ -43,8 +43,8 @@ struct Parted {
     worker: Health,
 }
 
-/// The process is alive, which 200 says; whether its parts work, the body says, as of the last
-/// second: the queue is not asked, as everybody may send this.
+/// Responds with 200 while the process is alive. The body says whether its parts work, as of the last
+/// second: everybody may call this, so it makes no request to the queue.
 pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     let context = &*peer.context;
     let metrics = context.intake.log().metrics();
@@ -71,7 +71,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     response::no_store(response::json(StatusCode::OK, &answer))
 }
 
-/// All figures for Prometheus.
+/// All metrics, for Prometheus.
 pub fn metrics(peer: &Peer) -> Response<ResponseBody> {
     let text = peer.context.intake.log().metrics().to_prometheus();
     response::no_store(response::answer(OPEN_METRICS, ResponseBody::Whole(text.into())))

@@ -124,7 +124,7 @@ pub struct BaselineWriter {
     pending: Arc<Pending>,
     /// Events in hand: the last part is written next.
     parts: Vec<Arc<Vec<QueuedEvent>>>,
-    outage: LogThrottle,
+    throttle: LogThrottle,
 }
 
 impl BaselineWriter {
@@ -144,8 +144,8 @@ impl BaselineWriter {
             left_out: Arc::clone(&left_out),
         };
         let (pending, parts) = (Arc::clone(pending), Vec::new());
-        let outage = LogThrottle::default();
-        (sender, Self { store, definitions, items, bytes, left_out, pending, parts, outage })
+        let throttle = LogThrottle::default();
+        (sender, Self { store, definitions, items, bytes, left_out, pending, parts, throttle })
     }
 
     /// Writes until `stop`, then what is still waiting, for a short time.
@@ -279,13 +279,13 @@ impl BaselineWriter {
     }
 
     fn failed(&self, what: &str, error: &StoreError) {
-        if let Some(lasting) = self.outage.failure().map(seconds) {
+        if let Some(lasting) = self.throttle.failure().map(seconds) {
             tracing::warn!(%error, lasting, "{what}");
         }
     }
 
     fn written(&self, events: &[QueuedEvent]) {
-        if let Some(lasted) = self.outage.recovered().map(seconds) {
+        if let Some(lasted) = self.throttle.recovered().map(seconds) {
             tracing::info!(lasted, "the baseline is written again");
         }
         let at = Instant::now();

@@ -26,17 +26,17 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sweeps until `shutdown`.
 pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
-    let outage = LogThrottle::default();
+    let throttle = LogThrottle::default();
     let sweeps = async {
         loop {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
             match sweep(context).await {
                 Ok(()) => {
-                    if let Some(lasted) = outage.recovered().map(seconds) {
+                    if let Some(lasted) = throttle.recovered().map(seconds) {
                         tracing::info!(lasted, "idle sessions are ended again");
                     }
                 }
-                Err(error) => report(context, &outage, &error),
+                Err(error) => report(context, &throttle, &error),
             }
         }
     };
@@ -44,8 +44,8 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
 }
 
 /// A sweep says nothing of whether batches can be stored, so it leaves the store's health alone.
-fn report(context: &WorkerContext, outage: &LogThrottle, error: &StoreError) {
-    let Some(lasting) = outage.failure().map(seconds) else { return };
+fn report(context: &WorkerContext, throttle: &LogThrottle, error: &StoreError) {
+    let Some(lasting) = throttle.failure().map(seconds) else { return };
     tracing::warn!(%error, lasting, "cannot end idle sessions");
     context.log.step(Stage::Clickhouse).warn("Cannot end idle sessions, trying again", || {
         details(json!({ "reason": error.to_string() }))
