@@ -65,7 +65,7 @@ impl Baseline for SqliteStore {
         .await
     }
 
-    async fn note_gap(&self, gap: Gap) -> Result<(), StoreError> {
+    async fn record_gap(&self, gap: Gap) -> Result<(), StoreError> {
         self.write(move |transaction| {
             let sql = format!("INSERT INTO {} VALUES (?, ?, ?)", BASELINE_GAP.name);
             let (since, until) = (baseline::moment(gap.since), baseline::moment(gap.until));
