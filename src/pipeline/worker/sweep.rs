@@ -1,4 +1,4 @@
-//! Ends the sessions of visitors who left without a word.
+//! Ends idle sessions.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
-/// Time between sweeps, and before the first one, without jitter.
+/// The interval of sweeps, also before the first one, without jitter.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The most by which the time varies, so that processes that start together sweep apart.
+/// The most by which the interval varies, so that processes that start together do not sweep at the
+/// same time.
 const JITTER: Duration = Duration::from_secs(15);
 
-/// Sessions ended in one step: few enough that batches wait only briefly for it.
+/// Sessions ended in one step: few enough that batches wait only briefly.
 const AT_ONCE: usize = 1_000;
 
 /// The longest a step may take before it is left for the next sweep.
@@ -33,7 +34,7 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
             match sweep(context).await {
                 Ok(()) => {
                     if let Some(lasted) = throttle.recovered().map(seconds) {
-                        tracing::info!(lasted, "idle sessions are ended again");
+                        tracing::info!(lasted, "ending idle sessions again");
                     }
                 }
                 Err(error) => report(context, &throttle, &error),
@@ -43,11 +44,12 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
     shutdown.run_until_cancelled(sweeps).await;
 }
 
-/// A sweep says nothing of whether batches can be stored, so it leaves the store's health alone.
+/// A failed sweep does not mean that batches cannot be stored, so it does not affect the store's
+/// health.
 fn report(context: &WorkerContext, throttle: &LogThrottle, error: &StoreError) {
     let Some(lasting) = throttle.failure().map(seconds) else { return };
     tracing::warn!(%error, lasting, "cannot end idle sessions");
-    context.log.step(Stage::Clickhouse).warn("Cannot end idle sessions, trying again", || {
+    context.log.step(Stage::Clickhouse).warn("Cannot end idle sessions, retrying", || {
         details(json!({ "reason": error.to_string() }))
     });
 }

@@ -62,7 +62,7 @@ pub fn gaps(span: &Span, answer: &QueryResult) -> Vec<Gap> {
     if let Some(last) = gaps.last_mut()
         && answer.truncated
     {
-        // Too many gaps to read: treat the whole span as one gap, so that no event is wrongly
+        // More gaps than fit into one result: extend the last one, so that no event is wrongly
         // reported as missing.
         last.until = span.until;
     }
