@@ -208,9 +208,9 @@ async fn search_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredE
     // More than one, because several projects may use the same id.
     let limits = QueryLimits { rows: 20, time: STORE_TIME };
     let sql = rows_of(store.dialect(), id);
-    let answer = timeout(STORE_TIME + Duration::from_millis(500), store.query(&sql, limits)).await;
+    let result = timeout(STORE_TIME + Duration::from_millis(500), store.query(&sql, limits)).await;
     let late = |_| format!("the store: {}", no_response(STORE_TIME));
-    let found = answer.map_err(late)?.map_err(|_| "the store is unavailable".to_owned())?;
+    let found = result.map_err(late)?.map_err(|_| "the store is unavailable".to_owned())?;
     let rows = found.rows.iter().filter_map(|row| {
         let [table, project, at, accepted] = row.as_slice() else { return None };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

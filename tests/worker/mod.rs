@@ -236,7 +236,7 @@ async fn health_follows_the_store() {
     bench.store.inserts_to_fail.store(3, SeqCst);
     bench.queue.push_all(&views(1));
     bench.start(context);
-    let line = bench.line("Cannot store a batch, trying again").await;
+    let line = bench.line("Cannot store a batch, retrying").await;
     assert_eq!((line.stage, line.level), (Stage::Clickhouse, Level::Error));
     assert_eq!(line.data["reason"], "the store is away");
     assert_eq!(bench.metrics.health(Part::Store), Health::Failing);

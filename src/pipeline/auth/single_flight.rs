@@ -22,14 +22,14 @@ pub struct SingleFlight<K, V> {
 pub struct Flight<V> {
     /// When it started.
     pub at: Instant,
-    answer: watch::Receiver<Option<V>>,
+    result: watch::Receiver<Option<V>>,
 }
 
 impl<V: Clone> Flight<V> {
     /// Its result, if there is one by `deadline`.
     pub async fn by(mut self, deadline: Instant) -> Option<V> {
-        let answered = self.answer.wait_for(Option::is_some);
-        tokio::time::timeout_at(deadline, answered).await.ok()?.ok()?.clone()
+        let finished = self.result.wait_for(Option::is_some);
+        tokio::time::timeout_at(deadline, finished).await.ok()?.ok()?.clone()
     }
 }
 
@@ -43,12 +43,12 @@ where
         Self { flights: Arc::default(), most }
     }
 
-    /// The call for `key` that is in progress, or else starts `question`; `None` when there are too
-    /// many others. `question` must end eventually.
+    /// The call for `key` that is in progress, or else starts `call`; `None` when there are too
+    /// many others. `call` must end eventually.
     pub fn begin(
         &self,
         key: &K,
-        question: impl Future<Output = V> + Send + 'static,
+        call: impl Future<Output = V> + Send + 'static,
     ) -> Option<Flight<V>> {
         let mut all = lock(&self.flights);
         if let Some(flight) = all.get(key) {
@@ -57,16 +57,16 @@ where
         if all.len() >= self.most {
             return None;
         }
-        let (sender, answer) = watch::channel(None);
-        let flight = Flight { at: Instant::now(), answer };
+        let (sender, result) = watch::channel(None);
+        let flight = Flight { at: Instant::now(), result };
         all.insert(key.clone(), flight.clone());
         drop(all);
         // On drop, also after a panic, it first removes the call and then notifies the waiters.
         let ending =
-            Ending { flights: Arc::clone(&self.flights), key: key.clone(), sender, answer: None };
+            Ending { flights: Arc::clone(&self.flights), key: key.clone(), sender, result: None };
         spawn(async move {
             let mut ending = ending;
-            ending.answer = Some(question.await);
+            ending.result = Some(call.await);
         });
         Some(flight)
     }
@@ -76,14 +76,14 @@ struct Ending<K: Eq + Hash, V> {
     flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
     key: K,
     sender: watch::Sender<Option<V>>,
-    answer: Option<V>,
+    result: Option<V>,
 }
 
 impl<K: Eq + Hash, V> Drop for Ending<K, V> {
     fn drop(&mut self) {
         lock(&self.flights).remove(&self.key);
         interleave();
-        self.sender.send_replace(self.answer.take());
+        self.sender.send_replace(self.result.take());
     }
 }
 

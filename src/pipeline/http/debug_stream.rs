@@ -71,7 +71,7 @@ pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Re
     let stream = Stream { source, chunks, guard, head: head.clone() };
     peer.streams.spawn(stream.run(first));
     let body = ResponseBody::Stream(receiver);
-    Ok(response::no_store(response::answer("text/event-stream", body)))
+    Ok(response::no_store(response::with_body("text/event-stream", body)))
 }
 
 struct Stream {
@@ -161,8 +161,8 @@ impl Stream {
 
 /// False once the token was revoked or has expired, but not while it cannot be checked.
 async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
-    let answer = authorize(guard.peer.caller(), head, guard.project.as_deref()).await;
-    matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
+    let allowed = authorize(guard.peer.caller(), head, guard.project.as_deref()).await;
+    matches!(allowed, Ok(()) | Err(Denied::Unavailable(_)))
 }
 
 /// Serialised JSON contains no line breaks, so the data is a single line.

@@ -59,7 +59,7 @@ impl Body for ResponseBody {
 }
 
 /// A response with a body of content type `kind`.
-pub fn answer(kind: &'static str, body: ResponseBody) -> Response<ResponseBody> {
+pub fn with_body(kind: &'static str, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     set(&mut response, CONTENT_TYPE, kind);
     response
@@ -69,7 +69,7 @@ pub fn answer(kind: &'static str, body: ResponseBody) -> Response<ResponseBody> 
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {
     // The values have text keys only and always serialise.
     let bytes = serde_json::to_vec(value).unwrap_or_default();
-    let mut response = answer("application/json", ResponseBody::Whole(bytes.into()));
+    let mut response = with_body("application/json", ResponseBody::Whole(bytes.into()));
     *response.status_mut() = status;
     response
 }

@@ -122,7 +122,7 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     let route = Route::of(request.uri().path());
     // Kept for the log line about a refusal; cheap to clone.
     let uri = request.uri().clone();
-    let response = match answer(peer, route, request, began).await {
+    let response = match dispatch(peer, route, request, began).await {
         Ok(response) => response,
         Err(refused) => refuse(peer, uri.path(), &refused, began),
     };
@@ -134,7 +134,7 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     response
 }
 
-async fn answer(
+async fn dispatch(
     peer: &Arc<Peer>,
     route: Option<&'static Route>,
     request: Request<Incoming>,

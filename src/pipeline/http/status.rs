@@ -16,7 +16,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HealthAnswer {
+struct HealthReport {
     status: &'static str,
     service: &'static str,
     version: &'static str,
@@ -56,7 +56,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     };
     let failing = [health.queue, health.store, health.worker].contains(&Health::Failing);
     let may_read = authorize(peer.caller(), head, None).await.is_ok();
-    let answer = HealthAnswer {
+    let report = HealthReport {
         status: if failing { "degraded" } else { "ok" },
         service: "ingestion",
         version: env!("CARGO_PKG_VERSION"),
@@ -68,11 +68,11 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
             debug_streams: context.streams.load(Relaxed),
         }),
     };
-    response::no_store(response::json(StatusCode::OK, &answer))
+    response::no_store(response::json(StatusCode::OK, &report))
 }
 
 /// All metrics, for Prometheus.
 pub fn metrics(peer: &Peer) -> Response<ResponseBody> {
     let text = peer.context.intake.log().metrics().to_prometheus();
-    response::no_store(response::answer(OPEN_METRICS, ResponseBody::Whole(text.into())))
+    response::no_store(response::with_body(OPEN_METRICS, ResponseBody::Whole(text.into())))
 }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_are_told_from_tablets() {
+    fn phones_are_distinguished_from_tablets() {
         for (agent, phone) in [
             ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) Version/17.0 Mobile/15E148", true),
             ("Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/120.0 Mobile Safari/537.36", true),

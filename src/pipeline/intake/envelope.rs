@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_told_by_field() {
+    fn a_problem_names_its_field() {
         for (body, expected) in [
             (r#"{"projectId":"p"}"#, "url: missing"),
             (r#"{"url":7}"#, "url: expected a string, found integer `7`"),

@@ -128,7 +128,11 @@ impl Shared {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn push_to_spool(&self, item: NewItem, away: Option<&str>) -> Result<Pushed, QueueError> {
+    async fn push_to_spool(
+        &self,
+        item: NewItem,
+        reason: Option<&str>,
+    ) -> Result<Pushed, QueueError> {
         if let Some(refusal) = self.refusal().clone() {
             return Err(refusal);
         }
@@ -137,9 +141,9 @@ impl Shared {
             self.spooled.fetch_add(1, Ordering::Relaxed);
         }
         self.filled.notify_one();
-        match (pushed, away) {
-            (Err(QueueError::Unavailable(spool)), Some(away)) => {
-                Err(QueueError::Unavailable(format!("{away}, and so is its spool: {spool}")))
+        match (pushed, reason) {
+            (Err(QueueError::Unavailable(spool)), Some(reason)) => {
+                Err(QueueError::Unavailable(format!("{reason}, and so is its spool: {spool}")))
             }
             (pushed, _) => pushed,
         }
@@ -250,7 +254,7 @@ impl Queue for SpooledQueue {
         if !shared.spooling.load(Ordering::Acquire) {
             match shared.queue.push(item.clone()).await {
                 Err(error @ (QueueError::Unavailable(_) | QueueError::InDoubt { .. })) => {
-                    let (away, ticket) = match error {
+                    let (reason, ticket) = match error {
                         QueueError::InDoubt { reason, ticket } => (reason, Some(ticket)),
                         error => (error.to_string(), None),
                     };
@@ -260,14 +264,11 @@ impl Queue for SpooledQueue {
                     }
                     let _pushing = shared.gate.read().await;
                     if !shared.spooling.swap(true, Ordering::AcqRel) {
-                        tracing::warn!(
-                            reason = away,
-                            "the queue is unavailable; events go to the spool"
-                        );
+                        tracing::warn!(reason, "the queue is unavailable; events go to the spool");
                     }
-                    return shared.push_to_spool(item, Some(&away)).await;
+                    return shared.push_to_spool(item, Some(&reason)).await;
                 }
-                answer => return answer,
+                result => return result,
             }
         }
         let pushing = shared.gate.read().await;
@@ -319,7 +320,7 @@ impl Queue for SpooledQueue {
         if !self.is_spooling() {
             match self.shared.queue.accepts().await {
                 Err(QueueError::Unavailable(_)) => {}
-                answer => return answer,
+                result => return result,
             }
         }
         if let Some(refusal) = self.shared.refusal().clone() {

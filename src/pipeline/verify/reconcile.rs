@@ -105,16 +105,17 @@ pub async fn reconcile(
         let begins = store.extent(kind).await?.map(|[begins, _]| begins);
         report.baseline_begins = report.baseline_begins.into_iter().chain(begins).min();
     }
-    let asked = &plan.span;
+    let requested = &plan.span;
     // Nothing was written to the baseline before its first row.
-    let since = asked.since.max(report.baseline_begins.unwrap_or(asked.until)).min(asked.until);
-    let until = asked.until.min(plan.settled_until).max(since);
-    let span = Span { since, until, ..asked.clone() };
+    let since =
+        requested.since.max(report.baseline_begins.unwrap_or(requested.until)).min(requested.until);
+    let until = requested.until.min(plan.settled_until).max(since);
+    let span = Span { since, until, ..requested.clone() };
     let gaps = store.gaps(&span).await?;
     for kind in Kind::ALL {
-        let before = Span { until: since, ..asked.clone() };
+        let before = Span { until: since, ..requested.clone() };
         report.before_baseline += store.count(Side::Queue, kind, &before).await?;
-        let young = Span { since: until, ..asked.clone() };
+        let young = Span { since: until, ..requested.clone() };
         let mut counts = [0; 2];
         for (count, side) in counts.iter_mut().zip(Side::ALL) {
             *count = store.count(side, kind, &young).await?;

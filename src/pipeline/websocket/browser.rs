@@ -158,7 +158,7 @@ impl Browser {
             match received {
                 Received::Text(text) => {
                     // One after the other: a faster sender fills the socket's buffers and has to wait.
-                    if !self.answer(&text).await? {
+                    if !self.handle(&text).await? {
                         return Ok("domain not allowed");
                     }
                 }
@@ -176,7 +176,7 @@ impl Browser {
     }
 
     /// Handles a message and sends the response; returns whether more messages may follow.
-    async fn answer(&mut self, text: &str) -> Result<bool, Error> {
+    async fn handle(&mut self, text: &str) -> Result<bool, Error> {
         let began = Instant::now();
         let message = FromBrowser::parse(text);
         let message_type = match &message {
@@ -189,8 +189,8 @@ impl Browser {
             Err(why) => Err(why.into()),
         };
         let problem = match done {
-            Ok(answer) => {
-                self.socket.send(answer).await?;
+            Ok(reply) => {
+                self.socket.send(reply).await?;
                 return Ok(true);
             }
             Err(problem) => problem,
@@ -198,8 +198,8 @@ impl Browser {
         self.guest.context.intake.log().metrics().refused();
         self.log_refused(message_type, &problem.text());
         let error = problem.for_client();
-        let answer = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
-        self.socket.send(answer.to_json()).await?;
+        let reply = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
+        self.socket.send(reply.to_json()).await?;
         if problem.is_final() {
             self.socket.close(POLICY, &problem.for_client()).await;
             return Ok(false);

@@ -220,6 +220,6 @@ impl Dashboard {
 
 /// False once the token was revoked or has expired, but not while it cannot be checked.
 async fn is_still_allowed(guest: &Guest, project: &str) -> bool {
-    let answer = access::authorize(guest.caller(), &guest.head, Some(project)).await;
-    matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
+    let allowed = access::authorize(guest.caller(), &guest.head, Some(project)).await;
+    matches!(allowed, Ok(()) | Err(Denied::Unavailable(_)))
 }

@@ -61,10 +61,10 @@ pub(super) async fn store(
         if part.batch.events.is_empty() {
             continue;
         }
-        let asked = Instant::now();
+        let started = Instant::now();
         match insert(context, &part.batch, shutdown).await? {
             Ok(inserted) => {
-                log_stored(context, &part.batch, asked.elapsed());
+                log_stored(context, &part.batch, started.elapsed());
                 stored.inserted.rows += inserted.rows;
                 stored.inserted.new_sessions.extend(inserted.new_sessions);
                 stored.inserted.ended_sessions.extend(inserted.ended_sessions);
@@ -73,7 +73,7 @@ pub(super) async fn store(
             Err(reason) => match part.halves() {
                 Ok([first, second]) => parts.extend([second, first]),
                 Err(alone) => {
-                    log_refused(context, &alone.batch, &reason, asked.elapsed());
+                    log_refused(context, &alone.batch, &reason, started.elapsed());
                     let refused = alone.seqs.into_iter();
                     stored
                         .rejected
@@ -93,8 +93,8 @@ async fn insert(
 ) -> Result<Result<Inserted, String>, Stopped> {
     let mut backoff = Backoff::new(context.settings.max_backoff);
     loop {
-        let answer = tokio::time::timeout(STORE_TIMEOUT, context.store.insert(batch)).await;
-        let reason = match answer {
+        let result = tokio::time::timeout(STORE_TIMEOUT, context.store.insert(batch)).await;
+        let reason = match result {
             Ok(Ok(inserted)) => {
                 context.works(Component::Store);
                 return Ok(Ok(inserted));

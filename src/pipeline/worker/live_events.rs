@@ -38,8 +38,8 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
         }
         let live = live_event(&event, &mut unannounced);
         let began = Instant::now();
-        let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
-        match answer {
+        let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
+        match published {
             Ok(Ok(subscribers)) => log_published(context, &event, subscribers, began.elapsed()),
             // The error may be about an earlier event, so the next one may succeed.
             Ok(Err(reason)) => failed.add(1, reason),
@@ -87,8 +87,8 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
             r#type: EventKind::SessionEnd,
             data: session_end(&end),
         };
-        let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
-        match answer {
+        let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
+        match published {
             Ok(Ok(_)) => {}
             Ok(Err(reason)) => failed.add(1, reason),
             Err(_) => {

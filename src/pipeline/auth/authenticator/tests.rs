@@ -8,7 +8,7 @@ use crate::auth::{Listing, Secret};
 /// Responds to the first call, then hangs.
 struct Hanging {
     token: TokenRecord,
-    asked: std::sync::atomic::AtomicBool,
+    was_called: std::sync::atomic::AtomicBool,
 }
 
 #[async_trait::async_trait]
@@ -22,7 +22,7 @@ impl TokenStore for Hanging {
     }
 
     async fn listing(&self) -> Listing {
-        if self.asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        if self.was_called.swap(true, std::sync::atomic::Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         Listing { tokens: vec![self.token.clone()], ..Listing::default() }
@@ -37,7 +37,7 @@ impl TokenStore for Hanging {
 async fn a_hanging_store_does_not_hold_up_a_token_in_use() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
-    let hanging = || Arc::new(Hanging { token: token.clone(), asked: false.into() });
+    let hanging = || Arc::new(Hanging { token: token.clone(), was_called: false.into() });
     let (by_token, by_beacon) = (Authenticator::new(hanging()), Authenticator::new(hanging()));
     for _ in 0..3 {
         let began = Instant::now();
@@ -58,7 +58,7 @@ async fn a_hanging_store_does_not_hold_up_a_token_in_use() {
 /// Takes [`Slow::TAKES`] for every response.
 struct Slow {
     token: std::sync::Mutex<Option<TokenRecord>>,
-    asked: std::sync::atomic::AtomicUsize,
+    calls: std::sync::atomic::AtomicUsize,
 }
 
 impl Slow {
@@ -76,7 +76,7 @@ impl TokenStore for Slow {
     }
 
     async fn listing(&self) -> Listing {
-        self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         tokio::time::sleep(Self::TAKES).await;
         let tokens = self.token.lock().unwrap().clone().into_iter().collect();
         Listing { tokens, ..Listing::default() }
@@ -91,7 +91,7 @@ impl TokenStore for Slow {
 async fn a_slow_response_counts_from_when_it_arrives() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
-    let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+    let slow = Arc::new(Slow { token: Some(token).into(), calls: 0.into() });
     let tokens = Authenticator::new(slow.clone());
     assert!(tokens.identify(secret.expose()).await.is_ok(), "the first request waits");
     slow.revoke("").await.unwrap();
@@ -105,14 +105,14 @@ async fn a_slow_response_counts_from_when_it_arrives() {
     tokio::time::sleep_until(began + Slow::TAKES * 2).await;
     let denied = tokens.identify(secret.expose()).await;
     assert!(matches!(denied, Err(Denied::Unknown)), "{denied:?}");
-    assert_eq!(slow.asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+    assert_eq!(slow.calls.load(std::sync::atomic::Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn beacons_rarely_read_the_list_of_tokens() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
-    let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+    let slow = Arc::new(Slow { token: Some(token).into(), calls: 0.into() });
     let tokens = Authenticator::new(slow.clone());
     let began = Instant::now();
     let mut beacons = 0;
@@ -123,7 +123,7 @@ async fn beacons_rarely_read_the_list_of_tokens() {
         beacons += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let lists = slow.asked.load(std::sync::atomic::Ordering::SeqCst);
+    let lists = slow.calls.load(std::sync::atomic::Ordering::SeqCst);
     assert!(beacons > 500 && (6..=8).contains(&lists), "{lists} lists for {beacons} beacons");
     // A revocation takes effect with the next list.
     slow.revoke("").await.unwrap();

@@ -47,9 +47,9 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
 async fn a_call_is_made_once_and_finishes_without_its_callers() {
     let in_flight = SingleFlight::new(2);
     let second = Duration::from_secs(1);
-    let slow = |answer| async move {
+    let slow = |result| async move {
         tokio::time::sleep(second).await;
-        answer
+        result
     };
     let flights = in_flight.begin(&"a", slow(1)).unwrap();
     assert_eq!(flights.clone().by(Instant::now() + second / 2).await, None);
@@ -75,101 +75,101 @@ async fn a_call_that_panics_has_ended() {
 
 /// The call of the model: results count up, and only one call at a time is allowed.
 #[derive(Default)]
-struct Asked {
-    is_asked: AtomicBool,
-    answers: AtomicU32,
+struct Calls {
+    in_progress: AtomicBool,
+    results: AtomicU32,
     /// The highest result received so far.
     received: AtomicU32,
 }
 
-impl Asked {
-    async fn question(self: Arc<Self>) -> u32 {
-        assert!(!self.is_asked.swap(true, Ordering::SeqCst), "two calls at once");
+impl Calls {
+    async fn call(self: Arc<Self>) -> u32 {
+        assert!(!self.in_progress.swap(true, Ordering::SeqCst), "two calls at once");
         yield_now().await;
-        let answer = self.answers.fetch_add(1, Ordering::SeqCst) + 1;
-        self.is_asked.store(false, Ordering::SeqCst);
-        answer
+        let result = self.results.fetch_add(1, Ordering::SeqCst) + 1;
+        self.in_progress.store(false, Ordering::SeqCst);
+        result
     }
 }
 
 /// The behaviour that the model checks.
 trait Begin: Send + Sync + 'static {
-    fn begin(&self, question: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>>;
+    fn begin(&self, call: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>>;
 }
 
 impl Begin for SingleFlight<(), u32> {
-    fn begin(&self, question: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>> {
-        self.begin(&(), question)
+    fn begin(&self, call: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>> {
+        self.begin(&(), call)
     }
 }
 
 /// Three tasks make two calls each. A result that somebody has received is old: a call that starts
 /// after that must get a newer one.
-fn ask<B: Begin>(begin: B) {
+fn make_calls<B: Begin>(begin: B) {
     block_on(async {
-        let (begin, asked) = (Arc::new(begin), Arc::new(Asked::default()));
+        let (begin, calls) = (Arc::new(begin), Arc::new(Calls::default()));
         let tasks = [(); 3].map(|()| {
-            let (begin, asked) = (Arc::clone(&begin), Arc::clone(&asked));
+            let (begin, calls) = (Arc::clone(&begin), Arc::clone(&calls));
             shuttle::future::spawn(async move {
                 for _ in 0..2 {
-                    let old = asked.received.load(Ordering::SeqCst);
-                    let flights = begin.begin(Arc::clone(&asked).question());
-                    let mut answer = flights.expect("room for the only key").answer;
-                    let answer = answer.wait_for(Option::is_some).await.unwrap().unwrap();
-                    assert!(answer > old, "an old result");
-                    asked.received.fetch_max(answer, Ordering::SeqCst);
+                    let old = calls.received.load(Ordering::SeqCst);
+                    let flight = begin.begin(Arc::clone(&calls).call());
+                    let mut result = flight.expect("room for the only key").result;
+                    let result = result.wait_for(Option::is_some).await.unwrap().unwrap();
+                    assert!(result > old, "an old result");
+                    calls.received.fetch_max(result, Ordering::SeqCst);
                 }
             })
         });
         for task in tasks {
             task.await.unwrap();
         }
-        assert!(asked.answers.load(Ordering::SeqCst) <= 6);
+        assert!(calls.results.load(Ordering::SeqCst) <= 6);
     });
 }
 
 #[test]
 fn one_call_at_a_time_and_no_old_results() {
-    explore(|| ask(SingleFlight::new(1)));
+    explore(|| make_calls(SingleFlight::new(1)));
 }
 
 /// Checks and starts in two steps.
 struct BeginsLate(SingleFlight<(), u32>);
 
 impl Begin for BeginsLate {
-    fn begin(&self, question: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>> {
+    fn begin(&self, call: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>> {
         let flights = lock(&self.0.flights).get(&()).cloned();
         if flights.is_some() {
             return flights;
         }
         interleave();
         lock(&self.0.flights).remove(&());
-        self.0.begin(&(), question)
+        self.0.begin(&(), call)
     }
 }
 
 #[test]
 #[should_panic(expected = "two calls at once")]
 fn the_model_finds_two_calls_at_once() {
-    explore(|| ask(BeginsLate(SingleFlight::new(1))));
+    explore(|| make_calls(BeginsLate(SingleFlight::new(1))));
 }
 
 /// Publishes the result first and removes the call afterwards.
 struct ForgetsLate(SingleFlight<(), u32>);
 
 impl Begin for ForgetsLate {
-    fn begin(&self, question: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>> {
+    fn begin(&self, call: impl Future<Output = u32> + Send + 'static) -> Option<Flight<u32>> {
         let mut all = lock(&self.0.flights);
         if let Some(flight) = all.get(&()) {
             return Some(flight.clone());
         }
-        let (sender, answer) = watch::channel(None);
-        let flight = Flight { at: Instant::now(), answer };
+        let (sender, result) = watch::channel(None);
+        let flight = Flight { at: Instant::now(), result };
         all.insert((), flight.clone());
         drop(all);
         let all = Arc::clone(&self.0.flights);
         spawn(async move {
-            sender.send_replace(Some(question.await));
+            sender.send_replace(Some(call.await));
             lock(&all).remove(&());
         });
         Some(flight)
@@ -178,6 +178,6 @@ impl Begin for ForgetsLate {
 
 #[test]
 #[should_panic(expected = "an old result")]
-fn the_model_finds_an_old_answer() {
-    explore(|| ask(ForgetsLate(SingleFlight::new(1))));
+fn the_model_finds_an_old_result() {
+    explore(|| make_calls(ForgetsLate(SingleFlight::new(1))));
 }

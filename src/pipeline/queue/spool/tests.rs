@@ -53,7 +53,7 @@ struct State {
 enum Fate {
     Done,
     Refused,
-    Unanswered,
+    NoResponse,
     Late,
 }
 
@@ -73,7 +73,7 @@ impl Fake {
         if state.faults_left == 0 {
             return Fate::Done;
         }
-        let fates = [Fate::Done, Fate::Refused, Fate::Unanswered, Fate::Late, Fate::Done];
+        let fates = [Fate::Done, Fate::Refused, Fate::NoResponse, Fate::Late, Fate::Done];
         let place = shuttle::rand::thread_rng().gen_range(0..fates.len());
         let fate = fates.into_iter().nth(place).unwrap();
         state.faults_left -= u32::from(fate != Fate::Done);
@@ -118,7 +118,7 @@ impl Queue for Fake {
                 });
                 self.state().late.push(later);
             }
-            Fate::Done | Fate::Unanswered => self.state().carry_out(&ticket, &item),
+            Fate::Done | Fate::NoResponse => self.state().carry_out(&ticket, &item),
         }
         yield_now().await;
         if fate == Fate::Done {

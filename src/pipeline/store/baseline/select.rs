@@ -52,15 +52,15 @@ pub fn gaps_in(dialect: &Dialect, span: &Span) -> String {
 }
 
 /// The gaps in a result.
-pub fn gaps(span: &Span, answer: &QueryResult) -> Vec<Gap> {
+pub fn gaps(span: &Span, result: &QueryResult) -> Vec<Gap> {
     let gap = |row: &Vec<Value>| {
         let number = |at: usize| row.get(at).and_then(Value::as_i64);
         let events = u64::try_from(number(2)?).unwrap_or(0);
         Some(Gap { since: number(0)?, until: number(1)?, events })
     };
-    let mut gaps: Vec<_> = answer.rows.iter().filter_map(gap).collect();
+    let mut gaps: Vec<_> = result.rows.iter().filter_map(gap).collect();
     if let Some(last) = gaps.last_mut()
-        && answer.truncated
+        && result.truncated
     {
         // More gaps than fit into one result: extend the last one, so that no event is wrongly
         // reported as missing.
@@ -76,8 +76,8 @@ pub fn extent_of(dialect: &Dialect, kind: Kind) -> String {
 }
 
 /// The first and last time in a result.
-pub fn extent(answer: &QueryResult) -> Option<[i64; 2]> {
-    let row = answer.rows.first()?;
+pub fn extent(result: &QueryResult) -> Option<[i64; 2]> {
+    let row = result.rows.first()?;
     Some([row.first()?.as_i64()?, row.get(1)?.as_i64()?])
 }
 
@@ -126,13 +126,13 @@ fn one_of(dialect: &Dialect, keys: &[EventKey], seconds: &[i64]) -> String {
 }
 
 /// The rows in a result.
-pub fn rows(kind: Kind, pick: Pick<'_>, answer: QueryResult) -> Result<Rows, StoreError> {
+pub fn rows(kind: Kind, pick: Pick<'_>, result: QueryResult) -> Result<Rows, StoreError> {
     let width = kind.table(Side::Queue).columns.len();
-    if answer.columns.len() != width {
+    if result.columns.len() != width {
         return Err(StoreError::Unavailable("the store returned unexpected columns".to_owned()));
     }
-    let mut rows: Vec<_> = answer.rows.into_iter().map(|cells| Row { cells }).collect();
-    let mut truncated = answer.truncated;
+    let mut rows: Vec<_> = result.rows.into_iter().map(|cells| Row { cells }).collect();
+    let mut truncated = result.truncated;
     match pick {
         Pick::Span { most, .. } => truncated |= rows.len() >= most,
         Pick::Events { keys, .. } => {
@@ -144,13 +144,13 @@ pub fn rows(kind: Kind, pick: Pick<'_>, answer: QueryResult) -> Result<Rows, Sto
 }
 
 /// The single number of a result.
-pub fn number(answer: &QueryResult) -> Option<i64> {
-    answer.rows.first()?.first()?.as_i64()
+pub fn number(result: &QueryResult) -> Option<i64> {
+    result.rows.first()?.first()?.as_i64()
 }
 
 /// The count of a result.
-pub fn counted(answer: &QueryResult) -> Result<u64, StoreError> {
-    let count = number(answer).and_then(|count| u64::try_from(count).ok());
+pub fn counted(result: &QueryResult) -> Result<u64, StoreError> {
+    let count = number(result).and_then(|count| u64::try_from(count).ok());
     count.ok_or_else(|| StoreError::Unavailable("the store returned no count".to_owned()))
 }
 
