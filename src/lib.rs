@@ -6,4 +6,4 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
-pub mod telemetry;
+pub mod logging;

@@ -1,5 +1,5 @@
-//! The command that the user has run on an alert. What it is about is in the environment, never in
-//! the command line: data of strangers is not for a shell to read.
+//! Runs the user's command on an alert. The alert is passed in environment variables, never on the
+//! command line: a shell must not interpret untrusted data.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _};
@@ -16,18 +16,18 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::{Alert, Kind, State};
 use bklit_wire::time::UtcMillis;
 
-/// How long it may take.
+/// The longest a command may run.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long until it is run again for an alert of the same kind in the same state.
+/// The shortest time between two runs for the same kind of alert in the same state.
 const PAUSE: Duration = Duration::from_secs(60);
-/// How often to look whether it has ended.
-const LOOK: Duration = Duration::from_millis(20);
-/// Bytes of its standard error that are kept, for the message about a failure; it may write more.
+/// How often to check whether the command has ended.
+const POLL: Duration = Duration::from_millis(20);
+/// Bytes of its standard error that are kept for the message about a failure; it may write more.
 const MAX_KEPT: usize = 300;
-/// Bytes of its standard error that are read at once.
+/// Bytes of its standard error read at a time.
 const READ: usize = 64 * 1024;
 
-/// Runs the command: one at a time, and once a minute for each kind and state.
+/// Runs the command: one process at a time, and at most once a minute for each kind and state.
 pub struct Runner {
     command: String,
     source: String,
@@ -43,8 +43,8 @@ impl Runner {
         Self { command, source, timeout: TIMEOUT, is_running, last: HashMap::new() }
     }
 
-    /// Runs it unless it is not its time. `ended` hears of a failure, on a thread of its own.
-    /// Returns whether it runs.
+    /// Starts the command unless it is running or was run too recently. `ended` is called with the
+    /// result, on a separate thread. Returns whether the command was started.
     pub fn run(
         &mut self,
         state: State,
@@ -91,20 +91,20 @@ impl Runner {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // So that all that it starts can be ended, and Ctrl-C is not for it.
+            // Its own process group: all its children can be killed, and Ctrl-C does not reach it.
             .process_group(0);
         command
     }
 }
 
-/// Waits for the end, and makes one when it takes too long.
+/// Waits for the command to end, and kills its process group after `timeout`.
 fn wait(mut child: Child, timeout: Duration) -> Result<(), String> {
     let deadline = Instant::now() + timeout;
     let mut errors = Errors::new(child.stderr.take());
     let status = loop {
         match child.try_wait().map_err(|error| error.to_string())? {
             Some(status) => break status,
-            None if Instant::now() < deadline => errors.read_within(LOOK),
+            None if Instant::now() < deadline => errors.read_within(POLL),
             None => {
                 end_group(&child);
                 let _ = child.wait();
@@ -127,10 +127,10 @@ fn end_group(child: &Child) {
     }
 }
 
-/// Its standard error. All of it is read, so that the command never waits for us, and the
-/// beginning is kept.
+/// The command's standard error. All of it is read, so that the command never blocks on a full
+/// pipe; the beginning is kept.
 struct Errors {
-    /// `None` once there is nothing more to read.
+    /// `None` at the end of the stream.
     pipe: Option<ChildStderr>,
     kept: Vec<u8>,
 }
@@ -144,11 +144,11 @@ impl Errors {
         Self { pipe: pipe.filter(|pipe| without_waiting(pipe).is_some()), kept: Vec::new() }
     }
 
-    /// Reads once, as soon as there is something, and waits no longer than `time` for it.
+    /// Reads once, as soon as there is something to read, for at most `time`.
     fn read_within(&mut self, time: Duration) {
         let Some(pipe) = &self.pipe else { return std::thread::sleep(time) };
         let timeout = Timespec::try_from(time).ok();
-        // An interruption is as good as nothing to read.
+        // An interrupted poll counts as nothing to read.
         let _ = poll(&mut [PollFd::new(pipe, PollFlags::IN)], timeout.as_ref());
         self.read();
     }
@@ -170,8 +170,8 @@ impl Errors {
         false
     }
 
-    /// The beginning, with what is in the pipe already. Does not wait for the end, as what the
-    /// command left running may hold the pipe open.
+    /// The beginning, including what is already in the pipe. Does not wait for the end of the
+    /// stream, because a background process of the command may keep the pipe open.
     fn kept(&mut self) -> String {
         while self.kept.len() < MAX_KEPT && self.read() {}
         String::from_utf8_lossy(&self.kept).into_owned()
@@ -226,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_with_what_it_said() {
+    fn a_failure_is_reported_with_its_output() {
         let mut failing = runner("echo cannot reach the pager >&2; sleep 60 & exit 3");
-        let told = run(&mut failing, &alert(Kind::Store, "")).unwrap().unwrap_err();
-        assert!(told.contains('3') && told.ends_with("cannot reach the pager"), "{told}");
+        let error = run(&mut failing, &alert(Kind::Store, "")).unwrap().unwrap_err();
+        assert!(error.contains('3') && error.ends_with("cannot reach the pager"), "{error}");
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_never_stops_writing_is_ended_in_time() {
+    fn a_command_that_never_stops_writing_is_killed_in_time() {
         let mut endless = runner("exec yes >&2");
         endless.timeout = Duration::from_secs(1);
         let error = run(&mut endless, &alert(Kind::Store, "")).unwrap().unwrap_err();
@@ -260,16 +260,16 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_ended_with_all_that_it_started() {
+    fn a_command_that_takes_too_long_is_killed_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let mut slow = runner(&format!("sleep 600 & echo $! > {}; wait", pid.display()));
         slow.timeout = Duration::from_secs(1);
-        let told = run(&mut slow, &alert(Kind::Store, "")).unwrap().unwrap_err();
-        assert!(told.contains("longer than 1 s"), "{told}");
+        let error = run(&mut slow, &alert(Kind::Store, "")).unwrap().unwrap_err();
+        assert!(error.contains("longer than 1 s"), "{error}");
         let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // It may take a moment to die, and whoever adopts it one to notice.
+        // The process and its new parent may need a moment.
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         while !stat().is_empty() && !stat().contains(") Z ") {
             assert!(std::time::Instant::now() < deadline, "{}", stat());

@@ -1,5 +1,9 @@
-//! Alerts: what is amiss long enough to be told, told once, and over only when it is well again for
-//! a while. Nothing here reads a clock or does I/O, but [`command`], which the user may have run.
+//! Alerts: a condition that lasts long enough raises one alert, which ends only when the condition
+//! has been normal again for a while. Nothing here reads a clock or does I/O, except [`command`],
+//! which runs the user's command.
+//!
+//! - [`command`]: runs the user's command on an alert
+//! - [`settings`]: when to raise alerts
 
 pub mod command;
 mod settings;
@@ -9,34 +13,34 @@ use std::collections::VecDeque;
 use bklit_wire::numbers::grouped as count;
 pub use settings::AlertSettings;
 
-/// Seconds for which something has to be amiss.
+/// Seconds for which a condition must hold before an alert is raised.
 const RAISE_AFTER: u32 = 2;
-/// Seconds for which it has to be well again.
+/// Seconds for which it must be normal again before the alert ends.
 const CLEAR_AFTER: u32 = 10;
-/// Seconds over which errors are counted.
+/// The window in which errors are counted, in seconds.
 const MINUTE: i64 = 60;
 
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// More events wait than should.
+    /// Too many events are waiting.
     QueueDepth,
-    /// More errors a minute than should be.
+    /// Too many errors per minute.
     ErrorRate,
-    /// No event was accepted for too long.
+    /// No event has been accepted for too long.
     NoEvents,
     /// The store fails.
     Store,
-    /// A line came that was asked for.
+    /// A line matched an alert's filter.
     Lines,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] =
         [Self::QueueDepth, Self::ErrorRate, Self::NoEvents, Self::Store, Self::Lines];
 
-    /// Its name, for a command.
+    /// The name passed to the user's command.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::QueueDepth => "queue-depth",
@@ -48,32 +52,32 @@ impl Kind {
     }
 }
 
-/// Something to be told.
+/// An alert to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// What about.
+    /// What it is about.
     pub kind: Kind,
-    /// What is the case.
+    /// The measured value.
     pub value: u64,
-    /// What should not be passed.
+    /// The limit that was exceeded.
     pub limit: u64,
-    /// The same for a person.
+    /// The alert as text for people.
     pub message: String,
-    /// Since when, in seconds since the epoch.
+    /// When the condition began, in seconds since the epoch.
     pub since: i64,
 }
 
-/// What becomes of an alert.
+/// A change of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It is raised.
+    /// It was raised.
     Raised,
-    /// What it was about is well again.
+    /// It ended: the condition is normal again.
     Over,
 }
 
 impl State {
-    /// Its name, for a command.
+    /// The name passed to the user's command.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Raised => "raised",
@@ -82,49 +86,49 @@ impl State {
     }
 }
 
-/// How things are at a second.
+/// The measurements of one second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
-    /// Events waiting, if a process sees the queue.
+    /// Waiting events, if a process observes the queue.
     pub depth: Option<u64>,
-    /// How many may.
+    /// The number of waiting events above which to raise an alert.
     pub alarm_depth: u64,
-    /// Whether the store fails.
+    /// Whether the store is failing.
     pub store_fails: bool,
 }
 
-/// Raised or not, without flapping.
+/// Whether an alert is raised, with hysteresis.
 #[derive(Clone, Copy, Debug, Default)]
 struct Latch {
     raised: bool,
-    amiss: u32,
-    well: u32,
+    exceeded: u32,
+    normal: u32,
     since: i64,
 }
 
 impl Latch {
-    /// Takes in a second that is amiss, well again, or between. Returns what it became, if
-    /// something else.
-    fn take(&mut self, second: i64, amiss: bool, well: bool) -> Option<State> {
-        if amiss {
-            if self.amiss == 0 && !self.raised {
+    /// Records a second in which the condition held, was normal, or neither. Returns the new state
+    /// if it changed.
+    fn take(&mut self, second: i64, exceeded: bool, normal: bool) -> Option<State> {
+        if exceeded {
+            if self.exceeded == 0 && !self.raised {
                 self.since = second;
             }
-            (self.amiss, self.well) = (self.amiss + 1, 0);
+            (self.exceeded, self.normal) = (self.exceeded + 1, 0);
         } else {
-            self.amiss = 0;
-            self.well = if well { self.well + 1 } else { 0 };
+            self.exceeded = 0;
+            self.normal = if normal { self.normal + 1 } else { 0 };
         }
         if self.raised {
-            self.raised = self.well < CLEAR_AFTER;
+            self.raised = self.normal < CLEAR_AFTER;
             return (!self.raised).then_some(State::Over);
         }
-        self.raised = self.amiss >= RAISE_AFTER;
+        self.raised = self.exceeded >= RAISE_AFTER;
         self.raised.then_some(State::Raised)
     }
 }
 
-/// Watches figures and lines.
+/// Evaluates gauges and lines.
 #[derive(Clone, Debug, Default)]
 pub struct Monitor {
     settings: AlertSettings,
@@ -132,49 +136,49 @@ pub struct Monitor {
     errors: u64,
     /// Errors in each of the last seconds.
     minute: VecDeque<(i64, u64)>,
-    /// When an event was accepted last.
+    /// When the last event was accepted.
     accepted: Option<i64>,
     accepts: bool,
     latches: [Latch; 4],
-    /// What was told of each.
+    /// The last alert of each kind.
     last: [Option<Alert>; 4],
 }
 
 impl Monitor {
-    /// Has seen nothing yet.
+    /// A monitor without measurements.
     pub fn new(settings: AlertSettings) -> Self {
         Self { settings, ..Self::default() }
     }
 
-    /// A line of an error has come.
+    /// Counts an error.
     pub fn error(&mut self) {
         self.errors(1);
     }
 
-    /// There were errors.
+    /// Counts errors.
     pub fn errors(&mut self, count: u64) {
         self.errors += count;
     }
 
-    /// Events were accepted.
+    /// Records that events were accepted.
     pub fn accepted(&mut self) {
         self.accepts = true;
     }
 
-    /// Takes in how things are; once a second. Returns what is to be told.
+    /// Records the measurements of a second. Returns newly raised alerts.
     pub fn tick(&mut self, second: i64, reading: &Reading) -> Vec<Alert> {
         let changes = self.changes(second, reading).into_iter();
         changes.filter(|(state, _)| *state == State::Raised).map(|(_, alert)| alert).collect()
     }
 
-    /// The same with those that are over, as they were when they were raised.
+    /// Like [`Monitor::tick`], including alerts that ended, as they were when they were raised.
     pub fn changes(&mut self, second: i64, reading: &Reading) -> Vec<(State, Alert)> {
         if second == self.second {
             return Vec::new();
         }
         self.second = second;
         self.minute.push_back((second, std::mem::take(&mut self.errors)));
-        // What is yet to come is from before the clock was set back.
+        // Entries in the future are from before the clock was set back.
         self.minute.retain(|(at, _)| (second - MINUTE + 1..=second).contains(at));
         if std::mem::take(&mut self.accepts) || self.accepted.is_some_and(|at| at > second) {
             self.accepted = Some(second);
@@ -183,7 +187,7 @@ impl Monitor {
         let mut changes = Vec::new();
         let latches = self.latches.iter_mut().zip(&mut self.last);
         for ((latch, last), found) in latches.zip(found) {
-            match latch.take(second, found.amiss, found.well) {
+            match latch.take(second, found.exceeded, found.normal) {
                 Some(State::Raised) => {
                     let Found { kind, value, limit, message, .. } = found;
                     let alert = Alert { kind, value, limit, message, since: latch.since };
@@ -197,7 +201,7 @@ impl Monitor {
         changes
     }
 
-    /// Whether what an alert was about is still so.
+    /// Whether an alert of this kind is raised now.
     pub fn is_raised(&self, kind: Kind) -> bool {
         self.latches.get(kind as usize).is_some_and(|latch| latch.raised)
     }
@@ -207,8 +211,8 @@ impl Monitor {
         let value = reading.depth.unwrap_or(0);
         Found {
             kind: Kind::QueueDepth,
-            amiss: value > limit,
-            well: value <= limit - limit / 5,
+            exceeded: value > limit,
+            normal: value <= limit - limit / 5,
             value,
             limit,
             message: format!("{} events wait, over {}", count(value), count(limit)),
@@ -220,21 +224,21 @@ impl Monitor {
         let value = self.minute.iter().map(|(_, errors)| errors).sum();
         Found {
             kind: Kind::ErrorRate,
-            amiss: limit > 0 && value > limit,
-            well: value <= limit / 2,
+            exceeded: limit > 0 && value > limit,
+            normal: value <= limit / 2,
             value,
             limit,
             message: format!("{} errors in the last minute, over {}", count(value), count(limit)),
         }
     }
 
-    /// Only after some came: a pipeline that nobody sends to has no gap.
+    /// Only after the first event: a pipeline that has never received any is not silent.
     fn silence(&self) -> Found {
         let limit = self.settings.no_events.as_secs();
         let value = self.accepted.map_or(0, |at| (self.second - at).unsigned_abs());
-        let amiss = limit > 0 && value >= limit;
-        let message = format!("no event was accepted for {}", spoken(value));
-        Found { kind: Kind::NoEvents, amiss, well: !amiss, value, limit, message }
+        let exceeded = limit > 0 && value >= limit;
+        let message = format!("no event accepted for {}", spoken(value));
+        Found { kind: Kind::NoEvents, exceeded, normal: !exceeded, value, limit, message }
     }
 }
 
@@ -245,8 +249,8 @@ fn spoken(seconds: u64) -> String {
 fn store(reading: &Reading) -> Found {
     Found {
         kind: Kind::Store,
-        amiss: reading.store_fails,
-        well: !reading.store_fails,
+        exceeded: reading.store_fails,
+        normal: !reading.store_fails,
         value: u64::from(reading.store_fails),
         limit: 0,
         message: "the store fails; events wait in the queue".to_owned(),
@@ -255,8 +259,8 @@ fn store(reading: &Reading) -> Found {
 
 struct Found {
     kind: Kind,
-    amiss: bool,
-    well: bool,
+    exceeded: bool,
+    normal: bool,
     value: u64,
     limit: u64,
     message: String,

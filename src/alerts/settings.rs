@@ -1,23 +1,23 @@
-//! Settings of alerts.
+//! The settings of alerts.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// When to raise alerts, and what else to do then; by default never.
+/// When to raise alerts, and what to do then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertSettings {
-    /// More errors in a minute are an alert; 0 for none.
+    /// Raise an alert above this many errors in a minute; 0 for never.
     pub errors_per_minute: u64,
-    /// So long without an accepted event is an alert; 0 for none.
+    /// Raise an alert after this long without an accepted event; 0 for never.
     #[serde(with = "humantime_serde")]
     pub no_events: Duration,
-    /// Whether a process without a console raises them too.
+    /// Whether a process without a console also raises alerts.
     pub daemon: bool,
     /// Whether the terminal's bell rings.
     pub bell: bool,
-    /// What to run, by `sh -c`.
+    /// The command to run on an alert, with `sh -c`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }

@@ -21,24 +21,24 @@ fn raised(depths: &[u64]) -> Vec<usize> {
 }
 
 #[test]
-fn a_peak_of_a_second_raises_nothing_and_a_long_one_once() {
+fn a_peak_of_one_second_raises_no_alert_and_a_longer_one_raises_one() {
     assert!(raised(&[0, 5_000, 0, 0]).is_empty());
     assert_eq!(raised(&[0, 5_000, 5_000, 5_000, 5_000]), [2]);
     assert!(raised(&[1_000; 100]).is_empty());
 }
 
 #[test]
-fn what_goes_up_and_down_around_the_limit_is_told_once() {
+fn a_value_around_the_limit_raises_one_alert() {
     let flapping: Vec<u64> = (0..300).map(|n| if n / 3 % 2 == 0 { 1_100 } else { 900 }).collect();
     assert_eq!(raised(&flapping), [1]);
     let low: Vec<u64> = (0..300).map(|n| if n / 5 % 2 == 0 { 1_100 } else { 10 }).collect();
-    assert_eq!(raised(&low), [1], "never well for long enough");
+    assert_eq!(raised(&low), [1], "never normal for long enough");
     let again = [vec![2_000; 5], vec![10; 12], vec![2_000; 5]].concat();
     assert_eq!(raised(&again), [1, 18]);
 }
 
 #[test]
-fn the_alert_tells_value_limit_and_since_when() {
+fn the_alert_has_its_value_its_limit_and_its_start() {
     let mut monitor = monitor(AlertSettings::default());
     assert!(monitor.tick(10, &reading(2_345)).is_empty());
     let alerts = monitor.tick(11, &reading(2_400));
@@ -56,15 +56,15 @@ fn the_alert_tells_value_limit_and_since_when() {
 fn errors_are_counted_over_a_minute() {
     let settings = AlertSettings { errors_per_minute: 30, ..AlertSettings::default() };
     let mut monitor = monitor(settings);
-    let mut told = Vec::new();
+    let mut raised = Vec::new();
     for second in 1..=200 {
         if second <= 40 {
             monitor.error();
         }
         let alerts = monitor.tick(second, &Reading::default());
-        told.extend(alerts.iter().map(|alert| (second, alert.kind)));
+        raised.extend(alerts.iter().map(|alert| (second, alert.kind)));
     }
-    assert_eq!(told, [(32, Kind::ErrorRate)]);
+    assert_eq!(raised, [(32, Kind::ErrorRate)]);
     assert!(!monitor.is_raised(Kind::ErrorRate));
 }
 
@@ -77,13 +77,14 @@ fn silence_counts_only_after_events_came() {
         assert!(monitor.tick(second, &Reading::default()).is_empty());
     }
     monitor.accepted();
-    let told = (1_000..2_000).find(|&second| !monitor.tick(second, &Reading::default()).is_empty());
-    assert_eq!(told, Some(1_121));
+    let raised =
+        (1_000..2_000).find(|&second| !monitor.tick(second, &Reading::default()).is_empty());
+    assert_eq!(raised, Some(1_121));
     monitor.accepted();
     let again =
         (2_000..3_000).find(|&second| !monitor.tick(second, &Reading::default()).is_empty());
     assert_eq!(again, Some(2_121));
-    // Off by default, and a clock set back is no silence.
+    // Off by default, and a clock that was set back is not silence.
     let mut off = super::Monitor::new(AlertSettings::default());
     off.accepted();
     assert!((0..10_000).all(|second| off.tick(second, &Reading::default()).is_empty()));
@@ -92,7 +93,7 @@ fn silence_counts_only_after_events_came() {
 }
 
 #[test]
-fn a_store_that_fails_is_told() {
+fn a_failing_store_raises_an_alert() {
     let mut monitor = monitor(AlertSettings::default());
     let fails = Reading { store_fails: true, ..reading(0) };
     assert!(monitor.tick(1, &fails).is_empty());
@@ -102,7 +103,7 @@ fn a_store_that_fails_is_told() {
 }
 
 #[test]
-fn what_is_over_is_told_as_it_was_raised() {
+fn an_alert_that_ends_is_reported_as_it_was_raised() {
     let mut monitor = monitor(AlertSettings::default());
     let depths = [2_000, 2_345, 10, 2_000].into_iter().chain(std::iter::repeat_n(10, 30));
     let changes: Vec<_> = (1..)

@@ -28,7 +28,7 @@ use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_adapters::sqlite::store::SqliteStore;
 use bklit_adapters::sqlite::tokens::SqliteTokenStore;
 use bklit_net::backoff::Backoff;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_net::tls;
 use bklit_pipeline::auth::TokenStore;
 use bklit_pipeline::bus::LiveBus;
@@ -38,9 +38,9 @@ use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::spool::SpooledQueue;
 use bklit_pipeline::queue::{Bounds, Queue};
 use bklit_pipeline::roles::Role;
-use bklit_pipeline::stage_log::StageLog;
 use bklit_pipeline::store::Store;
 use bklit_pipeline::store::baseline::Baseline;
+use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::worker::WorkerContext;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::setting::Sensitive;
@@ -180,7 +180,7 @@ pub(super) fn queues(settings: &Settings) -> Result<Queues> {
         return Ok(Queues { queue, spool: None });
     }
     let spool: Arc<dyn Queue> = Arc::new(SqliteQueue::open(&file, bounds)?);
-    let queue = Arc::new(SpooledQueue::beside(queue, Arc::clone(&spool)));
+    let queue = Arc::new(SpooledQueue::for_repair(queue, Arc::clone(&spool)));
     Ok(Queues { queue, spool: Some(spool) })
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn drain(settings: &Settings) -> Result<Drain> {
     let metrics = Arc::new(Metrics::new());
     let debug_bus: Arc<dyn DebugBus> = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
     let lines = debug_bus.subscribe();
-    let log = Arc::new(StageLog::new(debug_bus, metrics, settings.debug_lines_per_second));
+    let log = Arc::new(Telemetry::new(debug_bus, metrics, settings.debug_lines_per_second));
     let worker = WorkerContext {
         queue: Arc::clone(&queues.queue),
         store,
@@ -394,7 +394,7 @@ pub(super) fn store_name(settings: &Settings) -> &'static str {
 /// Until it worked. Events wait in the queue meanwhile.
 async fn make_tables(store: &ClickHouseStore) {
     let mut backoff = Backoff::new(LONGEST_PAUSE);
-    let outage = Outage::default();
+    let outage = LogThrottle::default();
     loop {
         match store.create_missing().await {
             Ok(behind) if behind.is_empty() => return,
@@ -404,7 +404,7 @@ async fn make_tables(store: &ClickHouseStore) {
                 return;
             }
             Err(error) => {
-                if let Some(lasting) = outage.failed().map(seconds) {
+                if let Some(lasting) = outage.failure().map(seconds) {
                     tracing::warn!(%error, lasting, "cannot make ClickHouse's tables, trying again");
                 }
             }

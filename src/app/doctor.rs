@@ -17,7 +17,7 @@ use bklit_adapters::postgres;
 use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::websocket::WebSocketSettings;
-use bklit_wire::diagnostic::Finding;
+use bklit_wire::diagnostic::Diagnostic;
 
 /// How long the look at one server, or at the files, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,11 +61,12 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
 }
 
 /// What it means that the tokens are away, where none was used lately.
-fn no_token(settings: &Settings) -> Option<Finding> {
+fn no_token(settings: &Settings) -> Option<Diagnostic> {
     let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| settings.roles.has(*role));
-    let noted = auth::noted(&settings.data_dir.join(adapters::KNOWN_TOKENS_FILE)).unwrap_or(0);
+    let noted =
+        auth::count_saved(&settings.data_dir.join(adapters::KNOWN_TOKENS_FILE)).unwrap_or(0);
     (accepts && noted == 0).then(|| {
-        Finding::problem(
+        Diagnostic::problem(
             "no token was used with this data dir lately: without Redis every event is answered 503",
             "bring Redis back; nothing else helps here",
         )
@@ -75,21 +76,21 @@ fn no_token(settings: &Settings) -> Option<Finding> {
 async fn part<E: Display>(
     name: &'static str,
     advice: &str,
-    looked: impl Future<Output = Result<Vec<Finding>, E>>,
+    looked: impl Future<Output = Result<Vec<Diagnostic>, E>>,
 ) -> Part {
     let findings = match tokio::time::timeout(TIMEOUT, looked).await {
         Ok(Ok(findings)) => findings,
-        Ok(Err(error)) => vec![Finding::problem(error.to_string(), advice)],
-        Err(_) => vec![Finding::problem(format!("no answer within {TIMEOUT:?}"), advice)],
+        Ok(Err(error)) => vec![Diagnostic::problem(error.to_string(), advice)],
+        Err(_) => vec![Diagnostic::problem(format!("no answer within {TIMEOUT:?}"), advice)],
     };
     Part { name, findings }
 }
 
-fn of_settings(settings: &Settings) -> Vec<Finding> {
+fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
     let mut findings = vec![address(settings)];
     findings.extend(websocket_address(settings));
     if settings.http.trust_forwarded && !settings.listen.ip().is_loopback() {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             format!(
                 "http.trust_forwarded is on while {} can be reached from elsewhere: whoever does not \
                  come through the proxy can forge a visitor's address",
@@ -99,7 +100,7 @@ fn of_settings(settings: &Settings) -> Vec<Finding> {
         ));
     }
     if settings.queue.alarm_depth > settings.queue.max_depth {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             "queue.alarm_depth is above queue.max_depth, so there will be no alarm",
             "lower queue.alarm_depth",
         ));
@@ -111,7 +112,7 @@ fn of_settings(settings: &Settings) -> Vec<Finding> {
     let connections = settings.http.max_connections as u64 + sockets as u64;
     let wanted = connections + OTHER_FILES;
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             format!("a process here may open {limit} files, too few for {connections} connections"),
             format!(
                 "raise it (`ulimit -n {wanted}`), or lower http.max_connections or \
@@ -123,14 +124,14 @@ fn of_settings(settings: &Settings) -> Vec<Finding> {
 }
 
 /// Whether the address is free, or ours.
-fn address(settings: &Settings) -> Finding {
-    let taken = |what| Finding::problem(what, "choose another address with --listen, or end it");
+fn address(settings: &Settings) -> Diagnostic {
+    let taken = |what| Diagnostic::problem(what, "choose another address with --listen, or end it");
     look(settings, settings.listen, ADDRESS_FILE, taken)
 }
 
 /// The same of the WebSocket server's. What nobody asked for is done without, if that is not all
 /// that the process is for.
-fn websocket_address(settings: &Settings) -> Option<Finding> {
+fn websocket_address(settings: &Settings) -> Option<Diagnostic> {
     if !settings.roles.has(Role::Websocket) {
         return None;
     }
@@ -139,9 +140,9 @@ fn websocket_address(settings: &Settings) -> Option<Finding> {
     let advice = "choose another address with --websocket-listen, or end it";
     Some(look(settings, listen, WEBSOCKET_ADDRESS_FILE, |what| {
         if asked.is_some() || !settings.roles.has(Role::Ingestion) {
-            return Finding::problem(what, advice);
+            return Diagnostic::problem(what, advice);
         }
-        Finding::warning(format!("{what}: there is no WebSocket server"), advice)
+        Diagnostic::warning(format!("{what}: there is no WebSocket server"), advice)
     }))
 }
 
@@ -150,15 +151,15 @@ fn look(
     settings: &Settings,
     listen: SocketAddr,
     file: &str,
-    taken: impl Fn(String) -> Finding,
-) -> Finding {
+    taken: impl Fn(String) -> Diagnostic,
+) -> Diagnostic {
     match TcpListener::bind(listen) {
-        Ok(_) => Finding::good(format!("{listen} is free to listen on")),
+        Ok(_) => Diagnostic::good(format!("{listen} is free to listen on")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             match files::running(&settings.data_dir) {
-                Some(process) if is_announced(settings, file, listen) => {
-                    Finding::good(format!("process {process} of this data dir listens on {listen}"))
-                }
+                Some(process) if is_announced(settings, file, listen) => Diagnostic::good(format!(
+                    "process {process} of this data dir listens on {listen}"
+                )),
                 _ => taken(format!("something else listens on {listen}")),
             }
         }

@@ -25,7 +25,7 @@ use crate::commands;
 use crate::commands::attach::Watched;
 use crate::config;
 use crate::config::Settings;
-use crate::telemetry;
+use crate::logging;
 use bklit_console::{ConsoleEnd, Source};
 use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
@@ -92,7 +92,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         }
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
         Some(Command::Attach(args)) => {
-            telemetry_beside_console(settings)?;
+            log_to_file(settings)?;
             let shutdown = CancellationToken::new();
             watch_signals(shutdown.clone(), false, exit_at_once)?;
             let url = args.daemon.url.as_deref().filter(|url| config::is_redis(url));
@@ -105,7 +105,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             commands::attach::run(&args, settings, watched, shutdown).await?;
         }
         Some(Command::Replay(args)) => {
-            telemetry_beside_console(settings)?;
+            log_to_file(settings)?;
             let shutdown = CancellationToken::new();
             watch_signals(shutdown.clone(), false, exit_at_once)?;
             commands::replay::run(&args, settings, shutdown).await?;
@@ -142,9 +142,9 @@ async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
 }
 
 /// The console owns the screen, so the program's own log goes into a file.
-fn telemetry_beside_console(settings: &Settings) -> Result<()> {
+fn log_to_file(settings: &Settings) -> Result<()> {
     data_dir::create(&settings.data_dir)?;
-    telemetry::to_file(&settings.log, &settings.data_dir)
+    logging::to_file(&settings.log, &settings.data_dir)
         .wrap_err_with(|| format!("cannot write the log in {}", settings.data_dir.display()))?;
     Ok(())
 }
@@ -164,9 +164,9 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     let data_dir = DataDir::take(&settings.data_dir)?;
     servers::note(settings, &data_dir)?;
     if settings.no_ui {
-        telemetry::to_stderr(&settings.log);
+        logging::to_stderr(&settings.log);
     } else {
-        telemetry_beside_console(settings)?;
+        log_to_file(settings)?;
     }
     let shutdown = CancellationToken::new();
     // The console's terminal is gone with a hang-up; a daemon under nohup outlives it.

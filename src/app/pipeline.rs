@@ -15,7 +15,7 @@ use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use super::tokens;
 use crate::config::Settings;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::http;
 use bklit_pipeline::http::HttpContext;
@@ -26,8 +26,8 @@ use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::Queue;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::Limits;
-use bklit_pipeline::stage_log::StageLog;
 use bklit_pipeline::store::Store;
+use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
 use bklit_pipeline::websocket;
 use bklit_pipeline::websocket::WebSocketContext;
@@ -51,7 +51,7 @@ pub(super) struct Pipeline {
     queue: Arc<dyn Queue>,
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
 }
 
 impl Pipeline {
@@ -68,7 +68,7 @@ impl Pipeline {
             metrics.set_store(adapters::store_name(settings));
         }
         let adapters = Adapters::open(settings, data_dir.path(), &metrics)?;
-        let log = Arc::new(StageLog::new(
+        let log = Arc::new(Telemetry::new(
             Arc::clone(&adapters.debug_bus),
             Arc::clone(&metrics),
             settings.debug_lines_per_second,
@@ -91,7 +91,7 @@ impl Pipeline {
         let tokens_file = adapters::tokens_are_elsewhere(settings)
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
         if let Some(file) = &tokens_file {
-            authenticator.recall(file).await;
+            authenticator.load_cache(file).await;
             tokens::tell_if_none(settings, &authenticator, &log, supervisor);
         }
         let queue = Arc::clone(&adapters.queue);
@@ -103,7 +103,7 @@ impl Pipeline {
         let context = context.serving_sockets(websocket_listener.is_some());
         // From the first request on, `/health` and `/ready` answer from what is seen here and then
         // once a second, where a failure is also logged.
-        let _ = metrics.look_at(&*adapters.queue).await;
+        let _ = metrics.observe_queue(&*adapters.queue).await;
         // Started, and so stopped, in the direction of the events: accept nothing more, then
         // store or give back what is in hand, and tell about it until the end. Every process
         // listens, whatever its roles, to be watched.
@@ -124,7 +124,7 @@ impl Pipeline {
         start_worker(settings, &adapters, &log, supervisor);
         if let Some(file) = tokens_file {
             supervisor.spawn("note of known tokens", |stop| async move {
-                authenticator.note(&file, stop).await;
+                authenticator.save_cache(&file, stop).await;
                 Ok(())
             });
         }
@@ -168,7 +168,7 @@ impl Pipeline {
             store: self.store.clone(),
             presence: self.presence.clone(),
             debug_bus: Arc::clone(&self.debug_bus),
-            told: Arc::new(told),
+            log_change: Arc::new(told),
         })
     }
 
@@ -213,7 +213,7 @@ fn start_websocket(
 fn start_worker(
     settings: &Settings,
     adapters: &Adapters,
-    log: &Arc<StageLog>,
+    log: &Arc<Telemetry>,
     supervisor: &mut Supervisor,
 ) {
     let Some(store) = &adapters.store else {
@@ -284,7 +284,7 @@ async fn listen_websocket(settings: &Settings, data_dir: &DataDir) -> Result<Opt
 fn dual_write(
     settings: &Settings,
     adapters: &Adapters,
-    log: &Arc<StageLog>,
+    log: &Arc<Telemetry>,
 ) -> Option<(BaselineSender, (BaselineWriter, LiveVerifier))> {
     let store = adapters.baseline.as_ref()?;
     tracing::info!("dual write is on: events are also inserted past the queue, and compared");
@@ -304,23 +304,23 @@ fn dual_write(
 
 /// Looks at the queue, publishes the figures and sees whether they are an alert, once a second.
 async fn publish_gauges(
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
     queue: Arc<dyn Queue>,
     mut alerts: Option<DaemonAlerts>,
     stop: CancellationToken,
 ) -> Result<()> {
     let mut ticks = tokio::time::interval(GAUGES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let unknown = Outage::default();
+    let unknown = LogThrottle::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match log.metrics().look_at(&*queue).await {
+        match log.metrics().observe_queue(&*queue).await {
             Ok(()) => {
-                if let Some(lasted) = unknown.over().map(seconds) {
+                if let Some(lasted) = unknown.recovered().map(seconds) {
                     tracing::info!(lasted, "the queue's depth is known again");
                 }
             }
             Err(error) => {
-                if let Some(lasting) = unknown.failed().map(seconds) {
+                if let Some(lasting) = unknown.failure().map(seconds) {
                     tracing::warn!(%error, lasting, "the queue's depth is not known");
                 }
             }

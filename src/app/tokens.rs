@@ -8,11 +8,11 @@ use color_eyre::eyre::Result;
 
 use super::lifecycle::Supervisor;
 use crate::config::Settings;
-use bklit_net::log_throttle::Outage;
+use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::auth;
 use bklit_pipeline::auth::{Authenticator, BootstrapError, TokenStore};
 use bklit_pipeline::roles::Role;
-use bklit_pipeline::stage_log::StageLog;
+use bklit_pipeline::telemetry::Telemetry;
 use bklit_wire::debug_log::Stage;
 
 /// The pause between tries to make the first token, and between looks whether one is known.
@@ -56,7 +56,7 @@ pub(super) async fn make_first(
 pub(super) fn tell_if_none(
     settings: &Settings,
     authenticator: &Arc<Authenticator>,
-    log: &Arc<StageLog>,
+    log: &Arc<Telemetry>,
     supervisor: &mut Supervisor,
 ) {
     let stage = match [Role::Ingestion, Role::Websocket].map(|role| settings.roles.has(role)) {
@@ -67,9 +67,9 @@ pub(super) fn tell_if_none(
     let (authenticator, log) = (Arc::clone(authenticator), Arc::clone(log));
     supervisor.spawn("look for tokens", move |stop| async move {
         let known = async {
-            let outage = Outage::default();
+            let outage = LogThrottle::default();
             while !authenticator.knows_tokens().await {
-                if outage.failed().is_some() {
+                if outage.failure().is_some() {
                     let reason = "their store is away, and none was used with this data dir lately";
                     let step = log.step(stage).uncounted();
                     step.error("Events are refused: no token is known", || {
@@ -78,7 +78,7 @@ pub(super) fn tell_if_none(
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            if outage.over().is_some() {
+            if outage.recovered().is_some() {
                 tracing::info!("tokens are known, events are accepted");
                 log.step(stage).uncounted().info("Tokens are known again", Default::default);
             }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use color_eyre::Result;
 use serde::Serialize;
 
-use bklit_wire::diagnostic::{Finding, Severity};
+use bklit_wire::diagnostic::{Diagnostic, Severity};
 use bklit_wire::text::safe;
 
 /// A server, or what else was looked at.
@@ -14,14 +14,14 @@ pub struct Part {
     /// What it is.
     pub name: &'static str,
     /// What was found, in the order in which it was looked at.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Diagnostic>,
 }
 
 #[derive(Serialize)]
 struct Line<'a> {
     part: &'a str,
     #[serde(flatten)]
-    finding: &'a Finding,
+    finding: &'a Diagnostic,
 }
 
 /// Prints the findings; fails when there is a problem among them.
@@ -58,7 +58,7 @@ fn page(parts: &[Part]) -> String {
     let mut text = String::new();
     for part in parts {
         text += &format!("{}\n", part.name);
-        for Finding { severity, what, advice } in &part.findings {
+        for Diagnostic { severity, what, advice } in &part.findings {
             let mark = match severity {
                 Severity::Good => "ok     ",
                 Severity::Warning => "warning",

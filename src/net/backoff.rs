@@ -1,13 +1,13 @@
-//! Pauses between tries that grow and are random, so that many processes do not try as one.
+//! Exponential backoff with jitter, so that many processes do not retry at the same moment.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest first pause.
+/// The upper bound of the first pause.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// Exponential backoff; a pause is between half and all of its bound.
+/// Exponential backoff; each pause is between half of its bound and the bound.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     longest: Duration,
@@ -15,17 +15,17 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No pause is longer than `longest`.
+    /// Pauses of at most `longest`.
     pub fn new(longest: Duration) -> Self {
         Self { longest, next: FIRST.min(longest) }
     }
 
-    /// It worked: the next pause is a short one again.
+    /// Starts over with short pauses, after a success.
     pub fn reset(&mut self) {
         self.next = FIRST.min(self.longest);
     }
 
-    /// Waits.
+    /// Waits for the next pause.
     pub async fn pause(&mut self) {
         let pause = self.draw();
         tokio::time::sleep(pause).await;
@@ -38,32 +38,32 @@ impl Backoff {
     }
 }
 
-/// Keeps those who need a server from trying to reach it again too soon after a failure.
+/// Prevents connection attempts to a server too soon after a failure.
 #[derive(Debug)]
 pub struct Reach {
     backoff: Backoff,
-    /// Why it could not be reached, and until when nobody tries.
+    /// Why the last attempt failed, and until when no other is made.
     failed: Option<(String, Instant)>,
 }
 
 impl Reach {
-    /// It may be tried; after failures, at least every `longest`.
+    /// Allows an attempt at once; after failures, at least every `longest`.
     pub fn new(longest: Duration) -> Self {
         Self { backoff: Backoff::new(longest), failed: None }
     }
 
-    /// Why not to try now: the last failure's reason.
+    /// The last failure's reason, if no attempt should be made now.
     pub fn refusal(&self) -> Option<&str> {
         let (reason, until) = self.failed.as_ref()?;
         (Instant::now() < *until).then_some(reason)
     }
 
-    /// It could not be reached, for this reason.
+    /// Records a failed attempt.
     pub fn failed(&mut self, reason: String) {
         self.failed = Some((reason, Instant::now() + self.backoff.draw()));
     }
 
-    /// It was reached.
+    /// Records a successful attempt.
     pub fn succeeded(&mut self) {
         self.backoff.reset();
         self.failed = None;
@@ -96,13 +96,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_failure_nobody_tries_for_a_while() {
+    async fn after_a_failure_there_is_no_attempt_for_a_while() {
         let mut reach = Reach::new(Duration::from_secs(2));
         assert_eq!(reach.refusal(), None);
         reach.failed("refused".to_owned());
         assert_eq!(reach.refusal(), Some("refused"));
         tokio::time::sleep(FIRST).await;
-        assert_eq!(reach.refusal(), None, "it may be tried again");
+        assert_eq!(reach.refusal(), None, "an attempt may be made again");
         for _ in 0..10 {
             reach.failed("refused".to_owned());
         }

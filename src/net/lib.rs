@@ -1,6 +1,11 @@
-//! What all clients of servers share: which certificates to trust, how long to pause between
-//! attempts, and how often to log a failure that lasts.
+//! What all clients of servers share:
+//!
+//! - [`backoff`]: how long to pause between attempts
+//! - [`log_throttle`]: how often to log a failure that lasts
+//! - [`timeout`]: how long a call may take
+//! - [`tls`]: which certificates to trust
 
 pub mod backoff;
 pub mod log_throttle;
+pub mod timeout;
 pub mod tls;

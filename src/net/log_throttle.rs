@@ -1,48 +1,48 @@
-//! What fails for a while is told in the program's own log when it begins, once a minute while it
-//! lasts, and when it is over: whoever reads the log later wants to know from when to when.
+//! Throttled logging of a failure that lasts: it is logged when it begins, once a minute while it
+//! lasts, and when it ends, so that the log shows from when to when it lasted.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time between two lines while it lasts.
-const REMIND: Duration = Duration::from_secs(60);
+/// The time between two log lines about the same failure.
+const INTERVAL: Duration = Duration::from_secs(60);
 
-/// One thing that works or not.
+/// Decides when to log about one thing that works or fails.
 #[derive(Debug, Default)]
-pub struct Outage(Mutex<Option<Lasting>>);
+pub struct LogThrottle(Mutex<Option<Failing>>);
 
 #[derive(Debug)]
-struct Lasting {
+struct Failing {
     since: Instant,
-    told: Instant,
+    logged: Instant,
 }
 
-impl Outage {
-    /// It failed once more. For how long it has been failing, if that is to be told now.
-    pub fn failed(&self) -> Option<Duration> {
-        let mut lasting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl LogThrottle {
+    /// Records a failure. If it should be logged now, returns for how long it has been failing.
+    pub fn failure(&self) -> Option<Duration> {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let Some(known) = lasting.as_mut() else {
-            *lasting = Some(Lasting { since: now, told: now });
+        let Some(known) = failing.as_mut() else {
+            *failing = Some(Failing { since: now, logged: now });
             return Some(Duration::ZERO);
         };
-        if now - known.told < REMIND {
+        if now - known.logged < INTERVAL {
             return None;
         }
-        known.told = now;
+        known.logged = now;
         Some(now - known.since)
     }
 
-    /// It works. For how long it failed, if it did.
-    pub fn over(&self) -> Option<Duration> {
-        let mut lasting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lasting.take().map(|lasting| lasting.since.elapsed())
+    /// Records a success. If it failed before, returns for how long.
+    pub fn recovered(&self) -> Option<Duration> {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.take().map(|failing| failing.since.elapsed())
     }
 }
 
-/// A time to be read: whole seconds.
+/// A duration for people, in whole seconds: `2m 30s`.
 pub fn seconds(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }
@@ -52,17 +52,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_told_at_its_begin_each_minute_and_at_its_end() {
-        let outage = Outage::default();
-        assert_eq!(outage.over(), None, "nothing was wrong");
-        let mut told = Vec::new();
+    async fn a_failure_is_logged_when_it_begins_each_minute_and_when_it_ends() {
+        let throttle = LogThrottle::default();
+        assert_eq!(throttle.recovered(), None, "nothing was wrong");
+        let mut logged = Vec::new();
         for _ in 0..300 {
-            told.extend(outage.failed().map(|lasting| lasting.as_secs()));
+            logged.extend(throttle.failure().map(|lasting| lasting.as_secs()));
             tokio::time::advance(Duration::from_millis(500)).await;
         }
-        assert_eq!(told, [0, 60, 120]);
-        assert_eq!(outage.over().map(seconds).as_deref(), Some("2m 30s"));
-        assert_eq!(outage.over(), None);
-        assert_eq!(outage.failed(), Some(Duration::ZERO), "another one");
+        assert_eq!(logged, [0, 60, 120]);
+        assert_eq!(throttle.recovered().map(seconds).as_deref(), Some("2m 30s"));
+        assert_eq!(throttle.recovered(), None);
+        assert_eq!(throttle.failure(), Some(Duration::ZERO), "another failure");
     }
 }

@@ -1,4 +1,4 @@
-//! Which certificates are believed of servers that are reached over TLS.
+//! TLS for clients: which root certificates to trust.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use rustls::{ClientConfig, RootCertStore};
 #[error("{0}")]
 pub struct TlsError(pub String);
 
-/// Reads a file of root certificates (PEM), which must hold one at least.
+/// Reads a file of root certificates (PEM), which must contain at least one.
 ///
 /// # Errors
-/// When it cannot be read, or has none that can be used.
+/// When it cannot be read, or contains no usable certificate.
 pub fn read_roots(file: &Path) -> Result<Vec<u8>, TlsError> {
-    let told = |why: String| TlsError(format!("{}: {why}", file.display()));
-    let pem = std::fs::read(file).map_err(|error| told(error.to_string()))?;
-    roots(Some(&pem)).map_err(|error| told(error.to_string()))?;
+    let in_file = |why: String| TlsError(format!("{}: {why}", file.display()));
+    let pem = std::fs::read(file).map_err(|error| in_file(error.to_string()))?;
+    roots(Some(&pem)).map_err(|error| in_file(error.to_string()))?;
     Ok(pem)
 }
 
-/// The given roots (PEM), else the well-known ones.
+/// The given roots (PEM), or Mozilla's where none are given.
 ///
 /// # Errors
-/// When there is none among them, or one cannot be used.
+/// When `given` contains no certificate, or an invalid one.
 pub fn roots(given: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let Some(pem) = given else {
@@ -39,17 +39,17 @@ pub fn roots(given: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
         roots.add(certificate).map_err(|error| unusable(&error))?;
     }
     if roots.is_empty() {
-        let none = "there is no certificate (PEM) among the root certificates";
+        let none = "no certificate (PEM) among the root certificates";
         return Err(TlsError(none.to_owned()));
     }
     Ok(roots)
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> TlsError {
-    TlsError(format!("a root certificate: {error}"))
+    TlsError(format!("invalid root certificate: {error}"))
 }
 
-/// Connections to servers whose certificates lead to these roots.
+/// The configuration of a client that trusts [`roots`] only.
 ///
 /// # Errors
 /// As [`roots`].

@@ -1,6 +1,6 @@
-//! Where one event is: the JSON of `GET /api/event`, and what the console's trace says beside the
-//! lines. Queue, store and the lines of before are asked at the same time, each for a bounded while
-//! and a bounded part; what was not looked at is told.
+//! Finds out where one event is: the content of `GET /api/event` and of the console's trace. Queue,
+//! store and debug history are searched concurrently, each within bounds on time and number of items;
+//! what was not searched is reported.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::queue::{Order, Queue, QueueError};
 use super::store::{Dialect, QueryLimits, Store};
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::event_lookup::{EventTrace, QueuedPlace, StoredEvent};
@@ -19,36 +20,36 @@ use bklit_wire::queue::MAX_PAGE;
 use bklit_wire::queue::{EventView, FailedView, MOST_BATCHES};
 use bklit_wire::time::UtcMillis;
 
-/// Waiting events, failed events, and those in flight that are looked at, each.
+/// The most waiting, failed and in-flight events searched, each.
 const MOST_ITEMS: usize = 10_000;
-/// Lines that are answered with, the newest.
+/// The most lines returned, the newest ones.
 const MOST_LINES: usize = 500;
-/// How long the queue is looked through.
+/// How long the queue is searched.
 const QUEUE_TIME: Duration = Duration::from_secs(3);
-/// How long the store may take.
+/// How long the store's query may run.
 const STORE_TIME: Duration = Duration::from_secs(3);
-/// The same for lines that are kept elsewhere.
+/// How long reading the debug history may take.
 const HISTORY_TIME: Duration = Duration::from_secs(3);
-/// The detail of a line that names the batch.
+/// The field of a line's data with the batch's id.
 const BATCH: &str = "batchId";
 
-/// What can be asked for an event.
+/// Where to search.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {
     /// The queue.
     pub queue: &'a dyn Queue,
-    /// The store, where this process has one.
+    /// The store, if this process has one.
     pub store: Option<&'a dyn Store>,
-    /// The lines.
+    /// The debug history.
     pub bus: &'a dyn DebugBus,
 }
 
-/// Looks for the event of this id.
+/// Searches for the event with this id.
 pub async fn find(sources: Sources<'_>, id: &str) -> EventTrace {
     let (kept, (queued, mut gaps), stored) = tokio::join!(
         recalled(sources.bus),
-        look_in_queue(sources.queue, id),
-        look_in_store(sources.store, id)
+        search_queue(sources.queue, id),
+        search_store(sources.store, id)
     );
     let lines = lines_of(&kept, id);
     let stored = stored.unwrap_or_else(|reason| {
@@ -58,10 +59,10 @@ pub async fn find(sources: Sources<'_>, id: &str) -> EventTrace {
     EventTrace { stored, queued, lines, gaps }
 }
 
-/// All lines that are kept, as far as they are told in time.
+/// All lines kept, as many as arrive in time.
 async fn recalled(bus: &dyn DebugBus) -> Vec<Arc<DebugLog>> {
     let (mut stream, mut lines) = (bus.recall(usize::MAX), Vec::new());
-    // The bus bounds what it keeps.
+    // The bus bounds how many it keeps.
     let _ = timeout(HISTORY_TIME, async {
         while let Some(message) = stream.next().await {
             if let DebugMessage::Log(line) = message {
@@ -73,7 +74,7 @@ async fn recalled(bus: &dyn DebugBus) -> Vec<Arc<DebugLog>> {
     lines
 }
 
-/// The event's own lines, and those of its batches that are of no event.
+/// The event's own lines, and those of its batches that belong to no single event.
 fn lines_of(kept: &[Arc<DebugLog>], id: &str) -> Vec<DebugLog> {
     let batch = |line: &DebugLog| line.data.get(BATCH).and_then(Value::as_str).map(str::to_owned);
     let is_own = |line: &DebugLog| line.event_id.as_deref() == Some(id);
@@ -88,33 +89,33 @@ fn lines_of(kept: &[Arc<DebugLog>], id: &str) -> Vec<DebugLog> {
     lines
 }
 
-async fn look_in_queue(queue: &dyn Queue, id: &str) -> (Vec<QueuedPlace>, Vec<String>) {
+async fn search_queue(queue: &dyn Queue, id: &str) -> (Vec<QueuedPlace>, Vec<String>) {
     let (mut found, mut gaps) = (Vec::new(), Vec::new());
-    // From the end to the beginning of its way: it moves on while this looks.
-    let looks = async {
+    // Against the direction in which events move, so that one that moves on meanwhile is not missed.
+    let search = async {
         in_flight(queue, id, &mut found, &mut gaps).await?;
         waiting(queue, id, &mut found, &mut gaps).await?;
         failed(queue, id, &mut found, &mut gaps).await
     };
-    let outcome = timeout(QUEUE_TIME, looks).await;
+    let outcome = timeout(QUEUE_TIME, search).await;
     match outcome {
         Ok(Ok(())) => {}
-        // Readers elsewhere need not hear which servers there are, and why.
-        Ok(Err(_)) => gaps.push("the queue does not answer now".to_owned()),
-        Err(_) => gaps.push(format!("the queue was not looked through within {QUEUE_TIME:?}")),
+        // Remote readers must not learn the addresses of servers or the reasons of failures.
+        Ok(Err(_)) => gaps.push("the queue is unavailable".to_owned()),
+        Err(_) => gaps.push(format!("searching the queue took longer than {QUEUE_TIME:?}")),
     }
     match queue.spooled() {
         0 => {}
         spooled => {
-            gaps.push(format!("{} events in the spool were not looked at", grouped(spooled)));
+            gaps.push(format!("{} events in the spool were not searched", grouped(spooled)));
         }
     }
     (found, gaps)
 }
 
-/// The event in what was queued, if it is the one.
+/// Parses a queued body if it is the event with this id.
 fn read(body: &str, id: &str) -> Option<EventView> {
-    // Most are not, and need not be read. In JSON an id may be written in another way.
+    // Most bodies are other events and need not be parsed. JSON may escape some characters of an id.
     let is_plain = id.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\/".contains(&byte));
     if is_plain && !body.contains(id) {
         return None;
@@ -128,17 +129,17 @@ async fn waiting(
     found: &mut Vec<QueuedPlace>,
     gaps: &mut Vec<String>,
 ) -> Result<(), QueueError> {
-    let (mut after, mut looked_at) = (None, 0);
+    let (mut after, mut searched) = (None, 0);
     loop {
         let page = queue.waiting(Order::NewestFirst, after.as_deref(), MAX_PAGE).await?;
-        looked_at += page.items.len();
+        searched += page.items.len();
         if let Some(event) = page.items.iter().find_map(|item| read(&item.body, id)) {
             let EventView { queued_at: since, project_id, .. } = event;
             found.push(QueuedPlace::Waiting { since, project_id });
             return Ok(());
         }
         after = page.next;
-        if ends(after.as_deref(), looked_at, "waiting", gaps) {
+        if ends(after.as_deref(), searched, "waiting", gaps) {
             return Ok(());
         }
     }
@@ -150,18 +151,15 @@ async fn in_flight(
     found: &mut Vec<QueuedPlace>,
     gaps: &mut Vec<String>,
 ) -> Result<(), QueueError> {
-    let mut looked_at = 0;
+    let mut searched = 0;
     for batch in queue.batches(MOST_BATCHES).await? {
-        if looked_at >= MOST_ITEMS {
-            gaps.push(format!(
-                "only {} events in flight were looked at",
-                grouped(looked_at as u64)
-            ));
+        if searched >= MOST_ITEMS {
+            gaps.push(format!("only {} events in flight were searched", grouped(searched as u64)));
             break;
         }
-        // Between the two questions it may have been finished.
+        // It may have been acknowledged between the two calls.
         let items = queue.batch_items(&batch.id, MOST_ITEMS).await?.unwrap_or_default();
-        looked_at += items.len();
+        searched += items.len();
         if items.iter().any(|body| read(body, id).is_some()) {
             let lapsed = batch.lease_left_ms <= 0;
             let (owner, since) = (batch.owner, batch.claimed_at);
@@ -178,10 +176,10 @@ async fn failed(
     found: &mut Vec<QueuedPlace>,
     gaps: &mut Vec<String>,
 ) -> Result<(), QueueError> {
-    let (mut after, mut looked_at) = (None, 0);
+    let (mut after, mut searched) = (None, 0);
     loop {
         let page = queue.failed(after.as_deref(), MAX_PAGE).await?;
-        looked_at += page.items.len();
+        searched += page.items.len();
         let is_it = |item: &FailedView| item.event.event_id.as_deref() == Some(id);
         let mut items = page.items.into_iter().map(FailedView::from);
         if let Some(FailedView { id, reason, failed_at: since, .. }) = items.find(is_it) {
@@ -189,30 +187,30 @@ async fn failed(
             return Ok(());
         }
         after = page.next;
-        if ends(after.as_deref(), looked_at, "failed", gaps) {
+        if ends(after.as_deref(), searched, "failed", gaps) {
             return Ok(());
         }
     }
 }
 
-/// Whether a walk ends before the next page; what it leaves out is told.
-fn ends(next: Option<&str>, looked_at: usize, what: &str, gaps: &mut Vec<String>) -> bool {
-    let is_full = next.is_some() && looked_at >= MOST_ITEMS;
+/// Whether to stop before the next page; records the gap if there is one.
+fn ends(next: Option<&str>, searched: usize, what: &str, gaps: &mut Vec<String>) -> bool {
+    let is_full = next.is_some() && searched >= MOST_ITEMS;
     if is_full {
-        let looked_at = grouped(looked_at as u64);
-        gaps.push(format!("only the newest {looked_at} {what} events were looked at"));
+        let searched = grouped(searched as u64);
+        gaps.push(format!("only the newest {searched} {what} events were searched"));
     }
     is_full || next.is_none()
 }
 
-async fn look_in_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredEvent>, String> {
-    let store = store.ok_or(super::store::live::NO_STORE)?;
-    // A few, as projects may have the same id.
+async fn search_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredEvent>, String> {
+    let store = store.ok_or(super::store::live_view::NO_STORE)?;
+    // More than one, because several projects may use the same id.
     let limits = QueryLimits { rows: 20, time: STORE_TIME };
     let sql = rows_of(store.dialect(), id);
-    let answer = timeout(STORE_TIME + Duration::from_millis(500), store.query(&sql, limits)).await;
-    let late = |_| format!("the store did not answer within {STORE_TIME:?}");
-    let found = answer.map_err(late)?.map_err(|_| "the store does not answer now".to_owned())?;
+    let result = timeout(STORE_TIME + Duration::from_millis(500), store.query(&sql, limits)).await;
+    let late = |_| format!("the store: {}", no_response(STORE_TIME));
+    let found = result.map_err(late)?.map_err(|_| "the store is unavailable".to_owned())?;
     let rows = found.rows.iter().filter_map(|row| {
         let [table, project, at, accepted] = row.as_slice() else { return None };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

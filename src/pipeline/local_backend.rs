@@ -1,4 +1,4 @@
-//! The pipeline in this process, by its ports.
+//! The port `Backend` for a pipeline in the same process.
 
 use std::sync::Arc;
 
@@ -8,29 +8,29 @@ use crate::event_lookup::{self, Sources};
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::store::Store;
-use crate::store::live::{NO_STORE, live_view};
+use crate::store::live_view::{NO_STORE, live_view};
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::event_lookup::EventTrace;
-use bklit_wire::live::LiveView;
+use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, FailedPage, QueueView};
 use bklit_wire::time::UtcMillis;
 
-/// Tells the pipeline's log of a change: what was done, with how many events.
-pub type Told = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
+/// Logs a change in the pipeline's log: what was done, with how many events.
+pub type LogChange = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
 
-/// The ports to ask.
+/// The ports that are queried and changed.
 pub struct LocalBackend {
     /// The queue.
     pub queue: Arc<dyn Queue>,
-    /// The store, where this process has one.
+    /// The store, if this process has one.
     pub store: Option<Arc<dyn Store>>,
-    /// Who is active, where that is noted.
+    /// Active sessions, if they are recorded.
     pub presence: Option<Arc<dyn Presence>>,
-    /// The lines of before.
+    /// The debug history.
     pub debug_bus: Arc<dyn DebugBus>,
-    /// Whom to tell of changes.
-    pub told: Told,
+    /// Logs changes.
+    pub log_change: LogChange,
 }
 
 #[async_trait]
@@ -49,7 +49,7 @@ impl Backend for LocalBackend {
             Change::Delete => (self.queue.delete_failed(ids).await, "Failed events deleted"),
         };
         let changed = changed.map_err(|error| error.to_string())?;
-        (self.told)(message, changed);
+        (self.log_change)(message, changed);
         Ok(changed)
     }
 

@@ -1,4 +1,8 @@
-//! What the pipeline counts: once a second as [`Gauges`] for consoles, and as Prometheus text.
+//! The pipeline's counters, published once a second as [`Gauges`] for consoles, and as Prometheus
+//! text.
+//!
+//! - `queue`: the queue's state, observed once a second
+//! - `verification`: results of dual-write verification
 
 mod queue;
 mod verification;
@@ -25,7 +29,7 @@ pub use verification::{Outcome, VerificationFigures};
 
 use queue::QueueFigures;
 
-/// A part of the pipeline whose health is shown.
+/// A part of the pipeline whose health is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The queue.
@@ -37,10 +41,10 @@ pub enum Part {
 }
 
 impl Part {
-    /// How many there are.
+    /// The number of parts.
     pub const COUNT: usize = 3;
 
-    /// What it is called.
+    /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -79,12 +83,12 @@ struct StageInterval {
     latencies: Hdr<u64>,
 }
 
-/// All figures of one process. Recording is cheap and never waits for a reader.
+/// All metrics of one process. Recording is cheap and never waits for a reader.
 pub struct Metrics {
     process: String,
     registry: Registry,
     requests: Family<StatusLabel, Counter>,
-    /// By stage and level: looking a label up costs more than counting.
+    /// By stage and level: looking up a label costs more than counting.
     steps: [[Counter; Level::ALL.len()]; Stage::ALL.len()],
     stage_seconds: [Histogram; Stage::ALL.len()],
     accept_to_stored_seconds: Histogram,
@@ -100,11 +104,11 @@ pub struct Metrics {
     verify: VerificationFigures,
     /// The store that this process writes, if any.
     store: OnceLock<&'static str>,
-    /// 0 until it is told.
+    /// 0 until it is set.
     alarm_depth: AtomicU64,
     health: Mutex<[Health; 3]>,
     since: Mutex<Instant>,
-    /// Each behind a lock of its own, so that stages do not wait for each other.
+    /// One lock per stage, so that stages do not wait for each other.
     stages: [Mutex<StageInterval>; Stage::ALL.len()],
     accept_to_stored: Mutex<Hdr<u64>>,
 }
@@ -116,7 +120,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Figures of this process, all zero.
+    /// Metrics of this process, all zero.
     pub fn new() -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.000_05, 2.0, 20));
         let stage_family = Family::<StageLabel, Histogram, _>::new_with_constructor(seconds);
@@ -167,12 +171,12 @@ impl Metrics {
         >,
     ) {
         let r = &mut self.registry;
-        r.register("http_requests", "Requests answered, by status", self.requests.clone());
+        r.register("http_requests", "Requests, by status of the response", self.requests.clone());
         r.register("steps", "Steps of the pipeline, by stage and level", step_family);
         r.register_with_unit("stage", "How long a step took", Unit::Seconds, stage_family);
         r.register_with_unit(
             "accept_to_stored",
-            "From an event's acceptance until it is stored",
+            "Time from an event's acceptance until it is stored",
             Unit::Seconds,
             self.accept_to_stored_seconds.clone(),
         );
@@ -184,7 +188,7 @@ impl Metrics {
         );
         r.register(
             "debug_lines_lost",
-            "Debug lines that slow subscribers missed",
+            "Debug lines that slow subscribers lost",
             self.lines_lost.clone(),
         );
         self.queue.register(r);
@@ -192,18 +196,18 @@ impl Metrics {
         r.register("websockets", "Open WebSockets, by kind", self.sockets.clone());
         r.register(
             "live_events_lost",
-            "Live events that slow dashboards missed",
+            "Live events that slow dashboards lost",
             self.live_events_lost.clone(),
         );
         self.verify.register(r);
     }
 
-    /// Names this process among those that publish figures.
+    /// Identifies this process among those that publish gauges.
     pub fn process(&self) -> &str {
         &self.process
     }
 
-    /// What dual-write verification counts.
+    /// The counters of dual-write verification.
     pub fn verify(&self) -> &VerificationFigures {
         &self.verify
     }
@@ -226,7 +230,7 @@ impl Metrics {
         }
     }
 
-    /// Counts an answered request.
+    /// Counts a request that was responded to.
     pub fn request(&self, status: u16) {
         self.requests.get_or_create(&StatusLabel { status: status.into() }).inc();
     }
@@ -241,12 +245,12 @@ impl Metrics {
         self.refused.fetch_add(1, Relaxed);
     }
 
-    /// Notes the number of open connections.
+    /// Sets the number of open connections.
     pub fn set_connections(&self, open: usize) {
         self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    /// Notes that a WebSocket of this kind was opened, or closed.
+    /// Records that a WebSocket of this kind was opened or closed.
     pub fn socket(&self, kind: &'static str, is_open: bool) {
         let sockets = self.sockets.get_or_create(&KindLabel { kind });
         if is_open {
@@ -256,12 +260,12 @@ impl Metrics {
         };
     }
 
-    /// Counts live events that a dashboard missed.
+    /// Counts live events that a dashboard lost.
     pub fn live_events_lost(&self, events: u64) {
         self.live_events_lost.inc_by(events);
     }
 
-    /// Counts a stored batch with, for each event, the time since it was accepted.
+    /// Counts a stored batch; `since_accepted` has the time since acceptance of each event.
     pub fn batch_stored(&self, since_accepted: impl ExactSizeIterator<Item = Duration>) {
         self.batch_events.observe(since_accepted.len() as f64);
         let mut latencies = lock(&self.accept_to_stored);
@@ -271,17 +275,17 @@ impl Metrics {
         }
     }
 
-    /// Counts lines that sampling left out.
+    /// Counts lines that were left out by sampling.
     pub fn lines_sampled_out(&self, lines: u64) {
         self.lines_sampled_out.inc_by(lines);
     }
 
-    /// Counts lines that a subscriber missed.
+    /// Counts lines that a subscriber lost.
     pub fn lines_lost(&self, lines: u64) {
         self.lines_lost.inc_by(lines);
     }
 
-    /// Notes whether a part works.
+    /// Sets the health of a part.
     pub fn set_health(&self, part: Part, health: Health) {
         lock(&self.health)[part as usize] = health;
     }
@@ -296,12 +300,12 @@ impl Metrics {
         let _ = self.store.set(name);
     }
 
-    /// How many events may wait before that is an alarm; it is published with the figures.
+    /// Sets the number of waiting events above which to raise an alarm; published with the gauges.
     pub fn set_alarm_depth(&self, depth: u64) {
         self.alarm_depth.store(depth, Relaxed);
     }
 
-    /// The figures since the last call.
+    /// The gauges since the last call.
     pub fn take_gauges(&self) -> Gauges {
         let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
         let accept_to_stored =
@@ -334,12 +338,12 @@ impl Metrics {
         }
     }
 
-    /// The queue in a few words.
+    /// The queue's state as a short text.
     pub fn summary(&self) -> String {
         self.queue.summary()
     }
 
-    /// Everything as Prometheus (OpenMetrics) text.
+    /// All metrics as Prometheus (OpenMetrics) text.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -354,7 +358,7 @@ impl StageInterval {
     }
 }
 
-/// Counting goes on after a panic elsewhere: the figures hold no invariant that it could break.
+/// Ignores poisoning: counters have no invariant that a panic could break.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,25 +1,26 @@
-//! The port `Presence`: which sessions are active, for the visitors that dashboards show.
+//! The port `Presence`: active sessions, which dashboards show as visitors.
 
 use async_trait::async_trait;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// Which sessions are active, for the visitors that dashboards show.
+/// Records which sessions are active.
 #[async_trait]
 pub trait Presence: Send + Sync {
-    /// Notes when sessions were last active; an earlier moment than is known changes nothing.
+    /// Records when sessions were last active; an earlier time than the recorded one changes
+    /// nothing.
     ///
     /// # Errors
-    /// Why it could not be noted, for the operator. Nothing depends on it.
+    /// Why it could not be recorded, for the operator. Nothing depends on it.
     async fn active(&self, sessions: &[(SessionKey, UtcMillis)]) -> Result<(), String>;
 
-    /// Notes that sessions have ended.
+    /// Records that sessions have ended.
     ///
     /// # Errors
-    /// Why it could not be noted, for the operator.
+    /// Why it could not be recorded, for the operator.
     async fn ended(&self, sessions: &[SessionKey]) -> Result<(), String>;
 
-    /// How many sessions of a project are active.
+    /// The number of a project's active sessions.
     ///
     /// # Errors
     /// Why it is not known, for the operator.

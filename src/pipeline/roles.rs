@@ -1,11 +1,11 @@
-//! Which parts of the pipeline a process runs.
+//! Roles: which parts of the pipeline a process runs.
 
 use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A part of the pipeline that may run in a process of its own.
+/// A part of the pipeline that can run in a separate process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -18,10 +18,10 @@ pub enum Role {
 }
 
 impl Role {
-    /// All of them, in the direction of the events.
+    /// All roles, in the direction of the events.
     pub const ALL: [Self; 3] = [Self::Ingestion, Self::Worker, Self::Websocket];
 
-    /// Its name in settings and answers.
+    /// Its name in settings and responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ingestion => "ingestion",
@@ -39,17 +39,17 @@ impl Roles {
     /// Everything in one process.
     pub const ALL: Self = Self([true; Role::ALL.len()]);
 
-    /// Whether `role` is among them.
+    /// Whether the process has `role`.
     pub fn has(self, role: Role) -> bool {
         self.0[role as usize]
     }
 
-    /// Whether the process takes events in, by requests or by sockets.
+    /// Whether the process accepts events, over HTTP or WebSocket.
     pub fn accept_events(self) -> bool {
         self.has(Role::Ingestion) || self.has(Role::Websocket)
     }
 
-    /// Those that are among them, in order.
+    /// The process's roles, in order.
     pub fn iter(self) -> impl Iterator<Item = Role> {
         Role::ALL.into_iter().filter(move |&role| self.has(role))
     }
@@ -58,15 +58,14 @@ impl Roles {
         let mut roles = [false; Role::ALL.len()];
         for name in names.map(str::trim).filter(|name| !name.is_empty()) {
             let role = Role::ALL.into_iter().find(|role| role.as_str() == name);
-            let role = role.ok_or_else(|| {
-                format!("`{name}` is no role; there are ingestion, worker and websocket")
-            })?;
+            let role =
+                role.ok_or_else(|| format!("unknown role {name} (ingestion, worker, websocket)"))?;
             roles[role as usize] = true;
         }
         if roles.contains(&true) {
             return Ok(Self(roles));
         }
-        Err("names no role; there are ingestion, worker and websocket".to_owned())
+        Err("must name at least one role (ingestion, worker, websocket)".to_owned())
     }
 }
 
@@ -85,7 +84,7 @@ impl Serialize for Roles {
 }
 
 impl<'de> Deserialize<'de> for Roles {
-    /// A list in a file, names with commas between them elsewhere.
+    /// A list in a file, comma-separated names elsewhere.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "must be a list such as [\"ingestion\", \"worker\"]")]

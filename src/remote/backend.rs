@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::client::{Client, cause};
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::event_lookup::EventTrace;
-use bklit_wire::live::LiveView;
+use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
 
 /// Bytes of an answer that are read at most; a page of large events has fewer.

@@ -1,56 +1,57 @@
-//! The port `Backend`: what a console can query and change, besides the stream it follows.
+//! The port `Backend`: what a console can query and change, in addition to the stream it follows.
 
 use async_trait::async_trait;
 
 use crate::event_lookup::EventTrace;
-use crate::live::LiveView;
+use crate::live_view::LiveView;
 use crate::queue::{BatchView, FailedPage, QueueView};
 
 /// What to do with failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Back into the queue.
+    /// Put them back into the queue.
     Retry,
-    /// Away for good.
+    /// Delete them permanently.
     Delete,
 }
 
-/// The pipeline that is watched, as far as it answers questions. Errors are for the operator.
+/// The queries and changes that the watched pipeline supports. Errors are texts for the operator.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// The queue now.
+    /// The current state of the queue.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it could not be queried.
     async fn queue(&self) -> Result<QueueView, String>;
 
     /// A page of the failed events, newest first; `after` is the `next` of the page before.
     ///
     /// # Errors
-    /// Why they are not known.
+    /// Why they could not be queried.
     async fn failed(&self, after: Option<&str>, most: usize) -> Result<FailedPage, String>;
 
-    /// Does something with at most [`MAX_PAGE`](crate::queue::MAX_PAGE) failed events; returns how many were there.
+    /// Retries or deletes up to [`MAX_PAGE`](crate::queue::MAX_PAGE) failed events; returns how many
+    /// of them existed.
     ///
     /// # Errors
-    /// Why it was not done, or only in part.
+    /// Why it was not done, or only partly.
     async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String>;
 
-    /// What is in a batch in flight; `None` once it is done.
+    /// The content of a batch in flight; `None` once it has been acknowledged.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it could not be queried.
     async fn batch(&self, id: &str) -> Result<Option<BatchView>, String>;
 
-    /// Where an event is.
+    /// Looks an event up in the queue, the store and the debug lines.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it could not be queried.
     async fn event(&self, id: &str) -> Result<EventTrace, String>;
 
-    /// Who is there now.
+    /// The current visitors.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it could not be queried.
     async fn live(&self) -> Result<LiveView, String>;
 }

@@ -1,5 +1,5 @@
-//! The port `DebugBus`: debug lines and figures, for consoles. Publishing never waits; a subscriber
-//! that is too slow loses messages and learns how many.
+//! The port `DebugBus`: debug lines and gauges for consoles. Publishing never waits; a subscriber
+//! that is too slow loses messages and receives their number.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use async_trait::async_trait;
 use crate::debug_log::DebugLog;
 use crate::gauges::Gauges;
 
-/// What a console hears from a bus.
+/// What a console receives from a bus.
 #[derive(Clone, Debug)]
 pub enum DebugMessage {
     /// A line.
     Log(Arc<DebugLog>),
-    /// A process's figures of the last second.
+    /// A process's gauges of the last second.
     Gauges(Arc<Gauges>),
-    /// A line that is none of the contract's: shown as it is, never dropped.
+    /// A message in another format than [`DebugLog`]: shown as text, never dropped.
     Unparsed(Arc<str>),
-    /// This many messages did not reach this subscriber, because it was too slow.
+    /// The number of messages that this subscriber lost because it was too slow.
     Lost(u64),
-    /// The connection to another process's bus stands.
+    /// The connection to another process's bus is up.
     Connected,
-    /// It was cut, for this reason; it is tried again.
+    /// The connection was lost, with the reason; it is being restored.
     Disconnected(Arc<str>),
 }
 
@@ -33,38 +33,38 @@ pub trait DebugStream: Send {
     async fn next(&mut self) -> Option<DebugMessage>;
 }
 
-/// Lines and gauges for consoles.
+/// Debug lines and gauges for consoles.
 pub trait DebugBus: Send + Sync {
-    /// Hands a message to all subscribers, at once and without waiting for any.
+    /// Sends a message to all subscribers without waiting for any of them.
     fn publish(&self, message: DebugMessage);
 
-    /// Whether anybody listens: with nobody there, making a line can be saved.
+    /// Whether lines are wanted by anybody; if not, there is no need to build them.
     fn has_subscribers(&self) -> bool;
 
-    /// Whether somebody looks now; lines may be wanted also to be kept for later.
+    /// Whether somebody is watching now. Lines can also be wanted for the history alone.
     fn is_watched(&self) -> bool {
         self.has_subscribers()
     }
 
-    /// Starts to listen.
+    /// Subscribes to all messages from now on.
     fn subscribe(&self) -> Box<dyn DebugStream>;
 
-    /// The same, and first come the last lines from before, as many as are kept of so many.
+    /// Like [`DebugBus::subscribe`], preceded by up to `_history` of the latest lines kept.
     fn subscribe_after(&self, _history: usize) -> Box<dyn DebugStream> {
         self.subscribe()
     }
 
-    /// The last lines alone, as many as are kept of so many; the stream ends after them.
+    /// Up to `_most` of the latest lines kept; the stream ends after them.
     fn recall(&self, _most: usize) -> Box<dyn DebugStream> {
         Box::new(Recalled::new(Vec::new()))
     }
 }
 
-/// Lines alone, after which the stream ends.
+/// A stream of given lines that ends after them.
 pub struct Recalled(VecDeque<Arc<DebugLog>>);
 
 impl Recalled {
-    /// These lines.
+    /// A stream of `lines`.
     pub fn new(lines: Vec<Arc<DebugLog>>) -> Self {
         Self(lines.into())
     }

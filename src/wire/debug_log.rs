@@ -1,4 +1,4 @@
-//! One line of the console: what a stage did with an event, as it goes over `debug-logs`.
+//! A debug line: what a stage did with an event, as sent over the channel `debug-logs`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::time::UtcMillis;
 
-/// A step of the pipeline, in the order in which an event passes them.
+/// A stage of the pipeline, in the order in which an event passes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -57,13 +57,13 @@ impl Stage {
     }
 }
 
-/// How much a line matters; ordered, so `level >= Level::Warn` asks what it says.
+/// How important a line is. Ordered, so `level >= Level::Warn` works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be.
+    /// Normal operation.
     Info,
-    /// Worth a look.
+    /// Worth attention.
     Warn,
     /// Something failed.
     Error,
@@ -83,7 +83,7 @@ impl Level {
     }
 }
 
-/// A name that is no stage or level.
+/// A name that is not a stage or level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} `{name}`; one of: {known}")]
 pub struct UnknownName {
@@ -134,11 +134,11 @@ impl fmt::Display for Level {
 pub struct DebugLog {
     /// When the step ended.
     pub timestamp: UtcMillis,
-    /// The step.
+    /// The stage that took it.
     pub stage: Stage,
-    /// How much it matters.
+    /// How important it is.
     pub level: Level,
-    /// What happened, for a person.
+    /// What happened, for people.
     pub message: Cow<'static, str>,
     /// Details.
     #[serde(default)]
@@ -155,7 +155,7 @@ pub struct DebugLog {
 }
 
 impl DebugLog {
-    /// A line of `stage` at this moment, with no details.
+    /// A line of `stage` with the current time and no details.
     pub fn new(stage: Stage, level: Level, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             timestamp: UtcMillis::now(),
@@ -169,7 +169,8 @@ impl DebugLog {
         }
     }
 
-    /// The same for a line however often it was written and read, and hardly for two lines.
+    /// A hash of the line: unchanged by serialisation, and almost certainly different for
+    /// different lines.
     pub fn identity(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let at = self.timestamp.epoch_millis();

@@ -1,24 +1,24 @@
-//! What `doctor` finds out about a server, a file or a setting.
+//! The results of `doctor`'s checks of servers, files and settings.
 
 use serde::Serialize;
 
-/// How bad a finding is.
+/// How serious a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// As it should be.
+    /// Nothing to do.
     #[serde(rename = "ok")]
     Good,
-    /// Works, and should be looked at.
+    /// It works, but needs attention.
     Warning,
-    /// Events cannot be accepted or stored, or the promise does not hold.
+    /// Events cannot be accepted or stored, or accepted events may be lost.
     Problem,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How bad it is.
+pub struct Diagnostic {
+    /// How serious it is.
     pub severity: Severity,
     /// What was found.
     pub what: String,
@@ -26,26 +26,27 @@ pub struct Finding {
     pub advice: String,
 }
 
-/// How far the clocks of two machines may be apart.
+/// The clock difference between two machines that is tolerated.
 const SKEW_MILLIS: i64 = 2_000;
 
-impl Finding {
-    /// All is well.
+impl Diagnostic {
+    /// A check that passed.
     pub fn good(what: impl Into<String>) -> Self {
         Self { severity: Severity::Good, what: what.into(), advice: String::new() }
     }
 
-    /// It should be looked at.
+    /// Something that needs attention.
     pub fn warning(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, what: what.into(), advice: advice.into() }
     }
 
-    /// It must be mended.
+    /// Something that must be fixed.
     pub fn problem(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { severity: Severity::Problem, what: what.into(), advice: advice.into() }
     }
 
-    /// About a server's clock, which said `now` between our `before` and `after`, in milliseconds.
+    /// Compares a server's clock with ours: it read `now` between our `before` and `after`, all in
+    /// milliseconds since the epoch.
     pub fn of_clock(now: i64, before: i64, after: i64) -> Self {
         let skew = if now < before { now - before } else { (now - after).max(0) };
         if skew.abs() <= SKEW_MILLIS {
@@ -59,24 +60,24 @@ impl Finding {
         )
     }
 
-    /// About events that wait, and events that failed.
+    /// Compares the numbers of waiting and failed events with their limits.
     pub fn of_queue(waiting: u64, alarm_depth: u64, failed: u64, max_failed: u64) -> Vec<Self> {
         let depth = if waiting >= alarm_depth {
-            let advice = "see that the worker runs and the store takes events: `bklit-tui attach`";
-            Self::warning(format!("events that wait in the queue: {waiting}"), advice)
+            let advice =
+                "check that the worker runs and the store accepts events: `bklit-tui attach`";
+            Self::warning(format!("events waiting in the queue: {waiting}"), advice)
         } else {
-            Self::good(format!("events that wait in the queue: {waiting}"))
+            Self::good(format!("events waiting in the queue: {waiting}"))
         };
         let failed = if failed >= max_failed {
             let advice = "retry them, or export and delete them: `bklit-tui queue \
                           retry|export|delete`; until then no events are accepted";
             let what = format!(
-                "the failed queue is full: {failed} events have failed, queue.max_failed is \
-                 {max_failed}"
+                "the failed queue is full: {failed} failed events, queue.max_failed is {max_failed}"
             );
             Self::problem(what, advice)
         } else if failed > 0 {
-            let advice = "their reasons are kept with them; mend the cause, then retry them";
+            let advice = "each is stored with its reason (`bklit-tui queue list`): fix the cause, then retry";
             Self::warning(format!("events in the failed queue: {failed}"), advice)
         } else {
             Self::good("the failed queue is empty")

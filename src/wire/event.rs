@@ -1,4 +1,5 @@
-//! The event on its way: what a request asks for, what the queue holds, what dashboards receive.
+//! The event in each of its forms: a request's body, the queue's entry, and what dashboards
+//! receive.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -6,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::time::UtcMillis;
 
-/// What kind of event it is; the `type` of the wire formats.
+/// The kind of an event: the `type` of the wire formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -29,7 +30,7 @@ impl EventKind {
     }
 }
 
-/// Writes the optional text fields once, so that [`PageView::texts`] cannot drift from the struct.
+/// Lists the optional text fields once, so that [`PageView::texts`] cannot drift from the struct.
 macro_rules! page_view {
     ($($field:ident = $wire:literal),+ $(,)?) => {
         /// A page view: the body of `POST /track` and the payload in the queue.
@@ -40,10 +41,10 @@ macro_rules! page_view {
         pub struct PageView {
             /// The page's address.
             pub url: String,
-            /// When it was viewed; when it was queued, where the sender did not say.
+            /// When it was viewed; without it, the time it was queued counts.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub timestamp: Option<UtcMillis>,
-            /// Whether the visitor was never seen before.
+            /// Whether this is the visitor's first visit.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub is_new_visitor: Option<bool>,
             $(
@@ -82,8 +83,8 @@ page_view! {
     utm_campaign = "utmCampaign", utm_term = "utmTerm", utm_content = "utmContent",
     utm_id = "utmId", gclid = "gclid", fbclid = "fbclid", msclkid = "msclkid", ttclid = "ttclid",
     li_fat_id = "liFatId", twclid = "twclid", landing_page = "landingPage",
-    // Where the visitor was: found out when the request comes in and never looked up again, so
-    // that a batch that is stored twice is the same batch.
+    // The visitor's location: determined when the request arrives and never again, so that a batch
+    // delivered twice has the same content.
     ip = "ip", country = "country", country_code = "countryCode", region = "region",
     region_name = "regionName", city = "city", zip = "zip", timezone = "timezone", isp = "isp",
 }
@@ -96,22 +97,22 @@ pub struct CustomEvent {
     pub tracking_id: String,
     /// What happened, such as `click`.
     pub event_type: String,
-    /// When; when it was queued, where the sender did not say.
+    /// When it happened; without it, the time it was queued counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<UtcMillis>,
     /// The visitor's session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// Whatever the sender added.
+    /// Additional data from the sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
-    /// The id of its definition, once that was looked up; never on the wire.
+    /// The id of its definition, once it has been looked up; never on the wire.
     #[serde(skip)]
     pub definition_id: Option<String>,
 }
 
 impl CustomEvent {
-    /// What it is stored under: its definition's id, else its tracking id.
+    /// The id it is stored under: its definition's id, else its tracking id.
     pub fn definition(&self) -> &str {
         self.definition_id.as_deref().unwrap_or(&self.tracking_id)
     }
@@ -123,7 +124,7 @@ impl CustomEvent {
 pub struct SessionEnd {
     /// The session that ended.
     pub session_id: String,
-    /// When; when it was queued, where the sender did not say.
+    /// When it happened; without it, the time it was queued counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<UtcMillis>,
     /// Why: `timeout`, `closed`, `manual` or `disconnect`.
@@ -153,7 +154,7 @@ impl Payload {
         }
     }
 
-    /// When it happened, as far as the sender said.
+    /// When it happened, if the sender said so.
     pub fn timestamp(&self) -> Option<UtcMillis> {
         match self {
             Self::Pageview(view) => view.timestamp,
@@ -162,7 +163,7 @@ impl Payload {
         }
     }
 
-    /// The visitor's session, where there is one.
+    /// The visitor's session, if there is one.
     pub fn session_id(&self) -> Option<&str> {
         match self {
             Self::Pageview(view) => view.session_id.as_deref(),
@@ -175,24 +176,24 @@ impl Payload {
 /// One member of the queue: `{"id","type","payload","queuedAt","projectId"}`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueuedEvent {
-    /// `evt_` and something unique and time-ordered, or what the client sent.
+    /// `evt_` plus a unique, time-ordered suffix, or the id that the client sent.
     pub id: String,
     /// What happened.
     pub payload: Payload,
-    /// When the queue took it.
+    /// When it was accepted.
     pub queued_at: UtcMillis,
     /// The project it belongs to.
     pub project_id: String,
-    /// In a spool, the push that may have brought it into the queue already; see
-    /// [`Queue::settle`](bklit_pipeline::queue::Queue::settle).
+    /// In a spool: identifies the earlier push that may already have put it into the queue, to be
+    /// settled with the queue before the event is moved.
     pub push_ticket: Option<String>,
 }
 
-/// Why a member of the queue is no [`QueuedEvent`].
+/// Why an item of the queue is not a [`QueuedEvent`].
 #[derive(Debug, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct InvalidEvent {
-    /// The field that is wrong; `(event)` when it is the whole.
+    /// The field that is wrong; `(event)` for the event as a whole.
     pub field: String,
     /// What is wrong with it.
     pub message: String,
@@ -224,12 +225,12 @@ struct WireIn<'a> {
 }
 
 impl QueuedEvent {
-    /// A new id: `evt_` and a UUID v7, so ids sort by the time they were made.
+    /// A new id: `evt_` plus a UUID v7, so that ids sort by creation time.
     pub fn new_id() -> String {
         format!("evt_{}", uuid::Uuid::now_v7().simple())
     }
 
-    /// The event's moment: what the sender said, else when it was queued.
+    /// When the event happened: the sender's time, else when it was queued.
     pub fn timestamp(&self) -> UtcMillis {
         self.payload.timestamp().unwrap_or(self.queued_at)
     }
@@ -251,7 +252,7 @@ impl QueuedEvent {
     /// Reads the wire form; unknown fields are ignored.
     ///
     /// # Errors
-    /// Names the first field that is missing or wrong.
+    /// [`InvalidEvent`] with the first field that is missing or wrong.
     pub fn from_json(json: &str) -> Result<Self, InvalidEvent> {
         let wire: WireIn<'_> = parse_naming_field(json.as_bytes(), "")?;
         let payload = wire.payload.get().as_bytes();
@@ -268,22 +269,22 @@ impl QueuedEvent {
 /// Parses a JSON object; the error names the field, with `prefix` before it.
 ///
 /// # Errors
-/// [`InvalidEvent`] for anything that is no `T`.
+/// [`InvalidEvent`] for anything that is not a `T`.
 pub fn parse_naming_field<'a, T: Deserialize<'a>>(
     json: &'a [u8],
     prefix: &str,
 ) -> Result<T, InvalidEvent> {
-    // A struct would also be read from an array, field by field.
+    // serde would also accept an array, field by field.
     if json.trim_ascii_start().first() != Some(&b'{') {
         let message = "expected a JSON object".to_owned();
         return Err(InvalidEvent { field: "(event)".to_owned(), message });
     }
-    // Tracking the path costs time, so only an input that failed once is read that way.
+    // Tracking the path is slow, so it is done only for input that has already failed.
     serde_json::from_slice(json).or_else(|_| {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let message = error.inner().to_string();
-            // serde reports a missing field at its parent and names it in the message only.
+            // serde reports a missing field at its parent and names it only in the message.
             let missing = message.strip_prefix("missing field `").and_then(|m| m.split('`').next());
             let path = error.path().to_string();
             let field = match (path.as_str(), missing) {
@@ -311,9 +312,9 @@ pub struct LiveEvent {
     pub project_id: String,
     /// When it happened.
     pub timestamp: UtcMillis,
-    /// What kind it is.
+    /// Its kind.
     pub r#type: EventKind,
-    /// Its kind's fields.
+    /// The fields of that kind.
     pub data: Map<String, Value>,
 }
 

@@ -8,17 +8,17 @@ use crate::time::UtcMillis;
 /// The longest id that can be looked up, in bytes.
 pub const MAX_ID: usize = 256;
 
-/// Where an event is, as far as it is known.
+/// Everything found about an event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EventTrace {
-    /// Its rows; projects may have the same id.
+    /// Its rows. More than one project may use the same id.
     pub stored: Vec<StoredEvent>,
     /// Where it is in the queue.
     pub queued: Vec<QueuedPlace>,
-    /// The lines about it that are still kept, oldest first.
+    /// The debug lines about it that are still kept, oldest first.
     pub lines: Vec<DebugLog>,
-    /// What was not looked at, and why.
+    /// What was not searched, and why.
     pub gaps: Vec<String>,
 }
 
@@ -40,36 +40,36 @@ pub struct StoredEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "place", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum QueuedPlace {
-    /// It waits for a claim.
+    /// It is waiting to be claimed.
     Waiting {
         /// When it was accepted.
         since: Option<UtcMillis>,
         /// Its project.
         project_id: Option<String>,
     },
-    /// A worker has it.
+    /// A worker has claimed it.
     InFlight {
         /// The batch.
         batch: String,
         /// Who claimed it.
         owner: Option<String>,
-        /// When.
+        /// When it was claimed.
         since: Option<UtcMillis>,
-        /// Whether the lease is over.
+        /// Whether the lease has expired.
         lapsed: bool,
     },
     /// It is in the failed queue.
     Failed {
-        /// Its name there.
+        /// Its id within the failed queue.
         id: String,
-        /// Why.
+        /// Why it failed.
         reason: String,
-        /// Since when.
+        /// When it failed.
         since: Option<UtcMillis>,
     },
 }
 
-/// What is wrong with an id to look for, if anything.
+/// What is wrong with an id to look up; `None` if it is valid.
 pub fn id_problem(id: &str) -> Option<&'static str> {
     match id {
         "" => Some("must not be empty"),

@@ -1,4 +1,5 @@
-//! The figures a process publishes once a second, beside its lines and independent of sampling.
+//! The gauges that a process publishes once a second, in addition to its lines and regardless of
+//! sampling.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::debug_log::Stage;
 use super::time::UtcMillis;
 
-/// The longest latency that is told apart: one hour, in microseconds.
+/// The longest latency recorded, in microseconds: one hour. Longer ones count as this.
 const LONGEST_MICROS: u64 = 3_600_000_000;
 
 /// Whether a part of the pipeline works.
@@ -16,7 +17,7 @@ pub enum Health {
     /// Not known yet.
     #[default]
     Unknown,
-    /// The process does without it: it has other roles.
+    /// The process does not run this part: it has other roles.
     Absent,
     /// It works.
     Ok,
@@ -24,17 +25,17 @@ pub enum Health {
     Failing,
 }
 
-/// What one process counted in about a second.
+/// What one process counted in about one second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Gauges {
-    /// Names the process: figures of several are added up.
+    /// Identifies the process: the gauges of several are added up.
     pub process: String,
-    /// Up to when.
+    /// The end of the interval.
     pub at: Option<UtcMillis>,
-    /// How long it took to count, in milliseconds.
+    /// The length of the interval, in milliseconds.
     pub interval_ms: u64,
-    /// Of how many events one is shown in the lines; 1 shows all.
+    /// One in this many events is shown in the lines; 1 shows all.
     pub sampling: u32,
     /// Lines left out by sampling.
     pub lines_sampled_out: u64,
@@ -45,11 +46,11 @@ pub struct Gauges {
     /// By stage, in the order of [`Stage::ALL`].
     #[serde(deserialize_with = "stages")]
     pub stages: [StageGauges; Stage::ALL.len()],
-    /// From accepted to stored.
+    /// Time from acceptance to storage.
     pub accept_to_stored: Latencies,
-    /// The queue as this process sees it, if it does.
+    /// The queue, if this process observes it.
     pub queue: Option<QueueGauges>,
-    /// Events waiting above which the queue's depth is an alarm, as this process is set.
+    /// The number of waiting events above which this process is configured to raise an alarm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alarm_depth: Option<u64>,
     /// The store that this process writes, `sqlite` or `clickhouse`; `None` from a process that has
@@ -62,7 +63,7 @@ pub struct Gauges {
     pub store_health: Health,
     /// Whether the worker works.
     pub worker_health: Health,
-    /// What dual-write verification found, where it is on.
+    /// The results of dual-write verification, where it is on.
     pub verify: Option<VerifyGauges>,
 }
 
@@ -74,41 +75,41 @@ fn stages<'de, D: Deserializer<'de>>(
     Ok(std::array::from_fn(|_| read.next().unwrap_or_default()))
 }
 
-/// What dual-write verification found in the events of this process since it began.
+/// The results of dual-write verification for the events of this process since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VerifyGauges {
-    /// When it began.
+    /// When it started.
     pub since: Option<UtcMillis>,
-    /// Events that are the same on both ways.
+    /// Events that are the same on both paths.
     pub matched: u64,
     /// Events that were not stored through the queue.
     pub missing_in_queue_path: u64,
-    /// Events that were written to the baseline and are not there.
+    /// Events that were written to the baseline but are missing there.
     pub missing_in_baseline: u64,
-    /// Events that differ, or are there more than once.
+    /// Events that differ, or are stored more than once.
     pub different: u64,
-    /// Events that were not written to the baseline, so nothing is known of them.
+    /// Events that were not written to the baseline, so their state is unknown.
     pub not_written: u64,
-    /// Events that were written and not compared, as there were too many.
+    /// Events that were written but not compared, because there were too many.
     pub not_compared: u64,
-    /// Events that are yet to be compared.
+    /// Events still to be compared.
     pub waiting: u64,
 }
 
 impl VerifyGauges {
-    /// Events that are not as they should be.
+    /// Events that are missing, different or duplicated.
     pub fn mismatched(&self) -> u64 {
         let counts = [self.missing_in_queue_path, self.missing_in_baseline, self.different];
         counts.into_iter().fold(0, u64::saturating_add)
     }
 
-    /// Events of which nothing is known.
+    /// Events whose state is unknown.
     pub fn unknown(&self) -> u64 {
         self.not_written.saturating_add(self.not_compared)
     }
 
-    /// With what another process found.
+    /// Adds the results of another process.
     pub fn merged(self, other: Self) -> Self {
         let since = self.since.into_iter().chain(other.since).min();
         let sum = u64::saturating_add;
@@ -125,8 +126,8 @@ impl VerifyGauges {
     }
 }
 
-/// Of 100 compared events, how many match, cut to hundredths: 100 only when all do. `None` without
-/// any.
+/// The percentage of compared events that match, rounded down to hundredths so that it is 100 only
+/// when all do. `None` if none were compared.
 pub fn match_rate(matched: u64, mismatched: u64) -> Option<String> {
     let all = u128::from(matched) + u128::from(mismatched);
     let hundredths = (u128::from(matched) * 10_000).checked_div(all)?;
@@ -134,43 +135,43 @@ pub fn match_rate(matched: u64, mismatched: u64) -> Option<String> {
     Some(if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:02}") })
 }
 
-/// A stage's figures.
+/// A stage's gauges.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StageGauges {
     /// Steps taken.
     pub count: u64,
-    /// Of them, with a warning.
+    /// Steps with a warning.
     pub warnings: u64,
-    /// Of them, failed.
+    /// Failed steps.
     pub errors: u64,
     /// How long they took.
     pub latencies: Latencies,
 }
 
-/// The queue's figures.
+/// The queue's gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct QueueGauges {
-    /// Events that wait.
+    /// Waiting events.
     pub depth: u64,
     /// Events claimed by a worker.
     pub in_flight: u64,
     /// Events in the failed queue.
     pub failed: u64,
-    /// Events accepted that wait in this process for the queue to come back.
+    /// Accepted events in this process's spool, waiting for the queue to become available again.
     pub spooled: u64,
-    /// How long ago the oldest waiting event was accepted, in milliseconds; none when nothing
-    /// waits, or the process does not tell.
+    /// The age of the oldest waiting event, in milliseconds; `None` if nothing waits or the process
+    /// does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_waiting_ms: Option<u64>,
-    /// Batches whose lease is over; none when the process does not tell.
+    /// Batches whose lease has expired; `None` if the process does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lapsed: Option<u64>,
 }
 
-/// Counted latencies, as pairs of microseconds and count: exact to about one percent, and
-/// mergeable with those of other seconds and processes.
+/// A histogram of latencies as pairs of microseconds and count: exact to about one percent, and
+/// mergeable with those of other intervals and processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Latencies(Vec<(u64, u64)>);
@@ -178,7 +179,7 @@ pub struct Latencies(Vec<(u64, u64)>);
 impl Latencies {
     /// An empty histogram for latencies in microseconds up to an hour.
     pub fn histogram() -> Histogram<u64> {
-        // The bounds are valid constants; `new` without an upper bound cannot fail either.
+        // The bounds are valid constants, so the fallback is never used.
         Histogram::new_with_bounds(1, LONGEST_MICROS, 2).unwrap_or_else(|_| {
             let mut growing = Histogram::new_with_max(2, 0).unwrap_or_else(|_| unreachable!());
             growing.auto(true);
@@ -186,7 +187,7 @@ impl Latencies {
         })
     }
 
-    /// What a histogram holds.
+    /// The content of a histogram.
     pub fn of(histogram: &Histogram<u64>) -> Self {
         let counted = histogram.iter_recorded();
         Self(counted.map(|v| (v.value_iterated_to(), v.count_since_last_iteration())).collect())
@@ -195,7 +196,7 @@ impl Latencies {
     /// Adds these latencies to `histogram`.
     pub fn add_to(&self, histogram: &mut Histogram<u64>) {
         for &(micros, count) in &self.0 {
-            // Another process's counts must not make sums overflow.
+            // Counts from another process must not overflow the sums.
             histogram.saturating_record_n(micros, count.min(u32::MAX.into()));
         }
     }
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_of_a_newer_or_older_process_can_be_read() {
+    fn gauges_of_a_newer_or_older_process_can_be_read() {
         let gauges: Gauges = serde_json::from_str(r#"{"process":"a","future":1}"#).unwrap();
         assert_eq!((gauges.process.as_str(), gauges.sampling), ("a", 0));
         let older = r#"{"queue":{"depth":7,"inFlight":1,"failed":2}}"#;

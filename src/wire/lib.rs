@@ -11,7 +11,7 @@ pub mod diagnostic;
 pub mod event;
 pub mod event_lookup;
 pub mod gauges;
-pub mod live;
+pub mod live_view;
 pub mod numbers;
 pub mod queue;
 pub mod session;

@@ -1,6 +1,6 @@
-//! Numbers for people, wherever they are told.
+//! Numbers formatted for people.
 
-/// With thousands apart: `1,234,567`.
+/// The number with thousands separators: `1,234,567`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);

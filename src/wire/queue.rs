@@ -1,4 +1,4 @@
-//! The queue as people are shown it: the JSON of `/api/queue…` and of `bklit-tui queue`.
+//! The queue as shown to people: the JSON of `/api/queue…` and of `bklit-tui queue`.
 
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_event_shows_what_it_has() {
+    fn an_invalid_event_shows_the_fields_that_can_be_read() {
         let broken = EventView::of(r#"{"id":"e","type":"pageview","projectId":"p","payload":7}"#);
         assert_eq!(
             (broken.event_id.as_deref(), broken.project_id.as_deref()),

@@ -1,4 +1,4 @@
-//! Names a visitor's session.
+//! The key of a visitor's session.
 
 /// A visitor's session: project and session id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

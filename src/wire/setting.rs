@@ -1,10 +1,10 @@
-//! How some settings are read: secrets, values that are text in the environment but typed in a file,
-//! and what is reported about a wrong one.
+//! Deserialisation of settings: secrets, values that are text in the environment but typed in a
+//! file, and the report about an invalid one.
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A setting with a value that cannot be used.
+/// A setting with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongSetting {
     /// The setting's key.
@@ -13,7 +13,7 @@ pub struct WrongSetting {
     pub rule: String,
 }
 
-/// Text that is never shown with the settings.
+/// Text that is never shown with the other settings.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Sensitive(String);
@@ -31,7 +31,7 @@ impl<'de> Deserialize<'de> for Sensitive {
     }
 }
 
-/// Takes text. What is refused is not repeated in the error, as serde would.
+/// Accepts text only. Unlike serde's own, its error does not repeat the rejected value.
 struct SecretText;
 
 impl SecretText {
@@ -96,7 +96,7 @@ enum ListOrText {
     Text(String),
 }
 
-/// A list, or text with commas between its members.
+/// Reads a list, or text with comma-separated members.
 ///
 /// # Errors
 /// For anything else.
@@ -110,7 +110,7 @@ pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
     })
 }
 
-/// A boolean, or a word for one.
+/// Reads a boolean, or text such as `yes`, `off` or `1`.
 ///
 /// # Errors
 /// For anything else.
@@ -120,7 +120,7 @@ pub fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Er
         BooleanOrText::Text(text) => match text.as_str() {
             "1" | "true" | "yes" | "on" => Ok(true),
             "0" | "false" | "no" | "off" => Ok(false),
-            other => Err(D::Error::custom(format!("`{other}` is neither true nor false"))),
+            other => Err(D::Error::custom(format!("expected true or false, got `{other}`"))),
         },
     }
 }

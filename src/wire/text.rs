@@ -1,7 +1,7 @@
-//! Text of strangers, made safe to show once, on its way in, and cut to a width in columns.
+//! Untrusted text made safe for terminals, and text cut to a width in columns.
 //!
-//! What a terminal would obey, reorder or hide (control characters, escape sequences, bidi
-//! controls, zero-width characters) is written out as `\u{1b}`.
+//! What a terminal would interpret, reorder or hide (control characters, escape sequences, bidi
+//! controls, zero-width characters) is escaped: `\u{1b}`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Marks the place where text was cut.
+/// Marks where text was cut.
 pub const ELLIPSIS: &str = "…";
 
 /// Combining marks kept on one character; more would paint over neighbouring lines.
@@ -44,7 +44,7 @@ const INVISIBLE: [(u32, u32); 25] = [
     (0xe0000, 0x10_ffff),
 ];
 
-/// Whether a character can be shown as it is, wherever it stands.
+/// Whether a character can be shown unescaped in any context.
 pub fn is_visible(c: char) -> bool {
     let code = u32::from(c);
     if code < 0x7f {
@@ -55,16 +55,16 @@ pub fn is_visible(c: char) -> bool {
         && (code < 0x300 || c.width().is_some())
 }
 
-/// Whether a character can be typed into a field. Marks that combine cannot: the cursor could come
-/// between one and what it belongs to.
+/// Whether a character can be typed into a field. Combining marks cannot: the cursor could end up
+/// between a mark and its base character.
 pub fn is_typable(c: char) -> bool {
     is_visible(c) && (u32::from(c) < 0x300 || c.width() != Some(0))
 }
 
-/// Tells characters to be shown from those to be escaped, in the order of the text.
+/// Decides, character by character in text order, which ones to show and which to escape.
 #[derive(Default)]
 struct Guard {
-    /// The character that marks would combine with.
+    /// The character that a following mark would combine with.
     base: Option<char>,
     marks: u8,
 }
@@ -90,7 +90,7 @@ fn combine(base: char, mark: char) -> bool {
     pair.graphemes(true).nth(1).is_none()
 }
 
-/// Whether a text can be shown as it is.
+/// Whether a text can be shown unescaped.
 pub fn is_safe(text: &str) -> bool {
     if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return true;
@@ -99,7 +99,7 @@ pub fn is_safe(text: &str) -> bool {
     text.chars().all(|c| guard.shows(c))
 }
 
-/// The text with everything escaped that a terminal must not see: `\n`, `\t`, `\u{1b}`.
+/// The text with everything escaped that a terminal must not receive: `\n`, `\t`, `\u{1b}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
     if is_safe(text) {
         return Cow::Borrowed(text);
@@ -126,8 +126,8 @@ fn push_escape(out: &mut String, c: char) {
     let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
 }
 
-/// JSON text with what must not be shown escaped as JSON does it, so that it stays JSON with the
-/// same meaning. Only strings can hold such characters.
+/// JSON text with unsafe characters escaped in JSON syntax, so that it stays JSON with the same
+/// meaning. Only strings can contain them.
 pub fn safe_json(json: &str) -> Cow<'_, str> {
     if is_safe(json) {
         return Cow::Borrowed(json);
@@ -154,7 +154,7 @@ pub fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// The longest beginning of `text` that takes at most `columns`.
+/// The longest prefix of `text` that takes at most `columns`.
 pub fn fit(text: &str, columns: usize) -> &str {
     if text.is_ascii() {
         return &text[..text.len().min(columns)];
@@ -169,7 +169,7 @@ pub fn fit(text: &str, columns: usize) -> &str {
     text
 }
 
-/// The beginning of a text, of at most so many bytes.
+/// The longest prefix of `text` of at most `bytes` bytes.
 pub fn fit_bytes(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
@@ -178,12 +178,12 @@ pub fn fit_bytes(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// The text in at most `columns`, with a `…` at the end where it was cut.
+/// The text in at most `columns`, ending in `…` if it was cut.
 pub fn clip(text: &str, columns: usize) -> Cow<'_, str> {
     if columns == 0 {
         return Cow::Borrowed("");
     }
-    // Only as much is measured as can be shown: lines may be long.
+    // Lines may be long, so only the part that can be shown is measured.
     let fitting = fit(text, columns);
     if fitting.len() == text.len() {
         return Cow::Borrowed(text);
@@ -191,8 +191,8 @@ pub fn clip(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{ELLIPSIS}", fit(fitting, columns - 1)))
 }
 
-/// The end of the text in at most `columns`, with a `…` before it where it was cut: for ids, whose
-/// beginnings are alike.
+/// The end of the text in at most `columns`, starting with `…` if it was cut: for ids, which often
+/// share a prefix.
 pub fn clip_start(text: &str, columns: usize) -> Cow<'_, str> {
     if columns == 0 {
         return Cow::Borrowed("");
@@ -212,7 +212,7 @@ pub fn clip_start(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{ELLIPSIS}{}", &text[start..]))
 }
 
-/// The text in pieces of at most `columns`, broken after spaces where there are some.
+/// The text in pieces of at most `columns`, broken after spaces where possible.
 pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
     let columns = columns.max(2);
     let mut pieces = Vec::new();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_obeys_or_hides_is_written_out() {
+    fn what_a_terminal_interprets_or_hides_is_escaped() {
         for (text, shown) in [
             ("\u{1b}[31mred", "\\u{1b}[31mred"),
             ("a\tb\nc\r", "a\\tb\\nc\\r"),

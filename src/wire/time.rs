@@ -1,4 +1,4 @@
-//! Instants on the wire: UTC with milliseconds, as every part of Bklit writes them.
+//! Timestamps on the wire: UTC with milliseconds, as in all other parts of Bklit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,29 +6,29 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A moment in UTC with millisecond precision, `2026-01-31T12:00:00.000Z` on the wire.
+/// A timestamp in UTC with millisecond precision, `2026-01-31T12:00:00.000Z` on the wire.
 ///
-/// Reads any RFC 3339 date-time with an offset, or a number of milliseconds since the epoch.
+/// Parses any RFC 3339 date-time with an offset, or a number of milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcMillis(i64);
 
-/// The text is no date-time that [`UtcMillis`] can hold.
+/// The text is not a date-time that [`UtcMillis`] can represent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an ISO 8601 date-time in UTC, such as 2026-01-31T12:00:00.000Z")]
 pub struct InvalidTime;
 
 impl UtcMillis {
-    /// The earliest moment a ClickHouse `DateTime` can hold: 1970-01-01.
+    /// The earliest time a ClickHouse `DateTime` can represent: 1970-01-01.
     pub const MIN: Self = Self(0);
-    /// The latest moment a ClickHouse `DateTime` can hold: 2106-02-07.
+    /// The latest time a ClickHouse `DateTime` can represent: 2106-02-07.
     pub const MAX: Self = Self(u32::MAX as i64 * 1000 + 999);
 
-    /// The system clock's present moment.
+    /// The system clock's current time.
     pub fn now() -> Self {
         Self(Timestamp::now().as_millisecond())
     }
 
-    /// Milliseconds since the Unix epoch, clamped to what ClickHouse's `DateTime` can hold.
+    /// From milliseconds since the Unix epoch, clamped to the range of ClickHouse's `DateTime`.
     pub fn from_epoch_millis(millis: i64) -> Self {
         Self(millis.clamp(Self::MIN.0, Self::MAX.0))
     }
@@ -38,7 +38,7 @@ impl UtcMillis {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch: the precision in which tables keep times.
+    /// Whole seconds since the Unix epoch: the precision of the tables.
     pub fn epoch_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
@@ -48,7 +48,7 @@ impl UtcMillis {
         self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
-    /// The same moment as a [`jiff::Timestamp`].
+    /// The same time as a [`jiff::Timestamp`].
     pub fn timestamp(self) -> Timestamp {
         Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH)
     }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_a_date_time_column_cannot_hold() {
+    fn rejects_what_a_date_time_column_cannot_hold() {
         for text in ["1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "yesterday", "2026-01-31", ""]
         {
             assert_eq!(text.parse::<UtcMillis>(), Err(InvalidTime), "{text}");

@@ -241,7 +241,7 @@ async fn what_was_not_written_is_told_from_what_is_missing(fixture: Fixture) {
     write(&fixture, &written).await;
     let gap = |since, until| Gap { since: noon + since, until: noon + until, events: 2 };
     for gap in [gap(2, 3), gap(5, 5), gap(5, 5), gap(-9_000, -8_000)] {
-        fixture.baseline.note_gap(gap).await.unwrap();
+        fixture.baseline.record_gap(gap).await.unwrap();
     }
     let mut gaps = fixture.baseline.gaps(&plan(1).span).await.unwrap();
     gaps.dedup();

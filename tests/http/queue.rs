@@ -92,7 +92,7 @@ async fn where_an_event_is_is_told_with_what_was_not_looked_at() {
     server.queue.is_away.store(true, SeqCst);
     let found = server.get("/api/event?id=evt_x", &[]).await.json();
     assert_eq!((&found["queued"], &found["stored"]), (&json!([]), &json!([])));
-    assert!(found["gaps"].to_string().contains("the queue does not answer now"), "{found}");
+    assert!(found["gaps"].to_string().contains("the queue is unavailable"), "{found}");
     assert!(!found.to_string().contains("on fire"), "that is not for everybody");
     for wrong in ["", "?id=", "?id=%0a", &format!("?id={}", "x".repeat(257))] {
         let answer = server.get(&format!("/api/event{wrong}"), &[]).await;

@@ -18,7 +18,7 @@ async fn it_says_whether_events_are_accepted_and_why_not() {
     assert_eq!(answer.json()["roles"]["worker"], "not ready");
     for (flag, reason) in [
         (&server.queue.is_full, "ingestion: the queue is full"),
-        (&server.queue.is_away, "ingestion: the queue takes no events"),
+        (&server.queue.is_away, "ingestion: the queue rejects events"),
     ] {
         flag.store(true, SeqCst);
         server.look_at_queue().await;
@@ -41,7 +41,7 @@ async fn without_tokens_nobodys_event_is_accepted() {
     assert_eq!(answer.status, 503);
     assert_eq!(
         answer.json()["reasons"][0],
-        "ingestion: no token is known, and the tokens cannot be read"
+        "ingestion: no token is known and the token store is unavailable"
     );
     server.tokens.is_away.store(false, SeqCst);
     server.works().await;
@@ -96,7 +96,7 @@ async fn what_was_seen_of_the_queue_long_ago_counts_as_not_ready() {
     tokio::time::resume();
     let answer = server.get("/ready", &[]).await;
     assert_eq!(answer.status, 503);
-    let reason = "ingestion: whether the queue takes events is not known";
+    let reason = "ingestion: the state of the queue is unknown";
     assert_eq!(answer.json()["reasons"][0], reason);
     let health = server.get("/health", &[]).await.json();
     assert_eq!((&health["status"], &health["queue"]), (&json!("degraded"), &Value::Null));

@@ -21,7 +21,7 @@ use bklit_pipeline::queue::{
     Rejected, WaitingItem,
 };
 use bklit_pipeline::server::Limits;
-use bklit_pipeline::stage_log::StageLog;
+use bklit_pipeline::telemetry::Telemetry;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::queue::BatchInFlight;
@@ -232,7 +232,7 @@ impl TokenStore for Tokens {
     async fn listing(&self) -> Listing {
         match self.looked_up() {
             Ok(()) => self.store.listing().await,
-            Err(error) => Listing::away(error),
+            Err(error) => Listing::unavailable(error),
         }
     }
 
@@ -246,7 +246,7 @@ pub struct Server {
     pub queue: Arc<MemoryQueue>,
     pub tokens: Arc<Tokens>,
     pub bus: Arc<LocalDebugBus>,
-    pub log: Arc<StageLog>,
+    pub log: Arc<Telemetry>,
     pub intake: Arc<Intake>,
     pub limits: Limits,
     /// An ingest token of the project `p`.
@@ -267,7 +267,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let bus = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
         let debug_bus: Arc<dyn DebugBus> = bus.clone();
-        let log = Arc::new(StageLog::new(Arc::clone(&debug_bus), metrics, u64::MAX));
+        let log = Arc::new(Telemetry::new(Arc::clone(&debug_bus), metrics, u64::MAX));
         let queue = Arc::new(MemoryQueue::default());
         let tokens = Arc::new(Tokens::new());
         let (ingest, _) = tokens.make(Scope::Ingest, &["p"], |_| {}).await;
@@ -303,7 +303,7 @@ impl Server {
 
     /// What the pipeline does once a second.
     pub async fn look_at_queue(&self) {
-        let _ = self.log.metrics().look_at(&*self.queue).await;
+        let _ = self.log.metrics().observe_queue(&*self.queue).await;
     }
 
     pub async fn client(&self) -> Client {

@@ -45,7 +45,7 @@ fn an_outage_is_told_once_and_its_end_too() {
     clickhouse.kill9();
     daemon.track("https://a.example/");
     eventually(DEADLINE, "the store is away", || {
-        lines(&daemon, "Cannot store a batch") + lines(&daemon, "Store is not available") > 0
+        lines(&daemon, "Cannot store a batch") + lines(&daemon, "Store is unavailable") > 0
     });
     seconds_pass(&daemon, 4);
     clickhouse.restart();

@@ -317,7 +317,7 @@ async fn what_failed_in_the_spool_and_in_the_queue_is_one_list() {
     assert_eq!(all_failed(&queue).await[0].body, "x1");
     assert_eq!(queue.delete_failed(&[id(0), id(3), id(5)]).await.unwrap(), 2, "one has a new id");
     // As a command does beside the process that owns the spool.
-    let beside = SpooledQueue::beside(queue_at(&server), spool_in(dir.path(), 10_000));
+    let beside = SpooledQueue::for_repair(queue_at(&server), spool_in(dir.path(), 10_000));
     let left = all_failed(&beside).await;
     assert_eq!(left, all_failed(&queue).await);
     let left: Vec<_> = left.into_iter().map(|failed| failed.id).collect();

@@ -65,7 +65,7 @@ async fn a_damaged_token_is_an_error_and_not_no_token() {
     let (_, other) = token("tok_2", 2_000);
     store.create(other.clone()).await.unwrap();
     let listing = store.listing().await;
-    assert_eq!((listing.unreadable, listing.away.is_none()), (1, true));
+    assert_eq!((listing.unreadable, listing.unavailable.is_none()), (1, true));
     assert_eq!(listing.tokens, std::slice::from_ref(&other));
     assert_eq!(store.list().await.unwrap(), [other]);
 }

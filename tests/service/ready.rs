@@ -104,7 +104,7 @@ fn each_role_is_ready_by_its_own_servers() {
     let away = json!({
         "status": "not ready",
         "roles": { "worker": "not ready" },
-        "reasons": ["worker: the store cannot be written"],
+        "reasons": ["worker: the store cannot be written to"],
     });
     // Nothing is stored meanwhile that would tell.
     eventually(DEADLINE, "the worker misses its store", || is(&worker, 503, &away));
@@ -116,19 +116,19 @@ fn each_role_is_ready_by_its_own_servers() {
     let fresh = Daemon::with_settings(&format!("{servers}roles = ['ingestion']"));
     assert_eq!(
         fresh.get("/ready").json()["reasons"],
-        json!(["ingestion: no token is known, and the tokens cannot be read"])
+        json!(["ingestion: no token is known and the token store is unavailable"])
     );
     let sockets = Daemon::with_settings(&format!("{servers}roles = ['websocket']"));
     let away = json!({
         "status": "not ready",
         "roles": { "websocket": "not ready" },
-        "reasons": ["websocket: no token is known, and the tokens cannot be read"],
+        "reasons": ["websocket: no token is known and the token store is unavailable"],
     });
     assert!(is(&sockets, 503, &away), "browsers' events are not taken either");
     let away = json!({
         "status": "not ready",
         "roles": { "worker": "not ready" },
-        "reasons": ["worker: the queue cannot be read"],
+        "reasons": ["worker: the queue cannot be read from"],
     });
     eventually(DEADLINE, "the worker misses the queue", || is(&worker, 503, &away));
     assert!(is(&ingestion, 200, &takes), "events go into its spool");
@@ -167,7 +167,7 @@ fn a_websocket_server_without_its_port_is_not_ready() {
     let away = json!({
         "status": "not ready",
         "roles": { "websocket": "not ready" },
-        "reasons": ["websocket: it cannot listen on its address"],
+        "reasons": ["websocket: cannot listen on its address"],
     });
     assert!(is(&sockets, 503, &away), "{}", sockets.get("/ready").text());
     assert!(sockets.stderr().contains("--websocket-listen"));
@@ -175,7 +175,7 @@ fn a_websocket_server_without_its_port_is_not_ready() {
     let all = Daemon::with_environment("", &usual);
     let ready = all.get("/ready");
     assert_eq!((ready.status, &ready.json()["roles"]["websocket"]), (200, &json!("not ready")));
-    assert!(ready.text().contains("websocket: it cannot listen on its address"));
+    assert!(ready.text().contains("websocket: cannot listen on its address"));
 
     let config = sockets.scratch().join("bklit.toml");
     let doctor = |arguments: &[&str]| {

@@ -14,10 +14,10 @@ use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_adapters::sqlite::store::SqliteStore;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::{NewItem, Queue};
-use bklit_pipeline::stage_log::StageLog;
 use bklit_pipeline::store::{
     Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
 };
+use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::worker;
 use bklit_pipeline::worker::WorkerContext;
 use bklit_pipeline::worker::WorkerSettings;
@@ -64,7 +64,7 @@ fn context(queue: &Arc<dyn Queue>, store: &Arc<dyn Store>, workers: usize) -> Wo
         definitions: Arc::new(TrackingIdIsDefinition),
         live_bus: Arc::new(LocalLiveBus::default()),
         presence: None,
-        log: Arc::new(StageLog::new(bus, metrics, 1_000_000)),
+        log: Arc::new(Telemetry::new(bus, metrics, 1_000_000)),
         settings: WorkerSettings {
             workers,
             batch_size: 5,

@@ -228,7 +228,7 @@ async fn the_live_view_shows_what_can_be_read_of_damaged_rows() {
     let damage = "UPDATE page_view_event SET project_id = CAST(x'ff' AS TEXT), timestamp = 'noon',
                   url = CAST(x'2fff' AS TEXT) WHERE id = '2'";
     drop(raw(&dir.path().join("store.db"), damage));
-    let seen = bklit_pipeline::store::live::live_view(&store, None, at(10)).await.unwrap();
+    let seen = bklit_pipeline::store::live_view::live_view(&store, None, at(10)).await.unwrap();
     assert!(seen.projects.iter().any(|project| project.project_id == "p"), "{seen:?}");
     assert!(seen.top_pages.iter().any(|page| page.url == "/1"), "{seen:?}");
     assert!(seen.last_events.iter().any(|event| event.event_id == "1"), "{seen:?}");

@@ -183,7 +183,7 @@ fn without_its_store_the_rest_of_the_console_works() {
     with_failed(&daemon.data_dir());
     let (mut pty, _dir) = attach(&daemon, &[]);
     pty.send("v");
-    pty.wait_for_text("Unavailable: the store does not answer");
+    pty.wait_for_text("Unavailable: the store is unavailable");
     pty.send("d");
     pty.wait_for_text("5 failed");
     pty.send("r");

@@ -286,7 +286,7 @@ fn the_reader_of_the_live_view_stays_with_a_row_while_others_come() {
         panic!("no event is selected")
     };
     assert_eq!(event.event_id, "evt_28");
-    let none = bklit_wire::live::LiveView::default();
+    let none = bklit_wire::live_view::LiveView::default();
     console.send(Msg::Answer(Answer::Live(Ok(none))));
     assert!(console.model.panels().visitors.selected().is_none());
     for keys in ["j", "k", "G", "t", "y", "Y"] {

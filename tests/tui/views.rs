@@ -10,7 +10,7 @@ use bklit_wire::backend::Change;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::VerifyGauges;
-use bklit_wire::live::{LastEvent, LiveProject, LiveView, MINUTES, TopPage};
+use bklit_wire::live_view::{LastEvent, LiveProject, LiveView, MINUTES, TopPage};
 use bklit_wire::queue::BatchInFlight;
 use bklit_wire::queue::{EventView, FailedView, QueueView};
 use bklit_wire::text;

@@ -160,8 +160,8 @@ async fn a_store_that_never_answers_is_asked_again() {
     bench.store.slowness.store(u32::MAX.into(), SeqCst);
     bench.queue.push_all(&views(3));
     bench.start(context);
-    let line = bench.line("Cannot store a batch, trying again").await;
-    assert!(line.data["reason"].as_str().unwrap().contains("no answer within"), "{line:?}");
+    let line = bench.line("Cannot store a batch, retrying").await;
+    assert!(line.data["reason"].as_str().unwrap().contains("no response within"), "{line:?}");
     bench.store.slowness.store(0, SeqCst);
     bench.drained().await;
     assert_eq!(bench.store.count("page_view_event").await, 3);
@@ -217,7 +217,7 @@ async fn a_queue_that_fails_is_asked_again() {
     bench.start(context);
     bench.line("Cannot claim a batch").await;
     assert_eq!(bench.metrics.health(Part::Worker), Health::Failing);
-    bench.line("Cannot acknowledge a stored batch, trying again").await;
+    bench.line("Cannot acknowledge a stored batch, retrying").await;
     bench.drained().await;
     assert_eq!(bench.store.batches().len(), 1, "stored once, acknowledged again");
     bench.line("Batch stored").await;

@@ -171,7 +171,7 @@ impl LiveBus for BrokenBus {
 
 #[tokio::test(start_paused = true)]
 async fn a_bus_that_fails_is_told_of_once_a_batch_and_holds_up_nothing() {
-    for (hangs, reason) in [(false, "nobody there"), (true, "not done within 2s")] {
+    for (hangs, reason) in [(false, "nobody there"), (true, "no response within 2s")] {
         let (mut bench, context) = Bench::new();
         let live_bus = std::sync::Arc::new(BrokenBus { hangs });
         bench.queue.push_all(&views(100));
@@ -281,7 +281,7 @@ async fn a_sweep_that_fails_is_logged_and_leaves_the_stores_health_alone() {
     bench.queue.push_all(&views(1));
     bench.start(context);
     bench.drained().await;
-    let line = bench.line("Cannot end idle sessions, trying again").await;
+    let line = bench.line("Cannot end idle sessions, retrying").await;
     assert_eq!((line.stage, line.level), (Stage::Clickhouse, Level::Warn));
     assert_eq!(line.data["reason"], "the store is unavailable: no time for that");
     assert_eq!(bench.metrics.health(Part::Store), Health::Ok);

@@ -14,7 +14,7 @@ use bklit_adapters::local::TrackingIdIsDefinition;
 use bklit_adapters::local::{LocalDebugBus, LocalLiveBus};
 use bklit_pipeline::bus::LiveBus;
 use bklit_pipeline::metrics::{Metrics, Part};
-use bklit_pipeline::stage_log::StageLog;
+use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::worker;
 use bklit_pipeline::worker::WorkerContext;
 use bklit_pipeline::worker::WorkerSettings;
@@ -58,7 +58,7 @@ impl Bench {
         let metrics = Arc::new(Metrics::new());
         let bus = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
         let lines = bus.subscribe();
-        let log = Arc::new(StageLog::new(bus, Arc::clone(&metrics), 1_000_000));
+        let log = Arc::new(Telemetry::new(bus, Arc::clone(&metrics), 1_000_000));
         let context = WorkerContext {
             queue: queue.clone(),
             store: store.clone(),
@@ -236,7 +236,7 @@ async fn health_follows_the_store() {
     bench.store.inserts_to_fail.store(3, SeqCst);
     bench.queue.push_all(&views(1));
     bench.start(context);
-    let line = bench.line("Cannot store a batch, trying again").await;
+    let line = bench.line("Cannot store a batch, retrying").await;
     assert_eq!((line.stage, line.level), (Stage::Clickhouse, Level::Error));
     assert_eq!(line.data["reason"], "the store is away");
     assert_eq!(bench.metrics.health(Part::Store), Health::Failing);

@@ -86,7 +86,7 @@ impl Baseline for ClickHouseStore {
         Ok(())
     }
 
-    async fn note_gap(&self, gap: Gap) -> Result<(), StoreError> {
+    async fn record_gap(&self, gap: Gap) -> Result<(), StoreError> {
         let shape = self.shapes.of(&self.connection, &BASELINE_GAP).await?;
         let moment =
             |seconds: i64| Cell::Moment(UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)));

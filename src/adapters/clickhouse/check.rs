@@ -10,7 +10,7 @@ use super::shape::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{TABLES, Table};
-use bklit_wire::diagnostic::Finding;
+use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::time::UtcMillis;
 
 /// The oldest server whose deduplication is known to work as described.
@@ -52,7 +52,7 @@ impl ClickHouseStore {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the server does not answer.
-    pub async fn check(&self) -> Result<Vec<Finding>, StoreError> {
+    pub async fn check(&self) -> Result<Vec<Diagnostic>, StoreError> {
         let query = "SELECT version() AS version, toUnixTimestamp64Milli(now64(3)) AS now";
         let before = UtcMillis::now().epoch_millis();
         let server: Vec<Server> = self.connection.rows(self.connection.on_server(query)).await?;
@@ -60,7 +60,7 @@ impl ClickHouseStore {
         let mut findings = Vec::new();
         for Server { version, now } in server {
             findings.push(version_finding(&version));
-            findings.push(Finding::of_clock(now, before, after));
+            findings.push(Diagnostic::of_clock(now, before, after));
         }
         let tables = self.server_tables().await?;
         for table in TABLES {
@@ -69,19 +69,19 @@ impl ClickHouseStore {
             findings.extend(table_findings(table, found, &columns));
         }
         findings.push(match tables.iter().find(|found| found.name == STATE) {
-            None => Finding::problem(format!("the table {STATE} is missing"), MIGRATE),
+            None => Diagnostic::problem(format!("the table {STATE} is missing"), MIGRATE),
             Some(found) => window_finding(found),
         });
         if tables.iter().all(|found| found.name != ACTIVITY) {
             let what = format!("the table {ACTIVITY} is missing");
-            findings.push(Finding::problem(what, MIGRATE));
+            findings.push(Diagnostic::problem(what, MIGRATE));
         }
         findings.extend(self.disk_findings().await?);
         findings.extend(self.part_findings().await?);
         Ok(findings)
     }
 
-    async fn disk_findings(&self) -> Result<Vec<Finding>, StoreError> {
+    async fn disk_findings(&self) -> Result<Vec<Diagnostic>, StoreError> {
         let query = "SELECT name, free_space AS free, total_space AS total FROM system.disks";
         let disks = self.connection.rows::<DiskSpace>(self.connection.on_server(query)).await;
         let Some(disks) = known(disks)? else { return Ok(vec![not_known("its disk space")]) };
@@ -92,12 +92,12 @@ impl ClickHouseStore {
         };
         let short = disks.into_iter().filter(short).map(|disk| {
             let what = format!("its disk {} has {} MiB left", disk.name, disk.free >> 20);
-            Finding::warning(what, "free disk space; without it events wait in the queue")
+            Diagnostic::warning(what, "free disk space; without it events wait in the queue")
         });
         Ok(short.collect())
     }
 
-    async fn part_findings(&self) -> Result<Vec<Finding>, StoreError> {
+    async fn part_findings(&self) -> Result<Vec<Diagnostic>, StoreError> {
         let query = format!(
             "SELECT table, partition, count() AS parts FROM system.parts \
              WHERE active AND database = {} GROUP BY table, partition HAVING parts > {MANY_PARTS}",
@@ -112,8 +112,8 @@ impl ClickHouseStore {
             let advice =
                 "raise worker.batch_wait, so that batches are larger, and see that merges run";
             match parts {
-                TOO_MANY_PARTS.. => Finding::problem(what, advice),
-                _ => Finding::warning(what, advice),
+                TOO_MANY_PARTS.. => Diagnostic::problem(what, advice),
+                _ => Diagnostic::warning(what, advice),
             }
         });
         Ok(many.collect())
@@ -129,42 +129,42 @@ fn known<T>(rows: Result<Vec<T>, StoreError>) -> Result<Option<Vec<T>>, StoreErr
     }
 }
 
-fn not_known(what: &str) -> Finding {
-    Finding::warning(
+fn not_known(what: &str) -> Diagnostic {
+    Diagnostic::warning(
         format!("{what} is not known"),
         "let its user SELECT from system.disks and system.parts",
     )
 }
 
-fn version_finding(version: &str) -> Finding {
+fn version_finding(version: &str) -> Diagnostic {
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
     let number = numbers.next().flatten().zip(numbers.next().flatten());
     if number.is_some_and(|number| number < OLDEST) {
         let advice = format!("upgrade to {}.{} or later", OLDEST.0, OLDEST.1);
-        return Finding::warning(format!("ClickHouse {version} is old"), advice);
+        return Diagnostic::warning(format!("ClickHouse {version} is old"), advice);
     }
-    Finding::good(format!("ClickHouse {version}"))
+    Diagnostic::good(format!("ClickHouse {version}"))
 }
 
 fn table_findings(
     table: &Table,
     found: Option<&ServerTable>,
     columns: &[ServerColumn],
-) -> Vec<Finding> {
+) -> Vec<Diagnostic> {
     let Some(found) = found else {
-        return vec![Finding::problem(format!("the table {} is missing", table.name), MIGRATE)];
+        return vec![Diagnostic::problem(format!("the table {} is missing", table.name), MIGRATE)];
     };
     let mut findings = Vec::new();
     for column in table.columns {
         match columns.iter().find(|known| known.name == column.name) {
             None => {
                 let what = format!("{} has no column {}", table.name, column.name);
-                findings.push(Finding::problem(what, MIGRATE));
+                findings.push(Diagnostic::problem(what, MIGRATE));
             }
             Some(known) if shape::fits(column.kind, &known.r#type).is_none() => {
                 let what = format!("{}.{} has the type {}", table.name, column.name, known.r#type);
                 let advice = format!("it must be a {}", shape::type_name(column.kind));
-                findings.push(Finding::problem(what, advice));
+                findings.push(Diagnostic::problem(what, advice));
             }
             Some(_) => {}
         }
@@ -173,18 +173,18 @@ fn table_findings(
     findings
 }
 
-fn window_finding(found: &ServerTable) -> Finding {
+fn window_finding(found: &ServerTable) -> Diagnostic {
     let name = &found.name;
     match window(found) {
-        None => Finding::good(format!("{name} is replicated")),
+        None => Diagnostic::good(format!("{name} is replicated")),
         Some(0) => {
             let what =
                 format!("{name} remembers no insert tokens, so a repeat may be stored twice");
-            Finding::problem(what, MIGRATE)
+            Diagnostic::problem(what, MIGRATE)
         }
         Some(window) if window < DEDUPLICATION_WINDOW => {
-            Finding::warning(format!("{name} remembers only {window} insert tokens"), MIGRATE)
+            Diagnostic::warning(format!("{name} remembers only {window} insert tokens"), MIGRATE)
         }
-        Some(window) => Finding::good(format!("{name} remembers {window} insert tokens")),
+        Some(window) => Diagnostic::good(format!("{name} remembers {window} insert tokens")),
     }
 }

@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{ClickHouseOptions, Timeouts, errors};
+use bklit_net::timeout::within;
 use bklit_net::tls;
 use bklit_pipeline::store::StoreError;
 
@@ -153,9 +154,8 @@ impl Connection {
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let limit = self.timeouts.request;
-        tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable(format!("ClickHouse gave no answer within {limit:?}")))
-        })
+        within(limit, answer, |reason| StoreError::Unavailable(format!("ClickHouse: {reason}")))
+            .await
     }
 }
 

@@ -13,15 +13,15 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use jiff::tz::TimeZone;
-use sha2::{Digest, Sha256};
 
 use super::encode::Encoder;
 use super::shape::Shape;
 use super::{ClickHouseStore, stored};
 use bklit_pipeline::store::rows::{custom_event_cells, page_view_cells};
 use bklit_pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
-use bklit_pipeline::store::{Batch, StoreError};
+use bklit_pipeline::store::{self, Batch, StoreError};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
@@ -168,19 +168,7 @@ fn encode(shape: &Shape, events: &[&QueuedEvent]) -> Bytes {
 /// Which events a block has: other events with the batch's name, as of a queue that was made
 /// anew, must not be taken for those that are stored.
 pub(super) fn digest(events: &[&QueuedEvent]) -> String {
-    let mut hash = Sha256::new();
-    for event in events {
-        for part in [&event.project_id, &event.id] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-    }
-    let mut hex = String::with_capacity(32);
-    for byte in &hash.finalize()[..16] {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    HEXLOWER.encode(&store::digest(events.iter().copied())[..16])
 }
 
 #[cfg(test)]

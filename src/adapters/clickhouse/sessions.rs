@@ -11,9 +11,9 @@
 //! so after writing, a worker looks again, and writes another version if there is more to know.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::Write as _;
 
 use ::clickhouse::Row;
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -380,10 +380,5 @@ fn seconds(moment: UtcMillis) -> u32 {
 }
 
 pub(super) fn digest(rows: &[u8]) -> String {
-    let mut hex = String::with_capacity(32);
-    for byte in &Sha256::digest(rows)[..16] {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    HEXLOWER.encode(&Sha256::digest(rows)[..16])
 }

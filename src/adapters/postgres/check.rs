@@ -1,7 +1,7 @@
 //! Whether Bklit's Postgres has what is read of it.
 
 use super::{Link, PostgresFailure, PostgresServer};
-use bklit_wire::diagnostic::Finding;
+use bklit_wire::diagnostic::Diagnostic;
 
 /// The tables, and their columns that are read.
 const TABLES: [(&str, &[&str]); 3] = [
@@ -25,18 +25,18 @@ const TABLES: [(&str, &[&str]); 3] = [
 ///
 /// # Errors
 /// When the server cannot be reached.
-pub async fn check(server: PostgresServer) -> Result<Vec<Finding>, PostgresFailure> {
+pub async fn check(server: PostgresServer) -> Result<Vec<Diagnostic>, PostgresFailure> {
     let link = Link::new(server);
     let rows = link.query("SELECT current_setting('server_version')", &[]).await?;
     let version = rows.first().and_then(|row| row.try_get::<_, String>(0).ok());
-    let mut findings = vec![Finding::good(format!("Postgres {}", version.unwrap_or_default()))];
+    let mut findings = vec![Diagnostic::good(format!("Postgres {}", version.unwrap_or_default()))];
     for (table, columns) in TABLES {
         let list: Vec<_> = columns.iter().map(|column| format!("\"{column}\"")).collect();
         let statement =
             format!("SELECT {} FROM {} LIMIT 0", list.join(", "), link.server().table(table));
         findings.push(match link.query(&statement, &[]).await {
-            Ok(_) => Finding::good(format!("{table} can be read")),
-            Err(PostgresFailure::Refused(reason)) => Finding::problem(
+            Ok(_) => Diagnostic::good(format!("{table} can be read")),
+            Err(PostgresFailure::Refused(reason)) => Diagnostic::problem(
                 format!("{table} cannot be read: {reason}"),
                 "see that database_url names Bklit's database, with its schema, and a user who may \
                  SELECT from it",
@@ -48,7 +48,7 @@ pub async fn check(server: PostgresServer) -> Result<Vec<Finding>, PostgresFailu
     Ok(findings)
 }
 
-async fn old_tokens(link: &Link) -> Result<Option<Finding>, PostgresFailure> {
+async fn old_tokens(link: &Link) -> Result<Option<Diagnostic>, PostgresFailure> {
     let table = link.server().table("api_token");
     let statement = format!("SELECT count(*) FROM {table} WHERE \"tokenLookup\" IS NULL");
     let rows = match link.query(&statement, &[]).await {
@@ -59,7 +59,7 @@ async fn old_tokens(link: &Link) -> Result<Option<Finding>, PostgresFailure> {
     };
     let old: i64 = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0);
     Ok((old > 0).then(|| {
-        Finding::warning(
+        Diagnostic::warning(
             format!("tokens without tokenLookup, each of which costs time to try: {old}"),
             "replace them in Bklit's dashboard; at most 1,000 of them work",
         )

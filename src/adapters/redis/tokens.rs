@@ -89,13 +89,13 @@ impl TokenStore for RedisTokenStore {
     async fn listing(&self) -> Listing {
         let all = match self.all().await {
             Ok(all) => all,
-            Err(failure) => return Listing::away(unavailable(failure)),
+            Err(failure) => return Listing::unavailable(unavailable(failure)),
         };
         let tokens = all.iter().map(|(field, json)| read(field, json));
         let (mut tokens, unreadable) = self.leaves_out.unreadable(tokens);
         tokens.sort_by_key(|(order, token)| (token.created_at, *order));
         let tokens = tokens.into_iter().map(|(_, token)| token).collect();
-        Listing { tokens, unreadable, away: None }
+        Listing { tokens, unreadable, unavailable: None }
     }
 
     async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {

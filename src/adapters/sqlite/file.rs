@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use bklit_wire::diagnostic::Finding;
+use bklit_wire::diagnostic::Diagnostic;
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -139,15 +139,15 @@ pub const DAMAGED: &str = "keep a copy, take it out of the data dir, and restore
                            the sqlite3 command `.recover` saves what can be read";
 
 /// Whether the file `path` is sound. A large file is looked at for `longest`.
-pub fn check(path: &Path, longest: Duration) -> Finding {
+pub fn check(path: &Path, longest: Duration) -> Diagnostic {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match quick_check(path, longest) {
-        Ok(said) if said == "ok" => Finding::good(format!("{name} is sound")),
-        Ok(said) => Finding::problem(format!("{name} is damaged: {said}"), DAMAGED),
+        Ok(said) if said == "ok" => Diagnostic::good(format!("{name} is sound")),
+        Ok(said) => Diagnostic::problem(format!("{name} is damaged: {said}"), DAMAGED),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            Finding::good(format!("{name} is sound as far as {longest:?} allow to look"))
+            Diagnostic::good(format!("{name} is sound as far as {longest:?} allow to look"))
         }
-        Err(error) => Finding::problem(format!("{name} cannot be read: {error}"), DAMAGED),
+        Err(error) => Diagnostic::problem(format!("{name} cannot be read: {error}"), DAMAGED),
     }
 }
 

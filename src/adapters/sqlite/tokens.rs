@@ -106,11 +106,11 @@ impl TokenStore for SqliteTokenStore {
         });
         let rows = match rows.await {
             Ok(rows) => rows,
-            Err(error) => return Listing::away(error),
+            Err(error) => return Listing::unavailable(error),
         };
         let read = rows.into_iter().map(|row| row.map_err(|e| TokenStoreError(e.to_string())));
         let (tokens, unreadable) = self.leaves_out.unreadable(read);
-        Listing { tokens, unreadable, away: None }
+        Listing { tokens, unreadable, unavailable: None }
     }
 
     async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {

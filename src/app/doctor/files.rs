@@ -11,7 +11,7 @@ use crate::app::adapters::{QUEUE_FILE, STORE_FILE, TOKEN_FILE};
 use crate::app::data_dir::{LOCK_FILE, LOST_QUEUE, has_lost_queue};
 use crate::config::Settings;
 use bklit_adapters::sqlite::file;
-use bklit_wire::diagnostic::Finding;
+use bklit_wire::diagnostic::Diagnostic;
 
 /// Free space below which it is said, and below which events are soon refused.
 const LITTLE_BYTES: u64 = 1 << 30;
@@ -21,17 +21,17 @@ const TOO_LITTLE_BYTES: u64 = 100 << 20;
 const REMOTE: [u32; 3] = [0x6969, 0xff53_4d42, 0xfe53_4d42];
 
 /// Looks at the data dir, changing nothing that stays. `longest` bounds the look into each file.
-pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Finding> {
+pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Diagnostic> {
     let dir = settings.data_dir.clone();
     if !dir.exists() {
         let what = format!("{} is not there yet; the first start makes it", dir.display());
-        return vec![Finding::good(what)];
+        return vec![Diagnostic::good(what)];
     }
     let mut findings = vec![permissions(&dir), writable(&dir)];
     findings.extend(space(&dir));
     findings.push(match running(&dir) {
-        Some(process) => Finding::good(format!("process {process} runs on {}", dir.display())),
-        None => Finding::good(format!("no pipeline runs on {}", dir.display())),
+        Some(process) => Diagnostic::good(format!("process {process} runs on {}", dir.display())),
+        None => Diagnostic::good(format!("no pipeline runs on {}", dir.display())),
     });
     let files = [
         Some(QUEUE_FILE),
@@ -48,12 +48,14 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Findi
     for look in looks {
         findings.push(match look.await {
             Ok(finding) => finding,
-            Err(error) => Finding::problem(format!("a file could not be looked at: {error}"), ""),
+            Err(error) => {
+                Diagnostic::problem(format!("a file could not be looked at: {error}"), "")
+            }
         });
     }
     if has_lost_queue(&dir) {
         let what = format!("{QUEUE_FILE} {LOST_QUEUE}");
-        findings.push(Finding::warning(what, "restore it from a backup before the next start; events that are stored are not stored again"));
+        findings.push(Diagnostic::warning(what, "restore it from a backup before the next start; events that are stored are not stored again"));
     }
     let sound = findings.iter().all(|finding| finding.advice != file::DAMAGED);
     if queue.exists() && sound {
@@ -69,29 +71,29 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Findi
 }
 
 /// What waits in the file: the queue itself, or before Redis its spool.
-fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Finding> {
+fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Diagnostic> {
     let (waiting, failed) = match counted {
         Ok(counted) => counted,
         Err(error) => {
             let what = format!("{QUEUE_FILE} cannot be counted: {error}");
-            return vec![Finding::warning(what, "try again; another process may hold it")];
+            return vec![Diagnostic::warning(what, "try again; another process may hold it")];
         }
     };
     if settings.redis_url.is_none() {
         let bounds = &settings.queue;
-        return Finding::of_queue(waiting, bounds.alarm_depth, failed, bounds.max_failed);
+        return Diagnostic::of_queue(waiting, bounds.alarm_depth, failed, bounds.max_failed);
     }
     let mut findings = Vec::new();
     if failed > 0 {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             format!("events that failed before they came to Redis, in {QUEUE_FILE}: {failed}"),
             "`bklit-tui queue list` shows them, with ids that begin with spool:, and `bklit-tui queue \
              retry|export|delete` works on them as on the others",
         ));
     }
     findings.push(match waiting {
-        0 => Finding::good("no events wait for Redis"),
-        _ => Finding::warning(
+        0 => Diagnostic::good("no events wait for Redis"),
+        _ => Diagnostic::warning(
             format!("events that wait in the data dir for Redis: {waiting}"),
             "they are moved while a pipeline runs and Redis takes them; its log says why not",
         ),
@@ -99,49 +101,49 @@ fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Find
     findings
 }
 
-fn permissions(dir: &Path) -> Finding {
+fn permissions(dir: &Path) -> Diagnostic {
     let Ok(metadata) = fs::metadata(dir) else {
-        return Finding::problem(format!("{} cannot be read", dir.display()), "see who owns it");
+        return Diagnostic::problem(format!("{} cannot be read", dir.display()), "see who owns it");
     };
     let mode = metadata.permissions().mode() & 0o777;
     if !metadata.is_dir() {
         let what = format!("{} is no directory", dir.display());
-        return Finding::problem(what, "choose another with --data-dir");
+        return Diagnostic::problem(what, "choose another with --data-dir");
     }
     if mode & 0o077 != 0 {
         let what = format!("others may look into {} (mode {mode:o})", dir.display());
-        return Finding::warning(what, format!("chmod 700 {}", dir.display()));
+        return Diagnostic::warning(what, format!("chmod 700 {}", dir.display()));
     }
-    Finding::good(format!("{} is its owner's alone", dir.display()))
+    Diagnostic::good(format!("{} is its owner's alone", dir.display()))
 }
 
-fn writable(dir: &Path) -> Finding {
+fn writable(dir: &Path) -> Diagnostic {
     let probe = dir.join(format!("doctor.{}", std::process::id()));
     let tried = fs::OpenOptions::new().write(true).create_new(true).open(&probe);
     let _ = fs::remove_file(&probe);
     match tried {
-        Ok(_) => Finding::good("it can be written"),
-        Err(error) => Finding::problem(
+        Ok(_) => Diagnostic::good("it can be written"),
+        Err(error) => Diagnostic::problem(
             format!("it cannot be written: {error}"),
             "give it to the user who runs the pipeline, or choose another with --data-dir",
         ),
     }
 }
 
-fn space(dir: &Path) -> Vec<Finding> {
+fn space(dir: &Path) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     if let Ok(disk) = statvfs(dir) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let what = format!("its disk has {} MiB left", free >> 20);
         findings.push(match free {
-            ..TOO_LITTLE_BYTES => Finding::problem(what, "free disk space"),
-            TOO_LITTLE_BYTES..LITTLE_BYTES => Finding::warning(what, "free disk space"),
-            _ => Finding::good(what),
+            ..TOO_LITTLE_BYTES => Diagnostic::problem(what, "free disk space"),
+            TOO_LITTLE_BYTES..LITTLE_BYTES => Diagnostic::warning(what, "free disk space"),
+            _ => Diagnostic::good(what),
         });
     }
     let kind = statfs(dir).map(|system| system.f_type as u32);
     if kind.is_ok_and(|kind| REMOTE.contains(&kind)) {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             "it lies on a file system over the network, where locks and syncs may not hold",
             "use a local disk: --data-dir",
         ));

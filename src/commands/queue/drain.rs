@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Queues;
+use bklit_net::timeout::within;
 use bklit_pipeline::queue::{QueueError, QueueStats};
 use bklit_pipeline::worker;
 use bklit_pipeline::worker::WorkerContext;
@@ -151,8 +152,7 @@ async fn look(queues: &Queues) -> Result<Left, QueueError> {
         let QueueStats { depth, in_flight, failed, .. } = queues.queue.stats().await?;
         Ok(Left { waiting: depth, in_flight, spooled, failed })
     };
-    let late = || QueueError::Unavailable(format!("no answer within {LOOK_TIMEOUT:?}"));
-    tokio::time::timeout(LOOK_TIMEOUT, asked).await.unwrap_or_else(|_| Err(late()))
+    within(LOOK_TIMEOUT, asked, QueueError::Unavailable).await
 }
 
 /// Tells what goes wrong, each thing once until another does.

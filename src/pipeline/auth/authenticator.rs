@@ -1,9 +1,9 @@
-//! The cached check of tokens: who may write which project from where, who may read.
+//! The cached check of tokens: who may write to which project from where, and who may read.
 //!
-//! What the store says is remembered for [`TTL`], good news and bad, so that a token is looked up
-//! once in that time however many requests carry it, and a revocation is seen within it. While the
-//! store is away, what it said last of a token stands, for [`GRACE`] at most. While it is slow,
-//! requests do not wait for it, but its answer is: it counts from when it comes.
+//! Results of the store, positive and negative, are cached for [`TTL`], so that a token is looked up
+//! once in that time however many requests carry it, and a revocation takes effect within it. While
+//! the store is unavailable, its last result for a token stays valid for up to [`GRACE`]. While it is
+//! slow, requests use the last result and do not wait; the new one counts as soon as it arrives.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,79 +14,80 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::beacons::Beacons;
-use super::known::Known;
 use super::single_flight::SingleFlight;
+use super::token_cache::TokenCache;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::timeout::within;
 use bklit_wire::time::UtcMillis;
 
-/// How long a revoked token may still work, and a new one may still be refused.
+/// How long a revoked token may still work, and a new one may still be rejected.
 pub const TTL: Duration = Duration::from_secs(2);
 
-/// How long a token that was used may be used on while the store is away.
+/// How long a token that was used before stays valid while the store is unavailable.
 pub const GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// Tokens remembered at once, those that don't exist included: guessing evicts guesses first, as
-/// the cache keeps what is used often.
+/// Cached tokens, including nonexistent ones. Guessing evicts guesses first, because the cache keeps
+/// what is used often.
 pub(super) const CAPACITY: u64 = 10_000;
 
-/// How often what has changed is noted in the file, and when only the times have.
-const NOTE_EVERY: Duration = Duration::from_secs(2);
-const NOTE_TIMES_EVERY: Duration = Duration::from_secs(60);
+/// How often the cache file is written: when tokens have changed, and when only their times have.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+const SAVE_TIMES_EVERY: Duration = Duration::from_secs(60);
 
-/// How long the store may take before the answer is that it is unavailable.
+/// How long the store may take before a request is refused because it is unavailable.
 pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a request waits when what the store said before is known, so that none with a token
-/// in use is held up by a store that is slow or hangs.
+/// How long a request waits if an earlier result is known, so that a slow or hanging store does not
+/// hold up requests with a token in use.
 pub(super) const KNOWN_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How long the store may take after that, before it counts as away: longer than connecting to
-/// servers and their answers may take by themselves, so that what has begun comes to an end.
+/// How long the store may take after that before it counts as unavailable: longer than the timeouts
+/// of connecting and of requests, so that a request in progress can finish.
 pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Known tokens asked for at once. Beyond, they are asked for as soon as there is room.
+/// Known tokens refreshed at once. Others are refreshed as soon as there is room.
 const MAX_REFRESHED: usize = 1_000;
 
-/// Why a request may not do what it asks for.
+/// Why a request is not authorized.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Denied {
-    /// Writing without a token.
+    /// It writes without a token.
     #[error("a token is needed: send the header `Authorization: Bearer bk_live_…`")]
     Missing,
-    /// Reading without a token, from elsewhere.
+    /// It reads without a token, from another machine.
     #[error(
         "reading needs a token with scope read (`bklit-tui token create --project '*' --scope \
          read`), unless the pipeline listens on loopback only and the request comes from this machine, without \
          a proxy"
     )]
     NotLocal,
-    /// Changing the queue without a token, from elsewhere.
+    /// It changes the queue without a token, from another machine.
     #[error(
         "changing the queue needs a token with scope admin in the header `Authorization: Bearer \
          bk_live_…` (`bklit-tui token create --project '*' --scope admin`), unless the pipeline \
          listens on loopback only and the request comes from this machine, without a proxy"
     )]
     NotAdmin,
-    /// There is no such token, or not any more.
+    /// The token does not exist, or was revoked.
     #[error("the token is not valid: it does not exist or was revoked")]
     Unknown,
-    /// Its time is over.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// It is for other things.
+    /// The token has another scope.
     #[error("the token has scope {}, which does not allow this", .0.as_str())]
     Scope(Scope),
-    /// It is for other projects.
+    /// The token is for other projects.
     #[error("the token is not for this project")]
     Project,
-    /// It is for some projects, and the request is about all.
+    /// The token is for some projects, and the request is about all.
     #[error("the token is for some projects only, and this needs one for all")]
     AllProjects,
-    /// It is for other sites.
+    /// The token is for other sites.
     #[error("the token may not be used from this site: it is limited to certain domains")]
     Domain,
-    /// It cannot be found out now.
+    /// The token cannot be checked now.
     #[error("{0}")]
     Unavailable(Arc<TokenStoreError>),
 }
@@ -95,28 +96,28 @@ pub enum Denied {
 pub struct Authenticator {
     store: Arc<dyn TokenStore>,
     tokens: Cache<TokenHash, Option<Arc<TokenRecord>>>,
-    /// What is known of tokens that were used, for as long as the store is away.
-    known: Arc<Known>,
+    /// The tokens that were used, for when the store is unavailable.
+    known: Arc<TokenCache>,
     refreshed: SingleFlight<TokenHash, Option<Arc<TokenRecord>>>,
     beacons: Beacons,
 }
 
 impl Authenticator {
-    /// Checks against `store`, remembering its answers for [`TTL`].
+    /// Checks against `store`, caching its results for [`TTL`].
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
-        let known = Arc::new(Known::new());
+        let known = Arc::new(TokenCache::new());
         let refreshed = SingleFlight::new(MAX_REFRESHED);
         let beacons = Beacons::new(Arc::clone(&store), Arc::clone(&known));
         Self { store, tokens, known, refreshed, beacons }
     }
 
-    /// The token that a client sent, if it works now.
+    /// Looks up the token that a client sent.
     ///
     /// # Errors
     /// [`Denied::Unknown`], [`Denied::Expired`], [`Denied::Unavailable`].
     pub async fn identify(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
-        // The hash is the key, so no secret stays in memory and no comparison leaks one.
+        // Keyed by hash: no secret stays in memory, and no comparison leaks one.
         let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
         let found = match self.tokens.get(&hash).await {
             Some(remembered) => remembered,
@@ -140,17 +141,19 @@ impl Authenticator {
             return Ok(self.refresh(hash, secret, known).await);
         }
         let lookup = async {
-            let found = within(LOOKUP_TIMEOUT, self.store.find_by_secret(&secret)).await?;
+            let found =
+                within(LOOKUP_TIMEOUT, self.store.find_by_secret(&secret), TokenStoreError).await?;
             Ok::<_, TokenStoreError>(found.map(Arc::new))
         };
         let found = self.tokens.try_get_with(hash, lookup).await.map_err(Denied::Unavailable)?;
-        // Once it is remembered: who finds it known before would ask again.
-        self.known.take_in(hash, found.as_ref());
+        // Only after the result is cached: a request that finds the token known before that
+        // would query the store again.
+        self.known.update(hash, found.as_ref());
         Ok(found)
     }
 
-    /// What the store says now of a token that is `known`; if it does not say so soon, what it
-    /// said before. Its answer is taken in whenever it comes.
+    /// The store's current result for a `known` token, or the earlier result if the store does not
+    /// respond soon. A late response still updates the cache.
     async fn refresh(
         &self,
         hash: TokenHash,
@@ -160,72 +163,74 @@ impl Authenticator {
         let (store, tokens) = (Arc::clone(&self.store), self.tokens.clone());
         let (all_known, before) = (Arc::clone(&self.known), Arc::clone(&known));
         let question = async move {
-            // Another one has been answered meanwhile.
+            // Another request has got a response meanwhile.
             if let Some(remembered) = tokens.get(&hash).await {
                 return remembered;
             }
-            let found = match within(REFRESH_TIMEOUT, store.find_by_secret(&secret)).await {
-                Ok(found) => {
-                    let found = found.map(Arc::new);
-                    all_known.take_in(hash, found.as_ref());
-                    found
-                }
-                Err(_) => Some(before),
-            };
+            let found =
+                match within(REFRESH_TIMEOUT, store.find_by_secret(&secret), TokenStoreError).await
+                {
+                    Ok(found) => {
+                        let found = found.map(Arc::new);
+                        all_known.update(hash, found.as_ref());
+                        found
+                    }
+                    Err(_) => Some(before),
+                };
             tokens.insert(hash, found.clone()).await;
             found
         };
-        let Some(begun) = self.refreshed.begin(&hash, question) else { return Some(known) };
-        let deadline = begun.at + KNOWN_TIMEOUT;
-        begun.by(deadline).await.unwrap_or(Some(known))
+        let Some(flight) = self.refreshed.begin(&hash, question) else { return Some(known) };
+        let deadline = flight.at + KNOWN_TIMEOUT;
+        flight.by(deadline).await.unwrap_or(Some(known))
     }
 
-    /// Whether a session of `project` may be ended without a token, as `navigator.sendBeacon`
-    /// does it: some ingest token must allow writing to the project from that site.
+    /// Whether a session of `project` may be ended without a token, as `navigator.sendBeacon` needs:
+    /// some ingest token must allow writing to the project from that site.
     ///
     /// # Errors
-    /// [`Denied::Missing`] where the project has no token, [`Denied::Domain`] where none is for
-    /// that site, [`Denied::Unavailable`].
+    /// [`Denied::Missing`] if the project has no token, [`Denied::Domain`] if none allows that site,
+    /// [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
         self.beacons.authorize(project, site).await
     }
 
-    /// Whether tokens can be told from each other now: their store answers, or some were used
-    /// lately and count while it is away.
+    /// Whether tokens can be checked now: the store responds, or there are tokens that were used
+    /// recently and stay valid while it is unavailable.
     pub async fn knows_tokens(&self) -> bool {
         self.known.all().next().is_some() || self.beacons.knows_tokens().await
     }
 
-    /// Takes over from `file` what an earlier process has noted there, for as long as it counts.
-    pub async fn recall(&self, file: &Path) {
+    /// Loads the tokens that an earlier process saved in `file` and that are still valid.
+    pub async fn load_cache(&self, file: &Path) {
         let (known, file) = (Arc::clone(&self.known), file.to_path_buf());
         let read = tokio::task::spawn_blocking(move || known.read(&file)).await;
         match read.map_err(std::io::Error::other).flatten() {
             Ok(0) => {}
-            Ok(tokens) => tracing::info!(tokens, "tokens that were used lately are known"),
-            Err(error) => tracing::warn!(%error, "the note of known tokens cannot be read"),
+            Ok(tokens) => tracing::info!(tokens, "loaded recently used tokens"),
+            Err(error) => tracing::warn!(%error, "cannot read the file of recently used tokens"),
         }
     }
 
-    /// Notes in `file` which tokens were used, until `stop`.
-    pub async fn note(&self, file: &Path, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(NOTE_EVERY);
+    /// Saves the tokens that were used in `file`, until `stop`.
+    pub async fn save_cache(&self, file: &Path, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(SAVE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut noted, outage) = (Instant::now(), Outage::default());
+        let (mut saved, throttle) = (Instant::now(), LogThrottle::default());
         let mut goes_on = true;
         while goes_on {
             goes_on = stop.run_until_cancelled(ticks.tick()).await.is_some();
-            if !self.known.is_to_be_written(!goes_on || noted.elapsed() >= NOTE_TIMES_EVERY) {
+            if !self.known.needs_saving(!goes_on || saved.elapsed() >= SAVE_TIMES_EVERY) {
                 continue;
             }
-            noted = Instant::now();
+            saved = Instant::now();
             let (known, file) = (Arc::clone(&self.known), file.to_path_buf());
             let written = tokio::task::spawn_blocking(move || known.write(&file)).await;
             match written.map_err(std::io::Error::other).flatten() {
-                Ok(()) => drop(outage.over()),
+                Ok(()) => drop(throttle.recovered()),
                 Err(error) => {
-                    if let Some(lasting) = outage.failed().map(seconds) {
-                        tracing::warn!(%error, lasting, "known tokens cannot be noted");
+                    if let Some(lasting) = throttle.failure().map(seconds) {
+                        tracing::warn!(%error, lasting, "cannot save the recently used tokens");
                     }
                 }
             }
@@ -233,21 +238,12 @@ impl Authenticator {
     }
 }
 
-async fn within<T>(
-    limit: Duration,
-    lookup: impl Future<Output = Result<T, TokenStoreError>>,
-) -> Result<T, TokenStoreError> {
-    tokio::time::timeout(limit, lookup).await.unwrap_or_else(|_| {
-        Err(TokenStoreError(format!("no answer within {}", humantime::format_duration(limit))))
-    })
-}
-
 impl TokenRecord {
     pub(super) fn is_expired(&self, now: UtcMillis) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
 
-    /// Whether it allows writing to `project` from `site`.
+    /// Checks that it allows writing to `project` from `site`.
     ///
     /// # Errors
     /// [`Denied::Scope`], [`Denied::Project`], [`Denied::Domain`].
@@ -265,7 +261,7 @@ impl TokenRecord {
         }
     }
 
-    /// Whether it allows changing the queue, which holds events of all projects.
+    /// Checks that it allows changing the queue, which holds events of all projects.
     ///
     /// # Errors
     /// [`Denied::Scope`], [`Denied::AllProjects`].
@@ -277,7 +273,7 @@ impl TokenRecord {
         }
     }
 
-    /// Whether it allows reading about `project`, or about all without one.
+    /// Checks that it allows reading `project`, or all projects for `None`.
     ///
     /// # Errors
     /// [`Denied::Scope`], [`Denied::Project`], [`Denied::AllProjects`].
@@ -294,7 +290,7 @@ impl TokenRecord {
     }
 }
 
-/// Where a browser says the request comes from: its `Origin`, else its `Referer`.
+/// The site a browser sent the request from: its `Origin`, else its `Referer`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Site<'a>(pub Option<&'a str>);
 

@@ -1,8 +1,8 @@
-//! Whose sessions may be ended without a token, as `navigator.sendBeacon` does it: those of the
-//! projects that some ingest token is for.
+//! Authorizes ending sessions without a token, as `navigator.sendBeacon` needs: a session may be ended
+//! if some ingest token is for its project.
 //!
-//! Anybody may ask, so what it costs does not grow with the tokens: they are listed now and then,
-//! and looked up by project.
+//! Anybody may send beacons, so their cost must not grow with the number of tokens: these are listed
+//! now and then, and looked up by project.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::authenticator::{GRACE, KNOWN_TIMEOUT, LOOKUP_TIMEOUT, REFRESH_TIMEOUT, TTL};
-use super::known::Known;
 use super::single_flight::SingleFlight;
+use super::token_cache::TokenCache;
 use super::{Denied, Listing, Scope, Site, TokenRecord, TokenStore, TokenStoreError};
+use bklit_net::timeout::no_response;
 use bklit_wire::time::UtcMillis;
 
-/// A list is used for at least [`TTL`], for as many times longer than it took to be read, so that
-/// reading takes no more than that part of a server's time, and for at most [`LONGEST_USE`].
+/// A list is used for this many times as long as it took to read, so that reading lists takes at most
+/// this fraction of the time, but for at least [`TTL`] and at most [`LONGEST_USE`].
 const READING_SHARE: u32 = 20;
 const LONGEST_USE: Duration = Duration::from_secs(30);
 
@@ -31,29 +32,29 @@ pub(super) struct Beacons {
 #[derive(Clone)]
 struct List {
     tokens: Arc<HashMap<String, Vec<Arc<TokenRecord>>>>,
-    /// Why there may be others.
-    away: Option<Arc<TokenStoreError>>,
-    /// When it is to be read again.
+    /// Why the list may be incomplete.
+    unavailable: Option<Arc<TokenStoreError>>,
+    /// When to read it again.
     until: Instant,
 }
 
 struct Lists {
     store: Arc<dyn TokenStore>,
-    /// The tokens that were used: they count while the store is away.
-    known: Arc<Known>,
+    /// The tokens that were used: they stay valid while the store is unavailable.
+    known: Arc<TokenCache>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     latest: Option<List>,
-    /// The tokens of the last list of a store that was not away, and when that was.
+    /// The last complete list, and when it was read.
     whole: Option<(Instant, Vec<Arc<TokenRecord>>)>,
 }
 
 impl Beacons {
-    /// Checks against `store`, and while that is away also against the tokens that are `known`.
-    pub(super) fn new(store: Arc<dyn TokenStore>, known: Arc<Known>) -> Self {
+    /// Checks against `store` and, while that is unavailable, also against the `known` tokens.
+    pub(super) fn new(store: Arc<dyn TokenStore>, known: Arc<TokenCache>) -> Self {
         let lists = Arc::new(Lists { store, known, state: Mutex::default() });
         Self { lists, reading: SingleFlight::new(1) }
     }
@@ -61,7 +62,7 @@ impl Beacons {
     /// Whether a session of `project` may be ended from that site.
     pub(super) async fn authorize(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
         let list = self.list().await;
-        let mut denied = list.away.map_or(Denied::Missing, Denied::Unavailable);
+        let mut denied = list.unavailable.map_or(Denied::Missing, Denied::Unavailable);
         let now = UtcMillis::now();
         let tokens = list.tokens.get(project).into_iter().flatten();
         for token in tokens.filter(|token| !token.is_expired(now)) {
@@ -74,13 +75,13 @@ impl Beacons {
         Err(denied)
     }
 
-    /// Whether some token can be told from none.
+    /// Whether tokens can be checked now.
     pub(super) async fn knows_tokens(&self) -> bool {
         let list = self.list().await;
-        list.away.is_none() || !list.tokens.is_empty()
+        list.unavailable.is_none() || !list.tokens.is_empty()
     }
 
-    /// The latest list; while the store is slow, the one before.
+    /// The latest list; while the store is slow, the previous one.
     async fn list(&self) -> List {
         let before = self.lists.state().latest.clone();
         if let Some(list) = &before
@@ -89,12 +90,12 @@ impl Beacons {
             return list.clone();
         }
         let lists = Arc::clone(&self.lists);
-        let begun = self.reading.begin(&(), async move { lists.read().await });
+        let flight = self.reading.begin(&(), async move { lists.read().await });
         let patience = if before.is_some() { KNOWN_TIMEOUT } else { LOOKUP_TIMEOUT };
-        let read = match begun {
-            Some(begun) => {
-                let deadline = begun.at + patience;
-                begun.by(deadline).await
+        let read = match flight {
+            Some(flight) => {
+                let deadline = flight.at + patience;
+                flight.by(deadline).await
             }
             None => None,
         };
@@ -103,7 +104,7 @@ impl Beacons {
         }
         let latest = self.lists.state().latest.clone();
         latest.unwrap_or_else(|| {
-            self.lists.take_in(Listing::away(no_answer(patience)), Duration::ZERO)
+            self.lists.update(Listing::unavailable(unavailable(patience)), Duration::ZERO)
         })
     }
 }
@@ -112,22 +113,23 @@ impl Lists {
     async fn read(&self) -> List {
         let began = Instant::now();
         let listing = timeout(REFRESH_TIMEOUT, self.store.listing()).await;
-        let listing = listing.unwrap_or_else(|_| Listing::away(no_answer(REFRESH_TIMEOUT)));
-        self.take_in(listing, began.elapsed())
+        let listing =
+            listing.unwrap_or_else(|_| Listing::unavailable(unavailable(REFRESH_TIMEOUT)));
+        self.update(listing, began.elapsed())
     }
 
-    /// Makes a listing, which took so long, the latest list.
-    fn take_in(&self, listing: Listing, took: Duration) -> List {
+    /// Makes a listing, which took `took` to read, the latest list.
+    fn update(&self, listing: Listing, took: Duration) -> List {
         let ingest = listing.tokens.into_iter().filter(|token| token.scope == Scope::Ingest);
         let mut tokens: Vec<_> = ingest.map(Arc::new).collect();
         let now = Instant::now();
         let mut state = self.state();
         let mut usable_for = TTL;
-        if listing.away.is_none() {
+        if listing.unavailable.is_none() {
             state.whole = Some((now, tokens.clone()));
             usable_for = (took * READING_SHARE).clamp(TTL, LONGEST_USE);
         } else {
-            // What was said before stands.
+            // The last complete list stays valid.
             let whole = state.whole.iter().filter(|(at, _)| now - *at < GRACE);
             tokens.extend(whole.flat_map(|(_, tokens)| tokens).cloned());
             tokens.extend(self.known.all().filter(|token| token.scope == Scope::Ingest));
@@ -140,7 +142,7 @@ impl Lists {
         }
         let list = List {
             tokens: Arc::new(by_project),
-            away: listing.away.map(Arc::new),
+            unavailable: listing.unavailable.map(Arc::new),
             until: now + usable_for,
         };
         state.latest = Some(list.clone());
@@ -152,6 +154,6 @@ impl Lists {
     }
 }
 
-fn no_answer(limit: Duration) -> TokenStoreError {
-    TokenStoreError(format!("no answer within {}", humantime::format_duration(limit)))
+fn unavailable(limit: Duration) -> TokenStoreError {
+    TokenStoreError(no_response(limit))
 }

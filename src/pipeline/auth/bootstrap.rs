@@ -1,4 +1,4 @@
-//! The first start: a token for the project `default`, so that the first request works.
+//! Creates a token for the project `default` at the first start, so that the first request works.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,30 +10,29 @@ use super::{Scope, Secret, TokenRecord, TokenStore, TokenStoreError};
 /// The project of the first token.
 pub const DEFAULT_PROJECT: &str = "default";
 
-/// Holds the first token's secret.
+/// The file with the first token's secret.
 const FILE: &str = "token";
-/// The same, until the store has the token: a crash in between must not leave a file whose token
-/// works no more or not yet.
+/// Its name until the store has the token: a crash in between must not leave a file whose token does
+/// not work.
 const UNFINISHED: &str = "token.new";
 
-/// Why the first token could not be made.
+/// Why the first token could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] TokenStoreError),
-    /// The file failed.
+    /// The file could not be written.
     #[error("cannot write the first token into {0}: {1}")]
     File(std::path::PathBuf, io::Error),
-    /// The system has no random numbers.
-    #[error("cannot make the first token: {0}")]
+    /// The system's random source failed.
+    #[error("cannot create the first token: {0}")]
     Random(#[from] getrandom::Error),
 }
 
-/// Makes the first token, if there is none and never was: an ingest token for
-/// [`DEFAULT_PROJECT`], with its secret in the file `token` in `data_dir`, readable by its owner
-/// alone. Once that file is there it makes none, also when the token has been revoked. Returns
-/// whether it made one.
+/// Creates the first token, unless there is or was one: an ingest token for [`DEFAULT_PROJECT`], with
+/// its secret in the file `token` in `data_dir`, readable by its owner only. Once that file exists, no
+/// token is created, even if the first one has been revoked. Returns whether one was created.
 ///
 /// # Errors
 /// When the file or the store cannot be written.
@@ -41,7 +40,7 @@ pub async fn bootstrap(store: &dyn TokenStore, data_dir: &Path) -> Result<bool, 
     let (file, unfinished) = (data_dir.join(FILE), data_dir.join(UNFINISHED));
     let failed = |error| BootstrapError::File(file.clone(), error);
     if let Some(secret) = read(&unfinished) {
-        // A start was cut short: end what it began, or begin anew.
+        // An earlier start was interrupted: finish it, or start over.
         if store.find(&secret.hash()).await?.is_some() {
             fs::rename(&unfinished, &file).map_err(failed)?;
             return Ok(true);
@@ -64,7 +63,7 @@ pub async fn bootstrap(store: &dyn TokenStore, data_dir: &Path) -> Result<bool, 
     Ok(true)
 }
 
-/// The first token's secret, as long as its file is there. It may have been revoked since.
+/// The first token's secret, while its file exists. The token may have been revoked since.
 pub fn default_token(data_dir: &Path) -> Option<Secret> {
     read(&data_dir.join(FILE))
 }
@@ -73,7 +72,7 @@ fn read(path: &Path) -> Option<Secret> {
     Secret::parse(fs::read_to_string(path).ok()?.trim())
 }
 
-/// The file never exists with a wider mode, not even for a moment.
+/// Creates the file with its final mode, so that it is never readable by others.
 fn write(path: &Path, secret: &Secret) -> io::Result<()> {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound

@@ -1,44 +1,44 @@
-//! All tokens, as far as they can be listed.
+//! The list of all tokens, possibly incomplete.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::{TokenRecord, TokenStoreError};
 
-/// The tokens that a store could list. What is among them counts; that one is not says something
-/// only when no part of the store is away.
+/// The tokens that a store could list. A token in the list is valid; that one is missing means
+/// something only if no part of the store is unavailable.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Those that are not revoked, oldest first.
+    /// Tokens that are not revoked, oldest first.
     pub tokens: Vec<TokenRecord>,
-    /// How many more there are that cannot be read: damaged ones, or a newer version's.
+    /// The number of tokens that cannot be read: damaged, or written by a newer version.
     pub unreadable: usize,
-    /// Why there may be others besides.
-    pub away: Option<TokenStoreError>,
+    /// Why the list may be incomplete.
+    pub unavailable: Option<TokenStoreError>,
 }
 
 impl Listing {
-    /// Of a store that is away.
-    pub fn away(error: TokenStoreError) -> Self {
-        Self { away: Some(error), ..Self::default() }
+    /// The empty list of an unavailable store.
+    pub fn unavailable(error: TokenStoreError) -> Self {
+        Self { unavailable: Some(error), ..Self::default() }
     }
 
-    /// Those that can be read, of a store that is not away.
+    /// The readable tokens of a complete list.
     ///
     /// # Errors
-    /// When it is.
+    /// When a part of the store is unavailable.
     pub fn whole(self) -> Result<Vec<TokenRecord>, TokenStoreError> {
-        self.away.map_or(Ok(self.tokens), Err)
+        self.unavailable.map_or(Ok(self.tokens), Err)
     }
 }
 
-/// Leaves out what cannot be read, and tells of it once.
+/// Leaves out tokens that cannot be read, and logs the first one.
 #[derive(Default)]
 pub struct LeavesOut {
-    told: AtomicBool,
+    logged: AtomicBool,
 }
 
 impl LeavesOut {
-    /// What could be read, and how many could not.
+    /// Returns the readable ones, and the number of the others.
     pub fn unreadable<T>(
         &self,
         read: impl Iterator<Item = Result<T, TokenStoreError>>,
@@ -49,8 +49,11 @@ impl LeavesOut {
                 Ok(token) => tokens.push(token),
                 Err(error) => {
                     left_out += 1;
-                    if !self.told.swap(true, Relaxed) {
-                        tracing::warn!(reason = error.0, "a token is left out; others may be too");
+                    if !self.logged.swap(true, Relaxed) {
+                        tracing::warn!(
+                            reason = error.0,
+                            "ignoring an unreadable token; there may be others"
+                        );
                     }
                 }
             }

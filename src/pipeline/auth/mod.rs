@@ -1,13 +1,22 @@
-//! Who may write or read which project: the port `TokenStore` and, above it, the cached check.
+//! Who may write or read which project: the port `TokenStore` and the cached check on top of it.
+//!
+//! - [`authenticator`]: the cached check
+//! - `beacons`: ending sessions without a token
+//! - [`bootstrap`]: the token of the first start
+//! - [`listing`]: the list of all tokens
+//! - [`single_flight`]: one lookup per token at a time
+//! - [`stored`]: a token as JSON
+//! - `token`: secrets and their hashes
+//! - `token_cache`: tokens that stay valid while the store is unavailable
 
 pub mod authenticator;
 mod beacons;
 mod bootstrap;
-mod known;
 pub mod listing;
 pub mod single_flight;
 pub mod stored;
 pub mod token;
+mod token_cache;
 
 use async_trait::async_trait;
 
@@ -15,14 +24,15 @@ use bklit_wire::time::UtcMillis;
 
 pub use authenticator::{Authenticator, Denied, Site, TTL};
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
-pub use known::noted;
 pub use listing::Listing;
 pub use token::{Secret, TokenHash};
+pub use token_cache::count_saved;
 
 /// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Writing events to its projects. Such tokens stand in web pages, so they allow no more.
+    /// Writing events to its projects. These tokens are in public web pages, so they allow nothing
+    /// else.
     Ingest,
     /// Reading: debug stream, dashboards, metrics.
     Read,
@@ -31,7 +41,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All there are.
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Admin];
 
     /// Its name in commands and tables.
@@ -49,10 +59,10 @@ impl Scope {
     }
 }
 
-/// A token as it is kept: never the secret itself.
+/// A token as it is stored, without the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
-    /// Names it in `token list` and `token revoke`.
+    /// Identifies it in `token list` and `token revoke`.
     pub id: String,
     /// SHA-256 of the secret.
     pub hash: TokenHash,
@@ -62,21 +72,21 @@ pub struct TokenRecord {
     pub name: Option<String>,
     /// What it allows.
     pub scope: Scope,
-    /// The projects it is for; none means all (not for [`Scope::Ingest`]).
+    /// The projects it is for; empty means all (not for [`Scope::Ingest`]).
     pub projects: Vec<String>,
-    /// Hosts that may use it, with their subdomains; none means any.
+    /// Hosts that may use it, including their subdomains; empty means any.
     pub allowed_domains: Vec<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UtcMillis,
-    /// From when it no longer works.
+    /// When it expires.
     pub expires_at: Option<UtcMillis>,
 }
 
 impl TokenRecord {
-    /// A token for `secret`, made now, with an id of its own, for any site and without an end.
+    /// A token for `secret`, created now, with a new id, for any site and without expiry.
     ///
     /// # Errors
-    /// When the system has no random numbers.
+    /// When the system's random source fails.
     pub fn new(
         secret: &Secret,
         scope: Scope,
@@ -116,11 +126,11 @@ pub trait TokenStore: Send + Sync {
     /// When the store cannot be read.
     async fn find(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError>;
 
-    /// The token with this secret. Differs from [`TokenStore::find`] only where the store keeps
-    /// hashes of another kind too.
+    /// The token with this secret. Differs from [`TokenStore::find`] only if the store also has
+    /// hashes of another kind.
     ///
     /// # Errors
-    /// When the store cannot be read, or it takes longer to find out.
+    /// When the store cannot be read, or finding out takes longer.
     async fn find_by_secret(
         &self,
         secret: &Secret,
@@ -128,18 +138,18 @@ pub trait TokenStore: Send + Sync {
         self.find(&secret.hash()).await
     }
 
-    /// All tokens that are not revoked, as far as they can be listed now.
+    /// All tokens that are not revoked; incomplete if a part of the store is unavailable.
     async fn listing(&self) -> Listing;
 
     /// All tokens that can be read, oldest first.
     ///
     /// # Errors
-    /// When there may be others, as a part of the store is away.
+    /// When a part of the store is unavailable, so that there may be others.
     async fn list(&self) -> Result<Vec<TokenRecord>, TokenStoreError> {
         self.listing().await.whole()
     }
 
-    /// Removes a token; whether there was one.
+    /// Removes a token; returns whether it existed.
     ///
     /// # Errors
     /// When the store cannot be written.

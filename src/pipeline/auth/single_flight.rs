@@ -1,5 +1,5 @@
-//! Questions that go on when those who asked do not wait any longer: an answer that comes late
-//! still counts, and a connection that takes long to make is made.
+//! Calls that continue when their callers have stopped waiting: a late result still counts, and a
+//! slow connection still gets established.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,25 +11,25 @@ use tokio::time::Instant;
 #[cfg(test)]
 use self::tests::{interleave, spawn};
 
-/// One question at a time for each key, and a bound on all of them.
+/// One call at a time per key, and a bound on the number of calls.
 pub struct SingleFlight<K, V> {
-    begun: Arc<Mutex<HashMap<K, Begun<V>>>>,
+    flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
     most: usize,
 }
 
-/// A question that is being answered.
+/// A call in progress.
 #[derive(Clone)]
-pub struct Begun<V> {
-    /// Since when.
+pub struct Flight<V> {
+    /// When it started.
     pub at: Instant,
-    answer: watch::Receiver<Option<V>>,
+    result: watch::Receiver<Option<V>>,
 }
 
-impl<V: Clone> Begun<V> {
-    /// The answer, if there is one by `deadline`.
+impl<V: Clone> Flight<V> {
+    /// Its result, if there is one by `deadline`.
     pub async fn by(mut self, deadline: Instant) -> Option<V> {
-        let answered = self.answer.wait_for(Option::is_some);
-        tokio::time::timeout_at(deadline, answered).await.ok()?.ok()?.clone()
+        let finished = self.result.wait_for(Option::is_some);
+        tokio::time::timeout_at(deadline, finished).await.ok()?.ok()?.clone()
     }
 }
 
@@ -38,53 +38,52 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// With room for `most` questions.
+    /// Room for `most` calls at once.
     pub fn new(most: usize) -> Self {
-        Self { begun: Arc::default(), most }
+        Self { flights: Arc::default(), most }
     }
 
-    /// The question about `key` that is under way, else `question`, which is begun; `None` when
-    /// there are too many others. It must end by itself.
+    /// The call for `key` that is in progress, or else starts `call`; `None` when there are too
+    /// many others. `call` must end eventually.
     pub fn begin(
         &self,
         key: &K,
-        question: impl Future<Output = V> + Send + 'static,
-    ) -> Option<Begun<V>> {
-        let mut all = lock(&self.begun);
-        if let Some(begun) = all.get(key) {
-            return Some(begun.clone());
+        call: impl Future<Output = V> + Send + 'static,
+    ) -> Option<Flight<V>> {
+        let mut all = lock(&self.flights);
+        if let Some(flight) = all.get(key) {
+            return Some(flight.clone());
         }
         if all.len() >= self.most {
             return None;
         }
-        let (sender, answer) = watch::channel(None);
-        let begun = Begun { at: Instant::now(), answer };
-        all.insert(key.clone(), begun.clone());
+        let (sender, result) = watch::channel(None);
+        let flight = Flight { at: Instant::now(), result };
+        all.insert(key.clone(), flight.clone());
         drop(all);
-        // Dropped, it forgets the question first, and then tells those who wait: also after a
-        // panic.
+        // On drop, also after a panic, it first removes the call and then notifies the waiters.
         let ending =
-            Ending { begun: Arc::clone(&self.begun), key: key.clone(), sender, answer: None };
+            Ending { flights: Arc::clone(&self.flights), key: key.clone(), sender, result: None };
         spawn(async move {
             let mut ending = ending;
-            ending.answer = Some(question.await);
+            ending.result = Some(call.await);
         });
-        Some(begun)
+        Some(flight)
     }
 }
 
 struct Ending<K: Eq + Hash, V> {
-    begun: Arc<Mutex<HashMap<K, Begun<V>>>>,
+    flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
     key: K,
     sender: watch::Sender<Option<V>>,
-    answer: Option<V>,
+    result: Option<V>,
 }
 
 impl<K: Eq + Hash, V> Drop for Ending<K, V> {
     fn drop(&mut self) {
-        lock(&self.begun).remove(&self.key);
+        lock(&self.flights).remove(&self.key);
         interleave();
-        self.sender.send_replace(self.answer.take());
+        self.sender.send_replace(self.result.take());
     }
 }
 
@@ -93,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where the model check lets another task go on.
+/// A point at which the model check may switch tasks.
 #[cfg(not(test))]
 fn interleave() {}
 

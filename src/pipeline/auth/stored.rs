@@ -1,13 +1,15 @@
-//! A token as JSON, beside its hash.
+//! A token as JSON, as stored under its hash.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, TokenHash, TokenRecord, TokenStoreError};
 use bklit_wire::time::UtcMillis;
 
+/// The JSON of a token, without its hash.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
+    /// Identifies it in `token list` and `token revoke`.
     pub id: String,
     prefix: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,7 +21,7 @@ pub struct Stored {
     created_at: UtcMillis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<UtcMillis>,
-    /// Tells which of the tokens of one moment came first.
+    /// Orders tokens that were created in the same millisecond.
     #[serde(default, skip_serializing)]
     pub order: u64,
 }
@@ -41,10 +43,13 @@ impl From<TokenRecord> for Stored {
 }
 
 impl Stored {
-    /// The token whose hash is that (hex).
+    /// The token with this hash (hex).
+    ///
+    /// # Errors
+    /// When the hash is invalid or the scope is unknown.
     pub fn into_token(self, hash: &str) -> Result<TokenRecord, TokenStoreError> {
         let hash =
-            TokenHash::from_hex(hash).ok_or_else(|| unreadable(hash, &"its hash is none"))?;
+            TokenHash::from_hex(hash).ok_or_else(|| unreadable(hash, &"its hash is invalid"))?;
         let scope = Scope::from_name(&self.scope);
         Ok(TokenRecord {
             id: self.id,
@@ -60,8 +65,9 @@ impl Stored {
     }
 }
 
+/// The error about a stored token that cannot be read.
 pub fn unreadable(hash: &str, what: &dyn std::fmt::Display) -> TokenStoreError {
-    // It is a hash, no secret, and a few digits of it find it.
+    // The hash is not secret, and a few digits are enough to find it.
     let start: String = hash.chars().take(8).collect();
     TokenStoreError(format!("the token with hash {start}… cannot be read: {what}"))
 }

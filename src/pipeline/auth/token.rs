@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -18,17 +19,17 @@ impl Secret {
     const PREFIX: &'static str = "bk_live_";
     const DIGITS: usize = 64;
 
-    /// A new one, from the system's random source.
+    /// A new secret, from the system's random source.
     ///
     /// # Errors
-    /// When the system has none.
+    /// When the system's random source fails.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = [0u8; Self::DIGITS / 2];
         getrandom::fill(&mut bytes)?;
-        Ok(Self(format!("{}{}", Self::PREFIX, hex(&bytes))))
+        Ok(Self(format!("{}{}", Self::PREFIX, HEXLOWER.encode(&bytes))))
     }
 
-    /// Reads what a client sent; `None` when it does not have a token's form.
+    /// Parses what a client sent; `None` if it does not have the form of a token.
     pub fn parse(text: &str) -> Option<Self> {
         Self::has_form(text).then(|| Self(text.to_owned()))
     }
@@ -39,17 +40,17 @@ impl Secret {
         })
     }
 
-    /// The secret itself, to show it once or to write it into a file.
+    /// The secret itself, to show it once or write it to a file.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Its first 12 characters: enough to recognise it, useless to an attacker.
+    /// Its first 12 characters: enough to recognise it, but useless to an attacker.
     pub fn prefix(&self) -> &str {
         &self.0[..12]
     }
 
-    /// What is kept of it.
+    /// Its hash, which is what stores keep.
     pub fn hash(&self) -> TokenHash {
         TokenHash::digest(&self.0)
     }
@@ -62,11 +63,11 @@ impl fmt::Debug for Secret {
 }
 
 impl TokenHash {
-    /// Stands where it is not known which secret a token has.
+    /// A placeholder for a token whose secret's SHA-256 is not known.
     pub const OF_NO_SECRET: Self = Self([0; 32]);
 
-    /// The hash of what a client sent, without a copy of it; `None` when it does not have a
-    /// token's form.
+    /// The hash of what a client sent, without copying it; `None` if it does not have the form of a
+    /// token.
     pub fn of_secret(text: &str) -> Option<Self> {
         Secret::has_form(text).then(|| Self::digest(text))
     }
@@ -77,20 +78,12 @@ impl TokenHash {
 
     /// Lower-case hex.
     pub fn to_hex(self) -> String {
-        hex(&self.0)
+        HEXLOWER.encode(&self.0)
     }
 
-    /// Reads 64 hex digits.
+    /// Parses 64 hex digits.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0u8; 32];
-        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).ok()?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        Some(Self(bytes))
+        HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
     }
 }
 
@@ -110,15 +103,6 @@ impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenHash(…)")
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

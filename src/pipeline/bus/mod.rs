@@ -1,20 +1,20 @@
-//! The port `LiveBus`: stored events, for dashboards. Publishing never waits; a subscriber that is
-//! too slow loses events and learns how many.
+//! The port `LiveBus`: stored events for dashboards. Publishing never waits; a subscriber that is too
+//! slow loses events and receives their number.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bklit_wire::event::LiveEvent;
 
-/// What a dashboard's stream yields.
+/// An item of a dashboard's stream.
 #[derive(Clone, Debug)]
 pub enum LiveMessage {
     /// An event.
     Event(Arc<LiveEvent>),
-    /// This many events did not reach this subscriber.
+    /// The number of events that this subscriber lost.
     Lost(u64),
-    /// The connection to other processes' buses was cut; it is tried again. What they publish
-    /// meanwhile is missing.
+    /// The connection to other processes' buses was lost and is being restored. Events that they
+    /// publish meanwhile are missing.
     Interrupted,
 }
 
@@ -25,24 +25,24 @@ pub trait LiveStream: Send {
     async fn next(&mut self) -> Option<LiveMessage>;
 }
 
-/// Stored events, for dashboards.
+/// Stored events for dashboards.
 #[async_trait]
 pub trait LiveBus: Send + Sync {
-    /// Hands an event to all subscribers; returns how many there are.
+    /// Sends an event to all subscribers; returns their number.
     ///
     /// # Errors
-    /// Why it could not be published, for the operator. Nothing depends on it: the event is
+    /// Why it could not be published, for the operator. Nothing depends on it: the event is already
     /// stored.
     async fn publish(&self, event: LiveEvent) -> Result<u64, String>;
 
-    /// Whether anybody may be listening: when not, making an event can be saved. Cheap enough to
-    /// be called for every batch.
+    /// Whether there may be subscribers; if not, there is no need to build events. Cheap enough to
+    /// call for every batch.
     ///
-    /// True at once for a subscriber of this process, within about a second for one of another
-    /// process, and for as long as it is not known. What is published before a subscriber of
-    /// another process is noticed does not reach it.
+    /// True immediately for a subscriber in this process, within about a second for one in another
+    /// process, and while it is not known. Events published before a subscriber in another process
+    /// is noticed do not reach it.
     fn has_subscribers(&self) -> bool;
 
-    /// Starts to listen.
+    /// Subscribes to all events from now on.
     fn subscribe(&self) -> Box<dyn LiveStream>;
 }

@@ -1,4 +1,4 @@
-//! Reading a request's body within its bounds.
+//! Reads request bodies within bounds on size and time.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -8,12 +8,12 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, T
 use super::refusal::Refusal;
 use crate::http::HttpSettings;
 
-/// Whether the head announces a body that can be read: JSON, and of a size that is allowed.
+/// Checks that the head announces a body that can be read: JSON, and not too large.
 pub fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(), Refusal> {
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::NoLength);
     }
-    // `sendBeacon` sends text as text/plain, and some clients say nothing.
+    // `sendBeacon` sends text/plain, and some clients send no Content-Type.
     if let Some(kind) = headers.get(CONTENT_TYPE) {
         let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         let known: [&[u8]; 2] = [b"application/json", b"text/plain"];
@@ -30,7 +30,7 @@ pub fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(
     }
 }
 
-/// Whether the head announces plain text, which pages of any site may send without being asked.
+/// Whether the head announces plain text, which pages of any site may send without a preflight.
 pub fn is_text(headers: &HeaderMap) -> bool {
     let is = |kind: &hyper::header::HeaderValue| {
         let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
@@ -39,21 +39,21 @@ pub fn is_text(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_TYPE).iter().any(is)
 }
 
-/// The whole body; its bytes are counted as they come, whatever the head said.
+/// Reads the whole body. Its bytes are counted as they arrive, whatever the head announced.
 pub async fn read(body: Incoming, settings: &HttpSettings) -> Result<Bytes, Refusal> {
     let read = tokio::time::timeout(settings.body_timeout, collect(body, settings.max_body_bytes));
-    // With the body here already, as mostly, the timer is never set.
+    // Usually the body has already arrived, and the timer is never armed.
     read.await
         .unwrap_or_else(|_| Err(Refusal::Slow(humantime::format_duration(settings.body_timeout))))
 }
 
 async fn collect(mut body: Incoming, most: usize) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
-    // Most bodies are one frame and are not copied.
+    // Most bodies are a single frame and need no copy.
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::Broken(error.to_string()))?;
-        // Trailers say nothing here.
+        // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > most {
             return Err(Refusal::TooLarge(most));

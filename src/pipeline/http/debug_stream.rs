@@ -1,7 +1,7 @@
 //! `GET /api/debug-stream`: the debug log as Server-Sent Events.
 //!
-//! Lines are plain messages. What else the bus tells has an event name of its own (`gauges`,
-//! `lost`, `unparsed`), which an `EventSource` that only listens for messages does not notice.
+//! Lines are unnamed messages. The bus's other messages have event names (`gauges`, `lost`,
+//! `unparsed`), which an `EventSource` that only listens for `message` ignores.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,28 +20,28 @@ use super::response::{self, ResponseBody};
 use crate::auth::Denied;
 use crate::intake::validate;
 use crate::server::access::{authorize, query};
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
-/// Streams at once; each costs writing every line once more.
+/// Streams at once: every line is serialised once more for each.
 const MAX_STREAMS: usize = 64;
-/// A comment is sent this often, so that proxies keep the connection and a client that has gone
-/// is noticed.
+/// How often a comment is sent, so that proxies keep the connection open and a dead client is
+/// noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// So often it is asked again whether the reader may read: its token may have been revoked.
+/// How often the reader's permission is checked again: its token may have been revoked.
 const RECHECK: Duration = Duration::from_secs(3);
-/// Lines that are there at once are sent together, up to about so many bytes.
+/// Available lines are sent together, up to about this many bytes.
 const CHUNK: usize = 16 * 1024;
-/// Chunks that wait for a slow reader. Lines behind them stay on the bus and, after its bound,
-/// are lost to this reader.
+/// Chunks buffered for a slow reader. Further lines stay on the bus and, beyond its bound, are lost
+/// to this reader.
 const CHUNKS: usize = 4;
 
-/// Lines from before that can be asked for.
+/// The most lines of the history that can be requested.
 const MAX_HISTORY: usize = 1_000_000;
 
-/// Opens a stream. With `history=N` the last lines from before come first, and with `follow=false`
-/// it ends after them.
+/// Opens a stream. With `history=N` it begins with the last N lines kept, and with `follow=false` it
+/// ends after them.
 pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let project = query(&head.uri, "projectId");
     if let Some(project) = &project {
@@ -71,19 +71,19 @@ pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Re
     let stream = Stream { source, chunks, guard, head: head.clone() };
     peer.streams.spawn(stream.run(first));
     let body = ResponseBody::Stream(receiver);
-    Ok(response::no_store(response::answer("text/event-stream", body)))
+    Ok(response::no_store(response::with_body("text/event-stream", body)))
 }
 
 struct Stream {
     source: Box<dyn DebugStream>,
     chunks: mpsc::Sender<Bytes>,
     guard: StreamGuard,
-    /// The request, to ask again whether it is allowed.
+    /// The request's head, to check permission again.
     head: Parts,
 }
 
 impl Stream {
-    /// Sends until the reader has gone, the bus has closed or the server stops.
+    /// Sends until the reader disconnects, the bus closes or the server stops.
     async fn run(mut self, first: BytesMut) {
         let mut chunk = first;
         let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
@@ -107,21 +107,21 @@ impl Stream {
                 message = self.source.next() => {
                     let Some(message) = message else { return };
                     self.write(&mut chunk, &message);
-                    self.write_what_is_there(&mut chunk).await;
+                    self.write_available(&mut chunk).await;
                 }
                 _ = keep_alive.tick() => chunk.extend_from_slice(b": keep-alive\n\n"),
             }
         }
     }
 
-    /// Adds messages until a chunk is full or the next one would have to be waited for.
-    async fn write_what_is_there(&mut self, chunk: &mut BytesMut) {
+    /// Adds available messages until the chunk is full.
+    async fn write_available(&mut self, chunk: &mut BytesMut) {
         while chunk.len() < CHUNK {
             tokio::select! {
                 biased;
                 message = self.source.next() => match message {
                     Some(message) => self.write(chunk, &message),
-                    // Seen again by the next call.
+                    // The next call sees it again.
                     None => return,
                 },
                 () = std::future::ready(()) => return,
@@ -137,7 +137,8 @@ impl Stream {
                     write_message(chunk, "", &**log);
                 }
             }
-            // Of all projects, or of any; but how many of its lines come is also one project's.
+            // Gauges cover all projects, so a stream of one project gets only the sampling rate,
+            // which it needs to interpret its lines.
             DebugMessage::Gauges(gauges) if self.guard.project.is_some() => {
                 if gauges.sampling > 1 {
                     let sampling = serde_json::json!({
@@ -152,28 +153,28 @@ impl Stream {
             DebugMessage::Lost(lost) => {
                 write_message(chunk, "event: lost\n", &serde_json::json!({ "lost": lost }));
             }
-            // The state of this process's own connection to a bus elsewhere.
+            // The state of this process's own connection to a remote bus.
             DebugMessage::Connected | DebugMessage::Disconnected(_) => {}
         }
     }
 }
 
-/// False once the token was revoked or has expired; not because it cannot be found out now.
+/// False once the token was revoked or has expired, but not while it cannot be checked.
 async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
-    let answer = authorize(guard.peer.caller(), head, guard.project.as_deref()).await;
-    matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
+    let allowed = authorize(guard.peer.caller(), head, guard.project.as_deref()).await;
+    matches!(allowed, Ok(()) | Err(Denied::Unavailable(_)))
 }
 
-/// JSON has no line breaks of its own, so it is one line.
+/// Serialised JSON contains no line breaks, so the data is a single line.
 fn write_message(chunk: &mut BytesMut, event: &str, data: &(impl Serialize + ?Sized)) {
-    // What goes over the bus has text keys only and always serialises.
+    // Messages of the bus have text keys only and always serialise.
     let Ok(json) = serde_json::to_vec(data) else { return };
     for part in [event.as_bytes(), b"data: ", &json, b"\n\n"] {
         chunk.extend_from_slice(part);
     }
 }
 
-/// Counts a stream as long as it is open, and tells of both ends.
+/// Counts an open stream, and logs when it opens and closes.
 struct StreamGuard {
     peer: Arc<Peer>,
     project: Option<String>,
@@ -187,11 +188,11 @@ impl StreamGuard {
             .fetch_update(Relaxed, Relaxed, next)
             .map_err(|_| Refusal::Streams(MAX_STREAMS))?;
         let guard = Self { peer: Arc::clone(peer), project: project.map(str::to_owned) };
-        guard.tell("Debug stream connected", before + 1);
+        guard.log("Debug stream connected", before + 1);
         Ok(guard)
     }
 
-    fn tell(&self, message: &'static str, open: usize) {
+    fn log(&self, message: &'static str, open: usize) {
         let mut step = self.peer.context.intake.log().step(Stage::Websocket);
         if let Some(project) = &self.project {
             step = step.project(project);
@@ -208,6 +209,6 @@ impl StreamGuard {
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         let before = self.peer.context.streams.fetch_sub(1, Relaxed);
-        self.tell("Debug stream disconnected", before - 1);
+        self.log("Debug stream disconnected", before - 1);
     }
 }

@@ -16,7 +16,7 @@ use crate::auth::Denied;
 use crate::intake::{self, Rejected, Sender};
 use crate::server::access::bearer_token;
 
-/// A refused request, with the project it concerns as far as that is known.
+/// A refused request, with the project it concerns if that is known.
 pub struct Refused {
     pub why: Refusal,
     pub project: Option<String>,
@@ -41,7 +41,7 @@ struct Accepted<'a> {
     event_id: &'a str,
 }
 
-/// Accepts an event of `kind`. `began` is when its request's head had arrived.
+/// Accepts an event of `kind`. `began` is when the head of its request had arrived.
 pub(super) async fn ingest(
     peer: &Peer,
     kind: EventKind,
@@ -51,7 +51,7 @@ pub(super) async fn ingest(
     let context = &*peer.context;
     let (head, incoming) = request.into_parts();
     body::check_head(&head.headers, &incoming, context.settings.max_body_bytes)?;
-    // Without a valid token, the body is not even read.
+    // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
         Some(secret) => Some(context.intake.authenticator().identify(secret?).await?),
         None if kind == EventKind::SessionEnd => None,
@@ -67,7 +67,7 @@ pub(super) async fn ingest(
     Ok(response::json(StatusCode::OK, &accepted))
 }
 
-/// `None` without the header; an error if it is not a bearer token.
+/// The bearer token; `None` without the header, an error if the header has another form.
 fn bearer(headers: &HeaderMap) -> Option<Result<&str, Denied>> {
     let value = headers.get(AUTHORIZATION)?;
     Some(bearer_token(value.as_bytes()).ok_or(Denied::Unknown))

@@ -1,13 +1,26 @@
-//! The HTTP server: events come in, health, metrics and the debug stream go out.
+//! The HTTP server: it accepts events and serves health, metrics, the debug stream and the API of
+//! consoles. [`ROUTES`] is the table of routes, with who may call each.
 //!
-//! [`ROUTES`] is the table of routes, with who may call each.
+//! - `body`: reads request bodies within bounds
+//! - `debug_stream`: `GET /api/debug-stream`
+//! - `event_api`: `GET /api/event`
+//! - `ingest`: `POST /track` and the other routes that accept events
+//! - `live_view`: `GET /api/live`
+//! - `queue_api`: `/api/queue…`
+//! - `ready`: `GET /ready`
+//! - `refusal`: why a request is refused, and the status code
+//! - `response`: builds responses
+//! - `routes`: the table of routes, dispatch and permissions
+//! - `server`: connections
+//! - `settings`: the server's settings
+//! - `status`: `GET /health` and `GET /metrics`
 
 mod body;
 mod debug_stream;
-mod event;
+mod event_api;
 mod ingest;
-mod live;
-mod queue;
+mod live_view;
+mod queue_api;
 mod ready;
 mod refusal;
 mod response;
@@ -36,30 +49,30 @@ pub use routes::{Access, ROUTES, Route};
 pub use server::serve;
 pub use settings::HttpSettings;
 
-/// What the server works with.
+/// What the server's handlers share.
 pub struct HttpContext {
     intake: Arc<Intake>,
     debug_bus: Arc<dyn DebugBus>,
     settings: HttpSettings,
-    /// To ask who is there now, where this process has it.
+    /// For queries, if this process has a store.
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
-    /// Such a question is being answered.
-    live: tokio::sync::Mutex<live::Last>,
-    /// Held by who looks for an event.
+    /// The last live view; locked while it is being queried.
+    live: tokio::sync::Mutex<live_view::Last>,
+    /// Held during an event lookup.
     lookups: tokio::sync::Mutex<()>,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
     roles: Roles,
-    /// Whether the WebSocket server runs, where it is among the roles.
+    /// Whether the WebSocket server runs, if that is one of the roles.
     serves_sockets: bool,
     /// Cancelled when the process is about to stop, before the server is.
     stopping: CancellationToken,
 }
 
 impl HttpContext {
-    /// A server's parts; its uptime counts from here.
+    /// The context of a server whose uptime counts from now.
     pub fn new(intake: Arc<Intake>, debug_bus: Arc<dyn DebugBus>, settings: HttpSettings) -> Self {
         Self {
             intake,
@@ -77,21 +90,21 @@ impl HttpContext {
         }
     }
 
-    /// The same in a process with these roles, which is about to stop once `stopping` is
-    /// cancelled. Without the role of ingestion no events are accepted.
+    /// Sets the process's roles; without ingestion no events are accepted. Once `stopping` is
+    /// cancelled, `/ready` reports that the process is about to stop.
     #[must_use]
     pub fn in_process(self, roles: Roles, stopping: CancellationToken) -> Self {
         Self { roles, stopping, ..self }
     }
 
-    /// Whether the WebSocket server of that role runs: it is done without where its usual address
-    /// is taken.
+    /// Sets whether the WebSocket server runs: a process does without it if its default address is
+    /// in use.
     #[must_use]
     pub fn serving_sockets(self, serves_sockets: bool) -> Self {
         Self { serves_sockets, ..self }
     }
 
-    /// Also answers who is there now.
+    /// Enables the live view.
     #[must_use]
     pub fn with_store(
         self,
@@ -102,17 +115,17 @@ impl HttpContext {
     }
 }
 
-/// One client's connection.
+/// A client's connection.
 struct Peer {
     context: Arc<HttpContext>,
     /// The other end.
     ip: IpAddr,
-    /// The server listens on loopback only.
+    /// Whether the server listens on loopback only.
     loopback_only: bool,
-    /// The client may still be sending a body that nobody reads: the connection must not be
-    /// closed on it, or the answer gets lost on the way.
+    /// Set if the client may still be sending a body that is not read: closing the connection then
+    /// could lose the response.
     linger: Arc<AtomicBool>,
-    /// Streams end with it.
+    /// Ends the streams.
     shutdown: CancellationToken,
     /// The tasks of debug streams.
     streams: TaskTracker,

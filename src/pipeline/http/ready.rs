@@ -1,7 +1,7 @@
-//! `GET /ready`: whether this process can do its work now, for load balancers and orchestrators.
+//! `GET /ready`: whether this process can do its work, for load balancers and orchestrators.
 //!
-//! It shows no figures and no addresses, and asks nothing of the queue, as everybody may send it:
-//! it answers from what was seen of the queue in the last second.
+//! Everybody may call it, so it shows no numbers and no addresses and makes no request to the queue:
+//! it responds from the queue's state in the last second.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,28 +15,28 @@ use crate::metrics::{Acceptance, Part};
 use crate::roles::Role;
 use bklit_wire::gauges::Health;
 
-/// How long the tokens' store may take to answer.
+/// How long the token store may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const READY: &str = "ready";
 const NOT_READY: &str = "not ready";
 const FAILED_FULL: &str = "the failed queue is full: retry, export or delete failed events with \
                            `bklit-tui queue retry|export|delete`";
-const NO_SOCKETS: &str = "it cannot listen on its address";
+const NO_SOCKETS: &str = "cannot listen on its address";
 
 #[derive(Serialize)]
-struct Answer {
+struct Report {
     status: &'static str,
     roles: BTreeMap<&'static str, &'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
 
-/// 200 or 503, with the reasons.
+/// Responds with 200, or with 503 and the reasons.
 ///
-/// Where events are accepted, by requests or by sockets, that alone decides: a store that is away is no reason to send
-/// visitors' events elsewhere, as they wait in the queue. Elsewhere the worker
-/// decides. A WebSocket server that could not be started matters where there are no requests.
+/// In a process that accepts events, over HTTP or WebSocket, only that matters: with the store
+/// unavailable, events wait in the queue, so they need not be sent elsewhere. In other processes the
+/// worker decides. A WebSocket server that could not start matters only without HTTP ingestion.
 pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
     let mut roles = BTreeMap::new();
     let mut reasons = Vec::new();
@@ -68,24 +68,24 @@ pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
     let is_ready = !stopping && decides == Some(true);
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let status = if is_ready { READY } else { NOT_READY };
-    response::no_store(response::json(code, &Answer { status, roles, reasons }))
+    response::no_store(response::json(code, &Report { status, roles, reasons }))
 }
 
 /// Why events cannot be accepted.
 async fn accepting(context: &HttpContext) -> Option<&'static str> {
     let knows_tokens = tokio::time::timeout(TIMEOUT, context.intake.authenticator().knows_tokens());
     if !knows_tokens.await.unwrap_or(false) {
-        return Some("no token is known, and the tokens cannot be read");
+        return Some("no token is known and the token store is unavailable");
     }
     let Some(seen) = context.intake.log().metrics().queue_seen() else {
-        return Some("whether the queue takes events is not known");
+        return Some("the state of the queue is unknown");
     };
     match seen.acceptance {
         Acceptance::Accepts => None,
         Acceptance::Full => Some("the queue is full"),
         Acceptance::FailedFull => Some(FAILED_FULL),
-        Acceptance::Refuses => Some("the queue takes no events"),
-        Acceptance::Silent => Some("the queue does not answer"),
+        Acceptance::Refuses => Some("the queue rejects events"),
+        Acceptance::Silent => Some("the queue does not respond"),
     }
 }
 
@@ -94,8 +94,8 @@ fn worker(context: &HttpContext) -> Option<&'static str> {
     let metrics = context.intake.log().metrics();
     match (metrics.health(Part::Worker), metrics.health(Part::Store)) {
         (Health::Ok, Health::Ok) => None,
-        (Health::Ok, Health::Failing) => Some("the store cannot be written"),
-        (Health::Failing, _) => Some("the queue cannot be read"),
-        _ => Some("it has not begun yet"),
+        (Health::Ok, Health::Failing) => Some("the store cannot be written to"),
+        (Health::Failing, _) => Some("the queue cannot be read from"),
+        _ => Some("not started yet"),
     }
 }

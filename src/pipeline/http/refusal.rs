@@ -1,4 +1,4 @@
-//! Why a request is not done, and the status that says so.
+//! Why a request is refused, and the status code for it.
 
 use std::borrow::Cow;
 
@@ -8,19 +8,19 @@ use crate::auth::Denied;
 use crate::intake::Rejection;
 use crate::queue::QueueError;
 use crate::store::StoreError;
-use crate::store::live::NO_STORE;
+use crate::store::live_view::NO_STORE;
 
-/// Why a request is not done.
+/// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Its event is not accepted, a field of its query is wrong, or it is not allowed.
+    /// Its event is rejected, a field of its query is invalid, or it is not authorized.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The body never arrived completely.
+    /// The body did not arrive completely.
     #[error("body: {0}")]
     Broken(String),
-    /// The body took too long.
-    #[error("body: did not arrive within {0}")]
+    /// The body took too long to arrive.
+    #[error("body: not received within {0}")]
     Slow(humantime::FormattedDuration),
     /// The request has neither a length nor chunks.
     #[error("body: send a JSON object with Content-Length or chunked")]
@@ -28,10 +28,10 @@ pub enum Refusal {
     /// The body is too large.
     #[error("body: larger than {0} bytes")]
     TooLarge(usize),
-    /// The body has another type.
+    /// The body has an unsupported type.
     #[error("{0}")]
     Unsupported(&'static str),
-    /// There is no such route.
+    /// The path is unknown.
     #[error("no such path: see POST /track, /track-event, /session-end and GET /health")]
     NotFound,
     /// The process has other roles.
@@ -40,13 +40,13 @@ pub enum Refusal {
          that has it"
     )]
     NoIngestion,
-    /// The route knows other methods.
+    /// The route has other methods.
     #[error("method not allowed here: use {0}")]
     Method(&'static str),
     /// This process has no store.
     #[error("{NO_STORE}")]
     NoStore,
-    /// The store does not answer.
+    /// The store is unavailable.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There are too many debug streams.
@@ -67,7 +67,7 @@ impl From<QueueError> for Refusal {
 }
 
 impl Refusal {
-    /// A field with a problem.
+    /// An invalid field.
     pub fn field(
         field: impl Into<Cow<'static, str>>,
         problem: impl Into<Cow<'static, str>>,
@@ -75,12 +75,12 @@ impl Refusal {
         Self::Rejected(Rejection::field(field, problem))
     }
 
-    /// The text for the client. The names of our servers and the reasons of their failures go to
-    /// our own log only.
+    /// The text for the client. Names of our servers and reasons of their failures appear only in
+    /// our own log.
     pub fn for_client(&self) -> String {
         match self {
             Self::Rejected(rejection) => rejection.for_client(),
-            Self::Store(_) => "the store does not answer; try again later".to_owned(),
+            Self::Store(_) => "the store is unavailable; try again later".to_owned(),
             other => other.to_string(),
         }
     }

@@ -1,4 +1,4 @@
-//! Answers.
+//! Builds responses.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,16 +16,16 @@ use tokio::sync::mpsc;
 
 use super::refusal::Refusal;
 
-/// Seconds after which a client should try again what could not be kept.
+/// Seconds after which a client should retry an event that could not be accepted.
 const RETRY_AFTER_SECONDS: &str = "2";
-/// Seconds for which a browser remembers a preflight.
+/// Seconds for which a browser may cache a preflight.
 const PREFLIGHT_SECONDS: &str = "86400";
 
-/// An answer's body.
+/// A response's body.
 pub enum ResponseBody {
-    /// In one piece.
+    /// Complete.
     Whole(Bytes),
-    /// In pieces, as long as there is a sender.
+    /// In chunks, until the sender is dropped.
     Stream(mpsc::Receiver<Bytes>),
 }
 
@@ -58,23 +58,23 @@ impl Body for ResponseBody {
     }
 }
 
-/// An answer with a body of type `kind`.
-pub fn answer(kind: &'static str, body: ResponseBody) -> Response<ResponseBody> {
+/// A response with a body of content type `kind`.
+pub fn with_body(kind: &'static str, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     set(&mut response, CONTENT_TYPE, kind);
     response
 }
 
-/// An answer that is `value` as JSON.
+/// A response with `value` as JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {
-    // What is answered here has text keys only and always serialises.
+    // The values have text keys only and always serialise.
     let bytes = serde_json::to_vec(value).unwrap_or_default();
-    let mut response = answer("application/json", ResponseBody::Whole(bytes.into()));
+    let mut response = with_body("application/json", ResponseBody::Whole(bytes.into()));
     *response.status_mut() = status;
     response
 }
 
-/// The answer to a request that is not done.
+/// The response to a refused request.
 pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     #[derive(Serialize)]
     struct Error {
@@ -87,7 +87,7 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     }
     match refusal {
         Refusal::Method(allowed) => set(&mut response, ALLOW, allowed),
-        // The rest of the body is not worth reading.
+        // The rest of the body is not read.
         Refusal::Slow(_) | Refusal::TooLarge(_) | Refusal::Broken(_) => {
             set(&mut response, CONNECTION, "close");
         }
@@ -99,8 +99,8 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     response
 }
 
-/// Lets pages of any site read the answer. Never for what readers get: a page that a reader
-/// happens to visit must not see it.
+/// Lets pages of any site read the response. Never use it on routes for readers: a page that a reader
+/// happens to visit must not see their data.
 pub fn allow_any_origin(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     if response.headers().contains_key(RETRY_AFTER) {
@@ -109,7 +109,7 @@ pub fn allow_any_origin(mut response: Response<ResponseBody>) -> Response<Respon
     response
 }
 
-/// The answer to `OPTIONS` on a route with the methods `allowed`.
+/// The response to `OPTIONS` on a route with the methods `allowed`.
 pub fn options(allowed: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Whole(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -117,7 +117,7 @@ pub fn options(allowed: &'static str) -> Response<ResponseBody> {
     response
 }
 
-/// The answer to a browser that asks whether a page may send events.
+/// The response to a browser's CORS preflight.
 pub fn preflight(allowed: &'static str) -> Response<ResponseBody> {
     let mut response = options(allowed);
     set(&mut response, ACCESS_CONTROL_ALLOW_METHODS, allowed);
@@ -126,7 +126,7 @@ pub fn preflight(allowed: &'static str) -> Response<ResponseBody> {
     response
 }
 
-/// Keeps the answer out of caches.
+/// Keeps the response out of caches.
 pub fn no_store(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     set(&mut response, CACHE_CONTROL, "no-store");
     response

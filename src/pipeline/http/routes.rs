@@ -1,5 +1,5 @@
-//! The table of routes: path, methods, who may call it, and what answers it. Dispatch, the check of
-//! permissions and the documentation's table all come from here.
+//! The table of routes: path, methods, access and handler. Dispatch, authorization and the table in the
+//! documentation all use it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,32 +15,32 @@ use hyper::{Method, Request, Response};
 use super::ingest::{Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, event, live, queue, ready, status};
+use super::{Peer, debug_stream, event_api, live_view, queue_api, ready, status};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 
 /// The longest path that is logged.
 const MAX_PATH: usize = 200;
 
-/// Who may call a route. It is checked before the route's handler runs.
+/// Who may call a route. Checked before the route's handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Everybody.
     Everybody,
-    /// An ingest token of the event's project, from a domain that the token allows. The end of a
-    /// session may come without one.
+    /// An ingest token of the event's project, from a domain that the token allows. A session may
+    /// be ended without one.
     Sender,
-    /// A read token for all projects, or this machine.
+    /// A read token for all projects, or a request from this machine.
     Reader,
-    /// A read token for the project in the query, or this machine.
+    /// A read token for the project in the query, or a request from this machine.
     ProjectReader,
-    /// An admin token, or this machine.
+    /// An admin token, or a request from this machine.
     Admin,
 }
 
-/// What answers a route.
+/// The handler of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handler {
     Ingest(EventKind),
@@ -61,7 +61,7 @@ enum Handler {
 pub struct Route {
     /// Its path.
     pub path: &'static str,
-    /// The methods it knows, as in the header `Allow`.
+    /// Its methods, as in the header `Allow`.
     pub methods: &'static str,
     /// Who may call it.
     pub access: Access,
@@ -115,14 +115,14 @@ impl Route {
     }
 }
 
-/// Answers a request.
+/// Responds to a request.
 pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<ResponseBody> {
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    // Kept for the line about a refusal; a copy costs nothing.
+    // Kept for the log line about a refusal; cheap to clone.
     let uri = request.uri().clone();
-    let response = match answer(peer, route, request, began).await {
+    let response = match dispatch(peer, route, request, began).await {
         Ok(response) => response,
         Err(refused) => refuse(peer, uri.path(), &refused, began),
     };
@@ -134,7 +134,7 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     response
 }
 
-async fn answer(
+async fn dispatch(
     peer: &Arc<Peer>,
     route: Option<&'static Route>,
     request: Request<Incoming>,
@@ -166,7 +166,7 @@ async fn answer(
     Ok(handle(peer, route.handler, &head, body).await?)
 }
 
-/// Whether the caller may call a route with this access. Events are checked by the intake, which
+/// Checks that the caller may call a route with this access. Events are checked by the intake, which
 /// knows their project.
 async fn check(peer: &Peer, access: Access, head: &Parts) -> Result<(), Denied> {
     let caller = peer.caller();
@@ -187,22 +187,22 @@ async fn handle(
     body: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     match handler {
-        // Answered before.
+        // Handled above.
         Handler::Ingest(_) => Err(Refusal::NotFound),
         Handler::Health => Ok(status::health(peer, head).await),
         Handler::Ready => Ok(ready::ready(&peer.context).await),
         Handler::Metrics => Ok(status::metrics(peer)),
         Handler::DebugStream => debug_stream::open(peer, head),
-        Handler::Queue => queue::overview(peer).await,
-        Handler::Batch => queue::batch(peer, head).await,
-        Handler::Event => event::find(peer, head).await,
-        Handler::Live => live::now(peer).await,
-        Handler::Failed => queue::failed(peer, head).await,
-        Handler::Change(change) => queue::change(peer, change, head, body).await,
+        Handler::Queue => queue_api::overview(peer).await,
+        Handler::Batch => queue_api::batch(peer, head).await,
+        Handler::Event => event_api::find(peer, head).await,
+        Handler::Live => live_view::now(peer).await,
+        Handler::Failed => queue_api::failed(peer, head).await,
+        Handler::Change(change) => queue_api::change(peer, change, head, body).await,
     }
 }
 
-/// The response to a refused request, which is logged and counted.
+/// Logs and counts a refused request, and builds the response.
 fn refuse(peer: &Peer, path: &str, refused: &Refused, began: Instant) -> Response<ResponseBody> {
     let log = peer.context.intake.log();
     log.metrics().refused();

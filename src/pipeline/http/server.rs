@@ -1,10 +1,9 @@
-//! HTTP connections.
+//! Serves HTTP connections.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,19 +17,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{HttpContext, Peer, routes};
-use crate::server::connections::Connections;
+use crate::server::connections::{Connections, until_closed};
 use crate::server::socket::Socket;
 
-/// The largest head of a request.
+/// The largest request head, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
-/// A connection's read and write buffers, each.
+/// The size of a connection's read buffer and of its write buffer, in bytes.
 const MAX_BUFFER: usize = 64 * 1024;
-/// How long requests that have begun may take once the server stops: a client that dribbles must
-/// not use up the time in which the worker stores what it has in hand.
+/// How long requests in progress may take once the server stops: a slow client must not use up the
+/// time in which the worker stores its batches.
 const MAX_DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves on `listener` until `shutdown`; then finishes the requests that have begun, for 5 s at
-/// most, and returns. Dropping the future drops all connections.
+/// Serves on `listener` until `shutdown`, then finishes the requests in progress, within 5 s, and
+/// returns. Dropping the future drops all connections.
 ///
 /// # Errors
 /// When the listener's address is unknown.
@@ -64,7 +63,7 @@ pub async fn serve(
 fn builder(context: &HttpContext) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        // Also closes connections on which no next request begins.
+        // Also closes idle connections.
         .header_read_timeout(context.settings.header_timeout)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)
@@ -108,22 +107,15 @@ impl Server {
         let shutdown = self.shutdown.clone();
         async move {
             let _open = open;
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
+            let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
             if let Err(error) = ended {
-                tracing::debug!(%address, %error, "a connection broke");
+                tracing::debug!(%address, %error, "connection failed");
             }
         }
     }
 }
 
-/// Counts a connection as long as it is open.
+/// Counts an open connection.
 struct Open {
     open: Arc<AtomicUsize>,
     context: Arc<HttpContext>,

@@ -1,4 +1,4 @@
-//! Settings of the HTTP server.
+//! The settings of the HTTP server.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The largest request body.
+    /// The largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// Connections at once; more wait to be accepted.
+    /// Open connections at once; others wait to be accepted.
     pub max_connections: usize,
-    /// How long a client may take to send a request's head.
+    /// How long a client may take to send the head of a request.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
-    /// How long a client may take to send a request's body.
+    /// How long a client may take to send the body of a request.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
-    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's place.
+    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     pub trust_forwarded: bool,
 }
 

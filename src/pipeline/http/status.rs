@@ -16,7 +16,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HealthAnswer {
+struct HealthReport {
     status: &'static str,
     service: &'static str,
     version: &'static str,
@@ -25,12 +25,12 @@ struct HealthAnswer {
     figures: Option<Figures>,
 }
 
-/// What only readers are told.
+/// The part of `/health` that only readers see.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Figures {
     queue: Option<QueueGauges>,
-    /// Told apart from the queue's own figures, as it matters while the queue is away.
+    /// Separate from the queue's own numbers, because it matters while the queue is unavailable.
     spooled: u64,
     health: Parted,
     debug_streams: usize,
@@ -43,8 +43,8 @@ struct Parted {
     worker: Health,
 }
 
-/// The process is alive, which 200 says; whether its parts work, the body says, as of the last
-/// second: the queue is not asked, as everybody may send this.
+/// Responds with 200 while the process is alive. The body says whether its parts work, as of the last
+/// second: everybody may call this, so it makes no request to the queue.
 pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     let context = &*peer.context;
     let metrics = context.intake.log().metrics();
@@ -56,7 +56,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     };
     let failing = [health.queue, health.store, health.worker].contains(&Health::Failing);
     let may_read = authorize(peer.caller(), head, None).await.is_ok();
-    let answer = HealthAnswer {
+    let report = HealthReport {
         status: if failing { "degraded" } else { "ok" },
         service: "ingestion",
         version: env!("CARGO_PKG_VERSION"),
@@ -68,11 +68,11 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
             debug_streams: context.streams.load(Relaxed),
         }),
     };
-    response::no_store(response::json(StatusCode::OK, &answer))
+    response::no_store(response::json(StatusCode::OK, &report))
 }
 
-/// All figures for Prometheus.
+/// All metrics, for Prometheus.
 pub fn metrics(peer: &Peer) -> Response<ResponseBody> {
     let text = peer.context.intake.log().metrics().to_prometheus();
-    response::no_store(response::answer(OPEN_METRICS, ResponseBody::Whole(text.into())))
+    response::no_store(response::with_body(OPEN_METRICS, ResponseBody::Whole(text.into())))
 }

@@ -1,4 +1,4 @@
-//! From an event that could be read to one that is queued.
+//! Checks, completes and queues a parsed event.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,13 +10,13 @@ use bklit_wire::time::UtcMillis;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
 use crate::queue::{NewItem, Pushed};
 use crate::server::access::site;
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 
 impl Intake {
     /// Checks, completes and queues an event. Returns its id once the queue has confirmed.
     ///
     /// # Errors
-    /// Why it is not accepted; nothing was queued then, unless the queue's answer was lost.
+    /// Why it is rejected. Nothing was queued then, unless the queue's response was lost.
     pub async fn accept(
         &self,
         sender: Sender<'_>,
@@ -31,7 +31,7 @@ impl Intake {
             Some(token) => token.allow_ingest(&project, site),
             None => self.authenticator.authorize_beacon(&project, site).await,
         };
-        // An id that anybody could choose would let strangers pass events off as retries.
+        // Otherwise anybody could choose an id that makes somebody else's event look like a retry.
         let client_id = event_id.filter(|_| sender.token.is_some());
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
@@ -43,7 +43,7 @@ impl Intake {
         }
     }
 
-    /// Checks the event and adds what its request says about it.
+    /// Validates the event and adds what is known from its request.
     fn complete(&self, mut payload: Payload, sender: Sender<'_>) -> Result<Payload, Rejection> {
         match &mut payload {
             Payload::Pageview(view) => {
@@ -76,7 +76,7 @@ impl Intake {
             project_id: project.clone(),
             push_ticket: None,
         });
-        // As it is now: the copy must not contain what the queue adds.
+        // Cloned before the push: the copy must not contain what the queue adds.
         let copy = self.baseline.as_ref().map(|baseline| (baseline, Arc::clone(&event)));
         let pushing = Instant::now();
         let pushed = self.queue.push(NewItem { event, client_id: is_clients }).await;
@@ -105,10 +105,10 @@ impl Intake {
     }
 }
 
-/// Reads an event of `kind` from its JSON.
+/// Parses an event of `kind` from its JSON.
 ///
 /// # Errors
-/// Names the field that is wrong.
+/// [`Rejection`] with the invalid field.
 pub fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Rejection> {
     fn read<'a, T: serde::Deserialize<'a>>(
         bytes: &'a [u8],
@@ -131,7 +131,7 @@ fn queued_message(pushed: Pushed) -> &'static str {
     }
 }
 
-/// What a debug line shows of an event.
+/// The fields of an event that a debug line shows.
 fn details(payload: &Payload) -> Data {
     let mut data = Data::new();
     let mut show = |name: &str, value: Option<&str>| {

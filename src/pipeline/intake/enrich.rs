@@ -1,5 +1,4 @@
-//! What a page view says between the lines: about the browser, where the visitor came from and
-//! where the visitor is.
+//! Derives fields of a page view from its request: browser, referrer, campaign and location.
 
 use std::net::IpAddr;
 
@@ -11,8 +10,8 @@ use super::geo_headers;
 use super::validate::MAX_TEXT;
 use bklit_wire::event::PageView;
 
-/// Fills in what the sender left out. `url` is the page's address, parsed; `peer` the other end
-/// of the connection, which stands for the visitor unless a proxy in front is trusted to say more.
+/// Fills in what the sender left out. `url` is the page's parsed address; `peer` is the other end of
+/// the connection, which counts as the visitor unless a trusted proxy names another address.
 pub fn page_view(
     view: &mut PageView,
     url: &Url,
@@ -34,13 +33,13 @@ pub fn page_view(
     view.ip = Some(ip.to_string());
 }
 
-/// A header's text, if it is UTF-8 and no longer than a field may be.
+/// A header's text, if it is UTF-8 and not longer than a field may be.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?.trim();
     (!text.is_empty() && text.len() <= MAX_TEXT).then_some(text)
 }
 
-/// Browsers on phones say `Mobi`, and some on tablets say it too.
+/// Browsers on phones send `Mobi`, and so do some on tablets.
 fn is_phone(user_agent: &str) -> bool {
     user_agent.contains("Mobi") && !user_agent.contains("iPad") && !user_agent.contains("Tablet")
 }
@@ -59,7 +58,7 @@ fn referrer(view: &mut PageView) {
     }
 }
 
-/// Campaign parameters and click ids of the address.
+/// Fills in the campaign parameters and click ids of the address.
 fn campaign(view: &mut PageView, url: &Url) {
     if url.query().is_none_or(str::is_empty) {
         return;
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_are_told_from_tablets() {
+    fn phones_are_distinguished_from_tablets() {
         for (agent, phone) in [
             ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) Version/17.0 Mobile/15E148", true),
             ("Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/120.0 Mobile Safari/537.36", true),
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_believed_only_when_it_is_trusted() {
+    fn forwarding_headers_count_only_from_a_trusted_proxy() {
         let headers = [
             ("x-forwarded-for", "6.6.6.6, 203.0.113.9"),
             ("x-forwarded-for", "10.1.2.3"),

@@ -1,5 +1,5 @@
-//! A request's body, read in one pass: the event, and beside its fields the project and the
-//! client's id.
+//! Parses a request's body in one pass: the event, and next to its fields the project and the
+//! client's event id.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,20 +12,23 @@ use serde::{Deserialize, Deserializer};
 use super::Rejection;
 use bklit_wire::event::{InvalidEvent, parse_naming_field};
 
-/// The longest problem that is told of a field, in characters: it may quote the body.
+/// The longest description of a field's problem, in characters: it may quote the body.
 const MAX_PROBLEM: usize = 160;
 
-/// An event as a client sends it.
+/// An event as sent by a client.
 #[derive(Debug)]
 pub struct Envelope<T> {
+    /// The project, if the client named one.
     pub project_id: Option<String>,
+    /// The id that the client chose for the event, if any.
     pub event_id: Option<String>,
+    /// The event.
     pub event: T,
 }
 
-/// Fields that only the server may fill: where the visitor is and with what, which a client could
-/// make up. As for any unknown field, whatever they hold is skipped.
-fn is_the_servers(field: &str) -> bool {
+/// Fields that only the server may fill, because a client could forge them: the visitor's address and
+/// location. They are skipped like unknown fields, whatever they contain.
+fn is_server_only(field: &str) -> bool {
     matches!(
         field,
         "ip" | "country"
@@ -43,7 +46,7 @@ fn is_the_servers(field: &str) -> bool {
 }
 
 impl<T> Envelope<T> {
-    /// Reads a body: one JSON object.
+    /// Parses a body: one JSON object.
     pub fn parse<'a>(body: &'a [u8]) -> Result<Self, Rejection>
     where
         T: Deserialize<'a>,
@@ -55,13 +58,13 @@ impl<T> Envelope<T> {
         match serde_json::from_str(text) {
             Ok(envelope) => Ok(envelope),
             Err(error) if error.is_data() => parse_naming_field(body, "").map_err(named),
-            // A mistake in the JSON itself: there the place helps, and no field is to blame.
+            // A syntax error: the position helps, and no single field is at fault.
             Err(error) => Err(Rejection::field("body", format!("not valid JSON: {error}"))),
         }
     }
 }
 
-/// Says what serde says in words of JSON, and without the place in the text: the field is named.
+/// Rewords serde's message in JSON terms, without the position in the text: the field is named.
 fn named(error: InvalidEvent) -> Rejection {
     let message = error.message.as_str();
     let field = if error.field == "(event)" { "body".to_owned() } else { error.field };
@@ -78,7 +81,7 @@ fn named(error: InvalidEvent) -> Rejection {
         .and_then(|problem| problem.rsplit_once(", expected "))
     {
         Some((found, expected)) => {
-            // Only the bare words: what is quoted is the client's.
+            // Only unquoted words: quoted text is the client's.
             let found = match found {
                 "map" => "an object",
                 "sequence" => "an array",
@@ -118,14 +121,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EnvelopeVisitor<T> {
     }
 }
 
-/// The object's fields without those that are not the event's.
+/// The object's fields, without those that do not belong to the event.
 struct Fields<'a, A> {
     map: A,
     project_id: &'a mut Option<Option<String>>,
     event_id: &'a mut Option<Option<String>>,
 }
 
-/// A name that is not copied where the JSON has it without escapes.
+/// A field name, borrowed unless the JSON has escapes in it.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -141,7 +144,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
             let own = match key.as_ref() {
                 "projectId" => (&mut *self.project_id, "projectId"),
                 "eventId" => (&mut *self.event_id, "eventId"),
-                field if is_the_servers(field) => {
+                field if is_server_only(field) => {
                     self.map.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn own_fields_are_taken_out_and_unknown_ones_skipped() {
+    fn envelope_fields_are_extracted_and_unknown_ones_skipped() {
         let body = br#"{"url":"u","\u0070rojectId":"p","ip":{"x":[1]},"lat":"north","eventId":null,
             "future":[{"url":1}],"title":"t\u00e9"}"#;
         let envelope = Envelope::<PageView>::parse(body).unwrap();
@@ -182,8 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_told_by_field() {
-        for (body, told) in [
+    fn a_problem_names_its_field() {
+        for (body, expected) in [
             (r#"{"projectId":"p"}"#, "url: missing"),
             (r#"{"url":7}"#, "url: expected a string, found integer `7`"),
             (r#"{"url":{}}"#, "url: expected a string, found an object"),
@@ -199,7 +202,7 @@ mod tests {
             ("[1]", "body: expected a JSON object"),
             (" ", "body: empty"),
         ] {
-            assert!(error(body).starts_with(told), "{body}: {}", error(body));
+            assert!(error(body).starts_with(expected), "{body}: {}", error(body));
         }
         assert!(
             error(&format!(r#"{{"url":"u","isNewVisitor":"{}"}}"#, "é".repeat(9999)))

@@ -1,4 +1,4 @@
-//! Where the visitor is, as a trusted proxy or CDN says it in headers.
+//! Reads the visitor's address and location from the headers of a trusted proxy or CDN.
 
 use std::net::IpAddr;
 
@@ -7,16 +7,16 @@ use hyper::HeaderMap;
 use super::enrich::header;
 use bklit_wire::event::PageView;
 
-/// The visitor's address by `X-Forwarded-For`: the last one that is not of a private network.
+/// The visitor's address from `X-Forwarded-For`: the last one that is not private.
 ///
-/// Each proxy appends whom it talked to, so what stands further left may be made up by the
-/// visitor, and private addresses at the right are proxies of our own.
+/// Each proxy appends the address it received the request from. Addresses further left may be forged
+/// by the visitor, and private ones at the right are our own proxies.
 pub fn visitor(headers: &HeaderMap) -> Option<IpAddr> {
     let lists = headers.get_all("x-forwarded-for").iter().rev();
     let hops = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.rsplit(','));
     let mut last = None;
     for hop in hops {
-        // What is no address ends the part that proxies wrote.
+        // Anything that is not an address ends the part written by proxies.
         let Some(ip) = address(hop.trim()) else { break };
         last.get_or_insert(ip);
         if !is_private(ip) {
@@ -26,7 +26,8 @@ pub fn visitor(headers: &HeaderMap) -> Option<IpAddr> {
     last
 }
 
-/// An address, perhaps with a port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]:4711`.
+/// Parses an address with an optional port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`,
+/// `[2001:db8::7]:4711`.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
     let parsed = bare.parse().ok();
@@ -41,7 +42,7 @@ fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// Fills in the place from the headers of Cloudflare, Vercel and CloudFront.
+/// Fills in the location from the headers of Cloudflare, Vercel and CloudFront.
 pub fn fill(view: &mut PageView, headers: &HeaderMap) {
     let first = |names: &[&str]| names.iter().find_map(|name| header(headers, name));
     let text = |names: &[&str]| first(names).map(decoded);
@@ -50,7 +51,7 @@ pub fn fill(view: &mut PageView, headers: &HeaderMap) {
         (number.abs() <= most).then_some(number)
     };
     view.country_code = text(&["cf-ipcountry", "x-vercel-ip-country", "cloudfront-viewer-country"])
-        // Cloudflare's words for an unknown country and for Tor.
+        // Cloudflare's codes for an unknown country and for Tor.
         .filter(|code| !matches!(code.as_str(), "XX" | "T1"));
     view.country = text(&["cloudfront-viewer-country-name"]).or_else(|| view.country_code.clone());
     view.region =
@@ -66,7 +67,7 @@ pub fn fill(view: &mut PageView, headers: &HeaderMap) {
         number(&["cf-iplongitude", "x-vercel-ip-longitude", "cloudfront-viewer-longitude"], 180.0);
 }
 
-/// Vercel and CloudFront send names percent-encoded. A `+` stays what it is.
+/// Decodes names, which Vercel and CloudFront send percent-encoded. A `+` stays a `+`.
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -1,5 +1,12 @@
-//! The way in, whichever server an event came through: read, check, complete, then queue it. The
-//! sender's success is reported strictly after the queue has confirmed.
+//! Accepts events from either server: parses, validates, completes and queues them. Success is
+//! reported to the sender strictly after the queue has confirmed.
+//!
+//! - `accept`: the steps from a parsed event to a queued one
+//! - `enrich`: derives fields of a page view from its request
+//! - `envelope`: parses a request's body
+//! - `geo_headers`: the visitor's address and location from a proxy's headers
+//! - `rejection`: why an event is rejected
+//! - `validate`: rules for a well-formed event
 
 mod accept;
 mod enrich;
@@ -16,7 +23,7 @@ use hyper::HeaderMap;
 
 use crate::auth::{Authenticator, TokenRecord};
 use crate::queue::Queue;
-use crate::stage_log::StageLog;
+use crate::telemetry::Telemetry;
 use crate::verify::BaselineSender;
 
 pub use accept::parse;
@@ -27,14 +34,14 @@ pub use rejection::{Rejected, Rejection};
 pub struct Intake {
     queue: Arc<dyn Queue>,
     authenticator: Arc<Authenticator>,
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     trust_forwarded: bool,
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
 }
 
-/// Who sent an event, and with what.
+/// The sender of an event.
 #[derive(Clone, Copy)]
 pub struct Sender<'a> {
     /// The other end of the connection.
@@ -43,7 +50,7 @@ pub struct Sender<'a> {
     pub headers: &'a HeaderMap,
     /// Its token; only the end of a session may come without one.
     pub token: Option<&'a TokenRecord>,
-    /// When its head or message had arrived.
+    /// When the head of the request, or the message, had arrived.
     pub began: Instant,
 }
 
@@ -52,7 +59,7 @@ impl Intake {
     pub fn new(
         queue: Arc<dyn Queue>,
         authenticator: Arc<Authenticator>,
-        log: Arc<StageLog>,
+        log: Arc<Telemetry>,
         trust_forwarded: bool,
     ) -> Self {
         Self { queue, authenticator, log, trust_forwarded, baseline: None }
@@ -74,8 +81,8 @@ impl Intake {
         &self.authenticator
     }
 
-    /// The pipeline's log and figures.
-    pub fn log(&self) -> &StageLog {
+    /// The pipeline's log and metrics.
+    pub fn log(&self) -> &Telemetry {
         &self.log
     }
 

@@ -1,31 +1,31 @@
-//! Why an event is not accepted.
+//! Why an event is rejected.
 
 use std::borrow::Cow;
 
 use crate::auth::Denied;
 use crate::queue::QueueError;
 
-/// Why an event is not accepted.
+/// Why an event is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
-    /// A field of it is missing or wrong.
+    /// A field is missing or invalid.
     #[error("{field}: {problem}")]
     Field {
-        /// The field; `body` for the whole.
+        /// The field; `body` for the body as a whole.
         field: Cow<'static, str>,
         /// What is wrong with it.
         problem: Cow<'static, str>,
     },
-    /// Its token does not allow it, or there is none.
+    /// Its token is missing or does not allow it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// It cannot be kept now.
+    /// It cannot be queued now.
     #[error("{0}; try again later")]
     Queue(#[from] QueueError),
 }
 
 impl Rejection {
-    /// A field with a problem.
+    /// An invalid field.
     pub fn field(
         field: impl Into<Cow<'static, str>>,
         problem: impl Into<Cow<'static, str>>,
@@ -33,8 +33,8 @@ impl Rejection {
         Self::Field { field: field.into(), problem: problem.into() }
     }
 
-    /// The text for the client. Ingest tokens stand in web pages, so the names of our servers and
-    /// the reasons of their failures go to our own log only.
+    /// The text for the client. Ingest tokens are public, so names of our servers and reasons of
+    /// their failures appear only in our own log.
     pub fn for_client(&self) -> String {
         match self {
             Self::Denied(Denied::Unavailable(_)) => {
@@ -53,11 +53,11 @@ impl Rejection {
     }
 }
 
-/// A rejection, with the project it concerns as far as that is known.
+/// A rejection, with the project it concerns if that is known.
 pub struct Rejected {
     /// Why.
     pub why: Rejection,
-    /// The project that the event names.
+    /// The event's project.
     pub project: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a well-formed event is, beyond its JSON.
+//! The rules for a well-formed event, beyond its JSON.
 
 use url::Url;
 
@@ -7,12 +7,12 @@ use bklit_wire::event::{CustomEvent, PageView, SessionEnd};
 
 /// The longest id of a project, session or event definition, in bytes.
 pub const MAX_ID: usize = 256;
-/// The longest id of an event that a client may choose.
+/// The longest event id that a client may choose, in bytes.
 pub const MAX_EVENT_ID: usize = 128;
-/// The longest other text, in bytes.
+/// The longest value of any other text field, in bytes.
 pub const MAX_TEXT: usize = 8192;
 
-/// What is wrong with an id of a project, session or event definition, if anything.
+/// What is wrong with an id of a project, session or event definition; `None` if it is valid.
 pub fn id_problem(id: &str) -> Option<&'static str> {
     if id.is_empty() {
         Some("must not be empty")
@@ -29,7 +29,7 @@ pub(crate) fn id(field: &'static str, id: &str) -> Result<(), Rejection> {
     id_problem(id).map_or(Ok(()), |problem| Err(Rejection::field(field, problem)))
 }
 
-/// An id that a client may leave out: empty is as good as absent.
+/// An optional id: empty counts as absent.
 fn optional_id(field: &'static str, value: &mut Option<String>) -> Result<(), Rejection> {
     if value.as_deref() == Some("") {
         *value = None;
@@ -44,7 +44,7 @@ fn text(field: &'static str, text: &str) -> Result<(), Rejection> {
     Err(Rejection::field(field, format!("longer than {MAX_TEXT} bytes")))
 }
 
-/// The id that a client chose for its event.
+/// Checks the id that a client chose for its event.
 pub(crate) fn event_id(id: &str) -> Result<(), Rejection> {
     if (1..=MAX_EVENT_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
@@ -55,7 +55,7 @@ pub(crate) fn event_id(id: &str) -> Result<(), Rejection> {
     ))
 }
 
-/// Checks a page view; returns its parsed address.
+/// Validates a page view; returns its parsed address.
 pub(crate) fn page_view(view: &mut PageView) -> Result<Url, Rejection> {
     optional_id("sessionId", &mut view.session_id)?;
     text("url", &view.url)?;

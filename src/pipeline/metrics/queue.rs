@@ -1,5 +1,5 @@
-//! The queue's figures, as of the last look at it. Whoever wants to know how the queue is gets
-//! these: no request reaches the queue itself.
+//! The state of the queue, observed once a second. Requests for health and metrics are served from it
+//! and never reach the queue itself.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,43 +12,44 @@ use tokio::time::{Instant, timeout};
 use super::{Metrics, Part, lock};
 use crate::queue::api::QueueAges;
 use crate::queue::{Queue, QueueError, QueueStats};
+use bklit_net::timeout::no_response;
 use bklit_wire::gauges::{Health, QueueGauges};
 use bklit_wire::time::UtcMillis;
 
-/// The longest the queue may take to answer.
+/// How long the queue may take to respond.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest it may take to say how old things are in it; the other figures wait for that.
+/// How long reading the ages may take; the other values wait for it.
 const AGES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What was seen longer ago says nothing of the queue now. It is looked at once a second.
+/// The age from which an observation, made once a second, is no longer used.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether an event would be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// It would.
+    /// It would be accepted.
     Accepts,
     /// The queue is full.
     Full,
     /// The failed queue is full.
     FailedFull,
-    /// The queue cannot be written.
+    /// The queue rejects events.
     Refuses,
-    /// The queue did not answer in time.
+    /// The queue did not respond in time.
     Silent,
 }
 
-/// What was seen at the last look.
+/// The last observation of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSeen {
-    /// How full it was; `None` when it did not say.
+    /// How full it was; `None` if it did not respond.
     pub stats: Option<QueueGauges>,
     /// Whether it accepted events.
     pub acceptance: Acceptance,
 }
 
-/// The queue's figures.
+/// The queue's metrics.
 #[derive(Default)]
 pub(super) struct QueueFigures {
     depth: Gauge,
@@ -57,7 +58,8 @@ pub(super) struct QueueFigures {
     spooled: Gauge,
     oldest_seconds: Gauge<f64, AtomicU64>,
     lapsed: Gauge,
-    /// In milliseconds, with the batches; none until it is known.
+    /// The age of the oldest waiting event, in milliseconds, and the number of expired leases; `None`
+    /// if not known.
     ages: Mutex<Option<(Option<u64>, u64)>>,
     is_known: AtomicBool,
     seen: Mutex<Option<(Instant, QueueSeen)>>,
@@ -65,28 +67,28 @@ pub(super) struct QueueFigures {
 
 impl QueueFigures {
     pub(super) fn register(&self, r: &mut Registry) {
-        r.register("queue_depth", "Events that wait in the queue", self.depth.clone());
+        r.register("queue_depth", "Events waiting in the queue", self.depth.clone());
         r.register("queue_in_flight", "Events claimed by a worker", self.in_flight.clone());
         r.register("queue_failed", "Events in the failed queue", self.failed.clone());
         r.register(
             "queue_spooled",
-            "Events that wait in this process for the queue to come back",
+            "Accepted events in this process's spool, waiting for the queue to become available again",
             self.spooled.clone(),
         );
         r.register_with_unit(
             "queue_oldest_waiting",
-            "How long ago the oldest waiting event was accepted; 0 when nothing waits",
+            "Age of the oldest waiting event; 0 when none waits",
             Unit::Seconds,
             self.oldest_seconds.clone(),
         );
         r.register(
             "queue_lapsed_batches",
-            "Batches in flight whose lease is over",
+            "Batches in flight whose lease has expired",
             self.lapsed.clone(),
         );
     }
 
-    /// The last known ones, if there are any.
+    /// The last known values, if there are any.
     pub(super) fn gauges(&self) -> Option<QueueGauges> {
         let ages = *lock(&self.ages);
         let known = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
@@ -102,7 +104,7 @@ impl QueueFigures {
 
     pub(super) fn summary(&self) -> String {
         if !self.is_known.load(Relaxed) {
-            return "the queue has not answered yet".to_owned();
+            return "the state of the queue is not known yet".to_owned();
         }
         let (depth, failed) = (self.depth.get(), self.failed.get());
         match self.spooled.get() {
@@ -113,15 +115,14 @@ impl QueueFigures {
 }
 
 impl Metrics {
-    /// Looks at the queue, and keeps what it says for [`Metrics::queue_seen`]. Takes little more
-    /// than a second at most.
+    /// Observes the queue, for [`Metrics::queue_seen`]. Takes at most about 1.5 seconds.
     ///
     /// # Errors
-    /// Why the queue does not say how full it is.
-    pub async fn look_at(&self, queue: &dyn Queue) -> Result<(), QueueError> {
+    /// Why the queue's state could not be read.
+    pub async fn observe_queue(&self, queue: &dyn Queue) -> Result<(), QueueError> {
         let (stats, accepts) =
             tokio::join!(timeout(TIMEOUT, queue.stats()), timeout(TIMEOUT, queue.accepts()));
-        let silent = || QueueError::Unavailable(format!("no answer within {TIMEOUT:?}"));
+        let silent = || QueueError::Unavailable(no_response(TIMEOUT));
         let stats = stats.unwrap_or_else(|_| Err(silent()));
         match &stats {
             Ok(stats) => {
@@ -134,7 +135,7 @@ impl Metrics {
                 self.set_queue_ages(None);
             }
         }
-        // A queue that answers and takes no events is none.
+        // With events in the spool, the queue responds but does not accept events.
         let works = stats.as_ref().is_ok_and(|stats| stats.spooled == 0);
         self.set_health(Part::Queue, if works { Health::Ok } else { Health::Failing });
         let acceptance = match accepts {
@@ -149,13 +150,13 @@ impl Metrics {
         stats.map(drop)
     }
 
-    /// What was seen at the last look; `None` when there was none for [`STALE_AFTER`].
+    /// The last observation; `None` if there was none within [`STALE_AFTER`].
     pub fn queue_seen(&self) -> Option<QueueSeen> {
         let (at, seen) = (*lock(&self.queue.seen))?;
         (at.elapsed() < STALE_AFTER).then_some(seen)
     }
 
-    /// Notes how full the queue is.
+    /// Sets how full the queue is.
     pub fn set_queue(&self, stats: QueueStats) {
         let clamp = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.queue.depth.set(clamp(stats.depth));
@@ -165,7 +166,7 @@ impl Metrics {
         self.queue.is_known.store(true, Relaxed);
     }
 
-    /// Notes how long things last in the queue; `None` when that is not known.
+    /// Sets the ages of what is in the queue; `None` if not known.
     pub fn set_queue_ages(&self, ages: Option<QueueAges>) {
         let known = ages.map(|QueueAges { oldest_waiting, lapsed }| {
             let now = UtcMillis::now().epoch_millis();
@@ -178,12 +179,12 @@ impl Metrics {
         *lock(&self.queue.ages) = known;
     }
 
-    /// Notes how many events wait for the queue to come back.
+    /// Sets the number of events in the spool.
     pub fn set_spooled(&self, events: u64) {
         self.queue.spooled.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
-    /// How many events wait for the queue to come back, as of the last look.
+    /// The number of events in the spool, as of the last observation.
     pub fn spooled(&self) -> u64 {
         u64::try_from(self.queue.spooled.get()).unwrap_or(0)
     }

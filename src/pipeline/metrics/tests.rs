@@ -4,7 +4,7 @@ use crate::queue::api::QueueAges;
 use bklit_wire::gauges::QueueGauges;
 
 #[test]
-fn gauges_are_of_the_interval_and_prometheus_of_the_whole() {
+fn gauges_cover_the_interval_and_prometheus_the_whole_time() {
     let metrics = Metrics::new();
     for _ in 0..2 {
         metrics.steps(Stage::Queue, Level::Error, Some(Duration::from_millis(2)), 3);
@@ -28,7 +28,7 @@ fn gauges_are_of_the_interval_and_prometheus_of_the_whole() {
 }
 
 #[test]
-fn the_queues_figures_are_shown_once_known() {
+fn the_queues_metrics_are_shown_once_known() {
     let metrics = Metrics::new();
     metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1, spooled: 4 });
     metrics.set_health(Part::Store, Health::Failing);
@@ -44,7 +44,7 @@ fn the_queues_figures_are_shown_once_known() {
     let text = metrics.to_prometheus();
     assert!(text.contains("bklit_queue_lapsed_batches 2"), "{text}");
     assert!(text.contains("bklit_queue_oldest_waiting_seconds 9"), "{text}");
-    // What is not known is not told.
+    // Unknown values are left out.
     metrics.set_queue_ages(None);
     let queue = metrics.take_gauges().queue.unwrap();
     assert_eq!((queue.oldest_waiting_ms, queue.lapsed), (None, None));

@@ -1,4 +1,4 @@
-//! What dual-write verification counts, from the start of the process.
+//! Counters of dual-write verification since the start of the process.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use bklit_wire::gauges::VerifyGauges;
 use bklit_wire::time::UtcMillis;
 
-/// How the comparison of an event ended.
+/// The result of comparing an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The same on both sides.
@@ -22,9 +22,9 @@ pub enum Outcome {
     MissingInBaseline,
     /// On both sides, but different or more than once.
     Different,
-    /// Not written to the baseline: the store was too slow or refused it.
+    /// Not written to the baseline: the store was too slow or rejected it.
     NotWritten,
-    /// Written and not compared: there were too many.
+    /// Written but not compared: there were too many.
     NotCompared,
 }
 
@@ -47,10 +47,10 @@ struct OutcomeLabel {
 /// The counters of one process.
 #[derive(Debug)]
 pub struct VerificationFigures {
-    /// Since when; unset where nothing is verified.
+    /// When counting started; unset if verification is off.
     since: OnceLock<UtcMillis>,
     family: Family<OutcomeLabel, Counter>,
-    /// Of the family: looking a label up costs more than counting.
+    /// By outcome: looking up a label costs more than counting.
     counters: [Counter; Outcome::ALL.len()],
     waiting: AtomicU64,
 }
@@ -65,33 +65,33 @@ impl Default for VerificationFigures {
 }
 
 impl VerificationFigures {
-    /// Makes them known to Prometheus.
+    /// Registers the counters for Prometheus.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Events of dual-write verification, by outcome";
         registry.register("verified_events", help, self.family.clone());
     }
 
-    /// Counting begins.
+    /// Starts counting.
     pub fn start(&self) {
         let _ = self.since.set(UtcMillis::now());
     }
 
-    /// Counts events.
+    /// Counts events with an outcome.
     pub fn count(&self, outcome: Outcome, events: u64) {
         self.counters[outcome as usize].inc_by(events);
     }
 
-    /// How many were counted.
+    /// The number of events with an outcome.
     pub fn counted(&self, outcome: Outcome) -> u64 {
         self.counters[outcome as usize].get()
     }
 
-    /// Notes how many events are yet to be compared.
+    /// Sets the number of events still to be compared.
     pub fn set_waiting(&self, events: u64) {
         self.waiting.store(events, Relaxed);
     }
 
-    /// The figures; `None` where nothing is verified.
+    /// The counters; `None` if verification is off.
     pub fn gauges(&self) -> Option<VerifyGauges> {
         let counted = |outcome| self.counted(outcome);
         Some(VerifyGauges {

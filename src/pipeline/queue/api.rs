@@ -1,4 +1,4 @@
-//! Builds what people are shown of the queue (see [`bklit_wire::queue`]) from the port.
+//! Builds the views of the queue (see [`bklit_wire::queue`]) from the port.
 
 use bklit_wire::queue::{
     BatchInFlight, BatchView, EventView, FailedPage, FailedView, MOST_BATCHES, MOST_MEMBERS,
@@ -8,12 +8,12 @@ use bklit_wire::time::UtcMillis;
 
 use super::{FailedItem, Order, Page, Queue, QueueError};
 
-/// The queue now.
+/// The current state of the queue.
 ///
 /// # Errors
 /// [`QueueError::Unavailable`].
 pub async fn overview(queue: &dyn Queue) -> Result<QueueView, QueueError> {
-    // The batches first: reading them refreshes the figures of the embedded queue.
+    // Batches first: reading them refreshes the embedded queue's statistics.
     let mut batches = queue.batches(MOST_BATCHES + 1).await?;
     let more_batches = batches.len() > MOST_BATCHES;
     batches.truncate(MOST_BATCHES);
@@ -31,7 +31,7 @@ pub async fn overview(queue: &dyn Queue) -> Result<QueueView, QueueError> {
     })
 }
 
-/// The content of a batch in flight; `None` if there is no such batch (any more).
+/// The content of a batch in flight; `None` if it does not exist, or no longer does.
 ///
 /// # Errors
 /// [`QueueError::Unavailable`].
@@ -61,7 +61,7 @@ impl From<FailedItem> for FailedView {
     }
 }
 
-/// The ages of what is in the queue, for the figures.
+/// Ages in the queue, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueAges {
     /// When the oldest waiting event was accepted; `None` if nothing waits or it cannot be read.
@@ -71,7 +71,7 @@ pub struct QueueAges {
 }
 
 impl QueueAges {
-    /// The ages now: reads one item and the list of batches.
+    /// The current ages. Reads one item and the list of batches.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].

@@ -1,29 +1,29 @@
-//! How much a queue may hold, and why it does not do as asked.
+//! The bounds of a queue, and its errors.
 
 use super::{ClaimId, QueueStats};
 
-/// Failed items from which on no more events are accepted, unless set otherwise.
+/// By default, the number of failed items from which no more events are accepted.
 pub const DEFAULT_MAX_FAILED: u64 = 100_000;
 
-/// How much a queue may hold.
+/// The bounds of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Items that may wait.
+    /// The most items that may wait.
     pub depth: u64,
-    /// Failed items from which on no more events are accepted. Rejects of what waits or is in
-    /// flight by then are still added, so those are the most that there can be above this.
+    /// The number of failed items from which no more events are accepted. Items waiting or in flight
+    /// by then may still fail and are added, so the number can exceed this by as many.
     pub failed: u64,
 }
 
 impl From<u64> for Bounds {
-    /// The given depth, and the default for failed items.
+    /// The given depth, and the default bound on failed items.
     fn from(depth: u64) -> Self {
         Self { depth, failed: DEFAULT_MAX_FAILED }
     }
 }
 
 impl Bounds {
-    /// Whether there is room for one more event.
+    /// Checks that there is room for one more event.
     ///
     /// # Errors
     /// [`QueueError::Full`], [`QueueError::FailedFull`].
@@ -35,52 +35,54 @@ impl Bounds {
         }
     }
 
+    /// The error about a full queue in which `depth` items wait.
     pub fn full(self, depth: u64) -> QueueError {
         QueueError::Full { depth, bound: self.depth }
     }
 
+    /// The error about a full failed queue with `failed` items.
     pub fn failed_full(self, failed: u64) -> QueueError {
         QueueError::FailedFull { failed, bound: self.failed }
     }
 }
 
-/// Why the queue did not do as asked.
+/// Why an operation of the queue failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueueError {
-    /// It holds as many items as it may; the producer should come back later.
+    /// The queue is full; the producer should retry later.
     #[error("the queue is full: {depth} events wait, the bound is {bound}")]
     Full {
         /// Items waiting.
         depth: u64,
-        /// The most that may wait.
+        /// The most items that may wait.
         bound: u64,
     },
-    /// Too many failed items wait for somebody to repair them.
+    /// There are too many failed items, which must be retried or deleted first.
     #[error(
-        "the failed queue is full: {failed} events have failed, the bound is {bound}; look at them \
-         with `bklit-tui queue list`, then retry, export or delete them with \
+        "the failed queue is full: {failed} events have failed, the bound is {bound}; show them \
+        with `bklit-tui queue list`, then retry, export or delete them with \
          `bklit-tui queue retry|export|delete`"
     )]
     FailedFull {
-        /// Items failed.
+        /// Failed items.
         failed: u64,
-        /// The number from which on no more events are accepted.
+        /// The number from which no more events are accepted.
         bound: u64,
     },
-    /// Another consumer has taken the batch over; what this one stored counts, but the
-    /// acknowledgement is the other's now.
+    /// Another consumer has taken over the batch and must acknowledge it. What this one stored stays
+    /// stored.
     #[error("batch {} has been taken over by another worker", .0.batch)]
     Stale(ClaimId),
-    /// The queue cannot be reached or used.
+    /// The queue cannot be reached, or cannot be used.
     #[error("the queue is unavailable: {0}")]
     Unavailable(String),
-    /// The same while it was pushed to: the event may be in it, or come into it later.
-    /// [`Queue::settle`](super::Queue::settle) tells.
+    /// The queue became unavailable during a push: the event may be in it, or be added later.
+    /// [`Queue::settle`](super::Queue::settle) resolves this.
     #[error("the queue is unavailable: {reason}")]
     InDoubt {
-        /// Why there was no answer.
+        /// Why there was no response.
         reason: String,
-        /// What to ask by.
+        /// Identifies the push.
         ticket: String,
     },
 }

@@ -1,8 +1,13 @@
-//! The port `Queue`: accepted events wait here, in order, until they are stored.
+//! The port `Queue`: holds accepted events, in order, until they are stored.
 //!
-//! Consumers *claim* a batch under a lease, store it, then *acknowledge* it. A claim whose lease
-//! runs out is taken over with a higher epoch and the same id and items; whoever held it before
-//! is refused from then on. So a batch is delivered at least once, and the store drops repeats.
+//! Consumers *claim* a batch under a lease, store it, then *acknowledge* it. A batch whose lease has
+//! expired can be claimed again, with the same id and items and a higher epoch; the previous holder is
+//! rejected from then on. So a batch is delivered at least once, and the store drops duplicates.
+//!
+//! - [`api`]: the views of the queue for people
+//! - `bounds`: the bounds of a queue, and its errors
+//! - `settings`: the queue's settings
+//! - [`spool`]: accepts events while the queue is unavailable
 
 pub mod api;
 mod bounds;
@@ -22,35 +27,35 @@ use bklit_wire::time::UtcMillis;
 pub use bounds::{Bounds, DEFAULT_MAX_FAILED, QueueError};
 pub use settings::QueueSettings;
 
-/// Bytes of a batch's items at which no more are added, apart from what the last item is larger. A
-/// worker holds up to three batches in memory: claimed, being stored, being told of.
+/// Once a batch has this many bytes, no more items are added. A worker holds up to three batches in
+/// memory: claimed, being stored and being published.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// What the names of a queue on a server begin with, as the other parts of Bklit know them.
+/// The prefix of the queue's keys on a server, as used by the other parts of Bklit.
 pub const DEFAULT_PREFIX: &str = "analytics:queue";
 
-/// When an event counts as kept by a queue on a server.
+/// When an event counts as durable in a queue on a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Once the server has it in its append-only file, which the server syncs as it is set up to:
-    /// every second, mostly. A power failure may lose that second.
+    /// Once the server has written it to its append-only file, which it syncs as configured, usually
+    /// every second. A power failure may lose that second.
     #[default]
     Everysec,
-    /// Once the server's disk has it.
+    /// Once the server has synced it to disk.
     Always,
 }
 
-/// An event on its way into the queue. Cheap to clone.
+/// An event to push. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NewItem {
     /// The event.
     pub event: Arc<QueuedEvent>,
-    /// The client chose the id, so a second event of the project with it is a retry.
+    /// Whether the client chose the id, so that a second event of the project with it is a retry.
     pub client_id: bool,
 }
 
-/// What became of a pushed event. Either way it is kept durably.
+/// The result of a push. Either way the event is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// It is in the queue.
@@ -59,12 +64,12 @@ pub enum Pushed {
     Duplicate,
 }
 
-/// Names one claim of a batch. The epoch rises each time the batch changes hands.
+/// Identifies one claim of a batch. The epoch increases with each claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimId {
     /// The batch; the same however often it is claimed.
     pub batch: String,
-    /// Fences off earlier holders.
+    /// Fences off previous holders.
     pub epoch: u64,
 }
 
@@ -77,12 +82,12 @@ pub struct Claim {
     pub items: Vec<ClaimedItem>,
 }
 
-/// A member of the queue as it lies there: not necessarily an event.
+/// An item of the queue as it was queued: not necessarily a valid event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedItem {
-    /// Tells it from the batch's other items.
+    /// Identifies it within the batch.
     pub seq: i64,
-    /// What was queued: the JSON of a `QueuedEvent`, if all is well.
+    /// What was queued: normally the JSON of a `QueuedEvent`.
     pub body: String,
 }
 
@@ -98,84 +103,83 @@ pub struct Rejected {
 /// A failed event with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedItem {
-    /// Names it within the failed queue.
+    /// Identifies it within the failed queue.
     pub id: String,
     /// What was queued.
     pub body: String,
     /// Why it failed.
     pub reason: String,
-    /// When it failed, as far as that is known.
+    /// When it failed, if known.
     pub failed_at: Option<UtcMillis>,
 }
 
-/// An item that waits for a claim.
+/// An item waiting to be claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingItem {
-    /// Names it for [`Queue::delete_waiting`].
+    /// Identifies it for [`Queue::delete_waiting`].
     pub id: String,
     /// What was queued.
     pub body: String,
 }
 
-/// Some of a list, in order.
+/// A page of a list, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// The items; there may be none although more follow.
+    /// The items; may be empty although more follow.
     pub items: Vec<T>,
-    /// Where the next page begins; none after the last one.
+    /// Where the next page begins; `None` on the last one.
     pub next: Option<String>,
 }
 
-/// From which end to look at what waits.
+/// The order in which to list waiting items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The next one to be claimed first.
+    /// The next one to be claimed comes first.
     OldestFirst,
-    /// The one that was pushed last first.
+    /// The one pushed last comes first.
     NewestFirst,
 }
 
 /// How full the queue is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueStats {
-    /// Items that wait for a claim.
+    /// Items waiting to be claimed.
     pub depth: u64,
     /// Items claimed and not yet acknowledged.
     pub in_flight: u64,
     /// Items in the failed queue.
     pub failed: u64,
-    /// Items accepted that wait in this process's spool for the queue to come back.
+    /// Accepted items in this process's spool, waiting for the queue to become available again.
     pub spooled: u64,
 }
 
-/// Accepted events, until they are stored. All methods are safe to call concurrently.
+/// Holds accepted events until they are stored. All methods are safe to call concurrently.
 ///
 /// # Guarantees
 ///
-/// - An event whose push was answered `Ok` is in the queue until its batch is acknowledged or
-///   somebody deletes it, and it is there once.
-/// - Each method is one step. When any part of it is refused, such as by a full disk, a full
+/// - An event whose push returned `Ok` is in the queue exactly once, until its batch is acknowledged
+///   or somebody deletes it.
+/// - Each method is atomic. If any part of it is rejected, for example because of a full disk, full
 ///   memory, a missing permission or a key of the wrong type, it returns an error and nothing has
-///   changed: nothing is removed, and nothing counts as done, before all of it can be done. It can
-///   be called again. Where a method works on several items, that holds for each of them.
-/// - An error says that nothing was done, except [`QueueError::InDoubt`], which
-///   [`Queue::settle`] resolves, and except [`QueueError::Unavailable`] from a queue on a server,
-///   whose connection may break after the step was made; then calling again adds nothing twice,
-///   and an acknowledgement that had been made is [`QueueError::Stale`].
-/// - It is bounded ([`Bounds`]): at most `depth` items wait, and once `failed` items have failed no
-///   more events are accepted. What waits or is in flight by then may still fail, and nothing else.
-///   A refused event is not lost: its producer gets the error.
+///   changed. It can be called again. For methods on several items, this holds for each item.
+/// - An error means that nothing was done. The exceptions are [`QueueError::InDoubt`], which
+///   [`Queue::settle`] resolves, and [`QueueError::Unavailable`] from a queue on a server, whose
+///   connection may break after the operation was made: calling again adds nothing twice, and a
+///   repeated acknowledgement is [`QueueError::Stale`].
+/// - It is bounded ([`Bounds`]): at most `depth` items wait, and once `failed` items have failed, no
+///   more events are accepted. Only items that are waiting or in flight by then can still fail. A
+///   rejected event is not lost: its producer gets the error.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Adds an event; when this returns `Ok`, it is durable.
+    /// Adds an event, which is durable once this returns `Ok`.
     ///
     /// # Errors
     /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`]: the event was
-    /// not accepted. [`QueueError::InDoubt`]: it is not known to be.
+    /// not accepted. [`QueueError::InDoubt`]: it is not known whether it was.
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
 
-    /// Settles a push that ended in doubt: whether its event is in the queue, or was; if not, it
-    /// never will be by that push. The answer stays the same.
+    /// Settles a push that ended in doubt: returns whether its event is or was in the queue. If not,
+    /// that push will never add it. Repeated calls return the same result.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
@@ -183,12 +187,13 @@ pub trait Queue: Send + Sync {
         Ok(false)
     }
 
-    /// Adds events one after the other, each as if its client had chosen its id, so that doing it
-    /// again adds nothing again. Returns how many of the first are in; the others found no room.
+    /// Adds events in order, each as if its client had chosen its id, so that a repeated call adds
+    /// nothing twice. Returns how many were added, from the first on; there was no room for the
+    /// others.
     ///
     /// # Errors
-    /// [`QueueError::FailedFull`], [`QueueError::Unavailable`]: any number of the first may be in.
-    /// Do it again.
+    /// [`QueueError::FailedFull`], [`QueueError::Unavailable`]: any number of events, from the first
+    /// on, may have been added. Call it again.
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
         for (pushed, event) in events.iter().enumerate() {
             match self.push(NewItem { event: Arc::new(event.clone()), client_id: true }).await {
@@ -200,38 +205,38 @@ pub trait Queue: Send + Sync {
         Ok(events.len())
     }
 
-    /// Claims the next batch: first one whose lease has run out, with its epoch raised, else up
-    /// to `most` (at least 1) of the oldest items, fewer when they are large
-    /// ([`MAX_BATCH_BYTES`]). `None` when nothing waits.
+    /// Claims the next batch: preferably one whose lease has expired, with an increased epoch, else
+    /// up to `most` (at least 1) of the oldest items, or fewer if they are large
+    /// ([`MAX_BATCH_BYTES`]). `None` if nothing waits.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError>;
 
-    /// Holds the claim for another `lease` from now.
+    /// Extends the claim to `lease` from now.
     ///
     /// # Errors
     /// [`QueueError::Stale`], [`QueueError::Unavailable`].
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError>;
 
-    /// Gives the batch back unfinished: whoever claims next gets it at once.
+    /// Releases the batch unfinished: the next claim gets it immediately.
     ///
     /// # Errors
     /// [`QueueError::Stale`], [`QueueError::Unavailable`].
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError>;
 
-    /// Removes the batch, in one step moving `rejected` to the failed queue, however full that is.
+    /// Removes the batch and atomically moves `rejected` to the failed queue, even if that is full.
     ///
     /// # Errors
     /// [`QueueError::Stale`], [`QueueError::Unavailable`]: nothing was removed.
     async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError>;
 
-    /// Waits until the queue may have something to claim: at once when it has, else upon a push
-    /// or a lease's end. May return early; safe to cancel.
+    /// Waits until there may be something to claim: returns at once if there is, else after a push
+    /// or when a lease expires. May return early; safe to cancel.
     async fn ready(&self);
 
-    /// Waits until a part of it has ended by itself, which only a bug does: it does not do its
-    /// work any more then. Safe to cancel.
+    /// Waits until a background task of the queue has ended, which only a bug causes: the queue does
+    /// not work any more then. Safe to cancel.
     async fn ended(&self);
 
     /// How full it is.
@@ -240,27 +245,25 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn stats(&self) -> Result<QueueStats, QueueError>;
 
-    /// Whether an event would be accepted now. Adds none.
+    /// Checks whether an event would be accepted now, without adding one.
     ///
     /// # Errors
     /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`].
     async fn accepts(&self) -> Result<(), QueueError>;
 
-    /// Items accepted that wait in this process for the queue to come back; known also while it
-    /// is away.
+    /// Accepted items in this process's spool; also known while the queue is unavailable.
     fn spooled(&self) -> u64 {
         0
     }
 
-    /// Batches that are claimed and not acknowledged, those whose lease ends first before the
-    /// others, at most `most`.
+    /// Up to `most` batches that are claimed and not acknowledged, by lease expiry.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError>;
 
-    /// What is in a batch in flight, oldest first: at most `most` items, fewer when they are large.
-    /// `None` when there is no such batch, or no more.
+    /// Up to `most` items of a batch in flight, oldest first; fewer if they are large. `None` if the
+    /// batch does not exist, or no longer does.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
@@ -270,12 +273,11 @@ pub trait Queue: Send + Sync {
         most: usize,
     ) -> Result<Option<Vec<String>>, QueueError>;
 
-    /// A page of the items that wait, without taking them: at most `most`, fewer when they are
-    /// large. `after` is the [`Page::next`] of the page before.
+    /// A page of up to `most` waiting items, without claiming them; fewer if they are large. `after`
+    /// is the [`Page::next`] of the previous page.
     ///
-    /// Others take items meanwhile. A walk from the newest to the oldest shows each item that was
-    /// there at its start and still is, some of them perhaps twice; a walk from the oldest may
-    /// leave some out.
+    /// Items are claimed meanwhile. Paging from the newest to the oldest shows every item that waits
+    /// from its start to its end, perhaps twice; paging from the oldest may miss some.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
@@ -286,16 +288,16 @@ pub trait Queue: Send + Sync {
         most: usize,
     ) -> Result<Page<WaitingItem>, QueueError>;
 
-    /// Removes waiting items for good; returns how many were there. What is claimed meanwhile is
-    /// its holder's, and left alone.
+    /// Deletes waiting items permanently; returns how many existed. Items claimed meanwhile are not
+    /// deleted.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: some may be removed.
+    /// [`QueueError::Unavailable`]: some may have been deleted.
     async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError>;
 
-    /// A page of the failed items, newest first: at most `most`, fewer when they are large. `after`
-    /// is the [`Page::next`] of the page before. A walk over all pages leaves none out that was
-    /// there at its start and still is, also when it retries or deletes what it was shown.
+    /// A page of up to `most` failed items, newest first; fewer if they are large. `after` is the
+    /// [`Page::next`] of the previous page. Paging shows every item that exists from its start to
+    /// its end, even if the caller retries or deletes shown items meanwhile.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
@@ -305,21 +307,20 @@ pub trait Queue: Send + Sync {
         most: usize,
     ) -> Result<Page<FailedItem>, QueueError>;
 
-    /// Puts failed items back at the end of the queue, each in one step; returns how many were
-    /// there.
+    /// Moves failed items to the end of the queue, each atomically; returns how many existed.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: some may be back.
+    /// [`QueueError::Unavailable`]: some may have been moved.
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
 
-    /// Removes failed items for good; returns how many were there.
+    /// Deletes failed items permanently; returns how many existed.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: some may be removed.
+    /// [`QueueError::Unavailable`]: some may have been deleted.
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
 }
 
-/// Names this process to those who look at what it has claimed: `host:pid`.
+/// Identifies this process as the owner of its claims: `host:pid`.
 pub fn owner_name() -> String {
     format!("{}:{}", host_name(), std::process::id())
 }

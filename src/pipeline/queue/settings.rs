@@ -1,4 +1,4 @@
-//! Settings of the queue.
+//! The settings of the queue.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +8,15 @@ use super::{DEFAULT_MAX_FAILED, DEFAULT_PREFIX, Durability};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueSettings {
-    /// Events that may wait; above, requests are answered 503.
+    /// The most events that may wait; beyond it, requests get 503.
     pub max_depth: u64,
-    /// Failed events at which requests are answered with 503, until some are retried or deleted.
+    /// The number of failed events from which requests get 503, until some are retried or deleted.
     pub max_failed: u64,
-    /// Events waiting above which the console warns.
+    /// The number of waiting events above which to raise an alert.
     pub alarm_depth: u64,
-    /// The list in Redis, and what the names of its helpers begin with.
+    /// The key of the list in Redis, and the prefix of the queue's other keys.
     pub redis_prefix: String,
-    /// When an event counts as kept in Redis.
+    /// When an event counts as durable in Redis.
     pub durability: Durability,
 }
 

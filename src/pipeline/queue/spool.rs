@@ -1,20 +1,20 @@
-//! A queue with a spool: while the queue is away, events are accepted into another one.
+//! A queue with a spool: while the queue is unavailable, events are accepted into another one.
 //!
-//! From the first push that finds the queue away, all events go into the spool until a task has
-//! moved them, in order, to the queue that is back. A batch of the spool is acknowledged after
-//! the queue has taken it, and the queue takes each event's id once: whatever dies in between,
-//! the batch is moved again and adds nothing.
+//! From the first push that finds the queue unavailable, all events go into the spool, until a task
+//! has moved them, in order, to the queue, which is available again. A batch of the spool is
+//! acknowledged after the queue has accepted it, and the queue accepts each event id once: after a
+//! crash in between, the batch is moved again and adds nothing.
 //!
-//! A push whose connection broke may have been carried out all the same, or may be later, when a
-//! queue that hung goes on. Such an event is kept in the spool with the ticket of its push, and
-//! the queue is asked before it is moved: two copies in the queue could be stored at the same
-//! moment by two workers, neither of which would see the other's.
+//! A push whose connection broke may still have been executed, or may be executed later, when a queue
+//! that hung resumes. The event is kept in the spool with the ticket of its push, and that push is
+//! settled with the queue before the event is moved: two copies in the queue could be stored at the
+//! same time by two workers, neither of which would see the other's.
 //!
-//! What is in the spool and is not an event goes to the spool's own failed items. They are shown,
-//! retried and deleted with those of the queue; their ids begin with `spool:`.
+//! Items of the spool that are not events go to its own failed queue. They are shown, retried and
+//! deleted together with those of the queue; their ids begin with `spool:`.
 //!
-//! When too many items have failed in the queue, it accepts no more, and neither does the spool
-//! before it once the queue has said so.
+//! When the failed queue is full, the queue accepts no more events, and neither does the spool once
+//! the queue has reported it.
 
 mod failed;
 
@@ -36,19 +36,20 @@ use bklit_net::backoff::Backoff;
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::BatchInFlight;
 
-/// Events moved at once.
+/// Events moved at a time.
 const MOST_MOVED: usize = 500;
-/// A batch of the spool has only one taker, so its lease never matters while that lives.
+/// A batch of the spool has only one consumer, so its lease does not matter while that is alive.
 const LEASE: Duration = Duration::from_secs(60 * 60);
-/// The pause after a failure to move, at most.
+/// The longest pause after a failure to move events.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often to look into an empty spool.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often to check an empty spool.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A [`Queue`] that keeps accepting while it is away. Claims and all the rest are the queue's.
+/// A [`Queue`] that accepts events even while it is unavailable. All other operations are the
+/// queue's.
 pub struct SpooledQueue {
     shared: Arc<Shared>,
-    /// None where another process moves what is in the spool.
+    /// `None` if another process moves the events of the spool.
     forwarder: Option<JoinHandle<()>>,
     forwarder_ended: CancellationToken,
 }
@@ -56,24 +57,25 @@ pub struct SpooledQueue {
 struct Shared {
     queue: Arc<dyn Queue>,
     spool: Arc<dyn Queue>,
-    /// Whether events go into the spool. Cleared only while nobody is about to push there.
+    /// Whether events go into the spool. Cleared only while nobody is pushing to it.
     spooling: AtomicBool,
-    /// Held for reading while pushing to the spool, for writing while finding it empty.
+    /// Held for reading during a push to the spool, for writing while checking that it is empty.
     gate: RwLock<()>,
-    /// As of the last time somebody looked.
+    /// As of the last check.
     spooled: AtomicU64,
-    /// Held while looking, so that an older figure does not replace a newer one.
-    looking: tokio::sync::Mutex<()>,
-    /// Why the queue accepts nothing, when that is what keeps events in the spool.
+    /// Held during a check, so that an older number does not replace a newer one.
+    checking: tokio::sync::Mutex<()>,
+    /// Why the queue accepts nothing, if that is what keeps events in the spool.
     refusal: Mutex<Option<QueueError>>,
     filled: Notify,
 }
 
 impl SpooledQueue {
-    /// Puts `spool`, which nothing else may use, before `queue`. What an earlier process left in
-    /// the spool is moved first.
+    /// Puts `spool`, which nothing else may use, in front of `queue`. Events that an earlier process
+    /// left in the spool are moved first.
     ///
-    /// Call it within a tokio runtime, where its task of moving runs until it is dropped.
+    /// Must be called within a tokio runtime: it spawns the task that moves events, which runs until
+    /// this is dropped.
     pub fn new(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
         let shared = Arc::new(Shared::new(queue, spool, true));
         let forwarder_ended = CancellationToken::new();
@@ -86,9 +88,9 @@ impl SpooledQueue {
         Self { shared, forwarder: Some(forwarder), forwarder_ended }
     }
 
-    /// The same queue, to look into and to repair while another process, or none, owns `spool`:
-    /// nothing is put into the spool or moved from it.
-    pub fn beside(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
+    /// The same queue for inspection and repair, while another process, or none, owns `spool`:
+    /// nothing is put into the spool or moved out of it.
+    pub fn for_repair(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
         let shared = Arc::new(Shared::new(queue, spool, false));
         Self { shared, forwarder: None, forwarder_ended: CancellationToken::new() }
     }
@@ -115,38 +117,42 @@ impl Shared {
             spooling: AtomicBool::new(spooling),
             gate: RwLock::default(),
             spooled: AtomicU64::new(0),
-            looking: tokio::sync::Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
             refusal: Mutex::default(),
             filled: Notify::new(),
         }
     }
 
-    /// Why nothing is accepted into the spool either.
+    /// Why the spool accepts nothing either.
     fn refusal(&self) -> MutexGuard<'_, Option<QueueError>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn push_to_spool(&self, item: NewItem, away: Option<&str>) -> Result<Pushed, QueueError> {
+    async fn push_to_spool(
+        &self,
+        item: NewItem,
+        reason: Option<&str>,
+    ) -> Result<Pushed, QueueError> {
         if let Some(refusal) = self.refusal().clone() {
             return Err(refusal);
         }
         let pushed = self.spool.push(item).await;
-        if pushed.is_ok() && self.look().await.is_err() {
+        if pushed.is_ok() && self.check().await.is_err() {
             self.spooled.fetch_add(1, Ordering::Relaxed);
         }
         self.filled.notify_one();
-        match (pushed, away) {
-            (Err(QueueError::Unavailable(spool)), Some(away)) => {
-                Err(QueueError::Unavailable(format!("{away}, and neither is its spool: {spool}")))
+        match (pushed, reason) {
+            (Err(QueueError::Unavailable(spool)), Some(reason)) => {
+                Err(QueueError::Unavailable(format!("{reason}, and so is its spool: {spool}")))
             }
             (pushed, _) => pushed,
         }
     }
 
-    /// Moves what is in the spool whenever there is something, for ever.
+    /// Moves the events of the spool whenever there are some, for ever.
     async fn forward(self: Arc<Self>) {
         let mut backoff = Backoff::new(LONGEST_PAUSE);
-        let mut told = false;
+        let mut logged = false;
         loop {
             let moved = self.move_all().await;
             let refusal = moved.as_ref().err();
@@ -155,14 +161,14 @@ impl Shared {
             match moved {
                 Ok(()) => {
                     backoff.reset();
-                    told = false;
-                    // A push whose caller has gone may arrive without a word.
-                    let _ = tokio::time::timeout(LOOK_AGAIN, self.filled.notified()).await;
+                    logged = false;
+                    // A push whose caller has gone may add an event without a notification.
+                    let _ = tokio::time::timeout(CHECK_INTERVAL, self.filled.notified()).await;
                 }
                 Err(error) => {
-                    // Once a failure, not once a try.
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "events stay in the spool until the queue takes them");
+                    // Once per failure, not once per attempt.
+                    if !std::mem::replace(&mut logged, true) {
+                        tracing::warn!(%error, "events stay in the spool until the queue accepts them");
                     }
                     backoff.pause().await;
                 }
@@ -170,10 +176,10 @@ impl Shared {
         }
     }
 
-    /// Moves until the spool is empty and events go to the queue again.
+    /// Moves events until the spool is empty and new ones go to the queue again.
     async fn move_all(&self) -> Result<(), QueueError> {
         loop {
-            self.look().await?;
+            self.check().await?;
             if let Some(batch) = self.spool.claim(MOST_MOVED, LEASE).await? {
                 let moved = self.move_batch(&batch).await;
                 if moved.is_err() {
@@ -183,9 +189,9 @@ impl Shared {
                 continue;
             }
             let _nobody_pushes = self.gate.write().await;
-            if self.look().await? == 0 {
+            if self.check().await? == 0 {
                 if self.spooling.swap(false, Ordering::AcqRel) {
-                    tracing::info!("the spool is empty; events go to the queue");
+                    tracing::info!("the spool is empty; events go to the queue again");
                 }
                 return Ok(());
             }
@@ -212,13 +218,13 @@ impl Shared {
         }
         let moved = self.queue.push_in_order(&events).await?;
         if moved < events.len() {
-            // Those that were moved are known to the queue when the batch comes again.
-            return Err(QueueError::Unavailable("it has no room".to_owned()));
+            // When the batch is moved again, the queue recognises the events it already has.
+            return Err(QueueError::Unavailable("it is full".to_owned()));
         }
         self.spool.acknowledge(&batch.id, &rejected).await
     }
 
-    /// Whether the push with this ticket was carried out after all. Many events share one.
+    /// Whether the push with this ticket was executed after all. Many events share a ticket.
     async fn is_in(
         &self,
         settled: &mut HashMap<String, bool>,
@@ -232,8 +238,8 @@ impl Shared {
         Ok(is_in)
     }
 
-    async fn look(&self) -> Result<u64, QueueError> {
-        let _alone = self.looking.lock().await;
+    async fn check(&self) -> Result<u64, QueueError> {
+        let _alone = self.checking.lock().await;
         let stats = self.spool.stats().await?;
         let spooled = stats.depth + stats.in_flight;
         self.spooled.store(spooled, Ordering::Relaxed);
@@ -248,7 +254,7 @@ impl Queue for SpooledQueue {
         if !shared.spooling.load(Ordering::Acquire) {
             match shared.queue.push(item.clone()).await {
                 Err(error @ (QueueError::Unavailable(_) | QueueError::InDoubt { .. })) => {
-                    let (away, ticket) = match error {
+                    let (reason, ticket) = match error {
                         QueueError::InDoubt { reason, ticket } => (reason, Some(ticket)),
                         error => (error.to_string(), None),
                     };
@@ -258,11 +264,11 @@ impl Queue for SpooledQueue {
                     }
                     let _pushing = shared.gate.read().await;
                     if !shared.spooling.swap(true, Ordering::AcqRel) {
-                        tracing::warn!(reason = away, "the queue is away; events are spooled");
+                        tracing::warn!(reason, "the queue is unavailable; events go to the spool");
                     }
-                    return shared.push_to_spool(item, Some(&away)).await;
+                    return shared.push_to_spool(item, Some(&reason)).await;
                 }
-                answer => return answer,
+                result => return result,
             }
         }
         let pushing = shared.gate.read().await;
@@ -270,7 +276,7 @@ impl Queue for SpooledQueue {
             return shared.push_to_spool(item, None).await;
         }
         drop(pushing);
-        // The spool has become empty in between.
+        // The spool was emptied in between.
         self.push(item).await
     }
 
@@ -304,7 +310,7 @@ impl Queue for SpooledQueue {
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         let stats = self.shared.queue.stats().await?;
-        // A spool that cannot be written now has an error for that, and says nothing of the queue.
+        // A failure of the spool reports its own error and says nothing about the queue.
         let set_aside = self.shared.spool.stats().await.map_or(0, |spool| spool.failed);
         let failed = stats.failed + set_aside;
         Ok(QueueStats { failed, spooled: self.spooled(), ..stats })
@@ -314,7 +320,7 @@ impl Queue for SpooledQueue {
         if !self.is_spooling() {
             match self.shared.queue.accepts().await {
                 Err(QueueError::Unavailable(_)) => {}
-                answer => return answer,
+                result => return result,
             }
         }
         if let Some(refusal) = self.shared.refusal().clone() {

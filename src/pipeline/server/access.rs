@@ -1,5 +1,5 @@
-//! Who may read: the holder of a read token, or a request from this machine itself. Who may
-//! change the queue: the holder of an admin token, or this machine.
+//! Who may read: the holder of a read token, or a request from this machine. Who may change the
+//! queue: the holder of an admin token, or a request from this machine.
 
 use std::net::IpAddr;
 
@@ -9,16 +9,16 @@ use hyper::{Uri, Version};
 
 use crate::auth::{Authenticator, Denied, Site};
 
-/// The client of a connection, as far as its permissions depend on it.
+/// What the permissions of a connection's client depend on.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
-    /// Checks its token.
+    /// Checks tokens.
     pub authenticator: &'a Authenticator,
     /// The other end of the connection.
     pub ip: IpAddr,
     /// Whether the server listens on loopback only.
     pub loopback_only: bool,
-    /// Whether a proxy in front is trusted: then everybody seems to come from this machine.
+    /// Whether there is a trusted proxy in front: then all requests seem to come from this machine.
     pub trust_forwarded: bool,
 }
 
@@ -29,19 +29,19 @@ pub fn bearer_token(value: &[u8]) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
-/// The site that a browser says the request comes from.
+/// The site that a browser sent the request from.
 pub fn site(headers: &HeaderMap) -> Site<'_> {
     let header = headers.get(ORIGIN).or_else(|| headers.get(REFERER));
     Site(header.and_then(|value| value.to_str().ok()))
 }
 
-/// Whether the request may read about `project`, or about everything without one.
+/// Checks that the request may read `project`, or everything for `None`.
 pub async fn authorize(
     caller: Caller<'_>,
     head: &Parts,
     project: Option<&str>,
 ) -> Result<(), Denied> {
-    // An EventSource cannot send headers.
+    // In the query too, because an EventSource cannot send headers.
     let in_query = || query(&head.uri, "token");
     let secret = match head.headers.get(AUTHORIZATION) {
         Some(value) => Some(bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?.to_owned()),
@@ -54,8 +54,8 @@ pub async fn authorize(
     }
 }
 
-/// Whether the request may change the queue. A token in the address, which ends up in logs, does
-/// not count.
+/// Checks that the request may change the queue. A token in the query does not count, because URLs
+/// end up in logs.
 pub async fn authorize_change(caller: Caller<'_>, head: &Parts) -> Result<(), Denied> {
     match head.headers.get(AUTHORIZATION) {
         Some(value) => {
@@ -67,25 +67,25 @@ pub async fn authorize_change(caller: Caller<'_>, head: &Parts) -> Result<(), De
     }
 }
 
-/// A parameter of the address, decoded; empty is as good as absent.
+/// A decoded parameter of the query; empty counts as absent.
 pub fn query(uri: &Uri, name: &str) -> Option<String> {
     let pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
     let value = pairs.into_iter().find(|(key, _)| key == name)?.1;
     (!value.is_empty()).then(|| value.into_owned())
 }
 
-/// Whether a program on this machine asks for itself: not a proxy for somebody else, and not a
-/// browser for a page from elsewhere.
+/// Whether the request is from a program on this machine itself: not a proxy for somebody else, and
+/// not a browser for a page of another site.
 fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
     caller.loopback_only
         && caller.ip.is_loopback()
-        // A proxy is in front, and everybody seems to come from this machine.
+        // Behind a proxy, all requests seem to come from this machine.
         && !caller.trust_forwarded
-        // Older proxies that hide themselves speak 1.0.
+        // Older proxies that add no headers speak HTTP/1.0.
         && head.version == Version::HTTP_11
         && !is_forwarded(&head.headers)
         && is_addressed_to_loopback(head)
-        && !is_from_a_page_elsewhere(&head.headers)
+        && !is_from_another_site(&head.headers)
 }
 
 fn is_forwarded(headers: &HeaderMap) -> bool {
@@ -100,8 +100,7 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A name that only now resolves to this machine is how a page elsewhere gets around the
-/// browser's rules.
+/// Prevents DNS rebinding: a page of another site can make its own host name resolve to this machine.
 fn is_addressed_to_loopback(head: &Parts) -> bool {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
@@ -116,7 +115,7 @@ fn is_loopback(authority: &hyper::http::uri::Authority) -> bool {
         || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-fn is_from_a_page_elsewhere(headers: &HeaderMap) -> bool {
+fn is_from_another_site(headers: &HeaderMap) -> bool {
     let own = |origin: &[u8]| {
         let host = origin.strip_prefix(b"http://");
         host.is_some() && host == headers.get(HOST).map(|host| host.as_bytes())

@@ -1,8 +1,9 @@
-//! Accepting connections, so many at once, and ending them.
+//! Accepts a bounded number of connections, and ends them on a shutdown.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +12,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 
-/// The pause after an accept that failed, such as with too many open files; it doubles up to
+/// The pause after a failed accept, for example because of too many open files; it doubles up to
 /// [`MAX_ACCEPT_PAUSE`].
 const MIN_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// A server's open connections, each a task.
+/// A server's open connections, one task each.
 pub struct Connections {
-    /// The setting that says how many there may be.
+    /// The name of the setting with the limit.
     setting: &'static str,
     permits: Arc<Semaphore>,
     tasks: JoinSet<()>,
@@ -28,13 +29,13 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// None yet, and `most` at once, as `setting` says.
+    /// Up to `most` connections at once, as set by `setting`.
     pub fn new(setting: &'static str, most: usize, shutdown: CancellationToken) -> Self {
         Self { setting, permits: Arc::new(Semaphore::new(most)), tasks: JoinSet::new(), shutdown }
     }
 
-    /// Accepts until the shutdown; `begin` makes a connection's task, which keeps the permit as
-    /// long as it is open. Dropping the listener then closes it.
+    /// Accepts until the shutdown, then drops and so closes the listener. `begin` returns the task
+    /// of a connection, which must hold the permit while it is open.
     pub async fn accept<F>(
         &mut self,
         listener: TcpListener,
@@ -43,12 +44,12 @@ impl Connections {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut pause = MIN_ACCEPT_PAUSE;
-        let full = Outage::default();
+        let full = LogThrottle::default();
         loop {
             let permits = Arc::clone(&self.permits);
-            self.tell_whether_full(&full);
+            self.log_whether_full(&full);
             let next = async {
-                // Who comes when all permits are taken waits in the listener's backlog.
+                // When all permits are taken, new connections wait in the listener's backlog.
                 let permit = permits.acquire_owned().await;
                 (listener.accept().await, permit)
             };
@@ -66,11 +67,11 @@ impl Connections {
             match accepted {
                 Ok((stream, address)) => {
                     pause = MIN_ACCEPT_PAUSE;
-                    // Answers are small and complete: waiting to fill a packet only delays them.
+                    // Responses are small and complete: Nagle's algorithm would only delay them.
                     let _ = stream.set_nodelay(true);
                     self.tasks.spawn(begin(stream, address, permit));
                 }
-                // The client was gone before it was its turn.
+                // The client disconnected while it waited.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, ?pause, "cannot accept a connection");
@@ -84,18 +85,18 @@ impl Connections {
         }
     }
 
-    fn tell_whether_full(&self, full: &Outage) {
+    fn log_whether_full(&self, full: &LogThrottle) {
         let setting = self.setting;
         if self.permits.available_permits() > 0 {
-            if let Some(lasted) = full.over().map(seconds) {
-                tracing::info!(setting, lasted, "there is room for connections again");
+            if let Some(lasted) = full.recovered().map(seconds) {
+                tracing::info!(setting, lasted, "accepting connections again");
             }
-        } else if let Some(lasting) = full.failed().map(seconds) {
-            tracing::warn!(setting, lasting, "as many connections as may be; others wait");
+        } else if let Some(lasting) = full.failure().map(seconds) {
+            tracing::warn!(setting, lasting, "connection limit reached; new connections wait");
         }
     }
 
-    /// Waits for all to end, and cuts off those that take longer.
+    /// Waits for all connections to end, and closes those that take longer.
     pub async fn finish(mut self, longest: Duration) {
         let finish = async {
             while let Some(ended) = self.tasks.join_next().await {
@@ -103,15 +104,32 @@ impl Connections {
             }
         };
         if tokio::time::timeout(longest, finish).await.is_err() {
-            // What they sent was not answered, so nothing was promised to them.
-            tracing::warn!(open = self.tasks.len(), "slow clients are cut off");
+            // Their requests got no response, so nothing was acknowledged.
+            tracing::warn!(open = self.tasks.len(), "closing the connections of slow clients");
             self.tasks.shutdown().await;
+        }
+    }
+}
+
+/// Drives a connection to its end. On a shutdown, `finish` makes it end after the request that has
+/// begun.
+pub async fn until_closed<C: Future>(
+    connection: C,
+    shutdown: &CancellationToken,
+    finish: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            finish(connection.as_mut());
+            connection.await
         }
     }
 }
 
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task failed; the others go on");
+        tracing::error!(%error, "the task of a connection panicked; the others continue");
     }
 }

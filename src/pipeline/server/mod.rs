@@ -1,6 +1,8 @@
-//! What both servers (HTTP and WebSocket) are made of: accepting connections within bounds, a socket
-//! that neither waits for a dead client nor hangs up on one that is sending, and who may read or
-//! change anything.
+//! What the HTTP and the WebSocket server share.
+//!
+//! - [`access`]: who may read, and who may change the queue
+//! - [`connections`]: accepts and ends connections
+//! - [`socket`]: a client's socket with timeouts
 
 pub mod access;
 pub mod connections;
@@ -8,11 +10,11 @@ pub mod socket;
 
 use std::time::Duration;
 
-/// Bounds that hold for the requests of both servers.
+/// Bounds on requests to both servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a client may take to send a request's head.
+    /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
-    /// The largest request body, and the largest WebSocket message.
+    /// The largest request body or WebSocket message, in bytes.
     pub max_body_bytes: usize,
 }

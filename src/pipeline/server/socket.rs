@@ -1,4 +1,4 @@
-//! A client's socket that neither waits for a dead client nor hangs up on one that is sending.
+//! A client's socket that does not wait for a dead client, nor close on one that is still sending.
 
 use std::io;
 use std::pin::Pin;
@@ -11,17 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long a client may take no byte of its answer.
+/// How long a client may accept no byte of its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long, and up to how many bytes, a refused body is read on and thrown away after the
-/// answer. Closing at once would make the kernel reset the connection, and the client could lose
-/// the answer that tells why.
+/// How long, and up to how many bytes, the rest of a refused body is read and discarded after the
+/// response. Closing at once would make the kernel reset the connection, and the client could lose
+/// the response with the reason.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
+/// A client's TCP connection whose writes time out and which lingers when it is closed.
 pub struct Socket {
     stream: TcpStream,
-    /// Runs while a write waits.
+    /// Armed while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
     linger: Arc<AtomicBool>,
     lingering: Option<Lingering>,
@@ -33,12 +34,12 @@ struct Lingering {
 }
 
 impl Socket {
-    /// With `linger` set when it is closed, it first hears the client out.
+    /// If `linger` is set when the socket is closed, it first discards what the client still sends.
     pub fn new(stream: TcpStream, linger: Arc<AtomicBool>) -> Self {
         Self { stream, stalled: None, linger, lingering: None }
     }
 
-    /// The result of a write: one that waits too long fails.
+    /// The result of a write, which fails if it waits too long.
     fn unless_stalled(
         &mut self,
         cx: &mut Context<'_>,
@@ -50,7 +51,10 @@ impl Socket {
         }
         let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no answer")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client does not read its response",
+        )))
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -64,7 +68,7 @@ impl Socket {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     lingering.bytes += buffer.filled().len();
                 }
-                // The client has ended, one way or the other.
+                // The client has closed its side, or the connection broke.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
                     ready!(lingering.until.as_mut().poll(cx));

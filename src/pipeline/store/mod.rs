@@ -1,7 +1,13 @@
-//! The port `Store`: where events are kept and asked for, in the tables of Bklit's ClickHouse.
+//! The port `Store`: stores and queries events, in the tables of Bklit's ClickHouse.
+//!
+//! - [`baseline`]: the port for the rows that dual-write verification compares with
+//! - [`live_view`]: queries the current visitors
+//! - [`rows`]: events as rows
+//! - [`schema`]: the tables
+//! - [`session`]: a session's state, folded from its events
 
 pub mod baseline;
-pub mod live;
+pub mod live_view;
 pub mod rows;
 pub mod schema;
 pub mod session;
@@ -11,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::session::SessionKey;
@@ -19,10 +26,24 @@ use bklit_wire::time::UtcMillis;
 /// Events that are stored together. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The queue's name for it: the same batch, sent again, has the same id and the same events.
+    /// The queue's id of the batch: delivered again, it has the same id and the same events.
     pub id: String,
     /// Its events, oldest first.
     pub events: Arc<Vec<QueuedEvent>>,
+}
+
+/// Identifies events, in order, by project and id. Stores keep it with a batch's id, because a
+/// queue that was set up anew may use a batch id again for other events. Must stay the same across
+/// versions and platforms: it is stored.
+pub fn digest<'a>(events: impl IntoIterator<Item = &'a QueuedEvent>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for event in events {
+        for part in [&event.project_id, &event.id] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().into()
 }
 
 /// What a batch changed in the store.
@@ -44,7 +65,7 @@ pub struct QueryResult {
     pub columns: Vec<String>,
     /// Rows, each as wide as `columns`; scalars only.
     pub rows: Vec<Vec<serde_json::Value>>,
-    /// There were more rows than asked for.
+    /// Whether there were more rows than the limit.
     pub truncated: bool,
 }
 
@@ -57,44 +78,43 @@ pub struct QueryLimits {
     pub time: Duration,
 }
 
-/// How a store's SQL says what each store says differently.
+/// The parts of SQL that differ between stores.
 pub struct Dialect {
     /// A text as a literal.
     pub text: fn(&str) -> String,
-    /// A moment, in seconds since the epoch, as a literal.
+    /// A time, in seconds since the epoch, as a literal.
     pub moment: fn(i64) -> String,
-    /// The seconds since the epoch of a column with a moment.
+    /// An expression for a time column as seconds since the epoch.
     pub seconds: fn(&str) -> String,
 }
 
-/// Why the store did not do as asked.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It may work later: the network, a timeout, a full disk, a busy server.
+    /// A temporary failure: network, timeout, full disk, busy server.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// It will never work with this input.
+    /// A permanent failure with this input.
     #[error("the store refused: {0}")]
     Refused(String),
 }
 
-/// Where events are kept. All methods are safe to call concurrently.
+/// Stores events. All methods are safe to call concurrently.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Stores a batch, all of it or nothing, and brings the sessions it touches up to date.
-    /// A batch whose id was stored before, and an event whose id the project has stored before,
-    /// change nothing.
+    /// Stores a batch atomically, and updates its sessions. A batch whose id was stored before, and
+    /// an event whose id the project has stored before, change nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: try the same batch again. [`StoreError::Refused`]: some
-    /// event in it can never be stored.
+    /// [`StoreError::Unavailable`]: retry the same batch. [`StoreError::Refused`]: some event in it
+    /// can never be stored.
     async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError>;
 
-    /// Ends the sessions in which nothing has happened since `since`, as of their last event;
-    /// returns at most `most` of them, and there may be more.
+    /// Ends the sessions without an event since `since`, as of their last event. Ends and returns at
+    /// most `most` of them; there may be more.
     ///
-    /// It reads what may have ended since it was called last, not all sessions. Called again with
-    /// the same `since`, it goes on where it stopped.
+    /// Reads only what may have ended since the last call, not all sessions. Called again with the
+    /// same `since`, it continues where it stopped.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -104,19 +124,40 @@ pub trait Store: Send + Sync {
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError>;
 
-    /// Answers one read-only SQL statement.
+    /// Runs one read-only SQL statement.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for what is no query or has a mistake,
-    /// [`StoreError::Unavailable`] also when it takes too long.
+    /// [`StoreError::Refused`] if it is not a query or has an error, [`StoreError::Unavailable`] also
+    /// when it takes too long.
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError>;
 
-    /// How to write such a statement.
+    /// The SQL dialect of [`Store::query`].
     fn dialect(&self) -> &'static Dialect;
 
-    /// Whether it can be used now.
+    /// Checks that the store can be used now.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    #[test]
+    fn the_digest_is_the_one_that_stores_already_hold() {
+        let event = |project: &str, id: &str| {
+            let json = format!(
+                r#"{{"id":"{id}","type":"session_end","payload":{{"sessionId":"s"}},"queuedAt":0,"projectId":"{project}"}}"#
+            );
+            QueuedEvent::from_json(&json).unwrap()
+        };
+        let events = [event("p", "evt_1"), event("p", "evt_2")];
+        let stored = "565a7adddca7289e50d369213b44f16dbd78af3edf70b696803f1ee1285faeea";
+        assert_eq!(HEXLOWER.encode(&digest(&events)), stored);
+        assert_ne!(digest(&[event("pe", "vt_1")]), digest(&[event("p", "evt_1")]));
+    }
 }

@@ -1,4 +1,4 @@
-//! Events as rows of the tables, the same in every store.
+//! Events as rows of the tables, the same for every store.
 
 use std::borrow::Cow;
 
@@ -8,15 +8,22 @@ use super::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT};
 use bklit_wire::event::{CustomEvent, PageView, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
-/// A value to store: texts are borrowed from the event.
+/// A value to store. Texts are borrowed from the event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell<'a> {
+    /// NULL.
     Null,
+    /// A text.
     Text(Cow<'a, str>),
+    /// A floating-point number.
     Real(f64),
+    /// A boolean.
     Bool(bool),
+    /// An integer.
     Int(i32),
+    /// A time in milliseconds since the epoch, as a number.
     Millis(i64),
+    /// A time.
     Moment(UtcMillis),
 }
 
@@ -50,7 +57,8 @@ impl From<UtcMillis> for Cell<'_> {
     }
 }
 
-/// In the order of the table's columns; a test compares each with the field of its name.
+/// The row of a page view, in the order of the table's columns. A test compares each cell with the
+/// field of the column's name.
 pub fn page_view_cells<'a>(
     event: &'a QueuedEvent,
     view: &'a PageView,
@@ -104,7 +112,7 @@ pub fn page_view_cells<'a>(
     ]
 }
 
-/// In the order of the table's columns.
+/// The row of a custom event, in the order of the table's columns.
 pub fn custom_event_cells<'a>(
     event: &'a QueuedEvent,
     custom: &'a CustomEvent,
@@ -120,7 +128,7 @@ pub fn custom_event_cells<'a>(
     ]
 }
 
-/// What the sender added, with the event's type.
+/// The sender's additional data, plus the event's type.
 fn metadata(custom: &CustomEvent) -> String {
     let mut all: Map<String, Value> = custom.metadata.clone().unwrap_or_default();
     all.insert("eventType".to_owned(), custom.event_type.as_str().into());

@@ -1,17 +1,17 @@
-//! The tables of Bklit's ClickHouse as data, so that every store has the same columns.
+//! The tables of Bklit's ClickHouse as data, so that all stores have the same columns.
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
     /// Text.
     Text,
-    /// A moment in UTC, to the second: `YYYY-MM-DD HH:MM:SS`.
+    /// A time in UTC, to the second: `YYYY-MM-DD HH:MM:SS`.
     DateTime,
     /// A floating-point number.
     Float64,
-    /// A whole number.
+    /// An integer.
     Int32,
-    /// Yes or no: 1 or 0.
+    /// A boolean as 1 or 0.
     Bool,
 }
 
@@ -20,7 +20,7 @@ pub enum ColumnType {
 pub struct Column {
     /// Its name.
     pub name: &'static str,
-    /// What it holds.
+    /// Its type.
     pub kind: ColumnType,
     /// Whether it may be NULL.
     pub nullable: bool,
@@ -49,7 +49,7 @@ const fn text(name: &'static str) -> Column {
     optional(name, ColumnType::Text)
 }
 
-/// One row a page view.
+/// One row per page view.
 pub const PAGE_VIEW_EVENT: Table = Table {
     name: "page_view_event",
     columns: &[
@@ -102,7 +102,7 @@ pub const PAGE_VIEW_EVENT: Table = Table {
     order: &["project_id", "timestamp", "id"],
 };
 
-/// One row a custom event.
+/// One row per custom event.
 pub const TRACKED_EVENT: Table = Table {
     name: "tracked_event",
     columns: &[
@@ -117,14 +117,14 @@ pub const TRACKED_EVENT: Table = Table {
     order: &["project_id", "event_definition_id", "timestamp", "id"],
 };
 
-/// Page views as ingestion inserts them by itself.
+/// Page views as inserted directly by ingestion.
 pub const PAGE_VIEW_EVENT_BASELINE: Table =
     Table { name: "page_view_event_baseline", ..PAGE_VIEW_EVENT };
 
-/// Custom events as ingestion inserts them by itself.
+/// Custom events as inserted directly by ingestion.
 pub const TRACKED_EVENT_BASELINE: Table = Table { name: "tracked_event_baseline", ..TRACKED_EVENT };
 
-/// Times in which events were not written to the baseline: they cannot be compared.
+/// Periods in which events were not written to the baseline, so that they cannot be compared.
 pub const BASELINE_GAP: Table = Table {
     name: "baseline_gap",
     columns: &[
@@ -135,8 +135,8 @@ pub const BASELINE_GAP: Table = Table {
     order: &["since"],
 };
 
-/// The versions of sessions, of which the latest `updated_at` counts. The embedded store keeps
-/// only that one.
+/// Versions of sessions, of which the one with the latest `updated_at` counts. The embedded store
+/// keeps only that one.
 pub const TRACKED_SESSION: Table = Table {
     name: "tracked_session",
     columns: &[
@@ -162,13 +162,13 @@ pub const TRACKED_SESSION: Table = Table {
 /// All tables.
 pub const TABLES: [&Table; 3] = [&PAGE_VIEW_EVENT, &TRACKED_EVENT, &TRACKED_SESSION];
 
-/// The tables of the baseline, which are there only for as long as it is compared with, each with
-/// the one it is compared with.
+/// The tables of the baseline, which exist only during verification, each with the table it is
+/// compared with.
 pub const BASELINE_TABLES: [(&Table, &Table); 2] =
     [(&PAGE_VIEW_EVENT_BASELINE, &PAGE_VIEW_EVENT), (&TRACKED_EVENT_BASELINE, &TRACKED_EVENT)];
 
 impl Table {
-    /// The names of its columns, separated by commas.
+    /// The names of its columns, comma-separated.
     pub fn column_list(&self) -> String {
         self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }

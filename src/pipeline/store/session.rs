@@ -1,15 +1,14 @@
-//! What is known of a visitor's session, folded from its events.
+//! The state of a visitor's session, folded from its events.
 //!
-//! Every part of it is a smallest or a largest over events. So the result does not depend on the
-//! order in which they come, on how they are cut into batches or on repeats.
-//! It begins with a page view: before one is known, what other events say is kept aside.
+//! Every part of the state is a minimum or maximum over events. So the result does not depend on
+//! their order, on how they are split into batches, or on duplicates. A session starts with a page
+//! view; what other events contribute before that is kept, but not shown.
 //!
-//! The end is the latest end that was reported, unless something happened after it: then the
-//! session goes on. A visitor's clock may be fast, so for what comes after what, an event is taken
-//! to have happened when it was queued at the latest.
+//! A session ends at the latest reported end, unless an event follows it: then it continues. A
+//! visitor's clock may be fast, so for the order of events, an event counts as having happened no
+//! later than it was queued.
 
-use std::fmt::Write as _;
-
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::rows::Cell;
@@ -18,31 +17,41 @@ use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// Digits of a moment in a key, so that keys sort as moments do.
+/// Digits of a time in a key, zero-padded so that keys sort by time.
 const MOMENT_DIGITS: usize = 13;
 
-/// A value and the page view it is from: its moment, then its id, so that of two in the same
-/// moment the one that was accepted first counts as earlier.
+/// A value and the page view it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sourced {
+    /// The time of the page view, then its id, so that of two at the same time the one accepted
+    /// first counts as earlier.
     pub key: String,
+    /// The value.
     pub value: String,
 }
 
 /// A session's state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
+    /// The URL of the first page view.
     pub entry: Option<Sourced>,
+    /// The URL of the last page view.
     pub exit: Option<Sourced>,
+    /// The first known user agent.
     pub user_agent: Option<Sourced>,
+    /// The first known country.
     pub country: Option<Sourced>,
+    /// The first known country code.
     pub country_code: Option<Sourced>,
+    /// The first known city.
     pub city: Option<Sourced>,
-    /// The latest moment of an event, as its sender says.
+    /// The latest time of an event, according to its sender, in milliseconds since the epoch.
     pub last_at: Option<i64>,
-    /// The same, no later than it was queued.
+    /// Like `last_at`, but each event counts no later than it was queued.
     pub last_seen: Option<i64>,
+    /// The latest reported end, according to its sender, in milliseconds since the epoch.
     pub end_at: Option<i64>,
+    /// Like `end_at`, but each end counts no later than it was queued.
     pub end_seen: Option<i64>,
 }
 
@@ -60,7 +69,7 @@ impl Session {
         self.last_seen = self.last_seen.max(seen);
         if let Payload::Pageview(view) = &event.payload {
             let mut key = format!("{at:0MOMENT_DIGITS$}{}", event.id);
-            // Stores keep key and value in one text with a NUL between them.
+            // Stores keep key and value in one text, separated by a NUL.
             if key.contains('\0') {
                 key = key.replace('\0', "\u{fffd}");
             }
@@ -84,7 +93,7 @@ impl Session {
         }
     }
 
-    /// Adds what other events of the session say.
+    /// Merges the state from other events of the session.
     pub fn merge(&mut self, other: Self) {
         earliest(&mut self.entry, other.entry);
         latest(&mut self.exit, other.exit);
@@ -98,23 +107,23 @@ impl Session {
         self.end_seen = self.end_seen.max(other.end_seen);
     }
 
-    /// Ends it as of its last event, for nothing more came.
+    /// Ends it as of its last event, because no other followed.
     pub fn end_as_of_last_event(&mut self) {
         self.end_at = self.end_at.max(self.last_at);
         self.end_seen = self.end_seen.max(self.last_seen);
     }
 
-    /// Whether it is shown: without a page view there is nothing to show.
+    /// Whether it has started: without a page view there is nothing to show.
     pub fn begun(&self) -> bool {
         self.entry.is_some()
     }
 
-    /// Whether it has ended, and nothing happened since.
+    /// Whether it has ended, and no event followed.
     pub fn ended(&self) -> bool {
         self.begun() && self.end_seen >= self.last_seen
     }
 
-    /// Whether no second page was viewed.
+    /// Whether only one page was viewed.
     fn bounced(&self) -> bool {
         let key = |view: &Option<Sourced>| view.as_ref().map(|view| view.key.clone());
         key(&self.entry) == key(&self.exit)
@@ -125,12 +134,14 @@ impl Session {
         end.map(UtcMillis::from_epoch_millis)
     }
 
+    /// When it started; `None` without a page view.
     pub fn started_at(&self) -> Option<UtcMillis> {
         let moment = self.entry.as_ref()?.key.get(..MOMENT_DIGITS)?;
         Some(UtcMillis::from_epoch_millis(moment.parse().ok()?))
     }
 
-    /// Since when nothing has happened, for as long as the sweep has to look at it.
+    /// The time of the last event, in milliseconds since the epoch; `None` once it has ended, when
+    /// the sweep need not check it any more.
     pub fn idle_since(&self) -> Option<i64> {
         if self.ended() { None } else { self.last_seen.max(self.end_seen) }
     }
@@ -152,7 +163,7 @@ impl Session {
             moment(ended),
             duration.map_or(Cell::Null, Cell::Int),
             Cell::Bool(self.bounced()),
-            // Nothing that clients send names a visitor.
+            // Clients send nothing that identifies a visitor.
             Cell::Null,
             value(&self.entry),
             value(&self.exit),
@@ -184,16 +195,11 @@ fn latest(known: &mut Option<Sourced>, other: Option<Sourced>) {
     }
 }
 
-/// The row's id: made from its key, so that it is the same whenever and wherever it is made.
+/// The row's id: derived from the key, so that it is the same in every process and version.
 fn id(key: &SessionKey) -> String {
     let mut hash = Sha256::new();
-    hash.update(key.project_id.len().to_be_bytes());
+    hash.update((key.project_id.len() as u64).to_be_bytes());
     hash.update(&key.project_id);
     hash.update(&key.session_id);
-    let mut id = "ses_".to_owned();
-    for byte in &hash.finalize()[..16] {
-        // Writing to a String cannot fail.
-        let _ = write!(id, "{byte:02x}");
-    }
-    id
+    format!("ses_{}", HEXLOWER.encode(&hash.finalize()[..16]))
 }

@@ -1,5 +1,4 @@
-//! What is compared, without asking anybody: the rows of one event, and two sorted streams of
-//! rows.
+//! The comparison itself, without I/O: the rows of one event, and two sorted streams of rows.
 
 use crate::metrics::Outcome;
 use std::cmp::Ordering;
@@ -10,24 +9,24 @@ use serde_json::{Value, json};
 
 use crate::store::baseline::{Kind, Row, Side};
 
-/// The longest value that is told, in characters.
+/// The longest value reported, in characters.
 const MAX_VALUE: usize = 200;
 
 /// The rows of one event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
-    /// As the queue and the worker stored it.
+    /// As stored through queue and worker.
     pub queue: Vec<Row>,
-    /// As ingestion inserted it.
+    /// As inserted directly by ingestion.
     pub baseline: Vec<Row>,
 }
 
-/// Whether the rows of an event are as they should be.
+/// The result of comparing an event's rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// One row on each side, and they are the same.
+    /// Exactly one row on each side, and they are equal.
     Matched,
-    /// They are not.
+    /// Anything else.
     Mismatched(Discrepancy),
 }
 
@@ -35,9 +34,9 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Discrepancy {
-    /// Rows through the queue: one, if all is well.
+    /// The number of rows stored through the queue; should be one.
     pub queue_rows: usize,
-    /// Rows in the baseline.
+    /// The number of rows in the baseline.
     pub baseline_rows: usize,
     /// The fields that differ.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +66,7 @@ pub struct FieldDifference {
 }
 
 impl Discrepancy {
-    /// In a few words.
+    /// A short description.
     pub fn summary(&self) -> &'static str {
         match (self.queue_rows, self.baseline_rows) {
             (0, _) => "missing in the queue path",
@@ -107,7 +106,7 @@ fn differences(kind: Kind, queue: &Row, baseline: &Row) -> Vec<FieldDifference> 
         .collect()
 }
 
-/// Another worker may write the same object with other blanks or in another order.
+/// Another worker may write the same object with other whitespace or in another order.
 fn same_json(one: &Value, other: &Value) -> bool {
     let read = |value: &Value| serde_json::from_str::<Value>(value.as_str()?).ok();
     read(one).is_some_and(|one| Some(one) == read(other))
@@ -122,8 +121,8 @@ fn clipped(value: &Value) -> Value {
     }
 }
 
-/// Takes the next event's rows from two streams that are sorted in the table's order. Each must
-/// hold all rows that stand at the same place as its first.
+/// Takes the rows of the next event from two streams that are sorted in the table's order. Each must
+/// contain all rows that compare equal to its first.
 pub fn next_pair(
     kind: Kind,
     queue: &mut VecDeque<Row>,
@@ -145,7 +144,7 @@ pub fn next_pair(
     Some(pair)
 }
 
-/// All rows at the place of the first.
+/// Takes all rows that compare equal to the first.
 fn take_group(kind: Kind, rows: &mut VecDeque<Row>) -> Vec<Row> {
     let mut group: Vec<Row> = rows.pop_front().into_iter().collect();
     while let (Some(first), Some(next)) = (group.first(), rows.front())

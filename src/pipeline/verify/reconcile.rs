@@ -1,9 +1,8 @@
-//! Compares a span of time after the fact, from the tables alone.
+//! Compares a span of time afterwards, from the tables alone.
 //!
-//! Both sides are read in the tables' order, a page at a time, and merged. What has no partner
-//! then is looked for by id and whatever its time: it may stand elsewhere in the order because
-//! its time differs, or just outside of the span. So memory depends on the size of a page, not
-//! on the span.
+//! Both sides are read in the tables' order, a page at a time, and merged. Rows without a partner are
+//! then looked up by id, regardless of time: the partner may have another time, or be just outside the
+//! span. So memory depends on the size of a page, not on the span.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -21,47 +20,47 @@ pub const PAGE: usize = 2_000;
 pub struct Plan {
     /// Events accepted in this span.
     pub span: Span,
-    /// The moment up to which events have had time to pass the queue, in seconds since the
-    /// epoch; younger ones are left out.
+    /// The time up to which events have had time to pass the queue, in seconds since the epoch; newer
+    /// ones are left out.
     pub settled_until: i64,
     /// Rows read at a time, at least 1.
     pub page: usize,
 }
 
-/// An event that is not as it should be.
+/// An event that does not match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mismatch {
     /// Its kind.
     pub kind: Kind,
-    /// Its name.
+    /// Its key.
     pub key: EventKey,
     /// What is wrong.
     pub found: Discrepancy,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Events that are the same on both sides.
+    /// Events that match.
     pub matched: u64,
-    /// Events that are not in the queue path.
+    /// Events that were not stored through the queue.
     pub missing_in_queue_path: u64,
     /// Events that are not in the baseline.
     pub missing_in_baseline: u64,
-    /// Events that differ, or are there more than once.
+    /// Events that differ, or are stored more than once.
     pub different: u64,
-    /// Left out: events from before the baseline was begun.
+    /// Left out: events from before the baseline was started.
     pub before_baseline: u64,
-    /// Left out: events that were not written to the baseline, as is noted there.
+    /// Left out: events recorded as not written to the baseline.
     pub not_written: u64,
-    /// Left out: events that are too young.
+    /// Left out: events that are too new.
     pub not_settled: u64,
-    /// When the baseline begins, in seconds since the epoch; `None` when it is empty.
+    /// When the baseline begins, in seconds since the epoch; `None` if it is empty.
     pub baseline_begins: Option<i64>,
 }
 
 impl Report {
-    /// Events that are not as they should be.
+    /// Events that do not match.
     pub fn mismatched(&self) -> u64 {
         self.missing_in_queue_path + self.missing_in_baseline + self.different
     }
@@ -72,7 +71,7 @@ impl Report {
     }
 }
 
-/// Why a comparison came to no end. It says nothing about the events.
+/// Why a comparison was aborted. It says nothing about the events.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The store failed.
@@ -84,15 +83,15 @@ pub enum VerifyError {
          true) for as long as you want to compare"
     )]
     NoBaseline,
-    /// Rows came in another order than they were asked for.
-    #[error("{0} is not read in its own order; its rows cannot be compared")]
+    /// The store returned rows in another order than requested.
+    #[error("the store returns the rows of {0} in the wrong order, so they cannot be compared")]
     Disorder(&'static str),
 }
 
-/// Compares both sides; tells `mismatch` of each event that is not as it should be.
+/// Compares both sides; calls `mismatch` for each event that does not match.
 ///
 /// # Errors
-/// [`VerifyError`]: then nothing is verified, whatever was told before.
+/// [`VerifyError`]: then nothing is verified, whatever was reported before.
 pub async fn reconcile(
     store: &dyn Baseline,
     plan: &Plan,
@@ -106,16 +105,17 @@ pub async fn reconcile(
         let begins = store.extent(kind).await?.map(|[begins, _]| begins);
         report.baseline_begins = report.baseline_begins.into_iter().chain(begins).min();
     }
-    let asked = &plan.span;
-    // Before the baseline's first row nothing was written to it.
-    let since = asked.since.max(report.baseline_begins.unwrap_or(asked.until)).min(asked.until);
-    let until = asked.until.min(plan.settled_until).max(since);
-    let span = Span { since, until, ..asked.clone() };
+    let requested = &plan.span;
+    // Nothing was written to the baseline before its first row.
+    let since =
+        requested.since.max(report.baseline_begins.unwrap_or(requested.until)).min(requested.until);
+    let until = requested.until.min(plan.settled_until).max(since);
+    let span = Span { since, until, ..requested.clone() };
     let gaps = store.gaps(&span).await?;
     for kind in Kind::ALL {
-        let before = Span { until: since, ..asked.clone() };
+        let before = Span { until: since, ..requested.clone() };
         report.before_baseline += store.count(Side::Queue, kind, &before).await?;
-        let young = Span { since: until, ..asked.clone() };
+        let young = Span { since: until, ..requested.clone() };
         let mut counts = [0; 2];
         for (count, side) in counts.iter_mut().zip(Side::ALL) {
             *count = store.count(side, kind, &young).await?;
@@ -163,7 +163,7 @@ impl Merge<'_> {
         }
     }
 
-    /// Looks for the rows of events that stand alone, whenever they were accepted.
+    /// Looks up the partners of events found on one side only, whenever they were accepted.
     async fn look_up(&mut self, alone: Vec<Pair>) -> Result<(), VerifyError> {
         if alone.is_empty() {
             return Ok(());
@@ -184,7 +184,7 @@ impl Merge<'_> {
                 let at = other.created_at(kind);
                 (self.span.since..self.span.until).contains(&at) && other.order(&row, kind).is_ne()
             };
-            // Its partner is in the span, where it stands alone too and is judged.
+            // Its partner is in the span and is judged there.
             if pair.queue.is_empty() && now.queue.iter().any(|other| elsewhere(&other)) {
                 continue;
             }
@@ -233,7 +233,7 @@ impl Pages {
         Self { side, kind, page, rows: VecDeque::new(), last: None, done: false }
     }
 
-    /// Reads on when nothing is left. Rows at the same place in the order are never torn apart.
+    /// Reads the next page when no row is left. Rows that compare equal are never split.
     async fn fill(&mut self, store: &dyn Baseline, span: &Span) -> Result<(), VerifyError> {
         let (mut most, mut seen) = (self.page, 0);
         while self.rows.is_empty() && !self.done {
@@ -246,11 +246,11 @@ impl Pages {
                 break;
             }
             let read = self.rows.len();
-            // When no more can be read of one place, so many of one event are wrong anyhow.
+            // If no more can be read of one key, that many rows of one event are wrong anyway.
             if read > seen {
                 self.drop_last_group();
             }
-            // Only rows of one place: read more of them.
+            // Only rows of one key: read more of them.
             (most, seen) = (most.saturating_mul(2), read);
         }
         if let Some(last) = self.rows.back() {
@@ -259,7 +259,7 @@ impl Pages {
         Ok(())
     }
 
-    /// The page's last rows may have more like them: they are read again with the next page.
+    /// The last key of the page may have more rows: it is read again with the next page.
     fn drop_last_group(&mut self) {
         let Some(last) = self.rows.pop_back() else { return };
         while self.rows.back().is_some_and(|row| row.order(&last, self.kind).is_eq()) {
@@ -267,7 +267,7 @@ impl Pages {
         }
     }
 
-    /// Texts that are read as others than they are stored could lead in a circle.
+    /// Detects rows that are not in order: paging could otherwise run in a circle.
     fn check_order(&self, rows: &[Row]) -> Result<(), VerifyError> {
         let kind = self.kind;
         let follows = self.last.as_ref().zip(rows.first());

@@ -1,4 +1,4 @@
-//! Reading the rows of events, however large they are.
+//! Reads the rows of events, however large they are.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,7 @@ use super::compare::Pair;
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Kind, Pick, Row, Side};
 
-/// Adds the rows that one side has of some events. Where `seconds` are given, only those that
-/// happened then.
+/// Adds the rows of some events on one side. With `seconds`, only those that happened then.
 pub async fn collect(
     store: &dyn Baseline,
     side: Side,
@@ -22,7 +21,7 @@ pub async fn collect(
             continue;
         }
         let read = store.read(side, kind, Pick::Events { keys, seconds }).await?;
-        // Of a single event there are then so many that it is wrong whatever the others are.
+        // A single event with this many rows is wrong, whatever the other rows are.
         if read.truncated && keys.len() > 1 {
             parts.extend(<[_; 2]>::from(keys.split_at(keys.len() / 2)));
             continue;

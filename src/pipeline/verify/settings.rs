@@ -1,4 +1,4 @@
-//! Settings of dual-write verification.
+//! The settings of dual-write verification.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerifySettings {
-    /// How long an event may take to be stored on both ways before they are compared.
+    /// How long an event may take to be stored on both paths before it is compared.
     #[serde(with = "humantime_serde")]
     pub settle: Duration,
 }

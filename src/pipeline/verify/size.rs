@@ -1,10 +1,10 @@
-//! How much memory an event takes: cheaper than serialising it.
+//! Estimates the memory of an event, which is cheaper than serialising it.
 
 use serde_json::Value;
 
 use bklit_wire::event::{PageView, Payload, QueuedEvent};
 
-/// About how many bytes an event takes in memory.
+/// The approximate size of an event in memory, in bytes.
 pub(super) fn bytes(event: &QueuedEvent) -> usize {
     let payload = match &event.payload {
         Payload::Pageview(view) => {

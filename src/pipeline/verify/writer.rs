@@ -1,7 +1,7 @@
-//! Accepted events on their way into the baseline, past the queue.
+//! Writes accepted events to the baseline, bypassing the queue.
 //!
-//! Nothing waits for it: what finds no room is not written, and counted. The store being away or
-//! slow must not be felt by whoever sends events.
+//! Nothing waits for it: events for which there is no room are counted and not written, so that a slow
+//! or unavailable store does not affect senders.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,37 +11,38 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::live::Pending;
+use super::live_verifier::Pending;
 use super::size;
 use crate::definitions::{DefinitionName, Definitions, DefinitionsError};
 use crate::metrics::{Metrics, Outcome};
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Gap, Kind};
 use bklit_net::backoff::Backoff;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
-/// Events that may wait to be written, and their bytes.
+/// The most events that may wait to be written, and the most bytes.
 const MAX_WAITING: usize = 16_384;
 const MAX_WAITING_BYTES: usize = 32 << 20;
 
-/// Events written at a time, and how long the first of them waits for company.
+/// Events written at a time, and how long the first of them waits for others.
 const BATCH: usize = 1_000;
 const BATCH_WAIT: Duration = Duration::from_millis(500);
 
-/// Seconds in which the events that are written at a time were accepted. Those of one write come
-/// into the store by kinds and months, so this bounds how much older than the newest row an event
-/// can be that was not written when the process was killed.
+/// The longest time between the acceptance of the first and the last event of one write, in seconds.
+/// One write inserts by kind and month, so this bounds how much older than the newest row an event can
+/// be that was not written when the process was killed.
 const PART_SECONDS: i64 = 5;
 
-/// The same, with what may be handed over out of order, as requests wait for the queue.
+/// Like [`PART_SECONDS`], plus a margin for events handed over out of order, because requests wait for
+/// the queue.
 const UNWRITTEN_SECONDS: i64 = PART_SECONDS + 10;
 
-/// The longest pause between tries.
+/// The longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a stop waits for what is still to be written.
+/// How long a shutdown waits for the last writes.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// An event that is in the baseline.
@@ -49,9 +50,9 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 pub struct Written {
     /// Its table.
     pub kind: Kind,
-    /// Its name.
+    /// Its key.
     pub key: EventKey,
-    /// When it happened, in seconds since the epoch: so it is found faster.
+    /// When it happened, in seconds since the epoch, to find it faster.
     pub second: i64,
     /// When it was written.
     pub at: Instant,
@@ -62,7 +63,7 @@ struct Item {
     bytes: usize,
 }
 
-/// Takes events; cheap to clone.
+/// Receives events; cheap to clone.
 #[derive(Clone)]
 pub struct BaselineSender {
     items: mpsc::Sender<Item>,
@@ -70,7 +71,7 @@ pub struct BaselineSender {
     left_out: Arc<LeftOut>,
 }
 
-/// Counts the events that are not written, until that is noted where they are missing.
+/// Counts the events that are not written, until the gap is recorded in the baseline.
 struct LeftOut {
     metrics: Arc<Metrics>,
     gap: Mutex<Option<Gap>>,
@@ -96,7 +97,7 @@ impl LeftOut {
 }
 
 impl BaselineSender {
-    /// Hands over an accepted event, or counts that there was no room. Never waits.
+    /// Passes on an accepted event, or counts it if there is no room. Never waits.
     pub fn offer(&self, event: Arc<QueuedEvent>) {
         if Kind::of(&event).is_none() {
             return;
@@ -114,7 +115,7 @@ impl BaselineSender {
     }
 }
 
-/// Writes what its senders take.
+/// Writes the events of its senders.
 pub struct BaselineWriter {
     store: Arc<dyn Baseline>,
     definitions: Arc<dyn Definitions>,
@@ -122,13 +123,13 @@ pub struct BaselineWriter {
     bytes: Arc<AtomicUsize>,
     left_out: Arc<LeftOut>,
     pending: Arc<Pending>,
-    /// Events in hand: the last part is written next.
+    /// Events to write: the last part is next.
     parts: Vec<Arc<Vec<QueuedEvent>>>,
-    outage: Outage,
+    throttle: LogThrottle,
 }
 
 impl BaselineWriter {
-    /// A writer and what feeds it. What is written waits in `pending` to be compared.
+    /// A writer and its sender. Written events are added to `pending` to be compared.
     pub fn new(
         store: Arc<dyn Baseline>,
         definitions: Arc<dyn Definitions>,
@@ -144,13 +145,13 @@ impl BaselineWriter {
             left_out: Arc::clone(&left_out),
         };
         let (pending, parts) = (Arc::clone(pending), Vec::new());
-        let outage = Outage::default();
-        (sender, Self { store, definitions, items, bytes, left_out, pending, parts, outage })
+        let throttle = LogThrottle::default();
+        (sender, Self { store, definitions, items, bytes, left_out, pending, parts, throttle })
     }
 
-    /// Writes until `stop`, then what is still waiting, for a short time.
+    /// Writes until `stop`, then for a short time what still waits.
     pub async fn run(mut self, stop: CancellationToken) {
-        // Wherever it is broken off, what is in hand stays in hand.
+        // Wherever it is cancelled, events not written yet stay in `parts`.
         stop.run_until_cancelled(async {
             self.prepare().await;
             self.write_all().await;
@@ -164,17 +165,17 @@ impl BaselineWriter {
                 self.left_out.add([&*item.event]);
                 left += 1;
             }
-            tracing::warn!(left, "the baseline's store is too slow; these events are not in it");
+            tracing::warn!(left, "the store is too slow: events are missing from the baseline");
         }
     }
 
-    /// Until no more will come.
+    /// Writes until all senders are dropped.
     async fn write_all(&mut self) {
         loop {
-            // Also before what is younger than the gap is there.
-            self.note_gap().await;
+            // Before newer events than the gap are written.
+            self.record_gap().await;
             self.write().await;
-            self.note_gap().await;
+            self.record_gap().await;
             if !self.fill().await {
                 return;
             }
@@ -184,13 +185,13 @@ impl BaselineWriter {
     async fn prepare(&self) {
         let mut backoff = Backoff::new(LONGEST_PAUSE);
         while let Err(error) = self.begin().await {
-            self.failed("cannot make the baseline's tables, trying again", &error);
+            self.failed("cannot create the baseline's tables, retrying", &error);
             backoff.pause().await;
         }
     }
 
-    /// Makes the tables. What was accepted since about when somebody last wrote may be missing
-    /// there: the mode was off, or a process was killed.
+    /// Creates the tables. Events accepted since the last write may be missing: verification was
+    /// off, or a process was killed.
     async fn begin(&self) -> Result<(), StoreError> {
         self.store.prepare().await?;
         let mut last = None;
@@ -200,23 +201,23 @@ impl BaselineWriter {
         if let Some(last) = last {
             let since = last - UNWRITTEN_SECONDS;
             let until = UtcMillis::now().epoch_seconds().max(last);
-            self.store.note_gap(Gap { since, until, events: 0 }).await?;
+            self.store.record_gap(Gap { since, until, events: 0 }).await?;
         }
         Ok(())
     }
 
-    /// Notes what was left out meanwhile; while that fails, it is for the next time.
-    async fn note_gap(&self) {
+    /// Records events that were left out; if that fails, it is retried next time.
+    async fn record_gap(&self) {
         let gap = self.left_out.gap().take();
         if let Some(gap) = gap
-            && let Err(error) = self.store.note_gap(gap).await
+            && let Err(error) = self.store.record_gap(gap).await
         {
-            self.failed("cannot note what is not in the baseline, trying again", &error);
+            self.failed("cannot record a gap in the baseline, retrying", &error);
             self.left_out.extend(gap);
         }
     }
 
-    /// Waits for events; false when none will come any more.
+    /// Waits for events; returns false if no more can arrive.
     async fn fill(&mut self) -> bool {
         self.parts.push(Arc::default());
         let mut deadline = None;
@@ -241,7 +242,7 @@ impl BaselineWriter {
         self.parts.iter().any(|part| !part.is_empty())
     }
 
-    /// Tries until all in hand are written that can be.
+    /// Retries until all events to write are written, except those that never can be.
     async fn write(&mut self) {
         let parts = std::mem::take(&mut self.parts).into_iter();
         let split = |part| by_time(Arc::unwrap_or_clone(part)).into_iter().rev().map(Arc::new);
@@ -249,23 +250,23 @@ impl BaselineWriter {
         let mut backoff = Backoff::new(LONGEST_PAUSE);
         while let Some(part) = self.parts.last_mut() {
             let events: &mut Vec<_> = Arc::make_mut(part);
-            let written = match note_definitions(&*self.definitions, events).await {
+            let written = match set_definitions(&*self.definitions, events).await {
                 Ok(()) if part.is_empty() => Ok(()),
                 Ok(()) => self.store.write(part).await,
                 Err(error) => Err(StoreError::Unavailable(error.to_string())),
             };
             if let Err(error @ StoreError::Unavailable(_)) = &written {
-                self.failed("cannot write the baseline, trying again", error);
+                self.failed("cannot write the baseline, retrying", error);
                 backoff.pause().await;
                 continue;
             }
             let Some(mut part) = self.parts.pop() else { return };
             match written {
                 Ok(()) => self.written(&part),
-                // One of them can never be stored: it is found by halves.
+                // Some event can never be stored: bisect to find it.
                 Err(error) => match part.as_slice() {
                     [event] => {
-                        tracing::warn!(id = event.id, %error, "an event is not in the baseline");
+                        tracing::warn!(id = event.id, %error, "an event is missing from the baseline");
                         self.left_out.add([event]);
                     }
                     _ => {
@@ -279,14 +280,14 @@ impl BaselineWriter {
     }
 
     fn failed(&self, what: &str, error: &StoreError) {
-        if let Some(lasting) = self.outage.failed().map(seconds) {
+        if let Some(lasting) = self.throttle.failure().map(seconds) {
             tracing::warn!(%error, lasting, "{what}");
         }
     }
 
     fn written(&self, events: &[QueuedEvent]) {
-        if let Some(lasted) = self.outage.over().map(seconds) {
-            tracing::info!(lasted, "the baseline is written again");
+        if let Some(lasted) = self.throttle.recovered().map(seconds) {
+            tracing::info!(lasted, "writing the baseline again");
         }
         let at = Instant::now();
         let written = events.iter().filter_map(|event| {
@@ -299,7 +300,7 @@ impl BaselineWriter {
     }
 }
 
-/// The events in parts of [`PART_SECONDS`] at most, in their order.
+/// Splits events into parts of at most [`PART_SECONDS`], in order.
 fn by_time(events: Vec<QueuedEvent>) -> Vec<Vec<QueuedEvent>> {
     let mut parts: Vec<Vec<QueuedEvent>> = Vec::new();
     let [mut least, mut most] = [i64::MAX, i64::MIN];
@@ -317,9 +318,9 @@ fn by_time(events: Vec<QueuedEvent>) -> Vec<Vec<QueuedEvent>> {
     parts
 }
 
-/// Notes in custom events the ids of their definitions. One without keeps its tracking id: it was
-/// accepted, so that it is not stored is for the comparison to tell.
-async fn note_definitions(
+/// Sets the definition ids of custom events. One without a definition keeps its tracking id: it was
+/// accepted, so the comparison has to report that it is not stored.
+async fn set_definitions(
     definitions: &dyn Definitions,
     events: &mut [QueuedEvent],
 ) -> Result<(), DefinitionsError> {
@@ -343,7 +344,7 @@ mod tests {
     use bklit_wire::event::SessionEnd;
 
     #[test]
-    fn what_is_written_at_a_time_was_accepted_within_seconds() {
+    fn events_of_one_write_were_accepted_within_seconds() {
         let event = |second: i64| {
             let end = SessionEnd { session_id: "s".to_owned(), timestamp: None, reason: None };
             QueuedEvent {

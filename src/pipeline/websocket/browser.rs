@@ -1,5 +1,5 @@
-//! A visitor's browser: it says who it is and sends events, each of which is acknowledged once
-//! the queue has it.
+//! The socket of a visitor's browser: it authenticates and sends events, each of which is acknowledged
+//! once it is queued.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use hyper::header::{HeaderValue, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 use tokio_tungstenite::tungstenite::Error;
 
-use super::absence::Left;
+use super::disconnect_grace::Left;
 use super::handshake::Kind;
 use super::message::{FromBrowser, ToClient};
 use super::sessions::Member;
@@ -18,7 +18,7 @@ use super::{Guest, server};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{Rejection, parse, validate};
 use crate::server::access::{query, site};
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 use bklit_wire::event::{EventKind, Payload};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -26,7 +26,7 @@ use bklit_wire::time::UtcMillis;
 const NO_KEY: &str = "no API key: send {\"type\":\"auth\",\"apiKey\":\"bk_live_…\"} first, or apiKey \
                       with each message";
 
-/// Serves a browser until it leaves or has to.
+/// Serves a browser until its socket is closed by either side.
 pub async fn serve(guest: Guest, mut socket: Socket) {
     let session = match session(&guest) {
         Ok(session) => session,
@@ -35,7 +35,7 @@ pub async fn serve(guest: Guest, mut socket: Socket) {
     Browser { guest, socket, session, token: None, member: None, accepted: 0 }.run().await;
 }
 
-/// Which session of which project the address names.
+/// The session in the socket's address.
 fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
     let field = |name: &'static str| {
         let value =
@@ -45,7 +45,8 @@ fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
     Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
 }
 
-/// What is needed of a request when its socket is closed, without the buffer that it came in.
+/// A copy of the parts of the request that are needed after the socket is closed, without the buffer
+/// that the request was read into.
 fn brief(head: &Parts) -> Parts {
     let (mut brief, ()) = Request::new(()).into_parts();
     for name in [ORIGIN, REFERER] {
@@ -61,18 +62,18 @@ struct Browser {
     guest: Guest,
     socket: Socket,
     session: SessionKey,
-    /// The last API key that was good.
+    /// The last valid API key.
     token: Option<Secret>,
-    /// Since there is one.
+    /// Set once there is a valid API key.
     member: Option<Member>,
     accepted: u64,
 }
 
-/// Why a message is not done.
+/// Why a message is refused.
 enum Problem {
-    /// The browser may try other messages.
+    /// The message is rejected; others may be accepted.
     Refused(Rejection),
-    /// It has no API key.
+    /// There is no API key.
     NoKey,
 }
 
@@ -83,7 +84,7 @@ impl<T: Into<Rejection>> From<T> for Problem {
 }
 
 impl Problem {
-    /// For our own log.
+    /// The text for our own log.
     fn text(&self) -> String {
         match self {
             Self::Refused(why) => why.to_string(),
@@ -103,7 +104,7 @@ impl Problem {
         matches!(self, Self::Refused(why) if why.is_temporary())
     }
 
-    /// Whether no message of this socket can be accepted.
+    /// Whether this socket can send no messages at all.
     fn is_final(&self) -> bool {
         matches!(self, Self::Refused(Rejection::Denied(Denied::Domain)))
     }
@@ -115,7 +116,7 @@ impl Browser {
         self.guest
             .step(Some(&self.session.project_id))
             .info("Browser connected", || self.details([]));
-        let end = self.converse().await.unwrap_or("the connection broke");
+        let end = self.converse().await.unwrap_or("connection lost");
         self.guest.step(Some(&self.session.project_id)).info("Browser disconnected", || {
             self.details([
                 ("reason", end.into()),
@@ -123,13 +124,13 @@ impl Browser {
                 ("accepted", self.accepted.into()),
             ])
         });
-        // A visitor is not gone because the server is: the browser comes back to the next one.
+        // A server that stops does not end sessions: the browser reconnects to another process.
         if !self.guest.shutdown.is_cancelled() {
             self.leave();
         }
     }
 
-    /// Until the socket is closed; why it was.
+    /// Handles messages until the socket is closed; returns why it was closed.
     async fn converse(&mut self) -> Result<&'static str, Error> {
         let connected = ToClient::Connected {
             project_id: &self.session.project_id,
@@ -150,21 +151,21 @@ impl Browser {
                 () = &mut patience, if self.token.is_none() => {
                     let project = Some(self.session.project_id.as_str());
                     self.guest.refuse(&mut self.socket, Kind::Browser, project, NO_KEY).await;
-                    return Ok("no API key came in time");
+                    return Ok("no API key in time");
                 }
                 received = self.socket.next() => received,
             };
             match received {
                 Received::Text(text) => {
-                    // One after the other: who sends faster fills the sockets' buffers and waits.
-                    if !self.answer(&text).await? {
-                        return Ok("the domain is not allowed");
+                    // One after the other: a faster sender fills the socket's buffers and has to wait.
+                    if !self.handle(&text).await? {
+                        return Ok("domain not allowed");
                     }
                 }
                 Received::Unusable(code, reason) => {
-                    self.tell_refused(None, &reason);
+                    self.log_refused(None, &reason);
                     self.socket.close(code, &reason).await;
-                    return Ok("a message cannot be read");
+                    return Ok("unreadable message");
                 }
                 Received::Ended(why) => {
                     self.socket.hang_up().await;
@@ -174,8 +175,8 @@ impl Browser {
         }
     }
 
-    /// Does what a message asks for and says so; whether more may follow.
-    async fn answer(&mut self, text: &str) -> Result<bool, Error> {
+    /// Handles a message and sends the response; returns whether more messages may follow.
+    async fn handle(&mut self, text: &str) -> Result<bool, Error> {
         let began = Instant::now();
         let message = FromBrowser::parse(text);
         let message_type = match &message {
@@ -188,17 +189,17 @@ impl Browser {
             Err(why) => Err(why.into()),
         };
         let problem = match done {
-            Ok(answer) => {
-                self.socket.send(answer).await?;
+            Ok(reply) => {
+                self.socket.send(reply).await?;
                 return Ok(true);
             }
             Err(problem) => problem,
         };
         self.guest.context.intake.log().metrics().refused();
-        self.tell_refused(message_type, &problem.text());
+        self.log_refused(message_type, &problem.text());
         let error = problem.for_client();
-        let answer = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
-        self.socket.send(answer.to_json()).await?;
+        let reply = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
+        self.socket.send(reply.to_json()).await?;
         if problem.is_final() {
             self.socket.close(POLICY, &problem.for_client()).await;
             return Ok(false);
@@ -229,8 +230,8 @@ impl Browser {
         }
     }
 
-    /// The token of this key, or else of the last good one, if it allows sending. Asked for each
-    /// message, as it may have been revoked.
+    /// The token of this key, or of the last valid one, if it allows sending. Checked for every
+    /// message, because the token may have been revoked.
     async fn authenticate(&mut self, api_key: Option<&str>) -> Result<Arc<TokenRecord>, Problem> {
         let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
         let secret = sent.as_ref().or(self.token.as_ref()).ok_or(Problem::NoKey)?;
@@ -254,7 +255,10 @@ impl Browser {
         let mut envelope = parse(kind, data.as_bytes())?;
         let project = &self.session.project_id;
         if envelope.project_id.get_or_insert_with(|| project.clone()) != project {
-            return Err(Rejection::field("projectId", "is not the one in the socket's address"));
+            return Err(Rejection::field(
+                "projectId",
+                "differs from the one in the socket's address",
+            ));
         }
         let session = match &mut envelope.event {
             Payload::Pageview(view) => &mut view.session_id,
@@ -271,7 +275,8 @@ impl Browser {
         Ok(id)
     }
 
-    /// With the last socket that may send, its session ends, after a while.
+    /// Leaves the session. If this was its last authenticated socket, the session ends after the
+    /// grace period.
     fn leave(self) {
         let (Some(absence), Some(secret)) = (self.member.and_then(Member::leave), self.token)
         else {
@@ -280,10 +285,12 @@ impl Browser {
         let context = Arc::clone(&self.guest.context);
         let Self { mut guest, session, .. } = self;
         guest.head = brief(&guest.head);
-        context.absences.begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
+        context
+            .disconnect_grace
+            .begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
     }
 
-    fn tell_refused(&self, message_type: Option<&'static str>, error: &str) {
+    fn log_refused(&self, message_type: Option<&'static str>, error: &str) {
         self.guest.step(Some(&self.session.project_id)).warn("Message refused", || {
             self.details([("type", message_type.into()), ("error", error.into())])
         });

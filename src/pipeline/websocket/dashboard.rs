@@ -1,4 +1,4 @@
-//! A dashboard: it sees its project's events once they are stored.
+//! The socket of a dashboard: it receives its project's events once they are stored.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,13 @@ use crate::server::access;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::time::UtcMillis;
 
-/// So often it is asked again whether the reader may read, as its token may have been revoked,
-/// and a line tells how much was delivered.
+/// How often the reader's permission is checked again, because its token may have been revoked, and
+/// the number of delivered events is logged.
 const RECHECK: Duration = Duration::from_secs(3);
-/// Messages that are written together at most.
+/// The most messages that are written together.
 const MAX_TOGETHER: usize = 64;
 
-/// Serves a dashboard until it leaves or has to.
+/// Serves a dashboard until its socket is closed by either side.
 pub async fn serve(guest: Guest, mut socket: Socket) {
     let (project, way) = match admit(&guest).await {
         Ok(admitted) => admitted,
@@ -32,18 +32,18 @@ pub async fn serve(guest: Guest, mut socket: Socket) {
             return guest.refuse(&mut socket, Kind::Dashboard, project.as_deref(), &why).await;
         }
     };
-    // Before the greeting: what is stored from then on is delivered.
+    // Before the greeting: everything stored after the greeting is delivered.
     let source = guest.context.live_bus.subscribe();
     let counts = Counts::default();
     Dashboard { guest, socket, project, way, source, unreported: 0, counts }.run().await;
 }
 
-/// How a dashboard got in.
+/// How a dashboard was authorized.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// By its origin, which does not change.
+    /// By its origin, which cannot change.
     Origin,
-    /// As a reader, which can end.
+    /// As a reader, whose permission can end.
     Reader,
 }
 
@@ -57,7 +57,7 @@ async fn admit(guest: &Guest) -> Result<(String, Way), String> {
     }
     match access::authorize(guest.caller(), &guest.head, Some(&project)).await {
         Ok(()) => Ok((project, Way::Reader)),
-        // The long text does not fit into a closing frame.
+        // The full text does not fit into a close frame.
         Err(Denied::NotLocal) => {
             Err("this needs a read token, or an origin in websocket.allowed_origins".to_owned())
         }
@@ -87,7 +87,7 @@ struct Dashboard {
     project: String,
     way: Way,
     source: Box<dyn LiveStream>,
-    /// Events delivered since the last line about it.
+    /// Events delivered since the last line about them.
     unreported: u64,
     counts: Counts,
 }
@@ -98,10 +98,10 @@ impl Dashboard {
         let project = self.project.clone();
         self.guest.step(Some(&project)).info("Dashboard connected", || self.guest.details([]));
         let shutdown = self.guest.shutdown.clone();
-        // A reader that takes nothing must not hold up the stop.
+        // A reader that does not read must not hold up the shutdown.
         let end = tokio::select! {
             biased;
-            end = self.converse() => end.unwrap_or("the connection broke"),
+            end = self.converse() => end.unwrap_or("connection lost"),
             () = shutdown.cancelled() => {
                 self.socket.close(AWAY, "the server is stopping").await;
                 "the server is stopping"
@@ -141,11 +141,11 @@ impl Dashboard {
                     }
                 }
                 received = self.socket.next() => match received {
-                    // Dashboards have nothing to say.
+                    // Messages from dashboards are ignored.
                     Received::Text(_) => {}
                     Received::Unusable(code, reason) => {
                         self.socket.close(code, &reason).await;
-                        return Ok("a message cannot be read");
+                        return Ok("unreadable message");
                     }
                     Received::Ended(why) => {
                         self.socket.hang_up().await;
@@ -160,7 +160,7 @@ impl Dashboard {
         }
     }
 
-    /// Sends a message, and with it what else is there.
+    /// Sends a message together with others that are available.
     async fn forward(&mut self, first: LiveMessage) -> Result<(), Error> {
         let before = self.counts.delivered;
         let mut next = Some(first);
@@ -207,7 +207,7 @@ impl Dashboard {
         self.socket.feed(json).await
     }
 
-    /// Tells how many events were delivered since the last time; they are counted already.
+    /// Logs the number of events delivered since the last line; they are already counted.
     fn report(&mut self) {
         let count = std::mem::take(&mut self.unreported);
         if count == 0 {
@@ -218,8 +218,8 @@ impl Dashboard {
     }
 }
 
-/// False once the token was revoked or has expired; not because it cannot be found out now.
+/// False once the token was revoked or has expired, but not while it cannot be checked.
 async fn is_still_allowed(guest: &Guest, project: &str) -> bool {
-    let answer = access::authorize(guest.caller(), &guest.head, Some(project)).await;
-    matches!(answer, Ok(()) | Err(Denied::Unavailable(_)))
+    let allowed = access::authorize(guest.caller(), &guest.head, Some(project)).await;
+    matches!(allowed, Ok(()) | Err(Denied::Unavailable(_)))
 }

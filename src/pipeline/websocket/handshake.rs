@@ -1,4 +1,4 @@
-//! From a request to a socket, or to an answer that says why not.
+//! The handshake: turns a request into a socket, or into a response with the reason why not.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-/// Who wants a socket.
+/// The kind of client that opens a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Browser,
@@ -27,14 +27,14 @@ impl Kind {
     }
 }
 
-/// A socket that opens once the connection has been handed over.
+/// A socket that opens once the connection is upgraded.
 pub struct Opening {
     pub kind: Kind,
     pub head: Parts,
     pub upgrade: OnUpgrade,
 }
 
-/// Where a connection's request leaves what it opened.
+/// Passes the opening socket from the request's handler to the connection's task.
 #[derive(Clone, Default)]
 pub struct Slot(Arc<Mutex<Option<Opening>>>);
 
@@ -48,13 +48,13 @@ impl Slot {
     }
 }
 
-/// Answers a request; one that asks well for a socket leaves it in `slot`.
+/// Responds to a request; a valid handshake puts the opening socket into `slot`.
 pub fn respond(mut request: Request<Incoming>, slot: &Slot) -> Response<Full<Bytes>> {
     let kind = match request.uri().path() {
         "/" => Kind::Browser,
         "/dashboard" | "/dashboard/" => Kind::Dashboard,
         _ => {
-            let why = "no such path: browsers open /, dashboards /dashboard";
+            let why = "unknown path: browsers use /, dashboards /dashboard";
             return refusal(StatusCode::NOT_FOUND, why);
         }
     };

@@ -1,4 +1,4 @@
-//! What goes over a socket: JSON objects with a `type`.
+//! The messages of a socket: JSON objects with a `type`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -20,11 +20,11 @@ struct Wire<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// A browser's message.
+/// A message from a browser.
 pub enum FromBrowser<'a> {
-    /// Who it is.
+    /// Authentication.
     Auth { api_key: Option<String> },
-    /// An event, as the bodies of HTTP requests have it.
+    /// An event, in the same form as the bodies of HTTP requests.
     Event { kind: EventKind, data: &'a str, api_key: Option<String> },
 }
 
@@ -38,7 +38,7 @@ impl<'a> FromBrowser<'a> {
             "event" => EventKind::Event,
             other => {
                 let other: String = other.chars().take(MAX_TYPE).collect();
-                let problem = format!("`{other}` is none of auth, pageview, event");
+                let problem = format!("unknown message type `{other}` (auth, pageview, event)");
                 return Err(Rejection::field("type", problem));
             }
         };
@@ -51,26 +51,26 @@ impl<'a> FromBrowser<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ToClient<'a> {
-    /// The first one.
+    /// The first message on a socket.
     Connected {
         project_id: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         session_id: Option<&'a str>,
         timestamp: UtcMillis,
     },
-    /// The API key is good.
+    /// The API key is valid.
     AuthSuccess,
-    /// The event is in the queue, durably.
+    /// The event is queued and durable.
     Ack { event_id: &'a str, message_type: &'a str },
-    /// The message was not done.
+    /// The message was refused.
     Error {
         error: String,
-        /// The same message may be accepted later.
+        /// Whether the same message may be accepted later.
         retryable: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         message_type: Option<&'a str>,
     },
-    /// So many events did not reach this dashboard. Without a number, nobody knows how many.
+    /// Events that did not reach this dashboard; without a number, it is not known how many.
     Lost { data: Lost, timestamp: UtcMillis },
 }
 
@@ -82,12 +82,12 @@ pub struct Lost {
 
 impl ToClient<'_> {
     pub fn to_json(&self) -> String {
-        // Text keys only: it always serialises.
+        // Messages have text keys only and always serialise.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// An event as dashboards get it.
+/// An event as sent to dashboards.
 #[derive(Serialize)]
 pub struct Live<'a> {
     pub r#type: EventKind,

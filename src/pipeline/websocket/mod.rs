@@ -1,17 +1,27 @@
-//! The WebSocket server: visitors' browsers send events, dashboards see them live.
+//! The WebSocket server: visitors' browsers send events, dashboards receive them live.
 //!
-//! | address | who may |
+//! | address | who may open it |
 //! | --- | --- |
 //! | `/?projectId=P&sessionId=S` | browsers; they send with an ingest token of the project |
 //! | `/dashboard?projectId=P` | readers as over HTTP, and pages of the allowed origins |
 //!
-//! A browser's messages are taken in one after the other, by the way that HTTP requests go; what
-//! is not read yet waits in the client. A dashboard that is too slow loses events and is told how
-//! many.
+//! A browser's messages are handled one after the other, through the same intake as HTTP requests;
+//! messages not read yet wait in the client. A dashboard that is too slow loses events and receives
+//! their number.
+//!
+//! - `browser`: the socket of a visitor's browser
+//! - `dashboard`: the socket of a dashboard
+//! - `disconnect_grace`: ends sessions some time after their last socket
+//! - `handshake`: turns a request into a socket
+//! - `message`: the messages of a socket
+//! - `server`: connections
+//! - `sessions`: tracks which sessions have open sockets
+//! - `settings`: the server's settings
+//! - `socket`: one open socket
 
-mod absence;
 mod browser;
 mod dashboard;
+mod disconnect_grace;
 mod handshake;
 mod message;
 mod server;
@@ -31,9 +41,9 @@ use super::bus::LiveBus;
 use super::intake::{Intake, Sender};
 use super::server::Limits;
 use super::server::access::Caller;
-use super::stage_log::{Data, Step};
-use absence::Absences;
+use super::telemetry::{Data, Step};
 use bklit_wire::debug_log::Stage;
+use disconnect_grace::DisconnectGrace;
 use handshake::Kind;
 use sessions::Sessions;
 use socket::Socket;
@@ -41,32 +51,32 @@ use socket::Socket;
 pub use server::serve;
 pub use settings::WebSocketSettings;
 
-/// What the server works with.
+/// What the server's connections share.
 pub struct WebSocketContext {
     intake: Arc<Intake>,
     live_bus: Arc<dyn LiveBus>,
     settings: WebSocketSettings,
     limits: Limits,
-    /// Of browsers that may send.
+    /// Sessions of authenticated browsers.
     sessions: Arc<Sessions>,
-    /// Of browsers that have left.
-    absences: Absences,
+    /// Sessions of disconnected browsers.
+    disconnect_grace: DisconnectGrace,
 }
 
 impl WebSocketContext {
-    /// A server's parts.
+    /// The context of a server.
     pub fn new(
         intake: Arc<Intake>,
         live_bus: Arc<dyn LiveBus>,
         settings: WebSocketSettings,
         limits: Limits,
     ) -> Self {
-        let absences = Absences::new(settings.session_grace);
-        Self { intake, live_bus, settings, limits, sessions: Arc::default(), absences }
+        let disconnect_grace = DisconnectGrace::new(settings.session_grace);
+        Self { intake, live_bus, settings, limits, sessions: Arc::default(), disconnect_grace }
     }
 }
 
-/// Who opened a socket.
+/// The client that opened a socket.
 struct Guest {
     context: Arc<WebSocketContext>,
     /// The request that opened it.
@@ -99,7 +109,7 @@ impl Guest {
         }
     }
 
-    /// Closes a socket that may not stay, and tells of it.
+    /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
         self.step(project).warn("Socket refused", || {
             self.details([("kind", kind.as_str().into()), ("error", reason.into())])

@@ -1,10 +1,9 @@
-//! Connections, from being accepted until their sockets are closed.
+//! Serves connections, from accepting them until their sockets are closed.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -18,20 +17,20 @@ use tokio_util::sync::CancellationToken;
 use super::handshake::{self, Kind, Opening, Slot};
 use super::socket::Socket;
 use super::{Guest, WebSocketContext, browser, dashboard};
-use crate::server::connections::Connections;
+use crate::server::connections::{Connections, until_closed};
 use crate::server::socket::Socket as Transport;
 
-/// The largest head of a request, which is kept as long as its socket is open.
+/// The largest request head, in bytes. It is kept while the socket is open.
 const MAX_HEAD: usize = 16 * 1024;
-/// A connection's buffers until it is a socket.
+/// The size of a connection's buffers until it is upgraded, in bytes.
 const MAX_BUFFER: usize = 16 * 1024;
-/// How long sockets may take to close once the server stops. The events in hand are acknowledged
-/// meanwhile, and the worker needs its own time after it.
+/// How long sockets may take to close once the server stops. Events in progress are acknowledged
+/// meanwhile, and the worker needs its own time after that.
 const MAX_DRAIN: Duration = Duration::from_secs(3);
-/// The same for ends of sessions that are being told.
+/// How long ends of sessions that are being queued may take after that.
 const MAX_ENDS: Duration = Duration::from_secs(1);
 
-/// Serves on `listener` until `shutdown`; then closes all sockets, within 3 s, and returns.
+/// Serves on `listener` until `shutdown`, then closes all sockets, within 3 s, and returns.
 /// Dropping the future drops all connections.
 ///
 /// # Errors
@@ -64,11 +63,11 @@ pub async fn serve(
         })
         .await;
     connections.finish(MAX_DRAIN).await;
-    context.absences.finish(MAX_ENDS).await;
+    context.disconnect_grace.finish(MAX_ENDS).await;
     Ok(())
 }
 
-/// The other end.
+/// The other end of a connection.
 #[derive(Clone, Copy)]
 struct From {
     ip: IpAddr,
@@ -93,16 +92,9 @@ fn connection(
     });
     let connection = http.serve_connection(io, service).with_upgrades();
     async move {
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
+        let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
         if let Err(error) = ended {
-            tracing::debug!(%address, %error, "a handshake failed");
+            tracing::debug!(%address, %error, "WebSocket handshake failed");
         }
         let Some(Opening { kind, head, upgrade }) = opened.take() else { return };
         let Ok(upgraded) = upgrade.await else { return };
@@ -112,7 +104,7 @@ fn connection(
         let From { ip, loopback_only } = from;
         let guest = Guest { context, head, ip, loopback_only, shutdown };
         let _open = Open::new(kind, &guest);
-        // On the heap: most sockets are open for long and do nothing.
+        // On the heap: most sockets are open for a long time and idle.
         match kind {
             Kind::Browser => Box::pin(browser::serve(guest, socket)).await,
             Kind::Dashboard => Box::pin(dashboard::serve(guest, socket)).await,
@@ -120,7 +112,7 @@ fn connection(
     }
 }
 
-/// Counts a socket as long as it is open.
+/// Counts an open socket.
 struct Open {
     context: Arc<WebSocketContext>,
     kind: Kind,
@@ -139,9 +131,9 @@ impl Drop for Open {
     }
 }
 
-/// How long a socket was open, for its last line.
+/// How long a socket was open, in seconds, for its last line.
 pub(super) fn seconds_since(opened: Instant) -> serde_json::Value {
     let millis = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-    // Tenths are enough.
+    // Rounded to tenths.
     ((millis as f64 / 100.0).round() / 10.0).into()
 }

@@ -1,5 +1,5 @@
-//! Which sessions have open sockets. A session ends when its last one has been closed for a
-//! while: a visitor who goes to the site's next page opens another.
+//! Tracks which sessions have open sockets. A session ends only some time after its last socket was
+//! closed, because a visitor who opens the next page of the site opens another one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,32 +8,33 @@ use tokio_util::sync::CancellationToken;
 
 use bklit_wire::session::SessionKey;
 
-/// Sessions with an open socket, as many as there are connections at most, and those that wait
-/// for their next one, which whoever waits bounds.
+/// Sessions with an open socket, bounded by the number of connections, and sessions in their grace
+/// period, bounded by `DisconnectGrace`.
 #[derive(Default)]
 pub struct Sessions(Mutex<HashMap<SessionKey, Presence>>);
 
 #[derive(Default)]
 struct Presence {
     sockets: usize,
-    /// Cancelled when another socket comes; only while there is none.
-    absent: Option<CancellationToken>,
+    /// Set while there is no socket; cancelled when one is opened.
+    reconnected: Option<CancellationToken>,
 }
 
 impl Sessions {
-    /// Counts a socket of a session, until the member leaves or is dropped.
+    /// Counts a socket of a session until the member leaves or is dropped.
     pub fn join(self: &Arc<Self>, key: SessionKey) -> Member {
-        // A panic elsewhere leaves counts that are still right.
+        // The counts stay correct after a panic elsewhere.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let session = known.entry(key.clone()).or_default();
         session.sockets += 1;
-        if let Some(absent) = session.absent.take() {
-            absent.cancel();
+        if let Some(reconnected) = session.reconnected.take() {
+            reconnected.cancel();
         }
         Member { sessions: Arc::clone(self), key: Some(key) }
     }
 
-    /// One socket less; what was the last one's leaves a token, or nothing.
+    /// Removes a socket. If it was the last one and `waits`, returns a token that is cancelled on a
+    /// reconnect.
     fn leave(&self, key: &SessionKey, waits: bool) -> Option<CancellationToken> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let session = known.get_mut(key)?;
@@ -45,35 +46,35 @@ impl Sessions {
             known.remove(key);
             return None;
         }
-        let absent = CancellationToken::new();
-        session.absent = Some(absent.clone());
-        Some(absent)
+        let reconnected = CancellationToken::new();
+        session.reconnected = Some(reconnected.clone());
+        Some(reconnected)
     }
 
-    /// Whether nobody has come back; forgets the session then.
-    fn gone(&self, key: &SessionKey, absent: &CancellationToken) -> bool {
+    /// Removes the session unless it has reconnected; returns whether it was removed.
+    fn remove(&self, key: &SessionKey, reconnected: &CancellationToken) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if absent.is_cancelled() {
+        if reconnected.is_cancelled() {
             return false;
         }
-        absent.cancel();
+        reconnected.cancel();
         known.remove(key).is_some()
     }
 }
 
-/// A socket among those of its session.
+/// One socket of a session.
 pub struct Member {
     sessions: Arc<Sessions>,
-    /// Until it has left.
+    /// `None` once it has left.
     key: Option<SessionKey>,
 }
 
 impl Member {
-    /// Leaves; the session's absence if this was its last socket.
-    pub fn leave(mut self) -> Option<Absence> {
+    /// Leaves the session; returns the session if this was its last socket.
+    pub fn leave(mut self) -> Option<Disconnected> {
         let key = self.key.take()?;
         let token = self.sessions.leave(&key, true)?;
-        Some(Absence { sessions: Arc::clone(&self.sessions), key, token })
+        Some(Disconnected { sessions: Arc::clone(&self.sessions), key, token })
     }
 }
 
@@ -85,28 +86,29 @@ impl Drop for Member {
     }
 }
 
-/// A session without a socket, for now.
-pub struct Absence {
+/// A session without a socket that may reconnect.
+pub struct Disconnected {
     sessions: Arc<Sessions>,
     key: SessionKey,
     token: CancellationToken,
 }
 
-impl Absence {
-    /// Until another socket of the session comes.
-    pub async fn over(&self) {
+impl Disconnected {
+    /// Waits until the session has another socket.
+    pub async fn reconnected(&self) {
         self.token.cancelled().await;
     }
 
-    /// Whether it is over for good: nobody has come back, and whoever does begins anew.
-    pub fn ended(self) -> bool {
-        self.sessions.gone(&self.key, &self.token)
+    /// Removes the session unless it has reconnected; returns whether it was removed. A later
+    /// socket starts a new one.
+    pub fn expire(self) -> bool {
+        self.sessions.remove(&self.key, &self.token)
     }
 }
 
-impl Drop for Absence {
+impl Drop for Disconnected {
     fn drop(&mut self) {
-        self.sessions.gone(&self.key, &self.token);
+        self.sessions.remove(&self.key, &self.token);
     }
 }
 
@@ -115,20 +117,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_ends_with_its_last_socket_unless_it_comes_back() {
+    fn a_session_ends_with_its_last_socket_unless_it_reconnects() {
         let sessions = Arc::new(Sessions::default());
         let key = SessionKey { project_id: "p".into(), session_id: "s".into() };
         let members: Vec<_> = (0..3).map(|_| sessions.join(key.clone())).collect();
         let mut members = members.into_iter();
         assert!(members.next().unwrap().leave().is_none());
         drop(members.next());
-        let absence = members.next().unwrap().leave().unwrap();
+        let disconnected = members.next().unwrap().leave().unwrap();
         let back = sessions.join(key.clone());
-        assert!(!absence.ended(), "it has come back");
-        let absence = back.leave().unwrap();
-        assert!(absence.ended());
+        assert!(!disconnected.expire(), "it has reconnected");
+        let disconnected = back.leave().unwrap();
+        assert!(disconnected.expire());
         assert!(sessions.0.lock().unwrap().is_empty());
-        // Nobody waits for these.
+        // Dropped without a grace period.
         drop(sessions.join(key.clone()));
         drop(sessions.join(key).leave());
         assert!(sessions.0.lock().unwrap().is_empty());

@@ -1,35 +1,35 @@
-//! Settings of the WebSocket server.
+//! The settings of the WebSocket server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The WebSocket server: where it is, who gets in, its bounds.
+/// The WebSocket server: its address, who may connect, and its bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebSocketSettings {
-    /// Where to listen; without it at [`WebSocketSettings::DEFAULT_LISTEN`], if that is free.
+    /// Where to listen; by default at [`WebSocketSettings::DEFAULT_LISTEN`], if that is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Pages of these origins may open dashboards without a token.
+    /// Origins whose pages may open dashboards without a token.
     #[serde(deserialize_with = "bklit_wire::setting::list")]
     pub allowed_origins: Vec<String>,
-    /// Sockets at once; more wait to be accepted.
+    /// Open sockets at once; others wait to be accepted.
     pub max_connections: usize,
-    /// How often a peer is asked whether it is still there.
+    /// How often a ping is sent to check that the peer is alive.
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
-    /// How long a browser's socket may stay open without a token.
+    /// How long a browser's socket may stay open without a valid token.
     #[serde(with = "humantime_serde")]
     pub auth_timeout: Duration,
-    /// How long a session goes on without a socket before it ends.
+    /// How long a session may be without a socket before it ends.
     #[serde(with = "humantime_serde")]
     pub session_grace: Duration,
 }
 
 impl WebSocketSettings {
-    /// Where the server is when nobody says where.
+    /// The default address.
     pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 }
 

@@ -1,4 +1,4 @@
-//! One open socket: messages in and out, pings, and the way to close it.
+//! One open socket: messages in and out, pings, and closing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,46 +15,46 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
-/// The close code for who may not be here.
+/// The close code for a client that is not allowed.
 pub const POLICY: CloseCode = CloseCode::Policy;
 /// The close code of a server that stops.
 pub const AWAY: CloseCode = CloseCode::Away;
 
-/// How long the other end may take to say goodbye too.
+/// How long the peer may take to reply to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest reason that fits into a closing frame.
+/// The longest reason that fits into a close frame, in bytes.
 const MAX_REASON: usize = 123;
-/// What is read at once.
+/// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 8 * 1024;
-/// What is gathered before it is written, and the most that may wait to be written: a message of
-/// ours is far smaller.
+/// Bytes gathered before they are written, and the most that may wait to be written: our messages are
+/// far smaller.
 const WRITE_BUFFER: usize = 16 * 1024;
 const MAX_WRITE_BUFFER: usize = 1024 * 1024;
 
-/// What came of waiting for a message.
+/// The result of waiting for a message.
 #[derive(Debug)]
 pub enum Received {
     /// A message.
     Text(Utf8Bytes),
-    /// It cannot go on: close with this code and reason.
+    /// The socket cannot continue: close it with this code and reason.
     Unusable(CloseCode, String),
-    /// The other end has closed, or is gone without a word; and which of it.
+    /// The peer has closed the socket or the connection was lost, with the reason.
     Ended(&'static str),
 }
 
 pub struct Socket {
     stream: WebSocketStream<TokioIo<Upgraded>>,
-    /// Set: the connection is not closed before the other end has stopped sending.
+    /// If set, the connection is not closed before the peer has stopped sending.
     linger: Arc<AtomicBool>,
     pings: Interval,
-    /// Something came since the last ping.
-    heard: bool,
+    /// Whether something was received since the last ping.
+    is_alive: bool,
     /// The longest message, in bytes.
     longest: usize,
 }
 
 impl Socket {
-    /// A socket on an upgraded connection, which takes messages of up to `longest` bytes.
+    /// A socket on an upgraded connection that accepts messages of up to `longest` bytes.
     pub async fn open(
         upgraded: Upgraded,
         linger: Arc<AtomicBool>,
@@ -71,34 +71,34 @@ impl Socket {
         let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         let mut pings = interval_at(Instant::now() + ping_interval, ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { stream, linger, pings, heard: true, longest }
+        Self { stream, linger, pings, is_alive: true, longest }
     }
 
-    /// The next message. Sends pings meanwhile. Safe to cancel.
+    /// Receives the next message, sending pings meanwhile. Safe to cancel.
     pub async fn next(&mut self) -> Received {
         loop {
             tokio::select! {
                 biased;
                 frame = self.stream.next() => {
-                    self.heard = true;
+                    self.is_alive = true;
                     match frame {
                         Some(Ok(Message::Text(text))) => return Received::Text(text),
                         Some(Ok(Message::Binary(_))) => {
                             let reason = "messages are JSON in text frames".to_owned();
                             return Received::Unusable(CloseCode::Unsupported, reason);
                         }
-                        // Pings and closings are answered below.
+                        // tungstenite replies to pings and close frames.
                         Some(Ok(_)) => {}
                         None => return Received::Ended("closed"),
                         Some(Err(error)) => return self.broken(&error),
                     }
                 }
                 _ = self.pings.tick() => {
-                    if !std::mem::replace(&mut self.heard, false) {
-                        return Received::Ended("no answer to a ping");
+                    if !std::mem::replace(&mut self.is_alive, false) {
+                        return Received::Ended("no reply to a ping");
                     }
                     if self.stream.send(Message::Ping(Bytes::new())).await.is_err() {
-                        return Received::Ended("a ping cannot be sent");
+                        return Received::Ended("cannot send a ping");
                     }
                 }
             }
@@ -113,22 +113,23 @@ impl Socket {
             ),
             Error::Utf8(_) => Received::Unusable(CloseCode::Invalid, "not UTF-8".to_owned()),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                Received::Ended("the connection ended without a goodbye")
+                Received::Ended("connection closed without a close frame")
             }
-            Error::Protocol(error) => {
-                Received::Unusable(CloseCode::Protocol, format!("not WebSocket: {error}"))
-            }
-            _ => Received::Ended("the connection broke"),
+            Error::Protocol(error) => Received::Unusable(
+                CloseCode::Protocol,
+                format!("WebSocket protocol error: {error}"),
+            ),
+            _ => Received::Ended("connection lost"),
         }
     }
 
-    /// Adds a message to those that go out with the next [`Socket::flush`], or before when they
-    /// are many. Waits for a slow reader, who fails it after a time.
+    /// Adds a message to those sent with the next [`Socket::flush`], or earlier if they are many.
+    /// Waits for a slow reader, and fails after the write timeout.
     pub async fn feed(&mut self, text: String) -> Result<(), Error> {
         self.stream.feed(Message::Text(text.into())).await
     }
 
-    /// Sends what was fed.
+    /// Sends the messages added with [`Socket::feed`].
     pub async fn flush(&mut self) -> Result<(), Error> {
         self.stream.flush().await
     }
@@ -138,7 +139,7 @@ impl Socket {
         self.stream.send(Message::Text(text.into())).await
     }
 
-    /// Says goodbye and why, and waits a little for the other end to do so too.
+    /// Sends a close frame with the reason, and waits briefly for the peer's.
     pub async fn close(&mut self, code: CloseCode, reason: &str) {
         self.linger.store(true, Relaxed);
         let mut end = reason.len().min(MAX_REASON);
@@ -147,7 +148,7 @@ impl Socket {
         }
         let frame = CloseFrame { code, reason: reason[..end].into() };
         let farewell = async {
-            // What fails here is over anyway.
+            // A failure here ends the connection anyway.
             let _ = self.stream.close(Some(frame)).await;
             while let Some(Ok(_)) = self.stream.next().await {}
             let _ = self.stream.get_mut().shutdown().await;
@@ -155,7 +156,7 @@ impl Socket {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
     }
 
-    /// Ends it without a word.
+    /// Closes the connection without a close frame.
     pub async fn hang_up(&mut self) {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.stream.get_mut().shutdown()).await;
     }

@@ -1,28 +1,28 @@
-//! Telling of what was stored, while the next batch is.
+//! Publishes a stored batch while the next one is being stored.
 
 use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::poison::Stored;
-use super::{WorkerContext, live, presence};
+use super::bisect::Stored;
+use super::{WorkerContext, live_events, presence};
 
-/// Tells of one batch after the other, in their order.
+/// Publishes batches one after the other, in order.
 #[derive(Default)]
 pub(super) struct Announcer(Option<AbortOnDropHandle<()>>);
 
 impl Announcer {
-    /// Begins to tell of a batch, once the one before it was told of.
+    /// Starts to publish a batch once the previous one has been published.
     pub(super) async fn announce(&mut self, context: &Arc<WorkerContext>, stored: Stored) {
         self.finish().await;
         let context = Arc::clone(context);
         self.0 = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             presence::follow(&context, &stored).await;
-            live::publish(&context, stored).await;
+            live_events::publish(&context, stored).await;
         })));
     }
 
-    /// Waits until all was told.
+    /// Waits until everything has been published.
     pub(super) async fn finish(&mut self) {
         if let Some(task) = self.0.take()
             && let Err(error) = task.await

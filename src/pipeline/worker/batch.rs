@@ -1,4 +1,4 @@
-//! One batch, from its claim to its acknowledgement.
+//! Processes one batch, from its claim to its acknowledgement.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bisect::{Stopped, Stored, store};
 use super::lease::Lease;
 use super::parse::Item;
-use super::poison::{Stopped, Stored, store};
 use super::stop::Stop;
-use super::{WorkerContext, answer_in_time, definitions, details};
+use super::{WorkerContext, definitions, details, in_time};
 use crate::metrics::Part;
 use crate::queue::{ClaimId, QueueError, Rejected};
 use bklit_net::backoff::Backoff;
@@ -18,47 +18,47 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
-/// The longest that giving a batch back may take; a shutdown waits for it.
+/// The longest that releasing a batch may take; a shutdown waits for it.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A batch that was claimed and read.
+/// A batch that was claimed and parsed.
 pub(super) struct Work {
     pub(super) lease: Lease,
-    /// Items in it, of all kinds.
+    /// The number of its items, valid or not.
     pub(super) size: usize,
     pub(super) items: Vec<Item>,
-    /// What of it is no event.
+    /// Items that are not events.
     pub(super) garbage: Vec<Rejected>,
-    /// How long claiming and reading took.
+    /// How long claiming and parsing took.
     pub(super) took: Duration,
 }
 
-/// How a batch left this worker's hands.
+/// How processing a batch ended.
 enum Outcome {
     /// Stored and acknowledged.
     Done(Stored),
     /// Another worker has it.
     TakenOver,
-    /// There was no time left.
+    /// The shutdown's deadline passed.
     Stopped,
 }
 
-/// Stores and acknowledges a batch, or gives it back. Returns what is to be told of.
+/// Stores and acknowledges a batch, or releases it. Returns what is to be published.
 pub(super) async fn process(context: &WorkerContext, work: Work, stop: &Stop) -> Option<Stored> {
     let began = Instant::now();
     let Work { lease, size, items, garbage, took } = work;
-    tell_processing(context, lease.id(), &items, &garbage, took);
-    let work = store_and_acknowledge(context, &lease, items, garbage, &stop.begun);
+    log_processing(context, lease.id(), &items, &garbage, took);
+    let work = store_and_acknowledge(context, &lease, items, garbage, &stop.started);
     let outcome = tokio::select! {
         outcome = work => outcome,
-        () = stop.over.cancelled() => Outcome::Stopped,
+        () = stop.expired.cancelled() => Outcome::Stopped,
     };
     match outcome {
         Outcome::Done(stored) => {
-            tell_done(context, lease.id(), size, &stored, began.elapsed());
+            log_done(context, lease.id(), size, &stored, began.elapsed());
             return Some(stored);
         }
-        Outcome::TakenOver => tell_taken_over(context, lease.id(), size),
+        Outcome::TakenOver => log_taken_over(context, lease.id(), size),
         Outcome::Stopped => release(context, lease).await,
     }
     None
@@ -80,7 +80,7 @@ async fn store_and_acknowledge(
         () = lease.lost() => return Outcome::TakenOver,
     };
     stored.rejected.extend(garbage);
-    // From here on the queue's answer alone counts: a renewal that comes after it finds no batch.
+    // From here on only the queue's response counts: a renewal after the acknowledgement would fail.
     match acknowledge(context, id, &stored.rejected, shutdown).await {
         Ok(true) => Outcome::Done(stored),
         Ok(false) => Outcome::TakenOver,
@@ -100,7 +100,8 @@ async fn resolve_and_store(
     Ok(stored)
 }
 
-/// Strictly after the store said yes. False when another worker has the batch.
+/// Acknowledges a batch, strictly after the store has confirmed it. Returns false if another worker
+/// has the batch.
 async fn acknowledge(
     context: &WorkerContext,
     id: &ClaimId,
@@ -109,7 +110,7 @@ async fn acknowledge(
 ) -> Result<bool, Stopped> {
     let mut backoff = Backoff::new(context.settings.max_backoff);
     loop {
-        match answer_in_time(context.queue.acknowledge(id, rejected)).await {
+        match in_time(context.queue.acknowledge(id, rejected)).await {
             Ok(()) => {
                 context.works(Part::Worker);
                 return Ok(true);
@@ -117,7 +118,7 @@ async fn acknowledge(
             Err(QueueError::Stale(_)) => return Ok(false),
             Err(error) => {
                 context.worker_failed(
-                    "Cannot acknowledge a stored batch, trying again",
+                    "Cannot acknowledge a stored batch, retrying",
                     &error.to_string(),
                 );
             }
@@ -128,28 +129,28 @@ async fn acknowledge(
     }
 }
 
-/// Gives the batch back, so that the next worker need not wait for its lease to end.
+/// Releases the batch, so that the next worker need not wait until its lease expires.
 pub(super) async fn release(context: &WorkerContext, lease: Lease) {
     let id = lease.id().clone();
-    // A renewal after it would hold the batch again.
+    // Stop renewing: a renewal after the release would claim the batch again.
     drop(lease);
     let released = tokio::time::timeout(RELEASE_TIMEOUT, context.queue.release(&id)).await;
     let reason = match released {
-        Ok(Ok(())) => "it was given back",
-        _ => "it is delivered again when its lease ends",
+        Ok(Ok(())) => "released",
+        _ => "it will be delivered again when its lease expires",
     };
     context.log.step(Stage::Worker).warn("Stopped before a batch was stored", || {
         details(json!({ "batchId": id.batch, "reason": reason }))
     });
 }
 
-pub(super) fn tell_taken_over(context: &WorkerContext, id: &ClaimId, size: usize) {
+pub(super) fn log_taken_over(context: &WorkerContext, id: &ClaimId, size: usize) {
     context.log.step(Stage::Worker).warn("Batch taken over by another worker", || {
         details(json!({ "batchId": id.batch, "size": size }))
     });
 }
 
-fn tell_processing(
+fn log_processing(
     context: &WorkerContext,
     id: &ClaimId,
     items: &[Item],
@@ -176,7 +177,7 @@ fn tell_processing(
     }
 }
 
-fn tell_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored, took: Duration) {
+fn log_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored, took: Duration) {
     let now = UtcMillis::now();
     let since = |moment| since(moment, now);
     let waited = stored.events.iter().map(|event| since(event.queued_at));
@@ -196,7 +197,7 @@ fn tell_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored
     });
 }
 
-/// The time that has passed since a moment; none when a clock was set back.
+/// The time that has passed since `moment`; zero if a clock was set back.
 fn since(moment: UtcMillis, now: UtcMillis) -> Duration {
     let millis = now.epoch_millis() - moment.epoch_millis();
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))

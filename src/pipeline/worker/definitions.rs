@@ -1,4 +1,4 @@
-//! Which definition each custom event of a batch is of, found out before the batch is stored.
+//! Looks up the definitions of a batch's custom events before the batch is stored.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,21 +7,22 @@ use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::bisect::Stopped;
 use super::parse::Item;
-use super::poison::Stopped;
 use super::{WorkerContext, details};
 use crate::definitions::DefinitionName;
 use crate::metrics::Part;
 use crate::queue::Rejected;
 use bklit_net::backoff::Backoff;
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::Payload;
 
-/// The longest a look-up may take before it is tried again.
+/// The longest a lookup may take before it is retried.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Notes in each custom event of `items` the id of its definition, however long it takes to find
-/// out. Takes out the events whose definition does not exist, with the reason.
+/// Sets the definition id of each custom event of `items`, retrying for as long as necessary. Removes
+/// the events whose definition does not exist, and returns them with the reason.
 pub(super) async fn resolve(
     context: &WorkerContext,
     batch: &str,
@@ -55,7 +56,7 @@ pub(super) async fn resolve(
     Ok(rejected)
 }
 
-/// Asks until there is an answer; only a shutdown meanwhile ends it early.
+/// Retries until there is a result; only a shutdown ends it early.
 async fn find(
     context: &WorkerContext,
     names: &[DefinitionName],
@@ -69,9 +70,9 @@ async fn find(
                 return Ok(ids);
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {TIMEOUT:?}"),
+            Err(_) => no_response(TIMEOUT),
         };
-        context.worker_failed("Cannot look up event definitions, trying again", &reason);
+        context.worker_failed("Cannot look up event definitions, retrying", &reason);
         if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
             return Err(Stopped);
         }

@@ -1,4 +1,4 @@
-//! Holding a batch for as long as it is in this worker's hands.
+//! Renews the lease of a batch while a worker has it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{WorkerContext, details};
 use crate::queue::{ClaimId, QueueError};
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::Stage;
 
-/// Renewals within a lease, so that one or two may fail.
+/// Renewals per lease, so that one or two may fail.
 const RENEWALS: u32 = 3;
 
-/// A claim that is renewed until this is dropped, whatever its worker waits for meanwhile.
+/// A claim that is renewed until this is dropped, whatever its worker is waiting for.
 pub(super) struct Lease {
     id: ClaimId,
     lost: CancellationToken,
@@ -22,7 +23,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Begins to renew a claim.
+    /// Starts to renew a claim.
     pub(super) fn hold(context: &Arc<WorkerContext>, id: ClaimId) -> Self {
         let lost = CancellationToken::new();
         let (context, claim, taken_over) = (Arc::clone(context), id.clone(), lost.clone());
@@ -38,13 +39,13 @@ impl Lease {
         &self.id
     }
 
-    /// Waits until another worker has the batch.
+    /// Waits until another worker has taken over the batch.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
     }
 }
 
-/// Renews the claim; returns when another worker has the batch.
+/// Renews the claim; returns when another worker has taken over the batch.
 async fn renew(context: &WorkerContext, claim: &ClaimId) {
     let lease = context.settings.lease;
     let pause = (lease / RENEWALS).max(Duration::from_millis(1));
@@ -54,10 +55,10 @@ async fn renew(context: &WorkerContext, claim: &ClaimId) {
             Ok(Ok(())) => continue,
             Ok(Err(QueueError::Stale(_))) => return,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {pause:?}"),
+            Err(_) => no_response(pause),
         };
-        // Should the lease run out, another worker stores the batch again, which adds nothing,
-        // and the acknowledgement tells.
+        // If the lease expires, another worker stores the batch again, which adds nothing, and
+        // our acknowledgement fails.
         context.log.step(Stage::Worker).warn("Cannot renew a batch's lease", || {
             details(json!({ "batchId": claim.batch, "reason": reason }))
         });

@@ -1,21 +1,35 @@
-//! The worker: claims batches from the queue, stores them, acknowledges them, tells dashboards.
+//! The worker: claims batches from the queue, stores and acknowledges them, and publishes their events.
 //!
-//! A batch is acknowledged strictly after the store said yes. Until then it stays the queue's, so
-//! whatever dies in between, it is delivered again, and the store knows what it has.
+//! A batch is acknowledged strictly after the store has confirmed it. Until then it stays in the
+//! queue, so after a crash it is delivered again, and the store recognises the events it already has.
+//!
+//! - `announce`: publishes a batch while the next one is being stored
+//! - `batch`: one batch from claim to acknowledgement
+//! - `bisect`: finds the events of a batch that the store rejects
+//! - `definitions`: looks up the definitions of custom events
+//! - `lease`: renews the lease of a batch
+//! - `live_events`: publishes stored events for dashboards
+//! - `parse`: the queue's items as events
+//! - `prefetch`: claims a batch while the previous one is being stored
+//! - `presence`: records active sessions
+//! - `settings`: the worker's settings
+//! - `stop`: the phases of a shutdown
+//! - `store_health`: checks the store while there is no batch
+//! - `sweep`: ends idle sessions
 
-mod ahead;
 mod announce;
 mod batch;
+mod bisect;
 mod definitions;
 mod lease;
-mod live;
+mod live_events;
 mod parse;
-mod poison;
+mod prefetch;
 mod presence;
 mod settings;
 mod stop;
+mod store_health;
 mod sweep;
-mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,44 +47,45 @@ use self::batch::Work;
 use self::lease::Lease;
 use self::parse::parse;
 use self::stop::Stop;
-use self::watch::InHand;
+use self::store_health::InHand;
 use super::bus::LiveBus;
 use super::definitions::Definitions;
 use super::metrics::Part;
 use super::queue::{Claim, Queue, QueueError};
-use super::stage_log::{Data, StageLog};
 use super::store::Store;
+use super::telemetry::{Data, Telemetry};
 use crate::presence::Presence;
 use bklit_net::backoff::Backoff;
+use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 
-/// The longest a call to the queue may take before it counts as failed.
+/// How long a call to the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The shortest and the longest time between looks at a batch that fills up.
+/// The shortest and longest interval of checks whether a batch is full.
 const FILL_CHECK: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
-/// What a worker works with.
+/// What the workers of a process share.
 pub struct WorkerContext {
     /// Where events come from.
     pub queue: Arc<dyn Queue>,
-    /// Where they go.
+    /// Where events are stored.
     pub store: Arc<dyn Store>,
-    /// Where custom events are defined.
+    /// The definitions of custom events.
     pub definitions: Arc<dyn Definitions>,
-    /// Who hears of those that are stored.
+    /// Where stored events are published.
     pub live_bus: Arc<dyn LiveBus>,
-    /// Who counts active sessions, if anybody does.
+    /// Where active sessions are recorded, if anywhere.
     pub presence: Option<Arc<dyn Presence>>,
-    /// Where to tell of it.
-    pub log: Arc<StageLog>,
-    /// How to batch.
+    /// The debug log, metrics and health.
+    pub log: Arc<Telemetry>,
+    /// The worker's settings.
     pub settings: WorkerSettings,
 }
 
-/// Works until `shutdown`, with as many workers as the settings say. Whatever fails is tried
-/// again, so that it returns for no other reason; then the batches in hand are stored, or given
-/// back when the store does not answer. Dropping the future drops the workers.
+/// Runs the configured number of workers until `shutdown`. Failures are retried, so it returns for no
+/// other reason. On shutdown the claimed batches are stored, or released if the store does not
+/// respond. Dropping the future drops the workers.
 pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     let (context, in_hand) = (Arc::new(context), Arc::new(InHand::default()));
     let stop = Stop::new(shutdown);
@@ -86,7 +101,7 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
             async move { stop.run().await }
         }));
         while let Some(ended) = workers.join_next().await {
-            // A panic goes on here: whoever supervises this learns of it.
+            // Propagate a panic to the supervisor.
             if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
                 std::panic::resume_unwind(panic);
             }
@@ -94,14 +109,13 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     };
     tokio::join!(
         all_work,
-        sweep::run(&context, &stop.begun),
-        watch::run(&context, &in_hand, &stop.begun)
+        sweep::run(&context, &stop.started),
+        store_health::run(&context, &in_hand, &stop.started)
     );
 }
 
-/// Claims batches and works on them, one after the other. What can be done beside that is: a
-/// full batch that waits is claimed and read while the one before it is stored, and what was
-/// stored is told of while the next one is.
+/// Claims and processes batches one after the other. Two steps overlap with storing a batch: the next
+/// one, if it is full, is claimed and parsed, and the previous one is published.
 async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, stop: &Stop) {
     let mut announcer = Announcer::default();
     let mut ahead = None;
@@ -116,18 +130,19 @@ async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, stop: &Stop) {
             let stored = batch::process(context, work, stop).await;
             drop(held);
             if let Some(stored) = stored {
-                // Nothing depends on it.
-                stop.over.run_until_cancelled(announcer.announce(context, stored)).await;
+                // Nothing depends on publishing.
+                stop.expired.run_until_cancelled(announcer.announce(context, stored)).await;
             }
         };
-        ahead = ahead::beside(context, stop, processing).await;
+        ahead = prefetch::during(context, stop, processing).await;
     }
-    stop.over.run_until_cancelled(announcer.finish()).await;
+    stop.expired.run_until_cancelled(announcer.finish()).await;
 }
 
-/// Waits for work and claims it, however long it takes; nothing once a shutdown has begun.
+/// Waits for work and claims it, retrying for as long as necessary; `None` once a shutdown has
+/// started.
 async fn next(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
-    stop.begun.run_until_cancelled(ready(context)).await?;
+    stop.started.run_until_cancelled(ready(context)).await?;
     let mut backoff = Backoff::new(context.settings.max_backoff);
     loop {
         match claim_or_release(context, stop).await {
@@ -139,12 +154,12 @@ async fn next(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
                 // Another worker was faster.
                 context.works(Part::Worker);
                 backoff.reset();
-                stop.begun.run_until_cancelled(ready(context)).await?;
+                stop.started.run_until_cancelled(ready(context)).await?;
             }
             Err(error) => {
                 context.worker_failed("Cannot claim a batch", &error.to_string());
-                // Then it claims whether there is work or not: that tells when the queue is back.
-                stop.begun.run_until_cancelled(backoff.pause()).await?;
+                // Then claim without waiting for work, to notice when the queue is available again.
+                stop.started.run_until_cancelled(backoff.pause()).await?;
             }
         }
     }
@@ -156,13 +171,13 @@ async fn ready(context: &WorkerContext) {
     fill(context).await;
 }
 
-/// Claims a batch. One that is still under way when a shutdown begins is given back as soon as it
-/// is there: nobody would work on it.
+/// Claims a batch. If a shutdown starts during the claim, the batch is released at once, because
+/// nobody would process it.
 async fn claim_or_release(
     context: &Arc<WorkerContext>,
     stop: &Stop,
 ) -> Result<Option<Work>, QueueError> {
-    // A task of its own, as reading a batch takes a core for a while.
+    // A separate task, because parsing a batch keeps a core busy for a while.
     let claiming = tokio::spawn({
         let context = Arc::clone(context);
         async move { claim(&context).await }
@@ -170,7 +185,7 @@ async fn claim_or_release(
     let mut claiming = AbortOnDropHandle::new(claiming);
     let claimed = tokio::select! {
         claimed = &mut claiming => claimed,
-        () = stop.over.cancelled() => return Ok(None),
+        () = stop.expired.cancelled() => return Ok(None),
     };
     let work = match claimed.map_err(JoinError::try_into_panic) {
         Ok(claimed) => claimed?,
@@ -178,7 +193,7 @@ async fn claim_or_release(
         Err(Err(_)) => None,
     };
     match work {
-        Some(work) if stop.begun.is_cancelled() => {
+        Some(work) if stop.started.is_cancelled() => {
             batch::release(context, work.lease).await;
             Ok(None)
         }
@@ -189,7 +204,7 @@ async fn claim_or_release(
 async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError> {
     let settings = &context.settings;
     let began = Instant::now();
-    let claim = answer_in_time(context.queue.claim(settings.batch_size, settings.lease)).await?;
+    let claim = in_time(context.queue.claim(settings.batch_size, settings.lease)).await?;
     let Some(Claim { id, items }) = claim else { return Ok(None) };
     let lease = Lease::hold(context, id);
     let size = items.len();
@@ -197,15 +212,14 @@ async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError>
     Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }
 
-/// Waits for company for the first event, until the batch is full or `batch_wait` is over.
+/// Waits until the batch is full or `batch_wait` has passed.
 async fn fill(context: &WorkerContext) {
     let WorkerSettings { batch_size, batch_wait, .. } = context.settings;
     let deadline = Instant::now() + batch_wait;
     let check = (batch_wait / 5).clamp(FILL_CHECK[0], FILL_CHECK[1]);
     while Instant::now() < deadline {
-        // A queue that cannot say how full it is may still hand out what it has, and after a full
-        // disk that is what makes room.
-        let stats = answer_in_time(context.queue.stats()).await;
+        // Claim even if the queue's state cannot be read: after a full disk, that makes room.
+        let stats = in_time(context.queue.stats()).await;
         if stats.is_ok_and(|stats| stats.depth >= batch_size as u64) {
             break;
         }
@@ -213,14 +227,9 @@ async fn fill(context: &WorkerContext) {
     }
 }
 
-/// Every call to the queue has an end.
-async fn answer_in_time<T>(
-    call: impl Future<Output = Result<T, QueueError>>,
-) -> Result<T, QueueError> {
-    let in_time = tokio::time::timeout(QUEUE_TIMEOUT, call).await;
-    in_time.unwrap_or_else(|_| {
-        Err(QueueError::Unavailable(format!("no answer within {QUEUE_TIMEOUT:?}")))
-    })
+/// Bounds a call to the queue.
+async fn in_time<T>(call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
+    within(QUEUE_TIMEOUT, call, QueueError::Unavailable).await
 }
 
 impl WorkerContext {

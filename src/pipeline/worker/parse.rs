@@ -1,19 +1,19 @@
-//! From the queue's items to events, and to the failed queue what is none.
+//! Parses the queue's items; those that are not events go to the failed queue.
 
 use crate::queue::{ClaimedItem, Rejected};
 use bklit_wire::event::QueuedEvent;
 
-/// An event and the item it came in.
+/// An event and the item it comes from.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) seq: i64,
     pub(super) event: QueuedEvent,
 }
 
-/// Items read before others may have the thread.
+/// Items parsed before the task yields.
 const AT_ONCE: usize = 256;
 
-/// Reads the items; what is no event is rejected with a reason that names the field.
+/// Parses the items; those that are not events are rejected with a reason that names the field.
 pub(super) async fn parse(items: Vec<ClaimedItem>) -> (Vec<Item>, Vec<Rejected>) {
     let mut events = Vec::with_capacity(items.len());
     let mut rejected = Vec::new();
@@ -31,7 +31,7 @@ pub(super) async fn parse(items: Vec<ClaimedItem>) -> (Vec<Item>, Vec<Rejected>)
 
 fn event(body: &str) -> Result<QueuedEvent, String> {
     let event = QueuedEvent::from_json(body).map_err(|error| format!("not an event: {error}"))?;
-    // Stored, all events without an id would pass for the same one.
+    // The store would treat all events without an id as the same one.
     for (field, value) in [("id", &event.id), ("projectId", &event.project_id)] {
         if value.is_empty() {
             return Err(format!("not an event: {field}: must not be empty"));

@@ -1,29 +1,30 @@
-//! Which sessions are active, for dashboards. Nothing depends on it: what cannot be noted is told
-//! of once a batch, and the worker goes on.
+//! Records which sessions are active, for dashboards. Nothing depends on it: a failure is logged once
+//! per batch, and the worker continues.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::poison::Stored;
+use super::bisect::Stored;
 use super::{WorkerContext, details};
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::EventKind;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// How long noting the sessions of a batch may take.
+/// The longest recording the sessions of a batch may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Notes the sessions of a batch: each as its last event leaves it.
+/// Records the sessions of a batch, each in the state after its last event.
 pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
     if context.presence.is_none() {
         return;
     }
     let (active, gone) = last_seen(stored);
     let Some(presence) = &context.presence else { return };
-    let noted = async {
+    let recorded = async {
         if !active.is_empty() {
             presence.active(&active).await?;
         }
@@ -32,14 +33,14 @@ pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
         }
         Ok(())
     };
-    tell(context, tokio::time::timeout(TIMEOUT, noted).await, active.len() + gone.len());
+    log_failure(context, tokio::time::timeout(TIMEOUT, recorded).await, active.len() + gone.len());
 }
 
-/// Notes that sessions have ended.
+/// Records that sessions have ended.
 pub(super) async fn ended(context: &WorkerContext, sessions: &[SessionKey]) {
     if let Some(presence) = &context.presence {
-        let noted = tokio::time::timeout(TIMEOUT, presence.ended(sessions)).await;
-        tell(context, noted, sessions.len());
+        let recorded = tokio::time::timeout(TIMEOUT, presence.ended(sessions)).await;
+        log_failure(context, recorded, sessions.len());
     }
 }
 
@@ -65,17 +66,17 @@ fn last_seen(stored: &Stored) -> (Vec<(SessionKey, UtcMillis)>, Vec<SessionKey>)
     (active, gone)
 }
 
-fn tell(
+fn log_failure(
     context: &WorkerContext,
-    noted: Result<Result<(), String>, tokio::time::error::Elapsed>,
+    recorded: Result<Result<(), String>, tokio::time::error::Elapsed>,
     sessions: usize,
 ) {
-    let reason = match noted {
+    let reason = match recorded {
         Ok(Ok(())) => return,
         Ok(Err(reason)) => reason,
-        Err(_) => format!("not done within {TIMEOUT:?}"),
+        Err(_) => no_response(TIMEOUT),
     };
-    context.log.step(Stage::Pubsub).warn("Active sessions not noted", || {
+    context.log.step(Stage::Pubsub).warn("Active sessions not recorded", || {
         details(json!({ "reason": reason, "sessions": sessions }))
     });
 }
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_as_its_last_event_leaves_it() {
+    fn a_session_has_the_state_after_its_last_event() {
         let events = vec![
             event("pageview", "stays", 1),
             event("pageview", "leaves", 2),

@@ -1,27 +1,27 @@
-//! Settings of the worker.
+//! The settings of the worker.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How the worker batches.
+/// How the worker claims and stores batches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
-    /// Workers in this process, each with batches of its own.
+    /// Workers in this process; each processes its own batches.
     pub workers: usize,
     /// The most events in a batch.
     pub batch_size: usize,
-    /// How long the first event of a batch waits for company.
+    /// How long the first event of a batch waits for others.
     #[serde(with = "humantime_serde")]
     pub batch_wait: Duration,
-    /// How long a batch belongs to a worker that does not renew it.
+    /// How long a claim lasts unless it is renewed.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
-    /// The longest pause between tries while the store fails.
+    /// The longest pause between attempts while the store fails.
     #[serde(with = "humantime_serde")]
     pub max_backoff: Duration,
-    /// Without an event for so long a session has ended.
+    /// A session ends after this long without an event.
     #[serde(with = "humantime_serde")]
     pub session_timeout: Duration,
 }

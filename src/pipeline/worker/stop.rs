@@ -1,31 +1,31 @@
-//! A shutdown: when it begins, and when the time for what is in hand is over.
+//! The phases of a shutdown: its start and its deadline.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// After a shutdown has begun, how long the store and the queue may take for what is in hand.
+/// How long after the start of a shutdown claimed batches may still be processed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What all tasks of the workers stop by: one deadline, however many steps are left.
+/// Stops all tasks of the workers: there is one deadline, however many steps are left.
 #[derive(Clone)]
 pub(super) struct Stop {
-    /// Cancelled when it begins: nothing new is claimed.
-    pub(super) begun: CancellationToken,
-    /// Cancelled [`PATIENCE`] later: what is not done is given back.
-    pub(super) over: CancellationToken,
+    /// Cancelled when the shutdown starts: nothing more is claimed.
+    pub(super) started: CancellationToken,
+    /// Cancelled [`PATIENCE`] later: unfinished batches are released.
+    pub(super) expired: CancellationToken,
 }
 
 impl Stop {
-    /// One that begins with `begun`.
-    pub(super) fn new(begun: CancellationToken) -> Self {
-        Self { begun, over: CancellationToken::new() }
+    /// A shutdown that starts when `started` is cancelled.
+    pub(super) fn new(started: CancellationToken) -> Self {
+        Self { started, expired: CancellationToken::new() }
     }
 
-    /// Ends when the time is over.
+    /// Enforces the deadline; returns when it has passed.
     pub(super) async fn run(&self) {
-        self.begun.cancelled().await;
+        self.started.cancelled().await;
         tokio::time::sleep(PATIENCE).await;
-        self.over.cancel();
+        self.expired.cancel();
     }
 }

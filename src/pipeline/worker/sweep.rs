@@ -1,23 +1,25 @@
-//! Ends the sessions of visitors who left without a word.
+//! Ends idle sessions.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{WorkerContext, details, live, presence};
+use super::{WorkerContext, details, live_events, presence};
 use crate::store::StoreError;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
-/// Time between sweeps, and before the first one, without jitter.
+/// The interval of sweeps, also before the first one, without jitter.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The most by which the time varies, so that processes that start together sweep apart.
+/// The most by which the interval varies, so that processes that start together do not sweep at the
+/// same time.
 const JITTER: Duration = Duration::from_secs(15);
 
-/// Sessions ended in one step: few enough that batches wait only briefly for it.
+/// Sessions ended in one step: few enough that batches wait only briefly.
 const AT_ONCE: usize = 1_000;
 
 /// The longest a step may take before it is left for the next sweep.
@@ -25,28 +27,29 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sweeps until `shutdown`.
 pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
-    let outage = Outage::default();
+    let throttle = LogThrottle::default();
     let sweeps = async {
         loop {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
             match sweep(context).await {
                 Ok(()) => {
-                    if let Some(lasted) = outage.over().map(seconds) {
-                        tracing::info!(lasted, "idle sessions are ended again");
+                    if let Some(lasted) = throttle.recovered().map(seconds) {
+                        tracing::info!(lasted, "ending idle sessions again");
                     }
                 }
-                Err(error) => report(context, &outage, &error),
+                Err(error) => report(context, &throttle, &error),
             }
         }
     };
     shutdown.run_until_cancelled(sweeps).await;
 }
 
-/// A sweep says nothing of whether batches can be stored, so it leaves the store's health alone.
-fn report(context: &WorkerContext, outage: &Outage, error: &StoreError) {
-    let Some(lasting) = outage.failed().map(seconds) else { return };
+/// A failed sweep does not mean that batches cannot be stored, so it does not affect the store's
+/// health.
+fn report(context: &WorkerContext, throttle: &LogThrottle, error: &StoreError) {
+    let Some(lasting) = throttle.failure().map(seconds) else { return };
     tracing::warn!(%error, lasting, "cannot end idle sessions");
-    context.log.step(Stage::Clickhouse).warn("Cannot end idle sessions, trying again", || {
+    context.log.step(Stage::Clickhouse).warn("Cannot end idle sessions, retrying", || {
         details(json!({ "reason": error.to_string() }))
     });
 }
@@ -58,9 +61,7 @@ async fn sweep(context: &WorkerContext) -> Result<(), StoreError> {
     let since = UtcMillis::from_epoch_millis(since);
     loop {
         let step = context.store.end_idle_sessions(since, AT_ONCE);
-        let ended = tokio::time::timeout(STEP_TIMEOUT, step).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable(format!("no answer within {STEP_TIMEOUT:?}")))
-        })?;
+        let ended = within(STEP_TIMEOUT, step, StoreError::Unavailable).await?;
         let count = ended.len();
         if count > 0 {
             context
@@ -69,7 +70,7 @@ async fn sweep(context: &WorkerContext) -> Result<(), StoreError> {
                 .uncounted()
                 .info("Idle sessions ended", || details(json!({ "sessions": count })));
             presence::ended(context, &ended).await;
-            live::publish_timeouts(context, ended).await;
+            live_events::publish_timeouts(context, ended).await;
         }
         if count < AT_ONCE {
             return Ok(());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bklit_wire::backend::Change;
 use bklit_wire::event_lookup::EventTrace;
-use bklit_wire::live::LiveView;
+use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, FailedView, QueueView};
 
 /// What the model asks for.

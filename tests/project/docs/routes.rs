@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bklit_pipeline::auth::Scope;
 use bklit_pipeline::intake::validate::{MAX_EVENT_ID, MAX_ID, MAX_TEXT};
-use bklit_wire::live::MINUTES;
+use bklit_wire::live_view::MINUTES;
 use bklit_wire::queue::MAX_PAGE;
 use bklit_wire::queue::{MOST_BATCHES, MOST_MEMBERS};
 use serde_json::{Map, Value};

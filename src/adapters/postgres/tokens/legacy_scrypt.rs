@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use moka::sync::Cache;
 use scrypt::{Params, scrypt};
 use sha2::{Digest, Sha256};
@@ -194,12 +195,5 @@ fn matches_hash(secret: &Secret, stored: &str) -> bool {
 }
 
 fn decode(digits: &str) -> Option<[u8; LENGTH]> {
-    if digits.len() != 2 * LENGTH || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; LENGTH];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?.try_into().ok()
 }

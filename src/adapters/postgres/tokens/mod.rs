@@ -160,7 +160,7 @@ impl TokenStore for PostgresTokenStore {
         let rows = match rows {
             Ok(rows) => rows,
             Err(away) => {
-                listing.away.get_or_insert(away);
+                listing.unavailable.get_or_insert(away);
                 return listing;
             }
         };

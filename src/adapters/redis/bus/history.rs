@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::relay::{Hearing, Outgoing};
 use crate::local::history::{MAX_BYTES, OVERLAP, Overlap, Recent};
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::event::parse_naming_field;
@@ -69,13 +69,13 @@ pub(super) struct Keeper {
     most: usize,
     process: String,
     renewed: Option<Instant>,
-    outage: Outage,
+    outage: LogThrottle,
 }
 
 impl Keeper {
     /// For a process of this name.
     pub(super) fn new(most: usize, process: &str) -> Self {
-        Self { most, process: process.to_owned(), renewed: None, outage: Outage::default() }
+        Self { most, process: process.to_owned(), renewed: None, outage: LogThrottle::default() }
     }
 
     /// Adds what is to be kept of these messages. Nothing depends on it.
@@ -101,7 +101,7 @@ impl Keeper {
                 if renews {
                     self.renewed = Some(Instant::now());
                 }
-                if let Some(lasted) = self.outage.over().map(seconds) {
+                if let Some(lasted) = self.outage.recovered().map(seconds) {
                     tracing::info!(lasted, "debug lines are kept in Redis again");
                 }
             }
@@ -109,7 +109,7 @@ impl Keeper {
             Err(RedisFailure::Unreachable { .. }) => {}
             Err(error) => {
                 self.renewed = None;
-                if let Some(lasting) = self.outage.failed().map(seconds) {
+                if let Some(lasting) = self.outage.failure().map(seconds) {
                     tracing::warn!(%error, lasting, "debug lines are not kept in Redis ({KEY})");
                 }
             }

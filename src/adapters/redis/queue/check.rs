@@ -8,7 +8,7 @@ use super::disk::{Disk, DiskProbe};
 use super::keys::Keys;
 use super::{Durability, RedisQueueOptions};
 use crate::redis::connection::{Connection, Link, RedisFailure, RedisServer};
-use bklit_wire::diagnostic::Finding;
+use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::time::UtcMillis;
 
 /// A lease that ended so long ago and was taken over by nobody: no worker runs.
@@ -28,7 +28,7 @@ pub async fn check(
     server: RedisServer,
     options: &RedisQueueOptions,
     alarm_depth: u64,
-) -> Result<Vec<Finding>, RedisFailure> {
+) -> Result<Vec<Diagnostic>, RedisFailure> {
     let link = Link::new(server);
     let connection = link.connection().await?;
     let text: String = connection.query(&cmd("INFO")).await?;
@@ -45,7 +45,7 @@ pub async fn check(
     let before = UtcMillis::now().epoch_millis();
     let (seconds, micros): (i64, i64) = connection.query(&cmd("TIME")).await?;
     let now = seconds * 1000 + micros / 1000;
-    findings.push(Finding::of_clock(now, before, UtcMillis::now().epoch_millis()));
+    findings.push(Diagnostic::of_clock(now, before, UtcMillis::now().epoch_millis()));
     findings.extend(queue(&connection, options, alarm_depth, now).await?);
     Ok(findings)
 }
@@ -58,27 +58,27 @@ fn number(info: &Info, name: &str) -> u64 {
     text(info, name).parse().unwrap_or(0)
 }
 
-fn version(info: &Info) -> Finding {
+fn version(info: &Info) -> Diagnostic {
     match info.get("valkey_version") {
-        Some(version) => Finding::good(format!("Valkey {version}")),
-        None => Finding::good(format!("Redis {}", text(info, "redis_version"))),
+        Some(version) => Diagnostic::good(format!("Valkey {version}")),
+        None => Diagnostic::good(format!("Redis {}", text(info, "redis_version"))),
     }
 }
 
-fn role(info: &Info) -> Option<Finding> {
+fn role(info: &Info) -> Option<Diagnostic> {
     (text(info, "role") == "slave").then(|| {
-        Finding::problem(
+        Diagnostic::problem(
             "it is a replica, which takes no events",
             "name the primary in redis_url, or promote this one",
         )
     })
 }
 
-fn cluster(info: &Info, prefix: &str) -> Option<Finding> {
+fn cluster(info: &Info, prefix: &str) -> Option<Diagnostic> {
     let tag = prefix.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
     let has_tag = tag.is_some_and(|(tag, _)| !tag.is_empty());
     (text(info, "cluster_enabled") == "1" && !has_tag).then(|| {
-        Finding::problem(
+        Diagnostic::problem(
             format!("it is a cluster, and the keys below {prefix} lie in several slots"),
             "give queue.redis_prefix a hash tag, such as {analytics}:queue, in all parts of Bklit",
         )
@@ -89,7 +89,7 @@ async fn disk(
     connection: &Connection<'_>,
     info: &Info,
     durability: Durability,
-) -> Result<Vec<Finding>, RedisFailure> {
+) -> Result<Vec<Diagnostic>, RedisFailure> {
     const TURN_ON: &str = "set `appendonly yes`";
     let mut findings = Vec::new();
     let asked = cmd("CONFIG").arg("GET").arg("appendfsync").take();
@@ -97,20 +97,22 @@ async fn disk(
     let fsync = config.as_ref().ok().map(|config| text(config, "appendfsync"));
     if text(info, "aof_enabled") == "0" {
         let what = "it keeps no append-only file: its crash loses events that were accepted";
-        findings.push(Finding::problem(what, TURN_ON));
+        findings.push(Diagnostic::problem(what, TURN_ON));
         return Ok(findings);
     }
     if text(info, "aof_last_write_status") == "err" {
         let what = "it cannot write its append-only file";
-        findings.push(Finding::problem(what, "see its log, and free disk space"));
+        findings.push(Diagnostic::problem(what, "see its log, and free disk space"));
     }
     findings.push(match fsync {
-        Some("no") => Finding::warning(
+        Some("no") => Diagnostic::warning(
             "appendfsync is no: a power failure may lose half a minute of events",
             "set `appendfsync everysec`, or `always`",
         ),
-        Some(value) => Finding::good(format!("it keeps an append-only file, appendfsync {value}")),
-        None => Finding::warning(
+        Some(value) => {
+            Diagnostic::good(format!("it keeps an append-only file, appendfsync {value}"))
+        }
+        None => Diagnostic::warning(
             "whether its append-only file is synced is not known: CONFIG is forbidden",
             "ask whoever runs it for `appendonly yes` and `appendfsync everysec`, or `always`",
         ),
@@ -118,13 +120,13 @@ async fn disk(
     if durability == Durability::Always {
         findings.push(match (DiskProbe::default().disk(connection).await?, fsync) {
             (Disk::Waits | Disk::Always, Some("always")) => {
-                Finding::good("it syncs before it answers, as durability always needs")
+                Diagnostic::good("it syncs before it answers, as durability always needs")
             }
-            (Disk::Waits, _) => Finding::warning(
+            (Disk::Waits, _) => Diagnostic::warning(
                 "durability is always, and some releases confirm too early unless they sync always",
                 "set `appendfsync always`",
             ),
-            _ => Finding::problem(
+            _ => Diagnostic::problem(
                 "durability is always, and it cannot say when its disk has an event",
                 "use Redis from 7.2 or Valkey, and set `appendfsync always`; events stay in the \
                  data dir until then",
@@ -134,7 +136,7 @@ async fn disk(
     Ok(findings)
 }
 
-fn memory(info: &Info) -> Vec<Finding> {
+fn memory(info: &Info) -> Vec<Diagnostic> {
     let policy = text(info, "maxmemory_policy");
     let (most, used) = (number(info, "maxmemory"), number(info, "used_memory"));
     let mut findings = Vec::new();
@@ -142,22 +144,22 @@ fn memory(info: &Info) -> Vec<Finding> {
         let what =
             format!("maxmemory-policy is {policy}: when memory is short, it drops the queue");
         findings.push(match most {
-            0 => Finding::warning(
+            0 => Diagnostic::warning(
                 format!("{what}; no maxmemory is set yet"),
                 "set `maxmemory-policy noeviction`",
             ),
-            _ => Finding::problem(what, "set `maxmemory-policy noeviction`"),
+            _ => Diagnostic::problem(what, "set `maxmemory-policy noeviction`"),
         });
     } else if policy.starts_with("volatile") {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             format!("maxmemory-policy is {policy}: it may forget ids that clients repeat"),
             "set `maxmemory-policy noeviction`",
         ));
     } else if !policy.is_empty() {
-        findings.push(Finding::good(format!("maxmemory-policy is {policy}")));
+        findings.push(Diagnostic::good(format!("maxmemory-policy is {policy}")));
     }
     if most > 0 && used.saturating_mul(100) > most.saturating_mul(NEARLY_FULL_PERCENT) {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             format!("it uses {used} of {most} bytes of memory"),
             "raise maxmemory; once it is full, events go to the data dir",
         ));
@@ -170,7 +172,7 @@ async fn queue(
     options: &RedisQueueOptions,
     alarm_depth: u64,
     now: i64,
-) -> Result<Vec<Finding>, RedisFailure> {
+) -> Result<Vec<Diagnostic>, RedisFailure> {
     let prefix = &options.prefix;
     let keys = Keys::new(prefix);
     // As a script, which all the queue's own work is.
@@ -182,16 +184,16 @@ async fn queue(
         Err(reason) => {
             let what = format!("the queue {prefix} cannot be used: {reason}");
             let advice = "allow its user scripts and all commands on the keys that begin so";
-            return Ok(vec![Finding::problem(what, advice)]);
+            return Ok(vec![Diagnostic::problem(what, advice)]);
         }
     };
     let failed: u64 = connection.query(cmd("LLEN").arg(&keys.failed)).await?;
-    let mut findings = Finding::of_queue(depth, alarm_depth, failed, options.max_failed);
+    let mut findings = Diagnostic::of_queue(depth, alarm_depth, failed, options.max_failed);
     let end = now - ABANDONED_MILLIS;
     let abandoned: u64 =
         connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
     if abandoned > 0 {
-        findings.push(Finding::warning(
+        findings.push(Diagnostic::warning(
             format!("batches claimed by workers that are gone: {abandoned}"),
             "start a worker: it takes them over",
         ));

@@ -1,5 +1,6 @@
 //! Names of the keys, all below one prefix.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// The keys of one queue. In a Redis Cluster all must lie in one slot, so there the prefix wants
@@ -51,17 +52,8 @@ impl Keys {
         hash.update(project);
         hash.update(event);
         let mut key = self.seen.clone();
-        hex_into(&mut key, &hash.finalize()[..16]);
+        HEXLOWER.encode_append(&hash.finalize()[..16], &mut key);
         key
-    }
-}
-
-/// Appends lower-case hex digits.
-pub(super) fn hex_into(text: &mut String, bytes: &[u8]) {
-    use std::fmt::Write as _;
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
     }
 }
 

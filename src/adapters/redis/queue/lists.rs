@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use data_encoding::HEXLOWER;
 use redis::cmd;
 use sha2::{Digest, Sha256};
 
-use super::keys::hex_into;
 use super::scripts::Scripts;
 use crate::redis::connection::{Connection, RedisFailure};
 use bklit_pipeline::queue::{MAX_BATCH_BYTES, Order, Page};
@@ -29,9 +29,7 @@ const HASH: usize = 12;
 
 /// Names an item by what it is and where it was.
 fn id_of(place: i64, member: &[u8]) -> String {
-    let mut id = String::with_capacity(2 * HASH + 8);
-    hex_into(&mut id, &Sha256::digest(member)[..HASH]);
-    id + "-" + &place.to_string()
+    format!("{}-{place}", HEXLOWER.encode(&Sha256::digest(member)[..HASH]))
 }
 
 /// What an id says: the hash, and the place, counted from the oldest.

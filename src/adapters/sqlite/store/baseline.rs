@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use data_encoding::HEXLOWER;
 use rusqlite::{params, params_from_iter};
 
 use super::rows::Parameter;
@@ -15,10 +16,7 @@ use bklit_wire::event::QueuedEvent;
 
 pub(super) const DIALECT: Dialect = Dialect {
     // Also with characters that a literal could not have.
-    text: |text| {
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        format!("CAST(x'{hex}' AS TEXT)")
-    },
+    text: |text| format!("CAST(x'{}' AS TEXT)", HEXLOWER.encode(text.as_bytes())),
     moment: |seconds| format!("'{}'", baseline::moment(seconds)),
     seconds: |column| format!("unixepoch({column})"),
 };
@@ -67,7 +65,7 @@ impl Baseline for SqliteStore {
         .await
     }
 
-    async fn note_gap(&self, gap: Gap) -> Result<(), StoreError> {
+    async fn record_gap(&self, gap: Gap) -> Result<(), StoreError> {
         self.write(move |transaction| {
             let sql = format!("INSERT INTO {} VALUES (?, ?, ?)", BASELINE_GAP.name);
             let (since, until) = (baseline::moment(gap.since), baseline::moment(gap.until));

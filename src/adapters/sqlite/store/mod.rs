@@ -18,13 +18,12 @@ use async_trait::async_trait;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Semaphore};
 
 use self::rows::Rows;
 use self::sessions::Sessions;
 use bklit_pipeline::store::{
-    Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
+    self, Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
 };
 use bklit_wire::event::{EventKind, QueuedEvent};
 use bklit_wire::session::SessionKey;
@@ -171,7 +170,7 @@ fn fold(
 /// Notes that the batch is stored; false when it was. The digest is there lest other events with
 /// a batch id that was used before, as by a queue that was made anew, be taken for stored.
 fn remember(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
-    let digest = digest(batch);
+    let digest = store::digest(batch.events.iter());
     let known: Option<Vec<u8>> = transaction
         .prepare_cached("SELECT digest FROM stored_batch WHERE id = ?1")?
         .query_row([&batch.id], |row| row.get(0))
@@ -186,17 +185,6 @@ fn remember(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bo
         .prepare_cached("DELETE FROM stored_batch WHERE number <= ?1")?
         .execute([transaction.last_insert_rowid() - BATCHES_KEPT])?;
     Ok(true)
-}
-
-fn digest(batch: &Batch) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for event in batch.events.iter() {
-        for part in [&event.project_id, &event.id] {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-    }
-    hash.finalize().into()
 }
 
 /// An error that may go away.

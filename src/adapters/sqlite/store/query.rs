@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
@@ -103,9 +104,7 @@ fn value(cell: ValueRef<'_>) -> Value {
         ValueRef::Real(number) if number.is_finite() => number.into(),
         ValueRef::Real(number) => number.to_string().into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
-        ValueRef::Blob(bytes) => {
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-        }
+        ValueRef::Blob(bytes) => HEXLOWER.encode(bytes).into(),
     }
 }
 

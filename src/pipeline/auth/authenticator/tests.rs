@@ -1,14 +1,14 @@
-//! What the check answers when the store is slow, hangs or changes its mind.
+//! The check with a store that is slow, hangs or changes its results.
 
 use tokio::time::Instant;
 
 use super::*;
 use crate::auth::{Listing, Secret};
 
-/// Answers the first question, and then hangs.
+/// Responds to the first call, then hangs.
 struct Hanging {
     token: TokenRecord,
-    asked: std::sync::atomic::AtomicBool,
+    was_called: std::sync::atomic::AtomicBool,
 }
 
 #[async_trait::async_trait]
@@ -22,7 +22,7 @@ impl TokenStore for Hanging {
     }
 
     async fn listing(&self) -> Listing {
-        if self.asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        if self.was_called.swap(true, std::sync::atomic::Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         Listing { tokens: vec![self.token.clone()], ..Listing::default() }
@@ -34,17 +34,17 @@ impl TokenStore for Hanging {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_holds_up_no_token_in_use() {
+async fn a_hanging_store_does_not_hold_up_a_token_in_use() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
-    let hanging = || Arc::new(Hanging { token: token.clone(), asked: false.into() });
+    let hanging = || Arc::new(Hanging { token: token.clone(), was_called: false.into() });
     let (by_token, by_beacon) = (Authenticator::new(hanging()), Authenticator::new(hanging()));
     for _ in 0..3 {
         let began = Instant::now();
         assert!(by_token.identify(secret.expose()).await.is_ok());
         assert!(by_beacon.authorize_beacon("p", Site(None)).await.is_ok());
         assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
-        // As if their time were over.
+        // As if the cache entries had expired.
         by_token.tokens.invalidate_all();
         tokio::time::advance(TTL).await;
     }
@@ -55,10 +55,10 @@ async fn a_store_that_hangs_holds_up_no_token_in_use() {
     assert_eq!(began.elapsed().as_secs(), LOOKUP_TIMEOUT.as_secs());
 }
 
-/// Takes [`Slow::TAKES`] for every answer.
+/// Takes [`Slow::TAKES`] for every response.
 struct Slow {
     token: std::sync::Mutex<Option<TokenRecord>>,
-    asked: std::sync::atomic::AtomicUsize,
+    calls: std::sync::atomic::AtomicUsize,
 }
 
 impl Slow {
@@ -76,7 +76,7 @@ impl TokenStore for Slow {
     }
 
     async fn listing(&self) -> Listing {
-        self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         tokio::time::sleep(Self::TAKES).await;
         let tokens = self.token.lock().unwrap().clone().into_iter().collect();
         Listing { tokens, ..Listing::default() }
@@ -88,31 +88,31 @@ impl TokenStore for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_answer_counts_from_when_it_comes() {
+async fn a_slow_response_counts_from_when_it_arrives() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
-    let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+    let slow = Arc::new(Slow { token: Some(token).into(), calls: 0.into() });
     let tokens = Authenticator::new(slow.clone());
-    assert!(tokens.identify(secret.expose()).await.is_ok(), "the first time it is waited for");
+    assert!(tokens.identify(secret.expose()).await.is_ok(), "the first request waits");
     slow.revoke("").await.unwrap();
-    // As if its time were over.
+    // As if the cache entry had expired.
     tokens.tokens.invalidate_all();
     let began = Instant::now();
     for _ in 0..20 {
-        assert!(tokens.identify(secret.expose()).await.is_ok(), "what was known, meanwhile");
+        assert!(tokens.identify(secret.expose()).await.is_ok(), "the earlier result, meanwhile");
     }
     assert!(began.elapsed() <= KNOWN_TIMEOUT * 2, "{:?}", began.elapsed());
     tokio::time::sleep_until(began + Slow::TAKES * 2).await;
     let denied = tokens.identify(secret.expose()).await;
     assert!(matches!(denied, Err(Denied::Unknown)), "{denied:?}");
-    assert_eq!(slow.asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+    assert_eq!(slow.calls.load(std::sync::atomic::Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn beacons_read_no_list_for_most_of_the_time() {
+async fn beacons_rarely_read_the_list_of_tokens() {
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Ingest, vec!["p".to_owned()]).unwrap();
-    let slow = Arc::new(Slow { token: Some(token).into(), asked: 0.into() });
+    let slow = Arc::new(Slow { token: Some(token).into(), calls: 0.into() });
     let tokens = Authenticator::new(slow.clone());
     let began = Instant::now();
     let mut beacons = 0;
@@ -123,18 +123,18 @@ async fn beacons_read_no_list_for_most_of_the_time() {
         beacons += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let lists = slow.asked.load(std::sync::atomic::Ordering::SeqCst);
+    let lists = slow.calls.load(std::sync::atomic::Ordering::SeqCst);
     assert!(beacons > 500 && (6..=8).contains(&lists), "{lists} lists for {beacons} beacons");
-    // One that was ended is seen with the next list.
+    // A revocation takes effect with the next list.
     slow.revoke("").await.unwrap();
     while tokens.authorize_beacon("p", Site(None)).await.is_ok() {
-        assert!(began.elapsed() < Duration::from_secs(75), "it is never seen");
+        assert!(began.elapsed() < Duration::from_secs(75), "the revocation never takes effect");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
 #[test]
-fn a_domain_is_met_by_itself_and_its_subdomains() {
+fn a_domain_matches_itself_and_its_subdomains() {
     let domains = ["example.com".to_owned(), "10.0.0.1".to_owned()];
     for (site, within) in [
         ("https://example.com", true),

@@ -1,10 +1,10 @@
-//! The failed items of a spool and of the queue behind it, as one list.
+//! The failed items of a spool and of its queue as one list.
 
 use crate::queue::{FailedItem, Page, Queue, QueueError};
 
-/// What the ids of the spool's failed items begin with, and the names of pages after its first.
+/// The prefix of the ids of the spool's failed items, and of its pages after the first.
 const OF_SPOOL: &str = "spool:";
-/// Names the page on which the queue's own failed items begin.
+/// The prefix of the pages with the queue's own failed items.
 const QUEUE_BEGINS: &str = "queue:";
 
 /// A page of the spool's failed items, which come first, or of the queue's.
@@ -31,7 +31,7 @@ pub(super) async fn page(
     Ok(Page { items, next: Some(next) })
 }
 
-/// The ids of the spool's failed items, as the spool knows them, and those of the queue's.
+/// Splits ids into those of the spool's failed items, without the prefix, and those of the queue's.
 pub(super) fn by_owner(ids: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut spools, mut queues) = (Vec::new(), Vec::new());
     for id in ids {

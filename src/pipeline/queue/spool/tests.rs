@@ -1,7 +1,7 @@
-//! A model check: events pushed while the queue comes and goes, by many schedules of Shuttle.
+//! A model check with many schedules of Shuttle: events are pushed while the queue fails and recovers.
 //!
-//! Tasks change before and after each operation on the queue and its spool, so in between what the
-//! spool does by itself.
+//! Tasks switch before and after each operation on the queue and its spool, and so between the steps
+//! of `SpooledQueue`.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -14,23 +14,22 @@ use super::*;
 use bklit_wire::event::{Payload, SessionEnd};
 use bklit_wire::time::UtcMillis;
 
-/// Schedules that are tried.
+/// The number of schedules tried.
 const SCHEDULES: usize = 2_000;
-/// For a task; Shuttle's own bound is too small for unoptimised futures.
+/// The stack of a task; Shuttle's default is too small for unoptimised futures.
 const STACK: usize = 512 * 1024;
-/// Operations of the queue that fail in one schedule, at most.
+/// The most operations of the queue that fail in one schedule.
 const FAULTS: u32 = 4;
 
-/// A queue whose operations fail in every way that the port allows, or a spool, which has no
-/// faults.
+/// A queue whose operations fail in every way that the port allows, or a spool without faults.
 #[derive(Default)]
 struct Fake {
     state: Arc<Mutex<State>>,
-    /// Answers that a push in doubt was not carried out, and does not prevent that.
+    /// Reports that a push in doubt was not executed, without preventing that it is later.
     forgets_tickets: bool,
     /// Accepts nothing.
     is_down: bool,
-    /// A part of it has ended.
+    /// Its background task has ended.
     has_ended: bool,
 }
 
@@ -40,21 +39,21 @@ struct State {
     items: VecDeque<String>,
     claimed: Option<Claim>,
     rejected: Vec<Rejected>,
-    /// Ids that are not taken again.
+    /// Ids that are not accepted again.
     known: HashSet<String>,
-    /// Pushes by their tickets: whether each was carried out, else it never will be.
+    /// Pushes by ticket: whether each was executed; if not, it never will be.
     pushes: HashMap<String, bool>,
     faults_left: u32,
     next: i64,
     late: Vec<shuttle::future::JoinHandle<()>>,
 }
 
-/// What becomes of an operation.
+/// The outcome of an operation.
 #[derive(PartialEq)]
 enum Fate {
     Done,
     Refused,
-    Unanswered,
+    NoResponse,
     Late,
 }
 
@@ -64,7 +63,7 @@ impl Fake {
         Self { state: Arc::new(Mutex::new(state)), ..Self::default() }
     }
 
-    /// Not to be held while tasks may change.
+    /// Must not be held where tasks may switch.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -74,7 +73,7 @@ impl Fake {
         if state.faults_left == 0 {
             return Fate::Done;
         }
-        let fates = [Fate::Done, Fate::Refused, Fate::Unanswered, Fate::Late, Fate::Done];
+        let fates = [Fate::Done, Fate::Refused, Fate::NoResponse, Fate::Late, Fate::Done];
         let place = shuttle::rand::thread_rng().gen_range(0..fates.len());
         let fate = fates.into_iter().nth(place).unwrap();
         state.faults_left -= u32::from(fate != Fate::Done);
@@ -88,7 +87,7 @@ impl State {
         self.next.to_string()
     }
 
-    /// Carries a push out, unless it was settled before.
+    /// Executes a push, unless it has been settled.
     fn carry_out(&mut self, ticket: &str, item: &NewItem) {
         let is_settled = self.pushes.contains_key(ticket);
         if !is_settled {
@@ -119,7 +118,7 @@ impl Queue for Fake {
                 });
                 self.state().late.push(later);
             }
-            Fate::Done | Fate::Unanswered => self.state().carry_out(&ticket, &item),
+            Fate::Done | Fate::NoResponse => self.state().carry_out(&ticket, &item),
         }
         yield_now().await;
         if fate == Fate::Done {
@@ -145,7 +144,7 @@ impl Queue for Fake {
         yield_now().await;
         let mut state = self.state();
         if state.claimed.is_none() && !state.items.is_empty() {
-            // Two at once, so that there are several batches.
+            // Two items each, so that there are several batches.
             let count = state.items.len().min(2);
             let bodies: Vec<_> = state.items.drain(..count).collect();
             let items = bodies.into_iter().zip(0..).map(|(body, seq)| ClaimedItem { seq, body });
@@ -240,8 +239,8 @@ fn item(id: &str) -> NewItem {
     NewItem { event: event.into(), client_id: false }
 }
 
-/// Two clients push three events each, one after the other, while another task moves what is
-/// spooled. Each event must be in the queue once, each client's in order.
+/// Two clients push three events each, one after the other, while another task moves spooled events.
+/// Each event must be in the queue once, and each client's events in order.
 async fn push_and_move(spooled: SpooledQueue, queue: Arc<Fake>, mv: impl AsyncFn(&Shared) -> bool) {
     let spooled = Arc::new(spooled);
     let clients = ["a", "b"].map(|client| {
@@ -253,7 +252,7 @@ async fn push_and_move(spooled: SpooledQueue, queue: Arc<Fake>, mv: impl AsyncFn
             }
         })
     });
-    // While they push, and until all is moved.
+    // While they push, and until everything is moved.
     let mut left = 12;
     while left > 0 || spooled.is_spooling() || spooled.spooled() > 0 {
         left -= i32::from(left > 0);
@@ -279,7 +278,7 @@ async fn push_and_move(spooled: SpooledQueue, queue: Arc<Fake>, mv: impl AsyncFn
     }
 }
 
-/// Tries many schedules; panics when one of them panics or blocks for ever.
+/// Tries many schedules; panics if one of them panics or blocks for ever.
 fn explore(
     queue: impl Fn() -> Fake + Send + Sync + 'static,
     mv: impl AsyncFn(&Shared) -> bool + Copy + Send + Sync + 'static,
@@ -295,7 +294,7 @@ fn explore(
     });
 }
 
-/// Holds the task that moves events, which never runs: the model moves them.
+/// Owns the task that moves events, which never runs: the model moves them.
 fn idle_runtime() -> (tokio::runtime::Runtime, tokio::runtime::Handle) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let handle = runtime.handle().clone();
@@ -312,7 +311,7 @@ async fn move_all(shared: &Shared) -> bool {
 }
 
 #[test]
-fn each_event_comes_into_the_queue_once_and_in_order() {
+fn each_event_reaches_the_queue_once_and_in_order() {
     explore(Fake::queue, move_all);
 }
 
@@ -322,13 +321,13 @@ fn the_model_finds_pushes_that_cannot_be_settled() {
     explore(|| Fake { forgets_tickets: true, ..Fake::queue() }, move_all);
 }
 
-/// Finds the spool empty without keeping others from pushing to it.
+/// Checks that the spool is empty without preventing pushes to it.
 async fn move_all_without_the_gate(shared: &Shared) -> bool {
     async fn moved(shared: &Shared) -> Result<(), QueueError> {
         while let Some(batch) = shared.spool.claim(MOST_MOVED, LEASE).await? {
             shared.move_batch(&batch).await?;
         }
-        if shared.look().await? == 0 {
+        if shared.check().await? == 0 {
             shared.spooling.store(false, Ordering::Release);
         }
         Ok(())

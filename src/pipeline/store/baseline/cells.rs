@@ -1,8 +1,8 @@
-//! An event as its row in the baseline.
+//! Builds an event's row in the baseline.
 //!
-//! Made from the event as the request made it, column by column by name: neither the queue's JSON
-//! nor the list of cells that the worker's rows are made of has a part in it. A comparison of two
-//! rows of the same making would prove nothing.
+//! The row is built from the event as accepted, column by column by name. It uses neither the queue's
+//! JSON nor the code that builds the worker's rows: comparing two rows built by the same code would
+//! prove nothing.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::store::rows::Cell;
 use crate::store::schema::Column;
 use bklit_wire::event::{Payload, QueuedEvent};
 
-/// In the order of the table's columns; `None` for an event that has no row.
+/// The row, in the order of the table's columns; `None` for an event without a row.
 pub fn cells(event: &QueuedEvent) -> Option<Vec<Cell<'_>>> {
     let mut own = HashMap::from([
         ("id", Cell::from(event.id.as_str())),
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::store::rows::{custom_event_cells, page_view_cells};
 
-    /// Made in two ways, the rows are the same: then a difference is one of the ways they went.
+    /// Both ways of building a row give the same result, so a difference comes from the path it took.
     #[test]
     fn a_row_is_the_same_as_the_workers() {
         let mut fields: Vec<_> = ["url", "ip", "country", "sessionId", "twclid", "utmId"]

@@ -1,5 +1,8 @@
-//! The port `Baseline`: the rows that ingestion inserts by itself, without queue and worker, for
-//! as long as both ways are compared. They lie in tables of their own beside the store's.
+//! The port `Baseline`: rows that ingestion inserts directly, without queue and worker, while both
+//! paths are compared. They are in separate tables in the same database as the store's.
+//!
+//! - [`cells`]: builds an event's row
+//! - [`select`]: the SQL that reads both sides, and its results
 
 mod cells;
 mod select;
@@ -20,21 +23,21 @@ use super::schema::{
 };
 use bklit_wire::event::{Payload, QueuedEvent};
 
-/// The way by which a row came into the store.
+/// The path by which a row came into the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// Through the queue and the worker: the tables that dashboards read.
     Queue,
-    /// Inserted by ingestion itself.
+    /// Inserted directly by ingestion.
     Baseline,
 }
 
 impl Side {
-    /// Both of them.
+    /// Both sides.
     pub const ALL: [Self; 2] = [Self::Queue, Self::Baseline];
 }
 
-/// Events that have rows, by their table.
+/// The kinds of events that have rows, one for each table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// Page views.
@@ -44,10 +47,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 2] = [Self::PageViews, Self::CustomEvents];
 
-    /// The kind of an event; `None` for one that has no row.
+    /// The kind of an event; `None` for one without a row.
     pub fn of(event: &QueuedEvent) -> Option<Self> {
         match &event.payload {
             Payload::Pageview(_) => Some(Self::PageViews),
@@ -67,7 +70,7 @@ impl Kind {
     }
 }
 
-/// Names an event: ids are their project's own.
+/// The key of an event: ids are unique within a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey {
     /// The project.
@@ -79,7 +82,7 @@ pub struct EventKey {
 /// A stored row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// In the order of the table's columns; moments as seconds since the epoch.
+    /// In the order of the table's columns; times as seconds since the epoch.
     pub cells: Vec<Value>,
 }
 
@@ -91,18 +94,18 @@ impl Row {
         at.and_then(|at| self.cells.get(at)).unwrap_or(&Value::Null)
     }
 
-    /// Which event it is.
+    /// The key of its event.
     pub fn key(&self, kind: Kind) -> EventKey {
         let text = |column| self.cell(kind, column).as_str().unwrap_or_default().to_owned();
         EventKey { project_id: text("project_id"), id: text("id") }
     }
 
-    /// When it was accepted, in seconds since the epoch.
+    /// When its event was accepted, in seconds since the epoch.
     pub fn created_at(&self, kind: Kind) -> i64 {
         self.cell(kind, "created_at").as_i64().unwrap_or_default()
     }
 
-    /// Where it stands relative to another row in the table's order.
+    /// Compares it with another row in the table's order.
     pub fn order(&self, other: &Self, kind: Kind) -> Ordering {
         let columns = kind.table(Side::Queue).order.iter();
         columns.fold(Ordering::Equal, |known, column| {
@@ -118,31 +121,31 @@ fn order(one: &Value, other: &Value) -> Ordering {
     }
 }
 
-/// Rows accepted within a time, by `created_at`: seconds since the epoch, the end not included.
+/// A span of time by `created_at`, in seconds since the epoch, excluding the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// From this second on.
+    /// The first second.
     pub since: i64,
-    /// Up to before this second.
+    /// The second after the last.
     pub until: i64,
-    /// Of this project only.
+    /// Restricts it to this project.
     pub project: Option<String>,
 }
 
-/// A time in which events were not written to the baseline, in seconds since the epoch, both ends
-/// included.
+/// A period in which events were not written to the baseline, in seconds since the epoch, including
+/// both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// When the first of them was accepted.
+    /// When the first of these events was accepted.
     pub since: i64,
-    /// When the last of them was.
+    /// When the last of them was accepted.
     pub until: i64,
-    /// How many they are; 0 when that is not known.
+    /// Their number; 0 if not known.
     pub events: u64,
 }
 
 impl Gap {
-    /// Both gaps and what is between them.
+    /// A gap that covers both and the time between them.
     pub fn merged(self, other: Self) -> Self {
         Self {
             since: self.since.min(other.since),
@@ -155,38 +158,37 @@ impl Gap {
 /// Which rows to read.
 #[derive(Clone, Copy, Debug)]
 pub enum Pick<'a> {
-    /// Those of a span, in the table's order.
+    /// The rows of a span, in the table's order.
     Span {
         /// The span.
         span: &'a Span,
-        /// Only what comes after this row.
+        /// Only rows after this one.
         after: Option<&'a Row>,
-        /// At most so many.
+        /// The most rows to read.
         most: usize,
     },
-    /// Those of some events, whenever they were accepted.
+    /// The rows of some events, whenever they were accepted.
     Events {
         /// The events.
         keys: &'a [EventKey],
-        /// Only those that happened in these seconds, which are found faster; all when empty.
+        /// Only rows of events that happened in these seconds, which are found faster; empty for all.
         seconds: &'a [i64],
     },
 }
 
-/// Rows as read.
+/// The result of reading rows.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     /// The rows.
     pub rows: Vec<Row>,
-    /// There may be more: of a span `most` came, or they were too large for one answer.
+    /// Whether there may be more: the limit was reached, or the rows were too large for one result.
     pub truncated: bool,
 }
 
-/// What ingestion inserts by itself, and how both sides are read. All methods are safe to call
-/// concurrently.
+/// Writes the baseline and reads both sides. All methods are safe to call concurrently.
 #[async_trait]
 pub trait Baseline: Send + Sync {
-    /// Makes the tables that are missing.
+    /// Creates missing tables.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -198,39 +200,39 @@ pub trait Baseline: Send + Sync {
     /// [`StoreError::Unavailable`].
     async fn exists(&self) -> Result<bool, StoreError>;
 
-    /// Adds the rows of the events that have none yet; those without a row are passed over.
+    /// Adds the rows of events that have none yet; skips events without a row.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: any part may be written, do it again.
+    /// [`StoreError::Unavailable`]: any part may have been written; call it again.
     /// [`StoreError::Refused`]: some event in it can never be stored.
     async fn write(&self, events: &Arc<Vec<QueuedEvent>>) -> Result<(), StoreError>;
 
-    /// Notes that events are not in the baseline, although they were accepted.
+    /// Records that accepted events are missing from the baseline.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: do it again, noting it twice changes nothing.
-    async fn note_gap(&self, gap: Gap) -> Result<(), StoreError>;
+    /// [`StoreError::Unavailable`]: call it again; recording a gap twice changes nothing.
+    async fn record_gap(&self, gap: Gap) -> Result<(), StoreError>;
 
-    /// The gaps that reach into a span.
+    /// The gaps that overlap a span.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError>;
 
-    /// Rows of one side.
+    /// Reads rows of one side.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn read(&self, side: Side, kind: Kind, pick: Pick<'_>) -> Result<Rows, StoreError>;
 
-    /// How many rows one side has in a span.
+    /// The number of rows of one side in a span.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn count(&self, side: Side, kind: Kind, span: &Span) -> Result<u64, StoreError>;
 
-    /// The least and the greatest `created_at` of the baseline, in seconds since the epoch; `None`
-    /// when it has no rows of this kind.
+    /// The first and last `created_at` of the baseline, in seconds since the epoch; `None` if it has
+    /// no rows of this kind.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -1,4 +1,4 @@
-//! The statements that read both sides, and their answers.
+//! The SQL that reads both sides, and its results.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::{EventKey, Gap, Kind, Pick, Row, Rows, Side, Span};
 use crate::store::schema::{BASELINE_GAP, Column, ColumnType};
 use crate::store::{Dialect, QueryLimits, QueryResult, StoreError};
 
-/// Bounds of one statement; more rows than are ever asked for at once.
+/// Bounds of one statement; more rows than are ever read at once.
 pub const READ_LIMITS: QueryLimits = QueryLimits { rows: 100_000, time: Duration::from_secs(60) };
 
 /// Reads rows.
@@ -38,7 +38,7 @@ pub fn count(dialect: &Dialect, side: Side, kind: Kind, span: &Span) -> String {
     format!("SELECT count(*) FROM {} WHERE {}", kind.table(side).name, within(dialect, span))
 }
 
-/// Reads the gaps that reach into a span.
+/// Reads the gaps that overlap a span.
 pub fn gaps_in(dialect: &Dialect, span: &Span) -> String {
     let moment = dialect.moment;
     format!(
@@ -51,32 +51,33 @@ pub fn gaps_in(dialect: &Dialect, span: &Span) -> String {
     )
 }
 
-/// The gaps of an answer.
-pub fn gaps(span: &Span, answer: &QueryResult) -> Vec<Gap> {
+/// The gaps in a result.
+pub fn gaps(span: &Span, result: &QueryResult) -> Vec<Gap> {
     let gap = |row: &Vec<Value>| {
         let number = |at: usize| row.get(at).and_then(Value::as_i64);
         let events = u64::try_from(number(2)?).unwrap_or(0);
         Some(Gap { since: number(0)?, until: number(1)?, events })
     };
-    let mut gaps: Vec<_> = answer.rows.iter().filter_map(gap).collect();
+    let mut gaps: Vec<_> = result.rows.iter().filter_map(gap).collect();
     if let Some(last) = gaps.last_mut()
-        && answer.truncated
+        && result.truncated
     {
-        // So many that they are one: rather too long than too short, as a gap proves nothing.
+        // More gaps than fit into one result: extend the last one, so that no event is wrongly
+        // reported as missing.
         last.until = span.until;
     }
     gaps
 }
 
-/// Reads when the baseline begins and ends, if it has rows.
+/// Reads the first and last time of the baseline, if it has rows.
 pub fn extent_of(dialect: &Dialect, kind: Kind) -> String {
     let (at, table) = ((dialect.seconds)("created_at"), kind.table(Side::Baseline).name);
     format!("SELECT min({at}), max({at}) FROM {table} HAVING count(*) > 0")
 }
 
-/// The begin and end of an answer.
-pub fn extent(answer: &QueryResult) -> Option<[i64; 2]> {
-    let row = answer.rows.first()?;
+/// The first and last time in a result.
+pub fn extent(result: &QueryResult) -> Option<[i64; 2]> {
+    let row = result.rows.first()?;
     Some([row.first()?.as_i64()?, row.get(1)?.as_i64()?])
 }
 
@@ -90,7 +91,8 @@ fn within(dialect: &Dialect, span: &Span) -> String {
     condition
 }
 
-/// What comes after a row. Written out, as not every store finds its place by tuples.
+/// The condition for rows after a given one. Written out, because not every store can use an index
+/// for a comparison of tuples.
 fn follows(dialect: &Dialect, kind: Kind, row: &Row) -> String {
     let table = kind.table(Side::Queue);
     let literal = |column: &str| match row.cell(kind, column) {
@@ -123,14 +125,14 @@ fn one_of(dialect: &Dialect, keys: &[EventKey], seconds: &[i64]) -> String {
     condition
 }
 
-/// The rows of an answer.
-pub fn rows(kind: Kind, pick: Pick<'_>, answer: QueryResult) -> Result<Rows, StoreError> {
+/// The rows in a result.
+pub fn rows(kind: Kind, pick: Pick<'_>, result: QueryResult) -> Result<Rows, StoreError> {
     let width = kind.table(Side::Queue).columns.len();
-    if answer.columns.len() != width {
-        return Err(StoreError::Unavailable("the store answered with other columns".to_owned()));
+    if result.columns.len() != width {
+        return Err(StoreError::Unavailable("the store returned unexpected columns".to_owned()));
     }
-    let mut rows: Vec<_> = answer.rows.into_iter().map(|cells| Row { cells }).collect();
-    let mut truncated = answer.truncated;
+    let mut rows: Vec<_> = result.rows.into_iter().map(|cells| Row { cells }).collect();
+    let mut truncated = result.truncated;
     match pick {
         Pick::Span { most, .. } => truncated |= rows.len() >= most,
         Pick::Events { keys, .. } => {
@@ -141,18 +143,18 @@ pub fn rows(kind: Kind, pick: Pick<'_>, answer: QueryResult) -> Result<Rows, Sto
     Ok(Rows { rows, truncated })
 }
 
-/// The number that is an answer.
-pub fn number(answer: &QueryResult) -> Option<i64> {
-    answer.rows.first()?.first()?.as_i64()
+/// The single number of a result.
+pub fn number(result: &QueryResult) -> Option<i64> {
+    result.rows.first()?.first()?.as_i64()
 }
 
-/// The count that is an answer.
-pub fn counted(answer: &QueryResult) -> Result<u64, StoreError> {
-    let count = number(answer).and_then(|count| u64::try_from(count).ok());
-    count.ok_or_else(|| StoreError::Unavailable("the store counted nothing".to_owned()))
+/// The count of a result.
+pub fn counted(result: &QueryResult) -> Result<u64, StoreError> {
+    let count = number(result).and_then(|count| u64::try_from(count).ok());
+    count.ok_or_else(|| StoreError::Unavailable("the store returned no count".to_owned()))
 }
 
-/// The seconds since the epoch as `YYYY-MM-DD HH:MM:SS`.
+/// Formats seconds since the epoch as `YYYY-MM-DD HH:MM:SS`.
 pub fn moment(seconds: i64) -> String {
     bklit_wire::time::UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)).to_date_time()
 }

@@ -1,4 +1,4 @@
-//! Two sorted streams against a naive model.
+//! Compares the merge of two sorted streams with a naive model.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn sorted(kind: Kind, mut rows: Vec<Row>) -> VecDeque<Row> {
     rows.into()
 }
 
-/// By place in the order, all rows of both sides, found by looking at each.
+/// The rows of both sides by key and time, collected row by row.
 fn naive(kind: Kind, queue: &[Row], baseline: &[Row]) -> BTreeMap<(EventKey, i64), Pair> {
     let mut pairs: BTreeMap<(EventKey, i64), Pair> = BTreeMap::new();
     for (rows, is_queue) in [(queue, true), (baseline, false)] {
@@ -40,13 +40,13 @@ fn naive(kind: Kind, queue: &[Row], baseline: &[Row]) -> BTreeMap<(EventKey, i64
 }
 
 fn rows() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
-    // Few values, so that all kinds of coincidence happen.
+    // Few values, so that all kinds of coincidences occur.
     prop::collection::vec((0..2_u8, 0..3_u8, 0..4_u8, 0..2_u8), 0..24)
 }
 
 proptest! {
     #[test]
-    fn merging_finds_what_looking_at_each_finds(queue in rows(), baseline in rows(), both in rows()) {
+    fn merging_finds_the_same_pairs_as_the_naive_model(queue in rows(), baseline in rows(), both in rows()) {
         for kind in Kind::ALL {
             let made = |own: &[(u8, u8, u8, u8)]| {
                 let all = own.iter().chain(&both);
@@ -77,7 +77,7 @@ proptest! {
 }
 
 #[test]
-fn what_differs_is_named_with_both_values() {
+fn a_difference_is_reported_with_both_values() {
     let kind = Kind::PageViews;
     let pair = |queue: Vec<Row>, baseline: Vec<Row>| Pair { queue, baseline };
     let one = row(kind, 0, 1, 1, 1);

@@ -2,7 +2,7 @@
 
 use super::Polled;
 use crate::model::cursor::Cursor;
-use bklit_wire::live::{LastEvent, LiveProject, LiveView, TopPage};
+use bklit_wire::live_view::{LastEvent, LiveProject, LiveView, TopPage};
 use bklit_wire::time::UtcMillis;
 
 /// Milliseconds between two requests while the screen is open.

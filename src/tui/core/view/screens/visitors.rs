@@ -14,7 +14,7 @@ use crate::view::draw::{
     Segment, put, put_right, put_segments, row, rule, segments_width, select, styled,
 };
 use bklit_wire::debug_log::Stage;
-use bklit_wire::live::{ACTIVE_MINUTES, LiveView, MINUTES};
+use bklit_wire::live_view::{ACTIVE_MINUTES, LiveView, MINUTES};
 use bklit_wire::text;
 
 /// From this width on there is room for long names of projects.

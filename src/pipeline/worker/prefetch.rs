@@ -1,7 +1,7 @@
-//! Claiming a batch while the one before it is stored.
+//! Claims the next batch while the current one is being stored.
 //!
-//! Only a full one: what is less gets company meanwhile. Its lease is kept until its turn comes,
-//! and a shutdown gives it back at once.
+//! Only a full batch is claimed; a smaller one can still fill up. Its lease is renewed until it is
+//! processed, and a shutdown releases it at once.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Work};
 use super::stop::Stop;
-use super::{WorkerContext, answer_in_time, claim_or_release};
+use super::{WorkerContext, claim_or_release, in_time};
 
-/// Does `processing`, and meanwhile claims the next batch if a full one waits.
-pub(super) async fn beside(
+/// Runs `processing`, and meanwhile claims the next batch if a full one waits.
+pub(super) async fn during(
     context: &Arc<WorkerContext>,
     stop: &Stop,
     processing: impl Future<Output = ()>,
 ) -> Option<Work> {
     let processed = CancellationToken::new();
     let processing = async {
-        // Also when this panics or is dropped nobody is left waiting.
+        // On drop, also after a panic, so that `claiming` does not wait for ever.
         let _guard = processed.clone().drop_guard();
         processing.await;
     };
@@ -27,9 +27,9 @@ pub(super) async fn beside(
         let work = claim_full(context, stop).await?;
         tokio::select! {
             biased;
-            () = stop.begun.cancelled() => {}
+            () = stop.started.cancelled() => {}
             () = work.lease.lost() => {
-                batch::tell_taken_over(context, work.lease.id(), work.size);
+                batch::log_taken_over(context, work.lease.id(), work.size);
                 return None;
             }
             () = processed.cancelled() => return Some(work),
@@ -42,10 +42,10 @@ pub(super) async fn beside(
 }
 
 async fn claim_full(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
-    let stats = stop.begun.run_until_cancelled(answer_in_time(context.queue.stats())).await?;
+    let stats = stop.started.run_until_cancelled(in_time(context.queue.stats())).await?;
     if stats.ok()?.depth < context.settings.batch_size as u64 {
         return None;
     }
-    // What is wrong with the queue the next claim will tell, too.
+    // If this fails, the next claim reports the error.
     claim_or_release(context, stop).await.ok()?
 }

@@ -1,10 +1,9 @@
-//! Storing a batch in which there may be events that can never be stored.
+//! Stores a batch that may contain events that can never be stored.
 //!
-//! A batch that the store refuses is halved, and its halves likewise, until the bad event stands
-//! alone. A part's id is made from its parent's (`<id>.0`, `<id>.1`), and the halves are always
-//! the same, so a worker that starts over sends the same parts. It need not note them down first:
-//! the store tells events apart by their ids, so an event stored in a part is not stored again
-//! with the whole.
+//! A batch that the store rejects is bisected until the bad event is alone. A part's id is derived from
+//! its parent's (`<id>.0`, `<id>.1`), and the halves are always the same, so a worker that starts over
+//! inserts the same parts. The split need not be recorded: the store recognises events by their ids,
+//! so an event stored with a part is not stored again with the whole batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,34 +18,36 @@ use crate::metrics::Part as Component;
 use crate::queue::Rejected;
 use crate::store::{Batch, Inserted, StoreError};
 use bklit_net::backoff::Backoff;
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, QueuedEvent};
 
-/// The longest a store may take for a batch before it is asked again.
+/// The longest a store may take for a batch before the insert is retried.
 const STORE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A batch, or a part of one that was refused.
+/// A batch, or a part of one that was rejected.
 struct Part {
     batch: Batch,
     seqs: Vec<i64>,
 }
 
-/// What became of a batch's events.
+/// The result for a batch's events.
 #[derive(Default)]
 pub(super) struct Stored {
-    /// Those that are in the store now, oldest first.
+    /// Stored events, oldest first.
     pub(super) events: Vec<QueuedEvent>,
-    /// What that changed.
+    /// What changed in the store.
     pub(super) inserted: Inserted,
-    /// Those that never can be.
+    /// Events that can never be stored.
     pub(super) rejected: Vec<Rejected>,
 }
 
-/// The store did not answer, and there is no time left to ask again.
+/// The store did not respond before the shutdown's deadline.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-/// Stores `items`, however long it takes; only a shutdown while the store fails ends it early.
+/// Stores `items`, retrying for as long as necessary. Only a shutdown while the store fails ends it
+/// early.
 pub(super) async fn store(
     context: &WorkerContext,
     id: &str,
@@ -60,10 +61,10 @@ pub(super) async fn store(
         if part.batch.events.is_empty() {
             continue;
         }
-        let asked = Instant::now();
+        let started = Instant::now();
         match insert(context, &part.batch, shutdown).await? {
             Ok(inserted) => {
-                tell_stored(context, &part.batch, asked.elapsed());
+                log_stored(context, &part.batch, started.elapsed());
                 stored.inserted.rows += inserted.rows;
                 stored.inserted.new_sessions.extend(inserted.new_sessions);
                 stored.inserted.ended_sessions.extend(inserted.ended_sessions);
@@ -72,7 +73,7 @@ pub(super) async fn store(
             Err(reason) => match part.halves() {
                 Ok([first, second]) => parts.extend([second, first]),
                 Err(alone) => {
-                    tell_refused(context, &alone.batch, &reason, asked.elapsed());
+                    log_refused(context, &alone.batch, &reason, started.elapsed());
                     let refused = alone.seqs.into_iter();
                     stored
                         .rejected
@@ -84,7 +85,7 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// Asks until the store says yes or, with its reason, no.
+/// Inserts a batch, retrying until the store confirms it or rejects it with a reason.
 async fn insert(
     context: &WorkerContext,
     batch: &Batch,
@@ -92,21 +93,21 @@ async fn insert(
 ) -> Result<Result<Inserted, String>, Stopped> {
     let mut backoff = Backoff::new(context.settings.max_backoff);
     loop {
-        let answer = tokio::time::timeout(STORE_TIMEOUT, context.store.insert(batch)).await;
-        let reason = match answer {
+        let result = tokio::time::timeout(STORE_TIMEOUT, context.store.insert(batch)).await;
+        let reason = match result {
             Ok(Ok(inserted)) => {
                 context.works(Component::Store);
                 return Ok(Ok(inserted));
             }
             Ok(Err(StoreError::Refused(reason))) => {
-                // It answers: it is the batch that is wrong.
+                // The store works: the batch is at fault.
                 context.works(Component::Store);
                 return Ok(Err(reason));
             }
             Ok(Err(StoreError::Unavailable(reason))) => reason,
-            Err(_) => format!("no answer within {STORE_TIMEOUT:?}"),
+            Err(_) => no_response(STORE_TIMEOUT),
         };
-        context.store_failed("Cannot store a batch, trying again", &reason);
+        context.store_failed("Cannot store a batch, retrying", &reason);
         if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
             return Err(Stopped);
         }
@@ -114,7 +115,7 @@ async fn insert(
 }
 
 impl Part {
-    /// Two halves, or itself when it is a single event.
+    /// Its two halves, or itself if it is a single event.
     fn halves(mut self) -> Result<[Self; 2], Self> {
         let half = self.seqs.len() / 2;
         if half == 0 {
@@ -132,7 +133,7 @@ impl Part {
     }
 }
 
-fn tell_stored(context: &WorkerContext, batch: &Batch, took: Duration) {
+fn log_stored(context: &WorkerContext, batch: &Batch, took: Duration) {
     let n = batch.events.len() as u64;
     context.log.metrics().steps(Stage::Clickhouse, Level::Info, Some(took), n);
     for event in batch.events.iter() {
@@ -148,7 +149,7 @@ fn tell_stored(context: &WorkerContext, batch: &Batch, took: Duration) {
     }
 }
 
-fn tell_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {
+fn log_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {
     for event in alone.events.iter() {
         let step = context.log.step(Stage::Clickhouse).event(&event.id).project(&event.project_id);
         step.took(took).error("Event refused by the store, moved to the failed queue", || {

@@ -1,4 +1,4 @@
-//! `/api/queue`: what waits, what is in flight and what failed, and repairing the latter.
+//! `/api/queue…`: shows waiting, in-flight and failed events; retries and deletes failed ones.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,6 +9,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
+use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::queue::{Changed, Chosen, MAX_PAGE};
@@ -18,11 +19,11 @@ use super::response::{self, ResponseBody};
 use super::{Peer, body};
 use crate::queue::{QueueError, api};
 use crate::server::access::query;
-use crate::stage_log::Data;
+use crate::telemetry::Data;
 
-/// How long the queue may take.
+/// How long a call to the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Items of a page, unless asked for otherwise.
+/// Items of a page by default.
 const PAGE: usize = 50;
 
 /// `GET /api/queue`.
@@ -34,7 +35,7 @@ pub async fn overview(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
 /// `GET /api/queue/batch?id=`: `null` once the batch is done.
 pub async fn batch(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let id = query(&head.uri, "id")
-        .ok_or_else(|| Refusal::field("id", "must be that of a batch in flight"))?;
+        .ok_or_else(|| Refusal::field("id", "must be the id of a batch in flight"))?;
     let view = in_time(api::batch(peer.context.intake.queue(), &id)).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &view)))
 }
@@ -62,7 +63,7 @@ pub async fn change(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let context = &*peer.context;
-    // What a form in a page could send as well is not enough.
+    // Rejects what a form in a web page could also send.
     if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
         return Err(Refusal::Unsupported("Content-Type must be application/json"));
     }
@@ -94,6 +95,5 @@ pub async fn change(
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
-    let late = || QueueError::Unavailable(format!("no answer within {QUEUE_TIMEOUT:?}"));
-    tokio::time::timeout(QUEUE_TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
+    within(QUEUE_TIMEOUT, call, QueueError::Unavailable).await
 }

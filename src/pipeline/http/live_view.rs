@@ -1,34 +1,34 @@
-//! `GET /api/live`: who is there now.
+//! `GET /api/live`: the current visitors.
 
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Peer;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use crate::store::StoreError;
-use crate::store::live::live_view;
-use bklit_wire::live::LiveView;
+use crate::store::live_view::live_view;
+use bklit_net::timeout::within;
+use bklit_wire::live_view::LiveView;
 use bklit_wire::time::UtcMillis;
 
 /// How long the store may take.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Who asks again within this time gets the same answer: many readers cost the store no more
-/// than one.
+/// How long a response is reused, so that many readers cost the store no more than one.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The last answer, and when it was true.
+/// The last response, and when it was made.
 pub(super) type Last = Option<(Instant, LiveView)>;
 
 /// `GET /api/live`.
 pub async fn now(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
-    let late = || StoreError::Unavailable(format!("no answer within {STORE_TIMEOUT:?}")).into();
-    timeout(STORE_TIMEOUT, answer(peer)).await.unwrap_or_else(|_| Err(late()))
+    let unavailable = |reason| StoreError::Unavailable(reason).into();
+    within(STORE_TIMEOUT, response(peer), unavailable).await
 }
 
-async fn answer(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
+async fn response(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
     let context = &peer.context;
     let store = context.store.as_deref().ok_or(Refusal::NoStore)?;
     let mut last = context.live.lock().await;
@@ -37,7 +37,7 @@ async fn answer(peer: &Peer) -> Result<Response<ResponseBody>, Refusal> {
         return Ok(response::no_store(response::json(StatusCode::OK, view)));
     }
     let view = live_view(store, context.presence.as_deref(), UtcMillis::now()).await?;
-    let answer = response::json(StatusCode::OK, &view);
+    let response = response::json(StatusCode::OK, &view);
     *last = Some((Instant::now(), view));
-    Ok(response::no_store(answer))
+    Ok(response::no_store(response))
 }

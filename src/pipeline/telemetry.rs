@@ -1,7 +1,7 @@
-//! How stages tell what they do: figures always, lines only when somebody listens.
+//! How stages report what they do: metrics always, debug lines only with subscribers.
 //!
-//! Above a rate, lines are sampled by event id, so that an event that is shown is shown whole,
-//! through all stages and processes. Warnings and errors always pass.
+//! Above a rate, lines are sampled by event id, so that all lines of a shown event are shown, in all
+//! stages and processes. Warnings and errors are never sampled.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,67 +12,65 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::metrics::{Metrics, Part};
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::{LogThrottle, seconds};
 use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Gauges, Health};
 use bklit_wire::time::UtcMillis;
 
-/// Details of a line.
+/// The data of a line.
 pub type Data = Map<String, Value>;
 
-/// Errors a second that also go to the program's own log, which a daemon's operator reads.
+/// Errors per second that also go to the program's own log, which a daemon's operator reads.
 const MAX_ERRORS_LOGGED: u64 = 20;
 
-/// While nobody looks, lines are made to be kept for later: a tenth of the rate at most, as what
-/// they cost is taken from accepting events.
+/// While nobody is watching, lines are built only for the history: at most this fraction of the rate,
+/// because they take CPU time from accepting events.
 const UNWATCHED_SHARE: u64 = 10;
-/// The most by which sampling thins out: one event of 65,536.
+/// The strongest sampling: one event in 65,536.
 const MAX_SAMPLING: u32 = 1 << 16;
 
-/// Writes the lines and figures of one process.
-pub struct StageLog {
+/// Publishes the debug lines and gauges of one process.
+pub struct Telemetry {
     bus: Arc<dyn DebugBus>,
     metrics: Arc<Metrics>,
     sampler: Sampler,
-    /// In this second.
+    /// Errors in the current second.
     errors_logged: AtomicU64,
-    /// By part.
-    outages: [Outage; Part::COUNT],
+    /// Per part.
+    throttles: [LogThrottle; Part::COUNT],
 }
 
-impl StageLog {
-    /// Lines go to `bus`, at most about `lines_per_second` of level info, and figures to
-    /// `metrics`.
+impl Telemetry {
+    /// Sends lines to `bus`, about `lines_per_second` of level info at most, and counts in `metrics`.
     pub fn new(bus: Arc<dyn DebugBus>, metrics: Arc<Metrics>, lines_per_second: u64) -> Self {
         Self {
             bus,
             metrics,
             sampler: Sampler::new(lines_per_second),
             errors_logged: AtomicU64::new(0),
-            outages: Default::default(),
+            throttles: Default::default(),
         }
     }
 
-    /// The figures.
+    /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Notes that a part works, and tells in the program's own log if it had not.
+    /// Records that a part works. If it failed before, logs that in the program's own log.
     pub fn works(&self, part: Part) {
         self.metrics.set_health(part, Health::Ok);
-        if let Some(lasted) = self.outages[part as usize].over() {
+        if let Some(lasted) = self.throttles[part as usize].recovered() {
             tracing::info!(lasted = seconds(lasted), "the {} works again", part.name());
         }
     }
 
-    /// Notes that a part fails, as the step says. The program's own log gets it when that begins
-    /// and now and then while it lasts.
+    /// Records that a part fails, with the line of the failed step. The program's own log gets it
+    /// when the failure begins and repeatedly while it lasts.
     pub fn fails(&self, part: Part, step: Step<'_>, message: &'static str, data: Data) {
         self.metrics.set_health(part, Health::Failing);
-        let told = self.outages[part as usize].failed();
-        if let Some(lasting) = told {
+        if let Some(lasting) = self.throttles[part as usize].failure() {
             let (stage, lasting) = (step.stage, seconds(lasting));
             let data = Value::Object(data.clone());
             tracing::error!(%stage, lasting, %data, "{message}");
@@ -80,18 +78,21 @@ impl StageLog {
         step.show(Level::Error, message, || data, false);
     }
 
-    /// Starts to tell of a step of `stage`.
+    /// Starts the report of a step of `stage`.
     pub fn step(&self, stage: Stage) -> Step<'_> {
         Step { log: self, stage, event: None, project: None, took: None, counted: true }
     }
 
-    /// Ends a second: adapts the sampling, publishes the figures and, where lines were left out,
-    /// a line that says so. Returns the figures.
+    /// Ends a second: adapts the sampling, publishes the gauges and, if lines were left out, a line
+    /// about that. Returns the gauges.
     pub fn publish_gauges(&self) -> Arc<Gauges> {
         let window = self.sampler.next_window(self.bus.is_watched());
         let errors = self.errors_logged.swap(0, Relaxed);
         if errors > MAX_ERRORS_LOGGED {
-            tracing::error!(left_out = errors - MAX_ERRORS_LOGGED, "more errors than are logged");
+            tracing::error!(
+                left_out = errors - MAX_ERRORS_LOGGED,
+                "too many errors: only some were logged"
+            );
         }
         let gauges = Arc::new(Gauges {
             sampling: window.sampling,
@@ -117,10 +118,10 @@ impl StageLog {
     }
 }
 
-/// A step of a stage, about to be told.
-#[must_use = "nothing is told before info, warn or error"]
+/// The report of a step, to be completed by [`Step::info`], [`Step::warn`] or [`Step::error`].
+#[must_use = "nothing is reported before info, warn or error"]
 pub struct Step<'a> {
-    log: &'a StageLog,
+    log: &'a Telemetry,
     stage: Stage,
     event: Option<&'a str>,
     project: Option<&'a str>,
@@ -129,46 +130,46 @@ pub struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// The event it is about.
+    /// Sets the event it is about.
     pub fn event(mut self, id: &'a str) -> Self {
         self.event = Some(id);
         self
     }
 
-    /// The project it is about.
+    /// Sets the project it is about.
     pub fn project(mut self, id: &'a str) -> Self {
         self.project = Some(id);
         self
     }
 
-    /// How long it took.
+    /// Sets how long it took.
     pub fn took(mut self, took: Duration) -> Self {
         self.took = Some(took);
         self
     }
 
-    /// Only shows a line: the figures were counted for the whole batch.
+    /// Publishes a line only: the metrics are counted for the whole batch.
     pub fn uncounted(mut self) -> Self {
         self.counted = false;
         self
     }
 
-    /// All is well. `data` is asked for only when the line is shown.
+    /// Reports success. `data` is called only if the line is published.
     pub fn info(self, message: impl Into<Cow<'static, str>>, data: impl FnOnce() -> Data) {
-        self.tell(Level::Info, message, data);
+        self.report(Level::Info, message, data);
     }
 
-    /// Worth a look.
+    /// Reports a warning.
     pub fn warn(self, message: impl Into<Cow<'static, str>>, data: impl FnOnce() -> Data) {
-        self.tell(Level::Warn, message, data);
+        self.report(Level::Warn, message, data);
     }
 
-    /// Something failed.
+    /// Reports a failure.
     pub fn error(self, message: impl Into<Cow<'static, str>>, data: impl FnOnce() -> Data) {
-        self.tell(Level::Error, message, data);
+        self.report(Level::Error, message, data);
     }
 
-    fn tell(
+    fn report(
         self,
         level: Level,
         message: impl Into<Cow<'static, str>>,
@@ -179,7 +180,7 @@ impl<'a> Step<'a> {
         self.show(level, message, data, logged);
     }
 
-    /// Counts it, and shows it to who listens.
+    /// Counts the step, and publishes the line if it is wanted.
     fn show(
         self,
         level: Level,
@@ -212,17 +213,17 @@ impl<'a> Step<'a> {
             data,
             event_id: self.event.map(str::to_owned),
             project_id: self.project.map(str::to_owned),
-            // Whole microseconds: finer digits are noise.
+            // Rounded to microseconds: further digits are noise.
             duration: self.took.map(|took| took.as_micros() as f64 / 1000.0),
         })));
     }
 }
 
-/// Decides which events are shown. The rate is a power of two, and an event shown at a high rate
-/// is shown at every lower one, so a change of the rate tears few events apart.
+/// Decides which events are shown. The rate is a power of two, and an event shown at a high rate is
+/// shown at every lower one, so a change of the rate leaves few events partly shown.
 struct Sampler {
     lines_per_second: u64,
-    /// What holds now: fewer while nobody looks.
+    /// The current limit: lower while nobody is watching.
     limit: AtomicU64,
     sampling: AtomicU32,
     wanted: AtomicU64,
@@ -255,7 +256,7 @@ impl Sampler {
             sampling == 1 || event.is_none_or(|id| hash(id).is_multiple_of(u64::from(sampling)));
         if chosen {
             let shown = self.shown.fetch_add(1, Relaxed) + 1;
-            // A flood must not wait for the end of its first second.
+            // React to a flood before the end of its first second.
             if shown.is_multiple_of(self.limit.load(Relaxed)) && sampling < MAX_SAMPLING {
                 let _ = self.sampling.compare_exchange(sampling, sampling * 2, Relaxed, Relaxed);
             }
@@ -277,7 +278,7 @@ impl Sampler {
     }
 }
 
-/// The same in every process of this version, as `DefaultHasher::new` has fixed keys.
+/// The same in all processes of a version, because `DefaultHasher::new` uses fixed keys.
 fn hash(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

@@ -1,5 +1,5 @@
-//! Stored events for dashboards. Nothing depends on it: what cannot be published is told of once
-//! a batch, and the worker goes on.
+//! Publishes stored events for dashboards. Nothing depends on it: a failure is logged once per batch,
+//! and the worker continues.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::poison::Stored;
+use super::bisect::Stored;
 use super::{WorkerContext, details};
+use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{
     CustomEvent, EventKind, LiveEvent, PageView, Payload, QueuedEvent, SessionEnd,
@@ -16,13 +17,13 @@ use bklit_wire::event::{
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// How long publishing a batch may take.
+/// The longest publishing a batch may take.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Events published before others may have the thread.
+/// Events published before the task yields.
 const AT_ONCE: usize = 256;
 
-/// Publishes a batch's events, in order, if anybody listens.
+/// Publishes a batch's events, in order, if there are subscribers.
 pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
     if !context.live_bus.has_subscribers() {
         return;
@@ -37,13 +38,13 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
         }
         let live = live_event(&event, &mut unannounced);
         let began = Instant::now();
-        let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
-        match answer {
-            Ok(Ok(subscribers)) => tell_published(context, &event, subscribers, began.elapsed()),
-            // It may be about an earlier one; the next may well come through.
-            Ok(Err(reason)) => failed.note(1, reason),
+        let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
+        match published {
+            Ok(Ok(subscribers)) => log_published(context, &event, subscribers, began.elapsed()),
+            // The error may be about an earlier event, so the next one may succeed.
+            Ok(Err(reason)) => failed.add(1, reason),
             Err(_) => {
-                failed.note(total - nth, format!("not done within {PUBLISH_TIMEOUT:?}"));
+                failed.add(total - nth, no_response(PUBLISH_TIMEOUT));
                 break;
             }
         }
@@ -55,22 +56,22 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
     }
 }
 
-/// What could not be published.
+/// Events that could not be published.
 #[derive(Default)]
 struct Failed {
     events: usize,
-    /// Why not the first of them.
+    /// The reason of the first failure.
     reason: Option<String>,
 }
 
 impl Failed {
-    fn note(&mut self, events: usize, reason: String) {
+    fn add(&mut self, events: usize, reason: String) {
         self.events += events;
         self.reason.get_or_insert(reason);
     }
 }
 
-/// Publishes that sessions ended because nothing more came, if anybody listens.
+/// Publishes that sessions ended by timeout, if there are subscribers.
 pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<SessionKey>) {
     if !context.live_bus.has_subscribers() {
         return;
@@ -86,12 +87,12 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
             r#type: EventKind::SessionEnd,
             data: session_end(&end),
         };
-        let answer = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
-        match answer {
+        let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
+        match published {
             Ok(Ok(_)) => {}
-            Ok(Err(reason)) => failed.note(1, reason),
+            Ok(Err(reason)) => failed.add(1, reason),
             Err(_) => {
-                failed.note(total - nth, format!("not done within {PUBLISH_TIMEOUT:?}"));
+                failed.add(total - nth, no_response(PUBLISH_TIMEOUT));
                 break;
             }
         }
@@ -103,7 +104,7 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
     }
 }
 
-fn tell_published(context: &WorkerContext, event: &QueuedEvent, subscribers: u64, took: Duration) {
+fn log_published(context: &WorkerContext, event: &QueuedEvent, subscribers: u64, took: Duration) {
     context.log.metrics().steps(Stage::Pubsub, Level::Info, Some(took), 1);
     let step = context.log.step(Stage::Pubsub).event(&event.id).project(&event.project_id);
     step.took(took).uncounted().info("Live event published", || {
@@ -111,8 +112,8 @@ fn tell_published(context: &WorkerContext, event: &QueuedEvent, subscribers: u64
     });
 }
 
-/// The event as dashboards get it. The first page view of a session that is in `unannounced`
-/// says so and takes it out.
+/// The event as dashboards receive it. The first page view of a session in `unannounced` is marked as
+/// such and removes the session from it.
 fn live_event(event: &QueuedEvent, unannounced: &mut HashSet<SessionKey>) -> LiveEvent {
     let data = match &event.payload {
         Payload::Pageview(view) => {

@@ -1,4 +1,4 @@
-//! Whether the store answers, asked while no batch tells.
+//! Checks whether the store works while no batch is being processed.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -8,14 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::WorkerContext;
 use crate::metrics::Part;
+use bklit_net::timeout::no_response;
 use bklit_wire::gauges::Health;
 
-/// Time between questions.
+/// The interval of checks.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// The longest an answer may take.
+/// The longest a check may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Batches in hand.
+/// The number of batches being processed.
 #[derive(Default)]
 pub(super) struct InHand(AtomicUsize);
 
@@ -39,35 +40,35 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Asks until `shutdown`, the first time at once.
+/// Checks until `shutdown`, the first time at once.
 pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
-    let questions = async {
+    let checks = async {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            ask(context, in_hand).await;
+            check(context, in_hand).await;
         }
     };
-    shutdown.run_until_cancelled(questions).await;
+    shutdown.run_until_cancelled(checks).await;
 }
 
-async fn ask(context: &WorkerContext, in_hand: &InHand) {
-    // Whether a batch can be stored says more than whether the store answers.
+async fn check(context: &WorkerContext, in_hand: &InHand) {
+    // Storing a batch says more about the store than a ping.
     if !in_hand.is_empty() {
         return;
     }
-    let answer = tokio::time::timeout(TIMEOUT, context.store.ping()).await;
+    let pinged = tokio::time::timeout(TIMEOUT, context.store.ping()).await;
     if !in_hand.is_empty() {
         return;
     }
-    let reason = match answer {
+    let reason = match pinged {
         Ok(Ok(())) => return context.works(Part::Store),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {TIMEOUT:?}"),
+        Err(_) => no_response(TIMEOUT),
     };
-    // Told once, not at every question.
+    // Logged once, not at every check.
     if context.log.metrics().health(Part::Store) != Health::Failing {
-        context.store_failed("Store is not available", &reason);
+        context.store_failed("Store is unavailable", &reason);
     }
 }

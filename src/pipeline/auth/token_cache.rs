@@ -1,6 +1,6 @@
-//! Tokens that the store has confirmed, which count while it is away, for [`GRACE`] at most. Those
-//! that may send events are also noted in a file: a process that starts while the store is away
-//! accepts events as the one before it did.
+//! Tokens that the store has confirmed, which stay valid while it is unavailable, for up to [`GRACE`].
+//! Ingest tokens are also saved in a file, so that a process that starts while the store is
+//! unavailable accepts the same events as the one before it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,15 +17,15 @@ use super::stored::Stored;
 use super::{Scope, TokenHash, TokenRecord};
 use bklit_wire::time::UtcMillis;
 
-/// The longest file that is read; one of ours is shorter.
+/// The most bytes read of a file; a full cache is smaller.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What is known.
-pub(super) struct Known {
+/// The confirmed tokens.
+pub(super) struct TokenCache {
     tokens: Cache<TokenHash, Confirmed>,
-    /// The file says something else.
+    /// Whether tokens have changed since the file was written.
     changed: AtomicBool,
-    /// It says the same, of an earlier time.
+    /// Whether only the times of confirmation have changed since then.
     confirmed: AtomicBool,
 }
 
@@ -35,7 +35,7 @@ struct Confirmed {
     at: UtcMillis,
 }
 
-/// A line of the file: hash and record as a store has them, no secret.
+/// A line of the file: hash and record as in a store, without the secret.
 #[derive(Serialize, Deserialize)]
 struct Line {
     hash: String,
@@ -43,7 +43,7 @@ struct Line {
     token: Stored,
 }
 
-impl Known {
+impl TokenCache {
     pub(super) fn new() -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(GRACE).build();
         Self { tokens, changed: false.into(), confirmed: false.into() }
@@ -53,13 +53,13 @@ impl Known {
         self.tokens.get(hash).filter(Confirmed::counts).map(|known| known.token)
     }
 
-    /// All that count now.
+    /// All tokens that are valid now.
     pub(super) fn all(&self) -> impl Iterator<Item = Arc<TokenRecord>> {
         self.tokens.iter().filter(|(_, known)| known.counts()).map(|(_, known)| known.token)
     }
 
-    /// The store has just said what this token is, or that there is none.
-    pub(super) fn take_in(&self, hash: TokenHash, found: Option<&Arc<TokenRecord>>) {
+    /// Records the store's current result for a token.
+    pub(super) fn update(&self, hash: TokenHash, found: Option<&Arc<TokenRecord>>) {
         match found {
             Some(token) => self.confirm(hash, token),
             None => self.forget(&hash),
@@ -82,14 +82,14 @@ impl Known {
         }
     }
 
-    /// Whether the file says something else; or, with `times`, is of an earlier time.
-    pub(super) fn is_to_be_written(&self, times: bool) -> bool {
+    /// Whether the file is out of date; with `times`, also if only the times have changed.
+    pub(super) fn needs_saving(&self, times: bool) -> bool {
         self.changed.load(Relaxed) || (times && self.confirmed.load(Relaxed))
     }
 
-    /// Writes the file, aside and then in its place. Blocks.
+    /// Replaces the file atomically. Blocks.
     pub(super) fn write(&self, file: &Path) -> io::Result<()> {
-        // Before the tokens are read: what changes meanwhile is for the next time.
+        // Before the tokens are read: changes during the write are saved next time.
         let flags = [&self.changed, &self.confirmed].map(|flag| flag.swap(false, Relaxed));
         let written = self.write_tokens(file);
         if written.is_err() {
@@ -107,19 +107,19 @@ impl Known {
                 text.push(b'\n');
             }
         }
-        let aside = file.with_extension("cache.new");
-        match fs::remove_file(&aside) {
+        let temporary = file.with_extension("cache.new");
+        match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut open = OpenOptions::new();
-        let mut new = open.write(true).create_new(true).mode(0o600).open(&aside)?;
+        let mut new = open.write(true).create_new(true).mode(0o600).open(&temporary)?;
         new.write_all(&text)?;
         new.sync_all()?;
-        fs::rename(&aside, file)
+        fs::rename(&temporary, file)
     }
 
-    /// Takes in what an earlier process has noted; how many count. Blocks.
+    /// Loads what an earlier process saved; returns how many tokens are still valid. Blocks.
     pub(super) fn read(&self, file: &Path) -> io::Result<usize> {
         let mut text = String::new();
         match fs::File::open(file) {
@@ -141,17 +141,17 @@ impl Known {
     }
 }
 
-/// How many tokens a process would take over from `file`. Blocks.
+/// How many valid tokens are saved in `file`. Blocks.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn noted(file: &Path) -> io::Result<usize> {
-    Known::new().read(file)
+pub fn count_saved(file: &Path) -> io::Result<usize> {
+    TokenCache::new().read(file)
 }
 
 impl Confirmed {
-    /// Not for longer than that, however often the process is started; and not where a clock was
-    /// set back, as nobody knows how old it is then.
+    /// Whether it is younger than [`GRACE`], however often the process was restarted. An age below
+    /// zero, after a clock was set back, means unknown and does not count.
     fn counts(&self) -> bool {
         let age = UtcMillis::now().epoch_millis() - self.at.epoch_millis();
         u128::try_from(age).is_ok_and(|age| age < GRACE.as_millis())
@@ -173,37 +173,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_is_known_again_without_secrets_and_for_sending_only() {
+    fn only_ingest_tokens_are_saved_and_without_secrets() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tokens.cache");
         let (known, (secret, sends), (_, reads)) =
-            (Known::new(), token(Scope::Ingest), token(Scope::Read));
+            (TokenCache::new(), token(Scope::Ingest), token(Scope::Read));
         assert_eq!(known.read(&file).unwrap(), 0);
         known.confirm(sends.hash, &sends);
         known.confirm(reads.hash, &reads);
-        assert!(known.is_to_be_written(false));
+        assert!(known.needs_saving(false));
         known.write(&file).unwrap();
-        assert!(!known.is_to_be_written(true));
+        assert!(!known.needs_saving(true));
         let text = fs::read_to_string(&file).unwrap();
         assert!(!text.contains(&secret.expose()[12..]), "{text}");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-        let later = Known::new();
+        let later = TokenCache::new();
         assert_eq!(later.read(&file).unwrap(), 1);
         assert_eq!(later.get(&sends.hash), Some(Arc::clone(&sends)));
         assert_eq!(later.get(&reads.hash), None);
         later.confirm(sends.hash, &sends);
-        assert!(!later.is_to_be_written(false) && later.is_to_be_written(true));
+        assert!(!later.needs_saving(false) && later.needs_saving(true));
         later.forget(&sends.hash);
         later.write(&file).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "");
     }
 
     #[test]
-    fn what_is_older_than_the_grace_or_from_the_future_does_not_count() {
+    fn tokens_older_than_the_grace_or_from_the_future_are_not_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tokens.cache");
-        let (known, (_, token)) = (Known::new(), token(Scope::Ingest));
+        let (known, (_, token)) = (TokenCache::new(), token(Scope::Ingest));
         let grace = i64::try_from(GRACE.as_millis()).unwrap();
         let now = UtcMillis::now().epoch_millis();
         for (at, counts) in [(now - 1_000, 1), (now - grace, 0), (now + 60_000, 0)] {
@@ -211,7 +211,7 @@ mod tests {
             let stored = Stored::from((*token).clone());
             let line = Line { hash: token.hash.to_hex(), at, token: stored };
             fs::write(&file, serde_json::to_string(&line).unwrap()).unwrap();
-            assert_eq!(Known::new().read(&file).unwrap(), counts, "{at:?}");
+            assert_eq!(TokenCache::new().read(&file).unwrap(), counts, "{at:?}");
         }
         fs::write(&file, "{").unwrap();
         assert!(known.read(&file).is_err());

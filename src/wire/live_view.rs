@@ -9,35 +9,35 @@ pub const MINUTES: usize = 30;
 /// A session with an event within this many minutes counts as a current visitor.
 pub const ACTIVE_MINUTES: i64 = 5;
 
-/// Who is there now.
+/// The current visitors and what they view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LiveView {
-    /// Projects with an event in the last [`MINUTES`], those with most visitors first.
+    /// Projects with an event in the last [`MINUTES`], most visitors first.
     pub projects: Vec<LiveProject>,
-    /// Pages seen in that time, those seen most first.
+    /// Pages viewed in that time, most viewed first.
     pub top_pages: Vec<TopPage>,
     /// The last events stored, newest first.
     pub last_events: Vec<LastEvent>,
-    /// There were more projects than are shown.
+    /// Whether there were more projects than are shown.
     pub truncated: bool,
 }
 
-/// A project now.
+/// A project's current activity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LiveProject {
     /// The project.
     pub project_id: String,
-    /// Sessions with an event in the last [`ACTIVE_MINUTES`], or that are noted as active.
+    /// Sessions with an event in the last [`ACTIVE_MINUTES`], or recorded as active.
     pub visitors: u64,
-    /// Page views in each of the last [`MINUTES`], the newest last.
+    /// Page views in each of the last [`MINUTES`], newest last.
     pub page_views: Vec<u64>,
     /// Custom events in the same minutes.
     pub events: Vec<u64>,
 }
 
-/// A page that was seen.
+/// A viewed page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TopPage {
@@ -45,11 +45,11 @@ pub struct TopPage {
     pub project_id: String,
     /// Its address.
     pub url: String,
-    /// How often it was seen.
+    /// How often it was viewed.
     pub views: u64,
 }
 
-/// An event that was stored.
+/// A stored event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LastEvent {

@@ -1,4 +1,4 @@
-//! The end of sessions whose last socket was closed and that open no other in time.
+//! Ends sessions whose last socket was closed, unless they open another within a grace period.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,68 +8,71 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Guest;
-use super::sessions::Absence;
+use super::sessions::Disconnected;
 use crate::auth::Secret;
 use crate::intake::{Envelope, Rejection};
 use bklit_wire::event::{EventKind, Payload, SessionEnd};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// Sessions that wait at once. What is beyond ends without waiting.
+/// The most sessions in their grace period at once. Others end without one.
 const MOST: usize = 10_000;
 
-/// Those that wait.
-pub struct Absences {
+/// The sessions in their grace period.
+pub struct DisconnectGrace {
     grace: Duration,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
-impl Absences {
-    /// They may wait so long.
+impl DisconnectGrace {
+    /// Gives sessions the time `grace` to reconnect.
     pub fn new(grace: Duration) -> Self {
         Self { grace, room: Arc::new(Semaphore::new(MOST)), tasks: TaskTracker::new() }
     }
 
-    /// Ends the session of a browser that has left, unless it comes back in time or the server
-    /// stops.
-    pub fn begin(&self, absence: Absence, left: Left) {
+    /// Ends the session of a disconnected browser, unless it reconnects in time or the server stops.
+    pub fn begin(&self, session: Disconnected, left: Left) {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok();
         let grace = if permit.is_some() { self.grace } else { Duration::ZERO };
         self.tasks.spawn(async move {
             let _permit = permit;
             let shutdown = left.guest.shutdown.clone();
-            if waited(grace, &absence, &shutdown).await && absence.ended() {
+            if has_expired(grace, &session, &shutdown).await && session.expire() {
                 left.end_session().await;
             }
         });
     }
 
-    /// Waits until what has to be told is told; what still waits ends no session.
+    /// Waits until ends in progress are queued. Sessions still in their grace period do not end.
     pub async fn finish(&self, longest: Duration) {
         self.tasks.close();
         if tokio::time::timeout(longest, self.tasks.wait()).await.is_err() {
-            tracing::warn!(open = self.tasks.len(), "ends of sessions are cut off");
+            tracing::warn!(open = self.tasks.len(), "aborting unfinished session ends");
         }
     }
 }
 
-/// Whether the time is over, and nothing else came first.
-async fn waited(grace: Duration, absence: &Absence, shutdown: &CancellationToken) -> bool {
+/// Whether the grace period passes before a reconnect and before a shutdown.
+async fn has_expired(
+    grace: Duration,
+    session: &Disconnected,
+    shutdown: &CancellationToken,
+) -> bool {
     tokio::select! {
         biased;
-        // A visitor is not gone because the server is: the browser comes back to the next one.
+        // A server that stops does not end sessions: the browser reconnects to another process.
         () = shutdown.cancelled() => false,
-        () = absence.over() => false,
+        () = session.reconnected() => false,
         () = tokio::time::sleep(grace) => true,
     }
 }
 
-/// A browser that has left.
+/// What is needed to end the session of a disconnected browser.
 pub struct Left {
     pub guest: Guest,
     pub session: SessionKey,
-    /// Its last good API key.
+    /// Its last valid API key.
     pub secret: Secret,
     pub at: UtcMillis,
 }
@@ -95,7 +98,7 @@ impl Left {
             Err(denied) => Err(Rejection::from(denied)),
         };
         if let Err(why) = ended {
-            // Then it ends by itself, when nothing more comes.
+            // The worker's sweep will end it after the session timeout.
             guest.step(Some(&project)).warn("Message refused", || {
                 let kind = EventKind::SessionEnd.as_str();
                 let mut data =

@@ -1,7 +1,7 @@
-//! Compares what this process wrote to the baseline, once it had time to pass the queue.
+//! Compares the events that this process wrote to the baseline, once they had time to pass the queue.
 //!
-//! Each process compares its own events, so that several on the same tables count none twice. What
-//! a process that ended had not compared yet is left to the command `verify`.
+//! Each process compares its own events, so that several processes on the same tables count none
+//! twice. Events that a process had not compared when it ended are left to the command `verify`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,32 +16,32 @@ use super::rows::{self, rows_of};
 use super::writer::Written;
 use crate::metrics::Outcome;
 use crate::queue::Queue;
-use crate::stage_log::{Data, StageLog};
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Kind, Side};
+use crate::telemetry::{Data, Telemetry};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
 use bklit_wire::verification::{MISMATCH, MORE_MISMATCHES, NOT_COMPARED, NOT_WRITTEN};
 
-/// Events that may wait to be compared: about a hundred bytes each.
+/// The most events that may wait to be compared, at about a hundred bytes each.
 const MAX_PENDING: usize = 500_000;
 
 /// Events compared at a time.
 const CHUNK: usize = 500;
 
-/// Matches in a chunk above which a line sums them up, beside their own, which are sampled.
+/// Matches in a chunk above which a line sums them up, in addition to their own, sampled lines.
 const SUMMED_UP: usize = 100;
 
-/// Mismatches a second that have a line of their own.
+/// Mismatches per second that get a line each.
 const MAX_SHOWN: u64 = 100;
 
-/// Times that an event that is not stored yet is looked for, after 1, 2, 4, 8 and 16 times the
-/// settling time: the store may have been away, and the queue long.
-const LOOKS: u32 = 5;
+/// How often an event that is not stored yet is checked, after 1, 2, 4, 8 and 16 times the settling
+/// time: the store may have been unavailable and the queue long.
+const MAX_CHECKS: u32 = 5;
 
-/// Failed events that are looked through for the reason why an event is missing.
-const FAILED_PAGES_LOOKED_AT: usize = 2;
+/// Pages of the failed queue that are searched for the reason why an event is missing.
+const FAILED_PAGES_SEARCHED: usize = 2;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -52,17 +52,17 @@ pub struct Pending(Mutex<VecDeque<Waiting>>);
 #[derive(Clone, Debug)]
 struct Waiting {
     written: Written,
-    looks: u32,
+    checks: u32,
 }
 
 impl Pending {
-    /// Adds events; returns for how many there was no room.
+    /// Adds events; returns the number of those for which there was no room.
     pub(super) fn add(&self, written: impl Iterator<Item = Written>) -> u64 {
         let mut waiting = self.lock();
         let mut no_room = 0;
         for written in written {
             if waiting.len() < MAX_PENDING {
-                waiting.push_back(Waiting { written, looks: 0 });
+                waiting.push_back(Waiting { written, checks: 0 });
             } else {
                 no_room += 1;
             }
@@ -70,7 +70,7 @@ impl Pending {
         no_room
     }
 
-    /// The first of those that were written before `before`.
+    /// Takes the first of those written before `before`.
     fn take(&self, before: Instant) -> Vec<Waiting> {
         let mut waiting = self.lock();
         let due = waiting.iter().take(CHUNK).take_while(|one| one.written.at <= before);
@@ -96,10 +96,10 @@ impl Pending {
 pub struct LiveVerifier {
     store: Arc<dyn Baseline>,
     queue: Arc<dyn Queue>,
-    log: Arc<StageLog>,
+    log: Arc<Telemetry>,
     settle: Duration,
     pending: Arc<Pending>,
-    /// Those that were not stored when they were looked for, each with when to look again.
+    /// Events that were not stored when they were checked, each with the time of the next check.
     late: VecDeque<(Instant, Waiting)>,
     not_written: u64,
     shown: u64,
@@ -107,11 +107,11 @@ pub struct LiveVerifier {
 }
 
 impl LiveVerifier {
-    /// Compares what comes into `pending`, after `settle`.
+    /// Compares the events in `pending`, each after `settle`.
     pub fn new(
         store: Arc<dyn Baseline>,
         queue: Arc<dyn Queue>,
-        log: Arc<StageLog>,
+        log: Arc<Telemetry>,
         settle: Duration,
         pending: Arc<Pending>,
     ) -> Self {
@@ -119,7 +119,7 @@ impl LiveVerifier {
         Self { store, queue, log, settle, pending, late, not_written: 0, shown: 0, hidden: 0 }
     }
 
-    /// Works until `stop`.
+    /// Runs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         self.log.metrics().verify().start();
         let mut ticks = tokio::time::interval(EVERY.min(self.settle));
@@ -127,19 +127,19 @@ impl LiveVerifier {
         let work = async {
             loop {
                 ticks.tick().await;
-                self.look().await;
+                self.compare_settled().await;
             }
         };
         stop.run_until_cancelled(work).await;
     }
 
-    /// Compares what has settled by now.
-    async fn look(&mut self) {
+    /// Compares the events that have settled by now.
+    async fn compare_settled(&mut self) {
         (self.shown, self.hidden) = (0, 0);
         let now = Instant::now();
         while let Some(chunk) = self.due(now) {
             if let Err(error) = self.compare_all(chunk).await {
-                self.tell_not_compared(&error);
+                self.report_not_compared(&error);
                 break;
             }
         }
@@ -158,7 +158,7 @@ impl LiveVerifier {
     }
 
     fn due(&mut self, now: Instant) -> Option<Vec<Waiting>> {
-        // Looks that are repeated are far apart, so their order need not be exact.
+        // Repeated checks are far apart, so their order need not be exact.
         let mut again = Vec::new();
         while let Some((when, _)) = self.late.front()
             && *when <= now
@@ -173,7 +173,7 @@ impl LiveVerifier {
         (!settled.is_empty()).then_some(settled)
     }
 
-    /// What cannot be compared now stays.
+    /// Compares a chunk; events that cannot be compared now are kept.
     async fn compare_all(&mut self, chunk: Vec<Waiting>) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         for kind in Kind::ALL {
@@ -218,7 +218,7 @@ impl LiveVerifier {
         Ok(())
     }
 
-    /// The rows of a chunk's events on both sides.
+    /// Reads the rows of a chunk's events on both sides.
     async fn rows(
         &self,
         kind: Kind,
@@ -230,7 +230,7 @@ impl LiveVerifier {
         let store = &*self.store;
         for side in Side::ALL {
             rows::collect(store, side, kind, &keys, &seconds, &mut pairs).await?;
-            // One that is stored with another time than it was sent with is not to be overlooked.
+            // Also finds events that were stored with another time than they were sent with.
             let mut missing = keys.clone();
             missing.retain(|key| pairs.get_mut(key).is_none_or(|p| rows_of(p, side).is_empty()));
             rows::collect(store, side, kind, &missing, &[], &mut pairs).await?;
@@ -238,22 +238,22 @@ impl LiveVerifier {
         Ok(pairs)
     }
 
-    /// Events that are not stored: later, while they may still be on their way.
+    /// Handles events that are not stored: checks again later while they may still be in the queue.
     async fn missing(&mut self, missing: Vec<(&Waiting, Discrepancy)>) {
         let stats = self.queue.stats().await;
         let empty = stats.is_ok_and(|s| s.depth + s.in_flight + s.spooled == 0);
         let mut reasons = None;
         for (one, found) in missing {
-            let looks = one.looks + 1;
-            // An empty queue is believed at the second look: it may have emptied in between.
-            if looks < LOOKS && !(empty && looks > 1) && self.late.len() < MAX_PENDING {
-                let wait = if empty { EVERY } else { self.settle * (1 << looks) };
-                let again = Waiting { looks, ..one.clone() };
+            let checks = one.checks + 1;
+            // An empty queue counts only at the second check: it may have emptied in between.
+            if checks < MAX_CHECKS && !(empty && checks > 1) && self.late.len() < MAX_PENDING {
+                let wait = if empty { EVERY } else { self.settle * (1 << checks) };
+                let again = Waiting { checks, ..one.clone() };
                 self.late.push_back((Instant::now() + wait, again));
                 continue;
             }
             if reasons.is_none() {
-                reasons = Some(failed_reasons(&*self.queue, FAILED_PAGES_LOOKED_AT).await);
+                reasons = Some(failed_reasons(&*self.queue, FAILED_PAGES_SEARCHED).await);
             }
             let key = &one.written.key;
             let reason = reasons.as_ref().and_then(|reasons| reasons.get(key)).cloned();
@@ -284,18 +284,18 @@ impl LiveVerifier {
         }
     }
 
-    fn tell_not_compared(&self, error: &StoreError) {
+    fn report_not_compared(&self, error: &StoreError) {
         let reason = error.to_string();
         self.step().warn(NOT_COMPARED, || data(json!({ "reason": reason })));
     }
 
-    /// A step that is not among the store's own figures.
-    fn step(&self) -> crate::stage_log::Step<'_> {
+    /// A step that does not count in the store's metrics.
+    fn step(&self) -> crate::telemetry::Step<'_> {
         self.log.step(Stage::Clickhouse).uncounted()
     }
 }
 
-/// Why events are in the failed queue, as far as its newest `pages` tell.
+/// The reasons of the events on the newest `pages` of the failed queue.
 pub async fn failed_reasons(queue: &dyn Queue, pages: usize) -> HashMap<EventKey, String> {
     let (mut reasons, mut after) = (HashMap::new(), None);
     for _ in 0..pages {

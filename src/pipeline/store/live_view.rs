@@ -1,15 +1,16 @@
-//! Builds the live view (see [`bklit_wire::live`]) from the store, in SQL that all stores understand.
+//! Builds the live view (see [`bklit_wire::live_view`]) from the store, in SQL that all stores
+//! understand.
 
 use std::time::Duration;
 
-use bklit_wire::live::{ACTIVE_MINUTES, LastEvent, LiveProject, LiveView, MINUTES, TopPage};
+use bklit_wire::live_view::{ACTIVE_MINUTES, LastEvent, LiveProject, LiveView, MINUTES, TopPage};
 use bklit_wire::time::UtcMillis;
 use serde_json::Value;
 
 use super::{Dialect, QueryLimits, QueryResult, Store, StoreError};
 use crate::presence::Presence;
 
-/// The answer of a process that only accepts events.
+/// The error of a process that only accepts events.
 pub const NO_STORE: &str = "this process has no store: it runs without the role worker";
 /// The most projects shown, the busiest first.
 const MOST_PROJECTS: usize = 100;
@@ -30,7 +31,7 @@ pub async fn live_view(
     presence: Option<&dyn Presence>,
     now: UtcMillis,
 ) -> Result<LiveView, StoreError> {
-    // The minute that has begun is the last one.
+    // The current minute is the last one.
     let minute = now.epoch_seconds().div_euclid(60);
     let first = minute - MINUTES as i64 + 1;
     let dialect = store.dialect();
@@ -50,9 +51,9 @@ pub async fn live_view(
     }
     if let Some(presence) = presence {
         for project in &mut view.projects {
-            // What is not known there is known from the store.
-            let Ok(noted) = presence.count(&project.project_id).await else { break };
-            project.visitors = noted;
+            // If presence is unavailable, the numbers from the store remain.
+            let Ok(active) = presence.count(&project.project_id).await else { break };
+            project.visitors = active;
         }
     }
     take_pages(&mut view, &query(store, &top_pages(&since), MOST_PAGES).await?);
@@ -172,7 +173,7 @@ fn seconds(value: &Value) -> i64 {
     value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }
 
-/// ClickHouse writes large whole numbers as text.
+/// Reads an integer: ClickHouse returns large ones as text.
 fn number(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }
