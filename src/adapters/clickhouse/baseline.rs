@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::encode::Encoder;
 use super::events::{digest, month};
-use super::{ClickHouseStore, query, sql, stored};
+use super::{ClickHouseStore, query, sql, stored_ids};
 use bklit_pipeline::store::baseline;
 use bklit_pipeline::store::baseline::{Baseline, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span};
 use bklit_pipeline::store::rows::Cell;
@@ -37,22 +37,22 @@ impl ClickHouseStore {
 
     async fn write_baseline(&self, kind: Kind, events: &[&QueuedEvent]) -> Result<(), StoreError> {
         let table = kind.table(Side::Baseline);
-        let missing = stored::missing(&self.connection, table, events).await?;
+        let missing = stored_ids::missing(&self.connection, table, events).await?;
         if missing.is_empty() {
             return Ok(());
         }
-        let shape = self.shapes.of(&self.connection, table).await?;
-        let mut encoder = Encoder::with_header(&shape);
+        let schema = self.schemas.of(&self.connection, table).await?;
+        let mut encoder = Encoder::with_header(&schema);
         for event in &missing {
             if let Some(cells) = baseline::cells(event) {
-                encoder.row(&shape, &cells);
+                encoder.row(&schema, &cells);
             }
         }
         let token = format!("{}:{}", table.name, digest(&missing));
-        let columns = shape.column_list();
+        let columns = schema.column_list();
         let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
         let result = self.connection.insert(&into, &token, encoder.finish()).await;
-        self.unless_altered(table, &shape, result).await
+        self.unless_altered(table, &schema, result).await
     }
 }
 
@@ -87,17 +87,17 @@ impl Baseline for ClickHouseStore {
     }
 
     async fn note_gap(&self, gap: Gap) -> Result<(), StoreError> {
-        let shape = self.shapes.of(&self.connection, &BASELINE_GAP).await?;
+        let schema = self.schemas.of(&self.connection, &BASELINE_GAP).await?;
         let moment =
             |seconds: i64| Cell::Moment(UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)));
         let events = Cell::Int(i32::try_from(gap.events).unwrap_or(i32::MAX));
-        let mut encoder = Encoder::with_header(&shape);
-        encoder.row(&shape, &[moment(gap.since), moment(gap.until), events]);
-        let columns = shape.column_list();
+        let mut encoder = Encoder::with_header(&schema);
+        encoder.row(&schema, &[moment(gap.since), moment(gap.until), events]);
+        let columns = schema.column_list();
         let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", BASELINE_GAP.name);
         let token = format!("{}:{}:{}:{}", BASELINE_GAP.name, gap.since, gap.until, gap.events);
         let result = self.connection.insert(&into, &token, encoder.finish()).await;
-        self.unless_altered(&BASELINE_GAP, &shape, result).await
+        self.unless_altered(&BASELINE_GAP, &schema, result).await
     }
 
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {

@@ -3,10 +3,10 @@
 use ::clickhouse::Row;
 use serde::Deserialize;
 
-use super::idle::ACTIVITY;
+use super::idle_sessions::ACTIVITY;
 use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
 use super::sessions::STATE;
-use super::shape::{self, ServerColumn};
+use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{TABLES, Table};
@@ -65,7 +65,7 @@ impl ClickHouseStore {
         let tables = self.server_tables().await?;
         for table in TABLES {
             let found = tables.iter().find(|found| found.name == table.name);
-            let columns = shape::server_columns(&self.connection, table.name).await?;
+            let columns = table_schema::server_columns(&self.connection, table.name).await?;
             findings.extend(table_findings(table, found, &columns));
         }
         findings.push(match tables.iter().find(|found| found.name == STATE) {
@@ -161,9 +161,9 @@ fn table_findings(
                 let what = format!("{} has no column {}", table.name, column.name);
                 findings.push(Finding::problem(what, MIGRATE));
             }
-            Some(known) if shape::fits(column.kind, &known.r#type).is_none() => {
+            Some(known) if table_schema::fits(column.kind, &known.r#type).is_none() => {
                 let what = format!("{}.{} has the type {}", table.name, column.name, known.r#type);
-                let advice = format!("it must be a {}", shape::type_name(column.kind));
+                let advice = format!("it must be a {}", table_schema::type_name(column.kind));
                 findings.push(Finding::problem(what, advice));
             }
             Some(_) => {}

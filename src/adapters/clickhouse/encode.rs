@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::shape::{Shape, ShapeColumn};
+use super::table_schema::{SchemaColumn, TableSchema};
 use bklit_pipeline::store::rows::Cell;
 use bklit_pipeline::store::schema::ColumnType;
 
@@ -18,22 +18,22 @@ pub(super) struct Encoder {
 impl Encoder {
     /// Begins with the names and types of the columns, so that the server notices when they are
     /// not what it has.
-    pub(super) fn with_header(shape: &Shape) -> Self {
+    pub(super) fn with_header(schema: &TableSchema) -> Self {
         let mut encoder = Self::default();
-        encoder.length(shape.columns.len());
-        shape.columns.iter().for_each(|column| encoder.text(column.name));
-        shape.columns.iter().for_each(|column| encoder.text(&column.type_name));
+        encoder.length(schema.columns.len());
+        schema.columns.iter().for_each(|column| encoder.text(column.name));
+        schema.columns.iter().for_each(|column| encoder.text(&column.type_name));
         encoder
     }
 
     /// Adds a row, its cells in the order of the columns.
-    pub(super) fn row(&mut self, shape: &Shape, cells: &[Cell<'_>]) {
-        for (column, cell) in shape.columns.iter().zip(cells) {
+    pub(super) fn row(&mut self, schema: &TableSchema, cells: &[Cell<'_>]) {
+        for (column, cell) in schema.columns.iter().zip(cells) {
             self.cell(column, cell);
         }
     }
 
-    fn cell(&mut self, column: &ShapeColumn, cell: &Cell<'_>) {
+    fn cell(&mut self, column: &SchemaColumn, cell: &Cell<'_>) {
         if column.nullable {
             self.bytes.push(u8::from(*cell == Cell::Null));
         }

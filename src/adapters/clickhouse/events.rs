@@ -17,8 +17,8 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::encode::Encoder;
-use super::shape::Shape;
-use super::{ClickHouseStore, stored};
+use super::table_schema::TableSchema;
+use super::{ClickHouseStore, stored_ids};
 use bklit_pipeline::store::rows::{custom_event_cells, page_view_cells};
 use bklit_pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 use bklit_pipeline::store::{Batch, StoreError};
@@ -50,7 +50,7 @@ pub(super) async fn store(store: &ClickHouseStore, batch: &Batch) -> Result<u64,
     let groups = groups(&batch.events);
     let keys = groups.iter().flat_map(|group| group.events.iter());
     let keys = keys.map(|event| (&event.project_id, &event.id));
-    let _held = store.in_flight.hold(keys).await;
+    let _held = store.key_locks.hold(keys).await;
     let mut rows = 0;
     for group in &groups {
         rows += store_group(store, &batch.id, group).await? as u64;
@@ -93,7 +93,7 @@ async fn store_group(
     group: &Group<'_>,
 ) -> Result<usize, StoreError> {
     let mut missing = if store.check_ids {
-        stored::missing(&store.connection, group.table, &group.events).await?
+        stored_ids::missing(&store.connection, group.table, &group.events).await?
     } else {
         group.events.clone()
     };
@@ -121,13 +121,13 @@ async fn settled<'a>(
     group: &Group<'_>,
     mut missing: Vec<&'a QueuedEvent>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
-    missing = stored::missing(&store.connection, group.table, &missing).await?;
+    missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
     for pause in SETTLING {
         if missing.is_empty() {
             break;
         }
         tokio::time::sleep(pause).await;
-        missing = stored::missing(&store.connection, group.table, &missing).await?;
+        missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
     }
     Ok(missing)
 }
@@ -140,25 +140,25 @@ async fn insert(
     generation: u32,
 ) -> Result<(), StoreError> {
     let Group { table, month, .. } = group;
-    let shape = store.shapes.of(&store.connection, table).await?;
+    let schema = store.schemas.of(&store.connection, table).await?;
     let mut token = format!("{batch}:{}:{month}:{}", table.name, digest(events));
     if generation > 0 {
         // Writing to a String cannot fail.
         let _ = write!(token, ":{generation}");
     }
-    let columns = shape.column_list();
+    let columns = schema.column_list();
     let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
-    let result = store.connection.insert(&into, &token, encode(&shape, events)).await;
-    store.unless_altered(table, &shape, result).await
+    let result = store.connection.insert(&into, &token, encode(&schema, events)).await;
+    store.unless_altered(table, &schema, result).await
 }
 
 /// The block of these events. Nothing goes in but the events themselves.
-fn encode(shape: &Shape, events: &[&QueuedEvent]) -> Bytes {
-    let mut encoder = Encoder::with_header(shape);
+fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> Bytes {
+    let mut encoder = Encoder::with_header(schema);
     for event in events {
         match &event.payload {
-            Payload::Pageview(view) => encoder.row(shape, &page_view_cells(event, view)),
-            Payload::Event(custom) => encoder.row(shape, &custom_event_cells(event, custom)),
+            Payload::Pageview(view) => encoder.row(schema, &page_view_cells(event, view)),
+            Payload::Event(custom) => encoder.row(schema, &custom_event_cells(event, custom)),
             Payload::SessionEnd(_) => {}
         }
     }
@@ -186,16 +186,16 @@ pub(super) fn digest(events: &[&QueuedEvent]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clickhouse::shape::ServerColumn;
+    use crate::clickhouse::table_schema::ServerColumn;
 
-    fn shape(table: &'static Table) -> Shape {
+    fn schema(table: &'static Table) -> TableSchema {
         let column = |name: &str, r#type: String| ServerColumn { name: name.to_owned(), r#type };
         let columns = table.columns.iter().map(|known| {
-            let kind = crate::clickhouse::shape::type_name(known.kind);
+            let kind = crate::clickhouse::table_schema::type_name(known.kind);
             let nullable = format!("Nullable({kind})");
             column(known.name, if known.nullable { nullable } else { kind.to_owned() })
         });
-        Shape::new(table, &columns.collect::<Vec<_>>()).unwrap()
+        TableSchema::new(table, &columns.collect::<Vec<_>>()).unwrap()
     }
 
     fn event(json: &str) -> QueuedEvent {
@@ -209,7 +209,7 @@ mod tests {
         let custom = r#"{"id":"evt_2","type":"event","payload":{"trackingId":"t","eventType":"click","metadata":{"z":1.5,"a":{"ø":[null]},"m":"x"}},"queuedAt":"2026-01-31T12:00:00.123Z","projectId":"p"}"#;
         for (table, json) in [(&PAGE_VIEW_EVENT, view), (&TRACKED_EVENT, custom)] {
             let blocks: HashSet<_> =
-                (0..10).map(|_| encode(&shape(table), &[&event(json), &event(json)])).collect();
+                (0..10).map(|_| encode(&schema(table), &[&event(json), &event(json)])).collect();
             assert_eq!(blocks.len(), 1, "{}", table.name);
         }
     }
@@ -219,7 +219,7 @@ mod tests {
         let custom = event(
             r#"{"id":"e","type":"event","payload":{"trackingId":"t","eventType":"c"},"queuedAt":"1970-01-01T00:00:02.000Z","projectId":"p"}"#,
         );
-        let block = encode(&shape(&TRACKED_EVENT), &[&custom]);
+        let block = encode(&schema(&TRACKED_EVENT), &[&custom]);
         let row = b"\x01e\x02\0\0\0\0\x11{\"eventType\":\"c\"}\x02\0\0\0\x01t\x01p\x01";
         assert!(block.ends_with(row), "{:?}", block.escape_ascii().to_string());
         assert!(block.starts_with(b"\x07\x02id\x09timestamp\x08metadata"));

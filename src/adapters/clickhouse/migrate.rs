@@ -3,9 +3,9 @@
 use ::clickhouse::Row;
 use serde::Deserialize;
 
-use super::idle::{ACTIVITY, ACTIVITY_DAYS};
+use super::idle_sessions::{ACTIVITY, ACTIVITY_DAYS};
 use super::sessions::{STATE, STATE_COLUMNS};
-use super::shape::{self, ServerColumn};
+use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{
@@ -41,7 +41,7 @@ impl ClickHouseStore {
             for statement in &statements {
                 self.connection.execute(self.connection.on_server(statement)).await?;
             }
-            self.forget_shapes();
+            self.forget_schemas();
         }
         Ok(statements)
     }
@@ -57,17 +57,17 @@ impl ClickHouseStore {
         for statement in &create {
             self.connection.execute(self.connection.on_server(statement)).await?;
         }
-        self.forget_shapes();
+        self.forget_schemas();
         Ok(upgrade)
     }
 
-    fn forget_shapes(&self) {
+    fn forget_schemas(&self) {
         let baseline = BASELINE_TABLES.iter().map(|(table, _)| table);
         TABLES
             .iter()
             .chain(baseline)
             .chain([&&BASELINE_GAP])
-            .for_each(|table| self.shapes.forget(table));
+            .for_each(|table| self.schemas.forget(table));
     }
 
     async fn plan(&self) -> Result<Vec<String>, StoreError> {
@@ -85,7 +85,8 @@ impl ClickHouseStore {
             match tables.iter().find(|found| found.name == table.name) {
                 None => statements.push(create(database, table)),
                 Some(found) => {
-                    let columns = shape::server_columns(&self.connection, table.name).await?;
+                    let columns =
+                        table_schema::server_columns(&self.connection, table.name).await?;
                     statements.extend(upgrade(database, table, found, &columns)?);
                 }
             }
@@ -105,7 +106,8 @@ impl ClickHouseStore {
                 None if self.baseline => statements.push(create_baseline(database, table, of)),
                 None => {}
                 Some(found) => {
-                    let columns = shape::server_columns(&self.connection, table.name).await?;
+                    let columns =
+                        table_schema::server_columns(&self.connection, table.name).await?;
                     statements.extend(upgrade(database, table, found, &columns)?);
                 }
             }
@@ -195,7 +197,7 @@ fn create_activity(database: &str) -> String {
 }
 
 fn definition(column: &Column) -> String {
-    let kind = shape::type_name(column.kind);
+    let kind = table_schema::type_name(column.kind);
     let kind = if column.nullable { format!("Nullable({kind})") } else { kind.to_owned() };
     let default =
         if column.kind == ColumnType::Bool && !column.nullable { " DEFAULT false" } else { "" };

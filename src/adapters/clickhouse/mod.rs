@@ -9,14 +9,14 @@ mod connection;
 mod encode;
 mod errors;
 mod events;
-mod idle;
-mod in_flight;
+mod idle_sessions;
+mod key_locks;
 mod migrate;
 mod query;
 mod sessions;
-mod shape;
 mod sql;
-mod stored;
+mod stored_ids;
+mod table_schema;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::connection::Connection;
-use self::idle::Sweeps;
-use self::in_flight::InFlight;
-use self::shape::{Shape, Shapes};
+use self::idle_sessions::Sweeps;
+use self::key_locks::KeyLocks;
+use self::table_schema::{TableSchema, TableSchemas};
 use bklit_pipeline::store::schema::Table;
 use bklit_pipeline::store::{
     Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
@@ -110,8 +110,8 @@ impl fmt::Debug for ClickHouseOptions {
 /// [`Store`] in ClickHouse.
 pub struct ClickHouseStore {
     connection: Connection,
-    shapes: Shapes,
-    in_flight: InFlight,
+    schemas: TableSchemas,
+    key_locks: KeyLocks,
     sweeps: Sweeps,
     check_ids: bool,
     baseline: bool,
@@ -127,8 +127,8 @@ impl ClickHouseStore {
         let ClickHouseOptions { check_ids, baseline, .. } = options;
         Ok(Self {
             connection: Connection::new(options)?,
-            shapes: Shapes::default(),
-            in_flight: InFlight::default(),
+            schemas: TableSchemas::default(),
+            key_locks: KeyLocks::default(),
             sweeps: Sweeps::default(),
             check_ids,
             baseline,
@@ -139,13 +139,13 @@ impl ClickHouseStore {
     async fn unless_altered(
         &self,
         table: &'static Table,
-        shape: &Shape,
+        schema: &TableSchema,
         result: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Err(error) = result else { return Ok(()) };
-        self.shapes.forget(table);
+        self.schemas.forget(table);
         if let StoreError::Refused(reason) = &error
-            && *self.shapes.of(&self.connection, table).await? != *shape
+            && *self.schemas.of(&self.connection, table).await? != *schema
         {
             let reason = format!("{} was altered meanwhile: {reason}", table.name);
             return Err(StoreError::Unavailable(reason));
@@ -174,7 +174,7 @@ impl Store for ClickHouseStore {
         since: UtcMillis,
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError> {
-        idle::end(self, since, most).await
+        idle_sessions::end(self, since, most).await
     }
 
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::encode::Encoder;
 use super::events::month;
-use super::{ClickHouseStore, idle, sql};
+use super::{ClickHouseStore, idle_sessions, sql};
 use bklit_pipeline::store::schema::TRACKED_SESSION;
 use bklit_pipeline::store::session::{Session, Sourced};
 use bklit_pipeline::store::{Batch, StoreError};
@@ -113,7 +113,7 @@ pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Cha
     };
     let changes: Changes =
         changes.into_iter().map(|(session, change)| (key(session), change)).collect();
-    let _held = store.in_flight.hold(changes.keys()).await;
+    let _held = store.key_locks.hold(changes.keys()).await;
     apply(store, &batch.id, changes).await
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn end_if_idle(
     keys: &[&SessionKey],
     since: i64,
 ) -> Result<Vec<SessionKey>, StoreError> {
-    let _held = store.in_flight.hold(keys.iter()).await;
+    let _held = store.key_locks.hold(keys.iter()).await;
     let now = seconds(UtcMillis::now());
     let is_idle = |session: &Session| {
         session.begun() && !session.ended() && session.last_seen.is_some_and(|seen| seen < since)
@@ -205,7 +205,7 @@ async fn write(
         }
         Ok(())
     };
-    let activity = idle::note(store, batch, &states);
+    let activity = idle_sessions::note(store, batch, &states);
     tokio::try_join!(versions, activity).map_err(not_their_fault)?;
     let mut encoder = Encoder::default();
     for (key, state) in states {
@@ -235,19 +235,19 @@ async fn write_versions(
     month: i32,
     versions: &[Version<'_>],
 ) -> Result<(), StoreError> {
-    let shape = store.shapes.of(&store.connection, &TRACKED_SESSION).await?;
-    let mut encoder = Encoder::with_header(&shape);
+    let schema = store.schemas.of(&store.connection, &TRACKED_SESSION).await?;
+    let mut encoder = Encoder::with_header(&schema);
     for Version { key, state, .. } in versions {
         let updated_at = UtcMillis::from_epoch_millis(i64::from(state.version) * 1000);
-        encoder.row(&shape, &state.session.cells(key, updated_at));
+        encoder.row(&schema, &state.session.cells(key, updated_at));
     }
     let rows = encoder.finish();
-    let columns = shape.column_list();
+    let columns = schema.column_list();
     let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
     let mut token = format!("{batch}:{}:{month}:{}", TRACKED_SESSION.name, digest(&rows));
     for _ in 0..GENERATIONS {
         let result = store.connection.insert(&into, &token, rows.clone()).await;
-        store.unless_altered(&TRACKED_SESSION, &shape, result).await?;
+        store.unless_altered(&TRACKED_SESSION, &schema, result).await?;
         if !store.check_ids || are_there(store, versions).await? {
             return Ok(());
         }

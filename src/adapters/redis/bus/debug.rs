@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::history::{AfterShared, Entry, Keeper, Reader};
-use super::pace::Pace;
+use super::rate_limit::RateLimit;
 use super::relay::{Bus, Listening, Outgoing, Relay};
 use crate::local::LocalDebugBus;
 use crate::local::history::Ring;
@@ -26,7 +26,7 @@ pub struct RedisDebugBus {
     /// What Redis does not have of this process: what was not sent yet, or while it was away.
     ring: Ring,
     reader: Arc<Reader>,
-    pace: Pace,
+    rate_limit: RateLimit,
 }
 
 struct Local {
@@ -44,7 +44,7 @@ impl RedisDebugBus {
         let local = Arc::new(Local { bus, metrics });
         let reader = Arc::new(Reader::new(server.clone()));
         let relay = Relay::new(server, &local, keeper);
-        Self { local, relay, ring: Ring::new(history), reader, pace: Pace::new() }
+        Self { local, relay, ring: Ring::new(history), reader, rate_limit: RateLimit::new() }
     }
 
     /// A line for the others, and for who comes later. Those are no reason to send anything while
@@ -53,7 +53,7 @@ impl RedisDebugBus {
         let number = self.ring.keep(line);
         let is_awaited = self.relay.remote_subscribers() > 0;
         let keeps = self.ring.most() > 0 && !self.relay.is_down();
-        let is_kept = keeps && (is_awaited || self.pace.allows());
+        let is_kept = keeps && (is_awaited || self.rate_limit.allows());
         if !is_awaited && !is_kept {
             return None;
         }

@@ -7,8 +7,8 @@
 mod debug;
 mod history;
 mod live;
-mod own;
-mod pace;
+mod own_messages;
+mod rate_limit;
 mod relay;
 
 pub use debug::RedisDebugBus;

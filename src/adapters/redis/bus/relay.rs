@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::history::{Entry, Keeper};
-use super::own::Own;
+use super::own_messages::OwnMessages;
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_net::backoff::Backoff;
 
@@ -98,7 +98,7 @@ pub(super) struct Relay {
 
 #[derive(Default)]
 struct Shared {
-    own: Own,
+    own: OwnMessages,
     /// Subscribers in other processes, as of the last time they were asked for.
     remote: AtomicU64,
     /// That number is of the connection that stands.
@@ -236,7 +236,7 @@ async fn publish<B: Bus>(
 async fn publish_group(
     link: &Link,
     messages: impl Iterator<Item = &Outgoing>,
-    own: &Own,
+    own: &OwnMessages,
 ) -> Result<(), RedisFailure> {
     let connection = link.connection().await?;
     let mut commands = redis::pipe();

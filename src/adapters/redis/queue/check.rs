@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::{Cmd, cmd};
 
-use super::disk::{Disk, DiskProbe};
+use super::disk_sync::{DiskSync, DiskSyncProbe};
 use super::keys::Keys;
 use super::{Durability, RedisQueueOptions};
 use crate::redis::connection::{Connection, Link, RedisFailure, RedisServer};
@@ -116,11 +116,11 @@ async fn disk(
         ),
     });
     if durability == Durability::Always {
-        findings.push(match (DiskProbe::default().disk(connection).await?, fsync) {
-            (Disk::Waits | Disk::Always, Some("always")) => {
+        findings.push(match (DiskSyncProbe::default().disk(connection).await?, fsync) {
+            (DiskSync::Waits | DiskSync::Always, Some("always")) => {
                 Finding::good("it syncs before it answers, as durability always needs")
             }
-            (Disk::Waits, _) => Finding::warning(
+            (DiskSync::Waits, _) => Finding::warning(
                 "durability is always, and some releases confirm too early unless they sync always",
                 "set `appendfsync always`",
             ),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::cmd;
 use tokio::sync::Semaphore;
 
-use super::disk::{self, Disk, DiskProbe};
+use super::disk_sync::{self, DiskSync, DiskSyncProbe};
 use super::keys::Keys;
 use super::scripts::Scripts;
 use super::{lease_millis, unavailable};
@@ -34,7 +34,7 @@ pub(super) struct Claims {
 
 struct Claimer {
     link: Link,
-    probe: DiskProbe,
+    probe: DiskSyncProbe,
 }
 
 impl Claims {
@@ -74,7 +74,7 @@ impl Claims {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.unwrap_or_else(|| Claimer {
             link: Link::new(self.server.clone()),
-            probe: DiskProbe::default(),
+            probe: DiskSyncProbe::default(),
         })
     }
 
@@ -90,7 +90,7 @@ impl Claims {
     ) -> Result<Option<Claim>, QueueError> {
         let connection = claimer.link.connection().await.map_err(unavailable)?;
         let waits = self.durable
-            && claimer.probe.disk(&connection).await.map_err(unavailable)? == Disk::Waits;
+            && claimer.probe.disk(&connection).await.map_err(unavailable)? == DiskSync::Waits;
         for _ in 0..TRIES {
             let claimed = self.claim_once(&connection, most, lease).await.map_err(unavailable)?;
             let Some((batch, epoch, count)) = claimed else { return Ok(None) };
@@ -101,7 +101,7 @@ impl Claims {
                 // Its lease was so short that another has finished the batch meanwhile.
                 continue;
             }
-            if waits && let Err(failure) = disk::wait(&connection).await {
+            if waits && let Err(failure) = disk_sync::wait(&connection).await {
                 self.give_back(&connection, &id).await;
                 return Err(unavailable(failure));
             }

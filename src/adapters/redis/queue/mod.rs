@@ -16,10 +16,10 @@
 
 pub mod check;
 mod claims;
-mod disk;
-mod failed;
+mod disk_sync;
+mod failed_record;
 mod keys;
-mod lists;
+mod list_items;
 mod push;
 mod scripts;
 
@@ -133,9 +133,9 @@ impl RedisQueue {
     }
 
     /// How long until there may be something to claim: zero for now, `None` for no idea.
-    async fn look(&self) -> Result<Option<Duration>, RedisFailure> {
+    async fn ready_in(&self) -> Result<Option<Duration>, RedisFailure> {
         let connection = self.link.connection().await?;
-        let mut call = self.scripts.look.key(&self.keys.queue);
+        let mut call = self.scripts.ready_in.key(&self.keys.queue);
         let millis: i64 = connection.script(call.key(&self.keys.inflight)).await?;
         Ok(u64::try_from(millis).ok().map(Duration::from_millis))
     }
@@ -161,7 +161,7 @@ impl RedisQueue {
         let now = UtcMillis::now();
         for item in rejected {
             // The oldest is the list's last.
-            call.arg(-1 - item.seq).arg(failed::record_start(claim, item, now));
+            call.arg(-1 - item.seq).arg(failed_record::start(claim, item, now));
         }
         connection.script(&call).await
     }
@@ -218,7 +218,7 @@ impl RedisQueue {
     async fn remove(&self, list: &str, retry: bool, ids: &[String]) -> Result<u64, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let target = retry.then_some(self.keys.queue.as_str());
-        let removed = lists::remove(&connection, &self.scripts, list, target, ids).await;
+        let removed = list_items::remove(&connection, &self.scripts, list, target, ids).await;
         removed.map_err(unavailable)
     }
 }
@@ -297,7 +297,7 @@ impl Queue for RedisQueue {
     async fn ready(&self) {
         let mut pause = SHORTEST_LOOK;
         loop {
-            let wait = match self.look().await {
+            let wait = match self.ready_in().await {
                 Ok(Some(Duration::ZERO)) => return,
                 Ok(Some(lease_end)) => pause.min(lease_end),
                 Ok(None) => pause,
@@ -347,7 +347,7 @@ impl Queue for RedisQueue {
     ) -> Result<Page<WaitingItem>, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let read = |id, member| WaitingItem { id, body: text(member) };
-        let page = lists::page(&connection, &self.keys.queue, order, after, most, read).await;
+        let page = list_items::page(&connection, &self.keys.queue, order, after, most, read).await;
         page.map_err(unavailable)
     }
 
@@ -362,7 +362,8 @@ impl Queue for RedisQueue {
     ) -> Result<Page<FailedItem>, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let (list, order) = (&self.keys.failed, Order::NewestFirst);
-        let page = lists::page(&connection, list, order, after, most, failed::read).await;
+        let page =
+            list_items::page(&connection, list, order, after, most, failed_record::read).await;
         page.map_err(unavailable)
     }
 

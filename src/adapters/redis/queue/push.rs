@@ -10,7 +10,7 @@ use std::sync::Arc;
 use redis::cmd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::disk::{self, Disk, DiskProbe};
+use super::disk_sync::{self, DiskSync, DiskSyncProbe};
 use super::keys::Keys;
 use super::scripts::Scripts;
 use super::{Durability, unavailable};
@@ -73,7 +73,7 @@ impl Series {
 /// Pushes groups of items.
 pub(super) struct Pusher {
     link: Link,
-    probe: DiskProbe,
+    probe: DiskSyncProbe,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
     bounds: Bounds,
@@ -88,7 +88,7 @@ impl Pusher {
         bounds: Bounds,
         durability: Durability,
     ) -> Self {
-        Self { link, probe: DiskProbe::default(), keys, scripts, bounds, durability }
+        Self { link, probe: DiskSyncProbe::default(), keys, scripts, bounds, durability }
     }
 
     /// Serves pushes until all senders are gone, telling `pushed` of each group.
@@ -182,7 +182,7 @@ impl Pusher {
         let connection = self.link.connection().await.map_err(unavailable)?;
         if self.durability == Durability::Always {
             let disk = self.probe.disk(&connection).await.map_err(unavailable)?;
-            if matches!(disk, Disk::Untold | Disk::Off) {
+            if matches!(disk, DiskSync::Unknown | DiskSync::Off) {
                 return Err(QueueError::Unavailable(
                     "durability `always` needs a server with `appendonly yes` that has WAITAOF \
                      (Redis 7.2, Valkey) or is set to `appendfsync always`"
@@ -198,8 +198,8 @@ impl Pusher {
         if self.durability != Durability::Always {
             return Ok(());
         }
-        let waits = self.probe.disk(connection).await.map_err(unavailable)? == Disk::Waits;
-        if waits { disk::wait(connection).await.map_err(unavailable) } else { Ok(()) }
+        let waits = self.probe.disk(connection).await.map_err(unavailable)? == DiskSync::Waits;
+        if waits { disk_sync::wait(connection).await.map_err(unavailable) } else { Ok(()) }
     }
 
     async fn add(

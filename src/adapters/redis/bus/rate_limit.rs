@@ -9,13 +9,13 @@ use tokio::time::Instant;
 const MOST_A_SECOND: u64 = 2_000;
 
 /// Counts what is added.
-pub(super) struct Pace {
+pub(super) struct RateLimit {
     began: Instant,
     second: AtomicU64,
     added: AtomicU64,
 }
 
-impl Pace {
+impl RateLimit {
     pub(super) fn new() -> Self {
         Self { began: Instant::now(), second: AtomicU64::new(0), added: AtomicU64::new(0) }
     }
@@ -38,8 +38,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_added_in_part() {
-        let pace = Pace::new();
-        let added = || (0..5_000).filter(|_| pace.allows()).count() as u64;
+        let rate_limit = RateLimit::new();
+        let added = || (0..5_000).filter(|_| rate_limit.allows()).count() as u64;
         assert_eq!(added(), MOST_A_SECOND);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(added(), MOST_A_SECOND);

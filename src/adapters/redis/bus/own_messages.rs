@@ -9,7 +9,7 @@ const REMEMBERED: usize = 65_536;
 
 /// What this process has published and not received yet.
 #[derive(Default)]
-pub(super) struct Own {
+pub(super) struct OwnMessages {
     hasher: RandomState,
     published: Mutex<Published>,
 }
@@ -21,7 +21,7 @@ struct Published {
     order: VecDeque<u64>,
 }
 
-impl Own {
+impl OwnMessages {
     /// Notes a message that is about to be published.
     pub(super) fn published(&self, payload: &[u8]) {
         let hash = self.hasher.hash_one(payload);
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn each_message_is_recognised_as_often_as_it_was_published() {
-        let own = Own::default();
+        let own = OwnMessages::default();
         own.published(b"a");
         own.published(b"a");
         assert_eq!([(); 3].map(|()| own.received(b"a")), [true, true, false]);
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_never_comes_back_is_forgotten() {
-        let own = Own::default();
+        let own = OwnMessages::default();
         for n in 0..=REMEMBERED as u32 {
             own.published(&n.to_le_bytes());
         }

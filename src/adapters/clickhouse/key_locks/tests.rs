@@ -39,17 +39,17 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
 
 #[tokio::test(start_paused = true)]
 async fn who_needs_a_held_key_waits_for_it() {
-    let in_flight = InFlight::default();
-    let first = in_flight.hold(["a", "b"].iter()).await;
-    drop(in_flight.hold(["c"].iter()).await);
-    let second = in_flight.hold(["b", "c"].iter());
+    let key_locks = KeyLocks::default();
+    let first = key_locks.hold(["a", "b"].iter()).await;
+    drop(key_locks.hold(["c"].iter()).await);
+    let second = key_locks.hold(["b", "c"].iter());
     tokio::pin!(second);
     assert!(tokio::time::timeout(Duration::from_secs(1), &mut second).await.is_err());
     drop(first);
     let _held = second.await;
-    let third = tokio::time::timeout(Duration::from_secs(1), in_flight.hold(["c"].iter()));
+    let third = tokio::time::timeout(Duration::from_secs(1), key_locks.hold(["c"].iter()));
     assert!(third.await.is_err());
-    drop(in_flight.hold(["a"].iter()).await);
+    drop(key_locks.hold(["a"].iter()).await);
 }
 
 /// Three tasks of which each two need the same key, twice each, and one that gives up waiting.
@@ -85,7 +85,7 @@ trait Hold: Default + Send + Sync + 'static {
     fn hold(&self, keys: [usize; 2]) -> impl Future<Output = impl Send> + Send;
 }
 
-impl Hold for InFlight {
+impl Hold for KeyLocks {
     fn hold(&self, keys: [usize; 2]) -> impl Future<Output = impl Send> + Send {
         self.hold(keys.into_iter())
     }
@@ -93,12 +93,12 @@ impl Hold for InFlight {
 
 #[test]
 fn no_key_is_held_twice_and_nobody_waits_for_ever() {
-    explore(overlap::<InFlight>);
+    explore(overlap::<KeyLocks>);
 }
 
 /// Looks first and listens afterwards, so it misses a release in between.
 #[derive(Default)]
-struct ListensLate(InFlight);
+struct ListensLate(KeyLocks);
 
 impl Hold for ListensLate {
     async fn hold(&self, keys: [usize; 2]) -> impl Send {
@@ -107,7 +107,7 @@ impl Hold for ListensLate {
             interleave();
             self.0.freed.notified().await;
         }
-        Held { keys, in_flight: &self.0 }
+        Held { keys, key_locks: &self.0 }
     }
 }
 
@@ -119,7 +119,7 @@ fn the_model_finds_a_release_that_is_missed() {
 
 /// Looks and takes in two steps, so two may take the same key.
 #[derive(Default)]
-struct TakesLate(InFlight);
+struct TakesLate(KeyLocks);
 
 impl Hold for TakesLate {
     async fn hold(&self, keys: [usize; 2]) -> impl Send {
@@ -127,7 +127,7 @@ impl Hold for TakesLate {
         drop(self.0.hold(keys.into_iter()).await);
         interleave();
         self.0.held.lock().unwrap().extend(&wanted);
-        Held { keys: wanted, in_flight: &self.0 }
+        Held { keys: wanted, key_locks: &self.0 }
     }
 }
 

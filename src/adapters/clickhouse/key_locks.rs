@@ -13,7 +13,7 @@ use self::tests::interleave;
 /// Keys that somebody is working on. Kept as hashes: two keys that happen to share one only wait
 /// for each other.
 #[derive(Default)]
-pub(super) struct InFlight {
+pub(super) struct KeyLocks {
     held: Mutex<HashSet<u64>>,
     freed: Notify,
     hasher: RandomState,
@@ -22,10 +22,10 @@ pub(super) struct InFlight {
 /// Keys that nobody else works on until this is dropped.
 pub(super) struct Held<'a> {
     keys: HashSet<u64>,
-    in_flight: &'a InFlight,
+    key_locks: &'a KeyLocks,
 }
 
-impl InFlight {
+impl KeyLocks {
     /// Waits until none of the keys is held, then holds them all. Cancelling it is safe.
     pub(super) async fn hold<K: Hash>(&self, keys: impl Iterator<Item = K>) -> Held<'_> {
         let keys: HashSet<u64> = keys.map(|key| self.hasher.hash_one(key)).collect();
@@ -35,7 +35,7 @@ impl InFlight {
             // From here on no release is missed.
             freed.as_mut().enable();
             if self.try_hold(&keys) {
-                return Held { keys, in_flight: self };
+                return Held { keys, key_locks: self };
             }
             freed.await;
         }
@@ -55,13 +55,13 @@ impl InFlight {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         interleave();
-        let mut held = self.in_flight.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.key_locks.held.lock().unwrap_or_else(PoisonError::into_inner);
         for key in &self.keys {
             held.remove(key);
         }
         drop(held);
         interleave();
-        self.in_flight.freed.notify_waiters();
+        self.key_locks.freed.notify_waiters();
     }
 }
 

@@ -13,26 +13,26 @@ const LONGEST: Duration = Duration::from_secs(3);
 
 /// What a server does about its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Disk {
+pub(super) enum DiskSync {
     /// It answers `WAITAOF` (Redis from 7.2, Valkey).
     Waits,
     /// It has no `WAITAOF`, but syncs before each answer (`appendfsync always`).
     Always,
     /// It has an append-only file and cannot tell when it is synced.
-    Untold,
+    Unknown,
     /// It has no append-only file: a crash loses everything.
     Off,
 }
 
 /// What is known of the server behind a link, found out once a connection.
 #[derive(Default)]
-pub(super) struct DiskProbe {
-    known: Mutex<Option<(u64, Disk)>>,
+pub(super) struct DiskSyncProbe {
+    known: Mutex<Option<(u64, DiskSync)>>,
 }
 
-impl DiskProbe {
+impl DiskSyncProbe {
     /// What the server does.
-    pub(super) async fn disk(&self, connection: &Connection<'_>) -> Result<Disk, RedisFailure> {
+    pub(super) async fn disk(&self, connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
         let mut known = self.known.lock().await;
         if let Some((generation, disk)) = *known
             && generation == connection.generation()
@@ -45,14 +45,14 @@ impl DiskProbe {
     }
 }
 
-async fn probe(connection: &Connection<'_>) -> Result<Disk, RedisFailure> {
+async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
     // Nothing was written on this connection yet, so it does not wait.
     let asked = cmd("WAITAOF").arg(1).arg(0).arg(1).take();
     match connection.query::<(i64, i64)>(&asked).await {
-        Ok(_) => return Ok(Disk::Waits),
+        Ok(_) => return Ok(DiskSync::Waits),
         Err(RedisFailure::Command(error)) if error.code() == Some("ERR") => {
             if error.to_string().contains("appendonly") {
-                return Ok(Disk::Off);
+                return Ok(DiskSync::Off);
             }
         }
         // A user who may not ask is not told.
@@ -64,9 +64,9 @@ async fn probe(connection: &Connection<'_>) -> Result<Disk, RedisFailure> {
     let config: HashMap<String, String> = connection.query(&asked).await.unwrap_or_default();
     let value = |name| config.get(name).map(String::as_str);
     Ok(match (value("appendonly"), value("appendfsync")) {
-        (Some("no"), _) => Disk::Off,
-        (_, Some("always")) => Disk::Always,
-        _ => Disk::Untold,
+        (Some("no"), _) => DiskSync::Off,
+        (_, Some("always")) => DiskSync::Always,
+        _ => DiskSync::Unknown,
     })
 }
 

@@ -14,13 +14,13 @@ use bklit_pipeline::store::schema::{ColumnType, Table};
 
 /// A table's columns, in the order of the schema.
 #[derive(Debug, PartialEq)]
-pub(super) struct Shape {
-    pub(super) columns: Vec<ShapeColumn>,
+pub(super) struct TableSchema {
+    pub(super) columns: Vec<SchemaColumn>,
 }
 
 /// A column as it is on the server.
 #[derive(Debug, PartialEq)]
-pub(super) struct ShapeColumn {
+pub(super) struct SchemaColumn {
     pub(super) name: &'static str,
     pub(super) type_name: String,
     pub(super) kind: ColumnType,
@@ -34,25 +34,25 @@ pub(super) struct ServerColumn {
     pub(super) r#type: String,
 }
 
-/// The shapes that were read so far.
+/// The schemas that were read so far.
 #[derive(Default)]
-pub(super) struct Shapes(Mutex<HashMap<&'static str, Arc<Shape>>>);
+pub(super) struct TableSchemas(Mutex<HashMap<&'static str, Arc<TableSchema>>>);
 
-impl Shapes {
-    /// The shape of a table, as it is or was.
+impl TableSchemas {
+    /// The schema of a table, as it is or was.
     pub(super) async fn of(
         &self,
         connection: &Connection,
         table: &'static Table,
-    ) -> Result<Arc<Shape>, StoreError> {
+    ) -> Result<Arc<TableSchema>, StoreError> {
         let known = self.lock().get(table.name).cloned();
-        if let Some(shape) = known {
-            return Ok(shape);
+        if let Some(schema) = known {
+            return Ok(schema);
         }
         let columns = server_columns(connection, table.name).await?;
-        let shape = Arc::new(Shape::new(table, &columns).map_err(StoreError::Unavailable)?);
-        self.lock().insert(table.name, Arc::clone(&shape));
-        Ok(shape)
+        let schema = Arc::new(TableSchema::new(table, &columns).map_err(StoreError::Unavailable)?);
+        self.lock().insert(table.name, Arc::clone(&schema));
+        Ok(schema)
     }
 
     /// Forgets a table, which may have been altered.
@@ -60,7 +60,7 @@ impl Shapes {
         self.lock().remove(table.name);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Arc<Shape>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Arc<TableSchema>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,7 +78,7 @@ pub(super) async fn server_columns(
     connection.rows(connection.on_server(&query)).await
 }
 
-impl Shape {
+impl TableSchema {
     pub(super) fn new(table: &'static Table, found: &[ServerColumn]) -> Result<Self, String> {
         if found.is_empty() {
             return Err(format!("ClickHouse has no table {}; run `bklit-tui migrate`", table.name));
@@ -97,7 +97,7 @@ impl Shape {
                 )
             })?;
             let type_name = found.r#type.clone();
-            Ok(ShapeColumn { name: column.name, type_name, kind: column.kind, nullable })
+            Ok(SchemaColumn { name: column.name, type_name, kind: column.kind, nullable })
         });
         Ok(Self { columns: columns.collect::<Result<_, String>>()? })
     }
@@ -161,11 +161,11 @@ mod tests {
             name: name.to_owned(),
             r#type: r#type.to_owned(),
         };
-        let wrong = Shape::new(&TRACKED_EVENT, &[]).unwrap_err();
+        let wrong = TableSchema::new(&TRACKED_EVENT, &[]).unwrap_err();
         assert!(wrong.contains("no table tracked_event") && wrong.contains("migrate"), "{wrong}");
-        let wrong = Shape::new(&TRACKED_EVENT, &[column("id", "String")]).unwrap_err();
+        let wrong = TableSchema::new(&TRACKED_EVENT, &[column("id", "String")]).unwrap_err();
         assert!(wrong.contains("no column timestamp"), "{wrong}");
-        let wrong = Shape::new(&TRACKED_EVENT, &[column("id", "UUID")]).unwrap_err();
+        let wrong = TableSchema::new(&TRACKED_EVENT, &[column("id", "UUID")]).unwrap_err();
         assert!(wrong.contains("tracked_event.id has the type UUID"), "{wrong}");
     }
 }

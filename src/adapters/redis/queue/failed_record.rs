@@ -27,7 +27,7 @@ struct Record {
 }
 
 /// A record up to its body, which a script appends.
-pub(super) fn record_start(claim: &ClaimId, rejected: &Rejected, now: UtcMillis) -> String {
+pub(super) fn start(claim: &ClaimId, rejected: &Rejected, now: UtcMillis) -> String {
     let (batch, item, reason) = (&claim.batch, rejected.seq, &rejected.reason);
     let start = RecordStart { batch, item, failed_at: now, reason };
     // Strings and numbers always serialise.
