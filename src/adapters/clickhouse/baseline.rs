@@ -1,7 +1,7 @@
-//! The baseline beside the tables of Bklit.
+//! The baseline tables next to Bklit's.
 //!
-//! Its rows are encoded apart from those of the worker's batches; what both share is how a row is
-//! kept from being stored twice.
+//! Rows are encoded separately from the worker's batches. Both use the same protection against
+//! duplicates.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use bklit_wire::time::UtcMillis;
 pub(super) const DIALECT: Dialect = Dialect {
     text: sql::literal,
     moment: |seconds| format!("toDateTime({})", seconds.clamp(0, u32::MAX.into())),
-    // Whatever the column's time zone.
+    // Independent of the column's time zone.
     seconds: |column| format!("toUnixTimestamp({column})"),
 };
 
 impl ClickHouseStore {
-    async fn ask(&self, sql: &str) -> Result<QueryResult, StoreError> {
-        // The statement is ours, so no answer blames the input.
+    async fn read_rows(&self, sql: &str) -> Result<QueryResult, StoreError> {
+        // The statement is generated here, so an error is never the input's fault.
         query::run(&self.connection, sql, READ_LIMITS).await.map_err(|error| match error {
             StoreError::Refused(reason) => StoreError::Unavailable(reason),
             unavailable @ StoreError::Unavailable(_) => unavailable,
@@ -64,9 +64,9 @@ impl Baseline for ClickHouseStore {
 
     async fn exists(&self) -> Result<bool, StoreError> {
         let tables = self.server_tables().await?;
-        let is_there = |name: &str| tables.iter().any(|found| found.name == name);
-        let both = BASELINE_TABLES.iter().all(|(one, of)| is_there(one.name) && is_there(of.name));
-        Ok(both && is_there(BASELINE_GAP.name))
+        let exists = |name: &str| tables.iter().any(|found| found.name == name);
+        let both = BASELINE_TABLES.iter().all(|(one, of)| exists(one.name) && exists(of.name));
+        Ok(both && exists(BASELINE_GAP.name))
     }
 
     async fn write(&self, events: &Arc<Vec<QueuedEvent>>) -> Result<(), StoreError> {
@@ -76,7 +76,7 @@ impl Baseline for ClickHouseStore {
             if let Some(kind) = Kind::of(event)
                 && seen.insert((kind, &event.project_id, &event.id))
             {
-                // One block a partition, which is stored whole or not at all.
+                // One block per partition: the server stores a block whole or not at all.
                 groups.entry((kind, month(event.timestamp()))).or_default().push(event);
             }
         }
@@ -101,20 +101,20 @@ impl Baseline for ClickHouseStore {
     }
 
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {
-        let answer = self.ask(&baseline::gaps_in(&DIALECT, span)).await?;
+        let answer = self.read_rows(&baseline::gaps_in(&DIALECT, span)).await?;
         Ok(baseline::gaps(span, &answer))
     }
 
     async fn read(&self, side: Side, kind: Kind, pick: Pick<'_>) -> Result<Rows, StoreError> {
-        let answer = self.ask(&baseline::select(&DIALECT, side, kind, pick)).await?;
+        let answer = self.read_rows(&baseline::select(&DIALECT, side, kind, pick)).await?;
         baseline::rows(kind, pick, answer)
     }
 
     async fn count(&self, side: Side, kind: Kind, span: &Span) -> Result<u64, StoreError> {
-        baseline::counted(&self.ask(&baseline::count(&DIALECT, side, kind, span)).await?)
+        baseline::counted(&self.read_rows(&baseline::count(&DIALECT, side, kind, span)).await?)
     }
 
     async fn extent(&self, kind: Kind) -> Result<Option<[i64; 2]>, StoreError> {
-        Ok(baseline::extent(&self.ask(&baseline::extent_of(&DIALECT, kind)).await?))
+        Ok(baseline::extent(&self.read_rows(&baseline::extent_of(&DIALECT, kind)).await?))
     }
 }

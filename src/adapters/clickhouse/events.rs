@@ -1,12 +1,12 @@
-//! Events into their tables, each once.
+//! Inserts events, each exactly once.
 //!
-//! Rows of one table and one partition are one block, which the server stores whole or not at
-//! all. A block has a deduplication token made from the batch and from which events are in it, so
-//! that of two inserts of the same block, however they end, the server keeps one.
+//! Rows of one table and partition form one block, which the server stores whole or not at all. A
+//! block's deduplication token is derived from the batch and the events in the block, so the server
+//! keeps only one of two inserts of the same block, however they end.
 //!
-//! The token alone is not enough: the same event may come in another batch, and a token that the
-//! server noted may outlive the rows that were to go with it. So before an insert the server is
-//! asked which events it has, only the others are sent, and afterwards it is asked again.
+//! The token alone is not enough: an event may arrive again in a different batch, and the server
+//! may have recorded a token without its rows. So an insert first queries which events are stored,
+//! sends only the others, and then checks again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -25,8 +25,8 @@ use bklit_pipeline::store::{Batch, StoreError};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
-/// Pauses between looks at rows whose insert succeeded and that are not there. Another insert of
-/// the same block may be about to commit them; the sum is far more than that takes.
+/// Pauses between checks for rows whose insert succeeded but that are missing. Another insert of
+/// the same block may be about to commit them; the total is much longer than that takes.
 const SETTLING: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(80),
@@ -35,10 +35,10 @@ const SETTLING: [Duration; 5] = [
     Duration::from_millis(1_000),
 ];
 
-/// Tokens tried for a block before giving up: one is the rule, two after the server lost a part.
+/// Tokens tried for a block before giving up: normally one, two after the server lost a part.
 const GENERATIONS: u32 = 3;
 
-/// Events whose rows go into the same table and partition.
+/// Events whose rows belong to the same table and partition.
 pub(super) struct Group<'a> {
     pub(super) table: &'static Table,
     month: i32,
@@ -58,7 +58,7 @@ pub(super) async fn store(store: &ClickHouseStore, batch: &Batch) -> Result<u64,
     Ok(rows)
 }
 
-/// In a fixed order, each event once.
+/// Groups the events by table and month, in a fixed order and without duplicates.
 fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<(&str, i32), Group<'_>> = BTreeMap::new();
     let mut seen = HashSet::new();
@@ -66,7 +66,7 @@ fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
         let table = match &event.payload {
             Payload::Pageview(_) => &PAGE_VIEW_EVENT,
             Payload::Event(_) => &TRACKED_EVENT,
-            // Has no row; see `sessions`.
+            // No row of its own; see `sessions`.
             Payload::SessionEnd(_) => continue,
         };
         if seen.insert((table.name, &event.project_id, &event.id)) {
@@ -78,15 +78,14 @@ fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
     groups.into_values().collect()
 }
 
-/// `toYYYYMM`, by which the tables are partitioned. Where the server's time zone is another, an
-/// insert may reach into two partitions; they are then two blocks with the same token, which the
-/// server tells apart.
+/// The partition key, `toYYYYMM`. If the server's time zone is not UTC, an insert may span two
+/// partitions; the server then treats them as two blocks, even with the same token.
 pub(super) fn month(moment: UtcMillis) -> i32 {
     let date = TimeZone::UTC.to_datetime(moment.timestamp()).date();
     i32::from(date.year()) * 100 + i32::from(date.month())
 }
 
-/// Returns how many events were not there before.
+/// Stores a group; returns how many of its events were new.
 async fn store_group(
     store: &ClickHouseStore,
     batch: &str,
@@ -109,13 +108,13 @@ async fn store_group(
         missing = settled(store, group, missing).await?;
     }
     Err(StoreError::Unavailable(format!(
-        "ClickHouse says it stored rows of batch {batch} in {}, and does not have {} of them",
+        "ClickHouse confirmed an insert of batch {batch} into {}, but {} of its rows are missing",
         group.table.name,
         missing.len()
     )))
 }
 
-/// The events that are still missing once everything that was under way has ended.
+/// The events that are still missing after concurrent inserts have ended.
 async fn settled<'a>(
     store: &ClickHouseStore,
     group: &Group<'_>,
@@ -152,7 +151,7 @@ async fn insert(
     store.unless_altered(table, &schema, result).await
 }
 
-/// The block of these events. Nothing goes in but the events themselves.
+/// Encodes a block. Its bytes depend only on the events.
 fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> Bytes {
     let mut encoder = Encoder::with_header(schema);
     for event in events {
@@ -165,8 +164,8 @@ fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> Bytes {
     encoder.finish()
 }
 
-/// Which events a block has: other events with the batch's name, as of a queue that was made
-/// anew, must not be taken for those that are stored.
+/// Identifies the events of a block. Needed in addition to the batch id: a queue that was recreated
+/// may use the id of a stored batch for other events.
 pub(super) fn digest(events: &[&QueuedEvent]) -> String {
     let mut hash = Sha256::new();
     for event in events {
@@ -202,7 +201,7 @@ mod tests {
         QueuedEvent::from_json(json).unwrap()
     }
 
-    /// Read anew from the queue, as after a crash, an event is the same bytes.
+    /// After a crash, events are read from the queue again.
     #[test]
     fn a_batch_that_is_read_again_is_the_same_block() {
         let view = r#"{"id":"evt_1","type":"pageview","payload":{"url":"/","lat":59.91,"mobile":true},"queuedAt":"2026-01-31T12:00:00.123Z","projectId":"p"}"#;
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_what_the_format_says() {
+    fn a_row_is_encoded_as_the_format_requires() {
         let custom = event(
             r#"{"id":"e","type":"event","payload":{"trackingId":"t","eventType":"c"},"queuedAt":"1970-01-01T00:00:02.000Z","projectId":"p"}"#,
         );

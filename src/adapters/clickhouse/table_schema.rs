@@ -1,5 +1,6 @@
-//! The columns that the server's tables really have. Tables that were there before us may differ
-//! from ours where nothing is lost: a text that may not be NULL, say, or a dictionary of texts.
+//! The columns that the server's tables really have. Existing tables may differ from the schema
+//! where no data is lost: for example a text column that is not nullable, or a `LowCardinality`
+//! text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,12 +35,12 @@ pub(super) struct ServerColumn {
     pub(super) r#type: String,
 }
 
-/// The schemas that were read so far.
+/// Cache of the tables' schemas.
 #[derive(Default)]
 pub(super) struct TableSchemas(Mutex<HashMap<&'static str, Arc<TableSchema>>>);
 
 impl TableSchemas {
-    /// The schema of a table, as it is or was.
+    /// The schema of a table, from the cache if it was read before.
     pub(super) async fn of(
         &self,
         connection: &Connection,
@@ -55,7 +56,7 @@ impl TableSchemas {
         Ok(schema)
     }
 
-    /// Forgets a table, which may have been altered.
+    /// Removes a table from the cache, because it may have been altered.
     pub(super) fn forget(&self, table: &Table) {
         self.lock().remove(table.name);
     }
@@ -65,7 +66,7 @@ impl TableSchemas {
     }
 }
 
-/// The columns of a table; none when there is no such table.
+/// The columns of a table; empty if the table does not exist.
 pub(super) async fn server_columns(
     connection: &Connection,
     table: &str,
@@ -89,7 +90,7 @@ impl TableSchema {
             })?;
             let nullable = fits(column.kind, &found.r#type).ok_or_else(|| {
                 format!(
-                    "{}.{} has the type {}, into which a {} cannot be stored",
+                    "{}.{} has the type {}, which cannot store a {}",
                     table.name,
                     column.name,
                     found.r#type,
@@ -102,7 +103,7 @@ impl TableSchema {
         Ok(Self { columns: columns.collect::<Result<_, String>>()? })
     }
 
-    /// The columns, as an `INSERT` lists them.
+    /// The comma-separated column names for an `INSERT`.
     pub(super) fn column_list(&self) -> String {
         self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }
@@ -119,8 +120,7 @@ pub(super) fn type_name(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Whether values of a kind are written in the same way for a column of this type: then, whether
-/// it may be NULL.
+/// Whether a column of this type is encoded like `kind`; if so, `Some(nullable)`.
 pub(super) fn fits(kind: ColumnType, type_name: &str) -> Option<bool> {
     let inner = |outer: &str, name: &str| -> Option<String> {
         Some(name.strip_prefix(outer)?.strip_prefix('(')?.strip_suffix(')')?.to_owned())
@@ -145,7 +145,7 @@ mod tests {
     use bklit_pipeline::store::schema::TRACKED_EVENT;
 
     #[test]
-    fn types_that_are_written_alike_fit() {
+    fn types_with_the_same_encoding_are_compatible() {
         use ColumnType::{Bool, DateTime, Text};
         assert_eq!(fits(Text, "String"), Some(false));
         assert_eq!(fits(Text, "LowCardinality(Nullable(String))"), Some(true));
@@ -156,16 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_table_and_column() {
         let column = |name: &str, r#type: &str| ServerColumn {
             name: name.to_owned(),
             r#type: r#type.to_owned(),
         };
-        let wrong = TableSchema::new(&TRACKED_EVENT, &[]).unwrap_err();
-        assert!(wrong.contains("no table tracked_event") && wrong.contains("migrate"), "{wrong}");
-        let wrong = TableSchema::new(&TRACKED_EVENT, &[column("id", "String")]).unwrap_err();
-        assert!(wrong.contains("no column timestamp"), "{wrong}");
-        let wrong = TableSchema::new(&TRACKED_EVENT, &[column("id", "UUID")]).unwrap_err();
-        assert!(wrong.contains("tracked_event.id has the type UUID"), "{wrong}");
+        let error = TableSchema::new(&TRACKED_EVENT, &[]).unwrap_err();
+        assert!(error.contains("no table tracked_event") && error.contains("migrate"), "{error}");
+        let error = TableSchema::new(&TRACKED_EVENT, &[column("id", "String")]).unwrap_err();
+        assert!(error.contains("no column timestamp"), "{error}");
+        let error = TableSchema::new(&TRACKED_EVENT, &[column("id", "UUID")]).unwrap_err();
+        assert!(error.contains("tracked_event.id has the type UUID"), "{error}");
     }
 }

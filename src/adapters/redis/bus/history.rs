@@ -255,7 +255,7 @@ impl AfterShared {
             reader: Arc::clone(reader),
             hearing,
             wanted,
-            overlap: Overlap::of_own(&own.lines),
+            overlap: Overlap::of_this_process(&own.lines),
             own: own.lines,
             reading,
             is_owed: false,

@@ -1,4 +1,4 @@
-//! Looking into the tables and repairing what is in them.
+//! Reads batches, waiting and failed events for display, deletes events, and retries failed ones.
 
 use rusqlite::ToSql;
 
@@ -18,7 +18,7 @@ impl Tables {
             owner: batch.owner.clone(),
             epoch: batch.epoch,
             items: batch.items,
-            // It rises by one with each claim.
+            // The epoch rises by one with each claim.
             attempts: batch.epoch,
             claimed_at: batch.claimed_at,
             lease_until: UtcMillis::from_epoch_millis(batch.lease_until),
@@ -38,7 +38,7 @@ impl Tables {
             && bytes < MAX_BATCH_BYTES
             && let Some(row) = rows.next()?
         {
-            let body = damaged::lossy(row.get_ref(0)?);
+            let body = damaged::lossy_text(row.get_ref(0)?);
             bytes += body.len();
             bodies.push(body);
         }
@@ -53,7 +53,7 @@ impl Tables {
     ) -> Answer<Page<WaitingItem>> {
         let claimed_to = self.state.claimed_to;
         let item = |row: &rusqlite::Row<'_>| {
-            let body = damaged::lossy(row.get_ref(1)?);
+            let body = damaged::lossy_text(row.get_ref(1)?);
             Ok(WaitingItem { id: row.get::<_, i64>(0)?.to_string(), body })
         };
         let (sql, bounds) = match order {
@@ -75,8 +75,8 @@ impl Tables {
         let item = |row: &rusqlite::Row<'_>| {
             Ok(FailedItem {
                 id: row.get::<_, i64>(0)?.to_string(),
-                body: damaged::lossy(row.get_ref(1)?),
-                reason: damaged::lossy(row.get_ref(2)?),
+                body: damaged::lossy_text(row.get_ref(1)?),
+                reason: damaged::lossy_text(row.get_ref(2)?),
                 failed_at: row.get_ref(3)?.as_i64().ok().map(UtcMillis::from_epoch_millis),
             })
         };
@@ -85,7 +85,8 @@ impl Tables {
         Ok(Ok(page))
     }
 
-    /// Rows until there are `most`, or their bodies are large. `name` tells a row's id and size.
+    /// A page of up to `most` rows, or fewer if their bodies are large. `name` returns a row's id
+    /// and size.
     fn page<T>(
         &self,
         sql: &str,
@@ -126,7 +127,7 @@ impl Tables {
     pub(super) fn retry_failed(&mut self, ids: &[i64]) -> Answer<u64> {
         let mut found = 0;
         for id in ids {
-            // Byte for byte, whatever it is.
+            // Unchanged, even if it is not text.
             let sql = "INSERT INTO queue_item (body)
                        SELECT coalesce(body, '') FROM failed_item WHERE id = ?";
             found += self.connection.prepare_cached(sql)?.execute([id])? as u64;
