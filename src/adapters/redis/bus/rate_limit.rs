@@ -1,14 +1,14 @@
-//! Bounds what is added to the stream of the last lines while nobody listens.
+//! Limits how many lines are added to the stream of the last lines while nobody subscribes.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::time::Instant;
 
-/// Lines a second that are added while nobody listens: warnings and errors are not sampled, and a
-/// flood of them must not be one for Redis.
-const MOST_A_SECOND: u64 = 2_000;
+/// Lines per second without subscribers: warnings and errors are not sampled, and a flood of them
+/// must not overload Redis.
+const MAX_PER_SECOND: u64 = 2_000;
 
-/// Counts what is added.
+/// Counts the lines of the current second.
 pub(super) struct RateLimit {
     began: Instant,
     second: AtomicU64,
@@ -20,13 +20,13 @@ impl RateLimit {
         Self { began: Instant::now(), second: AtomicU64::new(0), added: AtomicU64::new(0) }
     }
 
-    /// Whether one more may be added now.
+    /// Counts one more line; whether it may be added.
     pub(super) fn allows(&self) -> bool {
         let second = self.began.elapsed().as_secs();
         if self.second.swap(second, Relaxed) != second {
             self.added.store(0, Relaxed);
         }
-        self.added.fetch_add(1, Relaxed) < MOST_A_SECOND
+        self.added.fetch_add(1, Relaxed) < MAX_PER_SECOND
     }
 }
 
@@ -37,11 +37,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_added_in_part() {
+    async fn a_flood_is_added_partially() {
         let rate_limit = RateLimit::new();
         let added = || (0..5_000).filter(|_| rate_limit.allows()).count() as u64;
-        assert_eq!(added(), MOST_A_SECOND);
+        assert_eq!(added(), MAX_PER_SECOND);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(added(), MOST_A_SECOND);
+        assert_eq!(added(), MAX_PER_SECOND);
     }
 }

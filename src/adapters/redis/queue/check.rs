@@ -1,4 +1,4 @@
-//! What about a Redis endangers the promise that an accepted event is not lost.
+//! Checks for conditions on the server that could lose accepted events.
 
 use std::collections::HashMap;
 
@@ -11,19 +11,19 @@ use crate::redis::connection::{Connection, Link, RedisFailure, RedisServer};
 use bklit_wire::diagnostic::Finding;
 use bklit_wire::time::UtcMillis;
 
-/// A lease that ended so long ago and was taken over by nobody: no worker runs.
+/// A lease that expired this long ago without being claimed again: no worker is running.
 const ABANDONED_MILLIS: i64 = 60_000;
 
-/// Of its memory, how much a server may use before it is said.
+/// Memory usage, in percent of the maximum, above which a warning is reported.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
-/// The answer to `INFO`, by name.
+/// The fields of the `INFO` response.
 type Info = HashMap<String, String>;
 
-/// Looks at the server and at the queue in it. Changes nothing.
+/// Checks the server and the queue in it. Changes nothing.
 ///
 /// # Errors
-/// When the server cannot be reached or forbids what is needed to look.
+/// If the server cannot be reached, or rejects a command that the checks need.
 pub async fn check(
     server: RedisServer,
     options: &RedisQueueOptions,
@@ -68,8 +68,8 @@ fn version(info: &Info) -> Finding {
 fn role(info: &Info) -> Option<Finding> {
     (text(info, "role") == "slave").then(|| {
         Finding::problem(
-            "it is a replica, which takes no events",
-            "name the primary in redis_url, or promote this one",
+            "it is a replica, which accepts no events",
+            "set redis_url to the primary, or promote this server",
         )
     })
 }
@@ -79,7 +79,7 @@ fn cluster(info: &Info, prefix: &str) -> Option<Finding> {
     let has_tag = tag.is_some_and(|(tag, _)| !tag.is_empty());
     (text(info, "cluster_enabled") == "1" && !has_tag).then(|| {
         Finding::problem(
-            format!("it is a cluster, and the keys below {prefix} lie in several slots"),
+            format!("it is a cluster, and the keys that start with {prefix} are in several slots"),
             "give queue.redis_prefix a hash tag, such as {analytics}:queue, in all parts of Bklit",
         )
     })
@@ -96,38 +96,38 @@ async fn disk(
     let config: Result<Info, _> = optional(connection, &asked).await?;
     let fsync = config.as_ref().ok().map(|config| text(config, "appendfsync"));
     if text(info, "aof_enabled") == "0" {
-        let what = "it keeps no append-only file: its crash loses events that were accepted";
+        let what = "it has no append-only file: a crash loses accepted events";
         findings.push(Finding::problem(what, TURN_ON));
         return Ok(findings);
     }
     if text(info, "aof_last_write_status") == "err" {
         let what = "it cannot write its append-only file";
-        findings.push(Finding::problem(what, "see its log, and free disk space"));
+        findings.push(Finding::problem(what, "check its log, and free disk space"));
     }
     findings.push(match fsync {
         Some("no") => Finding::warning(
             "appendfsync is no: a power failure may lose half a minute of events",
             "set `appendfsync everysec`, or `always`",
         ),
-        Some(value) => Finding::good(format!("it keeps an append-only file, appendfsync {value}")),
+        Some(value) => Finding::good(format!("it has an append-only file, appendfsync {value}")),
         None => Finding::warning(
-            "whether its append-only file is synced is not known: CONFIG is forbidden",
-            "ask whoever runs it for `appendonly yes` and `appendfsync everysec`, or `always`",
+            "whether its append-only file is synced is unknown: CONFIG is forbidden",
+            "ask its operator for `appendonly yes` and `appendfsync everysec` or `always`",
         ),
     });
     if durability == Durability::Always {
         findings.push(match (DiskSyncProbe::default().disk(connection).await?, fsync) {
             (DiskSync::Waits | DiskSync::Always, Some("always")) => {
-                Finding::good("it syncs before it answers, as durability always needs")
+                Finding::good("it syncs before it responds, as durability always requires")
             }
             (DiskSync::Waits, _) => Finding::warning(
-                "durability is always, and some releases confirm too early unless they sync always",
+                "durability is always, but some releases confirm too early without appendfsync always",
                 "set `appendfsync always`",
             ),
             _ => Finding::problem(
-                "durability is always, and it cannot say when its disk has an event",
-                "use Redis from 7.2 or Valkey, and set `appendfsync always`; events stay in the \
-                 data dir until then",
+                "durability is always, but it cannot confirm when an event is on disk",
+                "use Redis 7.2 or later, or Valkey, and set `appendfsync always`; until then \
+                 events stay in the data dir",
             ),
         });
     }
@@ -140,7 +140,7 @@ fn memory(info: &Info) -> Vec<Finding> {
     let mut findings = Vec::new();
     if policy.starts_with("allkeys") {
         let what =
-            format!("maxmemory-policy is {policy}: when memory is short, it drops the queue");
+            format!("maxmemory-policy is {policy}: when memory is full, it may evict the queue");
         findings.push(match most {
             0 => Finding::warning(
                 format!("{what}; no maxmemory is set yet"),
@@ -150,7 +150,9 @@ fn memory(info: &Info) -> Vec<Finding> {
         });
     } else if policy.starts_with("volatile") {
         findings.push(Finding::warning(
-            format!("maxmemory-policy is {policy}: it may forget ids that clients repeat"),
+            format!(
+                "maxmemory-policy is {policy}: it may evict the ids that detect clients' retries"
+            ),
             "set `maxmemory-policy noeviction`",
         ));
     } else if !policy.is_empty() {
@@ -159,7 +161,7 @@ fn memory(info: &Info) -> Vec<Finding> {
     if most > 0 && used.saturating_mul(100) > most.saturating_mul(NEARLY_FULL_PERCENT) {
         findings.push(Finding::warning(
             format!("it uses {used} of {most} bytes of memory"),
-            "raise maxmemory; once it is full, events go to the data dir",
+            "raise maxmemory; when it is full, events go to the data dir",
         ));
     }
     findings
@@ -173,7 +175,7 @@ async fn queue(
 ) -> Result<Vec<Finding>, RedisFailure> {
     let prefix = &options.prefix;
     let keys = Keys::new(prefix);
-    // As a script, which all the queue's own work is.
+    // As a script, like all operations of the queue.
     let script =
         cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
     let depth: Result<u64, String> = optional(connection, &script).await?;
@@ -181,7 +183,7 @@ async fn queue(
         Ok(depth) => depth,
         Err(reason) => {
             let what = format!("the queue {prefix} cannot be used: {reason}");
-            let advice = "allow its user scripts and all commands on the keys that begin so";
+            let advice = "allow its user scripts and all commands on keys with this prefix";
             return Ok(vec![Finding::problem(what, advice)]);
         }
     };
@@ -192,14 +194,14 @@ async fn queue(
         connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
     if abandoned > 0 {
         findings.push(Finding::warning(
-            format!("batches claimed by workers that are gone: {abandoned}"),
-            "start a worker: it takes them over",
+            format!("batches claimed by workers that have stopped: {abandoned}"),
+            "start a worker, which claims them again",
         ));
     }
     Ok(findings)
 }
 
-/// An answer, or why the server gives none; only a broken connection is an error.
+/// The response, or the server's error; only a lost connection is an error of this function.
 async fn optional<T: redis::FromRedisValue>(
     connection: &Connection<'_>,
     command: &Cmd,

@@ -1,4 +1,4 @@
-//! Whether what was written has reached the disk of the server.
+//! Waits until writes have reached the server's disk, where the server supports this.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,30 +8,30 @@ use tokio::sync::Mutex;
 
 use crate::redis::connection::{Connection, RedisFailure};
 
-/// How long the server's disk may take; `appendfsync everysec` alone takes up to a second.
+/// Maximum time for the server to sync; `appendfsync everysec` alone takes up to a second.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// What a server does about its disk.
+/// How a server syncs its writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DiskSync {
-    /// It answers `WAITAOF` (Redis from 7.2, Valkey).
+    /// It supports `WAITAOF` (Redis 7.2 or later, Valkey).
     Waits,
-    /// It has no `WAITAOF`, but syncs before each answer (`appendfsync always`).
+    /// It has no `WAITAOF`, but syncs before each response (`appendfsync always`).
     Always,
-    /// It has an append-only file and cannot tell when it is synced.
+    /// It has an append-only file, but does not report when it is synced.
     Unknown,
     /// It has no append-only file: a crash loses everything.
     Off,
 }
 
-/// What is known of the server behind a link, found out once a connection.
+/// How the server of a link syncs; determined once per connection.
 #[derive(Default)]
 pub(super) struct DiskSyncProbe {
     known: Mutex<Option<(u64, DiskSync)>>,
 }
 
 impl DiskSyncProbe {
-    /// What the server does.
+    /// How the server syncs.
     pub(super) async fn disk(&self, connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
         let mut known = self.known.lock().await;
         if let Some((generation, disk)) = *known
@@ -46,7 +46,7 @@ impl DiskSyncProbe {
 }
 
 async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
-    // Nothing was written on this connection yet, so it does not wait.
+    // Nothing was written on this connection yet, so this does not wait.
     let asked = cmd("WAITAOF").arg(1).arg(0).arg(1).take();
     match connection.query::<(i64, i64)>(&asked).await {
         Ok(_) => return Ok(DiskSync::Waits),
@@ -55,12 +55,12 @@ async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
                 return Ok(DiskSync::Off);
             }
         }
-        // A user who may not ask is not told.
+        // The user lacks the permission, so the response says nothing.
         Err(RedisFailure::Command(error)) if error.code() == Some("NOPERM") => {}
         Err(failure) => return Err(failure),
     }
     let asked = cmd("CONFIG").arg("GET").arg("append*").take();
-    // Hosted servers mostly forbid it.
+    // Most hosted servers forbid `CONFIG`.
     let config: HashMap<String, String> = connection.query(&asked).await.unwrap_or_default();
     let value = |name| config.get(name).map(String::as_str);
     Ok(match (value("appendonly"), value("appendfsync")) {
@@ -70,11 +70,10 @@ async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
     })
 }
 
-/// Waits until what this connection wrote is on the server's disk.
+/// Waits until all writes of this connection are on the server's disk.
 ///
-/// Between two syncs a server with `appendfsync everysec` lets this wait for up to a second. Some
-/// releases (Redis 7.4, Valkey 9.1) then answer too early, so that only `appendfsync always`
-/// makes this a proof.
+/// With `appendfsync everysec` this takes up to a second. Some releases (Redis 7.4, Valkey 9.1)
+/// then respond too early, so that only `appendfsync always` is a guarantee.
 pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure> {
     let millis = LONGEST.as_millis() as u64;
     let asked = cmd("WAITAOF").arg(1).arg(0).arg(millis).take();
@@ -82,7 +81,7 @@ pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure
     if local == 1 {
         return Ok(());
     }
-    let reason = format!("its disk did not confirm within {LONGEST:?}");
+    let reason = format!("its disk did not confirm the write within {LONGEST:?}");
     let error = std::io::Error::new(std::io::ErrorKind::TimedOut, reason);
     Err(RedisFailure::Command(error.into()))
 }

@@ -1,8 +1,8 @@
-//! Looking into the queue's lists, and removing items from the midst of them.
+//! Pages of a list, and removing items from the middle of it.
 //!
-//! An item has no name of its own, and its place changes. So it is named by what it is and by its
-//! place counted from the old end, which only falls: what comes is put at the other end, and what
-//! goes lets those above it sink.
+//! List items have no ids, and their positions change. So an item's id consists of a hash of its
+//! content and its position counted from the oldest item. That position can only fall: new items
+//! are added at the other end, and removing an item lowers the positions of newer ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,33 +15,33 @@ use crate::redis::connection::{Connection, RedisFailure};
 use bklit_pipeline::queue::{MAX_BATCH_BYTES, Order, Page};
 use bklit_wire::queue::MAX_PAGE;
 
-/// Items read at once when looking for some.
+/// Items read in one round trip during a search.
 const WINDOW: i64 = 500;
-/// Items removed in one step. Redis goes through the list once for all of them, which takes some
+/// Items removed in one call. Redis scans the list once for all of them, which takes some
 /// milliseconds for 100,000 items.
-const MOST_REMOVED: usize = MAX_PAGE;
-/// Places a script searches for an item that was moved since it was found.
-const SEARCHED: usize = 20_000;
-/// How often items that moved too far are looked for anew.
+const MAX_REMOVED: usize = MAX_PAGE;
+/// Positions that a script searches for an item that has moved since it was found.
+const MAX_SEARCHED: usize = 20_000;
+/// Attempts to find items that have moved too far.
 const TRIES: usize = 4;
 /// Bytes of a hash in an id.
-const HASH: usize = 12;
+const HASH_BYTES: usize = 12;
 
-/// Names an item by what it is and where it was.
-fn id_of(place: i64, member: &[u8]) -> String {
-    let mut id = String::with_capacity(2 * HASH + 8);
-    hex_into(&mut id, &Sha256::digest(member)[..HASH]);
-    id + "-" + &place.to_string()
+/// The id of an item: its hash and its position.
+fn id_of(position: i64, member: &[u8]) -> String {
+    let mut id = String::with_capacity(2 * HASH_BYTES + 8);
+    hex_into(&mut id, &Sha256::digest(member)[..HASH_BYTES]);
+    id + "-" + &position.to_string()
 }
 
-/// What an id says: the hash, and the place, counted from the oldest.
+/// Splits an id into the hash and the position, counted from the oldest item.
 fn parts(id: &str) -> Option<(&str, i64)> {
-    let (hash, place) = id.rsplit_once('-')?;
-    let place = place.parse().ok().filter(|place| (0..i64::MAX).contains(place))?;
-    (hash.len() == 2 * HASH).then_some((hash, place))
+    let (hash, position) = id.rsplit_once('-')?;
+    let position = position.parse().ok().filter(|position| (0..i64::MAX).contains(position))?;
+    (hash.len() == 2 * HASH_BYTES).then_some((hash, position))
 }
 
-/// The items from place `low` to `high`, each with its place, the newest first.
+/// The items from position `low` to `high` with their positions, newest first.
 async fn window(
     connection: &Connection<'_>,
     list: &str,
@@ -50,14 +50,14 @@ async fn window(
 ) -> Result<Vec<(i64, Vec<u8>)>, RedisFailure> {
     let asked = cmd("LRANGE").arg(list).arg(-1 - high).arg(-1 - low).take();
     let found: Vec<Vec<u8>> = connection.query(&asked).await?;
-    // Fewer than asked for where the list is shorter: the newest ones are missing.
+    // Fewer than requested if the list is shorter: then the newest ones are missing.
     let oldest_first = found.into_iter().rev().enumerate();
-    let mut placed: Vec<_> = oldest_first.map(|(n, member)| (low + n as i64, member)).collect();
-    placed.reverse();
-    Ok(placed)
+    let mut items: Vec<_> = oldest_first.map(|(n, member)| (low + n as i64, member)).collect();
+    items.reverse();
+    Ok(items)
 }
 
-/// A page of the list.
+/// Reads a page of the list.
 pub(super) async fn page<T>(
     connection: &Connection<'_>,
     list: &str,
@@ -67,7 +67,7 @@ pub(super) async fn page<T>(
     read: impl Fn(String, Vec<u8>) -> T,
 ) -> Result<Page<T>, RedisFailure> {
     let length: i64 = connection.query(cmd("LLEN").arg(list)).await?;
-    let after: Option<i64> = after.and_then(|place| place.parse().ok());
+    let after: Option<i64> = after.and_then(|position| position.parse().ok());
     let most = most.clamp(1, MAX_PAGE) as i64;
     let (low, high) = match order {
         Order::NewestFirst => {
@@ -75,7 +75,7 @@ pub(super) async fn page<T>(
             ((top - most).max(0), top - 1)
         }
         Order::OldestFirst => {
-            let low = after.map_or(0, |place| place.saturating_add(1)).max(0);
+            let low = after.map_or(0, |position| position.saturating_add(1)).max(0);
             (low, low.saturating_add(most - 1))
         }
     };
@@ -87,23 +87,23 @@ pub(super) async fn page<T>(
         found.reverse();
     }
     let (mut items, mut bytes, mut last) = (Vec::with_capacity(found.len()), 0, None);
-    for (place, member) in found {
+    for (position, member) in found {
         if bytes >= MAX_BATCH_BYTES {
             break;
         }
         bytes += member.len();
-        last = Some(place);
-        items.push(read(id_of(place, &member), member));
+        last = Some(position);
+        items.push(read(id_of(position, &member), member));
     }
     let next = match (order, last) {
-        (Order::NewestFirst, last) => Some(last.unwrap_or(low)).filter(|place| *place > 0),
-        (Order::OldestFirst, last) => last.filter(|place| place + 1 < length),
+        (Order::NewestFirst, last) => Some(last.unwrap_or(low)).filter(|position| *position > 0),
+        (Order::OldestFirst, last) => last.filter(|position| position + 1 < length),
     };
-    Ok(Page { items, next: next.map(|place| place.to_string()) })
+    Ok(Page { items, next: next.map(|position| position.to_string()) })
 }
 
-/// Removes the items with these ids, in their order, putting them into `target` if there is one.
-/// Returns how many were there.
+/// Removes the items with these ids, in the given order, and appends them to `target` if there is
+/// one. Returns the number of items that were found.
 pub(super) async fn remove(
     connection: &Connection<'_>,
     scripts: &Scripts,
@@ -122,16 +122,16 @@ pub(super) async fn remove(
             break;
         }
         let mut missed = Vec::new();
-        for some in found.chunks(MOST_REMOVED) {
+        for some in found.chunks(MAX_REMOVED) {
             let mut call = scripts.remove.key(list);
             call.key(target.unwrap_or(list)).arg(uuid::Uuid::now_v7().simple().to_string());
-            call.arg(u8::from(target.is_some())).arg(SEARCHED);
-            for (_, (place, member)) in some {
-                call.arg(-1 - place).arg(member.as_slice());
+            call.arg(u8::from(target.is_some())).arg(MAX_SEARCHED);
+            for (_, (position, member)) in some {
+                call.arg(-1 - position).arg(member.as_slice());
             }
             let answers: Vec<bool> = connection.script(&call).await?;
-            removed += answers.iter().filter(|there| **there).count() as u64;
-            let missing = some.iter().zip(answers).filter(|(_, there)| !there);
+            removed += answers.iter().filter(|found| **found).count() as u64;
+            let missing = some.iter().zip(answers).filter(|(_, found)| !found);
             missed.extend(missing.map(|((id, _), _)| **id));
         }
         if missed.is_empty() {
@@ -142,7 +142,7 @@ pub(super) async fn remove(
     Ok(removed)
 }
 
-/// Where the items with these ids are now, each at a place of its own.
+/// Finds the current positions of the items with these ids, each at a different position.
 async fn find<'a>(
     connection: &Connection<'_>,
     list: &str,
@@ -153,38 +153,38 @@ async fn find<'a>(
     let known: Vec<_> = ids.iter().filter_map(|id| Some((*id, parts(id)?))).collect();
     for some in known.chunks(WINDOW as usize) {
         let mut asked = redis::pipe();
-        for (_, (_, place)) in some {
-            asked.cmd("LINDEX").arg(list).arg(-1 - place);
+        for (_, (_, position)) in some {
+            asked.cmd("LINDEX").arg(list).arg(-1 - position);
         }
         let members: Vec<Option<Vec<u8>>> = connection.pipeline(&asked).await?;
-        for ((id, (_, place)), member) in some.iter().zip(members) {
-            if let Some(member) = member.filter(|member| id_of(*place, member) == *id) {
-                used.insert(*place);
-                found.insert(*id, (*place, member));
+        for ((id, (_, position)), member) in some.iter().zip(members) {
+            if let Some(member) = member.filter(|member| id_of(*position, member) == *id) {
+                used.insert(*position);
+                found.insert(*id, (*position, member));
             }
         }
     }
     let mut moved: HashMap<&str, Vec<&'a str>> = HashMap::new();
     let mut highest = 0;
-    for (id, (hash, place)) in known.into_iter().filter(|(id, _)| !found.contains_key(id)) {
+    for (id, (hash, position)) in known.into_iter().filter(|(id, _)| !found.contains_key(id)) {
         moved.entry(hash).or_default().push(id);
-        highest = highest.max(place);
+        highest = highest.max(position);
     }
-    // Places only fall, so from the highest one down; whoever puts items at the old end, which
-    // nothing in Bklit does, has to list them anew.
+    // Positions only fall, so the search goes down from the highest one. Nothing in Bklit adds
+    // items at the old end; a program that does has to list the items again.
     let length: i64 = connection.query(cmd("LLEN").arg(list)).await?;
     let mut high = highest.min(length - 1);
     while !moved.is_empty() && high >= 0 {
         let low = (high + 1 - WINDOW).max(0);
-        for (place, member) in window(connection, list, low, high).await? {
-            let named = id_of(place, &member);
+        for (position, member) in window(connection, list, low, high).await? {
+            let named = id_of(position, &member);
             let Some((hash, _)) = parts(&named) else { continue };
             let Some(ids) = moved.get_mut(hash) else { continue };
-            if !used.insert(place) {
+            if !used.insert(position) {
                 continue;
             }
             if let Some(id) = ids.pop() {
-                found.insert(id, (place, member));
+                found.insert(id, (position, member));
             }
             if ids.is_empty() {
                 moved.remove(hash);

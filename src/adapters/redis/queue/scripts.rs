@@ -1,5 +1,5 @@
-//! The scripts: each is one step that happens whole or, when the server refuses any of its commands,
-//! not at all (`scripts/allowed.lua`).
+//! The Lua scripts. Each is atomic: it is executed completely or, if the server rejects one of its
+//! commands, not at all (`scripts/allowed.lua`).
 
 use redis::Script;
 
@@ -17,7 +17,7 @@ pub(super) struct Scripts {
     pub batches: Script,
 }
 
-/// A script that may check its commands before it writes.
+/// A script that checks the permission for its commands before it writes.
 macro_rules! checked {
     ($file:literal) => {
         Script::new(concat!(include_str!("scripts/allowed.lua"), include_str!($file)))
