@@ -142,7 +142,7 @@ fn items(found: Vec<Vec<u8>>) -> Vec<ClaimedItem> {
     oldest_first.map(item).collect()
 }
 
-/// Other programs may push any bytes; invalid UTF-8 is reslotd, as JavaScript consumers do.
+/// Other programs may push any bytes; invalid UTF-8 is replaced, as JavaScript consumers do.
 pub(super) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

@@ -1,6 +1,6 @@
--- The batches in flight, those whose lease ends first before the others.
--- KEYS: inflight   ARGV: prefix of batches, the most
--- Returns {now in ms, then for each: id, end of its lease, items, epoch, owner, attempts, claimed}.
+-- | Lists the batches in flight, in the order in which their leases end.
+-- | KEYS: inflight   ARGV: prefix of batches, maximum number
+-- | Returns {now in ms, then for each: id, end of its lease, items, epoch, owner, attempts, claimed}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = {string.format('%.0f', now)}
