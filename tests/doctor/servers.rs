@@ -31,7 +31,7 @@ fn each_bad_setting_of_redis_is_named() {
     for (setting, bad, good, severity, what) in [
         ("appendfsync", "no", "everysec", "warning", "appendfsync is no"),
         ("maxmemory-policy", "allkeys-lru", "noeviction", "warning", "evict the queue"),
-        ("maxmemory-policy", "volatile-ttl", "noeviction", "warning", "may forget ids"),
+        ("maxmemory-policy", "volatile-ttl", "noeviction", "warning", "may evict the ids"),
         ("appendonly", "no", "yes", "problem", "no append-only file"),
     ] {
         server.cli(&["CONFIG", "SET", setting, bad]);
