@@ -1,4 +1,4 @@
-//! What every `Store` does. An adapter joins with one line of [`store_suite!`].
+//! The port `Store`. To add an adapter, add one [`store_suite!`] line.
 
 mod clickhouse;
 mod folding;
@@ -22,15 +22,15 @@ use serde_json::{Value, json};
 
 use crate::support::events::{at, custom, end, full_view, text_columns, text_of, view};
 
-/// An empty store and what must live as long as it.
+/// An empty store, and what must outlive it.
 pub struct Fixture {
     pub store: Box<dyn Store>,
-    /// Random cases to run: a server takes longer for each.
+    /// Number of random cases; fewer for a server, which is slower.
     pub cases: u32,
     pub _keep: Box<dyn std::any::Any>,
 }
 
-/// Runs the suite on the stores that `$open` makes.
+/// Runs the suite on stores created by `$open`.
 macro_rules! store_suite {
     ($adapter:ident, $open:path) => {
         store_suite! { $adapter, $open,
@@ -39,29 +39,29 @@ macro_rules! store_suite {
             absent_fields_are_null
             the_same_batch_twice_is_stored_once
             the_same_event_in_another_batch_is_stored_once
-            a_batch_id_used_again_hides_no_other_events
-            an_id_is_its_projects_own
+            a_reused_batch_id_hides_no_other_events
+            event_ids_are_unique_per_project
             a_session_has_entry_exit_and_bounce
             a_session_end_gives_it_a_duration
             details_are_from_the_first_view_that_has_them
             events_out_of_order_make_the_same_session
-            a_replayed_view_does_not_make_a_visitor_stay
-            what_follows_an_end_opens_the_session_again
+            a_replayed_view_is_still_a_bounce
+            later_events_reopen_an_ended_session
             a_fast_clock_does_not_keep_a_session_open
             a_session_begins_with_a_page_view
             the_sweep_ends_idle_sessions_as_of_their_last_event
-            the_sweep_takes_no_more_than_asked
-            sessions_are_told_apart_by_project
+            the_sweep_ends_no_more_sessions_than_requested
+            sessions_are_separate_for_each_project
             updated_at_rises_with_every_change
             concurrent_batches_are_stored_once
             a_query_counts_as_clickhouse_does
             a_query_only_reads
-            a_wrong_query_says_why
+            an_invalid_query_is_explained
             a_query_has_a_row_limit
             a_query_has_a_time_limit
             a_query_shows_every_type_of_value
-            an_empty_store_answers
-            who_is_there_now_is_known
+            an_empty_store_can_be_queried
+            the_live_view_counts_current_visitors
             an_event_is_found_by_its_id
         }
 
@@ -121,7 +121,7 @@ const SESSIONS: &str = "(SELECT * FROM tracked_session WHERE (project_id, sessio
                         (SELECT project_id, session_id, max(updated_at) FROM tracked_session \
                         GROUP BY project_id, session_id)) AS latest";
 
-/// entry, exit, bounce, started, ended, duration of the only session.
+/// Entry, exit, bounce, start, end and duration of the only session.
 async fn session(store: &dyn Store) -> Value {
     const COLUMNS: &str = "entry_page, exit_page, did_bounce, started_at, ended_at, duration";
     row(store, &format!("SELECT {COLUMNS} FROM {SESSIONS}")).await.into()
@@ -208,13 +208,13 @@ async fn the_same_event_in_another_batch_is_stored_once(store: &dyn Store) {
     assert_eq!(count(store, "page_view_event").await, 2);
 }
 
-async fn a_batch_id_used_again_hides_no_other_events(store: &dyn Store) {
+async fn a_reused_batch_id_hides_no_other_events(store: &dyn Store) {
     insert(store, "b", &[view("p", "1", "s", 0, "/")]).await;
     assert_eq!(insert(store, "b", &[view("p", "2", "s", 0, "/")]).await.rows, 1);
     assert_eq!(count(store, "page_view_event").await, 2);
 }
 
-async fn an_id_is_its_projects_own(store: &dyn Store) {
+async fn event_ids_are_unique_per_project(store: &dyn Store) {
     let events = [view("p1", "1", "s", 0, "/a"), view("p2", "1", "s", 0, "/b")];
     assert_eq!(insert(store, "b", &events).await.rows, 2);
     let found = rows(store, "SELECT project_id, url FROM page_view_event ORDER BY 1").await;
@@ -237,7 +237,7 @@ async fn a_session_end_gives_it_a_duration(store: &dyn Store) {
     assert_eq!((inserted.rows, inserted.ended_sessions.len()), (0, 1));
     let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:01:30");
     assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 90]));
-    // A second one is nothing new.
+    // A second end changes nothing.
     assert!(insert(store, "3", &[end("p", "2", "s", 90)]).await.ended_sessions.is_empty());
 }
 
@@ -270,7 +270,7 @@ async fn events_out_of_order_make_the_same_session(store: &dyn Store) {
     assert_eq!(session(store).await, json!(["/first", "/last", 0, start, stop, 30]));
 }
 
-async fn a_replayed_view_does_not_make_a_visitor_stay(store: &dyn Store) {
+async fn a_replayed_view_is_still_a_bounce(store: &dyn Store) {
     let only = view("p", "1", "s", 0, "/");
     for n in 0..3 {
         insert(store, &format!("b{n}"), std::slice::from_ref(&only)).await;
@@ -278,9 +278,9 @@ async fn a_replayed_view_does_not_make_a_visitor_stay(store: &dyn Store) {
     assert_eq!(session(store).await[2], json!(1));
 }
 
-async fn what_follows_an_end_opens_the_session_again(store: &dyn Store) {
+async fn later_events_reopen_an_ended_session(store: &dyn Store) {
     insert(store, "1", &[view("p", "1", "s", 0, "/"), end("p", "2", "s", 10)]).await;
-    // From before the end, only late.
+    // An event from before the end that arrives late.
     insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
     assert_eq!(session(store).await[5], json!(10));
     let inserted = insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
@@ -323,7 +323,7 @@ async fn the_sweep_ends_idle_sessions_as_of_their_last_event(store: &dyn Store) 
     let sql = &format!("SELECT session_id, ended_at, duration FROM {SESSIONS} ORDER BY 1");
     let idle = [json!("idle"), json!("2026-01-31 12:00:07"), json!(7)];
     assert_eq!(rows(store, sql).await, [[json!("busy"), Value::Null, Value::Null], idle]);
-    // The visitor comes back, and leaves again without a word.
+    // The visitor returns, and leaves again without an end event.
     insert(store, "2", &[view("p", "4", "idle", 50, "/")]).await;
     let mut ended = store.end_idle_sessions(at(51), 10).await.unwrap();
     ended.sort();
@@ -331,7 +331,7 @@ async fn the_sweep_ends_idle_sessions_as_of_their_last_event(store: &dyn Store) 
     assert_eq!(rows(store, sql).await[1][2], json!(50));
 }
 
-async fn the_sweep_takes_no_more_than_asked(store: &dyn Store) {
+async fn the_sweep_ends_no_more_sessions_than_requested(store: &dyn Store) {
     let events: Vec<_> =
         (0..25).map(|n| view("p", &format!("{n}"), &format!("s{n:02}"), n, "/")).collect();
     insert(store, "1", &events).await;
@@ -346,7 +346,7 @@ async fn the_sweep_takes_no_more_than_asked(store: &dyn Store) {
     assert_eq!(count(store, &format!("{SESSIONS} WHERE ended_at IS NULL")).await, 0);
 }
 
-async fn sessions_are_told_apart_by_project(store: &dyn Store) {
+async fn sessions_are_separate_for_each_project(store: &dyn Store) {
     let events =
         [view("p1", "1", "s", 0, "/a"), view("p2", "2", "s", 0, "/b"), end("p2", "3", "s", 1)];
     let inserted = insert(store, "1", &events).await;
@@ -420,7 +420,7 @@ async fn a_query_only_reads(store: &dyn Store) {
     assert_eq!(count(store, "page_view_event WHERE url = '/'").await, 1);
 }
 
-async fn a_wrong_query_says_why(store: &dyn Store) {
+async fn an_invalid_query_is_explained(store: &dyn Store) {
     for (sql, hint) in [
         ("SELECT * FROM page_views", "page_views"),
         ("SELECT nothing", "nothing"),
@@ -458,7 +458,7 @@ async fn a_query_shows_every_type_of_value(store: &dyn Store) {
     assert_eq!(found, [Value::Null, json!(1), json!(1.5), json!("ø"), json!(i64::MAX)]);
 }
 
-async fn an_empty_store_answers(store: &dyn Store) {
+async fn an_empty_store_can_be_queried(store: &dyn Store) {
     store.ping().await.unwrap();
     for table in ["page_view_event", "tracked_event", "tracked_session"] {
         assert_eq!(count(store, table).await, 0);
@@ -467,8 +467,8 @@ async fn an_empty_store_answers(store: &dyn Store) {
     assert!(store.end_idle_sessions(at(0), 10).await.unwrap().is_empty());
 }
 
-/// The same answer from every store.
-async fn who_is_there_now_is_known(store: &dyn Store) {
+/// The live view is the same with every store.
+async fn the_live_view_counts_current_visitors(store: &dyn Store) {
     let now = at(0);
     assert_eq!(live_view(store, None, now).await.unwrap(), LiveView::default());
     let page = "https://example.com/";
@@ -524,7 +524,7 @@ async fn an_event_is_found_by_its_id(store: &dyn Store) {
     assert_eq!(rows[1].at.map(second), Some(second(events[0].timestamp())));
     assert_eq!(rows[1].accepted_at.map(second), Some(second(events[0].queued_at)));
     assert_eq!(found("evt_2").await[0].table, "tracked_event");
-    assert_eq!(found(hostile).await.len(), 1, "a strange id is found, and does nothing else");
+    assert_eq!(found(hostile).await.len(), 1, "an unusual id is found, and has no other effect");
     assert_eq!(found("evt_").await, []);
     assert_eq!(found("' OR '1'='1").await, []);
 }
