@@ -1,14 +1,15 @@
 //! The port `Queue`.
 
+mod fixtures;
 mod model;
 mod repair;
-mod shared;
+mod sqlite_file;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
+use bklit_adapters::redis::queue::Durability;
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::{
     Bounds, Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats,
@@ -18,8 +19,8 @@ use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 use crate::support::DEADLINE;
-use crate::support::redis::server_at;
-use crate::support::servers::{Kind, RedisServer};
+use crate::support::servers::Kind;
+use fixtures::{Fixture, Redis, Sqlite};
 
 const LEASE: Duration = Duration::from_secs(600);
 /// A lease that has expired immediately.
@@ -27,88 +28,6 @@ const NO_LEASE: Duration = Duration::ZERO;
 const MAX_DEPTH: u64 = 50;
 const MAX_FAILED: u64 = 30;
 const BOUNDS: Bounds = Bounds { depth: MAX_DEPTH, failed: MAX_FAILED };
-
-/// A queue for up to `MAX_DEPTH` events that can be closed and reopened.
-pub trait Fixture: Send {
-    fn queue(&self) -> Arc<dyn Queue>;
-    fn reopen(&mut self);
-    /// Whether claims are still held after reopening.
-    fn leases_survive(&self) -> bool;
-}
-
-struct Sqlite {
-    queue: Option<Arc<SqliteQueue>>,
-    dir: tempfile::TempDir,
-}
-
-impl Sqlite {
-    fn new() -> Self {
-        let mut fixture = Self { queue: None, dir: tempfile::tempdir().unwrap() };
-        fixture.reopen();
-        fixture
-    }
-}
-
-impl Fixture for Sqlite {
-    fn queue(&self) -> Arc<dyn Queue> {
-        self.queue.clone().unwrap()
-    }
-
-    fn reopen(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            Arc::try_unwrap(queue).map_err(|_| "still in use").unwrap();
-        }
-        let path = self.dir.path().join("queue.db");
-        self.queue = Some(Arc::new(SqliteQueue::open(&path, BOUNDS).unwrap()));
-    }
-
-    fn leases_survive(&self) -> bool {
-        false
-    }
-}
-
-/// A separate server, which crashes when the queue is reopened.
-struct Redis {
-    server: RedisServer,
-    queue: Option<Arc<RedisQueue>>,
-    durability: Durability,
-}
-
-impl Redis {
-    fn new(kind: Kind, durability: Durability) -> Self {
-        let server = RedisServer::start(kind, &[("appendfsync", "always")]);
-        let mut fixture = Self { server, queue: None, durability };
-        fixture.open();
-        fixture
-    }
-
-    fn open(&mut self) {
-        let server = server_at(&self.server);
-        let options = RedisQueueOptions {
-            max_depth: MAX_DEPTH,
-            max_failed: MAX_FAILED,
-            durability: self.durability,
-            ..RedisQueueOptions::default()
-        };
-        let queue = RedisQueue::new(server, &options);
-        self.queue = Some(Arc::new(queue));
-    }
-}
-
-impl Fixture for Redis {
-    fn queue(&self) -> Arc<dyn Queue> {
-        self.queue.clone().unwrap()
-    }
-
-    fn reopen(&mut self) {
-        self.server.restart();
-        self.open();
-    }
-
-    fn leases_survive(&self) -> bool {
-        true
-    }
-}
 
 fn item(id: &str, client_id: bool) -> NewItem {
     item_of("p1", id, client_id)
@@ -476,18 +395,3 @@ macro_rules! queue_conformance {
 queue_conformance!(sqlite, super::Sqlite::new());
 queue_conformance!(valkey, super::Redis::new(Kind::Valkey, Durability::Always));
 queue_conformance!(redis, super::Redis::new(Kind::Redis, Durability::Everysec));
-
-#[tokio::test]
-async fn sqlite_never_reuses_sequence_numbers() {
-    let mut fixture = Sqlite::new();
-    let mut seen = HashSet::new();
-    for id in ["a", "b", "c"] {
-        let queue = fixture.queue();
-        push(&*queue, id).await;
-        let batch = claim(&*queue, 1, LEASE).await;
-        assert!(seen.insert(batch.items[0].seq), "a batch is a range of numbers");
-        queue.acknowledge(&batch.id, &[]).await.unwrap();
-        drop(queue);
-        fixture.reopen();
-    }
-}

@@ -2,6 +2,8 @@
 
 mod clickhouse;
 mod folding;
+mod queries;
+mod sessions;
 mod sqlite;
 
 use std::sync::Arc;
@@ -13,13 +15,15 @@ use bklit_pipeline::event_lookup;
 use bklit_pipeline::event_lookup::Sources;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::store::live::live_view;
-use bklit_pipeline::store::{Batch, Inserted, QueryLimits, QueryResult, Store, StoreError};
+use bklit_pipeline::store::{Batch, Inserted, QueryLimits, Store};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::live::{LiveView, MINUTES};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
+use self::queries::*;
+use self::sessions::*;
 use crate::support::events::{at, custom, end, full_view, text_columns, text_of, view};
 
 /// An empty store, and what must outlive it.
@@ -221,155 +225,6 @@ async fn event_ids_are_unique_per_project(store: &dyn Store) {
     assert_eq!(found, [[json!("p1"), json!("/a")], [json!("p2"), json!("/b")]]);
 }
 
-async fn a_session_has_entry_exit_and_bounce(store: &dyn Store) {
-    let inserted = insert(store, "1", &[view("p", "1", "s", 0, "/in")]).await;
-    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
-    let start = "2026-01-31 12:00:00";
-    assert_eq!(session(store).await, json!(["/in", "/in", 1, start, null, null]));
-    let inserted = insert(store, "2", &[view("p", "2", "s", 9, "/out")]).await;
-    assert!(inserted.new_sessions.is_empty() && inserted.ended_sessions.is_empty());
-    assert_eq!(session(store).await, json!(["/in", "/out", 0, start, null, null]));
-}
-
-async fn a_session_end_gives_it_a_duration(store: &dyn Store) {
-    insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
-    let inserted = insert(store, "2", &[end("p", "2", "s", 90)]).await;
-    assert_eq!((inserted.rows, inserted.ended_sessions.len()), (0, 1));
-    let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:01:30");
-    assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 90]));
-    // A second end changes nothing.
-    assert!(insert(store, "3", &[end("p", "2", "s", 90)]).await.ended_sessions.is_empty());
-}
-
-async fn details_are_from_the_first_view_that_has_them(store: &dyn Store) {
-    let with = |id, seconds, agent: &str, city: Option<&str>| {
-        let mut event = view("p", id, "s", seconds, "/");
-        let Payload::Pageview(view) = &mut event.payload else { unreachable!() };
-        view.user_agent = Some(agent.to_owned());
-        view.city = city.map(str::to_owned);
-        event
-    };
-    insert(store, "1", &[with("3", 3, "third", Some("Rome"))]).await;
-    insert(store, "2", &[with("1", 1, "first", None), with("2", 2, "second", Some("Oslo"))]).await;
-    let found =
-        row(store, &format!("SELECT user_agent, city, country, visitor_id FROM {SESSIONS}")).await;
-    assert_eq!(found, [json!("first"), json!("Oslo"), Value::Null, Value::Null]);
-}
-
-async fn events_out_of_order_make_the_same_session(store: &dyn Store) {
-    let events = [
-        end("p", "4", "s", 30),
-        view("p", "3", "s", 20, "/last"),
-        view("p", "1", "s", 0, "/first"),
-        view("p", "2", "s", 10, "/middle"),
-    ];
-    for (n, event) in events.iter().enumerate() {
-        insert(store, &format!("b{n}"), std::slice::from_ref(event)).await;
-    }
-    let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:00:30");
-    assert_eq!(session(store).await, json!(["/first", "/last", 0, start, stop, 30]));
-}
-
-async fn a_replayed_view_is_still_a_bounce(store: &dyn Store) {
-    let only = view("p", "1", "s", 0, "/");
-    for n in 0..3 {
-        insert(store, &format!("b{n}"), std::slice::from_ref(&only)).await;
-    }
-    assert_eq!(session(store).await[2], json!(1));
-}
-
-async fn later_events_reopen_an_ended_session(store: &dyn Store) {
-    insert(store, "1", &[view("p", "1", "s", 0, "/"), end("p", "2", "s", 10)]).await;
-    // An event from before the end that arrives late.
-    insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
-    assert_eq!(session(store).await[5], json!(10));
-    let inserted = insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
-    assert!(inserted.new_sessions.is_empty());
-    let found = session(store).await;
-    assert_eq!((&found[1], &found[4], &found[5]), (&json!("/back"), &Value::Null, &Value::Null));
-    let inserted = insert(store, "4", &[end("p", "5", "s", 60)]).await;
-    assert_eq!(inserted.ended_sessions.len(), 1);
-    assert_eq!(session(store).await[5], json!(60));
-}
-
-async fn a_fast_clock_does_not_keep_a_session_open(store: &dyn Store) {
-    let mut early = view("p", "1", "s", 0, "/");
-    let Payload::Pageview(payload) = &mut early.payload else { unreachable!() };
-    payload.timestamp = Some(at(3600));
-    insert(store, "1", &[early, end("p", "2", "s", 10)]).await;
-    let hour = "2026-01-31 13:00:00";
-    assert_eq!(session(store).await, json!(["/", "/", 1, hour, hour, 0]));
-}
-
-async fn a_session_begins_with_a_page_view(store: &dyn Store) {
-    let inserted = insert(store, "1", &[end("p", "1", "s", 5), custom("p", "2", "t", 5)]).await;
-    assert_eq!(inserted, Inserted { rows: 1, ..Inserted::default() });
-    assert_eq!(count(store, SESSIONS).await, 0);
-    assert!(store.end_idle_sessions(at(9), 10).await.unwrap().is_empty());
-    let inserted = insert(store, "2", &[view("p", "3", "s", 5, "/")]).await;
-    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
-}
-
-async fn the_sweep_ends_idle_sessions_as_of_their_last_event(store: &dyn Store) {
-    let events = [
-        view("p", "1", "idle", 0, "/"),
-        custom("p", "2", "idle", 7),
-        view("p", "3", "busy", 8, "/"),
-    ];
-    insert(store, "1", &events).await;
-    assert!(store.end_idle_sessions(at(7), 10).await.unwrap().is_empty());
-    assert_eq!(store.end_idle_sessions(at(8), 10).await.unwrap(), [key("p", "idle")]);
-    assert!(store.end_idle_sessions(at(8), 10).await.unwrap().is_empty());
-    let sql = &format!("SELECT session_id, ended_at, duration FROM {SESSIONS} ORDER BY 1");
-    let idle = [json!("idle"), json!("2026-01-31 12:00:07"), json!(7)];
-    assert_eq!(rows(store, sql).await, [[json!("busy"), Value::Null, Value::Null], idle]);
-    // The visitor returns, and leaves again without an end event.
-    insert(store, "2", &[view("p", "4", "idle", 50, "/")]).await;
-    let mut ended = store.end_idle_sessions(at(51), 10).await.unwrap();
-    ended.sort();
-    assert_eq!(ended, [key("p", "busy"), key("p", "idle")]);
-    assert_eq!(rows(store, sql).await[1][2], json!(50));
-}
-
-async fn the_sweep_ends_no_more_sessions_than_requested(store: &dyn Store) {
-    let events: Vec<_> =
-        (0..25).map(|n| view("p", &format!("{n}"), &format!("s{n:02}"), n, "/")).collect();
-    insert(store, "1", &events).await;
-    let mut swept = Vec::new();
-    for expected in [10, 10, 5, 0] {
-        let ended = store.end_idle_sessions(at(1000), 10).await.unwrap();
-        assert_eq!(ended.len(), expected);
-        swept.extend(ended);
-    }
-    swept.dedup();
-    assert_eq!(swept.len(), 25);
-    assert_eq!(count(store, &format!("{SESSIONS} WHERE ended_at IS NULL")).await, 0);
-}
-
-async fn sessions_are_separate_for_each_project(store: &dyn Store) {
-    let events =
-        [view("p1", "1", "s", 0, "/a"), view("p2", "2", "s", 0, "/b"), end("p2", "3", "s", 1)];
-    let inserted = insert(store, "1", &events).await;
-    assert_eq!(inserted.new_sessions, [key("p1", "s"), key("p2", "s")].into());
-    assert_eq!(inserted.ended_sessions, [key("p2", "s")].into());
-    assert_eq!(count(store, &format!("{SESSIONS} WHERE did_bounce = 1")).await, 2);
-    assert_eq!(row(store, &format!("SELECT count(DISTINCT id) FROM {SESSIONS}")).await, [json!(2)]);
-}
-
-async fn updated_at_rises_with_every_change(store: &dyn Store) {
-    let sql = &format!("SELECT id, updated_at FROM {SESSIONS}");
-    let mut last: Vec<Value> = vec![];
-    for n in 0..4 {
-        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", n, "/")]).await;
-        let now = row(store, sql).await;
-        if !last.is_empty() {
-            assert_eq!(now[0], last[0]);
-            assert!(now[1].as_str() > last[1].as_str(), "{now:?} after {last:?}");
-        }
-        last = now;
-    }
-}
-
 async fn concurrent_batches_are_stored_once(store: &dyn Store) {
     let events: Vec<_> = (0..50).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
     let insert_as = |id: &'static str| insert(store, id, &events);
@@ -378,84 +233,6 @@ async fn concurrent_batches_are_stored_once(store: &dyn Store) {
     assert_eq!(inserted.iter().map(|one| one.rows).sum::<u64>(), 50);
     assert_eq!(inserted.iter().map(|one| one.new_sessions.len()).sum::<usize>(), 1);
     assert_eq!(count(store, "page_view_event").await, 50);
-}
-
-async fn a_query_counts_as_clickhouse_does(store: &dyn Store) {
-    let events =
-        [view("p1", "1", "s", 0, "/"), view("p1", "2", "s", 1, "/"), view("p2", "1", "s", 0, "/")];
-    insert(store, "1", &events).await;
-    let sql = "SELECT count() FROM page_view_event WHERE project_id = 'p1'";
-    for sql in [sql.to_owned(), format!(" {sql} ;\n-- done"), format!("/* */{sql}")] {
-        let result = store.query(&sql, LIMITS).await.unwrap();
-        let expected = QueryResult {
-            columns: vec!["count()".into()],
-            rows: vec![vec![json!(2)]],
-            truncated: false,
-        };
-        assert_eq!(result, expected);
-    }
-    let with = "WITH v AS (SELECT url FROM page_view_event) SELECT count() FROM v";
-    assert_eq!(row(store, with).await, [json!(3)]);
-}
-
-async fn a_query_only_reads(store: &dyn Store) {
-    insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
-    let refused = [
-        "DELETE FROM page_view_event",
-        "INSERT INTO tracked_event SELECT * FROM tracked_event",
-        "UPDATE page_view_event SET url = ''",
-        "DROP TABLE page_view_event",
-        "CREATE TABLE t (a TEXT)",
-        "SELECT 1; DELETE FROM page_view_event",
-        "SELECT 1; SELECT 2",
-        "WITH v AS (SELECT 1) DELETE FROM page_view_event",
-        "BEGIN",
-        "",
-        " -- nothing",
-    ];
-    for sql in refused {
-        let error = store.query(sql, LIMITS).await.unwrap_err();
-        assert!(matches!(error, StoreError::Refused(_)), "{sql}: {error}");
-    }
-    assert_eq!(count(store, "page_view_event WHERE url = '/'").await, 1);
-}
-
-async fn an_invalid_query_is_explained(store: &dyn Store) {
-    for (sql, hint) in [
-        ("SELECT * FROM page_views", "page_views"),
-        ("SELECT nothing", "nothing"),
-        ("SELECT 1 FROM FROM", "FROM"),
-    ] {
-        let error = store.query(sql, LIMITS).await.unwrap_err();
-        let StoreError::Refused(reason) = &error else { panic!("{sql}: {error}") };
-        assert!(reason.contains(hint), "{sql}: {reason}");
-    }
-}
-
-async fn a_query_has_a_row_limit(store: &dyn Store) {
-    let events: Vec<_> = (0..5).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
-    insert(store, "1", &events).await;
-    for (limit, expected, truncated) in [(0, 0, true), (4, 4, true), (5, 5, false), (6, 5, false)] {
-        let limits = QueryLimits { rows: limit, ..LIMITS };
-        let result = store.query("SELECT id FROM page_view_event", limits).await.unwrap();
-        assert_eq!((result.rows.len(), result.truncated), (expected, truncated));
-    }
-}
-
-async fn a_query_has_a_time_limit(store: &dyn Store) {
-    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
-                   SELECT count(*) FROM n";
-    let limits = QueryLimits { time: Duration::from_millis(50), ..LIMITS };
-    let began = std::time::Instant::now();
-    let error = store.query(endless, limits).await.unwrap_err();
-    assert!(error.to_string().contains("took longer than 50ms"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(5));
-    assert_eq!(row(store, "SELECT 1").await, [json!(1)]);
-}
-
-async fn a_query_shows_every_type_of_value(store: &dyn Store) {
-    let found = row(store, "SELECT NULL, 1, 1.5, 'ø', 9223372036854775807").await;
-    assert_eq!(found, [Value::Null, json!(1), json!(1.5), json!("ø"), json!(i64::MAX)]);
 }
 
 async fn an_empty_store_can_be_queried(store: &dyn Store) {

@@ -1,4 +1,4 @@
-//! One SQLite file opened by several processes, which respect each other's claims.
+//! SQLite alone: one file opened by several processes, which respect each other's claims.
 
 use std::path::Path;
 
@@ -53,4 +53,19 @@ async fn an_acknowledgement_rejects_items_of_its_own_batch_only() {
     queue.acknowledge(&first.id, &[foreign]).await.unwrap();
     assert_eq!(queue.stats().await.unwrap().failed, 0);
     queue.acknowledge(&second.id, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn sequence_numbers_are_never_reused() {
+    let mut fixture = Sqlite::new();
+    let mut seen = HashSet::new();
+    for id in ["a", "b", "c"] {
+        let queue = fixture.queue();
+        push(&*queue, id).await;
+        let batch = claim(&*queue, 1, LEASE).await;
+        assert!(seen.insert(batch.items[0].seq), "a batch is a range of numbers");
+        queue.acknowledge(&batch.id, &[]).await.unwrap();
+        drop(queue);
+        fixture.reopen();
+    }
 }
