@@ -91,10 +91,10 @@ impl SqliteQueue {
         command: impl FnOnce(oneshot::Sender<Result<T, QueueError>>) -> Command + Send,
     ) -> Result<T, QueueError> {
         let ended = || QueueError::Unavailable("the writer thread has stopped".to_owned());
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or_else(ended)?;
         commands.send(command(reply)).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        response.await.map_err(|_| ended())?
     }
 }
 
@@ -326,7 +326,8 @@ mod tests {
         let other = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         assert!(queue.push(item(3)).await.is_err());
-        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
+        let accepts = queue.accepts().await;
+        assert!(matches!(accepts, Err(QueueError::Unavailable(_))), "{accepts:?}");
         other.execute_batch("ROLLBACK").unwrap();
         queue.accepts().await.unwrap();
         let stats = QueueStats { depth: 1, ..QueueStats::default() };

@@ -139,9 +139,6 @@ impl Writer {
         if let Some(reason) = &failure {
             tracing::error!(%reason, "cannot write the queue");
             self.tables.roll_back(before);
-            // These were not executed; dropping their replies would look as if the writer had
-            // stopped.
-            commands.for_each(|command| reply_with_error(command, reason));
         }
         // Before the replies, so that callers who have one also see its effect. Reads alone do not
         // show whether events can be written.
@@ -150,6 +147,11 @@ impl Writer {
             false => failure.clone(),
         };
         self.view.send_replace(self.tables.view(shown));
+        if let Some(reason) = &failure {
+            // These were not executed; dropping their replies would look as if the writer had
+            // stopped.
+            commands.for_each(|command| reply_with_error(command, reason));
+        }
         let finished = pending.into_iter().filter_map(|finish| finish(failure.as_deref()));
         let abandoned: Vec<_> = finished.collect();
         if !abandoned.is_empty() {
@@ -217,13 +219,13 @@ fn finish_with<T: 'static>(
     result: rusqlite::Result<Result<T, QueueError>>,
     abandoned: fn(T) -> Option<ClaimId>,
 ) -> (Pending, rusqlite::Result<()>) {
-    let (answer, outcome) = match result {
-        Ok(answer) => (answer, Ok(())),
+    let (value, outcome) = match result {
+        Ok(value) => (value, Ok(())),
         Err(error) => (Err(unavailable(&error)), Err(error)),
     };
     let pending = move |undone: Option<&str>| {
         // Fails if the caller was cancelled.
-        let untaken = reply.send(undone.map_or(answer, |reason| Err(unavailable(reason)))).err()?;
+        let untaken = reply.send(undone.map_or(value, |reason| Err(unavailable(reason)))).err()?;
         untaken.ok().and_then(abandoned)
     };
     (Box::new(pending), outcome)
