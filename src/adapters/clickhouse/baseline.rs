@@ -101,13 +101,13 @@ impl Baseline for ClickHouseStore {
     }
 
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {
-        let answer = self.read_rows(&baseline::gaps_in(&DIALECT, span)).await?;
-        Ok(baseline::gaps(span, &answer))
+        let result = self.read_rows(&baseline::gaps_in(&DIALECT, span)).await?;
+        Ok(baseline::gaps(span, &result))
     }
 
     async fn read(&self, side: Side, kind: Kind, pick: Pick<'_>) -> Result<Rows, StoreError> {
-        let answer = self.read_rows(&baseline::select(&DIALECT, side, kind, pick)).await?;
-        baseline::rows(kind, pick, answer)
+        let result = self.read_rows(&baseline::select(&DIALECT, side, kind, pick)).await?;
+        baseline::rows(kind, pick, result)
     }
 
     async fn count(&self, side: Side, kind: Kind, span: &Span) -> Result<u64, StoreError> {

@@ -110,8 +110,8 @@ impl Connection {
     where
         T: RowOwned + RowRead,
     {
-        let answer = query.fetch_all::<T>();
-        self.in_time(async { answer.await.map_err(|error| errors::of_statement(&error)) }).await
+        let response = query.fetch_all::<T>();
+        self.in_time(async { response.await.map_err(|error| errors::of_statement(&error)) }).await
     }
 
     /// Runs a statement without a result.
@@ -152,10 +152,10 @@ impl Connection {
 
     pub(super) async fn in_time<T>(
         &self,
-        answer: impl Future<Output = Result<T, StoreError>>,
+        response: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let limit = self.timeouts.request;
-        tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        tokio::time::timeout(limit, response).await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable(format!("no response from ClickHouse within {limit:?}")))
         })
     }

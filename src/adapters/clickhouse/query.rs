@@ -39,11 +39,11 @@ pub(super) async fn run(
         .with_setting("cancel_http_readonly_queries_on_client_close", "1")
         .with_setting("output_format_json_quote_64bit_integers", "0")
         .with_setting("output_format_json_quote_denormals", "1");
-    let answer = async {
+    let response = async {
         let cursor = query.fetch_bytes(FORMAT)?;
         read(cursor, limits.rows).await
     };
-    match tokio::time::timeout(limits.time + GRACE, answer).await {
+    match tokio::time::timeout(limits.time + GRACE, response).await {
         Err(_) => Err(too_long()),
         Ok(Err(error)) if errors::code(&error) == Some(errors::TIMEOUT_EXCEEDED) => Err(too_long()),
         Ok(Err(error)) => Err(errors::of_query(&error)),
@@ -56,12 +56,12 @@ pub(super) async fn run(
 /// Returns `None` if the response is not in [`FORMAT`].
 async fn read(cursor: BytesCursor, most: usize) -> Result<Option<QueryResult>, Error> {
     // One more byte than allowed, to detect a truncated response.
-    let mut answer = cursor.take(RESULT_BYTES + 1);
+    let mut response = cursor.take(RESULT_BYTES + 1);
     let mut result = QueryResult::default();
     let mut line = Vec::new();
     let mut named = false;
-    while answer.read_until(b'\n', &mut line).await? > 0 {
-        if answer.limit() == 0 || result.rows.len() >= most && named {
+    while response.read_until(b'\n', &mut line).await? > 0 {
+        if response.limit() == 0 || result.rows.len() >= most && named {
             result.truncated = true;
             break;
         }

@@ -92,8 +92,8 @@ async fn disk(
 ) -> Result<Vec<Finding>, RedisFailure> {
     const TURN_ON: &str = "set `appendonly yes`";
     let mut findings = Vec::new();
-    let asked = cmd("CONFIG").arg("GET").arg("appendfsync").take();
-    let config: Result<Info, _> = optional(connection, &asked).await?;
+    let command = cmd("CONFIG").arg("GET").arg("appendfsync").take();
+    let config: Result<Info, _> = optional(connection, &command).await?;
     let fsync = config.as_ref().ok().map(|config| text(config, "appendfsync"));
     if text(info, "aof_enabled") == "0" {
         let what = "it has no append-only file: a crash loses accepted events";
@@ -207,7 +207,7 @@ async fn optional<T: redis::FromRedisValue>(
     command: &Cmd,
 ) -> Result<Result<T, String>, RedisFailure> {
     match connection.query(command).await {
-        Ok(answer) => Ok(Ok(answer)),
+        Ok(response) => Ok(Ok(response)),
         Err(RedisFailure::Command(error)) if error.code().is_some() => Ok(Err(error.to_string())),
         Err(failure) => Err(failure),
     }

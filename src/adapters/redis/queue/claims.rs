@@ -95,8 +95,8 @@ impl Claims {
             let claimed = self.claim_once(&connection, most, lease).await.map_err(unavailable)?;
             let Some((batch, epoch, count)) = claimed else { return Ok(None) };
             let id = ClaimId { batch, epoch };
-            let asked = cmd("LRANGE").arg(self.keys.batch(&id.batch)).arg(0).arg(-1).take();
-            let found: Vec<Vec<u8>> = connection.query(&asked).await.map_err(unavailable)?;
+            let command = cmd("LRANGE").arg(self.keys.batch(&id.batch)).arg(0).arg(-1).take();
+            let found: Vec<Vec<u8>> = connection.query(&command).await.map_err(unavailable)?;
             if found.len() != count {
                 // The lease was so short that another worker has completed the batch in the
                 // meantime.

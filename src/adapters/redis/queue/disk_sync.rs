@@ -47,8 +47,8 @@ impl DiskSyncProbe {
 
 async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
     // Nothing was written on this connection yet, so this does not wait.
-    let asked = cmd("WAITAOF").arg(1).arg(0).arg(1).take();
-    match connection.query::<(i64, i64)>(&asked).await {
+    let command = cmd("WAITAOF").arg(1).arg(0).arg(1).take();
+    match connection.query::<(i64, i64)>(&command).await {
         Ok(_) => return Ok(DiskSync::Waits),
         Err(RedisFailure::Command(error)) if error.code() == Some("ERR") => {
             if error.to_string().contains("appendonly") {
@@ -59,9 +59,9 @@ async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
         Err(RedisFailure::Command(error)) if error.code() == Some("NOPERM") => {}
         Err(failure) => return Err(failure),
     }
-    let asked = cmd("CONFIG").arg("GET").arg("append*").take();
+    let command = cmd("CONFIG").arg("GET").arg("append*").take();
     // Most hosted servers forbid `CONFIG`.
-    let config: HashMap<String, String> = connection.query(&asked).await.unwrap_or_default();
+    let config: HashMap<String, String> = connection.query(&command).await.unwrap_or_default();
     let value = |name| config.get(name).map(String::as_str);
     Ok(match (value("appendonly"), value("appendfsync")) {
         (Some("no"), _) => DiskSync::Off,
@@ -76,8 +76,8 @@ async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
 /// then respond too early, so that only `appendfsync always` is a guarantee.
 pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure> {
     let millis = LONGEST.as_millis() as u64;
-    let asked = cmd("WAITAOF").arg(1).arg(0).arg(millis).take();
-    let (local, _): (i64, i64) = connection.query_slow(&asked, LONGEST).await?;
+    let command = cmd("WAITAOF").arg(1).arg(0).arg(millis).take();
+    let (local, _): (i64, i64) = connection.query_slow(&command, LONGEST).await?;
     if local == 1 {
         return Ok(());
     }

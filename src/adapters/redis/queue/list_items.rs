@@ -48,8 +48,8 @@ async fn window(
     low: i64,
     high: i64,
 ) -> Result<Vec<(i64, Vec<u8>)>, RedisFailure> {
-    let asked = cmd("LRANGE").arg(list).arg(-1 - high).arg(-1 - low).take();
-    let found: Vec<Vec<u8>> = connection.query(&asked).await?;
+    let command = cmd("LRANGE").arg(list).arg(-1 - high).arg(-1 - low).take();
+    let found: Vec<Vec<u8>> = connection.query(&command).await?;
     // Fewer than requested if the list is shorter: then the newest ones are missing.
     let oldest_first = found.into_iter().rev().enumerate();
     let mut items: Vec<_> = oldest_first.map(|(n, member)| (low + n as i64, member)).collect();
@@ -129,9 +129,9 @@ pub(super) async fn remove(
             for (_, (position, member)) in some {
                 call.arg(-1 - position).arg(member.as_slice());
             }
-            let answers: Vec<bool> = connection.script(&call).await?;
-            removed += answers.iter().filter(|found| **found).count() as u64;
-            let missing = some.iter().zip(answers).filter(|(_, found)| !found);
+            let results: Vec<bool> = connection.script(&call).await?;
+            removed += results.iter().filter(|found| **found).count() as u64;
+            let missing = some.iter().zip(results).filter(|(_, found)| !found);
             missed.extend(missing.map(|((id, _), _)| **id));
         }
         if missed.is_empty() {
@@ -152,11 +152,11 @@ async fn find<'a>(
     let mut used = HashSet::new();
     let known: Vec<_> = ids.iter().filter_map(|id| Some((*id, parts(id)?))).collect();
     for some in known.chunks(WINDOW as usize) {
-        let mut asked = redis::pipe();
+        let mut commands = redis::pipe();
         for (_, (_, position)) in some {
-            asked.cmd("LINDEX").arg(list).arg(-1 - position);
+            commands.cmd("LINDEX").arg(list).arg(-1 - position);
         }
-        let members: Vec<Option<Vec<u8>>> = connection.pipeline(&asked).await?;
+        let members: Vec<Option<Vec<u8>>> = connection.pipeline(&commands).await?;
         for ((id, (_, position)), member) in some.iter().zip(members) {
             if let Some(member) = member.filter(|member| id_of(*position, member) == *id) {
                 used.insert(*position);

@@ -190,8 +190,8 @@ impl RedisQueue {
         let connection = self.link.connection().await?;
         let mut call = self.scripts.batches.key(&self.keys.inflight);
         call.arg(&self.keys.batches).arg(most.max(1));
-        let answer: Vec<String> = connection.script(&call).await?;
-        let Some((now, batches)) = answer.split_first() else { return Ok(Vec::new()) };
+        let found: Vec<String> = connection.script(&call).await?;
+        let Some((now, batches)) = found.split_first() else { return Ok(Vec::new()) };
         let now: i64 = now.parse().unwrap_or_default();
         let batch = |fields: &[String]| {
             let [id, lease_end, items, epoch, owner, attempts, claimed] = fields else {
@@ -220,8 +220,8 @@ impl RedisQueue {
         let connection = self.link.connection().await?;
         // The oldest item is the last of the list; the size of a batch is limited by the claim.
         let first = -i64::try_from(most.max(1)).unwrap_or(i64::MAX);
-        let asked = redis::cmd("LRANGE").arg(self.keys.batch(batch)).arg(first).arg(-1).take();
-        let found: Vec<Vec<u8>> = connection.query(&asked).await?;
+        let command = redis::cmd("LRANGE").arg(self.keys.batch(batch)).arg(first).arg(-1).take();
+        let found: Vec<Vec<u8>> = connection.query(&command).await?;
         // Redis has no empty lists: the batch no longer exists.
         Ok((!found.is_empty()).then(|| found.into_iter().rev().map(text).collect()))
     }
@@ -256,9 +256,9 @@ impl Queue for RedisQueue {
         let ended = || QueueError::Unavailable("the push task has stopped".to_owned());
         let seen = item.client_id.then(|| self.keys.seen(&item.event.project_id, &item.event.id));
         let body = item.event.to_json();
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         self.pushes.send(Push { body, seen, reply }).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        response.await.map_err(|_| ended())?
     }
 
     async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {
@@ -269,11 +269,11 @@ impl Queue for RedisQueue {
         let item =
             |event: &QueuedEvent| (self.keys.seen(&event.project_id, &event.id), event.to_json());
         let items: Vec<_> = events.iter().map(item).collect();
-        let answers = self.pusher.push_in_order(&items).await?;
+        let results = self.pusher.push_in_order(&items).await?;
         self.pushed.notify_one();
-        match answers.iter().position(Result::is_err) {
-            None => Ok(answers.len()),
-            Some(first) => match &answers[first] {
+        match results.iter().position(Result::is_err) {
+            None => Ok(results.len()),
+            Some(first) => match &results[first] {
                 Err(error @ QueueError::FailedFull { .. }) => Err(error.clone()),
                 _ => Ok(first),
             },
@@ -281,14 +281,14 @@ impl Queue for RedisQueue {
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        let (claims, (reply, answer)) = (Arc::clone(&self.claims), oneshot::channel());
+        let (claims, (reply, response)) = (Arc::clone(&self.claims), oneshot::channel());
         // In a separate task: if the caller is cancelled, the batch must be released.
         tokio::spawn(async move {
             if let Err(Ok(Some(claim))) = reply.send(claims.claim(most, lease).await) {
                 claims.release(&claim.id).await;
             }
         });
-        answer.await.map_err(|_| unavailable("the claim task has stopped"))?
+        response.await.map_err(|_| unavailable("the claim task has stopped"))?
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {

@@ -142,7 +142,7 @@ impl Pusher {
             });
         let depths = [&plain_result, &known_result].into_iter().flatten();
         *depth = depths
-            .filter(|(_, answers)| !answers.is_empty())
+            .filter(|(_, results)| !results.is_empty())
             .map(|(d, _)| *d)
             .max()
             .unwrap_or(*depth);
@@ -161,9 +161,9 @@ impl Pusher {
     ) -> Result<Vec<PushResult>, QueueError> {
         let connection = self.connection().await?;
         let items = items.iter().map(|(seen, body)| (seen.as_str(), body.as_str()));
-        let (_, answers) = self.add_once(&connection, items).await.map_err(unavailable)?;
+        let (_, results) = self.add_once(&connection, items).await.map_err(unavailable)?;
         self.sync(&connection).await?;
-        Ok(answers)
+        Ok(results)
     }
 
     /// Whether the group with this ticket was added; if not, it never will be.
@@ -214,8 +214,8 @@ impl Pusher {
         let mut depth = depth;
         if wanted > 0 && depth + wanted > self.bounds.depth {
             // The remembered depth may be outdated: consumers make room.
-            let asked = connection.query(cmd("LLEN").arg(&self.keys.queue)).await;
-            depth = asked.map_err(Unanswered::before)?;
+            let length = connection.query(cmd("LLEN").arg(&self.keys.queue)).await;
+            depth = length.map_err(Unanswered::before)?;
         }
         let room = self.bounds.depth.saturating_sub(depth).min(wanted);
         let (accepted, refused) = items.split_at(usize::try_from(room).unwrap_or(items.len()));
@@ -228,9 +228,9 @@ impl Pusher {
                 }
             };
         }
-        let answers = accepted.iter().map(|_| Ok(Pushed::Queued));
+        let results = accepted.iter().map(|_| Ok(Pushed::Queued));
         let full = refused.iter().map(|_| Err(self.bounds.full(depth)));
-        Ok((depth, answers.chain(full).collect()))
+        Ok((depth, results.chain(full).collect()))
     }
 
     /// Adds a group that fits; returns the depth, or the reason why nothing was added.
@@ -247,8 +247,8 @@ impl Pusher {
         for item in items {
             call.arg(&item.body);
         }
-        let answer = connection.script::<(i64, u64)>(&call).await;
-        match answer
+        let added = connection.script::<(i64, u64)>(&call).await;
+        match added
             .map_err(|failure| Unanswered { reason: failure.to_string(), sent: items.len() })?
         {
             (FAILED_FULL, failed) => Ok(Err(self.bounds.failed_full(failed))),
@@ -275,16 +275,16 @@ impl Pusher {
         if !any {
             return Ok((0, Vec::new()));
         }
-        let mut answers = connection.script::<Vec<i64>>(&call).await?.into_iter();
-        let mut figure = || answers.next().and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+        let mut results = connection.script::<Vec<i64>>(&call).await?.into_iter();
+        let mut figure = || results.next().and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
         let (depth, failed) = (figure(), figure());
-        let answers = answers.map(|answer| match answer {
+        let results = results.map(|result| match result {
             1 => Ok(Pushed::Queued),
             0 => Ok(Pushed::Duplicate),
             FAILED_FULL => Err(self.bounds.failed_full(failed)),
             _ => Err(self.bounds.full(depth)),
         });
-        Ok((depth, answers.collect()))
+        Ok((depth, results.collect()))
     }
 }
 
@@ -297,15 +297,15 @@ fn send_results(
     ticket: Option<&str>,
 ) -> Result<(), QueueError> {
     let (error, sent) = match (result, synced) {
-        (Ok((_, answers)), Ok(())) => {
-            for (push, answer) in group.into_iter().zip(answers) {
+        (Ok((_, results)), Ok(())) => {
+            for (push, result) in group.into_iter().zip(results) {
                 // Fails if the caller was cancelled.
-                let _ = push.reply.send(answer);
+                let _ = push.reply.send(result);
             }
             return Ok(());
         }
-        (Ok((_, answers)), Err(error)) => {
-            (error.clone(), answers.iter().filter(|answer| answer.is_ok()).count())
+        (Ok((_, results)), Err(error)) => {
+            (error.clone(), results.iter().filter(|result| result.is_ok()).count())
         }
         (Err(Unanswered { reason, sent }), _) => (QueueError::Unavailable(reason), sent),
     };

@@ -3,13 +3,13 @@
 use rusqlite::ToSql;
 
 use super::damaged;
-use super::tables::{Answer, Tables, now_millis};
+use super::tables::{CommandResult, Tables, now_millis};
 use bklit_pipeline::queue::{FailedItem, MAX_BATCH_BYTES, Order, Page, WaitingItem};
 use bklit_wire::queue::{BatchInFlight, MAX_PAGE};
 use bklit_wire::time::UtcMillis;
 
 impl Tables {
-    pub(super) fn batches(&self, most: usize) -> Answer<Vec<BatchInFlight>> {
+    pub(super) fn batches(&self, most: usize) -> CommandResult<Vec<BatchInFlight>> {
         let now = now_millis();
         let mut batches: Vec<_> = self.state.batches.values().collect();
         batches.sort_by_key(|batch| batch.lease_until);
@@ -27,7 +27,11 @@ impl Tables {
         Ok(Ok(shown.collect()))
     }
 
-    pub(super) fn batch_items(&self, batch: &str, most: usize) -> Answer<Option<Vec<String>>> {
+    pub(super) fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> CommandResult<Option<Vec<String>>> {
         let found = self.state.batches.iter().find(|(_, known)| known.id == batch);
         let Some((first_seq, batch)) = found else { return Ok(Ok(None)) };
         let sql = "SELECT body FROM queue_item WHERE seq BETWEEN ? AND ? ORDER BY seq";
@@ -50,7 +54,7 @@ impl Tables {
         order: Order,
         after: Option<i64>,
         most: usize,
-    ) -> Answer<Page<WaitingItem>> {
+    ) -> CommandResult<Page<WaitingItem>> {
         let claimed_to = self.state.claimed_to;
         let item = |row: &rusqlite::Row<'_>| {
             let body = damaged::lossy_text(row.get_ref(1)?);
@@ -69,7 +73,11 @@ impl Tables {
         self.page(sql, &bounds, most, item, |item| (&item.id, item.body.len())).map(Ok)
     }
 
-    pub(super) fn failed(&self, after: Option<i64>, most: usize) -> Answer<Page<FailedItem>> {
+    pub(super) fn failed(
+        &self,
+        after: Option<i64>,
+        most: usize,
+    ) -> CommandResult<Page<FailedItem>> {
         let sql = "SELECT id, body, reason, failed_at FROM failed_item WHERE id < ?
                    ORDER BY id DESC";
         let item = |row: &rusqlite::Row<'_>| {
@@ -113,7 +121,7 @@ impl Tables {
         Ok(Page { items, next })
     }
 
-    pub(super) fn delete_waiting(&mut self, ids: &[i64]) -> Answer<u64> {
+    pub(super) fn delete_waiting(&mut self, ids: &[i64]) -> CommandResult<u64> {
         let mut deleted = 0;
         for id in ids {
             let sql = "DELETE FROM queue_item WHERE seq = ? AND seq > ?";
@@ -124,7 +132,7 @@ impl Tables {
         Ok(Ok(deleted))
     }
 
-    pub(super) fn retry_failed(&mut self, ids: &[i64]) -> Answer<u64> {
+    pub(super) fn retry_failed(&mut self, ids: &[i64]) -> CommandResult<u64> {
         let mut found = 0;
         for id in ids {
             // Unchanged, even if it is not text.
@@ -139,7 +147,7 @@ impl Tables {
         Ok(Ok(found))
     }
 
-    pub(super) fn delete_failed(&mut self, ids: &[i64]) -> Answer<u64> {
+    pub(super) fn delete_failed(&mut self, ids: &[i64]) -> CommandResult<u64> {
         let mut deleted = 0;
         for id in ids {
             let sql = "DELETE FROM failed_item WHERE id = ?";

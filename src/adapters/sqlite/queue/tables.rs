@@ -71,7 +71,7 @@ pub(super) struct Tables {
     forgotten_at: Instant,
 }
 
-pub(super) type Answer<T> = rusqlite::Result<Result<T, QueueError>>;
+pub(super) type CommandResult<T> = rusqlite::Result<Result<T, QueueError>>;
 
 impl Tables {
     pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, file::Error> {
@@ -121,7 +121,11 @@ impl Tables {
         self.state = before;
     }
 
-    pub(super) fn push(&mut self, body: &str, dedup: Option<&(String, String)>) -> Answer<Pushed> {
+    pub(super) fn push(
+        &mut self,
+        body: &str,
+        dedup: Option<&(String, String)>,
+    ) -> CommandResult<Pushed> {
         if let Some((project, event)) = dedup {
             // First, because a retry of an accepted event succeeds even if the queue is full.
             if self.is_known(project, event)? {
@@ -141,7 +145,7 @@ impl Tables {
     }
 
     /// Writes as much as a large event would and deletes it in the same transaction.
-    pub(super) fn probe(&mut self) -> Answer<()> {
+    pub(super) fn probe(&mut self) -> CommandResult<()> {
         let insert = "INSERT INTO batch_claim (batch_id, owner, claimed_at, lease_until)
                       VALUES ('probe', zeroblob(?), 0, 0)";
         self.connection.prepare_cached(insert)?.execute([PROBE_BYTES])?;
@@ -150,7 +154,7 @@ impl Tables {
         Ok(Ok(()))
     }
 
-    pub(super) fn claim(&mut self, most: usize, lease: Duration) -> Answer<Option<Claim>> {
+    pub(super) fn claim(&mut self, most: usize, lease: Duration) -> CommandResult<Option<Claim>> {
         let now = now_millis();
         let abandoned = |(_, batch): &(&i64, &Batch)| batch.lease_until <= now;
         while let Some((&first_seq, _)) = self.state.batches.iter().find(abandoned) {
@@ -230,7 +234,7 @@ impl Tables {
         Ok(())
     }
 
-    pub(super) fn renew(&mut self, claim: &ClaimId, lease: Duration) -> Answer<()> {
+    pub(super) fn renew(&mut self, claim: &ClaimId, lease: Duration) -> CommandResult<()> {
         let first_seq = match self.held(claim) {
             Ok(first_seq) => first_seq,
             Err(stale) => return Ok(Err(stale)),
@@ -244,7 +248,11 @@ impl Tables {
         Ok(Ok(()))
     }
 
-    pub(super) fn acknowledge(&mut self, claim: &ClaimId, rejected: &[Rejected]) -> Answer<()> {
+    pub(super) fn acknowledge(
+        &mut self,
+        claim: &ClaimId,
+        rejected: &[Rejected],
+    ) -> CommandResult<()> {
         let first_seq = match self.held(claim) {
             Ok(first_seq) => first_seq,
             Err(stale) => return Ok(Err(stale)),

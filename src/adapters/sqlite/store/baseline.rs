@@ -78,8 +78,8 @@ impl Baseline for SqliteStore {
     }
 
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {
-        let answer = self.read_rows(&baseline::gaps_in(&DIALECT, span)).await?;
-        Ok(baseline::gaps(span, &answer))
+        let result = self.read_rows(&baseline::gaps_in(&DIALECT, span)).await?;
+        Ok(baseline::gaps(span, &result))
     }
 
     async fn read(&self, side: Side, kind: Kind, pick: Pick<'_>) -> Result<Rows, StoreError> {
@@ -88,13 +88,13 @@ impl Baseline for SqliteStore {
             Pick::Events { keys, .. } => Pick::Events { keys, seconds: &[] },
             span @ Pick::Span { .. } => span,
         };
-        let answer = self.read_rows(&baseline::select(&DIALECT, side, kind, pick)).await?;
-        baseline::rows(kind, pick, answer)
+        let result = self.read_rows(&baseline::select(&DIALECT, side, kind, pick)).await?;
+        baseline::rows(kind, pick, result)
     }
 
     async fn count(&self, side: Side, kind: Kind, span: &Span) -> Result<u64, StoreError> {
-        let answer = self.read_rows(&baseline::count(&DIALECT, side, kind, span)).await?;
-        baseline::counted(&answer)
+        let result = self.read_rows(&baseline::count(&DIALECT, side, kind, span)).await?;
+        baseline::counted(&result)
     }
 
     async fn extent(&self, kind: Kind) -> Result<Option<[i64; 2]>, StoreError> {

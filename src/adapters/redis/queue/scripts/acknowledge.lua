@@ -1,7 +1,7 @@
--- | Removes a batch and moves its rejected items to the failed list.
--- | KEYS: inflight, items, meta, failed
--- | ARGV: id, epoch, then for each rejected item: its index, its record without the closing brace
--- | Returns 0 if the claim is stale.
+-- Removes a batch and moves its rejected items to the failed list.
+-- KEYS: inflight, items, meta, failed
+-- ARGV: id, epoch, then for each rejected item: its index, its record without the closing brace
+-- Returns 0 if the claim is stale.
 if redis.call('HGET', KEYS[3], 'epoch') ~= ARGV[2] then return 0 end
 redis.call('ZCARD', KEYS[1])
 local records = {}

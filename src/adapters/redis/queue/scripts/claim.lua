@@ -1,7 +1,7 @@
--- | Claims the batch whose lease ended first, or else a new batch with the oldest items.
--- | KEYS: queue, inflight
--- | ARGV: prefix of batches, id of a new batch, most items, lease in ms, most bytes, owner
--- | Returns nil if nothing is waiting, else {id, epoch, items}.
+-- Claims the batch whose lease ended first, or else a new batch with the oldest items.
+-- KEYS: queue, inflight
+-- ARGV: prefix of batches, id of a new batch, most items, lease in ms, most bytes, owner
+-- Returns nil if nothing is waiting, else {id, epoch, items}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local claimed = string.format('%.0f', now)

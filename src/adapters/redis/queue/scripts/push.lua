@@ -1,8 +1,8 @@
--- | Adds a group of items, unless its series is closed or too many items have failed.
--- | KEYS: queue, the series of groups, failed
--- | ARGV: the group's number in the series, seconds to store it, most failed items, items
--- | Returns {depth, failed items}. Nothing was added if the depth is -1, because the series is
--- | closed, or -2, because the failed list is full.
+-- Adds a group of items, unless its series is closed or too many items have failed.
+-- KEYS: queue, the series of groups, failed
+-- ARGV: the group's number in the series, seconds to store it, most failed items, items
+-- Returns {depth, failed items}. Nothing was added if the depth is -1, because the series is
+-- closed, or -2, because the failed list is full.
 local failed = redis.call('LLEN', KEYS[3])
 if redis.call('GET', KEYS[2]) == 'closed' then return {-1, failed} end
 if failed >= tonumber(ARGV[3]) then return {-2, failed} end

@@ -1,5 +1,5 @@
--- | Returns the milliseconds until a batch can be claimed: 0 for now, -1 if unknown.
--- | KEYS: queue, inflight
+-- Returns the milliseconds until a batch can be claimed: 0 for now, -1 if unknown.
+-- KEYS: queue, inflight
 if redis.call('LLEN', KEYS[1]) > 0 then return 0 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 if #first == 0 then return -1 end

@@ -1,7 +1,7 @@
--- | Removes items from a list, and optionally appends them to the queue.
--- | KEYS: list, queue   ARGV: a marker for items to remove, 1 to append to the queue, how many
--- | positions to search, then for each item: where it was found, counted from the oldest, and the item
--- | Returns for each item whether it was found.
+-- Removes items from a list, and optionally appends them to the queue.
+-- KEYS: list, queue   ARGV: a marker for items to remove, 1 to append to the queue, how many
+-- positions to search, then for each item: where it was found, counted from the oldest, and the item
+-- Returns for each item whether it was found.
 local mark, retry, most = ARGV[1], ARGV[2] == '1', ARGV[3]
 redis.call('LLEN', KEYS[1])
 check_allowed({'LTRIM', KEYS[1], 0, -1}, {'LINDEX', KEYS[1], 0}, {'LPOS', KEYS[1], mark},
@@ -14,7 +14,7 @@ end
 redis.call('LTRIM', KEYS[1], 0, -1)
 -- Items removed at the old end in the meantime have moved all others by the same distance.
 local moved, searches, removed, nearest = 0, 0, 0, nil
-local answers = {}
+local results = {}
 for i = 4, #ARGV, 2 do
   local item, index = ARGV[i + 1], ARGV[i] + moved
   local found = index < 0 and redis.call('LINDEX', KEYS[1], index) == item
@@ -26,7 +26,7 @@ for i = 4, #ARGV, 2 do
       moved = index - ARGV[i]
     end
   end
-  answers[#answers + 1] = found and 1 or 0
+  results[#results + 1] = found and 1 or 0
   if found then
     if retry then
       local is_record, record = pcall(cjson.decode, item)
@@ -44,4 +44,4 @@ if removed > 0 then
   local from_oldest = -nearest * 2 < redis.call('LLEN', KEYS[1])
   redis.call('LREM', KEYS[1], from_oldest and -removed or removed, mark)
 end
-return answers
+return results

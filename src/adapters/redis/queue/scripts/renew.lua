@@ -1,6 +1,6 @@
--- | Extends the lease of a batch; a lease of 0 releases it.
--- | KEYS: inflight, meta   ARGV: id, epoch, lease in ms
--- | Returns 0 if the claim is stale.
+-- Extends the lease of a batch; a lease of 0 releases it.
+-- KEYS: inflight, meta   ARGV: id, epoch, lease in ms
+-- Returns 0 if the claim is stale.
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[2] then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
