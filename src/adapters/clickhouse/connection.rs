@@ -47,10 +47,8 @@ impl Connection {
             .ok()
             .filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
             .ok_or_else(|| {
-                let hint = "such as http://localhost:8123";
-                StoreError::Refused(format!(
-                    "invalid ClickHouse URL: use the address of its HTTP interface, {hint}"
-                ))
+                let reason = "not the URL of an HTTP interface; try http://localhost:8123";
+                StoreError::Refused(reason.to_owned())
             })?;
         let given = |text: &str| {
             (!text.is_empty()).then(|| percent_decode_str(text).decode_utf8_lossy().into_owned())

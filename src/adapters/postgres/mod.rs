@@ -3,6 +3,14 @@
 //!
 //! Statements are not prepared by name, so that a pooler such as PgBouncer may send each over a
 //! different connection.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `tokens` | Bklit's tokens, combined with our own |
+//! | `definitions` | event definitions |
+//! | `check` | what `doctor` reports about the server |
+//! | `url` | `DATABASE_URL` with Prisma's parameters |
+//! | `tls` | TLS connections |
 
 pub mod check;
 pub mod definitions;

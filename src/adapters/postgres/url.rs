@@ -27,9 +27,9 @@ const DEFAULT_PORT: u16 = 5432;
 /// # Errors
 /// Describes what is wrong, without the URL, which contains the password.
 pub(super) fn parse(url: &str, roots: Option<&[u8]>) -> Result<Address, String> {
-    let url = Url::parse(url).map_err(|error| format!("invalid database_url: {error}"))?;
+    let url = Url::parse(url).map_err(|error| format!("not a valid URL: {error}"))?;
     if !["postgres", "postgresql"].contains(&url.scheme()) {
-        return Err("database_url must start with postgres:// or postgresql://".to_owned());
+        return Err("the URL must start with postgres:// or postgresql://".to_owned());
     }
     let parameter = |name: &str| {
         let found = url.query_pairs().find(|(key, _)| key == name)?.1.into_owned();
