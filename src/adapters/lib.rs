@@ -1,5 +1,5 @@
-//! The adapters: what implements the pipeline's ports, by engine. Only the composition root names
-//! them.
+//! Implementations of the pipeline's ports, one folder per engine. Only the composition root names
+//! concrete adapters.
 //!
 //! | folder | queue | store, baseline | tokens | buses | presence | definitions |
 //! | --- | --- | --- | --- | --- | --- | --- |

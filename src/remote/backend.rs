@@ -1,4 +1,4 @@
-//! The pipeline in another process, over HTTP.
+//! The [`Backend`] of a pipeline in another process, over HTTP.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,10 +13,10 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
 
-/// Bytes of an answer that are read at most; a page of large events has fewer.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// Maximum bytes of a response that are read; even a page of large events is smaller.
+const MAX_RESPONSE: usize = 64 * 1024 * 1024;
 
-/// A daemon's address, and as whom it is asked.
+/// A daemon's address and the token to use.
 pub struct RemoteBackend {
     client: Client,
     base: String,
@@ -24,10 +24,10 @@ pub struct RemoteBackend {
 }
 
 impl RemoteBackend {
-    /// Asks the daemon at `base`, an address without a slash at its end.
+    /// Creates a backend for the daemon at `base`, an address without a trailing slash.
     ///
     /// # Errors
-    /// When the token is none that a header can carry.
+    /// If the token contains characters that are not allowed in a header.
     pub fn new(client: Client, base: &str, token: Option<&str>) -> Result<Self, String> {
         let authorization = token.map(|token| {
             let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
@@ -36,15 +36,15 @@ impl RemoteBackend {
         });
         let authorization = authorization
             .transpose()
-            .map_err(|_| "the token has characters that no token has".to_owned())?;
+            .map_err(|_| "the token contains invalid characters".to_owned())?;
         Ok(Self { client, base: base.to_owned(), authorization })
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        self.ask(Request::get(format!("{}{path}", self.base)), Bytes::new()).await
+        self.send(Request::get(format!("{}{path}", self.base)), Bytes::new()).await
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn send<T: DeserializeOwned>(
         &self,
         mut request: hyper::http::request::Builder,
         body: Bytes,
@@ -53,15 +53,16 @@ impl RemoteBackend {
             request = request.header(AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let answer = self.client.request(request).await.map_err(|error| cause(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let response = self.client.request(request).await.map_err(|error| cause(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
         let body = body.map_err(|error| cause(&*error))?.to_bytes();
         if status != StatusCode::OK {
             return Err(refusal(status, &body));
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| format!("the answer cannot be read, is it another version? ({error})"))
+        serde_json::from_slice(&body).map_err(|error| {
+            format!("unreadable response; is the daemon another version? ({error})")
+        })
     }
 }
 
@@ -69,7 +70,7 @@ fn percent_encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// What the body says, if it is a daemon's `{"error": "…"}`.
+/// The error message for a response: the daemon's `{"error": "…"}` if the body has one.
 fn refusal(status: StatusCode, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Refusal {
@@ -79,9 +80,11 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
         (Ok(Refusal { error }), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
             format!("refused: {error}")
         }
-        (_, StatusCode::NOT_FOUND) => "the daemon does not tell that, is it older?".to_owned(),
+        (_, StatusCode::NOT_FOUND) => {
+            "not supported by the daemon; is it an older version?".to_owned()
+        }
         (Ok(Refusal { error }), _) => error,
-        (Err(_), _) => format!("the daemon answers {status}"),
+        (Err(_), _) => format!("the daemon responded with {status}"),
     }
 }
 
@@ -106,7 +109,7 @@ impl Backend for RemoteBackend {
         let body = body.map_err(|error| error.to_string())?;
         let request = Request::post(format!("{}/api/queue/failed/{what}", self.base))
             .header(CONTENT_TYPE, "application/json");
-        let Changed { changed } = self.ask(request, body.into()).await?;
+        let Changed { changed } = self.send(request, body.into()).await?;
         Ok(changed)
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP client that talks to a running pipeline.
+//! The HTTP client for a running pipeline.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 /// Pooled keep-alive connections over `http://` and `https://`.
 pub type Client = Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// How long connecting may take.
+/// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client for requests with a body in memory. It trusts the root certificates in `roots` (PEM),
-/// else Mozilla's. Responses have no timeout of their own: the caller sets one where needed.
+/// Creates a client. It trusts the root certificates in the file `roots` (PEM), or Mozilla's if
+/// `None`. Responses have no time limit; the caller sets one where needed.
 ///
 /// # Errors
-/// If the certificates cannot be used.
+/// [`TlsError`] if the certificates cannot be read or used.
 pub fn client(roots: Option<&Path>) -> Result<Client, TlsError> {
     let roots = roots.map(tls::read_roots).transpose()?;
     let mut http = HttpConnector::new();
@@ -36,7 +36,7 @@ pub fn client(roots: Option<&Path>) -> Result<Client, TlsError> {
     Ok(Pooled::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https))
 }
 
-/// The innermost cause of an error, which is the part that explains it.
+/// The message of the innermost cause of an error, which is the most specific one.
 pub fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

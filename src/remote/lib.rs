@@ -1,5 +1,10 @@
-//! The client side of a pipeline in another process: its HTTP client, its stream of debug lines, and
-//! the console's backend over its API.
+//! The client of a pipeline in another process.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `backend` | the console's requests, over the HTTP API |
+//! | `client` | the HTTP client |
+//! | `sse` | the stream of debug lines |
 
 pub mod backend;
 pub mod client;

@@ -1,4 +1,4 @@
-//! What every `Baseline` does, and what comparing with it finds.
+//! The port `Baseline`, and comparing the store with it.
 
 use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use bklit_adapters::sqlite::store::SqliteStore;
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::events::{NOON, at, custom, end, full_view, view};
 use crate::support::servers::ClickHouse;
 
-/// An empty store and what must live as long as it.
+/// An empty store, and what must outlive it.
 struct Fixture {
     store: Box<dyn Store>,
     baseline: Box<dyn Baseline>,
@@ -56,15 +56,15 @@ macro_rules! baseline_suite {
 
 baseline_suite! {
     without_tables_nothing_is_verified
-    both_ways_make_the_same_rows
+    both_paths_write_the_same_rows
     a_repeat_is_written_once
     each_page_size_finds_the_same
-    what_stands_outside_of_the_span_is_found
-    a_time_that_differs_is_one_mismatch
-    what_cannot_be_compared_is_left_out_and_counted
-    what_was_not_written_is_told_from_what_is_missing
-    one_project_alone
-    odd_ids_are_found
+    rows_just_outside_the_span_are_found
+    a_different_timestamp_is_one_mismatch
+    events_that_cannot_be_compared_are_skipped_and_counted
+    unwritten_events_are_distinguished_from_missing_ones
+    a_single_project_can_be_compared
+    unusual_ids_are_found
 }
 
 fn plan(page: usize) -> Plan {
@@ -116,11 +116,11 @@ async fn without_tables_nothing_is_verified(fixture: Fixture) {
     assert_eq!(verify(&fixture, &plan(10)).await, (Report::default(), vec![]));
 }
 
-async fn both_ways_make_the_same_rows(fixture: Fixture) {
+async fn both_paths_write_the_same_rows(fixture: Fixture) {
     let mut named = custom("p", "evt_2", "s", 2);
     if let Payload::Event(custom) = &mut named.payload {
         custom.metadata = json!({"z": 1.5, "a": {"ø": [null, "\u{0}'\\"]}}).as_object().cloned();
-        // Another month.
+        // In a different month.
         custom.timestamp = Some(at(-40 * 24 * 3600));
     }
     let bare = view("p", "evt_4", "s", 4, "/");
@@ -128,7 +128,7 @@ async fn both_ways_make_the_same_rows(fixture: Fixture) {
     store(&fixture, "b", &events).await;
     store(&fixture, "c", &[end("p", "evt_9", "s", 9)]).await;
     write(&fixture, &events).await;
-    // Has no row on either side.
+    // A session end has no row on either side.
     write(&fixture, &[end("p", "evt_9", "s", 9)]).await;
     let (report, found) = verify(&fixture, &plan(10)).await;
     assert_eq!((report.matched, report.compared(), found), (4, 4, vec![]));
@@ -148,14 +148,14 @@ async fn a_repeat_is_written_once(fixture: Fixture) {
 }
 
 async fn each_page_size_finds_the_same(fixture: Fixture) {
-    // Many in the same second, so that pages end among them.
+    // Many events in the same second, so that pages end among them.
     let event = |n: i64| match n % 3 {
         0 => custom(["p", "q"][n as usize % 2], &format!("evt_{n:03}"), "s", n / 20),
         _ => view(["p", "q"][n as usize % 2], &format!("evt_{n:03}"), "s", n / 20, "/"),
     };
     let all: Vec<_> = (0..120).map(event).collect();
-    let without = |gone: &[i64]| {
-        let kept = (0..).zip(&all).filter(|(n, _)| !gone.contains(n));
+    let without = |missing: &[i64]| {
+        let kept = (0..).zip(&all).filter(|(n, _)| !missing.contains(n));
         kept.map(|(n, event)| (n, event.clone())).collect::<Vec<_>>()
     };
     let queued: Vec<_> = without(&[0, 7, 61, 119]).into_iter().map(|(_, event)| event).collect();
@@ -179,8 +179,8 @@ async fn each_page_size_finds_the_same(fixture: Fixture) {
     }
 }
 
-/// An event at the edge may be accepted in one second and written in the next.
-async fn what_stands_outside_of_the_span_is_found(fixture: Fixture) {
+/// An event at the edge of the span may be accepted in one second and written in the next.
+async fn rows_just_outside_the_span_are_found(fixture: Fixture) {
     let inside = view("p", "evt_1", "s", 10, "/");
     let outside = QueuedEvent { queued_at: at(9), ..inside.clone() };
     let moment = |event: &QueuedEvent| {
@@ -201,7 +201,7 @@ async fn what_stands_outside_of_the_span_is_found(fixture: Fixture) {
     }
 }
 
-async fn a_time_that_differs_is_one_mismatch(fixture: Fixture) {
+async fn a_different_timestamp_is_one_mismatch(fixture: Fixture) {
     let events: Vec<_> = (0..6).map(|n| view("p", &format!("evt_{n}"), "s", n, "/")).collect();
     let mut moved = events.clone();
     if let Payload::Pageview(view) = &mut moved[2].payload {
@@ -216,10 +216,10 @@ async fn a_time_that_differs_is_one_mismatch(fixture: Fixture) {
     }
 }
 
-async fn what_cannot_be_compared_is_left_out_and_counted(fixture: Fixture) {
+async fn events_that_cannot_be_compared_are_skipped_and_counted(fixture: Fixture) {
     let events: Vec<_> = (0..9).map(|n| view("p", &format!("evt_{n}"), "s", n, "/")).collect();
     store(&fixture, "b", &events[..7]).await;
-    // Two are from before the baseline was begun, and the last three are too young.
+    // Two are older than the baseline, and the last three are too recent.
     write(&fixture, &events[2..]).await;
     let young = Plan { settled_until: NOON / 1000 + 6, ..plan(10) };
     let (report, found) = verify(&fixture, &young).await;
@@ -233,7 +233,7 @@ async fn what_cannot_be_compared_is_left_out_and_counted(fixture: Fixture) {
     assert_eq!((report, found), (expected, vec![]));
 }
 
-async fn what_was_not_written_is_told_from_what_is_missing(fixture: Fixture) {
+async fn unwritten_events_are_distinguished_from_missing_ones(fixture: Fixture) {
     let noon = NOON / 1000;
     let events: Vec<_> = (0..9).map(|n| view("p", &format!("evt_{n}"), "s", n, "/")).collect();
     store(&fixture, "b", &events[1..]).await;
@@ -252,7 +252,7 @@ async fn what_was_not_written_is_told_from_what_is_missing(fixture: Fixture) {
     assert_eq!(ids(&found), ["evt_0", "evt_4", "evt_6", "evt_8"]);
 }
 
-async fn one_project_alone(fixture: Fixture) {
+async fn a_single_project_can_be_compared(fixture: Fixture) {
     store(&fixture, "b", &[view("p", "1", "s", 1, "/"), view("it's", "1", "s", 1, "/")]).await;
     write(&fixture, &[view("it's", "1", "s", 1, "/"), custom("q", "2", "s", 1)]).await;
     let of = |project: &str| {
@@ -266,7 +266,7 @@ async fn one_project_alone(fixture: Fixture) {
     assert_eq!(verify(&fixture, &of("none")).await.0.compared(), 0);
 }
 
-async fn odd_ids_are_found(fixture: Fixture) {
+async fn unusual_ids_are_found(fixture: Fixture) {
     let odd = ["it's", "back\\slash", "new\nline", "ø\u{1f980}", "' OR 1=1 --", "`\"%_"];
     let events: Vec<_> = (0..).zip(odd).map(|(n, id)| view(id, id, "s", n / 3, "/")).collect();
     store(&fixture, "b", &events).await;

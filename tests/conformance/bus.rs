@@ -16,7 +16,7 @@ use crate::support::redis::server_at;
 use crate::support::servers::{Kind, RedisServer};
 
 const SOON: Duration = Duration::from_secs(10);
-/// More than any bus holds back for one subscriber.
+/// More than any bus buffers for one subscriber.
 const FLOOD: usize = 200_000;
 
 fn line(n: usize) -> DebugMessage {
@@ -25,7 +25,7 @@ fn line(n: usize) -> DebugMessage {
     DebugMessage::Log(Arc::new(log))
 }
 
-/// The next message, but for news of the connection to other processes.
+/// The next message, ignoring connection messages.
 async fn next(stream: &mut dyn DebugStream) -> Option<DebugMessage> {
     loop {
         match tokio::time::timeout(SOON, stream.next()).await.expect("a message in time") {
@@ -57,11 +57,11 @@ async fn every_subscriber_gets_all_lines_in_order(bus: Arc<dyn DebugBus>) {
     assert!(!bus.has_subscribers());
 }
 
-async fn a_slow_subscriber_holds_nobody_up_and_is_told_what_it_lost(bus: Arc<dyn DebugBus>) {
+async fn a_slow_subscriber_blocks_nobody_and_learns_what_it_lost(bus: Arc<dyn DebugBus>) {
     let mut slow = bus.subscribe();
     (1..=FLOOD).for_each(|n| bus.publish(line(n)));
-    let Some(DebugMessage::Lost(lost)) = next(&mut *slow).await else { panic!("no loss told") };
-    // What is left is whole: the first line after the gap to the last.
+    let Some(DebugMessage::Lost(lost)) = next(&mut *slow).await else { panic!("no loss reported") };
+    // All lines after the gap arrive.
     for n in lost + 1..=FLOOD as u64 {
         assert_eq!(number(&mut *slow).await, n);
     }
@@ -100,9 +100,10 @@ async fn dashboards_get_events_and_are_counted(bus: Arc<dyn LiveBus>) {
     assert!(next_live(&mut *one).await.is_none());
 }
 
-/// So that events need not be made for nobody; a subscriber of this process counts at once.
-async fn it_is_known_whether_anybody_listens(bus: Arc<dyn LiveBus>) {
-    nobody_listens(&*bus).await;
+/// So that events are not created without subscribers. A subscriber in this process counts
+/// immediately.
+async fn subscribers_are_detected(bus: Arc<dyn LiveBus>) {
+    without_subscribers(&*bus).await;
     let (mut one, two) = (bus.subscribe(), bus.subscribe());
     assert!(bus.has_subscribers());
     bus.publish(event(1)).await.unwrap();
@@ -111,25 +112,27 @@ async fn it_is_known_whether_anybody_listens(bus: Arc<dyn LiveBus>) {
     drop(one);
     assert!(bus.has_subscribers());
     drop(two);
-    nobody_listens(&*bus).await;
+    without_subscribers(&*bus).await;
 }
 
-/// A bus of several processes has to ask first.
-async fn nobody_listens(bus: &dyn LiveBus) {
+/// A bus between processes has to query the server first.
+async fn without_subscribers(bus: &dyn LiveBus) {
     let deadline = tokio::time::Instant::now() + SOON;
     while bus.has_subscribers() {
-        assert!(tokio::time::Instant::now() < deadline, "it is not noticed that nobody listens");
+        assert!(tokio::time::Instant::now() < deadline, "the missing subscribers are not noticed");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn a_slow_dashboard_is_told_what_it_lost(bus: Arc<dyn LiveBus>) {
+async fn a_slow_dashboard_learns_what_it_lost(bus: Arc<dyn LiveBus>) {
     let mut slow = bus.subscribe();
     for n in 1..=FLOOD {
-        // An error would be about other processes, which nobody waits for either.
+        // An error would concern other processes, which do not matter here.
         let _ = bus.publish(event(n)).await;
     }
-    let Some(LiveMessage::Lost(lost)) = next_live(&mut *slow).await else { panic!("no loss told") };
+    let Some(LiveMessage::Lost(lost)) = next_live(&mut *slow).await else {
+        panic!("no loss reported")
+    };
     let Some(LiveMessage::Event(first)) = next_live(&mut *slow).await else { panic!("no event") };
     assert_eq!(first.project_id, format!("p{}", lost + 1));
 }
@@ -142,13 +145,13 @@ macro_rules! bus_conformance {
 
             bus_conformance!(@ $debug, [
                 every_subscriber_gets_all_lines_in_order,
-                a_slow_subscriber_holds_nobody_up_and_is_told_what_it_lost,
+                a_slow_subscriber_blocks_nobody_and_learns_what_it_lost,
                 subscriptions_end_with_the_bus,
             ]);
             bus_conformance!(@ $live, [
                 dashboards_get_events_and_are_counted,
-                it_is_known_whether_anybody_listens,
-                a_slow_dashboard_is_told_what_it_lost,
+                subscribers_are_detected,
+                a_slow_dashboard_learns_what_it_lost,
             ]);
         }
     };
@@ -156,7 +159,7 @@ macro_rules! bus_conformance {
         $(
             #[tokio::test]
             async fn $test() {
-                // Whatever the bus lives on lives as long as the test.
+                // Keeps the server running during the test.
                 let (bus, _server) = $bus;
                 super::$test(bus).await;
             }
@@ -184,12 +187,12 @@ fn local_debug_bus() -> LocalDebugBus {
 }
 
 #[tokio::test]
-async fn lines_lost_in_this_process_are_in_its_metrics() {
+async fn lost_lines_are_counted_in_the_metrics() {
     let metrics = Arc::new(Metrics::new());
     let bus = LocalDebugBus::new(Arc::clone(&metrics));
     let mut slow = bus.subscribe();
     (1..=FLOOD).for_each(|n| bus.publish(line(n)));
-    let Some(DebugMessage::Lost(lost)) = next(&mut *slow).await else { panic!("no loss told") };
+    let Some(DebugMessage::Lost(lost)) = next(&mut *slow).await else { panic!("no loss reported") };
     let text = metrics.to_prometheus();
     assert!(text.contains(&format!("bklit_debug_lines_lost_total {lost}")), "{text}");
 }

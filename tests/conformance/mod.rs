@@ -1,4 +1,4 @@
-//! What every adapter of a port must do: plain functions over the port, run against each adapter.
+//! Conformance tests: plain functions over a port, run against each of its adapters.
 
 mod baseline;
 mod bus;

@@ -1,14 +1,15 @@
 //! The port `Queue`.
 
+mod fixtures;
 mod model;
 mod repair;
-mod shared;
+mod sqlite_file;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
+use bklit_adapters::redis::queue::Durability;
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::{
     Bounds, Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats,
@@ -18,97 +19,15 @@ use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 use crate::support::DEADLINE;
-use crate::support::redis::server_at;
-use crate::support::servers::{Kind, RedisServer};
+use crate::support::servers::Kind;
+use fixtures::{Fixture, Redis, Sqlite};
 
 const LEASE: Duration = Duration::from_secs(600);
-/// A lease that has ended before anybody can look.
+/// A lease that has expired immediately.
 const NO_LEASE: Duration = Duration::ZERO;
 const MAX_DEPTH: u64 = 50;
 const MAX_FAILED: u64 = 30;
 const BOUNDS: Bounds = Bounds { depth: MAX_DEPTH, failed: MAX_FAILED };
-
-/// A queue that holds `MAX_DEPTH` events, and the way to close and open it again.
-pub trait Fixture: Send {
-    fn queue(&self) -> Arc<dyn Queue>;
-    fn reopen(&mut self);
-    /// Whether claims are still held after that.
-    fn leases_survive(&self) -> bool;
-}
-
-struct Sqlite {
-    queue: Option<Arc<SqliteQueue>>,
-    dir: tempfile::TempDir,
-}
-
-impl Sqlite {
-    fn new() -> Self {
-        let mut fixture = Self { queue: None, dir: tempfile::tempdir().unwrap() };
-        fixture.reopen();
-        fixture
-    }
-}
-
-impl Fixture for Sqlite {
-    fn queue(&self) -> Arc<dyn Queue> {
-        self.queue.clone().unwrap()
-    }
-
-    fn reopen(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            Arc::try_unwrap(queue).map_err(|_| "still in use").unwrap();
-        }
-        let path = self.dir.path().join("queue.db");
-        self.queue = Some(Arc::new(SqliteQueue::open(&path, BOUNDS).unwrap()));
-    }
-
-    fn leases_survive(&self) -> bool {
-        false
-    }
-}
-
-/// A server of its own, which crashes when it is closed.
-struct Redis {
-    server: RedisServer,
-    queue: Option<Arc<RedisQueue>>,
-    durability: Durability,
-}
-
-impl Redis {
-    fn new(kind: Kind, durability: Durability) -> Self {
-        let server = RedisServer::start(kind, &[("appendfsync", "always")]);
-        let mut fixture = Self { server, queue: None, durability };
-        fixture.open();
-        fixture
-    }
-
-    fn open(&mut self) {
-        let server = server_at(&self.server);
-        let options = RedisQueueOptions {
-            max_depth: MAX_DEPTH,
-            max_failed: MAX_FAILED,
-            durability: self.durability,
-            ..RedisQueueOptions::default()
-        };
-        let queue = RedisQueue::new(server, &options);
-        self.queue = Some(Arc::new(queue));
-    }
-}
-
-impl Fixture for Redis {
-    fn queue(&self) -> Arc<dyn Queue> {
-        self.queue.clone().unwrap()
-    }
-
-    fn reopen(&mut self) {
-        self.server.restart();
-        self.open();
-    }
-
-    fn leases_survive(&self) -> bool {
-        true
-    }
-}
 
 fn item(id: &str, client_id: bool) -> NewItem {
     item_of("p1", id, client_id)
@@ -166,25 +85,25 @@ async fn events_come_out_whole_and_in_order(fixture: &mut dyn Fixture) {
     assert_eq!(stats(&*queue).await, [0, 1, 0]);
 }
 
-/// Whoever claimed it was cancelled before the answer came.
-async fn a_claim_that_nobody_waits_for_is_given_back(fixture: &mut dyn Fixture) {
+/// The caller was cancelled before the result arrived.
+async fn a_claim_whose_caller_was_cancelled_is_released(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     push(&*queue, "a").await;
     for _ in 0..20 {
-        let asked = tokio::time::timeout(Duration::ZERO, queue.claim(10, LEASE));
-        // Where the answer was there at once, nothing was cancelled.
-        if let Ok(Some(claimed)) = asked.await.unwrap_or(Ok(None)) {
+        let claimed = tokio::time::timeout(Duration::ZERO, queue.claim(10, LEASE));
+        // If the result was available immediately, nothing was cancelled.
+        if let Ok(Some(claimed)) = claimed.await.unwrap_or(Ok(None)) {
             queue.release(&claimed.id).await.unwrap();
         }
     }
     let deadline = tokio::time::Instant::now() + DEADLINE;
     while queue.claim(10, LEASE).await.unwrap().is_none() {
-        assert!(tokio::time::Instant::now() < deadline, "it is held by nobody");
+        assert!(tokio::time::Instant::now() < deadline, "the claim was not released");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn not_acknowledged_is_delivered_again_as_the_same_batch(fixture: &mut dyn Fixture) {
+async fn an_unacknowledged_batch_is_delivered_again_unchanged(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     for id in ["a", "b", "c"] {
         push(&*queue, id).await;
@@ -194,7 +113,7 @@ async fn not_acknowledged_is_delivered_again_as_the_same_batch(fixture: &mut dyn
     assert_eq!(second.items, first.items);
     assert_eq!(second.id.batch, first.id.batch);
     assert!(second.id.epoch > first.id.epoch);
-    assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["c"], "then what comes next");
+    assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["c"], "then the next event");
 }
 
 async fn a_late_acknowledgement_is_refused(fixture: &mut dyn Fixture) {
@@ -227,7 +146,7 @@ async fn a_renewed_lease_holds_and_a_released_one_does_not(fixture: &mut dyn Fix
     assert_eq!(next.items, held.items);
 }
 
-async fn rejected_items_wait_with_their_reason_and_can_be_retried(fixture: &mut dyn Fixture) {
+async fn rejected_items_are_kept_with_their_reason_and_can_be_retried(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     for id in ["a", "b", "c"] {
         push(&*queue, id).await;
@@ -250,7 +169,7 @@ async fn rejected_items_wait_with_their_reason_and_can_be_retried(fixture: &mut 
     assert_eq!(queue.retry_failed(&[failed[1].id.clone()]).await.unwrap(), 0, "only once");
 }
 
-async fn a_clients_retry_is_queued_once_and_ids_are_a_projects_own(fixture: &mut dyn Fixture) {
+async fn a_clients_retry_is_queued_once_and_ids_are_per_project(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Queued);
     assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Duplicate);
@@ -325,7 +244,7 @@ async fn everything_survives_a_restart(fixture: &mut dyn Fixture) {
     queue.acknowledge(&last.id, &[]).await.unwrap();
     drop(queue);
     fixture.reopen();
-    // An emptied queue does not begin again with the batches that it had.
+    // An emptied queue does not reuse batch ids.
     let queue = fixture.queue();
     push(&*queue, "e").await;
     let next = claim(&*queue, 10, LEASE).await;
@@ -349,7 +268,7 @@ async fn events_pushed_in_order_are_pushed_once(fixture: &mut dyn Fixture) {
     assert_eq!(found, sent);
 }
 
-async fn ready_wakes_for_a_push_and_for_a_leases_end(fixture: &mut dyn Fixture) {
+async fn ready_wakes_for_a_push_and_for_an_expired_lease(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     let soon = Duration::from_secs(20);
     let waiter = tokio::spawn({
@@ -366,7 +285,7 @@ async fn ready_wakes_for_a_push_and_for_a_leases_end(fixture: &mut dyn Fixture) 
     claim(&*queue, 1, LEASE).await;
 }
 
-async fn many_at_once_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
+async fn concurrent_clients_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     let producers: Vec<_> = (0..8)
         .map(|p| {
@@ -391,7 +310,7 @@ async fn many_at_once_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
                     seen.extend(ids(&claim));
                     queue.acknowledge(&claim.id, &[]).await.unwrap();
                     if seen.iter().any(|id| id == "end") {
-                        // The next consumer wants to end as well.
+                        // Ends the next consumer, too.
                         while queue.push(item("end", false)).await.is_err() {}
                         break;
                     }
@@ -413,13 +332,14 @@ async fn many_at_once_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
 }
 
 use repair::{
-    a_batch_in_flight_shows_who_holds_it_and_until_when,
-    a_full_failed_queue_refuses_events_and_finishes_what_it_has, an_event_is_found_wherever_it_is,
-    failed_items_are_shown_in_pages_and_deleted, waiting_items_are_deleted_and_no_others,
-    waiting_items_are_shown_in_pages_and_stay, what_is_in_a_batch_can_be_read,
+    a_batch_in_flight_shows_its_owner_and_lease,
+    a_full_failed_list_refuses_new_events_and_finishes_accepted_ones,
+    an_event_is_found_wherever_it_is, failed_items_are_listed_in_pages_and_deleted,
+    only_the_chosen_waiting_items_are_deleted, the_events_of_a_batch_can_be_read,
+    waiting_items_are_listed_in_pages,
 };
 
-/// Runs each function against each adapter; a new adapter is one more line below.
+/// Runs each function against each adapter. To add an adapter, add a line below.
 macro_rules! conformance {
     ($adapter:ident, $fixture:expr, [$($test:ident),+ $(,)?]) => {
         mod $adapter {
@@ -434,8 +354,8 @@ macro_rules! conformance {
             )+
 
             #[test]
-            fn behaves_like_the_model() {
-                super::model::behaves_like_the_model(|| Box::new($fixture));
+            fn matches_the_model() {
+                super::model::matches_the_model(|| Box::new($fixture));
             }
         }
     };
@@ -448,25 +368,25 @@ macro_rules! queue_conformance {
             $fixture,
             [
                 events_come_out_whole_and_in_order,
-                a_claim_that_nobody_waits_for_is_given_back,
-                not_acknowledged_is_delivered_again_as_the_same_batch,
+                a_claim_whose_caller_was_cancelled_is_released,
+                an_unacknowledged_batch_is_delivered_again_unchanged,
                 a_late_acknowledgement_is_refused,
                 a_renewed_lease_holds_and_a_released_one_does_not,
-                rejected_items_wait_with_their_reason_and_can_be_retried,
-                a_clients_retry_is_queued_once_and_ids_are_a_projects_own,
+                rejected_items_are_kept_with_their_reason_and_can_be_retried,
+                a_clients_retry_is_queued_once_and_ids_are_per_project,
                 a_batch_of_large_events_is_bounded_by_their_bytes,
                 a_full_queue_refuses_until_there_is_room,
-                a_full_failed_queue_refuses_events_and_finishes_what_it_has,
+                a_full_failed_list_refuses_new_events_and_finishes_accepted_ones,
                 everything_survives_a_restart,
-                a_batch_in_flight_shows_who_holds_it_and_until_when,
-                waiting_items_are_shown_in_pages_and_stay,
-                waiting_items_are_deleted_and_no_others,
-                failed_items_are_shown_in_pages_and_deleted,
-                what_is_in_a_batch_can_be_read,
+                a_batch_in_flight_shows_its_owner_and_lease,
+                waiting_items_are_listed_in_pages,
+                only_the_chosen_waiting_items_are_deleted,
+                failed_items_are_listed_in_pages_and_deleted,
+                the_events_of_a_batch_can_be_read,
                 an_event_is_found_wherever_it_is,
                 events_pushed_in_order_are_pushed_once,
-                ready_wakes_for_a_push_and_for_a_leases_end,
-                many_at_once_lose_and_repeat_nothing,
+                ready_wakes_for_a_push_and_for_an_expired_lease,
+                concurrent_clients_lose_and_repeat_nothing,
             ]
         );
     };
@@ -475,18 +395,3 @@ macro_rules! queue_conformance {
 queue_conformance!(sqlite, super::Sqlite::new());
 queue_conformance!(valkey, super::Redis::new(Kind::Valkey, Durability::Always));
 queue_conformance!(redis, super::Redis::new(Kind::Redis, Durability::Everysec));
-
-#[tokio::test]
-async fn sqlite_gives_no_number_twice() {
-    let mut fixture = Sqlite::new();
-    let mut seen = HashSet::new();
-    for id in ["a", "b", "c"] {
-        let queue = fixture.queue();
-        push(&*queue, id).await;
-        let batch = claim(&*queue, 1, LEASE).await;
-        assert!(seen.insert(batch.items[0].seq), "a batch is a range of numbers");
-        queue.acknowledge(&batch.id, &[]).await.unwrap();
-        drop(queue);
-        fixture.reopen();
-    }
-}

@@ -1,7 +1,9 @@
-//! What every `Store` does. An adapter joins with one line of [`store_suite!`].
+//! The port `Store`. To add an adapter, add one [`store_suite!`] line.
 
 mod clickhouse;
 mod folding;
+mod queries;
+mod sessions;
 mod sqlite;
 
 use std::sync::Arc;
@@ -13,24 +15,26 @@ use bklit_pipeline::event_lookup;
 use bklit_pipeline::event_lookup::Sources;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::store::live_view::live_view;
-use bklit_pipeline::store::{Batch, Inserted, QueryLimits, QueryResult, Store, StoreError};
+use bklit_pipeline::store::{Batch, Inserted, QueryLimits, Store};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::live_view::{LiveView, MINUTES};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
+use self::queries::*;
+use self::sessions::*;
 use crate::support::events::{at, custom, end, full_view, text_columns, text_of, view};
 
-/// An empty store and what must live as long as it.
+/// An empty store, and what must outlive it.
 pub struct Fixture {
     pub store: Box<dyn Store>,
-    /// Random cases to run: a server takes longer for each.
+    /// Number of random cases; fewer for a server, which is slower.
     pub cases: u32,
     pub _keep: Box<dyn std::any::Any>,
 }
 
-/// Runs the suite on the stores that `$open` makes.
+/// Runs the suite on stores created by `$open`.
 macro_rules! store_suite {
     ($adapter:ident, $open:path) => {
         store_suite! { $adapter, $open,
@@ -39,29 +43,29 @@ macro_rules! store_suite {
             absent_fields_are_null
             the_same_batch_twice_is_stored_once
             the_same_event_in_another_batch_is_stored_once
-            a_batch_id_used_again_hides_no_other_events
-            an_id_is_its_projects_own
+            a_reused_batch_id_hides_no_other_events
+            event_ids_are_unique_per_project
             a_session_has_entry_exit_and_bounce
             a_session_end_gives_it_a_duration
             details_are_from_the_first_view_that_has_them
             events_out_of_order_make_the_same_session
-            a_replayed_view_does_not_make_a_visitor_stay
-            what_follows_an_end_opens_the_session_again
+            a_replayed_view_is_still_a_bounce
+            later_events_reopen_an_ended_session
             a_fast_clock_does_not_keep_a_session_open
             a_session_begins_with_a_page_view
             the_sweep_ends_idle_sessions_as_of_their_last_event
-            the_sweep_takes_no_more_than_asked
-            sessions_are_told_apart_by_project
+            the_sweep_ends_no_more_sessions_than_requested
+            sessions_are_separate_for_each_project
             updated_at_rises_with_every_change
             concurrent_batches_are_stored_once
             a_query_counts_as_clickhouse_does
             a_query_only_reads
-            a_wrong_query_says_why
+            an_invalid_query_is_explained
             a_query_has_a_row_limit
             a_query_has_a_time_limit
             a_query_shows_every_type_of_value
-            an_empty_store_answers
-            who_is_there_now_is_known
+            an_empty_store_can_be_queried
+            the_live_view_counts_current_visitors
             an_event_is_found_by_its_id
         }
 
@@ -121,7 +125,7 @@ const SESSIONS: &str = "(SELECT * FROM tracked_session WHERE (project_id, sessio
                         (SELECT project_id, session_id, max(updated_at) FROM tracked_session \
                         GROUP BY project_id, session_id)) AS latest";
 
-/// entry, exit, bounce, started, ended, duration of the only session.
+/// Entry, exit, bounce, start, end and duration of the only session.
 async fn session(store: &dyn Store) -> Value {
     const COLUMNS: &str = "entry_page, exit_page, did_bounce, started_at, ended_at, duration";
     row(store, &format!("SELECT {COLUMNS} FROM {SESSIONS}")).await.into()
@@ -208,166 +212,17 @@ async fn the_same_event_in_another_batch_is_stored_once(store: &dyn Store) {
     assert_eq!(count(store, "page_view_event").await, 2);
 }
 
-async fn a_batch_id_used_again_hides_no_other_events(store: &dyn Store) {
+async fn a_reused_batch_id_hides_no_other_events(store: &dyn Store) {
     insert(store, "b", &[view("p", "1", "s", 0, "/")]).await;
     assert_eq!(insert(store, "b", &[view("p", "2", "s", 0, "/")]).await.rows, 1);
     assert_eq!(count(store, "page_view_event").await, 2);
 }
 
-async fn an_id_is_its_projects_own(store: &dyn Store) {
+async fn event_ids_are_unique_per_project(store: &dyn Store) {
     let events = [view("p1", "1", "s", 0, "/a"), view("p2", "1", "s", 0, "/b")];
     assert_eq!(insert(store, "b", &events).await.rows, 2);
     let found = rows(store, "SELECT project_id, url FROM page_view_event ORDER BY 1").await;
     assert_eq!(found, [[json!("p1"), json!("/a")], [json!("p2"), json!("/b")]]);
-}
-
-async fn a_session_has_entry_exit_and_bounce(store: &dyn Store) {
-    let inserted = insert(store, "1", &[view("p", "1", "s", 0, "/in")]).await;
-    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
-    let start = "2026-01-31 12:00:00";
-    assert_eq!(session(store).await, json!(["/in", "/in", 1, start, null, null]));
-    let inserted = insert(store, "2", &[view("p", "2", "s", 9, "/out")]).await;
-    assert!(inserted.new_sessions.is_empty() && inserted.ended_sessions.is_empty());
-    assert_eq!(session(store).await, json!(["/in", "/out", 0, start, null, null]));
-}
-
-async fn a_session_end_gives_it_a_duration(store: &dyn Store) {
-    insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
-    let inserted = insert(store, "2", &[end("p", "2", "s", 90)]).await;
-    assert_eq!((inserted.rows, inserted.ended_sessions.len()), (0, 1));
-    let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:01:30");
-    assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 90]));
-    // A second one is nothing new.
-    assert!(insert(store, "3", &[end("p", "2", "s", 90)]).await.ended_sessions.is_empty());
-}
-
-async fn details_are_from_the_first_view_that_has_them(store: &dyn Store) {
-    let with = |id, seconds, agent: &str, city: Option<&str>| {
-        let mut event = view("p", id, "s", seconds, "/");
-        let Payload::Pageview(view) = &mut event.payload else { unreachable!() };
-        view.user_agent = Some(agent.to_owned());
-        view.city = city.map(str::to_owned);
-        event
-    };
-    insert(store, "1", &[with("3", 3, "third", Some("Rome"))]).await;
-    insert(store, "2", &[with("1", 1, "first", None), with("2", 2, "second", Some("Oslo"))]).await;
-    let found =
-        row(store, &format!("SELECT user_agent, city, country, visitor_id FROM {SESSIONS}")).await;
-    assert_eq!(found, [json!("first"), json!("Oslo"), Value::Null, Value::Null]);
-}
-
-async fn events_out_of_order_make_the_same_session(store: &dyn Store) {
-    let events = [
-        end("p", "4", "s", 30),
-        view("p", "3", "s", 20, "/last"),
-        view("p", "1", "s", 0, "/first"),
-        view("p", "2", "s", 10, "/middle"),
-    ];
-    for (n, event) in events.iter().enumerate() {
-        insert(store, &format!("b{n}"), std::slice::from_ref(event)).await;
-    }
-    let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:00:30");
-    assert_eq!(session(store).await, json!(["/first", "/last", 0, start, stop, 30]));
-}
-
-async fn a_replayed_view_does_not_make_a_visitor_stay(store: &dyn Store) {
-    let only = view("p", "1", "s", 0, "/");
-    for n in 0..3 {
-        insert(store, &format!("b{n}"), std::slice::from_ref(&only)).await;
-    }
-    assert_eq!(session(store).await[2], json!(1));
-}
-
-async fn what_follows_an_end_opens_the_session_again(store: &dyn Store) {
-    insert(store, "1", &[view("p", "1", "s", 0, "/"), end("p", "2", "s", 10)]).await;
-    // From before the end, only late.
-    insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
-    assert_eq!(session(store).await[5], json!(10));
-    let inserted = insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
-    assert!(inserted.new_sessions.is_empty());
-    let found = session(store).await;
-    assert_eq!((&found[1], &found[4], &found[5]), (&json!("/back"), &Value::Null, &Value::Null));
-    let inserted = insert(store, "4", &[end("p", "5", "s", 60)]).await;
-    assert_eq!(inserted.ended_sessions.len(), 1);
-    assert_eq!(session(store).await[5], json!(60));
-}
-
-async fn a_fast_clock_does_not_keep_a_session_open(store: &dyn Store) {
-    let mut early = view("p", "1", "s", 0, "/");
-    let Payload::Pageview(payload) = &mut early.payload else { unreachable!() };
-    payload.timestamp = Some(at(3600));
-    insert(store, "1", &[early, end("p", "2", "s", 10)]).await;
-    let hour = "2026-01-31 13:00:00";
-    assert_eq!(session(store).await, json!(["/", "/", 1, hour, hour, 0]));
-}
-
-async fn a_session_begins_with_a_page_view(store: &dyn Store) {
-    let inserted = insert(store, "1", &[end("p", "1", "s", 5), custom("p", "2", "t", 5)]).await;
-    assert_eq!(inserted, Inserted { rows: 1, ..Inserted::default() });
-    assert_eq!(count(store, SESSIONS).await, 0);
-    assert!(store.end_idle_sessions(at(9), 10).await.unwrap().is_empty());
-    let inserted = insert(store, "2", &[view("p", "3", "s", 5, "/")]).await;
-    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
-}
-
-async fn the_sweep_ends_idle_sessions_as_of_their_last_event(store: &dyn Store) {
-    let events = [
-        view("p", "1", "idle", 0, "/"),
-        custom("p", "2", "idle", 7),
-        view("p", "3", "busy", 8, "/"),
-    ];
-    insert(store, "1", &events).await;
-    assert!(store.end_idle_sessions(at(7), 10).await.unwrap().is_empty());
-    assert_eq!(store.end_idle_sessions(at(8), 10).await.unwrap(), [key("p", "idle")]);
-    assert!(store.end_idle_sessions(at(8), 10).await.unwrap().is_empty());
-    let sql = &format!("SELECT session_id, ended_at, duration FROM {SESSIONS} ORDER BY 1");
-    let idle = [json!("idle"), json!("2026-01-31 12:00:07"), json!(7)];
-    assert_eq!(rows(store, sql).await, [[json!("busy"), Value::Null, Value::Null], idle]);
-    // The visitor comes back, and leaves again without a word.
-    insert(store, "2", &[view("p", "4", "idle", 50, "/")]).await;
-    let mut ended = store.end_idle_sessions(at(51), 10).await.unwrap();
-    ended.sort();
-    assert_eq!(ended, [key("p", "busy"), key("p", "idle")]);
-    assert_eq!(rows(store, sql).await[1][2], json!(50));
-}
-
-async fn the_sweep_takes_no_more_than_asked(store: &dyn Store) {
-    let events: Vec<_> =
-        (0..25).map(|n| view("p", &format!("{n}"), &format!("s{n:02}"), n, "/")).collect();
-    insert(store, "1", &events).await;
-    let mut swept = Vec::new();
-    for expected in [10, 10, 5, 0] {
-        let ended = store.end_idle_sessions(at(1000), 10).await.unwrap();
-        assert_eq!(ended.len(), expected);
-        swept.extend(ended);
-    }
-    swept.dedup();
-    assert_eq!(swept.len(), 25);
-    assert_eq!(count(store, &format!("{SESSIONS} WHERE ended_at IS NULL")).await, 0);
-}
-
-async fn sessions_are_told_apart_by_project(store: &dyn Store) {
-    let events =
-        [view("p1", "1", "s", 0, "/a"), view("p2", "2", "s", 0, "/b"), end("p2", "3", "s", 1)];
-    let inserted = insert(store, "1", &events).await;
-    assert_eq!(inserted.new_sessions, [key("p1", "s"), key("p2", "s")].into());
-    assert_eq!(inserted.ended_sessions, [key("p2", "s")].into());
-    assert_eq!(count(store, &format!("{SESSIONS} WHERE did_bounce = 1")).await, 2);
-    assert_eq!(row(store, &format!("SELECT count(DISTINCT id) FROM {SESSIONS}")).await, [json!(2)]);
-}
-
-async fn updated_at_rises_with_every_change(store: &dyn Store) {
-    let sql = &format!("SELECT id, updated_at FROM {SESSIONS}");
-    let mut last: Vec<Value> = vec![];
-    for n in 0..4 {
-        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", n, "/")]).await;
-        let now = row(store, sql).await;
-        if !last.is_empty() {
-            assert_eq!(now[0], last[0]);
-            assert!(now[1].as_str() > last[1].as_str(), "{now:?} after {last:?}");
-        }
-        last = now;
-    }
 }
 
 async fn concurrent_batches_are_stored_once(store: &dyn Store) {
@@ -380,85 +235,7 @@ async fn concurrent_batches_are_stored_once(store: &dyn Store) {
     assert_eq!(count(store, "page_view_event").await, 50);
 }
 
-async fn a_query_counts_as_clickhouse_does(store: &dyn Store) {
-    let events =
-        [view("p1", "1", "s", 0, "/"), view("p1", "2", "s", 1, "/"), view("p2", "1", "s", 0, "/")];
-    insert(store, "1", &events).await;
-    let sql = "SELECT count() FROM page_view_event WHERE project_id = 'p1'";
-    for sql in [sql.to_owned(), format!(" {sql} ;\n-- done"), format!("/* */{sql}")] {
-        let result = store.query(&sql, LIMITS).await.unwrap();
-        let expected = QueryResult {
-            columns: vec!["count()".into()],
-            rows: vec![vec![json!(2)]],
-            truncated: false,
-        };
-        assert_eq!(result, expected);
-    }
-    let with = "WITH v AS (SELECT url FROM page_view_event) SELECT count() FROM v";
-    assert_eq!(row(store, with).await, [json!(3)]);
-}
-
-async fn a_query_only_reads(store: &dyn Store) {
-    insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
-    let refused = [
-        "DELETE FROM page_view_event",
-        "INSERT INTO tracked_event SELECT * FROM tracked_event",
-        "UPDATE page_view_event SET url = ''",
-        "DROP TABLE page_view_event",
-        "CREATE TABLE t (a TEXT)",
-        "SELECT 1; DELETE FROM page_view_event",
-        "SELECT 1; SELECT 2",
-        "WITH v AS (SELECT 1) DELETE FROM page_view_event",
-        "BEGIN",
-        "",
-        " -- nothing",
-    ];
-    for sql in refused {
-        let error = store.query(sql, LIMITS).await.unwrap_err();
-        assert!(matches!(error, StoreError::Refused(_)), "{sql}: {error}");
-    }
-    assert_eq!(count(store, "page_view_event WHERE url = '/'").await, 1);
-}
-
-async fn a_wrong_query_says_why(store: &dyn Store) {
-    for (sql, hint) in [
-        ("SELECT * FROM page_views", "page_views"),
-        ("SELECT nothing", "nothing"),
-        ("SELECT 1 FROM FROM", "FROM"),
-    ] {
-        let error = store.query(sql, LIMITS).await.unwrap_err();
-        let StoreError::Refused(reason) = &error else { panic!("{sql}: {error}") };
-        assert!(reason.contains(hint), "{sql}: {reason}");
-    }
-}
-
-async fn a_query_has_a_row_limit(store: &dyn Store) {
-    let events: Vec<_> = (0..5).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
-    insert(store, "1", &events).await;
-    for (limit, expected, truncated) in [(0, 0, true), (4, 4, true), (5, 5, false), (6, 5, false)] {
-        let limits = QueryLimits { rows: limit, ..LIMITS };
-        let result = store.query("SELECT id FROM page_view_event", limits).await.unwrap();
-        assert_eq!((result.rows.len(), result.truncated), (expected, truncated));
-    }
-}
-
-async fn a_query_has_a_time_limit(store: &dyn Store) {
-    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
-                   SELECT count(*) FROM n";
-    let limits = QueryLimits { time: Duration::from_millis(50), ..LIMITS };
-    let began = std::time::Instant::now();
-    let error = store.query(endless, limits).await.unwrap_err();
-    assert!(error.to_string().contains("took longer than 50ms"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(5));
-    assert_eq!(row(store, "SELECT 1").await, [json!(1)]);
-}
-
-async fn a_query_shows_every_type_of_value(store: &dyn Store) {
-    let found = row(store, "SELECT NULL, 1, 1.5, 'ø', 9223372036854775807").await;
-    assert_eq!(found, [Value::Null, json!(1), json!(1.5), json!("ø"), json!(i64::MAX)]);
-}
-
-async fn an_empty_store_answers(store: &dyn Store) {
+async fn an_empty_store_can_be_queried(store: &dyn Store) {
     store.ping().await.unwrap();
     for table in ["page_view_event", "tracked_event", "tracked_session"] {
         assert_eq!(count(store, table).await, 0);
@@ -467,8 +244,8 @@ async fn an_empty_store_answers(store: &dyn Store) {
     assert!(store.end_idle_sessions(at(0), 10).await.unwrap().is_empty());
 }
 
-/// The same answer from every store.
-async fn who_is_there_now_is_known(store: &dyn Store) {
+/// The live view is the same with every store.
+async fn the_live_view_counts_current_visitors(store: &dyn Store) {
     let now = at(0);
     assert_eq!(live_view(store, None, now).await.unwrap(), LiveView::default());
     let page = "https://example.com/";
@@ -524,7 +301,7 @@ async fn an_event_is_found_by_its_id(store: &dyn Store) {
     assert_eq!(rows[1].at.map(second), Some(second(events[0].timestamp())));
     assert_eq!(rows[1].accepted_at.map(second), Some(second(events[0].queued_at)));
     assert_eq!(found("evt_2").await[0].table, "tracked_event");
-    assert_eq!(found(hostile).await.len(), 1, "a strange id is found, and does nothing else");
+    assert_eq!(found(hostile).await.len(), 1, "an unusual id is found, and has no other effect");
     assert_eq!(found("evt_").await, []);
     assert_eq!(found("' OR '1'='1").await, []);
 }

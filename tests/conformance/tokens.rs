@@ -17,7 +17,7 @@ fn token(scope: Scope, projects: &[&str]) -> TokenRecord {
     TokenRecord::new(&Secret::generate().unwrap(), scope, projects).unwrap()
 }
 
-/// What is created is found as it was, by its hash alone.
+/// A created token is found unchanged by its hash.
 pub async fn a_token_is_kept_whole(store: &dyn TokenStore) {
     assert_eq!(store.list().await.unwrap(), []);
     let mut full = token(Scope::Ingest, &["p1", "größer", "it's; DROP TABLE token", "[\"x\"]"]);
@@ -34,8 +34,8 @@ pub async fn a_token_is_kept_whole(store: &dyn TokenStore) {
     assert_eq!(store.find(&stranger.hash()).await.unwrap(), None);
 }
 
-/// A revoked token is gone from everywhere, others stay.
-pub async fn a_revoked_token_is_gone(store: &dyn TokenStore) {
+/// A revoked token is removed everywhere; others stay.
+pub async fn a_revoked_token_is_removed(store: &dyn TokenStore) {
     let (one, other) = (token(Scope::Ingest, &["p"]), token(Scope::Ingest, &["p"]));
     store.create(one.clone()).await.unwrap();
     store.create(other.clone()).await.unwrap();
@@ -46,7 +46,7 @@ pub async fn a_revoked_token_is_gone(store: &dyn TokenStore) {
     assert_eq!(store.list().await.unwrap(), [other]);
 }
 
-/// An expired token is still listed and found: saying so is the caller's.
+/// An expired token is still listed and found: the caller checks the expiry.
 pub async fn an_expired_token_stays(store: &dyn TokenStore) {
     let mut old = token(Scope::Ingest, &["p"]);
     old.expires_at = Some(UtcMillis::from_epoch_millis(1));
@@ -55,7 +55,7 @@ pub async fn an_expired_token_stays(store: &dyn TokenStore) {
     assert_eq!(store.list().await.unwrap(), [old]);
 }
 
-/// Neither an id nor a secret can stand for two tokens.
+/// Ids and secrets are unique.
 pub async fn a_token_is_created_once(store: &dyn TokenStore) {
     let one = token(Scope::Ingest, &["p"]);
     store.create(one.clone()).await.unwrap();
@@ -66,7 +66,7 @@ pub async fn a_token_is_created_once(store: &dyn TokenStore) {
     assert_eq!(store.list().await.unwrap(), [one]);
 }
 
-/// Concurrent writers and readers don't disturb each other.
+/// Concurrent readers and writers do not disturb each other.
 pub async fn many_at_once_are_all_kept(store: Arc<dyn TokenStore>) {
     let tasks: Vec<_> = (0..32)
         .map(|_| {
@@ -99,7 +99,7 @@ macro_rules! redis_conformance {
                 let (store, _server) = open();
                 a_token_is_kept_whole(&store).await;
                 let (store, _server) = open();
-                a_revoked_token_is_gone(&store).await;
+                a_revoked_token_is_removed(&store).await;
                 let (store, _server) = open();
                 an_expired_token_stays(&store).await;
                 let (store, _server) = open();
@@ -118,7 +118,7 @@ macro_rules! redis_conformance {
 redis_conformance!(valkey, Kind::Valkey);
 redis_conformance!(redis, Kind::Redis);
 
-/// Our own tokens beside those of a Bklit that has none yet.
+/// Our own tokens next to those of a Bklit that has none yet.
 mod postgres {
     use super::*;
 
@@ -135,7 +135,7 @@ mod postgres {
         let (store, _database, _dir) = open();
         a_token_is_kept_whole(&store).await;
         let (store, _database, _dir) = open();
-        a_revoked_token_is_gone(&store).await;
+        a_revoked_token_is_removed(&store).await;
         let (store, _database, _dir) = open();
         an_expired_token_stays(&store).await;
         let (store, _database, _dir) = open();
@@ -162,7 +162,7 @@ mod sqlite {
         let (store, _dir) = open();
         a_token_is_kept_whole(&store).await;
         let (store, _dir) = open();
-        a_revoked_token_is_gone(&store).await;
+        a_revoked_token_is_removed(&store).await;
         let (store, _dir) = open();
         an_expired_token_stays(&store).await;
         let (store, _dir) = open();
@@ -176,7 +176,7 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn another_opening_sees_changes_at_once() {
+    async fn another_connection_sees_changes_immediately() {
         let (daemon, dir) = open();
         let command = SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap();
         let one = token(Scope::Ingest, &["p"]);
@@ -190,7 +190,7 @@ mod sqlite {
     }
 
     #[test]
-    fn many_can_make_the_file_at_once() {
+    fn concurrent_openings_create_the_file_once() {
         for _ in 0..10 {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("tokens.db");
@@ -203,7 +203,7 @@ mod sqlite {
     }
 
     #[test]
-    fn what_is_no_database_is_refused() {
+    fn a_file_that_is_not_a_database_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokens.db");
         std::fs::write(&path, "nonsense ".repeat(1000)).unwrap();

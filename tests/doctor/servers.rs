@@ -30,8 +30,8 @@ fn each_bad_setting_of_redis_is_named() {
     assert_found(&always, "redis", "warning", "confirm too early");
     for (setting, bad, good, severity, what) in [
         ("appendfsync", "no", "everysec", "warning", "appendfsync is no"),
-        ("maxmemory-policy", "allkeys-lru", "noeviction", "warning", "drops the queue"),
-        ("maxmemory-policy", "volatile-ttl", "noeviction", "warning", "may forget ids"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction", "warning", "evict the queue"),
+        ("maxmemory-policy", "volatile-ttl", "noeviction", "warning", "may evict the ids"),
         ("appendonly", "no", "yes", "problem", "no append-only file"),
     ] {
         server.cli(&["CONFIG", "SET", setting, bad]);
@@ -40,7 +40,7 @@ fn each_bad_setting_of_redis_is_named() {
     }
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     server.cli(&["CONFIG", "SET", "maxmemory", "100mb"]);
-    assert_found(&cli, "redis", "problem", "drops the queue");
+    assert_found(&cli, "redis", "problem", "evict the queue");
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     server.cli(&["SET", "ballast", &"x".repeat(1 << 10)]);
     let used: u64 = server
@@ -52,7 +52,7 @@ fn each_bad_setting_of_redis_is_named() {
     assert_found(&cli, "redis", "warning", "bytes of memory");
     let without = RedisServer::start(Kind::Redis, &[]);
     let cli = redis(&without).env("BKLIT_DURABILITY", "always");
-    assert_found(&cli, "redis", "problem", "cannot say when its disk has an event");
+    assert_found(&cli, "redis", "problem", "cannot confirm when an event is on disk");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn what_is_in_the_queue_is_looked_at() {
     server.cli(&["LPUSH", "analytics:queue:failed", "{}"]);
     assert_found(&cli, "redis", "warning", "events in the failed queue: 1");
     server.cli(&["ZADD", "analytics:queue:inflight", "1000", "batch"]);
-    assert_found(&cli, "redis", "warning", "workers that are gone");
+    assert_found(&cli, "redis", "warning", "workers that have stopped");
     server.cli(&["DEL", "analytics:queue"]);
     server.cli(&["SET", "analytics:queue", "text"]);
     assert_found(&cli, "redis", "problem", "WRONGTYPE");
@@ -150,7 +150,7 @@ fn tables_of_postgres_are_looked_at() {
     for n in 0..3 {
         database.sql(&insert_token(&format!("t{n}"), &stray_hash(n), None));
     }
-    assert_found(&cli, "postgres", "warning", "time to try: 3");
+    assert_found(&cli, "postgres", "warning", "slow to compare: 3");
     let wrong = database.url().replace("s3cret", "hush");
     let cli = super::cli().env("DATABASE_URL", &wrong);
     assert_found(&cli, "postgres", "problem", "password authentication failed");

@@ -25,7 +25,7 @@ fn signup(daemon: &Daemon, secret: &str, tracking: &str, id: &str) -> Response {
     send(daemon, secret, "/track-event", &body)
 }
 
-/// A server with one current token for the project `p`, read by a user who may do nothing else.
+/// A server with a current token for the project `p`, accessed by a read-only user.
 fn postgres() -> (Postgres, Secret, String) {
     let postgres = Postgres::own();
     postgres.sql(SCHEMA);
@@ -63,7 +63,7 @@ fn bklits_tokens_and_our_own_both_work() {
     assert!(list.contains("made at the first start") && !list.contains("current"), "{list}");
     assert!(list.contains("Bklit's dashboard"), "{list}");
     assert_eq!(daemon.cli(&["token", "list", "--json"]).lines().count(), 2);
-    // A beacon has no token; the project has one.
+    // A beacon has no token, but the project has one.
     let end = json!({ "sessionId": "s", "projectId": "p" });
     assert_eq!(
         request(
@@ -79,13 +79,13 @@ fn bklits_tokens_and_our_own_both_work() {
     );
     daemon.signal(rustix::process::Signal::TERM);
     assert!(daemon.wait_exit(DEADLINE).success());
-    let said = daemon.stderr();
-    assert!(said.contains("event definitions: Postgres 127.0.0.1"), "{said}");
-    assert!(!said.contains("hush") && !said.contains(OLD.0), "{said}");
+    let log = daemon.stderr();
+    assert!(log.contains("event definitions: Postgres 127.0.0.1"), "{log}");
+    assert!(!log.contains("hush") && !log.contains(OLD.0), "{log}");
 }
 
 #[test]
-fn while_postgres_is_away_known_tokens_work_and_unknown_ones_wait() {
+fn while_postgres_is_unavailable_only_known_tokens_work() {
     let (mut postgres, known, url) = postgres();
     let unknown = Secret::generate().unwrap();
     postgres.sql(&insert_token("unknown", "s:00", Some(&unknown.hash().to_hex())));
@@ -102,7 +102,7 @@ fn while_postgres_is_away_known_tokens_work_and_unknown_ones_wait() {
 }
 
 #[test]
-fn an_event_without_a_definition_fails_and_is_stored_once_it_has_one() {
+fn an_event_without_a_definition_fails_and_can_be_retried_later() {
     let (mut postgres, secret, url) = postgres();
     postgres.sql("INSERT INTO \"EventDefinition\" VALUES ('def-1', 'signup', 'p', 'x')");
     for with_clickhouse in [true, false] {
@@ -137,7 +137,7 @@ fn an_event_without_a_definition_fails_and_is_stored_once_it_has_one() {
             "no event definition \"later\" in project \"p\"; create it in Bklit and retry"
         );
         let id = [failed[0].id.clone()];
-        // Without its definition it comes back, with it it stays away.
+        // Without its definition a retry fails again.
         assert_eq!(runtime.block_on(queue.retry_failed(&id)).unwrap(), 1);
         eventually(DEADLINE, "it failed again", || figure("failed") == 1);
         postgres.sql("INSERT INTO \"EventDefinition\" VALUES ('def-2', 'later', 'p', 'x')");
@@ -150,7 +150,7 @@ fn an_event_without_a_definition_fails_and_is_stored_once_it_has_one() {
         let stored = "SELECT event_definition_id FROM tracked_event WHERE id = 'evt_2'";
         assert_eq!(daemon.scalar(stored), json!("def-2"));
 
-        // While Postgres is away an event whose definition is not known waits.
+        // While Postgres is unavailable, an event with an unknown definition waits.
         postgres.sql("INSERT INTO \"EventDefinition\" VALUES ('def-3', 'new', 'p', 'x')");
         postgres.stop();
         assert_eq!(signup(&daemon, secret.expose(), "new", "evt_3").status, 200);

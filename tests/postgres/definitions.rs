@@ -25,10 +25,10 @@ async fn definitions_are_found_by_project_and_tracking_id() {
         name("p", "größe'; --"),
         name("p", "none"),
         name("r", "signup"),
-        // Postgres has no such text.
+        // Postgres cannot store this text.
         name("p", "nul\0"),
     ];
-    // More than one statement takes.
+    // More than fit into one statement.
     names.extend((0..6_000).map(|n| name("p", &format!("other-{n}"))));
     let found = definitions.find(&names).await.unwrap();
     assert_eq!(found.len(), 3, "{found:?}");
@@ -38,7 +38,7 @@ async fn definitions_are_found_by_project_and_tracking_id() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_found_as_soon_as_it_is_made_and_what_is_known_outlasts_an_outage() {
+async fn new_definitions_are_found_immediately_and_known_ones_outlast_an_outage() {
     let mut postgres = Postgres::own();
     postgres.sql(SCHEMA);
     let definitions = PostgresDefinitions::new(server_at(&postgres.url()));
@@ -46,7 +46,7 @@ async fn what_is_missing_is_found_as_soon_as_it_is_made_and_what_is_known_outlas
     assert!(definitions.find(&made).await.unwrap().is_empty());
     postgres.sql("INSERT INTO \"EventDefinition\" VALUES ('d1', 'later', 'p', 'x')");
     assert_eq!(definitions.find(&made).await.unwrap()[&made[0]], "d1");
-    // Its name is for people; what counts is its id.
+    // The name is only for display; the id counts.
     postgres.sql("UPDATE \"EventDefinition\" SET \"name\" = 'y'");
     assert_eq!(definitions.find(&made).await.unwrap()[&made[0]], "d1");
     postgres.stop();

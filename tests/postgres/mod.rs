@@ -1,4 +1,4 @@
-//! Bklit's Postgres: its tokens, its event definitions, and what happens while it is away.
+//! Bklit's Postgres: tokens, event definitions, and outages.
 
 mod daemon;
 mod definitions;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bklit_adapters::postgres::{PostgresOptions, PostgresServer};
 
-/// The tables as Prisma makes them, as far as they concern us.
+/// The tables as created by Prisma, reduced to the relevant columns.
 pub const SCHEMA: &str = "
     CREATE TABLE api_token (
         \"id\" text PRIMARY KEY, \"name\" text NOT NULL, \"description\" text,
@@ -32,7 +32,7 @@ pub const OLD: (&str, &str) = (
     "9f86d081884c7d659a2feaa0c55ad015:5a524ceccb2546de00adaf7c796a34e4a38b6110c34b0fabb7a7f485ef6b\
      4532a9b26aa77953c1f5cc477c4436d8e4f621ee936b39052e3633d3f75d467fd24e",
 );
-/// The same with a salt beyond ASCII.
+/// The same with a non-ASCII salt.
 pub const OLDER: (&str, &str) = (
     "bk_live_fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210",
     "sälzé:e119af0d27738c82a6909f2df270f687284d7d6ab56021ea1d5b2ee8a1bd6c8cdfcf8667146775e35116df67\
@@ -44,8 +44,8 @@ pub fn stray_hash(n: u32) -> String {
     format!("salt{n}:{n:0128x}")
 }
 
-/// The statement that adds a token of Bklit's for the project `p`; `hash` as it is kept, with or
-/// without its `lookup`.
+/// The statement that adds a token of Bklit for the project `p`; `hash` as stored, with or without
+/// its `lookup`.
 pub fn insert_token(id: &str, hash: &str, lookup: Option<&str>) -> String {
     let lookup = lookup.map_or("NULL".to_owned(), |lookup| format!("'{lookup}'"));
     format!(
@@ -55,7 +55,7 @@ pub fn insert_token(id: &str, hash: &str, lookup: Option<&str>) -> String {
     )
 }
 
-/// The adapters' way to the server.
+/// The adapters' server options.
 pub fn server_at(url: &str) -> PostgresServer {
     PostgresServer::new(&PostgresOptions {
         url: url.to_owned(),

@@ -1,4 +1,4 @@
-//! Tokens that Bklit keeps in Postgres.
+//! Bklit's tokens in Postgres.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    /// Adds a token with a lookup; `columns` are set besides.
+    /// Adds a token with a lookup, and sets `columns`.
     fn add(&self, id: &str, columns: &str) -> Secret {
         let secret = Secret::generate().unwrap();
         self.database.sql(&insert_token(id, "s:00", Some(&secret.hash().to_hex())));
@@ -41,15 +41,15 @@ impl Bench {
         secret
     }
 
-    /// Asks as a request does, without what was remembered.
-    async fn ask(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
+    /// Checks a token like a request does, without cached results.
+    async fn identify(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
         Authenticator::new(self.store.clone()).identify(secret).await
     }
 
-    /// The answer, once there is one.
+    /// The result, once it is available.
     async fn settled(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
         eventually("the token is known", || async {
-            match self.ask(secret).await {
+            match self.identify(secret).await {
                 Err(Denied::Unavailable(_)) => None,
                 answer => Some(answer),
             }
@@ -63,7 +63,7 @@ async fn a_token_is_found_by_its_lookup_and_only_writes() {
     let bench = bench();
     let secret = bench.add("t1", "\"allowedDomains\" = '{example.com,b.example}'");
     bench.database.sql("INSERT INTO api_token_project VALUES ('x', 't1', 'q')");
-    let token = bench.ask(secret.expose()).await.unwrap();
+    let token = bench.identify(secret.expose()).await.unwrap();
     assert_eq!((token.id.as_str(), token.scope), ("t1", Scope::Ingest));
     assert_eq!(token.projects, ["p", "q"]);
     assert_eq!(token.expires_at, None);
@@ -74,18 +74,18 @@ async fn a_token_is_found_by_its_lookup_and_only_writes() {
     assert!(matches!(token.allow_read(Some("p")), Err(Denied::Scope(Scope::Ingest))));
     let without = bench.add("t2", "\"allowedDomains\" = NULL");
     bench.database.sql("DELETE FROM api_token_project WHERE \"tokenId\" = 't2'");
-    let token = bench.ask(without.expose()).await.unwrap();
+    let token = bench.identify(without.expose()).await.unwrap();
     assert!(matches!(token.allow_ingest("p", Site(None)), Err(Denied::Project)));
     assert!(token.allow_read(None).is_err(), "no project is not all projects");
     let stranger = Secret::generate().unwrap();
-    assert!(matches!(bench.ask(stranger.expose()).await, Err(Denied::Unknown)));
-    // Ended in the dashboard, it is no more.
+    assert!(matches!(bench.identify(stranger.expose()).await, Err(Denied::Unknown)));
+    // Revoked in the dashboard.
     bench.database.sql("DELETE FROM api_token");
-    assert!(matches!(bench.ask(secret.expose()).await, Err(Denied::Unknown)));
+    assert!(matches!(bench.identify(secret.expose()).await, Err(Denied::Unknown)));
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_whatever_the_servers_zone() {
+async fn expiry_is_independent_of_the_servers_time_zone() {
     let bench = bench();
     let name = bench.database.sql("SELECT current_database()");
     bench.database.sql(&format!("ALTER DATABASE {name} SET timezone TO 'Asia/Tokyo'"));
@@ -99,7 +99,7 @@ async fn an_expired_token_is_refused_whatever_the_servers_zone() {
     ] {
         let id = format!("t{}", fastrand::u64(..));
         let secret = bench.add(&id, &format!("\"expiresAt\" = {at}"));
-        match bench.ask(secret.expose()).await {
+        match bench.identify(secret.expose()).await {
             Ok(_) => assert!(works, "{at}"),
             Err(Denied::Expired) => assert!(!works, "{at}"),
             Err(error) => panic!("{at}: {error}"),
@@ -108,12 +108,12 @@ async fn an_expired_token_is_refused_whatever_the_servers_zone() {
 }
 
 #[tokio::test]
-async fn an_old_token_is_told_by_its_scrypt_hash() {
+async fn an_old_token_is_found_by_its_scrypt_hash() {
     let bench = bench();
     for (id, (_, hash)) in [("a", OLD), ("b", OLDER)] {
         bench.database.sql(&insert_token(id, hash, None));
     }
-    // What is no hash harms nobody.
+    // Invalid hashes do no harm.
     for (n, hash) in ["", ":", "no hash", "s:zz", &"f".repeat(400)].iter().enumerate() {
         bench.database.sql(&insert_token(&format!("bad{n}"), hash, None));
     }
@@ -126,43 +126,43 @@ async fn an_old_token_is_told_by_its_scrypt_hash() {
             (token.id.as_str(), token.projects.as_slice()),
             (id, ["p".to_owned()].as_slice())
         );
-        // From now on its SHA-256 is enough.
+        // From now on its SHA-256 is sufficient.
         let hash = Secret::parse(secret).unwrap().hash();
         assert_eq!(bench.store.find(&hash).await.unwrap().unwrap().id, id);
     }
     let nearly = OLD.0.replace("0123456789abcdef0123", "1123456789abcdef0123");
     assert!(matches!(bench.settled(&nearly).await, Err(Denied::Unknown)));
-    // Expired and revoked like others.
+    // Expiry and revocation work as for other tokens.
     bench.database.sql("UPDATE api_token SET \"expiresAt\" = '2020-01-01' WHERE \"id\" = 'a'");
     assert!(matches!(bench.settled(OLD.0).await, Err(Denied::Expired)));
     bench.database.sql("DELETE FROM api_token WHERE \"id\" = 'b'");
     assert!(matches!(bench.settled(OLDER.0).await, Err(Denied::Unknown)));
-    // Nothing was written, not even when they were used.
+    // Nothing was written, not even the time of use.
     let used = "SELECT count(*) FROM api_token WHERE \"lastUsedAt\" IS NOT NULL";
     assert_eq!(bench.database.sql(used), "0");
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_compared_once_with_the_same_old_ones() {
+async fn a_wrong_token_is_compared_only_once_with_the_same_old_tokens() {
     let bench = bench();
     bench.database.sql(&insert_token("stray", &stray_hash(1), None));
     let wrong = Secret::generate().unwrap();
     assert!(matches!(bench.settled(wrong.expose()).await, Err(Denied::Unknown)));
-    // A comparison takes longer than all these.
+    // One comparison takes longer than all of these.
     let began = Instant::now();
     for _ in 0..20 {
-        assert!(matches!(bench.ask(wrong.expose()).await, Err(Denied::Unknown)));
+        assert!(matches!(bench.identify(wrong.expose()).await, Err(Denied::Unknown)));
     }
     let repeated = began.elapsed();
     assert!(repeated < Duration::from_secs(2), "{repeated:?}");
-    // Unless it has become one of them.
+    // Unless the list of old tokens changes.
     bench.database.sql(&insert_token("a", OLD.1, None));
-    let found = eventually("it works", || async { bench.ask(OLD.0).await.ok() }).await;
+    let found = eventually("it works", || async { bench.identify(OLD.0).await.ok() }).await;
     assert_eq!(found.id, "a");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_wrong_tokens_is_turned_away_and_others_work_on() {
+async fn a_flood_of_wrong_tokens_does_not_affect_others() {
     let bench = bench();
     let current = bench.add("current", "");
     bench.database.sql(&insert_token("old", OLD.1, None));
@@ -170,10 +170,10 @@ async fn a_flood_of_wrong_tokens_is_turned_away_and_others_work_on() {
     for n in 0..300 {
         bench.database.sql(&insert_token(&format!("stray{n:03}"), &stray_hash(n), None));
     }
-    // The list of old tokens is read anew after a moment.
+    // The list of old tokens is refreshed after a moment.
     eventually("the strays are candidates", || async {
         let wrong = Secret::generate().unwrap();
-        matches!(bench.ask(wrong.expose()).await, Err(Denied::Unavailable(_))).then_some(())
+        matches!(bench.identify(wrong.expose()).await, Err(Denied::Unavailable(_))).then_some(())
     })
     .await;
     let flood: Vec<_> = (0..200)
@@ -187,28 +187,28 @@ async fn a_flood_of_wrong_tokens_is_turned_away_and_others_work_on() {
             })
         })
         .collect();
-    assert_eq!(bench.ask(current.expose()).await.unwrap().id, "current");
-    assert_eq!(bench.ask(OLD.0).await.unwrap().id, "old");
-    let mut turned_away = 0;
+    assert_eq!(bench.identify(current.expose()).await.unwrap().id, "current");
+    assert_eq!(bench.identify(OLD.0).await.unwrap().id, "old");
+    let mut rejected = 0;
     for one in flood {
         let (answer, _) = one.await.unwrap();
         match answer {
-            Err(Denied::Unavailable(error)) if error.0.contains("too many") => turned_away += 1,
+            Err(Denied::Unavailable(error)) if error.0.contains("too many") => rejected += 1,
             Err(Denied::Unavailable(_) | Denied::Unknown) => {}
             other => panic!("{other:?}"),
         }
     }
-    assert!(turned_away > 150, "{turned_away}");
+    assert!(rejected > 150, "{rejected}");
 }
 
 #[tokio::test]
-async fn our_own_tokens_work_beside_them() {
+async fn our_own_tokens_work_next_to_bklits() {
     let bench = bench();
     let secret = Secret::generate().unwrap();
     let token = TokenRecord::new(&secret, Scope::Read, Vec::new()).unwrap();
     bench.store.create(token.clone()).await.unwrap();
     assert_eq!(bench.own.list().await.unwrap(), std::slice::from_ref(&token));
-    assert_eq!(*bench.ask(secret.expose()).await.unwrap(), token);
+    assert_eq!(*bench.identify(secret.expose()).await.unwrap(), token);
     bench.add("t1", "\"allowedDomains\" = '{example.com}'");
     bench.database.sql(&insert_token("old", OLD.1, None));
     let ids: Vec<_> = bench.store.list().await.unwrap().into_iter().map(|t| t.id).collect();
@@ -220,15 +220,15 @@ async fn our_own_tokens_work_beside_them() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_unavailable_and_not_unknown() {
+async fn a_failed_query_is_unavailable_and_not_unknown() {
     let bench = bench();
     let secret = bench.add("t1", "");
     bench.database.sql("ALTER TABLE api_token_project RENAME TO other");
-    let denied = bench.ask(secret.expose()).await.unwrap_err();
+    let denied = bench.identify(secret.expose()).await.unwrap_err();
     assert!(matches!(denied, Denied::Unavailable(_)), "{denied}");
     assert!(denied.to_string().contains("api_token_project"), "{denied}");
     bench.database.sql("ALTER TABLE other RENAME TO api_token_project");
-    assert_eq!(bench.ask(secret.expose()).await.unwrap().id, "t1");
+    assert_eq!(bench.identify(secret.expose()).await.unwrap().id, "t1");
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn tables_may_be_in_another_schema() {
 }
 
 #[tokio::test]
-async fn a_server_that_went_and_came_back_is_asked_again() {
+async fn a_restarted_server_is_used_again() {
     let mut postgres = Postgres::own();
     postgres.sql(SCHEMA);
     let known = Secret::generate().unwrap();
@@ -261,11 +261,11 @@ async fn a_server_that_went_and_came_back_is_asked_again() {
     for _ in 0..2 {
         assert_eq!(authenticator.identify(known.expose()).await.unwrap().id, "known");
         postgres.kill9();
-        eventually("the killed server's processes are gone", || async {
+        eventually("the killed server's processes have ended", || async {
             store.find(&known.hash()).await.is_err().then_some(())
         })
         .await;
-        // What was known stands, longer than it is remembered without asking.
+        // Known tokens keep working for longer than the cache's lifetime.
         let until = Instant::now() + bklit_pipeline::auth::TTL * 3 / 2;
         while Instant::now() < until {
             assert_eq!(authenticator.identify(known.expose()).await.unwrap().id, "known");
@@ -278,7 +278,7 @@ async fn a_server_that_went_and_came_back_is_asked_again() {
             Authenticator::new(store.clone()).identify(unknown.expose()).await.ok()
         })
         .await;
-        // Another end: an operator closes the connections; nobody notices.
+        // An operator closes the connections, which has no visible effect.
         postgres.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bklit-tui'",
         );
@@ -287,11 +287,11 @@ async fn a_server_that_went_and_came_back_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_seen_over_a_connection_that_takes_long_to_make() {
+async fn a_revocation_takes_effect_over_a_slow_connection() {
     let bench = bench();
     let secret = bench.add("t1", "");
     let mut url = url::Url::parse(&bench.database.url()).unwrap();
-    // Longer than a request with a known token waits, already before the question is sent.
+    // Connecting alone takes longer than a request with a known token waits.
     let far = Proxy::far_before(url.port().unwrap(), Duration::from_millis(200));
     url.set_port(Some(far.port())).unwrap();
     let store = PostgresTokenStore::new(server_at(url.as_str()), bench.own.clone());
@@ -317,7 +317,7 @@ async fn a_revocation_is_seen_over_a_connection_that_takes_long_to_make() {
 }
 
 #[tokio::test]
-async fn without_redis_postgres_still_says_whose_sessions_may_be_ended() {
+async fn without_redis_beacons_of_projects_in_postgres_work() {
     let bench = bench();
     bench.add("t1", "");
     let mut redis = RedisServer::start(Kind::Valkey, &[]);
@@ -341,7 +341,7 @@ async fn without_redis_postgres_still_says_whose_sessions_may_be_ended() {
         let denied = after.authorize_beacon(project, on).await;
         assert!(matches!(denied, Err(Denied::Unavailable(_))), "{project}: {denied:?}");
     }
-    // Who has seen the whole list goes by that.
+    // A process that has read the complete list keeps using it.
     eventually("Redis is missed", || async {
         let denied = before.authorize_beacon("unknown", on).await;
         matches!(denied, Err(Denied::Unavailable(_))).then_some(())
@@ -350,7 +350,7 @@ async fn without_redis_postgres_still_says_whose_sessions_may_be_ended() {
     before.authorize_beacon("shop", on).await.unwrap();
     before.authorize_beacon("p", on).await.unwrap();
     redis.restart();
-    eventually("the whole list is there again", || async {
+    eventually("the complete list is available again", || async {
         let denied = before.authorize_beacon("unknown", on).await;
         matches!(denied, Err(Denied::Missing)).then_some(())
     })
@@ -358,7 +358,7 @@ async fn without_redis_postgres_still_says_whose_sessions_may_be_ended() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_read_is_left_out_of_the_list() {
+async fn an_unreadable_token_is_left_out_of_the_list() {
     let bench = bench();
     bench.add("good", "");
     bench.add("bad", "");

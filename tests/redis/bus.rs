@@ -1,4 +1,4 @@
-//! Buses between processes, and with programs that know only the channels.
+//! Buses between processes, and with programs that use only the channels.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,21 +45,21 @@ async fn number(stream: &mut dyn DebugStream) -> u64 {
     }
 }
 
-async fn heard_by_others(bus: &dyn DebugBus) {
+async fn subscribers_noticed(bus: &dyn DebugBus) {
     eventually("others are noticed", || async { bus.has_subscribers().then_some(()) }).await;
 }
 
 #[tokio::test]
-async fn processes_hear_each_other_and_themselves_once() {
+async fn processes_receive_each_message_once() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[]);
         let (one, two) = (bus_at(&server), bus_at(&server));
         let mut at_two = two.subscribe();
         connected(&mut *at_two).await;
-        heard_by_others(&one).await;
+        subscribers_noticed(&one).await;
         let mut at_one = one.subscribe();
         connected(&mut *at_one).await;
-        // Until it has noticed the other, a process keeps its lines to itself.
+        // A process publishes to others only once it has noticed them.
         let deadline = Instant::now() + SOON;
         for (from, to) in [(&two, &mut at_one), (&one, &mut at_two)] {
             loop {
@@ -82,7 +82,7 @@ async fn processes_hear_each_other_and_themselves_once() {
         one.publish(DebugMessage::Gauges(Arc::new(gauges.clone())));
         one.publish(line(501));
         for stream in [&mut at_one, &mut at_two] {
-            // Lines and figures go by different channels, but on one connection.
+            // Lines and gauges use different channels on one connection.
             let DebugMessage::Gauges(received) = next(&mut **stream).await else { panic!() };
             assert_eq!(*received, gauges);
             assert_eq!(number(&mut **stream).await, 501);
@@ -91,7 +91,7 @@ async fn processes_hear_each_other_and_themselves_once() {
 }
 
 #[tokio::test]
-async fn other_programs_lines_are_shown_and_what_is_none_as_well() {
+async fn messages_of_other_programs_are_shown_even_if_unparsed() {
     let server = RedisServer::start(Kind::Redis, &[]);
     let bus = bus_at(&server);
     let mut stream = bus.subscribe();
@@ -100,25 +100,25 @@ async fn other_programs_lines_are_shown_and_what_is_none_as_well() {
     assert_eq!(server.cli(&["PUBLISH", "debug-logs", theirs]), "1");
     let DebugMessage::Log(received) = next(&mut *stream).await else { panic!() };
     assert_eq!((received.stage, received.level), (Stage::Queue, Level::Warn));
-    for odd in ["no JSON", r#"{"stage":"nap"}"#, ""] {
+    for odd in ["not JSON", r#"{"stage":"nap"}"#, ""] {
         server.cli(&["PUBLISH", "debug-logs", odd]);
         let DebugMessage::Unparsed(text) = next(&mut *stream).await else { panic!() };
         assert_eq!(&*text, odd);
     }
     server.cli(&["PUBLISH", "bklit:gauges", "[]"]);
     assert!(matches!(next(&mut *stream).await, DebugMessage::Unparsed(_)));
-    // A second one learns at once that the connection stands.
+    // A second subscriber immediately receives the connection state.
     let mut second = bus.subscribe();
     connected(&mut *second).await;
 }
 
 #[tokio::test]
-async fn a_cut_is_told_and_own_lines_go_on() {
+async fn a_lost_connection_is_reported_and_own_lines_continue() {
     let mut server = RedisServer::start(Kind::Valkey, &[]);
     let (bus, other) = (bus_at(&server), bus_at(&server));
     let mut stream = bus.subscribe();
     connected(&mut *stream).await;
-    heard_by_others(&other).await;
+    subscribers_noticed(&other).await;
     server.kill9();
     let DebugMessage::Disconnected(reason) = next(&mut *stream).await else { panic!() };
     assert!(!reason.is_empty());
@@ -133,13 +133,13 @@ async fn a_cut_is_told_and_own_lines_go_on() {
     server.restart();
     connected(&mut *stream).await;
     connected(&mut *late).await;
-    heard_by_others(&other).await;
+    subscribers_noticed(&other).await;
     other.publish(line(2));
     assert_eq!(number(&mut *stream).await, 2);
 }
 
 #[tokio::test]
-async fn publishing_never_waits_and_what_is_lost_is_told() {
+async fn publishing_never_waits_and_losses_are_reported() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let short = Duration::from_millis(500);
     let options = RedisOptions { response_timeout: short, ..options(&server.url()) };
@@ -148,17 +148,17 @@ async fn publishing_never_waits_and_what_is_lost_is_told() {
     let other = bus_at(&server);
     let mut stream = other.subscribe();
     connected(&mut *stream).await;
-    heard_by_others(&bus).await;
+    subscribers_noticed(&bus).await;
     server.freeze();
     let start = Instant::now();
     (1..=40_000).for_each(|n| bus.publish(line(n)));
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     tokio::time::sleep(short * 2).await;
     server.thaw();
-    heard_by_others(&bus).await;
+    subscribers_noticed(&bus).await;
     let deadline = Instant::now() + SOON;
     let lost = loop {
-        assert!(Instant::now() < deadline, "nothing tells of the loss");
+        assert!(Instant::now() < deadline, "the loss is not reported");
         bus.publish(line(0));
         let message = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
         match message {
@@ -183,7 +183,7 @@ fn live(project: &str) -> LiveEvent {
 }
 
 #[tokio::test]
-async fn live_events_reach_all_processes_and_a_cut_is_told() {
+async fn live_events_reach_all_processes_and_a_lost_connection_is_reported() {
     for kind in Kind::ALL {
         let mut server = RedisServer::start(kind, &[]);
         let (one, two) =
@@ -214,20 +214,20 @@ async fn live_events_reach_all_processes_and_a_cut_is_told() {
         }
         server.kill9();
         assert!(matches!(next(&mut at_two).await, LiveMessage::Interrupted));
-        eventually("publishing says so", || async { one.publish(live("p3")).await.err() }).await;
+        eventually("publishing fails", || async { one.publish(live("p3")).await.err() }).await;
         server.restart();
         eventually("publishing works again", || async { one.publish(live("p4")).await.ok() }).await;
     }
 }
 
-/// Whoever asks for every batch does not ask Redis for every batch.
+/// Checking for subscribers for every batch does not query Redis every time.
 #[tokio::test]
-async fn listeners_of_other_processes_are_noticed_within_about_a_second() {
+async fn subscribers_of_other_processes_are_noticed_within_about_a_second() {
     for kind in Kind::ALL {
         let mut server = RedisServer::start(kind, &[]);
         let (one, two) =
             (RedisLiveBus::new(server_at(&server)), RedisLiveBus::new(server_at(&server)));
-        let is_heard = async |expected: bool| {
+        let noticed = async |expected: bool| {
             let began = Instant::now();
             eventually("it is noticed", || async {
                 (one.has_subscribers() == expected).then_some(())
@@ -235,7 +235,7 @@ async fn listeners_of_other_processes_are_noticed_within_about_a_second() {
             .await;
             began.elapsed()
         };
-        is_heard(false).await;
+        noticed(false).await;
         let asked = || {
             let stats = server.cli(&["INFO", "commandstats"]);
             let calls = stats.split("cmdstat_pubsub|numsub:calls=").nth(1).unwrap();
@@ -247,15 +247,15 @@ async fn listeners_of_other_processes_are_noticed_within_about_a_second() {
             assert_eq!(one.publish(live("nobody")).await, Ok(0));
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // Both buses ask once a second.
+        // Both buses query once a second.
         assert!(asked() - before <= 6, "{} calls", asked() - before);
         let channel = server.cli(&["INFO", "commandstats"]);
         assert!(!channel.contains("cmdstat_publish:"), "{channel}");
 
         let mut stream = two.subscribe();
-        let took = is_heard(true).await;
+        let took = noticed(true).await;
         assert!(took < Duration::from_secs(3), "{took:?}");
-        // From then on nothing is lost.
+        // From now on nothing is lost.
         for n in 0..100 {
             one.publish(live(&format!("p{n}"))).await.unwrap();
         }
@@ -265,24 +265,24 @@ async fn listeners_of_other_processes_are_noticed_within_about_a_second() {
             assert_eq!(event.project_id, format!("p{n}"));
         }
         drop(stream);
-        is_heard(false).await;
-        // One that knows only the channel, or a pattern.
+        noticed(false).await;
+        // A program that subscribes to the channel by pattern.
         let mut client = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
         let mut subscription = client.as_pubsub();
         subscription.psubscribe("live-*").unwrap();
-        is_heard(true).await;
+        noticed(true).await;
         subscription.punsubscribe("live-*").unwrap();
-        is_heard(false).await;
-        // While nothing is known somebody may be waiting.
+        noticed(false).await;
+        // While unknown, there may be subscribers.
         server.kill9();
-        is_heard(true).await;
+        noticed(true).await;
         server.restart();
-        is_heard(false).await;
+        noticed(false).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plain_subscribers_are_noticed_and_get_the_contracts_json() {
+async fn plain_subscribers_are_noticed_and_receive_the_contracts_json() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let bus = bus_at(&server);
     assert!(!bus.has_subscribers());
@@ -290,7 +290,7 @@ async fn plain_subscribers_are_noticed_and_get_the_contracts_json() {
     let mut subscription = client.as_pubsub();
     subscription.subscribe("debug-logs").unwrap();
     subscription.set_read_timeout(Some(SOON)).unwrap();
-    heard_by_others(&bus).await;
+    subscribers_noticed(&bus).await;
     let sent = DebugLog::new(Stage::Ingestion, Level::Error, "message");
     bus.publish(DebugMessage::Log(Arc::new(sent.clone())));
     let received = tokio::task::block_in_place(|| subscription.get_message().unwrap());
@@ -309,7 +309,7 @@ async fn presence_is_the_contracts_sorted_set() {
     presence.active(&many).await.unwrap();
     presence.active(&[(key("s7"), at(9_000)), (key("s8"), at(5))]).await.unwrap();
     assert_eq!(server.cli(&["ZSCORE", "live:sessions:p1", "s7"]), "9000");
-    assert_eq!(server.cli(&["ZSCORE", "live:sessions:p1", "s8"]), "1008", "an earlier moment");
+    assert_eq!(server.cli(&["ZSCORE", "live:sessions:p1", "s8"]), "1008", "an earlier time");
     assert_eq!(presence.count("p1").await, Ok(2_500));
     presence.ended(&[key("s7"), key("s8"), key("unknown")]).await.unwrap();
     assert_eq!(presence.count("p1").await, Ok(2_498));

@@ -1,4 +1,4 @@
-//! Claims of many items, which the server copies as a whole.
+//! Claims of many items, which the server copies with one command.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use crate::support::redis::{LEASE, ids, item, options, queue_at};
 use crate::support::servers::{Kind, RedisServer};
 
-/// Puts so many numbers into the list, from 0 on.
+/// Pushes the numbers from 0 to `items` to the list.
 fn fill(server: &RedisServer, items: usize) {
     let numbers: Vec<String> = (0..items).map(|n| n.to_string()).collect();
     let mut push = vec!["LPUSH", QUEUE];
@@ -19,7 +19,7 @@ fn fill(server: &RedisServer, items: usize) {
     server.cli(&push);
 }
 
-/// Claims all in batches of up to `most`; returns their sizes and, in order, what was in them.
+/// Claims everything in batches of up to `most`; returns their sizes and all bodies in order.
 async fn drain(queue: &RedisQueue, most: usize) -> (Vec<usize>, Vec<String>) {
     let (mut sizes, mut bodies) = (Vec::new(), Vec::new());
     while let Some(claim) = queue.claim(most, LEASE).await.unwrap() {
@@ -52,7 +52,7 @@ async fn a_claim_of_many_takes_the_oldest_in_their_order() {
     }
 }
 
-/// Where every eighth item is small, and only those are looked at before, too much is copied.
+/// If every eighth item is small and only those are sampled, too much is copied.
 #[tokio::test]
 async fn a_claim_of_many_large_items_is_bounded_by_their_bytes() {
     for large in [|n: usize| n % 8 != 7, |_: usize| true] {
@@ -74,14 +74,14 @@ async fn a_claim_of_many_large_items_is_bounded_by_their_bytes() {
             assert!(claim.items.len() > 10 || claimed.len() > 380, "{} items", claim.items.len());
             claimed.extend(ids(&claim));
         }
-        // They were pushed at the same moment.
+        // They were pushed concurrently.
         claimed.sort_by_key(|id| id.parse::<usize>().unwrap());
         assert_eq!(claimed, numbers(400));
     }
 }
 
 #[tokio::test]
-async fn who_may_not_sort_claims_all_the_same() {
+async fn claims_work_without_permission_to_sort() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     fill(&server, 250);
     for denied in ["-sort", "-memory"] {

@@ -1,4 +1,4 @@
-//! Servers that crash or run out of memory, and consumers that come too late.
+//! Servers that crash or run out of memory, and late consumers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use crate::support::servers::{Kind, RedisServer};
 
 const CRASHES: usize = 6;
 
-/// What producers were told and consumers got.
+/// The producers' results and the consumers' events.
 #[derive(Default)]
 struct Ledger {
     accepted: Mutex<HashSet<String>>,
     unknown: Mutex<HashSet<String>>,
-    /// The batches in which an event came and that were acknowledged or found taken over.
+    /// For each event, the batches in which it was delivered.
     stored: Mutex<HashMap<String, HashSet<String>>>,
     stop: AtomicBool,
     consumed: AtomicUsize,
@@ -30,18 +30,18 @@ async fn produce(queue: Arc<RedisQueue>, ledger: Arc<Ledger>, name: usize) {
             return;
         }
         let id = format!("{name}-{n}");
-        let told = match queue.push(item(&id)).await {
+        let result = match queue.push(item(&id)).await {
             Ok(_) => &ledger.accepted,
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 &ledger.unknown
             }
         };
-        told.lock().unwrap().insert(id);
+        result.lock().unwrap().insert(id);
     }
 }
 
-/// Stores a batch by its id, as a store does that drops a batch it has, then acknowledges it.
+/// Stores a batch by its id, like a store that recognises repeated batches, and acknowledges it.
 async fn consume(queue: Arc<RedisQueue>, ledger: Arc<Ledger>) {
     loop {
         let claim = match queue.claim(50, Duration::from_millis(500)).await {
@@ -64,13 +64,13 @@ async fn consume(queue: Arc<RedisQueue>, ledger: Arc<Ledger>) {
             stored.entry(id).or_default().insert(claim.id.batch.clone());
         }
         ledger.consumed.fetch_add(claim.items.len(), Ordering::Relaxed);
-        // Whatever the answer, the batch comes again until it is acknowledged.
+        // The batch is delivered again until it is acknowledged.
         let _ = queue.acknowledge(&claim.id, &[]).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_crashes_again_and_again_loses_and_repeats_nothing() {
+async fn a_server_that_crashes_repeatedly_loses_and_repeats_nothing() {
     for kind in Kind::ALL {
         let mut server = RedisServer::start(kind, &[("appendfsync", "always")]);
         let ledger = Arc::new(Ledger::default());
@@ -84,7 +84,7 @@ async fn a_server_that_crashes_again_and_again_loses_and_repeats_nothing() {
         }
         for crash in 1..=CRASHES {
             let target = ledger.consumed.load(Ordering::Relaxed) + 200;
-            eventually("work goes on", || async {
+            eventually("events are consumed", || async {
                 (ledger.consumed.load(Ordering::Relaxed) >= target).then_some(())
             })
             .await;
@@ -113,7 +113,7 @@ async fn a_server_that_crashes_again_and_again_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn out_of_memory_refuses_what_is_new_and_lets_what_waits_be_finished() {
+async fn without_memory_new_events_are_refused_and_waiting_ones_processed() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[("maxmemory-policy", "noeviction")]);
         let queue = queue_at(&server);
@@ -130,7 +130,7 @@ async fn out_of_memory_refuses_what_is_new_and_lets_what_waits_be_finished() {
             };
             assert!(reason.contains("OOM") || reason.contains("memory"), "{reason}");
         }
-        // All that consumers do still works, or memory would never become free.
+        // All operations of consumers still work, or memory would never be freed.
         queue.renew(&held.id, LEASE).await.unwrap();
         queue.release(&held.id).await.unwrap();
         let again = queue.claim(10, LEASE).await.unwrap().unwrap();
@@ -152,17 +152,17 @@ async fn out_of_memory_refuses_what_is_new_and_lets_what_waits_be_finished() {
 }
 
 #[tokio::test]
-async fn a_holder_from_before_a_crash_that_undid_a_later_claim_is_refused() {
+async fn a_stale_claim_is_refused_even_if_a_crash_undid_the_later_one() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let queue = queue_at(&server);
     queue.push(item("a")).await.unwrap();
     let first = queue.claim(1, Duration::ZERO).await.unwrap().unwrap();
     let second = queue.claim(1, Duration::ZERO).await.unwrap().unwrap();
-    // What a crash does that loses the second claim.
+    // Simulates a crash that loses the second claim.
     let meta = format!("analytics:queue:batch:{}:meta", first.id.batch);
     server.cli(&["HSET", &meta, "epoch", &first.id.epoch.to_string()]);
     let third = queue.claim(1, LEASE).await.unwrap().unwrap();
-    assert!(third.id.epoch > second.id.epoch, "a number is not given twice");
+    assert!(third.id.epoch > second.id.epoch, "an epoch is never reused");
     for late in [&first.id, &second.id] {
         assert!(matches!(queue.acknowledge(late, &[]).await, Err(QueueError::Stale(_))));
     }
@@ -170,7 +170,7 @@ async fn a_holder_from_before_a_crash_that_undid_a_later_claim_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_consumers_share_one_queue_and_both_are_busy() {
+async fn two_consumers_share_one_queue() {
     const EVENTS: usize = 3_000;
     let server = RedisServer::start(Kind::Valkey, &[]);
     let start = Arc::new(tokio::sync::Barrier::new(2));

@@ -26,7 +26,7 @@ fn line(from: &'static str, n: u64) -> DebugMessage {
     DebugMessage::Log(Arc::new(line))
 }
 
-/// The next line: who made it, and its number there.
+/// The next line: its origin and its number there.
 async fn next(stream: &mut dyn DebugStream) -> Option<(String, u64)> {
     loop {
         match tokio::time::timeout(SOON, stream.next()).await.expect("a message in time")? {
@@ -50,11 +50,11 @@ async fn numbers(stream: &mut dyn DebugStream, count: usize) -> Vec<u64> {
 
 async fn entries(server: &RedisServer, count: u64) {
     let len = || server.cli(&["XLEN", KEY]).parse() == Ok(count);
-    eventually("the lines are kept", || async { len().then_some(()) }).await;
+    eventually("the lines are stored", || async { len().then_some(()) }).await;
 }
 
 #[tokio::test]
-async fn what_a_process_told_is_there_for_the_next_one() {
+async fn the_next_process_starts_with_the_history() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[]);
         let before = bus_at(&server, 1_000);
@@ -74,7 +74,7 @@ async fn what_a_process_told_is_there_for_the_next_one() {
         assert_eq!(next(&mut *alone).await, None);
         assert!(bus.recall(0).next().await.is_none());
 
-        // Who only watches sees the same, and adds nothing.
+        // A process that only reads sees the same lines and adds none.
         entries(&server, 702).await;
         let watching = bus_at(&server, 0);
         let mut attached = watching.subscribe_after(2);
@@ -87,9 +87,9 @@ async fn what_a_process_told_is_there_for_the_next_one() {
     }
 }
 
-/// Each process's numbers follow each other, whenever somebody begins to look.
+/// Each process's numbers are consecutive, whenever a subscription starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn between_what_was_and_what_comes_there_is_no_seam() {
+async fn there_is_no_gap_between_history_and_live_lines() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[]);
         let (one, two) = (Arc::new(bus_at(&server, 2_000)), Arc::new(bus_at(&server, 2_000)));
@@ -136,7 +136,7 @@ async fn between_what_was_and_what_comes_there_is_no_seam() {
 }
 
 #[tokio::test]
-async fn it_is_capped_and_0_keeps_none() {
+async fn the_history_is_capped_and_can_be_disabled() {
     let server = RedisServer::start(Kind::Redis, &[]);
     let none = bus_at(&server, 0);
     assert!(!none.has_subscribers());
@@ -156,14 +156,14 @@ async fn it_is_capped_and_0_keeps_none() {
 }
 
 #[tokio::test]
-async fn what_others_put_there_is_skipped() {
+async fn entries_of_other_programs_are_skipped() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let bus = bus_at(&server, 100);
     bus.publish(line("line", 1));
     entries(&server, 1).await;
     let far =
         r#"{"timestamp":"2026-01-31T12:00:00.000Z","stage":"nap","level":"info","message":"m"}"#;
-    for fields in [&["x", "y"][..], &["line", "no JSON", "process", "p", "n", "1"]] {
+    for fields in [&["x", "y"][..], &["line", "not JSON", "process", "p", "n", "1"]] {
         server.cli(&[&["XADD", KEY, "*"], fields].concat());
     }
     server.cli(&["XADD", KEY, "*", "line", far, "process", "p", "n", "1"]);
@@ -174,9 +174,9 @@ async fn what_others_put_there_is_skipped() {
     assert_eq!(numbers(&mut *bus.subscribe_after(10), 2).await, [1, 2]);
 }
 
-/// Something else has the key: then lines are published all the same, and the own ones known.
+/// If the key has another type, lines are still published, and a process has its own history.
 #[tokio::test]
-async fn a_key_of_another_kind_costs_only_the_history() {
+async fn a_key_of_another_type_affects_only_the_history() {
     let server = RedisServer::start(Kind::Redis, &[]);
     server.cli(&["SET", KEY, "taken"]);
     let (bus, watching) = (bus_at(&server, 100), bus_at(&server, 0));
@@ -190,7 +190,7 @@ async fn a_key_of_another_kind_costs_only_the_history() {
 }
 
 #[tokio::test]
-async fn while_redis_is_away_a_process_remembers_its_own() {
+async fn while_redis_is_unavailable_a_process_has_its_own_history() {
     let mut server = RedisServer::start(Kind::Valkey, &[]);
     let metrics = Arc::new(Metrics::new());
     let bus = RedisDebugBus::new(server_at(&server), Arc::clone(&metrics), 100);
@@ -203,7 +203,7 @@ async fn while_redis_is_away_a_process_remembers_its_own() {
     let mut waits = late.subscribe_after(10);
     let gone = tokio::time::timeout(SOON, waits.next()).await.unwrap();
     assert!(matches!(gone, Some(DebugMessage::Disconnected(_))), "{gone:?}");
-    // More than could wait to be sent.
+    // More than can be queued for sending.
     for n in 3..=20_000 {
         bus.publish(line("line", n));
     }
@@ -212,12 +212,12 @@ async fn while_redis_is_away_a_process_remembers_its_own() {
     assert_eq!(numbers(&mut *own, 2).await, [19_999, 20_000]);
     assert!(start.elapsed() < Duration::from_secs(5));
     server.restart();
-    eventually("lines are kept again", || async {
+    eventually("lines are stored again", || async {
         bus.publish(line("again", 0));
         server.cli(&["XRANGE", KEY, "-", "+"]).contains("again").then_some(())
     })
     .await;
-    // Its append-only file had what came before the kill, mostly.
+    // Its append-only file has most of the lines from before the kill.
     let (from, _) = next(&mut *waits).await.unwrap();
     assert!(["other", "line", "again"].contains(&&*from), "{from}");
     let text = metrics.to_prometheus();
@@ -225,7 +225,7 @@ async fn while_redis_is_away_a_process_remembers_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_listens_to_the_channel_sees_nothing_new() {
+async fn the_channels_json_is_unchanged() {
     let server = RedisServer::start(Kind::Redis, &[]);
     let bus = bus_at(&server, 100);
     let mut client = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
@@ -247,13 +247,13 @@ fn events_of(lines: &str) -> HashMap<String, usize> {
     found
 }
 
-/// Two daemons, one of which is killed: what both told is there for all, once.
+/// Two daemons, one of which is killed: the lines of both are available in both, once.
 #[test]
-fn daemons_share_it_also_with_the_one_after_a_kill() {
+fn daemons_share_the_history_even_after_a_kill() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let settings = format!("redis_url = '{}'", server.url());
     let (one, two) = (Daemon::with_settings(&settings), Daemon::with_settings(&settings));
-    // The token of the first counts for both.
+    // The first daemon's token is valid for both.
     std::fs::copy(one.data_dir().join("token"), two.data_dir().join("token")).unwrap();
     let (first, second) = (one.track("https://a.example/1"), two.track("https://a.example/2"));
     let both = |daemon: &Daemon| {
@@ -268,7 +268,7 @@ fn daemons_share_it_also_with_the_one_after_a_kill() {
     let lines = one.cli(&["logs", &one.url(""), "--json"]);
     let twice: Vec<_> = events_of(&lines).into_iter().filter(|(_, times)| *times > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
-    // Of another project nobody learns more by it.
+    // The history respects the project filter.
     let scoped = one.cli(&["logs", &one.url(""), "--json", "--project", "other"]);
     assert!(!scoped.contains(&first) && !scoped.contains(&second), "{scoped}");
     let last = one.cli(&["logs", &one.url(""), "--history", "1"]);
@@ -276,14 +276,13 @@ fn daemons_share_it_also_with_the_one_after_a_kill() {
     assert_eq!(Cli::new().run(&["logs", &two.url(""), "--history", "0"]).ok(), "");
 }
 
-/// The console on all that publish at a Redis begins with what they told before, also of one that
-/// is dead by then.
+/// A console attached to Redis starts with earlier lines, even of a process that has been killed.
 #[test]
-fn attach_to_redis_begins_with_what_was_before() {
+fn attach_to_redis_starts_with_the_history() {
     let server = RedisServer::start(Kind::Redis, &[]);
     let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", server.url()));
     daemon.track("https://a.example/before");
-    crate::support::eventually(DEADLINE, "all of it is kept", || {
+    crate::support::eventually(DEADLINE, "all lines are stored", || {
         let kept = server.cli(&["XRANGE", KEY, "-", "+"]);
         kept.contains("a.example/before") && kept.contains("Page view stored")
     });

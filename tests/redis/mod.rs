@@ -1,5 +1,4 @@
-//! What is special about the Redis adapters: other programs at the same keys and channels, and
-//! servers that fail.
+//! Tests specific to Redis: other programs on the same keys and channels, and failing servers.
 
 mod bus;
 mod claims;

@@ -1,4 +1,4 @@
-//! The queue's list, shared with programs that know nothing of claims.
+//! The queue's list, shared with programs that do not use claims.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, queue_at, server_at};
 use crate::support::servers::{Kind, RedisServer};
 
-/// A producer of the existing system, in fewer and in more fields than ours.
+/// Events of the existing system, with fewer and with more fields than ours.
 const FEWER: &str = r#"{"id":"evt_few","type":"pageview","payload":{"url":"https://a.example/"},"queuedAt":"2026-01-31T12:00:00.000Z","projectId":"p1"}"#;
 const MORE: &str = r#"{"v":2,"id":"evt_more","type":"event","payload":{"trackingId":"t","eventType":"click","x":[1]},"queuedAt":"2026-01-31T12:00:00.000Z","projectId":"p1","trace":{"a":null}}"#;
 
@@ -37,7 +37,7 @@ async fn a_plain_rpop_consumer_finds_our_events_in_the_contracts_form() {
 }
 
 #[tokio::test]
-async fn what_others_push_is_noticed_and_delivered_as_it_is() {
+async fn items_of_other_programs_are_noticed_and_delivered_unchanged() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[]);
         let queue = queue_at(&server);
@@ -47,14 +47,14 @@ async fn what_others_push_is_noticed_and_delivered_as_it_is() {
         });
         assert_eq!(server.cli(&["LPUSH", QUEUE, FEWER]), "1");
         tokio::time::timeout(SOON, ready).await.expect("a push by another wakes").unwrap();
-        server.cli(&["LPUSH", QUEUE, MORE, "no JSON", ""]);
+        server.cli(&["LPUSH", QUEUE, MORE, "not JSON", ""]);
         let batch = queue.claim(10, LEASE).await.unwrap().unwrap();
         let bodies: Vec<_> = batch.items.iter().map(|item| item.body.as_str()).collect();
-        assert_eq!(bodies, [FEWER, MORE, "no JSON", ""]);
+        assert_eq!(bodies, [FEWER, MORE, "not JSON", ""]);
         assert!(
             QueuedEvent::from_json(bodies[0]).is_ok() && QueuedEvent::from_json(bodies[1]).is_ok()
         );
-        let garbage = |seq| Rejected { seq, reason: "no event".to_owned() };
+        let garbage = |seq| Rejected { seq, reason: "not an event".to_owned() };
         queue.acknowledge(&batch.id, &[garbage(2), garbage(3)]).await.unwrap();
         let failed: Vec<_> = queue
             .failed(None, 10)
@@ -66,7 +66,7 @@ async fn what_others_push_is_noticed_and_delivered_as_it_is() {
             .collect();
         assert_eq!(
             failed,
-            [("", "no event"), ("no JSON", "no event")].map(|(b, r)| (b.into(), r.into()))
+            [("", "not an event"), ("not JSON", "not an event")].map(|(b, r)| (b.into(), r.into()))
         );
     }
 }
@@ -75,7 +75,7 @@ async fn what_others_push_is_noticed_and_delivered_as_it_is() {
 async fn a_failed_item_keeps_every_byte_until_it_is_retried() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let queue = queue_at(&server);
-    // Made by the server: a command line cannot carry these.
+    // Created by the server, because a command line cannot contain these bytes.
     let bytes = r#"return redis.call('LPUSH', KEYS[1], '\0\1\127\255 "\\/ é')"#;
     server.cli(&["EVAL", bytes, "1", QUEUE]);
     let before =
@@ -95,7 +95,7 @@ async fn a_failed_item_keeps_every_byte_until_it_is_retried() {
 }
 
 #[tokio::test]
-async fn what_others_put_into_the_failed_list_is_shown_and_retried_as_it_is() {
+async fn failed_items_of_other_programs_are_shown_and_retried_unchanged() {
     let server = RedisServer::start(Kind::Redis, &[]);
     let queue = queue_at(&server);
     let failed_list = format!("{QUEUE}:failed");
@@ -109,13 +109,13 @@ async fn what_others_put_into_the_failed_list_is_shown_and_retried_as_it_is() {
     assert_eq!(queue.retry_failed(&chosen).await.unwrap(), 2);
     assert_eq!(server.cli(&["LRANGE", QUEUE, "0", "-1"]), format!("broken\n{FEWER}"));
     assert_eq!(server.cli(&["LRANGE", &failed_list, "0", "-1"]), "broken", "one of two");
-    // The id of the other one names the same text, which has sunk to the old end.
+    // The other id refers to the same text, which has moved to the old end.
     assert_eq!(queue.delete_failed(&[failed[1].id.clone()]).await.unwrap(), 1);
     assert_eq!(server.cli(&["LLEN", &failed_list]), "0");
 }
 
 #[tokio::test]
-async fn many_failed_items_are_found_and_retried_in_the_order_asked_for() {
+async fn many_failed_items_are_retried_in_the_requested_order() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let queue = queue_at(&server);
     let events: Vec<_> = (0..2_500).map(|n| event(&n.to_string())).collect();
@@ -147,7 +147,7 @@ async fn all_failed(queue: &dyn Queue) -> Vec<FailedItem> {
 }
 
 #[tokio::test]
-async fn a_walk_that_deletes_is_quick_and_misses_nothing_while_others_add_and_delete() {
+async fn deleting_page_by_page_misses_nothing_while_others_add_and_delete() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let queue = queue_at(&server);
     let failed_list = format!("{QUEUE}:failed");
@@ -161,7 +161,7 @@ async fn a_walk_that_deletes_is_quick_and_misses_nothing_while_others_add_and_de
         let odd: Vec<_> = odd.map(|item| item.id.clone()).collect();
         deleted += queue.delete_failed(&odd).await.unwrap();
         pages += 1;
-        // What comes, and what others take away at the old end, moves nothing out of sight.
+        // Items that are added, or removed at the old end, do not hide others.
         server.cli(&["LPUSH", &failed_list, "new"]);
         server.cli(&[
             "EVAL",
@@ -183,7 +183,7 @@ async fn a_walk_that_deletes_is_quick_and_misses_nothing_while_others_add_and_de
 }
 
 #[tokio::test]
-async fn waiting_items_are_deleted_while_others_claim_and_none_else_is_lost() {
+async fn deleting_waiting_items_during_claims_loses_no_others() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[]);
         let queue = queue_at(&server);
@@ -220,7 +220,7 @@ async fn waiting_items_are_deleted_while_others_claim_and_none_else_is_lost() {
 }
 
 #[tokio::test]
-async fn batches_are_as_large_as_asked_for_and_in_order() {
+async fn batches_have_the_requested_size_and_are_in_order() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[]);
         let queue = queue_at(&server);
@@ -235,7 +235,7 @@ async fn batches_are_as_large_as_asked_for_and_in_order() {
         assert_eq!((&again.id.batch, &again.items), (&rest.id.batch, &rest.items));
         let numbers = ids(&first).into_iter().chain(ids(&rest));
         assert!(numbers.eq((1..=45_000).map(|n| n.to_string())));
-        // All of a large batch may be rejected.
+        // All items of a large batch can be rejected.
         let reject = |seq| Rejected { seq, reason: "bad".into() };
         queue.acknowledge(&first.id, &(0..20_000).map(reject).collect::<Vec<_>>()).await.unwrap();
         queue.acknowledge(&again.id, &[]).await.unwrap();
@@ -274,10 +274,10 @@ async fn a_prefix_keeps_queues_apart() {
 }
 
 #[tokio::test]
-async fn a_claimer_that_gives_up_leaves_the_batch_to_others() {
+async fn a_cancelled_claim_leaves_the_batch_to_others() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let queue = queue_at(&server);
-    // Connects, so that the next claim has been sent before it is given up.
+    // Connects first, so that the next claim is sent before it is cancelled.
     queue.push(item("a")).await.unwrap();
     let held = queue.claim(1, LEASE).await.unwrap().unwrap();
     queue.acknowledge(&held.id, &[]).await.unwrap();
@@ -287,7 +287,7 @@ async fn a_claimer_that_gives_up_leaves_the_batch_to_others() {
     assert!(given_up.is_err());
     server.thaw();
     let other = queue_at(&server);
-    let claim = eventually("it is given back", || async { other.claim(1, LEASE).await.unwrap() });
+    let claim = eventually("it is released", || async { other.claim(1, LEASE).await.unwrap() });
     assert_eq!(ids(&claim.await), ["b"]);
 }
 
@@ -303,7 +303,7 @@ async fn claims_need_not_wait_for_the_disk() {
         line.map_or(0, |line| line.split(['=', ',']).nth(1).unwrap().parse().unwrap())
     };
     let asked = calls(&server.cli(&["INFO", "commandstats"]));
-    assert_eq!(asked, 0, "not even whether there is such a command");
+    assert_eq!(asked, 0, "not even a probe");
     let waiting = queue_at(&server);
     waiting.push(item("b")).await.unwrap();
     waiting.claim(1, LEASE).await.unwrap().unwrap();

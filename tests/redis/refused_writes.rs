@@ -1,7 +1,6 @@
-//! The server refuses commands inside scripts: each command of each operation is denied on each
-//! kind of key in turn, each key gets a wrong type, the memory is full, the server is a replica or
-//! misses one.
-//! Whatever was refused, no event is lost, none is there twice, and nothing counts as done.
+//! The server rejects commands inside scripts: each command of each operation is denied on each
+//! kind of key in turn, each key has a wrong type, memory is full, the server is a replica or lacks
+//! replicas. In all cases no event is lost or duplicated, and nothing counts as done.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,7 +49,7 @@ const OPERATIONS: [Operation; 13] = [
     DeleteWaiting,
 ];
 
-/// The kinds of keys, as patterns; the `?` are a batch's id.
+/// Patterns of the keys; `?` stands for a character of a batch id.
 const KEYS: [&str; 7] = [
     "analytics:queue",
     "analytics:queue:failed",
@@ -62,7 +61,7 @@ const KEYS: [&str; 7] = [
 ];
 const META: &str = "analytics:queue:batch:*:meta";
 
-/// What the operations do without when it is refused.
+/// Commands that an operation can do without.
 const DISPENSABLE: [(Operation, &str); 3] =
     [(ClaimMany, "sort"), (ClaimMany, "ltrim"), (ClaimMany, "memory|usage")];
 
@@ -75,11 +74,11 @@ enum Fault {
     TooFewReplicas,
 }
 
-/// A queue with something of everything in it.
+/// A queue with waiting, claimed and failed events.
 struct World {
     admin: Connection,
     queue: RedisQueue,
-    /// Of `h0`, `h1` and `h2`.
+    /// With `h0`, `h1` and `h2`.
     held: Claim,
     /// The ids of the failed `f0` and the waiting `w1`.
     failed: String,
@@ -129,7 +128,7 @@ impl World {
             put(&names("l", 2)).await;
             queue.claim(2, Duration::ZERO).await.unwrap().unwrap();
         }
-        // Not in order, so that there is a series.
+        // A plain push, so that a series exists.
         queue.push(item("w0")).await.unwrap();
         let waiting = if operation == ClaimMany { 150 } else { 5 };
         put(&names("w", waiting)[1..]).await;
@@ -139,7 +138,7 @@ impl World {
         Self { admin, queue, held, failed, waiting: second.id, aside: Vec::new() }
     }
 
-    async fn carry_out(&self, operation: Operation) -> Result<(), QueueError> {
+    async fn run(&self, operation: Operation) -> Result<(), QueueError> {
         let queue = &self.queue;
         let one = |changed: u64| assert_eq!(changed, 1);
         match operation {
@@ -167,14 +166,14 @@ impl World {
         }
     }
 
-    /// Goes on after an error, as the program does.
-    async fn carry_out_again(&self, operation: Operation, error: QueueError) {
+    /// Continues after an error, as the program does.
+    async fn run_again(&self, operation: Operation, error: QueueError) {
         if let QueueError::InDoubt { ticket, .. } = error
             && self.queue.settle(&ticket).await.unwrap()
         {
             return;
         }
-        self.carry_out(operation).await.unwrap();
+        self.run(operation).await.unwrap();
     }
 
     fn begin(&mut self, fault: &Fault) {
@@ -223,7 +222,7 @@ impl World {
         cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut self.admin).unwrap();
     }
 
-    /// Reads the keys, as nothing else may say where events are.
+    /// Reads the keys directly.
     fn places(&mut self) -> Places {
         let admin = &mut self.admin;
         let bodies: Vec<String> = admin.lrange(QUEUE, 0, -1).unwrap();
@@ -232,7 +231,7 @@ impl World {
         let lists: Vec<String> = admin.keys(KEYS[3]).unwrap();
         for list in lists {
             let id = list.rsplit(':').next().unwrap();
-            assert!(batches.contains(id), "a batch that nobody knows: {id}");
+            assert!(batches.contains(id), "an unregistered batch: {id}");
             let bodies: Vec<String> = admin.lrange(&list, 0, -1).unwrap();
             all.extend(bodies.iter().map(|body| id_of(body)));
         }
@@ -249,10 +248,10 @@ impl World {
         Places { all, failed }
     }
 
-    /// The commands that the operation makes the server run.
+    /// The commands that the operation runs on the server.
     async fn commands_of(&mut self, operation: Operation) -> BTreeSet<String> {
         cmd("CONFIG").arg("RESETSTAT").exec(&mut self.admin).unwrap();
-        self.carry_out(operation).await.unwrap();
+        self.run(operation).await.unwrap();
         let stats: String = cmd("INFO").arg("commandstats").query(&mut self.admin).unwrap();
         let names = stats.lines().filter_map(|line| line.strip_prefix("cmdstat_"));
         let names = names.filter_map(|line| Some(line.split_once(':')?.0.to_owned()));
@@ -262,13 +261,13 @@ impl World {
     }
 }
 
-/// Lets the queue's user do all but what the rules say.
+/// Grants the queue's user everything except what the rules deny.
 fn allow(admin: &mut Connection, rules: &[&str]) {
     let all = ["reset", "on", ">a", "~*", "&*", "+@all"];
     cmd("ACL").arg("SETUSER").arg("app").arg(&all).arg(rules).exec(admin).unwrap();
 }
 
-/// What should have become of `before`.
+/// The expected state after the operation.
 fn expected(operation: Operation, before: &Places) -> Places {
     let (mut all, mut failed) = (before.all.clone(), before.failed.clone());
     let without = |ids: &mut Vec<String>, gone: &[&str]| {
@@ -293,24 +292,24 @@ fn expected(operation: Operation, before: &Places) -> Places {
     Places { all, failed }
 }
 
-/// Carries the operation out under the fault, then without; returns whether it was refused.
+/// Runs the operation with the fault, then without; returns whether it was rejected.
 async fn survives(server: &RedisServer, operation: Operation, fault: &Fault) -> bool {
     let mut world = World::new(server, operation).await;
     let before = world.places();
     let after = expected(operation, &before);
     world.begin(fault);
-    let outcome = world.carry_out(operation).await;
+    let outcome = world.run(operation).await;
     world.end(fault);
     let refused = outcome.is_err();
     if let Err(error) = outcome {
         assert_eq!(world.places(), before, "{operation:?} changed something: {fault:?}: {error}");
-        world.carry_out_again(operation, error).await;
+        world.run_again(operation, error).await;
     }
     assert_eq!(world.places(), after, "{operation:?}, refused: {refused}, {fault:?}");
     refused
 }
 
-async fn whatever_is_refused_nothing_is_half_done(kind: Kind) {
+async fn rejected_commands_leave_no_partial_changes(kind: Kind) {
     let server = RedisServer::start(kind, &[("maxmemory-policy", "noeviction")]);
     for operation in OPERATIONS {
         let mut world = World::new(&server, operation).await;
@@ -341,13 +340,13 @@ async fn whatever_is_refused_nothing_is_half_done(kind: Kind) {
 }
 
 #[tokio::test]
-async fn whatever_valkey_refuses_nothing_is_half_done() {
-    whatever_is_refused_nothing_is_half_done(Kind::Valkey).await;
+async fn commands_rejected_by_valkey_leave_no_partial_changes() {
+    rejected_commands_leave_no_partial_changes(Kind::Valkey).await;
 }
 
 #[tokio::test]
-async fn whatever_redis_refuses_nothing_is_half_done() {
-    whatever_is_refused_nothing_is_half_done(Kind::Redis).await;
+async fn commands_rejected_by_redis_leave_no_partial_changes() {
+    rejected_commands_leave_no_partial_changes(Kind::Redis).await;
 }
 
 #[tokio::test]
@@ -361,7 +360,7 @@ async fn a_push_into_a_closed_series_is_not_reported_as_queued() {
         let pushed = queue.push(item("b")).await;
         assert!(matches!(&pushed, Err(QueueError::Unavailable(_))), "{pushed:?}");
         assert_eq!(server.cli(&["LLEN", QUEUE]), "1");
-        // The next one begins a series of its own.
+        // The next push starts a new series.
         queue.push(item("b")).await.unwrap();
         assert_eq!(server.cli(&["LLEN", QUEUE]), "2");
     }

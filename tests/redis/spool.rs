@@ -1,4 +1,4 @@
-//! The spool before the queue.
+//! The spool in front of the queue.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,13 +44,13 @@ async fn a_forwarder_that_crashes_is_noticed() {
     let queue = SpooledQueue::new(queue, Arc::clone(&spool) as Arc<dyn Queue>);
     emptied(&queue).await;
     let soon = Duration::from_millis(50);
-    assert!(tokio::time::timeout(soon, queue.ended()).await.is_err(), "it still works");
+    assert!(tokio::time::timeout(soon, queue.ended()).await.is_err(), "it is still running");
     spool.crashes.store(true, SeqCst);
-    tokio::time::timeout(DEADLINE, queue.ended()).await.expect("its end is told");
+    tokio::time::timeout(DEADLINE, queue.ended()).await.expect("its end is reported");
 }
 
 #[tokio::test]
-async fn while_redis_is_away_events_are_kept_and_follow_in_order() {
+async fn while_redis_is_unavailable_events_are_spooled_in_order() {
     for kind in Kind::ALL {
         let mut server = RedisServer::start(kind, &[("appendfsync", "always")]);
         let dir = tempfile::tempdir().unwrap();
@@ -70,7 +70,7 @@ async fn while_redis_is_away_events_are_kept_and_follow_in_order() {
         assert_eq!(queue.push(known.clone()).await.unwrap(), Pushed::Duplicate);
         assert!(queue.stats().await.is_err() && queue.claim(1, LEASE).await.is_err());
         server.restart();
-        // What comes while the spool is being emptied queues up behind it.
+        // New events are appended to the spool while it is being emptied.
         for id in names(1_220..1_300) {
             queue.push(item(&id)).await.unwrap();
         }
@@ -86,14 +86,14 @@ async fn while_redis_is_away_events_are_kept_and_follow_in_order() {
 }
 
 #[tokio::test]
-async fn a_spool_left_by_a_process_that_died_is_moved_once_however_far_it_was() {
+async fn a_spool_of_a_killed_process_is_moved_once() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let dir = tempfile::tempdir().unwrap();
     let spool = spool_in(dir.path(), 10_000);
     for id in names(0..900) {
         spool.push(item(&id)).await.unwrap();
     }
-    // It had claimed a batch and pushed it, and died before acknowledging it to the spool.
+    // The process had claimed and pushed a batch, but had not acknowledged it in the spool.
     spool.claim(500, LEASE).await.unwrap().unwrap();
     drop(spool);
     let events: Vec<_> = names(0..500).iter().map(|id| event(id)).collect();
@@ -108,7 +108,7 @@ async fn a_spool_left_by_a_process_that_died_is_moved_once_however_far_it_was() 
 }
 
 #[tokio::test]
-async fn redis_without_memory_is_away_as_well() {
+async fn redis_without_memory_counts_as_unavailable() {
     let server = RedisServer::start(Kind::Redis, &[("maxmemory-policy", "noeviction")]);
     let dir = tempfile::tempdir().unwrap();
     let queue = SpooledQueue::new(queue_at(&server), spool_in(dir.path(), 10_000));
@@ -125,7 +125,7 @@ async fn redis_without_memory_is_away_as_well() {
 }
 
 #[tokio::test]
-async fn nothing_is_accepted_that_neither_can_keep() {
+async fn events_are_refused_when_the_spool_is_full() {
     let mut server = RedisServer::start(Kind::Valkey, &[]);
     let dir = tempfile::tempdir().unwrap();
     let spool = spool_in(dir.path(), 5);
@@ -140,7 +140,7 @@ async fn nothing_is_accepted_that_neither_can_keep() {
         }
     };
     assert!(matches!(refused, QueueError::Full { bound: 5, .. }), "{refused:?}");
-    // A batch that is tried to be moved is beyond the bound.
+    // A batch that is being moved does not count towards the bound.
     assert!((5..=10).contains(&accepted), "{accepted}");
     assert_eq!(queue.spooled(), accepted as u64);
     server.restart();
@@ -150,7 +150,7 @@ async fn nothing_is_accepted_that_neither_can_keep() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_full_and_the_spool_is_not_for_that() {
+async fn a_full_queue_does_not_use_the_spool() {
     let mut server = RedisServer::start(Kind::Valkey, &[("appendfsync", "always")]);
     let dir = tempfile::tempdir().unwrap();
     let options = RedisQueueOptions { max_depth: 8, ..RedisQueueOptions::default() };
@@ -161,7 +161,7 @@ async fn a_full_queue_is_full_and_the_spool_is_not_for_that() {
         queue.push(item(&id)).await.unwrap();
     }
     assert!(matches!(queue.push(item("8")).await, Err(QueueError::Full { .. })));
-    // What was spooled waits until there is room, and is moved as far as there is.
+    // Spooled events wait for room, and are moved as far as it allows.
     server.kill9();
     for id in names(8..20) {
         queue.push(item(&id)).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_full_queue_is_full_and_the_spool_is_not_for_that() {
     tokio::time::timeout(Duration::from_secs(20), emptied(&queue)).await.unwrap();
 }
 
-/// A queue whose answers are not waited for long, behind a spool.
+/// A queue with a short response timeout, behind a spool.
 fn hasty(port: u16, spool: Arc<SqliteQueue>) -> SpooledQueue {
     let options = RedisOptions {
         response_timeout: Duration::from_millis(500),
@@ -189,7 +189,7 @@ fn hasty(port: u16, spool: Arc<SqliteQueue>) -> SpooledQueue {
 }
 
 #[tokio::test]
-async fn a_push_that_a_hung_server_carries_out_later_is_not_moved_again() {
+async fn a_push_executed_late_by_a_hung_server_is_not_repeated() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let dir = tempfile::tempdir().unwrap();
     let queue = hasty(server.port(), spool_in(dir.path(), 10_000));
@@ -198,7 +198,7 @@ async fn a_push_that_a_hung_server_carries_out_later_is_not_moved_again() {
     for round in 1..=5 {
         server.freeze();
         let ids = [format!("{round}a"), format!("{round}b")];
-        // The first is on its way to the server, which carries it out when it goes on.
+        // The first one has been sent to the server, which executes it when it continues.
         for id in &ids {
             assert_eq!(queue.push(item(id)).await.unwrap(), Pushed::Queued);
         }
@@ -213,7 +213,7 @@ async fn a_push_that_a_hung_server_carries_out_later_is_not_moved_again() {
 }
 
 #[tokio::test]
-async fn a_push_that_comes_late_finds_its_series_closed() {
+async fn a_late_push_finds_its_series_closed() {
     for held in [Hold::Request, Hold::Answer] {
         let server = RedisServer::start(Kind::Valkey, &[]);
         let proxy = Proxy::before(server.port());
@@ -223,7 +223,7 @@ async fn a_push_that_comes_late_finds_its_series_closed() {
         queue.push(item("0")).await.unwrap();
         proxy.hold(b"evt-late", held);
         assert_eq!(queue.push(item("evt-late")).await.unwrap(), Pushed::Queued);
-        // Moved by another connection, before the held one goes on.
+        // Moved over another connection, before the held one continues.
         emptied(&queue).await;
         let found = || server.cli(&["LRANGE", "analytics:queue", "0", "-1"]);
         assert_eq!(found().matches("evt-late\",").count(), 1, "{held:?}: {}", found());
@@ -253,7 +253,7 @@ async fn a_spool_with_a_push_in_doubt_outlives_its_process() {
             })
             .await
             .unwrap();
-            // Nothing can be settled or moved until the process is gone.
+            // Nothing can be settled or moved while the process is running.
             server.freeze();
         });
         assert_eq!(pushed.unwrap(), Pushed::Queued);
@@ -282,7 +282,7 @@ async fn all_failed(queue: &dyn Queue) -> Vec<FailedItem> {
 }
 
 #[tokio::test]
-async fn what_failed_in_the_spool_and_in_the_queue_is_one_list() {
+async fn failed_events_of_spool_and_queue_are_one_list() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let dir = tempfile::tempdir().unwrap();
     drop(spool_in(dir.path(), 10_000));
@@ -316,7 +316,7 @@ async fn what_failed_in_the_spool_and_in_the_queue_is_one_list() {
     .await;
     assert_eq!(all_failed(&queue).await[0].body, "x1");
     assert_eq!(queue.delete_failed(&[id(0), id(3), id(5)]).await.unwrap(), 2, "one has a new id");
-    // As a command does beside the process that owns the spool.
+    // As a command does while another process owns the spool.
     let beside = SpooledQueue::for_repair(queue_at(&server), spool_in(dir.path(), 10_000));
     let left = all_failed(&beside).await;
     assert_eq!(left, all_failed(&queue).await);
@@ -330,7 +330,7 @@ async fn what_failed_in_the_spool_and_in_the_queue_is_one_list() {
 }
 
 #[tokio::test]
-async fn a_full_failed_queue_keeps_what_was_spooled_and_takes_no_more() {
+async fn a_full_failed_list_keeps_spooled_events_and_refuses_new_ones() {
     let mut server = RedisServer::start(Kind::Redis, &[("appendfsync", "always")]);
     let dir = tempfile::tempdir().unwrap();
     let options = RedisQueueOptions { max_failed: 2, ..RedisQueueOptions::default() };
@@ -340,13 +340,13 @@ async fn a_full_failed_queue_keeps_what_was_spooled_and_takes_no_more() {
     server.cli(&["LPUSH", "analytics:queue:failed", "a", "b"]);
     let refused = queue.push(item("refused")).await;
     assert!(matches!(refused, Err(QueueError::FailedFull { failed: 2, bound: 2 })), "{refused:?}");
-    assert_eq!(queue.spooled(), 0, "the spool is not for that");
+    assert_eq!(queue.spooled(), 0, "the spool is not used");
     server.kill9();
     for id in names(0..3) {
         queue.push(item(&id)).await.unwrap();
     }
     server.restart();
-    eventually("what the queue says is known", || async {
+    eventually("the queue's state is known", || async {
         matches!(queue.accepts().await, Err(QueueError::FailedFull { .. })).then_some(())
     })
     .await;

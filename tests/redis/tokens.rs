@@ -48,7 +48,7 @@ async fn tokens_are_created_found_listed_and_revoked() {
 }
 
 #[tokio::test]
-async fn a_damaged_token_is_an_error_and_not_no_token() {
+async fn a_damaged_token_is_an_error_and_not_missing() {
     let server = RedisServer::start(Kind::Redis, &[]);
     let store = RedisTokenStore::new(server_at(&server), DEFAULT_KEY);
     let (secret, _) = token("t", 0);
@@ -61,7 +61,7 @@ async fn a_damaged_token_is_an_error_and_not_no_token() {
     server.cli(&["HSET", DEFAULT_KEY, &field, scope]);
     let error = store.find(&secret.hash()).await.unwrap_err().to_string();
     assert!(error.contains("scope"), "{error}");
-    // Those that can be read are none the worse for it.
+    // Readable tokens are not affected.
     let (_, other) = token("tok_2", 2_000);
     store.create(other.clone()).await.unwrap();
     let listing = store.listing().await;

@@ -1,4 +1,4 @@
-//! The way to the server: passwords, databases, TLS, servers that are away or do not answer.
+//! Connections: passwords, databases, TLS, and servers that are unavailable or do not respond.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ async fn user_password_and_database_come_from_the_url() {
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_read_is_refused_at_once() {
+async fn an_invalid_url_is_refused_immediately() {
     for url in ["http://x", "redis://:secret@", "redis://h/nodb", "", "rediss://h/#insecure-too"] {
         if let Err(error) = Server::new(&options(url)) {
             assert!(!error.to_string().contains("secret"), "{error}");
@@ -50,7 +50,7 @@ async fn a_url_that_cannot_be_read_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_said_at_once_and_used_once_it_is_back() {
+async fn an_unavailable_server_is_reported_immediately_and_used_again_later() {
     let mut server = RedisServer::start(Kind::Redis, &[]);
     let queue = queue_at(&server);
     queue.push(item("a")).await.unwrap();
@@ -61,7 +61,10 @@ async fn a_server_that_is_away_is_said_at_once_and_used_once_it_is_back() {
         let reason = refused(&queue).await;
         assert!(reason.contains(&format!("127.0.0.1:{}", server.port())), "{reason}");
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "no waiting while it is known to be away");
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "no waiting while it is known to be unavailable"
+    );
     assert!(queue.claim(1, LEASE).await.is_err());
     assert!(queue.stats().await.is_err());
     server.restart();
@@ -70,7 +73,7 @@ async fn a_server_that_is_away_is_said_at_once_and_used_once_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_holds_nobody_up_for_long() {
+async fn a_server_that_does_not_respond_causes_a_timeout() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let short = Duration::from_millis(300);
     let options =
@@ -88,7 +91,7 @@ async fn a_server_that_does_not_answer_holds_nobody_up_for_long() {
 }
 
 #[tokio::test]
-async fn pushes_that_wait_behind_one_without_an_answer_wait_no_longer_than_it() {
+async fn pushes_behind_a_timed_out_one_wait_no_longer_than_it() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let limit = Duration::from_secs(2);
     let options = RedisOptions { response_timeout: limit, ..options(&server.url()) };
@@ -97,7 +100,7 @@ async fn pushes_that_wait_behind_one_without_an_answer_wait_no_longer_than_it() 
     server.freeze();
     let began = Instant::now();
     let mut pushes = tokio::task::JoinSet::new();
-    // More than share a round trip.
+    // More than fit into one round trip.
     for n in 0..5_000 {
         let queue = Arc::clone(&queue);
         pushes.spawn(async move { queue.push(item(&format!("evt_{n}"))).await });
@@ -108,7 +111,7 @@ async fn pushes_that_wait_behind_one_without_an_answer_wait_no_longer_than_it() 
 }
 
 #[tokio::test]
-async fn durability_always_is_refused_where_it_cannot_be_kept() {
+async fn durability_always_is_refused_if_the_server_cannot_guarantee_it() {
     type Case<'a> = (Kind, &'a [(&'a str, &'a str)], bool);
     let cases: [Case<'_>; 6] = [
         (Kind::Valkey, &[], true),
@@ -128,7 +131,7 @@ async fn durability_always_is_refused_where_it_cannot_be_kept() {
                 assert_eq!(server.cli(&["LLEN", DEFAULT_PREFIX]), "0");
             }
         }
-        // Claims work with whatever the server offers.
+        // Claims work with any durability of the server.
         server.cli(&["LPUSH", DEFAULT_PREFIX, "{}"]);
         assert!(queue.claim(1, LEASE).await.unwrap().is_some());
     }
@@ -137,7 +140,7 @@ async fn durability_always_is_refused_where_it_cannot_be_kept() {
 #[tokio::test]
 async fn tls_checks_the_servers_certificate() {
     let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls");
-    // Whoever else takes the port meanwhile makes the start fail, and with it the test.
+    // If another program takes the port in the meantime, the start fails, and with it the test.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let _server = RedisServer::start(
         Kind::Redis,

@@ -1,4 +1,4 @@
-//! Rows that cannot be read hold up nothing else.
+//! Unreadable rows do not affect other rows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::support::redis::{eventually, item};
 use crate::support::{DEADLINE, Daemon, eventually as wait_until};
 use crate::worker::queue::MemoryQueue;
 
-/// Bodies that are not text, and why; the last one is possible only in a damaged file.
+/// Bodies that are not text, with the reason; the last one is possible only in a damaged file.
 const UNREADABLE: [(&str, &str); 3] = [
     (r#"CAST(x'7b22ff7d' AS TEXT)"#, "invalid UTF-8 at byte 2"),
     ("x'00ff'", "invalid UTF-8 at byte 1"),
     ("NULL", "Null instead of text"),
 ];
 
-/// Adds such rows to the queue in `dir`.
+/// Adds these rows to the queue in `dir`.
 fn add_unreadable(dir: &Path) {
     let file = dir.join("queue.db");
     let nullable = |from: &str, to: &str| {
@@ -42,7 +42,7 @@ fn add_unreadable(dir: &Path) {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
+async fn an_unreadable_body_is_moved_to_the_failed_events() {
     let dir = tempfile::tempdir().unwrap();
     let queue = queue_in(dir.path());
     queue.push(item("a")).await.unwrap();
@@ -60,22 +60,22 @@ async fn a_body_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
     assert_eq!(stats(&queue).await, [0, 2, 3]);
     queue.acknowledge(&claim.id, &[]).await.unwrap();
     let items = failed(&queue).await;
-    for (item, ((_, why), body)) in items.iter().zip(UNREADABLE.iter().zip(&shown)) {
-        assert!(item.reason.ends_with(why), "{item:?}");
+    for (item, ((_, reason), body)) in items.iter().zip(UNREADABLE.iter().zip(&shown)) {
+        assert!(item.reason.ends_with(reason), "{item:?}");
         assert_eq!(item.body, *body);
     }
     let kept = || -> String {
         let sql = "SELECT group_concat(hex(body), ' ' ORDER BY id) FROM failed_item";
         raw(&dir.path().join("queue.db"), "").query_row(sql, (), |row| row.get(0)).unwrap()
     };
-    assert_eq!(kept(), "7B22FF7D 00FF ", "byte for byte");
+    assert_eq!(kept(), "7B22FF7D 00FF ", "the bytes are unchanged");
 
-    // Retried, they come back as they were: it takes more than that to make them events.
+    // Retried, they fail again unchanged.
     let all: Vec<_> = items.into_iter().map(|item| item.id).collect();
     assert_eq!(queue.retry_failed(&all).await.unwrap(), 3);
     assert_eq!(stats(&queue).await, [3, 0, 0]);
     let claim = queue.claim(10, LEASE).await.unwrap().unwrap();
-    assert_eq!(claim.items.len(), 1, "what was NULL is empty now, and the worker's to reject");
+    assert_eq!(claim.items.len(), 1, "NULL is empty now, and the worker rejects it");
     assert_eq!(stats(&queue).await, [0, 1, 2]);
     assert_eq!(kept(), "7B22FF7D 00FF");
     let all: Vec<_> = failed(&queue).await.into_iter().map(|item| item.id).collect();
@@ -83,7 +83,7 @@ async fn a_body_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn a_queue_of_nothing_else_is_emptied() {
+async fn a_queue_of_only_unreadable_rows_is_emptied() {
     let dir = tempfile::tempdir().unwrap();
     drop(queue_in(dir.path()));
     for _ in 0..3 {
@@ -112,14 +112,14 @@ async fn a_body_damaged_in_flight_leaves_its_batch() {
     let again = queue.claim(10, LEASE).await.unwrap().unwrap();
     assert_eq!((&again.id.batch, ids(&again)), (&held.id.batch, vec!["b".to_owned()]));
     assert_eq!(queue.batches(10).await.unwrap()[0].items, 1);
-    assert!(queue.claim(10, LEASE).await.unwrap().is_none(), "nothing of that one is left");
+    assert!(queue.claim(10, LEASE).await.unwrap().is_none(), "nothing else is left");
     assert_eq!(queue.batches(10).await.unwrap().len(), 1);
     queue.acknowledge(&again.id, &[]).await.unwrap();
     assert_eq!(stats(&queue).await, [0, 0, 2]);
 }
 
 #[tokio::test]
-async fn a_failed_row_that_cannot_be_read_is_listed_with_the_others() {
+async fn an_unreadable_failed_row_is_listed_with_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let queue = queue_in(dir.path());
     let rows = "INSERT INTO failed_item (body, reason, failed_at)
@@ -133,7 +133,7 @@ async fn a_failed_row_that_cannot_be_read_is_listed_with_the_others() {
 }
 
 #[tokio::test]
-async fn the_spool_is_moved_without_what_cannot_be_read() {
+async fn the_spool_is_moved_without_unreadable_rows() {
     let dir = tempfile::tempdir().unwrap();
     let spool = queue_in(dir.path());
     spool.push(item("a")).await.unwrap();
@@ -152,7 +152,7 @@ async fn the_spool_is_moved_without_what_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn events_of_a_batch_that_cannot_be_read_wait_again() {
+async fn events_of_an_unreadable_batch_are_queued_again() {
     let dir = tempfile::tempdir().unwrap();
     let queue = queue_in(dir.path());
     for id in ["a", "b", "c", "d"] {
@@ -174,7 +174,7 @@ async fn events_of_a_batch_that_cannot_be_read_wait_again() {
 }
 
 #[tokio::test]
-async fn counts_that_cannot_be_read_are_counted_again() {
+async fn unreadable_counts_are_recalculated() {
     let dir = tempfile::tempdir().unwrap();
     let queue = queue_in(dir.path());
     queue.push(item("a")).await.unwrap();
@@ -185,7 +185,7 @@ async fn counts_that_cannot_be_read_are_counted_again() {
 }
 
 #[test]
-fn a_running_pipeline_stores_what_waits_behind_such_a_row() {
+fn a_pipeline_stores_events_behind_an_unreadable_row() {
     let mut daemon = Daemon::start();
     daemon.kill9();
     add_unreadable(&daemon.data_dir());
@@ -200,7 +200,7 @@ fn a_running_pipeline_stores_what_waits_behind_such_a_row() {
 }
 
 #[tokio::test]
-async fn a_damaged_session_takes_events_and_holds_up_no_other() {
+async fn a_damaged_session_accepts_events_and_blocks_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_in(dir.path());
     let views = [view("p", "1", "a", 0, "/1"), view("p", "2", "b", 1, "/2")];
@@ -212,7 +212,7 @@ async fn a_damaged_session_takes_events_and_holds_up_no_other() {
     assert_eq!(insert(&store, "2", &views).await.rows, 2);
     let sql = "SELECT exit_page FROM tracked_session WHERE session_id = 'a'";
     assert_eq!(rows(&store, sql).await, [[json!("/3")]]);
-    // Of three that are idle, one has no name that could be told.
+    // One of three idle sessions has an unreadable id.
     for expected in [vec![], vec!["a"], vec!["c"], vec![]] {
         let ended = store.end_idle_sessions(at(60), 1).await.unwrap();
         let ended: Vec<_> = ended.iter().map(|key| key.session_id.as_str()).collect();
@@ -221,7 +221,7 @@ async fn a_damaged_session_takes_events_and_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn the_live_view_shows_what_can_be_read_of_damaged_rows() {
+async fn the_live_view_skips_unreadable_values() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_in(dir.path());
     insert(&store, "1", &[view("p", "1", "a", 0, "/1"), view("q", "2", "b", 1, "/2")]).await;
@@ -249,7 +249,7 @@ async fn a_damaged_token_hides_no_other() {
     let listing = tokens.listing().await;
     assert_eq!((listing.tokens.as_slice(), listing.unreadable), (&[good.clone()][..], 1));
     assert_eq!(tokens.find(&good.hash).await.unwrap(), Some(good));
-    assert!(tokens.find(&bad.hash).await.is_err(), "it is not taken for revoked");
+    assert!(tokens.find(&bad.hash).await.is_err(), "it does not count as revoked");
     assert!(tokens.revoke(&bad.id).await.unwrap());
     assert_eq!(tokens.listing().await.unreadable, 0);
 }

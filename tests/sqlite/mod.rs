@@ -38,7 +38,7 @@ fn ids(claim: &Claim) -> Vec<String> {
     claim.items.iter().map(|item| QueuedEvent::from_json(&item.body).unwrap().id).collect()
 }
 
-/// The ids of all that can be claimed, acknowledged.
+/// Claims and acknowledges everything; returns the ids.
 async fn drain(queue: &dyn Queue) -> Vec<String> {
     let mut drained = Vec::new();
     while let Some(claim) = queue.claim(4, LEASE).await.unwrap() {
@@ -66,16 +66,16 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| format!("evt_{n}")).collect()
 }
 
-/// Writes into a file as no version of the program does.
+/// Runs SQL on a file, bypassing the program.
 fn raw(file: &Path, sql: &str) -> Connection {
     let connection = Connection::open(file).unwrap();
     connection.execute_batch(sql).unwrap();
     connection
 }
 
-/// Events go through the ports without being copied.
+/// Events pass through the ports without being copied.
 #[tokio::test]
-async fn an_event_that_was_pushed_is_not_held_any_longer() {
+async fn a_pushed_event_is_not_kept_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let event = Arc::new(view("p", "1", "s", 0, "/"));
     let queue = queue_in(dir.path());
@@ -84,5 +84,5 @@ async fn an_event_that_was_pushed_is_not_held_any_longer() {
     let store = store_in(dir.path());
     let batch = Batch { id: "1".to_owned(), events: Arc::new(vec![Arc::unwrap_or_clone(event)]) };
     assert_eq!(store.insert(&batch).await.unwrap().rows, 1);
-    assert_eq!(Arc::strong_count(&batch.events), 1, "so the worker takes the events back");
+    assert_eq!(Arc::strong_count(&batch.events), 1, "so the worker can reuse the events");
 }

@@ -1,5 +1,5 @@
-//! Files of earlier versions are brought up to date with all that is in them; newer ones are left
-//! alone. The `.sql` files beside this one are the tables as the first version made them.
+//! Files of earlier versions are upgraded with all their content; newer ones are refused and not
+//! changed. The `.sql` files next to this one contain the tables of the first version.
 
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
@@ -24,7 +24,7 @@ const QUEUE: &str = include_str!("queue.sql");
 const STORE: &str = include_str!("store.sql");
 const TOKENS: &str = include_str!("tokens.sql");
 
-/// What later programs added to the queue's tables without raising their version.
+/// Tables that later programs added without raising the version.
 const QUEUE_ADDITIONS: [&str; 3] = [
     "",
     "CREATE TABLE batch_note (batch_id TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
@@ -49,7 +49,7 @@ fn event(n: usize) -> QueuedEvent {
     view("default", &format!("evt_{n}"), "s", n as i64, &format!("https://a.example/{n}"))
 }
 
-/// Events 0 to 2 in flight, up to 9 waiting, 10 failed.
+/// Events 0 to 2 are in flight, 3 to 9 wait, 10 has failed.
 fn fill_queue(file: &Path, additions: &str) {
     let connection = raw(file, &format!("PRAGMA journal_mode = WAL; {QUEUE} {additions}"));
     for n in 0..10 {
@@ -92,7 +92,7 @@ async fn a_queue_of_each_earlier_version_drains_exactly_once() {
     }
 }
 
-/// A store of the first version, in which the columns that came last are missing.
+/// A store of the first version, without the latest columns.
 fn fill_store(file: &Path) {
     let connection = raw(file, &format!("PRAGMA journal_mode = WAL; {STORE}"));
     let first = event(0);
@@ -121,7 +121,7 @@ fn fill_store(file: &Path) {
 }
 
 #[tokio::test]
-async fn a_store_of_the_first_version_takes_new_events_and_keeps_the_old() {
+async fn a_store_of_the_first_version_accepts_new_events_and_keeps_old_ones() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("store.db");
     fill_store(&file);
@@ -173,7 +173,7 @@ async fn a_baseline_of_an_earlier_version_is_written_and_compared() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_up_to_date_is_not_changed_by_opening_it() {
+async fn opening_an_up_to_date_file_does_not_change_it() {
     let dir = tempfile::tempdir().unwrap();
     fill_store(&dir.path().join("store.db"));
     let schema = || -> i64 {
@@ -204,7 +204,7 @@ fn two_processes_may_open_an_old_file_at_once() {
 }
 
 #[tokio::test]
-async fn tokens_of_the_first_version_are_known() {
+async fn tokens_of_the_first_version_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens.db");
     let mut token =
@@ -221,7 +221,7 @@ async fn tokens_of_the_first_version_are_known() {
 }
 
 #[test]
-fn a_newer_file_is_refused_and_left_alone() {
+fn a_newer_file_is_refused_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let opened = |name: &str| -> (PathBuf, Option<String>) {
         let file = dir.path().join(name);
@@ -244,7 +244,7 @@ fn a_newer_file_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_pipeline_goes_on_with_the_files_of_an_earlier_version() {
+fn a_pipeline_continues_with_the_files_of_an_earlier_version() {
     let mut daemon = Daemon::start();
     daemon.kill9();
     let dir = daemon.data_dir();
@@ -265,9 +265,9 @@ fn a_pipeline_goes_on_with_the_files_of_an_earlier_version() {
     assert!(daemon.stderr().contains("migrated a file"), "{}", daemon.stderr());
 }
 
-/// Events that waited in it are lost, which must not go unnoticed.
+/// Its waiting events are lost, which must be reported.
 #[test]
-fn a_queue_missing_beside_a_store_is_reported() {
+fn a_queue_missing_next_to_a_store_is_reported() {
     let mut daemon = Daemon::start();
     daemon.track("https://a.example/");
     let stored = || daemon.scalar("SELECT count(*) FROM page_view_event") == json!(1);

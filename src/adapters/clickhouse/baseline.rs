@@ -1,7 +1,7 @@
-//! The baseline beside the tables of Bklit.
+//! The baseline tables next to Bklit's.
 //!
-//! Its rows are encoded apart from those of the worker's batches; what both share is how a row is
-//! kept from being stored twice.
+//! Rows are encoded separately from the worker's batches. Both use the same protection against
+//! duplicates.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::encode::Encoder;
 use super::events::{digest, month};
-use super::{ClickHouseStore, query, sql, stored};
+use super::{ClickHouseStore, query, sql, stored_ids};
 use bklit_pipeline::store::baseline;
 use bklit_pipeline::store::baseline::{Baseline, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span};
 use bklit_pipeline::store::rows::Cell;
@@ -22,13 +22,13 @@ use bklit_wire::time::UtcMillis;
 pub(super) const DIALECT: Dialect = Dialect {
     text: sql::literal,
     moment: |seconds| format!("toDateTime({})", seconds.clamp(0, u32::MAX.into())),
-    // Whatever the column's time zone.
+    // Independent of the column's time zone.
     seconds: |column| format!("toUnixTimestamp({column})"),
 };
 
 impl ClickHouseStore {
-    async fn ask(&self, sql: &str) -> Result<QueryResult, StoreError> {
-        // The statement is ours, so no answer blames the input.
+    async fn read_rows(&self, sql: &str) -> Result<QueryResult, StoreError> {
+        // The statement is generated here, so an error is never the input's fault.
         query::run(&self.connection, sql, READ_LIMITS).await.map_err(|error| match error {
             StoreError::Refused(reason) => StoreError::Unavailable(reason),
             unavailable @ StoreError::Unavailable(_) => unavailable,
@@ -37,22 +37,22 @@ impl ClickHouseStore {
 
     async fn write_baseline(&self, kind: Kind, events: &[&QueuedEvent]) -> Result<(), StoreError> {
         let table = kind.table(Side::Baseline);
-        let missing = stored::missing(&self.connection, table, events).await?;
+        let missing = stored_ids::missing(&self.connection, table, events).await?;
         if missing.is_empty() {
             return Ok(());
         }
-        let shape = self.shapes.of(&self.connection, table).await?;
-        let mut encoder = Encoder::with_header(&shape);
+        let schema = self.schemas.of(&self.connection, table).await?;
+        let mut encoder = Encoder::with_header(&schema);
         for event in &missing {
             if let Some(cells) = baseline::cells(event) {
-                encoder.row(&shape, &cells);
+                encoder.row(&schema, &cells);
             }
         }
         let token = format!("{}:{}", table.name, digest(&missing));
-        let columns = shape.column_list();
+        let columns = schema.column_list();
         let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
         let result = self.connection.insert(&into, &token, encoder.finish()).await;
-        self.unless_altered(table, &shape, result).await
+        self.unless_altered(table, &schema, result).await
     }
 }
 
@@ -64,9 +64,9 @@ impl Baseline for ClickHouseStore {
 
     async fn exists(&self) -> Result<bool, StoreError> {
         let tables = self.server_tables().await?;
-        let is_there = |name: &str| tables.iter().any(|found| found.name == name);
-        let both = BASELINE_TABLES.iter().all(|(one, of)| is_there(one.name) && is_there(of.name));
-        Ok(both && is_there(BASELINE_GAP.name))
+        let exists = |name: &str| tables.iter().any(|found| found.name == name);
+        let both = BASELINE_TABLES.iter().all(|(one, of)| exists(one.name) && exists(of.name));
+        Ok(both && exists(BASELINE_GAP.name))
     }
 
     async fn write(&self, events: &Arc<Vec<QueuedEvent>>) -> Result<(), StoreError> {
@@ -76,7 +76,7 @@ impl Baseline for ClickHouseStore {
             if let Some(kind) = Kind::of(event)
                 && seen.insert((kind, &event.project_id, &event.id))
             {
-                // One block a partition, which is stored whole or not at all.
+                // One block per partition: the server stores a block whole or not at all.
                 groups.entry((kind, month(event.timestamp()))).or_default().push(event);
             }
         }
@@ -87,34 +87,34 @@ impl Baseline for ClickHouseStore {
     }
 
     async fn record_gap(&self, gap: Gap) -> Result<(), StoreError> {
-        let shape = self.shapes.of(&self.connection, &BASELINE_GAP).await?;
+        let schema = self.schemas.of(&self.connection, &BASELINE_GAP).await?;
         let moment =
             |seconds: i64| Cell::Moment(UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)));
         let events = Cell::Int(i32::try_from(gap.events).unwrap_or(i32::MAX));
-        let mut encoder = Encoder::with_header(&shape);
-        encoder.row(&shape, &[moment(gap.since), moment(gap.until), events]);
-        let columns = shape.column_list();
+        let mut encoder = Encoder::with_header(&schema);
+        encoder.row(&schema, &[moment(gap.since), moment(gap.until), events]);
+        let columns = schema.column_list();
         let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", BASELINE_GAP.name);
         let token = format!("{}:{}:{}:{}", BASELINE_GAP.name, gap.since, gap.until, gap.events);
         let result = self.connection.insert(&into, &token, encoder.finish()).await;
-        self.unless_altered(&BASELINE_GAP, &shape, result).await
+        self.unless_altered(&BASELINE_GAP, &schema, result).await
     }
 
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {
-        let answer = self.ask(&baseline::gaps_in(&DIALECT, span)).await?;
-        Ok(baseline::gaps(span, &answer))
+        let result = self.read_rows(&baseline::gaps_in(&DIALECT, span)).await?;
+        Ok(baseline::gaps(span, &result))
     }
 
     async fn read(&self, side: Side, kind: Kind, pick: Pick<'_>) -> Result<Rows, StoreError> {
-        let answer = self.ask(&baseline::select(&DIALECT, side, kind, pick)).await?;
-        baseline::rows(kind, pick, answer)
+        let result = self.read_rows(&baseline::select(&DIALECT, side, kind, pick)).await?;
+        baseline::rows(kind, pick, result)
     }
 
     async fn count(&self, side: Side, kind: Kind, span: &Span) -> Result<u64, StoreError> {
-        baseline::counted(&self.ask(&baseline::count(&DIALECT, side, kind, span)).await?)
+        baseline::counted(&self.read_rows(&baseline::count(&DIALECT, side, kind, span)).await?)
     }
 
     async fn extent(&self, kind: Kind) -> Result<Option<[i64; 2]>, StoreError> {
-        Ok(baseline::extent(&self.ask(&baseline::extent_of(&DIALECT, kind)).await?))
+        Ok(baseline::extent(&self.read_rows(&baseline::extent_of(&DIALECT, kind)).await?))
     }
 }

@@ -1,12 +1,12 @@
-//! What about the server endangers the promise that nothing is lost and nothing stored twice.
+//! Checks for conditions on the server that could lose events or store them twice.
 
 use ::clickhouse::Row;
 use serde::Deserialize;
 
-use super::idle::ACTIVITY;
+use super::idle_sessions::ACTIVITY;
 use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
 use super::sessions::STATE;
-use super::shape::{self, ServerColumn};
+use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{TABLES, Table};
@@ -16,12 +16,12 @@ use bklit_wire::time::UtcMillis;
 /// The oldest server whose deduplication is known to work as described.
 const OLDEST: (u32, u32) = (23, 3);
 
-/// A disk with less of it free than this, by both measures, is said to be short.
+/// A disk counts as nearly full when it is below both limits.
 const LEAST_FREE_BYTES: u64 = 5 << 30;
 const LEAST_FREE_PERCENT: u64 = 10;
 
-/// Parts of a partition from which merging does not keep up, and from which inserts are refused,
-/// as the server's defaults are.
+/// Parts per partition above which merges are falling behind, and above which the server refuses
+/// inserts (its defaults).
 const MANY_PARTS: u64 = 300;
 const TOO_MANY_PARTS: u64 = 3_000;
 
@@ -48,10 +48,10 @@ struct Parts {
 }
 
 impl ClickHouseStore {
-    /// Looks at version, clock and tables.
+    /// Checks version, clock, tables, disks and parts. Changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the server does not answer.
+    /// [`StoreError::Unavailable`] if the server does not respond.
     pub async fn check(&self) -> Result<Vec<Diagnostic>, StoreError> {
         let query = "SELECT version() AS version, toUnixTimestamp64Milli(now64(3)) AS now";
         let before = UtcMillis::now().epoch_millis();
@@ -65,7 +65,7 @@ impl ClickHouseStore {
         let tables = self.server_tables().await?;
         for table in TABLES {
             let found = tables.iter().find(|found| found.name == table.name);
-            let columns = shape::server_columns(&self.connection, table.name).await?;
+            let columns = table_schema::server_columns(&self.connection, table.name).await?;
             findings.extend(table_findings(table, found, &columns));
         }
         findings.push(match tables.iter().find(|found| found.name == STATE) {
@@ -92,7 +92,10 @@ impl ClickHouseStore {
         };
         let short = disks.into_iter().filter(short).map(|disk| {
             let what = format!("its disk {} has {} MiB left", disk.name, disk.free >> 20);
-            Diagnostic::warning(what, "free disk space; without it events wait in the queue")
+            Diagnostic::warning(
+                what,
+                "free disk space; when the disk is full, events stay in the queue",
+            )
         });
         Ok(short.collect())
     }
@@ -110,7 +113,7 @@ impl ClickHouseStore {
         let many = parts.into_iter().map(|Parts { table, partition, parts }| {
             let what = format!("{table} has {parts} parts in the partition {partition}");
             let advice =
-                "raise worker.batch_wait, so that batches are larger, and see that merges run";
+                "raise worker.batch_wait, so that batches are larger, and check that merges are running";
             match parts {
                 TOO_MANY_PARTS.. => Diagnostic::problem(what, advice),
                 _ => Diagnostic::warning(what, advice),
@@ -120,7 +123,7 @@ impl ClickHouseStore {
     }
 }
 
-/// The rows, or nothing where the user may not see them.
+/// The rows; `None` if the user may not read them.
 fn known<T>(rows: Result<Vec<T>, StoreError>) -> Result<Option<Vec<T>>, StoreError> {
     match rows {
         Ok(rows) => Ok(Some(rows)),
@@ -131,8 +134,8 @@ fn known<T>(rows: Result<Vec<T>, StoreError>) -> Result<Option<Vec<T>>, StoreErr
 
 fn not_known(what: &str) -> Diagnostic {
     Diagnostic::warning(
-        format!("{what} is not known"),
-        "let its user SELECT from system.disks and system.parts",
+        format!("{what} is unknown"),
+        "allow the user to SELECT from system.disks and system.parts",
     )
 }
 
@@ -161,9 +164,9 @@ fn table_findings(
                 let what = format!("{} has no column {}", table.name, column.name);
                 findings.push(Diagnostic::problem(what, MIGRATE));
             }
-            Some(known) if shape::fits(column.kind, &known.r#type).is_none() => {
+            Some(known) if table_schema::fits(column.kind, &known.r#type).is_none() => {
                 let what = format!("{}.{} has the type {}", table.name, column.name, known.r#type);
-                let advice = format!("it must be a {}", shape::type_name(column.kind));
+                let advice = format!("it must be a {}", table_schema::type_name(column.kind));
                 findings.push(Diagnostic::problem(what, advice));
             }
             Some(_) => {}

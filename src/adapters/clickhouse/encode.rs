@@ -1,45 +1,44 @@
-//! Rows in ClickHouse's binary format.
+//! Rows in ClickHouse's binary format (`RowBinary`).
 //!
-//! The bytes depend on the rows and nothing else: sent again, a batch is the same block, which is
-//! what lets the server recognise it.
+//! The bytes depend only on the rows, so a batch that is sent again is the same block, which the
+//! server can recognise.
 
 use bytes::Bytes;
 
-use super::shape::{Shape, ShapeColumn};
+use super::table_schema::{SchemaColumn, TableSchema};
 use bklit_pipeline::store::rows::Cell;
 use bklit_pipeline::store::schema::ColumnType;
 
-/// Rows, encoded one after the other.
+/// Encodes rows one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
     bytes: Vec<u8>,
 }
 
 impl Encoder {
-    /// Begins with the names and types of the columns, so that the server notices when they are
-    /// not what it has.
-    pub(super) fn with_header(shape: &Shape) -> Self {
+    /// Starts with the columns' names and types, so that the server detects a mismatch.
+    pub(super) fn with_header(schema: &TableSchema) -> Self {
         let mut encoder = Self::default();
-        encoder.length(shape.columns.len());
-        shape.columns.iter().for_each(|column| encoder.text(column.name));
-        shape.columns.iter().for_each(|column| encoder.text(&column.type_name));
+        encoder.length(schema.columns.len());
+        schema.columns.iter().for_each(|column| encoder.text(column.name));
+        schema.columns.iter().for_each(|column| encoder.text(&column.type_name));
         encoder
     }
 
-    /// Adds a row, its cells in the order of the columns.
-    pub(super) fn row(&mut self, shape: &Shape, cells: &[Cell<'_>]) {
-        for (column, cell) in shape.columns.iter().zip(cells) {
+    /// Adds a row. The cells must be in the order of the columns.
+    pub(super) fn row(&mut self, schema: &TableSchema, cells: &[Cell<'_>]) {
+        for (column, cell) in schema.columns.iter().zip(cells) {
             self.cell(column, cell);
         }
     }
 
-    fn cell(&mut self, column: &ShapeColumn, cell: &Cell<'_>) {
+    fn cell(&mut self, column: &SchemaColumn, cell: &Cell<'_>) {
         if column.nullable {
             self.bytes.push(u8::from(*cell == Cell::Null));
         }
         match cell {
             Cell::Null if column.nullable => {}
-            // What the server itself puts where nothing is and NULL cannot be.
+            // The server's own default for a missing value in a column that is not nullable.
             Cell::Null => match column.kind {
                 ColumnType::Text => self.text(""),
                 ColumnType::DateTime | ColumnType::Int32 => self.bytes.extend([0; 4]),
@@ -64,7 +63,7 @@ impl Encoder {
         self.bytes.extend(text.as_bytes());
     }
 
-    /// Adds a text that may be absent.
+    /// Adds a nullable text.
     pub(super) fn optional_text(&mut self, text: Option<&str>) {
         self.bytes.push(u8::from(text.is_none()));
         if let Some(text) = text {
@@ -72,7 +71,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a whole number that may be absent.
+    /// Adds a nullable integer.
     pub(super) fn optional_number(&mut self, number: Option<i64>) {
         self.bytes.push(u8::from(number.is_none()));
         if let Some(number) = number {
@@ -80,7 +79,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a whole number.
+    /// Adds an integer.
     pub(super) fn number(&mut self, number: i64) {
         self.bytes.extend(number.to_le_bytes());
     }
@@ -98,7 +97,7 @@ impl Encoder {
         self.bytes.push(length as u8);
     }
 
-    /// What was encoded.
+    /// The encoded rows.
     pub(super) fn finish(self) -> Bytes {
         self.bytes.into()
     }

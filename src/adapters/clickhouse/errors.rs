@@ -1,4 +1,4 @@
-//! Which errors go away and which do not.
+//! Which errors are temporary and which are permanent.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -7,9 +7,9 @@ use ::clickhouse::error::Error;
 
 use bklit_pipeline::store::StoreError;
 
-/// Codes of errors that the rows of an insert cause and that will be the same next time. All
-/// others wait: a full disk is emptied and a missing table made by somebody, and to set events
-/// aside for that would be wrong.
+/// Error codes of an insert that its rows cause, and that would occur again. All other errors are
+/// retried: an operator frees a full disk or creates a missing table, and such events must not end
+/// up in the failed list.
 const REFUSALS: &[i32] = &[
     6,   // CANNOT_PARSE_TEXT
     26,  // CANNOT_PARSE_QUOTED_STRING
@@ -32,7 +32,7 @@ const REFUSALS: &[i32] = &[
 /// TIMEOUT_EXCEEDED.
 pub(super) const TIMEOUT_EXCEEDED: i32 = 159;
 
-/// Codes of errors of a query that may go away: the server's state, not the query's text.
+/// Error codes of a query that depend on the server's state, not on the query.
 const TRANSIENT: &[i32] = &[
     3,    // UNEXPECTED_END_OF_FILE
     74,   // CANNOT_READ_FROM_FILE_DESCRIPTOR
@@ -57,7 +57,7 @@ const TRANSIENT: &[i32] = &[
     1002, // UNKNOWN_EXCEPTION
 ];
 
-/// Why an insert failed.
+/// Classifies the error of an insert.
 pub(super) fn of_insert(error: &Error) -> StoreError {
     match code(error) {
         Some(code) if REFUSALS.contains(&code) => StoreError::Refused(text(error)),
@@ -65,12 +65,12 @@ pub(super) fn of_insert(error: &Error) -> StoreError {
     }
 }
 
-/// Why a statement of our own failed: never the events' fault.
+/// Classifies the error of a generated statement, which is never the events' fault.
 pub(super) fn of_statement(error: &Error) -> StoreError {
     StoreError::Unavailable(text(error))
 }
 
-/// Why a query that somebody typed failed.
+/// Classifies the error of a user's query.
 pub(super) fn of_query(error: &Error) -> StoreError {
     match code(error) {
         Some(code) if !TRANSIENT.contains(&code) => StoreError::Refused(text(error)),
@@ -78,7 +78,7 @@ pub(super) fn of_query(error: &Error) -> StoreError {
     }
 }
 
-/// ClickHouse's code: `Code: 252. DB::Exception: …`.
+/// The error code in ClickHouse's message: `Code: 252. DB::Exception: …`.
 pub(super) fn code(error: &Error) -> Option<i32> {
     let Error::BadResponse(reason) = error else { return None };
     let digits = reason.split_once("Code: ")?.1;
@@ -90,7 +90,7 @@ pub(super) fn code(error: &Error) -> Option<i32> {
 fn text(error: &Error) -> String {
     let mut text = match error {
         Error::BadResponse(reason) => tidy(reason),
-        Error::TimedOut => "ClickHouse does not answer in time".to_owned(),
+        Error::TimedOut => "no response from ClickHouse in time".to_owned(),
         other => {
             let mut text = other.to_string();
             let mut source = other.source().and_then(std::error::Error::source);
@@ -105,14 +105,14 @@ fn text(error: &Error) -> String {
     let advice = match code(error) {
         Some(16 | 47 | 60 | 81) => "; run `bklit-tui migrate`",
         Some(252) => "; merges are behind, see system.merges",
-        Some(497 | 516) => "; check the user, the password and what the user may do",
+        Some(497 | 516) => "; check the user, its password and its permissions",
         _ => "",
     };
     text.push_str(advice);
     text
 }
 
-/// Without the decoration around what happened.
+/// The message without version, exception class and line breaks, at most 1,000 characters.
 fn tidy(reason: &str) -> String {
     const LONGEST: usize = 1000;
     let reason = reason.split(" (version ").next().unwrap_or(reason);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_tells_what_goes_away() {
+    fn the_code_decides_whether_an_error_is_temporary() {
         let refused = |reason: &str| matches!(of_insert(&bad(reason)), StoreError::Refused(_));
         assert!(refused(
             "Code: 469. DB::Exception: Constraint `c` is violated (VIOLATED_CONSTRAINT)"
@@ -144,7 +144,7 @@ mod tests {
             "Code: 241. DB::Exception: Memory limit exceeded",
             "Code: 60. DB::Exception: Table does not exist",
             "502 Bad Gateway",
-            "Code: 4690. DB::Exception: none of ours",
+            "Code: 4690. DB::Exception: unlisted code",
             "",
         ] {
             assert!(!refused(transient), "{transient}");

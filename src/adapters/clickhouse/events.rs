@@ -1,12 +1,12 @@
-//! Events into their tables, each once.
+//! Inserts events, each exactly once.
 //!
-//! Rows of one table and one partition are one block, which the server stores whole or not at
-//! all. A block has a deduplication token made from the batch and from which events are in it, so
-//! that of two inserts of the same block, however they end, the server keeps one.
+//! Rows of one table and partition form one block, which the server stores whole or not at all. A
+//! block's deduplication token is derived from the batch and the events in the block, so the server
+//! keeps only one of two inserts of the same block, however they end.
 //!
-//! The token alone is not enough: the same event may come in another batch, and a token that the
-//! server noted may outlive the rows that were to go with it. So before an insert the server is
-//! asked which events it has, only the others are sent, and afterwards it is asked again.
+//! The token alone is not enough: an event may arrive again in a different batch, and the server
+//! may have recorded a token without its rows. So an insert first queries which events are stored,
+//! sends only the others, and then checks again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -17,16 +17,16 @@ use data_encoding::HEXLOWER;
 use jiff::tz::TimeZone;
 
 use super::encode::Encoder;
-use super::shape::Shape;
-use super::{ClickHouseStore, stored};
+use super::table_schema::TableSchema;
+use super::{ClickHouseStore, stored_ids};
 use bklit_pipeline::store::rows::{custom_event_cells, page_view_cells};
 use bklit_pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 use bklit_pipeline::store::{self, Batch, StoreError};
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
-/// Pauses between looks at rows whose insert succeeded and that are not there. Another insert of
-/// the same block may be about to commit them; the sum is far more than that takes.
+/// Pauses between checks for rows whose insert succeeded but that are missing. Another insert of
+/// the same block may be about to commit them; the total is much longer than that takes.
 const SETTLING: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(80),
@@ -35,10 +35,10 @@ const SETTLING: [Duration; 5] = [
     Duration::from_millis(1_000),
 ];
 
-/// Tokens tried for a block before giving up: one is the rule, two after the server lost a part.
+/// Tokens tried for a block before giving up: normally one, two after the server lost a part.
 const GENERATIONS: u32 = 3;
 
-/// Events whose rows go into the same table and partition.
+/// Events whose rows belong to the same table and partition.
 pub(super) struct Group<'a> {
     pub(super) table: &'static Table,
     month: i32,
@@ -50,7 +50,7 @@ pub(super) async fn store(store: &ClickHouseStore, batch: &Batch) -> Result<u64,
     let groups = groups(&batch.events);
     let keys = groups.iter().flat_map(|group| group.events.iter());
     let keys = keys.map(|event| (&event.project_id, &event.id));
-    let _held = store.in_flight.hold(keys).await;
+    let _held = store.key_locks.hold(keys).await;
     let mut rows = 0;
     for group in &groups {
         rows += store_group(store, &batch.id, group).await? as u64;
@@ -58,7 +58,7 @@ pub(super) async fn store(store: &ClickHouseStore, batch: &Batch) -> Result<u64,
     Ok(rows)
 }
 
-/// In a fixed order, each event once.
+/// Groups the events by table and month, in a fixed order and without duplicates.
 fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<(&str, i32), Group<'_>> = BTreeMap::new();
     let mut seen = HashSet::new();
@@ -66,7 +66,7 @@ fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
         let table = match &event.payload {
             Payload::Pageview(_) => &PAGE_VIEW_EVENT,
             Payload::Event(_) => &TRACKED_EVENT,
-            // Has no row; see `sessions`.
+            // No row of its own; see `sessions`.
             Payload::SessionEnd(_) => continue,
         };
         if seen.insert((table.name, &event.project_id, &event.id)) {
@@ -78,22 +78,21 @@ fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
     groups.into_values().collect()
 }
 
-/// `toYYYYMM`, by which the tables are partitioned. Where the server's time zone is another, an
-/// insert may reach into two partitions; they are then two blocks with the same token, which the
-/// server tells apart.
+/// The partition key, `toYYYYMM`. If the server's time zone is not UTC, an insert may span two
+/// partitions; the server then treats them as two blocks, even with the same token.
 pub(super) fn month(moment: UtcMillis) -> i32 {
     let date = TimeZone::UTC.to_datetime(moment.timestamp()).date();
     i32::from(date.year()) * 100 + i32::from(date.month())
 }
 
-/// Returns how many events were not there before.
+/// Stores a group; returns how many of its events were new.
 async fn store_group(
     store: &ClickHouseStore,
     batch: &str,
     group: &Group<'_>,
 ) -> Result<usize, StoreError> {
     let mut missing = if store.check_ids {
-        stored::missing(&store.connection, group.table, &group.events).await?
+        stored_ids::missing(&store.connection, group.table, &group.events).await?
     } else {
         group.events.clone()
     };
@@ -109,25 +108,25 @@ async fn store_group(
         missing = settled(store, group, missing).await?;
     }
     Err(StoreError::Unavailable(format!(
-        "ClickHouse says it stored rows of batch {batch} in {}, and does not have {} of them",
+        "ClickHouse confirmed an insert of batch {batch} into {}, but {} of its rows are missing",
         group.table.name,
         missing.len()
     )))
 }
 
-/// The events that are still missing once everything that was under way has ended.
+/// The events that are still missing after concurrent inserts have ended.
 async fn settled<'a>(
     store: &ClickHouseStore,
     group: &Group<'_>,
     mut missing: Vec<&'a QueuedEvent>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
-    missing = stored::missing(&store.connection, group.table, &missing).await?;
+    missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
     for pause in SETTLING {
         if missing.is_empty() {
             break;
         }
         tokio::time::sleep(pause).await;
-        missing = stored::missing(&store.connection, group.table, &missing).await?;
+        missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
     }
     Ok(missing)
 }
@@ -140,33 +139,33 @@ async fn insert(
     generation: u32,
 ) -> Result<(), StoreError> {
     let Group { table, month, .. } = group;
-    let shape = store.shapes.of(&store.connection, table).await?;
+    let schema = store.schemas.of(&store.connection, table).await?;
     let mut token = format!("{batch}:{}:{month}:{}", table.name, digest(events));
     if generation > 0 {
         // Writing to a String cannot fail.
         let _ = write!(token, ":{generation}");
     }
-    let columns = shape.column_list();
+    let columns = schema.column_list();
     let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
-    let result = store.connection.insert(&into, &token, encode(&shape, events)).await;
-    store.unless_altered(table, &shape, result).await
+    let result = store.connection.insert(&into, &token, encode(&schema, events)).await;
+    store.unless_altered(table, &schema, result).await
 }
 
-/// The block of these events. Nothing goes in but the events themselves.
-fn encode(shape: &Shape, events: &[&QueuedEvent]) -> Bytes {
-    let mut encoder = Encoder::with_header(shape);
+/// Encodes a block. Its bytes depend only on the events.
+fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> Bytes {
+    let mut encoder = Encoder::with_header(schema);
     for event in events {
         match &event.payload {
-            Payload::Pageview(view) => encoder.row(shape, &page_view_cells(event, view)),
-            Payload::Event(custom) => encoder.row(shape, &custom_event_cells(event, custom)),
+            Payload::Pageview(view) => encoder.row(schema, &page_view_cells(event, view)),
+            Payload::Event(custom) => encoder.row(schema, &custom_event_cells(event, custom)),
             Payload::SessionEnd(_) => {}
         }
     }
     encoder.finish()
 }
 
-/// Which events a block has: other events with the batch's name, as of a queue that was made
-/// anew, must not be taken for those that are stored.
+/// Identifies the events of a block. Needed in addition to the batch id: a queue that was recreated
+/// may use the id of a stored batch for other events.
 pub(super) fn digest(events: &[&QueuedEvent]) -> String {
     HEXLOWER.encode(&store::digest(events.iter().copied())[..16])
 }
@@ -174,40 +173,40 @@ pub(super) fn digest(events: &[&QueuedEvent]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clickhouse::shape::ServerColumn;
+    use crate::clickhouse::table_schema::ServerColumn;
 
-    fn shape(table: &'static Table) -> Shape {
+    fn schema(table: &'static Table) -> TableSchema {
         let column = |name: &str, r#type: String| ServerColumn { name: name.to_owned(), r#type };
         let columns = table.columns.iter().map(|known| {
-            let kind = crate::clickhouse::shape::type_name(known.kind);
+            let kind = crate::clickhouse::table_schema::type_name(known.kind);
             let nullable = format!("Nullable({kind})");
             column(known.name, if known.nullable { nullable } else { kind.to_owned() })
         });
-        Shape::new(table, &columns.collect::<Vec<_>>()).unwrap()
+        TableSchema::new(table, &columns.collect::<Vec<_>>()).unwrap()
     }
 
     fn event(json: &str) -> QueuedEvent {
         QueuedEvent::from_json(json).unwrap()
     }
 
-    /// Read anew from the queue, as after a crash, an event is the same bytes.
+    /// After a crash, events are read from the queue again.
     #[test]
     fn a_batch_that_is_read_again_is_the_same_block() {
         let view = r#"{"id":"evt_1","type":"pageview","payload":{"url":"/","lat":59.91,"mobile":true},"queuedAt":"2026-01-31T12:00:00.123Z","projectId":"p"}"#;
         let custom = r#"{"id":"evt_2","type":"event","payload":{"trackingId":"t","eventType":"click","metadata":{"z":1.5,"a":{"ø":[null]},"m":"x"}},"queuedAt":"2026-01-31T12:00:00.123Z","projectId":"p"}"#;
         for (table, json) in [(&PAGE_VIEW_EVENT, view), (&TRACKED_EVENT, custom)] {
             let blocks: HashSet<_> =
-                (0..10).map(|_| encode(&shape(table), &[&event(json), &event(json)])).collect();
+                (0..10).map(|_| encode(&schema(table), &[&event(json), &event(json)])).collect();
             assert_eq!(blocks.len(), 1, "{}", table.name);
         }
     }
 
     #[test]
-    fn a_row_is_what_the_format_says() {
+    fn a_row_is_encoded_as_the_format_requires() {
         let custom = event(
             r#"{"id":"e","type":"event","payload":{"trackingId":"t","eventType":"c"},"queuedAt":"1970-01-01T00:00:02.000Z","projectId":"p"}"#,
         );
-        let block = encode(&shape(&TRACKED_EVENT), &[&custom]);
+        let block = encode(&schema(&TRACKED_EVENT), &[&custom]);
         let row = b"\x01e\x02\0\0\0\0\x11{\"eventType\":\"c\"}\x02\0\0\0\x01t\x01p\x01";
         assert!(block.ends_with(row), "{:?}", block.escape_ascii().to_string());
         assert!(block.starts_with(b"\x07\x02id\x09timestamp\x08metadata"));

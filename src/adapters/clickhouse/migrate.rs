@@ -1,27 +1,27 @@
-//! Makes the tables, and brings those that are there up to date.
+//! Creates the tables, and upgrades existing ones.
 
 use ::clickhouse::Row;
 use serde::Deserialize;
 
-use super::idle::{ACTIVITY, ACTIVITY_DAYS};
+use super::idle_sessions::{ACTIVITY, ACTIVITY_DAYS};
 use super::sessions::{STATE, STATE_COLUMNS};
-use super::shape::{self, ServerColumn};
+use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{
     BASELINE_GAP, BASELINE_TABLES, Column, ColumnType, TABLES, Table,
 };
 
-/// Insert tokens that a table remembers. Each batch needs one a partition; as many as this last
-/// through hours of an outage.
+/// Insert tokens that a table remembers. A batch needs one per partition; this many last for hours
+/// of an outage.
 pub(super) const DEDUPLICATION_WINDOW: u64 = 10_000;
 
 const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
 
-/// Days that what is known of a session is kept after its last event.
+/// Days that a session's state is kept after its last event.
 const STATE_DAYS: u32 = 30;
 
-/// A table as the server has it.
+/// A row of `system.tables`.
 #[derive(Row, Deserialize)]
 pub(super) struct ServerTable {
     pub(super) name: String,
@@ -30,44 +30,45 @@ pub(super) struct ServerTable {
 }
 
 impl ClickHouseStore {
-    /// Brings the database up to date; with `dry_run` it only says how. Returns the statements.
+    /// Creates missing tables and upgrades existing ones; with `dry_run` nothing is changed.
+    /// Returns the statements.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], also when the user may not do it; [`StoreError::Refused`]
-    /// when a table is one that events cannot be stored in.
+    /// [`StoreError::Unavailable`], also if the user lacks a permission; [`StoreError::Refused`] if
+    /// an existing table has an unsuitable engine.
     pub async fn migrate(&self, dry_run: bool) -> Result<Vec<String>, StoreError> {
         let statements = self.plan().await?;
         if !dry_run {
             for statement in &statements {
                 self.connection.execute(self.connection.on_server(statement)).await?;
             }
-            self.forget_shapes();
+            self.forget_schemas();
         }
         Ok(statements)
     }
 
-    /// Makes the database and the tables that are missing; those that are there stay as they
-    /// are. Returns the statements that would bring them up to date.
+    /// Creates the database and missing tables without changing existing ones. Returns the
+    /// statements that would upgrade those.
     ///
     /// # Errors
-    /// As [`ClickHouseStore::migrate`].
+    /// See [`ClickHouseStore::migrate`].
     pub async fn create_missing(&self) -> Result<Vec<String>, StoreError> {
         let (create, upgrade): (Vec<_>, Vec<_>) =
             self.plan().await?.into_iter().partition(|statement| statement.starts_with("CREATE "));
         for statement in &create {
             self.connection.execute(self.connection.on_server(statement)).await?;
         }
-        self.forget_shapes();
+        self.forget_schemas();
         Ok(upgrade)
     }
 
-    fn forget_shapes(&self) {
+    fn forget_schemas(&self) {
         let baseline = BASELINE_TABLES.iter().map(|(table, _)| table);
         TABLES
             .iter()
             .chain(baseline)
             .chain([&&BASELINE_GAP])
-            .for_each(|table| self.shapes.forget(table));
+            .for_each(|table| self.schemas.forget(table));
     }
 
     async fn plan(&self) -> Result<Vec<String>, StoreError> {
@@ -85,7 +86,8 @@ impl ClickHouseStore {
             match tables.iter().find(|found| found.name == table.name) {
                 None => statements.push(create(database, table)),
                 Some(found) => {
-                    let columns = shape::server_columns(&self.connection, table.name).await?;
+                    let columns =
+                        table_schema::server_columns(&self.connection, table.name).await?;
                     statements.extend(upgrade(database, table, found, &columns)?);
                 }
             }
@@ -105,7 +107,8 @@ impl ClickHouseStore {
                 None if self.baseline => statements.push(create_baseline(database, table, of)),
                 None => {}
                 Some(found) => {
-                    let columns = shape::server_columns(&self.connection, table.name).await?;
+                    let columns =
+                        table_schema::server_columns(&self.connection, table.name).await?;
                     statements.extend(upgrade(database, table, found, &columns)?);
                 }
             }
@@ -123,7 +126,7 @@ impl ClickHouseStore {
     }
 }
 
-/// The name with its database.
+/// The table name qualified with its database.
 fn full(database: &str, table: &str) -> String {
     format!("{}.{}", sql::name(database), sql::name(table))
 }
@@ -138,8 +141,8 @@ fn create(database: &str, table: &Table) -> String {
     )
 }
 
-/// With the columns that the other table really has: where those are not quite ours, the same
-/// event must still be the same row.
+/// Copies the columns of the original table as they really are: even if these differ from the
+/// schema, an event must be the same row on both sides.
 fn create_baseline(database: &str, table: &Table, of: &Table) -> String {
     let (table_name, of) = (full(database, table.name), full(database, of.name));
     format!("CREATE TABLE IF NOT EXISTS {table_name} AS {of}\n{}", engine(table))
@@ -154,7 +157,7 @@ fn engine(table: &Table) -> String {
     )
 }
 
-/// The moment that tells a row's month.
+/// The column that determines a row's month.
 fn partitioned_by(table: &Table) -> &'static str {
     let moment = table.order.iter().find(|name| {
         let mut columns = table.columns.iter();
@@ -172,8 +175,8 @@ fn create_state(database: &str) -> String {
         .chain(columns)
         .chain(["touched SimpleAggregateFunction(max, DateTime) DEFAULT now()".to_owned()])
         .collect();
-    // Sessions are looked up by id, a few thousand at a time: small granules keep that from
-    // being a look at everything.
+    // Sessions are looked up by id, a few thousand at a time: small granules keep such a lookup
+    // from reading the whole table.
     format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    {}\n) ENGINE = AggregatingMergeTree\n\
          ORDER BY (project_id, session_id)\nTTL touched + INTERVAL {STATE_DAYS} DAY\n\
@@ -183,7 +186,7 @@ fn create_state(database: &str) -> String {
     )
 }
 
-/// A row that is there twice does no harm, so it needs no tokens.
+/// Duplicate rows do no harm here, so the table needs no tokens.
 fn create_activity(database: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    seen Int64,\n    project_id String,\n    \
@@ -195,14 +198,14 @@ fn create_activity(database: &str) -> String {
 }
 
 fn definition(column: &Column) -> String {
-    let kind = shape::type_name(column.kind);
+    let kind = table_schema::type_name(column.kind);
     let kind = if column.nullable { format!("Nullable({kind})") } else { kind.to_owned() };
     let default =
         if column.kind == ColumnType::Bool && !column.nullable { " DEFAULT false" } else { "" };
     format!("{} {kind}{default}", column.name)
 }
 
-/// What a table that is there lacks.
+/// The statements that bring an existing table up to date.
 fn upgrade(
     database: &str,
     table: &Table,
@@ -211,7 +214,7 @@ fn upgrade(
 ) -> Result<Vec<String>, StoreError> {
     if !found.engine.ends_with("MergeTree") {
         return Err(StoreError::Refused(format!(
-            "{} is a {}, and only tables of the MergeTree family keep what is repeated out",
+            "{} is a {}, but only tables of the MergeTree family deduplicate inserts",
             full(database, table.name),
             found.engine
         )));
@@ -225,7 +228,7 @@ fn upgrade(
     Ok(add.chain(widen(database, found)).collect())
 }
 
-/// A longer memory for tokens, where it is too short.
+/// Enlarges the deduplication window if it is too small.
 fn widen(database: &str, found: &ServerTable) -> Option<String> {
     let window = window(found)?;
     (window < DEDUPLICATION_WINDOW).then(|| {
@@ -236,8 +239,7 @@ fn widen(database: &str, found: &ServerTable) -> Option<String> {
     })
 }
 
-/// How many tokens a table remembers; `None` where the server decides by other settings, as it
-/// does for replicated tables.
+/// How many tokens a table remembers; `None` for replicated tables, where other settings apply.
 pub(super) fn window(found: &ServerTable) -> Option<u64> {
     if found.engine.starts_with("Replicated") || found.engine.starts_with("Shared") {
         return None;
@@ -248,6 +250,6 @@ pub(super) fn window(found: &ServerTable) -> Option<u64> {
         let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
         value.get(..end).unwrap_or_default()
     });
-    // The server's default is none at all.
+    // The server's default is zero.
     Some(digits.and_then(|digits| digits.parse().ok()).unwrap_or(0))
 }

@@ -1,7 +1,24 @@
-//! The production store: the tables of Bklit in ClickHouse.
+//! The production store: Bklit's tables in ClickHouse.
 //!
-//! What was accepted is stored once, however often it is sent and whatever dies meanwhile; see
-//! `events` and `sessions` for how.
+//! Each accepted event is stored exactly once, no matter how often it is sent or what crashes in
+//! between.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `connection.rs` | HTTP connection, settings and timeouts of every statement |
+//! | `events.rs` | inserts events, each exactly once |
+//! | `stored_ids.rs` | which events a table already has |
+//! | `sessions.rs` | session states and their versions in `tracked_session` |
+//! | `idle_sessions.rs` | ends idle sessions without scanning all sessions |
+//! | `key_locks.rs` | locks per event and session within this process |
+//! | `query.rs` | read-only queries with limits |
+//! | `baseline.rs` | the baseline tables |
+//! | `migrate.rs` | creates and upgrades tables |
+//! | `check.rs` | what `doctor` reports about the server |
+//! | `table_schema.rs` | the columns the server's tables really have |
+//! | `encode.rs` | rows in the binary format |
+//! | `sql.rs` | literals and identifiers in SQL |
+//! | `errors.rs` | which errors are temporary |
 
 mod baseline;
 mod check;
@@ -9,14 +26,14 @@ mod connection;
 mod encode;
 mod errors;
 mod events;
-mod idle;
-mod in_flight;
+mod idle_sessions;
+mod key_locks;
 mod migrate;
 mod query;
 mod sessions;
-mod shape;
 mod sql;
-mod stored;
+mod stored_ids;
+mod table_schema;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,9 +41,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::connection::Connection;
-use self::idle::Sweeps;
-use self::in_flight::InFlight;
-use self::shape::{Shape, Shapes};
+use self::idle_sessions::Sweeps;
+use self::key_locks::KeyLocks;
+use self::table_schema::{TableSchema, TableSchemas};
 use bklit_pipeline::store::schema::Table;
 use bklit_pipeline::store::{
     Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
@@ -34,39 +51,38 @@ use bklit_pipeline::store::{
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// Which server, and as whom.
+/// Server address, credentials and options of a [`ClickHouseStore`].
 #[derive(Clone)]
 pub struct ClickHouseOptions {
-    /// Its HTTP interface: `http://localhost:8123`, or `https://…`. May have user and password in
-    /// it, for which the two fields below are preferred.
+    /// The HTTP interface: `http://localhost:8123` or `https://…`. May contain user and password;
+    /// prefer the two fields below.
     pub url: String,
-    /// The user; the server's default user where there is none.
+    /// The user; `None` for the server's default user.
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<String>,
-    /// The certificates (PEM) that the server's one must lead to; without, the well-known ones.
+    /// Root certificates (PEM) to verify the server with; `None` for the well-known ones.
     pub root_certificates: Option<Vec<u8>>,
     /// The database with the tables.
     pub database: String,
-    /// How long to wait.
+    /// Time limits.
     pub timeouts: Timeouts,
-    /// Ask which events are stored before and after each insert. Without it batches are stored a
-    /// little faster, and only deduplication tokens keep a repeated batch from being stored
-    /// twice: nothing does so for an event that comes again in another batch, or where the tables
-    /// have no deduplication window.
+    /// Query the stored event ids before and after each insert. Without it, inserts are slightly
+    /// faster, but only deduplication tokens prevent duplicates. Tokens do not cover an event that
+    /// arrives again in a different batch, or tables without a deduplication window.
     pub check_ids: bool,
-    /// Keep the baseline's tables beside the others.
+    /// Create the baseline tables as well.
     pub baseline: bool,
 }
 
-/// How long to wait for the server.
+/// Time limits of calls to the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a connection.
+    /// To establish a connection.
     pub connect: Duration,
-    /// For the answer to one statement.
+    /// For the response to one statement.
     pub request: Duration,
-    /// For a batch to be stored, all its statements together.
+    /// For all statements that store one batch.
     pub batch: Duration,
 }
 
@@ -96,7 +112,7 @@ impl Default for ClickHouseOptions {
 }
 
 impl fmt::Debug for ClickHouseOptions {
-    /// Without the secrets, which the address may have too.
+    /// Omits the URL, because it may contain the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClickHouseOptions")
             .field("user", &self.user)
@@ -110,44 +126,44 @@ impl fmt::Debug for ClickHouseOptions {
 /// [`Store`] in ClickHouse.
 pub struct ClickHouseStore {
     connection: Connection,
-    shapes: Shapes,
-    in_flight: InFlight,
+    schemas: TableSchemas,
+    key_locks: KeyLocks,
     sweeps: Sweeps,
     check_ids: bool,
     baseline: bool,
 }
 
 impl ClickHouseStore {
-    /// A store on that server. Nothing is asked of it yet; tables are made by
-    /// [`ClickHouseStore::migrate`].
+    /// Creates the store without connecting; [`ClickHouseStore::migrate`] creates the tables.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when the address is none.
+    /// [`StoreError::Refused`] if the URL or the certificates are invalid.
     pub fn new(options: ClickHouseOptions) -> Result<Self, StoreError> {
         let ClickHouseOptions { check_ids, baseline, .. } = options;
         Ok(Self {
             connection: Connection::new(options)?,
-            shapes: Shapes::default(),
-            in_flight: InFlight::default(),
+            schemas: TableSchemas::default(),
+            key_locks: KeyLocks::default(),
             sweeps: Sweeps::default(),
             check_ids,
             baseline,
         })
     }
 
-    /// Rows that were refused because the table is not what it was are no bad rows.
+    /// Treats a refused insert as temporary if the table was altered since its schema was read:
+    /// then the rows are not at fault.
     async fn unless_altered(
         &self,
         table: &'static Table,
-        shape: &Shape,
+        schema: &TableSchema,
         result: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let Err(error) = result else { return Ok(()) };
-        self.shapes.forget(table);
+        self.schemas.forget(table);
         if let StoreError::Refused(reason) = &error
-            && *self.shapes.of(&self.connection, table).await? != *shape
+            && *self.schemas.of(&self.connection, table).await? != *schema
         {
-            let reason = format!("{} was altered meanwhile: {reason}", table.name);
+            let reason = format!("{} has been altered: {reason}", table.name);
             return Err(StoreError::Unavailable(reason));
         }
         Err(error)
@@ -174,7 +190,7 @@ impl Store for ClickHouseStore {
         since: UtcMillis,
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError> {
-        idle::end(self, since, most).await
+        idle_sessions::end(self, since, most).await
     }
 
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {

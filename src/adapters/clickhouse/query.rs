@@ -11,16 +11,16 @@ use super::connection::Connection;
 use super::errors;
 use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 
-/// Bytes of an answer; above, it is cut short.
+/// Maximum size of a result; a larger one is truncated.
 const RESULT_BYTES: u64 = 64 << 20;
 
-/// What the server may take beyond the limit to say that it is over.
+/// Extra time for the server to report that the time limit has passed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Names, then one JSON array a row.
+/// A line with the column names, then a JSON array per row.
 const FORMAT: &str = "JSONCompactEachRowWithNames";
 
-/// Answers one query.
+/// Runs one query.
 pub(super) async fn run(
     connection: &Connection,
     sql: &str,
@@ -39,29 +39,29 @@ pub(super) async fn run(
         .with_setting("cancel_http_readonly_queries_on_client_close", "1")
         .with_setting("output_format_json_quote_64bit_integers", "0")
         .with_setting("output_format_json_quote_denormals", "1");
-    let answer = async {
+    let response = async {
         let cursor = query.fetch_bytes(FORMAT)?;
         read(cursor, limits.rows).await
     };
-    match tokio::time::timeout(limits.time + GRACE, answer).await {
+    match tokio::time::timeout(limits.time + GRACE, response).await {
         Err(_) => Err(too_long()),
         Ok(Err(error)) if errors::code(&error) == Some(errors::TIMEOUT_EXCEEDED) => Err(too_long()),
         Ok(Err(error)) => Err(errors::of_query(&error)),
         Ok(Ok(result)) => result.ok_or_else(|| {
-            StoreError::Refused("the answer is no table; leave FORMAT out".to_owned())
+            StoreError::Refused("the result is not a table; remove the FORMAT clause".to_owned())
         }),
     }
 }
 
-/// `None` when the answer is not in the format that was asked for.
+/// Returns `None` if the response is not in [`FORMAT`].
 async fn read(cursor: BytesCursor, most: usize) -> Result<Option<QueryResult>, Error> {
-    // One more, to tell a cut answer from a whole one.
-    let mut answer = cursor.take(RESULT_BYTES + 1);
+    // One more byte than allowed, to detect a truncated response.
+    let mut response = cursor.take(RESULT_BYTES + 1);
     let mut result = QueryResult::default();
     let mut line = Vec::new();
     let mut named = false;
-    while answer.read_until(b'\n', &mut line).await? > 0 {
-        if answer.limit() == 0 || result.rows.len() >= most && named {
+    while response.read_until(b'\n', &mut line).await? > 0 {
+        if response.limit() == 0 || result.rows.len() >= most && named {
             result.truncated = true;
             break;
         }
@@ -83,7 +83,7 @@ async fn read(cursor: BytesCursor, most: usize) -> Result<Option<QueryResult>, E
     Ok(named.then_some(result))
 }
 
-/// Numbers for yes and no, as in the embedded store; arrays and the like as JSON text.
+/// Converts booleans to numbers, as the embedded store does, and arrays and objects to JSON text.
 fn scalar(value: Value) -> Value {
     match value {
         Value::Bool(yes) => i32::from(yes).into(),

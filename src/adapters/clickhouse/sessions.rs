@@ -1,14 +1,14 @@
-//! Sessions, followed event by event.
+//! Session states and their versions in `tracked_session`.
 //!
-//! What is known of a session is a set of smallest and largest values (see `store::session`), so
-//! adding an event twice changes nothing, and neither does the order. Each batch adds what it
-//! knows of its sessions as rows of a table of our own, which the server folds: no worker
-//! overwrites what another one knows, and a batch that is repeated adds nothing.
+//! The state of a session is a set of minima and maxima (see `store::session`), so neither repeated
+//! events nor their order matter. Each batch adds what it knows of its sessions as rows of a
+//! separate table, which the server aggregates: no worker overwrites what another one wrote, and a
+//! repeated batch adds nothing.
 //!
-//! From that, the versions in `tracked_session` are made. A version is written before the rows
-//! that it was made of: whoever dies in between leaves a batch that is repeated, and with it the
-//! version. Two workers may write versions at the same time, each without what the other knows;
-//! so after writing, a worker looks again, and writes another version if there is more to know.
+//! The versions in `tracked_session` are derived from it. A version is written before the state
+//! rows that it was derived from: after a crash in between, the batch is repeated, and the version
+//! with it. Two workers may write versions at the same time, each without the other's events; so a
+//! worker reads the state again after writing, and writes another version if the state has changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -19,18 +19,18 @@ use sha2::{Digest, Sha256};
 
 use super::encode::Encoder;
 use super::events::month;
-use super::{ClickHouseStore, idle, sql};
+use super::{ClickHouseStore, idle_sessions, sql};
 use bklit_pipeline::store::schema::TRACKED_SESSION;
 use bklit_pipeline::store::session::{Session, Sourced};
 use bklit_pipeline::store::{Batch, StoreError};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// The table of what is known.
+/// The table of session states.
 pub(super) const STATE: &str = "bklit_session_state";
 
-/// Its columns beside the key, each with how the server folds it. A page view is kept as its
-/// moment and id, then NUL, then the value, so that the smallest is the earliest.
+/// Its columns besides the key, each with its aggregate function. A page view is stored as its time
+/// and id, NUL, and the value, so that the minimum is the earliest view.
 pub(super) const STATE_COLUMNS: &[(&str, &str, &str)] = &[
     ("entry", "min", "Nullable(String)"),
     ("exit", "max", "Nullable(String)"),
@@ -45,32 +45,32 @@ pub(super) const STATE_COLUMNS: &[(&str, &str, &str)] = &[
     ("version", "max", "UInt32"),
 ];
 
-/// Sessions looked up in one statement.
+/// Sessions read by one statement.
 const AT_ONCE: usize = 10_000;
 
-/// Tokens tried for versions before giving up.
+/// Insert attempts for versions, each with a new token.
 const GENERATIONS: usize = 3;
 
-/// Times that a version is written anew because another worker wrote one meanwhile.
+/// Attempts to write a version while other workers change the same session.
 const ROUNDS: usize = 8;
 
-/// What a batch says about a session.
+/// What a batch adds to a session.
 #[derive(Default)]
 struct Change {
     known: Session,
-    /// The least `updated_at` of a version with it.
+    /// The minimum `updated_at` of a version that includes it.
     at: u32,
 }
 
-/// What is stored of a session.
+/// The stored state of a session.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct State {
     pub(super) session: Session,
-    /// `updated_at` of its latest version; 0 before there is one.
+    /// `updated_at` of its latest version; 0 if it has none.
     version: u32,
 }
 
-/// How sessions changed.
+/// The sessions that a batch started and ended.
 #[derive(Default)]
 pub(super) struct Changed {
     pub(super) begun: HashSet<SessionKey>,
@@ -97,14 +97,14 @@ struct StateRow {
 type Changes = BTreeMap<SessionKey, Change>;
 type States = HashMap<SessionKey, State>;
 
-/// Brings the sessions of a batch up to date.
+/// Updates the sessions of a batch.
 pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Changed, StoreError> {
     let mut changes: HashMap<(&str, &str), Change> = HashMap::new();
     for event in batch.events.iter() {
         let Some(session_id) = event.payload.session_id() else { continue };
         let change = changes.entry((&event.project_id, session_id)).or_default();
         change.known.add(event);
-        // Not the present moment: repeated, the version is the same.
+        // Not the current time: a repeated batch must produce the same version.
         change.at = change.at.max(seconds(event.queued_at));
     }
     let key = |(project_id, session_id): (&str, &str)| SessionKey {
@@ -113,17 +113,17 @@ pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Cha
     };
     let changes: Changes =
         changes.into_iter().map(|(session, change)| (key(session), change)).collect();
-    let _held = store.in_flight.hold(changes.keys()).await;
+    let _held = store.key_locks.hold(changes.keys()).await;
     apply(store, &batch.id, changes).await
 }
 
-/// Ends those of these sessions in which nothing happened since `since`.
+/// Ends those of the sessions that had no activity since `since`.
 pub(super) async fn end_if_idle(
     store: &ClickHouseStore,
     keys: &[&SessionKey],
     since: i64,
 ) -> Result<Vec<SessionKey>, StoreError> {
-    let _held = store.in_flight.hold(keys.iter()).await;
+    let _held = store.key_locks.hold(keys.iter()).await;
     let now = seconds(UtcMillis::now());
     let is_idle = |session: &Session| {
         session.begun() && !session.ended() && session.last_seen.is_some_and(|seen| seen < since)
@@ -180,11 +180,11 @@ async fn apply(
         written = next;
     }
     Err(StoreError::Unavailable(format!(
-        "sessions of batch {batch} were changed by other workers all the time"
+        "sessions of batch {batch} kept being changed by other workers"
     )))
 }
 
-/// The versions and when the sessions were active first, then what they were made of.
+/// Writes the versions and the sessions' activity, then the state rows.
 async fn write(
     store: &ClickHouseStore,
     batch: &str,
@@ -205,8 +205,8 @@ async fn write(
         }
         Ok(())
     };
-    let activity = idle::note(store, batch, &states);
-    tokio::try_join!(versions, activity).map_err(not_their_fault)?;
+    let activity = idle_sessions::record_activity(store, batch, &states);
+    tokio::try_join!(versions, activity).map_err(not_the_events_fault)?;
     let mut encoder = Encoder::default();
     for (key, state) in states {
         if let Some(change) = changes.get(key) {
@@ -217,44 +217,44 @@ async fn write(
     let into = format!("{STATE} (project_id, session_id, {}) FORMAT RowBinary", names.join(", "));
     let rows = encoder.finish();
     let token = format!("{batch}:{STATE}:{}", digest(&rows));
-    store.connection.insert(&into, &token, rows).await.map_err(not_their_fault)
+    store.connection.insert(&into, &token, rows).await.map_err(not_the_events_fault)
 }
 
-/// A version of a session that has begun.
+/// A version of a session that has started.
 struct Version<'a> {
     key: &'a SessionKey,
     state: &'a State,
     started: UtcMillis,
 }
 
-/// Versions of one partition, until they are there: a server that is killed may remember the
-/// token of an insert and not have its rows.
+/// Writes the versions of one partition until they are stored: a server that was killed may have
+/// recorded an insert's token without its rows.
 async fn write_versions(
     store: &ClickHouseStore,
     batch: &str,
     month: i32,
     versions: &[Version<'_>],
 ) -> Result<(), StoreError> {
-    let shape = store.shapes.of(&store.connection, &TRACKED_SESSION).await?;
-    let mut encoder = Encoder::with_header(&shape);
+    let schema = store.schemas.of(&store.connection, &TRACKED_SESSION).await?;
+    let mut encoder = Encoder::with_header(&schema);
     for Version { key, state, .. } in versions {
         let updated_at = UtcMillis::from_epoch_millis(i64::from(state.version) * 1000);
-        encoder.row(&shape, &state.session.cells(key, updated_at));
+        encoder.row(&schema, &state.session.cells(key, updated_at));
     }
     let rows = encoder.finish();
-    let columns = shape.column_list();
+    let columns = schema.column_list();
     let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
     let mut token = format!("{batch}:{}:{month}:{}", TRACKED_SESSION.name, digest(&rows));
     for _ in 0..GENERATIONS {
         let result = store.connection.insert(&into, &token, rows.clone()).await;
-        store.unless_altered(&TRACKED_SESSION, &shape, result).await?;
-        if !store.check_ids || are_there(store, versions).await? {
+        store.unless_altered(&TRACKED_SESSION, &schema, result).await?;
+        if !store.check_ids || are_stored(store, versions).await? {
             return Ok(());
         }
         token.push_str(":again");
     }
     Err(StoreError::Unavailable(format!(
-        "ClickHouse says it stored versions of batch {batch}, and does not have all of them"
+        "ClickHouse confirmed the session versions of batch {batch}, but some are missing"
     )))
 }
 
@@ -265,7 +265,7 @@ struct VersionRow {
     updated_at: u32,
 }
 
-async fn are_there(store: &ClickHouseStore, versions: &[Version<'_>]) -> Result<bool, StoreError> {
+async fn are_stored(store: &ClickHouseStore, versions: &[Version<'_>]) -> Result<bool, StoreError> {
     for some in versions.chunks(AT_ONCE) {
         let projects: BTreeSet<_> = some.iter().map(|one| one.key.project_id.as_str()).collect();
         let sessions: BTreeSet<_> = some.iter().map(|one| one.key.session_id.as_str()).collect();
@@ -286,19 +286,19 @@ async fn are_there(store: &ClickHouseStore, versions: &[Version<'_>]) -> Result<
             .iter()
             .map(|row| (row.project_id.as_str(), row.session_id.as_str(), row.updated_at))
             .collect();
-        let is_there = |one: &Version<'_>| {
+        let is_stored = |one: &Version<'_>| {
             let key = (one.key.project_id.as_str(), one.key.session_id.as_str());
             found.contains(&(key.0, key.1, one.state.version))
         };
-        if !some.iter().all(is_there) {
+        if !some.iter().all(is_stored) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Sessions are made by us: what is wrong with them is not wrong with the batch's events.
-fn not_their_fault(error: StoreError) -> StoreError {
+/// Session rows are generated here, so an error in them is never the events' fault.
+fn not_the_events_fault(error: StoreError) -> StoreError {
     match error {
         StoreError::Refused(reason) => StoreError::Unavailable(format!("sessions: {reason}")),
         unavailable => unavailable,
@@ -349,7 +349,7 @@ impl StateRow {
     }
 }
 
-/// What is stored of these sessions.
+/// The stored states of these sessions.
 async fn read(store: &ClickHouseStore, keys: &[&SessionKey]) -> Result<States, StoreError> {
     let mut states = States::new();
     for some in keys.chunks(AT_ONCE) {

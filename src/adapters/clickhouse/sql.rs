@@ -1,8 +1,8 @@
-//! Values in SQL text.
+//! Literals and identifiers in SQL text.
 
 use std::fmt::Write as _;
 
-/// A text as a literal.
+/// Quotes a text as a string literal.
 pub(super) fn literal(text: &str) -> String {
     let mut sql = String::with_capacity(text.len() + 2);
     sql.push('\'');
@@ -20,13 +20,14 @@ pub(super) fn literal(text: &str) -> String {
     sql
 }
 
-/// Texts as the list of an `IN`.
+/// Quotes texts as a comma-separated list for `IN`.
 pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     texts.into_iter().map(literal).collect::<Vec<_>>().join(", ")
 }
 
-/// A condition that holds when `column` is one of many texts. A list of thousands of literals
-/// takes the server's parser longer than the query itself, so they are one literal.
+/// A condition that is true if `column` is one of `texts`. The texts are passed as one literal,
+/// because the server's parser takes longer for a list of thousands of literals than the query
+/// itself.
 pub(super) fn is_one_of<'a>(column: &str, texts: impl IntoIterator<Item = &'a str>) -> String {
     let (odd, plain): (Vec<_>, Vec<_>) = texts.into_iter().partition(|text| text.contains('\n'));
     let joined = literal(&plain.join("\n"));
@@ -37,7 +38,7 @@ pub(super) fn is_one_of<'a>(column: &str, texts: impl IntoIterator<Item = &'a st
     condition
 }
 
-/// A name of a database, table or column, quoted where it has to be.
+/// Quotes the name of a database, table or column if necessary.
 pub(super) fn name(name: &str) -> String {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if first && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_cannot_leave_their_quotes() {
+    fn literals_and_names_are_escaped() {
         assert_eq!(literal("it's \\ \n\0ø"), r"'it\'s \\ \x0A\x00ø'");
         assert_eq!(list(["a", "b'"]), r"'a', 'b\''");
         assert_eq!(name("analytics"), "analytics");
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_with_the_separator_is_listed_apart() {
+    fn texts_with_the_separator_are_listed_separately() {
         assert_eq!(
             is_one_of("id", ["a", "b\nc", "d"]),
             r"(id IN (SELECT arrayJoin(splitByChar('\n', 'a\x0Ad'))) OR id IN ('b\x0Ac'))"

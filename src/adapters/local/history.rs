@@ -1,7 +1,7 @@
 //! The last debug lines of this process, for consoles that are opened later.
 //!
-//! Lines are kept as they are made, by a pointer each, before they are published: nobody has to
-//! subscribe, and without subscribers nothing goes over a bus.
+//! Lines are kept before they are published, as pointers. No subscription is needed, and without
+//! subscribers nothing is sent over a bus.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use serde_json::Value;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream, Recalled};
 use bklit_wire::debug_log::DebugLog;
 
-/// Bytes that the lines may take, about.
+/// Approximate limit of the memory that the lines take.
 pub(crate) const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// What a line takes besides its texts.
+/// Memory of a line in addition to its texts, in bytes.
 const LINE_BYTES: usize = 256;
-/// The last lines of the history that may come by the bus as well, because they were made while
-/// it was taken; and how many messages of the bus are looked at for that. More than a bus holds
-/// back for a subscriber.
+/// How many of the last history lines may arrive over the bus as well because they were published
+/// while the history was read, and how many bus messages are compared with them. More than a bus
+/// buffers for a subscriber.
 pub(crate) const OVERLAP: usize = 20_000;
 
-/// The last lines, within bounds.
+/// A ring buffer of the last lines, bounded by count and bytes.
 pub struct Ring {
     most: usize,
     kept: Mutex<Kept>,
@@ -35,26 +35,26 @@ struct Kept {
     next: u64,
 }
 
-/// What a [`Ring`] had at a moment.
+/// A snapshot of a [`Ring`].
 pub struct Recent {
-    /// The number of the first of `lines`, or of the next one to be kept.
+    /// The number of the first line, or of the next line to come if there are none.
     pub first: u64,
     /// Oldest first.
     pub lines: Vec<Arc<DebugLog>>,
 }
 
 impl Ring {
-    /// Keeps at most so many lines.
+    /// Creates a ring for up to `most` lines.
     pub fn new(most: usize) -> Self {
         Self { most, kept: Mutex::default() }
     }
 
-    /// How many lines it keeps at most.
+    /// The maximum number of lines.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// Keeps a line; returns its number. Numbers count up from 0.
+    /// Adds a line and returns its number. Numbers count up from 0.
     pub fn keep(&self, line: &Arc<DebugLog>) -> u64 {
         let bytes = size(line);
         let mut kept = self.kept();
@@ -69,7 +69,7 @@ impl Ring {
         number
     }
 
-    /// The last lines, as many as are kept of so many.
+    /// The last lines, up to `most`.
     pub fn recent(&self, most: usize) -> Recent {
         let kept = self.kept();
         let skip = kept.lines.len().saturating_sub(most);
@@ -82,20 +82,20 @@ impl Ring {
     }
 }
 
-/// A [`DebugBus`] that remembers lines.
+/// A [`DebugBus`] that keeps the last lines.
 pub struct RememberingDebugBus {
     inner: Arc<dyn DebugBus>,
     ring: Ring,
 }
 
 impl RememberingDebugBus {
-    /// A bus that remembers at most so many lines of `inner`.
+    /// Wraps `inner` and keeps up to `most` lines.
     pub fn new(inner: Arc<dyn DebugBus>, most: usize) -> Self {
         Self { inner, ring: Ring::new(most) }
     }
 }
 
-/// About what a line takes.
+/// Approximate memory of a line, in bytes.
 fn size(line: &DebugLog) -> usize {
     let ids = [&line.event_id, &line.project_id];
     let ids: usize = ids.into_iter().flatten().map(String::len).sum();
@@ -125,7 +125,7 @@ impl DebugBus for RememberingDebugBus {
         }
     }
 
-    /// Somebody may want to see later what is made now.
+    /// Lines are also created for the history.
     fn has_subscribers(&self) -> bool {
         self.ring.most() > 0 || self.inner.has_subscribers()
     }
@@ -139,10 +139,14 @@ impl DebugBus for RememberingDebugBus {
     }
 
     fn subscribe_after(&self, history: usize) -> Box<dyn DebugStream> {
-        // In this order no line is missed; those that come twice are told by their pointers.
+        // In this order no line is missed. A line that arrives twice is recognised by its pointer.
         let inner = self.inner.subscribe();
         let recent = self.ring.recent(history).lines;
-        Box::new(AfterHistory { overlap: Overlap::of_own(&recent), before: recent.into(), inner })
+        Box::new(AfterHistory {
+            overlap: Overlap::of_this_process(&recent),
+            before: recent.into(),
+            inner,
+        })
     }
 
     fn recall(&self, most: usize) -> Box<dyn DebugStream> {
@@ -150,37 +154,37 @@ impl DebugBus for RememberingDebugBus {
     }
 }
 
-/// What of the history may come by the bus as well.
+/// History lines that may arrive over the bus as well.
 #[derive(Default)]
 pub(crate) struct Overlap {
-    /// Lines of this process, by their pointers, which they keep from being used again.
+    /// Lines of this process by address. Keeping them prevents an address from being reused.
     own: HashMap<usize, Arc<DebugLog>>,
-    /// How many lines of others have this identity.
+    /// How many lines of other processes have this identity.
     others: HashMap<u64, u32>,
-    looked_at: usize,
+    compared: usize,
 }
 
 impl Overlap {
-    /// Of these lines of this process.
-    pub(crate) fn of_own(lines: &[Arc<DebugLog>]) -> Self {
+    /// Starts with these lines of this process.
+    pub(crate) fn of_this_process(lines: &[Arc<DebugLog>]) -> Self {
         let last = lines.iter().rev().take(OVERLAP);
         Self { own: last.map(|line| (address(line), line.clone())).collect(), ..Self::default() }
     }
 
-    /// And of these lines of other processes, by their identity.
+    /// Adds lines of other processes, by identity.
     pub(crate) fn add_others(&mut self, identities: impl Iterator<Item = u64>) {
         for identity in identities {
             *self.others.entry(identity).or_default() += 1;
         }
     }
 
-    /// Whether a message of the bus has been part of the history.
+    /// Whether a message of the bus was already part of the history.
     pub(crate) fn has(&mut self, message: &DebugMessage) -> bool {
         if self.own.is_empty() && self.others.is_empty() {
             return false;
         }
-        self.looked_at += 1;
-        if self.looked_at > OVERLAP {
+        self.compared += 1;
+        if self.compared > OVERLAP {
             *self = Self::default();
             return false;
         }
@@ -205,7 +209,7 @@ fn address(line: &Arc<DebugLog>) -> usize {
     Arc::as_ptr(line).addr()
 }
 
-/// The history, then the bus.
+/// The history followed by the bus.
 struct AfterHistory {
     before: VecDeque<Arc<DebugLog>>,
     overlap: Overlap,
@@ -255,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_lines_come_first_and_none_twice() {
+    async fn the_history_comes_first_and_no_line_twice() {
         let bus = bus(3);
         (0..5).for_each(|n| bus.publish(line(n.to_string())));
         let mut late = bus.subscribe_after(2);
@@ -266,10 +270,10 @@ mod tests {
         let mut alone = bus.recall(2);
         assert_eq!(messages(&mut *alone, 2).await, ["4", "new"]);
         assert!(alone.next().await.is_none());
-        // One that is kept already when the history is taken, and comes by the bus as well.
-        let DebugMessage::Log(both) = line("both") else { panic!("no line") };
+        // A line that is in the history and arrives over the bus as well.
+        let DebugMessage::Log(both) = line("both") else { panic!("not a line") };
         let before = vec![Arc::clone(&both)];
-        let overlap = Overlap::of_own(&before);
+        let overlap = Overlap::of_this_process(&before);
         let mut racing = AfterHistory { before: before.into(), overlap, inner: bus.subscribe() };
         bus.publish(DebugMessage::Log(both));
         bus.publish(line("after"));
@@ -277,24 +281,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_others_are_known_as_often_as_they_were_there() {
+    fn lines_of_other_processes_are_recognised_as_often_as_they_occurred() {
         let log = Arc::new(DebugLog::new(Stage::Queue, Level::Info, "line"));
         let again = || DebugMessage::Log(Arc::new((*log).clone()));
         let mut overlap = Overlap::default();
         overlap.add_others([log.identity(), log.identity()].into_iter());
         assert_eq!([(); 3].map(|()| overlap.has(&again())), [true, true, false]);
-        // What comes long after is new, whatever it looks like.
+        // A line that arrives much later is new, even if it is equal.
         overlap.add_others([log.identity()].into_iter());
         (0..OVERLAP).for_each(|_| assert!(!overlap.has(&line("other"))));
         assert!(!overlap.has(&again()));
     }
 
     #[test]
-    fn what_is_kept_is_bounded_by_bytes_too() {
+    fn the_history_is_bounded_by_bytes_too() {
         let ring = Ring::new(1_000_000);
         let large = "x".repeat(1024 * 1024);
         for _ in 0..100 {
-            let DebugMessage::Log(line) = line(large.clone()) else { panic!("no line") };
+            let DebugMessage::Log(line) = line(large.clone()) else { panic!("not a line") };
             ring.keep(&line);
         }
         let recent = ring.recent(usize::MAX);
@@ -305,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn without_history_and_subscribers_no_line_need_be_made() {
+    fn without_history_and_subscribers_no_lines_are_needed() {
         assert!(!bus(0).has_subscribers());
         assert!(bus(1).has_subscribers());
         let bus = bus(0);

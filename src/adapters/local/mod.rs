@@ -1,5 +1,5 @@
-//! What needs no server: buses within this process (bounded rings, in which a slow subscriber is
-//! overtaken), their history, and definitions that are the tracking ids themselves.
+//! Adapters that need no server: in-process buses (bounded ring buffers, in which a slow subscriber
+//! loses messages), their history, and definitions where the tracking id is the definition.
 
 pub mod history;
 
@@ -15,17 +15,17 @@ use bklit_pipeline::metrics::Metrics;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 use bklit_wire::event::LiveEvent;
 
-/// Messages a subscriber may lag behind before it loses some.
+/// How many messages a subscriber may lag behind before it loses some.
 const CAPACITY: usize = 16_384;
 
-/// The [`DebugBus`] of one process.
+/// The in-process [`DebugBus`].
 pub struct LocalDebugBus {
     sender: broadcast::Sender<DebugMessage>,
     metrics: Arc<Metrics>,
 }
 
 impl LocalDebugBus {
-    /// A bus without subscribers; what they lose is counted in `metrics`.
+    /// Creates a bus. Messages that subscribers lose are counted in `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { sender: broadcast::Sender::new(CAPACITY), metrics }
     }
@@ -33,7 +33,7 @@ impl LocalDebugBus {
 
 impl DebugBus for LocalDebugBus {
     fn publish(&self, message: DebugMessage) {
-        // An error means that nobody listens.
+        // An error means that there are no subscribers.
         let _ = self.sender.send(message);
     }
 
@@ -66,20 +66,20 @@ impl DebugStream for LocalDebugStream {
     }
 }
 
-/// The [`LiveBus`] of one process.
+/// The in-process [`LiveBus`].
 pub struct LocalLiveBus {
     sender: broadcast::Sender<LiveMessage>,
 }
 
 impl LocalLiveBus {
-    /// How many listen.
+    /// Number of subscribers.
     pub(crate) fn subscribers(&self) -> usize {
         self.sender.receiver_count()
     }
 
-    /// Hands a message to all who listen.
+    /// Sends a message to all subscribers.
     pub(crate) fn send(&self, message: LiveMessage) {
-        // An error means that nobody listens.
+        // An error means that there are no subscribers.
         let _ = self.sender.send(message);
     }
 }
@@ -93,7 +93,7 @@ impl Default for LocalLiveBus {
 #[async_trait]
 impl LiveBus for LocalLiveBus {
     async fn publish(&self, event: LiveEvent) -> Result<u64, String> {
-        // An error means that nobody listens.
+        // An error means that there are no subscribers.
         Ok(self.sender.send(LiveMessage::Event(Arc::new(event))).unwrap_or(0) as u64)
     }
 
@@ -119,7 +119,7 @@ impl LiveStream for LocalLiveStream {
     }
 }
 
-/// Without a database of definitions: every tracking id is its own definition.
+/// [`Definitions`] without a database: every tracking id is its own definition.
 pub struct TrackingIdIsDefinition;
 
 #[async_trait]

@@ -1,9 +1,9 @@
-//! Whether Bklit's Postgres has what is read of it.
+//! Checks whether Bklit's Postgres has the tables and columns that are read.
 
 use super::{Link, PostgresFailure, PostgresServer};
 use bklit_wire::diagnostic::Diagnostic;
 
-/// The tables, and their columns that are read.
+/// The tables and columns that are read.
 const TABLES: [(&str, &[&str]); 3] = [
     (
         "api_token",
@@ -21,10 +21,10 @@ const TABLES: [(&str, &[&str]); 3] = [
     ("EventDefinition", &["id", "trackingId", "projectId"]),
 ];
 
-/// Looks at the server and its tables. Changes nothing.
+/// Checks the server and its tables. Changes nothing.
 ///
 /// # Errors
-/// When the server cannot be reached.
+/// [`PostgresFailure::Unreachable`] if there is no connection.
 pub async fn check(server: PostgresServer) -> Result<Vec<Diagnostic>, PostgresFailure> {
     let link = Link::new(server);
     let rows = link.query("SELECT current_setting('server_version')", &[]).await?;
@@ -38,7 +38,7 @@ pub async fn check(server: PostgresServer) -> Result<Vec<Diagnostic>, PostgresFa
             Ok(_) => Diagnostic::good(format!("{table} can be read")),
             Err(PostgresFailure::Refused(reason)) => Diagnostic::problem(
                 format!("{table} cannot be read: {reason}"),
-                "see that database_url names Bklit's database, with its schema, and a user who may \
+                "check that database_url names Bklit's database and schema, and a user who may \
                  SELECT from it",
             ),
             Err(failure) => return Err(failure),
@@ -53,15 +53,15 @@ async fn old_tokens(link: &Link) -> Result<Option<Diagnostic>, PostgresFailure> 
     let statement = format!("SELECT count(*) FROM {table} WHERE \"tokenLookup\" IS NULL");
     let rows = match link.query(&statement, &[]).await {
         Ok(rows) => rows,
-        // Told above.
+        // Already reported above.
         Err(PostgresFailure::Refused(_)) => return Ok(None),
         Err(failure) => return Err(failure),
     };
     let old: i64 = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0);
     Ok((old > 0).then(|| {
         Diagnostic::warning(
-            format!("tokens without tokenLookup, each of which costs time to try: {old}"),
-            "replace them in Bklit's dashboard; at most 1,000 of them work",
+            format!("tokens without tokenLookup, each of which is slow to compare: {old}"),
+            "replace them in Bklit's dashboard; only 1,000 of them are checked",
         )
     }))
 }

@@ -1,7 +1,8 @@
-//! Definitions in Bklit's Postgres: the table `EventDefinition`.
+//! Event definitions in Bklit's Postgres: the table `EventDefinition`.
 //!
-//! What exists is remembered for [`TTL`], and while Postgres is away for [`GRACE`]. What does not
-//! exist is asked for again with each batch, as it may have been made meanwhile.
+//! Existing definitions are cached for [`TTL`], and for [`GRACE`] while Postgres is unavailable. A
+//! missing definition is queried again for each batch, because it may have been created in the
+//! meantime.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -13,19 +14,20 @@ use tokio_postgres::types::Type;
 use crate::postgres::{Link, PostgresServer};
 use bklit_pipeline::definitions::{DefinitionName, Definitions, DefinitionsError};
 
-/// How long a definition that was changed or removed may still count.
+/// How long a cached definition is used without another query, although it may have been changed or
+/// removed.
 pub const TTL: Duration = Duration::from_secs(30);
 
-/// How long a known definition is used while Postgres is away.
+/// How long a cached definition is used while Postgres is unavailable.
 pub const GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// Definitions remembered at once.
+/// Maximum cached definitions.
 const CAPACITY: u64 = 100_000;
 
-/// Names in one statement; a batch with more makes several.
+/// Names in one statement; a batch with more needs several.
 const NAMES_AT_ONCE: usize = 5_000;
 
-/// [`Definitions`] in Postgres, read-only.
+/// Read-only [`Definitions`] in Postgres.
 pub struct PostgresDefinitions {
     link: Link,
     statement: String,
@@ -39,7 +41,7 @@ struct Known {
 }
 
 impl PostgresDefinitions {
-    /// The definitions there. Connects when it is first used.
+    /// Creates the adapter; it connects when it is first used.
     pub fn new(server: PostgresServer) -> Self {
         let statement = format!(
             "SELECT \"projectId\", \"trackingId\", \"id\" FROM {} \
@@ -51,7 +53,7 @@ impl PostgresDefinitions {
         Self { link: Link::new(server), statement, known }
     }
 
-    async fn ask(
+    async fn fetch(
         &self,
         names: &[&DefinitionName],
     ) -> Result<HashMap<DefinitionName, String>, DefinitionsError> {
@@ -66,7 +68,7 @@ impl PostgresDefinitions {
             for row in rows.map_err(|error| unavailable(&error))? {
                 let text = |column| row.try_get::<_, String>(column).map_err(|e| unavailable(&e));
                 let name = DefinitionName { project_id: text(0)?, tracking_id: text(1)? };
-                // Of several with one name the one with the least id counts, every time.
+                // If several have the same name, the one with the smallest id counts.
                 found.insert(name, text(2)?);
             }
         }
@@ -81,25 +83,25 @@ impl Definitions for PostgresDefinitions {
         names: &[DefinitionName],
     ) -> Result<HashMap<DefinitionName, String>, DefinitionsError> {
         let mut found = HashMap::new();
-        let mut asked = HashSet::new();
+        let mut missing = HashSet::new();
         for name in names.iter().filter(|name| can_exist(name)) {
             match self.known.get(name).filter(|known| known.since.elapsed() < TTL) {
                 Some(known) => {
                     found.insert(name.clone(), known.id);
                 }
                 None => {
-                    asked.insert(name);
+                    missing.insert(name);
                 }
             }
         }
-        if asked.is_empty() {
+        if missing.is_empty() {
             return Ok(found);
         }
-        let asked: Vec<_> = asked.into_iter().collect();
-        match self.ask(&asked).await {
-            Ok(answer) => {
-                for name in asked {
-                    match answer.get(name) {
+        let missing: Vec<_> = missing.into_iter().collect();
+        match self.fetch(&missing).await {
+            Ok(fetched) => {
+                for name in missing {
+                    match fetched.get(name) {
                         Some(id) => {
                             let known = Known { id: id.clone(), since: Instant::now() };
                             self.known.insert(name.clone(), known);
@@ -107,11 +109,11 @@ impl Definitions for PostgresDefinitions {
                         None => self.known.invalidate(name),
                     }
                 }
-                found.extend(answer);
+                found.extend(fetched);
             }
-            // All of them or none: what is not known may exist.
+            // All or none: an unknown definition may exist.
             Err(error) => {
-                for name in asked {
+                for name in missing {
                     match self.known.get(name) {
                         Some(known) => found.insert(name.clone(), known.id),
                         None => return Err(error),
@@ -123,7 +125,7 @@ impl Definitions for PostgresDefinitions {
     }
 }
 
-/// Postgres' texts have no NUL, and refuse a question with one.
+/// Postgres cannot store NUL in a text and rejects queries with it.
 fn can_exist(name: &DefinitionName) -> bool {
     !name.project_id.contains('\0') && !name.tracking_id.contains('\0')
 }

@@ -1,8 +1,16 @@
-//! How Bklit's Postgres is reached, which is only read: a connection that is made when it is
-//! needed, given up when it fails, and made again after a pause that grows.
+//! Bklit's Postgres, read-only: the connection, and the adapters for tokens and definitions. A
+//! connection is opened on demand, dropped when it fails, and reopened after a growing pause.
 //!
-//! Statements are sent without being prepared by name, so that a pooler such as PgBouncer may
-//! hand each to another connection.
+//! Statements are not prepared by name, so that a pooler such as PgBouncer may send each over a
+//! different connection.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `tokens` | Bklit's tokens, combined with our own |
+//! | `definitions` | event definitions |
+//! | `check` | what `doctor` reports about the server |
+//! | `url` | `DATABASE_URL` with Prisma's parameters |
+//! | `tls` | TLS connections |
 
 pub mod check;
 pub mod definitions;
@@ -23,24 +31,24 @@ use tokio_postgres::{Client, Config, Row};
 use self::tls::Tls;
 use bklit_net::backoff::Reach;
 
-/// The longest pause after a failure to connect; calls in between fail at once.
+/// Maximum pause after a failed connection attempt; calls in between fail immediately.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Where the server is and how long to wait for it.
+/// Server address and timeouts.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// `postgres://user:password@host[:port]/database`, with Prisma's parameters or without.
+    /// `postgres://user:password@host[:port]/database`, with or without Prisma's parameters.
     pub url: String,
-    /// The certificates (PEM) that the server's one must lead to, where it is checked; without,
-    /// the well-known ones.
+    /// Root certificates (PEM), where the server's certificate is verified; `None` for the
+    /// well-known ones.
     pub root_certificates: Option<Vec<u8>>,
-    /// How long making a connection may take.
+    /// Time limit for connecting.
     pub connect_timeout: Duration,
-    /// How long an answer may take.
+    /// Time limit for a response.
     pub response_timeout: Duration,
 }
 
-/// A Postgres server. Cheap to clone; connects to nothing by itself.
+/// A Postgres server. Cheap to clone; does not connect by itself.
 #[derive(Clone)]
 pub struct PostgresServer {
     config: Arc<Config>,
@@ -51,21 +59,21 @@ pub struct PostgresServer {
     response_timeout: Duration,
 }
 
-/// Why a question did not get its answer.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresFailure {
-    /// The options cannot be used.
+    /// The options are invalid.
     #[error("{0}")]
     Options(String),
-    /// There is no connection, or it broke.
+    /// There is no connection, or it was lost.
     #[error("no connection to Postgres at {address}: {reason}")]
     Unreachable {
-        /// Where it should be.
+        /// Host and port.
         address: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// It answers, and says no.
+    /// The server rejected the query.
     #[error("Postgres: {0}")]
     Refused(String),
 }
@@ -74,7 +82,7 @@ impl PostgresServer {
     /// Reads the options.
     ///
     /// # Errors
-    /// When the URL or the certificates cannot be read.
+    /// [`PostgresFailure::Options`] if the URL or the certificates are invalid.
     pub fn new(options: &PostgresOptions) -> Result<Self, PostgresFailure> {
         let address = url::parse(&options.url, options.root_certificates.as_deref())
             .map_err(PostgresFailure::Options)?;
@@ -88,12 +96,12 @@ impl PostgresServer {
         })
     }
 
-    /// Where it is, without user and password.
+    /// Host and port, without credentials.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The table's name in statements, with its schema where the URL names one.
+    /// The quoted table name, with the schema if the URL names one.
     pub fn table(&self, name: &str) -> String {
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         match &self.schema {
@@ -108,14 +116,20 @@ impl PostgresServer {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => return Err(self.unreachable(explain(&error))),
             Err(_) => {
-                return Err(self.unreachable(format!("not within {:?}", self.connect_timeout)));
+                return Err(
+                    self.unreachable(format!("no connection within {:?}", self.connect_timeout))
+                );
             }
         };
         let task = tokio::spawn(async move {
-            // Whoever waits for an answer learns of the end.
+            // Pending queries report the error.
             let _ = connection.await;
         });
-        Ok(Connected { client, task: task.abort_handle(), asked_at: std::sync::Mutex::default() })
+        Ok(Connected {
+            client,
+            task: task.abort_handle(),
+            waiting_since: std::sync::Mutex::default(),
+        })
     }
 
     fn unreachable(&self, reason: String) -> PostgresFailure {
@@ -123,28 +137,28 @@ impl PostgresServer {
     }
 }
 
-/// A connection, ended when nobody uses it any more.
+/// A connection, closed when it is no longer used.
 struct Connected {
     client: Client,
     task: AbortHandle,
-    /// When it was asked something since which it has answered nothing. Whoever asked may have
-    /// gone before the answer was late.
-    asked_at: std::sync::Mutex<Option<Instant>>,
+    /// When the oldest unanswered query was sent. Its caller may have been cancelled before the
+    /// response was late.
+    waiting_since: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Connected {
-    fn asked(&self) {
-        let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        asked_at.get_or_insert_with(Instant::now);
+    fn query_sent(&self) {
+        let mut waiting_since = self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting_since.get_or_insert_with(Instant::now);
     }
 
-    fn answered(&self) {
-        *self.asked_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn response_received(&self) {
+        *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn is_usable(&self, longest: Duration) -> bool {
-        let asked_at = *self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.client.is_closed() && asked_at.is_none_or(|at| at.elapsed() < longest)
+        let waiting_since = *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.client.is_closed() && waiting_since.is_none_or(|at| at.elapsed() < longest)
     }
 }
 
@@ -154,7 +168,8 @@ impl Drop for Connected {
     }
 }
 
-/// One connection at a time to a server, replaced when it breaks. Shared use pipelines.
+/// One connection at a time to a server, replaced when it is lost. Concurrent queries are
+/// pipelined.
 pub struct Link {
     server: PostgresServer,
     state: Mutex<State>,
@@ -172,16 +187,16 @@ impl Link {
         Self { server, state: Mutex::new(state) }
     }
 
-    /// Its server.
+    /// The server.
     pub fn server(&self) -> &PostgresServer {
         &self.server
     }
 
-    /// Asks. Statements only read, so one whose connection broke, as one does that was not used
-    /// for long, is sent again over a new one.
+    /// Runs a query. All statements only read, so if the connection turns out to be lost, the query
+    /// is sent once more over a new one.
     ///
     /// # Errors
-    /// At once, while the pause after a failure to connect lasts.
+    /// Fails immediately during the pause after a failed connection attempt.
     pub async fn query(
         &self,
         statement: &str,
@@ -190,26 +205,26 @@ impl Link {
         let mut tried = false;
         loop {
             let connected = self.connected().await?;
-            connected.asked();
-            let asked = connected.client.query_typed(statement, parameters);
-            let broken = match timeout(self.server.response_timeout, asked).await {
+            connected.query_sent();
+            let response = connected.client.query_typed(statement, parameters);
+            let broken = match timeout(self.server.response_timeout, response).await {
                 Ok(Ok(rows)) => {
-                    connected.answered();
+                    connected.response_received();
                     return Ok(rows);
                 }
                 Ok(Err(error)) if error.as_db_error().is_some() && !is_end(&error) => {
-                    connected.answered();
+                    connected.response_received();
                     return Err(PostgresFailure::Refused(explain(&error)));
                 }
                 Ok(Err(error)) => explain(&error),
-                // Later answers would wait behind this one.
+                // Later responses would be queued behind this one.
                 Err(_) => {
-                    self.give_up(&connected).await;
-                    let reason = format!("no answer within {:?}", self.server.response_timeout);
+                    self.discard(&connected).await;
+                    let reason = format!("no response within {:?}", self.server.response_timeout);
                     return Err(self.server.unreachable(reason));
                 }
             };
-            self.give_up(&connected).await;
+            self.discard(&connected).await;
             if std::mem::replace(&mut tried, true) {
                 return Err(self.server.unreachable(broken));
             }
@@ -242,7 +257,7 @@ impl Link {
         }
     }
 
-    async fn give_up(&self, broken: &Arc<Connected>) {
+    async fn discard(&self, broken: &Arc<Connected>) {
         let mut state = self.state.lock().await;
         if state.connected.as_ref().is_some_and(|present| Arc::ptr_eq(present, broken)) {
             state.connected = None;
@@ -250,12 +265,12 @@ impl Link {
     }
 }
 
-/// Whether the server ends the connection with this: it is shut down, or an operator ended it.
+/// Whether the server closes the connection with this error: a shutdown, or an operator's action.
 fn is_end(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code().starts_with("57P"))
 }
 
-/// What the library says, with the reason that it leaves to the error behind.
+/// The error message, including its source.
 fn explain(error: &tokio_postgres::Error) -> String {
     if let Some(said) = error.as_db_error() {
         return said.message().to_owned();

@@ -1,4 +1,4 @@
-//! TLS to Postgres, by the same library and root certificates as to the other servers.
+//! TLS for Postgres, with the same library and root certificates as for the other servers.
 
 use std::future::Future;
 use std::io;
@@ -17,22 +17,23 @@ use tokio_rustls::client::TlsStream as Encrypted;
 
 use bklit_net::tls;
 
-/// What is asked of the server's certificate.
+/// How the server's certificate is verified.
 #[derive(Clone, Debug)]
 pub(super) enum Trust {
-    /// Nothing: the connection is encrypted, and whoever answers is believed.
+    /// Not at all: the connection is encrypted, but the server is not authenticated.
     Anyone,
-    /// It must be of that host and lead to one of these certificates (PEM), or to a well-known one.
+    /// It must be valid for the host and issued by one of these roots (PEM), or by a well-known
+    /// one.
     Verified(Option<Vec<u8>>),
 }
 
-/// Makes TLS connections.
+/// Opens TLS connections.
 #[derive(Clone)]
 pub(super) struct Tls(TlsConnector);
 
 impl Tls {
     /// # Errors
-    /// Says what is wrong with the certificates.
+    /// Describes what is wrong with the certificates.
     pub(super) fn new(trust: &Trust) -> Result<Self, String> {
         let given = match trust {
             Trust::Anyone => None,
@@ -47,7 +48,7 @@ impl Tls {
     }
 }
 
-/// Takes any certificate whose key the server has.
+/// Accepts any certificate whose key the server has.
 #[derive(Debug)]
 struct Anyone(CryptoProvider);
 
@@ -97,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
     }
 }
 
-/// A connection to be made to a server of that name.
+/// A pending TLS handshake with the named server.
 pub(super) struct Handshake {
     connector: TlsConnector,
     name: ServerName<'static>,

@@ -1,4 +1,5 @@
-//! `DATABASE_URL` as Prisma writes it: with parameters of Prisma's own, which other clients refuse.
+//! Parses `DATABASE_URL` as Prisma writes it, with Prisma's own parameters, which other clients
+//! reject.
 
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
@@ -6,29 +7,29 @@ use url::Url;
 
 use super::tls::Trust;
 
-/// What the URL says.
+/// The parsed URL.
 pub(super) struct Address {
-    /// Whom to ask as whom.
+    /// Host, port, credentials and database.
     pub(super) config: Config,
-    /// What is asked of the server's certificate.
+    /// How the server's certificate is verified.
     pub(super) trust: Trust,
-    /// Where the tables are, if the URL says.
+    /// The schema of the tables, if the URL names one.
     pub(super) schema: Option<String>,
-    /// Host and port, to be shown.
+    /// Host and port, for display.
     pub(super) shown: String,
 }
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// Reads a `postgres://` URL. Parameters that concern a client's own pool or cache are passed
-/// over: `connection_limit`, `pool_timeout`, `pgbouncer` and the like.
+/// Parses a `postgres://` URL. Ignores parameters that concern a client's own pool or cache:
+/// `connection_limit`, `pool_timeout`, `pgbouncer` and the like.
 ///
 /// # Errors
-/// Says what is wrong, without the URL: it has a password in it.
+/// Describes what is wrong, without the URL, which contains the password.
 pub(super) fn parse(url: &str, roots: Option<&[u8]>) -> Result<Address, String> {
-    let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
+    let url = Url::parse(url).map_err(|error| format!("not a valid URL: {error}"))?;
     if !["postgres", "postgresql"].contains(&url.scheme()) {
-        return Err("the URL must begin with postgres:// or postgresql://".to_owned());
+        return Err("the URL must start with postgres:// or postgresql://".to_owned());
     }
     let parameter = |name: &str| {
         let found = url.query_pairs().find(|(key, _)| key == name)?.1.into_owned();
@@ -37,7 +38,7 @@ pub(super) fn parse(url: &str, roots: Option<&[u8]>) -> Result<Address, String> 
     let mut config = Config::new();
     config.application_name(parameter("application_name").as_deref().unwrap_or("bklit-tui"));
     let host = url.host_str().filter(|host| !host.is_empty()).map(decode);
-    // A socket's directory, beside a host that only stands there because a URL needs one.
+    // A socket's directory is given as a parameter; the URL's host is then only a placeholder.
     let host = parameter("host").or(host).unwrap_or_else(|| "localhost".to_owned());
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port().unwrap_or(DEFAULT_PORT);
@@ -60,7 +61,8 @@ pub(super) fn parse(url: &str, roots: Option<&[u8]>) -> Result<Address, String> 
         Some("disable") => (SslMode::Disable, Trust::Anyone),
         None | Some("allow" | "prefer") => (SslMode::Prefer, Trust::Anyone),
         Some("no-verify") => (SslMode::Require, Trust::Anyone),
-        // As elsewhere: encrypted, and checked where there is something to check by.
+        // As in other clients: encrypted, and verified if there are root certificates to verify
+        // with.
         Some("require") if !strict => (SslMode::Require, Trust::Anyone),
         Some("require" | "verify-ca" | "verify-full") => (SslMode::Require, verified),
         Some(_) => {
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parameters_of_prisma_do_no_harm() {
+    fn parameters_of_prisma_are_accepted() {
         let url = "postgresql://us%40er:p%3A%2Fw%2B@db.example:6543/bk%20lit?schema=web&\
                    connection_limit=5&pool_timeout=10&pgbouncer=true&sslmode=require&\
                    statement_cache_size=0&channel_binding=require";
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_checked_where_the_url_asks_for_it() {
+    fn certificates_are_verified_if_the_url_requires_it() {
         for (query, verified) in [
             ("", false),
             ("?sslmode=prefer", false),
@@ -120,7 +122,7 @@ mod tests {
             assert_eq!(matches!(found.trust, Trust::Verified(_)), verified, "{query}");
         }
         let found = parse("postgres://h/d?sslmode=require", Some(b"pem")).unwrap();
-        assert!(matches!(found.trust, Trust::Verified(Some(_))), "there is something to check by");
+        assert!(matches!(found.trust, Trust::Verified(Some(_))), "there are root certificates");
     }
 
     #[test]
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_url_is_refused_without_showing_it() {
+    fn an_invalid_url_is_refused_without_showing_it() {
         for url in [
             "hush",
             "prisma://accelerate.example/?api_key=hush",

@@ -1,5 +1,5 @@
-//! How the Redis adapters reach their server: connections that are made when they are needed,
-//! given up when they fail, and made again after a pause that grows.
+//! Connections of the Redis adapters: opened on demand, dropped when they fail, and reopened after
+//! a growing pause.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,24 +15,23 @@ use tokio::sync::Mutex;
 
 use bklit_net::backoff::Reach;
 
-/// The longest pause after a failure to connect; calls in between fail at once.
+/// Maximum pause after a failed connection attempt; calls in between fail immediately.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Where the server is and how long to wait for it.
+/// Server address and timeouts.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS; `unix://path`.
     pub url: String,
-    /// The certificates (PEM) that the server's one must lead to, where it has one; without, the
-    /// well-known ones.
+    /// Root certificates (PEM) for TLS; `None` for the well-known ones.
     pub root_certificates: Option<Vec<u8>>,
-    /// How long making a connection may take.
+    /// Time limit for connecting.
     pub connect_timeout: Duration,
-    /// How long an answer may take.
+    /// Time limit for a response.
     pub response_timeout: Duration,
 }
 
-/// A Redis (or Valkey) server. Cheap to clone; connects to nothing by itself.
+/// A Redis (or Valkey) server. Cheap to clone; does not connect by itself.
 #[derive(Clone, Debug)]
 pub struct RedisServer {
     client: Client,
@@ -40,19 +39,19 @@ pub struct RedisServer {
     response_timeout: Duration,
 }
 
-/// Why a command did not get its answer.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisFailure {
     /// There is no connection.
     #[error("no connection to Redis at {address}: {reason}")]
     Unreachable {
-        /// Where it should be.
+        /// Host and port.
         address: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The server refused the command, or the connection broke before the answer: then it may
-    /// have been carried out.
+    /// The server rejected the command, or the connection was lost before the response; then the
+    /// command may have been executed.
     #[error("Redis: {0}")]
     Command(#[from] RedisError),
 }
@@ -61,10 +60,10 @@ impl RedisServer {
     /// Reads the options.
     ///
     /// # Errors
-    /// When the URL or the certificates cannot be read.
+    /// [`RedisFailure::Command`] if the URL or the certificates are invalid.
     pub fn new(options: &RedisOptions) -> Result<Self, RedisFailure> {
         let info = options.url.as_str().into_connection_info()?;
-        // Only with this protocol a connection tells by itself that it has ended.
+        // Only with RESP3 does a connection report its own end.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_redis_settings(settings);
         let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
@@ -82,21 +81,21 @@ impl RedisServer {
         })
     }
 
-    /// Where it is, without user and password.
+    /// The address, without credentials.
     pub fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
 
-    /// How long an answer may take.
+    /// Time limit for a response.
     pub fn response_timeout(&self) -> Duration {
         self.response_timeout
     }
 
-    /// Makes a connection that hands what the server sends unasked, and its own end, to `sink`,
-    /// which must not wait.
+    /// Opens a connection that passes the server's push messages, and its own end, to `sink`, which
+    /// must not block.
     ///
     /// # Errors
-    /// When the server cannot be reached.
+    /// [`RedisFailure::Unreachable`].
     pub async fn connect(
         &self,
         sink: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
@@ -107,16 +106,17 @@ impl RedisServer {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout))
             .set_push_sender(sink);
-        // The client's own timeout leaves out looking up the name and the handshake.
+        // The client's own timeout does not cover name resolution and handshake.
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(self.connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(|error| unreachable(error.to_string())),
-            Err(_) => Err(unreachable(format!("not within {:?}", self.connect_timeout))),
+            Err(_) => Err(unreachable(format!("no connection within {:?}", self.connect_timeout))),
         }
     }
 }
 
-/// One connection at a time to a server, replaced when it breaks. Shared use pipelines.
+/// One connection at a time to a server, replaced when it is lost. Concurrent commands are
+/// pipelined.
 pub struct Link {
     server: RedisServer,
     state: Mutex<State>,
@@ -124,14 +124,14 @@ pub struct Link {
 
 struct State {
     connection: Option<MultiplexedConnection>,
-    /// Set once that has ended.
+    /// Set when the connection has ended.
     ended: Arc<AtomicBool>,
-    /// Tells the present connection from earlier ones.
+    /// Number of the current connection.
     generation: u64,
     reach: Reach,
 }
 
-/// A [`Link`]'s present connection.
+/// The current connection of a [`Link`].
 pub struct Connection<'a> {
     link: &'a Link,
     inner: MultiplexedConnection,
@@ -150,18 +150,18 @@ impl Link {
         Self { server, state: Mutex::new(state) }
     }
 
-    /// Its server.
+    /// The server.
     pub fn server(&self) -> &RedisServer {
         &self.server
     }
 
-    /// The present connection, or a new one.
+    /// The current connection, or a new one.
     ///
     /// # Errors
-    /// When none can be made; at once, while the pause after a failure lasts.
+    /// If none can be opened; immediately during the pause after a failed attempt.
     pub async fn connection(&self) -> Result<Connection<'_>, RedisFailure> {
         let mut state = self.state.lock().await;
-        // One that has ended while nobody used it does not cost a command.
+        // A connection that ended while idle is replaced without a failed command.
         if let Some(inner) = state.connection.clone()
             && !state.ended.load(Relaxed)
         {
@@ -199,7 +199,7 @@ impl Link {
         }
     }
 
-    async fn give_up(&self, generation: u64) {
+    async fn discard(&self, generation: u64) {
         let mut state = self.state.lock().await;
         if state.generation == generation {
             state.connection = None;
@@ -208,7 +208,7 @@ impl Link {
 }
 
 impl Connection<'_> {
-    /// Differs from that of the connections before it.
+    /// The connection's number, which is different for each connection of a link.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -218,11 +218,11 @@ impl Connection<'_> {
     /// # Errors
     /// [`RedisFailure::Command`].
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisFailure> {
-        let answer = command.query_async(&mut self.inner.clone()).await;
-        self.checked(answer).await
+        let response = command.query_async(&mut self.inner.clone()).await;
+        self.checked(response).await
     }
 
-    /// Sends one command to whose answer the server takes up to `longest` more than usual.
+    /// Sends one command whose response may take up to `longest` more than usual.
     ///
     /// # Errors
     /// [`RedisFailure::Command`].
@@ -233,23 +233,23 @@ impl Connection<'_> {
     ) -> Result<T, RedisFailure> {
         let mut inner = self.inner.clone();
         inner.set_response_timeout(self.link.server.response_timeout + longest);
-        let answer = command.query_async(&mut inner).await;
-        self.checked(answer).await
+        let response = command.query_async(&mut inner).await;
+        self.checked(response).await
     }
 
-    /// Sends several commands at once.
+    /// Sends several commands in one round trip.
     ///
     /// # Errors
-    /// [`RedisFailure::Command`] when one of them failed.
+    /// [`RedisFailure::Command`] if one of them failed.
     pub async fn pipeline<T: FromRedisValue>(
         &self,
         commands: &Pipeline,
     ) -> Result<T, RedisFailure> {
-        let answer = commands.query_async(&mut self.inner.clone()).await;
-        self.checked(answer).await
+        let response = commands.query_async(&mut self.inner.clone()).await;
+        self.checked(response).await
     }
 
-    /// Runs a script, sending its text when the server does not know it.
+    /// Runs a script; sends its text if the server does not have it cached.
     ///
     /// # Errors
     /// [`RedisFailure::Command`].
@@ -257,16 +257,16 @@ impl Connection<'_> {
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, RedisFailure> {
-        let answer = call.invoke_async(&mut self.inner.clone()).await;
-        self.checked(answer).await
+        let response = call.invoke_async(&mut self.inner.clone()).await;
+        self.checked(response).await
     }
 
-    async fn checked<T>(&self, answer: RedisResult<T>) -> Result<T, RedisFailure> {
-        match answer {
-            Ok(answer) => Ok(answer),
+    async fn checked<T>(&self, response: RedisResult<T>) -> Result<T, RedisFailure> {
+        match response {
+            Ok(response) => Ok(response),
             Err(error) => {
                 if is_broken(&error) {
-                    self.link.give_up(self.generation).await;
+                    self.link.discard(self.generation).await;
                 }
                 Err(error.into())
             }
@@ -274,8 +274,8 @@ impl Connection<'_> {
     }
 }
 
-/// Whether the connection is of no more use. After a timeout its answers would come too late for
-/// everyone; one to a server that has become a replica would refuse all writes.
+/// Whether the connection must be replaced. After a timeout all its responses would be late; a
+/// server that has become a replica would reject all writes.
 fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_io_error()

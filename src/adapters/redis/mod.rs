@@ -1,4 +1,12 @@
-//! Redis (or Valkey).
+//! Adapters for Redis (or Valkey).
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `connection` | connections, reconnects and timeouts |
+//! | `queue` | the queue: lists and Lua scripts |
+//! | `bus` | debug and live bus: channels, and a stream with the last lines |
+//! | `presence` | active sessions: sorted sets |
+//! | `tokens` | the token store: a hash |
 
 pub mod bus;
 pub mod connection;

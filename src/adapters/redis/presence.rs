@@ -1,5 +1,5 @@
-//! Active sessions: `live:sessions:{projectId}`, a sorted set of session ids by the moment of
-//! their last activity.
+//! Active sessions: `live:sessions:{projectId}`, a sorted set of session ids by the time of their
+//! last activity.
 
 use std::collections::HashMap;
 
@@ -21,12 +21,12 @@ pub struct RedisPresence {
 }
 
 impl RedisPresence {
-    /// Connects when it is first used.
+    /// Creates the adapter; it connects when it is first used.
     pub fn new(server: RedisServer) -> Self {
         Self { link: Link::new(server) }
     }
 
-    /// Sends one command for each project of up to [`MAX_GROUP`] sessions.
+    /// Sends one command per project, with up to [`MAX_GROUP`] sessions in a round trip.
     async fn change<T: Sync>(
         &self,
         sessions: &[T],

@@ -1,8 +1,7 @@
-//! The token store in Redis: the hash `bklit:tokens`, with the hex SHA-256 of each secret as
-//! field and what it allows, as JSON, as value.
+//! The token store in Redis: the hash `bklit:tokens`. A field is the hex SHA-256 of a secret, its
+//! value the token's permissions as JSON.
 //!
-//! Changes are rare and tokens are few, so whatever asks for more than one token's hash reads
-//! all of them.
+//! Tokens are few and rarely change, so all operations except a lookup by hash read all of them.
 
 use async_trait::async_trait;
 use redis::{Script, cmd};
@@ -12,7 +11,7 @@ use bklit_pipeline::auth::listing::LeavesOut;
 use bklit_pipeline::auth::stored::{Stored, unreadable};
 use bklit_pipeline::auth::{Listing, TokenHash, TokenRecord, TokenStore, TokenStoreError};
 
-/// The hash that the token commands and all processes of a Bklit share.
+/// The key that the token commands and all processes share.
 pub const DEFAULT_KEY: &str = "bklit:tokens";
 
 /// The [`TokenStore`] in Redis.
@@ -23,8 +22,8 @@ pub struct RedisTokenStore {
     leaves_out: LeavesOut,
 }
 
-/// Adds a token unless its hash or its id is known, after those that are there.
-/// KEYS: tokens   ARGV: hash, id, its JSON but for the end
+/// Adds a token unless its hash or its id exists. Tokens are numbered in the order of creation.
+/// KEYS: tokens   ARGV: hash, id, its JSON without the closing brace
 const CREATE: &str = "
     if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end
     local last = 0
@@ -40,7 +39,7 @@ const CREATE: &str = "
 ";
 
 impl RedisTokenStore {
-    /// The tokens in the hash `key`. Connects when it is first used.
+    /// Uses the hash `key`. Connects when it is first used.
     pub fn new(server: RedisServer, key: &str) -> Self {
         let (link, create) = (Link::new(server), Script::new(CREATE));
         Self { link, key: key.to_owned(), create, leaves_out: LeavesOut::default() }
@@ -56,7 +55,7 @@ fn unavailable(error: impl std::fmt::Display) -> TokenStoreError {
     TokenStoreError(error.to_string())
 }
 
-/// The token, and its place among those of the same moment.
+/// Reads a token, and its number among those created at the same time.
 fn read(field: &str, json: &str) -> Result<(u64, TokenRecord), TokenStoreError> {
     let stored: Stored = serde_json::from_str(json).map_err(|error| unreadable(field, &error))?;
     Ok((stored.order, stored.into_token(field)?))
@@ -74,7 +73,7 @@ impl TokenStore for RedisTokenStore {
         call.arg(hash).arg(&stored.id).arg(json);
         match connection.script::<bool>(&call).await.map_err(unavailable)? {
             true => Ok(()),
-            false => Err(TokenStoreError("there is this token already".to_owned())),
+            false => Err(TokenStoreError("the token already exists".to_owned())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! How the embedded adapters open their files.
+//! Opens the embedded adapters' files: settings, migrations, integrity check.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use bklit_wire::diagnostic::Diagnostic;
 
-/// How long a statement waits for another process's transaction.
+/// How long a statement waits for a transaction of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to try to open a file that other processes are opening at the same time: SQLite does
-/// not wait by itself while the file becomes one with a write-ahead log.
+/// How long to retry opening a file that other processes are opening at the same time: SQLite's
+/// busy timeout does not cover the switch to a write-ahead log.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const OPEN_PAUSE: Duration = Duration::from_millis(10);
-/// Prepared statements kept for a connection.
+/// Prepared statements cached per connection.
 const STATEMENT_CACHE: usize = 64;
 
-/// Why a file cannot be used.
+/// Errors of opening a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// SQLite's own error.
+    /// An error of SQLite.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     /// The file cannot be opened.
@@ -60,7 +60,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether another process holds a lock, so that trying again helps.
+    /// Whether another process holds a lock, so that a retry may succeed.
     fn is_busy(&self) -> bool {
         let (Self::Sqlite(error) | Self::Open { error, .. }) = self else { return false };
         let busy = [Some(ErrorCode::DatabaseBusy), Some(ErrorCode::DatabaseLocked)];
@@ -68,7 +68,7 @@ impl Error {
     }
 }
 
-/// One step of a schema, within a transaction.
+/// One migration of a schema. Runs in a transaction.
 pub type Migration = fn(&Connection) -> rusqlite::Result<()>;
 
 /// The tables of a file. `PRAGMA user_version` is the number of migrations applied to it. Never
@@ -76,16 +76,17 @@ pub type Migration = fn(&Connection) -> rusqlite::Result<()>;
 pub struct Schema {
     /// In order; the first one creates the tables.
     pub migrations: &'static [Migration],
-    /// Runs after them every time the file is opened, for tables that are derived from code.
+    /// Runs after the migrations whenever the file is opened, for tables that are derived from
+    /// code.
     pub complete: Option<Migration>,
 }
 
-/// Opens or creates the file `path` and migrates its tables, in one transaction. A commit is
-/// durable when it returns: write-ahead log, synced with every commit. Waits a few seconds for
-/// other processes that use the file.
+/// Opens or creates the file `path` and migrates its tables in one transaction. Commits are durable
+/// when they return: write-ahead log, synced with every commit. Waits a few seconds for other
+/// processes that use the file.
 ///
 /// # Errors
-/// When the file cannot be used or has a newer version.
+/// If the file cannot be used, or if its version is newer than this program.
 pub fn open(path: &Path, schema: &Schema) -> Result<Connection, Error> {
     let deadline = Instant::now() + OPEN_TIMEOUT;
     loop {
@@ -113,7 +114,7 @@ fn try_open(path: &Path, schema: &Schema) -> Result<Connection, Error> {
 
 fn migrate(path: &Path, connection: &mut Connection, schema: &Schema) -> Result<(), Error> {
     let known = schema.migrations.len();
-    // Immediate: of two processes that start at once, the second finds the tables migrated.
+    // Immediate: if two processes start at once, the second one finds the tables migrated.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let missing = usize::try_from(found).ok().and_then(|found| schema.migrations.get(found..));
@@ -134,35 +135,35 @@ fn migrate(path: &Path, connection: &mut Connection, schema: &Schema) -> Result<
     Ok(())
 }
 
-/// What to do about a damaged file.
-pub const DAMAGED: &str = "keep a copy, take it out of the data dir, and restore it from a backup; \
-                           the sqlite3 command `.recover` saves what can be read";
+/// Advice for a damaged file.
+pub const DAMAGED: &str = "keep a copy, move it out of the data dir, and restore a backup; the sqlite3 \
+                           command `.recover` extracts what can still be read";
 
-/// Whether the file `path` is sound. A large file is looked at for `longest`.
+/// Checks the integrity of the file `path`, for up to `longest`.
 pub fn check(path: &Path, longest: Duration) -> Diagnostic {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match quick_check(path, longest) {
-        Ok(said) if said == "ok" => Diagnostic::good(format!("{name} is sound")),
-        Ok(said) => Diagnostic::problem(format!("{name} is damaged: {said}"), DAMAGED),
+        Ok(message) if message == "ok" => Diagnostic::good(format!("{name} is sound")),
+        Ok(message) => Diagnostic::problem(format!("{name} is damaged: {message}"), DAMAGED),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            Diagnostic::good(format!("{name} is sound as far as {longest:?} allow to look"))
+            Diagnostic::good(format!("{name}: no damage found within {longest:?}"))
         }
         Err(error) => Diagnostic::problem(format!("{name} cannot be read: {error}"), DAMAGED),
     }
 }
 
 fn quick_check(path: &Path, longest: Duration) -> rusqlite::Result<String> {
-    let connection = open_to_read(path)?;
+    let connection = open_read_only(path)?;
     let deadline = Instant::now() + longest;
     connection.progress_handler(10_000, Some(move || Instant::now() >= deadline));
     connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
 }
 
-/// Opens a file that is there, also beside a process that writes it.
+/// Opens an existing file for reading, also while another process writes it.
 ///
 /// # Errors
-/// When it cannot be opened.
-pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+/// If the file cannot be opened.
+pub fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_open_a_file_at_once_migrate_it_once() {
+    fn concurrent_openings_migrate_a_file_once() {
         for old in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("t.db");

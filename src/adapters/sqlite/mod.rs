@@ -1,4 +1,11 @@
-//! SQLite: the embedded default.
+//! SQLite, the embedded default.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `file` | opening a file: settings, migrations, integrity check |
+//! | `queue` | the queue, `queue.db` |
+//! | `store` | the event store, `store.db` |
+//! | `tokens` | the token store, `tokens.db` |
 
 pub mod file;
 pub mod queue;

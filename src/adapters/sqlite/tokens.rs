@@ -1,4 +1,4 @@
-//! The embedded token store: a SQLite file, which the `token` commands change beside a daemon.
+//! The embedded token store: a SQLite file, which the `token` commands change while a daemon runs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,10 +38,10 @@ pub struct SqliteTokenStore {
 }
 
 impl SqliteTokenStore {
-    /// Opens or creates the file `path`, waiting a few seconds for others that use it.
+    /// Opens or creates the file `path`. Waits a few seconds for other processes that use it.
     ///
     /// # Errors
-    /// When the file cannot be used or was made by a newer version.
+    /// If the file cannot be used, or if its version is newer than this program.
     pub fn open(path: &Path) -> Result<Self, TokenStoreError> {
         let connection = file::open(path, &SCHEMA);
         let connection = connection.map_err(|error| TokenStoreError(error.to_string()))?;
@@ -49,8 +49,8 @@ impl SqliteTokenStore {
         Ok(Self { connection, leaves_out: LeavesOut::default() })
     }
 
-    /// Runs `work` on a thread where it may wait for the disk; one at a time, so that a crowd of
-    /// lookups waits here and does not take all such threads.
+    /// Runs `work` on a blocking thread. One call at a time, so that many lookups wait here and do
+    /// not occupy all blocking threads.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -127,18 +127,18 @@ fn list_to_json(list: &[String]) -> String {
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
-    let wrong = |column: usize, what: &str| {
+    let invalid = |column: usize, what: &str| {
         let error = format!("the token's {what} cannot be read").into();
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
     };
     let list = |column: usize, what: &str| -> rusqlite::Result<Vec<String>> {
         let json = row.get_ref(column)?.as_str()?;
-        serde_json::from_str(json).map_err(|_| wrong(column, what))
+        serde_json::from_str(json).map_err(|_| invalid(column, what))
     };
-    let scope = Scope::from_name(row.get_ref(4)?.as_str()?).ok_or_else(|| wrong(4, "scope"))?;
+    let scope = Scope::from_name(row.get_ref(4)?.as_str()?).ok_or_else(|| invalid(4, "scope"))?;
     Ok(TokenRecord {
         id: row.get(0)?,
-        hash: TokenHash::from_hex(row.get_ref(1)?.as_str()?).ok_or_else(|| wrong(1, "hash"))?,
+        hash: TokenHash::from_hex(row.get_ref(1)?.as_str()?).ok_or_else(|| invalid(1, "hash"))?,
         prefix: row.get(2)?,
         name: row.get(3)?,
         scope,

@@ -1,8 +1,9 @@
-//! The [`DebugBus`](bklit_wire::debug_bus::DebugBus) of another process, over its `GET /api/debug-stream`.
+//! The [`DebugBus`](bklit_wire::debug_bus::DebugBus) of another process, over its `GET
+//! /api/debug-stream`.
 //!
-//! A task of its own reads and reconnects; what it read waits in a bounded channel, and while
-//! that is full in the connection, so that the sending process sees a slow reader and counts
-//! what it loses.
+//! A separate task reads and reconnects. Messages are buffered in a bounded channel; while it is
+//! full, the task stops reading, so the sending process detects a slow reader and counts the lines
+//! it drops.
 
 mod parser;
 
@@ -25,60 +26,60 @@ use bklit_net::backoff::Backoff;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 pub use parser::{MAX_EVENT, MAX_LINE, Parser, ServerEvent};
 
-/// Messages read ahead of the reader.
+/// Messages buffered for the reader.
 const CAPACITY: usize = 1024;
-/// How long a connection may take until the answer's head is there.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// A comment comes every 15 s: after so long without a byte the connection is dead.
+/// Time limit until the response headers are received.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The daemon sends a comment every 15 s: after this long without a byte the connection is dead.
 const SILENCE: Duration = Duration::from_secs(45);
-/// The longest pause between tries to connect.
+/// Maximum pause between connection attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Why a stream that was read to its end is cut.
+/// The reason of a disconnection when the stream was read to its end.
 pub const ENDED: &str = "the daemon ended the stream";
-/// Of the body of a refusal, what is read for its reason.
+/// Maximum bytes of an error response that are read.
 const MAX_REFUSAL: usize = 4096;
 
-/// Why a stream cannot be had, and trying again would not help.
+/// Permanent errors: connecting again would not help.
 #[derive(Debug, thiserror::Error)]
 pub enum SseError {
-    /// No URL of a daemon.
-    #[error("`{url}` is no URL of a daemon ({reason}); try http://127.0.0.1:3001")]
+    /// Not the URL of a daemon.
+    #[error("invalid daemon URL `{url}` ({reason}); try http://127.0.0.1:3001")]
     Url {
         /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The token is no text that a header can carry.
-    #[error("the token has characters that no token has")]
+    /// The token contains characters that are not allowed in a header.
+    #[error("the token contains invalid characters")]
     Token,
     /// 401 or 403.
     #[error(
-        "{url} refuses to show its stream ({reason}); make a token on its machine with \
-         `bklit-tui token create --project '*' --scope read` and give it with --token or BKLIT_TOKEN"
+        "access to {url} was denied ({reason}); create a token on its machine with \
+         `bklit-tui token create --project '*' --scope read` and pass it with --token or BKLIT_TOKEN"
     )]
     Unauthorized {
         /// The stream.
         url: Url,
-        /// What the daemon said.
+        /// The daemon's error message.
         reason: String,
     },
-    /// Something else answers there.
-    #[error("{url} is not the stream of a daemon ({reason}); is the address right?")]
+    /// The server is not a daemon.
+    #[error("{url} is not the stream of a daemon ({reason}); check the address")]
     NotADaemon {
         /// The stream.
         url: Url,
-        /// What it answered.
+        /// What it responded.
         reason: String,
     },
 }
 
-/// Where a stream is, and as whom it is read.
+/// The URL of a stream and the token to use.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     url: Url,
     authorization: Option<HeaderValue>,
-    /// Lines from before to begin with.
+    /// Number of earlier lines to start with.
     history: Option<usize>,
 }
 
@@ -86,16 +87,16 @@ impl Endpoint {
     /// The stream of the daemon at `base`, such as `http://host:3001`.
     ///
     /// # Errors
-    /// When URL or token cannot be used.
+    /// If the URL or the token is invalid.
     pub fn new(base: &str, token: Option<&str>) -> Result<Self, SseError> {
         let invalid = |reason: &str| SseError::Url { url: base.to_owned(), reason: reason.into() };
         let mut url: Url = base.parse().map_err(|e: url::ParseError| invalid(&e.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid("it is neither http nor https"));
+            return Err(invalid("it must start with http:// or https://"));
         }
         let path = format!("{}/api/debug-stream", url.path().trim_end_matches('/'));
         url.set_path(&path);
-        // Credentials in a URL end up on screens; there is --token.
+        // URLs are shown on screens, so credentials are removed; there is --token.
         let _ = url.set_username("").and_then(|()| url.set_password(None));
         let authorization = token.map(|token| {
             let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
@@ -113,15 +114,14 @@ impl Endpoint {
         self
     }
 
-    /// First the last lines from before, at most so many. They come once: after a reconnect only
-    /// what is new.
+    /// Starts with up to `lines` earlier lines. Only once: after a reconnect only new lines follow.
     #[must_use]
     pub fn after_history(mut self, lines: usize) -> Self {
         self.history = Some(lines);
         self
     }
 
-    /// Only the lines from before; the stream ends after them.
+    /// Only earlier lines; the stream ends after them.
     #[must_use]
     pub fn ending(mut self) -> Self {
         self.url.query_pairs_mut().append_pair("follow", "false");
@@ -146,12 +146,12 @@ impl Endpoint {
     }
 }
 
-/// A message and the text it came as, where it came as one.
+/// A message, with its original text if it is a line.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// The message.
     pub message: DebugMessage,
-    /// Its JSON, of a line.
+    /// The JSON of a line.
     pub raw: Option<String>,
 }
 
@@ -161,18 +161,17 @@ impl From<DebugMessage> for Received {
     }
 }
 
-/// A subscription to another process's bus, which reconnects by itself.
+/// A subscription to another process's bus, which reconnects automatically.
 pub struct SseDebugStream {
     received: mpsc::Receiver<Received>,
     _ends_the_task: DropGuard,
 }
 
 impl SseDebugStream {
-    /// Connects. A daemon that cannot be reached now is tried again for ever, which the stream
-    /// tells.
+    /// Connects. If the daemon cannot be reached, retries forever and reports this in the stream.
     ///
     /// # Errors
-    /// When trying again would not help.
+    /// If connecting again would not help.
     pub async fn connect(client: Client, endpoint: Endpoint) -> Result<Self, SseError> {
         let first = open(&client, &endpoint).await;
         let first = match first {
@@ -188,7 +187,7 @@ impl SseDebugStream {
         Ok(Self { received, _ends_the_task: stop.drop_guard() })
     }
 
-    /// The next message with its text. Safe to cancel.
+    /// The next message with its text. Cancel-safe.
     pub async fn next_received(&mut self) -> Option<Received> {
         self.received.recv().await
     }
@@ -206,7 +205,7 @@ enum Failure {
     Permanent(SseError),
 }
 
-/// Nobody listens any more.
+/// The subscriber has been dropped.
 struct Gone;
 
 async fn follow(
@@ -242,12 +241,12 @@ async fn follow(
 
 async fn open(client: &Client, endpoint: &Endpoint) -> Result<Response<Incoming>, Failure> {
     let request = endpoint.request().map_err(|error| Failure::Transient(error.to_string()))?;
-    let response = match timeout(ANSWER_WAIT, client.request(request)).await {
+    let response = match timeout(RESPONSE_TIMEOUT, client.request(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(Failure::Transient(cause(&error))),
         Err(_) => {
-            let seconds = ANSWER_WAIT.as_secs();
-            return Err(Failure::Transient(format!("no answer within {seconds} s")));
+            let seconds = RESPONSE_TIMEOUT.as_secs();
+            return Err(Failure::Transient(format!("no response within {seconds} s")));
         }
     };
     let status = response.status();
@@ -256,7 +255,7 @@ async fn open(client: &Client, endpoint: &Endpoint) -> Result<Response<Incoming>
         if content_type.is_some_and(|value| value.starts_with(b"text/event-stream")) {
             return Ok(response);
         }
-        let reason = "it answers with something else than events".to_owned();
+        let reason = "the response is not an event stream".to_owned();
         return Err(Failure::Permanent(SseError::NotADaemon { url: endpoint.url.clone(), reason }));
     }
     let reason = refusal(response).await;
@@ -271,7 +270,7 @@ async fn open(client: &Client, endpoint: &Endpoint) -> Result<Response<Incoming>
     })
 }
 
-/// The status, and what the body says if it is a daemon's `{"error": "…"}`.
+/// The status, and the daemon's `{"error": "…"}` if the body has one.
 async fn refusal(response: Response<Incoming>) -> String {
     #[derive(serde::Deserialize)]
     struct Refusal {
@@ -279,7 +278,7 @@ async fn refusal(response: Response<Incoming>) -> String {
     }
     let status = response.status();
     let body = http_body_util::Limited::new(response.into_body(), MAX_REFUSAL).collect();
-    let body = timeout(ANSWER_WAIT, body).await.ok().and_then(Result::ok);
+    let body = timeout(RESPONSE_TIMEOUT, body).await.ok().and_then(Result::ok);
     let refusal = body.and_then(|body| serde_json::from_slice::<Refusal>(&body.to_bytes()).ok());
     match refusal {
         Some(Refusal { error }) => format!("{status}: {error}"),
@@ -287,7 +286,7 @@ async fn refusal(response: Response<Incoming>) -> String {
     }
 }
 
-/// Reads until the connection ends; returns why, and whether it brought anything.
+/// Reads until the connection ends; returns the reason, and whether any data was received.
 async fn read(
     response: Response<Incoming>,
     sender: &mpsc::Sender<Received>,
@@ -299,12 +298,12 @@ async fn read(
     loop {
         let frame = tokio::select! {
             frame = timeout(SILENCE, body.frame()) => frame,
-            // Without lines, nothing else would notice.
+            // Without lines, nothing else would detect it.
             () = sender.closed() => return Err(Gone),
         };
         let frame = match frame {
             Err(_) => {
-                let reason = format!("nothing came for {} s", SILENCE.as_secs());
+                let reason = format!("no data for {} s", SILENCE.as_secs());
                 return Ok((reason, was_useful));
             }
             Ok(None) => return Ok((ENDED.to_owned(), was_useful)),
@@ -321,7 +320,7 @@ async fn read(
     }
 }
 
-/// What an event says; `None` for one of a kind that is not known.
+/// Converts an event to a message; `None` if its type is unknown.
 fn message(event: ServerEvent) -> Option<Received> {
     #[derive(serde::Deserialize)]
     struct Lost {

@@ -1,26 +1,26 @@
-//! Server-Sent Events, as WHATWG's HTML standard describes them, with bounds.
+//! A parser for Server-Sent Events as defined by WHATWG's HTML standard, with limits.
 
-/// The longest line that is taken in.
+/// Maximum bytes of a line.
 pub const MAX_LINE: usize = 1024 * 1024;
-/// The most data of one event.
+/// Maximum bytes of an event's data.
 pub const MAX_EVENT: usize = 2 * MAX_LINE;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What a parser finds.
+/// The output of a [`Parser`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
     /// An event.
     Event {
-        /// Its kind; empty for one without.
+        /// Its type; empty if it has none.
         name: String,
-        /// Its data; what is no UTF-8 in it is replaced.
+        /// Its data; invalid UTF-8 is replaced.
         data: String,
     },
-    /// An event above the bounds: nothing of it was kept.
+    /// An event that exceeds the limits; its data was dropped.
     TooLong,
 }
 
-/// Takes bytes, however they were cut, and yields events.
+/// Parses a stream of bytes, however it is divided into chunks.
 #[derive(Default)]
 pub struct Parser {
     line: Vec<u8>,
@@ -28,13 +28,13 @@ pub struct Parser {
     data: String,
     has_data: bool,
     is_too_long: bool,
-    /// A LF that comes next belongs to the CR before it.
+    /// The next LF belongs to the preceding CR.
     follows_cr: bool,
     is_started: bool,
 }
 
 impl Parser {
-    /// Takes in `bytes`; returns the events that they complete.
+    /// Parses `bytes`; returns the events that they complete.
     pub fn push(&mut self, mut bytes: &[u8]) -> Vec<ServerEvent> {
         let mut events = Vec::new();
         while let Some(&first) = bytes.first() {
@@ -93,7 +93,7 @@ impl Parser {
                 }
                 self.data.push_str(value);
             }
-            // A comment has an empty name; ids and retry times mean nothing here.
+            // A comment has an empty name; ids and retry times are not used.
             _ => {}
         }
     }
@@ -129,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
+    fn invalid_utf8_is_replaced() {
         let events = Parser::default().push(b"data: \xff\x00\x1b[31m\n\n");
         assert_eq!(events, [event("", "\u{fffd}\0\u{1b}[31m")]);
     }
 
     #[test]
-    fn both_sides_of_the_bounds() {
+    fn lines_and_events_are_limited() {
         let fits = "x".repeat(MAX_LINE - "data: ".len());
         let mut parser = Parser::default();
         let events = parser.push(format!("data: {fits}\n\n").as_bytes());
@@ -156,7 +156,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cuts_do_not_matter(
+        fn chunks_do_not_matter(
             parts in prop::collection::vec(
                 prop::sample::select(&[
                     "data: a", "data:ß漢", "event: gauges", ": keep-alive", "data", "\n", "\r",
@@ -183,7 +183,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_end(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..10)) {
+        fn any_bytes_are_accepted(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..10)) {
             let mut parser = Parser::default();
             for chunk in &chunks {
                 parser.push(chunk);

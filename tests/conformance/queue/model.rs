@@ -1,4 +1,4 @@
-//! Random sequences of calls, against a queue and a model of it.
+//! Random sequences of calls, compared with a model of a queue.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A step of the model-based test; numbers choose among the claims made so far.
+/// A step of the model-based test; numbers select one of the previous claims.
 #[derive(Clone, Debug)]
 enum Step {
     Push,
@@ -17,7 +17,7 @@ enum Step {
     Release { claim: usize },
     RetryFailed,
     DeleteFailed,
-    DeleteWaiting { place: usize },
+    DeleteWaiting { position: usize },
     Reopen,
 }
 
@@ -30,12 +30,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8usize).prop_map(|claim| Step::Release { claim }),
         1 => Just(Step::RetryFailed),
         1 => Just(Step::DeleteFailed),
-        1 => (0..4usize).prop_map(|place| Step::DeleteWaiting { place }),
+        1 => (0..4usize).prop_map(|position| Step::DeleteWaiting { position }),
         1 => Just(Step::Reopen),
     ]
 }
 
-/// What a queue is, as simply as it can be said.
+/// The simplest model of a queue.
 #[derive(Default)]
 struct ModelQueue {
     waiting: VecDeque<String>,
@@ -57,7 +57,7 @@ impl ModelQueue {
             return;
         };
         if abandoned {
-            let batch = self.batches.get_mut(&claim.id.batch).expect("a batch that is known");
+            let batch = self.batches.get_mut(&claim.id.batch).expect("a known batch");
             assert!(!batch.held && claim.id.epoch > batch.epoch);
             assert_eq!(ids(claim), batch.ids);
             (batch.epoch, batch.held) = (claim.id.epoch, held);
@@ -143,14 +143,15 @@ async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
                 assert_eq!(queue.delete_failed(&chosen).await.unwrap(), chosen.len() as u64);
                 model.failed.drain(..chosen.len());
             }
-            Step::DeleteWaiting { place } => {
+            Step::DeleteWaiting { position } => {
                 let waiting = queue.waiting(Order::OldestFirst, None, 100).await.unwrap().items;
                 let shown =
                     waiting.iter().map(|item| QueuedEvent::from_json(&item.body).unwrap().id);
                 assert!(shown.eq(model.waiting.iter().cloned()));
-                let chosen: Vec<_> = waiting.get(place).map(|w| w.id.clone()).into_iter().collect();
+                let chosen: Vec<_> =
+                    waiting.get(position).map(|w| w.id.clone()).into_iter().collect();
                 assert_eq!(queue.delete_waiting(&chosen).await.unwrap(), chosen.len() as u64);
-                chosen.iter().for_each(|_| drop(model.waiting.remove(place)));
+                chosen.iter().for_each(|_| drop(model.waiting.remove(position)));
             }
             Step::Reopen => {
                 drop(queue);
@@ -171,7 +172,7 @@ async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
     }
 }
 
-pub fn behaves_like_the_model(fixture: impl Fn() -> Box<dyn Fixture>) {
+pub fn matches_the_model(fixture: impl Fn() -> Box<dyn Fixture>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config =
         ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };

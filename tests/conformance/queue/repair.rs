@@ -1,4 +1,4 @@
-//! Looking into the queue, and taking things out of it.
+//! Reading the queue's content, and deleting and retrying items.
 
 use bklit_adapters::local::LocalDebugBus;
 use bklit_pipeline::event_lookup;
@@ -15,7 +15,7 @@ async fn batches(queue: &dyn Queue) -> Vec<BatchInFlight> {
     queue.batches(10).await.unwrap()
 }
 
-pub async fn a_batch_in_flight_shows_who_holds_it_and_until_when(fixture: &mut dyn Fixture) {
+pub async fn a_batch_in_flight_shows_its_owner_and_lease(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     assert_eq!(batches(&*queue).await, []);
     for id in ["a", "b", "c"] {
@@ -25,7 +25,7 @@ pub async fn a_batch_in_flight_shows_who_holds_it_and_until_when(fixture: &mut d
     let dropped = claim(&*queue, 2, NO_LEASE).await;
     let now = UtcMillis::now().epoch_millis();
     let shown = batches(&*queue).await;
-    let [over, live] = shown.as_slice() else { panic!("{shown:?}") };
+    let [expired, live] = shown.as_slice() else { panic!("{shown:?}") };
     assert_eq!((&live.id, live.epoch), (&held.id.batch, held.id.epoch));
     assert_eq!((live.items, live.attempts), (2, 1));
     assert_eq!(live.owner, Some(owner_name()));
@@ -33,10 +33,10 @@ pub async fn a_batch_in_flight_shows_who_holds_it_and_until_when(fixture: &mut d
     let off = live.lease_until.epoch_millis() - live.lease_left_ms - now;
     assert!(off.abs() < 10_000, "{live:?}");
     assert!((now - live.claimed_at.unwrap().epoch_millis()).abs() < 10_000, "{live:?}");
-    assert_eq!((&over.id, over.items), (&dropped.id.batch, 1));
-    assert!(over.lease_left_ms <= 0, "{over:?}");
+    assert_eq!((&expired.id, expired.items), (&dropped.id.batch, 1));
+    assert!(expired.lease_left_ms <= 0, "{expired:?}");
     assert_eq!(queue.batches(1).await.unwrap().len(), 1);
-    // Claimed again, renewed, given back, acknowledged.
+    // Claimed again, renewed, released, acknowledged.
     let again = claim(&*queue, 1, LEASE).await;
     let taken = batches(&*queue).await.into_iter().find(|b| b.id == again.id.batch).unwrap();
     assert_eq!((taken.attempts, taken.epoch), (2, again.id.epoch));
@@ -68,7 +68,7 @@ async fn walk(queue: &dyn Queue, order: Order) -> Vec<WaitingItem> {
     }
 }
 
-pub async fn waiting_items_are_shown_in_pages_and_stay(fixture: &mut dyn Fixture) {
+pub async fn waiting_items_are_listed_in_pages(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     assert_eq!(walk(&*queue, Order::OldestFirst).await, []);
     for n in 0..9 {
@@ -82,7 +82,7 @@ pub async fn waiting_items_are_shown_in_pages_and_stay(fixture: &mut dyn Fixture
     assert_eq!(newest_first, oldest_first);
     assert_eq!(stats(&*queue).await, [7, 2, 0], "they still wait");
     queue.acknowledge(&held.id, &[]).await.unwrap();
-    // From the newest on, nothing is left out while others take and add.
+    // From the newest on, nothing is skipped while others claim and push.
     let page = queue.waiting(Order::NewestFirst, None, 3).await.unwrap();
     assert_eq!(event_ids(&page.items), ["8", "7", "6"]);
     claim(&*queue, 2, LEASE).await;
@@ -93,7 +93,7 @@ pub async fn waiting_items_are_shown_in_pages_and_stay(fixture: &mut dyn Fixture
     assert_eq!(page.next, None);
 }
 
-pub async fn waiting_items_are_deleted_and_no_others(fixture: &mut dyn Fixture) {
+pub async fn only_the_chosen_waiting_items_are_deleted(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     for n in 0..8 {
         push(&*queue, &n.to_string()).await;
@@ -102,7 +102,7 @@ pub async fn waiting_items_are_deleted_and_no_others(fixture: &mut dyn Fixture) 
     let id = |n: usize| shown[n].id.clone();
     assert_eq!(queue.delete_waiting(&[id(6), id(3), id(6), "?".into()]).await.unwrap(), 2);
     assert_eq!(stats(&*queue).await, [6, 0, 0]);
-    // What was claimed in between is left alone, and what follows it is still found.
+    // Items claimed in the meantime are not deleted, and later items are still found.
     let held = claim(&*queue, 2, LEASE).await;
     assert_eq!(queue.delete_waiting(&[id(0), id(1), id(4), id(3)]).await.unwrap(), 1);
     assert_eq!(ids(&held), ["0", "1"]);
@@ -115,7 +115,7 @@ pub async fn waiting_items_are_deleted_and_no_others(fixture: &mut dyn Fixture) 
     assert_eq!(stats(&*fixture.queue()).await, [0, 5, 0]);
 }
 
-pub async fn failed_items_are_shown_in_pages_and_deleted(fixture: &mut dyn Fixture) {
+pub async fn failed_items_are_listed_in_pages_and_deleted(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     let none = queue.failed(None, 10).await.unwrap();
     assert_eq!((none.items, none.next), (vec![], None));
@@ -133,7 +133,7 @@ pub async fn failed_items_are_shown_in_pages_and_deleted(fixture: &mut dyn Fixtu
     let first = queue.failed(None, 3).await.unwrap();
     assert_eq!(reasons(&first.items), ["6", "5", "4"]);
     assert!(first.items.iter().all(|item| item.failed_at.is_some()));
-    // A walk goes on where it was although what it was shown is gone and more has come.
+    // The next page continues correctly although listed items were removed and others were added.
     let shown: Vec<_> = first.items.iter().map(|item| item.id.clone()).collect();
     assert_eq!(queue.delete_failed(&shown[..2]).await.unwrap(), 2);
     assert_eq!(queue.delete_failed(&shown[..2]).await.unwrap(), 0, "only once");
@@ -150,7 +150,7 @@ pub async fn failed_items_are_shown_in_pages_and_deleted(fixture: &mut dyn Fixtu
     assert_eq!(stats(&*fixture.queue()).await, [0, 0, 6]);
 }
 
-pub(super) async fn what_is_in_a_batch_can_be_read(fixture: &mut dyn Fixture) {
+pub(super) async fn the_events_of_a_batch_can_be_read(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     for id in ["a", "b", "c", "d"] {
         push(&*queue, id).await;
@@ -165,7 +165,7 @@ pub(super) async fn what_is_in_a_batch_can_be_read(fixture: &mut dyn Fixture) {
     let view = api::batch(&*queue, &held.id.batch).await.unwrap().unwrap();
     let ids: Vec<_> = view.events.iter().map(|event| event.event_id.as_deref().unwrap()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
-    // How old things are: of four events the first to wait, and of two batches one nobody holds.
+    // Ages: one of four events is waiting, and one of two batches has an expired lease.
     let ages = QueueAges::of(&*queue).await.unwrap();
     assert_eq!((ages.lapsed, ages.oldest_waiting.is_some()), (0, true));
     let view = api::overview(&*queue).await.unwrap();
@@ -175,7 +175,7 @@ pub(super) async fn what_is_in_a_batch_can_be_read(fixture: &mut dyn Fixture) {
     assert_eq!((ages.lapsed, ages.oldest_waiting), (1, None), "nothing waits");
     assert_eq!(api::overview(&*queue).await.unwrap().lapsed, 1);
     queue.acknowledge(&held.id, &[]).await.unwrap();
-    assert_eq!(read(10).await.unwrap(), None, "it is done");
+    assert_eq!(read(10).await.unwrap(), None, "it was acknowledged");
 }
 
 pub(super) async fn an_event_is_found_wherever_it_is(fixture: &mut dyn Fixture) {
@@ -185,7 +185,7 @@ pub(super) async fn an_event_is_found_wherever_it_is(fixture: &mut dyn Fixture) 
         let sources = Sources { queue: &*queue, store: None, bus: &bus };
         let found = event_lookup::find(sources, id).await;
         assert!(found.stored.is_empty() && found.lines.is_empty());
-        // Without a store that is what is not known.
+        // The missing store is reported as a gap.
         assert_eq!(found.gaps.len(), 1, "{:?}", found.gaps);
         found.queued
     };
@@ -211,7 +211,7 @@ pub(super) async fn an_event_is_found_wherever_it_is(fixture: &mut dyn Fixture) 
     }
     let found = place("waits").await;
     assert!(matches!(found.as_slice(), [QueuedPlace::Waiting { since: Some(_), .. }]), "{found:?}");
-    assert_eq!(place("wait").await, [], "a part of an id is none");
+    assert_eq!(place("wait").await, [], "a part of an id does not match");
     queue.acknowledge(&held.id, &[]).await.unwrap();
     assert_eq!(place("held").await, []);
 }
@@ -221,7 +221,7 @@ fn reject_all(claim: &Claim) -> Vec<Rejected> {
     claim.items.iter().map(reject).collect()
 }
 
-pub(super) async fn a_full_failed_queue_refuses_events_and_finishes_what_it_has(
+pub(super) async fn a_full_failed_list_refuses_new_events_and_finishes_accepted_ones(
     fixture: &mut dyn Fixture,
 ) {
     let queue = fixture.queue();
@@ -249,7 +249,7 @@ pub(super) async fn a_full_failed_queue_refuses_events_and_finishes_what_it_has(
     }
     assert_eq!(queue.push(item("known", true)).await.unwrap(), Pushed::Duplicate);
     assert_eq!(stats(&*queue).await, [5, 0, MAX_FAILED]);
-    // What was accepted before is stored, or fails as well: nothing is lost.
+    // Events accepted earlier are stored or fail as well: nothing is lost.
     let rest = claim(&*queue, 10, LEASE).await;
     queue.acknowledge(&rest.id, &reject_all(&rest)[..4]).await.unwrap();
     assert_eq!(stats(&*queue).await, [0, 0, MAX_FAILED + 4]);

@@ -1,4 +1,4 @@
-//! The production store: the suite on the real engine, and what only a server has.
+//! The production store: the suite on a real server, and tests specific to ClickHouse.
 
 mod faults;
 mod idle;
@@ -23,7 +23,7 @@ async fn open() -> Fixture {
 
 store_suite!(on_clickhouse, super::open);
 
-/// A store in a database of its own on the server that all tests share.
+/// A store in a separate database on the server that all tests share.
 async fn shared() -> (Database, ClickHouseStore) {
     let database = ClickHouse::shared();
     let store = store(&database.url(), |options| options.database = database.name().to_owned());
@@ -32,7 +32,7 @@ async fn shared() -> (Database, ClickHouseStore) {
 }
 
 #[tokio::test]
-async fn who_is_there_now_is_known_whatever_the_columns_time_zone() {
+async fn the_live_view_is_independent_of_the_columns_time_zone() {
     let database = ClickHouse::shared();
     let store = store(&database.url(), |options| options.database = database.name().to_owned());
     let zoned = |statement: &String| statement.replace(" DateTime", " DateTime('Asia/Tokyo')");
@@ -44,10 +44,10 @@ async fn who_is_there_now_is_known_whatever_the_columns_time_zone() {
     store.migrate(false).await.unwrap();
     let types = "SELECT DISTINCT type FROM system.columns WHERE database = currentDatabase() AND name = 'timestamp'";
     assert_eq!(database.query(types), "DateTime(\\'Asia/Tokyo\\')");
-    super::who_is_there_now_is_known(&store).await;
+    super::the_live_view_counts_current_visitors(&store).await;
 }
 
-/// A store on a server of its own, quick to give up.
+/// A store on a separate server.
 async fn own(change: impl FnOnce(&mut ClickHouseOptions)) -> (ClickHouse, ClickHouseStore) {
     let server = ClickHouse::own();
     let store = store(&server.url(), change);
@@ -61,7 +61,7 @@ fn store(url: &str, change: impl FnOnce(&mut ClickHouseOptions)) -> ClickHouseSt
     ClickHouseStore::new(options).unwrap()
 }
 
-/// Gives up early, as faults make it wait.
+/// Short timeouts, for tests with faults.
 fn hasty(options: &mut ClickHouseOptions) {
     let request = Duration::from_secs(2);
     options.timeouts = Timeouts { request, batch: request * 5, ..Timeouts::default() };
@@ -85,7 +85,7 @@ fn mixed(name: &str, n: i64) -> Vec<QueuedEvent> {
     (0..n).map(event).collect()
 }
 
-/// Each event is stored once, as it was sent, and nothing else is.
+/// Checks that each event is stored exactly once and unchanged, and nothing else is stored.
 async fn verify(store: &dyn Store, sent: &[QueuedEvent]) -> Result<(), String> {
     let views = "SELECT project_id, id, toUnixTimestamp(timestamp), url FROM page_view_event";
     let customs = "SELECT project_id, id, toUnixTimestamp(timestamp), event_definition_id \
@@ -111,7 +111,7 @@ async fn verify(store: &dyn Store, sent: &[QueuedEvent]) -> Result<(), String> {
     Err(format!("{} rows stored for {} sent", found.rows.len(), expected.len()))
 }
 
-/// Every session's latest version is what its events say.
+/// Checks that every session's latest version matches its events.
 async fn verify_sessions(store: &dyn Store) {
     let expected = "SELECT session_id, argMin(url, (timestamp, id)), argMax(url, (timestamp, id)), \
                     count() < 2 FROM page_view_event GROUP BY session_id ORDER BY 1";
@@ -120,7 +120,7 @@ async fn verify_sessions(store: &dyn Store) {
     assert_eq!(rows(store, &latest).await, rows(store, expected).await);
 }
 
-/// As the worker does: the same batch until it is stored.
+/// Inserts the same batch until it is stored, as the worker does.
 async fn insert_until_stored(store: &dyn Store, batch: &Batch) -> u32 {
     for attempt in 1..20 {
         match store.insert(batch).await {
@@ -133,7 +133,7 @@ async fn insert_until_stored(store: &dyn Store, batch: &Batch) -> u32 {
 }
 
 #[tokio::test]
-async fn a_batch_is_one_block_a_table_and_month() {
+async fn a_batch_is_one_block_per_table_and_month() {
     let (server, store) = own(|_| {}).await;
     let events = mixed("e", 60);
     insert(&store, "b", &events).await;
@@ -154,7 +154,7 @@ async fn a_batch_is_one_block_a_table_and_month() {
 }
 
 #[tokio::test]
-async fn any_text_is_an_id() {
+async fn any_text_can_be_an_id() {
     let (_database, store) = shared().await;
     let ids =
         ["it's", "back\\slash", "line\nend", "nul\0nul", "tab\t", "ø🦀", "?", "{x:String}", " "];
@@ -171,7 +171,7 @@ async fn any_text_is_an_id() {
 }
 
 #[tokio::test]
-async fn among_many_rows_of_one_second_repeats_are_found_by_id() {
+async fn repeats_are_found_among_many_rows_of_one_second() {
     let (database, store) = shared().await;
     let known = [view("p", "known", "s", 0, "/"), view("p", "line\nend", "s", 0, "/")];
     insert(&store, "1", &known).await;
@@ -186,7 +186,7 @@ async fn among_many_rows_of_one_second_repeats_are_found_by_id() {
 }
 
 #[tokio::test]
-async fn a_user_and_a_password_are_sent() {
+async fn user_and_password_are_sent() {
     let server = ClickHouse::with_account("bklit", "s3cret/@");
     let with = |password: &str| {
         store(&server.url(), |options| {
@@ -206,20 +206,20 @@ async fn a_user_and_a_password_are_sent() {
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_is_refused() {
+async fn an_invalid_url_is_refused() {
     for url in ["localhost:8123", "redis://localhost", "", "http://"] {
         let options = ClickHouseOptions { url: url.to_owned(), ..ClickHouseOptions::default() };
         let error = ClickHouseStore::new(options).err().unwrap();
         assert!(error.to_string().contains("http://localhost:8123"), "{url}: {error}");
     }
-    // A server that speaks no TLS is only one that does not answer.
+    // A server without TLS counts as unavailable.
     let url = ClickHouse::shared().url().replace("http://", "https://");
     let error = store(&url, |_| {}).ping().await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_table_is_refused() {
+async fn a_result_that_is_not_a_table_is_refused() {
     let (_database, store) = shared().await;
     let error = store.query("SELECT 1 FORMAT CSV", LIMITS).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused(_)), "{error}");
@@ -230,7 +230,7 @@ async fn an_answer_that_is_no_table_is_refused() {
 }
 
 #[tokio::test]
-async fn a_large_batch_takes_a_moment() {
+async fn large_batches_are_stored_and_recognised() {
     let (_database, store) = shared().await;
     let view = |batch: i64, n: i64| {
         let mut event = full_view("p", &format!("evt_{batch}_{n:026}"));
@@ -247,7 +247,7 @@ async fn a_large_batch_takes_a_moment() {
         let took = began.elapsed();
         let began = Instant::now();
         assert_eq!(store.insert(&batch).await.unwrap().rows, 0);
-        println!("10,000 rows: {took:?}; the same again: {:?}", began.elapsed());
+        println!("10,000 rows: {took:?}; repeated: {:?}", began.elapsed());
     }
     assert_eq!(count(&store, "page_view_event").await, 40_000);
     assert_eq!(count(&store, SESSIONS).await, 10_000);

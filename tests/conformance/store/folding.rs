@@ -1,5 +1,5 @@
-//! A session does not depend on the order of its events, on how they are cut into batches or on
-//! repeats.
+//! Sessions do not depend on the order of their events, on how these are divided into batches, or
+//! on repeats.
 
 use bklit_pipeline::store::{Batch, Store};
 use bklit_wire::event::{Payload, QueuedEvent};
@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use super::{SESSIONS, rows};
 use crate::support::events::{at, custom, end, view};
 
-/// What makes up an event: kind, session, moment, and how much later it was queued.
+/// An event: kind, session, time, and how much later it was queued.
 type Plan = (u8, bool, i64, i64);
 
 /// A set of events, and the batches in which they are sent: each event at least once.

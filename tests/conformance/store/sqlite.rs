@@ -1,4 +1,4 @@
-//! The embedded store: the suite, and what only a file has.
+//! The embedded store: the suite, and tests specific to the file.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn open_in(dir: &Path) -> Result<SqliteStore, StoreError> {
 }
 
 #[tokio::test]
-async fn what_was_stored_is_there_after_reopening() {
+async fn stored_events_survive_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let events = [full_view("p", "1"), view("p", "2", "s", 0, "/")];
     insert(&open_in(dir.path()).unwrap(), "b", &events).await;
@@ -43,7 +43,7 @@ async fn what_was_stored_is_there_after_reopening() {
 }
 
 #[tokio::test]
-async fn the_file_is_durable_and_read_by_others_while_it_is_written() {
+async fn others_can_read_the_file_while_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_in(dir.path()).unwrap();
     insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
@@ -51,7 +51,7 @@ async fn the_file_is_durable_and_read_by_others_while_it_is_written() {
     let mode: String = other.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
 
-    // A reader in the middle of its transaction holds nobody up, and sees what it saw.
+    // An open read transaction does not block writes, and keeps its snapshot.
     other.execute_batch("BEGIN").unwrap();
     let seen = || -> i64 {
         other.query_row("SELECT count(*) FROM page_view_event", [], |row| row.get(0)).unwrap()
@@ -77,7 +77,7 @@ async fn two_processes_may_open_a_new_file_at_once() {
 }
 
 #[tokio::test]
-async fn a_newer_file_is_left_alone() {
+async fn a_newer_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open_in(dir.path()).unwrap());
     let raw = Connection::open(dir.path().join("store.db")).unwrap();
@@ -87,7 +87,7 @@ async fn a_newer_file_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_none_is_named() {
+async fn errors_name_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let error = open_in(&dir.path().join("missing")).err().unwrap().to_string();
     assert!(error.contains("missing/store.db"), "{error}");
@@ -97,7 +97,7 @@ async fn a_file_that_is_none_is_named() {
 }
 
 #[tokio::test]
-async fn the_tables_are_the_contracts() {
+async fn the_tables_match_the_contract() {
     let fixture = open().await;
     for table in schema::TABLES {
         let sql = format!("SELECT * FROM {}", table.name);
@@ -109,7 +109,7 @@ async fn the_tables_are_the_contracts() {
 }
 
 #[tokio::test]
-async fn queries_reach_no_other_file_and_no_setting() {
+async fn queries_cannot_access_other_files_or_settings() {
     let fixture = open().await;
     let refused = [
         "ATTACH '/tmp/elsewhere.db' AS e",
@@ -131,7 +131,7 @@ async fn queries_reach_no_other_file_and_no_setting() {
 }
 
 #[tokio::test]
-async fn a_query_that_would_take_all_memory_is_cut_short() {
+async fn a_query_with_a_huge_result_is_truncated() {
     let fixture = open().await;
     let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000)";
     let sql = format!("{numbers} SELECT hex(zeroblob(4000000)) FROM n");
@@ -157,13 +157,13 @@ async fn a_batch_waits_for_another_process_and_then_is_stored() {
 }
 
 #[tokio::test]
-async fn an_insert_nobody_waits_for_is_whole() {
+async fn a_cancelled_insert_is_complete_or_absent() {
     let fixture = open().await;
     let events: Vec<_> = (0..500).map(|n| view("p", &format!("{n}"), "s", n, "/")).collect();
     let batch = Batch { id: "b".into(), events: events.into() };
     let dropped = tokio::time::timeout(Duration::ZERO, fixture.store.insert(&batch)).await;
     assert!(dropped.is_err());
-    // Whether it was begun or not: sent again, it is there once.
+    // Whether or not it was started: sent again, it is stored once.
     fixture.store.insert(&batch).await.unwrap();
     assert_eq!(count(&*fixture.store, "page_view_event").await, 500);
     let began = Instant::now();

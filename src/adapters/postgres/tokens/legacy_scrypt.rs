@@ -1,8 +1,9 @@
-//! Old tokens of Bklit, of which only a salted scrypt hash is kept: which one a secret is can only
-//! be found out by trying each, at some 50 ms of a processor.
+//! Old tokens of Bklit, of which only a salted scrypt hash is stored. Finding the token that a
+//! secret belongs to means comparing it with each hash, at about 50 ms of CPU time per hash.
 //!
-//! So one secret is tried at a time, few wait, and the rest is told to come again. What was found
-//! out is remembered; a secret that is none of them is tried again only when there are others.
+//! So only one secret is compared at a time and few may wait; further requests are asked to retry.
+//! Results are cached; an unknown secret is compared again only if the set of old tokens has
+//! changed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,59 +20,61 @@ use tokio::time::Instant;
 use bklit_pipeline::auth::single_flight::SingleFlight;
 use bklit_pipeline::auth::{Secret, TokenHash, TokenStoreError};
 
-/// Old tokens that are tried; Postgres may have more, of which the longest unused are left out.
+/// Maximum old tokens that are compared. If Postgres has more, the least recently used ones are
+/// ignored.
 pub(super) const MAX_CANDIDATES: usize = 1_000;
 
-/// Secrets that are tried at once, and that wait for it besides.
+/// Secrets compared at the same time, and the maximum number including those that wait.
 const AT_ONCE: usize = 1;
 const MAX_UNDER_WAY: usize = 16;
 
-/// How long a request waits; trying goes on behind it, and the next request finds the result.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a request waits. The comparison continues in the background, and the next request finds
+/// the result.
+const REQUEST_WAIT: Duration = Duration::from_secs(3);
 
-/// How long the list of old tokens is used before it is read again.
+/// How long the list of old tokens is cached.
 const LIST_TTL: Duration = Duration::from_secs(2);
 
-/// Secrets of which is remembered which token they are, and that are none, and for how long.
+/// Size of the caches of known and of unknown secrets, and how long their entries are kept.
 const MAX_KNOWN: u64 = 10_000;
 const KNOWN_UNUSED: Duration = Duration::from_secs(24 * 60 * 60);
 const MISS_TTL: Duration = Duration::from_secs(10 * 60);
 
-/// What Node's `crypto.scrypt` does unasked: N = 2^14, r = 8, p = 1; and Bklit's length.
+/// The defaults of Node's `crypto.scrypt` (N = 2^14, r = 8, p = 1), and Bklit's hash length.
 const LOG_N: u8 = 14;
 const R: u32 = 8;
 const P: u32 = 1;
 const LENGTH: usize = 64;
 
-/// The `tokenPrefix` of a secret: its first characters, which so far are those of all.
+/// The `tokenPrefix` of a secret: its first 8 characters, which so far are the same for all.
 pub(super) fn prefix(secret: &Secret) -> &str {
     &secret.expose()[..8]
 }
 
-/// Which of the old tokens a secret is.
+/// The result of comparing a secret with the old tokens.
 pub(super) enum Checked {
-    /// The one with this `tokenHash`.
+    /// It belongs to the token with this `tokenHash`.
     Matches(Arc<str>),
-    /// None of them.
+    /// It belongs to none of them.
     Unknown,
 }
 
-/// The `tokenHash`es of the old tokens, and what tells this list from others.
+/// The `tokenHash`es of the old tokens, and a digest of the list.
 #[derive(Clone)]
 pub(super) struct Candidates {
     hashes: Arc<[String]>,
     digest: [u8; 32],
 }
 
-/// Finds out which of the old tokens a secret is.
+/// Finds the old token that a secret belongs to.
 pub(super) struct OldTokens {
     list: moka::future::Cache<(), Candidates>,
     matches: Cache<TokenHash, Arc<str>>,
     misses: Cache<TokenHash, [u8; 32]>,
-    /// Secrets that are tried.
+    /// Secrets being compared.
     in_flight: SingleFlight<TokenHash, ()>,
     turns: Arc<Semaphore>,
-    told_of_more: AtomicBool,
+    excess_logged: AtomicBool,
 }
 
 impl Default for OldTokens {
@@ -82,28 +85,28 @@ impl Default for OldTokens {
             misses: Cache::builder().max_capacity(MAX_KNOWN).time_to_live(MISS_TTL).build(),
             in_flight: SingleFlight::new(MAX_UNDER_WAY),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
-            told_of_more: AtomicBool::new(false),
+            excess_logged: AtomicBool::new(false),
         }
     }
 }
 
 impl OldTokens {
-    /// The `tokenHash` of a secret that was tried before.
+    /// The `tokenHash` of a secret, from the cache.
     pub(super) fn known(&self, hash: &TokenHash) -> Option<Arc<str>> {
         self.matches.get(hash)
     }
 
-    /// The old tokens, read by `read` if that was not done just now.
+    /// The old tokens, from the cache or by calling `read`.
     pub(super) async fn candidates(
         &self,
         read: impl Future<Output = Result<Vec<String>, TokenStoreError>>,
     ) -> Result<Candidates, TokenStoreError> {
         let list = async {
             let mut hashes = read.await?;
-            if hashes.len() > MAX_CANDIDATES && !self.told_of_more.swap(true, Relaxed) {
+            if hashes.len() > MAX_CANDIDATES && !self.excess_logged.swap(true, Relaxed) {
                 tracing::warn!(
                     "more than {MAX_CANDIDATES} tokens in Postgres have no tokenLookup; only the \
-                     latest used of them work: make new ones in Bklit"
+                     most recently used ones work: create new ones in Bklit"
                 );
             }
             hashes.truncate(MAX_CANDIDATES);
@@ -118,10 +121,11 @@ impl OldTokens {
         list.map_err(|error: Arc<TokenStoreError>| TokenStoreError(error.0.clone()))
     }
 
-    /// Which of them the secret is.
+    /// Finds the token that the secret belongs to.
     ///
     /// # Errors
-    /// When that is not known within [`PATIENCE`], or too many others are tried.
+    /// If the result is not available within [`REQUEST_WAIT`], or too many other secrets are
+    /// waiting.
     pub(super) async fn check(
         &self,
         secret: &Secret,
@@ -131,13 +135,14 @@ impl OldTokens {
         if let Some(known) = self.result(&hash, candidates) {
             return Ok(known);
         }
-        let begun = self.in_flight.begin(&hash, self.attempt(secret, candidates));
-        let begun = begun.ok_or_else(|| busy("too many others are being compared with old tokens"));
-        let ended = begun?.by(Instant::now() + PATIENCE).await;
+        let started = self.in_flight.begin(&hash, self.attempt(secret, candidates));
+        let started =
+            started.ok_or_else(|| busy("too many other tokens are being compared with old ones"));
+        let ended = started?.by(Instant::now() + REQUEST_WAIT).await;
         match self.result(&hash, candidates) {
             Some(result) => Ok(result),
-            None if ended.is_none() => Err(busy("it is being compared with old tokens")),
-            None => Err(busy("the old tokens have changed meanwhile")),
+            None if ended.is_none() => Err(busy("it is being compared with old ones")),
+            None => Err(busy("the old tokens have just changed")),
         }
     }
 
@@ -152,7 +157,7 @@ impl OldTokens {
         (missed == candidates.digest).then_some(Checked::Unknown)
     }
 
-    /// Tries the secret when its turn comes.
+    /// Compares the secret when its turn comes.
     fn attempt(
         &self,
         secret: &Secret,
@@ -172,18 +177,18 @@ impl OldTokens {
                 }
                 drop(turn);
             });
-            // A panic is reported by the runtime; whoever waits is told to come again.
+            // The runtime reports a panic; waiting requests are asked to retry.
             let _ = tried.await;
         }
     }
 }
 
 fn busy(why: &str) -> TokenStoreError {
-    TokenStoreError(format!("this token is not known yet, and {why}; send it again"))
+    TokenStoreError(format!("this token has not been verified yet: {why}; retry the request"))
 }
 
-/// Whether `stored`, `salt:hex(scrypt(secret, salt, 64))`, is of this secret. The salt is its text,
-/// not what that may encode.
+/// Whether `stored`, which is `salt:hex(scrypt(secret, salt, 64))`, matches the secret. The salt is
+/// used as text, even if it looks like hex.
 fn matches_hash(secret: &Secret, stored: &str) -> bool {
     let Some((salt, digits)) = stored.split_once(':') else { return false };
     let Some(expected) = decode(digits) else { return false };

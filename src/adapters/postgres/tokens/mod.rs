@@ -1,7 +1,7 @@
-//! The tokens of Bklit's Postgres, which is only read, beside a store of our own.
+//! The tokens of Bklit's Postgres, read-only, combined with our own token store.
 //!
-//! Bklit's dashboard makes and ends its tokens; ours, such as those that read, are kept in the
-//! store that was given. A token is looked for in ours first.
+//! Bklit's dashboard creates and revokes its tokens. Our own tokens, such as those with the scope
+//! `read`, are kept in the other store, which is searched first.
 
 mod legacy_scrypt;
 
@@ -20,20 +20,21 @@ use bklit_pipeline::auth::{
 };
 use bklit_wire::time::UtcMillis;
 
-/// Tokens of Bklit that are listed, to tell whose projects may be written to without one.
+/// Maximum tokens of Bklit that are listed. The list decides which projects accept beacons without
+/// a token.
 const MAX_LISTED: usize = 20_000;
 
-/// The [`TokenStore`] of Bklit's tokens and our own.
+/// The [`TokenStore`] with Bklit's tokens and our own.
 pub struct PostgresTokenStore {
     own: Arc<dyn TokenStore>,
     link: Link,
     statements: Statements,
     old: OldTokens,
     leaves_out: LeavesOut,
-    told_of_more: AtomicBool,
+    excess_logged: AtomicBool,
 }
 
-/// What is asked of Postgres.
+/// The statements.
 struct Statements {
     by_lookup: String,
     by_hash: String,
@@ -44,7 +45,7 @@ struct Statements {
 impl Statements {
     fn new(server: &PostgresServer) -> Self {
         let (token, project) = (server.table("api_token"), server.table("api_token_project"));
-        // The moments are without a zone, in UTC. Postgres' infinities are no numbers.
+        // Timestamps have no time zone and are in UTC. Postgres' infinities are not numbers.
         let token_columns = format!(
             "SELECT t.\"id\"::text, t.\"tokenLookup\", t.\"tokenPrefix\", \
              coalesce(t.\"allowedDomains\", '{{}}')::text[], \
@@ -59,7 +60,7 @@ impl Statements {
                 "{token_columns} WHERE t.\"tokenLookup\" IS NULL AND t.\"tokenHash\" = $1 LIMIT 1"
             ),
             all: format!("{token_columns} ORDER BY t.\"id\" LIMIT {MAX_LISTED}"),
-            // Those in use are found first.
+            // Tokens in use are compared first.
             old_hashes: format!(
                 "SELECT \"tokenHash\" FROM {token} \
                  WHERE \"tokenLookup\" IS NULL AND \"tokenPrefix\" = $1 \
@@ -71,7 +72,7 @@ impl Statements {
 }
 
 impl PostgresTokenStore {
-    /// The tokens there and in `own`. Connects when it is first used.
+    /// Combines the tokens in Postgres and in `own`. Connects when it is first used.
     pub fn new(server: PostgresServer, own: Arc<dyn TokenStore>) -> Self {
         let statements = Statements::new(&server);
         Self {
@@ -80,7 +81,7 @@ impl PostgresTokenStore {
             statements,
             old: OldTokens::default(),
             leaves_out: LeavesOut::default(),
-            told_of_more: AtomicBool::new(false),
+            excess_logged: AtomicBool::new(false),
         }
     }
 
@@ -99,7 +100,8 @@ impl PostgresTokenStore {
         rows.first().map(|row| record(row, Some(hash))).transpose()
     }
 
-    /// A token of Bklit's, as far as its SHA-256 tells which.
+    /// Finds a token of Bklit by the SHA-256 of its secret. Finds an old token only if its secret
+    /// was compared before.
     async fn bklit_by_hash(
         &self,
         hash: &TokenHash,
@@ -159,14 +161,14 @@ impl TokenStore for PostgresTokenStore {
         let (mut listing, rows) = tokio::join!(self.own.listing(), rows);
         let rows = match rows {
             Ok(rows) => rows,
-            Err(away) => {
-                listing.unavailable.get_or_insert(away);
+            Err(error) => {
+                listing.unavailable.get_or_insert(error);
                 return listing;
             }
         };
-        if rows.len() == MAX_LISTED && !self.told_of_more.swap(true, Relaxed) {
+        if rows.len() == MAX_LISTED && !self.excess_logged.swap(true, Relaxed) {
             tracing::warn!(
-                "only the first {MAX_LISTED} tokens in Postgres are looked at for beacons"
+                "only the first {MAX_LISTED} tokens in Postgres are used to check beacons"
             );
         }
         let read = rows.iter().map(|row| record(row, None));
@@ -181,7 +183,8 @@ impl TokenStore for PostgresTokenStore {
     }
 }
 
-/// The token from our own store, else Bklit's. That there is none is said only when both say so.
+/// The token from our own store, otherwise Bklit's. Reports `None` only if both stores were
+/// readable.
 async fn either<F: Future<Output = Result<Option<TokenRecord>, TokenStoreError>>>(
     own: Result<Option<TokenRecord>, TokenStoreError>,
     bklit: impl FnOnce() -> F,
@@ -189,9 +192,9 @@ async fn either<F: Future<Output = Result<Option<TokenRecord>, TokenStoreError>>
     match own {
         Ok(Some(token)) => Ok(Some(token)),
         Ok(None) => bklit().await,
-        Err(away) => match bklit().await {
+        Err(error) => match bklit().await {
             Ok(Some(token)) => Ok(Some(token)),
-            Ok(None) | Err(_) => Err(away),
+            Ok(None) | Err(_) => Err(error),
         },
     }
 }
@@ -205,7 +208,7 @@ fn record(row: &Row, hash: Option<TokenHash>) -> Result<TokenRecord, TokenStoreE
         hash: hash.or_else(|| TokenHash::from_hex(&lookup?)).unwrap_or(TokenHash::OF_NO_SECRET),
         prefix: row.try_get::<_, Option<String>>(2).map_err(failed)?.unwrap_or_default(),
         name: None,
-        // Bklit's tokens stand in web pages: they allow writing and nothing else.
+        // Bklit's tokens are public, in web pages, so they allow only writing.
         scope: Scope::Ingest,
         projects: row.try_get(5).map_err(failed)?,
         allowed_domains: row.try_get(3).map_err(failed)?,

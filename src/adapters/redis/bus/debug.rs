@@ -1,11 +1,11 @@
-//! The debug bus: lines on the channel that all parts of Bklit use, figures on one of their own.
+//! The debug bus: lines on the channel that all parts of Bklit use, gauges on a separate one.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::history::{AfterShared, Entry, Keeper, Reader};
-use super::pace::Pace;
+use super::rate_limit::RateLimit;
 use super::relay::{Bus, Listening, Outgoing, Relay};
 use crate::local::LocalDebugBus;
 use crate::local::history::Ring;
@@ -19,14 +19,15 @@ use bklit_wire::event::parse_naming_field;
 const LINES: &str = "debug-logs";
 const GAUGES: &str = "bklit:gauges";
 
-/// The [`DebugBus`] of all processes at one Redis, which remembers lines there.
+/// The [`DebugBus`] of all processes that share a Redis server, which keeps the last lines.
 pub struct RedisDebugBus {
     local: Arc<Local>,
     relay: Relay,
-    /// What Redis does not have of this process: what was not sent yet, or while it was away.
+    /// Lines of this process, some of which Redis lacks: those not sent yet, and those made while
+    /// it was unavailable.
     ring: Ring,
     reader: Arc<Reader>,
-    pace: Pace,
+    rate_limit: RateLimit,
 }
 
 struct Local {
@@ -35,25 +36,24 @@ struct Local {
 }
 
 impl RedisDebugBus {
-    /// Joins the bus; lines that are lost are counted in `metrics`, and about the last `history`
-    /// of all processes are kept. Connects by itself, again and again. Call it within a tokio
-    /// runtime.
+    /// Joins the bus and reconnects by itself. Lost lines are counted in `metrics`; Redis keeps
+    /// about the last `history` lines of all processes. Must be called in a tokio runtime.
     pub fn new(server: RedisServer, metrics: Arc<Metrics>, history: usize) -> Self {
         let keeper = (history > 0).then(|| Keeper::new(history, metrics.process()));
         let bus = LocalDebugBus::new(Arc::clone(&metrics));
         let local = Arc::new(Local { bus, metrics });
         let reader = Arc::new(Reader::new(server.clone()));
         let relay = Relay::new(server, &local, keeper);
-        Self { local, relay, ring: Ring::new(history), reader, pace: Pace::new() }
+        Self { local, relay, ring: Ring::new(history), reader, rate_limit: RateLimit::new() }
     }
 
-    /// A line for the others, and for who comes later. Those are no reason to send anything while
-    /// Redis is away.
+    /// The message to send for a line, to subscribers and to the history. For the history alone
+    /// nothing is sent while Redis is unavailable.
     fn line(&self, line: &Arc<DebugLog>) -> Option<Outgoing> {
         let number = self.ring.keep(line);
         let is_awaited = self.relay.remote_subscribers() > 0;
         let keeps = self.ring.most() > 0 && !self.relay.is_down();
-        let is_kept = keeps && (is_awaited || self.pace.allows());
+        let is_kept = keeps && (is_awaited || self.rate_limit.allows());
         if !is_awaited && !is_kept {
             return None;
         }
@@ -110,17 +110,17 @@ impl DebugBus for RedisDebugBus {
                 let json = serde_json::to_vec(&**gauges).ok();
                 json.map(|json| Outgoing::awaited(GAUGES, json))
             }
-            // The rest is of a subscriber's own connection.
+            // Other messages concern a subscriber's own connection.
             _ => None,
         };
         if let Some(outgoing) = outgoing {
-            // What is lost is counted, and told once something gets through.
+            // A lost message is counted, and reported once publishing works again.
             let _ = self.relay.publish(outgoing);
         }
         self.local.bus.publish(message);
     }
 
-    /// Somebody may want to see later what is made now.
+    /// Lines are also created for the history.
     fn has_subscribers(&self) -> bool {
         self.ring.most() > 0 || self.is_watched()
     }
@@ -131,11 +131,11 @@ impl DebugBus for RedisDebugBus {
 
     fn subscribe(&self) -> Box<dyn DebugStream> {
         let inner = self.local.bus.subscribe();
-        // Changes are heard from the bus.
+        // Later changes arrive over the bus.
         let first = match self.relay.subscribed() {
-            Listening::Begins => None,
-            Listening::Already => Some(DebugMessage::Connected),
-            Listening::Fails(reason) => Some(DebugMessage::Disconnected(reason.into())),
+            Listening::Starting => None,
+            Listening::Active => Some(DebugMessage::Connected),
+            Listening::Failed(reason) => Some(DebugMessage::Disconnected(reason.into())),
         };
         Box::new(RedisDebugStream { first, inner })
     }
@@ -144,8 +144,8 @@ impl DebugBus for RedisDebugBus {
         // In this order no line is missed.
         let live = self.subscribe();
         let own = (self.local.metrics.process(), self.ring.recent(history));
-        let hearing = Some(self.relay.hearing());
-        Box::new(AfterShared::new(&self.reader, history, own, hearing, live))
+        let reception = Some(self.relay.reception());
+        Box::new(AfterShared::new(&self.reader, history, own, reception, live))
     }
 
     fn recall(&self, most: usize) -> Box<dyn DebugStream> {

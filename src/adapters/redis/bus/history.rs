@@ -1,8 +1,8 @@
-//! The last lines of all processes at one Redis: a capped stream, to which each adds what it
-//! publishes, and which whoever comes later reads first.
+//! The last lines of all processes that share a Redis server: a capped stream, to which each
+//! process adds the lines it publishes, and which a new subscriber reads first.
 //!
-//! A line is added before it is published, and read after listening has begun: none is missed,
-//! and what comes both ways is recognised.
+//! A line is added before it is published, and read after subscribing: so none is missed, and a
+//! line that arrives both ways is recognised.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use super::relay::{Hearing, Outgoing};
+use super::relay::{Outgoing, Reception};
 use crate::local::history::{MAX_BYTES, OVERLAP, Overlap, Recent};
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_net::log_throttle::{LogThrottle, seconds};
@@ -23,34 +23,35 @@ use bklit_wire::debug_log::DebugLog;
 use bklit_wire::event::parse_naming_field;
 
 const KEY: &str = "bklit:debug-history";
-/// Of an entry: the line as it is published, who added it, and its number there.
+/// Fields of an entry: the line as published, the process that added it, and its number in that
+/// process.
 const LINE: &str = "line";
 const PROCESS: &str = "process";
 const NUMBER: &str = "n";
 
-/// The most bytes of a line; a longer one is kept without its details.
+/// Maximum bytes of a line; a longer one is stored without its details.
 const MAX_LINE: usize = 4 * 1024;
-/// What nobody adds to for so long is of nobody any more.
+/// Expiry of a stream to which nothing is added.
 const TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How often that begins anew while lines are added.
+/// How often the expiry is renewed while lines are added.
 const RENEW: Duration = Duration::from_secs(60);
 
 /// Entries read in one round trip.
 const PAGE: usize = 500;
-/// Entries looked at beside those asked for: what others put there may be no lines.
+/// Additional entries that may be read, because some may not be lines of ours.
 const MORE: usize = 10_000;
-/// How long it may all take; then what was read until then counts.
+/// Time limit for reading. Afterwards the lines read so far are used.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// A line to be added.
+/// A line to be added to the stream.
 pub(super) struct Entry {
     number: u64,
-    /// What to keep of it, if not what is published.
+    /// The shortened line, if it is too long.
     short: Option<Vec<u8>>,
 }
 
 impl Entry {
-    /// The line with this number, which is published as `json`; `None` where it is too large even
+    /// Creates the entry for a line that is published as `json`; `None` if it is too long even
     /// without its details.
     pub(super) fn new(number: u64, line: &DebugLog, json: &[u8]) -> Option<Self> {
         if json.len() <= MAX_LINE {
@@ -65,7 +66,7 @@ impl Entry {
 
 /// Adds lines to the stream.
 pub(super) struct Keeper {
-    /// Entries that stay, about.
+    /// Approximate maximum of entries.
     most: usize,
     process: String,
     renewed: Option<Instant>,
@@ -73,12 +74,12 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// For a process of this name.
+    /// Creates the keeper of the process with this name.
     pub(super) fn new(most: usize, process: &str) -> Self {
         Self { most, process: process.to_owned(), renewed: None, outage: LogThrottle::default() }
     }
 
-    /// Adds what is to be kept of these messages. Nothing depends on it.
+    /// Adds the history entries of these messages. Failures are logged but have no other effect.
     pub(super) async fn keep(&mut self, link: &Link, messages: &[Outgoing]) {
         let entries = || messages.iter().filter_map(|m| Some((m, m.entry.as_ref()?)));
         if entries().next().is_none() {
@@ -102,22 +103,22 @@ impl Keeper {
                     self.renewed = Some(Instant::now());
                 }
                 if let Some(lasted) = self.outage.recovered().map(seconds) {
-                    tracing::info!(lasted, "debug lines are kept in Redis again");
+                    tracing::info!(lasted, "debug lines are stored in Redis again");
                 }
             }
-            // Of a server that is away others tell.
+            // Other components log that the server is unavailable.
             Err(RedisFailure::Unreachable { .. }) => {}
             Err(error) => {
                 self.renewed = None;
                 if let Some(lasting) = self.outage.failure().map(seconds) {
-                    tracing::warn!(%error, lasting, "debug lines are not kept in Redis ({KEY})");
+                    tracing::warn!(%error, lasting, "debug lines cannot be stored in Redis ({KEY})");
                 }
             }
         }
     }
 }
 
-/// What an entry is made of.
+/// The fields of an entry.
 type Fields = HashMap<Vec<u8>, Vec<u8>>;
 
 /// A line that was read.
@@ -127,11 +128,11 @@ struct Kept {
     number: u64,
 }
 
-/// Which lines are wanted.
+/// Which lines to read.
 #[derive(Clone)]
 struct Wanted {
     most: usize,
-    /// Of this process only those before this number: it tells of the others itself.
+    /// Of this process, only lines before this number: it has the others itself.
     process: String,
     first: u64,
 }
@@ -145,39 +146,39 @@ impl Wanted {
 /// Reads the stream.
 pub(super) struct Reader {
     link: Link,
-    /// Connections live on it, whoever asks.
+    /// Connections belong to this runtime, whichever task reads.
     runtime: Handle,
 }
 
 impl Reader {
-    /// Connects when it is first used. Call it within a tokio runtime.
+    /// Connects when it is first used. Must be called in a tokio runtime.
     pub(super) fn new(server: RedisServer) -> Self {
         Self { link: Link::new(server), runtime: Handle::current() }
     }
 
-    /// Reads the last lines that are `wanted`, once `hearing` says that no newer ones are missed.
+    /// Reads the last `wanted` lines, once `reception` shows that no newer ones are missed.
     fn start(
         self: &Arc<Self>,
         wanted: Wanted,
-        hearing: Option<watch::Receiver<Hearing>>,
+        reception: Option<watch::Receiver<Reception>>,
     ) -> oneshot::Receiver<Found> {
         let (sender, receiver) = oneshot::channel();
         let reader = Arc::clone(self);
         self.runtime.spawn(async move {
             let mut found = Found::default();
             let read = async {
-                if let Some(mut hearing) = hearing {
-                    let known = hearing.wait_for(|hearing| *hearing != Hearing::Not).await;
-                    if known.is_ok_and(|hearing| *hearing != Hearing::Yes) {
+                if let Some(mut reception) = reception {
+                    let known = reception.wait_for(|reception| *reception != Reception::Off).await;
+                    if known.is_ok_and(|reception| *reception != Reception::On) {
                         return Ok(());
                     }
                 }
                 found.is_read = true;
                 reader.read(&wanted, &mut found.newest_first).await
             };
-            // Of a server that is away others tell.
+            // Other components log that the server is unavailable.
             if let Ok(Err(error @ RedisFailure::Command(_))) = timeout(WAIT, read).await {
-                tracing::warn!(%error, "the debug lines kept in Redis cannot be read");
+                tracing::warn!(%error, "cannot read the debug lines stored in Redis");
             }
             let _ = sender.send(found);
         });
@@ -187,8 +188,8 @@ impl Reader {
     async fn read(&self, wanted: &Wanted, found: &mut Vec<Kept>) -> Result<(), RedisFailure> {
         let most = wanted.most;
         let mut end = "+".to_owned();
-        let (mut looked_at, mut bytes) = (0, 0);
-        while found.len() < most && looked_at < most.saturating_add(MORE) && bytes < MAX_BYTES {
+        let (mut entries_read, mut bytes) = (0, 0);
+        while found.len() < most && entries_read < most.saturating_add(MORE) && bytes < MAX_BYTES {
             let connection = self.link.connection().await?;
             let page = PAGE.min(most - found.len());
             let mut command = cmd("XREVRANGE");
@@ -196,7 +197,7 @@ impl Reader {
             let entries: Vec<(String, Fields)> = connection.query(&command).await?;
             let Some((last, _)) = entries.last() else { break };
             end = format!("({last}");
-            looked_at += entries.len();
+            entries_read += entries.len();
             for (_, fields) in &entries {
                 bytes += fields.values().map(Vec::len).sum::<usize>();
                 found.extend(kept(fields).filter(|kept| wanted.has(kept)));
@@ -206,7 +207,7 @@ impl Reader {
     }
 }
 
-/// What an entry says; `None` for one that is none of ours.
+/// Parses an entry; `None` if it is not a line of ours.
 fn kept(fields: &Fields) -> Option<Kept> {
     let field = |name: &str| fields.get(name.as_bytes());
     let text = |name: &str| std::str::from_utf8(field(name)?).ok();
@@ -216,49 +217,50 @@ fn kept(fields: &Fields) -> Option<Kept> {
     Some(Kept { line: Arc::new(line), process, number })
 }
 
-/// What was read.
+/// The result of reading.
 #[derive(Default)]
 struct Found {
     newest_first: Vec<Kept>,
-    /// It was tried.
+    /// Whether reading was attempted.
     is_read: bool,
 }
 
-/// The history, then what comes.
+/// The history, then the live stream.
 pub(super) struct AfterShared {
     reader: Arc<Reader>,
-    hearing: Option<watch::Receiver<Hearing>>,
+    reception: Option<watch::Receiver<Reception>>,
     wanted: Wanted,
-    /// What this process itself remembers.
+    /// The lines of this process.
     own: Vec<Arc<DebugLog>>,
     reading: Option<oneshot::Receiver<Found>>,
-    /// Nothing was read, as the server was away; it is once it is back.
-    is_owed: bool,
+    /// Whether the history must be read when the server is available again.
+    read_later: bool,
     before: VecDeque<Arc<DebugLog>>,
     overlap: Overlap,
     live: Box<dyn DebugStream>,
 }
 
 impl AfterShared {
-    /// The last lines, at most `most`, those of `own` of this process among them, then `live`,
-    /// which must have been opened before `own` was taken. `hearing` tells when it hears others.
+    /// The last lines up to `most`, including those of this process (`own`), then `live`, which
+    /// must have been opened before `own` was read. `reception` shows whether `live` receives
+    /// messages of other processes.
     pub(super) fn new(
         reader: &Arc<Reader>,
         most: usize,
         (process, own): (&str, Recent),
-        hearing: Option<watch::Receiver<Hearing>>,
+        reception: Option<watch::Receiver<Reception>>,
         live: Box<dyn DebugStream>,
     ) -> Self {
         let wanted = Wanted { most, process: process.to_owned(), first: own.first };
-        let reading = (most > 0).then(|| reader.start(wanted.clone(), hearing.clone()));
+        let reading = (most > 0).then(|| reader.start(wanted.clone(), reception.clone()));
         Self {
             reader: Arc::clone(reader),
-            hearing,
+            reception,
             wanted,
-            overlap: Overlap::of_own(&own.lines),
+            overlap: Overlap::of_this_process(&own.lines),
             own: own.lines,
             reading,
-            is_owed: false,
+            read_later: false,
             before: VecDeque::new(),
             live,
         }
@@ -266,8 +268,8 @@ impl AfterShared {
 
     fn take(&mut self, found: Found) {
         let own = std::mem::take(&mut self.own);
-        // Lines of this process that it has already told of would only come late.
-        self.is_owed = !found.is_read && own.is_empty();
+        // Otherwise history lines would appear after newer lines of this process.
+        self.read_later = !found.is_read && own.is_empty();
         let others = found.newest_first;
         let last = others.iter().take(OVERLAP).filter(|kept| kept.process != self.wanted.process);
         self.overlap.add_others(last.map(|kept| kept.line.identity()));
@@ -276,7 +278,7 @@ impl AfterShared {
     }
 }
 
-/// Both in one order, by time, where their own orders stay.
+/// Merges both by time, keeping the order within each.
 fn merged(one: Vec<Arc<DebugLog>>, two: Vec<Arc<DebugLog>>) -> VecDeque<Arc<DebugLog>> {
     let mut all = VecDeque::with_capacity(one.len() + two.len());
     let (mut one, mut two) = (one.into_iter().peekable(), two.into_iter().peekable());
@@ -293,7 +295,7 @@ impl DebugStream for AfterShared {
     async fn next(&mut self) -> Option<DebugMessage> {
         loop {
             if let Some(reading) = &mut self.reading {
-                // An error is that of a runtime that ends.
+                // Fails only when the runtime shuts down.
                 let found = reading.await.unwrap_or_default();
                 self.reading = None;
                 self.take(found);
@@ -302,9 +304,9 @@ impl DebugStream for AfterShared {
                 return Some(DebugMessage::Log(line));
             }
             let message = self.live.next().await?;
-            if self.is_owed && matches!(message, DebugMessage::Connected) {
-                self.is_owed = false;
-                self.reading = Some(self.reader.start(self.wanted.clone(), self.hearing.clone()));
+            if self.read_later && matches!(message, DebugMessage::Connected) {
+                self.read_later = false;
+                self.reading = Some(self.reader.start(self.wanted.clone(), self.reception.clone()));
             }
             if !self.overlap.has(&message) {
                 return Some(message);
@@ -325,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn two_orders_become_one() {
+    fn two_histories_are_merged_by_time() {
         let one = vec![line(1, "a"), line(5, "b"), line(4, "c"), line(9, "d")];
         let two = vec![line(1, "A"), line(4, "B"), line(7, "C")];
         let all: Vec<_> = merged(one, two).iter().map(|line| line.message.to_string()).collect();
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_of_ours_is_skipped() {
+    fn entries_that_are_not_lines_are_skipped() {
         let json = serde_json::to_string(&*line(1, "good")).unwrap();
         let long = format!("{json}{}", " ".repeat(MAX_LINE));
         let entry = |fields: &[(&str, &str)]| {
@@ -360,7 +362,7 @@ mod tests {
         assert_eq!((&*good.line.message, &*good.process, good.number), ("good", "p", 7));
         for odd in [
             &[][..],
-            &[("line", "no JSON"), ("process", "p"), ("n", "7")],
+            &[("line", "not JSON"), ("process", "p"), ("n", "7")],
             &[("line", &long), ("process", "p"), ("n", "7")],
             &[("line", &json), ("n", "7")],
             &[("line", &json), ("process", "p"), ("n", "-1")],

@@ -1,4 +1,4 @@
-//! The live bus: stored events, on the channel that dashboards' servers listen to.
+//! The live bus: stored events, on the channel that dashboard servers subscribe to.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use bklit_wire::event::{LiveEvent, parse_naming_field};
 
 const EVENTS: &str = "live-events";
 
-/// The [`LiveBus`] of all processes at one Redis.
+/// The [`LiveBus`] of all processes that share a Redis server.
 pub struct RedisLiveBus {
     local: Arc<LocalLiveBus>,
     relay: Relay,
 }
 
 impl RedisLiveBus {
-    /// Joins the bus. Connects by itself, again and again. Call it within a tokio runtime.
+    /// Joins the bus and reconnects by itself. Must be called in a tokio runtime.
     pub fn new(server: RedisServer) -> Self {
         let local = Arc::new(LocalLiveBus::default());
         let relay = Relay::new(server, &local, None);
@@ -37,7 +37,7 @@ impl Bus for LocalLiveBus {
     fn received(&self, _channel: &str, payload: &[u8]) {
         match parse_naming_field::<LiveEvent>(payload, "") {
             Ok(event) => self.send(LiveMessage::Event(Arc::new(event))),
-            Err(error) => tracing::debug!(%error, "a message on {EVENTS} is no event"),
+            Err(error) => tracing::debug!(%error, "a message on {EVENTS} is not an event"),
         }
     }
 
@@ -52,7 +52,7 @@ impl Bus for LocalLiveBus {
     }
 
     fn notice(&self, _messages: u64) -> Option<Outgoing> {
-        // The channel has no message for that.
+        // The channel has no message for this.
         None
     }
 }

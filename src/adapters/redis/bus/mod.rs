@@ -1,14 +1,23 @@
-//! Buses between processes, over Redis' channels, which other parts of Bklit use as well.
+//! Buses between processes, over Redis channels that other parts of Bklit use as well.
 //!
-//! What this process publishes reaches its own subscribers at once, without Redis; what comes
-//! back from there is recognised and left out. So a console sees its own pipeline also while
-//! Redis is away, and learns of the gap in what the others do.
+//! A message reaches this process's own subscribers directly, without Redis; the copy that comes
+//! back from Redis is recognised and dropped. So a console shows its own pipeline even while Redis
+//! is unavailable, and is informed about the gap in the other processes' messages.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `debug.rs` | the debug bus: debug lines and gauges |
+//! | `history.rs` | the stream with the last debug lines of all processes |
+//! | `live.rs` | the live bus: stored events for dashboards |
+//! | `relay.rs` | publishing and subscribing, shared by both buses |
+//! | `own_messages.rs` | recognises this process's own messages |
+//! | `rate_limit.rs` | limits the lines added to the stream without subscribers |
 
 mod debug;
 mod history;
 mod live;
-mod own;
-mod pace;
+mod own_messages;
+mod rate_limit;
 mod relay;
 
 pub use debug::RedisDebugBus;

@@ -1,5 +1,5 @@
-//! What both buses share: publishing through a bounded channel, listening while somebody of this
-//! process does, and asking how many listen elsewhere.
+//! Shared by both buses: publishes through a bounded channel, subscribes while this process has
+//! subscribers, and queries the number of subscribers in other processes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,85 +11,85 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::history::{Entry, Keeper};
-use super::own::Own;
+use super::own_messages::OwnMessages;
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_net::backoff::Backoff;
 
-/// Messages that wait to be published; with more they are lost.
+/// Messages that may wait to be published; further ones are lost.
 const MAX_WAITING: usize = 16_384;
 /// Messages published in one round trip.
 const MAX_GROUP: usize = 512;
-/// How long messages that nobody waits for are gathered: each group may cost Redis a sync.
+/// How long messages without subscribers are collected, because each group may cost Redis an fsync.
 const GATHER: Duration = Duration::from_millis(50);
-/// How often to ask how many listen elsewhere; notices a dead connection, too.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// The pause after a failure to listen, at most.
+/// Interval of querying the number of subscribers, which also detects a dead connection.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum pause after a failed attempt to subscribe.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A message for a channel.
 pub(super) struct Outgoing {
     pub(super) channel: &'static str,
     pub(super) payload: Vec<u8>,
-    /// Somebody misses it if it is not published.
+    /// Whether it has subscribers, so that its loss counts.
     pub(super) is_awaited: bool,
-    /// To be kept as well, for who comes later.
+    /// The history entry, if it is to be kept as well.
     pub(super) entry: Option<Entry>,
 }
 
 impl Outgoing {
-    /// One that somebody waits for.
+    /// A message with subscribers.
     pub(super) fn awaited(channel: &'static str, payload: Vec<u8>) -> Self {
         Self { channel, payload, is_awaited: true, entry: None }
     }
 }
 
-/// What a relay does for, and tells, a bus. Nothing here may wait.
+/// Callbacks of a bus. None of them may block.
 pub(super) trait Bus: Send + Sync + 'static {
-    /// The channels to listen to.
+    /// The channels to subscribe to.
     const CHANNELS: &'static [&'static str];
 
-    /// How many listen in this process.
+    /// Number of subscribers in this process.
     fn local_subscribers(&self) -> usize;
 
     /// A message of another process.
     fn received(&self, channel: &str, payload: &[u8]);
 
-    /// From now on messages are received.
+    /// Messages are received from now on.
     fn connected(&self);
 
-    /// Until further notice messages are missed.
+    /// Messages are missed from now on.
     fn disconnected(&self, reason: &str);
 
-    /// So many messages could not be published.
+    /// This many messages could not be published.
     fn lost(&self, messages: u64);
 
-    /// What to tell the others once messages get through again.
+    /// A message about lost messages, which is published once publishing works again.
     fn notice(&self, lost: u64) -> Option<Outgoing>;
 }
 
-/// What somebody who begins to listen in this process can expect.
+/// The state of the subscription for a new subscriber in this process.
 pub(super) enum Listening {
-    /// The bus begins to listen, too, and will tell whether it can.
-    Begins,
-    /// The bus listens already.
-    Already,
-    /// It cannot now, for this reason.
-    Fails(String),
+    /// The bus is subscribing and will report the result.
+    Starting,
+    /// The bus is already subscribed.
+    Active,
+    /// The bus cannot subscribe now, for this reason.
+    Failed(String),
 }
 
 /// Whether messages of other processes are received.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) enum Hearing {
-    /// Nobody wanted them yet, or not for a while.
+pub(super) enum Reception {
+    /// Not subscribed, because this process has no subscribers.
     #[default]
-    Not,
-    /// They are.
-    Yes,
-    /// They are missed, for this reason.
+    Off,
+    /// Messages are received.
+    On,
+    /// Messages are missed, for this reason.
     Cut(String),
 }
 
-/// A bus's way to the others.
+/// The connection of a bus to the other processes.
 pub(super) struct Relay {
     outgoing: mpsc::Sender<Outgoing>,
     shared: Arc<Shared>,
@@ -98,72 +98,72 @@ pub(super) struct Relay {
 
 #[derive(Default)]
 struct Shared {
-    own: Own,
-    /// Subscribers in other processes, as of the last time they were asked for.
+    own: OwnMessages,
+    /// Subscribers in other processes, at the time of the last query.
     remote: AtomicU64,
-    /// That number is of the connection that stands.
+    /// Whether that number is from the current connection.
     remote_known: AtomicBool,
-    hearing: watch::Sender<Hearing>,
-    /// The server is away: nothing is sent that nobody waits for.
+    reception: watch::Sender<Reception>,
+    /// The server is unavailable: messages without subscribers are not sent.
     is_down: AtomicBool,
-    /// Messages lost and not counted yet.
+    /// Lost messages that have not been reported yet.
     lost: AtomicU64,
-    /// Why publishing fails, while it does.
+    /// The current reason why publishing fails.
     failure: Mutex<Option<String>>,
     subscribed: Notify,
 }
 
 impl Relay {
-    /// Starts to relay for `bus`, until this is dropped. Call it within a tokio runtime.
+    /// Starts relaying for `bus` until this is dropped. Must be called in a tokio runtime.
     pub(super) fn new<B: Bus>(server: RedisServer, bus: &Arc<B>, keeper: Option<Keeper>) -> Self {
         let shared = Arc::new(Shared::default());
         let (outgoing, messages) = mpsc::channel(MAX_WAITING);
-        let way = Way { link: Link::new(server.clone()), keeper };
-        // Ends by itself once the sender is dropped and what was sent is published.
-        tokio::spawn(publish(way, messages, Arc::clone(&shared), Arc::downgrade(bus)));
+        let route = Route { link: Link::new(server.clone()), keeper };
+        // Ends once the sender is dropped and everything sent has been published.
+        tokio::spawn(publish(route, messages, Arc::clone(&shared), Arc::downgrade(bus)));
         let listener = listen(server, Arc::clone(&shared), Arc::downgrade(bus));
         Self { outgoing, shared, listener: tokio::spawn(listener) }
     }
 
-    /// Publishes a message soon, or loses it, and counts it if somebody waits for it.
+    /// Queues a message for publishing. If the channel is full, it is lost, and counted if it has
+    /// subscribers.
     pub(super) fn publish(&self, message: Outgoing) -> Result<(), String> {
         let is_awaited = message.is_awaited;
         if self.outgoing.try_send(message).is_err() {
             self.shared.lost.fetch_add(u64::from(is_awaited), Relaxed);
-            return Err(format!("more than {MAX_WAITING} messages wait to be published"));
+            return Err(format!("more than {MAX_WAITING} messages are waiting to be published"));
         }
         read(&self.shared.failure).map_or(Ok(()), Err)
     }
 
-    /// How many listen in other processes, as of a second ago at most.
+    /// Number of subscribers in other processes, at most a second old.
     pub(super) fn remote_subscribers(&self) -> u64 {
         self.shared.remote.load(Relaxed)
     }
 
-    /// Whether anybody may be listening in another process, as of a second ago at most; true while
-    /// the server does not say.
+    /// Whether another process may have subscribers, at most a second old; true while unknown.
     pub(super) fn may_have_remote_subscribers(&self) -> bool {
         !self.shared.remote_known.load(Relaxed) || self.remote_subscribers() > 0
     }
 
-    /// Whether the server is away, as of the last time it was needed.
+    /// Whether the server was unavailable when it was last used.
     pub(super) fn is_down(&self) -> bool {
         self.shared.is_down.load(Relaxed)
     }
 
-    /// Somebody of this process has begun to listen.
+    /// Reports a new subscriber in this process.
     pub(super) fn subscribed(&self) -> Listening {
         self.shared.subscribed.notify_one();
-        match self.shared.hearing.borrow().clone() {
-            Hearing::Cut(reason) => Listening::Fails(reason),
-            Hearing::Yes => Listening::Already,
-            Hearing::Not => Listening::Begins,
+        match self.shared.reception.borrow().clone() {
+            Reception::Cut(reason) => Listening::Failed(reason),
+            Reception::On => Listening::Active,
+            Reception::Off => Listening::Starting,
         }
     }
 
-    /// Tells whether messages of other processes are received.
-    pub(super) fn hearing(&self) -> watch::Receiver<Hearing> {
-        self.shared.hearing.subscribe()
+    /// Watches whether messages of other processes are received.
+    pub(super) fn reception(&self) -> watch::Receiver<Reception> {
+        self.shared.reception.subscribe()
     }
 }
 
@@ -181,20 +181,20 @@ impl Drop for Relay {
     }
 }
 
-/// What messages go out by.
-struct Way {
+/// The connection that messages are sent over.
+struct Route {
     link: Link,
     keeper: Option<Keeper>,
 }
 
 async fn publish<B: Bus>(
-    mut way: Way,
+    mut route: Route,
     mut messages: mpsc::Receiver<Outgoing>,
     shared: Arc<Shared>,
     bus: Weak<B>,
 ) {
     let mut group = Vec::with_capacity(MAX_GROUP);
-    let mut untold = 0;
+    let mut unreported = 0;
     while messages.recv_many(&mut group, MAX_GROUP).await > 0 {
         if group.iter().all(|message| !message.is_awaited) {
             tokio::time::sleep(GATHER).await;
@@ -205,23 +205,23 @@ async fn publish<B: Bus>(
             }
         }
         let lost = shared.lost.swap(0, Relaxed);
-        untold += lost;
+        unreported += lost;
         let mut notice = None;
-        if untold > 0
+        if unreported > 0
             && let Some(bus) = bus.upgrade()
         {
             if lost > 0 {
                 bus.lost(lost);
             }
-            notice = bus.notice(untold);
+            notice = bus.notice(unreported);
         }
-        // Before they are published: who listens and then reads what is kept misses none.
-        if let Some(keeper) = &mut way.keeper {
-            keeper.keep(&way.link, &group).await;
+        // Before publishing: whoever subscribes and then reads the history misses none.
+        if let Some(keeper) = &mut route.keeper {
+            keeper.keep(&route.link, &group).await;
         }
-        let published = publish_group(&way.link, notice.iter().chain(&group), &shared.own).await;
+        let published = publish_group(&route.link, notice.iter().chain(&group), &shared.own).await;
         match &published {
-            Ok(()) => untold = 0,
+            Ok(()) => unreported = 0,
             Err(_) => {
                 let awaited = group.iter().filter(|message| message.is_awaited).count();
                 shared.lost.fetch_add(awaited as u64, Relaxed);
@@ -236,7 +236,7 @@ async fn publish<B: Bus>(
 async fn publish_group(
     link: &Link,
     messages: impl Iterator<Item = &Outgoing>,
-    own: &Own,
+    own: &OwnMessages,
 ) -> Result<(), RedisFailure> {
     let connection = link.connection().await?;
     let mut commands = redis::pipe();
@@ -247,23 +247,23 @@ async fn publish_group(
     connection.pipeline(&commands).await
 }
 
-/// Listens for ever, making a new connection when one breaks.
+/// Subscribes forever, reconnecting when the connection is lost.
 async fn listen<B: Bus>(server: RedisServer, shared: Arc<Shared>, bus: Weak<B>) {
     let mut backoff = Backoff::new(LONGEST_PAUSE);
-    let mut told = false;
+    let mut logged = false;
     loop {
         let ended = listen_once(&server, &shared, &bus, || {
             backoff.reset();
-            told = false;
+            logged = false;
         });
         let reason = ended.await.to_string();
         shared.remote_known.store(false, Relaxed);
         shared.remote.store(0, Relaxed);
         shared.is_down.store(true, Relaxed);
-        shared.hearing.send_replace(Hearing::Cut(reason.clone()));
+        shared.reception.send_replace(Reception::Cut(reason.clone()));
         let Some(bus) = bus.upgrade() else { return };
-        // Once a failure, not once a try.
-        if !std::mem::replace(&mut told, true) {
+        // Once per outage, not once per attempt.
+        if !std::mem::replace(&mut logged, true) {
             bus.disconnected(&reason);
         }
         drop(bus);
@@ -302,10 +302,10 @@ async fn listen_once<B: Bus>(
             return error.into();
         }
         shared.is_down.store(false, Relaxed);
-        let hearing = if listening { Hearing::Yes } else { Hearing::Not };
+        let reception = if listening { Reception::On } else { Reception::Off };
         let is_new = shared
-            .hearing
-            .send_if_modified(|before| std::mem::replace(before, hearing.clone()) != hearing);
+            .reception
+            .send_if_modified(|before| std::mem::replace(before, reception.clone()) != reception);
         if listening
             && is_new
             && let Some(bus) = bus.upgrade()
@@ -315,27 +315,27 @@ async fn listen_once<B: Bus>(
         connected();
         tokio::select! {
             () = cut.notified() => {
-                let error = std::io::Error::other("the connection was cut");
+                let error = std::io::Error::other("the connection was lost");
                 return RedisFailure::Command(error.into());
             }
             () = shared.subscribed.notified() => {}
-            () = tokio::time::sleep(ASK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
     }
 }
 
-/// Whether anybody of this process listens. Who begins to just now either is among them, or learns
-/// that nothing is heard yet.
+/// Whether this process has subscribers. A new subscriber is either counted here or finds that
+/// messages are not received yet.
 fn wants<B: Bus>(bus: &B, shared: &Shared) -> bool {
     if bus.local_subscribers() == 0 {
-        shared
-            .hearing
-            .send_if_modified(|hearing| std::mem::replace(hearing, Hearing::Not) != Hearing::Not);
+        shared.reception.send_if_modified(|reception| {
+            std::mem::replace(reception, Reception::Off) != Reception::Off
+        });
     }
     bus.local_subscribers() > 0
 }
 
-/// Listens or ceases to, and asks how many others listen.
+/// Subscribes or unsubscribes, and queries the number of other subscribers.
 async fn follow<B: Bus>(
     connection: &mut MultiplexedConnection,
     listening: &mut bool,
@@ -350,7 +350,7 @@ async fn follow<B: Bus>(
     *listening = wanted;
     let counts: Vec<(String, u64)> =
         cmd("PUBSUB").arg("NUMSUB").arg(B::CHANNELS).query_async(connection).await?;
-    // Who listens by pattern is not among those.
+    // Does not include pattern subscribers.
     let patterns: u64 = cmd("PUBSUB").arg("NUMPAT").query_async(connection).await?;
     let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
     shared.remote.store(most.saturating_sub(u64::from(wanted)) + patterns, Relaxed);

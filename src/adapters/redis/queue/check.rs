@@ -1,29 +1,29 @@
-//! What about a Redis endangers the promise that an accepted event is not lost.
+//! Checks for conditions on the server that could lose accepted events.
 
 use std::collections::HashMap;
 
 use redis::{Cmd, cmd};
 
-use super::disk::{Disk, DiskProbe};
+use super::disk_sync::{DiskSync, DiskSyncProbe};
 use super::keys::Keys;
 use super::{Durability, RedisQueueOptions};
 use crate::redis::connection::{Connection, Link, RedisFailure, RedisServer};
 use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::time::UtcMillis;
 
-/// A lease that ended so long ago and was taken over by nobody: no worker runs.
+/// A lease that expired this long ago without being claimed again: no worker is running.
 const ABANDONED_MILLIS: i64 = 60_000;
 
-/// Of its memory, how much a server may use before it is said.
+/// Memory usage, in percent of the maximum, above which a warning is reported.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
-/// The answer to `INFO`, by name.
+/// The fields of the `INFO` response.
 type Info = HashMap<String, String>;
 
-/// Looks at the server and at the queue in it. Changes nothing.
+/// Checks the server and the queue in it. Changes nothing.
 ///
 /// # Errors
-/// When the server cannot be reached or forbids what is needed to look.
+/// If the server cannot be reached, or rejects a command that the checks need.
 pub async fn check(
     server: RedisServer,
     options: &RedisQueueOptions,
@@ -68,8 +68,8 @@ fn version(info: &Info) -> Diagnostic {
 fn role(info: &Info) -> Option<Diagnostic> {
     (text(info, "role") == "slave").then(|| {
         Diagnostic::problem(
-            "it is a replica, which takes no events",
-            "name the primary in redis_url, or promote this one",
+            "it is a replica, which accepts no events",
+            "set redis_url to the primary, or promote this server",
         )
     })
 }
@@ -79,7 +79,7 @@ fn cluster(info: &Info, prefix: &str) -> Option<Diagnostic> {
     let has_tag = tag.is_some_and(|(tag, _)| !tag.is_empty());
     (text(info, "cluster_enabled") == "1" && !has_tag).then(|| {
         Diagnostic::problem(
-            format!("it is a cluster, and the keys below {prefix} lie in several slots"),
+            format!("it is a cluster, and the keys that start with {prefix} are in several slots"),
             "give queue.redis_prefix a hash tag, such as {analytics}:queue, in all parts of Bklit",
         )
     })
@@ -92,44 +92,42 @@ async fn disk(
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
     const TURN_ON: &str = "set `appendonly yes`";
     let mut findings = Vec::new();
-    let asked = cmd("CONFIG").arg("GET").arg("appendfsync").take();
-    let config: Result<Info, _> = optional(connection, &asked).await?;
+    let command = cmd("CONFIG").arg("GET").arg("appendfsync").take();
+    let config: Result<Info, _> = optional(connection, &command).await?;
     let fsync = config.as_ref().ok().map(|config| text(config, "appendfsync"));
     if text(info, "aof_enabled") == "0" {
-        let what = "it keeps no append-only file: its crash loses events that were accepted";
+        let what = "it has no append-only file: a crash loses accepted events";
         findings.push(Diagnostic::problem(what, TURN_ON));
         return Ok(findings);
     }
     if text(info, "aof_last_write_status") == "err" {
         let what = "it cannot write its append-only file";
-        findings.push(Diagnostic::problem(what, "see its log, and free disk space"));
+        findings.push(Diagnostic::problem(what, "check its log, and free disk space"));
     }
     findings.push(match fsync {
         Some("no") => Diagnostic::warning(
             "appendfsync is no: a power failure may lose half a minute of events",
             "set `appendfsync everysec`, or `always`",
         ),
-        Some(value) => {
-            Diagnostic::good(format!("it keeps an append-only file, appendfsync {value}"))
-        }
+        Some(value) => Diagnostic::good(format!("it has an append-only file, appendfsync {value}")),
         None => Diagnostic::warning(
-            "whether its append-only file is synced is not known: CONFIG is forbidden",
-            "ask whoever runs it for `appendonly yes` and `appendfsync everysec`, or `always`",
+            "whether its append-only file is synced is unknown: CONFIG is forbidden",
+            "ask its operator for `appendonly yes` and `appendfsync everysec` or `always`",
         ),
     });
     if durability == Durability::Always {
-        findings.push(match (DiskProbe::default().disk(connection).await?, fsync) {
-            (Disk::Waits | Disk::Always, Some("always")) => {
-                Diagnostic::good("it syncs before it answers, as durability always needs")
+        findings.push(match (DiskSyncProbe::default().disk(connection).await?, fsync) {
+            (DiskSync::Waits | DiskSync::Always, Some("always")) => {
+                Diagnostic::good("it syncs before it responds, as durability always requires")
             }
-            (Disk::Waits, _) => Diagnostic::warning(
-                "durability is always, and some releases confirm too early unless they sync always",
+            (DiskSync::Waits, _) => Diagnostic::warning(
+                "durability is always, but some releases confirm too early without appendfsync always",
                 "set `appendfsync always`",
             ),
             _ => Diagnostic::problem(
-                "durability is always, and it cannot say when its disk has an event",
-                "use Redis from 7.2 or Valkey, and set `appendfsync always`; events stay in the \
-                 data dir until then",
+                "durability is always, but it cannot confirm when an event is on disk",
+                "use Redis 7.2 or later, or Valkey, and set `appendfsync always`; until then \
+                 events stay in the data dir",
             ),
         });
     }
@@ -142,7 +140,7 @@ fn memory(info: &Info) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     if policy.starts_with("allkeys") {
         let what =
-            format!("maxmemory-policy is {policy}: when memory is short, it drops the queue");
+            format!("maxmemory-policy is {policy}: when memory is full, it may evict the queue");
         findings.push(match most {
             0 => Diagnostic::warning(
                 format!("{what}; no maxmemory is set yet"),
@@ -152,7 +150,9 @@ fn memory(info: &Info) -> Vec<Diagnostic> {
         });
     } else if policy.starts_with("volatile") {
         findings.push(Diagnostic::warning(
-            format!("maxmemory-policy is {policy}: it may forget ids that clients repeat"),
+            format!(
+                "maxmemory-policy is {policy}: it may evict the ids that detect clients' retries"
+            ),
             "set `maxmemory-policy noeviction`",
         ));
     } else if !policy.is_empty() {
@@ -161,7 +161,7 @@ fn memory(info: &Info) -> Vec<Diagnostic> {
     if most > 0 && used.saturating_mul(100) > most.saturating_mul(NEARLY_FULL_PERCENT) {
         findings.push(Diagnostic::warning(
             format!("it uses {used} of {most} bytes of memory"),
-            "raise maxmemory; once it is full, events go to the data dir",
+            "raise maxmemory; when it is full, events go to the data dir",
         ));
     }
     findings
@@ -175,7 +175,7 @@ async fn queue(
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
     let prefix = &options.prefix;
     let keys = Keys::new(prefix);
-    // As a script, which all the queue's own work is.
+    // As a script, like all operations of the queue.
     let script =
         cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
     let depth: Result<u64, String> = optional(connection, &script).await?;
@@ -183,7 +183,7 @@ async fn queue(
         Ok(depth) => depth,
         Err(reason) => {
             let what = format!("the queue {prefix} cannot be used: {reason}");
-            let advice = "allow its user scripts and all commands on the keys that begin so";
+            let advice = "allow its user scripts and all commands on keys with this prefix";
             return Ok(vec![Diagnostic::problem(what, advice)]);
         }
     };
@@ -194,20 +194,20 @@ async fn queue(
         connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
     if abandoned > 0 {
         findings.push(Diagnostic::warning(
-            format!("batches claimed by workers that are gone: {abandoned}"),
-            "start a worker: it takes them over",
+            format!("batches claimed by workers that have stopped: {abandoned}"),
+            "start a worker, which claims them again",
         ));
     }
     Ok(findings)
 }
 
-/// An answer, or why the server gives none; only a broken connection is an error.
+/// The response, or the server's error; only a lost connection is an error of this function.
 async fn optional<T: redis::FromRedisValue>(
     connection: &Connection<'_>,
     command: &Cmd,
 ) -> Result<Result<T, String>, RedisFailure> {
     match connection.query(command).await {
-        Ok(answer) => Ok(Ok(answer)),
+        Ok(response) => Ok(Ok(response)),
         Err(RedisFailure::Command(error)) if error.code().is_some() => Ok(Err(error.to_string())),
         Err(failure) => Err(failure),
     }

@@ -1,19 +1,20 @@
-//! Names of the keys, all below one prefix.
+//! Names of the queue's keys, all with the same prefix.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-/// The keys of one queue. In a Redis Cluster all must lie in one slot, so there the prefix wants
-/// a hash tag, such as `{analytics}:queue`.
+/// The keys of one queue. A Redis Cluster requires that all are in one slot, so the prefix needs a
+/// hash tag there, such as `{analytics}:queue`.
 pub(super) struct Keys {
-    /// List: what waits, the oldest at the right.
+    /// List: waiting items, the oldest at the right.
     pub queue: String,
-    /// List: what could not be processed, the latest at the left.
+    /// List: failed items, the latest at the left.
     pub failed: String,
-    /// Sorted set: batch id to the end of its lease, in milliseconds of the server's clock.
+    /// Sorted set: batch ids, scored by the end of their lease in milliseconds of the server's
+    /// clock.
     pub inflight: String,
-    /// Before a batch id: the batch's list, ordered like the queue. With `:meta` after it, its
-    /// hash: `epoch`, `owner`, `claimed`, `attempts`.
+    /// Prefix of a batch's list, which is ordered like the queue. With the suffix `:meta`, a hash:
+    /// `epoch`, `owner`, `claimed`, `attempts`.
     pub batches: String,
     seen: String,
     series: String,
@@ -39,13 +40,13 @@ impl Keys {
         format!("{}{id}:meta", self.batches)
     }
 
-    /// Remembers the last group of a series that was pushed; see `push`.
+    /// The key that stores the last pushed group of a series; see `push`.
     pub(super) fn series(&self, name: &str) -> String {
         format!("{}{name}", self.series)
     }
 
-    /// Remembers an id that a client chose. Hashed: ids may be long, and neither they nor project
-    /// names are kept from containing whatever would separate them.
+    /// The key that remembers an event id chosen by a client. Hashed, because ids may be long, and
+    /// ids and project names may contain any separator.
     pub(super) fn seen(&self, project: &str, event: &str) -> String {
         let mut hash = Sha256::new();
         hash.update((project.len() as u64).to_le_bytes());
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_belongs_to_its_project() {
+    fn remembered_ids_are_separate_for_each_project() {
         let keys = Keys::new("q");
         assert_eq!(keys.seen("a", "bc"), keys.seen("a", "bc"));
         assert_ne!(keys.seen("a", "bc"), keys.seen("ab", "c"));

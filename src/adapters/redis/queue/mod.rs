@@ -1,25 +1,36 @@
 //! The production queue: a Redis (or Valkey) list that other programs may push to and pop from.
 //!
-//! `LPUSH` adds at the left and consumers take from the right, as they do elsewhere in Bklit. A
-//! claim moves items into a list of the batch's own, leased by the server's clock; nothing ever
-//! goes back, so a batch keeps its id and its items until it is acknowledged. All that must
-//! happen together is one script.
+//! `LPUSH` adds at the left and consumers take from the right, as elsewhere in Bklit. A claim moves
+//! items into a separate list for the batch, with a lease by the server's clock. Items never return
+//! to the queue, so a batch keeps its id and its items until it is acknowledged. Everything that
+//! must happen atomically is one script.
 //!
-//! Pushes that are made at the same time share a round trip and have numbers. One whose
-//! connection breaks may have been carried out, or may be later: it is in doubt
-//! ([`QueueError::InDoubt`]) until `settle.lua` has said whether it was, and that it never will
-//! be. Two copies in the queue would not do: two workers that store them at the same moment
-//! cannot see each other's.
+//! Concurrent pushes share a round trip and are numbered. If the connection is lost, a push may
+//! have been executed, or may be executed later: it is in doubt ([`QueueError::InDoubt`]) until
+//! `settle.lua` has determined whether it was added, and has ruled out that it will be later. Two
+//! copies in the queue are not acceptable: two workers that store them at the same time cannot see
+//! each other's.
 //!
-//! The server may refuse any command: a key has the wrong type, the user lacks the permission, the
-//! memory is full, it has become a replica. No script leaves anything half done then.
+//! The server may reject any command: a key has the wrong type, the user lacks a permission, memory
+//! is full, the server has become a replica. No script leaves partial changes in these cases.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `push.rs` | groups pushes; settles those in doubt |
+//! | `claims.rs` | claims batches, on separate connections |
+//! | `list_items.rs` | pages of a list; removes items from the middle |
+//! | `failed_record.rs` | JSON of an item in the failed list |
+//! | `disk_sync.rs` | waits until the server's disk has the writes |
+//! | `keys.rs` | names of the keys |
+//! | `scripts.rs` | the Lua scripts in `scripts/` |
+//! | `check.rs` | what `doctor` reports about the server |
 
 pub mod check;
 mod claims;
-mod disk;
-mod failed;
+mod disk_sync;
+mod failed_record;
 mod keys;
-mod lists;
+mod list_items;
 mod push;
 mod scripts;
 
@@ -44,30 +55,30 @@ use keys::Keys;
 use push::{Push, Pusher};
 use scripts::Scripts;
 
-/// How often to look for what others pushed: at first, and once nothing has come for a while.
-/// Redis tells nobody of a push except who takes the item away with it, unacknowledged.
-const SHORTEST_LOOK: Duration = Duration::from_millis(20);
-const LONGEST_LOOK: Duration = Duration::from_millis(250);
-/// The longest lease: ten years, far from where a number loses digits in a script.
+/// Intervals of polling for items that other programs pushed: at first, and after a while without
+/// any. Redis notifies only blocking pops, which remove the item without acknowledgement.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum lease: ten years, far below the numbers that a script cannot represent exactly.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// How to keep a queue in Redis.
+/// Options of a [`RedisQueue`].
 #[derive(Clone, Debug)]
 pub struct RedisQueueOptions {
-    /// The list's name, and what the names of all other keys begin with. In a Redis Cluster it
-    /// needs a hash tag, such as `{analytics}:queue`.
+    /// The name of the list, and the prefix of all other keys. A Redis Cluster needs a hash tag in
+    /// it, such as `{analytics}:queue`.
     pub prefix: String,
-    /// Events that may wait.
+    /// Maximum number of waiting events.
     pub max_depth: u64,
-    /// Failed events from which on no more are accepted.
+    /// Number of failed events at which no more events are accepted.
     pub max_failed: u64,
-    /// When an event counts as kept.
+    /// When a push counts as durable.
     pub durability: Durability,
-    /// Whether a claim waits until the server's disk has it, where the server can tell.
+    /// Whether a claim waits until it is on the server's disk, if the server supports this.
     ///
-    /// Without, a crash of the server may undo a claim whose events are stored already; they come
-    /// again in another batch, and the store knows their ids. With, a claim takes up to a second
-    /// at `appendfsync everysec`, and almost nothing at `always`.
+    /// Without this, a crash of the server may undo a claim whose events are already stored; they
+    /// are then delivered in a different batch, and the store recognises their ids. With it, a
+    /// claim takes up to a second at `appendfsync everysec`, and almost no time at `always`.
     pub durable_claims: bool,
 }
 
@@ -97,9 +108,9 @@ pub struct RedisQueue {
 }
 
 impl RedisQueue {
-    /// A queue at `server`, to which it connects when it is first used.
+    /// Creates the queue; it connects to `server` when it is first used.
     ///
-    /// Call it within a tokio runtime, where its task of pushing runs until it is dropped.
+    /// Must be called in a tokio runtime, where its push task runs until the queue is dropped.
     pub fn new(server: RedisServer, options: &RedisQueueOptions) -> Self {
         let &RedisQueueOptions { ref prefix, durability, durable_claims, .. } = options;
         let bounds = Bounds { depth: options.max_depth, failed: options.max_failed };
@@ -109,7 +120,7 @@ impl RedisQueue {
         let link = Link::new(server.clone());
         let pusher = Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), bounds, durability);
         let pusher = Arc::new(pusher);
-        // Ends by itself once the sender is dropped and what was sent is answered.
+        // Ends once the sender is dropped and all pushes have a result.
         let push = Arc::clone(&pusher).run(receiver, Arc::clone(&pushed));
         let pusher_ended = CancellationToken::new();
         let ends = pusher_ended.clone().drop_guard();
@@ -132,10 +143,10 @@ impl RedisQueue {
         }
     }
 
-    /// How long until there may be something to claim: zero for now, `None` for no idea.
-    async fn look(&self) -> Result<Option<Duration>, RedisFailure> {
+    /// Time until a batch can be claimed: zero for now, `None` if unknown.
+    async fn ready_in(&self) -> Result<Option<Duration>, RedisFailure> {
         let connection = self.link.connection().await?;
-        let mut call = self.scripts.look.key(&self.keys.queue);
+        let mut call = self.scripts.ready_in.key(&self.keys.queue);
         let millis: i64 = connection.script(call.key(&self.keys.inflight)).await?;
         Ok(u64::try_from(millis).ok().map(Duration::from_millis))
     }
@@ -160,8 +171,8 @@ impl RedisQueue {
         call.arg(&claim.batch).arg(claim.epoch);
         let now = UtcMillis::now();
         for item in rejected {
-            // The oldest is the list's last.
-            call.arg(-1 - item.seq).arg(failed::record_start(claim, item, now));
+            // The oldest item is the last of the list.
+            call.arg(-1 - item.seq).arg(failed_record::start(claim, item, now));
         }
         connection.script(&call).await
     }
@@ -179,8 +190,8 @@ impl RedisQueue {
         let connection = self.link.connection().await?;
         let mut call = self.scripts.batches.key(&self.keys.inflight);
         call.arg(&self.keys.batches).arg(most.max(1));
-        let answer: Vec<String> = connection.script(&call).await?;
-        let Some((now, batches)) = answer.split_first() else { return Ok(Vec::new()) };
+        let found: Vec<String> = connection.script(&call).await?;
+        let Some((now, batches)) = found.split_first() else { return Ok(Vec::new()) };
         let now: i64 = now.parse().unwrap_or_default();
         let batch = |fields: &[String]| {
             let [id, lease_end, items, epoch, owner, attempts, claimed] = fields else {
@@ -207,18 +218,18 @@ impl RedisQueue {
         most: usize,
     ) -> Result<Option<Vec<String>>, RedisFailure> {
         let connection = self.link.connection().await?;
-        // The list has the oldest last, and a batch is as large as a claim may be.
+        // The oldest item is the last of the list; the size of a batch is limited by the claim.
         let first = -i64::try_from(most.max(1)).unwrap_or(i64::MAX);
-        let asked = redis::cmd("LRANGE").arg(self.keys.batch(batch)).arg(first).arg(-1).take();
-        let found: Vec<Vec<u8>> = connection.query(&asked).await?;
-        // Lists are never empty: this one is gone with its batch.
+        let command = redis::cmd("LRANGE").arg(self.keys.batch(batch)).arg(first).arg(-1).take();
+        let found: Vec<Vec<u8>> = connection.query(&command).await?;
+        // Redis has no empty lists: the batch no longer exists.
         Ok((!found.is_empty()).then(|| found.into_iter().rev().map(text).collect()))
     }
 
     async fn remove(&self, list: &str, retry: bool, ids: &[String]) -> Result<u64, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let target = retry.then_some(self.keys.queue.as_str());
-        let removed = lists::remove(&connection, &self.scripts, list, target, ids).await;
+        let removed = list_items::remove(&connection, &self.scripts, list, target, ids).await;
         removed.map_err(unavailable)
     }
 }
@@ -242,12 +253,12 @@ fn held(claim: &ClaimId, held: Result<bool, RedisFailure>) -> Result<(), QueueEr
 #[async_trait]
 impl Queue for RedisQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
-        let ended = || QueueError::Unavailable("its task has ended".to_owned());
+        let ended = || QueueError::Unavailable("the push task has stopped".to_owned());
         let seen = item.client_id.then(|| self.keys.seen(&item.event.project_id, &item.event.id));
         let body = item.event.to_json();
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         self.pushes.send(Push { body, seen, reply }).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        response.await.map_err(|_| ended())?
     }
 
     async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {
@@ -258,11 +269,11 @@ impl Queue for RedisQueue {
         let item =
             |event: &QueuedEvent| (self.keys.seen(&event.project_id, &event.id), event.to_json());
         let items: Vec<_> = events.iter().map(item).collect();
-        let answers = self.pusher.push_in_order(&items).await?;
+        let results = self.pusher.push_in_order(&items).await?;
         self.pushed.notify_one();
-        match answers.iter().position(Result::is_err) {
-            None => Ok(answers.len()),
-            Some(first) => match &answers[first] {
+        match results.iter().position(Result::is_err) {
+            None => Ok(results.len()),
+            Some(first) => match &results[first] {
                 Err(error @ QueueError::FailedFull { .. }) => Err(error.clone()),
                 _ => Ok(first),
             },
@@ -270,14 +281,14 @@ impl Queue for RedisQueue {
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        let (claims, (reply, answer)) = (Arc::clone(&self.claims), oneshot::channel());
-        // A task of its own: a caller that gives up must not leave a batch to nobody.
+        let (claims, (reply, response)) = (Arc::clone(&self.claims), oneshot::channel());
+        // In a separate task: if the caller is cancelled, the batch must be released.
         tokio::spawn(async move {
             if let Err(Ok(Some(claim))) = reply.send(claims.claim(most, lease).await) {
                 claims.release(&claim.id).await;
             }
         });
-        answer.await.map_err(|_| unavailable("its task has ended"))?
+        response.await.map_err(|_| unavailable("the claim task has stopped"))?
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
@@ -295,22 +306,22 @@ impl Queue for RedisQueue {
     }
 
     async fn ready(&self) {
-        let mut pause = SHORTEST_LOOK;
+        let mut pause = MIN_POLL_INTERVAL;
         loop {
-            let wait = match self.look().await {
+            let wait = match self.ready_in().await {
                 Ok(Some(Duration::ZERO)) => return,
                 Ok(Some(lease_end)) => pause.min(lease_end),
                 Ok(None) => pause,
                 Err(_) => {
-                    // The next claim will say what is wrong.
-                    tokio::time::sleep(LONGEST_LOOK).await;
+                    // The next claim reports the error.
+                    tokio::time::sleep(MAX_POLL_INTERVAL).await;
                     return;
                 }
             };
             tokio::select! {
-                // Looks again: another consumer may have been faster.
-                () = self.pushed.notified() => pause = SHORTEST_LOOK,
-                () = tokio::time::sleep(wait) => pause = (pause * 3 / 2).min(LONGEST_LOOK),
+                // Checks again: another consumer may have been faster.
+                () = self.pushed.notified() => pause = MIN_POLL_INTERVAL,
+                () = tokio::time::sleep(wait) => pause = (pause * 3 / 2).min(MAX_POLL_INTERVAL),
             }
         }
     }
@@ -347,7 +358,7 @@ impl Queue for RedisQueue {
     ) -> Result<Page<WaitingItem>, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let read = |id, member| WaitingItem { id, body: text(member) };
-        let page = lists::page(&connection, &self.keys.queue, order, after, most, read).await;
+        let page = list_items::page(&connection, &self.keys.queue, order, after, most, read).await;
         page.map_err(unavailable)
     }
 
@@ -362,7 +373,8 @@ impl Queue for RedisQueue {
     ) -> Result<Page<FailedItem>, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let (list, order) = (&self.keys.failed, Order::NewestFirst);
-        let page = lists::page(&connection, list, order, after, most, failed::read).await;
+        let page =
+            list_items::page(&connection, list, order, after, most, failed_record::read).await;
         page.map_err(unavailable)
     }
 

@@ -1,5 +1,5 @@
-//! The scripts: each is one step that happens whole or, when the server refuses any of its commands,
-//! not at all (`scripts/allowed.lua`).
+//! The Lua scripts. Each is atomic: it is executed completely or, if the server rejects one of its
+//! commands, not at all (`scripts/allowed.lua`).
 
 use redis::Script;
 
@@ -11,13 +11,13 @@ pub(super) struct Scripts {
     pub claim: Script,
     pub renew: Script,
     pub acknowledge: Script,
-    pub look: Script,
+    pub ready_in: Script,
     pub stats: Script,
     pub remove: Script,
     pub batches: Script,
 }
 
-/// A script that may check its commands before it writes.
+/// A script that checks the permission for its commands before it writes.
 macro_rules! checked {
     ($file:literal) => {
         Script::new(concat!(include_str!("scripts/allowed.lua"), include_str!($file)))
@@ -33,7 +33,7 @@ impl Scripts {
             claim: checked!("scripts/claim.lua"),
             renew: Script::new(include_str!("scripts/renew.lua")),
             acknowledge: checked!("scripts/acknowledge.lua"),
-            look: Script::new(include_str!("scripts/look.lua")),
+            ready_in: Script::new(include_str!("scripts/ready_in.lua")),
             stats: Script::new(include_str!("scripts/stats.lua")),
             remove: checked!("scripts/remove.lua"),
             batches: Script::new(include_str!("scripts/batches.lua")),

@@ -1,5 +1,5 @@
 //! Rows that cannot be read, for example because the file is damaged. They must not block the
-//! queue: a body that is not text is moved to the failed events, byte for byte.
+//! queue: a body that is not text is moved to the failed events unchanged.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
@@ -9,24 +9,24 @@ use super::tables::{Tables, now_millis};
 /// A body that cannot be read.
 pub(super) struct Unreadable {
     seq: i64,
-    why: String,
+    reason: String,
 }
 
-/// The body in a row of `seq, body`. A BLOB that is valid text is as good as text.
+/// Reads the body from a row of `seq, body`. A BLOB that is valid UTF-8 is accepted as text.
 pub(super) fn body(row: &Row<'_>) -> rusqlite::Result<Result<String, Unreadable>> {
     let seq = row.get(0)?;
-    let why = match row.get_ref(1)? {
+    let reason = match row.get_ref(1)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => return Ok(Ok(text.to_owned())),
             Err(error) => format!("invalid UTF-8 at byte {}", error.valid_up_to()),
         },
         other => format!("{} instead of text", other.data_type()),
     };
-    Ok(Err(Unreadable { seq, why }))
+    Ok(Err(Unreadable { seq, reason }))
 }
 
-/// A value that should be text, for display.
-pub(super) fn lossy(value: ValueRef<'_>) -> String {
+/// A value as text, for display.
+pub(super) fn lossy_text(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
             String::from_utf8_lossy(bytes).into_owned()
@@ -40,8 +40,8 @@ pub(super) fn lossy(value: ValueRef<'_>) -> String {
 impl Tables {
     /// Moves items to the failed events. The caller adjusts the count that they were part of.
     pub(super) fn set_aside(&mut self, items: &[Unreadable]) -> rusqlite::Result<()> {
-        for Unreadable { seq, why } in items {
-            let reason = format!("cannot be read from the queue's file: {why}");
+        for Unreadable { seq, reason } in items {
+            let reason = format!("cannot be read from the queue's file: {reason}");
             let sql = "INSERT INTO failed_item (body, reason, failed_at)
                        SELECT coalesce(body, ''), ?, ? FROM queue_item WHERE seq = ?";
             let row = params![reason, now_millis(), seq];
@@ -55,8 +55,8 @@ impl Tables {
     }
 }
 
-/// Removes batches that cannot be read and moves their items to the end of the queue. The store
-/// recognises those that were stored already.
+/// Removes batches that cannot be read and appends their items to the queue again. The store
+/// recognises those that are already stored.
 pub(super) fn dissolve_batches(connection: &Connection) -> rusqlite::Result<()> {
     let sql = "SELECT hex(id), id, first_seq, last_seq, epoch FROM batch";
     let mut unreadable = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn dissolve_batches(connection: &Connection) -> rusqlite::Result<()> 
             row.get::<_, u64>(4)
         });
         if let Err(error) = read {
-            tracing::error!(%error, "a batch in the queue cannot be read; its events are queued again");
+            tracing::error!(%error, "cannot read a batch of the queue; its events are queued again");
             unreadable.push(row.get::<_, String>(0)?);
         }
     }

@@ -1,10 +1,18 @@
-//! The embedded queue: a SQLite file, written by one thread that commits for many at once.
+//! The embedded queue: a SQLite file, written by one thread with group commit.
 //!
-//! Every call is a command to that thread. It takes what has come in, carries all of it out in
-//! one transaction, and answers after the commit, so that concurrent pushes share one fsync.
-//! Claimed batches are ranges of sequence numbers, leased by the system clock to a process that is
-//! named in the file. One pipeline owns the data dir, but commands work on the file beside it: the
-//! writer takes over what they have changed.
+//! Every call is a command to that thread. It takes all waiting commands, executes them in one
+//! transaction and replies after the commit, so concurrent pushes share one fsync. A claimed batch
+//! is a range of sequence numbers with a lease by the system clock; the file names the process that
+//! holds it. One pipeline owns the data dir, but commands may change the file at the same time: the
+//! writer picks up their changes.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `writer.rs` | the thread: commands, transactions, replies |
+//! | `tables.rs` | the schema; push, claim, renew, acknowledge |
+//! | `state.rs` | counts and batches cached in memory, shared through the file |
+//! | `repair.rs` | reading, deleting and retrying events |
+//! | `damaged.rs` | rows that cannot be read |
 
 mod damaged;
 mod repair;
@@ -27,10 +35,10 @@ use bklit_wire::queue::BatchInFlight;
 use tables::Tables;
 use writer::{Command, Writer};
 
-/// Calls that may wait for the writer; more wait for a place.
+/// Commands that may wait for the writer; further callers wait for a place.
 const MAX_WAITING_COMMANDS: usize = 16_384;
-/// How often to look for what other processes did, while waiting for work.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often to check for changes of other processes while waiting for events.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The embedded [`Queue`].
 pub struct SqliteQueue {
@@ -39,24 +47,24 @@ pub struct SqliteQueue {
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What the writer shows without being asked.
+/// What the writer publishes after each transaction.
 #[derive(Clone, Debug)]
 struct View {
     stats: QueueStats,
-    /// How much it may hold.
+    /// Limits of the queue.
     bounds: Bounds,
     /// Why the last transaction failed, if it did.
     failure: Option<String>,
-    /// When the first lease ends; for a batch that nobody holds, a moment that has passed.
+    /// When the first lease ends; in the past if a batch is not held.
     next_lease_end: Option<Instant>,
 }
 
 impl SqliteQueue {
-    /// Opens or creates the queue in the file `path`, which may hold as much as `bounds` say; a
-    /// number alone is that of events that may wait.
+    /// Opens or creates the queue in the file `path`, limited by `bounds`; a number alone limits
+    /// the waiting events.
     ///
     /// # Errors
-    /// When the file cannot be used or was made by a newer version.
+    /// If the file cannot be used, or if its version is newer than this program.
     pub fn open(path: &Path, bounds: impl Into<Bounds>) -> Result<Self, QueueError> {
         Self::start(Tables::open(path, bounds.into()).map_err(unavailable)?)
     }
@@ -82,17 +90,17 @@ impl SqliteQueue {
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, QueueError>>) -> Command + Send,
     ) -> Result<T, QueueError> {
-        let ended = || QueueError::Unavailable("its writer has ended".to_owned());
-        let (reply, answer) = oneshot::channel();
+        let ended = || QueueError::Unavailable("the writer thread has stopped".to_owned());
+        let (reply, response) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or_else(ended)?;
         commands.send(command(reply)).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        response.await.map_err(|_| ended())?
     }
 }
 
 impl Drop for SqliteQueue {
     fn drop(&mut self) {
-        // Without senders the writer carries out what it has and closes the file.
+        // Without senders the writer finishes its commands and closes the file.
         self.commands = None;
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
@@ -104,13 +112,13 @@ fn unavailable(error: impl std::fmt::Display) -> QueueError {
     QueueError::Unavailable(error.to_string())
 }
 
-/// How many events the file `path` holds for workers, and how many failed; also beside the process
-/// that writes it.
+/// Counts the waiting and claimed events in the file `path`, and the failed ones, also while
+/// another process writes it.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If the file cannot be read.
 pub fn count(path: &Path) -> rusqlite::Result<(u64, u64)> {
-    let connection = file::open_to_read(path)?;
+    let connection = file::open_read_only(path)?;
     let counts = "SELECT (SELECT count(*) FROM queue_item), (SELECT count(*) FROM failed_item)";
     connection.query_row(counts, (), |row| Ok((row.get(0)?, row.get(1)?)))
 }
@@ -134,7 +142,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
-        // A lease that ends now is a batch for whoever comes next.
+        // A batch whose lease has ended can be claimed by anyone.
         self.renew(claim, Duration::ZERO).await
     }
 
@@ -161,14 +169,14 @@ impl Queue for SqliteQueue {
             };
             tokio::select! {
                 () = lease_ends => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {
-                    if self.call(|reply| Command::Look { reply }).await.is_err() {
-                        // The next claim will say why.
+                () = tokio::time::sleep(POLL_INTERVAL) => {
+                    if self.call(|reply| Command::Refresh { reply }).await.is_err() {
+                        // The next claim reports the error.
                         return;
                     }
                 }
                 changed = view.changed() => if changed.is_err() {
-                    // The writer has ended; the next claim will say so.
+                    // The writer has stopped; the next claim reports it.
                     return;
                 },
             }
@@ -177,13 +185,13 @@ impl Queue for SqliteQueue {
 
     async fn ended(&self) {
         let mut view = self.view.clone();
-        // The thread that writes the file holds the sender.
+        // The writer thread holds the sender.
         while view.changed().await.is_ok() {}
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         if self.commands.as_ref().is_none_or(mpsc::Sender::is_closed) {
-            return Err(QueueError::Unavailable("its writer has ended".to_owned()));
+            return Err(QueueError::Unavailable("the writer thread has stopped".to_owned()));
         }
         let view = self.view.borrow();
         match &view.failure {
@@ -194,8 +202,8 @@ impl Queue for SqliteQueue {
 
     async fn accepts(&self) -> Result<(), QueueError> {
         if self.stats().await.is_err() {
-            // The last transaction failed. Whether the next one would, only trying tells; without
-            // events nothing else may try.
+            // The last transaction failed. Only a write shows whether the next one would, and while
+            // no events are accepted nothing else writes.
             self.call(|reply| Command::Probe { reply }).await?;
         }
         let view = self.view.borrow();
@@ -250,7 +258,7 @@ impl Queue for SqliteQueue {
     }
 }
 
-/// What is no number was never the id of anything here.
+/// Ids that are not numbers do not exist here.
 fn numbers(ids: &[String]) -> Vec<i64> {
     ids.iter().filter_map(|id| id.parse().ok()).collect()
 }
@@ -286,8 +294,8 @@ mod tests {
         assert!(accepted > 10, "{accepted}");
         let refused = queue.push(item(accepted)).await.unwrap_err().to_string();
         assert!(refused.contains("full"), "{refused}");
-        assert!(queue.stats().await.is_err(), "the figures say that something is wrong");
-        // Concurrent pushes all hear of it.
+        assert!(queue.stats().await.is_err(), "the counts are unavailable");
+        // Concurrent pushes all fail.
         let (a, b) = tokio::join!(queue.push(item(accepted)), queue.push(item(accepted + 1)));
         assert!(a.is_err() && b.is_err());
         assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
@@ -301,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn room_on_the_disk_is_noticed_without_an_event() {
+    async fn free_disk_space_is_noticed_without_an_event() {
         let dir = tempfile::tempdir().unwrap();
         let tables = Tables::open(&dir.path().join("queue.db"), 2.into()).unwrap();
         let queue = SqliteQueue::start(tables).unwrap();
@@ -314,11 +322,12 @@ mod tests {
         queue.acknowledge(&claim.id, &[]).await.unwrap();
         queue.accepts().await.unwrap();
 
-        // Somebody else's lock stands for a disk that takes nothing, until it does again.
+        // A lock of another connection simulates a disk that rejects writes.
         let other = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         assert!(queue.push(item(3)).await.is_err());
-        assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
+        let accepts = queue.accepts().await;
+        assert!(matches!(accepts, Err(QueueError::Unavailable(_))), "{accepts:?}");
         other.execute_batch("ROLLBACK").unwrap();
         queue.accepts().await.unwrap();
         let stats = QueueStats { depth: 1, ..QueueStats::default() };
@@ -329,16 +338,16 @@ mod tests {
     async fn a_writer_that_crashes_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let tables = Tables::open(&dir.path().join("queue.db"), 10.into()).unwrap();
-        let (crash, told) = std::sync::mpsc::channel::<()>();
+        let (crash, crashes) = std::sync::mpsc::channel::<()>();
         let queue = SqliteQueue::start_with(tables, move |writer| {
-            told.recv().unwrap();
-            panic!("on purpose, with {} in hand", std::mem::size_of_val(&writer));
+            crashes.recv().unwrap();
+            panic!("intended, with a writer of {} bytes", std::mem::size_of_val(&writer));
         });
         let queue = queue.unwrap();
         let ended = queue.ended();
         tokio::pin!(ended);
         let soon = Duration::from_millis(50);
-        assert!(tokio::time::timeout(soon, &mut ended).await.is_err(), "it still works");
+        assert!(tokio::time::timeout(soon, &mut ended).await.is_err(), "it is still running");
         crash.send(()).unwrap();
         tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
         assert!(matches!(queue.push(item(0)).await, Err(QueueError::Unavailable(_))));

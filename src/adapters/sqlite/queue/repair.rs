@@ -1,15 +1,15 @@
-//! Looking into the tables and repairing what is in them.
+//! Reads batches, waiting and failed events for display, deletes events, and retries failed ones.
 
 use rusqlite::ToSql;
 
 use super::damaged;
-use super::tables::{Answer, Tables, now_millis};
+use super::tables::{CommandResult, Tables, now_millis};
 use bklit_pipeline::queue::{FailedItem, MAX_BATCH_BYTES, Order, Page, WaitingItem};
 use bklit_wire::queue::{BatchInFlight, MAX_PAGE};
 use bklit_wire::time::UtcMillis;
 
 impl Tables {
-    pub(super) fn batches(&self, most: usize) -> Answer<Vec<BatchInFlight>> {
+    pub(super) fn batches(&self, most: usize) -> CommandResult<Vec<BatchInFlight>> {
         let now = now_millis();
         let mut batches: Vec<_> = self.state.batches.values().collect();
         batches.sort_by_key(|batch| batch.lease_until);
@@ -18,7 +18,7 @@ impl Tables {
             owner: batch.owner.clone(),
             epoch: batch.epoch,
             items: batch.items,
-            // It rises by one with each claim.
+            // The epoch rises by one with each claim.
             attempts: batch.epoch,
             claimed_at: batch.claimed_at,
             lease_until: UtcMillis::from_epoch_millis(batch.lease_until),
@@ -27,7 +27,11 @@ impl Tables {
         Ok(Ok(shown.collect()))
     }
 
-    pub(super) fn batch_items(&self, batch: &str, most: usize) -> Answer<Option<Vec<String>>> {
+    pub(super) fn batch_items(
+        &self,
+        batch: &str,
+        most: usize,
+    ) -> CommandResult<Option<Vec<String>>> {
         let found = self.state.batches.iter().find(|(_, known)| known.id == batch);
         let Some((first_seq, batch)) = found else { return Ok(Ok(None)) };
         let sql = "SELECT body FROM queue_item WHERE seq BETWEEN ? AND ? ORDER BY seq";
@@ -38,7 +42,7 @@ impl Tables {
             && bytes < MAX_BATCH_BYTES
             && let Some(row) = rows.next()?
         {
-            let body = damaged::lossy(row.get_ref(0)?);
+            let body = damaged::lossy_text(row.get_ref(0)?);
             bytes += body.len();
             bodies.push(body);
         }
@@ -50,10 +54,10 @@ impl Tables {
         order: Order,
         after: Option<i64>,
         most: usize,
-    ) -> Answer<Page<WaitingItem>> {
+    ) -> CommandResult<Page<WaitingItem>> {
         let claimed_to = self.state.claimed_to;
         let item = |row: &rusqlite::Row<'_>| {
-            let body = damaged::lossy(row.get_ref(1)?);
+            let body = damaged::lossy_text(row.get_ref(1)?);
             Ok(WaitingItem { id: row.get::<_, i64>(0)?.to_string(), body })
         };
         let (sql, bounds) = match order {
@@ -69,14 +73,18 @@ impl Tables {
         self.page(sql, &bounds, most, item, |item| (&item.id, item.body.len())).map(Ok)
     }
 
-    pub(super) fn failed(&self, after: Option<i64>, most: usize) -> Answer<Page<FailedItem>> {
+    pub(super) fn failed(
+        &self,
+        after: Option<i64>,
+        most: usize,
+    ) -> CommandResult<Page<FailedItem>> {
         let sql = "SELECT id, body, reason, failed_at FROM failed_item WHERE id < ?
                    ORDER BY id DESC";
         let item = |row: &rusqlite::Row<'_>| {
             Ok(FailedItem {
                 id: row.get::<_, i64>(0)?.to_string(),
-                body: damaged::lossy(row.get_ref(1)?),
-                reason: damaged::lossy(row.get_ref(2)?),
+                body: damaged::lossy_text(row.get_ref(1)?),
+                reason: damaged::lossy_text(row.get_ref(2)?),
                 failed_at: row.get_ref(3)?.as_i64().ok().map(UtcMillis::from_epoch_millis),
             })
         };
@@ -85,7 +93,8 @@ impl Tables {
         Ok(Ok(page))
     }
 
-    /// Rows until there are `most`, or their bodies are large. `name` tells a row's id and size.
+    /// A page of up to `most` rows, or fewer if their bodies are large. `name` returns a row's id
+    /// and size.
     fn page<T>(
         &self,
         sql: &str,
@@ -112,7 +121,7 @@ impl Tables {
         Ok(Page { items, next })
     }
 
-    pub(super) fn delete_waiting(&mut self, ids: &[i64]) -> Answer<u64> {
+    pub(super) fn delete_waiting(&mut self, ids: &[i64]) -> CommandResult<u64> {
         let mut deleted = 0;
         for id in ids {
             let sql = "DELETE FROM queue_item WHERE seq = ? AND seq > ?";
@@ -123,10 +132,10 @@ impl Tables {
         Ok(Ok(deleted))
     }
 
-    pub(super) fn retry_failed(&mut self, ids: &[i64]) -> Answer<u64> {
+    pub(super) fn retry_failed(&mut self, ids: &[i64]) -> CommandResult<u64> {
         let mut found = 0;
         for id in ids {
-            // Byte for byte, whatever it is.
+            // Unchanged, even if it is not text.
             let sql = "INSERT INTO queue_item (body)
                        SELECT coalesce(body, '') FROM failed_item WHERE id = ?";
             found += self.connection.prepare_cached(sql)?.execute([id])? as u64;
@@ -138,7 +147,7 @@ impl Tables {
         Ok(Ok(found))
     }
 
-    pub(super) fn delete_failed(&mut self, ids: &[i64]) -> Answer<u64> {
+    pub(super) fn delete_failed(&mut self, ids: &[i64]) -> CommandResult<u64> {
         let mut deleted = 0;
         for id in ids {
             let sql = "DELETE FROM failed_item WHERE id = ?";

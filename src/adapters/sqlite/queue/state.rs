@@ -1,7 +1,7 @@
-//! What the writer knows of the queue's file without asking it.
+//! What the writer caches about the queue's file.
 //!
-//! Commands write the file beside a running pipeline. So each transaction leaves the counts in the
-//! file, and one that finds that another process has written begins by reading them.
+//! Commands write the file while a pipeline runs. So each transaction stores the counts in the
+//! file, and a transaction that finds that another process has written starts by reading them.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use super::damaged;
 use bklit_pipeline::queue::{QueueStats, host_name, owner_name};
 use bklit_wire::time::UtcMillis;
 
-/// Later programs of the first version created them too, or `batch_note` before them.
+/// The tables of the second version. Some programs of the first version also created them, or
+/// `batch_note`, which preceded them.
 pub(super) const TABLES: &str = "
     DROP TABLE IF EXISTS batch_note;
     CREATE TABLE IF NOT EXISTS batch_claim (
@@ -30,17 +31,17 @@ pub(super) const TABLES: &str = "
     );
 ";
 
-/// Changes with a transaction, and is put back with it.
+/// Changes together with a transaction, and is restored if that fails.
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) stats: QueueStats,
-    /// As they stand in the file.
+    /// The counts stored in the file.
     written: Option<QueueStats>,
-    /// The last sequence number that belongs to a batch, or did.
+    /// The highest sequence number that has ever been part of a batch.
     pub(super) claimed_to: i64,
-    /// By their first sequence number, so the oldest comes first.
+    /// By first sequence number, so the oldest batch comes first.
     pub(super) batches: BTreeMap<i64, Batch>,
-    /// Differs once another process has written the file.
+    /// Changes when another process has written the file.
     data_version: i64,
 }
 
@@ -57,22 +58,23 @@ pub(super) struct Batch {
 }
 
 impl State {
-    /// Reads a file that is being opened: whatever this process, or one that had its id before,
-    /// or one that has ended, holds there is held no longer.
+    /// Reads the state from a file that has just been opened. Releases the claims of this process's
+    /// name (an earlier process may have had the same id) and of processes that have ended.
     pub(super) fn open(connection: &mut Connection) -> rusqlite::Result<Self> {
         let sql = "UPDATE batch_claim SET lease_until = 0 WHERE owner = ? AND lease_until > 0";
         connection.execute(sql, [owner_name()])?;
         let snapshot = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         damaged::dissolve_batches(&snapshot)?;
         let (batches, claimed_to) = batches(&snapshot)?;
-        // Counted, not looked up: whatever an older program did to the file, they are right.
+        // Counted instead of read from `queue_count`: an older program may have changed the file
+        // without updating it.
         let stats = count(&snapshot, &batches, claimed_to)?;
         let data_version = data_version(&snapshot)?;
         snapshot.commit()?;
         Ok(Self { stats, written: None, claimed_to, batches, data_version })
     }
 
-    /// Within a transaction that may write: takes over what other processes have changed.
+    /// Reads what other processes have changed. Call it in a write transaction.
     pub(super) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let data_version = data_version(connection)?;
         if data_version == self.data_version {
@@ -94,7 +96,7 @@ impl State {
         Ok(())
     }
 
-    /// Leaves the counts in the file, for other processes.
+    /// Stores the counts in the file, for other processes.
     pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.written == Some(self.stats) {
             return Ok(());
@@ -125,7 +127,7 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "data_version", |row| row.get(0))
 }
 
-/// The batches, and the last sequence number that belongs to one.
+/// Reads the batches and the highest sequence number that is part of one.
 fn batches(connection: &Connection) -> rusqlite::Result<(BTreeMap<i64, Batch>, i64)> {
     let sql = "SELECT first_seq, id, last_seq, epoch, owner, claimed_at,
                       coalesce(lease_until, 0),
@@ -135,7 +137,7 @@ fn batches(connection: &Connection) -> rusqlite::Result<(BTreeMap<i64, Batch>, i
     let rows = statement.query_map((), |row| {
         let owner = match row.get_ref(4)? {
             ValueRef::Null => None,
-            owner => Some(damaged::lossy(owner)),
+            owner => Some(damaged::lossy_text(owner)),
         };
         let gone = owner.as_deref().is_some_and(has_ended);
         let batch = Batch {
@@ -154,8 +156,8 @@ fn batches(connection: &Connection) -> rusqlite::Result<(BTreeMap<i64, Batch>, i
     Ok((batches, claimed_to))
 }
 
-/// Whether this is a process of this machine that is there no more. One that cannot be seen from
-/// here may live; then its lease decides.
+/// Whether `owner` is a process of this machine that has ended. For other processes the lease
+/// decides.
 fn has_ended(owner: &str) -> bool {
     let Some((host, pid)) = owner.rsplit_once(':') else { return false };
     let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) else { return false };
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_is_gone_holds_nothing() {
+    fn a_process_that_has_ended_is_recognised() {
         assert!(!has_ended(&owner_name()));
         assert!(!has_ended("elsewhere:1") && !has_ended("nonsense") && !has_ended(""));
         let mut child = std::process::Command::new("true").spawn().unwrap();

@@ -1,4 +1,4 @@
-//! The queue's tables and what is known of them in memory.
+//! The queue's tables and the operations on them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use bklit_pipeline::queue::{
 };
 use bklit_wire::time::UtcMillis;
 
-/// The second migration adds what other processes see of claims and counts.
+/// The second migration adds the claims and counts that other processes read.
 const SCHEMA: Schema = Schema {
     migrations: &[
         |connection| connection.execute_batch(TABLES),
@@ -23,8 +23,8 @@ const SCHEMA: Schema = Schema {
     complete: None,
 };
 
-/// `AUTOINCREMENT`: a sequence number that was given is never given again, so a batch's range
-/// cannot come to hold other items.
+/// `AUTOINCREMENT`: sequence numbers are never reused, so a batch's range cannot contain other
+/// items later.
 const TABLES: &str = "
     CREATE TABLE queue_item (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,15 +51,15 @@ const TABLES: &str = "
     );
 ";
 
-/// The longest lease: ten years.
+/// Maximum lease: ten years.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// What a probe writes: as much as the largest event does by default.
+/// Bytes that a probe writes: the default maximum size of an event.
 const PROBE_BYTES: u32 = 64 * 1024;
 
 /// How long a client's retry with the same event id is recognised.
 const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often ids past that are removed, and how many at once.
+/// How often expired ids are removed, and how many at once.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_AT_ONCE: i64 = 10_000;
 
@@ -71,7 +71,7 @@ pub(super) struct Tables {
     forgotten_at: Instant,
 }
 
-pub(super) type Answer<T> = rusqlite::Result<Result<T, QueueError>>;
+pub(super) type CommandResult<T> = rusqlite::Result<Result<T, QueueError>>;
 
 impl Tables {
     pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, file::Error> {
@@ -81,7 +81,7 @@ impl Tables {
         Ok(Self { connection, bounds, state, owner, forgotten_at })
     }
 
-    /// Stands for a disk with no more room.
+    /// Simulates a full disk.
     #[cfg(test)]
     pub(super) fn limit_pages(&self, pages: u32) {
         self.connection.pragma_update(None, "max_page_count", pages).unwrap();
@@ -112,18 +112,22 @@ impl Tables {
         Ok(())
     }
 
-    /// Ends a transaction that failed and goes back to what was known before it.
+    /// Rolls back a failed transaction and restores the state before it.
     pub(super) fn roll_back(&mut self, before: State) {
         if !self.connection.is_autocommit() {
-            // SQLite has rolled back by itself after some errors; then this has nothing to do.
+            // After some errors SQLite has already rolled back; then this does nothing.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         self.state = before;
     }
 
-    pub(super) fn push(&mut self, body: &str, dedup: Option<&(String, String)>) -> Answer<Pushed> {
+    pub(super) fn push(
+        &mut self,
+        body: &str,
+        dedup: Option<&(String, String)>,
+    ) -> CommandResult<Pushed> {
         if let Some((project, event)) = dedup {
-            // Asked first: a retry of what was accepted is a success also when the queue is full.
+            // First, because a retry of an accepted event succeeds even if the queue is full.
             if self.is_known(project, event)? {
                 return Ok(Ok(Pushed::Duplicate));
             }
@@ -140,8 +144,8 @@ impl Tables {
         Ok(Ok(Pushed::Queued))
     }
 
-    /// Writes as much as a large event would, and takes it out again within the transaction.
-    pub(super) fn probe(&mut self) -> Answer<()> {
+    /// Writes as much as a large event would and deletes it in the same transaction.
+    pub(super) fn probe(&mut self) -> CommandResult<()> {
         let insert = "INSERT INTO batch_claim (batch_id, owner, claimed_at, lease_until)
                       VALUES ('probe', zeroblob(?), 0, 0)";
         self.connection.prepare_cached(insert)?.execute([PROBE_BYTES])?;
@@ -150,7 +154,7 @@ impl Tables {
         Ok(Ok(()))
     }
 
-    pub(super) fn claim(&mut self, most: usize, lease: Duration) -> Answer<Option<Claim>> {
+    pub(super) fn claim(&mut self, most: usize, lease: Duration) -> CommandResult<Option<Claim>> {
         let now = now_millis();
         let abandoned = |(_, batch): &(&i64, &Batch)| batch.lease_until <= now;
         while let Some((&first_seq, _)) = self.state.batches.iter().find(abandoned) {
@@ -171,7 +175,7 @@ impl Tables {
         };
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(Ok(None)) };
         let batch = Batch {
-            // Unique for ever: the store takes a batch with an id that it knows for a repeat.
+            // Globally unique: the store treats a batch with a known id as a repeat.
             id: uuid::Uuid::now_v7().simple().to_string(),
             last_seq: last.seq,
             epoch: 1,
@@ -183,7 +187,7 @@ impl Tables {
         let sql = "INSERT INTO batch (id, first_seq, last_seq, epoch) VALUES (?, ?, ?, ?)";
         let row = params![batch.id, first.seq, batch.last_seq, batch.epoch];
         self.connection.prepare_cached(sql)?.execute(row)?;
-        self.note_claim(&batch)?;
+        self.store_claim(&batch)?;
         let id = ClaimId { batch: batch.id.clone(), epoch: batch.epoch };
         self.state.claimed_to = batch.last_seq;
         self.state.stats.depth -= batch.items;
@@ -192,10 +196,11 @@ impl Tables {
         Ok(Ok(Some(Claim { id, items })))
     }
 
-    /// Removes the batch and returns `None` if nothing in it can be read.
+    /// Claims an existing batch again. If none of its items can be read, removes it and returns
+    /// `None`.
     fn reclaim(&mut self, first_seq: i64, lease: Duration) -> rusqlite::Result<Option<Claim>> {
         let Some(batch) = self.state.batches.get(&first_seq) else { return Ok(None) };
-        // The same items as before, however large.
+        // The same items as before, regardless of their size.
         let bounds = [first_seq, batch.last_seq];
         let (items, set_aside) =
             self.items("seq BETWEEN ? AND ? ORDER BY seq", bounds, usize::MAX)?;
@@ -215,12 +220,12 @@ impl Tables {
         let id = ClaimId { batch: batch.id.clone(), epoch: batch.epoch };
         let sql = "UPDATE batch SET epoch = ? WHERE id = ?";
         self.connection.prepare_cached(sql)?.execute(params![id.epoch, id.batch])?;
-        self.note_claim(&batch)?;
+        self.store_claim(&batch)?;
         Ok(Some(Claim { id, items }))
     }
 
-    /// For other processes that look at the file.
-    fn note_claim(&self, batch: &Batch) -> rusqlite::Result<()> {
+    /// Stores the claim for other processes.
+    fn store_claim(&self, batch: &Batch) -> rusqlite::Result<()> {
         let sql = "INSERT OR REPLACE INTO batch_claim (batch_id, owner, claimed_at, lease_until)
                    VALUES (?, ?, ?, ?)";
         let claimed_at = batch.claimed_at.map_or(0, UtcMillis::epoch_millis);
@@ -229,7 +234,7 @@ impl Tables {
         Ok(())
     }
 
-    pub(super) fn renew(&mut self, claim: &ClaimId, lease: Duration) -> Answer<()> {
+    pub(super) fn renew(&mut self, claim: &ClaimId, lease: Duration) -> CommandResult<()> {
         let first_seq = match self.held(claim) {
             Ok(first_seq) => first_seq,
             Err(stale) => return Ok(Err(stale)),
@@ -243,7 +248,11 @@ impl Tables {
         Ok(Ok(()))
     }
 
-    pub(super) fn acknowledge(&mut self, claim: &ClaimId, rejected: &[Rejected]) -> Answer<()> {
+    pub(super) fn acknowledge(
+        &mut self,
+        claim: &ClaimId,
+        rejected: &[Rejected],
+    ) -> CommandResult<()> {
         let first_seq = match self.held(claim) {
             Ok(first_seq) => first_seq,
             Err(stale) => return Ok(Err(stale)),
@@ -269,7 +278,7 @@ impl Tables {
         Ok(Ok(()))
     }
 
-    /// Forgets a batch, without its items.
+    /// Removes a batch without its items.
     fn remove_batch(&mut self, first_seq: i64) -> rusqlite::Result<Option<Batch>> {
         let batch = self.state.batches.remove(&first_seq);
         for sql in ["DELETE FROM batch WHERE id = ?", "DELETE FROM batch_claim WHERE batch_id = ?"]
@@ -287,8 +296,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Items until their bodies have `most_bytes`; at least one, if there is one. Also returns how
-    /// many could not be read and were set aside.
+    /// Reads items up to `most_bytes` of bodies, but at least one. Also returns how many unreadable
+    /// items were moved to the failed events.
     fn items(
         &mut self,
         condition: &str,
@@ -352,7 +361,7 @@ fn oldest_remembered() -> i64 {
     UtcMillis::now().epoch_millis() - memory
 }
 
-/// The system clock, in milliseconds since the epoch: leases are kept in the file.
+/// Milliseconds since the epoch. Not a monotonic clock, because leases are stored in the file.
 pub(super) fn now_millis() -> i64 {
     UtcMillis::now().epoch_millis()
 }

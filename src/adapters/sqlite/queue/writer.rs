@@ -1,4 +1,4 @@
-//! The thread that writes the queue's file: many commands, one transaction.
+//! The thread that writes the queue's file: many commands per transaction.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use bklit_pipeline::queue::{
 };
 use bklit_wire::queue::BatchInFlight;
 
-/// Commands that share a commit at most: bounds the time a push waits for its neighbours.
+/// Maximum commands per commit: limits how long a push waits for others.
 const MAX_GROUP: usize = 4_096;
 
 type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
 
-/// Something to do, and whom to tell.
+/// A command and where to send its result.
 pub(super) enum Command {
     Push {
         body: String,
@@ -28,7 +28,7 @@ pub(super) enum Command {
         lease: Duration,
         reply: Reply<Option<Claim>>,
     },
-    /// Whether an event could be written.
+    /// Checks whether an event could be written.
     Probe {
         reply: Reply<()>,
     },
@@ -42,8 +42,8 @@ pub(super) enum Command {
         rejected: Vec<Rejected>,
         reply: Reply<()>,
     },
-    /// Whether another process has changed something.
-    Look {
+    /// Picks up changes of other processes.
+    Refresh {
         reply: Reply<()>,
     },
     Batches {
@@ -81,11 +81,11 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Whether it leaves the file as it is.
+    /// Whether the command does not change the file.
     fn only_reads(&self) -> bool {
         matches!(
             self,
-            Self::Look { .. }
+            Self::Refresh { .. }
                 | Self::Batches { .. }
                 | Self::BatchItems { .. }
                 | Self::Waiting { .. }
@@ -94,9 +94,8 @@ impl Command {
     }
 }
 
-/// A command that was carried out and waits for the commit: called with `None` once it is
-/// durable, else with the reason why it was undone. Returns a claim that nobody waits for any
-/// more.
+/// A command that was executed and waits for the commit. Called with `None` once it is durable,
+/// otherwise with the reason why it was rolled back. Returns a claim whose caller no longer waits.
 type Pending = Box<dyn FnOnce(Option<&str>) -> Option<ClaimId>>;
 
 pub(super) struct Writer {
@@ -114,16 +113,16 @@ impl Writer {
         (Self { tables, commands, view }, receiver)
     }
 
-    /// Serves commands until all senders are gone.
+    /// Executes commands until all senders are dropped.
     pub(super) fn run(mut self) {
         let mut group = Vec::with_capacity(MAX_GROUP);
         while self.commands.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
-            self.carry_out(&mut group);
+            self.execute_group(&mut group);
         }
     }
 
-    fn carry_out(&mut self, group: &mut Vec<Command>) {
-        // What is known in memory must not run ahead of the file.
+    fn execute_group(&mut self, group: &mut Vec<Command>) {
+        // The state in memory must not get ahead of the file.
         let before = self.tables.state();
         let only_reads = group.iter().all(Command::only_reads);
         let mut pending: Vec<Pending> = Vec::with_capacity(group.len());
@@ -138,37 +137,40 @@ impl Writer {
         });
         let failure = outcome.err().map(|error| error.to_string());
         if let Some(reason) = &failure {
-            tracing::error!(%reason, "the queue could not be written");
+            tracing::error!(%reason, "cannot write the queue");
             self.tables.roll_back(before);
-            // These were not begun; dropping their replies would look like the writer's end.
-            commands.for_each(|command| refuse(command, reason));
         }
-        // Before the answers: whoever has one also sees what it changed.
-        // What was only read says nothing of whether events can be kept.
+        // Before the replies, so that callers who have one also see its effect. Reads alone do not
+        // show whether events can be written.
         let shown = match only_reads {
             true => self.view.borrow().failure.clone(),
             false => failure.clone(),
         };
         self.view.send_replace(self.tables.view(shown));
+        if let Some(reason) = &failure {
+            // These were not executed; dropping their replies would look as if the writer had
+            // stopped.
+            commands.for_each(|command| reply_with_error(command, reason));
+        }
         let finished = pending.into_iter().filter_map(|finish| finish(failure.as_deref()));
         let abandoned: Vec<_> = finished.collect();
         if !abandoned.is_empty() {
-            self.give_back(&abandoned);
+            self.release_abandoned(&abandoned);
         }
     }
 
-    /// Ends leases that nobody knows of. What fails here ends with its lease.
-    fn give_back(&mut self, claims: &[ClaimId]) {
+    /// Releases claims whose callers no longer wait. If this fails, they expire.
+    fn release_abandoned(&mut self, claims: &[ClaimId]) {
         let before = self.tables.state();
         let outcome = self.tables.begin().and_then(|()| {
             for claim in claims {
-                // One that is held by another meanwhile stays so.
+                // A batch that was claimed again in the meantime stays claimed.
                 let _ = self.tables.renew(claim, Duration::ZERO)?;
             }
             self.tables.commit()
         });
         if let Err(error) = outcome {
-            tracing::warn!(%error, "a claim that nobody waits for could not be given back");
+            tracing::warn!(%error, "cannot release a claim whose caller has gone");
             self.tables.roll_back(before);
         }
         let failure = self.view.borrow().failure.clone();
@@ -176,8 +178,8 @@ impl Writer {
     }
 }
 
-/// Carries a command out inside the open transaction. The error is the transaction's; what
-/// the caller did wrong is part of the answer.
+/// Executes a command in the open transaction. The error is the transaction's; errors of the caller
+/// are part of the reply.
 fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()>) {
     match command {
         Command::Push { body, dedup, reply } => finish(reply, tables.push(&body, dedup.as_ref())),
@@ -189,7 +191,7 @@ fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()
         Command::Acknowledge { claim, rejected, reply } => {
             finish(reply, tables.acknowledge(&claim, &rejected))
         }
-        Command::Look { reply } => finish(reply, Ok(Ok(()))),
+        Command::Refresh { reply } => finish(reply, Ok(Ok(()))),
         Command::Batches { most, reply } => finish(reply, tables.batches(most)),
         Command::BatchItems { batch, most, reply } => {
             finish(reply, tables.batch_items(&batch, most))
@@ -211,41 +213,41 @@ fn finish<T: 'static>(
     finish_with(reply, result, |_| None)
 }
 
-/// The same; `abandoned` tells of an answer that nobody took whether a claim is in it.
+/// Like [`finish`]; `abandoned` extracts the claim from a result that nobody received.
 fn finish_with<T: 'static>(
     reply: Reply<T>,
     result: rusqlite::Result<Result<T, QueueError>>,
     abandoned: fn(T) -> Option<ClaimId>,
 ) -> (Pending, rusqlite::Result<()>) {
-    let (answer, outcome) = match result {
-        Ok(answer) => (answer, Ok(())),
+    let (value, outcome) = match result {
+        Ok(value) => (value, Ok(())),
         Err(error) => (Err(unavailable(&error)), Err(error)),
     };
     let pending = move |undone: Option<&str>| {
-        // Nobody waits any more when the caller was cancelled.
-        let untaken = reply.send(undone.map_or(answer, |reason| Err(unavailable(reason)))).err()?;
+        // Fails if the caller was cancelled.
+        let untaken = reply.send(undone.map_or(value, |reason| Err(unavailable(reason)))).err()?;
         untaken.ok().and_then(abandoned)
     };
     (Box::new(pending), outcome)
 }
 
-fn refuse(command: Command, reason: &str) {
-    fn tell<T>(reply: Reply<T>, reason: &str) {
+fn reply_with_error(command: Command, reason: &str) {
+    fn send<T>(reply: Reply<T>, reason: &str) {
         let _ = reply.send(Err(unavailable(reason)));
     }
     match command {
-        Command::Push { reply, .. } => tell(reply, reason),
-        Command::Claim { reply, .. } => tell(reply, reason),
+        Command::Push { reply, .. } => send(reply, reason),
+        Command::Claim { reply, .. } => send(reply, reason),
         Command::Probe { reply }
         | Command::Renew { reply, .. }
         | Command::Acknowledge { reply, .. }
-        | Command::Look { reply } => tell(reply, reason),
-        Command::Batches { reply, .. } => tell(reply, reason),
-        Command::BatchItems { reply, .. } => tell(reply, reason),
-        Command::Waiting { reply, .. } => tell(reply, reason),
-        Command::Failed { reply, .. } => tell(reply, reason),
+        | Command::Refresh { reply } => send(reply, reason),
+        Command::Batches { reply, .. } => send(reply, reason),
+        Command::BatchItems { reply, .. } => send(reply, reason),
+        Command::Waiting { reply, .. } => send(reply, reason),
+        Command::Failed { reply, .. } => send(reply, reason),
         Command::DeleteWaiting { reply, .. }
         | Command::RetryFailed { reply, .. }
-        | Command::DeleteFailed { reply, .. } => tell(reply, reason),
+        | Command::DeleteFailed { reply, .. } => send(reply, reason),
     }
 }

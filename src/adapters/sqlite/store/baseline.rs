@@ -1,4 +1,4 @@
-//! The baseline in the store's file.
+//! The baseline tables in the store's file.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) const DIALECT: Dialect = Dialect {
 };
 
 impl SqliteStore {
-    async fn ask(&self, sql: &str) -> Result<QueryResult, StoreError> {
+    async fn read_rows(&self, sql: &str) -> Result<QueryResult, StoreError> {
         query::run(&self.path, &self.queries, sql, READ_LIMITS).await
     }
 }
@@ -39,7 +39,7 @@ impl Baseline for SqliteStore {
             tables.chain([BASELINE_GAP.name]).map(|name| format!("'{name}'")).collect();
         let list = names.join(", ");
         let sql = format!("SELECT count(*) FROM sqlite_schema WHERE name IN ({list})");
-        Ok(baseline::number(&self.ask(&sql).await?) == Some(names.len() as i64))
+        Ok(baseline::number(&self.read_rows(&sql).await?) == Some(names.len() as i64))
     }
 
     async fn write(&self, events: &Arc<Vec<QueuedEvent>>) -> Result<(), StoreError> {
@@ -76,26 +76,26 @@ impl Baseline for SqliteStore {
     }
 
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {
-        let answer = self.ask(&baseline::gaps_in(&DIALECT, span)).await?;
-        Ok(baseline::gaps(span, &answer))
+        let result = self.read_rows(&baseline::gaps_in(&DIALECT, span)).await?;
+        Ok(baseline::gaps(span, &result))
     }
 
     async fn read(&self, side: Side, kind: Kind, pick: Pick<'_>) -> Result<Rows, StoreError> {
-        // Ids have an index of their own.
+        // Ids are indexed, so the time is not needed.
         let pick = match pick {
             Pick::Events { keys, .. } => Pick::Events { keys, seconds: &[] },
             span @ Pick::Span { .. } => span,
         };
-        let answer = self.ask(&baseline::select(&DIALECT, side, kind, pick)).await?;
-        baseline::rows(kind, pick, answer)
+        let result = self.read_rows(&baseline::select(&DIALECT, side, kind, pick)).await?;
+        baseline::rows(kind, pick, result)
     }
 
     async fn count(&self, side: Side, kind: Kind, span: &Span) -> Result<u64, StoreError> {
-        let answer = self.ask(&baseline::count(&DIALECT, side, kind, span)).await?;
-        baseline::counted(&answer)
+        let result = self.read_rows(&baseline::count(&DIALECT, side, kind, span)).await?;
+        baseline::counted(&result)
     }
 
     async fn extent(&self, kind: Kind) -> Result<Option<[i64; 2]>, StoreError> {
-        Ok(baseline::extent(&self.ask(&baseline::extent_of(&DIALECT, kind)).await?))
+        Ok(baseline::extent(&self.read_rows(&baseline::extent_of(&DIALECT, kind)).await?))
     }
 }

@@ -1,8 +1,16 @@
 //! The embedded store: one SQLite file.
 //!
-//! One writer at a time, each batch one transaction that is on disk when it ends. Events are told
-//! apart by project and id, so a batch that is sent again adds nothing; queries have read-only
-//! connections of their own, which writing does not hold up.
+//! One writer at a time; each batch is one transaction, which is on disk when it ends. Events are
+//! identified by project and id, so a batch that is sent again adds nothing. Queries use separate
+//! read-only connections, which do not wait for writes.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `tables.rs` | opening the file; tables and migrations |
+//! | `rows.rs` | inserts events as rows |
+//! | `sessions.rs` | reads, updates and ends sessions |
+//! | `query.rs` | read-only queries with limits |
+//! | `baseline.rs` | the baseline tables |
 
 mod baseline;
 mod query;
@@ -29,10 +37,10 @@ use bklit_wire::event::{EventKind, QueuedEvent};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// Batches remembered as stored: far more than can be in flight.
+/// Stored batches that are remembered: far more than can be in flight.
 const BATCHES_KEPT: i64 = 10_000;
 
-/// Queries at once; more wait for their turn within their time limit.
+/// Concurrent queries; further ones wait within their time limit.
 const QUERIES: usize = 4;
 
 /// [`Store`] in one SQLite file.
@@ -44,11 +52,11 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, and makes it where there is none. Its directory must exist.
+    /// Opens or creates the file. Its directory must exist.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be opened, [`StoreError::Refused`] when a newer
-    /// program made it.
+    /// [`StoreError::Unavailable`] if it cannot be opened, [`StoreError::Refused`] if its version
+    /// is newer than this program.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = tables::open_for_writing(path)?;
         Ok(Self {
@@ -58,8 +66,8 @@ impl SqliteStore {
         })
     }
 
-    /// Runs `work` in a transaction, on a thread where it may block. Once begun it is finished,
-    /// even if nobody waits for it any more.
+    /// Runs `work` in a transaction on a blocking thread. Once started, it is completed even if the
+    /// caller is cancelled.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -93,7 +101,7 @@ impl Store for SqliteStore {
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError> {
         self.write(move |transaction| {
-            sessions::forget_never_begun(transaction, since)?;
+            sessions::remove_never_started(transaction, since)?;
             let idle = sessions::idle(transaction, since, most)?;
             let mut sessions = Sessions::new(transaction)?;
             for key in &idle {
@@ -129,7 +137,8 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
     for event in batch.events.iter() {
         let added = rows.insert(event)?;
         inserted.rows += u64::from(added);
-        // A session's end has no row to tell whether it is new; ending twice changes nothing.
+        // The end of a session has no row that would show whether it is new; ending a session twice
+        // changes nothing.
         if (added || event.payload.kind() == EventKind::SessionEnd)
             && let Some(session) = event.payload.session_id()
         {
@@ -144,7 +153,7 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
     Ok(inserted)
 }
 
-/// Brings a session up to date with its new events.
+/// Updates a session with its new events.
 fn fold(
     sessions: &mut Sessions<'_>,
     key: SessionKey,
@@ -167,8 +176,8 @@ fn fold(
     Ok(())
 }
 
-/// Notes that the batch is stored; false when it was. The digest is there lest other events with
-/// a batch id that was used before, as by a queue that was made anew, be taken for stored.
+/// Records that the batch is stored; false if it already was. The digest covers the case that a
+/// recreated queue uses the id of a stored batch for other events.
 fn remember(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
     let digest = store::digest(batch.events.iter());
     let known: Option<Vec<u8>> = transaction
@@ -187,12 +196,12 @@ fn remember(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bo
     Ok(true)
 }
 
-/// An error that may go away.
+/// A temporary error.
 pub(super) fn unavailable(error: &rusqlite::Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-/// Tells what can never be stored from what may go away.
+/// Distinguishes permanent errors from temporary ones.
 fn describe(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {

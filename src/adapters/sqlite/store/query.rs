@@ -15,34 +15,34 @@ use tokio::sync::Semaphore;
 use super::{tables, unavailable};
 use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 
-/// Bytes of texts and blobs in a result; above, it is cut short.
+/// Maximum bytes of texts and blobs in a result; a larger one is truncated.
 const RESULT_BYTES: usize = 64 << 20;
 
-/// Bytes of one value, also while it is computed.
+/// Maximum bytes of one value, also of intermediate values.
 const VALUE_BYTES: i32 = 16 << 20;
 
-/// Steps of SQLite's machine between looks at the clock: well under a millisecond.
-const STEPS_PER_CHECK: i32 = 10_000;
+/// SQLite virtual machine instructions between checks of the deadline: well under a millisecond.
+const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
 
-/// What to say to a statement that is no query.
+/// Error for a statement that is not a query.
 const ONLY_QUERIES: &str = "only one SELECT statement is allowed, and it may only read";
 
-/// Answers one query.
+/// Runs one query.
 pub(super) async fn run(
     path: &Path,
-    turns: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
     sql: &str,
     limits: QueryLimits,
 ) -> Result<QueryResult, StoreError> {
     let deadline = Instant::now() + limits.time;
-    let turn = tokio::time::timeout(limits.time, Arc::clone(turns).acquire_owned())
+    let permit = tokio::time::timeout(limits.time, Arc::clone(permits).acquire_owned())
         .await
         .map_err(|_| too_long(limits))?
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let (path, sql): (PathBuf, String) = (path.to_owned(), sql.to_owned());
     let done = tokio::task::spawn_blocking(move || {
-        // Held until the thread is done, also when nobody waits for the answer any more.
-        let _turn = turn;
+        // Held until the thread is done, also if the caller was cancelled.
+        let _permit = permit;
         let connection = open(&path, deadline).map_err(|error| unavailable(&error))?;
         select(&connection, &sql, limits, deadline).map_err(|error| refusal(&error, limits))
     });
@@ -59,7 +59,7 @@ fn open(path: &Path, deadline: Instant) -> rusqlite::Result<Connection> {
         | AuthAction::Recursive => Authorization::Allow,
         _ => Authorization::Deny,
     }));
-    connection.progress_handler(STEPS_PER_CHECK, Some(move || Instant::now() >= deadline));
+    connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() >= deadline));
     Ok(connection)
 }
 
@@ -96,7 +96,7 @@ fn select(
     Ok(result)
 }
 
-/// A cell as JSON; what JSON cannot hold becomes text.
+/// A cell as JSON; values that JSON cannot represent become text.
 fn value(cell: ValueRef<'_>) -> Value {
     match cell {
         ValueRef::Null => Value::Null,

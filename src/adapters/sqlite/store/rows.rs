@@ -1,4 +1,4 @@
-//! Events as rows of the embedded store's tables.
+//! Inserts events as rows of the embedded store's tables.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use bklit_pipeline::store::rows::{Cell, custom_event_cells, page_view_cells};
 use bklit_pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 use bklit_wire::event::{Payload, QueuedEvent};
 
-/// A cell as a parameter of a statement.
+/// A cell as a statement parameter.
 pub(super) struct Parameter<'a>(pub(super) Cell<'a>);
 
 impl ToSql for Parameter<'_> {
@@ -31,8 +31,8 @@ impl ToSql for Parameter<'_> {
 static INSERT_PAGE_VIEW: LazyLock<String> = LazyLock::new(|| insert_new(&PAGE_VIEW_EVENT));
 static INSERT_TRACKED_EVENT: LazyLock<String> = LazyLock::new(|| insert_new(&TRACKED_EVENT));
 
-/// Adds the row unless the project has one with this id. Not `INSERT OR IGNORE`, which would
-/// also pass over a row that breaks another rule.
+/// Adds the row unless the project already has one with this id. Not `INSERT OR IGNORE`, which
+/// would also ignore a row that violates another constraint.
 fn insert_new(table: &Table) -> String {
     let marks = vec!["?"; table.columns.len()].join(", ");
     format!(
@@ -42,7 +42,7 @@ fn insert_new(table: &Table) -> String {
     )
 }
 
-/// Adds events within a transaction; its statements are prepared once.
+/// Adds events in a transaction, with statements that are prepared once.
 pub(super) struct Rows<'t> {
     page_views: CachedStatement<'t>,
     custom_events: CachedStatement<'t>,
@@ -56,7 +56,7 @@ impl<'t> Rows<'t> {
         })
     }
 
-    /// Stores an event as its row; false when it was there, or is of a kind that has none.
+    /// Stores an event as a row; false if it was already stored, or if its kind has no row.
     pub(super) fn insert(&mut self, event: &QueuedEvent) -> rusqlite::Result<bool> {
         let added = match &event.payload {
             Payload::Pageview(view) => self

@@ -1,4 +1,4 @@
-//! Sessions in the embedded store: one row each, kept up to date.
+//! Sessions in the embedded store: one row each.
 
 use std::sync::LazyLock;
 
@@ -14,8 +14,8 @@ use bklit_wire::time::UtcMillis;
 /// The table behind the view `tracked_session`.
 pub(super) const TABLE: &str = "session_state";
 
-/// Columns of [`TABLE`] beside those of `tracked_session`. A `…_key` says which page view a value
-/// is from.
+/// Columns of [`TABLE`] in addition to those of `tracked_session`. A `…_key` identifies the page
+/// view that a value is from.
 pub(super) const INTERNAL_COLUMNS: &[(&str, &str)] = &[
     ("entry_key", "TEXT"),
     ("exit_key", "TEXT"),
@@ -30,7 +30,7 @@ pub(super) const INTERNAL_COLUMNS: &[(&str, &str)] = &[
     ("idle_since", "INTEGER"),
 ];
 
-/// From a row of [`SELECT`]. A text that is not UTF-8 must not block the session's events.
+/// Reads a row of [`SELECT`]. Invalid UTF-8 must not block the session's events.
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Session> {
     let text = |column: usize| -> rusqlite::Result<Option<String>> {
         let bytes = row.get_ref(column)?.as_bytes_or_null()?;
@@ -62,7 +62,7 @@ static SELECT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Adds the row, or brings it up to date; `updated_at` rises with each change.
+/// Inserts or updates the row; `updated_at` rises with each change.
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let public = TRACKED_SESSION.columns.iter().map(|column| column.name);
     let columns: Vec<_> = public.chain(INTERNAL_COLUMNS.iter().map(|(name, _)| *name)).collect();
@@ -88,7 +88,7 @@ static IDLE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Reads and writes sessions within a transaction; its statements are prepared once.
+/// Reads and writes sessions in a transaction, with statements that are prepared once.
 pub(super) struct Sessions<'t> {
     select: CachedStatement<'t>,
     upsert: CachedStatement<'t>,
@@ -104,13 +104,13 @@ impl<'t> Sessions<'t> {
         })
     }
 
-    /// A session as it is stored, or a new one.
+    /// The stored session, or an empty one.
     pub(super) fn load(&mut self, key: &SessionKey) -> rusqlite::Result<Session> {
         let key = params![key.project_id, key.session_id];
         Ok(self.select.query_row(key, from_row).optional()?.unwrap_or_default())
     }
 
-    /// Stores a session as it is now.
+    /// Stores a session.
     pub(super) fn save(&mut self, key: &SessionKey, session: &Session) -> rusqlite::Result<()> {
         let source = |sourced: &'_ Option<Sourced>| {
             sourced.as_ref().map_or(Cell::Null, |sourced| Cell::from(sourced.key.clone()))
@@ -138,8 +138,8 @@ impl<'t> Sessions<'t> {
     }
 }
 
-/// Forgets what was kept aside for sessions that never began; at most `most`.
-pub(super) fn forget_never_begun(
+/// Removes the rows of sessions that never started and had no activity since `since`.
+pub(super) fn remove_never_started(
     transaction: &Transaction<'_>,
     since: UtcMillis,
 ) -> rusqlite::Result<()> {
@@ -147,7 +147,7 @@ pub(super) fn forget_never_begun(
     Ok(())
 }
 
-/// Sessions that have not ended and in which nothing happened since `since`.
+/// Up to `most` sessions that have not ended and had no activity since `since`.
 pub(super) fn idle(
     transaction: &Transaction<'_>,
     since: UtcMillis,
@@ -163,7 +163,7 @@ pub(super) fn idle(
         }
     }
     for row in damaged {
-        // No event can belong to it, and the sweep would find it every time.
+        // No event can belong to it, and each sweep would find it again.
         tracing::warn!(row, "skipping a session whose id cannot be read");
         let sql = format!("UPDATE {TABLE} SET idle_since = NULL WHERE rowid = ?1");
         transaction.prepare_cached(&sql)?.execute([row])?;

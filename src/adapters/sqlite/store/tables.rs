@@ -1,4 +1,4 @@
-//! The embedded store's file: how it is opened and which tables are in it.
+//! Opens the embedded store's file, and defines its tables.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,16 +20,17 @@ const SCHEMA: Schema = Schema {
     complete: Some(complete),
 };
 
-/// Bytes the write-ahead log keeps on disk after a slow reader made it longer.
+/// Maximum size of the write-ahead log after a checkpoint; a slow reader may make it longer for a
+/// while.
 const KEPT_LOG_BYTES: i64 = 64 << 20;
 
-/// Memory for the file's pages, in KiB: indexes are hit at random.
+/// Page cache in KiB: the indexes are accessed at random.
 const CACHE_KIB: i64 = 32 << 10;
 
-/// How long a reader waits for another process that recovers the file.
+/// How long a reader waits while another process recovers the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens the file for writing; a new one gets its tables.
+/// Opens the file for writing; creates its tables if it is new.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
     let connection = file::open(path, &SCHEMA).map_err(|error| match error {
         file::Error::Newer { .. } => StoreError::Refused(error.to_string()),
@@ -40,13 +41,13 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
-    // Negative: a size instead of a number of pages.
+    // A negative value is a size in KiB instead of a number of pages.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    // The answer is the limit that is in force, so this is a query.
+    // This pragma returns the limit in force, so it is run as a query.
     connection.query_row(&format!("PRAGMA journal_size_limit = {KEPT_LOG_BYTES}"), [], |_| Ok(()))
 }
 
-/// Opens the file only to read.
+/// Opens the file read-only.
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -62,7 +63,7 @@ fn definitions() -> String {
         sql += &create_table(table.name, &columns);
     }
     for table in [&PAGE_VIEW_EVENT, &TRACKED_EVENT] {
-        // An event's id is its project's own; this is what makes storing it twice impossible.
+        // Event ids are unique per project; this index makes storing an event twice impossible.
         sql += &format!("CREATE UNIQUE INDEX {0}_id ON {0} (project_id, id);\n", table.name);
     }
     sql +=
@@ -74,8 +75,8 @@ fn definitions() -> String {
     sql
 }
 
-/// A session's public columns and what is needed to keep them up to date stand in one row, so
-/// that an event costs one write; the public table is a view of it.
+/// A session's public columns and the internal ones that update them are in one row, so that an
+/// event costs one write; the public table is a view of it.
 fn session_definitions() -> String {
     let mut sql = create_table(sessions::TABLE, &session_columns());
     sql += &format!(
@@ -93,7 +94,8 @@ fn session_columns() -> Vec<String> {
     optional.chain(internal).collect()
 }
 
-/// Early versions counted a session's page views; the keys of the first and last one replaced that.
+/// Early versions counted a session's page views; the keys of the first and last view have replaced
+/// that count.
 fn drop_view_count(connection: &Connection) -> rusqlite::Result<()> {
     if column_names(connection, sessions::TABLE)?.contains("views") {
         connection.execute_batch(&format!("DROP VIEW {}", TRACKED_SESSION.name))?;
@@ -102,7 +104,7 @@ fn drop_view_count(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Adds columns that the tables in `schema` have and the file's tables lack.
+/// Adds columns that `schema` has and the file's tables lack.
 fn complete(connection: &Connection) -> rusqlite::Result<()> {
     let baseline = BASELINE_TABLES.iter().map(|(table, _)| *table);
     for table in [&PAGE_VIEW_EVENT, &TRACKED_EVENT, &BASELINE_GAP].into_iter().chain(baseline) {
@@ -123,7 +125,8 @@ fn complete(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Skips a table that does not exist: the baseline's are created on demand.
+/// Adds missing columns. Skips a table that does not exist: the baseline tables are created on
+/// demand.
 fn add_missing(connection: &Connection, table: &str, columns: &[String]) -> rusqlite::Result<()> {
     let known = column_names(connection, table)?;
     let is_missing = |column: &&String| {
@@ -132,7 +135,7 @@ fn add_missing(connection: &Connection, table: &str, columns: &[String]) -> rusq
     };
     for column in columns.iter().filter(is_missing) {
         connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column}"))?;
-        tracing::info!(table, column, "added a column to a store of an older version");
+        tracing::info!(table, column, "added a column to the store of an older version");
     }
     Ok(())
 }
@@ -142,8 +145,8 @@ fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<HashSe
     statement.query_map([table], |row| row.get(0))?.collect()
 }
 
-/// The baseline's tables. Both sides are read in the tables' order, which the store else has no
-/// use for.
+/// The baseline tables. Comparing reads both sides in the tables' order, so both get an index for
+/// it.
 pub(super) fn baseline_definitions() -> String {
     let columns: Vec<_> = BASELINE_GAP.columns.iter().map(definition).collect();
     let if_missing = |sql: String| sql.replacen("TABLE", "TABLE IF NOT EXISTS", 1);
@@ -167,7 +170,7 @@ fn create_table(name: &str, columns: &[String]) -> String {
     format!("CREATE TABLE {name} (\n  {}\n) STRICT;\n", columns.join(",\n  "))
 }
 
-/// A column to add to a table with rows: one that is not nullable needs a default.
+/// The definition of a column that is added to a table with rows: without NULL it needs a default.
 fn added(column: &Column) -> String {
     let default = match column.kind {
         _ if column.nullable => "",

@@ -1,4 +1,4 @@
-//! Faults of the server: whatever happens to an insert, the batch is stored once.
+//! Faults of the server: whatever happens to an insert, the batch is stored exactly once.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn into(table: &str) -> String {
     format!("INSERT INTO {table}")
 }
 
-/// How often rows were sent to a table and the server did as asked.
+/// The tokens of the successful inserts into a table.
 fn inserts(log: &[Value], table: &str) -> Vec<String> {
     let of = |entry: &&Value| {
         entry["sql"].as_str().unwrap().starts_with(&into(table)) && entry["outcome"] == "done"
@@ -32,7 +32,7 @@ fn inserts(log: &[Value], table: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_server_drops_a_repeat_by_its_token() {
+async fn the_server_drops_a_repeat_with_the_same_token() {
     let (server, store) = own(|options| options.check_ids = false).await;
     let events = mixed("e", 20);
     let batch = batch("b", &events);
@@ -47,7 +47,7 @@ async fn the_server_drops_a_repeat_by_its_token() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_settled_by_the_token_alone() {
+async fn the_token_alone_resolves_a_lost_response() {
     let (server, store) = own(|options| options.check_ids = false).await;
     let events = mixed("e", 20);
     server.fault(
@@ -59,9 +59,10 @@ async fn a_lost_answer_is_settled_by_the_token_alone() {
     verify(&store, &events).await.unwrap();
 }
 
-/// Proof that what the other tests rely on is needed, and that they would notice.
+/// Shows that the protections that the other tests rely on are needed, and that these tests would
+/// detect their absence.
 #[tokio::test]
-async fn without_token_and_check_a_lost_answer_stores_twice() {
+async fn without_token_and_check_a_lost_response_stores_twice() {
     let (server, store) = own(|options| options.check_ids = false).await;
     for table in ["page_view_event", "tracked_event"] {
         server.query(&format!(
@@ -78,7 +79,7 @@ async fn without_token_and_check_a_lost_answer_stores_twice() {
 }
 
 #[tokio::test]
-async fn without_a_window_the_check_alone_settles_a_lost_answer() {
+async fn without_a_window_the_check_alone_resolves_a_lost_response() {
     let (server, store) = own(|_| {}).await;
     for table in TABLES {
         server.query(&format!(
@@ -95,7 +96,7 @@ async fn without_a_window_the_check_alone_settles_a_lost_answer() {
     verify(&store, &sent).await.unwrap();
 }
 
-/// With several threads, so that idle connections are known to be dead once the server is back.
+/// Multi-threaded, so that idle connections are known to be dead once the server is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_to_an_insert_the_batch_is_stored_once() {
     let (mut server, store) = own(hasty).await;
@@ -113,7 +114,7 @@ async fn whatever_happens_to_an_insert_the_batch_is_stored_once() {
             let name = format!("{kind}_{table}");
             let events = mixed(&name, 12);
             let batch = batch(&name, &events);
-            // Of the inserts into several months, not always the first one.
+            // Not always the first of the inserts into several months.
             let after = if n < 2 { n } else { 0 };
             server.fault(json!({ "match": into(table), "kind": kind, "times": 1, "after": after }));
             let error = store.insert(&batch).await.unwrap_err();
@@ -129,9 +130,9 @@ async fn whatever_happens_to_an_insert_the_batch_is_stored_once() {
     verify_sessions(&store).await;
 }
 
-/// At any moment: of an insert, and of merges and whatever else goes on in the server.
+/// At any point of an insert, of a merge and of other work of the server.
 #[tokio::test]
-async fn a_server_killed_under_way_has_each_batch_once() {
+async fn a_killed_server_has_each_batch_once() {
     let (mut server, store) = own(hasty).await;
     let store = std::sync::Arc::new(store);
     let mut sent = Vec::new();
@@ -161,7 +162,7 @@ async fn a_server_killed_under_way_has_each_batch_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_left_in_time() {
+async fn a_hanging_server_causes_a_timeout() {
     let (server, store) = own(hasty).await;
     let mut sent = Vec::new();
     for kind in ["hang", "hang_after_commit"] {
@@ -189,9 +190,9 @@ async fn a_server_that_hangs_is_left_in_time() {
     verify_sessions(&store).await;
 }
 
-/// The first insert is given up and still under way when the second one comes.
+/// The first insert has timed out and is still running when the second one arrives.
 #[tokio::test]
-async fn an_insert_that_arrives_late_adds_nothing() {
+async fn a_late_insert_adds_nothing() {
     let (server, store) = own(hasty).await;
     let events = mixed("e", 12);
     let slow =
@@ -212,7 +213,7 @@ async fn an_insert_that_arrives_late_adds_nothing() {
 }
 
 #[tokio::test]
-async fn an_insert_that_nobody_waits_for_is_settled_by_the_next() {
+async fn a_cancelled_insert_is_completed_by_the_next() {
     let (_server, store) = own(hasty).await;
     let events = mixed("e", 12);
     for millis in 0..40 {
@@ -224,7 +225,7 @@ async fn an_insert_that_nobody_waits_for_is_settled_by_the_next() {
     verify_sessions(&store).await;
 }
 
-/// The server noted the token and lost the part: success that is none.
+/// The server has recorded the token but lost the part, and reports success.
 #[tokio::test]
 async fn a_burnt_token_is_replaced() {
     let (server, store) = own(|_| {}).await;
@@ -235,13 +236,13 @@ async fn a_burnt_token_is_replaced() {
     verify(&store, &events).await.unwrap();
     let tokens = inserts(&server.log(), "page_view_event");
     assert!(tokens.iter().any(|token| token.ends_with(":1")), "{tokens:?}");
-    // Nothing is made up when the server keeps nothing at all.
+    // If the server keeps nothing at all, the insert fails.
     server.fault(json!({ "match": into("page_view_event"), "kind": "burn_token" }));
     let error = store.insert(&batch("c", &[view("p", "x", "s", 0, "/")])).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
 }
 
-/// The same with a session's version, of which nothing else would ever tell.
+/// The same for the version of a session, which nothing else would reveal.
 #[tokio::test]
 async fn a_burnt_token_of_a_session_is_replaced() {
     let (server, store) = own(|_| {}).await;
@@ -255,11 +256,11 @@ async fn a_burnt_token_of_a_session_is_replaced() {
 }
 
 #[tokio::test]
-async fn errors_that_go_away_are_no_refusals() {
+async fn temporary_errors_are_not_refusals() {
     let (mut server, store) = own(hasty).await;
     let events = [view("p", "1", "s", 0, "/")];
     for code in [3, 60, 159, 164, 202, 241, 242, 243, 252, 319, 516, 999] {
-        let message = format!("it is {code}");
+        let message = format!("error {code}");
         server
             .fault(json!({ "match": "INSERT", "kind": "error", "code": code, "message": message }));
         let error = store.insert(&batch("b", &events)).await.unwrap_err();
@@ -277,7 +278,7 @@ async fn errors_that_go_away_are_no_refusals() {
 }
 
 #[tokio::test]
-async fn a_row_that_the_table_refuses_is_refused_and_the_others_are_not() {
+async fn only_rows_that_the_table_rejects_are_refused() {
     let (database, store) = shared().await;
     database.query("ALTER TABLE page_view_event ADD CONSTRAINT c CHECK url != '/bad'");
     let [good, bad] = [view("p", "1", "s", 0, "/good"), view("p", "2", "s", 1, "/bad")];
@@ -291,7 +292,7 @@ async fn a_row_that_the_table_refuses_is_refused_and_the_others_are_not() {
 }
 
 #[tokio::test]
-async fn missing_tables_are_waited_for() {
+async fn missing_tables_are_a_temporary_error() {
     let (database, store) = shared().await;
     for table in TABLES {
         database.query(&format!("DROP TABLE {table}"));
@@ -302,18 +303,18 @@ async fn missing_tables_are_waited_for() {
         store.migrate(false).await.unwrap();
         store.insert(&batch).await.unwrap();
     }
-    // Of each batch's twelve events three are custom ones, whose table was dropped second.
+    // Three of each batch's twelve events are custom events, whose table was dropped second.
     assert_eq!(database.query("SELECT count() FROM page_view_event"), "45");
     assert_eq!(database.query("SELECT count() FROM tracked_event"), "12");
 }
 
 /// The column is dropped between two batches, and added again by a migration.
 #[tokio::test]
-async fn a_table_that_is_altered_under_way_is_no_bad_row() {
+async fn altering_a_table_is_not_an_error_of_the_rows() {
     let (database, store) = shared().await;
     store.insert(&batch("1", &[view("p", "1", "s", 0, "/")])).await.unwrap();
     database.query("ALTER TABLE page_view_event MODIFY COLUMN title String DEFAULT ''");
-    // The first insert finds out, the next one does as the table is now.
+    // The first insert detects the change, the next one uses the new columns.
     let events = [view("p", "2", "s", 1, "/")];
     assert!(insert_until_stored(&store, &batch("2", &events)).await <= 2);
     database.query("ALTER TABLE page_view_event DROP COLUMN gclid");
@@ -325,7 +326,7 @@ async fn a_table_that_is_altered_under_way_is_no_bad_row() {
 }
 
 #[tokio::test]
-async fn two_servers_that_are_one_store_once() {
+async fn two_stores_on_one_server_store_once() {
     let (database, first) = shared().await;
     let second = store(&database.url(), |options| options.database = database.name().to_owned());
     let events = mixed("e", 200);

@@ -1,4 +1,4 @@
-//! Sweeps of idle sessions at the present time: what they read, and that they miss none.
+//! Sweeps of idle sessions: how much they read, and that they miss none.
 
 use bklit_adapters::clickhouse::ClickHouseStore;
 use bklit_pipeline::store::Store;
@@ -11,13 +11,13 @@ use super::{SESSIONS, insert, own, row, shared, store};
 use crate::support::events::{NOON, at, view};
 use crate::support::servers::ClickHouse;
 
-/// Sessions that are over, in the server of a test.
+/// Ended sessions in the server of a test.
 const CROWD: u64 = 300_000;
 
-/// Rows that a sweep may read beside what it finds: a few granules of each table.
+/// Rows that a sweep may read in addition to what it finds: a few granules of each table.
 const FEW: u64 = CROWD / 10;
 
-/// So many minutes before now, in the seconds of [`at`].
+/// The time `minutes` ago, in the seconds of [`at`].
 fn ago(minutes: i64) -> i64 {
     (UtcMillis::now().epoch_millis() - NOON) / 1000 - minutes * 60
 }
@@ -33,7 +33,7 @@ async fn visit(store: &ClickHouseStore, session: &str, minutes: i64) {
     insert(store, &id, &[view("p", &id, session, ago(minutes), "/")]).await;
 }
 
-/// Visits of the last two days, all of them over, as batches would have noted them.
+/// Ended visits of the last two days, with the activity that batches record.
 fn crowd(server: &ClickHouse) {
     let visits = format!(
         "(SELECT lower(hex(sipHash64(number))) AS session, \
@@ -50,18 +50,18 @@ fn crowd(server: &ClickHouse) {
     ));
 }
 
-/// Rows read since so many statements.
+/// Rows read after the first `statements` statements.
 fn read_since(server: &ClickHouse, statements: usize) -> u64 {
     server.log()[statements..].iter().map(|entry| entry["read"].as_u64().unwrap()).sum()
 }
 
 #[tokio::test]
-async fn a_sweep_reads_what_may_have_ended_and_not_all_sessions() {
+async fn a_sweep_reads_only_sessions_that_may_have_ended() {
     let (server, store) = own(|_| {}).await;
     crowd(&server);
     let before = server.log().len();
     assert_eq!(sweep(&store, 40).await, []);
-    assert!(read_since(&server, before) >= CROWD, "the first one ever looks at all sessions");
+    assert!(read_since(&server, before) >= CROWD, "the first sweep reads all sessions");
 
     visit(&store, "idle", 35).await;
     visit(&store, "busy", 35).await;
@@ -74,7 +74,7 @@ async fn a_sweep_reads_what_may_have_ended_and_not_all_sessions() {
     let ended = format!("SELECT ended_at IS NOT NULL FROM {SESSIONS} WHERE session_id = 'idle'");
     assert_eq!(row(&store, &ended).await, [json!(1)]);
 
-    // A process that starts goes on where the last one was, after however long an outage.
+    // A new process continues where the last one stopped, even after a long outage.
     let next = super::store(&server.url(), |_| {});
     let before = server.log().len();
     assert_eq!(sweep(&next, 2).await, [key("p", "busy")]);
@@ -83,13 +83,13 @@ async fn a_sweep_reads_what_may_have_ended_and_not_all_sessions() {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_after_its_time_was_swept_is_swept_too() {
+async fn events_that_arrive_after_the_sweep_of_their_time_are_swept() {
     let (database, first) = shared().await;
     let second = store(&database.url(), |options| options.database = database.name().to_owned());
     assert_eq!(sweep(&first, 31).await, []);
     assert_eq!(sweep(&second, 30).await, []);
-    // From an hour's outage, stored by a process whose own sweep was before the other's; and by one
-    // that has just started.
+    // Events delayed by an hour's outage: one is stored by a process that swept before the other
+    // one, the other by a process that has just started.
     visit(&first, "late", 90).await;
     let third = store(&database.url(), |options| options.database = database.name().to_owned());
     visit(&third, "later", 60).await;
@@ -110,7 +110,7 @@ async fn a_sweep_in_steps_misses_none() {
     for expected in [10, 10, 5, 0] {
         assert_eq!(store.end_idle_sessions(since, 10).await.unwrap().len(), expected);
     }
-    // One that stops half-way is made up for by the next.
+    // The next sweep completes one that stopped early.
     let events: Vec<_> =
         (0..25).map(|n| view("p", &format!("b{n}"), &format!("t{n:02}"), ago(29), "/")).collect();
     insert(&store, "c", &events).await;
@@ -119,7 +119,7 @@ async fn a_sweep_in_steps_misses_none() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_of_one_process_does_not_blind_the_others() {
+async fn a_wrong_clock_of_one_process_does_not_affect_others() {
     let (database, fast) = shared().await;
     let right = store(&database.url(), |options| options.database = database.name().to_owned());
     assert_eq!(sweep(&right, 40).await, []);
@@ -127,16 +127,16 @@ async fn a_wrong_clock_of_one_process_does_not_blind_the_others() {
     assert!(fast.end_idle_sessions(in_ten_years, 10).await.unwrap().is_empty());
     visit(&right, "one", 35).await;
     assert_eq!(sweep(&right, 30).await, [key("p", "one")]);
-    // Also one that starts with that mark.
+    // Also in a process that starts with that mark.
     let fresh = store(&database.url(), |options| options.database = database.name().to_owned());
     visit(&fresh, "two", 32).await;
     assert_eq!(sweep(&fresh, 30).await, [key("p", "two")]);
-    // And that process, once its clock is right.
+    // And in that process, once its clock is correct.
     visit(&fast, "three", 31).await;
     assert_eq!(sweep(&fast, 29).await, [key("p", "three")]);
 }
 
-/// As an older version leaves them, which notes no activity.
+/// Older versions record no activity.
 #[tokio::test]
 async fn sessions_of_an_older_version_are_ended_by_the_first_sweep() {
     let (database, store) = shared().await;
@@ -145,9 +145,9 @@ async fn sessions_of_an_older_version_are_ended_by_the_first_sweep() {
     assert_eq!(sweep(&store, 30).await, [key("p", "old")]);
 }
 
-/// As where there are too many for the server's memory.
+/// As if there were too many sessions for the server's memory.
 #[tokio::test]
-async fn a_look_at_all_sessions_that_fails_holds_up_no_sweep() {
+async fn a_failed_scan_of_all_sessions_does_not_delay_sweeps() {
     let (server, store) = own(|_| {}).await;
     visit(&store, "before", 50).await;
     let all = "FROM bklit_session_state GROUP BY";
@@ -155,7 +155,7 @@ async fn a_look_at_all_sessions_that_fails_holds_up_no_sweep() {
     assert!(store.end_idle_sessions(at(ago(40)), 10).await.is_err());
     visit(&store, "after", 35).await;
     assert_eq!(sweep(&store, 30).await, [key("p", "after")]);
-    // What it has not seen is left to the next process.
+    // Sessions that it did not read are left to the next process.
     server.heal();
     let next = super::store(&server.url(), |_| {});
     assert_eq!(sweep(&next, 29).await, [key("p", "before")]);

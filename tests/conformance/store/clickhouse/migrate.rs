@@ -1,4 +1,4 @@
-//! Making and upgrading the tables.
+//! Creating and upgrading the tables.
 
 use bklit_adapters::clickhouse::ClickHouseStore;
 use bklit_pipeline::store::{StoreError, schema};
@@ -49,7 +49,7 @@ async fn a_server_without_the_database_gets_it() {
 }
 
 #[tokio::test]
-async fn the_tables_are_the_contracts() {
+async fn the_tables_match_the_contract() {
     let (database, _store) = shared().await;
     let name = database.name();
     for table in schema::TABLES {
@@ -85,7 +85,7 @@ async fn the_tables_are_the_contracts() {
     }
 }
 
-/// Tables as an early version made them, with rows in them.
+/// Tables created by an early version, with rows.
 fn old(database: &Database) {
     database.query(
         "CREATE TABLE page_view_event (id String, url String, timestamp DateTime('UTC'), \
@@ -109,14 +109,14 @@ fn old(database: &Database) {
 }
 
 #[tokio::test]
-async fn tables_that_are_there_get_what_they_lack_and_keep_their_rows() {
+async fn existing_tables_are_upgraded_and_keep_their_rows() {
     let (database, store) = empty();
     old(&database);
     let before = tables(&database);
     let planned = store.migrate(true).await.unwrap();
     assert_eq!(tables(&database), before);
     let adds = planned.iter().filter(|sql| sql.contains("ADD COLUMN IF NOT EXISTS")).count();
-    // Of the contract's columns the old table has nine.
+    // The old table has nine of the contract's columns.
     assert_eq!(adds, schema::PAGE_VIEW_EVENT.columns.len() - 9);
     let windows = planned
         .iter()
@@ -134,13 +134,13 @@ async fn tables_that_are_there_get_what_they_lack_and_keep_their_rows() {
     assert_eq!(found[1][3..], [json!(1), json!(1), json!(7)]);
     assert!(found[1][2].as_str().unwrap().starts_with("country ∞"), "{:?}", found[1]);
     assert_eq!(found[2][0], "old");
-    // A repeat of what the former system stored is one, too.
+    // Repeats of events that the former system stored are recognised.
     insert(&store, "c", &[view("p", "old", "s", 0, "/old")]).await;
     assert_eq!(count(&store, "page_view_event").await, 3);
 }
 
 #[tokio::test]
-async fn a_table_of_another_kind_is_left_alone() {
+async fn a_table_with_another_engine_is_not_changed() {
     let (database, store) = empty();
     database.query("CREATE TABLE tracked_event (id String) ENGINE = Memory");
     let before = tables(&database);
@@ -151,7 +151,7 @@ async fn a_table_of_another_kind_is_left_alone() {
 }
 
 #[tokio::test]
-async fn the_check_names_what_endangers_the_promise() {
+async fn the_check_reports_risks_of_loss_and_duplicates() {
     let (database, store) = empty();
     old(&database);
     let findings = store.check().await.unwrap();

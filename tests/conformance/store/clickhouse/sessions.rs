@@ -1,4 +1,4 @@
-//! Sessions that several workers follow at once.
+//! Sessions that several workers update at the same time.
 
 use bklit_pipeline::store::Store;
 use bklit_wire::event::QueuedEvent;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::support::events::{at, end, view};
 
-/// Batches of the same sessions through stores that do not know of each other, all at once.
+/// Concurrent batches of the same sessions, through stores of different processes.
 #[tokio::test]
 async fn workers_of_several_processes_agree() {
     let (database, first) = shared().await;
@@ -44,7 +44,7 @@ async fn workers_of_several_processes_agree() {
 }
 
 #[tokio::test]
-async fn two_sweeps_at_once_end_a_session_in_the_same_way() {
+async fn concurrent_sweeps_end_a_session_identically() {
     let (database, first) = shared().await;
     let second = store(&database.url(), |options| options.database = database.name().to_owned());
     let events: Vec<_> =
@@ -79,9 +79,9 @@ async fn the_versions_of_a_session_are_a_history() {
     verify_sessions(&store).await;
 }
 
-/// The server merges what is known of a session as it does in the queries.
+/// The server's merges aggregate states like the queries do.
 #[tokio::test]
-async fn merges_change_nothing() {
+async fn merges_do_not_change_sessions() {
     let (database, store) = shared().await;
     for n in 0..20 {
         let id = format!("{n}");

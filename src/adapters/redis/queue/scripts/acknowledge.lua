@@ -1,7 +1,7 @@
 -- Removes a batch and moves its rejected items to the failed list.
 -- KEYS: inflight, items, meta, failed
--- ARGV: id, epoch, then for each rejected item: its index, its record but for the end
--- Returns 0 when the batch is another's.
+-- ARGV: id, epoch, then for each rejected item: its index, its record without the closing brace
+-- Returns 0 if the claim is stale.
 if redis.call('HGET', KEYS[3], 'epoch') ~= ARGV[2] then return 0 end
 redis.call('ZCARD', KEYS[1])
 local records = {}
@@ -14,7 +14,7 @@ if #records > 0 then
   redis.call('LLEN', KEYS[4])
   check_allowed({'LPUSH', KEYS[4], ''})
 end
--- Removes nothing, and comes first: see claim.lua about memory.
+-- Removes nothing, but must come first: see the note on memory in claim.lua.
 redis.call('ZREM', KEYS[1], '')
 for _, record in ipairs(records) do redis.call('LPUSH', KEYS[4], record) end
 redis.call('UNLINK', KEYS[2], KEYS[3])

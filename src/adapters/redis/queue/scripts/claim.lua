@@ -1,15 +1,15 @@
--- Claims the batch whose lease ended first, else makes one of the oldest items.
+-- Claims the batch whose lease ended first, or else a new batch with the oldest items.
 -- KEYS: queue, inflight
--- ARGV: prefix of batches, id of a new batch, most items, lease in ms, most bytes, who claims
--- Returns nil when nothing waits, else {id, epoch, items}.
+-- ARGV: prefix of batches, id of a new batch, most items, lease in ms, most bytes, owner
+-- Returns nil if nothing is waiting, else {id, epoch, items}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local claimed = string.format('%.0f', now)
 local lease_end = string.format('%.0f', now + tonumber(ARGV[4]))
 
--- Out of memory, Redis refuses a script's first write if it is one that may need more, and lets
--- pass what follows another write. So ZREM, DEL or LTRIM come first here and in other scripts, and
--- may change nothing: otherwise a full server could never be emptied.
+-- When memory is full, Redis rejects a script's first write if that may need memory, but allows it
+-- after another write. So ZREM, DEL or LTRIM come first, here and in other scripts, even if they
+-- change nothing: otherwise a full server could never be emptied.
 while true do
   local id = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1]
   if not id then break end
@@ -21,7 +21,7 @@ while true do
     {'HSET', meta, 'epoch', '1'}, {'DEL', meta})
   redis.call('ZREM', KEYS[2], '')
   if count > 0 then
-    -- Not only one more than the last: a server that crashed may have forgotten the last.
+    -- Not just the last epoch plus one: a server that crashed may have lost the last one.
     local micros = time[1] * 1000000 + time[2]
     local epoch = string.format('%.0f', math.max((tonumber(before[1] or '') or 0) + 1, micros))
     local attempts = string.format('%.0f', (tonumber(before[2] or '') or 0) + 1)
@@ -38,9 +38,9 @@ local waiting = redis.call('LLEN', KEYS[1])
 local count = math.min(waiting, tonumber(ARGV[3]))
 if count == 0 then return false end
 local most_bytes, bytes, fit = tonumber(ARGV[5]), nil, nil
--- Many items are copied by the server itself, which takes it a quarter of moving each from here and
--- one command in its append-only file. For that their size is guessed first: a copy of too many
--- large ones might need more memory than there is.
+-- A server copies many items with one command, in a quarter of the time of moving each from a
+-- script, and with one command in its append-only file. Their size is estimated first: a copy of
+-- too many large items might need more memory than is available.
 if count > 100 then
   local sum = 0
   for nth = 1, 50 do
@@ -53,12 +53,12 @@ local meta = items .. ':meta'
 check_allowed({'DEL', items}, {'HSET', meta, 'epoch', '1'}, {'ZADD', KEYS[2], lease_end, ARGV[2]},
   {'LMOVE', KEYS[1], items, 'RIGHT', 'LEFT'})
 redis.call('DEL', items)
--- The batch is known before it has items: one that stays empty is dropped above, while items in a
--- batch that nobody knows would be lost.
+-- The batch is registered before it has items: a batch that stays empty is dropped above, while
+-- items in an unregistered batch would be lost.
 redis.call('HSET', meta, 'epoch', '1', 'owner', ARGV[6], 'claimed', claimed, 'attempts', '1')
 redis.call('ZADD', KEYS[2], lease_end, ARGV[2])
 if fit then
-  -- Not every user may sort, measure or trim.
+  -- A user may lack permission for SORT, MEMORY or LTRIM.
   local copied = redis.pcall('SORT', KEYS[1], 'BY', 'nosort', 'LIMIT', waiting - fit, fit,
     'STORE', items)
   bytes = copied == fit and redis.pcall('MEMORY', 'USAGE', items, 'SAMPLES', 0)
@@ -71,7 +71,7 @@ if fit then
   end
 end
 if not bytes then
-  -- The last item may go over the bound, so that there is always one.
+  -- The last item may exceed the limit, so that a batch has at least one item.
   local moved = 0
   bytes = 0
   while moved < count and bytes < most_bytes do

@@ -1,3 +1,4 @@
+-- Counts items.
 -- KEYS: queue, inflight, failed   ARGV: prefix of batches
 -- Returns {items waiting, items in batches, items failed}.
 local in_flight = 0

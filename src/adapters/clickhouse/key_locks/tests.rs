@@ -1,4 +1,4 @@
-//! Waiting by the clock, and a model check: tasks that overlap in every way that Shuttle finds.
+//! Tests with a paused clock, and a model check of many task interleavings with Shuttle.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use shuttle::future::{block_on, spawn, yield_now};
 
 use super::*;
 
-/// Schedules that are tried.
+/// Schedules that a check explores.
 const SCHEDULES: usize = 3_000;
 
 thread_local! {
     static MODELLED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Shuttle changes tasks at operations on its own atomics only.
+/// Shuttle switches tasks only at operations on its own atomics.
 pub(super) fn interleave() {
     if MODELLED.get() {
         shuttle::sync::atomic::AtomicBool::new(false).load(Ordering::SeqCst);
     }
 }
 
-/// Runs `test` by many schedules; panics when it panics or blocks for ever by one of them.
+/// Runs `test` with many schedules; panics if one of them panics or deadlocks.
 fn explore(test: impl Fn() + Send + Sync + 'static) {
     struct Modelled;
     impl Drop for Modelled {
@@ -38,22 +38,22 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_needs_a_held_key_waits_for_it() {
-    let in_flight = InFlight::default();
-    let first = in_flight.hold(["a", "b"].iter()).await;
-    drop(in_flight.hold(["c"].iter()).await);
-    let second = in_flight.hold(["b", "c"].iter());
+async fn a_caller_waits_for_a_held_key() {
+    let locks = KeyLocks::default();
+    let first = locks.hold(["a", "b"].iter()).await;
+    drop(locks.hold(["c"].iter()).await);
+    let second = locks.hold(["b", "c"].iter());
     tokio::pin!(second);
     assert!(tokio::time::timeout(Duration::from_secs(1), &mut second).await.is_err());
     drop(first);
     let _held = second.await;
-    let third = tokio::time::timeout(Duration::from_secs(1), in_flight.hold(["c"].iter()));
+    let third = tokio::time::timeout(Duration::from_secs(1), locks.hold(["c"].iter()));
     assert!(third.await.is_err());
-    drop(in_flight.hold(["a"].iter()).await);
+    drop(locks.hold(["a"].iter()).await);
 }
 
-/// Three tasks of which each two need the same key, twice each, and one that gives up waiting.
-/// Fails when two hold a key at once; Shuttle, when one waits for ever.
+/// Three tasks, each pair of which needs a common key, twice each, and one that gives up waiting.
+/// Fails if two tasks hold a key at once; Shuttle fails if a task waits forever.
 fn overlap<H: Hold>() {
     block_on(async {
         let keys = Arc::new(H::default());
@@ -80,59 +80,59 @@ fn overlap<H: Hold>() {
     });
 }
 
-/// What the model checks.
+/// The operation under test.
 trait Hold: Default + Send + Sync + 'static {
     fn hold(&self, keys: [usize; 2]) -> impl Future<Output = impl Send> + Send;
 }
 
-impl Hold for InFlight {
+impl Hold for KeyLocks {
     fn hold(&self, keys: [usize; 2]) -> impl Future<Output = impl Send> + Send {
         self.hold(keys.into_iter())
     }
 }
 
 #[test]
-fn no_key_is_held_twice_and_nobody_waits_for_ever() {
-    explore(overlap::<InFlight>);
+fn no_key_is_held_twice_and_no_task_waits_forever() {
+    explore(overlap::<KeyLocks>);
 }
 
-/// Looks first and listens afterwards, so it misses a release in between.
+/// Checks first and subscribes afterwards, so it misses a release in between.
 #[derive(Default)]
-struct ListensLate(InFlight);
+struct SubscribesLate(KeyLocks);
 
-impl Hold for ListensLate {
+impl Hold for SubscribesLate {
     async fn hold(&self, keys: [usize; 2]) -> impl Send {
         let keys: HashSet<u64> = keys.into_iter().map(|key| key as u64).collect();
         while !self.0.try_hold(&keys) {
             interleave();
             self.0.freed.notified().await;
         }
-        Held { keys, in_flight: &self.0 }
+        Held { keys, locks: &self.0 }
     }
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn the_model_finds_a_release_that_is_missed() {
-    explore(overlap::<ListensLate>);
+fn the_model_detects_a_missed_release() {
+    explore(overlap::<SubscribesLate>);
 }
 
-/// Looks and takes in two steps, so two may take the same key.
+/// Checks and locks in two steps, so two tasks may lock the same key.
 #[derive(Default)]
-struct TakesLate(InFlight);
+struct LocksLate(KeyLocks);
 
-impl Hold for TakesLate {
+impl Hold for LocksLate {
     async fn hold(&self, keys: [usize; 2]) -> impl Send {
         let wanted: HashSet<u64> = keys.into_iter().map(|key| key as u64).collect();
         drop(self.0.hold(keys.into_iter()).await);
         interleave();
         self.0.held.lock().unwrap().extend(&wanted);
-        Held { keys: wanted, in_flight: &self.0 }
+        Held { keys: wanted, locks: &self.0 }
     }
 }
 
 #[test]
 #[should_panic(expected = "held twice at once")]
-fn the_model_finds_a_key_that_is_held_twice() {
-    explore(overlap::<TakesLate>);
+fn the_model_detects_a_key_that_is_held_twice() {
+    explore(overlap::<LocksLate>);
 }

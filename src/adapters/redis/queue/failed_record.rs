@@ -1,6 +1,6 @@
-//! The failed list: one JSON object a member,
-//! `{"batch", "item", "failedAt", "reason", "body"}`, where `body` is the queue's item as a string,
-//! unchanged. Other members, which other programs put there, are shown and retried as they are.
+//! The failed list: each item is a JSON object `{"batch", "item", "failedAt", "reason", "body"}`,
+//! where `body` is the queue's item as a string, unchanged. Items of other formats, added by other
+//! programs, are shown and retried unchanged.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,18 +26,18 @@ struct Record {
     body: String,
 }
 
-/// A record up to its body, which a script appends.
-pub(super) fn record_start(claim: &ClaimId, rejected: &Rejected, now: UtcMillis) -> String {
+/// A record without its body, which a script appends.
+pub(super) fn start(claim: &ClaimId, rejected: &Rejected, now: UtcMillis) -> String {
     let (batch, item, reason) = (&claim.batch, rejected.seq, &rejected.reason);
     let start = RecordStart { batch, item, failed_at: now, reason };
-    // Strings and numbers always serialise.
+    // Serialising strings and numbers cannot fail.
     let mut json = serde_json::to_string(&start).unwrap_or_default();
     json.pop();
     json.push_str(",\"body\":");
     json
 }
 
-/// Reads a member whose id is `id`.
+/// Parses an item of the failed list.
 pub(super) fn read(id: String, member: Vec<u8>) -> FailedItem {
     let member = text(member);
     match serde_json::from_str::<Record>(&member) {
@@ -46,7 +46,7 @@ pub(super) fn read(id: String, member: Vec<u8>) -> FailedItem {
             id,
             failed_at: EventView::of(&member).queued_at,
             body: member,
-            reason: "another program put it here, without a reason that can be read".to_owned(),
+            reason: "added by another program, without a readable reason".to_owned(),
         },
     }
 }

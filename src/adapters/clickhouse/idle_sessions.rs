@@ -1,16 +1,16 @@
 //! Ends idle sessions without reading all sessions.
 //!
-//! Each batch notes when its open sessions were last active, in a table sorted by that moment. A
-//! sweep finds there the sessions whose last activity lies between the sweep before and now, and
-//! looks up only these. How far the sweeps have come is kept beside the sessions' states, under a key
-//! that no session has: a process that starts goes on from there, and so does every other worker.
+//! Each batch records the last activity of its open sessions in a table sorted by that time. A
+//! sweep finds there the sessions whose last activity lies between the previous sweep and now, and
+//! reads only their states. The progress of the sweeps is stored with the session states, under a
+//! key that no session has, so every worker continues from there, also after a restart.
 //!
-//! An event may arrive after the time it is from was swept. It is noted as of the point that its
-//! process's sweeps have reached, and each window overlaps the one before by [`OVERLAP`], more
-//! than the sweeps of two processes are apart; of the overlap only what was noted lately counts.
-//! All sessions are read only when nothing is known
-//! of earlier sweeps, when these are longer ago than the notes are kept, and once a day, to find
-//! what the notes lack: sessions written by an older version or under a wrong clock.
+//! An event may arrive after the sweep has passed its time. Its activity is then recorded at the
+//! time that this process's sweeps have reached. Each window overlaps the previous one by
+//! [`OVERLAP`], which is longer than the sweeps of two processes are apart; in the overlap only
+//! recently recorded activity counts. A sweep reads all sessions only if the progress is unknown,
+//! if it is older than the recorded activity, and once a day. The daily scan finds sessions without
+//! recorded activity: those written by an older version or with a wrong clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -27,64 +27,64 @@ use bklit_pipeline::store::StoreError;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-/// The table of when sessions were active, sorted by that.
+/// Last activity of sessions, sorted by time.
 pub(super) const ACTIVITY: &str = "bklit_session_activity";
 
-/// Days that its rows are kept.
+/// Days that rows of [`ACTIVITY`] are kept.
 pub(super) const ACTIVITY_DAYS: u32 = 4;
 
-/// The farthest into the past that its rows are relied on, in milliseconds: a day less than they
-/// are kept, as the server's clock removes them.
+/// The maximum age of usable activity rows, in milliseconds. One day less than they are kept,
+/// because the server's clock decides when they are removed.
 const RELIABLE: i64 = (ACTIVITY_DAYS as i64 - 1) * 24 * 60 * 60 * 1000;
 
-/// By how much a window overlaps the one before, in milliseconds.
+/// Overlap of a window with the previous one, in milliseconds.
 const OVERLAP: i64 = 3 * 60 * 1000;
 
-/// How often all sessions are read.
+/// Interval between scans of all sessions.
 const ALL_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How soon that is tried again when it failed, as it may on a very large table. Meanwhile sweeps
-/// go on from where they are.
+/// Interval before a failed scan of all sessions is retried; it may fail on a very large table.
+/// Normal sweeps continue in between.
 const ALL_AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// Sessions found by one statement.
+/// Maximum sessions found by one statement.
 const FOUND_AT_ONCE: usize = 50_000;
 
-/// The key under which it is kept how far the sweeps have come. No project has an empty id.
+/// The key of the row that stores the sweeps' progress. No project has an empty id.
 const SWEPT: SessionKey = SessionKey { project_id: String::new(), session_id: String::new() };
 
-/// How far the sweeps have come.
+/// Progress of the sweeps in this process.
 pub(super) struct Sweeps {
-    /// What was active last before this has been swept, as far as this process knows;
-    /// `i64::MIN` when nothing was, `None` before it was read.
+    /// Sessions last active before this time have been swept, to this process's knowledge.
+    /// `i64::MIN` if none have; `None` until it was read.
     swept: Mutex<Option<i64>>,
     current: tokio::sync::Mutex<Current>,
 }
 
 /// The sweep in progress.
 struct Current {
-    /// What it is about: sessions idle since then.
+    /// Sessions idle since this time are ended.
     since: i64,
-    /// Where it looks; `None` for all sessions.
+    /// The times to search; `None` for all sessions.
     window: Option<Window>,
-    /// Sessions that were found and not ended yet.
+    /// Sessions that were found and not yet ended.
     found: VecDeque<SessionKey>,
-    /// There may be more to find.
+    /// Whether another statement may find more sessions.
     more: bool,
-    /// Some of those that were found last have been ended.
+    /// Whether some of the sessions found last have been ended.
     advances: bool,
-    /// When all sessions are due to be read.
+    /// When the next scan of all sessions is due.
     all_due: Instant,
-    /// Nothing before the windows is left to be swept.
+    /// Whether everything before the windows has been swept.
     is_whole: bool,
 }
 
-/// The times of last activity that a sweep looks at, up to what it is about.
+/// The times of last activity that a sweep searches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Window {
-    /// What was noted late may be from here on.
+    /// Start of the overlap: activity recorded late may be from here on.
     from: i64,
-    /// Before this, only what was noted late has not been swept.
+    /// Before this, only activity recorded late has not been swept.
     swept: i64,
 }
 
@@ -119,9 +119,9 @@ struct Found {
     session_id: String,
 }
 
-/// Notes when these sessions were active last, those that have not ended. It must be stored
-/// before the sessions' states are: a batch that is repeated writes what its states lack.
-pub(super) async fn note(
+/// Records the last activity of those sessions that have not ended. Must be stored before the
+/// sessions' states, because a repeated batch writes only what the states lack.
+pub(super) async fn record_activity(
     store: &ClickHouseStore,
     batch: &str,
     states: &BTreeMap<&SessionKey, &State>,
@@ -145,26 +145,26 @@ pub(super) async fn note(
     store.connection.insert(&into, &token, rows).await
 }
 
-/// The earliest moment at which the next sweep of this process will look.
+/// The earliest time that the next sweep of this process will search.
 async fn floor(store: &ClickHouseStore) -> Result<i64, StoreError> {
     if let Some(swept) = store.sweeps.swept() {
         return Ok(swept);
     }
     let now = UtcMillis::now().epoch_millis();
-    // One in the future was made under a wrong clock.
+    // A mark in the future was written with a wrong clock.
     let mark = read_mark(store).await?.filter(|mark| *mark <= now).unwrap_or(i64::MIN);
     let mut swept = store.sweeps.swept.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(*swept.get_or_insert(mark))
 }
 
-/// Ends sessions in which nothing happened since `since`.
+/// Ends up to `most` sessions without activity since `since`.
 pub(super) async fn end(
     store: &ClickHouseStore,
     since: UtcMillis,
     most: usize,
 ) -> Result<Vec<SessionKey>, StoreError> {
     let since = since.epoch_millis();
-    // Given up half-way, all is as before.
+    // If this is cancelled, the state of the sweep is unchanged.
     let mut current = store.sweeps.current.lock().await;
     if current.since != since {
         begin(store, &mut current, since).await?;
@@ -176,7 +176,7 @@ pub(super) async fn end(
                 break;
             }
             if !current.advances {
-                // Other workers are at it; the next sweep looks again.
+                // Other workers are ending these sessions; the next sweep checks again.
                 return Ok(ended);
             }
             current.found = find(store, current.window, since).await?;
@@ -193,7 +193,7 @@ pub(super) async fn end(
     }
     if current.found.is_empty() && !current.more {
         let finished = finish(store, &mut current).await;
-        // Without its mark the next sweep only looks at more; what has ended must be reported.
+        // Without the mark the next sweep only searches more; ended sessions must be reported.
         if ended.is_empty() {
             finished?;
         }
@@ -201,7 +201,7 @@ pub(super) async fn end(
     Ok(ended)
 }
 
-/// Begins a sweep.
+/// Starts a sweep.
 async fn begin(
     store: &ClickHouseStore,
     current: &mut Current,
@@ -215,7 +215,7 @@ async fn begin(
         all_due = now + ALL_AGAIN;
     }
     if known.is_none() {
-        // Should this one fail, the next one has somewhere to begin.
+        // If this sweep fails, the next one continues from here.
         store.sweeps.set_swept(since);
     }
     let is_whole = current.is_whole || self::window(None, mark, since).is_some();
@@ -224,7 +224,7 @@ async fn begin(
     Ok(())
 }
 
-/// Notes that a sweep is complete.
+/// Records that a sweep is complete.
 async fn finish(store: &ClickHouseStore, current: &mut Current) -> Result<(), StoreError> {
     let since = current.since;
     if current.window.is_none() {
@@ -233,7 +233,7 @@ async fn finish(store: &ClickHouseStore, current: &mut Current) -> Result<(), St
     }
     store.sweeps.set_swept(since);
     if !current.is_whole {
-        // The next process has to look at all sessions.
+        // The next process has to scan all sessions.
         return Ok(());
     }
     let mut encoder = Encoder::default();
@@ -244,10 +244,10 @@ async fn finish(store: &ClickHouseStore, current: &mut Current) -> Result<(), St
     store.connection.insert(&into, &format!("swept:{since}"), encoder.finish()).await
 }
 
-/// Where a sweep of what is idle since `since` looks, if this process has swept up to `own` and
-/// the mark of all is `shared`; `None` when only a look at all sessions will do.
+/// The window of a sweep for sessions idle since `since`, if this process has swept up to `own` and
+/// the stored mark is `shared`; `None` if all sessions must be read.
 fn window(own: Option<i64>, shared: Option<i64>, since: i64) -> Option<Window> {
-    // A mark ahead of us is from a wrong clock or a shorter timeout, and says nothing.
+    // A mark in the future is from a wrong clock or a shorter timeout, and is useless.
     let usable = |mark: &i64| *mark > i64::MIN && *mark <= since.saturating_add(OVERLAP);
     let (own, shared) = (own.filter(usable), shared.filter(usable));
     let swept = own.max(shared)?;
@@ -257,14 +257,14 @@ fn window(own: Option<i64>, shared: Option<i64>, since: i64) -> Option<Window> {
     (now.saturating_sub(from) < RELIABLE).then_some(Window { from, swept })
 }
 
-/// Sessions that were active last before `since`, within the window, and have not ended.
+/// Finds sessions in the window that were last active before `since` and have not ended.
 async fn find(
     store: &ClickHouseStore,
     window: Option<Window>,
     since: i64,
 ) -> Result<VecDeque<SessionKey>, StoreError> {
     let within = window.map(|Window { from, swept }| {
-        // By the server's clock alone, as it notes when a row was added.
+        // Compared with the server's clock only, which sets `touched`.
         let lately = since.saturating_sub(from) / 1000 + 60;
         format!(
             " WHERE (project_id, session_id) IN (SELECT project_id, session_id FROM {ACTIVITY} \
@@ -286,7 +286,7 @@ async fn find(
     Ok(found.into_iter().map(key).collect())
 }
 
-/// Up to when some process has swept.
+/// The latest mark stored by any process.
 async fn read_mark(store: &ClickHouseStore) -> Result<Option<i64>, StoreError> {
     let SessionKey { project_id, session_id } = &SWEPT;
     let query = format!(
@@ -304,23 +304,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_begins_where_the_sweeps_have_come_to() {
+    fn a_window_starts_where_the_previous_sweep_ended() {
         let now = UtcMillis::now().epoch_millis();
         let since = now - 1_800_000;
         let ago = |minutes: i64| Some(since - minutes * 60_000);
         let future = Some(since + 86_400_000);
-        let looks = |own, shared| window(own, shared, since).map(|w| (Some(w.from), Some(w.swept)));
-        assert_eq!(looks(None, None), None, "nothing is known");
-        assert_eq!(looks(Some(i64::MIN), None), None);
-        assert_eq!(looks(None, ago(1)), Some((ago(4), ago(1))), "another process has swept");
-        assert_eq!(looks(ago(1), None), Some((ago(4), ago(1))));
-        assert_eq!(looks(ago(2), ago(1)), Some((ago(4), ago(1))));
-        assert_eq!(looks(ago(9), ago(1)), Some((ago(9), ago(1))), "this process is behind");
-        assert_eq!(looks(ago(1), ago(9)), Some((ago(12), ago(1))), "the mark is behind");
-        assert_eq!(looks(ago(1), future), Some((ago(4), ago(1))), "another's wrong clock");
-        assert_eq!(looks(future, ago(1)), Some((ago(4), ago(1))), "its own wrong clock");
-        assert_eq!(looks(future, future), None);
-        assert_eq!(looks(None, Some(now - RELIABLE)), None, "the notes may be gone");
-        assert_eq!(looks(None, Some(i64::MAX)), None);
+        let window_of =
+            |own, shared| window(own, shared, since).map(|w| (Some(w.from), Some(w.swept)));
+        assert_eq!(window_of(None, None), None, "nothing is known");
+        assert_eq!(window_of(Some(i64::MIN), None), None);
+        assert_eq!(window_of(None, ago(1)), Some((ago(4), ago(1))), "another process has swept");
+        assert_eq!(window_of(ago(1), None), Some((ago(4), ago(1))));
+        assert_eq!(window_of(ago(2), ago(1)), Some((ago(4), ago(1))));
+        assert_eq!(window_of(ago(9), ago(1)), Some((ago(9), ago(1))), "this process is behind");
+        assert_eq!(window_of(ago(1), ago(9)), Some((ago(12), ago(1))), "the mark is behind");
+        assert_eq!(window_of(ago(1), future), Some((ago(4), ago(1))), "another's wrong clock");
+        assert_eq!(window_of(future, ago(1)), Some((ago(4), ago(1))), "its own wrong clock");
+        assert_eq!(window_of(future, future), None);
+        assert_eq!(
+            window_of(None, Some(now - RELIABLE)),
+            None,
+            "the activity rows may have expired"
+        );
+        assert_eq!(window_of(None, Some(i64::MAX)), None);
     }
 }

@@ -1,4 +1,4 @@
--- When there will be something to claim: 0 now, -1 unknown, else in so many milliseconds.
+-- Returns the milliseconds until a batch can be claimed: 0 for now, -1 if unknown.
 -- KEYS: queue, inflight
 if redis.call('LLEN', KEYS[1]) > 0 then return 0 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')

@@ -1,5 +1,6 @@
-//! The columns that the server's tables really have. Tables that were there before us may differ
-//! from ours where nothing is lost: a text that may not be NULL, say, or a dictionary of texts.
+//! The columns that the server's tables really have. Existing tables may differ from the schema
+//! where no data is lost: for example a text column that is not nullable, or a `LowCardinality`
+//! text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +15,13 @@ use bklit_pipeline::store::schema::{ColumnType, Table};
 
 /// A table's columns, in the order of the schema.
 #[derive(Debug, PartialEq)]
-pub(super) struct Shape {
-    pub(super) columns: Vec<ShapeColumn>,
+pub(super) struct TableSchema {
+    pub(super) columns: Vec<SchemaColumn>,
 }
 
 /// A column as it is on the server.
 #[derive(Debug, PartialEq)]
-pub(super) struct ShapeColumn {
+pub(super) struct SchemaColumn {
     pub(super) name: &'static str,
     pub(super) type_name: String,
     pub(super) kind: ColumnType,
@@ -34,38 +35,38 @@ pub(super) struct ServerColumn {
     pub(super) r#type: String,
 }
 
-/// The shapes that were read so far.
+/// Cache of the tables' schemas.
 #[derive(Default)]
-pub(super) struct Shapes(Mutex<HashMap<&'static str, Arc<Shape>>>);
+pub(super) struct TableSchemas(Mutex<HashMap<&'static str, Arc<TableSchema>>>);
 
-impl Shapes {
-    /// The shape of a table, as it is or was.
+impl TableSchemas {
+    /// The schema of a table, from the cache if it was read before.
     pub(super) async fn of(
         &self,
         connection: &Connection,
         table: &'static Table,
-    ) -> Result<Arc<Shape>, StoreError> {
+    ) -> Result<Arc<TableSchema>, StoreError> {
         let known = self.lock().get(table.name).cloned();
-        if let Some(shape) = known {
-            return Ok(shape);
+        if let Some(schema) = known {
+            return Ok(schema);
         }
         let columns = server_columns(connection, table.name).await?;
-        let shape = Arc::new(Shape::new(table, &columns).map_err(StoreError::Unavailable)?);
-        self.lock().insert(table.name, Arc::clone(&shape));
-        Ok(shape)
+        let schema = Arc::new(TableSchema::new(table, &columns).map_err(StoreError::Unavailable)?);
+        self.lock().insert(table.name, Arc::clone(&schema));
+        Ok(schema)
     }
 
-    /// Forgets a table, which may have been altered.
+    /// Removes a table from the cache, because it may have been altered.
     pub(super) fn forget(&self, table: &Table) {
         self.lock().remove(table.name);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Arc<Shape>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Arc<TableSchema>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The columns of a table; none when there is no such table.
+/// The columns of a table; empty if the table does not exist.
 pub(super) async fn server_columns(
     connection: &Connection,
     table: &str,
@@ -78,7 +79,7 @@ pub(super) async fn server_columns(
     connection.rows(connection.on_server(&query)).await
 }
 
-impl Shape {
+impl TableSchema {
     pub(super) fn new(table: &'static Table, found: &[ServerColumn]) -> Result<Self, String> {
         if found.is_empty() {
             return Err(format!("ClickHouse has no table {}; run `bklit-tui migrate`", table.name));
@@ -89,7 +90,7 @@ impl Shape {
             })?;
             let nullable = fits(column.kind, &found.r#type).ok_or_else(|| {
                 format!(
-                    "{}.{} has the type {}, into which a {} cannot be stored",
+                    "{}.{} has the type {}, which cannot store a {}",
                     table.name,
                     column.name,
                     found.r#type,
@@ -97,12 +98,12 @@ impl Shape {
                 )
             })?;
             let type_name = found.r#type.clone();
-            Ok(ShapeColumn { name: column.name, type_name, kind: column.kind, nullable })
+            Ok(SchemaColumn { name: column.name, type_name, kind: column.kind, nullable })
         });
         Ok(Self { columns: columns.collect::<Result<_, String>>()? })
     }
 
-    /// The columns, as an `INSERT` lists them.
+    /// The comma-separated column names for an `INSERT`.
     pub(super) fn column_list(&self) -> String {
         self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }
@@ -119,8 +120,7 @@ pub(super) fn type_name(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Whether values of a kind are written in the same way for a column of this type: then, whether
-/// it may be NULL.
+/// Whether a column of this type is encoded like `kind`; if so, `Some(nullable)`.
 pub(super) fn fits(kind: ColumnType, type_name: &str) -> Option<bool> {
     let inner = |outer: &str, name: &str| -> Option<String> {
         Some(name.strip_prefix(outer)?.strip_prefix('(')?.strip_suffix(')')?.to_owned())
@@ -145,7 +145,7 @@ mod tests {
     use bklit_pipeline::store::schema::TRACKED_EVENT;
 
     #[test]
-    fn types_that_are_written_alike_fit() {
+    fn types_with_the_same_encoding_are_compatible() {
         use ColumnType::{Bool, DateTime, Text};
         assert_eq!(fits(Text, "String"), Some(false));
         assert_eq!(fits(Text, "LowCardinality(Nullable(String))"), Some(true));
@@ -156,16 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_table_and_column() {
         let column = |name: &str, r#type: &str| ServerColumn {
             name: name.to_owned(),
             r#type: r#type.to_owned(),
         };
-        let wrong = Shape::new(&TRACKED_EVENT, &[]).unwrap_err();
-        assert!(wrong.contains("no table tracked_event") && wrong.contains("migrate"), "{wrong}");
-        let wrong = Shape::new(&TRACKED_EVENT, &[column("id", "String")]).unwrap_err();
-        assert!(wrong.contains("no column timestamp"), "{wrong}");
-        let wrong = Shape::new(&TRACKED_EVENT, &[column("id", "UUID")]).unwrap_err();
-        assert!(wrong.contains("tracked_event.id has the type UUID"), "{wrong}");
+        let error = TableSchema::new(&TRACKED_EVENT, &[]).unwrap_err();
+        assert!(error.contains("no table tracked_event") && error.contains("migrate"), "{error}");
+        let error = TableSchema::new(&TRACKED_EVENT, &[column("id", "String")]).unwrap_err();
+        assert!(error.contains("no column timestamp"), "{error}");
+        let error = TableSchema::new(&TRACKED_EVENT, &[column("id", "UUID")]).unwrap_err();
+        assert!(error.contains("tracked_event.id has the type UUID"), "{error}");
     }
 }

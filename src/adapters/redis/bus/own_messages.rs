@@ -1,15 +1,15 @@
-//! Recognises messages of this process among those that come from Redis.
+//! Recognises messages of this process when they come back from Redis.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-/// Messages remembered, the oldest forgotten first. More than are on their way at a time.
+/// Messages remembered; the oldest is dropped first. More than are in transit at a time.
 const REMEMBERED: usize = 65_536;
 
-/// What this process has published and not received yet.
+/// Messages that this process has published and not received back yet.
 #[derive(Default)]
-pub(super) struct Own {
+pub(super) struct OwnMessages {
     hasher: RandomState,
     published: Mutex<Published>,
 }
@@ -17,12 +17,12 @@ pub(super) struct Own {
 #[derive(Default)]
 struct Published {
     awaited: HashMap<u64, u32>,
-    /// In the order of publishing, received ones included.
+    /// In the order of publishing, including received ones.
     order: VecDeque<u64>,
 }
 
-impl Own {
-    /// Notes a message that is about to be published.
+impl OwnMessages {
+    /// Remembers a message that is about to be published.
     pub(super) fn published(&self, payload: &[u8]) {
         let hash = self.hasher.hash_one(payload);
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,7 +35,7 @@ impl Own {
         *published.awaited.entry(hash).or_default() += 1;
     }
 
-    /// Whether a message that was received is one of those, which it then is no more.
+    /// Whether a received message is one of them; if so, removes it.
     pub(super) fn received(&self, payload: &[u8]) -> bool {
         let hash = self.hasher.hash_one(payload);
         self.published.lock().unwrap_or_else(PoisonError::into_inner).take(hash)
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn each_message_is_recognised_as_often_as_it_was_published() {
-        let own = Own::default();
+        let own = OwnMessages::default();
         own.published(b"a");
         own.published(b"a");
         assert_eq!([(); 3].map(|()| own.received(b"a")), [true, true, false]);
@@ -67,8 +67,8 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_back_is_forgotten() {
-        let own = Own::default();
+    fn messages_that_never_come_back_are_dropped() {
+        let own = OwnMessages::default();
         for n in 0..=REMEMBERED as u32 {
             own.published(&n.to_le_bytes());
         }

@@ -1,4 +1,5 @@
-//! What this process is storing just now, so that it does no part of it twice at once.
+//! Locks on keys within this process, so that concurrent calls do not store the same event or
+//! session at the same time.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -10,32 +11,31 @@ use tokio::sync::Notify;
 #[cfg(test)]
 use self::tests::interleave;
 
-/// Keys that somebody is working on. Kept as hashes: two keys that happen to share one only wait
-/// for each other.
+/// The locked keys, stored as hashes: two keys with the same hash only wait for each other.
 #[derive(Default)]
-pub(super) struct InFlight {
+pub(super) struct KeyLocks {
     held: Mutex<HashSet<u64>>,
     freed: Notify,
     hasher: RandomState,
 }
 
-/// Keys that nobody else works on until this is dropped.
+/// Locked keys, which are unlocked on drop.
 pub(super) struct Held<'a> {
     keys: HashSet<u64>,
-    in_flight: &'a InFlight,
+    locks: &'a KeyLocks,
 }
 
-impl InFlight {
-    /// Waits until none of the keys is held, then holds them all. Cancelling it is safe.
+impl KeyLocks {
+    /// Waits until none of the keys is locked, then locks all of them. Cancel-safe.
     pub(super) async fn hold<K: Hash>(&self, keys: impl Iterator<Item = K>) -> Held<'_> {
         let keys: HashSet<u64> = keys.map(|key| self.hasher.hash_one(key)).collect();
         loop {
             interleave();
             let mut freed = std::pin::pin!(self.freed.notified());
-            // From here on no release is missed.
+            // Registered before checking, so that no release is missed.
             freed.as_mut().enable();
             if self.try_hold(&keys) {
-                return Held { keys, in_flight: self };
+                return Held { keys, locks: self };
             }
             freed.await;
         }
@@ -55,17 +55,17 @@ impl InFlight {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         interleave();
-        let mut held = self.in_flight.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.locks.held.lock().unwrap_or_else(PoisonError::into_inner);
         for key in &self.keys {
             held.remove(key);
         }
         drop(held);
         interleave();
-        self.in_flight.freed.notify_waiters();
+        self.locks.freed.notify_waiters();
     }
 }
 
-/// Where the model check lets another task go on.
+/// A point at which the model check may switch tasks.
 #[cfg(not(test))]
 fn interleave() {}
 

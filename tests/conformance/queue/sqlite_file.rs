@@ -1,4 +1,4 @@
-//! One SQLite file, opened by several processes: what one of them holds, the others leave alone.
+//! SQLite alone: one file opened by several processes, which respect each other's claims.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ fn open(dir: &Path) -> SqliteQueue {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_was_renewed_holds_against_other_processes() {
+async fn a_renewed_lease_is_respected_by_other_processes() {
     let dir = tempfile::tempdir().unwrap();
     let [one, other] = [open(dir.path()), open(dir.path())];
     push(&one, "e1").await;
@@ -27,7 +27,7 @@ async fn a_lease_that_was_renewed_holds_against_other_processes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_was_taken_over_is_held_by_the_process_that_took_it() {
+async fn a_batch_is_held_by_the_process_that_claimed_it_last() {
     let dir = tempfile::tempdir().unwrap();
     let [one, other] = [open(dir.path()), open(dir.path())];
     push(&one, "e1").await;
@@ -53,4 +53,19 @@ async fn an_acknowledgement_rejects_items_of_its_own_batch_only() {
     queue.acknowledge(&first.id, &[foreign]).await.unwrap();
     assert_eq!(queue.stats().await.unwrap().failed, 0);
     queue.acknowledge(&second.id, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn sequence_numbers_are_never_reused() {
+    let mut fixture = Sqlite::new();
+    let mut seen = HashSet::new();
+    for id in ["a", "b", "c"] {
+        let queue = fixture.queue();
+        push(&*queue, id).await;
+        let batch = claim(&*queue, 1, LEASE).await;
+        assert!(seen.insert(batch.items[0].seq), "a batch is a range of numbers");
+        queue.acknowledge(&batch.id, &[]).await.unwrap();
+        drop(queue);
+        fixture.reopen();
+    }
 }

@@ -1,8 +1,7 @@
-//! Which events the server has.
+//! Which events a table already has.
 //!
-//! An event is looked for by project, moment and id, as tables are sorted by project and moment.
-//! So what has to be read is about the batch itself and whatever else happened in the same
-//! seconds.
+//! Tables are sorted by project and timestamp, so a lookup filters by project, timestamp and id.
+//! The server reads only the batch's own rows and those of the same seconds.
 
 use std::collections::HashMap;
 
@@ -15,12 +14,12 @@ use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::Table;
 use bklit_wire::event::QueuedEvent;
 
-/// Rows of the same seconds that are read whatever the batch, and as many again for each of its
-/// events. When there are more, the ids are looked for one by one, which costs the server more.
-const READ_ANYHOW: usize = 50_000;
-const READ_PER_EVENT: usize = 4;
+/// Limit of rows to read for the same seconds: a constant plus a number per event. Above it, the
+/// query filters by id, which is more work for the server.
+const BASE_ROWS: usize = 50_000;
+const ROWS_PER_EVENT: usize = 4;
 
-/// Ids looked for in one statement.
+/// Ids in one statement.
 const IDS_AT_ONCE: usize = 10_000;
 
 #[derive(Row, Deserialize)]
@@ -29,21 +28,21 @@ struct StoredId<'a> {
     id: &'a str,
 }
 
-/// The events that are looked for, each with whether it was found.
+/// The events to look up, and which of them were found.
 struct Wanted<'a> {
     events: &'a [&'a QueuedEvent],
-    /// By project and id; made when there is a first row, as mostly there is none.
+    /// Index by project and id. Built for the first row only, because usually no row is found.
     places: HashMap<(&'a str, &'a str), usize>,
     found: Vec<bool>,
 }
 
-/// The events that are not in the table, in their order.
+/// The events that are missing from the table, in their original order.
 pub(super) async fn missing<'a>(
     connection: &Connection,
     table: &Table,
     events: &[&'a QueuedEvent],
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
-    let limit = READ_ANYHOW + READ_PER_EVENT * events.len();
+    let limit = BASE_ROWS + ROWS_PER_EVENT * events.len();
     let mut wanted = Wanted { events, places: HashMap::new(), found: vec![false; events.len()] };
     let all = format!("{} LIMIT {}", select(table, events), limit + 1);
     if read(connection, &all, &mut wanted).await? > limit {
@@ -72,10 +71,10 @@ impl Wanted<'_> {
     }
 }
 
-/// Everything in the seconds of the events.
+/// Selects the ids of all rows in the seconds of these events.
 fn select(table: &Table, events: &[&QueuedEvent]) -> String {
     let mut projects: Vec<_> = events.iter().map(|event| event.project_id.as_str()).collect();
-    // Most have their neighbour's project: without those there is little to sort.
+    // Adjacent events mostly have the same project: removing repeats first leaves little to sort.
     projects.dedup();
     projects.sort_unstable();
     projects.dedup();
@@ -84,9 +83,9 @@ fn select(table: &Table, events: &[&QueuedEvent]) -> String {
     seconds.sort_unstable();
     seconds.dedup();
     let seconds: Vec<_> = seconds.iter().map(ToString::to_string).collect();
-    // Not by definition, although the table is sorted by it too: an event whose definition was
-    // made anew between two tries is still the same event. Ids of other programs may be no text
-    // that we could read, and then are none of ours.
+    // Not filtered by definition, although the table is sorted by it too: an event stays the same
+    // when its definition is recreated between two attempts. Rows of other programs may have ids
+    // that are not UTF-8; these cannot match ours.
     format!(
         "SELECT project_id, id FROM {} WHERE project_id IN ({}) AND timestamp IN ({}) \
          AND isValidUTF8(id)",
@@ -96,7 +95,7 @@ fn select(table: &Table, events: &[&QueuedEvent]) -> String {
     )
 }
 
-/// Notes the wanted events among the rows; returns how many rows there were.
+/// Marks the wanted events among the rows; returns the number of rows.
 async fn read(
     connection: &Connection,
     sql: &str,
