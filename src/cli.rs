@@ -190,7 +190,7 @@ pub enum TokenCommand {
         #[arg(long, value_name = "HOST")]
         domain: Vec<String>,
         /// Stops working after this time, such as 90d
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = bklit_wire::duration::parse)]
         expires: Option<Duration>,
         /// Print the token alone
         #[arg(long)]
@@ -296,7 +296,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate)]
     pub rate: f64,
     /// Stop after this time; without it, at Ctrl-C
-    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "D", value_parser = bklit_wire::duration::parse)]
     pub duration: Option<Duration>,
     /// The pipeline [default: where this machine's settings say it listens]
     #[arg(long, value_name = "U")]
@@ -343,7 +343,7 @@ pub struct SqlArgs {
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub limit: usize,
     /// Give up after this time
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = bklit_wire::duration::parse)]
     pub timeout: Duration,
 }
 
@@ -377,7 +377,7 @@ pub enum Moment {
 }
 
 fn parse_moment(text: &str) -> Result<Moment, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
+    if let Ok(ago) = bklit_wire::duration::parse(text) {
         return Ok(Moment::Ago(ago));
     }
     text.parse().map(Moment::At).map_err(|_| {

@@ -11,7 +11,7 @@ pub struct AlertSettings {
     /// More errors in a minute are an alert; 0 for none.
     pub errors_per_minute: u64,
     /// So long without an accepted event is an alert; 0 for none.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub no_events: Duration,
     /// Whether a process without a console raises them too.
     pub daemon: bool,

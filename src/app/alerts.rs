@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::config::Settings;
 use bklit_alerts::command::Runner;
 use bklit_alerts::{Alert, Kind, Monitor, Reading, State};
-use bklit_net::log_throttle::seconds;
+use bklit_wire::duration::seconds;
 use bklit_wire::gauges::{Gauges, Health};
 use bklit_wire::time::UtcMillis;
 

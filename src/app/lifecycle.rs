@@ -147,7 +147,7 @@ pub async fn within(
     task: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     tokio::time::timeout(deadline, task).await.unwrap_or_else(|_| {
-        Err(eyre!("{what} took longer than {}", humantime::format_duration(deadline)))
+        Err(eyre!("{what} took longer than {}", bklit_wire::duration::format(deadline)))
     })
 }
 

@@ -69,7 +69,7 @@ pub enum QueueCommand {
     /// Store what waits, with a worker of this command's own, until nothing is left
     Drain {
         /// Give up after this time, such as 10m
-        #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "D", value_parser = bklit_wire::duration::parse)]
         timeout: Option<Duration>,
     },
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use color_eyre::Result;
 use color_eyre::eyre::{bail, ensure, eyre};
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr;
 
 use crate::cli::{ScopeArg, TokenArgs, TokenCommand};
 use crate::config::Settings;
 use bklit_pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
 use bklit_pipeline::intake::validate::id_problem;
+use bklit_wire::table::Table;
+use bklit_wire::text::safe;
 use bklit_wire::time::UtcMillis;
 
 /// Stands for all projects, for tokens that read.
@@ -49,7 +50,7 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
                 store.revoke(id).await?,
                 "there is no token `{}`; `bklit-tui token list` shows their ids (those in Postgres \
                  are ended in Bklit's dashboard)",
-                shown(id)
+                safe(id)
             );
             format!("Revoked {id}. A running pipeline refuses it within seconds.\n")
         }
@@ -101,7 +102,7 @@ fn projects(scope: ScopeArg, given: &[String]) -> Result<Vec<String>> {
     let mut projects = Vec::with_capacity(given.len());
     for project in given {
         if let Some(problem) = id_problem(project) {
-            bail!("--project `{}`: {problem}", shown(project));
+            bail!("--project `{}`: {problem}", safe(project));
         }
         if !projects.contains(project) {
             projects.push(project.clone());
@@ -117,7 +118,7 @@ fn host(given: &str) -> Result<String> {
     let host = url::Url::parse(&url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
     let host = host.map(|host| host.trim_end_matches('.').to_owned());
     host.filter(|host| !host.is_empty() && !host.contains('*'))
-        .ok_or_else(|| eyre!("--domain `{}`: not a host, such as example.com", shown(given)))
+        .ok_or_else(|| eyre!("--domain `{}`: not a host, such as example.com", safe(given)))
 }
 
 fn expiry(now: UtcMillis, after: Duration) -> Result<UtcMillis> {
@@ -143,7 +144,7 @@ fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
         token.expires_at.map_or("without an end".to_owned(), |end| format!("until {end}")),
         match token.allowed_domains.as_slice() {
             [] => String::new(),
-            domains => format!(", from pages of {}", shown(&domains.join(", "))),
+            domains => format!(", from pages of {}", safe(&domains.join(", "))),
         },
     );
     match (token.scope, token.projects.first()) {
@@ -188,24 +189,10 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Text that does nothing to a terminal.
-fn shown(text: &str) -> String {
-    let shown = text.chars().map(|c| match c {
-        c if c.is_control() || is_invisible(c) => c.escape_unicode().to_string(),
-        c => c.to_string(),
-    });
-    shown.collect()
-}
-
-/// Characters that reorder or hide others.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
 fn project_list(token: &TokenRecord) -> String {
     match token.projects.as_slice() {
         [] => "all projects".to_owned(),
-        projects => shown(&projects.join(", ")),
+        projects => safe(&projects.join(", ")).into_owned(),
     }
 }
 
@@ -214,22 +201,11 @@ fn table(tokens: &[TokenRecord], now: UtcMillis) -> String {
         return "No tokens. Make one: bklit-tui token create --project P\n".to_owned();
     }
     let header = ["ID", "TOKEN", "SCOPE", "PROJECTS", "DOMAINS", "CREATED", "EXPIRES", "NAME"];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(tokens.iter().map(|token| row(token, now)));
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or_default())
-        .collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
+    let mut table = Table::new(header);
+    for token in tokens {
+        table.push(row(token, now));
     }
-    text
+    table.to_string()
 }
 
 fn row(token: &TokenRecord, now: UtcMillis) -> [String; 8] {
@@ -241,7 +217,7 @@ fn row(token: &TokenRecord, now: UtcMillis) -> [String; 8] {
         project_list(token),
         match token.allowed_domains.as_slice() {
             [] => "any".to_owned(),
-            domains => shown(&domains.join(", ")),
+            domains => domains.join(", "),
         },
         day(token.created_at),
         match token.expires_at {
@@ -249,7 +225,7 @@ fn row(token: &TokenRecord, now: UtcMillis) -> [String; 8] {
             Some(end) if end <= now => format!("expired {}", day(end)),
             Some(end) => day(end),
         },
-        shown(token.name.as_deref().unwrap_or_default()),
+        token.name.clone().unwrap_or_default(),
     ]
 }
 
@@ -372,7 +348,7 @@ mod tests {
         let starts: Vec<usize> = text
             .lines()
             .zip(["DOMAINS", "any", "example.com"])
-            .map(|(line, cell)| line[..line.find(cell).unwrap()].width())
+            .map(|(line, cell)| bklit_wire::text::width(&line[..line.find(cell).unwrap()]))
             .collect();
         assert!(starts.windows(2).all(|pair| pair[0] == pair[1]), "{starts:?}\n{text}");
     }

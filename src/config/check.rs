@@ -56,7 +56,7 @@ impl Settings {
             ("worker.batch_wait", self.worker.batch_wait, LONGEST_BATCH_WAIT),
         ];
         for (key, value, longest) in bounded {
-            let problem = format!("must be at most {}", humantime::format_duration(longest));
+            let problem = format!("must be at most {}", bklit_wire::duration::format(longest));
             require(figment, key, value <= longest, &problem)?;
         }
         Ok(())

@@ -52,10 +52,10 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca_file: Option<PathBuf>,
     /// How long a stop may take before it is forced.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub shutdown_timeout: Duration,
     /// How long a stop waits, accepting events and answering `/ready` with 503, before it begins.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub shutdown_delay: Duration,
     /// What the program logs about itself: a `tracing` filter such as `info` or `debug`.
     pub log: String,

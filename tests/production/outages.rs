@@ -34,7 +34,7 @@ fn an_outage_is_told_once_and_its_end_too() {
     let stored = "SELECT count() FROM analytics.page_view_event";
     assert_eq!(clickhouse.query(stored), "1");
     redis.kill9();
-    for begin in ["Cannot claim a batch", "the queue's depth is not known"] {
+    for begin in ["Cannot claim a batch", "the queue's depth is unknown"] {
         eventually(DEADLINE, begin, || lines(&daemon, begin) > 0);
     }
     seconds_pass(&daemon, 4);
@@ -51,7 +51,7 @@ fn an_outage_is_told_once_and_its_end_too() {
     clickhouse.restart();
     let end = "the store works again";
     eventually(DEADLINE, end, || lines(&daemon, end) > 0);
-    let once = ["Cannot claim a batch", "the queue's depth is not known", end];
+    let once = ["Cannot claim a batch", "the queue's depth is unknown", end];
     let counts = once.map(|text| lines(&daemon, text));
     // The store is also away before its database is made.
     assert!(counts[..2] == [1, 1] && counts[2] <= 2, "{counts:?} {}", daemon.stderr());

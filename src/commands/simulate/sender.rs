@@ -70,7 +70,7 @@ impl Sender {
         let cause = match answer {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => bklit_remote::client::cause(&error),
-            Err(_) => format!("no answer within {}", humantime::format_duration(REQUEST_TIMEOUT)),
+            Err(_) => format!("no answer within {}", bklit_wire::duration::format(REQUEST_TIMEOUT)),
         };
         Err(eyre!("cannot reach {0} ({cause}); is bklit-tui running at {0}?", self.base))
     }
@@ -82,7 +82,7 @@ impl Sender {
             Ok(Err(error)) => Outcome::Failed(error),
             Err(_) => Outcome::Failed(format!(
                 "no answer within {}",
-                humantime::format_duration(REQUEST_TIMEOUT)
+                bklit_wire::duration::format(REQUEST_TIMEOUT)
             )),
         }
     }

@@ -17,7 +17,8 @@ use super::beacons::Beacons;
 use super::known::Known;
 use super::single_flight::SingleFlight;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::Outage;
+use bklit_wire::duration::seconds;
 use bklit_wire::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be refused.
@@ -238,7 +239,7 @@ async fn within<T>(
     lookup: impl Future<Output = Result<T, TokenStoreError>>,
 ) -> Result<T, TokenStoreError> {
     tokio::time::timeout(limit, lookup).await.unwrap_or_else(|_| {
-        Err(TokenStoreError(format!("no answer within {}", humantime::format_duration(limit))))
+        Err(TokenStoreError(format!("no answer within {}", bklit_wire::duration::format(limit))))
     })
 }
 

@@ -153,5 +153,5 @@ impl Lists {
 }
 
 fn no_answer(limit: Duration) -> TokenStoreError {
-    TokenStoreError(format!("no answer within {}", humantime::format_duration(limit)))
+    TokenStoreError(format!("no answer within {}", bklit_wire::duration::format(limit)))
 }

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::Outage;
+use bklit_wire::duration::seconds;
 
 /// The pause after an accept that failed, such as with too many open files; it doubles up to
 /// [`MAX_ACCEPT_PAUSE`].

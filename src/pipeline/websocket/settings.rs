@@ -18,13 +18,13 @@ pub struct WebSocketSettings {
     /// Sockets at once; more wait to be accepted.
     pub max_connections: usize,
     /// How often a peer is asked whether it is still there.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub ping_interval: Duration,
     /// How long a browser's socket may stay open without a token.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub auth_timeout: Duration,
     /// How long a session goes on without a socket before it ends.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub session_grace: Duration,
 }
 

@@ -13,16 +13,16 @@ pub struct WorkerSettings {
     /// The most events in a batch.
     pub batch_size: usize,
     /// How long the first event of a batch waits for company.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub batch_wait: Duration,
     /// How long a batch belongs to a worker that does not renew it.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub lease: Duration,
     /// The longest pause between tries while the store fails.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub max_backoff: Duration,
     /// Without an event for so long a session has ended.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub session_timeout: Duration,
 }
 

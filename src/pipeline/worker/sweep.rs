@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{WorkerContext, details, live, presence};
 use crate::store::StoreError;
-use bklit_net::log_throttle::{Outage, seconds};
+use bklit_net::log_throttle::Outage;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::duration::seconds;
 use bklit_wire::time::UtcMillis;
 
 /// Time between sweeps, and before the first one, without jitter.
