@@ -1,10 +1,10 @@
-//! `migrate`: tells what was done to ClickHouse's tables, or what would be.
+//! `migrate`: prints the statements that update ClickHouse's tables.
 
 use std::io::{self, Write};
 
 use color_eyre::Result;
 
-/// Prints the statements, as they can be pasted into ClickHouse's own client.
+/// Prints the statements in a form that ClickHouse's own client accepts.
 ///
 /// # Errors
 /// When they cannot be written.

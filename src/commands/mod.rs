@@ -1,4 +1,16 @@
-//! The commands, one file or folder each.
+//! The subcommands, one file or folder each.
+//!
+//! - [`attach`]: the console on another process's pipeline
+//! - [`completions`]: shell completion
+//! - [`doctor`]: prints the results of the checks
+//! - [`logs`]: prints another process's debug log
+//! - [`migrate`]: prints the migration of ClickHouse's tables
+//! - [`queue`]: shows and repairs the queue
+//! - [`replay`]: the console on a recording
+//! - [`simulate`]: sends realistic traffic
+//! - [`sql`]: queries the store
+//! - [`token`]: creates, lists and revokes tokens
+//! - [`verify`]: compares both paths of dual write
 
 pub mod attach;
 pub mod completions;
@@ -16,8 +28,8 @@ use bklit_console::{ConsoleOptions, no_color};
 
 use crate::config::Settings;
 
-/// Options of a console on `source`, as the settings say. A `curl` line is added only where the
-/// pipeline's token is known.
+/// The options of a console on `source`. A `curl` command is added only where the pipeline's token is
+/// known.
 pub fn console_options(source: String, settings: &Settings) -> ConsoleOptions {
     ConsoleOptions {
         source,

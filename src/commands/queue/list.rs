@@ -1,4 +1,4 @@
-//! `queue list`.
+//! `queue list`: prints failed or waiting events.
 
 use color_eyre::Result;
 

@@ -1,4 +1,4 @@
-//! `queue status`.
+//! `queue status`: counts, and the batches in flight.
 
 use std::time::Duration;
 
