@@ -217,7 +217,7 @@ fn start_websocket(
     let context = WebSocketContext::new(intake, live_bus, settings.websocket.clone(), limits);
     let context = Arc::new(context);
     // Both servers drain at the same time: the worker needs the rest of the time.
-    supervisor.spawn_beside("WebSocket server", |stop| async move {
+    supervisor.spawn_in_group("WebSocket server", |stop| async move {
         websocket::serve(listener, context, stop).await.map_err(Into::into)
     });
 }
@@ -337,7 +337,7 @@ async fn publish_gauges(
         }
         let gauges = log.publish_gauges();
         if let Some(alerts) = &mut alerts {
-            alerts.take(&gauges);
+            alerts.check(&gauges);
         }
     }
     Ok(())
