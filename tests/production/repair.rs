@@ -177,7 +177,7 @@ fn what_the_spool_rejected_is_shown_and_repaired_like_all_that_failed() {
     let daemon = daemon.restart();
     let failed = || daemon.get("/api/queue").json()["failed"].clone();
     eventually(DEADLINE, "both are counted", || failed() == 2);
-    eventually(DEADLINE, "also in the figures", || {
+    eventually(DEADLINE, "also in /health", || {
         daemon.get("/health").json()["queue"]["failed"] == 2
     });
     let page = daemon.get("/api/queue/failed").json();
@@ -187,13 +187,13 @@ fn what_the_spool_rejected_is_shown_and_repaired_like_all_that_failed() {
     let next = page["next"].as_str().unwrap();
     let page = daemon.get(&format!("/api/queue/failed?after={next}")).json();
     assert_eq!(page["items"][0]["eventId"], "theirs", "{page}");
-    // The same by the command line, beside the daemon.
+    // The same on the command line, next to the daemon.
     let exported = daemon.cli(&["queue", "export", "-"]);
     assert!(exported.contains("not an event") && exported.contains("theirs"), "{exported}");
     let status = daemon.cli(&["queue", "status", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&status).unwrap()["failed"], 2);
     assert!(daemon.cli(&["queue", "retry", &id]).contains(": 1 of 1\n"));
-    eventually(DEADLINE, "it comes back with an id of its own", || {
+    eventually(DEADLINE, "it fails again with a new id", || {
         let again = daemon.get("/api/queue/failed").json()["items"][0]["id"].clone();
         again.as_str().is_some_and(|again| again.starts_with("spool:") && again != id)
     });
@@ -209,9 +209,9 @@ fn many_waiting_events_are_deleted_while_a_daemon_stores() {
     let mut text = settings(&redis, &database);
     text += "[worker]\nbatch_size = 100\n";
     let daemon = Daemon::with_settings(&text);
-    let said = daemon.cli(&["queue", "delete", "--waiting", "--all", "--yes"]);
-    let deleted: u64 = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
-    assert!(deleted > MAX_PAGE as u64, "{said}");
+    let output = daemon.cli(&["queue", "delete", "--waiting", "--all", "--yes"]);
+    let deleted: u64 = output.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(deleted > MAX_PAGE as u64, "{output}");
     eventually(DEADLINE, "the rest is stored", || {
         let queue = daemon.get("/api/queue").json();
         queue["waiting"] == 0 && queue["inFlight"] == 0
@@ -221,7 +221,7 @@ fn many_waiting_events_are_deleted_while_a_daemon_stores() {
 }
 
 #[test]
-fn servers_that_are_away_are_told() {
+fn unavailable_servers_are_named() {
     let error = Cli::new().env("REDIS_URL", "redis://127.0.0.1:1").run(&["queue", "status"]);
     let error = error.failed();
     assert!(error.contains("127.0.0.1:1"), "{error}");

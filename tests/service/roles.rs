@@ -1,11 +1,11 @@
-//! Ingestion and worker in processes of their own.
+//! Ingestion and worker in separate processes.
 
 use serde_json::json;
 
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually, request};
 
-/// Also before there is a table.
+/// Works before the table exists.
 pub const ROWS: &str = "SELECT sum(total_rows) FROM system.tables \
                         WHERE database = 'analytics' AND name = 'page_view_event'";
 
@@ -55,7 +55,7 @@ fn each_process_does_its_part_and_no_more() {
     let list = ids.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
     assert_eq!(clickhouse.query(&format!("{views} WHERE id IN ({list})")), "20");
 
-    // It makes no token, takes no events, and can be watched.
+    // It creates no token, accepts no events, and can be watched.
     assert!(!worker.data_dir().join("token").exists());
     let bearer = format!("Bearer {}", ingestion.token());
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
