@@ -1,4 +1,4 @@
-//! `queue` on Redis and ClickHouse.
+//! The `queue` commands on Redis and ClickHouse.
 
 use bklit_wire::queue::MAX_PAGE;
 use rustix::process::{Pid, Signal, kill_process};
@@ -49,7 +49,7 @@ fn list(cli: &Cli) -> Vec<Value> {
 }
 
 #[test]
-fn whatever_others_put_into_the_failed_list_is_shown_exported_retried_and_deleted() {
+fn foreign_items_in_the_failed_list_are_listed_exported_retried_and_deleted() {
     let redis = RedisServer::start(Kind::Redis, &[]);
     let database = ClickHouse::shared();
     let cli = cli_on(&redis, &database);
@@ -65,7 +65,7 @@ fn whatever_others_put_into_the_failed_list_is_shown_exported_retried_and_delete
     assert!(table.contains("theirs") && table.contains("bare"), "{table}");
     let exported = cli.run(&["queue", "export", "-"]).ok();
     assert_eq!(exported.lines().count(), 6);
-    // Retried without a cause mended: events are stored, the rest comes back with its reason.
+    // Retried without a fix: events are stored, the rest fails again with its reason.
     assert!(cli.run(&["queue", "retry", "--all"]).ok().contains(": 6\n"));
     assert_eq!(status(&cli)["waiting"], 6);
     cli.run(&["queue", "drain", "--timeout", "25s"]).ok();
@@ -76,20 +76,20 @@ fn whatever_others_put_into_the_failed_list_is_shown_exported_retried_and_delete
     let one = left[0]["id"].as_str().unwrap();
     cli.run(&["queue", "delete", "--yes", one]).ok();
     cli.run(&["queue", "delete", "--yes", "--all"]).ok();
-    assert_eq!(redis.cli(&["KEYS", "*"]), "", "nothing is left anywhere");
+    assert_eq!(redis.cli(&["KEYS", "*"]), "", "no keys are left");
 }
 
 #[test]
-fn a_retry_after_the_cause_is_mended_stores_each_event_once() {
+fn a_retry_after_the_fix_stores_each_event_once() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let database = ClickHouse::shared();
     let daemon = Daemon::with_settings(&settings(&redis, &database));
-    eventually(DEADLINE, "the table is there", || {
+    eventually(DEADLINE, "the table exists", || {
         daemon.cli(&["migrate", "--dry-run"]).contains("up to date")
     });
     redis.cli(&["LPUSH", QUEUE, &event("old")]);
     eventually(DEADLINE, "it is stored", || database.query(VIEWS) == "1");
-    // Another worker took what was stored for failed, and what was not.
+    // Another worker moved stored and unstored events to the failed list.
     redis.cli(&["LPUSH", FAILED, &event("old"), &event("new"), &event("new")]);
     let retried = daemon.cli(&["queue", "retry", "--all"]);
     assert!(retried.contains(": 3\n"), "{retried}");
@@ -101,7 +101,7 @@ fn a_retry_after_the_cause_is_mended_stores_each_event_once() {
 }
 
 #[test]
-fn a_drain_beside_a_working_daemon_loses_and_repeats_nothing() {
+fn a_drain_next_to_a_running_daemon_loses_and_repeats_nothing() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let database = ClickHouse::shared();
     let mut text = settings(&redis, &database);
@@ -116,7 +116,7 @@ fn a_drain_beside_a_working_daemon_loses_and_repeats_nothing() {
         drained
     });
     assert_eq!(pushed, "", "progress goes to standard error");
-    eventually(DEADLINE, "what came last is stored", || database.query(VIEWS) == "9000");
+    eventually(DEADLINE, "the last events are stored", || database.query(VIEWS) == "9000");
     let unique = "SELECT uniqExact(id) FROM page_view_event";
     assert_eq!(database.query(unique), "9000");
     let queue = daemon.get("/api/queue").json();
@@ -124,7 +124,7 @@ fn a_drain_beside_a_working_daemon_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn a_drain_that_is_stopped_gives_its_batch_back() {
+fn an_interrupted_drain_releases_its_batch() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let cli = Cli::new().env("REDIS_URL", &redis.url()).env("CLICKHOUSE_HOST", &clickhouse.url());
@@ -140,7 +140,7 @@ fn a_drain_that_is_stopped_gives_its_batch_back() {
     eventually(DEADLINE, "it ends", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let batch = status(&cli)["batches"][0].clone();
-    assert!(batch["leaseLeftMs"].as_i64().unwrap() <= 0, "it was given back: {batch}");
+    assert!(batch["leaseLeftMs"].as_i64().unwrap() <= 0, "it was released: {batch}");
     clickhouse.heal();
     cli.run(&["queue", "drain", "--timeout", "25s"]).ok();
     assert_eq!(clickhouse.query("SELECT count() FROM analytics.page_view_event"), "10");
@@ -166,7 +166,7 @@ fn a_drain_also_empties_the_spool_that_no_pipeline_owns() {
 }
 
 #[test]
-fn what_the_spool_rejected_is_shown_and_repaired_like_all_that_failed() {
+fn events_rejected_by_the_spool_are_listed_and_repaired_like_other_failed_ones() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", redis.url()));
     redis.cli(&["LPUSH", FAILED, &event("theirs")]);
