@@ -4,13 +4,12 @@
 //! comma-separated lists. So the script calls the program, which parses the words typed so far as
 //! its own arguments.
 
-use std::io::Write as _;
-
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_complete::env::{CompleteEnv, Shells};
 use color_eyre::eyre::{OptionExt as _, WrapErr as _};
 
+use super::print;
 use crate::cli::Cli;
 
 const PROGRAM: &str = "bklit-tui";
@@ -33,11 +32,6 @@ pub fn run(shell: Shell) -> color_eyre::Result<()> {
     let mut script = Vec::new();
     // The script finds the program by PATH, so that it still works after an upgrade.
     completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
-    let mut out = std::io::stdout().lock();
-    match out.write_all(&script).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).wrap_err("cannot print the script")
-        }
-        _ => Ok(()),
-    }
+    print(&String::from_utf8(script)?).wrap_err("cannot print the script")?;
+    Ok(())
 }

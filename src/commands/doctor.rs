@@ -1,11 +1,11 @@
 //! `doctor`: prints what is wrong with the servers, the data dir and the settings.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use color_eyre::Result;
 use serde::Serialize;
 
+use super::print;
 use bklit_wire::diagnostic::{Finding, Severity};
 use bklit_wire::text::safe;
 
@@ -29,12 +29,7 @@ struct Line<'a> {
 /// # Errors
 /// When they cannot be printed.
 pub fn run(parts: &[Part], json: bool) -> Result<ExitCode> {
-    let text = if json { lines(parts)? } else { page(parts) };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-        _ => {}
-    }
+    print(&if json { lines(parts)? } else { page(parts) })?;
     Ok(if count(parts, Severity::Problem) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

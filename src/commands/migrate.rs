@@ -1,8 +1,8 @@
 //! `migrate`: prints the statements that update ClickHouse's tables.
 
-use std::io::{self, Write};
-
 use color_eyre::Result;
+
+use super::print;
 
 /// Prints the statements in a form that ClickHouse's own client accepts.
 ///
@@ -15,9 +15,6 @@ pub fn run(statements: &[String], dry_run: bool) -> Result<()> {
     } else if !dry_run {
         text.push_str("-- Done.\n");
     }
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    print(&text)?;
+    Ok(())
 }

@@ -24,9 +24,22 @@ pub mod sql;
 pub mod token;
 pub mod verify;
 
+use std::io::{self, Write as _};
+
 use bklit_console::{ConsoleOptions, no_color};
 
 use crate::config::Settings;
+
+/// Prints to stdout. Returns whether to go on: a pipe that is closed early, as by `head`, is not an
+/// error.
+fn print(text: &str) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// The options of a console on `source`. A `curl` command is added only where the pipeline's token is
 /// known.

@@ -1,6 +1,5 @@
 //! `token`: creates, lists and revokes tokens.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use color_eyre::Result;
 use color_eyre::eyre::{bail, ensure, eyre};
 use serde::Serialize;
 
+use super::print;
 use crate::cli::{ScopeArg, TokenArgs, TokenCommand};
 use crate::client::reachable;
 use crate::config::Settings;
@@ -56,7 +56,8 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
             format!("Revoked {id}. Running pipelines refuse it within seconds.\n")
         }
     };
-    print(&text)
+    print(&text)?;
+    Ok(())
 }
 
 /// All readable tokens; reports on stderr how many are not readable.
@@ -69,15 +70,6 @@ async fn listed(store: &dyn TokenStore) -> Result<Vec<TokenRecord>> {
         );
     }
     Ok(listing.whole()?)
-}
-
-/// A pipe that is closed early, as by `head`, is not an error.
-fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 impl From<ScopeArg> for Scope {

@@ -60,7 +60,7 @@ fn command(shell: impl AsRef<std::ffi::OsStr>, home: &Path) -> CommandBuilder {
 
 /// Types every case into an interactive shell, with Tab after it, and reads the screen.
 fn check(command: CommandBuilder) {
-    // Large enough that no shell asks whether to list everything.
+    // Large enough that shells list everything without asking.
     let mut pty = Pty::spawn(command, (160, 120));
     for (typed, offered, not_offered) in CASES {
         pty.wait_for(PROMPT, |screen| screen.contents().trim() == PROMPT);

@@ -172,7 +172,7 @@ fn a_running_daemon_stores_what_is_retried_and_only_once() {
     });
     assert_eq!(daemon.scalar(VIEWS), json!(5), "each event is stored once");
     daemon.track("https://a.example/");
-    eventually(DEADLINE, "it goes on accepting", || daemon.scalar(VIEWS) == json!(6));
+    eventually(DEADLINE, "the daemon still accepts events", || daemon.scalar(VIEWS) == json!(6));
 }
 
 #[test]

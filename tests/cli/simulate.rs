@@ -15,7 +15,7 @@ use crate::support::{Cli, DEADLINE, Daemon, eventually};
 /// Waits until each of the ids is stored exactly once, and nothing else.
 #[track_caller]
 fn assert_stored_once(daemon: &Daemon, ids: &[&str]) {
-    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "an id came twice");
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "an id was repeated");
     let all = "(SELECT id FROM page_view_event UNION ALL SELECT id FROM tracked_event)";
     eventually(DEADLINE, "all events are stored", || {
         daemon.scalar(&format!("SELECT count() FROM {all}")) == json!(ids.len())

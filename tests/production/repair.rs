@@ -115,7 +115,7 @@ fn a_drain_next_to_a_running_daemon_loses_and_repeats_nothing() {
         more.join().unwrap();
         drained
     });
-    assert_eq!(pushed, "", "progress goes to standard error");
+    assert_eq!(pushed, "", "progress goes to stderr");
     eventually(DEADLINE, "the last events are stored", || database.query(VIEWS) == "9000");
     let unique = "SELECT uniqExact(id) FROM page_view_event";
     assert_eq!(database.query(unique), "9000");

@@ -124,7 +124,7 @@ fn a_server_with_another_certificate_is_refused_with_the_reason() {
         }
     }
     let found = findings(&["--database-url", &lax, "--tls-ca-file", wrong], "postgres");
-    assert!(!found[0].to_string().contains("certificate"), "the URL says not to check: {found:?}");
+    assert!(!found[0].to_string().contains("certificate"), "the URL disables the check: {found:?}");
 
     let (store, database) = behind("elsewhere");
     let strict = postgres_at(&postgres.url(), database, "verify-full");

@@ -40,12 +40,12 @@ fn each_process_does_its_part_and_no_more() {
         "{health}"
     );
     assert!(!ingestion.data_dir().join("store.db").exists());
-    // Long enough for a worker to have begun, if there were one.
+    // Long enough for a worker, if there were one, to claim a batch.
     eventually(DEADLINE, "two rounds of figures", || {
         ingestion.get("/health").json()["uptimeSeconds"].as_u64() >= Some(2)
     });
-    assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), "20", "nobody claims");
-    assert_eq!(clickhouse.query("EXISTS DATABASE analytics"), "0", "and nobody makes tables");
+    assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), "20", "no worker claims events");
+    assert_eq!(clickhouse.query("EXISTS DATABASE analytics"), "0", "no worker creates tables");
 
     let worker = with_roles(&redis, &clickhouse, "worker");
     eventually(DEADLINE, "all are stored", || {
@@ -69,7 +69,7 @@ fn each_process_does_its_part_and_no_more() {
     let mut stream = worker.debug_stream();
     assert!(stream.next_data().unwrap().contains("connected"));
     ingestion.track("https://a.example/watched");
-    while !stream.next_data().expect("the stream goes on").contains("Page view stored") {}
+    while !stream.next_data().expect("the stream is open").contains("Page view stored") {}
 }
 
 #[test]

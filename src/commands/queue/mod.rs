@@ -14,12 +14,12 @@ mod list;
 mod status;
 mod walk;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use color_eyre::Result;
 
+use super::print;
 use crate::cli::{QueueArgs, QueueCommand};
 use bklit_pipeline::queue::Queue;
 
@@ -56,14 +56,4 @@ pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
         QueueCommand::Drain { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns whether to go on: a pipe that is closed early, as by `head`, is not an error.
-fn print(text: &str) -> Result<bool> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -1,13 +1,13 @@
 //! Counts the results of the requests and prints them.
 
 use std::fmt;
-use std::io::Write as _;
 use std::time::Duration;
 
 use color_eyre::eyre::{WrapErr as _, bail};
 use hdrhistogram::Histogram;
 
 use super::sender::Outcome;
+use crate::commands::print;
 use bklit_wire::event::EventKind;
 
 /// The longest latency recorded exactly, in microseconds; requests time out earlier.
@@ -109,13 +109,8 @@ impl Report {
     /// # Errors
     /// When standard output cannot be written.
     pub fn print(&self) -> color_eyre::Result<()> {
-        let mut out = std::io::stdout().lock();
-        match write!(out, "{self}").and_then(|()| out.flush()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(error).wrap_err("cannot print the report")
-            }
-            _ => Ok(()),
-        }
+        print(&self.to_string()).wrap_err("cannot print the report")?;
+        Ok(())
     }
 
     /// Whether all responses were as expected.

@@ -123,7 +123,7 @@ impl Postgres {
                 chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).expect("change its owner");
             }
         }
-        let output = unprivileged(&self.beside("initdb"))
+        let output = unprivileged(&self.sibling("initdb"))
             .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync", "--no-instructions"])
             .arg(format!("--pwfile={}", password.display()))
@@ -132,8 +132,8 @@ impl Postgres {
             .current_dir(&self.dir)
             .output()
             .expect("run initdb");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "initdb: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "initdb: {stderr}");
     }
 
     /// False if it exited at once, as it does when the port is taken.
@@ -176,13 +176,13 @@ impl Postgres {
     }
 
     fn sql_in(&self, database: &str, sql: &str) -> String {
-        let output = Command::new(self.beside("psql"))
+        let output = Command::new(self.sibling("psql"))
             .args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql])
             .arg(self.url_of(database))
             .output()
             .expect("run psql");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{sql}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {stderr}");
         let rows = String::from_utf8(output.stdout).expect("text from psql");
         rows.trim_end_matches('\n').to_owned()
     }
@@ -195,7 +195,7 @@ impl Postgres {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    fn beside(&self, name: &str) -> PathBuf {
+    fn sibling(&self, name: &str) -> PathBuf {
         self.program.with_file_name(name)
     }
 }
