@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The fault experiments, for as long as you like: kills, hangs, crashes and errors at random on two
-# processes with Redis and ClickHouse, under load. Prints what was done and how the count came out.
+# Runs the random fault tests for a given time: kills, hangs, crashes and errors on two processes
+# with Redis and ClickHouse, under load. Prints the faults and the resulting counts.
 #   scripts/faults.sh [SECONDS] [SEED]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

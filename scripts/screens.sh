@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes docs/screens/*.svg, the pictures in README.md and docs/, from the running program in less
-# than a minute. Needs nothing but Rust. Arguments go to cargo instead of --release, as in
-# `scripts/screens.sh --profile dev`, which is built faster and shows slower figures.
+# Generates docs/screens/*.svg, the pictures in README.md and docs/, from the running program. Takes
+# less than a minute and needs only Rust. Arguments replace cargo's --release: with
+# `scripts/screens.sh --profile dev` the build is faster and the figures shown are slower.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

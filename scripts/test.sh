@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is done, from a fresh clone: formatting, lints,
-# dependencies, all tests, documentation. Beside Rust it needs pip, npm, node and apt-get for the servers that the tests
-# talk to (see scripts/servers.sh); what it makes is kept under target/.
+# Runs all checks of a change, from a fresh clone: formatting, lints, dependencies, all tests,
+# documentation. In addition to Rust, it needs pip, npm, node and apt-get for the servers of the tests
+# (see scripts/servers.sh). Everything it creates is under target/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,7 +10,7 @@ step() {
     "$@"
 }
 
-# rustfmt and clippy are parts of a usual installation; a minimal one can add them.
+# rustfmt and clippy are part of the default installation; a minimal one may lack them.
 ensure_component() {
     local component=$1 program=$2
     if ! cargo "$program" --version >/dev/null 2>&1; then
@@ -22,10 +22,10 @@ ensure_component() {
     fi
 }
 
-# Licences, sources and versions are in the lock file and the packages. Advisories are published
-# elsewhere, so without a network they cannot be checked, which is not an error.
+# Licences, sources and versions are known from the lock file and the packages. Advisories need the
+# network; if they cannot be fetched, that is reported but is not an error.
 check_dependencies() {
-    # Those of other systems are not there after a build.
+    # A build does not download dependencies of other systems.
     if ! cargo fetch --locked; then
         printf '\n!! NOT CHECKED: dependencies. Not all of them could be downloaded (see above).\n'
         return
@@ -50,7 +50,7 @@ servers=$(scripts/servers.sh)
 eval "$servers"
 deny=$(scripts/servers.sh deny)
 eval "$deny"
-# A test whose server is missing is an error here.
+# Here, a missing server is an error.
 export BKLIT_TEST_ALL=1
 
 step cargo fmt --all --check

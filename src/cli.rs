@@ -15,39 +15,38 @@ use bklit_wire::time::UtcMillis;
 
 pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
 
-/// Watch and run the event pipeline of Bklit: POST /track, queue, worker, store.
+/// Run and watch Bklit's event pipeline: POST /track, queue, worker, store.
 ///
-/// Without a command it runs the pipeline and shows it in the console; press ? there for the
-/// keys. Without Redis and ClickHouse everything is kept in SQLite files in the data dir; each of the
-/// two takes over its part when it is set.
+/// Without a command, it runs the pipeline and shows it in the console; press ? there for the keys.
+/// Everything is kept in SQLite files in the data dir, unless Redis (queue, tokens) or ClickHouse
+/// (store) is set.
 #[derive(Debug, Parser)]
 #[command(name = "bklit-tui", version, about, propagate_version = true)]
-#[command(after_help = "Settings come from the config file, then the environment, then flags; \
-the last one wins.\nFirst steps: run `bklit-tui`, then paste the curl line that it shows into \
-another terminal.")]
+#[command(after_help = "Flags override the environment, which overrides the config file.\n\
+First steps: run `bklit-tui`, then paste the curl command that it shows into another terminal.")]
 pub struct Cli {
     /// Settings for all commands.
     #[command(flatten)]
     pub global: GlobalArgs,
-    /// What to do; without one, pipeline and console.
+    /// The subcommand; without one, pipeline and console.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// Flags that all commands know.
+/// Flags of all commands.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
 pub struct GlobalArgs {
     /// Read settings from this file [env: BKLIT_CONFIG] [default: ~/.config/bklit-tui/config.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Keep queue, store, tokens and logs here [env: BKLIT_DATA_DIR] [default: ~/.local/share/bklit-tui]
+    /// Directory of queue, store, tokens and logs [env: BKLIT_DATA_DIR] [default: ~/.local/share/bklit-tui]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<String>,
-    /// Accept events here [env: BKLIT_LISTEN, or the port in INGESTION_PORT] [default: 127.0.0.1:3001]
+    /// Address to accept events on [env: BKLIT_LISTEN, or the port in INGESTION_PORT] [default: 127.0.0.1:3001]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
-    /// Serve browsers and dashboards over WebSocket here [env: BKLIT_WEBSOCKET_LISTEN, or the port in WEBSOCKET_PORT] [default: 127.0.0.1:8080, if it is free]
+    /// Address to serve browsers and dashboards over WebSocket on [env: BKLIT_WEBSOCKET_LISTEN, or the port in WEBSOCKET_PORT] [default: 127.0.0.1:8080, if it is free]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub websocket_listen: Option<String>,
     /// Run as a daemon: the pipeline without the console, logs on stderr [env: BKLIT_NO_UI]
@@ -56,37 +55,37 @@ pub struct GlobalArgs {
     /// Run only these parts of the pipeline [env: BKLIT_ROLES] [default: all]
     #[arg(long, global = true, value_name = "ROLE,…", value_delimiter = ',', value_parser = values::role())]
     pub roles: Vec<String>,
-    /// Queue, publish and keep tokens in this Redis or Valkey server [env: REDIS_URL]
+    /// Use this Redis or Valkey server for queue, messages and tokens [env: REDIS_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub redis_url: Option<String>,
-    /// When an event in Redis counts as kept: everysec (the server has it), always (its disk has it) [env: BKLIT_DURABILITY] [default: everysec]
+    /// When an event in Redis counts as accepted: everysec (the server has it), always (it is on the server's disk) [env: BKLIT_DURABILITY] [default: everysec]
     #[arg(long, global = true, value_name = "WHEN", value_parser = values::DURABILITY)]
     pub durability: Option<String>,
-    /// Store in this ClickHouse server, as CLICKHOUSE_USERNAME with CLICKHOUSE_PASSWORD in CLICKHOUSE_DATABASE [env: CLICKHOUSE_HOST]
+    /// Store events in this ClickHouse server; see also CLICKHOUSE_USERNAME, CLICKHOUSE_PASSWORD and CLICKHOUSE_DATABASE [env: CLICKHOUSE_HOST]
     #[arg(long, global = true, value_name = "URL")]
     pub clickhouse_url: Option<String>,
-    /// Also insert each event past the queue, and compare both ways; see the command verify [env: BKLIT_DUAL_WRITE]
+    /// Also insert each event directly, past the queue, and compare both paths; see the command verify [env: BKLIT_DUAL_WRITE]
     #[arg(long, global = true)]
     pub dual_write: bool,
-    /// Change nothing from the console: failed events are neither retried nor deleted [env: BKLIT_READ_ONLY]
+    /// Do not let the console change anything, such as retry or delete failed events [env: BKLIT_READ_ONLY]
     #[arg(long, global = true)]
     pub read_only: bool,
-    /// Take tokens and event definitions from this Postgres of Bklit, read-only [env: DATABASE_URL]
+    /// Read tokens and event definitions from Bklit's Postgres, without writing to it [env: DATABASE_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Believe servers over TLS whose certificates lead to the ones (PEM) in this file, instead of the well-known ones [env: BKLIT_TLS_CA_FILE]
+    /// Trust the root certificates (PEM) in this file, instead of Mozilla's, when connecting to servers [env: BKLIT_TLS_CA_FILE]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca_file: Option<String>,
-    /// Nothing but ASCII on the console's screen [default: where the locale is not UTF-8]
+    /// Draw the console with ASCII only [default: if the locale is not UTF-8]
     #[arg(long, global = true)]
     pub ascii: bool,
-    /// The console's colours [env: BKLIT_THEME] [default: dark]
+    /// Colour theme of the console [env: BKLIT_THEME] [default: dark]
     #[arg(long, global = true, value_name = "NAME", value_parser = values::theme())]
     pub theme: Option<String>,
-    /// Record all that comes to the console in this file, for the command replay
+    /// Record everything the console receives to this file, for the command replay
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub record: Option<String>,
-    /// What to log about the program itself: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
+    /// Level of the program's own log: error, warn, info, debug, trace [env: BKLIT_LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER", add = values::log())]
     pub log: Option<String>,
 }
@@ -127,33 +126,33 @@ impl GlobalArgs {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make, list and revoke the tokens that clients send
+    /// Create, list and revoke the tokens that clients send
     Token(TokenArgs),
     /// Send realistic traffic to a running pipeline
     Simulate(SimulateArgs),
-    /// Look into the queue and repair it: list, retry, delete and export failed events, drain
+    /// Inspect and repair the queue: list, retry, delete and export failed events, drain
     Queue(QueueArgs),
-    /// Ask the store, read-only: bklit-tui sql "SELECT count() FROM page_view_event"
+    /// Run a read-only query on the store: bklit-tui sql "SELECT count() FROM page_view_event"
     Sql(SqlArgs),
-    /// Open the console on a running daemon, or on a Redis: bklit-tui attach redis://host:6379
+    /// Open the console on a running daemon, or on Redis: bklit-tui attach redis://host:6379
     Attach(AttachArgs),
-    /// Open the console on a recording, or on what `logs --json` printed
+    /// Open the console on a recording, or on the output of `logs --json`
     Replay(ReplayArgs),
-    /// Print a running daemon's debug log, for pipes
+    /// Print a running daemon's debug log
     Logs(LogsArgs),
-    /// Make ClickHouse's tables, or bring them up to date
+    /// Create ClickHouse's tables or bring them up to date
     Migrate {
         /// Print the statements and change nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Compare what went through the queue with what was inserted past it, by --dual-write
+    /// Compare events that went through the queue with those that --dual-write inserted directly
     Verify(VerifyArgs),
-    /// Look at servers, data dir and settings, and say what is wrong and what to do
+    /// Check servers, data dir and settings, and report what is wrong and what to do
     ///
-    /// Changes nothing. Ends with 1 when there is a problem, with 0 also when there are warnings.
+    /// Changes nothing. Exits with 1 if there is a problem, with 0 otherwise, even if there are warnings.
     Doctor {
-        /// Print JSON, one finding a line
+        /// Print JSON, one finding per line
         #[arg(long)]
         json: bool,
     },
@@ -175,34 +174,34 @@ pub struct TokenArgs {
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Make a token; it is shown once and only its hash is kept
+    /// Create a token; it is shown only once, because only its hash is stored
     Create {
-        /// The project it is for; several with several flags, '*' for all with --scope read or admin
+        /// Project of the token; repeat it for several, '*' for all with --scope read or admin
         #[arg(long, required = true, value_name = "P")]
         project: Vec<String>,
-        /// `ingest` tokens may only write (they stand in web pages), `read` tokens only read, `admin` tokens also repair the queue
+        /// `ingest` tokens may only send events (web pages contain them), `read` tokens may only read, `admin` tokens may also repair the queue
         #[arg(long, value_enum, default_value_t = ScopeArg::Ingest)]
         scope: ScopeArg,
-        /// What to call it
+        /// Name shown by `token list`
         #[arg(long, value_name = "N")]
         name: Option<String>,
-        /// Only from web pages of this host and its subdomains; several with several flags
+        /// Only accept it from web pages of this host and its subdomains; repeat it for several
         #[arg(long, value_name = "HOST")]
         domain: Vec<String>,
-        /// Stops working after this time, such as 90d
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        /// Expire after this time, such as 90d
+        #[arg(long, value_name = "TIME", value_parser = bklit_wire::duration::parse)]
         expires: Option<Duration>,
-        /// Print the token alone
+        /// Print only the token
         #[arg(long)]
         quiet: bool,
     },
-    /// List the tokens; secrets are not kept, so only their beginnings are shown
+    /// List the tokens; only their beginnings are shown, because secrets are not stored
     List {
-        /// Print JSON, one token a line
+        /// Print JSON, one token per line
         #[arg(long)]
         json: bool,
     },
-    /// Make a token stop working, within seconds
+    /// Revoke a token; running pipelines refuse it within seconds
     Revoke {
         /// The token's id, as `token list` shows it
         id: String,
@@ -220,13 +219,13 @@ pub enum ScopeArg {
     Admin,
 }
 
-/// Which daemon to talk to, and as whom.
+/// The daemon to connect to, and the token for it.
 #[derive(Clone, Debug, Args)]
 pub struct DaemonArgs {
-    /// The daemon [default: where this machine's settings say it listens]
+    /// URL of the daemon [default: the address in this machine's settings]
     #[arg(value_name = "URL")]
     pub url: Option<String>,
-    /// A token with scope read; not needed on the daemon's own machine if it listens on loopback only [env: BKLIT_TOKEN]
+    /// Token with scope read; not needed on the daemon's own machine if it listens only on loopback [env: BKLIT_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
 }
@@ -242,22 +241,22 @@ pub struct AttachArgs {
 /// `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// The recording: made by --record or :record, or lines printed by `logs --json`
+    /// Recording made with --record or :record, or the output of `logs --json`
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// How fast: 0.25, 0.5, 1, 2, 5, 10, 60 or max
+    /// Speed: 0.25, 0.5, 1, 2, 5, 10, 60 or max
     #[arg(long, value_name = "SPEED", default_value = "1", value_parser = parse_speed, add = values::speeds())]
     pub speed: usize,
 }
 
-/// The place of a speed among [`SPEEDS`].
+/// The index of a speed in [`SPEEDS`].
 fn parse_speed(text: &str) -> Result<usize, String> {
     let wanted = match text {
         "max" => None,
-        text => Some(text.parse::<f64>().map_err(|_| "not a number, nor max".to_owned())?),
+        text => Some(text.parse::<f64>().map_err(|_| "not a number or max".to_owned())?),
     };
-    let place = SPEEDS.iter().position(|speed| *speed == wanted);
-    place.ok_or_else(|| "must be 0.25, 0.5, 1, 2, 5, 10, 60 or max".to_owned())
+    let index = SPEEDS.iter().position(|speed| *speed == wanted);
+    index.ok_or_else(|| "must be 0.25, 0.5, 1, 2, 5, 10, 60 or max".to_owned())
 }
 
 /// `logs`.
@@ -266,10 +265,10 @@ pub struct LogsArgs {
     /// The daemon.
     #[command(flatten)]
     pub daemon: DaemonArgs,
-    /// Keep printing lines as they come; without it, print the last ones and end
+    /// Keep printing new lines; without it, print the kept ones and exit
     #[arg(long, short)]
     pub follow: bool,
-    /// Begin with the last N lines from before [default: 0 with --follow, else all that are kept]
+    /// Start with the last N kept lines [default: 0 with --follow, else all]
     #[arg(long, value_name = "N")]
     pub history: Option<usize>,
     /// Only these stages
@@ -284,7 +283,7 @@ pub struct LogsArgs {
     /// Only lines that match this regular expression
     #[arg(long, value_name = "REGEX")]
     pub grep: Option<String>,
-    /// Print each line as the JSON it came as
+    /// Print each line as JSON, as received
     #[arg(long)]
     pub json: bool,
 }
@@ -292,34 +291,34 @@ pub struct LogsArgs {
 /// `simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// Requests a second
+    /// Requests per second
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse_rate)]
     pub rate: f64,
-    /// Stop after this time; without it, at Ctrl-C
-    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+    /// Stop after this time, such as 90s [default: at Ctrl-C]
+    #[arg(long, value_name = "D", value_parser = bklit_wire::duration::parse)]
     pub duration: Option<Duration>,
-    /// The pipeline [default: where this machine's settings say it listens]
+    /// URL of the pipeline [default: the address in this machine's settings]
     #[arg(long, value_name = "U")]
     pub url: Option<String>,
-    /// An ingest token [env: BKLIT_TOKEN] [default: the one in the data dir]
+    /// Ingest token [env: BKLIT_TOKEN] [default: the one in the data dir]
     #[arg(long, value_name = "T")]
     pub token: Option<String>,
-    /// The project to send to
+    /// Project to send to
     #[arg(long, value_name = "P", default_value = "default")]
     pub project: String,
-    /// Of 100 requests, how many are bad on purpose
+    /// Percentage of requests that are invalid on purpose
     #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub bad: u8,
-    /// Repeat the same visitors and pages: a number that seeds the random choice
+    /// Seed of the random choices, to repeat the same visitors and pages
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// Write the ids of accepted page views and custom events here, one a line, as they are
-    /// answered; to check afterwards that each is stored
+    /// Write the ids of accepted page views and custom events to this file, one per line, to check
+    /// afterwards that each is stored
     #[arg(long, value_name = "FILE")]
     pub ids: Option<PathBuf>,
 }
 
-/// The most requests a second that `simulate` tries to send.
+/// The highest rate of `simulate`, in requests per second.
 const MAX_RATE: f64 = 100_000.0;
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -334,53 +333,53 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 /// `sql`.
 #[derive(Debug, Args)]
 pub struct SqlArgs {
-    /// One SELECT statement; - reads it from standard input
+    /// SELECT statement; - reads it from stdin
     pub query: String,
-    /// Print one JSON object a row
+    /// Print one JSON object per row
     #[arg(long)]
     pub json: bool,
-    /// The most rows to print
+    /// Most rows to print
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub limit: usize,
     /// Give up after this time
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = bklit_wire::duration::parse)]
     pub timeout: Duration,
 }
 
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Events accepted since then: so long ago, such as 24h, or a time, such as 2026-01-31T12:00:00Z
+    /// Start of the time range: an age such as 24h, or a time such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub since: Moment,
-    /// Events accepted before then
+    /// End of the time range: an age or a time
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_moment)]
     pub until: Moment,
     /// Only this project
     #[arg(long, value_name = "P")]
     pub project: Option<String>,
-    /// Print JSON: an object for each event that does not match, the counts at the end
+    /// Print JSON: one object per mismatch, the counts at the end
     #[arg(long)]
     pub json: bool,
-    /// The most events that do not match to print; all are counted
+    /// Most mismatches to print; all are counted
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub limit: u64,
 }
 
-/// A moment as it is given.
+/// A moment as given on the command line.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment {
-    /// So long ago.
+    /// This long ago.
     Ago(Duration),
-    /// This one.
+    /// This moment.
     At(UtcMillis),
 }
 
 fn parse_moment(text: &str) -> Result<Moment, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
+    if let Ok(ago) = bklit_wire::duration::parse(text) {
         return Ok(Moment::Ago(ago));
     }
     text.parse().map(Moment::At).map_err(|_| {
-        "neither a duration such as 24h nor a time such as 2026-01-31T12:00:00Z".to_owned()
+        "invalid time: try an age such as 24h, or a time such as 2026-01-31T12:00:00Z".to_owned()
     })
 }

@@ -1,4 +1,4 @@
-//! Which running pipeline a command talks to, and with which token.
+//! The address and token of the running pipeline that a command connects to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -10,45 +10,45 @@ use crate::config::Settings;
 use bklit_pipeline::auth::default_token;
 use bklit_remote::client::{Client, client};
 
-/// A client as the settings say: it trusts the certificates of `tls_ca_file`, else Mozilla's roots.
+/// An HTTP client that trusts the certificates in `tls_ca_file`, else Mozilla's roots.
 ///
 /// # Errors
-/// If the file cannot be used.
+/// When the file cannot be used.
 pub fn connect(settings: &Settings) -> color_eyre::Result<Client> {
     client(settings.tls_ca_file.as_deref()).wrap_err("tls_ca_file cannot be used")
 }
 
-/// Where, in its data dir, a running pipeline says at which address it listens.
+/// The file in the data dir with the address on which the running pipeline listens.
 pub const ADDRESS_FILE: &str = "listen.addr";
 
-/// The environment variable that holds a token for commands that talk to a pipeline.
+/// The environment variable with the token for commands that connect to a pipeline.
 pub const TOKEN_VARIABLE: &str = "BKLIT_TOKEN";
 
-/// The address to talk to, without a slash at its end: the given one, else the one at which the
-/// pipeline of these settings listens.
+/// The base URL of the pipeline, without a trailing slash: the given one, else the address on which
+/// the pipeline with these settings listens.
 ///
 /// # Errors
-/// When the given one is no `http://` or `https://` address, or none is given and the settings
-/// leave the port to the system and no pipeline runs.
+/// When the given one is not an `http://` or `https://` URL, or when none is given, the port in the
+/// settings is 0 and no pipeline runs.
 pub fn base_url(given: Option<&str>, settings: &Settings) -> color_eyre::Result<String> {
     let Some(given) = given else {
         return Ok(format!("http://{}", listening(settings)?));
     };
     let text = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
-    let url = Url::parse(&text).wrap_err_with(|| format!("{given} is no address"))?;
+    let url = Url::parse(&text).wrap_err_with(|| format!("{given} is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        bail!("{given} is no address of a pipeline; try http://127.0.0.1:3001");
+        bail!("{given} is not the URL of a pipeline; try http://127.0.0.1:3001");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        bail!("{given} has more than an address; leave out what follows ? or #");
+        bail!("{given} has a query or fragment; leave out ? or # and what follows");
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Where the pipeline of these settings listens.
+/// The address on which the pipeline with these settings listens.
 fn listening(settings: &Settings) -> color_eyre::Result<SocketAddr> {
     let listen = settings.listen;
-    // A configured address is meant; otherwise a pipeline that runs on this data dir knows better.
+    // A configured address wins. The default one may have been overridden when the pipeline started.
     if listen.port() != 0 && listen != Settings::default().listen {
         return Ok(reachable(listen));
     }
@@ -59,14 +59,14 @@ fn listening(settings: &Settings) -> color_eyre::Result<SocketAddr> {
         Some(address) => Ok(reachable(address)),
         None if listen.port() != 0 => Ok(reachable(listen)),
         None => bail!(
-            "no pipeline runs on the data dir {}; start bklit-tui, or give the address of a running one",
+            "no pipeline runs on the data dir {}; start bklit-tui, or give the URL of a running pipeline",
             settings.data_dir.display()
         ),
     }
 }
 
-/// An address to connect to: loopback where the server listens on all interfaces.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// An address to connect to: loopback when the server listens on all interfaces.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -81,15 +81,15 @@ pub fn given_token(flag: Option<&str>) -> Option<String> {
     token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
-/// The ingest token that the first start left in the data dir.
+/// The ingest token that the first start wrote to the data dir.
 ///
 /// # Errors
-/// When there is none; says what to do.
+/// When there is none.
 pub fn stored_token(data_dir: &Path) -> color_eyre::Result<String> {
     let Some(secret) = default_token(data_dir) else {
         bail!(
-            "there is no token in {}; give one with --token or {TOKEN_VARIABLE} (bklit-tui token \
-             create --project default makes one)",
+            "no token in {}; give one with --token or {TOKEN_VARIABLE} (create one with bklit-tui \
+             token create --project default)",
             data_dir.display()
         );
     };
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_token_is_an_error_with_a_way_out() {
+    fn a_missing_token_is_an_error_that_says_what_to_do() {
         let (dir, _) = settings("127.0.0.1:0");
         let error = stored_token(dir.path()).unwrap_err().to_string();
         assert!(error.contains("token create") && error.contains(TOKEN_VARIABLE), "{error}");

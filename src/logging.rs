@@ -1,4 +1,4 @@
-//! What the program logs about itself: structured lines on stderr, or in a file under the console.
+//! The program's own log: structured lines on stderr, or in a file while the console has the screen.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
@@ -8,17 +8,17 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The log file under the console, in the data dir.
+/// The log file in the data dir while the console has the screen.
 pub const LOG_FILE: &str = "bklit-tui.log";
-/// A log file larger than this is put aside as `bklit-tui.log.1` at the next start.
+/// A larger log file is renamed to `bklit-tui.log.1` at the next start.
 const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
-/// Logs to stderr: text with fields where it is a terminal, else a JSON object a line.
+/// Logs to stderr: text with fields on a terminal, else one JSON object per line.
 pub fn to_stderr(filter: &str) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(io::stderr)
-        // It would print to stderr, and panic where that is what failed.
+        // It would print to stderr, and panic when writing to stderr is what failed.
         .log_internal_errors(false);
     let done = if io::stderr().is_terminal() {
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -26,7 +26,7 @@ pub fn to_stderr(filter: &str) {
     } else {
         builder.json().flatten_event(true).finish().try_init()
     };
-    // A second call, as tests in one process make it, keeps the first.
+    // A second call, as in tests that share a process, has no effect.
     let _ = done;
 }
 

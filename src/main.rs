@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    bklit_tui::commands::completions::answer();
+    bklit_tui::commands::completions::complete();
     let result = bklit_tui::app::install_panic_report()
         .and_then(|()| bklit_tui::app::run(bklit_tui::cli::Cli::parse()));
     result.unwrap_or_else(|error| {
-        // What a server elsewhere said may be part of it.
+        // It may contain text from a server.
         for line in format!("error: {error:#}").lines() {
             eprintln!("{}", bklit_wire::text::safe(line));
         }

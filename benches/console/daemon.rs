@@ -1,4 +1,4 @@
-//! A daemon that does nothing but send lines to a console, as many a second as it is told.
+//! A daemon that only sends lines to a console, at a given rate.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use crate::{LINES, line};
 
-/// Different lines that are sent, over and over.
+/// The number of different lines, which are sent repeatedly.
 const DIFFERENT: usize = 60_000;
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 const NOTHING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// How it goes.
+/// The progress.
 #[derive(Default)]
 pub(crate) struct State {
-    /// The buffer is full: from now on lines come at their pace.
+    /// Whether the buffer is full; from then on, lines are sent at the given rate.
     pub(crate) is_full: AtomicBool,
     /// Lines sent since then.
     pub(crate) sent: AtomicU64,
-    /// No more lines.
+    /// Stops sending lines.
     pub(crate) stop: AtomicBool,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Fills a console's buffer as fast as it takes lines, then sends so many a second.
+    /// Fills a console's buffer as fast as it reads, then sends lines at the given rate.
     pub(crate) fn start(lines_per_second: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -40,7 +40,7 @@ impl Daemon {
             for connection in listener.incoming() {
                 let (mut connection, state) = (connection.unwrap(), Arc::clone(&shared));
                 std::thread::spawn(move || {
-                    // A console that is gone is at its end.
+                    // The console has exited.
                     if asks_for_lines(&mut connection) {
                         let _ = send(&mut connection, lines_per_second, &state);
                     }
@@ -82,7 +82,7 @@ fn send(connection: &mut TcpStream, per_second: u64, state: &State) -> std::io::
     let mut last = line(0);
     last.message = crate::live::LAST_LINE.into();
     connection.write_all(format!("data: {}\n\n", serde_json::to_string(&last)?).as_bytes())?;
-    // Held open: a cut connection would be told on the screen.
+    // Kept open: the console would report a closed connection on the screen.
     std::thread::park();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A filter over a full buffer, against ripgrep on the same lines.
+//! A filter over a full buffer, compared with ripgrep on the same lines.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::{LINES, line};
 
 const ROUNDS: usize = 9;
 
-/// Each: a query, and the regular expression that finds the same lines of JSON.
+/// Queries, each with the regular expression that matches the same lines as JSON.
 const QUERIES: [(&str, &str); 8] = [
     ("checkout", "checkout"),
     ("\"Batch stored\"", "Batch stored"),
@@ -56,8 +56,8 @@ fn key(model: &mut Model, code: KeyCode) {
     update(model, Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
 }
 
-/// Types a filter over the one before; the last letter, after which all lines are looked at anew,
-/// is what is measured. Returns the whole time, and the longest that a key would have had to wait.
+/// Replaces the filter by typing another one. Measures the last letter, after which all lines are
+/// filtered again. Returns the total time, and the longest time a key would have waited.
 fn filter(model: &mut Model, query: &str) -> (Duration, Duration) {
     key(model, KeyCode::Char('&'));
     update(model, Msg::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
@@ -80,11 +80,11 @@ fn filter(model: &mut Model, query: &str) -> (Duration, Duration) {
     (took, longest)
 }
 
-/// Ripgrep's way through the lines, and how many it finds.
+/// A run of ripgrep over the lines, and how many match.
 enum Ripgrep<'a> {
-    /// `rg -S -c PATTERN FILE`, from its start to its end; the file is in memory already.
+    /// `rg -S -c PATTERN FILE`, from start to exit; the file is cached in memory.
     Program(&'a Path),
-    /// Where the program is not there, its own crates: without a start and a file to read.
+    /// Without the program: its crates, without process start and file I/O.
     Crates(&'a [u8]),
 }
 
@@ -132,7 +132,7 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// Fills the buffer; then filters it, and tells what it takes.
+/// Fills the buffer, filters it, and prints the times.
 pub(crate) fn run() {
     let mut json = Vec::new();
     for nth in 0..LINES {
@@ -186,13 +186,13 @@ fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>) {
         println!("{query:<22}{ours:>10.1?}{theirs:>10.1?}{ratio:>8.2}{lines:>10}{turn:>14.1?}");
     }
     key(model, KeyCode::Esc);
-    // All lines again, before anything else is measured.
+    // Shows all lines again before the next measurement.
     while model.has_work() {
         update(model, Msg::Work);
     }
 }
 
-/// Looks for one more line of an event that has no more: all lines are looked at.
+/// Searches for another line of an event that has none, so that all lines are searched.
 fn jumping(model: &mut Model) {
     let (mut times, mut longest) = (Vec::new(), Duration::ZERO);
     for _ in 0..ROUNDS {

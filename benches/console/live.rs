@@ -1,4 +1,4 @@
-//! The real program in a pseudo-terminal: in a flood of lines, and while nothing happens.
+//! The real program in a pseudo-terminal: under a flood of lines, and idle.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -11,19 +11,19 @@ use crate::support::pty::Pty;
 use crate::support::{DEADLINE, eventually};
 
 const SIZE: (u16, u16) = (80, 24);
-/// Lines a second of the flood.
+/// Lines per second of the flood.
 const FLOOD: u64 = 50_000;
-/// Milliseconds between an answer and the next key: somebody who types fast.
+/// Milliseconds between an effect and the next key, as of a fast typist.
 const PAUSES: (u64, u64) = (50, 150);
-/// How long nobody types before, for the bytes of frames alone.
+/// How long no key is pressed first, to count only the bytes of frames.
 const WATCH: Duration = Duration::from_secs(5);
 const IDLE_SECONDS: u64 = 20;
-/// Ticks of the kernel's clock for CPU time, a second.
+/// The kernel's ticks of CPU time per second.
 const TICKS: f64 = 100.0;
-/// What comes after the flood.
+/// The line after the flood.
 pub(crate) const LAST_LINE: &str = "the last line of the flood";
 
-/// Keys, each with what is on the screen after it, or no more.
+/// Keys, each with a text that appears on the screen or disappears.
 const KEYS: &[(&str, &str, bool)] = &[
     ("&", " Filter: ", true),
     ("c", " Filter:  c", true),
@@ -46,7 +46,7 @@ const KEYS: &[(&str, &str, bool)] = &[
     ("5", "without pubsub", false),
 ];
 
-/// The program with these arguments, and settings of nobody.
+/// The program with these arguments and default settings.
 fn start(arguments: &[&str], home: &tempfile::TempDir) -> Pty {
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_bklit-tui"));
     command.env_clear();
@@ -103,9 +103,9 @@ pub(crate) fn flood(seconds: u64) {
     let cores = (cpu(pty.pid()) - used) / took;
     let bytes = (pty.received() - received) as f64 / took;
     let sent = (state.sent.load(SeqCst) - sent) as f64 / took;
-    assert!(sent >= FLOOD as f64 * 0.95, "the console takes in only {sent:.0} lines/s");
+    assert!(sent >= FLOOD as f64 * 0.95, "the console reads only {sent:.0} lines/s");
 
-    // All came, in order.
+    // All lines arrived, in order.
     state.stop.store(true, SeqCst);
     let stopped = Instant::now();
     pty.wait_for_text(LAST_LINE);
@@ -113,18 +113,18 @@ pub(crate) fn flood(seconds: u64) {
     waits.sort();
     let at = |part: usize| waits[waits.len() * part / 100];
     println!(
-        "from a key to its effect on the terminal, {} keys: p50 {:.1?}, p99 {:.1?}, most {:.1?}",
+        "from a key to its effect on the terminal, {} keys: p50 {:.1?}, p99 {:.1?}, max {:.1?}",
         waits.len(),
         at(50),
         at(99),
         waits[waits.len() - 1]
     );
     println!(
-        "bytes to the terminal: {:.1} kB/s, while nobody types {:.1} kB/s",
+        "bytes to the terminal: {:.1} kB/s, without key presses {:.1} kB/s",
         bytes / 1000.0,
         watched / 1000.0
     );
-    println!("the program used {cores:.2} cores and took in {sent:.0} lines/s");
+    println!("the program used {cores:.2} cores and read {sent:.0} lines/s");
     println!("the last line was on the screen after {behind:.0?}");
     quit(&mut pty);
 }
@@ -133,7 +133,7 @@ pub(crate) fn idle() {
     let home = tempfile::tempdir().unwrap();
     let mut pty = start(&["--listen", "127.0.0.1:0"], &home);
     pty.wait_for_text("curl");
-    // What a start does is over then.
+    // Startup work has finished by then.
     std::thread::sleep(Duration::from_secs(3));
     let (began, used, received) = (Instant::now(), cpu(pty.pid()), pty.received());
     std::thread::sleep(Duration::from_secs(IDLE_SECONDS));

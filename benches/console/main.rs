@@ -1,5 +1,5 @@
-//! The console under load: filtering a million lines against ripgrep; and the real program in a
-//! pseudo-terminal in a flood of lines, and idle. See bench/README.md.
+//! The console under load: filtering a million lines, compared with ripgrep; and the real program in
+//! a pseudo-terminal under a flood of lines, and idle. See bench/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -30,18 +30,18 @@ enum Part {
 
 #[derive(Parser)]
 struct Options {
-    /// Do only this
+    /// Run only this part
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// Seconds of the flood
     #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// What cargo passes
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A line of a believable pipeline.
+/// A line as of a real pipeline.
 fn line(nth: usize) -> DebugLog {
     let stage = Stage::ALL[nth % 6];
     let (message, data): (_, Value) = match stage {

@@ -1,5 +1,5 @@
-//! The least a hyper server can do: read the body, answer. A process of its own, as the daemon
-//! that it is compared with.
+//! A minimal hyper server: it reads the body and responds. It is a separate process, like the daemon
+//! with which it is compared.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ use tokio::net::TcpListener;
 const ANSWER: &str =
     r#"{"message":"Event queued","eventId":"evt_0198a6f0c5a87c3d9e4f00112233abcd"}"#;
 
-/// The running server; it ends with this.
+/// The running server; stopped when dropped.
 pub struct Bare {
     child: Child,
-    /// Where it listens.
+    /// Its address.
     pub addr: SocketAddr,
 }
 
@@ -43,7 +43,7 @@ impl Drop for Bare {
     }
 }
 
-/// Serves until standard input is closed.
+/// Serves until stdin is closed.
 pub fn serve() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
@@ -60,7 +60,7 @@ pub fn serve() {
             tokio::spawn(async move {
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service_fn(answer));
-                // A client that hangs up is what ends each run.
+                // Each run ends with the client closing the connection.
                 let _ = connection.await;
             });
         }

@@ -1,4 +1,4 @@
-//! The load: connections that are kept, each with one request at a time, as fast as answered.
+//! The load: persistent connections, each with one request at a time, as fast as possible.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 /// How long each run warms up before it is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What is sent: a page view as a browser's script sends it.
+/// The request body: a page view as a browser's script sends it.
 const BODY: &str = r#"{"url":"https://www.example.com/docs/getting-started?utm_source=newsletter","projectId":"default","timestamp":"2026-01-31T12:00:00.000Z","sessionId":"SESSION","userAgent":"Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0","referrer":"https://www.google.com/","title":"Getting started","language":"en-US","utmSource":"newsletter","landingPage":"https://www.example.com/","isNewVisitor":true}"#;
 
-/// How much load, for how long.
+/// How much load to generate, for how long.
 pub struct Load {
     pub connections: usize,
     pub time: Duration,
@@ -23,20 +23,20 @@ pub struct Load {
     pub token: String,
 }
 
-/// What came of a run.
+/// The result of a run.
 pub struct Tally {
-    /// Answered 200 while it was measured.
+    /// Responses with 200 during the measurement.
     pub answered: u64,
-    /// Answered 200 from first to last.
+    /// Responses with 200 in the whole run.
     pub answered_in_all: u64,
-    /// Answered otherwise.
+    /// Other responses.
     pub refused: u64,
     time: Duration,
     micros: Histogram<u64>,
 }
 
 impl Tally {
-    /// Requests a second.
+    /// Requests per second.
     pub fn rate(&self) -> f64 {
         self.answered as f64 / self.time.as_secs_f64()
     }
@@ -61,7 +61,7 @@ impl Load {
         runtime.block_on(self.run_on_all(addr))
     }
 
-    /// Each connection is a visitor with a session of his own.
+    /// Each connection is a visitor with its own session.
     fn request(&self, addr: SocketAddr, visitor: usize) -> Vec<u8> {
         let body = BODY.replace("SESSION", &format!("0198a6f0-c5a8-7c3d-9e4f-{visitor:012x}"));
         let request = format!(
@@ -137,18 +137,18 @@ impl Connection {
         }
     }
 
-    /// Reads one answer whole; whether it was 200.
+    /// Reads one complete response; returns whether it was 200.
     async fn read_answer(&mut self) -> bool {
         self.buffer.clear();
         loop {
             if let Some(length) = answer_length(&self.buffer)
                 && self.buffer.len() >= length
             {
-                assert_eq!(self.buffer.len(), length, "more than was asked for");
+                assert_eq!(self.buffer.len(), length, "more data than one response");
                 return self.buffer.starts_with(b"HTTP/1.1 200 ");
             }
             let count = self.stream.read_buf(&mut self.buffer).await.unwrap();
-            assert!(count > 0, "the server hung up");
+            assert!(count > 0, "the server closed the connection");
         }
     }
 }
@@ -160,6 +160,6 @@ fn answer_length(bytes: &[u8]) -> Option<usize> {
         let (name, value) = line.split_at_checked(15)?;
         name.eq_ignore_ascii_case(b"content-length:").then_some(value)
     });
-    let length = std::str::from_utf8(length.expect("an answer without content-length")).unwrap();
+    let length = std::str::from_utf8(length.expect("a response without content-length")).unwrap();
     Some(head + length.trim().parse::<usize>().unwrap())
 }

@@ -1,5 +1,6 @@
-//! How fast `POST /track` is on the embedded default or on Redis, against a bare hyper server that
-//! reads the body and answers; in one run, in turns, by the same load. See bench/README.md.
+//! How fast `POST /track` is with the embedded queue or Redis, compared with a minimal hyper server
+//! that reads the body and responds; in one run, alternating, with the same load. See
+//! bench/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -21,14 +22,14 @@ use load::{Load, Tally};
 use support::servers::{Kind as ServerKind, RedisServer};
 use support::{Daemon, eventually};
 
-/// How long the worker may take to store what a run left in the queue.
+/// How long the worker may take to store the events that a run left in the queue.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
-/// Linux's number for file systems in memory, on which an fsync costs nothing.
+/// The magic number of tmpfs, on which an fsync costs nothing.
 const TMPFS: i64 = 0x0102_1994;
 
 #[derive(Parser)]
 struct Options {
-    /// Connections at once, each with one request at a time
+    /// Concurrent connections, each with one request at a time
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Seconds of each run
@@ -40,16 +41,16 @@ struct Options {
     /// Threads of the load
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Accept into Valkey instead, by a process that does nothing else
+    /// Accept into Valkey instead, with a process that only ingests
     #[arg(long)]
     redis: bool,
-    /// Settings of the program, as in its config file
+    /// Settings for the program, as in its config file
     #[arg(long, value_name = "TOML", default_value = "")]
     settings: String,
-    /// Be the bare server; for the bench itself
+    /// Run the minimal server; used by the bench itself
     #[arg(long, hide = true)]
     serve_bare: bool,
-    /// What cargo passes
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -106,7 +107,7 @@ fn main() {
     let mut accepted = 0;
     for round in 0..options.rounds {
         for turn in 0..Kind::ALL.len() {
-            // Each kind is first, second and third in turns.
+            // The order of the kinds rotates.
             let kind = Kind::ALL[(round + turn) % Kind::ALL.len()];
             let result = run(kind, &load, bare.addr, &daemon);
             if kind != Kind::Bare {
@@ -121,11 +122,11 @@ fn main() {
     }
     summary(&results);
     if redis.is_some() {
-        println!("{accepted} page views that were answered 200 were in the list");
+        println!("{accepted} accepted page views were in the list");
         return;
     }
     let stored = daemon.scalar("SELECT count() FROM page_view_event");
-    println!("stored {stored} of {accepted} page views that were answered 200");
+    println!("stored {stored} of {accepted} accepted page views");
     assert_eq!(stored, serde_json::json!(accepted));
 }
 
@@ -137,7 +138,7 @@ fn run(kind: Kind, load: &Load, bare: SocketAddr, daemon: &Daemon) -> Tally {
         print!("  {} MB of lines read", console.detach() / 1_000_000);
     }
     println!();
-    assert_eq!(result.refused, 0, "some were not answered 200");
+    assert_eq!(result.refused, 0, "some responses were not 200");
     result
 }
 
@@ -156,7 +157,7 @@ fn summary(results: &[Vec<Tally>; 3]) {
     println!("console attached to without: {:.3}", median(Kind::Watched) / median(Kind::Track));
 }
 
-/// A run must not find the worker busy with what an earlier one left.
+/// Waits until the worker has stored the events of the previous run.
 fn await_drained(daemon: &Daemon) {
     eventually(DRAIN_DEADLINE, "the queue is empty", || {
         let metrics = daemon.get("/metrics").text();
@@ -165,7 +166,7 @@ fn await_drained(daemon: &Daemon) {
     });
 }
 
-/// All that was answered is in the list, which is emptied for the next run.
+/// Checks that all accepted events are in the list, and empties it for the next run.
 fn taken_out(redis: &RedisServer, answered: u64) {
     assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), answered.to_string());
     redis.cli(&["DEL", "analytics:queue"]);
@@ -179,7 +180,7 @@ fn refuse_memory(daemon: &Daemon) {
     );
 }
 
-/// A reader of the stream that a console reads.
+/// A reader of the stream for consoles.
 struct Console {
     stream: TcpStream,
     detached: Arc<AtomicBool>,
@@ -211,7 +212,7 @@ impl Console {
         Self { stream, detached, bytes, reader }
     }
 
-    /// The bytes read.
+    /// Stops reading; returns the number of bytes read.
     fn detach(self) -> u64 {
         self.detached.store(true, Relaxed);
         self.stream.shutdown(std::net::Shutdown::Both).unwrap();

@@ -1,8 +1,8 @@
-//! What the processes of the bench take of the processors.
+//! CPU time of the processes of the bench.
 
 use std::fmt;
 
-/// Milliseconds of processor time of each process.
+/// Milliseconds of CPU time of each process.
 #[derive(Clone, Copy)]
 pub struct Cpu {
     ours: f64,
@@ -12,7 +12,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Of this process and the servers it has started, so far.
+    /// The CPU time of this process and of the servers it has started.
     pub fn now() -> Self {
         let own = std::process::id();
         let mut cpu = Self { ours: 0.0, daemon: 0.0, redis: 0.0, clickhouse: 0.0 };
@@ -38,7 +38,7 @@ impl Cpu {
         cpu
     }
 
-    /// What was taken since.
+    /// The CPU time since then.
     pub fn since(self) -> Self {
         let now = Self::now();
         Self {
@@ -49,7 +49,7 @@ impl Cpu {
         }
     }
 
-    /// The share of one of so many.
+    /// The CPU time divided by `many`.
     pub fn per(self, many: f64) -> Self {
         Self {
             ours: self.ours / many,

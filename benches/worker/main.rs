@@ -1,5 +1,5 @@
-//! How fast the worker moves a backlog from Redis into ClickHouse, against inserting the same
-//! rows into the same server with the client library. See bench/README.md.
+//! How fast the worker moves a backlog from Redis to ClickHouse, compared with inserting the same rows
+//! into the same server with the client library. See bench/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -20,7 +20,7 @@ use support::{Daemon, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(600);
 const TABLE: &str = "analytics.page_view_event";
-/// Members of one `LPUSH`.
+/// Items per `LPUSH`.
 const CHUNK: usize = 1_000;
 
 #[derive(Parser)]
@@ -28,16 +28,16 @@ struct Options {
     /// Page views in the backlog
     #[arg(long, default_value_t = 200_000)]
     events: usize,
-    /// The most events in a batch, and rows in an insert
+    /// Most events in a batch, and rows in an insert
     #[arg(long, default_value_t = 10_000)]
     batch: usize,
     /// Workers in the process
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Times that both are done
+    /// How often to repeat both
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// What cargo passes
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -65,7 +65,7 @@ fn main() {
     println!("worker to raw insert: {:.3}", ratios[ratios.len() / 2]);
 }
 
-/// From the first claim until all is stored and acknowledged.
+/// Measures from the first claim until everything is stored and acknowledged.
 fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Duration, Cpu) {
     fill(redis, options.events);
     let daemon = Daemon::with_settings(&format!(
@@ -87,12 +87,12 @@ fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Du
     let stored = clickhouse.query(&format!("SELECT uniqExact(id), count() FROM {TABLE}"));
     assert_eq!(stored, format!("{0}\t{0}", options.events));
     drop(daemon);
-    // What was claimed before the clock started is left out.
+    // Events claimed before the clock started are not counted.
     let whole = options.events as f64 / waiting.max(1) as f64;
     (took.mul_f64(whole), cpu.per(1.0 / whole))
 }
 
-/// Puts page views into the list, as a producer of the existing system does.
+/// Pushes page views to the list, as a producer of the existing system does.
 fn fill(redis: &RedisServer, events: usize) {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", redis.port())).unwrap());
     let numbers: Vec<_> = (0..events).collect();

@@ -1,5 +1,5 @@
-//! The same rows as they are inserted without a worker: by the client library, from memory, one
-//! batch after the other over one connection, and nothing else.
+//! Inserts the same rows without a worker: with the client library, from memory, batch by batch over
+//! one connection.
 
 use std::time::{Duration, Instant};
 
@@ -59,13 +59,13 @@ struct PageView {
     landing_page: Option<String>,
 }
 
-/// Inserts what is in `table` into another one of its kind, by inserts of `batch` rows.
+/// Copies the rows of `table` to a new table with the same columns, in inserts of `batch` rows.
 pub fn insert(server: &ClickHouse, table: &str, events: usize, batch: usize) -> (Duration, Cpu) {
     server.query(&format!("CREATE TABLE analytics.raw AS {table}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let measured = runtime.block_on(async {
-        // As it comes: with compression, and with the check of each row's types. The server's
-        // own collecting of small inserts would only delay large ones.
+        // The default settings: compression and a check of each row's types. Asynchronous inserts
+        // would only delay large ones.
         let client = Client::default()
             .with_url(server.url())
             .with_database("analytics")

@@ -1,16 +1,16 @@
-//! What the colours of a terminal look like.
+//! The colours of a terminal.
 
 use vt100::{Cell, Color};
 
 /// Red, green, blue.
 pub type Rgb = (u8, u8, u8);
 
-/// What a terminal shows without being told a colour.
+/// The terminal's default colours.
 #[derive(Clone, Copy)]
 pub struct Scheme {
     pub text: Rgb,
     pub background: Rgb,
-    /// Of the window: its bar, its border, its title.
+    /// Colours of the window: its bar, its border, its title.
     pub bar: Rgb,
     pub border: Rgb,
     pub title: Rgb,
@@ -32,7 +32,7 @@ pub const LIGHT: Scheme = Scheme {
     title: (96, 104, 114),
 };
 
-/// The 16 that a terminal's user chooses.
+/// The 16 colours of the terminal's palette.
 const ANSI: [Rgb; 16] = [
     (36, 41, 51),
     (240, 98, 98),
@@ -52,7 +52,7 @@ const ANSI: [Rgb; 16] = [
     (245, 247, 250),
 ];
 
-/// How a cell is written.
+/// The style of a cell's text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ink {
     pub colour: Rgb,
@@ -61,7 +61,7 @@ pub struct Ink {
     pub underline: bool,
 }
 
-/// How a cell is written, and its background; under the cursor the two colours change places.
+/// The style and the background of a cell; under the cursor the colours are swapped.
 pub fn look(cell: &Cell, scheme: &Scheme, cursor: bool) -> (Ink, Rgb) {
     let mut colour = rgb(cell.fgcolor(), scheme.text);
     let mut background = rgb(cell.bgcolor(), scheme.background);
@@ -98,7 +98,7 @@ fn between(text: Rgb, background: Rgb) -> Rgb {
     (mix(text.0, background.0), mix(text.1, background.1), mix(text.2, background.2))
 }
 
-/// As in `#rrggbb`, as short as can be.
+/// As `#rrggbb`, or `#rgb` if possible.
 pub fn hex((red, green, blue): Rgb) -> String {
     let short = [red, green, blue].iter().all(|part| part % 17 == 0);
     if short {

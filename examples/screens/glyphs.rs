@@ -1,5 +1,5 @@
-//! Characters that are drawn instead of written, as fonts leave gaps between their cells: blocks
-//! of sparklines and bars, and lines.
+//! Characters drawn as shapes, because fonts leave gaps between cells: the blocks of sparklines and
+//! bars, and lines.
 
 /// Columns and rows of a cell, in units of the picture.
 pub const WIDTH: usize = 9;
@@ -8,7 +8,7 @@ pub const HEIGHT: usize = 19;
 /// Left, top, right and bottom within a cell.
 pub type Part = (usize, usize, usize, usize);
 
-/// The parts of a cell that a character fills; none if it is to be written.
+/// The rectangles of a cell that a character fills; none if it is drawn as text.
 pub fn parts(character: char) -> Vec<Part> {
     if let Some(part) = block(character) {
         return vec![part];
@@ -16,7 +16,7 @@ pub fn parts(character: char) -> Vec<Part> {
     let Some((up, right, down, left)) = arms(character) else { return Vec::new() };
     let (x, y) = (WIDTH / 2, HEIGHT / 2);
     let mut parts = Vec::new();
-    // From the edge over the middle, so that arms meet without a notch.
+    // From the edge past the centre, so that arms meet without a gap.
     let across = [left, right].into_iter().max().unwrap_or(0);
     let along = [up, down].into_iter().max().unwrap_or(0);
     if across > 0 {

@@ -1,4 +1,4 @@
-//! Makes the pictures of `docs/screens` from the running program: `scripts/screens.sh`.
+//! Generates the pictures in `docs/screens` from the running program; see `scripts/screens.sh`.
 
 #![allow(missing_docs)]
 
@@ -18,15 +18,15 @@ use vt100::Screen;
 
 use colours::Scheme;
 
-/// Bytes of a picture at most.
+/// The largest size of a picture, in bytes.
 const MAX_BYTES: usize = 60_000;
 
-/// The pictures made so far.
+/// The pictures so far.
 #[derive(Default)]
 pub struct Album(BTreeMap<&'static str, String>);
 
 impl Album {
-    /// Adds a screen under a name of [`views::VIEWS`], unless it shows what is private.
+    /// Adds a screen under a name of [`views::VIEWS`]; fails if it shows private data.
     pub fn add(
         &mut self,
         name: &str,
@@ -47,10 +47,10 @@ impl Album {
         Ok(())
     }
 
-    /// Writes all of them, and removes those that are no longer made.
+    /// Writes all pictures, and removes those that are no longer generated.
     fn write(&self, folder: &Path) -> Result<()> {
         for (name, _) in views::VIEWS {
-            ensure!(self.0.contains_key(name), "{name} was not made");
+            ensure!(self.0.contains_key(name), "{name} was not generated");
         }
         std::fs::create_dir_all(folder)?;
         for entry in std::fs::read_dir(folder)? {
@@ -71,7 +71,7 @@ fn main() -> Result<()> {
     let [folder] = arguments.as_slice() else {
         bail!("usage: screens FOLDER; scripts/screens.sh does it");
     };
-    // Cargo puts examples into a folder beside the program.
+    // Cargo puts examples into a subdirectory next to the program.
     let example = std::env::current_exe()?;
     let built = example.ancestors().nth(2).unwrap_or(Path::new("."));
     let mut album = Album::default();

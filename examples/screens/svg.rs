@@ -1,4 +1,4 @@
-//! A screen as SVG: real text on a fixed grid, in a window. Nothing in it is loaded or run.
+//! A screen as SVG: text on a fixed grid, in a window, without scripts or external resources.
 
 use std::fmt::Write as _;
 
@@ -7,18 +7,18 @@ use vt100::{Cell, Screen};
 use crate::colours::{Ink, Rgb, Scheme, hex, look};
 use crate::glyphs::{self, HEIGHT, WIDTH};
 
-/// Of text; a monospace font's letters are about 0.6 as wide as it is high.
+/// Font size; the letters of a monospace font are about 0.6 times as wide as high.
 const FONT_SIZE: usize = 15;
-/// From a row's top to where its letters stand.
+/// From the top of a row to its baseline.
 const BASELINE: usize = 14;
-/// Around the screen.
+/// Padding around the screen.
 const MARGIN: usize = 14;
-/// The window's bar.
+/// Height of the window's bar.
 const BAR: usize = 34;
 const FONTS: &str =
     "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
 
-/// The screen as a file.
+/// The screen as an SVG file.
 pub fn render(screen: &Screen, title: &str, scheme: &Scheme) -> String {
     let (rows, columns) = screen.size();
     let (rows, columns) = (rows.get(), columns.get());
@@ -29,13 +29,13 @@ pub fn render(screen: &Screen, title: &str, scheme: &Scheme) -> String {
     picture.finish(title, columns.into(), rows.into())
 }
 
-/// Neighbouring cells that are written alike.
+/// Neighbouring cells with the same style.
 struct Run {
     column: usize,
     columns: usize,
     text: String,
     ink: Ink,
-    /// Of a font that may have other widths: it stands alone, in the middle of its cell.
+    /// Whether the character may come from a font with other widths; then it is centred in its cell.
     odd: bool,
 }
 
@@ -53,12 +53,12 @@ struct Areas(Vec<(Rgb, Vec<Area>)>);
 
 struct Picture {
     scheme: Scheme,
-    /// Below the text: backgrounds.
+    /// Drawn below the text: backgrounds.
     below: Areas,
-    /// Beside the text: lines, blocks, underlines.
+    /// Drawn with the text: lines, blocks, underlines.
     beside: Areas,
     text: String,
-    /// Looks of text; a look's class is its place.
+    /// Text styles; the class of a style is its index.
     inks: Vec<(Rgb, bool, bool)>,
 }
 
@@ -102,7 +102,7 @@ impl Picture {
         self.write(y, run);
     }
 
-    /// Draws a character that is not to be written; false if it is.
+    /// Draws a character as a shape; false if it must be drawn as text.
     fn draw(&mut self, (x, y): (usize, usize), cell: &Cell, colour: Rgb) -> bool {
         let mut characters = cell.contents().chars();
         let (Some(character), None) = (characters.next(), characters.next()) else { return false };
@@ -124,7 +124,7 @@ impl Picture {
         let class = self.class(run.ink);
         let (x, y, width) = (run.column * WIDTH, y + BASELINE, columns * WIDTH);
         let text = escape(text);
-        // Writing into a string does not fail.
+        // Writing to a string cannot fail.
         let _ = if run.odd {
             let middle = x as f32 + width as f32 / 2.0;
             writeln!(self.text, r#"<text class="{class} m" x="{middle}" y="{y}">{text}</text>"#)
@@ -206,7 +206,7 @@ impl Run {
         Self { column, columns, text: text.into(), ink, odd: !is_common(text) }
     }
 
-    /// Takes the next cell in, if both can be written as one: words with a space between.
+    /// Appends the next cell if both can be one text: words with a space between.
     fn take(&mut self, next: &Self) -> bool {
         let (after_space, is_space) = (self.text.ends_with(' '), next.text == " ");
         let alike = self.ink == next.ink && !self.odd && !next.odd;
@@ -220,7 +220,7 @@ impl Run {
 }
 
 impl Areas {
-    /// Adds an area, to the one before where it goes on with it.
+    /// Adds an area, merged with the previous one if they are adjacent.
     fn add(&mut self, colour: Rgb, area: Area) {
         let known = self.0.iter().position(|(of, _)| *of == colour);
         let place = known.unwrap_or_else(|| {
@@ -250,7 +250,7 @@ impl Areas {
     }
 }
 
-/// Whether every monospace font has it in the width of a cell.
+/// Whether every monospace font has the character in the width of a cell.
 fn is_common(text: &str) -> bool {
     text.chars().all(|c| matches!(c, ' '..='~' | '\u{a1}'..='\u{ff}' | '–' | '—' | '…' | '“' | '”'))
 }

@@ -1,5 +1,5 @@
-//! A program in a pseudo-terminal, frame by frame: what is between the begin and the end of a
-//! synchronized update is seen whole or not at all.
+//! A program in a pseudo-terminal, frame by frame: a synchronized update is seen completely or not at
+//! all.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,11 +9,11 @@ use color_eyre::eyre::{Result, bail, ensure, eyre};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use vt100::Screen;
 
-/// How long anything may take that should be quick.
+/// How long a quick operation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// With this a frame ends.
+/// The end of a frame.
 const END_OF_FRAME: &[u8] = b"\x1b[?2026l";
-/// Bytes of a frame at most.
+/// The largest size of a frame, in bytes.
 const MAX_FRAME: usize = 1 << 20;
 
 /// A running program and the screen of its terminal.
@@ -31,7 +31,7 @@ struct Shared {
 
 struct Received {
     parser: vt100::Parser,
-    /// Of the frame that is coming.
+    /// The bytes of the incomplete frame.
     unfinished: Vec<u8>,
     ended: bool,
 }
@@ -58,18 +58,18 @@ impl Terminal {
         Ok(self.keyboard.flush()?)
     }
 
-    /// Changes the size, which the program is told.
+    /// Changes the size; the program receives SIGWINCH.
     pub fn resize(&self, size: (u16, u16)) -> Result<()> {
         let (columns, rows) = (size.0.try_into()?, size.1.try_into()?);
         let mut received = self.shared.lock();
         received.parser.set_size(rows, columns);
-        // Nothing that was drawn for the other size is taken for a frame of this one.
+        // Frames drawn for the previous size are skipped.
         received.parser.process(b"\x1b[2J");
         drop(received);
         self.master.resize(pty_size(size)).map_err(|e| eyre!(e))
     }
 
-    /// Waits for a frame as wanted, and returns it.
+    /// Waits for a frame that matches, and returns it.
     pub fn wait(&self, what: &str, wanted: impl Fn(&Screen) -> bool) -> Result<Screen> {
         let deadline = Instant::now() + DEADLINE;
         let mut received = self.shared.lock();
@@ -81,19 +81,19 @@ impl Terminal {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || received.ended {
                 let end = if received.ended { "; the program ended" } else { "" };
-                bail!("waited in vain for {what}{end}; its screen:\n{}", screen.contents());
+                bail!("timed out waiting for {what}{end}; the screen:\n{}", screen.contents());
             }
             let waited = self.shared.changed.wait_timeout(received, left);
             received = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Waits for a frame with a text in it.
+    /// Waits for a frame that contains a text.
     pub fn wait_for(&self, text: &str) -> Result<Screen> {
         self.wait(&format!("“{text}”"), |screen| screen.contents().contains(text))
     }
 
-    /// Waits for the program's end, which must be a good one.
+    /// Waits for the program to exit successfully.
     pub fn wait_for_end(&mut self) -> Result<()> {
         let waited = self.wait("its end", |_| false);
         if !self.shared.lock().ended {

@@ -1,4 +1,4 @@
-//! What is done in the console, key by key, and which of its screens are kept.
+//! The tour through the console, key by key, and which screens are kept.
 
 use std::path::Path;
 
@@ -16,13 +16,13 @@ const MEDIUM: (u16, u16) = (118, 20);
 const LOW: (u16, u16) = (118, 15);
 const SMALL: (u16, u16) = (80, 24);
 
-/// It looks as it does for everybody, where nothing else listens there.
+/// The default address, which must be free.
 const USUAL_ADDRESS: &str = "127.0.0.1:3001";
 const ANY_ADDRESS: &str = "127.0.0.1:0";
 
 const WHITE: Color = Color::Rgb(255, 255, 255);
 const BLACK: Color = Color::Rgb(0, 0, 0);
-/// Seconds of figures that fill the sparklines; the queue's has two for one of theirs.
+/// Seconds until the sparklines are full; a column of the queue's chart is two seconds.
 const SECONDS: usize = 16;
 
 struct Tour<'a> {
@@ -32,7 +32,7 @@ struct Tour<'a> {
     album: &'a mut Album,
 }
 
-/// Goes through all views.
+/// Visits all views.
 pub fn go(program: &Path, album: &mut Album) -> Result<()> {
     let pipeline = Pipeline::new(program)?;
     let console = match start(&pipeline, USUAL_ADDRESS) {
@@ -64,7 +64,7 @@ impl Tour<'_> {
         self.album.add(name, screen, scheme, &self.pipeline.private())
     }
 
-    /// Presses a key and waits for what it leads to.
+    /// Presses a key and waits for its effect.
     fn press(
         &mut self,
         keys: &str,
@@ -83,7 +83,7 @@ impl Tour<'_> {
         self.press("\x1b", "the log", is_live).map(drop)
     }
 
-    /// All is well.
+    /// Everything works.
     fn log(&mut self) -> Result<()> {
         self.press(":notify level:error\r", "the alert", |screen| has(screen, &["level:error"]))?;
         let screen = self.console.wait("figures of some seconds", |screen| {
@@ -102,19 +102,19 @@ impl Tour<'_> {
         self.console.wait("an alert", |screen| {
             has(screen, &["ALERT"]) && failed(screen) == Some(others.len())
         })?;
-        // What came with the others has scrolled away meanwhile.
+        // Earlier lines have scrolled off the screen meanwhile.
         let (project, url, title) = first;
         self.pipeline.view(project, url, title)?;
         let screen = self.console.wait("an alert with its line", |screen| {
             is_live(screen) && has(screen, &["ALERT", "ERROR"])
         })?;
         self.keep("alarm", &screen, &DARK)?;
-        // Only when all are told: an alert that comes later would hide the hints.
+        // Only after all alerts: a later one would hide the hints.
         self.console.wait("all failed", |screen| failed(screen) == Some(LONG_TITLES.len()))?;
-        self.press("a", "the alert away", |screen| !has(screen, &["ALERT"])).map(drop)
+        self.press("a", "the alert acknowledged", |screen| !has(screen, &["ALERT"])).map(drop)
     }
 
-    /// Above all lines, with a search; below warnings and errors.
+    /// Above: all lines, with a search; below: warnings and errors.
     fn split(&mut self) -> Result<()> {
         self.press("s", "two panes", |screen| has(screen, &["▶2"]))?;
         self.press("&level:>=warn\r", "a filter", |screen| {
@@ -163,7 +163,7 @@ impl Tour<'_> {
         self.press("\x1b", "the log", is_live).map(drop)
     }
 
-    /// From the last error to the way of its event.
+    /// From the last error to the trace of its event.
     fn trace(&mut self) -> Result<()> {
         self.press("E", "the last error", |screen| {
             screen.contents().lines().any(|line| line.starts_with('▌') && line.contains("ERROR"))
@@ -178,10 +178,10 @@ impl Tour<'_> {
         self.press("\x1b", "the log", |screen| has(screen, &["all lines"])).map(drop)
     }
 
-    /// From what failed to its repair.
+    /// From failed events to their repair.
     fn queue(&mut self) -> Result<()> {
         self.console.resize(MEDIUM)?;
-        let screen = self.press("d", "all that failed", |screen| {
+        let screen = self.press("d", "all failed events", |screen| {
             let text = screen.contents();
             // A batch in flight is shown with the name of this machine.
             text.matches("short_titles").count() == LONG_TITLES.len() && text.contains("  none")
@@ -191,7 +191,7 @@ impl Tour<'_> {
         self.pipeline.mend_store()?;
         self.press("r", "its retry", |screen| has(screen, &["put back"]))?;
         self.console.resize(LOW)?;
-        let screen = self.press("t", "both ways of the event", |screen| {
+        let screen = self.press("t", "both passes of the event", |screen| {
             let parts = [
                 "trace of",
                 "Event refused",
@@ -220,7 +220,7 @@ fn is_live(screen: &Screen) -> bool {
     screen.hide_cursor() && has(screen, &["● LIVE", "following"])
 }
 
-/// Whether all of a trace has been looked up, and nothing beside it is told.
+/// Whether a trace is complete, and no message is shown next to it.
 fn is_done(screen: &Screen) -> bool {
     !has(screen, &["looking…"]) && !has(screen, &["put back"])
 }
@@ -230,7 +230,7 @@ fn name(screen: &Screen) -> Option<&Cell> {
     screen.cell(0, 1)
 }
 
-/// The number of failed events beside the figures.
+/// The number of failed events next to the figures.
 fn failed(screen: &Screen) -> Option<usize> {
     let text = screen.contents();
     let mut numbers =

@@ -1,5 +1,5 @@
-//! What happens on the pipeline: the program, its data dir, its visitors, and what the store
-//! refuses.
+//! The pipeline of the tour: the program, its data dir, its visitors, and events that the store
+//! rejects.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,18 +11,18 @@ use color_eyre::eyre::{Context as _, Result, ensure};
 use portable_pty::CommandBuilder;
 use serde_json::json;
 
-/// Each sends to a project of its own: its name, requests a second, a seed.
+/// The simulated sites, each its own project: name, requests per second, seed.
 const SITES: [(&str, &str, &str); 3] =
     [("shop", "9", "21"), ("blog", "4", "22"), ("docs", "2", "23")];
-/// Of 100 requests, so many are bad.
+/// Percentage of invalid requests.
 const BAD: &str = "4";
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// No title of a simulated page is as long.
+/// Titles of simulated pages are shorter.
 const RULE: &str = "CREATE TRIGGER short_titles BEFORE INSERT ON page_view_event \
      WHEN length(NEW.title) > 80 BEGIN \
      SELECT RAISE(ABORT, 'short_titles: title has more than 80 characters'); END";
 
-/// Page views that the store then refuses: project, URL, title.
+/// Page views that the store then rejects: project, URL, title.
 pub const LONG_TITLES: [(&str, &str, &str); 6] = [
     (
         "shop",
@@ -56,7 +56,7 @@ pub const LONG_TITLES: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// The program with a home of its own; its children end with it.
+/// The program with its own home directory; its children end with it.
 pub struct Pipeline {
     program: PathBuf,
     home: tempfile::TempDir,
@@ -73,7 +73,7 @@ impl Pipeline {
         Ok(Self { program, home, sites: Vec::new(), tokens: Vec::new() })
     }
 
-    /// The program with its console, in a terminal of all colours.
+    /// The program with its console, in a terminal with true colour.
     pub fn console(&self, listen: &str) -> CommandBuilder {
         let mut command = CommandBuilder::new(&self.program);
         command.args(["--data-dir", "data", "--listen", listen]);
@@ -86,7 +86,7 @@ impl Pipeline {
         command
     }
 
-    /// Nothing of this machine's settings.
+    /// An environment without this machine's settings.
     fn environment(&self) -> [(&'static str, String); 5] {
         [
             ("HOME", self.home.path().display().to_string()),
@@ -113,7 +113,7 @@ impl Pipeline {
         Ok(std::fs::read_to_string(self.file("listen.addr"))?.trim().parse()?)
     }
 
-    /// Visitors come to all sites, and go on coming.
+    /// Starts continuous traffic on all sites.
     pub fn visitors(&mut self) -> Result<()> {
         let url = format!("http://{}", self.address()?);
         self.tokens.push(std::fs::read_to_string(self.file("token"))?.trim().to_owned());
@@ -131,13 +131,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// From now on the store refuses page views with long titles: what a column that is too
-    /// short, or a constraint, does elsewhere.
+    /// Makes the store reject page views with long titles, like a constraint or a column that is too
+    /// short.
     pub fn break_store(&self) -> Result<()> {
         self.change_store(RULE)
     }
 
-    /// The store takes them again.
+    /// Makes the store accept them again.
     pub fn mend_store(&self) -> Result<()> {
         self.change_store("DROP TRIGGER short_titles")
     }
@@ -148,7 +148,7 @@ impl Pipeline {
         Ok(store.execute_batch(sql)?)
     }
 
-    /// A page view with this title comes in.
+    /// Sends a page view with this title.
     pub fn view(&self, project: &str, url: &str, title: &str) -> Result<()> {
         let site = SITES.iter().position(|(name, ..)| *name == project);
         let token = site.and_then(|nth| self.tokens.get(nth + 1));
@@ -168,16 +168,16 @@ impl Pipeline {
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{url} was answered {answer}");
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the response for {url} was {answer}");
         Ok(())
     }
 
-    /// What no screen may show: secrets, and what is this machine's own.
+    /// What no screen may show: secrets, and names of this machine.
     pub fn private(&self) -> Vec<String> {
         let mut private = self.tokens.clone();
         private.push(self.home.path().display().to_string());
         private.push(env!("CARGO_MANIFEST_DIR").to_owned());
-        // As in the owner of a batch; a short name by itself may be in any word.
+        // As in the owner of a batch; a short name alone may occur in any word.
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         private.extend((!host.is_empty()).then(|| format!(" {host}:")));
         private

@@ -1,6 +1,6 @@
-//! The screens that are made: `docs/screens/NAME.svg` each.
+//! The generated screens, `docs/screens/NAME.svg` each.
 
-/// A file's name without its ending, and what it shows: its title.
+/// The name of a file without its extension, and its title.
 pub const VIEWS: &[(&str, &str)] = &[
     ("log", "The log of all stages, with figures"),
     ("split", "Two panes: warnings and errors, and a search"),

@@ -11,7 +11,7 @@ pub struct AlertSettings {
     /// Raise an alert above this many errors in a minute; 0 for never.
     pub errors_per_minute: u64,
     /// Raise an alert after this long without an accepted event; 0 for never.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub no_events: Duration,
     /// Whether a process without a console also raises alerts.
     pub daemon: bool,

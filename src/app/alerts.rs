@@ -1,19 +1,19 @@
-//! The alerts of a pipeline without a console: told in the program's own log and by the user's
-//! command. With a console in the same process, that raises them.
+//! Alerts of a pipeline without a console: logged, and passed to the user's command. A console in the
+//! same process raises alerts itself.
 
 use std::net::SocketAddr;
 
 use crate::config::Settings;
 use bklit_alerts::command::Runner;
 use bklit_alerts::{Alert, Kind, Monitor, Reading, State};
-use bklit_net::log_throttle::seconds;
+use bklit_wire::duration::seconds;
 use bklit_wire::gauges::{Gauges, Health};
 use bklit_wire::time::UtcMillis;
 
-/// For so long after the start a store need not work yet: its tables may have to be made first.
+/// Seconds after the start without store alerts: its tables may have to be created first.
 const STARTING: i64 = 10;
 
-/// Watches the figures of this process.
+/// Checks the gauges of this process.
 pub(super) struct DaemonAlerts {
     monitor: Monitor,
     /// The first second.
@@ -22,24 +22,25 @@ pub(super) struct DaemonAlerts {
     command: Option<Command>,
 }
 
-/// The user's command, and what it has yet to be told.
+/// The user's command, and the changes still to pass to it.
 struct Command {
     runner: Runner,
-    news: [News; Kind::ALL.len()],
+    changes: [Changes; Kind::ALL.len()],
 }
 
-/// Of one kind of alert.
+/// The changes of one kind of alert.
 #[derive(Default)]
-struct News {
-    /// How it is now, and how often it was raised.
+struct Changes {
+    /// The current state, if any.
     now: Option<(State, Alert)>,
+    /// How often it was raised.
     count: u64,
-    /// What the command knows.
-    told: Option<State>,
+    /// The last state passed to the command.
+    reported: Option<State>,
 }
 
 impl DaemonAlerts {
-    /// As the settings say: none where a console raises them, or nobody shall.
+    /// `None` when a console raises the alerts, or they are turned off.
     pub(super) fn of(settings: &Settings, address: SocketAddr) -> Option<Self> {
         if !settings.no_ui || !settings.alerts.daemon {
             return None;
@@ -47,7 +48,7 @@ impl DaemonAlerts {
         let source = super::source(settings, address);
         let command = settings.alerts.command.clone().map(|command| Command {
             runner: Runner::new(command, source),
-            news: Default::default(),
+            changes: Default::default(),
         });
         Some(Self {
             monitor: Monitor::new(settings.alerts.clone()),
@@ -57,8 +58,8 @@ impl DaemonAlerts {
         })
     }
 
-    /// Takes in the figures of a second. Waits for nothing.
-    pub(super) fn take(&mut self, gauges: &Gauges) {
+    /// Checks the gauges of one second. Does not block.
+    pub(super) fn check(&mut self, gauges: &Gauges) {
         self.monitor.errors(gauges.stages.iter().map(|stage| stage.errors).sum());
         if gauges.accepted > 0 {
             self.monitor.accepted();
@@ -80,33 +81,33 @@ impl DaemonAlerts {
                 State::Over => {
                     let lasted =
                         seconds(std::time::Duration::from_secs(second.abs_diff(alert.since)));
-                    tracing::info!(kind, lasted, "alert over: {}", alert.message);
-                    Alert { message: format!("over after {lasted}: {}", alert.message), ..alert }
+                    tracing::info!(kind, lasted, "alert ended: {}", alert.message);
+                    Alert { message: format!("ended after {lasted}: {}", alert.message), ..alert }
                 }
             };
             if let Some(command) = &mut self.command {
-                command.note(state, alert);
+                command.record(state, alert);
             }
         }
         if let Some(command) = &mut self.command {
-            command.tell();
+            command.run();
         }
     }
 }
 
 impl Command {
-    fn note(&mut self, state: State, alert: Alert) {
-        let news = &mut self.news[alert.kind as usize];
-        news.count += u64::from(state == State::Raised);
-        news.now = Some((state, alert));
+    fn record(&mut self, state: State, alert: Alert) {
+        let changes = &mut self.changes[alert.kind as usize];
+        changes.count += u64::from(state == State::Raised);
+        changes.now = Some((state, alert));
     }
 
-    /// Runs it for what it does not know yet; what it is not the time for is left for later, and
-    /// of what has changed meanwhile only how it is then.
-    fn tell(&mut self) {
-        for News { now, count, told } in &mut self.news {
+    /// Runs the command for changes it has not been run for. While it is running or rate-limited,
+    /// changes are kept, and of several only the last state.
+    fn run(&mut self) {
+        for Changes { now, count, reported } in &mut self.changes {
             let Some((state, alert)) = now else { continue };
-            if *told == Some(*state) || (told.is_none() && *state == State::Over) {
+            if *reported == Some(*state) || (reported.is_none() && *state == State::Over) {
                 continue;
             }
             let failed = |outcome: Result<(), String>| {
@@ -115,7 +116,7 @@ impl Command {
                 }
             };
             if self.runner.run(*state, alert, *count, failed) {
-                *told = Some(*state);
+                *reported = Some(*state);
             }
         }
     }
@@ -132,30 +133,33 @@ mod tests {
     }
 
     #[test]
-    fn they_are_raised_without_a_console_only_and_if_wanted() {
+    fn alerts_are_raised_only_without_a_console_and_if_enabled() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         assert!(DaemonAlerts::of(&settings(), address).is_some());
-        assert!(DaemonAlerts::of(&Settings::default(), address).is_none(), "the console does");
+        assert!(
+            DaemonAlerts::of(&Settings::default(), address).is_none(),
+            "the console raises them"
+        );
         let mut off = settings();
         off.alerts.daemon = false;
         assert!(DaemonAlerts::of(&off, address).is_none());
     }
 
     #[test]
-    fn a_store_that_fails_at_the_start_is_given_time() {
+    fn a_store_may_fail_for_a_while_after_the_start() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut alerts = DaemonAlerts::of(&settings(), address).unwrap();
         let mut gauges = Gauges { store_health: Health::Failing, ..Gauges::default() };
         let raised = (100..200).find(|at| {
             gauges.at = Some(UtcMillis::from_epoch_millis(at * 1_000));
-            alerts.take(&gauges);
+            alerts.check(&gauges);
             alerts.monitor.is_raised(Kind::Store)
         });
         assert_eq!(raised, Some(111));
     }
 
     #[test]
-    fn the_command_hears_of_each_change_once_and_one_after_the_other() {
+    fn the_command_runs_once_for_each_change_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
         let mut settings = settings();
@@ -172,7 +176,7 @@ mod tests {
             gauges.store_health = if fails { Health::Failing } else { Health::Ok };
             let depth = if fails { 11 } else { 0 };
             gauges.queue = Some(bklit_wire::gauges::QueueGauges { depth, ..Default::default() });
-            alerts.take(&gauges);
+            alerts.check(&gauges);
         };
         (80..90).for_each(|at| second(&mut alerts, false, at));
         let mut at = 100;
@@ -193,7 +197,7 @@ mod tests {
         assert_eq!(raised, "queue-depth raised 1\nstore raised 1\n");
         let over = until(&mut alerts, false, 4);
         assert_eq!(over, format!("{raised}queue-depth over 1\nstore over 1\n"));
-        // Again within the minute: later, and if that is over by then, not at all.
+        // Again within a minute: delayed, and dropped if it has ended by then.
         (200..220).for_each(|at| second(&mut alerts, true, at));
         (220..240).for_each(|at| second(&mut alerts, false, at));
         assert_eq!(std::fs::read_to_string(&out).unwrap(), over);

@@ -1,4 +1,4 @@
-//! The data dir: one running pipeline owns it, commands may look in.
+//! The data dir: one running pipeline owns it, commands may read it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -11,23 +11,23 @@ use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 use super::adapters::{QUEUE_FILE, STORE_FILE};
 pub use crate::client::ADDRESS_FILE;
 
-/// Where a running pipeline says at which address its WebSocket server listens.
+/// The file with the address on which the WebSocket server of the running pipeline listens.
 pub const WEBSOCKET_ADDRESS_FILE: &str = "websocket.addr";
-/// Locked by the running pipeline, and names its process.
+/// Locked by the running pipeline; contains its process id.
 pub(super) const LOCK_FILE: &str = "lock";
 
-/// The data dir of this process, until dropped.
+/// The data dir, locked by this process until dropped.
 pub struct DataDir {
     path: PathBuf,
-    /// Held: the lock goes with the process, however it ends.
+    /// The lock, which the system releases however the process ends.
     _lock: File,
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing and takes it.
+    /// Creates the directory if it is missing, and locks it.
     ///
     /// # Errors
-    /// When another pipeline runs on it, or it cannot be written.
+    /// When another pipeline runs on it, or it is not writable.
     pub fn take(path: &Path) -> Result<Self> {
         create(path)?;
         let lock_path = path.join(LOCK_FILE);
@@ -57,11 +57,11 @@ impl DataDir {
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
         let taken = Self { path: path.to_path_buf(), _lock: lock };
-        taken.forget_addresses();
+        taken.remove_addresses();
         Ok(taken)
     }
 
-    /// The path of `name` in it.
+    /// The path of the file `name` in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -71,7 +71,7 @@ impl DataDir {
         &self.path
     }
 
-    /// Writes down where the pipeline listens, for commands and scripts. Appears whole or not.
+    /// Publishes the address of the HTTP server for commands and scripts.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -79,7 +79,7 @@ impl DataDir {
         self.write_address(ADDRESS_FILE, address)
     }
 
-    /// Writes down where its WebSocket server listens.
+    /// Publishes the address of the WebSocket server.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -87,8 +87,8 @@ impl DataDir {
         self.write_address(WEBSOCKET_ADDRESS_FILE, address)
     }
 
-    /// They are stale once nobody listens, also after a crash.
-    fn forget_addresses(&self) {
+    /// Addresses are stale when nobody listens, also after a crash.
+    fn remove_addresses(&self) {
         for file in [ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE] {
             let _ = fs::remove_file(self.join(file));
         }
@@ -98,43 +98,43 @@ impl DataDir {
         self.write(file, &address.to_string())
     }
 
-    /// Writes a line into a file of it, which appears whole or not.
+    /// Replaces the file `name` by one with this line, atomically.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, file: &str, line: &str) -> io::Result<()> {
-        let draft = self.join(&format!("{file}.new"));
+    pub fn write(&self, name: &str, line: &str) -> io::Result<()> {
+        let draft = self.join(&format!("{name}.new"));
         fs::write(&draft, format!("{line}\n"))?;
-        fs::rename(draft, self.join(file))
+        fs::rename(draft, self.join(name))
     }
 }
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        self.forget_addresses();
+        self.remove_addresses();
     }
 }
 
-/// Makes the data dir, readable by its owner only: it holds tokens and visitors' data.
+/// Creates the data dir, readable only by its owner: it contains tokens and visitors' data.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be created.
 pub fn create(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).wrap_err_with(|| {
-        format!("cannot make the data dir {}; choose another with --data-dir", path.display())
+        format!("cannot create the data dir {}; choose another with --data-dir", path.display())
     })
 }
 
-/// What a store without a queue means.
-pub(super) const LOST_QUEUE: &str = "is missing next to the store: events that waited in it, and \
-                                     failed events, are lost unless it is restored";
+/// What a store file without a queue file means.
+pub(super) const LOST_QUEUE: &str = "is missing although there is a store: its waiting and failed \
+                                     events are lost unless it is restored";
 
-/// Whether the queue's file was removed after a pipeline had run here.
+/// Whether the queue file was removed after a pipeline had run here.
 pub(super) fn has_lost_queue(path: &Path) -> bool {
     !path.join(QUEUE_FILE).exists() && path.join(STORE_FILE).exists()
 }
 
-/// Warns before an empty one replaces it.
+/// Warns before an empty queue replaces it.
 pub(super) fn report_lost_queue(path: &Path) {
     if has_lost_queue(path) {
         let file = path.join(QUEUE_FILE);
@@ -145,14 +145,14 @@ pub(super) fn report_lost_queue(path: &Path) {
 /// The path of a file of the data dir that a command needs.
 ///
 /// # Errors
-/// When nothing ran on this data dir yet.
+/// When no pipeline has run on this data dir.
 pub fn existing(path: &Path, name: &str) -> Result<PathBuf> {
     let file = path.join(name);
     if file.exists() {
         return Ok(file);
     }
     Err(eyre!(
-        "there is no data in {} yet; start `bklit-tui` first, or name its --data-dir",
+        "there is no data in {} yet; start `bklit-tui` first, or set its --data-dir",
         path.display()
     ))
 }

@@ -1,4 +1,4 @@
-//! What `doctor` looks at: each server that is set, the data dir, the settings.
+//! The checks of `doctor`: each configured server, the data dir, the settings.
 
 mod files;
 
@@ -18,24 +18,25 @@ use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_wire::diagnostic::Diagnostic;
+use bklit_wire::duration;
 
-/// How long the look at one server, or at the files, may take.
+/// How long checking one server, or the files, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Files a process has open beside its connections.
+/// Files a process has open in addition to its connections.
 const OTHER_FILES: u64 = 100;
 
-/// Looks at everything at once.
+/// Runs all checks at the same time.
 pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
-    // What cannot even be tried is an error of the settings.
+    // Settings that rule out an attempt are an error.
     adapters::describe(settings)?;
     let (clickhouse, postgres) = (adapters::clickhouse(settings)?, adapters::postgres(settings)?);
     let redis = async {
         let (server, options) = adapters::redis_and_queue(settings)?;
         let alarm_depth = settings.queue.alarm_depth;
-        let looked = bklit_adapters::redis::queue::check::check(server, &options, alarm_depth);
-        let advice = "see that it runs and redis_url names it";
-        let mut part = part("redis", advice, looked).await;
+        let check = bklit_adapters::redis::queue::check::check(server, &options, alarm_depth);
+        let advice = "check that it runs and that redis_url is right";
+        let mut part = part("redis", advice, check).await;
         if part.findings.iter().any(|finding| finding.advice == advice) {
             part.findings.extend(no_token(settings));
         }
@@ -43,32 +44,30 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
     };
     let clickhouse = async {
         let store = clickhouse?;
-        let advice = "see that it runs, and clickhouse_url, user and password";
+        let advice = "check that it runs, and clickhouse_url, user and password";
         Some(part("clickhouse", advice, store.check()).await)
     };
     let postgres = async {
         let server = postgres?;
-        let advice = "see that it runs, and database_url";
+        let advice = "check that it runs, and database_url";
         Some(part("postgres", advice, postgres::check::check(server)).await)
     };
-    let files = async {
-        let looked = files::examine(settings, TIMEOUT);
-        Part { name: "data dir", findings: looked.await }
-    };
+    let files =
+        async { Part { name: "data dir", findings: files::examine(settings, TIMEOUT).await } };
     let (redis, clickhouse, postgres, files) = tokio::join!(redis, clickhouse, postgres, files);
     let settings = Part { name: "settings", findings: of_settings(settings) };
     Ok([redis, clickhouse, postgres, Some(files), Some(settings)].into_iter().flatten().collect())
 }
 
-/// What it means that the tokens are away, where none was used lately.
+/// What an unavailable token store means when no token was used recently.
 fn no_token(settings: &Settings) -> Option<Diagnostic> {
     let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| settings.roles.has(*role));
-    let noted =
+    let known =
         auth::count_saved(&settings.data_dir.join(adapters::KNOWN_TOKENS_FILE)).unwrap_or(0);
-    (accepts && noted == 0).then(|| {
+    (accepts && known == 0).then(|| {
         Diagnostic::problem(
-            "no token was used with this data dir lately: without Redis every event is answered 503",
-            "bring Redis back; nothing else helps here",
+            "no token was used recently with this data dir: without Redis, every event is answered 503",
+            "restore Redis",
         )
     })
 }
@@ -76,12 +75,15 @@ fn no_token(settings: &Settings) -> Option<Diagnostic> {
 async fn part<E: Display>(
     name: &'static str,
     advice: &str,
-    looked: impl Future<Output = Result<Vec<Diagnostic>, E>>,
+    check: impl Future<Output = Result<Vec<Diagnostic>, E>>,
 ) -> Part {
-    let findings = match tokio::time::timeout(TIMEOUT, looked).await {
+    let findings = match tokio::time::timeout(TIMEOUT, check).await {
         Ok(Ok(findings)) => findings,
         Ok(Err(error)) => vec![Diagnostic::problem(error.to_string(), advice)],
-        Err(_) => vec![Diagnostic::problem(format!("no answer within {TIMEOUT:?}"), advice)],
+        Err(_) => vec![Diagnostic::problem(
+            format!("no answer within {}", duration::format(TIMEOUT)),
+            advice,
+        )],
     };
     Part { name, findings }
 }
@@ -92,8 +94,8 @@ fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
     if settings.http.trust_forwarded && !settings.listen.ip().is_loopback() {
         findings.push(Diagnostic::warning(
             format!(
-                "http.trust_forwarded is on while {} can be reached from elsewhere: whoever does not \
-                 come through the proxy can forge a visitor's address",
+                "http.trust_forwarded is on, but {} is reachable from other machines: clients that \
+                 bypass the proxy can forge a visitor's address",
                 settings.listen
             ),
             "listen on loopback, or let only the proxy reach the port",
@@ -115,7 +117,7 @@ fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
         findings.push(Diagnostic::warning(
             format!("a process here may open {limit} files, too few for {connections} connections"),
             format!(
-                "raise it (`ulimit -n {wanted}`), or lower http.max_connections or \
+                "raise the limit (`ulimit -n {wanted}`), or lower http.max_connections or \
                  websocket.max_connections"
             ),
         ));
@@ -123,31 +125,33 @@ fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
     findings
 }
 
-/// Whether the address is free, or ours.
+/// Whether the HTTP server's address is free, or used by our own process.
 fn address(settings: &Settings) -> Diagnostic {
-    let taken = |what| Diagnostic::problem(what, "choose another address with --listen, or end it");
-    look(settings, settings.listen, ADDRESS_FILE, taken)
+    let taken = |what| {
+        Diagnostic::problem(what, "choose another address with --listen, or stop that process")
+    };
+    check_address(settings, settings.listen, ADDRESS_FILE, taken)
 }
 
-/// The same of the WebSocket server's. What nobody asked for is done without, if that is not all
-/// that the process is for.
+/// The same for the WebSocket server, which at its default address is optional in a process that
+/// also accepts events over HTTP.
 fn websocket_address(settings: &Settings) -> Option<Diagnostic> {
     if !settings.roles.has(Role::Websocket) {
         return None;
     }
-    let asked = settings.websocket.listen;
-    let listen = asked.unwrap_or(WebSocketSettings::DEFAULT_LISTEN);
-    let advice = "choose another address with --websocket-listen, or end it";
-    Some(look(settings, listen, WEBSOCKET_ADDRESS_FILE, |what| {
-        if asked.is_some() || !settings.roles.has(Role::Ingestion) {
+    let configured = settings.websocket.listen;
+    let listen = configured.unwrap_or(WebSocketSettings::DEFAULT_LISTEN);
+    let advice = "choose another address with --websocket-listen, or stop that process";
+    Some(check_address(settings, listen, WEBSOCKET_ADDRESS_FILE, |what| {
+        if configured.is_some() || !settings.roles.has(Role::Ingestion) {
             return Diagnostic::problem(what, advice);
         }
-        Diagnostic::warning(format!("{what}: there is no WebSocket server"), advice)
+        Diagnostic::warning(format!("{what}: no WebSocket server"), advice)
     }))
 }
 
-/// Whether somebody listens at an address, which our own process announces in `file`.
-fn look(
+/// Whether an address is in use; our own process publishes its address in `file`.
+fn check_address(
     settings: &Settings,
     listen: SocketAddr,
     file: &str,
@@ -160,7 +164,7 @@ fn look(
                 Some(process) if is_announced(settings, file, listen) => Diagnostic::good(format!(
                     "process {process} of this data dir listens on {listen}"
                 )),
-                _ => taken(format!("something else listens on {listen}")),
+                _ => taken(format!("another process listens on {listen}")),
             }
         }
         Err(error) => taken(format!("cannot listen on {listen}: {error}")),

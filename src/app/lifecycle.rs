@@ -1,4 +1,4 @@
-//! Tasks that are watched, signals, and the way down.
+//! Supervised tasks, signals, and shutdown in order.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Tasks none of which may end before it is told to, and which are told to in order.
+/// Tasks that run until they are stopped, in the order of their start.
 #[derive(Default)]
 pub struct Supervisor {
     running: JoinSet<Result<()>>,
-    /// In the order in which they were started, which is the order in which they stop.
+    /// In the order of their start, which is the order of their stop.
     tasks: Vec<Task>,
     groups: usize,
 }
@@ -21,7 +21,7 @@ pub struct Supervisor {
 struct Task {
     name: &'static str,
     id: Id,
-    /// Those of one group stop at the same time.
+    /// Tasks of one group stop at the same time.
     group: usize,
     stop: CancellationToken,
 }
@@ -33,12 +33,15 @@ impl Supervisor {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         self.groups += 1;
-        self.spawn_beside(name, task);
+        self.spawn_in_group(name, task);
     }
 
-    /// The same for one that stops at the same time as the one started before it.
-    pub fn spawn_beside<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
-    where
+    /// Starts a task that stops at the same time as the one started before it.
+    pub fn spawn_in_group<F>(
+        &mut self,
+        name: &'static str,
+        task: impl FnOnce(CancellationToken) -> F,
+    ) where
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let stop = CancellationToken::new();
@@ -46,20 +49,20 @@ impl Supervisor {
         self.tasks.push(Task { name, id, group: self.groups, stop });
     }
 
-    /// Waits for a task that ends although nobody asked it to, and says why. Safe to cancel.
+    /// Waits for a task that ends without being stopped; returns the reason. Safe to cancel.
     pub async fn unexpected_end(&mut self) -> Report {
         match self.next_end().await {
-            Some((name, Ok(()))) => eyre!("the {name} ended by itself"),
+            Some((name, Ok(()))) => eyre!("the {name} ended unexpectedly"),
             Some((_, Err(error))) => error,
             None => std::future::pending().await,
         }
     }
 
-    /// Stops one task, or group of them, after the other, each when the one before has ended; the
-    /// first failure is the outcome.
+    /// Stops the tasks group by group, each after the previous one has ended; returns the first
+    /// failure.
     ///
     /// # Errors
-    /// When a task failed on its way down.
+    /// When a task failed while stopping.
     pub async fn stop(mut self) -> Result<()> {
         let mut outcome = Ok(());
         while let Some(first) = self.tasks.first() {
@@ -74,11 +77,11 @@ impl Supervisor {
         outcome
     }
 
-    /// The next task that ends, by name, no longer among the tasks.
+    /// Waits for the next task that ends, and removes it.
     async fn next_end(&mut self) -> Option<(&'static str, Result<()>)> {
         let (id, result) = match self.running.join_next_with_id().await? {
             Ok((id, result)) => (id, result),
-            Err(error) => (error.id(), Err(eyre!("it crashed: {error}"))),
+            Err(error) => (error.id(), Err(eyre!("task panicked: {error}"))),
         };
         let at = self.tasks.iter().position(|task| task.id == id)?;
         let name = self.tasks.remove(at).name;
@@ -86,7 +89,7 @@ impl Supervisor {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored, as by `nohup`. Known on Linux only.
+/// Whether this process was started with SIGHUP ignored, as by `nohup`. Detected only on Linux.
 pub fn is_hang_up_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -94,8 +97,8 @@ pub fn is_hang_up_ignored() -> bool {
     ignored & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0
 }
 
-/// Cancels `shutdown` at the first SIGINT, SIGTERM or, unless it is to be ignored, SIGHUP; at a
-/// further SIGINT or SIGTERM calls `at_once`, which ends the process.
+/// Cancels `shutdown` on the first SIGINT, SIGTERM or, unless it is ignored, SIGHUP; on another
+/// SIGINT or SIGTERM calls `at_once`, which ends the process.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -104,16 +107,16 @@ pub fn watch_signals(
     ignore_hang_up: bool,
     at_once: impl FnOnce(i32) + Send + 'static,
 ) -> Result<()> {
-    let install = |kind| signal(kind).wrap_err("cannot watch for signals");
+    let install = |kind| signal(kind).wrap_err("cannot install signal handlers");
     let mut interrupt = install(SignalKind::interrupt())?;
     let mut terminate = install(SignalKind::terminate())?;
-    // A handler would undo that it is ignored.
+    // Installing a handler would stop ignoring it.
     let mut hang_up = (!ignore_hang_up).then(|| install(SignalKind::hangup())).transpose()?;
     tokio::spawn(async move {
         let first = next(&mut interrupt, &mut terminate, &mut hang_up).await;
         tracing::info!(signal = first, "stopping");
         shutdown.cancel();
-        // A terminal that closes mostly hangs up twice, which nobody means as hurry.
+        // Closing a terminal often sends SIGHUP twice, so a second one does not force the exit.
         let second = tokio::select! {
             _ = interrupt.recv() => SignalKind::interrupt(),
             _ = terminate.recv() => SignalKind::terminate(),
@@ -140,14 +143,14 @@ async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Opti
 /// Runs `task` within `deadline`.
 ///
 /// # Errors
-/// The task's own, or that it took too long.
+/// The task's own error, or that the deadline has passed.
 pub async fn within(
     deadline: Duration,
     what: &str,
     task: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     tokio::time::timeout(deadline, task).await.unwrap_or_else(|_| {
-        Err(eyre!("{what} took longer than {}", humantime::format_duration(deadline)))
+        Err(eyre!("{what} took longer than {}", bklit_wire::duration::format(deadline)))
     })
 }
 
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_of_a_group_stop_at_the_same_time_and_before_the_next() {
+    async fn tasks_of_a_group_stop_at_the_same_time_and_before_the_next() {
         let mut supervisor = Supervisor::default();
         let (both, order) = (Arc::new(tokio::sync::Barrier::new(2)), Arc::new(Mutex::default()));
         let task = |name: &'static str, meets: bool| {
@@ -190,15 +193,15 @@ mod tests {
             }
         };
         supervisor.spawn("one", task("one", true));
-        supervisor.spawn_beside("other", task("other", true));
+        supervisor.spawn_in_group("other", task("other", true));
         supervisor.spawn("last", task("last", false));
-        within(Duration::from_secs(10), "the stop", supervisor.stop()).await.unwrap();
+        within(Duration::from_secs(10), "shutdown", supervisor.stop()).await.unwrap();
         let order = order.lock().unwrap().clone();
         assert_eq!((order.len(), order.last()), (3, Some(&"last")));
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_by_itself_is_noticed_and_the_others_still_stop() {
+    async fn an_unexpected_end_is_reported_and_the_other_tasks_still_stop() {
         let mut supervisor = Supervisor::default();
         supervisor.spawn("patient", |stop| async move {
             stop.cancelled().await;
@@ -209,7 +212,7 @@ mod tests {
         assert!(error.contains("the crasher failed"), "{error}");
         supervisor.spawn("quitter", |_| async { Ok(()) });
         let error = supervisor.unexpected_end().await.to_string();
-        assert_eq!(error, "the quitter ended by itself");
+        assert_eq!(error, "the quitter ended unexpectedly");
         supervisor.stop().await.unwrap();
     }
 
@@ -217,7 +220,7 @@ mod tests {
     async fn a_stop_that_hangs_is_cut_off() {
         let mut supervisor = Supervisor::default();
         supervisor.spawn("hung", |_| std::future::pending());
-        let stopped = within(Duration::from_secs(10), "the stop", supervisor.stop()).await;
+        let stopped = within(Duration::from_secs(10), "shutdown", supervisor.stop()).await;
         assert!(stopped.unwrap_err().to_string().contains("longer than 10s"));
     }
 }

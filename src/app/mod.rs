@@ -1,5 +1,15 @@
-//! The composition root: reads the settings, picks the adapters, starts the parts in order and
-//! stops them in order. Nothing else names an adapter.
+//! The composition root: reads the settings, chooses the adapters, and starts and stops the parts in
+//! order. Nothing else names an adapter.
+//!
+//! - `adapters`: the adapter behind each port
+//! - `alerts`: alerts of a pipeline without a console
+//! - [`data_dir`]: the data dir and its lock
+//! - `doctor`: the checks of `bklit-tui doctor`
+//! - `lifecycle`: supervised tasks, signals, shutdown
+//! - `notify`: notifications to systemd
+//! - `pipeline`: a running pipeline
+//! - `servers`: warns when a command's settings differ from the pipeline's
+//! - `tokens`: the first token, and reports while none is known
 
 mod adapters;
 mod alerts;
@@ -34,20 +44,20 @@ use lifecycle::{Supervisor, is_hang_up_ignored, watch_signals, within};
 use notify::ServiceManager;
 use pipeline::Pipeline;
 
-/// Makes panics readable; call once, first.
+/// Installs the panic report; call it once, first.
 ///
 /// # Errors
-/// When another handler was installed before.
+/// When another handler is already installed.
 pub fn install_panic_report() -> Result<()> {
     color_eyre::config::HookBuilder::default().display_env_section(false).install()
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 ///
 /// # Errors
-/// For the user: what happened and what to do.
+/// Errors are for the user: what happened and what to do.
 pub fn run(cli: Cli) -> Result<ExitCode> {
-    // Whatever this program makes is its owner's: tokens, visitors' data, logs.
+    // Files of this program (tokens, visitors' data, logs) are readable only by their owner.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     if let Some(Command::Completions { shell }) = cli.command {
         commands::completions::run(shell)?;
@@ -62,13 +72,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         .build()
         .wrap_err("cannot start the runtime")?;
     let outcome = runtime.block_on(dispatch(cli.command, &settings));
-    // A blocked file system must not hold up the end of the process.
+    // A blocked file system must not delay the exit of the process.
     runtime.shutdown_timeout(Duration::from_millis(500));
     outcome
 }
 
 async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitCode> {
-    if command.as_ref().is_some_and(works_on_data)
+    if command.as_ref().is_some_and(needs_servers)
         && let Some(difference) = servers::difference(settings)
     {
         difference.lines().for_each(|line| eprintln!("{}", bklit_wire::text::safe(line)));
@@ -96,7 +106,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             let shutdown = CancellationToken::new();
             watch_signals(shutdown.clone(), false, exit_at_once)?;
             let url = args.daemon.url.as_deref().filter(|url| config::is_redis(url));
-            // It stands as long as the console listens.
+            // Dropping the bus would close its connection.
             let bus = url.map(|url| adapters::debug_bus_at(settings, url)).transpose()?;
             let watched = bus.as_ref().map(|(bus, address)| Watched {
                 source: format!("Redis {address}"),
@@ -119,8 +129,8 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a command works on queue, tokens or store by itself.
-fn works_on_data(command: &Command) -> bool {
+/// Whether a command accesses queue, tokens or store directly.
+fn needs_servers(command: &Command) -> bool {
     matches!(
         command,
         Command::Token(_)
@@ -141,7 +151,7 @@ async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
     commands::queue::drain(drain, timeout, settings.shutdown_timeout, shutdown).await
 }
 
-/// The console owns the screen, so the program's own log goes into a file.
+/// The console owns the screen, so the program's own log goes to a file.
 fn log_to_file(settings: &Settings) -> Result<()> {
     data_dir::create(&settings.data_dir)?;
     logging::to_file(&settings.log, &settings.data_dir)
@@ -149,35 +159,36 @@ fn log_to_file(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// The second signal.
+/// Handles the second signal.
 fn exit_at_once(signal: i32) {
     bklit_console::terminal::give_back();
     std::process::exit(128 + signal);
 }
 
-/// The pipeline, with the console or as a daemon: the console is one task more.
+/// Runs the pipeline, with the console or as a daemon.
 async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     if !settings.no_ui {
-        // Before anything is made or taken.
+        // Before creating or locking anything.
         bklit_console::require_terminal()?;
     }
     let data_dir = DataDir::take(&settings.data_dir)?;
-    servers::note(settings, &data_dir)?;
+    servers::record(settings, &data_dir)?;
     if settings.no_ui {
         logging::to_stderr(&settings.log);
     } else {
         log_to_file(settings)?;
     }
     let shutdown = CancellationToken::new();
-    // The console's terminal is gone with a hang-up; a daemon under nohup outlives it.
+    // A hang-up closes the console's terminal; a daemon under nohup survives it.
     let ignore_hang_up = settings.no_ui && is_hang_up_ignored();
     watch_signals(shutdown.clone(), ignore_hang_up, exit_at_once)?;
 
     let mut supervisor = Supervisor::default();
     let pipeline = Pipeline::start(settings, &data_dir, &shutdown, &mut supervisor).await?;
     let manager = Arc::new(ServiceManager::from_environment(|name| std::env::var(name).ok()));
-    let (told, metrics) = (Arc::clone(&manager), pipeline.metrics());
-    supervisor.spawn("service manager's news", |stop| told.keep_told(metrics, stop));
+    let (notifier, metrics) = (Arc::clone(&manager), pipeline.metrics());
+    supervisor
+        .spawn("service manager notifications", |stop| notifier.keep_notifying(metrics, stop));
     manager.ready();
     let console = async {
         if settings.no_ui {
@@ -193,28 +204,28 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
             Err(failure)
         }
     };
-    // From here on `/ready` says so.
+    // From here on, `/ready` answers 503.
     shutdown.cancel();
     manager.stopping();
     let outcome = match outcome {
         Ok(()) => wait_for_load_balancers(settings, &mut supervisor).await,
         failure => failure,
     };
-    let stopped = within(settings.shutdown_timeout, "the stop", supervisor.stop()).await;
+    let stopped = within(settings.shutdown_timeout, "shutdown", supervisor.stop()).await;
     if let Err(error) = &stopped {
-        tracing::error!(error = format!("{error:#}"), "not stopped cleanly");
+        tracing::error!(error = format!("{error:#}"), "shutdown failed");
     } else {
         tracing::info!("stopped");
     }
     outcome.and(stopped).map(|()| ExitCode::SUCCESS)
 }
 
-/// Goes on accepting events until nobody sends any more, if the settings say how long that takes.
+/// Keeps accepting events for `shutdown_delay`, until load balancers have stopped sending.
 async fn wait_for_load_balancers(settings: &Settings, supervisor: &mut Supervisor) -> Result<()> {
     if settings.shutdown_delay.is_zero() {
         return Ok(());
     }
-    tracing::info!(delay = ?settings.shutdown_delay, "accepting events a little longer");
+    tracing::info!(delay = ?settings.shutdown_delay, "accepting events until the shutdown delay has passed");
     tokio::select! {
         () = tokio::time::sleep(settings.shutdown_delay) => Ok(()),
         failure = supervisor.unexpected_end() => Err(failure),
@@ -235,17 +246,17 @@ async fn run_console(
     let lines = Source::Bus(pipeline.debug_bus().subscribe_after(settings.debug_history));
     match bklit_console::run(options, lines, Some(pipeline.backend()), shutdown).await? {
         ConsoleEnd::Quit | ConsoleEnd::Shutdown => {}
-        ConsoleEnd::HungUp => tracing::info!("the terminal is gone, stopping"),
+        ConsoleEnd::HungUp => tracing::info!("the terminal was closed, stopping"),
     }
     Ok(())
 }
 
-/// What is watched, for people.
+/// The name of this pipeline in the console and in alerts.
 fn source(settings: &Settings, address: SocketAddr) -> String {
     format!("{} {address}", servers(settings))
 }
 
-/// What the pipeline runs on, in a word.
+/// The servers that the pipeline uses.
 fn servers(settings: &Settings) -> &'static str {
     match (&settings.redis_url, &settings.clickhouse_url) {
         (None, None) => "embedded",
@@ -255,7 +266,7 @@ fn servers(settings: &Settings) -> &'static str {
     }
 }
 
-/// A request that works as pasted, while the token of the first start does.
+/// A request that works as pasted, while the token from the first start is valid.
 async fn curl_line(pipeline: &Pipeline, data_dir: &DataDir) -> Option<String> {
     let secret = auth::default_token(data_dir.path())?;
     let token = pipeline.tokens().find(&secret.hash()).await.ok().flatten()?;

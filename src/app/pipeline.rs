@@ -1,4 +1,4 @@
-//! The pipeline's parts, wired: which adapters, started in order, stopped in order.
+//! A running pipeline: opens the adapters, listens, and starts the parts in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use super::tokens;
 use crate::config::Settings;
-use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::http;
 use bklit_pipeline::http::HttpContext;
@@ -37,9 +37,10 @@ use bklit_pipeline::worker::WorkerContext;
 use bklit_wire::backend::Backend;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::duration::seconds;
 use bklit_wire::gauges::Health;
 
-/// How often figures are published.
+/// How often gauges are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
 /// A running pipeline.
@@ -76,90 +77,67 @@ impl Pipeline {
         if settings.roles.has(Role::Ingestion) {
             tokens::make_first(settings, &adapters.own_tokens, data_dir.path(), supervisor).await?;
         }
-
-        let listener = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
-            format!("cannot listen on {}; choose another address with --listen", settings.listen)
-        })?;
-        let websocket_listener = listen_websocket(settings, data_dir).await?;
-        let address = listener.local_addr()?;
-        // Last: who waits for this file finds the rest in place.
-        data_dir.announce(address)?;
-        tell_start(settings, address, data_dir)?;
-
+        let listeners = Listeners::bind(settings, data_dir).await?;
+        let address = listeners.address;
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
+        let (writer, verifier) = comparison.unzip();
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&adapters.tokens)));
-        let tokens_file = adapters::tokens_are_elsewhere(settings)
+        let tokens_file = adapters::tokens_are_remote(settings)
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
         if let Some(file) = &tokens_file {
             authenticator.load_cache(file).await;
-            tokens::tell_if_none(settings, &authenticator, &log, supervisor);
+            tokens::report_while_none(settings, &authenticator, &log, supervisor);
         }
-        let queue = Arc::clone(&adapters.queue);
-        let tokens = Arc::clone(&authenticator);
+        let (queue, tokens) = (Arc::clone(&adapters.queue), Arc::clone(&authenticator));
         let trusts = settings.http.trust_forwarded;
         let intake = Intake::new(queue, tokens, Arc::clone(&log), trusts).with_baseline(baseline);
-        let intake = Arc::new(intake);
-        let context = http_context(settings, &adapters, &intake, stopping);
-        let context = context.serving_sockets(websocket_listener.is_some());
-        // From the first request on, `/health` and `/ready` answer from what is seen here and then
-        // once a second, where a failure is also logged.
+        // From the first request on, `/health` and `/ready` answer with the figures read here and
+        // then once a second, where a failure is also logged.
         let _ = metrics.observe_queue(&*adapters.queue).await;
-        // Started, and so stopped, in the direction of the events: accept nothing more, then
-        // store or give back what is in hand, and tell about it until the end. Every process
-        // listens, whatever its roles, to be watched.
-        supervisor.spawn("HTTP server", |stop| async move {
-            http::serve(listener, Arc::new(context), stop).await.map_err(Into::into)
-        });
-        if let Some(listener) = websocket_listener {
-            start_websocket(listener, intake, settings, &adapters, supervisor);
-        }
+
+        // Parts stop in the order of their start, which is the direction of the events: first
+        // accept nothing more, then store or release what is in hand, and report it until the end.
+        listeners.serve(settings, &adapters, Arc::new(intake), stopping, supervisor);
         adapters.start(supervisor);
-        let (writer, verifier) = comparison.unzip();
         if let Some(writer) = writer {
-            supervisor.spawn("baseline writer", |stop| async move {
-                writer.run(stop).await;
-                Ok(())
-            });
+            supervisor
+                .spawn("baseline writer", |stop| finish(async move { writer.run(stop).await }));
         }
         start_worker(settings, &adapters, &log, supervisor);
         if let Some(file) = tokens_file {
-            supervisor.spawn("note of known tokens", |stop| async move {
-                authenticator.save_cache(&file, stop).await;
-                Ok(())
+            supervisor.spawn("file of known tokens", |stop| {
+                finish(async move { authenticator.save_cache(&file, stop).await })
             });
         }
         if let Some(verifier) = verifier {
-            supervisor.spawn("verifier", |stop| async move {
-                verifier.run(stop).await;
-                Ok(())
-            });
+            supervisor.spawn("verifier", |stop| finish(async move { verifier.run(stop).await }));
         }
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
-        let (figures, seen) = (Arc::clone(&log), Arc::clone(&queue));
+        let (gauges_log, gauges_queue) = (Arc::clone(&log), Arc::clone(&queue));
         let alerts = DaemonAlerts::of(settings, address);
-        supervisor.spawn("gauges", |stop| publish_gauges(figures, seen, alerts, stop));
+        supervisor.spawn("gauges", |stop| publish_gauges(gauges_log, gauges_queue, alerts, stop));
         Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
     }
 
-    /// Where it listens.
+    /// The address of the HTTP server.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its own tokens.
+    /// The tokens created here.
     pub(super) fn tokens(&self) -> &dyn TokenStore {
         &*self.own_tokens
     }
 
-    /// What it counts.
+    /// Its metrics.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
 
-    /// What its console can ask.
+    /// What its console can query and change.
     pub(super) fn backend(&self) -> Arc<dyn Backend> {
         let log = Arc::clone(&self.log);
-        let told = move |message, events: u64| {
+        let log_change = move |message, events: u64| {
             let data = || [("events".to_owned(), events.into())].into_iter().collect();
             log.step(Stage::Queue).warn(message, data);
         };
@@ -168,26 +146,64 @@ impl Pipeline {
             store: self.store.clone(),
             presence: self.presence.clone(),
             debug_bus: Arc::clone(&self.debug_bus),
-            log_change: Arc::new(told),
+            log_change: Arc::new(log_change),
         })
     }
 
-    /// Its lines and figures.
+    /// Its debug lines and gauges.
     pub(super) fn debug_bus(&self) -> &dyn DebugBus {
         &*self.debug_bus
     }
 }
 
-fn http_context(
-    settings: &Settings,
-    adapters: &Adapters,
-    intake: &Arc<Intake>,
-    stopping: &CancellationToken,
-) -> HttpContext {
-    let debug_bus = Arc::clone(&adapters.debug_bus);
-    HttpContext::new(Arc::clone(intake), debug_bus, settings.http.clone())
-        .in_process(settings.roles, stopping.clone())
-        .with_store(adapters.store.clone(), adapters.presence.clone())
+/// A task that cannot fail.
+async fn finish(task: impl Future<Output = ()>) -> Result<()> {
+    task.await;
+    Ok(())
+}
+
+/// The sockets of this process. Every process has the HTTP one, whatever its roles, so that consoles
+/// can attach.
+struct Listeners {
+    http: TcpListener,
+    address: SocketAddr,
+    websocket: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings, data_dir: &DataDir) -> Result<Self> {
+        let http = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
+            format!("cannot listen on {}; choose another address with --listen", settings.listen)
+        })?;
+        let websocket = listen_websocket(settings, data_dir).await?;
+        let address = http.local_addr()?;
+        // Last: scripts wait for this file and then rely on the other files.
+        data_dir.announce(address)?;
+        log_start(settings, address, data_dir)?;
+        Ok(Self { http, address, websocket })
+    }
+
+    fn serve(
+        self,
+        settings: &Settings,
+        adapters: &Adapters,
+        intake: Arc<Intake>,
+        stopping: &CancellationToken,
+        supervisor: &mut Supervisor,
+    ) {
+        let debug_bus = Arc::clone(&adapters.debug_bus);
+        let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.http.clone())
+            .in_process(settings.roles, stopping.clone())
+            .with_store(adapters.store.clone(), adapters.presence.clone())
+            .serving_sockets(self.websocket.is_some());
+        let listener = self.http;
+        supervisor.spawn("HTTP server", |stop| async move {
+            http::serve(listener, Arc::new(context), stop).await.map_err(Into::into)
+        });
+        if let Some(listener) = self.websocket {
+            start_websocket(listener, intake, settings, adapters, supervisor);
+        }
+    }
 }
 
 fn start_websocket(
@@ -203,8 +219,8 @@ fn start_websocket(
         Limits { header_timeout: http.header_timeout, max_body_bytes: http.max_body_bytes };
     let context = WebSocketContext::new(intake, live_bus, settings.websocket.clone(), limits);
     let context = Arc::new(context);
-    // Both servers drain at the same time: the worker needs what is left.
-    supervisor.spawn_beside("WebSocket server", |stop| async move {
+    // Both servers drain at the same time: the worker needs the rest of the time.
+    supervisor.spawn_in_group("WebSocket server", |stop| async move {
         websocket::serve(listener, context, stop).await.map_err(Into::into)
     });
 }
@@ -231,35 +247,32 @@ fn start_worker(
         log: Arc::clone(log),
         settings: settings.worker.clone(),
     };
-    supervisor.spawn("worker", |stop| async move {
-        worker::run(context, stop).await;
-        Ok(())
-    });
+    supervisor.spawn("worker", |stop| finish(worker::run(context, stop)));
 }
 
-fn tell_start(settings: &Settings, address: SocketAddr, data_dir: &DataDir) -> Result<()> {
-    let adapters_are = adapters::describe(settings)?;
+fn log_start(settings: &Settings, address: SocketAddr, data_dir: &DataDir) -> Result<()> {
+    let adapters = adapters::describe(settings)?;
     let data_dir = data_dir.path().display();
     if settings.roles.has(Role::Ingestion) {
-        tracing::info!(%address, %data_dir, adapters_are, "accepting events");
+        tracing::info!(%address, %data_dir, adapters, "accepting events");
         return Ok(());
     }
     let roles = settings.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(",");
-    tracing::info!(%address, %data_dir, adapters_are, roles, "running without ingestion");
+    tracing::info!(%address, %data_dir, adapters, roles, "running without ingestion");
     Ok(())
 }
 
-/// The WebSocket server's listener. Somebody who did not ask for one need not care that another
-/// program has its usual port.
+/// The WebSocket server's listener. At its default address it is optional: another program may have
+/// that port.
 async fn listen_websocket(settings: &Settings, data_dir: &DataDir) -> Result<Option<TcpListener>> {
     if !settings.roles.has(Role::Websocket) {
         return Ok(None);
     }
-    let asked = settings.websocket.listen;
-    let address = asked.unwrap_or(WebSocketSettings::DEFAULT_LISTEN);
+    let configured = settings.websocket.listen;
+    let address = configured.unwrap_or(WebSocketSettings::DEFAULT_LISTEN);
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
-        Err(error) if asked.is_none() => {
+        Err(error) if configured.is_none() => {
             tracing::warn!(
                 %address, %error,
                 "no WebSocket server: cannot listen there; choose an address with --websocket-listen"
@@ -280,7 +293,7 @@ async fn listen_websocket(settings: &Settings, data_dir: &DataDir) -> Result<Opt
     Ok(Some(listener))
 }
 
-/// What inserts events past the queue, and what compares both ways; `None` where that is off.
+/// What inserts events past the queue, and what compares both paths; `None` without dual write.
 fn dual_write(
     settings: &Settings,
     adapters: &Adapters,
@@ -302,7 +315,7 @@ fn dual_write(
     Some((sender, (writer, verifier)))
 }
 
-/// Looks at the queue, publishes the figures and sees whether they are an alert, once a second.
+/// Once a second: reads the queue's depth, publishes the gauges and checks them for alerts.
 async fn publish_gauges(
     log: Arc<Telemetry>,
     queue: Arc<dyn Queue>,
@@ -321,13 +334,13 @@ async fn publish_gauges(
             }
             Err(error) => {
                 if let Some(lasting) = unknown.failure().map(seconds) {
-                    tracing::warn!(%error, lasting, "the queue's depth is not known");
+                    tracing::warn!(%error, lasting, "the queue's depth is unknown");
                 }
             }
         }
         let gauges = log.publish_gauges();
         if let Some(alerts) = &mut alerts {
-            alerts.take(&gauges);
+            alerts.check(&gauges);
         }
     }
     Ok(())

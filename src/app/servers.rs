@@ -1,5 +1,5 @@
-//! Where a pipeline has its queue, tokens and store, noted in its data dir: a command with other
-//! settings would look at another queue, and make tokens that nobody asks for.
+//! The servers of a pipeline, recorded in its data dir: a command with other settings would read
+//! another queue and create tokens that the pipeline does not use.
 
 use std::path::Path;
 
@@ -16,11 +16,11 @@ const FILE: &str = "servers.json";
 
 const REDIS_PORT: u16 = 6379;
 
-/// Without users and passwords.
+/// Where queue, tokens and store are, without users and passwords.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Servers {
     queue_and_tokens: String,
-    /// Not of a process that leaves storing to others.
+    /// `None` for a process without a worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     store: Option<String>,
 }
@@ -51,39 +51,39 @@ fn place(url: &Sensitive, port: Option<u16>) -> String {
     format!("{host}{port}{}", if path == "/0" { "" } else { path })
 }
 
-/// Notes what the pipeline on this data dir is about to run on.
+/// Records the servers of the pipeline that is starting on this data dir.
 ///
 /// # Errors
 /// When the data dir cannot be written.
-pub(super) fn note(settings: &Settings, data_dir: &DataDir) -> Result<()> {
+pub(super) fn record(settings: &Settings, data_dir: &DataDir) -> Result<()> {
     let text = serde_json::to_string(&Servers::of(settings))?;
     data_dir.write(FILE, &text).wrap_err("cannot write in the data dir")
 }
 
-/// What to tell the user of a command that has other servers than the pipeline of its data dir.
+/// The warning when a command has other servers than the pipeline on its data dir.
 pub(super) fn difference(settings: &Settings) -> Option<String> {
-    let noted = std::fs::read_to_string(settings.data_dir.join(FILE)).ok()?;
-    let noted: Servers = serde_json::from_str(&noted).ok()?;
-    describe(&noted, &Servers::of(settings), &settings.data_dir)
+    let recorded = std::fs::read_to_string(settings.data_dir.join(FILE)).ok()?;
+    let recorded: Servers = serde_json::from_str(&recorded).ok()?;
+    describe(&recorded, &Servers::of(settings), &settings.data_dir)
 }
 
-fn describe(noted: &Servers, own: &Servers, data_dir: &Path) -> Option<String> {
+fn describe(recorded: &Servers, own: &Servers, data_dir: &Path) -> Option<String> {
     let mut lines = Vec::new();
-    let mut compare = |what: &str, noted: &str, own: &str| {
-        if noted != own {
-            lines.push(format!("  {what} in {noted}; this command's: in {own}"));
+    let mut compare = |what: &str, recorded: &str, own: &str| {
+        if recorded != own {
+            lines.push(format!("  {what} in {recorded}; this command's: in {own}"));
         }
     };
-    compare("its queue and tokens are", &noted.queue_and_tokens, &own.queue_and_tokens);
-    if let (Some(noted), Some(own)) = (&noted.store, &own.store) {
-        compare("its store is", noted, own);
+    compare("its queue and tokens are", &recorded.queue_and_tokens, &own.queue_and_tokens);
+    if let (Some(recorded), Some(own)) = (&recorded.store, &own.store) {
+        compare("its store is", recorded, own);
     }
     if lines.is_empty() {
         return None;
     }
-    lines.insert(0, format!("The pipeline on {} has other servers:", data_dir.display()));
+    lines.insert(0, format!("The pipeline on {} uses other servers:", data_dir.display()));
     lines.push(
-        "Give this command the same settings: --config, and the environment of its service."
+        "Run this command with the same settings: --config and the environment of the service."
             .to_owned(),
     );
     Some(lines.join("\n"))
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_told_without_passwords() {
+    fn differences_are_shown_without_passwords() {
         let url = |url: &str| serde_json::from_value(url.into()).unwrap();
         let settings = |redis: Option<&str>, clickhouse: Option<&str>| Settings {
             redis_url: redis.map(url),
@@ -107,12 +107,12 @@ mod tests {
         let both = settings(Some("redis://r"), Some("https://me:hush@c:8443/"));
         let [embedded, redis, same, both] = [&embedded, &redis, &same, &both].map(Servers::of);
         assert_eq!(describe(&redis, &same, dir), None);
-        let said = describe(&redis, &embedded, dir).unwrap();
-        assert!(said.contains("Redis r:6379, analytics:queue") && said.contains("/d"), "{said}");
-        assert!(!said.contains("store is") && !said.contains("hush"), "{said}");
-        let said = describe(&both, &embedded, dir).unwrap();
-        assert!(said.contains("its store is in ClickHouse c:8443, analytics"), "{said}");
-        assert!(!said.contains("hush"), "{said}");
+        let text = describe(&redis, &embedded, dir).unwrap();
+        assert!(text.contains("Redis r:6379, analytics:queue") && text.contains("/d"), "{text}");
+        assert!(!text.contains("store is") && !text.contains("hush"), "{text}");
+        let text = describe(&both, &embedded, dir).unwrap();
+        assert!(text.contains("its store is in ClickHouse c:8443, analytics"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
         let without_worker = Servers { store: None, ..redis };
         assert_eq!(describe(&without_worker, &both, dir), None);
     }

@@ -1,4 +1,4 @@
-//! The tokens at the start: the first one, and what to say while none is known.
+//! Tokens at the start: creates the first one, and reports while none is known.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use bklit_pipeline::roles::Role;
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_wire::debug_log::Stage;
 
-/// The pause between tries to make the first token, and between looks whether one is known.
+/// The pause between attempts to create the first token, and between checks whether one is known.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes the first token; where a server has to be there for it and is not, as soon as it is.
+/// Creates the first token: now, or as soon as Redis is available.
 pub(super) async fn make_first(
     settings: &Settings,
     tokens: &Arc<dyn TokenStore>,
@@ -27,12 +27,12 @@ pub(super) async fn make_first(
 ) -> Result<()> {
     match auth::bootstrap(&**tokens, data_dir).await {
         Err(BootstrapError::Store(error)) if settings.redis_url.is_some() => {
-            tracing::warn!(%error, "no tokens can be looked up until Redis is there; those used lately count");
+            tracing::warn!(%error, "cannot look up tokens until Redis is available; tokens used recently are accepted");
         }
         made => return made.map(|_| ()).map_err(Into::into),
     }
     let (tokens, data_dir) = (Arc::clone(tokens), data_dir.to_path_buf());
-    supervisor.spawn("making of the first token", |stop| async move {
+    supervisor.spawn("creation of the first token", |stop| async move {
         let made = async {
             loop {
                 tokio::time::sleep(PAUSE).await;
@@ -51,9 +51,9 @@ pub(super) async fn make_first(
     Ok(())
 }
 
-/// Tells, in the console and in the program's own log, while no event can be accepted because no
-/// token is known: their store is away, and this data dir has none that were used lately.
-pub(super) fn tell_if_none(
+/// Reports, in the console and in the program's own log, while no event can be accepted because no
+/// token is known: their store is unavailable, and none was used recently with this data dir.
+pub(super) fn report_while_none(
     settings: &Settings,
     authenticator: &Arc<Authenticator>,
     log: &Arc<Telemetry>,
@@ -65,12 +65,13 @@ pub(super) fn tell_if_none(
         [false, false] => return,
     };
     let (authenticator, log) = (Arc::clone(authenticator), Arc::clone(log));
-    supervisor.spawn("look for tokens", move |stop| async move {
+    supervisor.spawn("check for tokens", move |stop| async move {
         let known = async {
             let outage = LogThrottle::default();
             while !authenticator.knows_tokens().await {
                 if outage.failure().is_some() {
-                    let reason = "their store is away, and none was used with this data dir lately";
+                    let reason =
+                        "their store is unavailable, and none was used recently with this data dir";
                     let step = log.step(stage).uncounted();
                     step.error("Events are refused: no token is known", || {
                         [("reason".to_owned(), reason.into())].into_iter().collect()
@@ -79,7 +80,7 @@ pub(super) fn tell_if_none(
                 tokio::time::sleep(PAUSE).await;
             }
             if outage.recovered().is_some() {
-                tracing::info!("tokens are known, events are accepted");
+                tracing::info!("tokens are known, accepting events");
                 log.step(stage).uncounted().info("Tokens are known again", Default::default);
             }
         };

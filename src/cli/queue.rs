@@ -15,7 +15,7 @@ pub struct QueueArgs {
 /// What to do with the queue.
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
-    /// Show what waits, what is in flight and with whom, and what has failed
+    /// Show how many events are waiting, in flight (and with which worker) and failed
     Status {
         /// Print JSON
         #[arg(long)]
@@ -26,61 +26,61 @@ pub enum QueueCommand {
         /// Which ones.
         #[command(flatten)]
         filter: FilterArgs,
-        /// List what waits instead of what failed
+        /// List waiting events instead of failed ones
         #[arg(long, conflicts_with = "reason")]
         waiting: bool,
-        /// The most to list
+        /// Most events to list
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
-        /// Print JSON, one event a line
+        /// Print JSON, one event per line
         #[arg(long)]
         json: bool,
     },
-    /// Put failed events back into the queue; what is stored already is not stored twice
+    /// Put failed events back into the queue; events that are already stored are not stored twice
     Retry {
         /// Which ones.
         #[command(flatten)]
         choice: ChoiceArgs,
     },
-    /// Delete failed events for good, or waiting ones
+    /// Permanently delete failed events, or waiting ones
     Delete {
         /// Which ones.
         #[command(flatten)]
         choice: ChoiceArgs,
-        /// Delete what waits instead of what failed
+        /// Delete waiting events instead of failed ones
         #[arg(long, conflicts_with = "reason")]
         waiting: bool,
-        /// Do not ask; needed where there is no terminal to ask on
+        /// Do not ask for confirmation; required if stdin is not a terminal
         #[arg(long, short)]
         yes: bool,
     },
-    /// Write failed events, or waiting ones, to a file as JSON Lines; they stay where they are
+    /// Write failed events, or waiting ones, to a file as JSON Lines; they stay in the queue
     Export {
         /// Which ones.
         #[command(flatten)]
         filter: FilterArgs,
-        /// Write what waits instead of what failed
+        /// Export waiting events instead of failed ones
         #[arg(long, conflicts_with = "reason")]
         waiting: bool,
-        /// The file, which appears once it is whole; - is standard output
+        /// Output file, which appears once it is complete; - for stdout
         #[arg(value_hint = clap::ValueHint::AnyPath)]
         file: String,
     },
-    /// Store what waits, with a worker of this command's own, until nothing is left
+    /// Run a worker in this process until no events are left
     Drain {
         /// Give up after this time, such as 10m
-        #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "D", value_parser = bklit_wire::duration::parse)]
         timeout: Option<Duration>,
     },
 }
 
-/// Which events of a list.
+/// Which events to select.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FilterArgs {
-    /// Only of this project
+    /// Only this project
     #[arg(long, value_name = "P")]
     pub project: Option<String>,
-    /// Only with this text in the reason, in capitals or not
+    /// Only reasons that contain this text, ignoring case
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
@@ -88,13 +88,13 @@ pub struct FilterArgs {
 /// Events by their ids, or all.
 #[derive(Clone, Debug, Args)]
 pub struct ChoiceArgs {
-    /// Ids as `queue list` shows them
+    /// Ids as shown by `queue list`
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with_all = ["all", "project", "reason"])]
     pub ids: Vec<String>,
-    /// All of them, or all that --project and --reason leave
+    /// All events, or those selected by --project and --reason
     #[arg(long)]
     pub all: bool,
-    /// Which ones of all.
+    /// Which of all events.
     #[command(flatten)]
     pub filter: FilterArgs,
 }

@@ -1,4 +1,4 @@
-//! Flags with a fixed set of values: parsers that know the set, for help, hints and completion.
+//! Flags with a fixed set of values: parsers with the set, for help, errors and completion.
 
 use std::str::FromStr;
 
@@ -11,9 +11,9 @@ use bklit_wire::debug_log::{Level, Stage};
 
 /// Values of `--durability`.
 pub(super) const DURABILITY: [&str; 2] = ["everysec", "always"];
-/// Values of `--speed` that are suggested; other spellings of the same numbers work as well.
+/// Suggested values of `--speed`; other spellings of the same numbers work, too.
 const SPEEDS: [&str; 8] = ["0.25", "0.5", "1", "2", "5", "10", "60", "max"];
-/// Values of `--log` that are suggested; filters for single modules work as well.
+/// Suggested values of `--log`; filters for single modules work, too.
 const LOG: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 pub(super) fn stage() -> impl TypedValueParser<Value = Stage> {

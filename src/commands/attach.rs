@@ -1,4 +1,4 @@
-//! `attach`: the console on another process's pipeline, over its event stream or over Redis.
+//! `attach`: opens the console on another process's pipeline, over its event stream or over Redis.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use bklit_remote::backend::RemoteBackend;
 use bklit_remote::sse::{Endpoint, SseDebugStream};
 use bklit_wire::debug_bus::DebugStream;
 
-/// What is watched, where it is no daemon.
+/// A stream to follow other than a daemon's.
 pub struct Watched {
-    /// What to call it.
+    /// Its name.
     pub source: String,
-    /// What it tells.
+    /// Its messages.
     pub stream: Box<dyn DebugStream>,
 }
 
-/// Runs the console until it ends or `shutdown` says so.
+/// Runs the console until the user quits or `shutdown` is cancelled.
 ///
 /// # Errors
-/// When the daemon refuses, what answers is none, or there is no terminal.
+/// When the daemon refuses, the server is not a daemon, or there is no terminal.
 pub async fn run(
     args: &AttachArgs,
     settings: &Settings,
@@ -34,7 +34,7 @@ pub async fn run(
     let options = |source| super::console_options(source, settings);
     if let Some(Watched { source, stream }) = watched {
         if args.daemon.token.is_some() {
-            bail!("a token is a daemon's; Redis takes user and password in its URL");
+            bail!("--token is for daemons; Redis takes user and password in its URL");
         }
         return bklit_console::run(options(source), Source::Bus(stream), None, shutdown).await;
     }
@@ -52,7 +52,7 @@ pub async fn run(
     };
     let lines = Source::Bus(Box::new(connected));
     let mut options = options(source);
-    // The pipeline of these settings has the same command and runs it itself.
+    // The pipeline with these settings runs the same alert command itself.
     options.alerts_are_told = args.daemon.url.is_none() && settings.alerts.daemon;
     bklit_console::run(options, lines, Some(Arc::new(backend)), shutdown).await
 }

@@ -1,24 +1,23 @@
-//! `completions`: prints a shell's completion script, and answers that script's questions.
+//! `completions`: prints a shell's completion script, and computes the completions for it.
 //!
-//! The scripts that clap writes by itself do not match the words of a program whose name has a
-//! dash in bash, and know nothing of lists with commas. So the script asks the program, which
-//! reads the words typed so far as it would read its own arguments.
-
-use std::io::Write as _;
+//! clap's static bash scripts fail for a program whose name has a dash, and they do not complete
+//! comma-separated lists. So the script calls the program, which parses the words typed so far as
+//! its own arguments.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_complete::env::{CompleteEnv, Shells};
 use color_eyre::eyre::{OptionExt as _, WrapErr as _};
 
+use super::print;
 use crate::cli::Cli;
 
 const PROGRAM: &str = "bklit-tui";
-/// The variable by which a script asks; it holds the name of the shell.
+/// The variable by which a script requests completions; it holds the name of the shell.
 const VARIABLE: &str = "BKLIT_COMPLETE";
 
-/// Answers a completion script and exits, if one asks. To be called before anything else.
-pub fn answer() {
+/// If a completion script called the program, prints the completions and exits. Call it first.
+pub fn complete() {
     CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
 }
 
@@ -29,15 +28,10 @@ pub fn answer() {
 pub fn run(shell: Shell) -> color_eyre::Result<()> {
     let shell = shell.to_string();
     let shells = Shells::builtins();
-    let completer = shells.completer(&shell).ok_or_eyre("this shell has no completions")?;
+    let completer = shells.completer(&shell).ok_or_eyre("no completions for this shell")?;
     let mut script = Vec::new();
-    // The program is found by PATH, so that the script outlives an upgrade.
+    // The script finds the program by PATH, so that it still works after an upgrade.
     completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
-    let mut out = std::io::stdout().lock();
-    match out.write_all(&script).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).wrap_err("cannot print the script")
-        }
-        _ => Ok(()),
-    }
+    print(&String::from_utf8(script)?).wrap_err("cannot print the script")?;
+    Ok(())
 }

@@ -1,19 +1,19 @@
-//! `doctor`: tells what is wrong with the servers, the data dir and the settings.
+//! `doctor`: prints what is wrong with the servers, the data dir and the settings.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use color_eyre::Result;
 use serde::Serialize;
 
+use super::print;
 use bklit_wire::diagnostic::{Diagnostic, Severity};
 use bklit_wire::text::safe;
 
-/// A server, or what else was looked at.
+/// A server, the data dir or the settings.
 pub struct Part {
-    /// What it is.
+    /// Its name.
     pub name: &'static str,
-    /// What was found, in the order in which it was looked at.
+    /// The findings, in the order of the checks.
     pub findings: Vec<Diagnostic>,
 }
 
@@ -24,17 +24,12 @@ struct Line<'a> {
     finding: &'a Diagnostic,
 }
 
-/// Prints the findings; fails when there is a problem among them.
+/// Prints the findings; the exit code is 1 if one is a problem.
 ///
 /// # Errors
 /// When they cannot be printed.
 pub fn run(parts: &[Part], json: bool) -> Result<ExitCode> {
-    let text = if json { lines(parts)? } else { page(parts) };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-        _ => {}
-    }
+    print(&if json { lines(parts)? } else { page(parts) })?;
     Ok(if count(parts, Severity::Problem) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -64,7 +59,7 @@ fn page(parts: &[Part]) -> String {
                 Severity::Warning => "warning",
                 Severity::Problem => "PROBLEM",
             };
-            // What a server elsewhere said may be part of it.
+            // It may contain text from a server.
             text += &format!("  {mark}  {}\n", safe(what));
             if !advice.is_empty() {
                 text += &format!("           → {}\n", safe(advice));
@@ -74,7 +69,7 @@ fn page(parts: &[Part]) -> String {
     }
     let (problems, warnings) = (count(parts, Severity::Problem), count(parts, Severity::Warning));
     text + &match (problems, warnings) {
-        (0, 0) => "All is well.\n".to_owned(),
+        (0, 0) => "No problems found.\n".to_owned(),
         _ => format!("{}, {}.\n", counted(problems, "problem"), counted(warnings, "warning")),
     }
 }

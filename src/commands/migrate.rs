@@ -1,10 +1,10 @@
-//! `migrate`: tells what was done to ClickHouse's tables, or what would be.
-
-use std::io::{self, Write};
+//! `migrate`: prints the statements that update ClickHouse's tables.
 
 use color_eyre::Result;
 
-/// Prints the statements, as they can be pasted into ClickHouse's own client.
+use super::print;
+
+/// Prints the statements in a form that ClickHouse's own client accepts.
 ///
 /// # Errors
 /// When they cannot be written.
@@ -15,9 +15,6 @@ pub fn run(statements: &[String], dry_run: bool) -> Result<()> {
     } else if !dry_run {
         text.push_str("-- Done.\n");
     }
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    print(&text)?;
+    Ok(())
 }

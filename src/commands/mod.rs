@@ -1,4 +1,16 @@
-//! The commands, one file or folder each.
+//! The subcommands, one file or folder each.
+//!
+//! - [`attach`]: the console on another process's pipeline
+//! - [`completions`]: shell completion
+//! - [`doctor`]: prints the results of the checks
+//! - [`logs`]: prints another process's debug log
+//! - [`migrate`]: prints the migration of ClickHouse's tables
+//! - [`queue`]: shows and repairs the queue
+//! - [`replay`]: the console on a recording
+//! - [`simulate`]: sends realistic traffic
+//! - [`sql`]: queries the store
+//! - [`token`]: creates, lists and revokes tokens
+//! - [`verify`]: compares both paths of dual write
 
 pub mod attach;
 pub mod completions;
@@ -12,12 +24,25 @@ pub mod sql;
 pub mod token;
 pub mod verify;
 
+use std::io::{self, Write as _};
+
 use bklit_console::{ConsoleOptions, no_color};
 
 use crate::config::Settings;
 
-/// Options of a console on `source`, as the settings say. A `curl` line is added only where the
-/// pipeline's token is known.
+/// Prints to stdout. Returns whether to go on: a pipe that is closed early, as by `head`, is not an
+/// error.
+fn print(text: &str) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The options of a console on `source`. A `curl` command is added only where the pipeline's token is
+/// known.
 pub fn console_options(source: String, settings: &Settings) -> ConsoleOptions {
     ConsoleOptions {
         source,

@@ -1,4 +1,4 @@
-//! `replay`: the console on a recording.
+//! `replay`: opens the console on a recording.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,10 +7,10 @@ use crate::config::Settings;
 use bklit_console::replay::Player;
 use bklit_console::{ConsoleEnd, Source};
 
-/// Runs the console until it ends or `shutdown` says so.
+/// Runs the console until the user quits or `shutdown` is cancelled.
 ///
 /// # Errors
-/// When the file is no recording, or there is no terminal.
+/// When the file is not a recording, or there is no terminal.
 pub async fn run(
     args: &ReplayArgs,
     settings: &Settings,

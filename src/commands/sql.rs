@@ -1,22 +1,24 @@
-//! `sql`: asks the store.
+//! `sql`: queries the store.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use color_eyre::eyre::{Context, bail};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
-use unicode_width::UnicodeWidthStr;
 
 use crate::cli::SqlArgs;
 use bklit_pipeline::store::{QueryLimits, QueryResult, Store};
+use bklit_wire::table::Table;
+use bklit_wire::text::safe_json;
 
 /// The longest query read from standard input.
 const QUERY_BYTES: u64 = 1 << 20;
 
-/// Prints what the store answers.
+/// Runs the query and prints its result.
 ///
 /// # Errors
-/// What is wrong with the query, or why the store or the output cannot be used.
+/// When the query is wrong, the store is unavailable, or the output cannot be written.
 pub async fn run(args: &SqlArgs, store: &dyn Store) -> color_eyre::Result<()> {
     let query = if args.query == "-" { read_query(io::stdin())? } else { args.query.clone() };
     let limits = QueryLimits { rows: args.limit, time: args.timeout };
@@ -25,13 +27,13 @@ pub async fn run(args: &SqlArgs, store: &dyn Store) -> color_eyre::Result<()> {
     let printed =
         if args.json { print_json(&result, &mut out) } else { print_table(&result, &mut out) };
     match printed.and_then(|()| out.flush()) {
-        // Whoever read it has seen enough, as in `… | head`.
+        // The reader closed the pipe, as in `… | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         other => other.wrap_err("cannot write the result")?,
     }
     if result.truncated {
         eprintln!(
-            "There is more: only the first {} rows are shown (see --limit)",
+            "Output truncated: only the first {} rows are shown (see --limit)",
             result.rows.len()
         );
     }
@@ -50,7 +52,7 @@ fn read_query(input: impl Read) -> color_eyre::Result<String> {
     Ok(query)
 }
 
-/// One object a row, its fields in the order of the columns.
+/// One object per row, its fields in column order.
 fn print_json(result: &QueryResult, out: &mut impl Write) -> io::Result<()> {
     let names = unique(&result.columns);
     for row in &result.rows {
@@ -61,24 +63,13 @@ fn print_json(result: &QueryResult, out: &mut impl Write) -> io::Result<()> {
             object.serialize_entry(name, value)?;
         }
         object.end()?;
-        let line = String::from_utf8_lossy(&line);
-        // JSON lets through what some terminals obey.
-        let safe = line.chars().fold(String::with_capacity(line.len()), |mut safe, c| {
-            if unsafe_to_print(c) {
-                c.encode_utf16(&mut [0; 2])
-                    .iter()
-                    .for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
-            } else {
-                safe.push(c);
-            }
-            safe
-        });
-        writeln!(out, "{safe}")?;
+        // JSON may contain characters that terminals interpret.
+        writeln!(out, "{}", safe_json(&String::from_utf8_lossy(&line)))?;
     }
     Ok(())
 }
 
-/// Columns of the same name would be one field.
+/// Numbers repeated column names: as JSON fields they would overwrite each other.
 fn unique(columns: &[String]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(columns.len());
     for column in columns {
@@ -90,69 +81,26 @@ fn unique(columns: &[String]) -> Vec<String> {
     names
 }
 
-/// Columns as wide as they need to be, numbers to the right.
+/// Numbers are aligned to the right.
 fn print_table(result: &QueryResult, out: &mut impl Write) -> io::Result<()> {
-    let header: Vec<_> = result.columns.iter().map(|name| escape(name)).collect();
-    let rows: Vec<Vec<_>> = result.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
-    let mut widths: Vec<_> = header.iter().map(|name| name.width()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.text.width());
+    let mut table = Table::new(&result.columns).ruled();
+    for column in 0..result.columns.len() {
+        if result.rows.iter().all(|row| row[column].is_number()) {
+            table = table.right_aligned(column);
         }
     }
-    let number = |column: usize| rows.iter().all(|row: &Vec<Cell>| row[column].number);
-    let names = header.into_iter().enumerate();
-    let names = names.map(|(column, text)| Cell { text, number: number(column) });
-    print_row(&names.collect::<Vec<_>>(), &widths, out)?;
-    let rules: Vec<_> = widths.iter().map(|&width| "─".repeat(width)).collect();
-    writeln!(out, "{}", rules.join("  "))?;
-    rows.iter().try_for_each(|row| print_row(row, &widths, out))
-}
-
-fn print_row(row: &[Cell], widths: &[usize], out: &mut impl Write) -> io::Result<()> {
-    let mut line = String::new();
-    for (Cell { text, number }, width) in row.iter().zip(widths) {
-        let padding = " ".repeat(width.saturating_sub(text.width()));
-        let parts = if *number { [&padding, text] } else { [text, &padding] };
-        parts.into_iter().for_each(|part| line.push_str(part));
-        line.push_str("  ");
+    for row in &result.rows {
+        table.push(row.iter().map(cell));
     }
-    writeln!(out, "{}", line.trim_end())
+    write!(out, "{table}")
 }
 
-struct Cell {
-    text: String,
-    number: bool,
-}
-
-fn cell(value: &Value) -> Cell {
-    let text = match value {
-        Value::Null => "NULL".to_owned(),
-        Value::String(text) => escape(text),
-        other => other.to_string(),
-    };
-    Cell { text, number: value.is_number() }
-}
-
-/// What a terminal would obey instead of showing is written as an escape.
-fn escape(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
-        if unsafe_to_print(c) {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-        safe
-    })
-}
-
-/// Control characters, and those that are invisible or turn the direction of writing.
-fn unsafe_to_print(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        )
+fn cell(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Null => "NULL".into(),
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
 }
 
 #[cfg(test)]
@@ -193,13 +141,27 @@ Oslo  1234.5  a\\nb\\u{1b}[31m\\u{202e}
     }
 
     #[test]
-    fn no_rows_are_a_header() {
+    fn characters_that_terminals_interpret_or_hide_are_escaped() {
+        let hidden = ["\u{61c}", "\u{ad}", "\u{e0041}", "\u{1b}", "\u{9b}", "\u{202e}", "\u{feff}"];
+        let text = hidden.concat();
+        let result = result(&[&text], vec![vec![json!(text)]]);
+        let (table, json) = (table(&result), objects(&result));
+        for c in hidden {
+            assert!(!table.contains(c) && !json.contains(c), "{c:?} in {table:?} or {json:?}");
+        }
+        assert_eq!(table.matches(r"\u{61c}\u{ad}\u{e0041}").count(), 2, "{table}");
+        let read: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read[&text], json!(text));
+    }
+
+    #[test]
+    fn an_empty_result_is_a_header() {
         assert_eq!(table(&result(&["count()"], vec![])), "count()\n───────\n");
         assert_eq!(objects(&result(&["count()"], vec![])), "");
     }
 
     #[test]
-    fn json_keeps_the_columns_order_and_all_of_them() {
+    fn json_keeps_all_columns_in_order() {
         let rows = vec![vec![json!(1), Value::Null, json!("x\u{9b}\u{202e}\"")]];
         assert_eq!(
             objects(&result(&["z", "a", "z"], rows)),

@@ -1,27 +1,29 @@
-//! `token`: make, list and revoke tokens.
+//! `token`: creates, lists and revokes tokens.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use color_eyre::Result;
 use color_eyre::eyre::{bail, ensure, eyre};
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr;
 
+use super::print;
 use crate::cli::{ScopeArg, TokenArgs, TokenCommand};
+use crate::client::reachable;
 use crate::config::Settings;
 use bklit_pipeline::auth::{Scope, Secret, TokenRecord, TokenStore};
 use bklit_pipeline::intake::validate::id_problem;
+use bklit_wire::table::Table;
+use bklit_wire::text::safe;
 use bklit_wire::time::UtcMillis;
 
-/// Stands for all projects, for tokens that read.
+/// All projects, for tokens with scope read or admin.
 const ALL_PROJECTS: &str = "*";
 
-/// Carries out the command and prints its result.
+/// Runs the command and prints its result.
 ///
 /// # Errors
-/// When an argument is wrong, there is no such token, or the store cannot be used.
+/// When an argument is wrong, the token does not exist, or the store is unavailable.
 pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) -> Result<()> {
     let text = match &args.command {
         TokenCommand::Create { project, scope, name, domain, expires, quiet } => {
@@ -40,42 +42,34 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
         TokenCommand::List { json: false } => {
             let mut text = table(&listed(store).await?, UtcMillis::now());
             if settings.database_url.is_some() {
-                text.push_str("The tokens in Postgres work too; see them in Bklit's dashboard.\n");
+                text.push_str("Tokens in Postgres are also valid; Bklit's dashboard lists them.\n");
             }
             text
         }
         TokenCommand::Revoke { id } => {
             ensure!(
                 store.revoke(id).await?,
-                "there is no token `{}`; `bklit-tui token list` shows their ids (those in Postgres \
-                 are ended in Bklit's dashboard)",
-                shown(id)
+                "unknown token `{}`; `bklit-tui token list` shows the ids (revoke tokens in \
+                 Postgres in Bklit's dashboard)",
+                safe(id)
             );
-            format!("Revoked {id}. A running pipeline refuses it within seconds.\n")
+            format!("Revoked {id}. Running pipelines refuse it within seconds.\n")
         }
     };
-    print(&text)
+    print(&text)?;
+    Ok(())
 }
 
-/// All tokens that can be read; says on stderr how many cannot.
+/// All readable tokens; reports on stderr how many are not readable.
 async fn listed(store: &dyn TokenStore) -> Result<Vec<TokenRecord>> {
     let listing = store.listing().await;
     if listing.unreadable > 0 {
         eprintln!(
-            "{} more cannot be read and are not used: made by a newer version, or damaged.",
+            "Ignored {} unreadable tokens: created by a newer version, or damaged.",
             listing.unreadable
         );
     }
     Ok(listing.whole()?)
-}
-
-/// A pipe that is closed early, as by `head`, is no error.
-fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 impl From<ScopeArg> for Scope {
@@ -91,17 +85,17 @@ impl From<ScopeArg> for Scope {
 fn projects(scope: ScopeArg, given: &[String]) -> Result<Vec<String>> {
     if given.iter().any(|project| project == ALL_PROJECTS) {
         ensure!(scope != ScopeArg::Ingest, "--project '*' is for --scope read and admin only");
-        ensure!(given.len() == 1, "--project '*' means all projects; give no others beside it");
+        ensure!(given.len() == 1, "--project '*' means all projects; do not name others as well");
         return Ok(Vec::new());
     }
     ensure!(
         scope != ScopeArg::Admin,
-        "--scope admin is for the queue, which all projects share: it needs --project '*'"
+        "--scope admin needs --project '*', because all projects share the queue"
     );
     let mut projects = Vec::with_capacity(given.len());
     for project in given {
         if let Some(problem) = id_problem(project) {
-            bail!("--project `{}`: {problem}", shown(project));
+            bail!("--project `{}`: {problem}", safe(project));
         }
         if !projects.contains(project) {
             projects.push(project.clone());
@@ -110,14 +104,14 @@ fn projects(scope: ScopeArg, given: &[String]) -> Result<Vec<String>> {
     Ok(projects)
 }
 
-/// The host alone, in the form in which browsers send it. People paste whole addresses.
+/// The host of a pasted host or URL, in the form in which browsers send it.
 fn host(given: &str) -> Result<String> {
     let bare = given.trim().trim_start_matches("*.");
     let url = if bare.contains("://") { bare.to_owned() } else { format!("https://{bare}") };
     let host = url::Url::parse(&url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
     let host = host.map(|host| host.trim_end_matches('.').to_owned());
     host.filter(|host| !host.is_empty() && !host.contains('*'))
-        .ok_or_else(|| eyre!("--domain `{}`: not a host, such as example.com", shown(given)))
+        .ok_or_else(|| eyre!("--domain `{}`: not a host; try example.com", safe(given)))
 }
 
 fn expiry(now: UtcMillis, after: Duration) -> Result<UtcMillis> {
@@ -130,20 +124,20 @@ fn expiry(now: UtcMillis, after: Duration) -> Result<UtcMillis> {
         .ok_or_else(|| eyre!("--expires: later than {}, the latest possible", UtcMillis::MAX))
 }
 
-/// What a person sees of a new token: all of it, once, and how to use it.
+/// The text about a new token: the secret, and how to use it.
 fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
     let secret = secret.expose();
     let listen = reachable(listen);
     let mut text = format!(
-        "Token {} made: scope {}, for {}, {}{}.\n\n  {secret}\n\n\
-         This is the only time it is shown. Try it:\n\n",
+        "Created token {}: scope {}, for {}, {}{}.\n\n  {secret}\n\n\
+         It is not shown again. Try it:\n\n",
         token.id,
         token.scope.as_str(),
         project_list(token),
-        token.expires_at.map_or("without an end".to_owned(), |end| format!("until {end}")),
+        token.expires_at.map_or("never expires".to_owned(), |end| format!("expires {end}")),
         match token.allowed_domains.as_slice() {
             [] => String::new(),
-            domains => format!(", from pages of {}", shown(&domains.join(", "))),
+            domains => format!(", only from pages of {}", safe(&domains.join(", "))),
         },
     );
     match (token.scope, token.projects.first()) {
@@ -173,63 +167,28 @@ fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
     text
 }
 
-/// Where a client on this machine reaches a server that listens there.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
-    match listen.ip() {
-        ip if !ip.is_unspecified() => {}
-        std::net::IpAddr::V4(_) => listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into()),
-        std::net::IpAddr::V6(_) => listen.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
-    }
-    listen
-}
-
-/// One word for a shell.
+/// The text as one word of a shell command.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// Text that does nothing to a terminal.
-fn shown(text: &str) -> String {
-    let shown = text.chars().map(|c| match c {
-        c if c.is_control() || is_invisible(c) => c.escape_unicode().to_string(),
-        c => c.to_string(),
-    });
-    shown.collect()
-}
-
-/// Characters that reorder or hide others.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 fn project_list(token: &TokenRecord) -> String {
     match token.projects.as_slice() {
         [] => "all projects".to_owned(),
-        projects => shown(&projects.join(", ")),
+        projects => safe(&projects.join(", ")).into_owned(),
     }
 }
 
 fn table(tokens: &[TokenRecord], now: UtcMillis) -> String {
     if tokens.is_empty() {
-        return "No tokens. Make one: bklit-tui token create --project P\n".to_owned();
+        return "No tokens. Create one: bklit-tui token create --project P\n".to_owned();
     }
     let header = ["ID", "TOKEN", "SCOPE", "PROJECTS", "DOMAINS", "CREATED", "EXPIRES", "NAME"];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(tokens.iter().map(|token| row(token, now)));
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or_default())
-        .collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
+    let mut table = Table::new(header);
+    for token in tokens {
+        table.push(row(token, now));
     }
-    text
+    table.to_string()
 }
 
 fn row(token: &TokenRecord, now: UtcMillis) -> [String; 8] {
@@ -241,7 +200,7 @@ fn row(token: &TokenRecord, now: UtcMillis) -> [String; 8] {
         project_list(token),
         match token.allowed_domains.as_slice() {
             [] => "any".to_owned(),
-            domains => shown(&domains.join(", ")),
+            domains => domains.join(", "),
         },
         day(token.created_at),
         match token.expires_at {
@@ -249,7 +208,7 @@ fn row(token: &TokenRecord, now: UtcMillis) -> [String; 8] {
             Some(end) if end <= now => format!("expired {}", day(end)),
             Some(end) => day(end),
         },
-        shown(token.name.as_deref().unwrap_or_default()),
+        token.name.clone().unwrap_or_default(),
     ]
 }
 
@@ -260,9 +219,9 @@ struct Line<'a> {
     prefix: &'a str,
     name: Option<&'a str>,
     scope: &'static str,
-    /// None means all.
+    /// Empty means all.
     projects: &'a [String],
-    /// None means any.
+    /// Empty means any.
     allowed_domains: &'a [String],
     created_at: UtcMillis,
     expires_at: Option<UtcMillis>,
@@ -334,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_taken_from_what_people_paste() {
+    fn hosts_are_extracted_from_pasted_urls() {
         for (given, host_name) in [
             ("example.com", "example.com"),
             ("*.Example.com", "example.com"),
@@ -350,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_beyond_all_times_is_refused() {
+    fn an_expiry_too_far_in_the_future_is_refused() {
         let now = UtcMillis::from_epoch_millis(1_000);
         let end = expiry(now, Duration::from_secs(1)).unwrap();
         assert_eq!(end.epoch_millis(), 2_000);
@@ -360,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_aligned_and_harmless() {
+    fn the_table_is_aligned_and_escaped() {
         let (mut one, _) = token(&["p1", "p2"]);
         one.name = Some("red\u{1b}[31m\u{202e}".into());
         one.expires_at = Some(UtcMillis::from_epoch_millis(0));
@@ -372,7 +331,7 @@ mod tests {
         let starts: Vec<usize> = text
             .lines()
             .zip(["DOMAINS", "any", "example.com"])
-            .map(|(line, cell)| line[..line.find(cell).unwrap()].width())
+            .map(|(line, cell)| bklit_wire::text::width(&line[..line.find(cell).unwrap()]))
             .collect();
         assert!(starts.windows(2).all(|pair| pair[0] == pair[1]), "{starts:?}\n{text}");
     }
@@ -393,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn all_projects_are_for_readers_only() {
+    fn ingest_tokens_cannot_have_all_projects() {
         let all = ["*".to_owned()];
         assert!(projects(ScopeArg::Read, &all).unwrap().is_empty());
         assert!(projects(ScopeArg::Ingest, &all).is_err());

@@ -1,4 +1,4 @@
-//! `verify`: compares what went through the queue with what ingestion inserted past it.
+//! `verify`: compares events that went through the queue with those inserted directly.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -19,16 +19,16 @@ use bklit_wire::gauges::match_rate;
 use bklit_wire::text::{safe, safe_json};
 use bklit_wire::time::UtcMillis;
 
-/// Some event does not match.
+/// At least one event does not match.
 const MISMATCHED: u8 = 1;
-/// Pages of failed events that are looked through for reasons, and how long that may take.
-const PAGES_LOOKED_AT: usize = 20;
+/// Pages of failed events that are searched for reasons, and how long that may take.
+const REASON_PAGES: usize = 20;
 const REASONS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Nothing is known, or not of all events. Never to be taken for success.
+/// Not verified, or not completely; not a success.
 const NOT_VERIFIED: u8 = 2;
 
-/// Compares, prints what does not match and the counts; the code says how it ended.
+/// Compares, and prints mismatches and counts; returns the exit code.
 pub async fn run(
     args: &VerifyArgs,
     settle: Duration,
@@ -37,11 +37,9 @@ pub async fn run(
 ) -> ExitCode {
     let verified = async {
         let store = open()?;
-        // Only to say more of what is missing: without them it is missing all the same.
+        // Only explains missing events; without the reasons they are missing all the same.
         let reasons = match &queue {
-            Some(queue) => {
-                timeout(REASONS_TIMEOUT, failed_reasons(&**queue, PAGES_LOOKED_AT)).await
-            }
+            Some(queue) => timeout(REASONS_TIMEOUT, failed_reasons(&**queue, REASON_PAGES)).await,
             None => Ok(HashMap::new()),
         };
         let reasons = reasons.unwrap_or_default();
@@ -90,40 +88,41 @@ fn plan(args: &VerifyArgs, settle: Duration, now: UtcMillis) -> Result<Plan> {
         Moment::At(moment) => moment.epoch_seconds(),
     };
     let until = match args.until {
-        // With the second that is under way, so that "0s" has all that there is.
+        // Includes the current second, so that "0s" covers everything.
         Moment::Ago(time) => ago(time) + 1,
         Moment::At(moment) => moment.epoch_seconds(),
     };
     if since >= until {
-        bail!("--since is not before --until; there is no time between them");
+        bail!("--since must be before --until");
     }
     let settled_until = ago(settle) + 1;
     let span = Span { since, until, project: args.project.clone() };
     Ok(Plan { span, settled_until, page: PAGE })
 }
 
-/// The exit code, and what is to be said about it.
+/// The exit code and the reason for it.
 fn verdict(report: &Report) -> (u8, Option<String>) {
     if report.mismatched() > 0 {
         return (MISMATCHED, None);
     }
     if report.compared() == 0 {
-        let reason = "Nothing to compare: no event of that time has settled on both ways.";
+        let reason = "Nothing to compare: no event in that range has settled on both paths.";
         return (NOT_VERIFIED, Some(reason.to_owned()));
     }
     if report.before_baseline > 0 {
         let begins = report.baseline_begins.map(moment).unwrap_or_default();
         let reason = format!(
-            "Not all is verified: {} events are from before the baseline began; compare what is \
-             since then with --since {begins}",
+            "Not completely verified: {} events are older than the baseline; compare the newer \
+             ones with --since {begins}",
             report.before_baseline
         );
         return (NOT_VERIFIED, Some(reason));
     }
     if report.not_written > 0 {
         let reason = format!(
-            "Not all is verified: {} events were not written to the baseline, as the store was \
-             slow, dual write was off or a process was killed; compare a time without such events",
+            "Not completely verified: {} events were not written to the baseline, because the \
+             store was slow, dual write was off or a process was killed; compare a range without \
+             such events",
             report.not_written
         );
         return (NOT_VERIFIED, Some(reason));
@@ -135,7 +134,7 @@ fn moment(seconds: i64) -> String {
     UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)).to_string()
 }
 
-/// Writes as events are found; the first error is kept for the end.
+/// Prints mismatches as they are found; keeps the first write error for the end.
 struct Printer {
     json: bool,
     left: u64,
@@ -175,7 +174,7 @@ impl Printer {
             text += &format!(" ({} rows through the queue, {} direct)", counts.0, counts.1);
         }
         if let Some(reason) = reason {
-            text += &format!(": it failed: {reason}");
+            text += &format!(": failed: {reason}");
         }
         self.line(&safe(&text));
         for field in &found.fields {
@@ -198,7 +197,7 @@ impl Printer {
             None => "no match rate".to_owned(),
         };
         let (since, until) = (moment(plan.span.since), moment(plan.span.until));
-        self.line(&format!("accepted from {since} until before {until}: {rate}"));
+        self.line(&format!("accepted from {since} to before {until}: {rate}"));
         for (_, name, value) in counts(report) {
             if value > 0 || name == "matched" {
                 self.line(&format!("{:>12}  {name}", count(value)));
@@ -216,16 +215,16 @@ impl Printer {
     }
 }
 
-/// Each count with its name in JSON and in words.
+/// Each count with its JSON key and its description.
 fn counts(report: &Report) -> [(&'static str, &'static str, u64); 7] {
     [
         ("matched", "matched", report.matched),
         ("missingInQueuePath", "missing in the queue path", report.missing_in_queue_path),
         ("missingInBaseline", "missing in the baseline", report.missing_in_baseline),
-        ("different", "different, or more than once", report.different),
-        ("beforeBaseline", "left out: from before the baseline began", report.before_baseline),
-        ("notWritten", "left out: not written to the baseline", report.not_written),
-        ("notSettled", "left out: too young to have settled", report.not_settled),
+        ("different", "different, or stored more than once", report.different),
+        ("beforeBaseline", "skipped: older than the baseline", report.before_baseline),
+        ("notWritten", "skipped: not written to the baseline", report.not_written),
+        ("notSettled", "skipped: not settled yet", report.not_settled),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! What values are allowed.
+//! Which values are allowed.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::{ConfigError, Settings, source_of};
 use bklit_pipeline::roles::Role;
 
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
-/// Longer than any load balancer takes to look.
+/// Longer than any load balancer's check interval.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
-/// Sessions that wait are kept in memory.
+/// Sessions in their grace period are kept in memory.
 const LONGEST_GRACE: Duration = Duration::from_secs(300);
-/// Events should not wait longer for company.
+/// Events should not wait longer for a batch to fill.
 const LONGEST_BATCH_WAIT: Duration = Duration::from_secs(60);
 const POSTGRES_LIKE: &str = "postgres://user@localhost:5432/bklit";
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
 impl Settings {
-    /// Checks what types cannot say; an error names the value's source.
+    /// Checks what types cannot express; an error names the value's source.
     pub(super) fn validate(&self, figment: &Figment) -> Result<(), ConfigError> {
         self.validate_times(figment)?;
         self.validate_counts(figment)?;
@@ -32,7 +32,7 @@ impl Settings {
             figment,
             "log",
             self.log.parse::<tracing_subscriber::EnvFilter>().is_ok(),
-            "is no log filter; try info, debug or bklit_tui=debug,hyper=warn",
+            "is not a log filter; try info, debug or bklit_tui=debug,hyper=warn",
         )
     }
 
@@ -57,7 +57,7 @@ impl Settings {
             ("worker.batch_wait", self.worker.batch_wait, LONGEST_BATCH_WAIT),
         ];
         for (key, value, longest) in bounded {
-            let problem = format!("must be at most {}", humantime::format_duration(longest));
+            let problem = format!("must be at most {}", bklit_wire::duration::format(longest));
             require(figment, key, value <= longest, &problem)?;
         }
         Ok(())
@@ -95,13 +95,13 @@ impl Settings {
         ];
         for (key, value, schemes, like) in servers {
             let usable = value.as_ref().is_none_or(|url| has_scheme(url.expose(), schemes));
-            require(figment, key, usable, &format!("is no such URL as {like}"))?;
+            require(figment, key, usable, &format!("is not a URL like {like}"))?;
         }
         require(
             figment,
             "websocket.allowed_origins",
             self.websocket.allowed_origins.iter().all(|text| is_origin(text)),
-            "has a member that is no such origin as https://dashboard.example",
+            "contains a value that is not an origin like https://dashboard.example",
         )?;
         let names = [
             ("queue.redis_prefix", &self.queue.redis_prefix),
@@ -113,28 +113,28 @@ impl Settings {
         Ok(())
     }
 
-    /// The embedded queue and buses are one process's: parts in different processes meet in Redis.
+    /// The embedded queue and buses work within one process; several processes need Redis.
     fn validate_roles(&self, figment: &Figment) -> Result<(), ConfigError> {
-        let store_is_near = self.roles.has(Role::Worker) || self.clickhouse_url.is_some();
+        let store_is_reachable = self.roles.has(Role::Worker) || self.clickhouse_url.is_some();
         require(
             figment,
             "dual_write",
-            !self.dual_write || store_is_near,
-            "needs the store that the worker stores in: set clickhouse_url (--clickhouse-url, \
+            !self.dual_write || store_is_reachable,
+            "needs access to the worker's store: set clickhouse_url (--clickhouse-url, \
              CLICKHOUSE_HOST), or leave roles at its default",
         )?;
-        let drains_itself = self.roles.has(Role::Ingestion) && self.roles.has(Role::Worker);
+        let is_complete = self.roles.has(Role::Ingestion) && self.roles.has(Role::Worker);
         require(
             figment,
             "roles",
-            drains_itself || self.redis_url.is_some(),
+            is_complete || self.redis_url.is_some(),
             "leaves ingestion or worker to another process, which needs a queue that both can \
              reach: set redis_url (--redis-url, REDIS_URL), or leave roles at its default",
         )
     }
 }
 
-/// Whether a text is the URL of a Redis.
+/// Whether a text is a Redis URL.
 pub fn is_redis(url: &str) -> bool {
     has_scheme(url, REDIS_SCHEMES)
 }
@@ -143,7 +143,7 @@ fn is_origin(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.path() == "/")
 }
 
-/// Never tells what the URL is: it may have a password in it.
+/// Errors must not quote the URL: it may contain a password.
 fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     url::Url::parse(url).is_ok_and(|url| schemes.contains(&url.scheme()))
 }
@@ -152,7 +152,7 @@ fn require(figment: &Figment, key: &str, holds: bool, rule: &str) -> Result<(), 
     if holds { Ok(()) } else { Err(error(figment, key, rule)) }
 }
 
-/// That a value is wrong, with its source.
+/// An error about a value, with its source.
 pub(super) fn refused(figment: &Figment, wrong: &WrongSetting) -> ConfigError {
     error(figment, &wrong.key, &wrong.rule)
 }

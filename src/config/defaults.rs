@@ -49,7 +49,7 @@ impl Default for Settings {
     }
 }
 
-/// `$XDG_DATA_HOME/bklit-tui`, mostly `~/.local/share/bklit-tui`.
+/// `$XDG_DATA_HOME/bklit-tui`, by default `~/.local/share/bklit-tui`.
 fn default_data_dir() -> PathBuf {
     etcetera::choose_base_strategy()
         .map_or_else(|_| PathBuf::from("bklit-tui-data"), |base| base.data_dir().join("bklit-tui"))

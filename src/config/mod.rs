@@ -1,7 +1,11 @@
-//! Settings: defaults, then the config file, then the environment, then flags; the later wins.
+//! Settings from defaults, the config file, the environment and flags; later sources win.
 //!
-//! All are read and checked once, at the start. An error names the setting and where its value
-//! came from.
+//! They are read and checked once, at the start. An error names the setting and the source of its
+//! value.
+//!
+//! - `settings`: all settings in one struct
+//! - `defaults`: their defaults
+//! - `check`: which values are allowed
 
 mod check;
 mod defaults;
@@ -29,8 +33,8 @@ pub struct Override {
     pub value: String,
 }
 
-/// Environment variables and the setting each one is, later ones winning. Our own names come
-/// after those that users of Bklit have set already.
+/// Environment variables and the settings they set; later ones win. Our own names come after those
+/// that Bklit's other programs use.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("INGESTION_PORT", "listen"),
     ("WEBSOCKET_PORT", "websocket.listen"),
@@ -58,13 +62,13 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("BKLIT_THEME", "console.theme"),
 ];
 
-/// The variable that names the config file.
+/// The environment variable with the path of the config file.
 pub const CONFIG_VARIABLE: &str = "BKLIT_CONFIG";
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The config file that was asked for cannot be read.
+    /// The given config file cannot be read.
     #[error("cannot read the config file {path}: {error}")]
     File {
         /// The file.
@@ -78,8 +82,8 @@ pub enum ConfigError {
 }
 
 impl Settings {
-    /// Reads all sources. `file` is the config file asked for, which must exist; without one
-    /// the default file is read if there is one.
+    /// Reads all sources. The given config file `file` must exist; without one, the default file is
+    /// read if it exists.
     ///
     /// # Errors
     /// Names the setting that is wrong and its source.
@@ -89,9 +93,9 @@ impl Settings {
         flags: &[Override],
     ) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        let asked =
+        let given =
             file.map(Path::to_path_buf).or_else(|| environment(CONFIG_VARIABLE).map(PathBuf::from));
-        if let Some(path) = asked {
+        if let Some(path) = given {
             std::fs::File::open(&path)
                 .map_err(|error| ConfigError::File { path: path.clone(), error })?;
             figment = figment.merge(Toml::file_exact(path));
@@ -144,7 +148,7 @@ fn describe(error: &figment::Error) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A mistake in the file's syntax is told with the line it is in, which may hold a password.
+/// Removes the quoted line from a syntax error: it may contain a password.
 fn without_excerpts(message: &str) -> String {
     let is_excerpt = |line: &&str| {
         line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
@@ -170,7 +174,7 @@ impl Provider for Override {
     }
 }
 
-/// `$XDG_CONFIG_HOME/bklit-tui/config.toml`, mostly `~/.config/bklit-tui/config.toml`.
+/// `$XDG_CONFIG_HOME/bklit-tui/config.toml`, by default `~/.config/bklit-tui/config.toml`.
 fn default_config_file() -> Option<PathBuf> {
     let base = etcetera::choose_base_strategy().ok()?;
     Some(base.config_dir().join("bklit-tui").join("config.toml"))

@@ -1,4 +1,4 @@
-//! All settings: those of the program itself, and those that its parts own.
+//! All settings: the program's own, and those that each part defines.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,50 +19,50 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where queue, store, tokens and logs are kept.
+    /// Directory of queue, store, tokens and logs.
     pub data_dir: PathBuf,
-    /// Where to accept events.
+    /// Address of the HTTP server.
     pub listen: SocketAddr,
     /// Run the pipeline without the console.
     #[serde(deserialize_with = "setting::boolean")]
     pub no_ui: bool,
     /// Which parts of the pipeline this process runs.
     pub roles: Roles,
-    /// The Redis server of a production pipeline; may have a password in it.
+    /// The Redis server of a production pipeline; the URL may contain a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_url: Option<Sensitive>,
-    /// The ClickHouse server of a production pipeline; may have a password in it.
+    /// The ClickHouse server of a production pipeline; the URL may contain a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clickhouse_url: Option<Sensitive>,
-    /// As whom to ask ClickHouse.
+    /// ClickHouse user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clickhouse_username: Option<String>,
     /// That user's password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clickhouse_password: Option<Sensitive>,
-    /// ClickHouse's database with the tables.
+    /// ClickHouse database with the tables.
     pub clickhouse_database: String,
-    /// Also insert each event past the queue, and compare.
+    /// Also insert each event directly, past the queue, and compare both paths.
     #[serde(deserialize_with = "setting::boolean")]
     pub dual_write: bool,
-    /// Bklit's Postgres, for its tokens and event definitions; may have a password in it.
+    /// Bklit's Postgres, with its tokens and event definitions; the URL may contain a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_url: Option<Sensitive>,
-    /// The root certificates (PEM) that servers' ones must lead to, instead of the well-known ones.
+    /// Root certificates (PEM) to trust instead of Mozilla's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca_file: Option<PathBuf>,
-    /// How long a stop may take before it is forced.
-    #[serde(with = "humantime_serde")]
+    /// How long shutdown may take before it is forced.
+    #[serde(with = "bklit_wire::duration")]
     pub shutdown_timeout: Duration,
-    /// How long a stop waits, accepting events and answering `/ready` with 503, before it begins.
-    #[serde(with = "humantime_serde")]
+    /// How long to keep accepting events before shutdown, with `/ready` answering 503.
+    #[serde(with = "bklit_wire::duration")]
     pub shutdown_delay: Duration,
     /// What the program logs about itself: a `tracing` filter such as `info` or `debug`.
     pub log: String,
-    /// Debug lines a second above which they are sampled.
+    /// Debug lines per second above which they are sampled.
     pub debug_lines_per_second: u64,
-    /// Debug lines that are kept for consoles that are opened later: of this process, and in Redis
-    /// of all of them.
+    /// Debug lines kept for consoles opened later: this process's, or with Redis those of all
+    /// processes.
     pub debug_history: usize,
     /// The HTTP server.
     pub http: HttpSettings,
@@ -72,13 +72,13 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// The worker.
     pub worker: WorkerSettings,
-    /// The comparison of both ways.
+    /// The comparison of both paths.
     pub verify: VerifySettings,
     /// The console.
     pub console: ConsoleSettings,
     /// Alerts.
     pub alerts: AlertSettings,
-    /// A file to record to; only by a flag.
+    /// File to record to; set only by a flag.
     #[serde(skip)]
     pub record: Option<String>,
 }

@@ -43,16 +43,16 @@ fn settings_of_the_console_are_checked() {
         std::fs::write(&file, text).unwrap();
         Settings::load(Some(&file), |_| None, &[]).map_err(|error| error.to_string())
     };
-    for (text, told) in [
+    for (text, expected) in [
         ("[console]\ncolors = 12", "none of \"auto\", 16, 256"),
         ("[console]\ntheme = 'pink'", "dark, light, mono"),
         ("[console.keys]\npause = 'p'", "p is also the key of projects"),
-        ("[console.keys]\npaus = 'P'", "is not an action; the actions are"),
+        ("[console.keys]\npaus = 'P'", "console.keys.paus"),
         ("[console.filters]\nbad = 'level:loud'", "is not a valid filter"),
     ] {
         let error = load(text).unwrap_err();
         assert!(
-            error.contains(told) && error.contains("console.") && error.contains("bklit.toml"),
+            error.contains(expected) && error.contains("console.") && error.contains("bklit.toml"),
             "{error}"
         );
     }
@@ -96,7 +96,7 @@ fn an_error_names_setting_and_source() {
         (&[], &[flag("queue.redis_prefix", "")], ["queue.redis_prefix", "empty"]),
         (&[], &[flag("listen", "here")], ["listen", "--listen"]),
         (&[("BKLIT_ROLES", "ingestion,cook")], &[], ["BKLIT_ROLES", "unknown role cook"]),
-        (&[("BKLIT_ROLES", " , ")], &[], ["roles (from", "must name at least one role"]),
+        (&[("BKLIT_ROLES", " , ")], &[], ["roles (from", "BKLIT_ROLES"]),
         (&[], &[flag("roles", "ingestion")], ["roles (from --roles)", "redis_url"]),
         (&[], &[flag("roles", "worker,websocket")], ["roles (from --roles)", "redis_url"]),
         (&[], &[flag("shutdown_delay", "1h")], ["shutdown_delay", "5m"]),
@@ -142,23 +142,23 @@ fn roles_come_as_text_or_as_a_list() {
     std::fs::write(&path, "roles = ['worker']\nredis_url = 'redis://r'").unwrap();
     let settings = Settings::load(Some(&path), |_| None, &[]).unwrap();
     assert_eq!(settings.roles.iter().collect::<Vec<_>>(), [Role::Worker]);
-    // Dashboards may do without; then nothing is left to another process.
+    // Without the role websocket, no part is left to another process.
     let settings = load(&[("BKLIT_ROLES", "ingestion,worker")], &[]).unwrap();
     assert!(settings.roles.has(Role::Worker));
 }
 
 #[test]
-fn a_secret_in_a_file_with_a_mistake_is_not_repeated() {
+fn an_error_in_a_file_does_not_quote_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bklit.toml");
     for value in ["1234567", "-1234567", "1234567.5", "[1234567]", "{ a = 1234567 }", "x1234567"] {
         for key in ["clickhouse_password", "redis_url", "clickhouse_url"] {
             std::fs::write(&path, format!("{key} = {value}")).unwrap();
             let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err();
-            let said = format!("{error} {error:?}");
-            assert!(!said.contains("234567"), "{said}");
-            assert!(said.contains("bklit.toml"), "{said}");
-            assert!(said.contains(key) || value.starts_with('x'), "{said}");
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("234567"), "{text}");
+            assert!(text.contains("bklit.toml"), "{text}");
+            assert!(text.contains(key) || value.starts_with('x'), "{text}");
         }
     }
     std::fs::write(&path, "clickhouse_password = true").unwrap();
@@ -167,7 +167,7 @@ fn a_secret_in_a_file_with_a_mistake_is_not_repeated() {
 }
 
 #[test]
-fn a_file_with_a_mistake_is_refused_by_name() {
+fn an_error_in_a_file_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bklit.toml");
     for (text, part) in [
@@ -190,7 +190,7 @@ fn the_sample_file_is_the_defaults() {
     let sample = include_str!("../../bklit.sample.toml");
     let read: serde_json::Value = Figment::from(Toml::string(sample)).extract().unwrap();
     let mut defaults = serde_json::to_value(Settings::default()).unwrap();
-    // Depends on the machine, so the sample only describes it.
+    // It depends on the machine, so the sample only describes it.
     defaults.as_object_mut().unwrap().remove("data_dir");
     assert_eq!(read, defaults);
     let described = [

@@ -42,11 +42,6 @@ impl LogThrottle {
     }
 }
 
-/// A duration for people, in whole seconds: `2m 30s`.
-pub fn seconds(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +56,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(500)).await;
         }
         assert_eq!(logged, [0, 60, 120]);
-        assert_eq!(throttle.recovered().map(seconds).as_deref(), Some("2m 30s"));
+        assert_eq!(throttle.recovered(), Some(Duration::from_secs(150)));
         assert_eq!(throttle.recovered(), None);
         assert_eq!(throttle.failure(), Some(Duration::ZERO), "another failure");
     }

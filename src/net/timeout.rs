@@ -20,7 +20,7 @@ pub async fn within<T, E>(
 
 /// The reason to report when nothing came within `limit`.
 pub fn no_response(limit: Duration) -> String {
-    format!("no response within {}", humantime::format_duration(limit))
+    format!("no response within {}", bklit_wire::duration::format(limit))
 }
 
 #[cfg(test)]

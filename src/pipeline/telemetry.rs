@@ -12,9 +12,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::metrics::{Metrics, Part};
-use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::duration::seconds;
 use bklit_wire::gauges::{Gauges, Health};
 use bklit_wire::time::UtcMillis;
 

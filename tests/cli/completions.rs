@@ -1,4 +1,4 @@
-//! The completion scripts, in the shells they are for.
+//! The completion scripts in real shells.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use portable_pty::CommandBuilder;
 use crate::support::pty::Pty;
 use crate::support::servers::provided;
 
-/// A file in the working directory, which only flags that take files may offer.
+/// A file in the working directory, which only arguments that take files may complete to.
 const FILE: &str = "decoy.jsonl";
 const PROMPT: &str = "ready>";
 
-/// What is typed before Tab, what must be offered then, and what must not.
+/// The text typed before Tab, the expected completions, and those that must not appear.
 type Case = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const CASES: [Case; 11] = [
@@ -36,7 +36,7 @@ const CASES: [Case; 11] = [
     ("bklit-tui replay ", &[FILE], &["simulate"]),
 ];
 
-/// A directory with the decoy, and files of the shell's own.
+/// A directory with the decoy and the shell's startup files.
 fn home(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in [(FILE, "")].iter().chain(files) {
@@ -60,7 +60,7 @@ fn command(shell: impl AsRef<std::ffi::OsStr>, home: &Path) -> CommandBuilder {
 
 /// Types every case into an interactive shell, with Tab after it, and reads the screen.
 fn check(command: CommandBuilder) {
-    // Large enough that no shell asks whether to list everything.
+    // Large enough that shells list everything without asking.
     let mut pty = Pty::spawn(command, (160, 120));
     for (typed, offered, not_offered) in CASES {
         pty.wait_for(PROMPT, |screen| screen.contents().trim() == PROMPT);
@@ -74,7 +74,7 @@ fn check(command: CommandBuilder) {
         for word in not_offered {
             assert!(contents.matches(word).count() <= already(word), "{word}:\n{contents}");
         }
-        // Ctrl-U discards the line, Ctrl-L what is on the screen.
+        // Ctrl-U clears the line, Ctrl-L the screen.
         pty.send("\x15\x0c");
     }
 }
@@ -110,7 +110,7 @@ fn fish_completes_commands_flags_and_values() {
     let shell = provided("BKLIT_TEST_FISH");
     let home = home(&[]);
     for (typed, offered, not_offered) in CASES {
-        // fish has a command for what Tab would offer.
+        // fish has a command that prints the completions.
         let script =
             format!("bklit-tui completions fish | source; complete --do-complete '{typed}'");
         let command = command(&shell, home.path());
@@ -129,7 +129,7 @@ fn fish_completes_commands_flags_and_values() {
 }
 
 #[test]
-fn a_value_that_is_mistyped_gets_the_possible_ones_and_the_nearest() {
+fn a_mistyped_value_is_an_error_with_the_possible_values_and_a_suggestion() {
     let cli = crate::support::Cli::new();
     for (arguments, parts) in [
         (&["logs", "--level", "eror"][..], ["possible values: info, warn, error", "'error'"]),

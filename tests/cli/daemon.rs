@@ -1,4 +1,4 @@
-//! The program as a daemon: how it starts, stops and refuses.
+//! The program as a daemon: start, stop, and refusing to start.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,8 +11,7 @@ use serde_json::json;
 use crate::support::servers::{Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually, request};
 
-/// A request whose body is on its way: head and half of the body are sent, and the server has
-/// begun to read.
+/// A request in flight: the head and half of the body are sent, and the server is reading.
 struct HalfSent {
     stream: TcpStream,
     rest: Vec<u8>,
@@ -33,7 +32,7 @@ impl HalfSent {
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
-        // The server says so once the body is being read.
+        // The server answers this once it is reading the body.
         let mut go_on = [0; 25];
         stream.read_exact(&mut go_on).unwrap();
         assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -49,14 +48,14 @@ impl HalfSent {
     }
 }
 
-/// Waits until nobody accepts connections there any more: the daemon knows that it must stop.
+/// Waits until connections are refused: the daemon has started to shut down.
 #[track_caller]
 fn assert_stops_accepting(addr: SocketAddr) {
     eventually(DEADLINE, "new connections are refused", || TcpStream::connect(addr).is_err());
 }
 
 #[test]
-fn the_first_start_makes_a_token_that_works() {
+fn the_first_start_creates_a_valid_token() {
     let daemon = Daemon::start();
     let file = daemon.data_dir().join("token");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -72,14 +71,14 @@ fn the_first_start_makes_a_token_that_works() {
 }
 
 #[test]
-fn health_is_as_the_existing_system_answers() {
+fn health_has_the_fields_of_the_existing_system() {
     let daemon = Daemon::start();
     let health = daemon.get("/health").json();
     assert_eq!((&health["status"], &health["service"]), (&json!("ok"), &json!("ingestion")));
 }
 
 #[test]
-fn a_kill_loses_nothing_that_was_answered() {
+fn a_kill_loses_no_accepted_event() {
     let mut daemon = Daemon::start();
     for _ in 0..3 {
         let before: Vec<_> = (0..20).map(|_| daemon.track("https://a.example/")).collect();
@@ -97,12 +96,12 @@ fn either_signal_stops_it_in_order() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut daemon = Daemon::start();
         daemon.track("https://a.example/");
-        // An open stream and an idle connection must not hold it up.
+        // An open stream and an idle connection must not delay it.
         let mut stream = daemon.debug_stream();
         assert!(stream.next_data().unwrap().contains("connected"));
         let _idle = TcpStream::connect(daemon.addr).unwrap();
         daemon.signal(signal);
-        // Well within the ten seconds after which it would be forced.
+        // Well within the ten seconds after which shutdown would be forced.
         let status = daemon.wait_exit(Duration::from_secs(8));
         assert_eq!(status.code(), Some(0), "{signal:?}: {}", daemon.stderr());
         assert!(!daemon.data_dir().join("listen.addr").exists());
@@ -165,7 +164,7 @@ fn a_data_dir_belongs_to_one_process() {
     let cli = Cli::on(&daemon.data_dir());
     let error = cli.run(&["--no-ui", "--listen", "127.0.0.1:0"]).failed();
     assert!(error.contains(daemon.data_dir().to_str().unwrap()), "{error}");
-    // The first one is none the worse for it.
+    // The first one is not affected.
     daemon.track("https://a.example/");
     assert_eq!(daemon.get("/health").status, 200);
 }
@@ -179,7 +178,7 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused_with_its_source() {
+fn an_invalid_url_is_refused_with_its_source() {
     for (name, value) in [("REDIS_URL", "http://127.0.0.1:1"), ("CLICKHOUSE_HOST", "127.0.0.1:1")] {
         let error = Cli::new().env(name, value).run(&["--no-ui"]).failed();
         assert!(error.contains(name), "{error}");
@@ -206,7 +205,7 @@ fn a_wrong_setting_is_refused_with_its_source() {
 }
 
 #[test]
-fn without_a_terminal_the_console_is_refused_with_a_way_out() {
+fn without_a_terminal_the_console_suggests_no_ui() {
     let error = Cli::new().run(&["--listen", "127.0.0.1:0"]).failed();
     assert!(error.contains("--no-ui"), "{error}");
 }
@@ -224,7 +223,7 @@ fn reading_needs_no_token_on_the_same_machine_and_writing_does() {
 }
 
 #[test]
-fn a_command_without_the_pipelines_settings_says_so() {
+fn a_command_with_other_servers_than_the_pipeline_warns() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let url = redis.url();
     let daemon = Daemon::with_environment("", &[("REDIS_URL", url.as_str())]);

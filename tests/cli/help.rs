@@ -22,7 +22,7 @@ fn help_lists_every_command_and_setting() {
 }
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_help() {
     for subcommand in Arguments::command().get_subcommands() {
         let help = Cli::new().run(&[subcommand.get_name(), "--help"]).ok();
         assert!(help.contains("Usage: bklit-tui"), "{help}");
@@ -32,7 +32,7 @@ fn every_command_explains_itself() {
 }
 
 #[test]
-fn a_mistyped_flag_is_an_error_with_a_hint() {
+fn a_mistyped_flag_is_an_error_with_a_suggestion() {
     let output = Cli::new().run(&["simulate", "--rat", "5"]);
     assert_eq!(output.code, Some(2));
     assert!(output.stderr.contains("--rate"), "{}", output.stderr);
@@ -49,7 +49,7 @@ fn every_shell_has_completions() {
 }
 
 #[test]
-fn a_reader_that_is_gone_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let cli = Cli::new();
     let mut child = cli.command(&["completions", "bash"]).spawn().unwrap();
     drop(child.stdout.take());

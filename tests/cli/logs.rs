@@ -26,8 +26,8 @@ impl Follower {
         Self { child, lines: Some(lines), _cli: cli }
     }
 
-    /// The first line with `part`, with new page views until it comes: the follower sees only
-    /// what happens after it has connected.
+    /// The first line with `part`. Sends page views until it arrives, because the follower only
+    /// receives lines from after it has connected.
     #[track_caller]
     fn line_with(&mut self, daemon: &Daemon, part: &str) -> String {
         std::thread::scope(|scope| {
@@ -55,15 +55,15 @@ impl Drop for Follower {
 }
 
 #[test]
-fn prints_lines_as_they_come_and_ends_with_its_reader() {
+fn prints_lines_as_they_arrive_and_ends_with_its_reader() {
     let daemon = Daemon::start();
     let mut follower = Follower::start(&daemon, &[]);
     let line = follower.line_with(&daemon, "evt_");
     assert!(!line.contains('\x1b'), "colours in a pipe: {line:?}");
     assert!(Stage::ALL.iter().any(|stage| line.contains(stage.as_str())), "{line}");
-    // As when `head` has seen enough.
+    // As when `head` closes the pipe.
     follower.lines = None;
-    eventually(DEADLINE, "it ends once nobody reads", || {
+    eventually(DEADLINE, "it ends once the pipe is closed", || {
         daemon.track("https://a.example/unseen");
         follower.child.try_wait().unwrap().is_some()
     });
@@ -87,7 +87,7 @@ fn filters_by_stage_and_text_and_prints_json() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn errors_name_the_value() {
     let cli = Cli::new();
     for (arguments, part) in [
         (&["logs", "--follow", "--stage", "nap"][..], "nap"),
@@ -100,7 +100,7 @@ fn mistakes_are_named() {
     }
 }
 
-/// A daemon in the hands of the test: answers the next request with `events`.
+/// A daemon played by the test: answers the next request with `events`.
 fn answer(server: &TcpListener, events: &str) -> TcpStream {
     let (mut connection, _) = server.accept().unwrap();
     let head = BufReader::new(&connection).lines().map(Result::unwrap);
@@ -119,7 +119,7 @@ fn event(message: &str) -> String {
 }
 
 #[test]
-fn losses_are_told_on_standard_error_and_strangers_text_is_not_obeyed() {
+fn losses_are_reported_on_stderr_and_clients_text_is_escaped() {
     for json in [false, true] {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", server.local_addr().unwrap());
@@ -149,11 +149,11 @@ fn losses_are_told_on_standard_error_and_strangers_text_is_not_obeyed() {
             assert!(unparsed.ends_with("\\u{1b}]0;pwned\\u{7}"), "{unparsed}");
             assert_eq!(second, format!("{start}second k=v"));
         }
-        let told: Vec<_> = (0..4).map(|_| err.next().unwrap()).collect();
-        assert_eq!(told[0], format!("connected to {url}"));
-        assert!(told[1].starts_with("3 messages lost"), "{told:?}");
-        assert!(told[2].starts_with("no connection to "), "{told:?}");
-        assert_eq!(told[3], told[0]);
+        let reports: Vec<_> = (0..4).map(|_| err.next().unwrap()).collect();
+        assert_eq!(reports[0], format!("connected to {url}"));
+        assert!(reports[1].starts_with("3 messages lost"), "{reports:?}");
+        assert!(reports[2].starts_with("disconnected from "), "{reports:?}");
+        assert_eq!(reports[3], reports[0]);
         drop(connection);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -161,7 +161,7 @@ fn losses_are_told_on_standard_error_and_strangers_text_is_not_obeyed() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_noticed_without_lines() {
+fn a_closed_pipe_is_noticed_without_lines() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     let cli = Cli::new();
@@ -191,7 +191,7 @@ fn a_daemon_that_refuses_is_an_error_at_once() {
 }
 
 #[test]
-fn lines_from_before_are_printed_and_then_it_ends() {
+fn kept_lines_are_printed_and_then_it_ends() {
     let daemon = Daemon::start();
     let id = daemon.track("https://example.com/before");
     let url = daemon.url("");
@@ -221,7 +221,7 @@ fn without_a_daemon_there_is_no_history() {
 }
 
 #[test]
-fn a_daemon_that_keeps_nothing_shows_what_comes() {
+fn a_daemon_without_history_shows_new_lines() {
     let daemon = Daemon::with_settings("debug_history = 0");
     daemon.track("https://example.com/");
     assert_eq!(daemon.cli(&["logs", &daemon.url("")]), "");
@@ -230,7 +230,7 @@ fn a_daemon_that_keeps_nothing_shows_what_comes() {
 }
 
 #[test]
-fn sampling_is_told_on_standard_error_when_it_begins_and_ends() {
+fn sampling_is_reported_on_stderr_when_it_starts_and_ends() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     let cli = Cli::new();
@@ -249,8 +249,8 @@ fn sampling_is_told_on_standard_error_when_it_begins_and_ends() {
     assert!(err.next().unwrap().starts_with("connected to"));
     assert!(err.next().unwrap().starts_with("1 of 8 events shown"));
     assert!(err.next().unwrap().starts_with("3 messages lost"));
-    assert!(err.next().unwrap().ends_with(", 6 in all"));
-    assert_eq!(err.next().unwrap(), "all events shown again; 100 lines were left out");
+    assert!(err.next().unwrap().ends_with(", 6 in total"));
+    assert_eq!(err.next().unwrap(), "all events shown again; 100 lines were sampled out");
     drop(connection);
     for message in ["one", "two"] {
         let line: Value = serde_json::from_str(&out.next().unwrap()).unwrap();
@@ -260,15 +260,15 @@ fn sampling_is_told_on_standard_error_when_it_begins_and_ends() {
     child.wait().unwrap();
 }
 
-/// The daemon of the same data dir in a flood: what it leaves out is told, also for one project.
+/// A daemon that samples under load: that is reported, also with --project.
 #[test]
-fn a_flood_is_told_also_to_who_follows_one_project() {
+fn sampling_is_reported_also_with_a_project() {
     let daemon = Daemon::with_settings("debug_lines_per_second = 1");
     for scope in [&[][..], &["--project", "default"]] {
         let mut follower = Follower::start(&daemon, &[&["--json"], scope].concat());
         let err = BufReader::new(follower.child.stderr.take().unwrap());
         std::thread::scope(|scope| {
-            let (told, stop) = std::sync::mpsc::channel::<()>();
+            let (reported, stop) = std::sync::mpsc::channel::<()>();
             let daemon = &daemon;
             scope.spawn(move || {
                 let start = std::time::Instant::now();
@@ -277,9 +277,9 @@ fn a_flood_is_told_also_to_who_follows_one_project() {
                 }
             });
             let mut lines = err.lines().map_while(Result::ok);
-            let found = lines.find(|line| line.contains(" events shown: there are too many"));
-            let _ = told.send(());
-            assert!(found.is_some(), "nothing is told");
+            let found = lines.find(|line| line.contains(" events shown: too many lines"));
+            let _ = reported.send(());
+            assert!(found.is_some(), "nothing is reported");
         });
         let lines = follower.lines.take().unwrap();
         follower.child.kill().unwrap();

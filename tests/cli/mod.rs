@@ -1,4 +1,4 @@
-//! The command line, through the real program.
+//! The subcommands and the daemon, run as the real program.
 
 mod completions;
 mod daemon;

@@ -1,4 +1,4 @@
-//! `queue`: looking into the embedded queue and repairing it, beside a daemon and without one.
+//! `queue`: inspecting and repairing the embedded queue, with and without a running daemon.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::support::{Cli, DEADLINE, Daemon, eventually};
 const LEASE: Duration = Duration::from_secs(600);
 const VIEWS: &str = "SELECT count() FROM page_view_event";
 
-/// The queue of a data dir, in this process, with the calls that tests need, one after the other.
+/// The queue of a data dir, opened in this process, with blocking calls.
 struct Local {
     runtime: tokio::runtime::Runtime,
     queue: Arc<SqliteQueue>,
@@ -44,7 +44,7 @@ impl Local {
             project_id: project.to_owned(),
             push_ticket: None,
         };
-        // In order: on one thread, tasks begin as they were started.
+        // In order: on one thread, tasks start in the order they were spawned.
         self.runtime.block_on(async {
             let mut pushes = tokio::task::JoinSet::new();
             for event in ids.into_iter().map(event) {
@@ -60,7 +60,7 @@ impl Local {
         self.runtime.block_on(self.queue.claim(most, LEASE)).unwrap().unwrap()
     }
 
-    /// Rejects all that waits.
+    /// Rejects all waiting events.
     fn reject(&self, reason: &str) {
         let claim = self.claim(1_000_000);
         let reject = |seq| Rejected { seq, reason: reason.to_owned() };
@@ -73,7 +73,7 @@ fn names(prefix: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |n| format!("{prefix}{n}"))
 }
 
-/// Three failed events of `shop` and two of `blog`, for other reasons.
+/// Three failed events of `shop` and two of `blog`, with different reasons.
 pub(crate) fn with_failed(data_dir: &Path) {
     let local = Local::open(data_dir);
     local.push("shop", names("s", 3));
@@ -120,7 +120,7 @@ fn failed_events_are_listed_by_project_and_reason() {
 }
 
 #[test]
-fn the_status_shows_batches_and_whose_lease_is_over() {
+fn the_status_shows_batches_and_expired_leases() {
     let cli = Cli::new();
     let local = Local::open(&cli.data_dir());
     local.push("p", names("e", 5));
@@ -136,7 +136,7 @@ fn the_status_shows_batches_and_whose_lease_is_over() {
     assert!(text.contains("in 1 batch") && text.contains("left"), "{text}");
     local.runtime.block_on(local.queue.release(&held.id)).unwrap();
     let text = cli.run(&["queue", "status"]).ok();
-    assert!(text.contains("OVER"), "{text}");
+    assert!(text.contains("EXPIRED"), "{text}");
 }
 
 #[test]
@@ -152,14 +152,14 @@ fn a_running_daemon_stores_what_is_retried_and_only_once() {
     let listed = json_lines(&cli.run(&["queue", "list", "--json"]).ok());
     let id = listed[0]["id"].as_str().unwrap();
     assert!(cli.run(&["queue", "retry", id]).ok().contains("1 of 1"));
-    eventually(DEADLINE, "the one is stored", || count() == 1);
+    eventually(DEADLINE, "the event is stored", || count() == 1);
     let again = cli.run(&["queue", "retry", id, "nothing"]);
     assert_eq!(again.code, Some(1), "{again:?}");
     let shop = cli.run(&["queue", "retry", "--all", "--project", "shop"]).ok();
     assert!(shop.contains(": 3\n"), "{shop}");
-    eventually(DEADLINE, "those of the shop are stored", || count() == 4);
+    eventually(DEADLINE, "the events of the shop are stored", || count() == 4);
     eventually(DEADLINE, "the daemon has noticed", || failed() == 1);
-    // The same events fail once more, as after a store that was wrong about them.
+    // The same events fail again, as after a store that rejected them although it had stored them.
     let mut daemon = daemon;
     daemon.kill9();
     with_failed(&daemon.data_dir());
@@ -172,11 +172,11 @@ fn a_running_daemon_stores_what_is_retried_and_only_once() {
     });
     assert_eq!(daemon.scalar(VIEWS), json!(5), "each event is stored once");
     daemon.track("https://a.example/");
-    eventually(DEADLINE, "it goes on", || daemon.scalar(VIEWS) == json!(6));
+    eventually(DEADLINE, "the daemon still accepts events", || daemon.scalar(VIEWS) == json!(6));
 }
 
 #[test]
-fn deleting_needs_a_yes() {
+fn deleting_needs_confirmation() {
     let cli = Cli::new();
     with_failed(&cli.data_dir());
     let refused = cli.run(&["queue", "delete", "--all"]).failed();
@@ -201,7 +201,7 @@ fn in_terminal(cli: &Cli, arguments: &[&str]) -> Pty {
 }
 
 #[test]
-fn what_comes_to_redis_while_it_asks_stays_although_places_change() {
+fn events_queued_in_redis_during_the_confirmation_are_kept() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let list = DEFAULT_PREFIX;
     for n in 0..30 {
@@ -223,7 +223,7 @@ fn what_comes_to_redis_while_it_asks_stays_although_places_change() {
 }
 
 #[test]
-fn on_a_terminal_it_shows_what_would_go_and_asks() {
+fn on_a_terminal_it_lists_the_events_and_asks() {
     let cli = Cli::new();
     with_failed(&cli.data_dir());
     let mut terminal = in_terminal(&cli, &["queue", "delete", "--all"]);
@@ -234,7 +234,7 @@ fn on_a_terminal_it_shows_what_would_go_and_asks() {
     assert_eq!(status(&cli)["failed"], 5);
     let mut terminal = in_terminal(&cli, &["queue", "delete", "--all"]);
     terminal.wait_for_text("Type `delete 5`");
-    // What fails while it asks was not shown.
+    // Events that fail during the confirmation were not listed.
     let local = Local::open(&cli.data_dir());
     local.push("new", names("n", 1));
     local.reject("new");
@@ -257,11 +257,11 @@ fn waiting_events_are_deleted_and_those_in_flight_are_not() {
     assert_eq!(event_ids(&left), ["p2"]);
     local.runtime.block_on(local.queue.acknowledge(&held.id, &[])).unwrap();
     let stats = local.runtime.block_on(local.queue.stats()).unwrap();
-    assert_eq!((stats.depth, stats.in_flight), (1, 0), "this process has noticed");
+    assert_eq!((stats.depth, stats.in_flight), (1, 0), "this process sees the change");
 }
 
 #[test]
-fn an_export_is_whole_and_has_everything() {
+fn an_export_is_complete() {
     let cli = Cli::new();
     with_failed(&cli.data_dir());
     let dir = tempfile::tempdir().unwrap();
@@ -276,7 +276,7 @@ fn an_export_is_whole_and_has_everything() {
         lines[0]["reason"].as_str().unwrap().contains("Column") && lines[0]["failedAt"].is_string()
     );
     assert_eq!(status(&cli)["failed"], 5, "they are still there");
-    // A file that is there is replaced; one that cannot be written leaves nothing behind.
+    // An existing file is replaced; a failed export leaves no file behind.
     cli.run(&["queue", "export", name]).ok();
     assert_eq!(json_lines(&std::fs::read_to_string(&file).unwrap()).len(), 5);
     std::fs::create_dir(dir.path().join("taken")).unwrap();
@@ -289,7 +289,7 @@ fn an_export_is_whole_and_has_everything() {
 }
 
 #[test]
-fn a_reader_that_is_gone_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let cli = Cli::new();
     let local = Local::open(&cli.data_dir());
     local.push("p", names("e", 3_000));
@@ -320,7 +320,7 @@ fn a_drain_stores_everything_without_a_daemon() {
 }
 
 #[test]
-fn a_drain_waits_for_others_until_its_time_is_over_or_somebody_stops_it() {
+fn a_drain_waits_for_other_workers_until_it_times_out_or_is_interrupted() {
     let cli = Cli::new();
     let local = Local::open(&cli.data_dir());
     local.push("p", names("e", 5));
@@ -329,7 +329,7 @@ fn a_drain_waits_for_others_until_its_time_is_over_or_somebody_stops_it() {
     assert_eq!(late.code, Some(1), "{late:?}");
     assert!(late.stderr.contains("left: 0 waiting, 2 in flight"), "{late:?}");
     let mut child = cli.command(&["queue", "drain"]).spawn().unwrap();
-    // It has begun to look for signals before it looks at the queue.
+    // Signal handlers are installed before the queue is read.
     let mut line = String::new();
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
@@ -337,7 +337,7 @@ fn a_drain_waits_for_others_until_its_time_is_over_or_somebody_stops_it() {
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     eventually(DEADLINE, "it ends", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    // The batch of the other one was left alone.
+    // The other worker's batch was left alone.
     local.runtime.block_on(local.queue.acknowledge(&held.id, &[])).unwrap();
     assert_eq!(status(&cli)["inFlight"], 0);
 }

@@ -12,10 +12,10 @@ use serde_json::json;
 use crate::support::pty::Pty;
 use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
-/// Waits until each of the ids is stored, once, and nothing else is.
+/// Waits until each of the ids is stored exactly once, and nothing else.
 #[track_caller]
 fn assert_stored_once(daemon: &Daemon, ids: &[&str]) {
-    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "an id came twice");
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "an id was repeated");
     let all = "(SELECT id FROM page_view_event UNION ALL SELECT id FROM tracked_event)";
     eventually(DEADLINE, "all events are stored", || {
         daemon.scalar(&format!("SELECT count() FROM {all}")) == json!(ids.len())
@@ -25,7 +25,7 @@ fn assert_stored_once(daemon: &Daemon, ids: &[&str]) {
     assert_eq!(daemon.scalar(&found), json!(ids.len()));
 }
 
-/// The number that begins a line of the report.
+/// The number after `name` at the start of a line of the report.
 #[track_caller]
 fn figure(report: &str, name: &str) -> u64 {
     let line = report.lines().find_map(|line| line.strip_prefix(name));
@@ -86,14 +86,14 @@ fn an_interrupt_ends_it_with_the_report() {
     let output = child.wait_with_output().unwrap();
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stderr.is_empty(), "no progress where there is no terminal");
+    assert!(output.stderr.is_empty(), "no progress without a terminal");
     assert_eq!(figure(&report, "sent"), figure(&report, "accepted"), "{report}");
     let text = std::fs::read_to_string(&ids).unwrap();
     assert_stored_once(&daemon, &text.lines().collect::<Vec<_>>());
 }
 
 #[test]
-fn a_terminal_shows_how_it_goes() {
+fn a_terminal_shows_the_progress() {
     let daemon = Daemon::start();
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_bklit-tui"));
     command.env_clear();
@@ -105,7 +105,7 @@ fn a_terminal_shows_how_it_goes() {
         let text = screen.contents();
         text.contains("   1s  sent ") && text.contains("failed 0") && text.contains("p99 ")
     });
-    // Ctrl-C, as it is typed.
+    // Ctrl-C.
     pty.send("\x03");
     pty.wait_for("the report alone", |screen| {
         let text = screen.contents();
@@ -114,20 +114,20 @@ fn a_terminal_shows_how_it_goes() {
 }
 
 #[test]
-fn a_wrong_token_makes_it_fail_and_say_why() {
+fn a_wrong_token_is_an_error_with_the_reason() {
     let daemon = Daemon::start();
     let token = format!("bk_live_{}", "0".repeat(64));
     let cli = Cli::on(&daemon.data_dir()).env("BKLIT_TOKEN", &token);
     let output = cli.run(&["simulate", "--rate", "50", "--duration", "200ms", "--bad", "0"]);
     assert!(output.stdout.contains("accepted  0 "), "{output:?}");
     let error = output.failed();
-    assert!(error.contains("not as expected") && error.contains("401"), "{error}");
+    assert!(error.contains("unexpected responses") && error.contains("401"), "{error}");
     assert!(!error.contains(&token), "{error}");
 }
 
 #[test]
-fn nobody_listening_is_a_clear_error() {
-    // A port that only root could listen on, and nobody does.
+fn an_unreachable_pipeline_is_a_clear_error() {
+    // A privileged port on which nothing listens.
     let url = "http://127.0.0.1:1";
     let arguments = ["simulate", "--url", url, "--token", "t", "--duration", "1s"];
     let error = Cli::new().run(&arguments).failed();
@@ -137,7 +137,7 @@ fn nobody_listening_is_a_clear_error() {
 }
 
 #[test]
-fn senseless_numbers_are_refused() {
+fn invalid_numbers_are_refused() {
     for (flag, value) in [
         ("--rate", "0"),
         ("--rate", "-1"),
@@ -152,7 +152,7 @@ fn senseless_numbers_are_refused() {
     }
 }
 
-/// A server that answers `GET /health` well and all else with `answer`, then hangs up.
+/// A server that answers `GET /health` with 200 and everything else with `answer`, then closes.
 fn server(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -180,7 +180,7 @@ fn server(answer: &'static str) -> String {
 }
 
 #[test]
-fn refusals_and_missing_answers_are_told_apart() {
+fn refusals_and_missing_responses_are_counted_separately() {
     let run = |answer| {
         let url = server(answer);
         let arguments = [
@@ -205,7 +205,7 @@ fn refusals_and_missing_answers_are_told_apart() {
     assert!(full.failed().contains("503 to POST /track: full"));
     let silent = run("");
     assert!(silent.stdout.contains("failed    10 "), "{silent:?}");
-    assert!(silent.failed().contains("requests without an answer: 10; "));
+    assert!(silent.failed().contains("requests without a response: 10; "));
     let nonsense = run("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhm");
     assert!(nonsense.stdout.contains("wrong     10 "), "{nonsense:?}");
     assert!(nonsense.failed().contains("200 to POST /track: hm"));

@@ -19,7 +19,7 @@ fn stored(urls: &[&str]) -> (Daemon, Cli) {
 }
 
 #[test]
-fn answers_as_a_table_and_as_json() {
+fn results_are_printed_as_a_table_or_json() {
     let (_daemon, cli) = stored(&["https://a.example/1", "https://a.example/2"]);
     let query = "SELECT url, country, length(url) AS n FROM page_view_event ORDER BY url";
     let table = cli.run(&["sql", query]).ok();
@@ -48,7 +48,7 @@ fn reads_the_query_from_standard_input_and_limits_rows() {
 }
 
 #[test]
-fn what_is_no_query_is_refused_and_changes_nothing() {
+fn anything_but_a_query_is_refused_and_changes_nothing() {
     let (daemon, cli) = stored(&["https://a.example/1"]);
     for (query, part) in [
         ("SELECT nothing FROM page_view_event", "nothing"),
@@ -72,7 +72,7 @@ fn what_is_no_query_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_query_that_takes_too_long_is_given_up() {
+fn a_slow_query_times_out() {
     let (_daemon, cli) = stored(&["https://a.example/1"]);
     let query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                  SELECT count() FROM n";

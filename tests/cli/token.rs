@@ -64,7 +64,7 @@ fn a_revoked_token_is_no_longer_listed() {
 }
 
 #[test]
-fn mistakes_are_refused_by_name() {
+fn errors_name_the_argument() {
     let cli = Cli::new();
     for (arguments, part) in [
         (&["token", "create"][..], "--project"),
@@ -80,7 +80,7 @@ fn mistakes_are_refused_by_name() {
 }
 
 #[test]
-fn a_running_daemon_obeys_within_seconds() {
+fn a_running_daemon_applies_changes_within_seconds() {
     let daemon = Daemon::start();
     let cli = Cli::on(&daemon.data_dir());
     let token = cli.run(&["token", "create", "--project", "p1", "--quiet"]).ok();

@@ -1,22 +1,22 @@
-//! The data dir and the settings.
+//! Checks of the data dir and the settings.
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{assert_found, assert_well, cli, examined};
+use super::{assert_found, assert_no_problems, cli, examined};
 use crate::support::servers::{Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
-fn beside(daemon: &Daemon) -> Cli {
+fn next_to(daemon: &Daemon) -> Cli {
     Cli::on(&daemon.data_dir()).env("BKLIT_LISTEN", &daemon.addr.to_string())
 }
 
 #[test]
-fn before_the_first_start_all_is_well() {
+fn before_the_first_start_there_is_no_problem() {
     let cli = cli();
     let output = cli.run(&["doctor"]);
     assert_eq!(output.code, Some(0), "{output:#?}");
-    assert!(output.stdout.contains("is not there yet"), "{}", output.stdout);
-    assert!(output.stdout.ends_with("All is well.\n"), "{}", output.stdout);
+    assert!(output.stdout.contains("does not exist yet"), "{}", output.stdout);
+    assert!(output.stdout.ends_with("No problems found.\n"), "{}", output.stdout);
     assert!(!cli.data_dir().exists(), "it changes nothing");
 }
 
@@ -24,33 +24,33 @@ fn before_the_first_start_all_is_well() {
 fn a_running_pipeline_is_recognised() {
     let mut daemon = Daemon::start();
     daemon.track("https://a.example/");
-    let cli = beside(&daemon);
-    assert_well(&cli, "data dir");
-    assert_well(&cli, "settings");
+    let cli = next_to(&daemon);
+    assert_no_problems(&cli, "data dir");
+    assert_no_problems(&cli, "settings");
     let process = daemon.pid().as_raw_nonzero();
     assert_found(&cli, "data dir", "ok", &format!("process {process} runs on"));
     assert_found(&cli, "settings", "ok", &format!("process {process} of this data dir"));
     let other = super::cli().env("BKLIT_LISTEN", &daemon.addr.to_string());
-    assert_found(&other, "settings", "problem", "something else listens on");
+    assert_found(&other, "settings", "problem", "another process listens on");
     daemon.kill9();
     assert_found(&cli, "data dir", "ok", "no pipeline runs on");
     assert_found(&cli, "settings", "ok", "is free to listen on");
 }
 
 #[test]
-fn damage_and_open_doors_are_named() {
+fn damage_and_open_permissions_are_reported() {
     let mut daemon = Daemon::start();
     daemon.track("https://a.example/");
     daemon.signal(rustix::process::Signal::TERM);
     assert!(daemon.wait_exit(DEADLINE).success());
-    let cli = beside(&daemon);
+    let cli = next_to(&daemon);
     let dir = daemon.data_dir();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_found(&cli, "data dir", "warning", "(mode 755)");
     let (_, code) = examined(&cli, &[]);
-    assert_eq!(code, 0, "a warning is no failure");
+    assert_eq!(code, 0, "a warning is not a failure");
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_well(&cli, "data dir");
+    assert_no_problems(&cli, "data dir");
     std::fs::write(dir.join("store.db"), "no database ".repeat(10_000)).unwrap();
     assert_found(&cli, "data dir", "problem", "store.db cannot be read");
     let files = || std::fs::read_dir(&dir).unwrap().count();
@@ -64,7 +64,7 @@ fn damage_and_open_doors_are_named() {
 }
 
 #[test]
-fn what_waits_in_the_data_dir_is_counted() {
+fn events_in_the_data_dir_are_counted() {
     let mut redis = RedisServer::start(Kind::Valkey, &[]);
     let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", redis.url()));
     daemon.track("https://a.example/");
@@ -72,16 +72,16 @@ fn what_waits_in_the_data_dir_is_counted() {
     daemon.track("https://a.example/");
     eventually(DEADLINE, "it is spooled", || daemon.get("/health").json()["spooled"] == 1);
     daemon.kill9();
-    let cli = beside(&daemon).env("REDIS_URL", &redis.url());
-    assert_found(&cli, "data dir", "warning", "wait in the data dir for Redis: 1");
+    let cli = next_to(&daemon).env("REDIS_URL", &redis.url());
+    assert_found(&cli, "data dir", "warning", "waiting in the data dir for Redis: 1");
     let spool = rusqlite::Connection::open(daemon.data_dir().join("queue.db")).unwrap();
     let reject = "INSERT INTO failed_item (body, reason, failed_at) VALUES ('x', 'bad', 0)";
     spool.execute(reject, ()).unwrap();
-    assert_found(&cli, "data dir", "warning", "failed before they came to Redis, in queue.db: 1");
+    assert_found(&cli, "data dir", "warning", "failed before they reached Redis, in queue.db: 1");
 }
 
 #[test]
-fn dangerous_settings_are_named() {
+fn dangerous_settings_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("bklit.toml");
     std::fs::write(

@@ -1,4 +1,4 @@
-//! `doctor` on real servers and files, with each thing that can be wrong made wrong.
+//! `doctor` on real servers and files, with each possible problem provoked.
 
 mod files;
 mod servers;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::Cli;
 
-/// The findings, each as part, severity, what and advice; and the exit code.
+/// The findings as part, severity, what and advice, and the exit code.
 fn examined(cli: &Cli, arguments: &[&str]) -> (Vec<[String; 4]>, i32) {
     let output = cli.run(&[&["doctor", "--json"], arguments].concat());
     assert_eq!(output.stderr, "", "{output:#?}");
@@ -19,7 +19,7 @@ fn examined(cli: &Cli, arguments: &[&str]) -> (Vec<[String; 4]>, i32) {
     (findings.collect(), output.code.unwrap())
 }
 
-/// The one finding of that part with `what` in it has this severity, and says what to do.
+/// The first finding of that part that contains `what` has this severity, and advice unless ok.
 #[track_caller]
 fn assert_found(cli: &Cli, part: &str, severity: &str, what: &str) {
     let (findings, code) = examined(cli, &[]);
@@ -33,14 +33,14 @@ fn assert_found(cli: &Cli, part: &str, severity: &str, what: &str) {
 
 /// No finding of that part is worse than ok.
 #[track_caller]
-fn assert_well(cli: &Cli, part: &str) {
+fn assert_no_problems(cli: &Cli, part: &str) {
     let (findings, _) = examined(cli, &[]);
     let of_part: Vec<_> = findings.iter().filter(|found| found[0] == part).collect();
     assert!(!of_part.is_empty(), "{findings:#?}");
     assert!(of_part.iter().all(|found| found[1] == "ok"), "{of_part:#?}");
 }
 
-/// On an address that nobody else has.
+/// With a free port.
 fn cli() -> Cli {
     Cli::new().env("BKLIT_LISTEN", "127.0.0.1:0")
 }

@@ -1,6 +1,6 @@
-//! Redis, ClickHouse and Postgres.
+//! Checks of Redis, ClickHouse and Postgres.
 
-use super::{assert_found, assert_well, cli, examined};
+use super::{assert_found, assert_no_problems, cli, examined};
 use crate::postgres::{SCHEMA, insert_token, stray_hash};
 use crate::support::Cli;
 use crate::support::servers::{ClickHouse, Kind, Postgres, RedisServer};
@@ -10,20 +10,20 @@ fn redis(server: &RedisServer) -> Cli {
 }
 
 #[test]
-fn a_redis_as_it_should_be_is_well() {
+fn a_well_configured_redis_has_no_problems() {
     for kind in Kind::ALL {
         let server = RedisServer::start(kind, &[]);
-        assert_well(&redis(&server), "redis");
+        assert_no_problems(&redis(&server), "redis");
         let name = if kind == Kind::Valkey { "Valkey 9" } else { "Redis 7.0" };
         assert_found(&redis(&server), "redis", "ok", name);
         let always = [("appendfsync", "always")];
         let server = RedisServer::start(kind, &always);
-        assert_well(&redis(&server).env("BKLIT_DURABILITY", "always"), "redis");
+        assert_no_problems(&redis(&server).env("BKLIT_DURABILITY", "always"), "redis");
     }
 }
 
 #[test]
-fn each_bad_setting_of_redis_is_named() {
+fn each_bad_setting_of_redis_is_reported() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let cli = redis(&server);
     let always = redis(&server).env("BKLIT_DURABILITY", "always");
@@ -56,7 +56,7 @@ fn each_bad_setting_of_redis_is_named() {
 }
 
 #[test]
-fn what_is_in_the_queue_is_looked_at() {
+fn the_contents_of_the_queue_are_checked() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let cli = redis(&server);
     assert_found(&cli, "redis", "ok", "wait in the queue: 0");
@@ -75,7 +75,7 @@ fn what_is_in_the_queue_is_looked_at() {
 }
 
 #[test]
-fn a_redis_that_allows_little_is_still_looked_at() {
+fn a_redis_with_restricted_permissions_is_still_checked() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     server
         .cli(&["ACL", "SETUSER", "app", "on", ">hush", "~*", "&*", "+@all", "-config", "-waitaof"]);
@@ -90,7 +90,7 @@ fn a_redis_that_allows_little_is_still_looked_at() {
 }
 
 #[test]
-fn a_replica_is_no_place_for_events() {
+fn a_replica_is_a_problem() {
     let primary = RedisServer::start(Kind::Valkey, &[]);
     let replica = RedisServer::start(Kind::Valkey, &[]);
     replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
@@ -98,7 +98,7 @@ fn a_replica_is_no_place_for_events() {
 }
 
 #[test]
-fn servers_that_are_away_or_hang_are_problems_soon() {
+fn unavailable_or_hanging_servers_are_reported_in_time() {
     let mut killed = RedisServer::start(Kind::Valkey, &[]);
     killed.kill9();
     assert_found(&redis(&killed), "redis", "problem", "no connection to Redis at 127.0.0.1");
@@ -124,13 +124,13 @@ fn servers_that_are_away_or_hang_are_problems_soon() {
 }
 
 #[test]
-fn tables_of_clickhouse_are_looked_at() {
+fn the_tables_of_clickhouse_are_checked() {
     let database = ClickHouse::shared();
     let cli =
         cli().env("CLICKHOUSE_HOST", &database.url()).env("CLICKHOUSE_DATABASE", database.name());
     assert_found(&cli, "clickhouse", "problem", "page_view_event is missing");
     cli.run(&["migrate"]).ok();
-    assert_well(&cli, "clickhouse");
+    assert_no_problems(&cli, "clickhouse");
     database.query(
         "ALTER TABLE page_view_event MODIFY SETTING non_replicated_deduplication_window = 0",
     );
@@ -138,12 +138,12 @@ fn tables_of_clickhouse_are_looked_at() {
 }
 
 #[test]
-fn tables_of_postgres_are_looked_at() {
+fn the_tables_of_postgres_are_checked() {
     let database = Postgres::shared();
     let cli = cli().env("DATABASE_URL", &database.url());
     assert_found(&cli, "postgres", "problem", "api_token cannot be read");
     database.sql(SCHEMA);
-    assert_well(&cli, "postgres");
+    assert_no_problems(&cli, "postgres");
     assert_found(&cli, "postgres", "ok", "Postgres 16");
     database.sql("ALTER TABLE \"EventDefinition\" RENAME COLUMN \"trackingId\" TO \"other\"");
     assert_found(&cli, "postgres", "problem", "\"trackingId\" does not exist");

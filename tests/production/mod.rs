@@ -1,4 +1,4 @@
-//! The real program on Redis and ClickHouse, on one of them, and on neither.
+//! The real program with Redis and ClickHouse, with one of them, and with neither.
 
 mod outages;
 mod refused;
@@ -38,17 +38,17 @@ fn each_combination_of_servers_stores_what_it_accepts() {
         }
         let daemon = Daemon::with_settings(&settings);
         let id = daemon.track("https://a.example/");
-        eventually(DEADLINE, "the table is there", || {
+        eventually(DEADLINE, "the table exists", || {
             !with_clickhouse || daemon.cli(&["migrate", "--dry-run"]).contains("up to date")
         });
         stored(&daemon, 1);
         assert_eq!(daemon.scalar("SELECT id FROM page_view_event"), json!(id));
-        eventually(DEADLINE, "all is well", || {
+        eventually(DEADLINE, "the pipeline is healthy", || {
             let health = daemon.get("/health").json();
             health["status"] == "ok" && health["spooled"] == 0
         });
         assert!(daemon.cli(&["token", "list"]).contains("made at the first start"));
-        // And nothing has gone into the files instead.
+        // Nothing was written to files instead.
         let files = |name: &str| daemon.data_dir().join(name).exists();
         assert_eq!(files("tokens.db"), !with_redis, "{settings}");
         assert_eq!(files("store.db"), !with_clickhouse, "{settings}");
@@ -62,7 +62,7 @@ fn each_combination_of_servers_stores_what_it_accepts() {
 }
 
 #[test]
-fn what_another_producer_pushed_is_stored() {
+fn events_of_another_producer_are_stored() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let database = ClickHouse::shared();
     let daemon = Daemon::with_settings(&format!(
@@ -73,7 +73,7 @@ fn what_another_producer_pushed_is_stored() {
     ));
     let item = r#"{"id":"evt_1764000000000_k3j9x2a1b","type":"pageview","payload":{"url":"https://ts.example/","timestamp":"2026-01-02T03:04:05.678Z","projectId":"default","sessionId":"s-1","mobile":false,"country":"Norway"},"queuedAt":"2026-01-02T03:04:06.000Z","projectId":"default"}"#;
     redis.cli(&["LPUSH", QUEUE, item]);
-    redis.cli(&["LPUSH", QUEUE, "no JSON"]);
+    redis.cli(&["LPUSH", QUEUE, "not JSON"]);
     daemon.track("https://a.example/");
     eventually(DEADLINE, "both are stored", || {
         redis.cli(&["LLEN", QUEUE]) == "0"
@@ -111,7 +111,7 @@ fn another_consumer_finds_items_in_the_contracts_form() {
 }
 
 #[test]
-fn servers_that_come_after_the_daemon_are_used_once_they_are_there() {
+fn servers_that_start_after_the_daemon_are_used_once_available() {
     let mut redis = RedisServer::start(Kind::Valkey, &[]);
     let mut clickhouse = ClickHouse::own();
     redis.kill9();
@@ -126,7 +126,7 @@ fn servers_that_come_after_the_daemon_are_used_once_they_are_there() {
     eventually(DEADLINE, "the first token", || daemon.data_dir().join("token").exists());
     daemon.track("https://a.example/");
     clickhouse.restart();
-    eventually(DEADLINE, "the tables are made", || {
+    eventually(DEADLINE, "the tables are created", || {
         let tables =
             clickhouse.query("SELECT count() FROM system.tables WHERE database = 'analytics'");
         tables.parse::<u32>().unwrap() >= 4
@@ -135,7 +135,7 @@ fn servers_that_come_after_the_daemon_are_used_once_they_are_there() {
 }
 
 #[test]
-fn migrate_makes_the_tables_and_says_how() {
+fn migrate_creates_the_tables_and_prints_the_statements() {
     let database = ClickHouse::shared();
     let cli = Cli::new()
         .env("CLICKHOUSE_HOST", &database.url())
@@ -170,9 +170,9 @@ fn passwords_are_used_and_never_shown() {
     stored(&daemon, 1);
     daemon.signal(rustix::process::Signal::TERM);
     assert!(daemon.wait_exit(DEADLINE).success());
-    let said = format!("{}{}", daemon.stdout(), daemon.stderr());
-    assert!(said.contains("127.0.0.1") && !said.contains("hush"), "{said}");
-    // Wrong ones are refused without being told.
+    let output = format!("{}{}", daemon.stdout(), daemon.stderr());
+    assert!(output.contains("127.0.0.1") && !output.contains("hush"), "{output}");
+    // Wrong passwords are refused and not shown.
     let address = redis.url().replace("hush-redis", "hush-wrong");
     let error = Cli::new().env("REDIS_URL", &address).run(&["token", "list"]).failed();
     assert!(!error.contains("hush"), "{error}");

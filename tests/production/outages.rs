@@ -1,4 +1,4 @@
-//! What the program's own log says of servers that are away: when it begins and when it is over.
+//! The program's own log about unavailable servers: the start and the end of an outage.
 
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{DEADLINE, Daemon, eventually};
@@ -7,7 +7,7 @@ fn lines(daemon: &Daemon, text: &str) -> usize {
     daemon.stderr().lines().filter(|line| line.contains(text)).count()
 }
 
-/// More figures have been published since, each of which finds the server away.
+/// Waits until gauges were published this many more times, with the server still down.
 #[track_caller]
 fn seconds_pass(daemon: &Daemon, seconds: u64) {
     let uptime = || daemon.get("/health").json()["uptimeSeconds"].as_u64().unwrap();
@@ -16,7 +16,7 @@ fn seconds_pass(daemon: &Daemon, seconds: u64) {
 }
 
 #[test]
-fn an_outage_is_told_once_and_its_end_too() {
+fn the_start_and_end_of_an_outage_are_logged_once() {
     let mut redis = RedisServer::start(Kind::Valkey, &[]);
     let mut clickhouse = ClickHouse::own();
     let daemon = Daemon::with_settings(&format!(
@@ -25,17 +25,17 @@ fn an_outage_is_told_once_and_its_end_too() {
         clickhouse.url()
     ));
     daemon.track("https://a.example/");
-    eventually(DEADLINE, "all is there", || {
+    eventually(DEADLINE, "all servers are available", || {
         let (health, queue) = (daemon.get("/health").json(), daemon.queue());
         let done = |figure: &str| queue[figure] == 0;
         health["health"]["store"] == "ok" && done("waiting") && done("inFlight")
     });
-    // Nothing is left to do, so that nothing but the worker's own look tells that Redis is back.
+    // With no events left, only the worker's own check notices that Redis is back.
     let stored = "SELECT count() FROM analytics.page_view_event";
     assert_eq!(clickhouse.query(stored), "1");
     redis.kill9();
-    for begin in ["Cannot claim a batch", "the queue's depth is not known"] {
-        eventually(DEADLINE, begin, || lines(&daemon, begin) > 0);
+    for start in ["Cannot claim a batch", "the queue's depth is unknown"] {
+        eventually(DEADLINE, start, || lines(&daemon, start) > 0);
     }
     seconds_pass(&daemon, 4);
     redis.restart();
@@ -51,11 +51,11 @@ fn an_outage_is_told_once_and_its_end_too() {
     clickhouse.restart();
     let end = "the store works again";
     eventually(DEADLINE, end, || lines(&daemon, end) > 0);
-    let once = ["Cannot claim a batch", "the queue's depth is not known", end];
+    let once = ["Cannot claim a batch", "the queue's depth is unknown", end];
     let counts = once.map(|text| lines(&daemon, text));
-    // The store is also away before its database is made.
+    // The store is also unavailable before its database is created.
     assert!(counts[..2] == [1, 1] && counts[2] <= 2, "{counts:?} {}", daemon.stderr());
-    // While servers come back, one part may be there before the other.
+    // While servers restart, one part may recover before the other.
     let errors = lines(&daemon, "\"ERROR\"");
     assert!(errors <= 5, "{}", daemon.stderr());
 }

@@ -1,4 +1,4 @@
-//! Redis refuses what is written inside its scripts, and later takes it.
+//! Redis rejects writes inside its scripts, and accepts them later.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ fn figure(daemon: &Daemon, name: &str) -> Value {
     daemon.get("/api/queue").json()[name].clone()
 }
 
-/// A daemon that stores events as a Redis user of its own, whose rights a test may take away.
+/// A daemon that uses its own Redis user, whose permissions a test may revoke.
 fn daemon_as_app(redis: &RedisServer) -> Daemon {
     redis.cli(&["ACL", "SETUSER", "app", "on", ">a", "~*", "&*", "+@all"]);
     let url = redis.url().replace("redis://", "redis://app:a@");
@@ -26,7 +26,7 @@ fn daemon_as_app(redis: &RedisServer) -> Daemon {
 }
 
 #[test]
-fn events_that_redis_refuses_are_stored_once_it_takes_them() {
+fn events_that_redis_rejects_are_stored_once_it_accepts_them() {
     for kind in Kind::ALL {
         let redis = RedisServer::start(kind, &[]);
         let daemon = daemon_as_app(&redis);
@@ -39,10 +39,10 @@ fn events_that_redis_refuses_are_stored_once_it_takes_them() {
         for (refuse, allow) in faults {
             redis.cli(refuse);
             ids.extend((0..40).map(|n| daemon.track(&format!("https://a.example/{n}"))));
-            eventually(DEADLINE, "they are spooled", || figure_of_health(&daemon) == json!(40));
+            eventually(DEADLINE, "they are spooled", || spooled(&daemon) == json!(40));
             redis.cli(allow);
             stored(&daemon, 1 + ids.len() as u64);
-            eventually(DEADLINE, "the spool is empty", || figure_of_health(&daemon) == json!(0));
+            eventually(DEADLINE, "the spool is empty", || spooled(&daemon) == json!(0));
         }
         assert_eq!(ids.len(), 120);
         let unique = "SELECT count(DISTINCT id) FROM page_view_event";
@@ -51,8 +51,8 @@ fn events_that_redis_refuses_are_stored_once_it_takes_them() {
     }
 }
 
-/// How many events are in the spool; also known while Redis cannot be read.
-fn figure_of_health(daemon: &Daemon) -> Value {
+/// How many events are in the spool; works while Redis is unreadable.
+fn spooled(daemon: &Daemon) -> Value {
     daemon.get("/health").json()["spooled"].clone()
 }
 
@@ -67,10 +67,10 @@ fn a_failed_list_that_cannot_be_written_loses_no_rejected_event() {
         ];
         for (refuse, allow) in faults {
             redis.cli(refuse);
-            let said = || daemon.stderr().matches("Cannot acknowledge").count();
-            let before = said();
+            let failures = || daemon.stderr().matches("Cannot acknowledge").count();
+            let before = failures();
             redis.cli(&["LPUSH", QUEUE, "not an event"]);
-            eventually(DEADLINE, "the worker cannot finish it", || said() > before);
+            eventually(DEADLINE, "the worker cannot finish it", || failures() > before);
             redis.cli(allow);
             eventually(DEADLINE, "it has failed", || figure(&daemon, "failed") == json!(1));
             assert_eq!(figure(&daemon, "inFlight"), json!(0));

@@ -1,4 +1,4 @@
-//! `queue` on Redis and ClickHouse.
+//! The `queue` commands on Redis and ClickHouse.
 
 use bklit_wire::queue::MAX_PAGE;
 use rustix::process::{Pid, Signal, kill_process};
@@ -49,7 +49,7 @@ fn list(cli: &Cli) -> Vec<Value> {
 }
 
 #[test]
-fn whatever_others_put_into_the_failed_list_is_shown_exported_retried_and_deleted() {
+fn foreign_items_in_the_failed_list_are_listed_exported_retried_and_deleted() {
     let redis = RedisServer::start(Kind::Redis, &[]);
     let database = ClickHouse::shared();
     let cli = cli_on(&redis, &database);
@@ -65,7 +65,7 @@ fn whatever_others_put_into_the_failed_list_is_shown_exported_retried_and_delete
     assert!(table.contains("theirs") && table.contains("bare"), "{table}");
     let exported = cli.run(&["queue", "export", "-"]).ok();
     assert_eq!(exported.lines().count(), 6);
-    // Retried without a cause mended: events are stored, the rest comes back with its reason.
+    // Retried without a fix: events are stored, the rest fails again with its reason.
     assert!(cli.run(&["queue", "retry", "--all"]).ok().contains(": 6\n"));
     assert_eq!(status(&cli)["waiting"], 6);
     cli.run(&["queue", "drain", "--timeout", "25s"]).ok();
@@ -76,20 +76,20 @@ fn whatever_others_put_into_the_failed_list_is_shown_exported_retried_and_delete
     let one = left[0]["id"].as_str().unwrap();
     cli.run(&["queue", "delete", "--yes", one]).ok();
     cli.run(&["queue", "delete", "--yes", "--all"]).ok();
-    assert_eq!(redis.cli(&["KEYS", "*"]), "", "nothing is left anywhere");
+    assert_eq!(redis.cli(&["KEYS", "*"]), "", "no keys are left");
 }
 
 #[test]
-fn a_retry_after_the_cause_is_mended_stores_each_event_once() {
+fn a_retry_after_the_fix_stores_each_event_once() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let database = ClickHouse::shared();
     let daemon = Daemon::with_settings(&settings(&redis, &database));
-    eventually(DEADLINE, "the table is there", || {
+    eventually(DEADLINE, "the table exists", || {
         daemon.cli(&["migrate", "--dry-run"]).contains("up to date")
     });
     redis.cli(&["LPUSH", QUEUE, &event("old")]);
     eventually(DEADLINE, "it is stored", || database.query(VIEWS) == "1");
-    // Another worker took what was stored for failed, and what was not.
+    // Another worker moved stored and unstored events to the failed list.
     redis.cli(&["LPUSH", FAILED, &event("old"), &event("new"), &event("new")]);
     let retried = daemon.cli(&["queue", "retry", "--all"]);
     assert!(retried.contains(": 3\n"), "{retried}");
@@ -101,7 +101,7 @@ fn a_retry_after_the_cause_is_mended_stores_each_event_once() {
 }
 
 #[test]
-fn a_drain_beside_a_working_daemon_loses_and_repeats_nothing() {
+fn a_drain_next_to_a_running_daemon_loses_and_repeats_nothing() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let database = ClickHouse::shared();
     let mut text = settings(&redis, &database);
@@ -115,8 +115,8 @@ fn a_drain_beside_a_working_daemon_loses_and_repeats_nothing() {
         more.join().unwrap();
         drained
     });
-    assert_eq!(pushed, "", "progress goes to standard error");
-    eventually(DEADLINE, "what came last is stored", || database.query(VIEWS) == "9000");
+    assert_eq!(pushed, "", "progress goes to stderr");
+    eventually(DEADLINE, "the last events are stored", || database.query(VIEWS) == "9000");
     let unique = "SELECT uniqExact(id) FROM page_view_event";
     assert_eq!(database.query(unique), "9000");
     let queue = daemon.get("/api/queue").json();
@@ -124,7 +124,7 @@ fn a_drain_beside_a_working_daemon_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn a_drain_that_is_stopped_gives_its_batch_back() {
+fn an_interrupted_drain_releases_its_batch() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let cli = Cli::new().env("REDIS_URL", &redis.url()).env("CLICKHOUSE_HOST", &clickhouse.url());
@@ -140,7 +140,7 @@ fn a_drain_that_is_stopped_gives_its_batch_back() {
     eventually(DEADLINE, "it ends", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let batch = status(&cli)["batches"][0].clone();
-    assert!(batch["leaseLeftMs"].as_i64().unwrap() <= 0, "it was given back: {batch}");
+    assert!(batch["leaseLeftMs"].as_i64().unwrap() <= 0, "it was released: {batch}");
     clickhouse.heal();
     cli.run(&["queue", "drain", "--timeout", "25s"]).ok();
     assert_eq!(clickhouse.query("SELECT count() FROM analytics.page_view_event"), "10");
@@ -166,7 +166,7 @@ fn a_drain_also_empties_the_spool_that_no_pipeline_owns() {
 }
 
 #[test]
-fn what_the_spool_rejected_is_shown_and_repaired_like_all_that_failed() {
+fn events_rejected_by_the_spool_are_listed_and_repaired_like_other_failed_ones() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let mut daemon = Daemon::with_settings(&format!("redis_url = '{}'", redis.url()));
     redis.cli(&["LPUSH", FAILED, &event("theirs")]);
@@ -177,7 +177,7 @@ fn what_the_spool_rejected_is_shown_and_repaired_like_all_that_failed() {
     let daemon = daemon.restart();
     let failed = || daemon.get("/api/queue").json()["failed"].clone();
     eventually(DEADLINE, "both are counted", || failed() == 2);
-    eventually(DEADLINE, "also in the figures", || {
+    eventually(DEADLINE, "also in /health", || {
         daemon.get("/health").json()["queue"]["failed"] == 2
     });
     let page = daemon.get("/api/queue/failed").json();
@@ -187,13 +187,13 @@ fn what_the_spool_rejected_is_shown_and_repaired_like_all_that_failed() {
     let next = page["next"].as_str().unwrap();
     let page = daemon.get(&format!("/api/queue/failed?after={next}")).json();
     assert_eq!(page["items"][0]["eventId"], "theirs", "{page}");
-    // The same by the command line, beside the daemon.
+    // The same on the command line, next to the daemon.
     let exported = daemon.cli(&["queue", "export", "-"]);
     assert!(exported.contains("not an event") && exported.contains("theirs"), "{exported}");
     let status = daemon.cli(&["queue", "status", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&status).unwrap()["failed"], 2);
     assert!(daemon.cli(&["queue", "retry", &id]).contains(": 1 of 1\n"));
-    eventually(DEADLINE, "it comes back with an id of its own", || {
+    eventually(DEADLINE, "it fails again with a new id", || {
         let again = daemon.get("/api/queue/failed").json()["items"][0]["id"].clone();
         again.as_str().is_some_and(|again| again.starts_with("spool:") && again != id)
     });
@@ -209,9 +209,9 @@ fn many_waiting_events_are_deleted_while_a_daemon_stores() {
     let mut text = settings(&redis, &database);
     text += "[worker]\nbatch_size = 100\n";
     let daemon = Daemon::with_settings(&text);
-    let said = daemon.cli(&["queue", "delete", "--waiting", "--all", "--yes"]);
-    let deleted: u64 = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
-    assert!(deleted > MAX_PAGE as u64, "{said}");
+    let output = daemon.cli(&["queue", "delete", "--waiting", "--all", "--yes"]);
+    let deleted: u64 = output.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(deleted > MAX_PAGE as u64, "{output}");
     eventually(DEADLINE, "the rest is stored", || {
         let queue = daemon.get("/api/queue").json();
         queue["waiting"] == 0 && queue["inFlight"] == 0
@@ -221,7 +221,7 @@ fn many_waiting_events_are_deleted_while_a_daemon_stores() {
 }
 
 #[test]
-fn servers_that_are_away_are_told() {
+fn unavailable_servers_are_named() {
     let error = Cli::new().env("REDIS_URL", "redis://127.0.0.1:1").run(&["queue", "status"]);
     let error = error.failed();
     assert!(error.contains("127.0.0.1:1"), "{error}");

@@ -1,16 +1,16 @@
-//! Servers over TLS, with root certificates of one's own (`tls_ca_file`).
+//! Servers over TLS, with custom root certificates (`tls_ca_file`).
 
 use serde_json::json;
 use url::Url;
 
 use crate::postgres::SCHEMA;
 use crate::support::servers::{ClickHouse, Kind, Postgres, RedisServer};
-use crate::support::tls::{self, Asks};
+use crate::support::tls::{self, Handshake};
 use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
-/// A Redis that speaks TLS at that port beside its plain one.
+/// A Redis that also serves TLS, on that port.
 fn redis_with_tls() -> (RedisServer, u16) {
-    // Whoever else takes the port meanwhile makes the start fail, and with it the test.
+    // If another process takes the port meanwhile, the start and so the test fails.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let path = |name: &str| tls::file(name).display().to_string();
     let server = RedisServer::start(
@@ -30,7 +30,7 @@ fn port_of(url: &str) -> u16 {
     Url::parse(url).unwrap().port().unwrap()
 }
 
-/// A Postgres' URL by another port, with TLS as `sslmode` says.
+/// The URL of a Postgres on another port, with this `sslmode`.
 fn postgres_at(url: &str, port: u16, sslmode: &str) -> String {
     let mut url = Url::parse(url).unwrap();
     url.set_host(Some("localhost")).unwrap();
@@ -39,7 +39,7 @@ fn postgres_at(url: &str, port: u16, sslmode: &str) -> String {
     url.into()
 }
 
-/// What `doctor` says of a part with these settings.
+/// The findings of `doctor` on a part with these settings.
 fn findings(arguments: &[&str], part: &str) -> Vec<serde_json::Value> {
     let output = Cli::new().run(&[&["doctor", "--json"], arguments].concat());
     let text = output.stdout;
@@ -53,11 +53,11 @@ fn findings(arguments: &[&str], part: &str) -> Vec<serde_json::Value> {
 fn an_event_goes_over_tls_from_end_to_end() {
     let (_redis, redis) = redis_with_tls();
     let clickhouse = ClickHouse::own();
-    let store = tls::before(port_of(&clickhouse.url()), "server", Asks::AtOnce);
+    let store = tls::before(port_of(&clickhouse.url()), "server", Handshake::Immediate);
     let postgres = Postgres::shared();
     postgres.sql(SCHEMA);
     postgres.sql("INSERT INTO \"EventDefinition\" VALUES ('def-1', 'signup', 'default', 'n')");
-    let proxy = tls::before(port_of(&postgres.url()), "server", Asks::LikePostgres);
+    let proxy = tls::before(port_of(&postgres.url()), "server", Handshake::Postgres);
     let database = postgres_at(&postgres.url(), proxy, "verify-full");
     let daemon = Daemon::with_environment(
         &format!(
@@ -75,8 +75,8 @@ fn an_event_goes_over_tls_from_end_to_end() {
             && clickhouse.query(definitions) == "1"
     });
 
-    // Commands reach a daemon behind TLS by the same file, and say why not without it.
-    let front = tls::before(daemon.addr.port(), "server", Asks::AtOnce);
+    // Commands reach a daemon behind TLS with the same file; without it, they report why not.
+    let front = tls::before(daemon.addr.port(), "server", Handshake::Immediate);
     let url = format!("https://localhost:{front}");
     let token = daemon.token();
     let simulate =
@@ -90,13 +90,13 @@ fn an_event_goes_over_tls_from_end_to_end() {
 }
 
 #[test]
-fn a_server_with_another_certificate_is_refused_and_the_reason_is_told() {
+fn a_server_with_another_certificate_is_refused_with_the_reason() {
     let (_redis, redis) = redis_with_tls();
     let clickhouse = ClickHouse::shared();
     let postgres = Postgres::shared();
     let behind = |certificate| {
-        let store = tls::before(port_of(&clickhouse.url()), certificate, Asks::AtOnce);
-        let database = tls::before(port_of(&postgres.url()), certificate, Asks::LikePostgres);
+        let store = tls::before(port_of(&clickhouse.url()), certificate, Handshake::Immediate);
+        let database = tls::before(port_of(&postgres.url()), certificate, Handshake::Postgres);
         (format!("https://localhost:{store}"), database)
     };
     let redis = format!("rediss://localhost:{redis}");
@@ -124,7 +124,7 @@ fn a_server_with_another_certificate_is_refused_and_the_reason_is_told() {
         }
     }
     let found = findings(&["--database-url", &lax, "--tls-ca-file", wrong], "postgres");
-    assert!(!found[0].to_string().contains("certificate"), "the URL says not to check: {found:?}");
+    assert!(!found[0].to_string().contains("certificate"), "the URL disables the check: {found:?}");
 
     let (store, database) = behind("elsewhere");
     let strict = postgres_at(&postgres.url(), database, "verify-full");

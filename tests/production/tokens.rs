@@ -1,4 +1,4 @@
-//! Tokens that were used lately count in a process that starts while their server is away.
+//! Recently used tokens are accepted by a process that starts while their server is unavailable.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +9,7 @@ use crate::postgres::{SCHEMA, insert_token};
 use crate::support::servers::{ClickHouse, Kind, Postgres, RedisServer};
 use crate::support::{DEADLINE, Daemon, eventually, request};
 
-fn note(daemon: &Daemon) -> String {
+fn cache(daemon: &Daemon) -> String {
     std::fs::read_to_string(daemon.data_dir().join("tokens.cache")).unwrap_or_default()
 }
 
@@ -23,7 +23,7 @@ fn status(daemon: &Daemon, secret: &str, path: &str, body: &serde_json::Value) -
 }
 
 #[test]
-fn a_start_without_redis_accepts_what_the_process_before_accepted() {
+fn a_start_without_redis_accepts_recently_used_tokens() {
     let mut redis = RedisServer::start(Kind::Valkey, &[("appendfsync", "always")]);
     let database = ClickHouse::shared();
     let daemon = Daemon::with_settings(&format!(
@@ -37,24 +37,24 @@ fn a_start_without_redis_accepts_what_the_process_before_accepted() {
     let body = json!({ "url": "https://a.example/", "projectId": "default" });
     let mut ids = vec![daemon.track("https://a.example/before")];
     assert_eq!(status(&daemon, revoked.trim(), "/track", &body), 200);
-    eventually(DEADLINE, "both are noted", || note(&daemon).lines().count() == 2);
+    eventually(DEADLINE, "both are cached", || cache(&daemon).lines().count() == 2);
     let list = daemon.cli(&["token", "list", "--json"]);
     let last: serde_json::Value = serde_json::from_str(list.lines().last().unwrap()).unwrap();
     daemon.cli(&["token", "revoke", last["id"].as_str().unwrap()]);
     eventually(DEADLINE, "it is refused", || {
         status(&daemon, revoked.trim(), "/track", &body) == 401
     });
-    eventually(DEADLINE, "it is noted no more", || note(&daemon).lines().count() == 1);
+    eventually(DEADLINE, "it is no longer cached", || cache(&daemon).lines().count() == 1);
     let file = daemon.data_dir().join("tokens.cache").metadata().unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
-    assert!(!note(&daemon).contains(&daemon.token()), "no secret is written down");
+    assert!(!cache(&daemon).contains(&daemon.token()), "no secret is written to the file");
 
     redis.kill9();
     let daemon = daemon.restart();
     assert_eq!(daemon.get("/ready").status, 200, "{}", daemon.get("/ready").text());
     ids.extend((0..5).map(|n| daemon.track(&format!("https://a.example/{n}"))));
     for stranger in [unused.trim(), revoked.trim()] {
-        assert_eq!(status(&daemon, stranger, "/track", &body), 503, "nobody can tell");
+        assert_eq!(status(&daemon, stranger, "/track", &body), 503, "unknown until Redis is back");
     }
     let end = json!({ "sessionId": "s", "projectId": "default" });
     assert_eq!(status(&daemon, "", "/session-end", &end), 200, "a beacon of a project in use");
@@ -69,14 +69,14 @@ fn a_start_without_redis_accepts_what_the_process_before_accepted() {
         eventually(DEADLINE, "it is stored", || stored(id) != "0");
         assert_eq!(stored(id), "1", "{id}");
     }
-    eventually(DEADLINE, "the revoked one is refused for what it is", || {
+    eventually(DEADLINE, "the revoked token is refused as revoked", || {
         status(&daemon, revoked.trim(), "/track", &body) == 401
     });
     assert_eq!(status(&daemon, unused.trim(), "/track", &body), 200);
 }
 
 #[test]
-fn a_first_start_without_redis_takes_events_with_bklits_tokens() {
+fn a_first_start_without_redis_accepts_tokens_in_postgres() {
     let postgres = Postgres::shared();
     postgres.sql(SCHEMA);
     let secret = Secret::generate().unwrap();
@@ -94,7 +94,7 @@ fn a_first_start_without_redis_takes_events_with_bklits_tokens() {
 }
 
 #[test]
-fn strangers_do_not_learn_where_servers_are() {
+fn responses_do_not_reveal_server_addresses() {
     let settings =
         "redis_url = 'redis://127.0.0.1:1/'\ndatabase_url = 'postgres://u:p@127.0.0.1:2/d'";
     let daemon = Daemon::with_settings(settings);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The packages from the bottom up, each with the ones it may depend on.
 const PACKAGES: &[(&str, &str, &[&str])] = &[
     ("bklit-wire", "src/wire", &[]),
-    ("bklit-net", "src/net", &[]),
+    ("bklit-net", "src/net", &["bklit-wire"]),
     ("bklit-alerts", "src/alerts", &["bklit-wire"]),
     ("bklit-pipeline", "src/pipeline", &["bklit-net", "bklit-wire"]),
     ("bklit-adapters", "src/adapters", &["bklit-net", "bklit-pipeline", "bklit-wire"]),

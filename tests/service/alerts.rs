@@ -23,7 +23,7 @@ fn settings(clickhouse: &ClickHouse, out: &Path, more: &str) -> String {
 }
 
 #[test]
-fn a_daemon_tells_of_a_failing_store_and_of_its_end() {
+fn a_daemon_reports_a_failing_store_and_its_recovery() {
     let dir = tempfile::tempdir().unwrap();
     let (out, unused) = (dir.path().join("out"), dir.path().join("unused"));
     let mut clickhouse = ClickHouse::own();
@@ -35,7 +35,7 @@ fn a_daemon_tells_of_a_failing_store_and_of_its_end() {
     for daemon in [&daemon, &silent] {
         daemon.track("https://a.example/");
     }
-    // The first are in flight for good, and the others wait.
+    // The first events stay in flight, the others wait.
     eventually(DEADLINE, "both alerts are raised", || {
         daemon.track("https://a.example/");
         lines(&out).len() == 2
@@ -48,16 +48,16 @@ fn a_daemon_tells_of_a_failing_store_and_of_its_end() {
     let log = daemon.stderr();
     assert!(log.contains("alert: the store fails") && log.contains("events wait, over 2"), "{log}");
     clickhouse.restart();
-    eventually(DEADLINE, "both are over", || lines(&out).len() == 4);
+    eventually(DEADLINE, "both have ended", || lines(&out).len() == 4);
     let mut over = lines(&out).split_off(2);
     over.sort();
     assert_eq!(over, ["queue-depth", "store"].map(|kind| format!("{kind} over 1 {source}")));
-    assert!(daemon.stderr().contains("alert over: the store fails"), "{}", daemon.stderr());
+    assert!(daemon.stderr().contains("alert ended: the store fails"), "{}", daemon.stderr());
     assert!(lines(&unused).is_empty() && !silent.stderr().contains("alert"));
 }
 
 #[test]
-fn a_command_that_fails_or_hangs_is_told_and_holds_nothing_up() {
+fn a_command_that_fails_or_hangs_is_logged_and_blocks_nothing() {
     let settings = "clickhouse_url = 'http://127.0.0.1:1'\n[alerts]\nerrors_per_minute = 1\n\
                     command = 'case $BKLIT_ALERT_KIND in store) sleep 600;; *) echo no pager >&2; exit 3;; esac'";
     let daemon = Daemon::with_settings(settings);
@@ -69,9 +69,9 @@ fn a_command_that_fails_or_hangs_is_told_and_holds_nothing_up() {
     daemon.track("https://a.example/");
 }
 
-/// With a console in the same process, that raises them: once.
+/// A console in the same process raises the alerts, so they are raised once.
 #[test]
-fn a_console_in_the_same_process_is_the_only_one_to_tell() {
+fn a_console_in_the_same_process_raises_the_alerts_alone() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out");
     let config = home.path().join("bklit.toml");
@@ -92,7 +92,7 @@ fn a_console_in_the_same_process_is_the_only_one_to_tell() {
     let mut pty = crate::support::pty::Pty::spawn(command, (110, 30));
     pty.wait_for_text("ALERT");
     eventually(DEADLINE, "it has run", || lines(&out) == ["store"]);
-    // As long as a second alert of another part would take.
+    // As long as a second alert would take.
     let log = home.path().join("data/bklit-tui.log");
     pty.wait_for_text("store ✗");
     pty.send("q");

@@ -1,4 +1,4 @@
-//! A terminal that goes away.
+//! The terminal of a daemon is closed.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn pid(home: &Path) -> rustix::process::Pid {
 #[test]
 fn under_nohup_a_daemon_outlives_its_terminal() {
     let home = tempfile::tempdir().unwrap();
-    // As `nohup` does, which further changes only where output goes.
+    // As `nohup` does, apart from redirecting the output.
     let mut pty = daemon(home.path(), "trap '' HUP;");
     let address = address(home.path());
     let pid = pid(home.path());
@@ -57,7 +57,7 @@ fn under_nohup_a_daemon_outlives_its_terminal() {
 }
 
 #[test]
-fn without_it_a_daemon_stops_in_order_when_its_terminal_goes() {
+fn without_nohup_a_daemon_shuts_down_when_its_terminal_is_closed() {
     let home = tempfile::tempdir().unwrap();
     let mut pty = daemon(home.path(), "");
     address(home.path());

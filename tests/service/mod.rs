@@ -1,4 +1,4 @@
-//! Running it on servers: roles, readiness, several workers, service managers, stops.
+//! Running as a service: roles, readiness, several workers, service managers, shutdown.
 
 mod alerts;
 mod hang_up;

@@ -1,4 +1,4 @@
-//! What the service manager is told, over its socket.
+//! Notifications to the service manager over its socket.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -14,10 +14,10 @@ fn receive(socket: &UnixDatagram) -> String {
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }
 
-/// Reads until a message has this line.
+/// Reads until a message contains this line.
 #[track_caller]
-fn told(socket: &UnixDatagram, line: &str) {
-    while !receive(socket).lines().any(|said| said == line) {}
+fn wait_for_line(socket: &UnixDatagram, line: &str) {
+    while !receive(socket).lines().any(|received| received == line) {}
 }
 
 fn listen(path: &Path) -> UnixDatagram {
@@ -27,50 +27,50 @@ fn listen(path: &Path) -> UnixDatagram {
 }
 
 #[test]
-fn it_tells_that_it_is_ready_that_it_lives_and_that_it_stops() {
+fn readiness_watchdog_status_and_stopping_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let socket = listen(&path);
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
     let mut daemon = Daemon::with_environment("", &environment);
-    told(&socket, "READY=1");
+    wait_for_line(&socket, "READY=1");
     for _ in 0..3 {
-        told(&socket, "WATCHDOG=1");
+        wait_for_line(&socket, "WATCHDOG=1");
     }
     daemon.track("https://a.example/");
-    told(&socket, "STATUS=0 events wait, 0 failed");
+    wait_for_line(&socket, "STATUS=0 events wait, 0 failed");
     daemon.signal(Signal::TERM);
-    told(&socket, "STOPPING=1");
+    wait_for_line(&socket, "STOPPING=1");
     assert!(daemon.wait_exit(DEADLINE).success(), "{}", daemon.stderr());
 }
 
 #[test]
-fn a_process_that_stands_still_gives_no_sign_of_life() {
+fn a_stopped_process_sends_no_watchdog_notifications() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let socket = listen(&path);
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "100000")];
     let daemon = Daemon::with_environment("", &environment);
-    told(&socket, "WATCHDOG=1");
+    wait_for_line(&socket, "WATCHDOG=1");
     daemon.signal(Signal::STOP);
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut buffer = [0; 1024];
-    // What was under way may still come; a live process would go on for ever.
+    // Messages in transit may still arrive; a running process would go on forever.
     let late = (0..100).take_while(|_| socket.recv(&mut buffer).is_ok()).count();
-    assert!(late < 100, "it still tells");
+    assert!(late < 100, "it still sends notifications");
     daemon.signal(Signal::CONT);
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    told(&socket, "WATCHDOG=1");
+    wait_for_line(&socket, "WATCHDOG=1");
 }
 
 #[test]
-fn a_manager_that_is_gone_does_no_harm() {
+fn a_vanished_manager_is_harmless() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let socket = listen(&path);
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "20000")];
     let mut daemon = Daemon::with_environment("", &environment);
-    told(&socket, "READY=1");
+    wait_for_line(&socket, "READY=1");
     drop(socket);
     std::fs::remove_file(&path).unwrap();
     daemon.track("https://a.example/");

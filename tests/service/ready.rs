@@ -1,4 +1,4 @@
-//! `GET /ready` of the real program, while servers come and go.
+//! `GET /ready` of the real program while servers fail and recover.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn a_full_queue_is_not_ready() {
     let daemon = Daemon::with_settings(settings);
     let body = json!({ "url": "https://a.example/", "projectId": "default" });
     eventually(DEADLINE, "an event is refused", || daemon.post("/track", &body).status == 503);
-    eventually(DEADLINE, "it says so", || {
+    eventually(DEADLINE, "it is reported", || {
         let ready = daemon.get("/ready");
         ready.status == 503
             && ready.json()["status"] == "not ready"
@@ -61,15 +61,15 @@ fn a_full_failed_queue_is_not_ready_until_it_is_repaired() {
         let reason = ready.json()["reasons"][0].as_str().unwrap().to_owned();
         assert!(reason.starts_with("ingestion: the failed queue is full"), "{reason}");
         let cli = Cli::on(&daemon.data_dir()).env("BKLIT_LISTEN", "127.0.0.1:0");
-        let said = cli.run(&["doctor", "--config", config.to_str().unwrap()]).stdout;
-        assert!(said.contains("queue.max_failed is 2"), "{said}");
+        let text = cli.run(&["doctor", "--config", config.to_str().unwrap()]).stdout;
+        assert!(text.contains("queue.max_failed is 2"), "{text}");
         daemon.cli(&["queue", "delete", "--all", "--yes"]);
         eventually(DEADLINE, "it is ready again", || daemon.get("/ready").status == 200);
         daemon.track("https://a.example/");
     }
 }
 
-/// Lets one more event fail, whichever queue the daemon has.
+/// Makes one more event fail, in either kind of queue.
 fn fail_an_event(daemon: &Daemon, redis: &RedisServer) {
     if daemon.data_dir().join("tokens.db").exists() {
         let file = rusqlite::Connection::open(daemon.data_dir().join("queue.db")).unwrap();
@@ -93,24 +93,24 @@ fn each_role_is_ready_by_its_own_servers() {
         format!("redis_url = '{}'\nclickhouse_url = '{}'\n", redis.url(), clickhouse.url());
     let ingestion = Daemon::with_settings(&format!("{servers}roles = ['ingestion']"));
     let worker = Daemon::with_settings(&format!("{servers}roles = ['worker']"));
-    let takes = json!({ "status": "ready", "roles": { "ingestion": "ready" } });
-    let stores = json!({ "status": "ready", "roles": { "worker": "ready" } });
-    eventually(DEADLINE, "ingestion is ready", || is(&ingestion, 200, &takes));
-    eventually(DEADLINE, "the worker is ready", || is(&worker, 200, &stores));
-    // What is known of a token that was used counts while Redis is away.
+    let ingestion_ready = json!({ "status": "ready", "roles": { "ingestion": "ready" } });
+    let worker_ready = json!({ "status": "ready", "roles": { "worker": "ready" } });
+    eventually(DEADLINE, "ingestion is ready", || is(&ingestion, 200, &ingestion_ready));
+    eventually(DEADLINE, "the worker is ready", || is(&worker, 200, &worker_ready));
+    // A token that was used is cached and stays valid while Redis is down.
     ingestion.track("https://a.example/");
 
     clickhouse.kill9();
-    let away = json!({
+    let unavailable = json!({
         "status": "not ready",
         "roles": { "worker": "not ready" },
         "reasons": ["worker: the store cannot be written to"],
     });
-    // Nothing is stored meanwhile that would tell.
-    eventually(DEADLINE, "the worker misses its store", || is(&worker, 503, &away));
-    assert!(is(&ingestion, 200, &takes));
+    // Without events, only the health check can notice.
+    eventually(DEADLINE, "the worker reports its store", || is(&worker, 503, &unavailable));
+    assert!(is(&ingestion, 200, &ingestion_ready));
     clickhouse.restart();
-    eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &stores));
+    eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &worker_ready));
 
     redis.kill9();
     let fresh = Daemon::with_settings(&format!("{servers}roles = ['ingestion']"));
@@ -119,39 +119,39 @@ fn each_role_is_ready_by_its_own_servers() {
         json!(["ingestion: no token is known and the token store is unavailable"])
     );
     let sockets = Daemon::with_settings(&format!("{servers}roles = ['websocket']"));
-    let away = json!({
+    let unavailable = json!({
         "status": "not ready",
         "roles": { "websocket": "not ready" },
         "reasons": ["websocket: no token is known and the token store is unavailable"],
     });
-    assert!(is(&sockets, 503, &away), "browsers' events are not taken either");
-    let away = json!({
+    assert!(is(&sockets, 503, &unavailable), "browsers' events are not accepted either");
+    let unavailable = json!({
         "status": "not ready",
         "roles": { "worker": "not ready" },
         "reasons": ["worker: the queue cannot be read from"],
     });
-    eventually(DEADLINE, "the worker misses the queue", || is(&worker, 503, &away));
-    assert!(is(&ingestion, 200, &takes), "events go into its spool");
+    eventually(DEADLINE, "the worker reports the queue", || is(&worker, 503, &unavailable));
+    assert!(is(&ingestion, 200, &ingestion_ready), "events go into its spool");
     ingestion.track("https://a.example/");
     redis.restart();
-    eventually(DEADLINE, "the new one is ready", || is(&fresh, 200, &takes));
-    let takes = json!({ "status": "ready", "roles": { "websocket": "ready" } });
-    eventually(DEADLINE, "sockets are served again", || is(&sockets, 200, &takes));
-    eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &stores));
+    eventually(DEADLINE, "the new one is ready", || is(&fresh, 200, &ingestion_ready));
+    let ingestion_ready = json!({ "status": "ready", "roles": { "websocket": "ready" } });
+    eventually(DEADLINE, "sockets are served again", || is(&sockets, 200, &ingestion_ready));
+    eventually(DEADLINE, "the worker is ready again", || is(&worker, 200, &worker_ready));
     eventually(DEADLINE, "the event is stored", || clickhouse.query(ROWS) == "2");
 }
 
 #[test]
-fn a_store_that_is_away_does_not_turn_events_away() {
+fn an_unavailable_store_does_not_refuse_events() {
     let daemon = Daemon::with_settings("clickhouse_url = 'http://127.0.0.1:1'");
-    eventually(DEADLINE, "the worker misses its store", || {
+    eventually(DEADLINE, "the worker reports its store", || {
         let ready = daemon.get("/ready");
         ready.status == 200 && ready.json()["roles"]["worker"] == "not ready"
     });
     daemon.track("https://a.example/");
 }
 
-/// The usual port, in the hands of this test or of whoever has it already.
+/// Occupies the default port, unless another process already does.
 fn taken_port() -> Option<std::net::TcpListener> {
     std::net::TcpListener::bind("127.0.0.1:8080").ok()
 }
@@ -164,14 +164,14 @@ fn a_websocket_server_without_its_port_is_not_ready() {
     let settings = format!("redis_url = '{}'\n", redis.url());
     let alone = format!("{settings}roles = ['websocket']");
     let sockets = Daemon::with_environment(&alone, &usual);
-    let away = json!({
+    let unavailable = json!({
         "status": "not ready",
         "roles": { "websocket": "not ready" },
         "reasons": ["websocket: cannot listen on its address"],
     });
-    assert!(is(&sockets, 503, &away), "{}", sockets.get("/ready").text());
+    assert!(is(&sockets, 503, &unavailable), "{}", sockets.get("/ready").text());
     assert!(sockets.stderr().contains("--websocket-listen"));
-    // Beside ingestion it is told, and turns no events away.
+    // Next to ingestion it is reported, and events are still accepted.
     let all = Daemon::with_environment("", &usual);
     let ready = all.get("/ready");
     assert_eq!((ready.status, &ready.json()["roles"]["websocket"]), (200, &json!("not ready")));
@@ -185,30 +185,30 @@ fn a_websocket_server_without_its_port_is_not_ready() {
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
-    let (code, said) = doctor(&["--config", config.to_str().unwrap()]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("something else listens on 127.0.0.1:8080"), "{said}");
-    let (_, said) = doctor(&[]);
-    assert!(said.contains("8080: there is no WebSocket server"), "{said}");
+    let (code, text) = doctor(&["--config", config.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("another process listens on 127.0.0.1:8080"), "{text}");
+    let (_, text) = doctor(&[]);
+    assert!(text.contains("8080: no WebSocket server"), "{text}");
 }
 
 #[test]
-fn without_tokens_the_operator_is_told_why_all_is_refused() {
+fn without_tokens_the_reason_for_refusals_is_reported() {
     let mut redis = RedisServer::start(Kind::Valkey, &[]);
     let url = redis.url();
     redis.kill9();
     let daemon = Daemon::with_settings(&format!("redis_url = '{url}'"));
     let refused = "Events are refused: no token is known";
-    eventually(DEADLINE, "its log says so", || daemon.stderr().contains(refused));
+    eventually(DEADLINE, "it is logged", || daemon.stderr().contains(refused));
     let lines = daemon.cli(&["logs", &daemon.url(""), "--level", "error"]);
     assert!(lines.contains(refused), "{lines}");
     let config = daemon.scratch().join("bklit.toml");
     let cli = Cli::on(&daemon.data_dir()).env("BKLIT_LISTEN", "127.0.0.1:0");
-    let said = cli.run(&["doctor", "--config", config.to_str().unwrap()]).stdout;
-    assert!(said.contains("every event is answered 503"), "{said}");
+    let text = cli.run(&["doctor", "--config", config.to_str().unwrap()]).stdout;
+    assert!(text.contains("every event is answered 503"), "{text}");
     redis.restart();
-    eventually(DEADLINE, "and that it is over", || {
-        daemon.stderr().contains("tokens are known, events are accepted")
+    eventually(DEADLINE, "the end is logged", || {
+        daemon.stderr().contains("tokens are known, accepting events")
     });
     eventually(DEADLINE, "it is ready", || daemon.get("/ready").status == 200);
     eventually(DEADLINE, "it has a token", || daemon.data_dir().join("token").exists());

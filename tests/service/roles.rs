@@ -1,11 +1,11 @@
-//! Ingestion and worker in processes of their own.
+//! Ingestion and worker in separate processes.
 
 use serde_json::json;
 
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{Cli, DEADLINE, Daemon, eventually, request};
 
-/// Also before there is a table.
+/// Works before the table exists.
 pub const ROWS: &str = "SELECT sum(total_rows) FROM system.tables \
                         WHERE database = 'analytics' AND name = 'page_view_event'";
 
@@ -40,12 +40,12 @@ fn each_process_does_its_part_and_no_more() {
         "{health}"
     );
     assert!(!ingestion.data_dir().join("store.db").exists());
-    // Long enough for a worker to have begun, if there were one.
+    // Long enough for a worker, if there were one, to claim a batch.
     eventually(DEADLINE, "two rounds of figures", || {
         ingestion.get("/health").json()["uptimeSeconds"].as_u64() >= Some(2)
     });
-    assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), "20", "nobody claims");
-    assert_eq!(clickhouse.query("EXISTS DATABASE analytics"), "0", "and nobody makes tables");
+    assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), "20", "no worker claims events");
+    assert_eq!(clickhouse.query("EXISTS DATABASE analytics"), "0", "no worker creates tables");
 
     let worker = with_roles(&redis, &clickhouse, "worker");
     eventually(DEADLINE, "all are stored", || {
@@ -55,7 +55,7 @@ fn each_process_does_its_part_and_no_more() {
     let list = ids.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
     assert_eq!(clickhouse.query(&format!("{views} WHERE id IN ({list})")), "20");
 
-    // It makes no token, takes no events, and can be watched.
+    // It creates no token, accepts no events, and can be watched.
     assert!(!worker.data_dir().join("token").exists());
     let bearer = format!("Bearer {}", ingestion.token());
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
@@ -69,7 +69,7 @@ fn each_process_does_its_part_and_no_more() {
     let mut stream = worker.debug_stream();
     assert!(stream.next_data().unwrap().contains("connected"));
     ingestion.track("https://a.example/watched");
-    while !stream.next_data().expect("the stream goes on").contains("Page view stored") {}
+    while !stream.next_data().expect("the stream is open").contains("Page view stored") {}
 }
 
 #[test]

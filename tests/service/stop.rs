@@ -1,4 +1,4 @@
-//! Stops while clients are slow, and while a load balancer still sends.
+//! Shutdown with slow clients, and while a load balancer is still sending.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::support::{DEADLINE, Daemon, eventually, request};
 
 const VIEWS: &str = "SELECT count() FROM page_view_event";
 
-/// A request, of whose body `sent` bytes come now.
+/// Starts a request and sends the first `sent` bytes of its body.
 fn begin(daemon: &Daemon, sent: usize) -> TcpStream {
     let body = json!({ "url": "https://a.example/slow", "projectId": "default" }).to_string();
     let mut stream = TcpStream::connect(daemon.addr).unwrap();
@@ -28,7 +28,7 @@ fn begin(daemon: &Daemon, sent: usize) -> TcpStream {
     stream
 }
 
-/// What came until the connection ended, one way or the other.
+/// Everything received until the connection was closed or reset.
 fn rest(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
@@ -36,12 +36,12 @@ fn rest(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn slow_clients_do_not_hold_up_a_stop() {
+fn slow_clients_do_not_delay_shutdown() {
     let mut daemon = Daemon::with_settings("[http]\nbody_timeout = '1h'\nheader_timeout = '1h'");
     for _ in 0..10 {
         daemon.track("https://a.example/");
     }
-    // Connections that were used and are kept, bodies that stand still, bodies that dribble.
+    // Idle keep-alive connections, stalled bodies, and bodies sent byte by byte.
     let idle: Vec<_> = (0..20)
         .map(|_| {
             let mut stream = begin(&daemon, usize::MAX);
@@ -57,7 +57,7 @@ fn slow_clients_do_not_hold_up_a_stop() {
             let mut stream = begin(&daemon, 0);
             let mut writer = stream.try_clone().unwrap();
             std::thread::spawn(move || {
-                // White space before the body's object, which never comes.
+                // White space before the JSON object, which is never sent.
                 while writer.write_all(b" ").is_ok() {
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -69,7 +69,7 @@ fn slow_clients_do_not_hold_up_a_stop() {
     daemon.signal(Signal::TERM);
     let began = Instant::now();
     let status = daemon.wait_exit(DEADLINE);
-    // Forced it would end with 1, after ten seconds.
+    // A forced shutdown exits with 1 after ten seconds.
     assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(daemon.stderr().contains("slow clients are cut off"), "{}", daemon.stderr());
@@ -79,7 +79,7 @@ fn slow_clients_do_not_hold_up_a_stop() {
     }
     idle.into_iter().for_each(|stream| drop(rest(stream)));
     let daemon = daemon.restart();
-    eventually(DEADLINE, "what was answered is stored", || daemon.scalar(VIEWS) == json!(30));
+    eventually(DEADLINE, "accepted events are stored", || daemon.scalar(VIEWS) == json!(30));
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn a_stop_waits_for_the_load_balancer() {
     let mut daemon = Daemon::with_settings("shutdown_delay = '4s'");
     assert_eq!(daemon.get("/ready").status, 200);
     daemon.signal(Signal::TERM);
-    eventually(DEADLINE, "it is not ready any more", || daemon.get("/ready").status == 503);
+    eventually(DEADLINE, "it is no longer ready", || daemon.get("/ready").status == 503);
     let answer = daemon.get("/ready").json();
     assert_eq!(answer["reasons"], json!(["the process is stopping"]), "{answer}");
-    // And yet it accepts what comes.
+    // It still accepts events.
     daemon.track("https://a.example/");
     assert!(daemon.wait_exit(DEADLINE).success(), "{}", daemon.stderr());
     assert!(request(daemon.addr, "GET", "/ready", &[], b"").is_err());
@@ -102,7 +102,7 @@ fn a_stop_waits_for_the_load_balancer() {
 fn a_second_signal_ends_that_wait() {
     let mut daemon = Daemon::with_settings("shutdown_delay = '5m'");
     daemon.signal(Signal::TERM);
-    eventually(DEADLINE, "it is not ready any more", || daemon.get("/ready").status == 503);
+    eventually(DEADLINE, "it is no longer ready", || daemon.get("/ready").status == 503);
     daemon.signal(Signal::TERM);
     assert!(!daemon.wait_exit(DEADLINE).success());
 }

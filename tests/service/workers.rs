@@ -1,4 +1,4 @@
-//! Several workers on one queue: each event once, and right sessions.
+//! Several workers on one queue: each event is stored once, and sessions are right.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ use crate::support::servers::{ClickHouse, Kind, RedisServer};
 const SESSIONS: usize = 12;
 const VIEWS: usize = 20;
 
-/// Sessions of as many page views, which batches of a few events tear apart: by their moments
-/// from the first to the last, by their order in the queue not at all. Every third one ends.
+/// Sessions of [`VIEWS`] page views each, which small batches split. Their order in the queue is not
+/// their order in time. Every third session ends.
 fn events() -> Vec<QueuedEvent> {
     let mut events = Vec::new();
     for n in 0..VIEWS {
@@ -79,7 +79,7 @@ async fn rows(store: &dyn Store, sql: &str) -> Vec<Vec<Value>> {
     store.query(sql, limits).await.unwrap().rows
 }
 
-/// Runs these workers until all is stored, then looks at every event and session.
+/// Runs these workers until everything is stored, then checks all events and sessions.
 async fn check(queue: Arc<dyn Queue>, store: Arc<dyn Store>, contexts: Vec<WorkerContext>) {
     let events = events();
     for event in &events {
@@ -159,7 +159,7 @@ async fn workers_in_two_processes_share_sessions_on_servers() {
         let server = Server::new(&options).unwrap();
         Arc::new(RedisQueue::new(server, &RedisQueueOptions::default()))
     };
-    // A store each: what one process knows of its own work in hand, the other does not.
+    // Separate stores: one process does not know the other's work in progress.
     let store = || {
         ClickHouseStore::new(ClickHouseOptions {
             url: database.url(),
@@ -194,11 +194,11 @@ impl Store for Crashing {
     }
 
     async fn query(&self, _: &str, _: QueryLimits) -> Result<QueryResult, StoreError> {
-        unreachable!("nobody asks")
+        unreachable!("not called")
     }
 
     fn dialect(&self) -> &'static Dialect {
-        unreachable!("nobody asks")
+        unreachable!("not called")
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -207,7 +207,7 @@ impl Store for Crashing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_worker_that_crashes_is_not_left_lying() {
+async fn a_panic_in_one_worker_ends_all() {
     let dir = tempfile::tempdir().unwrap();
     let queue: Arc<dyn Queue> =
         Arc::new(SqliteQueue::open(&dir.path().join("queue.db"), 10).unwrap());

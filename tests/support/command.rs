@@ -1,4 +1,4 @@
-//! The program as a command that ends.
+//! The program as a command.
 
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use super::DEADLINE;
 
-/// The program, with an environment in which nothing of this machine's settings remains.
+/// The program, in an environment without this machine's settings.
 pub fn program(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bklit-tui"));
     command.env_clear().env("HOME", home).env("TERM", "xterm-256color").current_dir(home);
-    // Tests run at once, so each has a port of its own.
+    // Tests run in parallel, so each needs its own port.
     command.env("BKLIT_WEBSOCKET_LISTEN", "127.0.0.1:0");
     command
 }
 
-/// What is read from a pipe so far, and the thread that reads.
+/// What has been read from a pipe, and the thread that reads.
 pub struct Capture {
     text: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
@@ -37,7 +37,7 @@ impl Capture {
         Self { text, reader: Some(reader) }
     }
 
-    /// What came so far.
+    /// What has been read.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
     }
@@ -51,7 +51,7 @@ impl Capture {
     }
 }
 
-/// Waits until the child ends; `None` at the deadline.
+/// Waits until the child exits; `None` at the deadline.
 pub fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
     let start = Instant::now();
     loop {
@@ -73,26 +73,26 @@ pub struct Cli {
     input: Option<String>,
 }
 
-/// What a command left.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Output {
     /// The exit code; `None` after a signal.
     pub code: Option<i32>,
-    /// Its standard output.
+    /// Its stdout.
     pub stdout: String,
-    /// Its standard error.
+    /// Its stderr.
     pub stderr: String,
 }
 
 impl Output {
-    /// Its standard output, if it succeeded.
+    /// Its stdout, if it succeeded.
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{self:#?}");
         self.stdout
     }
 
-    /// Its standard error, if it failed in order: not by a panic and not by a signal.
+    /// Its stderr, if it failed without a panic or a signal.
     #[track_caller]
     pub fn failed(self) -> String {
         assert!(self.code.is_some_and(|code| code != 0 && code != 101), "{self:#?}");
@@ -101,7 +101,7 @@ impl Output {
 }
 
 impl Cli {
-    /// With a data dir of its own.
+    /// With its own data dir.
     pub fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         Self { home, data_dir: None, environment: Vec::new(), input: None }
@@ -112,13 +112,13 @@ impl Cli {
         Self { data_dir: Some(data_dir.to_owned()), ..Self::new() }
     }
 
-    /// With a variable in its environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With this on its standard input.
+    /// Sets the text on its stdin.
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.to_owned());
         self
@@ -139,13 +139,13 @@ impl Cli {
         command
     }
 
-    /// Runs it to its end, which must come.
+    /// Runs it until it exits, at most [`DEADLINE`].
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut child = self.command(arguments).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         if let Some(text) = &self.input {
-            // A command that does not read it is free to.
+            // A command need not read it.
             let _ = stdin.write_all(text.as_bytes());
         }
         drop(stdin);

@@ -1,4 +1,4 @@
-//! The real program as a daemon on a data dir and a port of its own.
+//! The real program as a daemon with its own data dir and port.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ pub struct Daemon {
     child: Child,
     stdout: Capture,
     stderr: Capture,
-    /// Where it listens.
+    /// The address of its HTTP server.
     pub addr: SocketAddr,
 }
 
 impl Daemon {
-    /// Starts one on a new data dir and waits until it answers.
+    /// Starts one on a new data dir and waits until it responds.
     #[track_caller]
     pub fn start() -> Self {
         Self::with_settings("")
@@ -38,7 +38,7 @@ impl Daemon {
         Self::with_environment(toml, &[])
     }
 
-    /// The same with these environment variables; without those that are empty.
+    /// The same with these environment variables; empty ones are removed.
     #[track_caller]
     pub fn with_environment(toml: &str, environment: &[(&str, &str)]) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
@@ -51,7 +51,7 @@ impl Daemon {
     fn launch(dir: Arc<TempDir>, environment: Vec<(String, String)>) -> Self {
         let data_dir = dir.path().join("data");
         let address_file = data_dir.join("listen.addr");
-        // One that was killed leaves its address behind.
+        // A killed daemon leaves its address file.
         let _ = std::fs::remove_file(&address_file);
         let mut command = command::program(dir.path());
         command
@@ -85,7 +85,7 @@ impl Daemon {
         daemon
     }
 
-    /// Starts it again on the same data dir; what still runs is killed first.
+    /// Kills it if it is running, and starts it again on the same data dir.
     #[track_caller]
     pub fn restart(mut self) -> Self {
         self.kill9();
@@ -100,7 +100,7 @@ impl Daemon {
         self.dir.path().join("data")
     }
 
-    /// A directory beside the data dir, for a test's own files.
+    /// A directory for a test's own files, outside the data dir.
     pub fn scratch(&self) -> &Path {
         self.dir.path()
     }
@@ -127,27 +127,27 @@ impl Daemon {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Kills it at once, if it runs, and waits until it is gone.
+    /// Kills it, if it is running, and waits until it has exited.
     pub fn kill9(&mut self) {
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits.
     #[track_caller]
     pub fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
         match command::wait(&mut self.child, deadline) {
             Some(status) => status,
-            None => panic!("after {deadline:?} it still runs:\n{}", self.stderr()),
+            None => panic!("still running after {deadline:?}:\n{}", self.stderr()),
         }
     }
 
-    /// What it wrote on standard error so far.
+    /// What it has written to stderr.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// What it wrote on standard output so far.
+    /// What it has written to stdout.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
@@ -162,7 +162,7 @@ impl Daemon {
         request(self.addr, "GET", path, &[], b"")
     }
 
-    /// The queue as it is now; `/health` shows it as it was in the last second.
+    /// The current queue; `/health` shows the figures of the last second.
     #[track_caller]
     pub fn queue(&self) -> Value {
         self.get("/api/queue").json()
@@ -174,7 +174,7 @@ impl Daemon {
         self.try_post(path, body).unwrap()
     }
 
-    /// The same; an answer that does not come is an error.
+    /// The same, with a missing response as an error.
     pub fn try_post(&self, path: &str, body: &Value) -> std::io::Result<Response> {
         let authorization = format!("Bearer {}", self.token());
         let headers =
@@ -197,7 +197,7 @@ impl Daemon {
         Stream::open(self.addr, "/api/debug-stream", &[])
     }
 
-    /// The one value that a query on its store gives.
+    /// The single value that a query on its store returns.
     #[track_caller]
     pub fn scalar(&self, sql: &str) -> Value {
         let lines = self.cli(&["sql", "--json", sql]);
@@ -206,7 +206,7 @@ impl Daemon {
         row.into_iter().next().unwrap().1
     }
 
-    /// What a command with the same settings prints.
+    /// The output of a command with the same settings.
     #[track_caller]
     pub fn cli(&self, arguments: &[&str]) -> String {
         let config = self.dir.path().join("bklit.toml");
@@ -220,7 +220,7 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("the daemon's standard error:\n{}", self.stderr());
+            eprintln!("the daemon's stderr:\n{}", self.stderr());
         }
     }
 }

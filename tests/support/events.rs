@@ -11,7 +11,7 @@ pub fn at(seconds: i64) -> UtcMillis {
     UtcMillis::from_epoch_millis(NOON + seconds * 1000)
 }
 
-/// An event that was queued when it happened.
+/// An event whose queue time is its timestamp.
 fn event(project: &str, id: &str, seconds: i64, payload: Payload) -> QueuedEvent {
     QueuedEvent {
         id: id.to_owned(),
@@ -88,7 +88,7 @@ const TEXTS: &[&str] = &[
     "isp",
 ];
 
-/// A page view with every field, each text being its own column's name and some unicode.
+/// A page view with every field; each text is its column's name with some Unicode.
 pub fn full_view(project: &str, id: &str) -> QueuedEvent {
     let mut payload: Map<String, Value> =
         TEXTS.iter().map(|&wire| (wire.to_owned(), text_of(&snake_case(wire)).into())).collect();
@@ -107,7 +107,7 @@ pub fn full_view(project: &str, id: &str) -> QueuedEvent {
     QueuedEvent::from_json(&wire.to_string()).unwrap()
 }
 
-/// What [`full_view`] holds in the text column of this name.
+/// The value of [`full_view`] in the text column of this name.
 pub fn text_of(column: &str) -> String {
     format!("{column} ∞ \u{1f980}\u{0}\n")
 }

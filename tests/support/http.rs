@@ -1,4 +1,4 @@
-//! HTTP/1.1 over plain sockets: what is sent is exactly what stands here.
+//! HTTP/1.1 over plain sockets, for exact control of what is sent.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::DEADLINE;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Response {
     /// The status code.
     pub status: u16,
     /// The headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body, whole.
+    /// The complete body.
     pub body: Vec<u8>,
 }
 
@@ -109,7 +109,7 @@ fn write_request(
     stream.write_all(&message)
 }
 
-/// Sends a request on a connection of its own and reads the answer.
+/// Sends a request on a new connection and reads the response.
 pub fn request(
     addr: SocketAddr,
     method: &str,
@@ -131,7 +131,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens it; the answer must be 200.
+    /// Opens it; the status must be 200.
     #[track_caller]
     pub fn open(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let stream = connect(addr).unwrap();
@@ -145,7 +145,7 @@ impl Stream {
         Self { reader, chunked, pending: Vec::new() }
     }
 
-    /// The next event's data, comments left out; `None` at the end.
+    /// The data of the next event, without comments; `None` at the end.
     #[track_caller]
     pub fn next_data(&mut self) -> Option<String> {
         loop {

@@ -1,4 +1,4 @@
-//! What several tests need: the real program as a daemon and as a command, HTTP over plain
+//! Helpers for tests: the real program as a daemon and as a command, HTTP over plain
 //! sockets, real servers, and waiting with a deadline.
 
 mod command;
@@ -17,7 +17,7 @@ pub use command::Cli;
 pub use daemon::Daemon;
 pub use http::{Response, Stream, request};
 
-/// How long anything may take that should be quick; generous, as machines under load are slow.
+/// How long a quick operation may take; generous, because machines under load are slow.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds; fails after `deadline`.

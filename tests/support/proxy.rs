@@ -1,5 +1,4 @@
-//! A TCP proxy between the program and a server that holds a message of the test's choice, or is
-//! far away.
+//! A TCP proxy between the program and a server that holds back a chosen message, or adds latency.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,16 +7,16 @@ use std::time::Duration;
 
 use super::{DEADLINE, eventually};
 
-/// What is held: the request before the server sees it, or the answer after the server did it.
+/// Which message is held back: the request before it reaches the server, or the response after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// The server never got it.
+    /// The server has not received the request.
     Request,
-    /// The server has done it and nobody knows.
+    /// The server has executed the request, and the client does not know.
     Answer,
 }
 
-/// Passes bytes on in both directions until [`Proxy::hold`] names a message.
+/// Forwards bytes in both directions until [`Proxy::hold`] names a message.
 #[derive(Clone)]
 pub struct Proxy {
     port: u16,
@@ -26,7 +25,7 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct State {
-    /// How long each message takes, in either direction.
+    /// Latency of each message, in either direction.
     delay: Duration,
     rule: Mutex<Rule>,
     changed: Condvar,
@@ -37,26 +36,26 @@ struct Rule {
     pattern: Option<(Vec<u8>, Hold)>,
     /// Connections on which something is held.
     held: usize,
-    /// Rises when all is let go.
+    /// Incremented when all held messages are released.
     released: u64,
-    /// Messages held so far, and those of them that went on.
+    /// Messages held so far, and those of them that were forwarded.
     stopped: u64,
     passed: u64,
 }
 
 impl Proxy {
-    /// A proxy before a server on this machine.
+    /// A proxy in front of a server on this machine.
     pub fn before(server: u16) -> Self {
         Self::far_before(server, Duration::ZERO)
     }
 
-    /// The same, as if each message, in either direction, took `delay`.
+    /// The same with a latency of `delay` in either direction.
     pub fn far_before(server: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State { delay, ..State::default() });
         let shared = Arc::clone(&state);
-        // Ends with the test program.
+        // It ends with the test program.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
@@ -66,12 +65,12 @@ impl Proxy {
         Self { port, state }
     }
 
-    /// Where it listens.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// From now on holds the first message with `pattern` in it, and its connection.
+    /// Holds the next message that contains `pattern`, and its connection.
     pub fn hold(&self, pattern: &[u8], hold: Hold) {
         self.state.rule.lock().unwrap().pattern = Some((pattern.to_vec(), hold));
     }
@@ -84,16 +83,16 @@ impl Proxy {
         });
     }
 
-    /// Waits until all that was held has gone on.
+    /// Waits until all held messages have been forwarded.
     #[track_caller]
     pub fn let_through(&self) {
-        eventually(DEADLINE, "what was held goes on", || {
+        eventually(DEADLINE, "held messages are forwarded", || {
             let rule = self.state.rule.lock().unwrap();
             rule.stopped == rule.passed
         });
     }
 
-    /// Lets go.
+    /// Releases all held messages.
     pub fn release(&self) {
         let mut rule = self.state.rule.lock().unwrap();
         rule.pattern = None;
@@ -103,7 +102,7 @@ impl Proxy {
 }
 
 impl State {
-    /// What is to be held of a chunk of requests, at most once a rule.
+    /// What to hold of a chunk of requests; at most once per rule.
     fn takes(&self, chunk: &[u8]) -> Option<Hold> {
         let mut rule = self.rule.lock().unwrap();
         let (pattern, _) = rule.pattern.as_ref()?;
@@ -123,8 +122,8 @@ impl State {
     }
 }
 
-/// Two threads a connection. The answers' gate is closed before a request whose answer is to be
-/// held is passed on.
+/// Two threads per connection. The gate for responses is closed before the request whose response is
+/// to be held is forwarded.
 fn connect(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
     let gate = Arc::new(Mutex::new(false));
     let pair = || (client.try_clone().unwrap(), server.try_clone().unwrap());

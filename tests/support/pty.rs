@@ -1,4 +1,4 @@
-//! A program in a pseudo-terminal, and what is on its screen.
+//! A program in a pseudo-terminal, and the contents of its screen.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -27,9 +27,9 @@ struct Shared {
     received: Mutex<Received>,
     changed: Condvar,
     stopped: AtomicBool,
-    /// The terminal takes nothing while this is set, as a frozen connection.
+    /// While set, the terminal accepts no output, like a frozen connection.
     frozen: AtomicBool,
-    /// Bytes a second that the terminal takes at most, as a slow connection; 0 is no limit.
+    /// The most bytes per second that the terminal accepts, like a slow connection; 0 is no limit.
     pace: AtomicUsize,
 }
 
@@ -76,12 +76,12 @@ impl Pty {
 
     /// Types.
     pub fn send(&mut self, keys: &str) {
-        let keyboard = self.keyboard.as_mut().expect("the terminal hung up");
+        let keyboard = self.keyboard.as_mut().expect("the terminal is closed");
         keyboard.write_all(keys.as_bytes()).unwrap();
         keyboard.flush().unwrap();
     }
 
-    /// Changes the size, which the program is told by SIGWINCH.
+    /// Changes the size; the program receives SIGWINCH.
     pub fn resize(&self, columns: u16, rows: u16) {
         let mut received = self.shared.received.lock().unwrap();
         received.parser.set_size(rows.try_into().unwrap(), columns.try_into().unwrap());
@@ -99,25 +99,25 @@ impl Pty {
         kill_process(pid, signal).unwrap();
     }
 
-    /// From now on the terminal takes no output, or takes it again.
+    /// Makes the terminal stop accepting output, or accept it again.
     pub fn freeze(&self, frozen: bool) {
         self.shared.frozen.store(frozen, Ordering::SeqCst);
         self.shared.changed.notify_all();
     }
 
-    /// From now on the terminal takes so many bytes a second at most; 0 is no limit.
+    /// Limits the terminal to this many bytes per second; 0 is no limit.
     pub fn slow_down(&self, pace: usize) {
         self.shared.pace.store(pace, Ordering::SeqCst);
         self.shared.changed.notify_all();
     }
 
-    /// Freezes the terminal and fills its buffer, so that every write to it waits.
+    /// Freezes the terminal and fills its buffer, so that every write to it blocks.
     pub fn jam(&self) {
         self.freeze(true);
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK;
         let path = self.master.as_ref().unwrap().tty_name().unwrap();
         let tty = rustix::fs::open(path, flags, Mode::empty()).unwrap();
-        // What the kernel moves on in the background makes room once more.
+        // The kernel may still move data in the background, which frees space.
         let mut quiet = 0;
         while quiet < 20 {
             match rustix::io::write(&tty, b"x") {
@@ -131,11 +131,11 @@ impl Pty {
         }
     }
 
-    /// The terminal vanishes: its window was closed, its connection is gone.
+    /// Closes the terminal, as when its window or connection is closed.
     pub fn hang_up(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.freeze(false);
-        // The reading thread holds the terminal as well, and reads until something comes.
+        // The reading thread also has the terminal open, and blocks until there is input.
         self.tty.write_all(b"\n").unwrap();
         eventually(DEADLINE, "the reading thread ends", || Arc::strong_count(&self.shared) == 1);
         self.keyboard = None;
@@ -171,7 +171,7 @@ impl Pty {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
-                "waited in vain for: {what}\n{}",
+                "timed out waiting for: {what}\n{}",
                 received.parser.screen().contents()
             );
             received = self.shared.changed.wait_timeout(received, left).unwrap().0;
@@ -193,8 +193,8 @@ impl Pty {
         self.shared.received.lock().unwrap().raw.clone()
     }
 
-    /// Waits until the program has ended and all its output is there; returns its exit code,
-    /// or the name of the signal that ended it.
+    /// Waits until the program has exited and all its output has arrived; returns its exit code, or
+    /// the name of the signal that ended it.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> Result<u32, String> {
         let start = Instant::now();
@@ -202,7 +202,7 @@ impl Pty {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(start.elapsed() < DEADLINE, "it does not end:\n{}", self.contents());
+            assert!(start.elapsed() < DEADLINE, "still running:\n{}", self.contents());
             std::thread::sleep(Duration::from_millis(5));
         };
         if self.master.is_some() {
@@ -216,18 +216,18 @@ impl Pty {
         }
     }
 
-    /// Whether the program took the terminal.
+    /// Whether the program has put the terminal into raw mode.
     pub fn is_raw(&self) -> bool {
         let modes = tcgetattr(&self.tty).unwrap();
         !modes.local_modes.contains(rustix::termios::LocalModes::ICANON)
     }
 
-    /// Whether the program is told what the mouse does: clicks and the wheel, in SGR's format.
+    /// Whether the terminal reports the mouse to the program: clicks and the wheel, in SGR format.
     pub fn has_mouse(&self) -> bool {
         has_mouse(self.shared.received.lock().unwrap().parser.screen())
     }
 
-    /// Fails unless the terminal is as it was before the program.
+    /// Fails unless the terminal is in the state from before the program.
     #[track_caller]
     pub fn assert_restored(&self) {
         let after = tcgetattr(&self.tty).unwrap();
@@ -265,7 +265,7 @@ impl Shared {
         }
     }
 
-    /// How long a slow terminal takes no more after so many bytes; `None` once it does.
+    /// How long a slow terminal must still pause after `length` bytes; `None` when it need not.
     fn rest(&self, length: usize, since: Instant) -> Option<Duration> {
         let pace = self.pace.load(Ordering::SeqCst);
         if pace == 0 || self.stopped.load(Ordering::SeqCst) {
@@ -286,7 +286,7 @@ impl Drop for Pty {
     }
 }
 
-/// Whether a program is told what the mouse does.
+/// Whether the terminal reports the mouse.
 pub fn has_mouse(screen: &vt100::Screen) -> bool {
     let mouse = (screen.mouse_protocol_mode(), screen.mouse_protocol_encoding());
     mouse == (vt100::MouseProtocolMode::PressRelease, vt100::MouseProtocolEncoding::Sgr)

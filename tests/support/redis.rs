@@ -1,4 +1,4 @@
-//! What tests of the Redis adapters share.
+//! Helpers for tests of the Redis adapters.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use bklit_pipeline::queue::{Claim, NewItem};
 use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
-/// How long a test waits for what must come.
+/// How long a test waits for an expected result.
 pub const SOON: Duration = Duration::from_secs(20);
-/// A lease that does not end during a test.
+/// A lease that does not expire during a test.
 pub const LEASE: Duration = Duration::from_secs(600);
 
 /// Options with timeouts for tests: long enough for a busy machine, short enough to fail.
@@ -24,12 +24,12 @@ pub fn options(url: &str) -> RedisOptions {
     }
 }
 
-/// The adapters' way to a server that a test has started.
+/// The adapters' connection to a server that a test has started.
 pub fn server_at(server: &super::servers::RedisServer) -> RedisServer {
     RedisServer::new(&options(&server.url())).unwrap()
 }
 
-/// The queue there, as it is without settings.
+/// The queue with default settings.
 pub fn queue_at(server: &super::servers::RedisServer) -> Arc<RedisQueue> {
     Arc::new(RedisQueue::new(server_at(server), &RedisQueueOptions::default()))
 }
@@ -46,7 +46,7 @@ pub fn event(id: &str) -> QueuedEvent {
     }
 }
 
-/// A page view whose id the server made.
+/// A page view whose id the server generated.
 pub fn item(id: &str) -> NewItem {
     NewItem { event: event(id).into(), client_id: false }
 }
@@ -56,7 +56,7 @@ pub fn ids(claim: &Claim) -> Vec<String> {
     claim.items.iter().map(|item| QueuedEvent::from_json(&item.body).unwrap().id).collect()
 }
 
-/// Looks until something holds.
+/// Polls until a condition holds.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut look: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! A proxy that speaks TLS to clients and plainly to a server on this machine.
+//! A proxy that terminates TLS in front of a server on this machine.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// How a client asks for TLS.
+/// How a client starts TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
-    /// It just begins.
-    AtOnce,
-    /// By a message of Postgres' that is answered with `S`.
-    LikePostgres,
+pub enum Handshake {
+    /// It starts the TLS handshake.
+    Immediate,
+    /// It first sends Postgres's SSLRequest message, which is answered with `S`.
+    Postgres,
 }
 
-/// A file beside the certificates' tests: `ca.pem` signed `server.pem` (localhost, 127.0.0.1),
+/// A file of the test certificates: `ca.pem` signed `server.pem` (localhost, 127.0.0.1),
 /// `other-ca.pem` signed `elsewhere.pem` (elsewhere.example).
 pub fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls")).join(name)
 }
 
-/// Puts a proxy with that certificate (`server` or `elsewhere`) before a port; returns its own.
+/// Starts a proxy with that certificate (`server` or `elsewhere`) in front of a port; returns its port.
 /// It ends with the test program.
-pub fn before(server: u16, certificate: &str, asks: Asks) -> u16 {
+pub fn before(server: u16, certificate: &str, handshake: Handshake) -> u16 {
     let acceptor = acceptor(certificate);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -39,8 +39,8 @@ pub fn before(server: u16, certificate: &str, asks: Asks) -> u16 {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((client, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
-                // A client that does not believe the certificate hangs up, which is no mistake.
-                tokio::spawn(async move { pass(client, server, acceptor, asks).await });
+                // A client that does not trust the certificate disconnects, which is not an error.
+                tokio::spawn(async move { pass(client, server, acceptor, handshake).await });
             }
         });
     });
@@ -64,12 +64,12 @@ async fn pass(
     mut client: TcpStream,
     server: u16,
     acceptor: TlsAcceptor,
-    asks: Asks,
+    handshake: Handshake,
 ) -> std::io::Result<()> {
-    if asks == Asks::LikePostgres {
+    if handshake == Handshake::Postgres {
         let mut request = [0; 8];
         client.read_exact(&mut request).await?;
-        assert_eq!(request, [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f], "no request for TLS");
+        assert_eq!(request, [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f], "not an SSLRequest");
         client.write_all(b"S").await?;
     }
     let mut client = acceptor.accept(client).await?;

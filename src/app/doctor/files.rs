@@ -1,4 +1,4 @@
-//! The data dir and the files of the embedded adapters.
+//! Checks of the data dir and of the files in it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,18 +13,18 @@ use crate::config::Settings;
 use bklit_adapters::sqlite::file;
 use bklit_wire::diagnostic::Diagnostic;
 
-/// Free space below which it is said, and below which events are soon refused.
+/// Free space below which to warn, and below which events will soon be refused.
 const LITTLE_BYTES: u64 = 1 << 30;
 const TOO_LITTLE_BYTES: u64 = 100 << 20;
 
-/// File systems over a network, on which SQLite's locks may not hold: NFS, SMB in two versions.
+/// Network file systems, on which SQLite's locks may not work: NFS, and SMB in two versions.
 const REMOTE: [u32; 3] = [0x6969, 0xff53_4d42, 0xfe53_4d42];
 
-/// Looks at the data dir, changing nothing that stays. `longest` bounds the look into each file.
+/// Checks the data dir without lasting changes. `longest` bounds the check of each file.
 pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Diagnostic> {
     let dir = settings.data_dir.clone();
     if !dir.exists() {
-        let what = format!("{} is not there yet; the first start makes it", dir.display());
+        let what = format!("{} does not exist yet; the first start creates it", dir.display());
         return vec![Diagnostic::good(what)];
     }
     let mut findings = vec![permissions(&dir), writable(&dir)];
@@ -40,25 +40,26 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Diagn
     ];
     let files: Vec<PathBuf> = files.into_iter().flatten().map(|name| dir.join(name)).collect();
     let queue = files[0].clone();
-    let looks = files
+    let checks = files
         .into_iter()
         .filter(|path| path.exists())
         .map(|path| tokio::task::spawn_blocking(move || file::check(&path, longest)));
-    let looks: Vec<_> = looks.collect();
-    for look in looks {
-        findings.push(match look.await {
+    let checks: Vec<_> = checks.collect();
+    for check in checks {
+        findings.push(match check.await {
             Ok(finding) => finding,
-            Err(error) => {
-                Diagnostic::problem(format!("a file could not be looked at: {error}"), "")
-            }
+            Err(error) => Diagnostic::problem(format!("cannot check a file: {error}"), ""),
         });
     }
     if has_lost_queue(&dir) {
         let what = format!("{QUEUE_FILE} {LOST_QUEUE}");
-        findings.push(Diagnostic::warning(what, "restore it from a backup before the next start; events that are stored are not stored again"));
+        findings.push(Diagnostic::warning(
+            what,
+            "restore it from a backup before the next start; stored events are not stored again",
+        ));
     }
-    let sound = findings.iter().all(|finding| finding.advice != file::DAMAGED);
-    if queue.exists() && sound {
+    let intact = findings.iter().all(|finding| finding.advice != file::DAMAGED);
+    if queue.exists() && intact {
         let counted =
             tokio::task::spawn_blocking(move || bklit_adapters::sqlite::queue::count(&queue)).await;
         let counted = match counted {
@@ -70,13 +71,16 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Diagn
     findings
 }
 
-/// What waits in the file: the queue itself, or before Redis its spool.
+/// Events in the queue file: the queue itself or, with Redis, its spool.
 fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Diagnostic> {
     let (waiting, failed) = match counted {
         Ok(counted) => counted,
         Err(error) => {
-            let what = format!("{QUEUE_FILE} cannot be counted: {error}");
-            return vec![Diagnostic::warning(what, "try again; another process may hold it")];
+            let what = format!("cannot count the events in {QUEUE_FILE}: {error}");
+            return vec![Diagnostic::warning(
+                what,
+                "try again; another process may have locked it",
+            )];
         }
     };
     if settings.redis_url.is_none() {
@@ -86,16 +90,16 @@ fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Diag
     let mut findings = Vec::new();
     if failed > 0 {
         findings.push(Diagnostic::warning(
-            format!("events that failed before they came to Redis, in {QUEUE_FILE}: {failed}"),
-            "`bklit-tui queue list` shows them, with ids that begin with spool:, and `bklit-tui queue \
-             retry|export|delete` works on them as on the others",
+            format!("events that failed before they reached Redis, in {QUEUE_FILE}: {failed}"),
+            "`bklit-tui queue list` shows them with ids that start with spool:, and `bklit-tui queue \
+             retry|export|delete` accepts these ids",
         ));
     }
     findings.push(match waiting {
-        0 => Diagnostic::good("no events wait for Redis"),
+        0 => Diagnostic::good("no events are waiting for Redis"),
         _ => Diagnostic::warning(
-            format!("events that wait in the data dir for Redis: {waiting}"),
-            "they are moved while a pipeline runs and Redis takes them; its log says why not",
+            format!("events waiting in the data dir for Redis: {waiting}"),
+            "a running pipeline moves them when Redis accepts them; see its log",
         ),
     });
     findings
@@ -103,18 +107,21 @@ fn waiting(settings: &Settings, counted: Result<(u64, u64), String>) -> Vec<Diag
 
 fn permissions(dir: &Path) -> Diagnostic {
     let Ok(metadata) = fs::metadata(dir) else {
-        return Diagnostic::problem(format!("{} cannot be read", dir.display()), "see who owns it");
+        return Diagnostic::problem(
+            format!("{} cannot be read", dir.display()),
+            "check its owner and mode",
+        );
     };
     let mode = metadata.permissions().mode() & 0o777;
     if !metadata.is_dir() {
-        let what = format!("{} is no directory", dir.display());
+        let what = format!("{} is not a directory", dir.display());
         return Diagnostic::problem(what, "choose another with --data-dir");
     }
     if mode & 0o077 != 0 {
-        let what = format!("others may look into {} (mode {mode:o})", dir.display());
+        let what = format!("other users can read {} (mode {mode:o})", dir.display());
         return Diagnostic::warning(what, format!("chmod 700 {}", dir.display()));
     }
-    Diagnostic::good(format!("{} is its owner's alone", dir.display()))
+    Diagnostic::good(format!("{} is private (mode {mode:o})", dir.display()))
 }
 
 fn writable(dir: &Path) -> Diagnostic {
@@ -122,10 +129,10 @@ fn writable(dir: &Path) -> Diagnostic {
     let tried = fs::OpenOptions::new().write(true).create_new(true).open(&probe);
     let _ = fs::remove_file(&probe);
     match tried {
-        Ok(_) => Diagnostic::good("it can be written"),
+        Ok(_) => Diagnostic::good("the data dir is writable"),
         Err(error) => Diagnostic::problem(
-            format!("it cannot be written: {error}"),
-            "give it to the user who runs the pipeline, or choose another with --data-dir",
+            format!("the data dir is not writable: {error}"),
+            "change its owner to the user who runs the pipeline, or choose another with --data-dir",
         ),
     }
 }
@@ -134,7 +141,7 @@ fn space(dir: &Path) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     if let Ok(disk) = statvfs(dir) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let what = format!("its disk has {} MiB left", free >> 20);
+        let what = format!("{} free on its disk", size(free));
         findings.push(match free {
             ..TOO_LITTLE_BYTES => Diagnostic::problem(what, "free disk space"),
             TOO_LITTLE_BYTES..LITTLE_BYTES => Diagnostic::warning(what, "free disk space"),
@@ -144,15 +151,22 @@ fn space(dir: &Path) -> Vec<Diagnostic> {
     let kind = statfs(dir).map(|system| system.f_type as u32);
     if kind.is_ok_and(|kind| REMOTE.contains(&kind)) {
         findings.push(Diagnostic::warning(
-            "it lies on a file system over the network, where locks and syncs may not hold",
+            "the data dir is on a network file system, where locks and syncs may not work",
             "use a local disk: --data-dir",
         ));
     }
     findings
 }
 
-/// The pipeline that runs on the data dir. Without taking its lock, not even for a moment: one may
-/// just be starting.
+fn size(bytes: u64) -> String {
+    match bytes {
+        LITTLE_BYTES.. => format!("{} GiB", bytes >> 30),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+/// The process id of the pipeline that runs on the data dir. It does not take the lock, not even
+/// briefly: a pipeline may be starting.
 pub(super) fn running(dir: &Path) -> Option<u32> {
     let lock = dir.join(LOCK_FILE);
     let process: u32 = fs::read_to_string(&lock).ok()?.trim().parse().ok()?;

@@ -15,29 +15,29 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The filter of these flags.
+    /// The filter for these flags.
     ///
     /// # Errors
-    /// When the pattern is no regular expression.
+    /// When the pattern is not a regular expression.
     pub fn new(args: &LogsArgs) -> color_eyre::Result<Self> {
         let pattern = args.grep.as_deref().map(Regex::new).transpose();
         Ok(Self {
             stages: args.stage.clone(),
             level: args.level,
             project: args.project.clone(),
-            pattern: pattern.wrap_err("--grep is no regular expression")?,
+            pattern: pattern.wrap_err("--grep is not a regular expression")?,
         })
     }
 
-    /// Whether everything but the pattern admits this line.
-    pub fn admits(&self, log: &DebugLog) -> bool {
+    /// Whether a line passes all conditions but the pattern.
+    pub fn passes(&self, log: &DebugLog) -> bool {
         (self.stages.is_empty() || self.stages.contains(&log.stage))
             && self.level.is_none_or(|level| log.level >= level)
             && self.project.is_none() | (self.project == log.project_id)
     }
 
-    /// Whether lines without stage, level and project are admitted: only if none is asked for.
-    pub fn admits_unparsed(&self) -> bool {
+    /// Whether lines without stage, level and project pass: only without such conditions.
+    pub fn passes_unparsed(&self) -> bool {
         self.stages.is_empty() && self.level.is_none() && self.project.is_none()
     }
 
@@ -46,7 +46,7 @@ impl Filter {
         self.pattern.is_some()
     }
 
-    /// Whether the pattern, if there is one, is in `text`.
+    /// Whether `text` matches the pattern; true without one.
     pub fn matches(&self, text: &str) -> bool {
         self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
     }
@@ -82,17 +82,17 @@ mod tests {
             (&["--project", "p2"], false),
             (&["--stage", "worker", "--level", "error"], false),
         ];
-        for (flags, admitted) in cases {
+        for (flags, passes) in cases {
             let filter = filter(flags).unwrap();
-            assert_eq!(filter.admits(&log), *admitted, "{flags:?}");
-            assert_eq!(filter.admits_unparsed(), flags.is_empty(), "{flags:?}");
+            assert_eq!(filter.passes(&log), *passes, "{flags:?}");
+            assert_eq!(filter.passes_unparsed(), flags.is_empty(), "{flags:?}");
         }
         log.project_id = None;
-        assert!(!filter(&["--project", "p1"]).unwrap().admits(&log));
+        assert!(!filter(&["--project", "p1"]).unwrap().passes(&log));
     }
 
     #[test]
-    fn a_pattern_must_be_one() {
+    fn a_pattern_must_be_a_regular_expression() {
         let filter_ = filter(&["--grep", "slow|late"]).unwrap();
         assert!(filter_.has_pattern() && filter_.matches("too late") && !filter_.matches("x"));
         let error = filter(&["--grep", "("]).err().unwrap();

@@ -18,18 +18,18 @@ const TIME_WIDTH: usize = 23;
 /// How lines are printed.
 #[derive(Clone, Debug)]
 pub struct Format {
-    /// The JSON that a line came as.
+    /// As JSON, as received.
     pub json: bool,
-    /// The zone of times.
+    /// Time zone of timestamps.
     pub zone: TimeZone,
-    /// A person's terminal reads it, which must not obey what strangers wrote.
+    /// The output goes to a terminal, which must not interpret what clients sent.
     pub is_terminal: bool,
     /// With colours.
     pub colors: bool,
 }
 
 impl Format {
-    /// A line, `raw` being what it came as.
+    /// A line; `raw` is its JSON as received.
     pub fn log(&self, log: &DebugLog, raw: Option<&str>) -> String {
         if self.json {
             return self.one_line_of_json(raw, log);
@@ -60,7 +60,7 @@ impl Format {
         line
     }
 
-    /// A line that is none of the contract's.
+    /// A line that could not be parsed.
     pub fn unparsed(&self, text: &str) -> String {
         if self.json {
             let json = serde_json::json!({ "unparsed": text }).to_string();
@@ -71,7 +71,7 @@ impl Format {
 
     fn one_line_of_json(&self, raw: Option<&str>, log: &DebugLog) -> String {
         let json = match raw {
-            // A line break can only stand between two values there.
+            // In JSON, line breaks occur only between tokens.
             Some(raw) => raw.replace(['\n', '\r'], " "),
             None => serde_json::to_string(log).unwrap_or_default(),
         };
@@ -106,7 +106,7 @@ impl Format {
     }
 }
 
-/// A value: text as it is where that is one word, everything else as JSON.
+/// A value: text as it is if it is one word, everything else as JSON.
 fn field(value: &Value) -> String {
     match value {
         Value::String(text) => word(text),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_as_it_came_and_one_line() {
+    fn json_is_printed_as_received_on_one_line() {
         let json = Format { json: true, ..PLAIN };
         let raw = "{\"future\":1,\n\"message\":\"\u{9b}\"}";
         assert_eq!(json.log(&log(), Some(raw)), "{\"future\":1, \"message\":\"\u{9b}\"}");

@@ -1,4 +1,8 @@
-//! `logs`: another process's debug log on standard output, for pipes.
+//! `logs`: prints another process's debug log to stdout.
+//!
+//! - `filter`: which lines to print
+//! - `format`: how a line is printed
+//! - `sampling`: reports sampled and lost lines
 
 mod filter;
 mod format;
@@ -23,18 +27,17 @@ use filter::Filter;
 use format::Format;
 use sampling::{Losses, Sampling};
 
-/// Output is held back to be written at once while more lines are there, up to so many bytes.
+/// While more lines are ready, output is buffered up to this many bytes.
 const HELD_BYTES: usize = 32 * 1024;
 /// More than any daemon keeps.
 const ALL_LINES: usize = 1_000_000;
-/// How often it is checked whether anybody still reads.
+/// How often to check whether the reader has closed the pipe.
 const READER_CHECK: Duration = Duration::from_secs(1);
 
-/// Prints lines until nobody reads them any more; what happens to the connection goes to
-/// standard error.
+/// Prints lines until the reader closes the pipe; reports on the connection go to stderr.
 ///
 /// # Errors
-/// When a filter is wrong, the daemon refuses, or standard output cannot be written.
+/// When a filter is wrong, the daemon refuses, or stdout cannot be written.
 pub async fn run(args: &LogsArgs, settings: &Settings) -> color_eyre::Result<()> {
     let filter = Filter::new(args)?;
     let base = client::base_url(args.daemon.url.as_deref(), settings)?;
@@ -68,10 +71,10 @@ async fn follow(
     filter: &Filter,
     format: &Format,
     origin: &str,
-    goes_on: bool,
+    follows: bool,
 ) -> io::Result<()> {
     let mut held = String::new();
-    let mut news = News { origin, losses: Losses::default(), sampling: Sampling::default() };
+    let mut reports = Reports { origin, losses: Losses::default(), sampling: Sampling::default() };
     let mut reader_check = tokio::time::interval(READER_CHECK);
     loop {
         let received = tokio::select! {
@@ -83,12 +86,12 @@ async fn follow(
             }
             _ = reader_check.tick() => {
                 check_reader()?;
-                tell(news.sampling.news(Instant::now()), &mut held)?;
+                report(reports.sampling.report(Instant::now()), &mut held)?;
                 continue;
             }
         };
         let Some(received) = received else { return print(&mut held) };
-        if !goes_on {
+        if !follows {
             match &received.message {
                 DebugMessage::Connected => continue,
                 DebugMessage::Disconnected(reason) if **reason == *ENDED => {
@@ -101,7 +104,7 @@ async fn follow(
                 _ => {}
             }
         }
-        tell(news.of(&received.message), &mut held)?;
+        report(reports.of(&received.message), &mut held)?;
         if let Some(line) = line(&received, filter, format) {
             held.push_str(&line);
             held.push('\n');
@@ -115,10 +118,10 @@ async fn follow(
 fn line(received: &Received, filter: &Filter, format: &Format) -> Option<String> {
     match &received.message {
         DebugMessage::Log(log) => {
-            if !filter.admits(log) {
+            if !filter.passes(log) {
                 return None;
             }
-            // What can be searched is what is shown as text, also of lines printed as JSON.
+            // The pattern is matched against the text form, also for lines printed as JSON.
             let matches = !filter.has_pattern() || {
                 let plain = Format { colors: false, ..format.clone() };
                 filter.matches(&plain.text(log))
@@ -126,45 +129,45 @@ fn line(received: &Received, filter: &Filter, format: &Format) -> Option<String>
             matches.then(|| format.log(log, received.raw.as_deref()))
         }
         DebugMessage::Unparsed(text) => {
-            let shown = filter.admits_unparsed() && filter.matches(&safe(text));
+            let shown = filter.passes_unparsed() && filter.matches(&safe(text));
             shown.then(|| format.unparsed(text))
         }
         _ => None,
     }
 }
 
-/// What there is to tell on standard error.
-struct News<'a> {
+/// What is reported on stderr.
+struct Reports<'a> {
     origin: &'a str,
     losses: Losses,
     sampling: Sampling,
 }
 
-impl News<'_> {
+impl Reports<'_> {
     fn of(&mut self, message: &DebugMessage) -> Option<String> {
         let origin = self.origin;
         match message {
             DebugMessage::Connected => Some(format!("connected to {origin}")),
             DebugMessage::Disconnected(reason) => {
-                Some(format!("no connection to {origin} ({}); trying again", safe(reason)))
+                Some(format!("disconnected from {origin} ({}); reconnecting", safe(reason)))
             }
-            DebugMessage::Lost(count) => Some(self.losses.more(*count)),
+            DebugMessage::Lost(count) => Some(self.losses.report(*count)),
             DebugMessage::Gauges(gauges) => {
                 let now = Instant::now();
-                self.sampling.take(gauges, now);
-                self.sampling.news(now)
+                self.sampling.record(gauges, now);
+                self.sampling.report(now)
             }
             DebugMessage::Log(_) | DebugMessage::Unparsed(_) => None,
         }
     }
 }
 
-/// Tells it after what came before it.
-fn tell(news: Option<String>, held: &mut String) -> io::Result<()> {
-    if let Some(news) = news {
+/// Prints a report on stderr, after the lines received before it.
+fn report(report: Option<String>, held: &mut String) -> io::Result<()> {
+    if let Some(report) = report {
         print(held)?;
-        // With standard error closed there is nobody to tell.
-        let _ = writeln!(io::stderr(), "{news}");
+        // With stderr closed, nobody reads reports.
+        let _ = writeln!(io::stderr(), "{report}");
     }
     Ok(())
 }
@@ -176,7 +179,7 @@ fn print(held: &mut String) -> io::Result<()> {
     stdout.flush()
 }
 
-/// An error once the other end of a pipe is closed: without lines, writing would not tell.
+/// Fails once the reader has closed the pipe, which without lines to write goes unnoticed.
 fn check_reader() -> io::Result<()> {
     let stdout = rustix::stdio::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];

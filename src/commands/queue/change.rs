@@ -1,4 +1,4 @@
-//! `queue retry` and `queue delete`.
+//! `queue retry` and `queue delete`, with the confirmation.
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
@@ -14,12 +14,12 @@ use bklit_pipeline::queue::{Queue, QueueError};
 use bklit_wire::queue::MAX_PAGE;
 use bklit_wire::text::safe;
 
-/// Events that are shown before they are deleted.
+/// Events that are listed before they are deleted.
 const SHOWN: usize = 10;
-/// The longest answer to a question that is read.
+/// The longest answer to the confirmation that is read, in bytes.
 const MAX_ANSWER: usize = 100;
 
-/// What to do with items of a list.
+/// What to do with events.
 #[derive(Clone, Copy)]
 enum Change {
     Retry,
@@ -27,7 +27,7 @@ enum Change {
 }
 
 impl Change {
-    async fn carry_out(self, queue: &dyn Queue, ids: &[String]) -> Result<u64, QueueError> {
+    async fn apply(self, queue: &dyn Queue, ids: &[String]) -> Result<u64, QueueError> {
         let mut changed = 0;
         for ids in ids.chunks(MAX_PAGE) {
             changed += match self {
@@ -61,11 +61,11 @@ pub(super) async fn delete(
     let mut walk = Walk::over(queue, which, &choice.filter);
     if !yes {
         if !io::stdin().is_terminal() {
-            bail!("deleting is for good; say --yes where there is no terminal to ask on");
+            bail!("refusing to delete without --yes: there is no terminal to ask for confirmation");
         }
         let (count, seen) = show(&mut walk, which, choice).await?;
         if count == 0 {
-            print(&format!("There is no such {} event.\n", which.adjective()))?;
+            print(&format!("No matching {} events.\n", which.adjective()))?;
             return Ok(ExitCode::SUCCESS);
         }
         if !confirmed(which, count)? {
@@ -88,24 +88,26 @@ async fn change(
         let mut changed = 0;
         while let Some(entries) = walk.next().await? {
             let ids: Vec<_> = entries.into_iter().map(|entry| entry.id).collect();
-            let step = change.carry_out(queue, &ids).await;
-            changed += step.wrap_err_with(|| format!("{done}: {changed}; then it broke off"))?;
+            let step = change.apply(queue, &ids).await;
+            changed += step.wrap_err_with(|| format!("{done}: {changed}, then it failed"))?;
         }
         print(&format!("{done}: {changed}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut seen = HashSet::new();
     let ids: Vec<_> = choice.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
-    let changed = change.carry_out(queue, &ids).await?;
+    let changed = change.apply(queue, &ids).await?;
     print(&format!("{done}: {changed} of {}\n", ids.len()))?;
     if changed == ids.len() as u64 {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("The others are not there (any more); `bklit-tui queue list` shows what is.");
+    let missing = ids.len() as u64 - changed;
+    let missing = if missing == 1 { "1 id".to_owned() } else { format!("{missing} ids") };
+    eprintln!("{missing} not found; `bklit-tui queue list` shows the current ones");
     Ok(ExitCode::FAILURE)
 }
 
-/// Shows the first of what would be deleted; returns how many there are, and which.
+/// Prints the first events to be deleted; returns how many there are, and which.
 async fn show(walk: &mut Walk<'_>, which: Which, choice: &ChoiceArgs) -> Result<(usize, Seen)> {
     let chosen: HashSet<_> = choice.ids.iter().collect();
     let mut first: Vec<Entry> = Vec::new();
@@ -113,14 +115,14 @@ async fn show(walk: &mut Walk<'_>, which: Which, choice: &ChoiceArgs) -> Result<
     while let Some(mut entries) = walk.next().await? {
         entries.retain(|entry| choice.all || chosen.contains(&entry.id));
         count += entries.len();
-        entries.iter().for_each(|entry| seen.note(entry));
+        entries.iter().for_each(|entry| seen.record(entry));
         entries.truncate(SHOWN - first.len());
         first.extend(entries);
         if !choice.all && count >= chosen.len() {
             break;
         }
     }
-    // An id whose place has changed is still found when it is deleted.
+    // An id that moved in the list while it was read is still found when it is deleted.
     let count = if choice.all { count } else { chosen.len() };
     if !first.is_empty() {
         print(&list::rows_of(which, &first))?;
@@ -131,12 +133,12 @@ async fn show(walk: &mut Walk<'_>, which: Which, choice: &ChoiceArgs) -> Result<
     Ok((count, seen))
 }
 
-/// A key pressed by mistake must not be enough.
+/// Asks for a typed phrase: pressing a key by mistake must not be enough.
 fn confirmed(which: Which, count: usize) -> Result<bool> {
     let word = format!("delete {count}");
     let events = if count == 1 { "event" } else { "events" };
     let adjective = which.adjective();
-    eprint!("Type `{word}` to delete {count} {adjective} {events} for good: ");
+    eprint!("Type `{word}` to permanently delete {count} {adjective} {events}: ");
     let mut answer = String::new();
     io::BufRead::read_line(
         &mut io::Read::take(io::stdin().lock(), MAX_ANSWER as u64),
@@ -145,6 +147,6 @@ fn confirmed(which: Which, count: usize) -> Result<bool> {
     if answer.trim() == word {
         return Ok(true);
     }
-    eprintln!("`{}` is something else.", safe(answer.trim()));
+    eprintln!("`{}` does not match.", safe(answer.trim()));
     Ok(false)
 }

@@ -1,4 +1,4 @@
-//! `queue drain`: a worker in this process, until nothing waits and nothing is in flight.
+//! `queue drain`: runs a worker in this process until no events are waiting or in flight.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,36 +9,36 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Queues;
-use bklit_net::timeout::within;
 use bklit_pipeline::queue::{QueueError, QueueStats};
 use bklit_pipeline::worker;
 use bklit_pipeline::worker::WorkerContext;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::Level;
+use bklit_wire::duration;
 use bklit_wire::text::safe;
 
-/// How often to look whether all is done.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How often to tell how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(2);
-/// The longest the queue may take to tell what is left.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// The exit code of programs that SIGINT ended.
+/// How often to check whether the queue is empty.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often to print the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// How long reading the queue's counts may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The usual exit code after SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// What a drain works with.
+/// What a drain needs.
 pub struct Drain {
-    /// What is to become empty.
+    /// The queue to empty, and its spool.
     pub queues: Queues,
-    /// The worker, which takes from it.
+    /// The worker.
     pub worker: WorkerContext,
-    /// What the worker says.
+    /// The worker's debug lines.
     pub lines: Box<dyn DebugStream>,
-    /// What must not be given up while it works.
+    /// The lock to hold while it runs.
     pub owned: Option<Box<dyn Send>>,
 }
 
-/// What is left, and where.
+/// How many events are left, by state.
 #[derive(Clone, Copy, PartialEq)]
 struct Left {
     waiting: u64,
@@ -66,19 +66,19 @@ enum End {
     Interrupted,
 }
 
-/// Works until the queue is empty, `timeout` is over, or `shutdown`; then the batch in hand has
-/// `patience` to be stored, or is given back. Progress goes to standard error.
+/// Runs until the queue is empty, `timeout` has passed, or `shutdown`; then the current batch has
+/// `grace` to be stored, else it is released. Progress goes to stderr.
 ///
 /// # Errors
-/// When the queue cannot be reached at the start.
+/// When the queue is unavailable at the start.
 pub async fn run(
     drain: Drain,
     timeout: Option<Duration>,
-    patience: Duration,
+    grace: Duration,
     shutdown: CancellationToken,
 ) -> Result<ExitCode> {
     let Drain { queues, worker, mut lines, owned } = drain;
-    let left = look(&queues).await.wrap_err("nothing was drained")?;
+    let left = count(&queues).await.wrap_err("cannot start draining")?;
     eprintln!("At the start: {}", left.describe());
     let stop = CancellationToken::new();
     let mut working = tokio::spawn(worker::run(worker, stop.clone()));
@@ -88,19 +88,21 @@ pub async fn run(
             None => std::future::pending().await,
         }
     };
-    let complaints = tokio::spawn(async move { complain(&mut *lines).await });
+    let problems = tokio::spawn(async move { print_problems(&mut *lines).await });
     let end = tokio::select! {
         () = watch(&queues, left) => End::Empty,
         () = deadline => End::TimedOut,
         () = shutdown.cancelled() => End::Interrupted,
     };
     stop.cancel();
-    if tokio::time::timeout(patience, &mut working).await.is_err() {
+    if tokio::time::timeout(grace, &mut working).await.is_err() {
         working.abort();
-        eprintln!("The worker did not end in time; its batch comes again when its lease ends");
+        eprintln!(
+            "The worker did not stop in time; its batch is redelivered when the lease expires"
+        );
     }
-    complaints.abort();
-    let left = look(&queues).await;
+    problems.abort();
+    let left = count(&queues).await;
     drop(owned);
     let left = left.map_or_else(|error| error.to_string(), Left::describe);
     Ok(match end {
@@ -109,7 +111,7 @@ pub async fn run(
             ExitCode::SUCCESS
         }
         End::TimedOut => {
-            eprintln!("The time is over; left: {left}");
+            eprintln!("Timed out; left: {left}");
             ExitCode::FAILURE
         }
         End::Interrupted => {
@@ -119,31 +121,31 @@ pub async fn run(
     })
 }
 
-/// Returns once nothing is left, telling how far it is meanwhile.
-async fn watch(queues: &Queues, mut told: Left) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+/// Prints the progress; returns once nothing is left.
+async fn watch(queues: &Queues, mut printed: Left) {
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
     loop {
         ticks.tick().await;
-        // The worker says it when the queue is away.
-        let Ok(left) = look(queues).await else { continue };
+        // The worker reports it when the queue is unavailable.
+        let Ok(left) = count(queues).await else { continue };
         if left.is_none() {
             return;
         }
-        if left != told && last.elapsed() >= TELL_EVERY {
+        if left != printed && last.elapsed() >= PROGRESS_INTERVAL {
             eprintln!("{}", left.describe());
-            (told, last) = (left, Instant::now());
+            (printed, last) = (left, Instant::now());
         }
     }
 }
 
-async fn look(queues: &Queues) -> Result<Left, QueueError> {
-    let asked = async {
-        // The spool first: what moves from it to the queue meanwhile is counted there.
+async fn count(queues: &Queues) -> Result<Left, QueueError> {
+    let counts = async {
+        // The spool first: an event that moves to the queue meanwhile is counted there.
         let mut spooled = 0;
         if let Some(spool) = &queues.spool {
-            // Makes it look at what other processes have done.
+            // Makes it read what other processes have changed.
             spool.batches(1).await?;
             let stats = spool.stats().await?;
             spooled = stats.depth + stats.in_flight;
@@ -152,12 +154,14 @@ async fn look(queues: &Queues) -> Result<Left, QueueError> {
         let QueueStats { depth, in_flight, failed, .. } = queues.queue.stats().await?;
         Ok(Left { waiting: depth, in_flight, spooled, failed })
     };
-    within(LOOK_TIMEOUT, asked, QueueError::Unavailable).await
+    let late =
+        || QueueError::Unavailable(format!("no answer within {}", duration::format(CHECK_TIMEOUT)));
+    tokio::time::timeout(CHECK_TIMEOUT, counts).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Tells what goes wrong, each thing once until another does.
-async fn complain(lines: &mut dyn DebugStream) {
-    let mut told = String::new();
+/// Prints warnings and errors, without repeating the last one.
+async fn print_problems(lines: &mut dyn DebugStream) {
+    let mut last = String::new();
     while let Some(message) = lines.next().await {
         let DebugMessage::Log(line) = message else { continue };
         if line.level == Level::Info {
@@ -168,9 +172,9 @@ async fn complain(lines: &mut dyn DebugStream) {
             Some(reason) => format!("{}: {reason}", line.message),
             None => line.message.to_string(),
         };
-        if text != told {
+        if text != last {
             eprintln!("{}", safe(&text));
-            told = text;
+            last = text;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `queue export`: JSON Lines, in a file that is whole or not there.
+//! `queue export`: writes events as JSON Lines, to a file that appears once it is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -30,7 +30,7 @@ pub(super) async fn run(
     }
     let path = Path::new(file);
     let written = || format!("cannot write {}", path.display());
-    let mut draft = Draft::beside(path).wrap_err_with(written)?;
+    let mut draft = Draft::create_next_to(path).wrap_err_with(written)?;
     let mut count = 0;
     while let Some(entries) = walk.next().await? {
         count += entries.len();
@@ -42,18 +42,18 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// A file that has not got its name yet; removed unless it gets it.
+/// A temporary file that is renamed when complete, else removed.
 struct Draft {
     path: PathBuf,
     out: BufWriter<File>,
 }
 
 impl Draft {
-    fn beside(path: &Path) -> Result<Self> {
-        let name = path.file_name().ok_or_else(|| eyre!("it is no name of a file"))?;
+    fn create_next_to(path: &Path) -> Result<Self> {
+        let name = path.file_name().ok_or_else(|| eyre!("not a file name"))?;
         let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
         let path = path.with_file_name(name);
-        // Visitors' data: for the owner's eyes.
+        // It contains visitors' data, so only the owner may read it.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Self { path, out: BufWriter::new(file) })
     }
@@ -67,7 +67,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // After it got its name there is nothing here to remove.
+        // After the rename, there is nothing to remove.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,18 +1,19 @@
-//! `queue list`.
+//! `queue list`: prints failed or waiting events.
 
 use color_eyre::Result;
-use unicode_width::UnicodeWidthStr;
 
 use super::print;
 use super::walk::{Entry, Walk, Which};
 use crate::cli::FilterArgs;
 use bklit_pipeline::queue::Queue;
 use bklit_wire::event::EventKind;
+use bklit_wire::table::Table;
 use bklit_wire::text::{clip, safe, safe_json};
+use bklit_wire::time::UtcMillis;
 
-/// The widest that ids which clients chose, and projects, are shown in a table.
+/// The widest cell, in columns, of event ids and projects, which clients choose.
 const MAX_CELL: usize = 48;
-/// Rows that a table is laid out for; more are laid out anew.
+/// Rows whose column widths are computed together.
 const ROWS_AT_ONCE: usize = 500;
 
 pub(super) async fn run(
@@ -40,7 +41,7 @@ pub(super) async fn run(
             }
         }
         if more {
-            eprintln!("There are more: only the first {limit} are shown (see --limit)");
+            eprintln!("Output truncated: only the first {limit} events are shown (see --limit)");
             return Ok(());
         }
     }
@@ -50,7 +51,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// One JSON object a line.
+/// One JSON object per line.
 pub(super) fn lines(entries: &[Entry]) -> Result<String> {
     let mut text = String::new();
     for entry in entries {
@@ -70,48 +71,21 @@ pub(super) fn rows_of(which: Which, entries: &[Entry]) -> String {
         let kind = event.r#type.map_or("–", EventKind::as_str).to_owned();
         [entry.id.clone(), shown(&event.event_id), kind, shown(&event.project_id)]
     };
-    let time = |at: Option<bklit_wire::time::UtcMillis>| {
-        at.map_or_else(|| "unknown".to_owned(), |at| at.to_date_time())
+    let time =
+        |at: Option<UtcMillis>| at.map_or_else(|| "unknown".to_owned(), UtcMillis::to_date_time);
+    let mut table = match which {
+        Which::Failed => Table::new(["ID", "EVENT", "TYPE", "PROJECT", "FAILED (UTC)", "REASON"]),
+        Which::Waiting => Table::new(["ID", "EVENT", "TYPE", "PROJECT", "ACCEPTED (UTC)"]),
     };
-    match which {
-        Which::Failed => {
-            let rows: Vec<_> = entries
-                .iter()
-                .map(|entry| {
-                    let [id, event, kind, project] = start(entry);
-                    let reason = entry.reason.as_deref().unwrap_or_default();
-                    [id, event, kind, project, time(entry.failed_at), safe(reason).into_owned()]
-                })
-                .collect();
-            table(["ID", "EVENT", "TYPE", "PROJECT", "FAILED (UTC)", "REASON"], &rows)
-        }
-        Which::Waiting => {
-            let rows: Vec<_> = entries
-                .iter()
-                .map(|entry| {
-                    let [id, event, kind, project] = start(entry);
-                    [id, event, kind, project, time(entry.event.queued_at)]
-                })
-                .collect();
-            table(["ID", "EVENT", "TYPE", "PROJECT", "ACCEPTED (UTC)"], &rows)
+    for entry in entries {
+        let [id, event, kind, project] = start(entry);
+        match which {
+            Which::Failed => {
+                let reason = entry.reason.clone().unwrap_or_default();
+                table.push([id, event, kind, project, time(entry.failed_at), reason]);
+            }
+            Which::Waiting => table.push([id, event, kind, project, time(entry.event.queued_at)]),
         }
     }
-}
-
-/// Columns as wide as they need to be.
-pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        let cells = rows.iter().map(|row| row[column].width());
-        cells.max().unwrap_or_default().max(header[column].width())
-    });
-    let line = |cells: [&str; N]| {
-        let mut line = String::new();
-        for (cell, width) in cells.into_iter().zip(widths) {
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + 2));
-        }
-        line.trim_end().to_owned() + "\n"
-    };
-    let rows = rows.iter().map(|row| line(std::array::from_fn(|column| row[column].as_str())));
-    line(header) + &rows.collect::<String>()
+    table.to_string()
 }

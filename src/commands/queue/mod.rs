@@ -1,4 +1,11 @@
-//! `queue`: shows the queue and repairs it, with a pipeline running on it or without.
+//! `queue`: shows and repairs the queue, whether or not a pipeline is running on it.
+//!
+//! - `status`: how many events are waiting, in flight and failed
+//! - `list`: prints events
+//! - `change`: retries and deletes events
+//! - `export`: writes events to a file
+//! - `drain`: runs a worker until the queue is empty
+//! - `walk`: reads a list page by page
 
 mod change;
 mod drain;
@@ -7,30 +14,30 @@ mod list;
 mod status;
 mod walk;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use color_eyre::Result;
 
+use super::print;
 use crate::cli::{QueueArgs, QueueCommand};
 use bklit_pipeline::queue::Queue;
 
 pub use drain::{Drain, run as drain};
 use walk::Which;
 
-/// The queue, and the spool before it where there is one.
+/// The queue, and its spool where there is one.
 pub struct Queues {
-    /// Where events wait.
+    /// The queue.
     pub queue: Arc<dyn Queue>,
-    /// Where they are put while that is away; only to look into.
+    /// Where events are kept while Redis is unavailable; only read.
     pub spool: Option<Arc<dyn Queue>>,
 }
 
-/// Carries out all commands but `drain`, and prints what they have to say.
+/// Runs all commands but `drain`, and prints their results.
 ///
 /// # Errors
-/// When the queue cannot be reached or the result cannot be written.
+/// When the queue is unavailable or the result cannot be written.
 pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
     let queue = &*queues.queue;
     match &args.command {
@@ -45,18 +52,8 @@ pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
         QueueCommand::Export { filter, waiting, file } => {
             export::run(queue, Which::of(*waiting), filter, file).await?;
         }
-        // Has a worker, which the queue alone does not make.
+        // Handled by `drain`, which also needs a store.
         QueueCommand::Drain { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A pipe that is closed early, as by `head`, is no error; then there is no more to print.
-fn print(text: &str) -> Result<bool> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -1,22 +1,23 @@
-//! `queue status`.
+//! `queue status`: counts, and the batches in flight.
 
 use std::time::Duration;
 
 use color_eyre::Result;
 use color_eyre::eyre::WrapErr;
 
-use super::{Queues, list, print};
+use super::{Queues, print};
 use bklit_pipeline::queue::api;
+use bklit_wire::duration::seconds;
 use bklit_wire::numbers::grouped;
 use bklit_wire::queue::BatchInFlight;
 use bklit_wire::queue::QueueView;
-use bklit_wire::text::safe;
+use bklit_wire::table::Table;
 use bklit_wire::time::UtcMillis;
 
 pub(super) async fn run(queues: &Queues, json: bool) -> Result<()> {
     let mut view = api::overview(&*queues.queue).await?;
     if let Some(spool) = &queues.spool {
-        let stats = spool.stats().await.wrap_err("the spool in the data dir cannot be read")?;
+        let stats = spool.stats().await.wrap_err("cannot read the spool in the data dir")?;
         view.spooled = stats.depth + stats.in_flight;
     }
     let text = if json {
@@ -42,12 +43,12 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
     };
     let lapsed = match view.lapsed {
         0 => String::new(),
-        1 => ", 1 with its lease over".to_owned(),
-        lapsed => format!(", {lapsed} with their leases over"),
+        1 => ", 1 with an expired lease".to_owned(),
+        lapsed => format!(", {lapsed} with expired leases"),
     };
     let held = held + &lapsed;
     let hint = if *failed > 0 { "see `bklit-tui queue list`" } else { "" };
-    let spool = if *spooled > 0 { "in this data dir, until Redis takes them" } else { "" };
+    let spool = if *spooled > 0 { "in this data dir, until Redis accepts them" } else { "" };
     let rows = [
         ("waiting", waiting, oldest.as_str()),
         ("in flight", in_flight, held.as_str()),
@@ -59,10 +60,11 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
     };
     let mut text: String = rows.into_iter().map(line).collect();
     if !batches.is_empty() {
-        let header = ["BATCH", "OWNER", "ITEMS", "ATTEMPTS", "CLAIMED", "LEASE"];
-        let rows = batches.iter().map(|batch| row(batch, now)).collect::<Vec<_>>();
-        text.push('\n');
-        text.push_str(&list::table(header, &rows));
+        let mut table = Table::new(["BATCH", "OWNER", "ITEMS", "ATTEMPTS", "CLAIMED", "LEASE"]);
+        for batch in batches {
+            table.push(row(batch, now));
+        }
+        text.push_str(&format!("\n{table}"));
     }
     text
 }
@@ -70,8 +72,8 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
 fn row(batch: &BatchInFlight, now: UtcMillis) -> [String; 6] {
     let claimed = batch.claimed_at.map(|at| format!("{} ago", since_then(at, now)));
     [
-        safe(&batch.id).into_owned(),
-        batch.owner.as_deref().map_or("unknown".into(), safe).into_owned(),
+        batch.id.clone(),
+        batch.owner.clone().unwrap_or_else(|| "unknown".to_owned()),
         batch.items.to_string(),
         batch.attempts.to_string(),
         claimed.unwrap_or_else(|| "unknown".to_owned()),
@@ -79,14 +81,14 @@ fn row(batch: &BatchInFlight, now: UtcMillis) -> [String; 6] {
     ]
 }
 
-/// A lease that is over is nobody's: the next worker that is free takes the batch.
+/// After its lease has expired, the next free worker claims the batch.
 fn lease(batch: &BatchInFlight) -> String {
     match u64::try_from(batch.lease_left_ms) {
         Ok(left @ 1..) => format!("{} left", seconds(Duration::from_millis(left))),
-        _ if batch.lease_until == UtcMillis::MIN => "OVER: free for the next worker".to_owned(),
+        _ if batch.lease_until == UtcMillis::MIN => "EXPIRED: free for the next worker".to_owned(),
         _ => {
-            let over = Duration::from_millis(batch.lease_left_ms.unsigned_abs());
-            format!("OVER for {}: free for the next worker", seconds(over))
+            let expired = Duration::from_millis(batch.lease_left_ms.unsigned_abs());
+            format!("EXPIRED {} ago: free for the next worker", seconds(expired))
         }
     }
 }
@@ -96,16 +98,12 @@ fn since_then(then: UtcMillis, now: UtcMillis) -> String {
     seconds(Duration::from_millis(millis))
 }
 
-fn seconds(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_that_is_over_is_told() {
+    fn an_expired_lease_is_shown() {
         let now = UtcMillis::from_epoch_millis(1_000_000);
         let at = |millis| UtcMillis::from_epoch_millis(millis);
         let batch = |left: i64, owner: Option<&str>| BatchInFlight {
@@ -131,9 +129,9 @@ mod tests {
         let text = describe(&view, now);
         for part in [
             "the oldest was accepted 10m ago",
-            "in 2 batches, 1 with its lease over",
+            "in 2 batches, 1 with an expired lease",
             "queue list",
-            "OVER for 1m 30s",
+            "EXPIRED 1m 30s ago",
             "20s left",
             "1m ago",
             "unknown",

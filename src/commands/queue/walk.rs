@@ -1,4 +1,4 @@
-//! Walking through what failed or waits, a page in memory at a time.
+//! Walks through failed or waiting events with one page in memory at a time.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -24,7 +24,7 @@ impl Which {
         if waiting { Self::Waiting } else { Self::Failed }
     }
 
-    /// Before `event` or `events`.
+    /// As in "failed events".
     pub(super) fn adjective(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -33,7 +33,7 @@ impl Which {
     }
 }
 
-/// One of them, as `list --json` and `export` write it.
+/// One event, as `list --json` and `export` write it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Entry {
@@ -44,11 +44,11 @@ pub(super) struct Entry {
     pub(super) failed_at: Option<UtcMillis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
-    /// What was queued, unchanged.
+    /// The event as it was queued.
     pub(super) body: String,
 }
 
-/// A walk over all pages.
+/// A walk over all pages of a list.
 pub(super) struct Walk<'a> {
     queue: &'a dyn Queue,
     which: Which,
@@ -56,11 +56,11 @@ pub(super) struct Walk<'a> {
     filter: Filter,
     after: Option<String>,
     ended: bool,
-    /// Nothing but these.
+    /// If set, only these events.
     only: Option<Seen>,
 }
 
-/// Which items were seen, by what they are: their places change while others work on the list.
+/// Events seen on an earlier walk, by content: their ids may change while others modify the list.
 #[derive(Default)]
 pub(super) struct Seen {
     hashes: HashSet<u64>,
@@ -68,7 +68,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn note(&mut self, entry: &Entry) {
+    pub(super) fn record(&mut self, entry: &Entry) {
         self.hashes.insert(self.hasher.hash_one(&entry.body));
     }
 
@@ -77,7 +77,7 @@ impl Seen {
     }
 }
 
-/// What to leave out.
+/// Which events to return.
 struct Filter {
     project: Option<String>,
     /// In lower case.
@@ -85,7 +85,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn lets_through(&self, entry: &Entry) -> bool {
+    fn matches(&self, entry: &Entry) -> bool {
         let of_project = |project: &String| entry.event.project_id.as_ref() == Some(project);
         let has_reason = |text: &String| {
             entry.reason.as_ref().is_some_and(|reason| reason.to_lowercase().contains(text))
@@ -95,7 +95,7 @@ impl Filter {
 }
 
 impl<'a> Walk<'a> {
-    /// From the newest to the oldest, so that none is left out, whatever others do meanwhile.
+    /// Newest first: in this order none is skipped when others change the list meanwhile.
     pub(super) fn over(queue: &'a dyn Queue, which: Which, filter: &FilterArgs) -> Self {
         let filter = Filter {
             project: filter.project.clone(),
@@ -105,17 +105,17 @@ impl<'a> Walk<'a> {
         Self { queue, which, order, filter, after: None, ended: false, only: None }
     }
 
-    /// The other way round, which only waiting ones can be shown.
+    /// Oldest first, which only waiting events support.
     pub(super) fn oldest_first(self) -> Self {
         Self { order: Order::OldestFirst, ..self }
     }
 
-    /// The same walk once more, over what was seen and nothing that has come since.
+    /// The same walk again, restricted to the events already seen.
     pub(super) fn again(self, seen: Seen) -> Self {
         Self { after: None, ended: false, only: Some(seen), ..self }
     }
 
-    /// Those of the next page that the filter lets through, none perhaps; `None` at the end.
+    /// The matching events of the next page, perhaps none; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Entry>>> {
         if self.ended {
             return Ok(None);
@@ -123,10 +123,10 @@ impl<'a> Walk<'a> {
         let Page { items, next } = self.page().await?;
         self.ended = next.is_none();
         self.after = next;
-        let lets_through = |entry: &Entry| {
-            self.filter.lets_through(entry) && self.only.as_ref().is_none_or(|seen| seen.has(entry))
+        let matches = |entry: &Entry| {
+            self.filter.matches(entry) && self.only.as_ref().is_none_or(|seen| seen.has(entry))
         };
-        Ok(Some(items.into_iter().filter(lets_through).collect()))
+        Ok(Some(items.into_iter().filter(matches).collect()))
     }
 
     async fn page(&self) -> Result<Page<Entry>> {

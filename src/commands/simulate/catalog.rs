@@ -1,4 +1,4 @@
-//! What the simulated web site and its visitors are made of.
+//! The pages of the simulated web site, and the browsers, sources and events of its visitors.
 
 /// The simulated site's address, without a path.
 pub const SITE: &str = "https://www.example.com";
@@ -61,13 +61,13 @@ pub const PAGES: &[Page] = &[
     page("/press", "Press"),
 ];
 
-/// A browser or a bot, and how often it comes.
+/// A browser or a bot, and its share of the visitors.
 pub struct Agent {
     /// Its `User-Agent`.
     pub name: &'static str,
     /// Its share among all visitors.
     pub weight: u32,
-    /// A bot views pages fast and does nothing else.
+    /// Whether it is a bot, which views pages fast and does nothing else.
     pub bot: bool,
 }
 
@@ -79,7 +79,7 @@ const fn bot(weight: u32, name: &'static str) -> Agent {
     Agent { name, weight, bot: true }
 }
 
-/// Who visits.
+/// Browsers and bots.
 pub const AGENTS: &[Agent] = &[
     browser(
         28,
@@ -125,7 +125,7 @@ pub struct Source {
     pub kind: &'static str,
     /// `utm_source` and `utm_medium`, when it is a campaign.
     pub utm: Option<(&'static str, &'static str)>,
-    /// The field of a click id that it adds.
+    /// The field of the click id that it adds.
     pub click_id: Option<&'static str>,
     /// Its share among all visits.
     pub weight: u32,
@@ -145,7 +145,7 @@ const fn campaign(
     Source { referrer, kind, utm: Some(utm), click_id, weight }
 }
 
-/// Search engines, social networks, newsletters, and nobody.
+/// Search engines, social networks, newsletters, and direct visits.
 pub const SOURCES: &[Source] = &[
     source(36, "", "direct"),
     source(24, "https://www.google.com/", "organic"),

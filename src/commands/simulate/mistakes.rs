@@ -1,4 +1,4 @@
-//! Requests that are bad on purpose.
+//! Requests that are invalid on purpose.
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -27,7 +27,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake::WrongProject,
 ];
 
-/// Makes a bad request of a good page view.
+/// Makes an invalid request from a valid page view.
 pub fn spoil(rng: &mut Rng, mut body: Value, user_agent: &'static str) -> Planned {
     let mistake = MISTAKES[rng.usize(..MISTAKES.len())];
     let mut token = TokenChoice::Given;

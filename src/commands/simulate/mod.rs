@@ -1,8 +1,14 @@
-//! `simulate`: realistic traffic against a running pipeline.
+//! `simulate`: sends realistic traffic to a running pipeline.
 //!
-//! The loop is open: requests are due at fixed moments whatever the answers do, and the latency of
-//! a request that had to wait for a free connection counts from the moment at which it was due.
-//! So a pipeline that stalls is seen to stall, instead of being asked less.
+//! The load is open-loop: requests are due at fixed moments, however slow the responses, and the
+//! latency of a request that waited for a free connection counts from the moment it was due. So a
+//! stalled pipeline shows as latency instead of receiving fewer requests.
+//!
+//! - `catalog`: the simulated web site and its visitors
+//! - `mistakes`: requests that are invalid on purpose
+//! - `report`: counts results and prints them
+//! - `sender`: sends requests and checks the responses
+//! - `visitors`: generates the traffic
 
 mod catalog;
 mod mistakes;
@@ -29,14 +35,13 @@ use crate::config::Settings;
 use bklit_wire::event::EventKind;
 use bklit_wire::time::UtcMillis;
 
-/// Requests without an answer at once, and so connections. Further ones wait, and their latency
-/// tells.
+/// The most requests in flight, and so connections. Further requests wait, which counts as latency.
 const MAX_IN_FLIGHT: usize = 256;
 
-/// Runs `bklit-tui simulate` until its time is over or a signal comes, and prints the report.
+/// Sends traffic until the duration has passed or a signal arrives, and prints the report.
 ///
 /// # Errors
-/// When nothing can be sent, and when an answer is not as it should be.
+/// When nothing can be sent, or a response is not as expected.
 pub async fn run(args: &SimulateArgs, settings: &Settings) -> color_eyre::Result<()> {
     let base = client::base_url(args.url.as_deref(), settings)?;
     let token = match client::given_token(args.token.as_deref()) {
@@ -70,7 +75,7 @@ pub async fn run(args: &SimulateArgs, settings: &Settings) -> color_eyre::Result
         ids,
     };
     simulation.send_all(&mut stop).await?;
-    simulation.await_answers(&mut stop).await?;
+    simulation.await_responses(&mut stop).await?;
     simulation.report.print()?;
     simulation.report.verdict()
 }
@@ -83,30 +88,30 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// How long after the start the request number `n` is due.
+    /// How long after the start request number `n` is due.
     fn at(&self, n: u64) -> Duration {
         Duration::from_secs_f64(n as f64 / self.rate)
     }
 
-    /// How many requests are due until `elapsed` after the start.
+    /// How many requests are due by `elapsed` after the start.
     fn due(&self, elapsed: Duration) -> u64 {
         let elapsed = self.duration.map_or(elapsed, |duration| elapsed.min(duration));
         let due = (elapsed.as_secs_f64() * self.rate) as u64 + 1;
         self.total().map_or(due, |total| due.min(total))
     }
 
-    /// How many requests there are in all.
+    /// The total number of requests.
     fn total(&self) -> Option<u64> {
         self.duration.map(|duration| (duration.as_secs_f64() * self.rate).ceil() as u64)
     }
 
-    /// When to stop sending even if requests that are due could not be sent.
+    /// When to stop sending, even if requests that are due are unsent.
     fn end(&self) -> Instant {
         self.start + self.duration.unwrap_or(FOREVER)
     }
 }
 
-/// Longer than anybody watches.
+/// Longer than any run.
 const FOREVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// The signals that end a run.
@@ -138,7 +143,7 @@ struct Simulation {
     sender: Arc<Sender>,
     in_flight: JoinSet<(Outcome, Duration)>,
     sent: u64,
-    /// Requests that are due have been waiting for a free connection.
+    /// Whether requests that are due are waiting for a free connection.
     behind: bool,
     report: Report,
     ids: Option<File>,
@@ -163,20 +168,20 @@ impl Simulation {
         }
         let elapsed = self.schedule.start.elapsed();
         let unsent = self.schedule.due(elapsed).saturating_sub(self.sent);
-        // A run that sent everything lasted until its last request's turn was over.
+        // A run that sent everything includes the time until the next request would be due.
         let planned = self.schedule.duration.unwrap_or_default().min(self.schedule.at(self.sent));
         self.report.ended(elapsed.max(planned), unsent);
         Ok(())
     }
 
-    /// Sends all requests whose moment has come, as far as connections are free.
+    /// Sends the requests that are due while connections are free.
     fn send_due(&mut self) {
         let now = Instant::now();
         let due = self.schedule.due(now - self.schedule.start);
         while self.sent < due && self.in_flight.len() < MAX_IN_FLIGHT {
             let at = self.schedule.at(self.sent);
             let planned = self.traffic.next(at);
-            // That our own timer rings late is not the pipeline's doing.
+            // The lateness of our own timer does not count as the pipeline's latency.
             let from = if self.behind { self.schedule.start + at } else { now };
             let sender = Arc::clone(&self.sender);
             self.in_flight.spawn(async move { (sender.send(planned).await, from.elapsed()) });
@@ -186,8 +191,8 @@ impl Simulation {
         self.behind = self.sent < due;
     }
 
-    /// Waits for the answers still to come; another signal ends that, too.
-    async fn await_answers(&mut self, stop: &mut Stop) -> color_eyre::Result<()> {
+    /// Waits for the outstanding responses, or for another signal.
+    async fn await_responses(&mut self, stop: &mut Stop) -> color_eyre::Result<()> {
         // Each request has its own, shorter deadline.
         let deadline = Instant::now() + REQUEST_TIMEOUT + Duration::from_secs(1);
         loop {
@@ -202,7 +207,7 @@ impl Simulation {
             }
         }
         for _ in 0..self.in_flight.len() {
-            let outcome = Outcome::Failed("stopped before the answer came".to_owned());
+            let outcome = Outcome::Failed("stopped before the response arrived".to_owned());
             self.report.record(outcome, Duration::ZERO);
         }
         self.in_flight.abort_all();
@@ -213,11 +218,11 @@ impl Simulation {
         &mut self,
         done: Result<(Outcome, Duration), tokio::task::JoinError>,
     ) -> color_eyre::Result<()> {
-        let (outcome, latency) = done.wrap_err("sending a request broke down")?;
+        let (outcome, latency) = done.wrap_err("sending a request failed")?;
         if let (Some(file), Outcome::Accepted { kind, id: Some(id) }) = (&mut self.ids, &outcome)
             && *kind != EventKind::SessionEnd
         {
-            // Unbuffered: what is in the file was answered, whatever happens next.
+            // Unbuffered, so that the file is complete even after a crash.
             file.write_all(format!("{id}\n").as_bytes()).wrap_err("cannot write the ids")?;
         }
         self.report.record(outcome, latency);
@@ -225,7 +230,7 @@ impl Simulation {
     }
 }
 
-/// A line on standard error that is overwritten once a second, where that is a terminal.
+/// A line on stderr that is updated once a second, if it is a terminal.
 struct Progress {
     ticks: Option<Interval>,
     shown: bool,
@@ -255,7 +260,7 @@ impl Progress {
 
     fn show(&mut self, line: &str) {
         self.shown = true;
-        // A terminal that is gone is no reason to stop.
+        // A closed terminal does not stop the run.
         let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
     }
 }
@@ -277,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_due_at_even_distances() {
+    fn requests_are_due_at_even_intervals() {
         let schedule = schedule(50.0, Some(2000));
         assert_eq!(schedule.total(), Some(100));
         assert_eq!(schedule.at(1), Duration::from_millis(20));

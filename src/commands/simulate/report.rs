@@ -1,21 +1,21 @@
-//! Counts what became of the requests and tells it.
+//! Counts the results of the requests and prints them.
 
 use std::fmt;
-use std::io::Write as _;
 use std::time::Duration;
 
 use color_eyre::eyre::{WrapErr as _, bail};
 use hdrhistogram::Histogram;
 
 use super::sender::Outcome;
+use crate::commands::print;
 use bklit_wire::event::EventKind;
 
-/// The longest latency told apart from longer ones, in microseconds; requests end before.
+/// The longest latency recorded exactly, in microseconds; requests time out earlier.
 const MAX_LATENCY: u64 = 600_000_000;
 
-/// Figures of a run.
+/// The results of a run.
 pub struct Report {
-    asked_rate: f64,
+    target_rate: f64,
     seed: u64,
     sent: u64,
     accepted: [u64; 3],
@@ -25,21 +25,20 @@ pub struct Report {
     failed: u64,
     unsent: u64,
     elapsed: Duration,
-    /// From sending a request, or from when it should have been sent, to its answer; in
-    /// microseconds.
+    /// From sending a request, or from when it was due, to its response; in microseconds.
     latencies: Histogram<u64>,
     first_unexpected: Option<String>,
     first_failure: Option<String>,
 }
 
 impl Report {
-    /// An empty one.
+    /// An empty report.
     ///
     /// # Errors
     /// Never in practice: the histogram's bounds are constant.
-    pub fn new(asked_rate: f64, seed: u64) -> color_eyre::Result<Self> {
+    pub fn new(target_rate: f64, seed: u64) -> color_eyre::Result<Self> {
         Ok(Self {
-            asked_rate,
+            target_rate,
             seed,
             sent: 0,
             accepted: [0; 3],
@@ -56,17 +55,17 @@ impl Report {
         })
     }
 
-    /// A request was sent.
+    /// Counts a sent request.
     pub fn sent(&mut self) {
         self.sent += 1;
     }
 
-    /// How long sending took, and how many requests were due and could not be sent.
+    /// Records how long sending took, and how many due requests were not sent.
     pub fn ended(&mut self, elapsed: Duration, unsent: u64) {
         (self.elapsed, self.unsent) = (elapsed, unsent);
     }
 
-    /// A request was answered, or will never be.
+    /// Records the outcome of a request.
     pub fn record(&mut self, outcome: Outcome, latency: Duration) {
         if let Outcome::Failed(cause) = outcome {
             self.failed += 1;
@@ -78,19 +77,19 @@ impl Report {
         match outcome {
             Outcome::Accepted { kind, .. } => self.accepted[kind as usize] += 1,
             Outcome::Refused => self.refused += 1,
-            Outcome::WronglyRefused(answer) => {
+            Outcome::WronglyRefused(response) => {
                 self.wrongly_refused += 1;
-                self.first_unexpected.get_or_insert(answer);
+                self.first_unexpected.get_or_insert(response);
             }
-            Outcome::Wrong(answer) => {
+            Outcome::Wrong(response) => {
                 self.wrong += 1;
-                self.first_unexpected.get_or_insert(answer);
+                self.first_unexpected.get_or_insert(response);
             }
             Outcome::Failed(_) => {}
         }
     }
 
-    /// One line on how it goes.
+    /// One line of progress.
     pub fn progress(&self, elapsed: Duration) -> String {
         format!(
             "{:>4}s  sent {}  accepted {}  refused {}  unexpected {}  failed {}  {:.1}/s  p99 {}",
@@ -105,36 +104,31 @@ impl Report {
         )
     }
 
-    /// Prints the report; a reader that is gone is no error.
+    /// Prints the report; a closed pipe is not an error.
     ///
     /// # Errors
     /// When standard output cannot be written.
     pub fn print(&self) -> color_eyre::Result<()> {
-        let mut out = std::io::stdout().lock();
-        match write!(out, "{self}").and_then(|()| out.flush()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(error).wrap_err("cannot print the report")
-            }
-            _ => Ok(()),
-        }
+        print(&self.to_string()).wrap_err("cannot print the report")?;
+        Ok(())
     }
 
-    /// Whether all went as it should.
+    /// Whether all responses were as expected.
     ///
     /// # Errors
-    /// When an answer was unexpected or missing, or no good request was accepted.
+    /// When a response was unexpected or missing, or no valid request was accepted.
     pub fn verdict(&self) -> color_eyre::Result<()> {
-        if let Some(answer) = &self.first_unexpected {
-            bail!("answers not as expected: {}; the first: {answer}", self.unexpected());
+        if let Some(response) = &self.first_unexpected {
+            bail!("unexpected responses: {}; the first: {response}", self.unexpected());
         }
         if let Some(cause) = &self.first_failure {
-            bail!("requests without an answer: {}; the first: {cause}", self.failed);
+            bail!("requests without a response: {}; the first: {cause}", self.failed);
         }
         if self.accepted() == 0 && self.refused == 0 {
             bail!("nothing was sent");
         }
         if self.accepted() == 0 {
-            bail!("nothing was accepted: all requests were bad on purpose");
+            bail!("nothing was accepted: all requests were invalid on purpose");
         }
         Ok(())
     }
@@ -164,7 +158,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let achieved = rate(self.sent, self.elapsed);
         let seconds = self.elapsed.as_secs_f64();
-        let asked = self.asked_rate;
+        let target = self.target_rate;
         let kind = |kind: EventKind| self.accepted[kind as usize];
         writeln!(f, "sent      {} in {seconds:.1} s", self.sent)?;
         writeln!(
@@ -183,13 +177,13 @@ impl fmt::Display for Report {
             self.wrongly_refused,
         )?;
         if self.wrong > 0 {
-            writeln!(f, "wrong     {} (accepted though bad, or no sensible answer)", self.wrong)?;
+            writeln!(f, "wrong     {} (invalid but accepted, or an invalid response)", self.wrong)?;
         }
-        writeln!(f, "failed    {} (no answer)", self.failed)?;
+        writeln!(f, "failed    {} (no response)", self.failed)?;
         if self.unsent > 0 {
             writeln!(f, "not sent  {} (due, but all connections were busy)", self.unsent)?;
         }
-        writeln!(f, "rate      {achieved:.1}/s of {asked:.1}/s asked")?;
+        writeln!(f, "rate      {achieved:.1}/s, target {target:.1}/s")?;
         writeln!(
             f,
             "latency   p50 {}, p90 {}, p99 {}, max {}",
@@ -221,15 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_became_of_the_requests() {
+    fn the_report_counts_outcomes() {
         let mut outcomes = vec![accepted(); 97];
         outcomes.extend([Outcome::Refused, Outcome::Refused, Outcome::Failed("gone".to_owned())]);
         let report = report(outcomes);
         let expected = "sent      100 in 2.0 s\n\
              accepted  97 (0 page views, 97 events, 0 session ends)\n\
              refused   2 (2 as expected, 0 unexpected)\n\
-             failed    1 (no answer)\n\
-             rate      50.0/s of 10.0/s asked\n\
+             failed    1 (no response)\n\
+             rate      50.0/s, target 10.0/s\n\
              latency   p50 50.02 ms, p90 90.05 ms, p99 99.01 ms, max 99.01 ms\n\
              seed      7\n";
         assert_eq!(report.to_string(), expected);
@@ -240,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_names_the_first_thing_that_went_wrong() {
+    fn the_verdict_names_the_first_failure() {
         let wrong = |text: &str| Outcome::Wrong(text.to_owned());
         let refused = Outcome::WronglyRefused("503".to_owned());
         for (outcomes, part) in [
@@ -248,12 +242,12 @@ mod tests {
             (vec![Outcome::Refused], "nothing was accepted"),
             (
                 vec![accepted(), wrong("one"), wrong("two")],
-                "answers not as expected: 2; the first: one",
+                "unexpected responses: 2; the first: one",
             ),
-            (vec![accepted(), refused], "answers not as expected: 1; the first: 503"),
+            (vec![accepted(), refused], "unexpected responses: 1; the first: 503"),
             (
                 vec![accepted(), Outcome::Failed("reset".to_owned())],
-                "without an answer: 1; the first: reset",
+                "without a response: 1; the first: reset",
             ),
         ] {
             let error = report(outcomes).verdict().unwrap_err().to_string();

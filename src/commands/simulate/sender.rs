@@ -1,4 +1,4 @@
-//! Sends requests over kept connections and judges the answers.
+//! Sends requests over persistent connections and checks the responses.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use super::visitors::{Expected, Planned, TokenChoice};
 use bklit_remote::client::Client;
 use bklit_wire::event::EventKind;
 
-/// How long an answer may take.
+/// How long a response may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest answer that is read.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// How much of an answer is shown.
+/// The longest response body that is read.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+/// How many characters of a response are shown.
 const MAX_SHOWN: usize = 200;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Taken, as it should be, under this id.
+    /// Accepted, as expected.
     Accepted {
         /// The event's kind.
         kind: EventKind,
-        /// The id it was given.
+        /// The event's id.
         id: Option<String>,
     },
-    /// Refused, as it should be.
+    /// Refused, as expected.
     Refused,
-    /// Refused though it was good.
+    /// Valid but refused.
     WronglyRefused(String),
-    /// Accepted though it was bad, or an answer that makes no sense.
+    /// Invalid but accepted, or an invalid response.
     Wrong(String),
-    /// No answer.
+    /// No response.
     Failed(String),
 }
 
-/// Where requests go, and with which token.
+/// Sends requests to one pipeline with one token.
 pub struct Sender {
     client: Client,
     base: String,
@@ -47,55 +47,57 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends to `base`, an address without a path or with one to prepend.
+    /// Sends to `base`, a URL whose path, if any, is prepended.
     ///
     /// # Errors
-    /// When the token cannot stand in a header.
+    /// When the token is not a valid header value.
     pub fn new(client: Client, base: String, token: &str) -> color_eyre::Result<Self> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| eyre!("the token holds characters that cannot stand in a header"))?;
+            .map_err(|_| eyre!("the token contains characters that are not allowed in a header"))?;
         authorization.set_sensitive(true);
         Ok(Self { client, base, authorization })
     }
 
-    /// Asks whether anything answers.
+    /// Checks that the pipeline is reachable.
     ///
     /// # Errors
-    /// When nothing does.
+    /// When it is not.
     pub async fn check(&self) -> color_eyre::Result<()> {
         let request = Request::get(format!("{}/health", self.base))
             .body(Full::default())
-            .wrap_err_with(|| format!("{} is no address to send to", self.base))?;
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request(request)).await;
-        let cause = match answer {
+            .wrap_err_with(|| format!("{} is not a valid URL", self.base))?;
+        let response = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request(request)).await;
+        let cause = match response {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => bklit_remote::client::cause(&error),
-            Err(_) => format!("no answer within {}", humantime::format_duration(REQUEST_TIMEOUT)),
+            Err(_) => {
+                format!("no response within {}", bklit_wire::duration::format(REQUEST_TIMEOUT))
+            }
         };
         Err(eyre!("cannot reach {0} ({cause}); is bklit-tui running at {0}?", self.base))
     }
 
-    /// Sends a request and judges the answer.
+    /// Sends a request and checks the response.
     pub async fn send(&self, planned: Planned) -> Outcome {
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.ask(&planned)).await {
-            Ok(Ok((status, body))) => judge(&planned, status, &body),
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.request_response(&planned)).await {
+            Ok(Ok((status, body))) => outcome(&planned, status, &body),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(_) => Outcome::Failed(format!(
-                "no answer within {}",
-                humantime::format_duration(REQUEST_TIMEOUT)
+                "no response within {}",
+                bklit_wire::duration::format(REQUEST_TIMEOUT)
             )),
         }
     }
 
-    async fn ask(&self, planned: &Planned) -> Result<(StatusCode, Bytes), String> {
+    async fn request_response(&self, planned: &Planned) -> Result<(StatusCode, Bytes), String> {
         let request = self.request(planned).map_err(|error| error.to_string())?;
-        let answer: Response<Incoming> = self
+        let response: Response<Incoming> = self
             .client
             .request(request)
             .await
             .map_err(|error| bklit_remote::client::cause(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
         Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
     }
 
@@ -116,23 +118,23 @@ impl Sender {
     }
 }
 
-fn judge(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
+fn outcome(planned: &Planned, status: StatusCode, body: &[u8]) -> Outcome {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Answer {
+    struct Accepted {
         event_id: Option<String>,
     }
     let described = || {
         let text = String::from_utf8_lossy(body);
-        // What a server says is shown on a terminal.
+        // The server's text is printed on a terminal.
         let text: String = text.chars().take(MAX_SHOWN).collect();
         let text = bklit_wire::text::safe(&text);
         format!("{} to POST {}: {text}", status.as_u16(), planned.path)
     };
     match planned.expects {
         Expected::Accepted(kind) if status.is_success() => {
-            match serde_json::from_slice::<Answer>(body) {
-                Ok(answer) => Outcome::Accepted { kind, id: answer.event_id },
+            match serde_json::from_slice::<Accepted>(body) {
+                Ok(accepted) => Outcome::Accepted { kind, id: accepted.event_id },
                 Err(_) => Outcome::Wrong(described()),
             }
         }
@@ -160,15 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_judged_by_what_was_expected() {
+    fn a_response_is_compared_with_the_expected_one() {
         let good = planned(Expected::Accepted(EventKind::Pageview));
         let bad = planned(Expected::Refused(400));
         let ok = br#"{"message":"Event queued","eventId":"evt_1"}"#;
         let accepted =
             Outcome::Accepted { kind: EventKind::Pageview, id: Some("evt_1".to_owned()) };
-        assert_eq!(judge(&good, StatusCode::OK, ok), accepted);
-        assert_eq!(judge(&bad, StatusCode::BAD_REQUEST, b"{}"), Outcome::Refused);
-        let wrongly = judge(&good, StatusCode::SERVICE_UNAVAILABLE, b"\x1b[31mfull");
+        assert_eq!(outcome(&good, StatusCode::OK, ok), accepted);
+        assert_eq!(outcome(&bad, StatusCode::BAD_REQUEST, b"{}"), Outcome::Refused);
+        let wrongly = outcome(&good, StatusCode::SERVICE_UNAVAILABLE, b"\x1b[31mfull");
         assert_eq!(
             wrongly,
             Outcome::WronglyRefused(r"503 to POST /track: \u{1b}[31mfull".to_owned())
@@ -179,13 +181,13 @@ mod tests {
             (&good, StatusCode::OK, b"<html>"),
             (&good, StatusCode::FOUND, b""),
         ] {
-            let outcome = judge(planned, status, body);
+            let outcome = outcome(planned, status, body);
             assert!(matches!(outcome, Outcome::Wrong(_)), "{outcome:?}");
         }
     }
 
     #[test]
-    fn a_token_that_is_no_header_is_refused() {
+    fn a_token_that_is_not_a_header_value_is_refused() {
         let client = bklit_remote::client::client(None).unwrap();
         assert!(Sender::new(client, "http://127.0.0.1:1".to_owned(), "a\nb").is_err());
     }

@@ -1,8 +1,8 @@
-//! Invents the traffic: who comes, what they view, when they act next. Pure: the same seed and
-//! the same times give the same requests.
+//! Generates the traffic: visitors, what they view, and when they act next. Deterministic: the same
+//! seed and the same times give the same requests.
 //!
-//! Each request that is due goes to the visitor who has waited longest for his turn; when nobody
-//! is ready to act, somebody new arrives. So visitors keep a human pace at any rate.
+//! Each due request goes to the visitor who has been ready longest; if none is ready, a new one
+//! arrives. So visitors keep a human pace at any rate.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -18,19 +18,18 @@ use super::mistakes;
 use bklit_wire::event::EventKind;
 use bklit_wire::time::UtcMillis;
 
-/// Visitors at once; more would take memory without making the traffic more real. With so many
-/// the next one acts early.
+/// The most visitors at a time, to bound memory. Beyond that, the next visitor acts early.
 const MAX_VISITORS: usize = 100_000;
 /// The most pages of a visit.
 const MAX_PAGES: u32 = 20;
-/// The part of visits that end with a page's farewell; the others just go silent.
-const SAYS_GOODBYE: f64 = 0.8;
-/// The part of visits that see one page only.
+/// The share of visits that end with a session end; the others just stop.
+const SENDS_SESSION_END: f64 = 0.8;
+/// The share of visits with one page view only.
 const BOUNCES: f64 = 0.4;
-/// The part of page views after which the visitor does something.
+/// The share of page views that are followed by a custom event.
 const ACTS: f64 = 0.3;
 
-/// A request to send, and how it should be answered.
+/// A request to send, and the expected response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     /// The path of the route.
@@ -39,54 +38,54 @@ pub struct Planned {
     pub content_type: &'static str,
     /// The header `User-Agent`.
     pub user_agent: &'static str,
-    /// Which token goes with it.
+    /// Which token it is sent with.
     pub token: TokenChoice,
     /// The body.
     pub body: Vec<u8>,
-    /// What should come of it.
+    /// The expected response.
     pub expects: Expected,
 }
 
-/// Which token goes with a request.
+/// Which token a request is sent with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenChoice {
-    /// The one that was given.
+    /// The given one.
     Given,
-    /// No header at all, as `navigator.sendBeacon` sends.
+    /// None, as with `navigator.sendBeacon`.
     None,
     /// This wrong one.
     Wrong(String),
 }
 
-/// How a request should be answered.
+/// The expected response to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// 200, as an event of this kind.
     Accepted(EventKind),
-    /// This status, of those that refuse.
+    /// Refused with this status.
     Refused(u16),
 }
 
-/// What traffic to invent.
+/// What traffic to generate.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The project that all events name.
+    /// The project of all events.
     pub project: String,
-    /// Of 100 requests, how many are bad.
+    /// Percentage of invalid requests.
     pub bad_percent: u8,
-    /// When the traffic starts; events are stamped from here on.
+    /// When the traffic starts; timestamps count from here.
     pub start: UtcMillis,
-    /// The seed of all choices.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
-/// The invented traffic.
+/// The generated traffic.
 pub struct Traffic {
     plan: Plan,
     rng: Rng,
-    /// Sum of the pages' weights up to each, by Zipf's law.
+    /// Cumulative weights of the pages, by Zipf's law.
     page_weights: Vec<f64>,
-    /// Visitors by the time at which they act next; the number keeps equal times in order.
+    /// Visitors by the time they act next; the number orders equal times.
     waiting: BinaryHeap<Reverse<(Duration, u64)>>,
     visitors: HashMap<u64, Visitor>,
     most_visitors: usize,
@@ -113,7 +112,7 @@ enum Step {
 }
 
 impl Traffic {
-    /// Traffic by this plan.
+    /// Traffic for this plan.
     pub fn new(plan: Plan) -> Self {
         let mut sum = 0.0;
         let page_weights = (1..=PAGES.len())
@@ -133,7 +132,7 @@ impl Traffic {
         }
     }
 
-    /// The request that is due `at` this time after the start. Times must not go back.
+    /// The request that is due `at` this time after the start. Times must not decrease.
     pub fn next(&mut self, at: Duration) -> Planned {
         if self.rng.u8(0..100) < self.plan.bad_percent {
             let timestamp = self.moment(at);
@@ -194,7 +193,7 @@ impl Traffic {
             }
         }
         let visitor = Visitor {
-            // The start tells runs with the same seed apart.
+            // The start distinguishes runs with the same seed.
             session: format!("sim-{:x}-{:08x}", self.plan.start.epoch_millis(), number),
             agent,
             language: choose(&mut self.rng, LANGUAGES, |language| language.1).0,
@@ -239,8 +238,7 @@ impl Traffic {
         self.event("/track", EventKind::Pageview, visitor, &Value::Object(body))
     }
 
-    /// Adds what a visit's first page view tells of its source; returns the query it adds to the
-    /// address.
+    /// Adds the fields about the source to a visit's first page view; returns the query for its URL.
     fn came_from(&mut self, source: &Source, body: &mut Map<String, Value>) -> String {
         let mut put = |name: &str, value: String| body.insert(name.to_owned(), value.into());
         put("referrerType", source.kind.to_owned());
@@ -312,7 +310,7 @@ impl Traffic {
         visitor: &Visitor,
         body: &Value,
     ) -> Planned {
-        // Browsers say goodbye by `navigator.sendBeacon`: plain text and no token.
+        // Browsers send session ends with `navigator.sendBeacon`: plain text and no token.
         let beacon = kind == EventKind::SessionEnd;
         Planned {
             path,
@@ -324,7 +322,7 @@ impl Traffic {
         }
     }
 
-    /// What the visitor does after `done`, and how long he takes; `None` when he is gone.
+    /// What the visitor does after `done`, and how long that takes; `None` when the visit has ended.
     fn decide(&mut self, visitor: &Visitor, done: Step) -> Option<(Step, Duration)> {
         if done == Step::Leave {
             return None;
@@ -339,17 +337,17 @@ impl Traffic {
         if visitor.pages_left > 0 {
             return Some((Step::View, self.pause(0.5, 3.0)));
         }
-        (self.rng.f64() < SAYS_GOODBYE).then(|| (Step::Leave, self.pause(0.5, 3.0)))
+        (self.rng.f64() < SENDS_SESSION_END).then(|| (Step::Leave, self.pause(0.5, 3.0)))
     }
 
-    /// Mostly short, sometimes long: at least `least` seconds and `mean` more on average.
+    /// An exponentially distributed pause: `least` seconds plus `mean` on average.
     fn pause(&mut self, least: f64, mean: f64) -> Duration {
         let more = -mean * (1.0 - self.rng.f64()).ln();
         Duration::from_secs_f64((least + more).min(120.0))
     }
 }
 
-/// One of `options`, each as often as its weight says.
+/// One of `options`, chosen by weight.
 fn choose<T>(rng: &mut Rng, options: &'static [T], weight: impl Fn(&T) -> u32) -> &'static T {
     let mut at = rng.u32(0..options.iter().map(&weight).sum());
     for option in options {

@@ -17,8 +17,9 @@ use super::beacons::Beacons;
 use super::single_flight::SingleFlight;
 use super::token_cache::TokenCache;
 use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
-use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::log_throttle::LogThrottle;
 use bklit_net::timeout::within;
+use bklit_wire::duration::seconds;
 use bklit_wire::time::UtcMillis;
 
 /// How long a revoked token may still work, and a new one may still be rejected.

@@ -44,7 +44,7 @@ pub async fn read(body: Incoming, settings: &HttpSettings) -> Result<Bytes, Refu
     let read = tokio::time::timeout(settings.body_timeout, collect(body, settings.max_body_bytes));
     // Usually the body has already arrived, and the timer is never armed.
     read.await
-        .unwrap_or_else(|_| Err(Refusal::Slow(humantime::format_duration(settings.body_timeout))))
+        .unwrap_or_else(|_| Err(Refusal::Slow(bklit_wire::duration::format(settings.body_timeout))))
 }
 
 async fn collect(mut body: Incoming, most: usize) -> Result<Bytes, Refusal> {

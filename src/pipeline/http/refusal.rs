@@ -21,7 +21,7 @@ pub enum Refusal {
     Broken(String),
     /// The body took too long to arrive.
     #[error("body: not received within {0}")]
-    Slow(humantime::FormattedDuration),
+    Slow(String),
     /// The request has neither a length nor chunks.
     #[error("body: send a JSON object with Content-Length or chunked")]
     NoLength,

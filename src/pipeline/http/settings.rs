@@ -13,10 +13,10 @@ pub struct HttpSettings {
     /// Open connections at once; others wait to be accepted.
     pub max_connections: usize,
     /// How long a client may take to send the head of a request.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub header_timeout: Duration,
     /// How long a client may take to send the body of a request.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub body_timeout: Duration,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     pub trust_forwarded: bool,

@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::log_throttle::LogThrottle;
+use bklit_wire::duration::seconds;
 
 /// The pause after a failed accept, for example because of too many open files; it doubles up to
 /// [`MAX_ACCEPT_PAUSE`].

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct VerifySettings {
     /// How long an event may take to be stored on both paths before it is compared.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub settle: Duration,
 }
 

@@ -18,7 +18,8 @@ use crate::metrics::{Metrics, Outcome};
 use crate::store::StoreError;
 use crate::store::baseline::{Baseline, EventKey, Gap, Kind};
 use bklit_net::backoff::Backoff;
-use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::log_throttle::LogThrottle;
+use bklit_wire::duration::seconds;
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 

@@ -18,13 +18,13 @@ pub struct WebSocketSettings {
     /// Open sockets at once; others wait to be accepted.
     pub max_connections: usize,
     /// How often a ping is sent to check that the peer is alive.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub ping_interval: Duration,
     /// How long a browser's socket may stay open without a valid token.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub auth_timeout: Duration,
     /// How long a session may be without a socket before it ends.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub session_grace: Duration,
 }
 

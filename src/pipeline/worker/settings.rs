@@ -13,16 +13,16 @@ pub struct WorkerSettings {
     /// The most events in a batch.
     pub batch_size: usize,
     /// How long the first event of a batch waits for others.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub batch_wait: Duration,
     /// How long a claim lasts unless it is renewed.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub lease: Duration,
     /// The longest pause between attempts while the store fails.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub max_backoff: Duration,
     /// A session ends after this long without an event.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "bklit_wire::duration")]
     pub session_timeout: Duration,
 }
 

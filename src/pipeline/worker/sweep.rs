@@ -7,9 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{WorkerContext, details, live_events, presence};
 use crate::store::StoreError;
-use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::log_throttle::LogThrottle;
 use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::duration::seconds;
 use bklit_wire::time::UtcMillis;
 
 /// The interval of sweeps, also before the first one, without jitter.

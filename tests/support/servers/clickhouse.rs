@@ -1,4 +1,4 @@
-//! ClickHouse: the engine behind its HTTP interface, in a process (`clickhouse-front`).
+//! ClickHouse: its engine behind an HTTP interface, in one process (`clickhouse-front`).
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,32 +15,31 @@ use super::process::Process;
 use super::{free_port, provided};
 use crate::support::{DEADLINE, eventually};
 
-/// A ClickHouse of a test's own, for faults. Killed when dropped. Starting one takes
-/// about a second and 200 MB; where no fault is needed, [`ClickHouse::shared`] is
-/// enough.
+/// A dedicated ClickHouse, for fault injection. Killed when dropped. Starting one takes about a
+/// second and 200 MB; without faults, [`ClickHouse::shared`] is enough.
 pub struct ClickHouse {
-    /// Its standard input is a pipe that we hold: when we end, it ends.
+    /// Its stdin is a pipe held by this process: when this process exits, it exits.
     process: Process,
     port: u16,
     account: Option<(String, String)>,
     data: PathBuf,
-    /// Absent for the shared one, which nobody drops; it removes its data itself.
+    /// `None` for the shared one, which is not dropped; it removes its data itself.
     _dir: Option<TempDir>,
 }
 
-/// A database of a test's own on the shared server, dropped with this.
+/// A dedicated database on the shared server, dropped with this value.
 pub struct Database {
     server: &'static ClickHouse,
     name: String,
 }
 
 impl ClickHouse {
-    /// A server that only this test talks to.
+    /// A server that only this test uses.
     pub fn own() -> Self {
         Self::start(None, Some(tempfile::tempdir().expect("a directory for the server")))
     }
 
-    /// A server of its own that asks for this user and password.
+    /// A dedicated server that requires this user and password.
     pub fn with_account(user: &str, password: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the server");
         Self::start(Some((user.into(), password.into())), Some(dir))
@@ -61,7 +60,7 @@ impl ClickHouse {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Runs a statement in the database `default` and returns the answer as text (tab
+    /// Runs a statement in the database `default` and returns the result as text (tab
     /// separated unless the statement says otherwise). Panics when it fails.
     pub fn query(&self, sql: &str) -> String {
         let (status, body) = self.request("POST", "/", sql.as_bytes());
@@ -69,7 +68,7 @@ impl ClickHouse {
         body.trim_end_matches('\n').to_owned()
     }
 
-    /// Switches a fault on, e.g. `json!({"match": "INSERT INTO page_view_event",
+    /// Turns a fault on, e.g. `json!({"match": "INSERT INTO page_view_event",
     /// "kind": "drop_after_commit", "times": 1})`; tests/clickhouse-front/src/fault.rs
     /// lists the kinds.
     #[allow(clippy::needless_pass_by_value)]
@@ -83,13 +82,13 @@ impl ClickHouse {
         self.try_faults().expect("a list of faults")
     }
 
-    /// The same of a server that may be dying.
+    /// The same for a server that may be exiting.
     pub fn try_faults(&self) -> std::io::Result<Vec<Value>> {
         let (_, body) = self.try_request("GET", "/fault", b"")?;
         serde_json::from_str(&body).map_err(std::io::Error::other)
     }
 
-    /// Removes all faults; what hangs is cut off.
+    /// Removes all faults; hanging requests are cut off.
     pub fn heal(&self) {
         assert_eq!(self.request("DELETE", "/fault", b"").0, 200);
     }
@@ -100,25 +99,25 @@ impl ClickHouse {
         serde_json::from_str(&self.request("GET", "/log", b"").1).expect("a list of statements")
     }
 
-    /// Whether it still runs; a `kill_…` fault ends it by itself.
+    /// Whether it is still running; a `kill_…` fault ends it.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
 
-    /// Ends it as a crash does.
+    /// Kills it, as a crash does.
     pub fn kill9(&mut self) {
         self.process.kill9();
     }
 
-    /// Ends it as an operator does.
+    /// Stops it, as an operator does.
     pub fn stop(&mut self) {
         self.process.stop(Signal::TERM);
     }
 
-    /// Starts it again on the same port and data, killing it first if it runs.
+    /// Kills it if it is running, and starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.kill9();
-        // Its port may still belong to the connections of the process before.
+        // Its port may still be used by connections of the previous process.
         eventually(DEADLINE, "the server's restart", || self.launch());
     }
 
@@ -127,7 +126,7 @@ impl ClickHouse {
         self.process.signal(Signal::STOP);
     }
 
-    /// Goes on after [`ClickHouse::freeze`].
+    /// Continues after [`ClickHouse::freeze`].
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
     }
@@ -145,10 +144,10 @@ impl ClickHouse {
                 return server;
             }
         }
-        panic!("clickhouse-front does not start; what it said is above");
+        panic!("clickhouse-front does not start; its output is above");
     }
 
-    /// False when it ended at once, as it does when the port is taken.
+    /// False if it exited at once, as it does when the port is taken.
     fn launch(&mut self) -> bool {
         let address = self.data.join("front-address");
         let _ = std::fs::remove_file(&address);
@@ -228,7 +227,7 @@ impl Drop for Database {
     }
 }
 
-/// Cargo puts it beside the directory of the test program.
+/// Cargo puts it into the parent of the test program's directory.
 fn program() -> PathBuf {
     if let Some(program) = std::env::var_os("BKLIT_TEST_CLICKHOUSE_FRONT") {
         return program.into();

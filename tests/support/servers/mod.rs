@@ -1,7 +1,6 @@
-//! Real servers for tests. `scripts/servers.sh` fetches them; `scripts/test.sh`
-//! runs it and exports where they are. A test that needs one of them and can't
-//! have it fails: a skipped test would look like a passed one. Only plain `cargo test`
-//! shows it as ignored; see `scripts/test-runner.sh`.
+//! Real servers for tests. `scripts/servers.sh` fetches them; `scripts/test.sh` runs it and exports
+//! their paths. A test whose server is missing fails, because a skipped test would look like a
+//! passed one. Plain `cargo test` shows it as ignored; see `scripts/test-runner.sh`.
 
 mod clickhouse;
 mod postgres;
@@ -23,29 +22,29 @@ pub fn provided(variable: &str) -> PathBuf {
     match path {
         Some(path) if path.exists() => path,
         Some(path) => panic!(
-            "{variable} names {}, which does not exist; run scripts/test.sh, it provides the servers",
+            "{variable}: {} does not exist; run scripts/test.sh, which provides the servers",
             path.display()
         ),
         None => {
             report_missing(variable);
-            panic!("{variable} is not set; run scripts/test.sh, it provides the servers")
+            panic!("{variable} is not set; run scripts/test.sh, which provides the servers")
         }
     }
 }
 
-/// Tells `scripts/test-runner.sh` that this test fails for want of a server.
+/// Reports to `scripts/test-runner.sh` that this test fails because a server is missing.
 fn report_missing(variable: &str) {
     let thread = std::thread::current();
-    // The harness names a test's thread by the test.
+    // The test harness names the thread after the test.
     let Some(test) = thread.name().filter(|name| name.contains("::")) else { return };
     let Some(path) = std::env::var_os("BKLIT_TEST_MISSING") else { return };
     let file = std::fs::OpenOptions::new().append(true).open(path);
     file.and_then(|mut file| file.write_all(format!("{test} {variable}\n").as_bytes()))
-        .expect("write the file that scripts/test-runner.sh made");
+        .expect("write the file that scripts/test-runner.sh created");
 }
 
-/// A port that nothing listens on, outside the range the kernel hands out itself:
-/// while a server is down, nobody's `port 0` may get its port.
+/// A free port outside the kernel's ephemeral range: while a server is down, no `port 0` may get its
+/// port.
 fn free_port() -> u16 {
     for _ in 0..1_000 {
         let port = fastrand::u16(10_000..32_000);

@@ -1,4 +1,4 @@
-//! Postgres, for what Bklit keeps there.
+//! Postgres, for Bklit's tokens and event definitions.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -16,11 +16,11 @@ use crate::support::{DEADLINE, eventually};
 
 /// Postgres refuses to run as root; then it runs as this user ("nobody").
 const UNPRIVILEGED: u32 = 65_534;
-/// Of the only user, `postgres`.
+/// The password of the only user, `postgres`.
 const PASSWORD: &str = "s3cret";
 
-/// A Postgres of a test's own, killed when dropped. Making one takes seconds; where it
-/// need not stop, [`Postgres::shared`] is enough.
+/// A dedicated Postgres, killed when dropped. Creating one takes seconds; if it need not stop,
+/// [`Postgres::shared`] is enough.
 pub struct Postgres {
     process: Process,
     port: u16,
@@ -28,19 +28,19 @@ pub struct Postgres {
     dir: PathBuf,
     /// Removes the directory of all but the shared one.
     _dir: Option<TempDir>,
-    /// Ends the shared one and removes its directory when we end: its standard input
-    /// is a pipe that we hold.
+    /// Stops the shared one and removes its directory when this process exits: its stdin is a pipe
+    /// held by this process.
     guard: Option<Child>,
 }
 
-/// A database of a test's own on the shared server, dropped with this.
+/// A dedicated database on the shared server, dropped with this value.
 pub struct PostgresDatabase {
     server: &'static Postgres,
     name: String,
 }
 
 impl Postgres {
-    /// A server that only this test talks to.
+    /// A server that only this test uses.
     pub fn own() -> Self {
         let dir = tempfile::tempdir().expect("a directory for Postgres");
         let mut server = Self::start(dir.path());
@@ -68,26 +68,26 @@ impl Postgres {
         self.url_of("postgres")
     }
 
-    /// Runs statements by psql and returns their rows, columns between `|`. Panics when
+    /// Runs statements with psql and returns their rows, columns separated by `|`. Panics when
     /// one fails.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in("postgres", sql)
     }
 
-    /// Ends it as a crash does.
+    /// Kills it, as a crash does.
     pub fn kill9(&mut self) {
         self.process.kill9();
     }
 
-    /// Ends it at once, but in order.
+    /// Shuts it down without waiting for clients.
     pub fn stop(&mut self) {
         self.process.stop(Signal::INT);
     }
 
-    /// Starts it again on the same port and data, killing it first if it runs.
+    /// Kills it if it is running, and starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.kill9();
-        // The processes of the one before may still be ending.
+        // Child processes of the previous one may still be exiting.
         eventually(DEADLINE, "Postgres started again", || self.launch());
     }
 
@@ -116,14 +116,14 @@ impl Postgres {
         std::fs::write(&password, PASSWORD).expect("write the password");
         std::fs::create_dir(self.data()).expect("make the data directory");
         if is_root() {
-            // The directory is a fresh one of ours; others may only pass through it.
+            // A new directory of ours, which others may only traverse.
             let passable = std::fs::Permissions::from_mode(0o711);
             std::fs::set_permissions(&self.dir, passable).expect("open the directory");
             for path in [&password, &self.data()] {
-                chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).expect("give it away");
+                chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).expect("change its owner");
             }
         }
-        let output = unprivileged(&self.beside("initdb"))
+        let output = unprivileged(&self.sibling("initdb"))
             .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync", "--no-instructions"])
             .arg(format!("--pwfile={}", password.display()))
@@ -132,11 +132,11 @@ impl Postgres {
             .current_dir(&self.dir)
             .output()
             .expect("run initdb");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "initdb: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "initdb: {stderr}");
     }
 
-    /// False when it ended at once, as it does when the port is taken.
+    /// False if it exited at once, as it does when the port is taken.
     fn launch(&mut self) -> bool {
         let log = std::fs::File::create(self.dir.join("log")).expect("a file for the log");
         let mut command = unprivileged(&self.program);
@@ -176,13 +176,13 @@ impl Postgres {
     }
 
     fn sql_in(&self, database: &str, sql: &str) -> String {
-        let output = Command::new(self.beside("psql"))
+        let output = Command::new(self.sibling("psql"))
             .args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql])
             .arg(self.url_of(database))
             .output()
             .expect("run psql");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{sql}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {stderr}");
         let rows = String::from_utf8(output.stdout).expect("text from psql");
         rows.trim_end_matches('\n').to_owned()
     }
@@ -195,7 +195,7 @@ impl Postgres {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    fn beside(&self, name: &str) -> PathBuf {
+    fn sibling(&self, name: &str) -> PathBuf {
         self.program.with_file_name(name)
     }
 }
@@ -232,14 +232,14 @@ fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// The first line is the process, the eighth its state.
+/// The first line is the process id, the eighth the state.
 fn is_ready(state: &str, pid: &str) -> bool {
     let mut lines = state.lines();
     lines.next() == Some(pid) && lines.nth(6).is_some_and(|state| state.trim() == "ready")
 }
 
-/// The program where the unprivileged user can run it: a checkout in root's home is
-/// closed to others, so the installation is copied out of it.
+/// The program in a place where the unprivileged user can run it: the installation is copied,
+/// because a checkout in root's home is not readable by others.
 fn reachable(dir: &Path, program: PathBuf) -> PathBuf {
     let mut probe = unprivileged(&program);
     let probe = probe.arg("--version").current_dir("/").stdout(Stdio::null());

@@ -1,4 +1,4 @@
-//! A server's process: started, ended and stopped as operators and crashes do.
+//! The process of a server: start, stop, kill, signals.
 
 use std::process::{Child, Command};
 
@@ -6,13 +6,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{DEADLINE, eventually};
 
-/// A process, or none; killed when this is dropped.
+/// A process, if one was started; killed when this value is dropped.
 #[derive(Default)]
 pub(super) struct Process(Option<Child>);
 
 impl Process {
-    /// Starts it in place of the present one and waits until it is `ready`, which is told its
-    /// id. False when it ended before, as a server does whose port is taken.
+    /// Starts it in place of the current one and waits until `ready`, called with its process id.
+    /// False if it exited before, as a server does whose port is taken.
     pub(super) fn launch(&mut self, command: &mut Command, ready: impl Fn(u32) -> bool) -> bool {
         self.kill9();
         let child = self.0.insert(command.spawn().expect("start the server"));
@@ -27,17 +27,17 @@ impl Process {
         !ended
     }
 
-    /// Its id. Panics when it does not run.
+    /// Its process id. Panics if it was not started.
     pub(super) fn id(&self) -> u32 {
         self.0.as_ref().expect("a running server").id()
     }
 
-    /// Whether it still runs; it may have ended by itself.
+    /// Whether it is still running.
     pub(super) fn is_running(&mut self) -> bool {
         self.0.as_mut().is_some_and(|child| child.try_wait().expect("wait").is_none())
     }
 
-    /// Ends it as a crash does.
+    /// Kills it, as a crash does.
     pub(super) fn kill9(&mut self) {
         if let Some(mut child) = self.0.take() {
             child.kill().expect("kill the server");
@@ -45,7 +45,7 @@ impl Process {
         }
     }
 
-    /// Ends it in order, by a signal that asks for that.
+    /// Stops it with a signal and waits until it has exited.
     pub(super) fn stop(&mut self, by: Signal) {
         if self.0.is_some() {
             self.signal(by);
@@ -55,7 +55,7 @@ impl Process {
         }
     }
 
-    /// Sends it a signal. Panics when it does not run.
+    /// Sends it a signal. Panics if it is not running.
     pub(super) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("signal the server");

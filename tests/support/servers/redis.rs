@@ -1,4 +1,4 @@
-//! A Redis or Valkey of a test's own: its port, its directory, its faults.
+//! A dedicated Redis or Valkey: its port, its directory, its faults.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -14,17 +14,17 @@ use super::process::Process;
 use super::{free_port, provided};
 use crate::support::{DEADLINE, eventually};
 
-/// Which server program answers.
+/// Which server program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Valkey 9.1, which has `WAITAOF`.
     Valkey,
-    /// Redis 7.0, which has not.
+    /// Redis 7.0, which does not have it.
     Redis,
 }
 
 impl Kind {
-    /// Both, for suites that run against each.
+    /// Both, for tests that run on each.
     pub const ALL: [Kind; 2] = [Kind::Valkey, Kind::Redis];
 
     fn program(self) -> PathBuf {
@@ -45,8 +45,8 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one on a free port, in a directory of its own. `config` holds lines
-    /// of `redis.conf` that come after ours and win over them.
+    /// Starts one on a free port, in its own directory. The lines of `config` are appended to
+    /// `redis.conf` and override ours.
     pub fn start(kind: Kind, config: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the server");
         let password =
@@ -70,35 +70,35 @@ impl RedisServer {
         }
     }
 
-    /// Where it listens. Stays the same over restarts.
+    /// Its port, the same after restarts.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where its append-only file lies.
+    /// The directory of its append-only file.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// What it logged.
+    /// Its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Ends it as a crash does: nothing is flushed.
+    /// Kills it, as a crash does: nothing is flushed.
     pub fn kill9(&mut self) {
         self.process.kill9();
     }
 
-    /// Ends it as an operator does.
+    /// Stops it, as an operator does.
     pub fn stop(&mut self) {
         self.process.stop(Signal::TERM);
     }
 
-    /// Starts it again on the same port and directory, killing it first if it runs.
+    /// Kills it if it is running, and starts it again on the same port and directory.
     pub fn restart(&mut self) {
         self.kill9();
-        // Its port may still belong to the connections of the process before.
+        // Its port may still be used by connections of the previous process.
         eventually(DEADLINE, "the server's restart", || self.launch());
     }
 
@@ -107,13 +107,13 @@ impl RedisServer {
         self.process.signal(Signal::STOP);
     }
 
-    /// Goes on after [`RedisServer::freeze`].
+    /// Continues after [`RedisServer::freeze`].
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
     }
 
-    /// Runs one command by `redis-cli` and returns what it printed. Panics when the
-    /// server answers with an error.
+    /// Runs one command with `redis-cli` and returns its output. Panics when the
+    /// server returns an error.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(provided("BKLIT_TEST_REDIS_CLI"));
         command.args(["-e", "--no-auth-warning", "-p", &self.port.to_string()]);
@@ -127,7 +127,7 @@ impl RedisServer {
         text.trim_end_matches('\n').to_owned()
     }
 
-    /// Whether it answers within a second.
+    /// Whether it responds within a second.
     pub fn answers(&self) -> bool {
         info(self.port, self.password.as_deref()).is_some()
     }
@@ -140,7 +140,7 @@ impl RedisServer {
             self.port
         );
         for (key, value) in config {
-            // `save` and the like take several words; a password or a path has none.
+            // Settings such as `save` take several words; passwords and paths are quoted.
             let quoted = value.is_empty() || value.contains('/');
             let quote = if quoted { "\"" } else { "" };
             writeln!(text, "{key} {quote}{value}{quote}").expect("write to a string");
@@ -148,7 +148,7 @@ impl RedisServer {
         std::fs::write(self.dir.path().join("redis.conf"), text).expect("write redis.conf");
     }
 
-    /// False when the server ended at once, as it does when the port is taken.
+    /// False if the server exited at once, as it does when the port is taken.
     fn launch(&mut self) -> bool {
         let mut command = Command::new(self.kind.program());
         command
@@ -159,7 +159,7 @@ impl RedisServer {
         let (port, password) = (self.port, self.password.as_deref());
         self.process.launch(&mut command, |id| {
             let pid = format!("process_id:{id}\r");
-            // Another process may have taken the port, so the answer must be this one's.
+            // Another process may have taken the port, so check that the response is from this one.
             let is_up = |info: String| info.contains(&pid) && info.contains("\nloading:0");
             info(port, password).is_some_and(is_up)
         })

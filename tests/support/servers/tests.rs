@@ -1,4 +1,4 @@
-//! The servers keep what the tests that use them rely on.
+//! Tests of the servers themselves: what other tests rely on.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{ClickHouse, Database, Kind, Postgres, PostgresDatabase, RedisServer}
 use crate::support::{DEADLINE, eventually};
 
 #[test]
-fn a_killed_server_comes_back_with_its_data_on_the_same_port() {
+fn a_killed_server_restarts_with_its_data_on_the_same_port() {
     for kind in Kind::ALL {
         let mut server = RedisServer::start(kind, &[("appendfsync", "always")]);
         let url = server.url();
@@ -33,23 +33,23 @@ fn only_valkey_confirms_the_append_only_file() {
 }
 
 #[test]
-fn a_password_is_part_of_the_url_and_asked_for() {
+fn a_password_is_part_of_the_url_and_required() {
     let server = RedisServer::start(Kind::Valkey, &[("requirepass", "s3cret")]);
     assert_eq!(server.url(), format!("redis://:s3cret@127.0.0.1:{}", server.port()));
     assert_eq!(server.cli(&["PING"]), "PONG");
 }
 
 #[test]
-fn a_frozen_server_keeps_its_connections_and_goes_on() {
+fn a_frozen_server_keeps_its_connections_and_continues() {
     let server = RedisServer::start(Kind::Redis, &[]);
     server.freeze();
-    assert!(!server.answers(), "a stopped process does not answer");
+    assert!(!server.answers(), "a stopped process does not respond");
     server.thaw();
     assert_eq!(server.cli(&["PING"]), "PONG");
 }
 
 #[test]
-fn databases_on_the_shared_clickhouse_are_apart() {
+fn databases_on_the_shared_clickhouse_are_isolated() {
     let [one, two]: [Database; 2] = [ClickHouse::shared(), ClickHouse::shared()];
     assert_eq!(one.url(), two.url());
     assert_ne!(one.name(), two.name());
@@ -63,15 +63,15 @@ fn databases_on_the_shared_clickhouse_are_apart() {
 }
 
 #[test]
-fn a_clickhouse_of_ones_own_dies_and_comes_back_with_its_rows() {
+fn a_dedicated_clickhouse_restarts_with_its_rows() {
     let mut server = ClickHouse::own();
     let url = server.url();
     server.query("CREATE TABLE t (x Int8) ENGINE = MergeTree ORDER BY x");
     server.fault(json!({"match": "INSERT INTO t", "kind": "kill_after_commit"}));
     server.query("SELECT 1");
     let insert = std::panic::catch_unwind(|| server.query("INSERT INTO t VALUES (1)"));
-    assert!(insert.is_err(), "no answer comes from a dead server");
-    eventually(DEADLINE, "the end", || !server.is_running());
+    assert!(insert.is_err(), "a killed server does not respond");
+    eventually(DEADLINE, "the process exits", || !server.is_running());
     server.restart();
     assert_eq!((server.url(), server.query("SELECT x FROM t")), (url, "1".into()));
     assert_eq!(server.faults(), Vec::<serde_json::Value>::new());
@@ -95,7 +95,7 @@ fn faults_are_counted_and_healed() {
 }
 
 #[test]
-fn databases_on_the_shared_postgres_are_apart() {
+fn databases_on_the_shared_postgres_are_isolated() {
     let [one, two]: [PostgresDatabase; 2] = [Postgres::shared(), Postgres::shared()];
     assert_ne!(one.url(), two.url());
     one.sql("CREATE TABLE t (x int)");
@@ -107,7 +107,7 @@ fn databases_on_the_shared_postgres_are_apart() {
 }
 
 #[test]
-fn a_postgres_of_ones_own_dies_and_comes_back_with_its_rows() {
+fn a_dedicated_postgres_restarts_with_its_rows() {
     let mut server = Postgres::own();
     let url = server.url();
     server.sql("CREATE TABLE t (x int); INSERT INTO t VALUES (1)");

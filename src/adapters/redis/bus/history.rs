@@ -17,9 +17,10 @@ use tokio::time::{Instant, timeout};
 use super::relay::{Outgoing, Reception};
 use crate::local::history::{MAX_BYTES, OVERLAP, Overlap, Recent};
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
-use bklit_net::log_throttle::{LogThrottle, seconds};
+use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::DebugLog;
+use bklit_wire::duration::seconds;
 use bklit_wire::event::parse_naming_field;
 
 const KEY: &str = "bklit:debug-history";

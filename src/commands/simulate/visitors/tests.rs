@@ -5,7 +5,7 @@ fn traffic(seed: u64, bad_percent: u8) -> Traffic {
     Traffic::new(Plan { project: "p".to_owned(), bad_percent, start, seed })
 }
 
-/// `count` requests, `rate` a second.
+/// `count` requests at `rate` per second.
 fn requests(seed: u64, bad_percent: u8, rate: f64, count: u32) -> Vec<Planned> {
     let mut traffic = traffic(seed, bad_percent);
     (0..count).map(|n| traffic.next(Duration::from_secs_f64(f64::from(n) / rate))).collect()
@@ -28,7 +28,7 @@ fn the_same_seed_repeats_the_traffic() {
 }
 
 #[test]
-fn good_requests_are_what_the_pipeline_reads() {
+fn valid_requests_are_parsed_by_the_pipeline() {
     use bklit_wire::event::{CustomEvent, PageView, SessionEnd, parse_naming_field};
     for planned in requests(1, 0, 50.0, 3000) {
         let body = &planned.body;
@@ -74,7 +74,7 @@ fn sessions_begin_with_a_view_and_nothing_follows_their_end() {
 }
 
 #[test]
-fn the_mixture_is_that_of_a_web_site() {
+fn the_mix_resembles_a_web_site() {
     let requests = requests(5, 0, 200.0, 20_000);
     let views = of(&requests, EventKind::Pageview);
     let events = of(&requests, EventKind::Event);
@@ -96,7 +96,7 @@ fn the_mixture_is_that_of_a_web_site() {
 }
 
 #[test]
-fn the_asked_share_is_bad_in_every_way() {
+fn the_given_share_is_invalid_in_every_way() {
     let requests = requests(2, 20, 100.0, 5000);
     let bad: Vec<_> =
         requests.iter().filter(|planned| matches!(planned.expects, Expected::Refused(_))).collect();
