@@ -182,7 +182,7 @@ async fn what_cannot_be_kept_now_is_for_later() {
     let server = Server::start().await;
     for (switch, part) in [
         (&server.queue.is_full, "7 events wait"),
-        (&server.queue.is_away, "the queue is not available now"),
+        (&server.queue.is_away, "the queue is unavailable"),
     ] {
         switch.store(true, SeqCst);
         for (path, body) in [

@@ -55,8 +55,9 @@ fn a_full_failed_queue_is_not_ready_until_it_is_repaired() {
         for part in ["the failed queue is full", "bklit-tui queue retry|export|delete"] {
             assert!(refused.text().contains(part), "{}", refused.text());
         }
+        // The state of the queue is observed once a second.
+        eventually(DEADLINE, "it is not ready", || daemon.get("/ready").status == 503);
         let ready = daemon.get("/ready");
-        assert_eq!(ready.status, 503);
         let reason = ready.json()["reasons"][0].as_str().unwrap().to_owned();
         assert!(reason.starts_with("ingestion: the failed queue is full"), "{reason}");
         let cli = Cli::on(&daemon.data_dir()).env("BKLIT_LISTEN", "127.0.0.1:0");
