@@ -59,12 +59,12 @@ fn each_bad_setting_of_redis_is_reported() {
 fn the_contents_of_the_queue_are_checked() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     let cli = redis(&server);
-    assert_found(&cli, "redis", "ok", "wait in the queue: 0");
+    assert_found(&cli, "redis", "ok", "waiting in the queue: 0");
     let many: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
     let mut push = vec!["LPUSH", "analytics:queue"];
     push.extend(many.iter().map(String::as_str));
     server.cli(&push);
-    assert_found(&cli, "redis", "warning", "wait in the queue: 1000");
+    assert_found(&cli, "redis", "warning", "waiting in the queue: 1000");
     server.cli(&["LPUSH", "analytics:queue:failed", "{}"]);
     assert_found(&cli, "redis", "warning", "events in the failed queue: 1");
     server.cli(&["ZADD", "analytics:queue:inflight", "1000", "batch"]);

@@ -155,13 +155,13 @@ async fn what_is_wrong_is_said_and_the_socket_stays() {
         (json!({ "type": "pageview" }), "data: missing"),
         (json!({ "type": "pageview", "data": {} }), "url: missing"),
         (json!({ "type": "pageview", "data": [] }), "body: expected a JSON object"),
-        (json!({ "type": "nap" }), "type: `nap` is none of"),
+        (json!({ "type": "nap" }), "type: unknown message type `nap`"),
         (json!({ "data": {} }), "message: type: missing field"),
         (json!([1]), "message: (event): expected a JSON object"),
         (json!({ "type": "event", "data": { "trackingId": "t" } }), "eventType: missing"),
         (
             json!({ "type": "pageview", "data": { "url": "https://a.example/", "projectId": "q" } }),
-            "projectId: is not the one",
+            "projectId: differs from the one",
         ),
     ] {
         socket.say(message.clone()).await;
