@@ -151,6 +151,8 @@ mod tests {
     fn a_shell_reads_the_rows_as_the_command() {
         let args = |script: &str| {
             let script = script.replacen("curl", "printf '<%s>'", 1);
+            // Tests may run programs.
+            #[allow(clippy::disallowed_methods)]
             let run = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
             assert!(run.status.success(), "{run:?}");
             String::from_utf8(run.stdout).unwrap()
