@@ -169,7 +169,7 @@ mod tests {
         assert!(!plain.contains('\u{202e}'));
         let colored = Format { colors: true, is_terminal: true, ..PLAIN }.log(&log, None);
         let mut rest = colored.clone();
-        for code in ["\x1b[2m", "\x1b[35m", "\x1b[1;33m", "\x1b[0m"] {
+        for code in ["\x1b[2m", "\x1b[38;5;141m", "\x1b[1;33m", "\x1b[0m"] {
             rest = rest.replace(code, "");
         }
         assert_eq!(rest, plain);
