@@ -72,7 +72,11 @@ fn slow_clients_do_not_delay_shutdown() {
     // A forced shutdown exits with 1 after ten seconds.
     assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert!(daemon.stderr().contains("closing the connections of slow clients"), "{}", daemon.stderr());
+    assert!(
+        daemon.stderr().contains("closing the connections of slow clients"),
+        "{}",
+        daemon.stderr()
+    );
     for stream in still.into_iter().chain(dribbling) {
         let answer = rest(stream);
         assert!(!answer.contains(" 200 "), "{answer}");
