@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use data_encoding::BASE64;
+
 /// The longest text that is copied; many terminals ignore a longer sequence as a whole.
 pub const MAX_COPIED: usize = 74_994;
 /// Of what `screen` passes through at a time; its buffer for such a string is small.
@@ -40,7 +42,7 @@ pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
     }
     let text = &text[..end];
     // BEL ends it: the other terminator contains an ESC, which multiplexers would take.
-    let plain = format!("\x1b]52;c;{}\x07", base64(text.as_bytes()));
+    let plain = format!("\x1b]52;c;{}\x07", BASE64.encode(text.as_bytes()));
     match multiplexer {
         Multiplexer::None => plain,
         Multiplexer::Tmux => {
@@ -59,34 +61,9 @@ pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(*group.get(i).unwrap_or(&0)));
-        for digit in 0..4 {
-            let index = (bits >> (18 - 6 * digit)) & 63;
-            // Of n bytes, n + 1 digits carry something.
-            let padded = digit > group.len();
-            text.push(if padded { '=' } else { char::from(DIGITS[index as usize]) });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_as_in_the_standard() {
-        let cases =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (plain, encoded) in cases {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
-    }
 
     #[test]
     fn is_wrapped_for_multiplexers() {

@@ -9,6 +9,7 @@ use crate::keymap::Action;
 use crate::model::query::{Purpose, Query};
 use crate::msg::Target;
 use bklit_wire::debug_log::Level;
+use bklit_wire::duration;
 use bklit_wire::event_lookup::id_problem;
 
 /// What comes after a command's name.
@@ -242,14 +243,14 @@ fn since(argument: &str) -> Result<Option<Duration>, String> {
         return Ok(None);
     }
     let wrong = |_| "invalid duration: try 90s, 10m, 2h, or off".to_owned();
-    humantime::parse_duration(argument).map(Some).map_err(wrong)
+    duration::parse(argument).map(Some).map_err(wrong)
 }
 
 fn moment(argument: &str) -> Result<Moment, String> {
     if let Ok(time) = argument.parse() {
         return Ok(Moment::Clock(time));
     }
-    let ago = humantime::parse_duration(argument.trim_start_matches('-'));
+    let ago = duration::parse(argument.trim_start_matches('-'));
     ago.map(Moment::Ago)
         .map_err(|_| "invalid time: try 14:05, 14:05:30, or 10m for ten minutes ago".to_owned())
 }
