@@ -1,13 +1,13 @@
-//! The terminal's clipboard: OSC 52, which also reaches it over SSH.
+//! Copying to the terminal's clipboard with OSC 52, which also works over SSH.
 
 use std::fmt::Write as _;
 
-/// The longest text that is copied; many terminals ignore a longer sequence as a whole.
+/// The most bytes that are copied; many terminals ignore a longer sequence entirely.
 pub const MAX_COPIED: usize = 74_994;
-/// Of what `screen` passes through at a time; its buffer for such a string is small.
+/// The chunk size for `screen`, whose buffer for these strings is small.
 const SCREEN_CHUNK: usize = 76;
 
-/// What stands between the console and the terminal.
+/// The multiplexer between the console and the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Multiplexer {
     /// Nothing.
@@ -19,7 +19,7 @@ pub enum Multiplexer {
 }
 
 impl Multiplexer {
-    /// As the environment tells.
+    /// Detects it from the environment.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
         if is_set("TMUX") {
@@ -32,14 +32,14 @@ impl Multiplexer {
     }
 }
 
-/// The bytes that put the beginning of `text`, up to [`MAX_COPIED`] bytes, into the clipboard.
+/// The bytes that copy the first [`MAX_COPIED`] bytes of `text` to the clipboard.
 pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
     let mut end = text.len().min(MAX_COPIED);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     let text = &text[..end];
-    // BEL ends it: the other terminator contains an ESC, which multiplexers would take.
+    // Ended with BEL: the other terminator contains an ESC, which multiplexers would interpret.
     let plain = format!("\x1b]52;c;{}\x07", base64(text.as_bytes()));
     match multiplexer {
         Multiplexer::None => plain,
@@ -66,7 +66,7 @@ fn base64(bytes: &[u8]) -> String {
         let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(*group.get(i).unwrap_or(&0)));
         for digit in 0..4 {
             let index = (bits >> (18 - 6 * digit)) & 63;
-            // Of n bytes, n + 1 digits carry something.
+            // n bytes are encoded in n + 1 digits; the rest is padding.
             let padded = digit > group.len();
             text.push(if padded { '=' } else { char::from(DIGITS[index as usize]) });
         }
