@@ -13,7 +13,7 @@ const LINES: usize = 40_000;
 const KEPT: usize = 500;
 const FASTEST: usize = SPEEDS.len() - 1;
 
-/// What a console has heard since the replay began or was set back.
+/// What a console has received since the replay started or was set back.
 #[derive(Default)]
 struct Heard {
     lines: Vec<String>,
