@@ -21,7 +21,7 @@ pub(super) struct Folded {
 }
 
 impl Folded {
-    /// `None` if a regular expression is faster.
+    /// `None` if a regular expression has to be used: not ASCII, too long, or without rare letters.
     pub(super) fn new(text: &str) -> Option<Self> {
         let bytes = text.to_ascii_lowercase().into_bytes();
         let rank = |byte: u8| RARE.iter().position(|&rare| rare == byte);
