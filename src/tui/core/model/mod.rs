@@ -1,4 +1,27 @@
 //! All the state of the console. [`super::update`] changes it, [`super::view`] draws it.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `alerts` | alerts until they are acknowledged |
+//! | `cursor` | a selection in a list |
+//! | `export` | an export in progress |
+//! | `figures` | the figures of the last minute |
+//! | `filter` | which lines are shown |
+//! | `focus` | where typed letters go |
+//! | `layout` | the positions of everything on the screen |
+//! | `line` | one stored line |
+//! | `line_ring` | the lines kept for scrolling back |
+//! | `pages` | screens that show a scrollable text |
+//! | `palette` | the palette, its commands and completions |
+//! | `pane` | one view of the lines |
+//! | `panels` | data of screens that outlives them |
+//! | `panes` | the panes and the focus |
+//! | `projects` | the list of projects |
+//! | `query` | the language of filters and searches |
+//! | `screen` | the screens and their state |
+//! | `stack` | the stack of open screens |
+//! | `times` | formats times in the console's time zone |
+//! | `trace` | the trace of an event or a batch |
 
 pub mod alerts;
 pub mod cursor;
