@@ -5,11 +5,11 @@
 //! {"recording":1,"program":"bklit-tui 0.1.0","source":"embedded 127.0.0.1:3001","at":"2026-01-31T12:00:00.000Z"}
 //! {"at":"2026-01-31T12:00:00.123Z","log":{…}}                a line of the contract
 //! {"at":"2026-01-31T12:00:01.000Z","gauges":{…}}             a process's figures
-//! {"at":"2026-01-31T12:00:01.500Z","unparsed":"…"}           a line that is none of the contract's
-//! {"at":"2026-01-31T12:00:02.000Z","lost":12}                so many did not reach the console
-//! {"at":"2026-01-31T12:00:02.000Z","notRecorded":5}          so many the disk was too slow for
-//! {"at":"2026-01-31T12:00:03.000Z","disconnected":"reason"}  the connection was cut
-//! {"at":"2026-01-31T12:00:05.000Z","connected":true}         and stood again
+//! {"at":"2026-01-31T12:00:01.500Z","unparsed":"…"}           a line outside the contract
+//! {"at":"2026-01-31T12:00:02.000Z","lost":12}                messages that did not reach the console
+//! {"at":"2026-01-31T12:00:02.000Z","notRecorded":5}          messages lost because the disk was slow
+//! {"at":"2026-01-31T12:00:03.000Z","disconnected":"reason"}  the connection was lost
+//! {"at":"2026-01-31T12:00:05.000Z","connected":true}         and restored
 //! {"at":"2026-01-31T12:10:00.000Z","end":"ended by hand"}    nothing follows
 //! ```
 //!

@@ -51,7 +51,7 @@ fn every_stage_has_its_own_colour() {
 
 type Rgb = (u8, u8, u8);
 
-/// As the Web Content Accessibility Guidelines define it.
+/// The contrast as the Web Content Accessibility Guidelines define it.
 fn contrast(a: Rgb, b: Rgb) -> f64 {
     let channel = |value: u8| match f64::from(value) / 255.0 {
         v if v <= 0.04045 => v / 12.92,
@@ -63,7 +63,7 @@ fn contrast(a: Rgb, b: Rgb) -> f64 {
     a.max(b) / a.min(b)
 }
 
-/// The colours of xterm; the first 16 are the user's.
+/// xterm's colours; the first 16 are the user's own.
 fn of_terminal(colour: Color) -> Rgb {
     let step = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
     match colour {
