@@ -1,4 +1,7 @@
 //! The command line.
+//!
+//! - `queue`: the command line of `queue`
+//! - `values`: flags with a fixed set of values
 
 mod queue;
 mod values;

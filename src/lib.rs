@@ -6,7 +6,7 @@
 //! - [`client`]: the address and token of the pipeline that a command connects to
 //! - [`commands`]: the subcommands
 //! - [`config`]: settings from the config file, the environment and flags
-//! - [`telemetry`]: the program's own log
+//! - [`logging`]: the program's own log
 
 pub mod app;
 pub mod cli;

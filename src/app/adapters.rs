@@ -1,6 +1,9 @@
 //! Which adapter is behind each port: Redis where `redis_url` is set, ClickHouse where
 //! `clickhouse_url` is, files in the data dir for the rest. With `database_url`, tokens and event
 //! definitions are also read from Bklit's Postgres.
+//!
+//! - `connect`: connections to the servers in the settings
+//! - `drain`: the adapters of `queue drain`
 
 mod connect;
 mod drain;

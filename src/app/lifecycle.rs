@@ -49,7 +49,7 @@ impl Supervisor {
         self.tasks.push(Task { name, id, group: self.groups, stop });
     }
 
-    /// Waits for a task that ends without being stopped; returns the reason. Safe to cancel.
+    /// Waits for a task that ends without being stopped; returns the reason. Cancel-safe.
     pub async fn unexpected_end(&mut self) -> Report {
         match self.next_end().await {
             Some((name, Ok(()))) => eyre!("the {name} ended unexpectedly"),

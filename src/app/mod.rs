@@ -131,14 +131,19 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
 
 /// Whether a command accesses queue, tokens or store directly.
 fn needs_servers(command: &Command) -> bool {
-    matches!(
-        command,
+    match command {
         Command::Token(_)
-            | Command::Queue(_)
-            | Command::Sql(_)
-            | Command::Verify(_)
-            | Command::Migrate { .. }
-    )
+        | Command::Queue(_)
+        | Command::Sql(_)
+        | Command::Verify(_)
+        | Command::Migrate { .. } => true,
+        Command::Simulate(_)
+        | Command::Attach(_)
+        | Command::Replay(_)
+        | Command::Logs(_)
+        | Command::Doctor { .. }
+        | Command::Completions { .. } => false,
+    }
 }
 
 async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {

@@ -1,4 +1,4 @@
-//! The terminal's clipboard: OSC 52, which also reaches it over SSH.
+//! Copying to the terminal's clipboard with OSC 52, which also works over SSH.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use data_encoding::BASE64;
 
 /// The longest text that is copied; many terminals ignore a longer sequence as a whole.
 pub const MAX_COPIED: usize = 74_994;
-/// Of what `screen` passes through at a time; its buffer for such a string is small.
+/// The chunk size for `screen`, whose buffer for these strings is small.
 const SCREEN_CHUNK: usize = 76;
 
-/// What stands between the console and the terminal.
+/// The multiplexer between the console and the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Multiplexer {
     /// Nothing.
@@ -21,7 +21,7 @@ pub enum Multiplexer {
 }
 
 impl Multiplexer {
-    /// As the environment tells.
+    /// Detects it from the environment.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
         if is_set("TMUX") {
@@ -34,7 +34,7 @@ impl Multiplexer {
     }
 }
 
-/// The bytes that put the beginning of `text`, up to [`MAX_COPIED`] bytes, into the clipboard.
+/// The bytes that copy the first [`MAX_COPIED`] bytes of `text` to the clipboard.
 pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
     let mut end = text.len().min(MAX_COPIED);
     while !text.is_char_boundary(end) {

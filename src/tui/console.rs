@@ -1,5 +1,5 @@
-//! The console's loop: what comes from the keyboard, the bus and the clock goes to `update`, what
-//! `update` asks for is carried out, and what changed is drawn.
+//! The console's loop: passes input, messages and clock ticks to `update`, carries out the effects
+//! that it returns, and draws the changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -28,28 +28,28 @@ use bklit_console_core::{update, view};
 use bklit_wire::backend::Backend;
 use bklit_wire::time::UtcMillis;
 
-/// The shortest time between two frames when the second shows what a key did.
+/// The shortest time between two frames when the second one shows the effect of a key.
 const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 
-/// What the loop holds.
+/// The state of the loop.
 pub(super) struct Console {
     model: Model,
     display: Display,
     keyboard: Keyboard,
     intake: Intake,
-    /// What is asked for beside it.
+    /// Requests to the pipeline.
     tasks: Tasks,
     player: Option<Player>,
     jobs: Jobs,
     /// The shortest time between two frames.
     frame_time: Duration,
     last_frame: Option<Instant>,
-    /// A key was pressed since.
+    /// Whether a key was pressed since the last frame.
     is_keyed: bool,
-    /// The screen shows something that is not in the model, or lost what it showed.
+    /// Whether the next frame must be drawn in full.
     is_stale: bool,
     multiplexer: Multiplexer,
-    /// Whether the last turn was a slice of work: then messages come first.
+    /// Whether the last turn was a slice of work; if so, messages come first.
     has_worked: bool,
     tick: Interval,
     resized: Signal,
@@ -139,10 +139,10 @@ impl Console {
                 _ = self.tick.tick() => self.tick()?,
                 answer = self.tasks.next() => self.update(Msg::Answer(answer))?,
                 report = self.jobs.report() => self.update(Msg::Report(report))?,
-                // Slices and messages take turns: neither waits for a flood of the other.
+                // Slices and messages take turns, so neither starves the other.
                 () = std::future::ready(()), if works_first => self.work().await?,
                 messages = self.intake.next() => {
-                    // In a flood nothing else would let the runtime look at clock and signals.
+                    // Without this, a flood would keep the runtime from polling timers and signals.
                     tokio::task::yield_now().await;
                     self.jobs.record(&messages);
                     self.update(Msg::Feed(messages))?
@@ -172,8 +172,8 @@ impl Console {
         self.update(Msg::Work)
     }
 
-    /// When the next frame is due, if one is and the screen can take it. What a key did is shown
-    /// sooner than what came in.
+    /// When the next frame is due, if there is one and the screen is ready. The effect of a key is
+    /// shown sooner than new messages.
     fn next_frame(&self) -> Option<Instant> {
         if !self.display.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
             return None;
@@ -266,7 +266,7 @@ impl Console {
     }
 }
 
-/// What the model is told at the start, with what only the system knows.
+/// The model's options, with those that depend on the system.
 fn model_options(
     options: &ConsoleOptions,
     filters: BTreeMap<String, String>,
@@ -290,15 +290,15 @@ fn model_options(
             mouse: settings.mouse,
             filters,
             alerts: options.alerts.clone(),
-            // The settings were checked when they were read.
+            // The settings were validated when they were read.
             bindings: Bindings::read(&settings.keys).unwrap_or_default(),
         },
         size,
     }
 }
 
-/// The filters of the settings and those saved, which take precedence; and why the saved ones
-/// cannot be read.
+/// The filters from the settings and the saved ones, which take precedence; and the error if the
+/// saved ones cannot be read.
 fn filters(options: &ConsoleOptions) -> (BTreeMap<String, String>, Option<String>) {
     let mut filters = options.settings.filters.clone();
     match jobs::saved_filters(&options.data_dir) {
@@ -310,7 +310,7 @@ fn filters(options: &ConsoleOptions) -> (BTreeMap<String, String>, Option<String
     }
 }
 
-/// What a replay does next; never anything without one. Safe to cancel.
+/// The next step of the replay; pending forever without one. Cancel-safe.
 async fn next_replayed(player: &mut Option<Player>) -> Vec<Replayed> {
     match player {
         Some(player) => player.next().await,
@@ -318,8 +318,8 @@ async fn next_replayed(player: &mut Option<Player>) -> Vec<Replayed> {
     }
 }
 
-/// Waits until then; for ever without a time. A time that has come is not left to the clock of
-/// the runtime, which goes on only between two waits.
+/// Waits until `time`, or forever if it is `None`. Returns immediately if that time has passed,
+/// because the runtime's clock only advances between two waits.
 async fn until(time: Option<Instant>) {
     match time {
         None => std::future::pending().await,

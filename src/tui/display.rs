@@ -1,6 +1,6 @@
-//! The screen: frames are drawn into memory and written by a thread of their own, so that a slow
-//! terminal holds up neither keys nor messages. A new frame is drawn only once the last one is
-//! out.
+//! The screen: frames are drawn into memory and written by a separate thread, so that a slow
+//! terminal delays neither keys nor messages. The next frame is drawn only after the last one has
+//! been written.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 
 use super::terminal;
 
-/// A frame at 200 columns and 60 rows needs less.
+/// Enough for a frame of 200 columns and 60 rows.
 const FRAME_BYTES: usize = 64 * 1024;
 
-/// Where drawing writes to: the frame in the making.
+/// The buffer that the current frame is drawn into.
 #[derive(Clone, Default)]
 struct FrameBuffer(Arc<Mutex<Vec<u8>>>);
 
@@ -34,28 +34,28 @@ impl Write for FrameBuffer {
         Ok(bytes.len())
     }
 
-    // A frame goes out as a whole, by `Display::draw`.
+    // `Display::draw` writes each frame as a whole.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The screen of the terminal that a [`terminal::Session`] has taken.
+/// The screen of a terminal whose modes a [`terminal::Session`] has set.
 pub(super) struct Display {
     terminal: Terminal<CrosstermBackend<FrameBuffer>>,
     buffer: FrameBuffer,
     frames: std::sync::mpsc::SyncSender<Vec<u8>>,
     written: mpsc::Receiver<io::Result<()>>,
     is_writing: bool,
-    /// What drawing writes when nothing has changed.
+    /// The bytes that a draw produces even if nothing has changed.
     unchanged: Vec<u8>,
 }
 
 impl Display {
-    /// A screen of this size, and its writing thread.
+    /// Creates a screen of this size, and its writer thread.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// If no thread can be started.
     pub fn start(size: (u16, u16)) -> io::Result<Self> {
         let buffer = FrameBuffer::default();
         let viewport = Viewport::Fixed(area(size));
@@ -65,7 +65,7 @@ impl Display {
         )?;
         terminal.draw(|_| {})?;
         let unchanged = buffer.take();
-        // One frame at a time: the next is not drawn before.
+        // Capacity 1: the next frame is drawn only after this one.
         let (frames, frames_to_write) = std::sync::mpsc::sync_channel::<Vec<u8>>(1);
         let (report, written) = mpsc::channel(1);
         std::thread::Builder::new().name("screen".into()).spawn(move || {
@@ -83,11 +83,10 @@ impl Display {
         !self.is_writing
     }
 
-    /// Waits until the frame on its way has been written; for ever if there is none. Safe to
-    /// cancel.
+    /// Waits until the current frame has been written; forever if there is none. Cancel-safe.
     ///
     /// # Errors
-    /// The terminal is gone.
+    /// If the terminal is gone.
     pub async fn written(&mut self) -> io::Result<()> {
         if !self.is_writing {
             return std::future::pending().await;
@@ -97,10 +96,10 @@ impl Display {
         result.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
     }
 
-    /// Draws a frame and sends on its way what has changed, with what was appended before.
+    /// Draws a frame and sends the changes to the writer, after any appended bytes.
     ///
     /// # Errors
-    /// The terminal is gone.
+    /// If the terminal is gone.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let before = self.buffer.take();
         self.terminal.draw(render)?;
@@ -117,16 +116,16 @@ impl Display {
         self.frames.try_send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Appends bytes that go out before the next frame.
+    /// Appends bytes to be written before the next frame.
     pub fn append(&mut self, bytes: &[u8]) {
-        // Writing into memory does not fail.
+        // Writing to memory does not fail.
         let _ = self.buffer.write_all(bytes);
     }
 
-    /// The next frame is drawn whole, at this size.
+    /// Draws the next frame in full, at this size.
     ///
     /// # Errors
-    /// None in practice: it happens in memory.
+    /// None in practice: everything happens in memory.
     pub fn resize(&mut self, size: (u16, u16)) -> io::Result<()> {
         self.terminal.resize(area(size))
     }

@@ -1,10 +1,10 @@
-//! Takes messages from the bus, as many at a time as are ready.
+//! Receives messages from the bus, as many at a time as are ready.
 
 use futures_util::FutureExt as _;
 
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 
-/// Messages taken at a time, before keys are looked at again.
+/// The most messages per turn, so that keys are handled in between.
 const SLICE: usize = 512;
 
 /// A subscription, and what was received from it but not handed out yet.
@@ -20,7 +20,7 @@ impl Intake {
         Self { stream, received: Vec::new() }
     }
 
-    /// The next messages, at least one; pending forever once the bus has closed. Safe to cancel.
+    /// The next messages, at least one; pending forever once the bus has closed. Cancel-safe.
     pub(super) async fn next(&mut self) -> Vec<DebugMessage> {
         while self.received.is_empty() {
             let Some(stream) = &mut self.stream else { return std::future::pending().await };

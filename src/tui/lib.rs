@@ -1,5 +1,5 @@
-//! The console: a model, an `update` that changes it, a view that draws it, and around them a
-//! loop, the only part that does I/O.
+//! The console: a model, an `update` that changes it, a view that draws it, and a loop around them.
+//! Only the loop, and the threads and tasks that it starts, do I/O.
 //!
 //! ```text
 //! keyboard ─┐                          ┌─ Effect: clipboard, suspend, quit
@@ -7,8 +7,19 @@
 //! clock ────┘                          └─ view → frame → screen's thread → terminal
 //! ```
 //!
-//! The loop has a thread of its own: what it costs to draw or to filter never delays the
-//! pipeline in the same process. A slow terminal delays only frames, see `display`.
+//! The loop has its own thread, so drawing and filtering never delay the pipeline in the same
+//! process. A slow terminal delays only frames, see `display`.
+//!
+//! - `backend`: the console's requests to the pipeline
+//! - `clipboard`: copies through the terminal (OSC 52)
+//! - `console`: the loop
+//! - `core/`: the package `bklit-console-core`: model, `update`, view and keys, without I/O
+//! - `display`: draws frames and writes them in a thread
+//! - `input`: reads keyboard and mouse
+//! - `intake`: receives debug messages from the bus
+//! - `jobs`: files, recordings, exports and alert commands
+//! - `replay`: plays a recording
+//! - `terminal`: sets and restores the terminal's modes
 
 pub mod backend;
 mod clipboard;
@@ -36,41 +47,41 @@ use bklit_wire::debug_bus::DebugStream;
 use console::Console;
 use replay::Player;
 
-/// How long the console may take to end, before the process goes on without it.
+/// How long the console may take to end before the process continues without it.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
-/// What the console is to show.
+/// What the console shows, and its settings.
 #[derive(Clone, Debug)]
 pub struct ConsoleOptions {
-    /// What it is connected to, for the header.
+    /// The source of the messages, for the header.
     pub source: String,
-    /// A command that sends an event, for the empty state.
+    /// A command that sends an event, shown while there are no events.
     pub curl: Option<String>,
     /// Settings.
     pub settings: ConsoleSettings,
-    /// Events waiting above which it warns.
+    /// The number of waiting events above which the console warns.
     pub alarm_depth: u64,
-    /// Whether to do without colours.
+    /// Whether to draw without colours.
     pub no_color: bool,
     /// When to raise alerts.
     pub alerts: AlertSettings,
-    /// What is watched tells of its alerts by itself, by the same command.
+    /// Whether the watched process runs the alert command for its own alerts.
     pub alerts_are_told: bool,
     /// Where filters are saved.
     pub data_dir: PathBuf,
-    /// A file to record to from the beginning.
+    /// A file to record to from the start.
     pub record: Option<String>,
 }
 
 /// Where messages come from.
 pub enum Source {
-    /// A bus, as they are published.
+    /// A bus: messages as they are published.
     Bus(Box<dyn DebugStream>),
-    /// A recording, as its clock says.
+    /// A recording: messages at the replay clock's pace.
     Replay(Player),
 }
 
-/// Whether the environment asks for output without colours: `NO_COLOR` is set and not empty.
+/// Whether the environment requests output without colours: `NO_COLOR` is set and not empty.
 pub fn no_color(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
@@ -78,9 +89,9 @@ pub fn no_color(variable: impl Fn(&str) -> Option<String>) -> bool {
 /// Why the console ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleEnd {
-    /// The person at it wanted that.
+    /// The user quit.
     Quit,
-    /// It was told to by `shutdown`.
+    /// `shutdown` was cancelled.
     Shutdown,
     /// The terminal is gone.
     HungUp,
@@ -89,7 +100,7 @@ pub enum ConsoleEnd {
 /// Checks that there is a terminal to run on.
 ///
 /// # Errors
-/// Says what to do without one.
+/// Without a terminal; the message says what to do.
 pub fn require_terminal() -> color_eyre::Result<()> {
     if !terminal::is_present() {
         bail!(
@@ -100,10 +111,10 @@ pub fn require_terminal() -> color_eyre::Result<()> {
     Ok(())
 }
 
-/// Runs the console until it ends; the terminal is as before then.
+/// Runs the console until it ends, and restores the terminal.
 ///
 /// # Errors
-/// Without a terminal, when the terminal refuses, or when the console panicked.
+/// If there is no terminal, if its modes cannot be set, or if the console panicked.
 pub async fn run(
     options: ConsoleOptions,
     source: Source,
@@ -120,7 +131,7 @@ pub async fn run(
             Ok(runtime) => runtime.block_on(console(options, source, backend, stop)),
             Err(error) => Err(error.into()),
         };
-        // The receiver gives up only when the process ends.
+        // The receiver is dropped only when the process ends.
         let _ = ended.send(outcome);
     };
     std::thread::Builder::new()
@@ -134,13 +145,13 @@ pub async fn run(
     }
     match tokio::time::timeout(STOP_WAIT, end).await {
         Ok(outcome) => outcome.map_err(|_| panicked())?,
-        // It hangs in a write; dropping the guard gives the terminal back.
+        // The thread hangs in a write; dropping the guard restores the terminal.
         Err(_) => Ok(ConsoleEnd::Shutdown),
     }
 }
 
-/// Ends the console also when the future that runs it is dropped, and has given the terminal
-/// back by then: who drops it may be about to end the process.
+/// Ends the console and restores the terminal, also when the future that runs it is dropped: the
+/// process may be about to exit.
 struct EndOnDrop(CancellationToken);
 
 impl Drop for EndOnDrop {
@@ -156,8 +167,8 @@ async fn console(
     backend: Option<Arc<dyn Backend>>,
     stop: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
-    // crossterm's own way to do without colours also loses reverse video, and with it the
-    // selection; the theme does it instead.
+    // crossterm's support for `NO_COLOR` also removes reverse video, and with it the selection, so
+    // the theme handles it instead.
     crossterm::style::force_color_output(true);
     let session = terminal::Session::start(&stop).wrap_err("cannot set up the terminal")?;
     let Some(_session) = session else { return Ok(ConsoleEnd::Shutdown) };

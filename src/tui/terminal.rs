@@ -1,7 +1,7 @@
-//! The terminal's modes: taken for the console and given back in every exit.
+//! The terminal's modes: set for the console and restored on every exit.
 //!
-//! They belong to the whole process, so what is to be given back is kept here and not in the
-//! console: a panic on any thread finds it.
+//! The modes belong to the whole process, so the state needed to restore them is global: a panic on
+//! any thread can use it.
 
 use std::io::{self, IsTerminal, Write as _};
 use std::panic::PanicHookInfo;
@@ -22,36 +22,36 @@ use rustix::stdio::{stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio_util::sync::CancellationToken;
 
-/// What is assumed of a terminal that does not know its size.
+/// The size assumed if the terminal does not report one.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// Bytes written at a time: after so many, a terminal that is given back cuts off a frame.
+/// Bytes per write; restoring the terminal can interrupt a frame after each write.
 const CHUNK: usize = 1024;
-/// How long giving back waits for a frame that is being written, then for what follows a cut.
+/// How long restoring waits for a frame that is being written, then for the rest after the cut.
 const WRITE_WAIT: Duration = Duration::from_millis(500);
-/// How long giving back waits for another thread that has begun to: longer than that takes.
+/// How long restoring waits for another thread that is already doing it; longer than that takes.
 const CHANGE_WAIT: Duration = Duration::from_secs(2);
-/// Panics of other threads that are kept to be shown after the console.
+/// Panics of other threads kept to be shown after the console ends.
 const MAX_DEFERRED: usize = 8;
-/// Clicks and the wheel, in SGR's format; not each move, which would be a flood.
+/// Clicks and the wheel, in SGR format; not every move, which would be a flood.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
-/// Ends an escape sequence that was cut off, whatever it was.
+/// Ends any escape sequence that was cut off.
 const CANCEL: &str = "\x18";
 
-/// What to give back.
+/// What has to be restored.
 struct Taken {
     modes: Termios,
     by: ThreadId,
 }
 
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
-/// Held while the modes change hands: whoever is second finds it done.
+/// Held while modes are set or restored, so that only one thread does it.
 static CHANGING: Mutex<()> = Mutex::new(());
-/// Held while bytes go to the terminal.
+/// Held while bytes are written to the terminal.
 static WRITING: Mutex<()> = Mutex::new(());
-/// Cuts off the frame that is being written.
+/// Interrupts the frame that is being written.
 static CUT: AtomicBool = AtomicBool::new(false);
-/// Whether the terminal is to tell what the mouse does.
+/// Whether mouse reports are enabled.
 static MOUSE: AtomicBool = AtomicBool::new(false);
 static DEFERRED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -59,7 +59,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether keyboard and screen are a terminal, as the console needs them.
+/// Whether both standard input and standard output are a terminal.
 pub fn is_present() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
@@ -72,16 +72,16 @@ pub fn size() -> (u16, u16) {
     }
 }
 
-/// The terminal is the console's until this is dropped.
+/// Owns the terminal's modes; restores them when dropped.
 #[must_use = "dropping it gives the terminal back"]
 pub struct Session(());
 
 impl Session {
-    /// Takes the terminal: raw mode, alternate screen, no cursor, pastes marked as such. `None`
-    /// when `stop` came first: who stopped may have ended the process before it was given back.
+    /// Sets the modes: raw mode, alternate screen, hidden cursor, bracketed paste. `None` if `stop`
+    /// came first: the process may then end before they could be restored.
     ///
     /// # Errors
-    /// When it refuses.
+    /// If the terminal's modes cannot be set.
     pub fn start(stop: &CancellationToken) -> io::Result<Option<Self>> {
         install_panic_hook();
         let taken = take(|| !stop.is_cancelled())?;
@@ -93,13 +93,13 @@ impl Drop for Session {
     fn drop(&mut self) {
         give_back();
         for report in lock(&DEFERRED).drain(..) {
-            // It may have vanished as well.
+            // The terminal may have vanished as well.
             let _ = writeln!(io::stderr(), "{report}");
         }
     }
 }
 
-/// Returns whether it was still wanted.
+/// Returns whether the session was still wanted.
 fn take(wanted: impl Fn() -> bool) -> io::Result<bool> {
     let changing = lock(&CHANGING);
     if !wanted() {
@@ -134,8 +134,8 @@ fn opening() -> String {
     text
 }
 
-/// Notes whether the terminal tells of the mouse, for when it is given back and taken anew.
-/// Returns the bytes that make it so.
+/// Records whether mouse reports are enabled, for when the modes are restored and set again.
+/// Returns the bytes that switch it.
 pub fn mouse(on: bool) -> &'static str {
     MOUSE.store(on, Ordering::Relaxed);
     if on { MOUSE_ON } else { MOUSE_OFF }
@@ -146,7 +146,7 @@ fn closing() -> String {
     append(&mut text, EndSynchronizedUpdate);
     append(&mut text, crossterm::style::ResetColor);
     append(&mut text, DisableBracketedPaste);
-    // Always: the bytes that turned it on may be on their way yet.
+    // Always: the bytes that enabled it may still be on their way.
     text.push_str(MOUSE_OFF);
     append(&mut text, LeaveAlternateScreen);
     append(&mut text, Show);
@@ -155,12 +155,12 @@ fn closing() -> String {
 
 /// Appends a command's escape sequence.
 pub fn append(text: &mut String, command: impl Command) {
-    // Writing into a string does not fail.
+    // Writing to a string does not fail.
     let _ = command.write_ansi(text);
 }
 
-/// Gives the terminal back if it is taken; for exits that cannot drop the [`Session`]. It is
-/// given back on return also when another thread has begun to do so.
+/// Restores the terminal if its modes are set; for exits that cannot drop the [`Session`]. On
+/// return it is restored, even if another thread had started to do so.
 pub fn give_back() {
     let _changing = lock_in_time(&CHANGING, CHANGE_WAIT);
     let Some(taken) = lock(&TAKEN).take() else { return };
@@ -171,8 +171,8 @@ pub fn give_back() {
         writing = lock_in_time(&WRITING, WRITE_WAIT);
         text.insert_str(0, CANCEL);
     }
-    // A terminal that takes nothing, such as that of a frozen connection, must not hold up an
-    // exit; its modes are reset without it.
+    // A terminal that accepts no bytes, such as that of a frozen connection, must not delay an
+    // exit; the modes are then reset without writing to it.
     if writing.is_some() && takes_bytes() {
         let _ = rustix::io::write(stdout(), text.as_bytes());
     }
@@ -201,14 +201,14 @@ fn takes_bytes() -> bool {
     ready.is_ok_and(|count| count > 0) && watched[0].revents().contains(PollFlags::OUT)
 }
 
-/// Writes to the terminal; waits as long as that takes. Stops without an error when the
-/// terminal is given back meanwhile.
+/// Writes to the terminal, for as long as it takes. Stops without an error if the terminal is
+/// restored meanwhile.
 ///
 /// # Errors
-/// The terminal is gone.
+/// If the terminal is gone.
 pub fn write(mut bytes: &[u8]) -> io::Result<()> {
     let _writing = lock(&WRITING);
-    // A frame that comes after the terminal was given back would be drawn over the shell.
+    // A frame written after the terminal was restored would be drawn over the shell.
     if lock(&TAKEN).is_none() {
         return Ok(());
     }
@@ -216,7 +216,7 @@ pub fn write(mut bytes: &[u8]) -> io::Result<()> {
         match rustix::io::write(stdout(), &bytes[..bytes.len().min(CHUNK)]) {
             Ok(length) => bytes = &bytes[length..],
             Err(rustix::io::Errno::INTR) => {}
-            // Somebody who shares the terminal made it non-blocking.
+            // Another process that shares the terminal made it non-blocking.
             Err(rustix::io::Errno::AGAIN) => {
                 let _ = takes_bytes();
             }
@@ -226,31 +226,31 @@ pub fn write(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether stopping makes sense: without a shell that does job control nobody could continue
-/// the process. The kernel, too, ignores Ctrl-Z then.
+/// Whether suspending makes sense: without a shell with job control nobody could continue the
+/// process. The kernel ignores Ctrl-Z then, too.
 pub fn can_suspend() -> bool {
     rustix::process::getsid(None).is_ok_and(|session| session != rustix::process::getpgrp())
 }
 
-/// Asks for a stop, as the terminal itself does on Ctrl-Z: all processes of the job.
+/// Sends the stop signal to all processes of the job, as the terminal does on Ctrl-Z.
 pub fn request_suspend() {
     if can_suspend() {
         let _ = rustix::process::kill_current_process_group(Signal::TSTP);
     }
 }
 
-/// Gives the terminal back and stops the process. It may stop a moment later: SIGCONT tells
-/// when it went on, and then [`resume`] is due.
+/// Restores the terminal and suspends the process. It may stop a moment later; SIGCONT signals that
+/// it continued, and [`resume`] must be called then.
 pub fn suspend() {
     give_back();
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
 }
 
-/// Takes the terminal anew, also when it was not given back: a process stopped from outside
-/// finds it in the modes of the shell.
+/// Sets the modes again, even if they were not restored: a process stopped from outside finds the
+/// terminal in the shell's modes.
 ///
 /// # Errors
-/// The terminal is gone.
+/// If the terminal is gone.
 pub fn resume() -> io::Result<()> {
     let modes = lock(&TAKEN).as_ref().map(|taken| taken.modes.clone());
     match modes {
@@ -259,8 +259,8 @@ pub fn resume() -> io::Result<()> {
     }
 }
 
-/// Puts a hook before the present one that gives the terminal back, so that the report of a
-/// panic can be read.
+/// Installs a panic hook before the current one that restores the terminal, so that the report can
+/// be read.
 fn install_panic_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -278,8 +278,8 @@ fn install_panic_hook() {
     });
 }
 
-/// Another thread's panic does not end the console: a report would only be drawn over it, so
-/// it goes to the log, and to standard error afterwards.
+/// A panic on another thread does not end the console. The report would be overdrawn, so it goes to
+/// the log, and to standard error when the console ends.
 fn defer(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let report = format!("thread {} panicked: {panic}", thread.name().unwrap_or("without a name"));

@@ -29,7 +29,7 @@ pub enum DebugMessage {
 /// One subscription to a [`DebugBus`].
 #[async_trait]
 pub trait DebugStream: Send {
-    /// The next message; `None` once the bus has closed. Safe to cancel.
+    /// The next message; `None` once the bus has closed. Cancel-safe.
     async fn next(&mut self) -> Option<DebugMessage>;
 }
 
@@ -38,7 +38,7 @@ pub trait DebugBus: Send + Sync {
     /// Sends a message to all subscribers without waiting for any of them.
     fn publish(&self, message: DebugMessage);
 
-    /// Whether lines are wanted by anybody; if not, there is no need to build them.
+    /// Whether anything receives lines; if not, they need not be built.
     fn has_subscribers(&self) -> bool;
 
     /// Whether somebody is watching now. Lines can also be wanted for the history alone.

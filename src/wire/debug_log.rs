@@ -10,47 +10,46 @@ use serde_json::{Map, Value};
 
 use super::time::UtcMillis;
 
-/// A stage of the pipeline, in the order in which an event passes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
+/// Defines the stages once, so that none can be missing from [`Stage::ALL`].
+macro_rules! stages {
+    ($($(#[$doc:meta])* $stage:ident = $name:literal,)+) => {
+        /// A stage of the pipeline, in the order in which an event passes them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Stage {
+            $($(#[$doc])* #[serde(rename = $name)] $stage,)+
+        }
+
+        impl Stage {
+            /// All stages in pipeline order.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$stage),+];
+
+            /// The name on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$stage => $name,)+
+                }
+            }
+        }
+    };
+}
+
+// A new one is appended: figures are read by position.
+stages! {
     /// The HTTP request.
-    Ingestion,
+    Ingestion = "ingestion",
     /// The queue.
-    Queue,
+    Queue = "queue",
     /// The batch worker.
-    Worker,
+    Worker = "worker",
     /// The store; the name is the same with every store.
-    Clickhouse,
+    Clickhouse = "clickhouse",
     /// Publishing to dashboards.
-    Pubsub,
+    Pubsub = "pubsub",
     /// Streams and sockets of dashboards and browsers.
-    Websocket,
+    Websocket = "websocket",
 }
 
 impl Stage {
-    /// All stages in pipeline order.
-    pub const ALL: [Self; 6] = [
-        Self::Ingestion,
-        Self::Queue,
-        Self::Worker,
-        Self::Clickhouse,
-        Self::Pubsub,
-        Self::Websocket,
-    ];
-
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingestion => "ingestion",
-            Self::Queue => "queue",
-            Self::Worker => "worker",
-            Self::Clickhouse => "clickhouse",
-            Self::Pubsub => "pubsub",
-            Self::Websocket => "websocket",
-        }
-    }
-
     /// Its place in [`Stage::ALL`].
     pub fn index(self) -> usize {
         self as usize

@@ -66,7 +66,7 @@ fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
         let table = match &event.payload {
             Payload::Pageview(_) => &PAGE_VIEW_EVENT,
             Payload::Event(_) => &TRACKED_EVENT,
-            // No row of its own; see `sessions`.
+            // Has no row; see `sessions`.
             Payload::SessionEnd(_) => continue,
         };
         if seen.insert((table.name, &event.project_id, &event.id)) {

@@ -175,8 +175,8 @@ fn create_state(database: &str) -> String {
         .chain(columns)
         .chain(["touched SimpleAggregateFunction(max, DateTime) DEFAULT now()".to_owned()])
         .collect();
-    // Sessions are looked up by id, a few thousand at a time: small granules keep such a lookup
-    // from reading the whole table.
+    // Sessions are looked up by id, a few thousand at a time: with small granules a lookup does not
+    // read the whole table.
     format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    {}\n) ENGINE = AggregatingMergeTree\n\
          ORDER BY (project_id, session_id)\nTTL touched + INTERVAL {STATE_DAYS} DAY\n\

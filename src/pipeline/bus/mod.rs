@@ -21,7 +21,7 @@ pub enum LiveMessage {
 /// One subscription to a [`LiveBus`].
 #[async_trait]
 pub trait LiveStream: Send {
-    /// The next message; `None` once the bus has closed. Safe to cancel.
+    /// The next message; `None` once the bus has closed. Cancel-safe.
     async fn next(&mut self) -> Option<LiveMessage>;
 }
 
@@ -36,7 +36,7 @@ pub trait LiveBus: Send + Sync {
     async fn publish(&self, event: LiveEvent) -> Result<u64, String>;
 
     /// Whether there may be subscribers; if not, there is no need to build events. Cheap enough to
-    /// call for every batch.
+    /// call forevery batch.
     ///
     /// True immediately for a subscriber in this process, within about a second for one in another
     /// process, and while it is not known. Events published before a subscriber in another process

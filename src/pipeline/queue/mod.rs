@@ -232,11 +232,11 @@ pub trait Queue: Send + Sync {
     async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError>;
 
     /// Waits until there may be something to claim: returns at once if there is, else after a push
-    /// or when a lease expires. May return early; safe to cancel.
+    /// or when a lease expires. May return early; cancel-safe.
     async fn ready(&self);
 
     /// Waits until a background task of the queue has ended, which only a bug causes: the queue does
-    /// not work any more then. Safe to cancel.
+    /// not work any more then. Cancel-safe.
     async fn ended(&self);
 
     /// How full it is.

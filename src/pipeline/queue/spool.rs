@@ -149,7 +149,7 @@ impl Shared {
         }
     }
 
-    /// Moves the events of the spool whenever there are some, for ever.
+    /// Moves the spool's events to the queue whenever there are some. Never returns.
     async fn forward(self: Arc<Self>) {
         let mut backoff = Backoff::new(LONGEST_PAUSE);
         let mut logged = false;

@@ -112,8 +112,7 @@ impl Connections {
     }
 }
 
-/// Drives a connection to its end. On a shutdown, `finish` makes it end after the request that has
-/// begun.
+/// Drives a connection to its end. On a shutdown, `finish` makes it end after the current request.
 pub async fn until_closed<C: Future>(
     connection: C,
     shutdown: &CancellationToken,

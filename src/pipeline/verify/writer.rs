@@ -1,7 +1,7 @@
 //! Writes accepted events to the baseline, bypassing the queue.
 //!
-//! Nothing waits for it: events for which there is no room are counted and not written, so that a slow
-//! or unavailable store does not affect senders.
+//! Nothing waits for it: events that do not fit are counted and not written, so that a slow or
+//! unavailable store does not affect senders.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,7 +98,7 @@ impl LeftOut {
 }
 
 impl BaselineSender {
-    /// Passes on an accepted event, or counts it if there is no room. Never waits.
+    /// Passes on an accepted event, or counts it if it does not fit. Never waits.
     pub fn offer(&self, event: Arc<QueuedEvent>) {
         if Kind::of(&event).is_none() {
             return;

@@ -230,7 +230,7 @@ impl Browser {
         }
     }
 
-    /// The token of this key, or of the last valid one, if it allows sending. Checked for every
+    /// The token of this key, or of the last valid one, if it allows sending. Checked forevery
     /// message, because the token may have been revoked.
     async fn authenticate(&mut self, api_key: Option<&str>) -> Result<Arc<TokenRecord>, Problem> {
         let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;

@@ -74,7 +74,7 @@ impl Socket {
         Self { stream, linger, pings, is_alive: true, longest }
     }
 
-    /// Receives the next message, sending pings meanwhile. Safe to cancel.
+    /// Receives the next message, sending pings meanwhile. Cancel-safe.
     pub async fn next(&mut self) -> Received {
         loop {
             tokio::select! {

@@ -19,7 +19,7 @@ pub(super) async fn during(
 ) -> Option<Work> {
     let processed = CancellationToken::new();
     let processing = async {
-        // On drop, also after a panic, so that `claiming` does not wait for ever.
+        // On drop, also after a panic, so that `claiming` does not wait forever.
         let _guard = processed.clone().drop_guard();
         processing.await;
     };

@@ -1,4 +1,4 @@
-//! Failed events in a file of their own, as JSON Lines.
+//! Exports failed events to a file, as JSON Lines.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use bklit_wire::queue::FailedView;
 
-/// Writes them into a new file, which is whole or not there.
+/// Writes them to a new file. On failure no file remains.
 ///
 /// # Errors
-/// Why not, also when there is a file of that name.
+/// The reason, also if a file of that name exists.
 pub(super) fn write(path: &Path, items: &[FailedView]) -> Result<(u64, PathBuf), String> {
     let not_written = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => format!("{} already exists", path.display()),
         _ => format!("cannot write {}: {error}", path.display()),
     };
-    // Visitors' data: for the owner's eyes.
+    // Contains visitors' data, so only the owner may read it.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut out = BufWriter::new(file.map_err(not_written)?);
     let mut write = || -> io::Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn write(path: &Path, items: &[FailedView]) -> Result<(u64, PathBuf),
         out.get_ref().sync_all()
     };
     if let Err(error) = write() {
-        // It is this call's own, and of no use.
+        // Created by this call, and incomplete.
         let _ = fs::remove_file(path);
         return Err(not_written(error));
     }

@@ -1,5 +1,8 @@
-//! What the console can ask beside its stream: the queue, its repair, and who is there now. The
-//! loop asks, in tasks of their own and each with a deadline; the model only says what it wants.
+//! The console's requests to the pipeline: the queue and its repair, events, and live visitors. The
+//! loop runs them as tasks with timeouts; the model only says what it needs.
+//!
+//! - `export`: writes failed events to a file
+//! - `tasks`: the pending requests
 
 mod export;
 mod tasks;
@@ -10,12 +13,12 @@ use bklit_wire::queue::MAX_PAGE;
 
 pub(super) use tasks::Tasks;
 
-/// Items of a page that is asked for; a slow line carries a page at a time.
+/// Items per page; small enough for a slow connection.
 const PAGE: usize = 100;
-/// Bytes of failed items that are kept at most, besides the last page.
+/// The most bytes of failed items that are kept, not counting the last page.
 pub const MAX_SNAPSHOT_BYTES: usize = 16 * 1024 * 1024;
 
-/// The queue with its newest failed events, `most` or fewer where they are large.
+/// The queue with its newest failed events: `most`, or fewer if they are large.
 async fn snapshot(backend: &dyn Backend, most: usize) -> Result<QueueSnapshot, String> {
     let view = backend.queue().await?;
     let mut snapshot = QueueSnapshot { view, failed: Vec::new(), has_more: false };
@@ -35,7 +38,7 @@ async fn snapshot(backend: &dyn Backend, most: usize) -> Result<QueueSnapshot, S
     Ok(snapshot)
 }
 
-/// Does it with any number of failed events.
+/// Applies a change to any number of failed events.
 async fn change(backend: &dyn Backend, change: Change, ids: &[String]) -> Result<u64, String> {
     let mut changed = 0;
     for part in ids.chunks(MAX_PAGE) {

@@ -1,4 +1,4 @@
-//! Requests on their way: tasks beside the loop, one of a kind at a time, each with a deadline.
+//! Pending requests: tasks outside the loop, one per kind, each with a timeout.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use tokio::time::timeout;
 use super::{Backend, change, export, snapshot};
 use bklit_console_core::requests::{Answer, Request};
 
-/// How long an answer may take.
+/// The timeout of a request.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);
-/// The same for a change of many events.
+/// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
-/// Kinds of requests.
+/// The number of kinds of requests.
 const KINDS: usize = 6;
-/// A pipeline that answers nothing, as one whose stream is all there is.
+/// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
-/// The requests that are on their way.
+/// The pending requests.
 pub(crate) struct Tasks {
     backend: Option<Arc<dyn Backend>>,
     running: [Option<Running>; KINDS],
 }
 
-/// How a request is answered that came to nothing.
+/// Builds the answer to a request that failed.
 type Failure = Box<dyn FnOnce(String) -> Answer + Send>;
 
-/// A task, and how its request is answered if it crashes.
+/// A task, and how to answer its request if it panics.
 type Running = (JoinHandle<Answer>, Failure);
 
 fn kind(request: &Request) -> usize {
@@ -64,17 +64,17 @@ fn failure(request: &Request) -> Failure {
 }
 
 impl Tasks {
-    /// None yet.
+    /// Creates it without any requests.
     pub(crate) fn new(backend: Option<Arc<dyn Backend>>) -> Self {
         Self { backend, running: [const { None }; KINDS] }
     }
 
-    /// Sends a request on its way; the answer comes from [`Tasks::next`]. While one of its kind is
-    /// on its way, it is left out: the model waits for the first answer before it asks again.
+    /// Starts a request; [`Tasks::next`] returns the answer. Ignored while one of its kind is
+    /// pending: the model sends the next only after an answer.
     pub(crate) fn ask(&mut self, request: Request) {
         let place = &mut self.running[kind(&request)];
         if let (Some((task, _)), Request::Batch(_) | Request::Event(_)) = (&place, &request) {
-            // Of these the last one counts: the reader looks at something else now.
+            // For these the latest counts: the reader has moved on.
             task.abort();
             *place = None;
         }
@@ -84,7 +84,7 @@ impl Tasks {
         }
     }
 
-    /// Waits for the next answer; for ever without a request. Safe to cancel.
+    /// Waits for the next answer; forever if there is no request. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Answer {
         std::future::poll_fn(|context| {
             for place in &mut self.running {

@@ -1,4 +1,4 @@
-//! How the console looks: characters, theme, colours.
+//! The console's appearance: characters, theme, colours.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Whether the console keeps to ASCII.
+/// Whether the console uses only ASCII.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ascii {
-    /// Where the locale is not UTF-8.
+    /// If the locale is not UTF-8.
     #[default]
     Auto,
     /// Always.
@@ -18,7 +18,7 @@ pub enum Ascii {
     Off,
 }
 
-/// Which colours go together.
+/// The colour scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
     /// For light text on a dark background.
@@ -33,14 +33,14 @@ pub enum Scheme {
 /// How many colours the terminal has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colors {
-    /// As the environment tells.
+    /// Detected from the environment.
     #[default]
     Auto,
-    /// The 16 that the user chose for the terminal.
+    /// The 16 colours of the terminal's own palette.
     Ansi16,
     /// 256.
     Ansi256,
-    /// All, 24 bits each.
+    /// All, with 24 bits each.
     True,
 }
 
@@ -121,7 +121,7 @@ impl Serialize for Colors {
     }
 }
 
-/// Takes text, numbers and booleans for what they are written as.
+/// Parses numbers and booleans; everything else is text.
 struct Written;
 
 impl Visitor<'_> for Written {

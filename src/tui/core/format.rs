@@ -1,4 +1,4 @@
-//! Numbers for people: short, with units, of a steady width.
+//! Numbers formatted for people: short, with units, of a steady width.
 
 pub use bklit_wire::numbers::grouped as count;
 
@@ -40,7 +40,7 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// Something a second, at most seven columns: `0/s`, `0.2/s`, `340/s`, `3.4 k/s`.
+/// A rate per second, at most seven columns: `0/s`, `0.2/s`, `340/s`, `3.4 k/s`.
 pub fn rate(per_second: f64) -> String {
     match per_second {
         n if n <= 0.0 => "0/s".to_owned(),
@@ -57,7 +57,7 @@ fn trimmed(n: f64, unit: &str) -> String {
     format!("{}{unit}", digits.strip_suffix(".0").unwrap_or(&digits))
 }
 
-/// Two digits at least: `3.4`, `34`, `340`.
+/// At least two digits: `3.4`, `34`, `340`.
 fn scaled(n: f64, unit: &str) -> String {
     if n < 9.95 { format!("{n:.1}{unit}") } else { format!("{n:.0}{unit}") }
 }
@@ -75,8 +75,9 @@ pub fn micros(micros: f64) -> String {
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The last `seconds` of a history as bars; a gap where there was nothing. The highest bar is the
-/// maximum, or twice the median where all are alike: steady values make a calm line half way up.
+/// The last `seconds` of a history as bars, with gaps for missing values. The highest bar is the
+/// maximum, or twice the median if all values are similar, so that steady values are shown as a
+/// level line at half height.
 pub fn sparkline(history: &[Option<u64>], seconds: usize) -> String {
     let recent = &history[history.len().saturating_sub(seconds)..];
     let mut sorted: Vec<u64> = recent.iter().flatten().copied().collect();
@@ -90,7 +91,7 @@ pub fn sparkline(history: &[Option<u64>], seconds: usize) -> String {
     recent.iter().map(|value| value.map_or(' ', bar)).collect()
 }
 
-/// A bar of `columns` that is filled by a fraction: what is filled, and what is not.
+/// A bar of `columns`, filled to a fraction: the filled and the empty part.
 pub fn meter(fraction: f64, columns: usize) -> (String, String) {
     let filled = (fraction.clamp(0.0, 1.0) * columns as f64).round() as usize;
     ("━".repeat(filled), "─".repeat(columns - filled))

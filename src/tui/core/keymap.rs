@@ -1,5 +1,12 @@
-//! The one table of keys: it feeds dispatch, the hints in the footer, the help and the README.
-//! Keys are matched nowhere else; in a text field, keys that are not in it are text.
+//! The table of keys, used for dispatch, the hints in the footer, the help and the README. Keys are
+//! matched nowhere else; in a text field, all other keys are text.
+//!
+//! - `action`: what keys do
+//! - `bindings`: the user's own keys
+//! - `context`: the contexts in which keys apply
+//! - `group`: the groups of the help
+//! - `key`: a key and its notation
+//! - `table`: all bindings
 
 mod action;
 mod bindings;
@@ -19,24 +26,24 @@ pub use table::BINDINGS;
 pub struct Binding {
     /// The keys; for stages, in the order of the stages.
     pub keys: &'static [Key],
-    /// Where they do it.
+    /// The contexts in which they apply.
     pub contexts: Contexts,
-    /// What they do.
+    /// Their action.
     pub action: Action,
-    /// The same for a person.
+    /// Its description in the help.
     pub help: &'static str,
-    /// The same in a word or two, for the footer, where it belongs there.
+    /// Its description in the footer, in a word or two, if it is shown there.
     pub hint: Option<&'static str>,
-    /// Where it stands in the help.
+    /// Its group in the help.
     pub group: Group,
 }
 
-/// Whether a key of a context does this.
+/// Whether an action has a key in a context.
 pub fn is_bound(context: Context, action: Action) -> bool {
     BINDINGS.iter().any(|binding| binding.action == action && binding.contexts.contains(context))
 }
 
-/// The bindings of a context that the footer hints at.
+/// The bindings of a context that the footer shows.
 pub fn hints(context: Context) -> impl Iterator<Item = &'static Binding> {
     let here = BINDINGS.iter().filter(move |binding| binding.contexts.contains(context));
     here.filter(|binding| binding.hint.is_some())

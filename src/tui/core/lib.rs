@@ -1,6 +1,17 @@
-//! The console without its terminal: the model, what changes it and what draws it, the keys, and
-//! the messages that cross the border to the loop. Nothing here does I/O, reads a clock, the time
-//! zone or the environment, or depends on the rest of the console.
+//! The console without its terminal. Nothing here does I/O, reads a clock, the time zone or the
+//! environment, or depends on the rest of the console.
+//!
+//! - `appearance`: settings of theme, colours and characters
+//! - `format`: numbers formatted for people
+//! - `keymap`: the table of keys
+//! - `model`: all the state
+//! - `msg`: messages from the loop, and effects for it
+//! - `playback`: the state of a replay, and its commands
+//! - `requests`: requests to the pipeline, and the answers
+//! - `settings`: the console's settings
+//! - `theme`: colours and emphasis
+//! - `update`: changes the model
+//! - `view`: draws the model
 //!
 //! ```text
 //! format, theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update

@@ -1,5 +1,5 @@
-//! What can happen to the console, and what it asks for. Nothing else crosses the border between
-//! the loop, which does I/O, and the model, which does none.
+//! The messages that the console handles, and the effects that it requests. Nothing else crosses
+//! the border between the loop, which does I/O, and the model, which does not.
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
@@ -9,7 +9,7 @@ use bklit_alerts::Alert;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 
-/// Something that happened.
+/// An input to the console.
 #[derive(Clone, Debug)]
 pub enum Msg {
     /// A key was pressed or repeats.
@@ -54,7 +54,7 @@ pub enum Report {
     },
     /// Recording was stopped or could not start, with the notice to show.
     RecordEnded(String),
-    /// Recording stopped by itself, and why.
+    /// Recording stopped on its own, and why.
     RecordBroke(String),
     /// The files of a directory.
     Files {
@@ -96,24 +96,24 @@ pub enum Job {
         /// Its query.
         query: String,
     },
-    /// Run the user's command for an alert that was raised so many times.
+    /// Run the user's command for an alert, with how often it was raised.
     Alert(Alert, u64),
 }
 
-/// Something the model cannot do itself.
+/// Something that the loop does for the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Quit the console.
     Quit,
-    /// Stop as by Ctrl-Z, and come back with `fg`.
+    /// Suspend as on Ctrl-Z; resumed by `fg`.
     Suspend,
-    /// Put this text into the terminal's clipboard.
+    /// Copy this text to the terminal's clipboard.
     Copy(String),
     /// Redraw the whole screen.
     Redraw,
     /// Turn the terminal's mouse reports on or off.
     Mouse(bool),
-    /// Ask the pipeline, or write a file; the loop does not wait for the answer.
+    /// Send a request to the pipeline, or write a file; the loop does not wait for the answer.
     Ask(Request),
     /// Start a job.
     Job(Job),

@@ -40,7 +40,7 @@ pub enum Replayed {
 pub struct ReplayState {
     /// The start of the recording.
     pub start: UtcMillis,
-    /// Its end, as far as known.
+    /// Its end, as far as it has been read.
     pub end: UtcMillis,
     /// The clock.
     pub at: UtcMillis,

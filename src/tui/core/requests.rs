@@ -1,4 +1,4 @@
-//! What the console asks of the pipeline beside its stream, and the answers.
+//! The console's requests to the pipeline, and the answers.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, FailedView, QueueView};
 
-/// What the model asks for.
+/// A request of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// The queue and its newest failed events.
@@ -19,7 +19,7 @@ pub enum Request {
     Change(Change, Vec<String>),
     /// The events of a batch in flight, by its id.
     Batch(String),
-    /// Where an event is, by its id.
+    /// The state of an event, by its id.
     Event(String),
     /// Current visitors.
     Live,
@@ -32,7 +32,7 @@ pub enum Request {
     },
 }
 
-/// The answer to a request; each gets exactly one, also after a timeout.
+/// The answer to a request. Each request gets exactly one, even after a timeout.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Of [`Request::Queue`].

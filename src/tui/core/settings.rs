@@ -9,35 +9,34 @@ use crate::appearance::{Ascii, Colors, Scheme};
 use crate::keymap::Bindings;
 use crate::model::query::{Purpose, Query};
 
-/// The console.
+/// The settings of the console.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConsoleSettings {
-    /// Lines kept for scrolling back.
+    /// The most lines kept for scrolling back.
     pub max_lines: usize,
-    /// Bytes those lines may take.
+    /// The most bytes that these lines may use.
     pub max_bytes: usize,
-    /// Frames a second at most.
+    /// The most frames per second.
     pub fps: u32,
-    /// Times in UTC instead of the local zone.
+    /// Whether to show times in UTC instead of the local zone.
     pub utc: bool,
-    /// Whether the console changes nothing: failed events are neither retried nor deleted.
+    /// Whether changes are disabled: failed events can be neither retried nor deleted.
     #[serde(deserialize_with = "bklit_wire::setting::boolean")]
     pub read_only: bool,
-    /// Nothing but ASCII on the screen.
+    /// Whether to use only ASCII.
     pub ascii: Ascii,
-    /// Whether the mouse scrolls and selects in the console; the terminal's own selecting needs
-    /// Shift then.
+    /// Whether the console handles the mouse. Selecting text in the terminal then needs Shift.
     pub mouse: bool,
-    /// Which colours go together.
+    /// The colour scheme.
     pub theme: Scheme,
-    /// How many colours there are.
+    /// The number of colours.
     pub colors: Colors,
-    /// The most bytes a recording has.
+    /// The maximum size of a recording.
     pub record_max_bytes: u64,
-    /// Saved filters: names, and what they filter by.
+    /// Saved filters: names and queries.
     pub filters: BTreeMap<String, String>,
-    /// Keys of the user's own, by actions.
+    /// The user's own keys, by action.
     pub keys: BTreeMap<String, KeyNames>,
 }
 
@@ -60,7 +59,7 @@ impl Default for ConsoleSettings {
     }
 }
 
-/// A key, or several.
+/// One key, or several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum KeyNames {
@@ -80,10 +79,10 @@ impl KeyNames {
     }
 }
 
-/// Checks what types cannot express: saved filters must parse, and keys must not collide.
+/// Checks what types cannot express: saved filters must be valid, and keys must not conflict.
 ///
 /// # Errors
-/// The first setting that is wrong.
+/// The first invalid setting.
 pub fn check(settings: &ConsoleSettings) -> Result<(), WrongSetting> {
     for (name, query) in &settings.filters {
         if let Err(mistake) = Query::parse(query, Purpose::Filter) {

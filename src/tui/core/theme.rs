@@ -1,5 +1,5 @@
-//! All colours and emphasis, in one place. Text without a meaning of its own keeps the terminal's
-//! colours, so dark and light terminals both work.
+//! All colours and emphasis, in one place. Text without a special meaning has the terminal's own
+//! colours, so that dark and light terminals both work.
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
@@ -7,10 +7,10 @@ use ratatui::text::Span;
 use crate::appearance::{Ascii, Colors, Scheme};
 use bklit_wire::debug_log::{Level, Stage};
 
-/// What a terminal can show.
+/// The colours that a terminal supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Palette {
-    /// The 16 colours that the user chose for the terminal.
+    /// The 16 colours of the terminal's own palette.
     Ansi16,
     /// 256 colours.
     Ansi256,
@@ -21,7 +21,7 @@ pub enum Palette {
 }
 
 impl Palette {
-    /// What this terminal can show, by `TERM` and `COLORTERM` unless it is set.
+    /// Detects it from `TERM` and `COLORTERM`, unless it is set.
     pub fn find(no_color: bool, colors: Colors, variable: impl Fn(&str) -> Option<String>) -> Self {
         let named = |name| variable(name).unwrap_or_default();
         match colors {
@@ -40,8 +40,8 @@ impl Palette {
     }
 }
 
-/// Whether the screen has to do with ASCII: where the setting or else the locale says so. Without
-/// a locale in the environment the terminal is taken for one of today.
+/// Whether the screen is limited to ASCII: by the setting, or else by the locale. Without a locale,
+/// the terminal is assumed to support UTF-8.
 pub fn needs_ascii(ascii: Ascii, variable: impl Fn(&str) -> Option<String>) -> bool {
     let locale = || {
         let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(&variable);
@@ -57,12 +57,12 @@ pub fn needs_ascii(ascii: Ascii, variable: impl Fn(&str) -> Option<String>) -> b
     }
 }
 
-/// One colour as each kind of terminal gets it.
+/// One colour for each kind of terminal.
 struct Hue {
     ansi: Color,
-    /// For dark and light backgrounds, of 256 colours.
+    /// For dark and light backgrounds, from 256 colours.
     indexed: [u8; 2],
-    /// The same of all colours.
+    /// The same from all colours.
     rgb: [(u8, u8, u8); 2],
 }
 
@@ -81,7 +81,7 @@ const AMBER: Hue = hue(Color::Yellow, [220, 94], [(255, 214, 92), (128, 80, 0)])
 const GREY: Hue = hue(Color::DarkGray, [245, 241], [(156, 156, 156), (96, 96, 96)]);
 const CYAN: Hue = hue(Color::Cyan, [80, 30], [(92, 208, 220), (0, 104, 120)]);
 
-/// The one place that gives each stage its colour.
+/// The colour of each stage.
 fn hue_of(stage: Stage) -> &'static Hue {
     match stage {
         Stage::Ingestion => &BLUE,
@@ -98,7 +98,7 @@ pub fn indexed(stage: Stage) -> u8 {
     hue_of(stage).indexed[0]
 }
 
-/// How things look.
+/// The styles of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     palette: Palette,
@@ -111,23 +111,23 @@ impl Theme {
         Self::of(Scheme::Dark, palette)
     }
 
-    /// A scheme in the colours of a palette.
+    /// A colour scheme for a palette.
     pub fn of(scheme: Scheme, palette: Palette) -> Self {
         Self { palette, scheme }
     }
 
-    /// Which colours go together.
+    /// The colour scheme.
     pub fn scheme(self) -> Scheme {
         self.scheme
     }
 
-    /// The same terminal in another scheme.
+    /// The same palette with another colour scheme.
     #[must_use]
     pub fn with_scheme(self, scheme: Scheme) -> Self {
         Self { scheme, ..self }
     }
 
-    /// Whether the terminal has colours at all.
+    /// Whether the terminal has colours.
     pub fn has_colours(self) -> bool {
         self.palette != Palette::NoColour
     }
@@ -140,7 +140,7 @@ impl Theme {
         of[usize::from(self.scheme == Scheme::Light)]
     }
 
-    /// A colour, where there are any.
+    /// A colour, if the terminal has any.
     fn tint(self, hue: &Hue) -> Option<Color> {
         match self.palette() {
             Palette::Ansi16 => Some(hue.ansi),
@@ -158,8 +158,8 @@ impl Theme {
         if self.palette() == Palette::NoColour { style.add_modifier(modifier) } else { style }
     }
 
-    /// A stage's name. Without colours each has an emphasis of its own, also on terminals that show
-    /// no italics, and none that of a warning or an error.
+    /// A stage's name. Without colours each stage has its own emphasis, also on terminals without
+    /// italics, and none uses that of a warning or an error.
     pub fn stage(self, stage: Stage) -> Style {
         let emphasis = match stage {
             Stage::Ingestion => Modifier::ITALIC,
@@ -172,7 +172,7 @@ impl Theme {
         self.or_modifier(self.stage_bars(stage), emphasis)
     }
 
-    /// A stage's name where its figures are.
+    /// A stage's name next to its figures.
     pub fn chip(self, stage: Stage) -> Style {
         if self.palette() == Palette::NoColour {
             return self.stage(stage);
@@ -180,7 +180,7 @@ impl Theme {
         self.stage(stage).patch(self.strong())
     }
 
-    /// A stage's bars: they have a form of their own, and no emphasis.
+    /// A stage's bars; their form is distinct, so they need no emphasis.
     pub fn stage_bars(self, stage: Stage) -> Style {
         self.colour(hue_of(stage))
     }
@@ -199,12 +199,12 @@ impl Theme {
         self.or_modifier(self.colour(&RED), Modifier::UNDERLINED).add_modifier(Modifier::BOLD)
     }
 
-    /// Worth a look.
+    /// A warning.
     pub fn warning(self) -> Style {
         self.or_modifier(self.colour(&AMBER), Modifier::BOLD)
     }
 
-    /// As it should be.
+    /// A good state.
     pub fn good(self) -> Style {
         self.colour(&GREEN)
     }
@@ -217,12 +217,12 @@ impl Theme {
         }
     }
 
-    /// A style on the selected line, whose background swallows what is dim.
+    /// A style on the selected line, on whose background dim text is unreadable.
     pub fn on(self, selected: bool, style: Style) -> Style {
         if selected && style == self.dim() { Style::new() } else { style }
     }
 
-    /// As the terminal shows text by itself.
+    /// The terminal's default style.
     pub fn plain(self) -> Style {
         Style::new()
     }
@@ -232,12 +232,12 @@ impl Theme {
         self.badge_of(&CYAN)
     }
 
-    /// Of less weight: labels, details, rules.
+    /// Less important text: labels, details, rules.
     pub fn dim(self) -> Style {
         self.or_modifier(self.colour(&GREY), Modifier::DIM)
     }
 
-    /// Of more weight: names, what is typed.
+    /// More important text: names, input.
     pub fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
@@ -247,12 +247,12 @@ impl Theme {
         self.colour(&CYAN).add_modifier(Modifier::BOLD)
     }
 
-    /// A state that wants to be seen, such as PAUSED.
+    /// A state that the user should notice, such as PAUSED.
     pub fn badge(self) -> Style {
         self.badge_of(&AMBER)
     }
 
-    /// What must be seen: an alert.
+    /// Text that the user must notice: an alert.
     pub fn alarm(self) -> Style {
         self.badge_of(&RED)
     }
@@ -282,13 +282,13 @@ impl Theme {
         }
     }
 
-    /// What a search found.
+    /// A match of the search.
     pub fn found(self) -> Style {
         match self.palette() {
             Palette::Ansi16 => Style::new().fg(Color::Black).bg(Color::Yellow),
             Palette::Ansi256 => Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(222)),
             Palette::TrueColour => Style::new().fg(rgb((0, 0, 0))).bg(rgb((255, 222, 120))),
-            // On a selected line, which is reversed as well, the line below it tells.
+            // The selected line is reversed as well; there the underline marks the match.
             Palette::NoColour => {
                 Style::new().add_modifier(Modifier::REVERSED | Modifier::UNDERLINED)
             }

@@ -1,7 +1,7 @@
-//! From the bytes a terminal sends to keys, pasted text and what the mouse did.
+//! Decodes the bytes from a terminal into keys, pasted text and mouse input.
 //!
-//! An own decoder, because that of crossterm 0.29 owns the terminal's reading end and never
-//! returns once the terminal is gone. Keys mean what they mean there: a capital letter carries
+//! crossterm 0.29 is not used here, because its reader owns the terminal's input and never returns
+//! once the terminal is gone. Keys have the same meaning as in crossterm: a capital letter has
 //! SHIFT, a control character is its letter with CONTROL, ESC before a key is ALT.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
@@ -10,12 +10,12 @@ use super::mouse;
 
 const ESC: u8 = 0x1b;
 const PASTE_END: &[u8] = b"\x1b[201~";
-/// An escape sequence longer than this is none of a key's and is dropped.
+/// A longer escape sequence is not a key's and is dropped.
 const MAX_SEQUENCE: usize = 64;
-/// What is kept of a pasted text; a search or a filter is far shorter.
+/// How much of a pasted text is kept; searches and filters are far shorter.
 const MAX_PASTE: usize = 64 * 1024;
 
-/// What a person did at the terminal.
+/// Input from the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
     /// A key.
@@ -26,25 +26,25 @@ pub enum Typed {
     Mouse(MouseEvent),
 }
 
-/// Turns bytes, however they were cut, into keys.
+/// Decodes bytes into keys, whatever chunks they arrive in.
 #[derive(Default)]
 pub struct Decoder {
     pending: Vec<u8>,
     paste: Option<Vec<u8>>,
 }
 
-/// What the front of the pending bytes is.
+/// What the pending bytes start with.
 enum Front {
-    /// The beginning of something longer.
+    /// An incomplete sequence.
     Incomplete,
-    /// So many bytes that mean this, or nothing.
+    /// A sequence of this many bytes, and what it means, if anything.
     Complete(usize, Option<Typed>),
-    /// So many bytes after which a pasted text follows.
+    /// A sequence of this many bytes that starts a pasted text.
     PasteStart(usize),
 }
 
 impl Decoder {
-    /// Takes in `bytes` and appends what they complete to `typed`.
+    /// Accepts `bytes` and appends the input that they complete to `typed`.
     pub fn push(&mut self, bytes: &[u8], typed: &mut Vec<Typed>) {
         self.pending.extend_from_slice(bytes);
         while !self.pending.is_empty() {
@@ -70,12 +70,12 @@ impl Decoder {
         }
     }
 
-    /// Whether bytes wait for more, outside a pasted text.
+    /// Whether incomplete bytes are pending, outside a pasted text.
     pub fn is_waiting(&self) -> bool {
         self.paste.is_none() && !self.pending.is_empty()
     }
 
-    /// Takes waiting bytes for what they are, since no more came: ESC alone is the Esc key.
+    /// Decodes the pending bytes as they are, because no more came: a single ESC is the Esc key.
     pub fn give_up_waiting(&mut self) -> Option<Typed> {
         let key = match self.pending.as_slice() {
             [ESC] => Some(KeyEvent::from(KeyCode::Esc)),
@@ -88,11 +88,11 @@ impl Decoder {
         key.map(Typed::Key)
     }
 
-    /// Moves pending bytes into the pasted text; returns it when its end is there.
+    /// Moves pending bytes into the pasted text; returns the text when it is complete.
     fn take_paste(&mut self) -> Option<String> {
         let paste = self.paste.get_or_insert_default();
         let end = self.pending.windows(PASTE_END.len()).position(|window| window == PASTE_END);
-        // Without the end, its beginning may be the last bytes: they stay.
+        // The last bytes may be the start of the end marker, so they stay.
         let length = end.unwrap_or_else(|| self.pending.len().saturating_sub(PASTE_END.len() - 1));
         let room = MAX_PASTE.saturating_sub(paste.len()).min(length);
         paste.extend_from_slice(&self.pending[..room]);
@@ -107,7 +107,7 @@ impl Decoder {
 fn front(bytes: &[u8]) -> Front {
     match bytes {
         [] | [ESC] | [ESC, b'['] | [ESC, b'O'] => Front::Incomplete,
-        // Twice Esc: the first is a key, the second may begin a sequence.
+        // Two ESCs: the first is a key, the second may start a sequence.
         [ESC, ESC, ..] => Front::Complete(1, Some(plain(KeyCode::Esc))),
         [ESC, b'[', rest @ ..] => control_sequence(rest),
         [ESC, b'O', last, ..] => Front::Complete(3, keypad_key(*last).map(plain)),
@@ -133,7 +133,7 @@ fn with_alt(typed: Typed) -> Typed {
     }
 }
 
-/// A control character.
+/// Decodes a control character.
 fn plain_key(byte: u8) -> Option<KeyEvent> {
     let control = |base: u8, offset: u8| {
         let code = KeyCode::Char(char::from(base + (byte - offset)));
@@ -150,7 +150,7 @@ fn plain_key(byte: u8) -> Option<KeyEvent> {
     }
 }
 
-/// A character in UTF-8; bytes that are none are dropped.
+/// Decodes a UTF-8 character; invalid bytes are dropped.
 fn character(bytes: &[u8]) -> Front {
     let length = match bytes[0] {
         0x00..=0x7f => 1,
@@ -173,7 +173,7 @@ fn character(bytes: &[u8]) -> Front {
     }
 }
 
-/// What follows `ESC [`.
+/// Decodes what follows `ESC [`.
 fn control_sequence(rest: &[u8]) -> Front {
     // The Linux console's F1 to F5.
     if let [b'[', tail @ ..] = rest {
@@ -191,7 +191,7 @@ fn control_sequence(rest: &[u8]) -> Front {
     let last = rest[end];
     let length = 2 + end;
     if !(0x40..=0x7e).contains(&last) {
-        // Cut off by something else, which is looked at next.
+        // Interrupted by something else, which is decoded next.
         return Front::Complete(length, None);
     }
     if &rest[..=end] == b"200~" {
@@ -210,7 +210,7 @@ fn control_sequence(rest: &[u8]) -> Front {
     }
 }
 
-/// The key of the sequence with these parameters and this last byte.
+/// The key for a sequence with these parameters and this last byte.
 fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
     let text = std::str::from_utf8(parameters).ok()?;
     let mut numbers = text.split(';').map(|p| p.split(':').next().unwrap_or(p).parse::<u32>());
@@ -220,7 +220,7 @@ fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
         b'~' => tilde_key(first?)?,
         b'u' => unicode_key(first?)?,
         b'Z' => return Some(KeyEvent::new(KeyCode::BackTab, modifiers | KeyModifiers::SHIFT)),
-        // With parameters of another kind it is a report, not a key.
+        // With other parameters it is a report, not a key.
         _ if first.is_none() && !parameters.is_empty() => return None,
         other => letter_key(other)?,
     };
@@ -231,7 +231,7 @@ fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
     Some(KeyEvent::new(code, modifiers | shift))
 }
 
-/// xterm's encoding: one more than a mask.
+/// Modifiers in xterm's encoding: the bit mask plus one.
 fn modifiers(encoded: u32) -> KeyModifiers {
     let mask = encoded.saturating_sub(1);
     let pairs = [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)];
@@ -252,7 +252,7 @@ fn letter_key(last: u8) -> Option<KeyCode> {
     })
 }
 
-/// What follows `ESC O`, where the keypad has an Enter of its own.
+/// Decodes what follows `ESC O`; the keypad has its own Enter there.
 fn keypad_key(last: u8) -> Option<KeyCode> {
     if last == b'M' { Some(KeyCode::Enter) } else { letter_key(last) }
 }

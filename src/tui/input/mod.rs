@@ -1,6 +1,9 @@
-//! Keyboard and mouse: a thread that waits for the terminal and hands on what was typed.
+//! Keyboard and mouse: a thread that reads the terminal and passes on decoded input.
 //!
-//! It waits with `poll(2)`, which reports a terminal that is gone; reading would not.
+//! It waits with `poll(2)`, which reports that a terminal is gone; a read would not.
+//!
+//! - `decoder`: decodes bytes into keys, pasted text and mouse input
+//! - `mouse`: parses mouse reports
 
 mod decoder;
 mod mouse;
@@ -13,33 +16,33 @@ use tokio::sync::mpsc;
 
 pub use decoder::{Decoder, Typed};
 
-/// Keys typed ahead of the console; more wait in the terminal.
+/// How many inputs are buffered; more wait in the terminal.
 const CAPACITY: usize = 256;
-/// How long the rest of an escape sequence may take; then ESC was the Esc key.
+/// How long to wait for the rest of an escape sequence before ESC counts as the Esc key.
 const ESCAPE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 const READ_BYTES: usize = 4096;
 
-/// Something from the terminal.
+/// Input from the terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A key or a pasted text.
     Typed(Typed),
-    /// The terminal is gone; nothing follows.
+    /// The terminal is gone. This is the last input.
     HungUp,
 }
 
 /// Reads standard input until dropped.
 pub struct Keyboard {
     received: mpsc::Receiver<Input>,
-    /// Closing it ends the thread.
+    /// Closing this pipe ends the thread.
     _wake: PipeWriter,
 }
 
 impl Keyboard {
-    /// Starts to read.
+    /// Starts the reader thread.
     ///
     /// # Errors
-    /// When the system has no pipe or thread left.
+    /// If no pipe or thread can be created.
     pub fn start() -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
         let (sender, received) = mpsc::channel(CAPACITY);
@@ -52,13 +55,13 @@ impl Keyboard {
         Ok(Self { received, _wake: wake })
     }
 
-    /// The next input. Safe to cancel.
+    /// The next input. Cancel-safe.
     pub async fn next(&mut self) -> Input {
         self.received.recv().await.unwrap_or(Input::HungUp)
     }
 }
 
-/// Returns once nobody listens any more; an error when the terminal is gone.
+/// Returns when the receiver is gone; an error if the terminal is gone.
 fn read_keys(woken: &PipeReader, sender: &mpsc::Sender<Input>) -> io::Result<()> {
     let stdin = rustix::stdio::stdin();
     let mut decoder = Decoder::default();

@@ -1,17 +1,16 @@
-//! What terminals send about the mouse.
+//! Parses the mouse reports of terminals.
 //!
-//! The console asks for SGR reports, `ESC [ < button ; column ; row M`. A terminal that does not
-//! know them sends those of X10, `ESC [ M` and three bytes, which end at column 223: they are
-//! taken for what they are, and left out.
+//! The console enables SGR reports, `ESC [ < button ; column ; row M`. A terminal without them
+//! sends X10 reports, `ESC [ M` and three bytes, which end at column 223. Those are recognized and
+//! ignored.
 
 use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-/// Shift, Alt and Ctrl, which the console does not tell apart: many terminals keep them to
-/// themselves.
+/// Shift, Alt and Ctrl. They are ignored, because many terminals use them for their own functions.
 const HELD: u16 = 4 | 8 | 16;
 
-/// The report with these parameters, `<0;10;5`, and this last byte; `None` for what the console has
-/// no use for: releases, moves, other buttons.
+/// Parses a report with these parameters (`<0;10;5`) and this last byte. `None` for what the
+/// console does not use: releases, moves, other buttons.
 pub(super) fn report(parameters: &[u8], last: u8) -> Option<MouseEvent> {
     let text = std::str::from_utf8(parameters.strip_prefix(b"<")?).ok()?;
     let mut numbers = text.split(';').map(number);
@@ -29,13 +28,13 @@ pub(super) fn report(parameters: &[u8], last: u8) -> Option<MouseEvent> {
     Some(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
 }
 
-/// Digits alone; a sign is none.
+/// Parses digits only, without a sign.
 fn number(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// How many of the bytes after `ESC [ M` are the rest of a report of X10: up to three, and none
-/// that begins something else. `None` while more may come.
+/// How many of the bytes after `ESC [ M` belong to an X10 report: up to three, excluding any that
+/// start something else. `None` while more may follow.
 pub(super) fn x10_length(rest: &[u8]) -> Option<usize> {
     let length = rest.iter().take(3).take_while(|&&byte| byte >= b' ').count();
     (length == 3 || length < rest.len()).then_some(length)

@@ -1,4 +1,4 @@
-//! An export's file: written beside its place and moved there when it is whole.
+//! The file of an export: written under a temporary name and moved into place when complete.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,19 +10,19 @@ use tokio::sync::mpsc::Sender;
 use super::expand;
 use bklit_console_core::msg::{Report, Target};
 
-/// What the thread is told.
+/// What the thread receives.
 enum Part {
     Piece(String),
     End,
 }
 
-/// A file in the making. Dropped before [`Exporter::end`], nothing is left of it.
+/// An unfinished export. If dropped before [`Exporter::end`], its file is removed.
 pub(super) struct Exporter(SyncSender<Part>);
 
 impl Exporter {
-    /// Starts the thread that writes.
+    /// Starts the writer thread.
     pub(super) fn start(target: Target, reports: Sender<Report>) -> io::Result<Self> {
-        // One piece is on its way at a time, and the end.
+        // At most one piece and the end are in the channel.
         let (sender, parts) = sync_channel(2);
         std::thread::Builder::new().name("export".into()).spawn(move || {
             let outcome = write(&target, &parts, &reports);
@@ -33,12 +33,12 @@ impl Exporter {
         Ok(Self(sender))
     }
 
-    /// Has a piece written. Returns whether the thread still does.
+    /// Passes a piece to the thread. Returns whether the thread still accepts it.
     pub(super) fn write(&self, piece: String) -> bool {
         self.0.try_send(Part::Piece(piece)).is_ok()
     }
 
-    /// That was all.
+    /// Completes the export.
     pub(super) fn end(self) {
         let _ = self.0.try_send(Part::End);
     }
@@ -64,7 +64,7 @@ fn write(target: &Target, parts: &Receiver<Part>, reports: &Sender<Report>) -> i
     aside.move_to(&path, target.overwrite)
 }
 
-/// A file beside its place; removed unless it is moved there.
+/// A temporary file next to the target; removed unless it is moved into place.
 struct Aside {
     file: File,
     path: PathBuf,
@@ -85,10 +85,10 @@ impl Aside {
         if overwrite {
             return fs::rename(&self.path, place);
         }
-        // Unlike a rename it fails when a file has come there meanwhile.
+        // Unlike a rename, this fails if the target was created meanwhile.
         match fs::hard_link(&self.path, place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-            // Not every file system has links.
+            // Not every file system supports links.
             Err(_) => fs::rename(&self.path, place),
             Ok(()) => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Directories listed for completion, and filters saved.
+//! Lists directories for completion, and saves filters.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,12 +10,12 @@ use tokio::sync::mpsc::Sender;
 use super::expand;
 use bklit_console_core::msg::Report;
 
-/// Names listed of a directory at most.
+/// The most names listed per directory.
 const MAX_NAMES: usize = 500;
 /// The file of saved filters, in the data dir.
 const FILTERS: &str = "console-filters.json";
 
-/// Lists a directory in a thread: it may be on a disk that is away.
+/// Lists a directory in a thread, because its disk may be unavailable.
 pub(super) fn list(dir: String, reports: Sender<Report>) {
     let work = move || {
         let path = if dir.is_empty() { PathBuf::from(".") } else { expand(&dir) };
@@ -32,14 +32,14 @@ pub(super) fn list(dir: String, reports: Sender<Report>) {
         names.sort();
         let _ = reports.blocking_send(Report::Files { dir, names });
     };
-    // Without a thread there is no completion, and nothing else is missing.
+    // If no thread can be started, only completion is missing.
     let _ = std::thread::Builder::new().name("files".into()).spawn(work);
 }
 
 /// The filters saved in a data dir.
 ///
 /// # Errors
-/// When there is such a file and it cannot be used.
+/// If the file exists and cannot be used.
 pub fn saved_filters(dir: &Path) -> io::Result<BTreeMap<String, String>> {
     match fs::read(dir.join(FILTERS)) {
         Ok(json) => Ok(serde_json::from_slice(&json)?),
@@ -48,7 +48,7 @@ pub fn saved_filters(dir: &Path) -> io::Result<BTreeMap<String, String>> {
     }
 }
 
-/// Adds a filter to those saved.
+/// Adds a filter to the saved ones.
 pub(super) fn save_filter(dir: PathBuf, name: String, query: String, reports: Sender<Report>) {
     let work = move || {
         if let Err(error) = save(&dir, name, query) {
@@ -61,7 +61,7 @@ pub(super) fn save_filter(dir: PathBuf, name: String, query: String, reports: Se
 }
 
 fn save(dir: &Path, name: String, query: String) -> io::Result<()> {
-    // What another console has saved meanwhile stays.
+    // Keeps what another console has saved meanwhile.
     let mut filters = saved_filters(dir)?;
     filters.insert(name, query);
     let path = dir.join(FILTERS);

@@ -1,5 +1,9 @@
-//! What the console has done apart from its loop: files, and what takes a while. Each job is a
-//! thread or a child process of its own, and tells by a [`Report`] how it went.
+//! Work done outside the console's loop. Each job runs in its own thread or child process and sends
+//! a [`Report`] with its result.
+//!
+//! - `export`: writes an export's file
+//! - `files`: lists directories for completion, and saves filters
+//! - `record`: records messages
 
 mod export;
 mod files;
@@ -18,10 +22,10 @@ use export::Exporter;
 pub use files::saved_filters;
 use record::Recorder;
 
-/// Reports that wait for the loop.
+/// How many reports may wait for the loop.
 const CAPACITY: usize = 64;
 
-/// The jobs, and where their reports come in.
+/// The running jobs, and the channel for their reports.
 pub struct Jobs {
     reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
@@ -31,23 +35,24 @@ pub struct Jobs {
     options: JobOptions,
 }
 
-/// What jobs need to know.
+/// The settings of jobs.
 #[derive(Clone, Debug, Default)]
 pub struct JobOptions {
-    /// What to run on an alert.
+    /// The command to run on an alert.
     pub alert_command: Option<String>,
-    /// What is watched runs it by itself, but for lines that are asked for here.
+    /// Whether the watched process runs the command for its own alerts. Alerts on queries entered
+    /// here always run it.
     pub alerts_are_told: bool,
     /// Where filters are saved; `None` saves none.
     pub data_dir: Option<PathBuf>,
-    /// The most bytes a recording has.
+    /// The maximum size of a recording.
     pub record_max_bytes: u64,
-    /// What is watched.
+    /// The name of the source.
     pub source: String,
 }
 
 impl Jobs {
-    /// Without any job yet.
+    /// Creates it without any jobs.
     pub fn new(options: JobOptions) -> Self {
         let (reports, incoming) = mpsc::channel(CAPACITY);
         let command = options.alert_command.clone();
@@ -55,7 +60,7 @@ impl Jobs {
         Self { reports, incoming, export: None, recorder: None, alert_command, options }
     }
 
-    /// The next report. Safe to cancel.
+    /// The next report. Cancel-safe.
     pub async fn report(&mut self) -> Report {
         match self.incoming.recv().await {
             Some(report) => report,
@@ -63,7 +68,7 @@ impl Jobs {
         }
     }
 
-    /// Starts a job, or goes on with one. Returns what is known of it at once.
+    /// Starts or continues a job. Returns a report that is available immediately, if there is one.
     pub fn start(&mut self, job: Job) -> Option<Report> {
         match job {
             Job::BeginExport(target) => match Exporter::start(target, self.reports.clone()) {
@@ -121,14 +126,14 @@ impl Jobs {
         });
     }
 
-    /// Records messages, if it is to.
+    /// Records messages, if a recording is running.
     pub fn record(&mut self, messages: &[DebugMessage]) {
         if let Some(recorder) = &mut self.recorder {
             recorder.record(UtcMillis::now(), messages);
         }
     }
 
-    /// How the recording is, if there is one.
+    /// The state of the recording, if there is one.
     pub fn recorded(&mut self) -> Option<Report> {
         let recorder = self.recorder.as_ref()?;
         let report = recorder.state();
@@ -139,7 +144,7 @@ impl Jobs {
     }
 }
 
-/// `~/` is the home of the user.
+/// Replaces `~/` with the user's home directory.
 pub(super) fn expand(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),

@@ -1,5 +1,5 @@
-//! Recording: messages go through a bounded channel to a thread that writes them. What the disk is
-//! too slow for is lost, and counted in the file and on the screen.
+//! Recording: messages go through a bounded channel to a thread that writes them. If the disk is
+//! too slow, messages are lost; the file and the screen show how many.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -15,36 +15,36 @@ use bklit_console_core::msg::{Report, Target};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 
-/// Groups of messages that wait to be written.
+/// How many groups of messages may wait to be written.
 const CAPACITY: usize = 256;
-/// How long written lines may wait to get to the system.
+/// How long written lines may stay in the buffer.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// Messages that came together, when, and how many before them could not be handed on.
+/// Messages received together, when, and how many were lost before them.
 type Part = (UtcMillis, Vec<DebugMessage>, u64);
 
 #[derive(Default)]
 struct Shared {
     bytes: AtomicU64,
-    /// Why it is ended, and how many messages could not be handed on at last.
+    /// Why it was ended, and how many messages were lost at the end.
     end: Mutex<(&'static str, u64)>,
-    /// Why nothing is written any more.
+    /// Why recording stopped, if it did.
     ended: Mutex<Option<String>>,
 }
 
-/// A recording on its way. Dropped, it ends as well.
+/// A running recording. Ends when dropped.
 pub(super) struct Recorder {
     parts: Option<SyncSender<Part>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     path: String,
-    /// Messages lost, and of them those that the file does not tell of yet.
+    /// All lost messages, and those that the file does not report yet.
     lost: u64,
     untold: u64,
 }
 
 impl Recorder {
-    /// Makes the file and starts the thread.
+    /// Creates the file and starts the thread.
     pub(super) fn start(target: Target, source: &str, most: u64) -> Result<(Self, String), String> {
         let path = expand(&target.path);
         let mut options = File::options();
@@ -80,7 +80,7 @@ impl Recorder {
         Ok((recorder, target.path))
     }
 
-    /// Hands on messages that have come.
+    /// Passes received messages to the thread.
     pub(super) fn record(&mut self, at: UtcMillis, messages: &[DebugMessage]) {
         let Some(parts) = &self.parts else { return };
         if parts.try_send((at, messages.to_vec(), self.untold)).is_ok() {
@@ -91,7 +91,7 @@ impl Recorder {
         }
     }
 
-    /// How it is.
+    /// The current state.
     pub(super) fn state(&self) -> Report {
         let ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
         match &*ended {
@@ -100,7 +100,7 @@ impl Recorder {
         }
     }
 
-    /// Ends it once what was handed on is written, and says so; the disk may take its time.
+    /// Ends the recording once everything is written, and reports it; a slow disk may take a while.
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
             self.close("ended by hand");
@@ -114,7 +114,7 @@ impl Recorder {
             let told = format!("recorded {bytes} to {}{missing}", self.path);
             let _ = reports.blocking_send(Report::RecordEnded(told));
         };
-        // Without a thread it is dropped here, which ends it as well.
+        // If no thread can be started, `self` is dropped here, which ends the recording as well.
         let _ = std::thread::Builder::new().name("record end".into()).spawn(work);
     }
 
@@ -122,7 +122,7 @@ impl Recorder {
         if self.parts.is_some() {
             *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner) = (why, self.untold);
         }
-        // The thread ends with the channel, once it has written what is in it.
+        // The thread ends when the channel is closed, after writing what is in it.
         self.parts = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -146,7 +146,7 @@ impl Writer {
     fn run(mut self, header: &str, parts: &Receiver<Part>) {
         let outcome = self.write(header).and_then(|()| self.write_parts(parts));
         let outcome = outcome.and_then(|why| {
-            // The last line may be beyond the bound.
+            // The last line may exceed the limit.
             self.file.write_all(recording::end(UtcMillis::now(), &why).as_bytes())?;
             self.file.flush()?;
             Ok(why)
@@ -176,7 +176,7 @@ impl Writer {
         }
     }
 
-    /// Nothing more is handed on.
+    /// Ends the file, after the channel was closed.
     fn ended(&mut self) -> io::Result<String> {
         let end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
         let (why, lost) = *end;
@@ -215,7 +215,7 @@ mod tests {
         (0..count).map(|_| DebugMessage::Log(Arc::new(line()))).collect()
     }
 
-    /// Waits until the recorder tells that it has ended by itself.
+    /// Waits until the recorder reports that it has ended on its own.
     fn broke(recorder: &Recorder) -> String {
         let began = Instant::now();
         loop {
@@ -239,11 +239,11 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!((50_000..51_000).contains(&text.len()), "{}", text.len());
         assert!(text.ends_with('\n') && text.lines().last().unwrap().contains(&why), "{text}");
-        // All lines of it can be replayed.
+        // All its lines can be replayed.
         assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
     }
 
-    /// The device that has no room, for ever.
+    /// This device is always full.
     #[test]
     fn a_full_disk_ends_it_and_says_so() {
         let full = target(Path::new("/dev/full"), true);
@@ -253,12 +253,12 @@ mod tests {
         assert!(why.contains("No space left on device"), "{why}");
     }
 
-    /// A pipe that nobody reads stands for a disk that takes its time: more comes than there is
-    /// room for.
+    /// A pipe that nobody reads simulates a slow disk: more messages arrive than fit.
     fn stuck(dir: &Path) -> (File, Recorder) {
         let path = dir.join("slow");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-        // Opened for both, it waits for nobody, and does not end before the recorder does.
+        // Opened for reading and writing, it does not block, and is not closed before the recorder
+        // ends.
         let pipe = File::options().read(true).write(true).open(&path).unwrap();
         let (mut recorder, _) = Recorder::start(target(&path, true), "here", u64::MAX).unwrap();
         let groups = 3 * CAPACITY;
@@ -277,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Reads until the recording's last line. Returns how many messages it says are missing.
+    /// Reads up to the recording's last line. Returns how many messages it reports as missing.
     fn read_to_its_end(mut pipe: File) -> std::thread::JoinHandle<u64> {
         std::thread::spawn(move || {
             let (mut text, mut piece) = (Vec::new(), vec![0; 65_536]);
@@ -296,7 +296,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, mut recorder) = stuck(dir.path());
         let reader = read_to_its_end(pipe);
-        // Once it can be written again, what is missing is told where it is missing.
+        // Once the file can be written again, the gap is reported at its position.
         let began = Instant::now();
         while recorder.untold > 0 {
             assert!(began.elapsed() < DEADLINE);

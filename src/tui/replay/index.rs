@@ -1,18 +1,18 @@
-//! Places from which a recording can be read on without what comes before them, found while it is
-//! read the first time. What is shown at a time needs only the lines that are kept and what the
-//! figures look back on.
+//! Positions from which a recording can be read without what comes before, collected during the
+//! first read. The console needs only the lines that it keeps and the period that the figures
+//! cover.
 
 use super::reader::Passed;
 use bklit_wire::time::UtcMillis;
 
-/// Bytes of the file between two places, to begin with.
+/// Initial distance between two positions, in bytes.
 const STRIDE: u64 = 1 << 20;
-/// Places known at most: then every other one is forgotten, and they are twice as far apart.
+/// The most positions. When reached, every other one is dropped and the distance doubles.
 const MAX_PLACES: usize = 4096;
-/// Milliseconds that figures and alerts look back on, and some more.
+/// The period that figures and alerts cover, with a margin, in milliseconds.
 const LOOK_BACK: i64 = 90_000;
 
-/// What has been found so far.
+/// The positions found so far.
 #[derive(Debug)]
 pub(super) struct Index {
     places: Vec<Passed>,
@@ -27,7 +27,7 @@ impl Default for Index {
 }
 
 impl Index {
-    /// All up to there has been read.
+    /// Records that everything up to this position has been read.
     pub(super) fn note(&mut self, passed: &Passed) {
         let last = self.places.last().map_or(0, |place| place.offset);
         if passed.offset < last + self.stride {
@@ -44,8 +44,8 @@ impl Index {
         }
     }
 
-    /// From where to read for what is shown at a time, with so many messages before it; `None` for
-    /// the beginning.
+    /// Where to start reading to show the state at a time, with this many messages before it;
+    /// `None` means from the beginning.
     pub(super) fn before(&self, at: UtcMillis, messages: u64) -> Option<&Passed> {
         let by = |at| self.places.partition_point(|place| place.at.is_some_and(|then| then <= at));
         let needed = self.places[..by(at)].last()?.messages.checked_sub(messages)?;
@@ -58,7 +58,7 @@ impl Index {
 mod tests {
     use super::*;
 
-    /// A message a second, of a hundred bytes.
+    /// One message of 100 bytes per second.
     fn passed(messages: u64) -> Passed {
         let at = Some(UtcMillis::from_epoch_millis(messages as i64 * 1000));
         Passed { offset: messages * 100, messages, at, ..Passed::default() }

@@ -1,5 +1,10 @@
-//! Replay: a recording instead of a bus, with a clock of its own that can be held, hurried and set
-//! back.
+//! Replay: plays a recording instead of a bus, with its own clock that can be paused, sped up and
+//! set back.
+//!
+//! - `index`: positions from which a recording can be read
+//! - `player`: the thread that plays it
+//! - `reader`: reads the file line by line
+//! - [`recording`]: the format
 
 mod index;
 mod player;

@@ -1,4 +1,5 @@
-//! The thread that reads a recording and hands on what came, when its clock says so.
+//! The thread that plays a recording: it reads messages and sends them when its clock reaches their
+//! times.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,27 +14,27 @@ use bklit_console_core::playback::{ReplayCommand, ReplayState, Replayed, SPEEDS}
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 
-/// Groups that wait for the console.
+/// How many groups may wait for the console.
 const CAPACITY: usize = 4;
-/// Messages in a group.
+/// Messages per group.
 const GROUP: usize = 512;
-/// How often the clock is told.
+/// How often the clock is sent.
 const CLOCK: Duration = Duration::from_millis(200);
-/// Commands that wait for the thread.
+/// How many commands may wait for the thread.
 const COMMANDS: usize = 64;
 
-/// A replay on its way; dropped, it ends.
+/// A running replay. Ends when dropped.
 pub struct Player {
     commands: SyncSender<ReplayCommand>,
     groups: mpsc::Receiver<Vec<Replayed>>,
 }
 
 impl Player {
-    /// Opens a recording and begins to replay it at a speed of [`SPEEDS`], to a console that keeps
-    /// so many lines.
+    /// Opens a recording and starts to replay it. `speed` is an index into [`SPEEDS`]; `lines` is
+    /// how many lines the console keeps.
     ///
     /// # Errors
-    /// When the file cannot be opened, or nothing in it can be read.
+    /// If the file cannot be opened, or contains nothing readable.
     pub fn start(path: &Path, speed: usize, lines: usize) -> color_eyre::Result<Self> {
         let cannot = || format!("cannot read {}", path.display());
         let mut reader = Reader::open(path).wrap_err_with(cannot)?;
@@ -81,13 +82,13 @@ impl Player {
         Ok(Self { commands, groups })
     }
 
-    /// Does what is wanted, soon.
+    /// Sends a command to the thread.
     pub fn command(&self, command: ReplayCommand) {
-        // So many waiting are keys held down: one less makes no difference.
+        // A full channel means that a key is held down; losing one command makes no difference.
         let _ = self.commands.try_send(command);
     }
 
-    /// What is next. Safe to cancel.
+    /// The next group. Cancel-safe.
     pub async fn next(&mut self) -> Vec<Replayed> {
         match self.groups.recv().await {
             Some(group) => group,
@@ -96,13 +97,13 @@ impl Player {
     }
 }
 
-/// The console is gone.
+/// The console has ended.
 struct Gone;
 
 struct Deck {
     reader: Reader,
     index: Index,
-    /// How many the console keeps.
+    /// How many lines the console keeps.
     lines: u64,
     next: Option<(UtcMillis, DebugMessage)>,
     state: ReplayState,
@@ -110,7 +111,7 @@ struct Deck {
     out: mpsc::Sender<Vec<Replayed>>,
     /// The replay's clock, in milliseconds since the epoch.
     clock: f64,
-    /// The second that the console was told.
+    /// The last second sent to the console.
     told: Option<i64>,
 }
 
@@ -121,7 +122,7 @@ impl Deck {
     }
 
     fn play(&mut self) -> Result<(), Gone> {
-        // What the console saw before was the wall clock.
+        // Until now the console used the wall clock.
         self.tell(vec![Replayed::Reset])?;
         loop {
             let before = Instant::now();
@@ -144,7 +145,7 @@ impl Deck {
         }
     }
 
-    /// Until the next message, or until the clock is to be told.
+    /// How long until the next message or the next clock update.
     fn pause(&self) -> Duration {
         let Some(speed) = SPEEDS.get(self.state.speed).copied().flatten() else {
             return Duration::ZERO;
@@ -157,14 +158,14 @@ impl Deck {
     fn advance(&mut self, passed: Duration) {
         match SPEEDS.get(self.state.speed).copied().flatten() {
             Some(speed) => self.clock += passed.as_secs_f64() * 1000.0 * speed,
-            // A group at a time, so that commands are heard in between.
+            // One group at a time, so that commands are processed in between.
             None => {
                 let next =
                     self.next.as_ref().map_or(self.clock, |(at, _)| at.epoch_millis() as f64);
                 self.clock = self.clock.max(next + 1000.0);
             }
         }
-        // Past its end there is nothing to wait for.
+        // Nothing follows after the end.
         self.clock = self.clock.min(self.state.end.epoch_millis() as f64 + 1.0);
     }
 
@@ -185,7 +186,7 @@ impl Deck {
         let to = (self.clock as i64).saturating_add(by).clamp(start, end);
         self.state.seeking = true;
         if by < 0 {
-            // What is shown is made anew up to there.
+            // The state up to that time is rebuilt.
             let place = self.index.before(UtcMillis::from_epoch_millis(to), self.lines);
             let place = place.cloned().unwrap_or_default();
             let told = place.told();
@@ -220,7 +221,7 @@ impl Deck {
         self.tell(vec![Replayed::Feed(vec![DebugMessage::Unparsed(notice.into())])])
     }
 
-    /// Hands on all that has come by the clock.
+    /// Sends all messages that are due.
     fn deliver(&mut self) -> Result<(), Gone> {
         loop {
             let mut group = Vec::new();
@@ -250,7 +251,7 @@ impl Deck {
                 self.state.ended = self.next.is_none();
             }
             self.tell(group)?;
-            // The rest comes after what is wanted meanwhile.
+            // Pending commands come before the rest.
             if !is_full {
                 return Ok(());
             }
@@ -260,7 +261,7 @@ impl Deck {
         }
     }
 
-    /// Sends a group, with how things are and the clock.
+    /// Sends a group, with the state and the clock.
     fn tell(&mut self, mut group: Vec<Replayed>) -> Result<(), Gone> {
         let clock = self.clock as i64;
         let shown = match &self.next {

@@ -1,4 +1,4 @@
-//! A recording's file, line by line. A line that cannot be read is counted and left out.
+//! Reads a recording's file line by line. Unreadable lines are counted and skipped.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -9,25 +9,25 @@ use super::recording;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 
-/// A longer line is none that was recorded.
+/// A longer line cannot be part of a recording.
 const MAX_LINE: u64 = 4 << 20;
-/// Of the file's end, where the last time is looked for.
+/// How much of the file's end is searched for the last time.
 const TAIL: u64 = 256 * 1024;
 
-/// What has been read of a file, up to a line's end.
+/// What has been read of a file, up to the end of a line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Passed {
-    /// Bytes.
+    /// Bytes read.
     pub(super) offset: u64,
-    /// Lines, of which so many cannot be read.
+    /// Lines read, and how many of them are unreadable.
     pub(super) line: u64,
     pub(super) unreadable: u64,
-    /// No time goes back: lines of several processes may be out of order.
+    /// The latest time so far: lines of several processes may be out of order.
     pub(super) at: Option<UtcMillis>,
-    /// Messages, and those that they say are missing.
+    /// Messages read, and the lost ones that they report.
     pub(super) messages: u64,
     pub(super) lost: u64,
-    /// Why the connection was cut, if it was.
+    /// Why the connection was lost, if it was.
     pub(super) cut: Option<Arc<str>>,
 }
 
@@ -39,13 +39,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// From its beginning.
+    /// Starts at the beginning.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = BufReader::new(File::open(path)?);
         Ok(Self { file, passed: Passed::default(), first_unreadable: None })
     }
 
-    /// Goes back to where it has been before.
+    /// Goes back to an earlier position.
     pub(super) fn go_back(&mut self, to: Passed) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(to.offset))?;
         if to.unreadable == 0 {
@@ -55,7 +55,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next message that can be read; `None` at the end.
+    /// The next readable message; `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<(UtcMillis, DebugMessage)>> {
         let mut bytes = Vec::new();
         loop {
@@ -106,14 +106,14 @@ impl Passed {
         }
     }
 
-    /// What of all that still counts, as messages.
+    /// The read state that still applies, as messages.
     pub(super) fn told(&self) -> Vec<DebugMessage> {
         let lost = (self.lost > 0).then_some(DebugMessage::Lost(self.lost));
         lost.into_iter().chain(self.cut.clone().map(DebugMessage::Disconnected)).collect()
     }
 }
 
-/// The last time in a file, if there is one at its end.
+/// The last time in a file, if there is one near its end.
 pub(super) fn last_time(path: &Path) -> io::Result<Option<UtcMillis>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();

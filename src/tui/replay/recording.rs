@@ -1,20 +1,20 @@
-//! A recording: lines of JSON, the first one about itself, then each message with the time at which
-//! it came.
+//! The format of recordings: lines of JSON. The first describes the recording, the others hold the
+//! messages, each with the time at which it was received.
 //!
 //! ```text
 //! {"recording":1,"program":"bklit-tui 0.1.0","source":"embedded 127.0.0.1:3001","at":"2026-01-31T12:00:00.000Z"}
 //! {"at":"2026-01-31T12:00:00.123Z","log":{…}}                a line of the contract
 //! {"at":"2026-01-31T12:00:01.000Z","gauges":{…}}             a process's figures
-//! {"at":"2026-01-31T12:00:01.500Z","unparsed":"…"}           a line that is none of the contract's
-//! {"at":"2026-01-31T12:00:02.000Z","lost":12}                so many did not reach the console
-//! {"at":"2026-01-31T12:00:02.000Z","notRecorded":5}          so many the disk was too slow for
-//! {"at":"2026-01-31T12:00:03.000Z","disconnected":"reason"}  the connection was cut
-//! {"at":"2026-01-31T12:00:05.000Z","connected":true}         and stood again
+//! {"at":"2026-01-31T12:00:01.500Z","unparsed":"…"}           a line outside the contract
+//! {"at":"2026-01-31T12:00:02.000Z","lost":12}                messages that did not reach the console
+//! {"at":"2026-01-31T12:00:02.000Z","notRecorded":5}          messages lost because the disk was slow
+//! {"at":"2026-01-31T12:00:03.000Z","disconnected":"reason"}  the connection was lost
+//! {"at":"2026-01-31T12:00:05.000Z","connected":true}         and restored
 //! {"at":"2026-01-31T12:10:00.000Z","end":"ended by hand"}    nothing follows
 //! ```
 //!
-//! A file of plain lines of the contract, as `bklit-tui logs --json` prints them, is read as well;
-//! their timestamps are when they came.
+//! A file of plain lines of the contract, as printed by `bklit-tui logs --json`, can be read as
+//! well; then their timestamps are the times.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ struct Read {
     connected: Option<bool>,
 }
 
-/// What `logs --json` prints of a line that is none of the contract's.
+/// What `logs --json` prints for a line outside the contract.
 #[derive(Deserialize)]
 struct Unparsed {
     unparsed: String,
@@ -81,19 +81,19 @@ struct Unparsed {
 /// A line of a recording.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// When it came; `None` where that is not known.
+    /// When it was received; `None` if unknown.
     pub at: Option<UtcMillis>,
-    /// What came; `None` for a line about the recording itself.
+    /// The message; `None` for a line about the recording itself.
     pub message: Option<DebugMessage>,
 }
 
-/// The first line.
+/// Formats the first line.
 pub fn header(source: &str, at: UtcMillis) -> String {
     let program = concat!("bklit-tui ", env!("CARGO_PKG_VERSION"));
     to_line(&Header { recording: VERSION, program, source, at })
 }
 
-/// A message's line.
+/// Formats a message's line.
 pub fn message(at: UtcMillis, message: &DebugMessage) -> String {
     let at = Some(at);
     to_line(&match message {
@@ -108,12 +108,12 @@ pub fn message(at: UtcMillis, message: &DebugMessage) -> String {
     })
 }
 
-/// The line about messages that are missing here.
+/// Formats the line about messages that could not be recorded.
 pub fn not_recorded(at: UtcMillis, messages: u64) -> String {
     to_line(&Written { at: Some(at), not_recorded: Some(messages), ..Written::default() })
 }
 
-/// The last line.
+/// Formats the last line.
 pub fn end(at: UtcMillis, why: &str) -> String {
     to_line(&Written { at: Some(at), end: Some(why), ..Written::default() })
 }
@@ -124,15 +124,15 @@ fn to_line(value: &impl Serialize) -> String {
     line
 }
 
-/// Reads a line.
+/// Parses a line.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Says what is wrong with the line.
 pub fn read(line: &str) -> Result<Entry, String> {
     if let Ok(read) = serde_json::from_str::<Read>(line) {
         return entry(read);
     }
-    // A line of the contract has no `at`.
+    // Lines of the contract have no `at`.
     match serde_json::from_str::<DebugLog>(line) {
         Ok(log) => {
             Ok(Entry { at: Some(log.timestamp), message: Some(DebugMessage::Log(Arc::new(log))) })

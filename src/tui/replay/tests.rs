@@ -8,12 +8,12 @@ use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::time::UtcMillis;
 
-/// Far more than one place of the index, 20 lines a second.
+/// 20 lines per second, far more than one position of the index.
 const LINES: usize = 40_000;
 const KEPT: usize = 500;
 const FASTEST: usize = SPEEDS.len() - 1;
 
-/// What a console has heard since the replay began or was set back.
+/// What a console has received since the replay started or was set back.
 #[derive(Default)]
 struct Heard {
     lines: Vec<String>,
@@ -85,7 +85,7 @@ async fn setting_it_back_shows_the_same_without_reading_all_again() {
     assert_eq!(heard.cut, None);
     let all = std::mem::take(&mut heard.lines);
 
-    // Held, so that nothing moves on by itself.
+    // Paused, so that nothing moves on its own.
     player.command(ReplayCommand::Toggle);
     player.command(ReplayCommand::Seek(-300_000));
     let is_there = |heard: &Heard| heard.lines.last() == Some(&all[LINES - 1 - 300 * 20]);
@@ -95,7 +95,7 @@ async fn setting_it_back_shows_the_same_without_reading_all_again() {
     assert!((KEPT..LINES / 2).contains(&read), "{read} lines were read again");
     assert_eq!((heard.lost, heard.cut.as_deref()), (7, Some("away")));
 
-    // On again over the same lines, and back to where there is nothing to leave out.
+    // Forward over the same lines, and back to where nothing is missing.
     player.command(ReplayCommand::Seek(300_000));
     heard.until(&mut player, |heard| heard.state().ended).await;
     assert!(heard.lines.ends_with(&all[LINES - read..]) && heard.cut.is_none());

@@ -30,7 +30,7 @@ pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// Runs `test` with many schedules; panics if it panics or blocks for ever with one of them.
+/// Runs `test` with many schedules; panics if it panics or blocks forever with one of them.
 fn explore(test: impl Fn() + Send + Sync + 'static) {
     struct Modelled;
     impl Drop for Modelled {

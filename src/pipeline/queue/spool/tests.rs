@@ -278,7 +278,7 @@ async fn push_and_move(spooled: SpooledQueue, queue: Arc<Fake>, mv: impl AsyncFn
     }
 }
 
-/// Tries many schedules; panics if one of them panics or blocks for ever.
+/// Tries many schedules; panics if one of them panics or blocks forever.
 fn explore(
     queue: impl Fn() -> Fake + Send + Sync + 'static,
     mv: impl AsyncFn(&Shared) -> bool + Copy + Send + Sync + 'static,
@@ -367,7 +367,7 @@ fn the_end_of_the_queue_or_of_its_spool_is_reported() {
         for (queue, spool) in [(true, false), (false, true)] {
             let queue = Arc::new(Fake { has_ended: queue, ..Fake::default() });
             let spool = Arc::new(Fake { has_ended: spool, ..Fake::default() });
-            // Shuttle reports one that waits for ever.
+            // Shuttle reports one that waits forever.
             block_on(spooled(&handle, queue, spool).ended());
         }
     };

@@ -3,9 +3,9 @@
 /// What a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Hold the display, or let it go on.
+    /// Pause the display, or resume it.
     Pause,
-    /// Show the newest line, and keep to it.
+    /// Follow the newest line.
     Follow,
     /// Go to the oldest line.
     Oldest,
@@ -21,13 +21,13 @@ pub enum Action {
     HalfUp,
     /// Move down by half a screen.
     HalfDown,
-    /// Type what to look for.
+    /// Type a search.
     Search,
-    /// Go to the next line found.
+    /// Go to the next match.
     NextMatch,
-    /// Go to the previous line found.
+    /// Go to the previous match.
     PreviousMatch,
-    /// Type what to keep.
+    /// Type a filter.
     Filter,
     /// Show or hide the stage with the number of the key.
     ToggleStage,
@@ -59,43 +59,43 @@ pub enum Action {
     NextOfEvent,
     /// Go to the previous line of the same event.
     PreviousOfEvent,
-    /// Show the line among all lines, or go back.
+    /// Show the line's context, or go back.
     Context,
     /// Mark the line with a letter.
     Mark,
     /// Go to a marked line.
     Jump,
-    /// Show repeats as one line, or all again.
+    /// Fold repeats into one line, or show all.
     Fold,
     /// Choose a project.
     Projects,
-    /// Show the way of the event.
+    /// Show the trace of the event.
     Trace,
     /// Show the queue.
     Queue,
-    /// Show who is there now.
+    /// Show current visitors.
     Live,
-    /// Show what verification found.
+    /// Show the results of verification.
     Verify,
-    /// Show a failed event, or a batch, in full.
+    /// Show a failed event, or a batch, with all details.
     FailedDetail,
     /// Go to the next list of a view.
     NextList,
     /// Go to the previous list of a view.
     PreviousList,
-    /// Show what the selected row of the live view is about.
+    /// Show the subject of the live view's selected row.
     OpenRow,
-    /// Put the selected failed event back.
+    /// Retry the selected failed event.
     RetryOne,
-    /// Put all failed events shown back.
+    /// Retry all failed events shown.
     RetryAll,
     /// Delete the selected failed event.
     DeleteOne,
     /// Delete all failed events shown.
     DeleteAll,
-    /// Write the failed events shown into a file.
+    /// Write the failed events shown to a file.
     Export,
-    /// Type which failed events to show.
+    /// Type a filter for failed events.
     QueueFilter,
     /// Split the pane in two.
     Split,
@@ -105,27 +105,27 @@ pub enum Action {
     NextPane,
     /// Go to the previous pane.
     PreviousPane,
-    /// Give the pane all the room, or take it back.
+    /// Maximize the pane, or restore it.
     FullPane,
-    /// Forget all lines.
+    /// Drop all lines.
     Clear,
     /// Show more or fewer figures.
     Figures,
     /// Show the keys.
     Help,
-    /// One layer back.
+    /// Go back by one layer.
     Back,
     /// Type a command.
     Palette,
     /// Complete the command.
     NextCandidate,
-    /// Complete it as before.
+    /// Choose the previous completion.
     PreviousCandidate,
-    /// Show the command typed before.
+    /// Show the previous command of the history.
     OlderCommand,
-    /// Show the command typed after.
+    /// Show the next command of the history.
     NewerCommand,
-    /// Take note of alerts.
+    /// Acknowledge alerts.
     Acknowledge,
     /// Replay slower.
     Slower,
@@ -133,18 +133,18 @@ pub enum Action {
     Faster,
     /// Go back in a replay.
     SeekBack,
-    /// Go on in a replay.
+    /// Go forward in a replay.
     SeekOn,
-    /// Keep what was typed.
+    /// Accept the input.
     Accept,
-    /// Forget what was typed.
+    /// Discard the input.
     Cancel,
-    /// End the console.
+    /// Quit the console.
     Quit,
-    /// Draw everything anew.
+    /// Redraw everything.
     Redraw,
     /// Turn the mouse on or off.
     Mouse,
-    /// Stop as by Ctrl-Z.
+    /// Suspend as on Ctrl-Z.
     Suspend,
 }

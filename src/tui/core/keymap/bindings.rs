@@ -1,5 +1,5 @@
-//! Keys of the user's own, over those of the table. Text fields, Esc and what is bound everywhere
-//! (Ctrl-C and the like) stay as they are.
+//! The user's own keys, which override those of the table. The keys of text fields, Esc, and keys
+//! that apply everywhere (such as Ctrl-C) cannot be changed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::key::{ch, code, ctrl};
 use super::{Action, BINDINGS, Binding, Context, Key, short_label};
 use crate::settings::KeyNames;
 
-/// Where keys are text, or awaited as such.
+/// Contexts in which keys are text, or a letter is expected.
 const TEXT: [Context; 4] = [Context::Field, Context::Projects, Context::Letter, Context::Palette];
 
 /// The keys in effect.
@@ -18,7 +18,7 @@ pub struct Bindings {
     changed: Vec<(Action, Vec<Key>)>,
 }
 
-/// A setting that cannot be.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindingError {
     /// The action's name in the settings.
@@ -45,10 +45,10 @@ fn can_change(binding: &Binding) -> bool {
 }
 
 impl Bindings {
-    /// The table with these keys instead, by names of actions.
+    /// The table with these keys instead, by the names of actions.
     ///
     /// # Errors
-    /// With the first name, key or conflict that cannot be.
+    /// The first invalid name, key or conflict.
     pub fn read(settings: &BTreeMap<String, KeyNames>) -> Result<Self, BindingError> {
         let mut bindings = Self::default();
         for (name, keys) in settings {
@@ -66,7 +66,7 @@ impl Bindings {
         Ok(bindings)
     }
 
-    /// A key does one thing in a context.
+    /// A key has only one action in a context.
     fn check(&self) -> Result<(), BindingError> {
         for context in Context::ALL {
             let mut taken: Vec<(Key, Action)> = Vec::new();
@@ -101,7 +101,7 @@ impl Bindings {
         }
     }
 
-    /// The key of an action in a context as it is written, or else the one it has anywhere.
+    /// The label of an action's key in a context, or else of its key anywhere.
     pub fn label(&self, context: Context, action: Action) -> String {
         let mut rows = BINDINGS.iter().filter(|binding| binding.action == action);
         let here = rows.clone().find(|binding| binding.contexts.contains(context));
@@ -109,7 +109,7 @@ impl Bindings {
         row.map_or_else(String::new, |binding| short_label(self.keys(binding)))
     }
 
-    /// What a key does in a context, and which of its binding's keys it is.
+    /// The action of a key in a context, and the key's position in its binding.
     pub fn find(&self, context: Context, event: &KeyEvent) -> Option<(Action, usize)> {
         let mut here = BINDINGS.iter().filter(|binding| binding.contexts.contains(context));
         here.find_map(|binding| {
@@ -119,7 +119,7 @@ impl Bindings {
     }
 }
 
-/// The action of a name, and how many keys it has in the table.
+/// The action with a name, and how many keys it has in the table.
 fn changeable(wanted: &str) -> Result<(Action, usize), String> {
     let mut rows = BINDINGS.iter().filter(|binding| can_change(binding));
     let found = rows.find(|binding| name(binding.action) == wanted);

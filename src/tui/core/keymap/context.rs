@@ -1,6 +1,6 @@
-//! Where keys go, and sets of such places.
+//! The contexts in which keys apply, and sets of them.
 
-/// Where the keys go.
+/// A context in which keys apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
     /// The log.
@@ -9,7 +9,7 @@ pub enum Context {
     Detail,
     /// The help.
     Help,
-    /// The way of an event.
+    /// The trace of an event.
     Trace,
     /// The list of projects.
     Projects,
@@ -19,15 +19,15 @@ pub enum Context {
     Failed,
     /// One batch in flight in full.
     Batch,
-    /// Who is there now.
+    /// Current visitors.
     Live,
-    /// What verification found.
+    /// The results of verification.
     Verify,
     /// A text field.
     Field,
-    /// Where a letter is awaited.
+    /// A prompt for a letter.
     Letter,
-    /// A command.
+    /// The palette.
     Palette,
 }
 
@@ -49,7 +49,7 @@ impl Context {
         Self::Palette,
     ];
 
-    /// How the help calls it.
+    /// Its name in the help.
     pub fn name(self) -> &'static str {
         match self {
             Self::Log => "log",
@@ -94,12 +94,12 @@ impl Contexts {
         Self(self.0 & !(1 << context as u16))
     }
 
-    /// Whether it is one of them.
+    /// Whether a context is in the set.
     pub const fn contains(self, context: Context) -> bool {
         self.0 & 1 << context as u16 != 0
     }
 
-    /// One after the other.
+    /// The contexts in the set, in order.
     pub fn iter(self) -> impl Iterator<Item = Context> {
         Context::ALL.into_iter().filter(move |&context| self.contains(context))
     }

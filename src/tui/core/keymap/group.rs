@@ -1,27 +1,27 @@
-//! What bindings are grouped by in the help.
+//! The groups of bindings in the help.
 
 use super::{BINDINGS, Binding, Context};
 
-/// What bindings are grouped by in the help.
+/// A group of bindings in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Moving about.
+    /// Moving through lines.
     Move,
-    /// Finding and hiding lines.
+    /// Searching and filtering.
     Find,
     /// Stages and levels.
     Show,
-    /// Doing something with a line.
+    /// Actions on a line.
     Line,
-    /// Several views of the lines.
+    /// Panes.
     Panes,
-    /// The views beside the log.
+    /// The views other than the log.
     Views,
     /// The console itself.
     Console,
     /// The clock of a replay.
     Replay,
-    /// Over the log.
+    /// Views that cover the log.
     InView,
     /// The queue's own view.
     InQueue,
@@ -34,7 +34,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// All of them: what is for the log first.
+    /// All of them, those for the log first.
     pub const ALL: [Self; 13] = [
         Self::Move,
         Self::Find,
@@ -75,8 +75,8 @@ impl Group {
         BINDINGS.iter().filter(move |binding| binding.group == self)
     }
 
-    /// All of them in the order of the help of a context: its own, then what works there, then
-    /// what does not.
+    /// All groups in the order in which a context's help shows them: its own, then others that
+    /// apply there, then the rest.
     pub fn order(context: Context) -> Vec<Self> {
         let own = match context {
             Context::Queue | Context::Failed | Context::Batch => Some(Self::InQueue),

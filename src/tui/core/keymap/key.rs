@@ -1,4 +1,4 @@
-//! One key, and how it is written.
+//! A key and its notation.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -23,19 +23,19 @@ pub(super) const fn code(code: KeyCode) -> Key {
 
 impl Key {
     pub(super) fn matches(self, event: &KeyEvent) -> bool {
-        // Shift is part of a character already, and some terminals report it besides.
+        // For characters Shift is implied, but some terminals report it as well.
         let modifiers = event.modifiers.difference(KeyModifiers::SHIFT);
         let wanted = if self.ctrl { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
         event.code == self.code && modifiers == wanted
     }
 
-    /// The event of pressing it.
+    /// The event for pressing it.
     pub fn event(self) -> KeyEvent {
         let modifiers = if self.ctrl { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
         KeyEvent::new(self.code, modifiers)
     }
 
-    /// How it is written.
+    /// Its notation.
     pub fn label(self) -> String {
         let name = match self.code {
             KeyCode::Char(' ') => "Space".to_owned(),
@@ -54,7 +54,7 @@ impl Key {
     }
 }
 
-/// Keys as they are written, such as `1…6` or `f G End`.
+/// The notation of several keys, such as `1…6` or `f G End`.
 pub fn label(keys: &[Key]) -> String {
     match keys {
         [first, .., last] if keys.len() > 4 => format!("{}…{}", first.label(), last.label()),

@@ -16,12 +16,12 @@ const QUEUE: Contexts = Contexts::of(&[Context::Queue]);
 const FAILED: Contexts = QUEUE.with(Context::Failed);
 const BATCH: Contexts = Contexts::of(&[Context::Batch]);
 const LIVE: Contexts = Contexts::of(&[Context::Live]);
-/// Views of several lists.
+/// Views with several lists.
 const LISTS: Contexts = QUEUE.with(Context::Live);
-/// The log and the views in its place.
+/// The log and the views that replace it.
 const BOARDS: Contexts =
     Contexts::of(&[Context::Log, Context::Queue, Context::Live, Context::Verify]);
-/// Where letters are keys.
+/// Contexts in which letters are keys.
 const KEYS: Contexts = BOARDS
     .with(Context::Detail)
     .with(Context::Trace)

@@ -1,4 +1,4 @@
-//! Alerts that nobody has taken note of yet.
+//! Alerts that the user has not acknowledged yet.
 
 use super::line::LineRef;
 use super::query::Query;
@@ -6,32 +6,32 @@ use crate::format;
 use bklit_alerts::AlertSettings;
 use bklit_alerts::{Alert, Kind, Monitor, Reading};
 
-/// Seconds after which lines that go on coming are told again.
+/// After this many seconds, continuing matches are reported again.
 const AGAIN_AFTER: i64 = 60;
-/// Queries that lines are watched by at once; each is asked of every line that comes.
+/// The most queries for alerts on lines; each is checked against every new line.
 pub const MAX_WATCHED: usize = 8;
 
 /// An alert on the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Banner {
-    /// What was told last.
+    /// The last report.
     pub alert: Alert,
-    /// How often: of lines, how many came.
+    /// How often it was raised; for lines, how many matched.
     pub count: u64,
     told: i64,
-    /// Of lines, what they were asked for by.
+    /// For lines, their query.
     query: Option<String>,
 }
 
-/// Lines that are waited for.
+/// An alert on lines that match a query.
 #[derive(Debug)]
 struct Watched {
     query: Query,
-    /// Those that came in this second.
+    /// The number of matches in this second.
     lines: u64,
 }
 
-/// What watches, and what it has found.
+/// All alert conditions, and the alerts raised.
 #[derive(Debug, Default)]
 pub struct Alerts {
     monitor: Monitor,
@@ -40,13 +40,13 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Watches as the settings say.
+    /// Creates the conditions from the settings.
     pub fn new(settings: AlertSettings) -> Self {
         Self { monitor: Monitor::new(settings), ..Self::default() }
     }
 
-    /// Watches for lines as well. Returns the query's number, which is the one it has if it is
-    /// watched by already; `None` when there are too many.
+    /// Adds a query for lines. Returns its number, or the existing one if the query was added
+    /// before; `None` if there are too many.
     pub fn watch(&mut self, query: Query) -> Option<usize> {
         let same = |watched: &Watched| watched.query.source() == query.source();
         if let Some(place) = self.watched.iter().position(same) {
@@ -59,7 +59,7 @@ impl Alerts {
         Some(self.watched.len())
     }
 
-    /// Watches for lines of one query no more. Returns it; `None` when there is none of this number.
+    /// Removes the query with this number. Returns it; `None` if there is none.
     pub fn unwatch(&mut self, number: usize) -> Option<Query> {
         let place = number.checked_sub(1).filter(|&place| place < self.watched.len())?;
         let query = self.watched.remove(place).query;
@@ -67,33 +67,33 @@ impl Alerts {
         Some(query)
     }
 
-    /// Watches for no lines any more. Returns how many queries there were.
+    /// Removes all queries. Returns how many there were.
     pub fn unwatch_all(&mut self) -> usize {
         self.banners.retain(|banner| banner.query.is_none());
         std::mem::take(&mut self.watched).len()
     }
 
-    /// What lines are watched for, in the order of their numbers.
+    /// The queries for lines, in the order of their numbers.
     pub fn watched(&self) -> impl Iterator<Item = &Query> {
         self.watched.iter().map(|watched| &watched.query)
     }
 
-    /// What nobody has taken note of yet.
+    /// The alerts that are not acknowledged.
     pub fn banners(&self) -> &[Banner] {
         &self.banners
     }
 
-    /// Whether what an alert is about is still so.
+    /// Whether the condition of an alert still holds.
     pub fn is_raised(&self, kind: Kind) -> bool {
         kind == Kind::Lines || self.monitor.is_raised(kind)
     }
 
-    /// Somebody has taken note. Returns whether there was anything.
+    /// Acknowledges all alerts. Returns whether there were any.
     pub fn acknowledge(&mut self) -> bool {
         !std::mem::take(&mut self.banners).is_empty()
     }
 
-    /// What has been seen counts no more: the display goes back in time.
+    /// Resets the conditions, because the display goes back in time.
     pub fn forget(&mut self, settings: AlertSettings) {
         self.monitor = Monitor::new(settings);
         self.banners.clear();
@@ -108,14 +108,14 @@ impl Alerts {
         self.monitor.accepted();
     }
 
-    /// Counts a line that has come, by each query that asks for it.
+    /// Counts a new line for each query that it matches.
     pub(crate) fn line(&mut self, line: LineRef<'_>) {
         for watched in &mut self.watched {
             watched.lines += u64::from(watched.query.matches(line));
         }
     }
 
-    /// Takes in how things are. Returns what is to be told, and how often it was.
+    /// Evaluates the conditions. Returns the alerts to report, each with its count.
     pub(crate) fn tick(&mut self, second: i64, reading: &Reading) -> Vec<(Alert, u64)> {
         let mut told = Vec::new();
         for alert in self.monitor.tick(second, reading) {
@@ -147,7 +147,7 @@ fn add(banners: &mut Vec<Banner>, alert: Alert, count: u64, query: Option<String
     &mut banners[last]
 }
 
-/// Counts lines of a query in its banner; `None` while that was told not long ago.
+/// Adds lines of a query to its banner; `None` if it was reported recently.
 fn tell_lines(
     banners: &mut Vec<Banner>,
     query: &Query,

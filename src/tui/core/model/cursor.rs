@@ -1,8 +1,8 @@
-//! Where the reader is in a list.
+//! A selection in a list, with scrolling.
 
 use crate::keymap::Action;
 
-/// A place in a list, and what of the list is in sight.
+/// The selected position, and the visible part of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     selected: usize,
@@ -10,24 +10,23 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The selected place.
+    /// The selected position.
     pub fn selected(self) -> usize {
         self.selected
     }
 
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     pub fn top(self) -> usize {
         self.top
     }
 
-    /// Selects a place of a list of so many, and scrolls as little as needed to have it among so
-    /// many rows.
+    /// Selects a position in a list of `count`, and scrolls only as far as needed to show it.
     pub fn select(&mut self, place: usize, count: usize, height: usize) {
         self.selected = place.min(count.saturating_sub(1));
         self.settle(count, height);
     }
 
-    /// Keeps the selected place among so many rows, and no row empty that need not be.
+    /// Keeps the selected position visible, and avoids empty rows.
     pub fn settle(&mut self, count: usize, height: usize) {
         self.selected = self.selected.min(count.saturating_sub(1));
         let least = (self.selected + 1).saturating_sub(height.max(1));
@@ -35,13 +34,13 @@ impl Cursor {
         self.top = self.top.clamp(least, most.max(least));
     }
 
-    /// Stays with an item that is at another place now; at the same place if it is gone.
+    /// Follows an item to its new position; stays at the same position if the item is gone.
     pub fn follow(&mut self, place: Option<usize>, count: usize) {
         self.selected = place.unwrap_or(self.selected).min(count.saturating_sub(1));
     }
 }
 
-/// The place an action of moving leads to, from a place in a list with so many rows in sight.
+/// The position that an action of moving leads to, in a list with this many visible rows.
 pub fn target(action: Action, place: usize, height: usize) -> usize {
     let (page, half) = (height.max(1), height.max(1).div_ceil(2));
     match action {
@@ -56,8 +55,8 @@ pub fn target(action: Action, place: usize, height: usize) -> usize {
     }
 }
 
-/// Where moving by one row leads among lists that stand below each other: to another list beyond
-/// an end that has one with something in it. `counts` is how much the lists have.
+/// The position after moving by one row through lists one below the other: continues in the next
+/// list that is not empty. `counts` has the lengths of the lists.
 pub fn across(
     action: Action,
     list: usize,

@@ -1,17 +1,17 @@
-//! Writing what a pane shows to a file: a piece at a time, each asked for once the one before is on
-//! disk.
+//! Exports the lines of a pane to a file, piece by piece; the next piece is requested when the
+//! previous one is on disk.
 
 use super::filter::Filter;
 use super::line::LineRef;
 use super::line_ring::LineRing;
 use super::palette::commands::Format;
 
-/// Lines looked at for a piece.
+/// The most lines examined per piece.
 const PIECE_LINES: u64 = 20_000;
-/// A piece ends with the line that makes it longer than this.
+/// A piece ends with the line that exceeds this size.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// An export on its way.
+/// An export in progress.
 #[derive(Debug)]
 pub struct Export {
     filter: Filter,
@@ -20,18 +20,18 @@ pub struct Export {
     next: u64,
     end: u64,
     begun: bool,
-    /// A piece is being written.
+    /// Whether a piece is being written.
     pub waits: bool,
-    /// Lines written.
+    /// The number of lines written.
     pub lines: u64,
-    /// Lines that the ring forgot before their turn.
+    /// The number of lines that the ring dropped before they were written.
     pub missed: u64,
 }
 
 impl Export {
-    /// Begins with the lines of these numbers that the filter shows.
+    /// Starts an export of the lines in this range that pass the filter.
     pub fn new(filter: Filter, format: Format, first: u64, end: u64) -> Self {
-        // The file has to be made first.
+        // The file has to be created first.
         Self {
             filter,
             format,
@@ -45,12 +45,12 @@ impl Export {
         }
     }
 
-    /// How much is done, in percent.
+    /// The progress, in percent.
     pub fn progress(&self) -> u64 {
         (self.next - self.first) * 100 / (self.end - self.first).max(1)
     }
 
-    /// The next piece; `None` when there is nothing more.
+    /// The next piece; `None` at the end.
     pub fn piece(&mut self, ring: &LineRing) -> Option<String> {
         let mut piece = String::new();
         if !std::mem::replace(&mut self.begun, true) && self.format == Format::Csv {
@@ -89,10 +89,10 @@ fn push_json(out: &mut String, line: LineRef<'_>) {
     out.push('\n');
 }
 
-/// With one of these at its start, a spreadsheet takes a cell for a formula.
+/// A spreadsheet treats a cell that starts with one of these as a formula.
 const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-/// As RFC 4180 has it, and as text to spreadsheets: what strangers sent must not be carried out.
+/// Quotes as in RFC 4180, and marks formulas as text, because the data may come from strangers.
 fn push_row(out: &mut String, line: LineRef<'_>) {
     let stage = line.stage().map_or("unparsed", |stage| stage.as_str());
     let duration = line.duration().map_or_else(String::new, |ms| ms.to_string());
@@ -212,7 +212,7 @@ mod tests {
         ring.push_log(&log);
         let row = whole(&mut Export::new(Filter::default(), Format::Csv, 0, 1), &ring);
         assert!(row.contains(",'@SUM(A1),'-1+2,'=cmd|' /C calc'!A0,"), "{row}");
-        // Other programs want what was sent.
+        // Other programs need the data as it was sent.
         let line = whole(&mut Export::new(Filter::default(), Format::Jsonl, 0, 1), &ring);
         let line: DebugLog = serde_json::from_str(line.trim_end()).unwrap();
         assert_eq!((line.message.as_ref(), line.event_id), ("@SUM(A1)", log.event_id));

@@ -1,5 +1,7 @@
-//! The figures of the last minute: what processes publish about themselves, merged, and for
-//! stages of which no process does, what their lines tell.
+//! The figures of the last minute: those that processes publish, merged; and for other stages,
+//! figures computed from their lines.
+//!
+//! - `summary`: the figures as shown
 
 mod summary;
 
@@ -12,29 +14,29 @@ use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
 pub use summary::{StageFigures, Summary};
 
-/// Seconds that are looked back on.
+/// The number of seconds covered.
 pub const SECONDS: usize = 60;
-/// Seconds over which a rate is averaged.
+/// The number of seconds over which a rate is averaged.
 const RATE_SECONDS: i64 = 5;
-/// Seconds after which a silent process counts as gone.
+/// After this many seconds without figures a process counts as gone.
 const GONE_AFTER: i64 = 10;
-/// Seconds in which a process that works has told its figures.
+/// Figures older than this many seconds are no longer current.
 const FRESH: i64 = 3;
-/// Seconds after which nothing heard is something to be told.
+/// After this many seconds without figures the console reports the silence.
 const SILENT_AFTER: u64 = 4;
-/// Processes told apart; figures of more are added, but their health is not.
+/// The most processes tracked separately; figures of others are added, but not their health.
 const MAX_PROCESSES: usize = 64;
-/// Messages of one second that are kept.
+/// The most messages kept per second.
 const MAX_MESSAGES: usize = 256;
 
-/// What is measured: the stages in pipeline order, and from accepted to stored.
+/// The measured series: the stages in pipeline order, and from accepted to stored.
 const SERIES: usize = Stage::ALL.len() + 1;
 const ACCEPT_TO_STORED: usize = Stage::ALL.len();
 
-/// A value for each of the last seconds, the newest last.
+/// A value for each of the last seconds, newest last.
 pub type History = [Option<u64>; SECONDS];
 
-/// A stage's lines of one second.
+/// A stage's lines in one second.
 #[derive(Clone, Copy, Debug, Default)]
 struct LineCounts {
     all: u64,
@@ -42,16 +44,16 @@ struct LineCounts {
     warnings: u64,
 }
 
-/// What came in one second.
+/// What was received in one second.
 #[derive(Debug)]
 struct Second {
     at: i64,
     gauges: Vec<Arc<Gauges>>,
     lines: [LineCounts; Stage::ALL.len()],
     line_latencies: [Latencies; Stage::ALL.len()],
-    /// The p95 by processes' figures, once known.
+    /// The p95 from processes' figures, once known.
     p95: Option<[Option<u64>; SERIES]>,
-    /// The same by lines.
+    /// The p95 from lines.
     line_p95: [Option<u64>; Stage::ALL.len()],
 }
 
@@ -71,12 +73,12 @@ impl Second {
 #[derive(Debug)]
 struct Process {
     heard: i64,
-    /// The second to which its last figures were put.
+    /// The second to which its last figures were assigned.
     second: i64,
     last: Arc<Gauges>,
 }
 
-/// Collects figures; [`Figures::summary`] has them ready.
+/// Collects figures; [`Figures::summary`] returns the results.
 #[derive(Debug)]
 pub struct Figures {
     now: i64,
@@ -85,10 +87,10 @@ pub struct Figures {
     processes: HashMap<String, Process>,
     queue: Option<QueueGauges>,
     depths: VecDeque<(i64, u64)>,
-    /// Durations of this second's lines.
+    /// The durations in this second's lines.
     line_durations: [Histogram<u64>; Stage::ALL.len()],
     lines: [LineCounts; Stage::ALL.len()],
-    /// The second in which a process told its figures last.
+    /// The second in which a process last published its figures.
     told: Option<i64>,
     summary: Summary,
 }
@@ -111,17 +113,17 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// What is to be shown.
+    /// The figures to show.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// The queue's depth that is an alarm, as the watched processes are set; the lowest of them.
+    /// The lowest alarm depth of the queue among the watched processes' settings.
     pub fn alarm_depth(&self) -> Option<u64> {
         self.processes.values().filter_map(|process| process.last.alarm_depth).min()
     }
 
-    /// The store that the watched processes write, if they agree.
+    /// The store to which the watched processes write, if it is the same for all.
     pub fn store(&self) -> Option<&str> {
         let mut stores =
             self.processes.values().filter_map(|process| process.last.store.as_deref());
@@ -129,20 +131,20 @@ impl Figures {
         stores.all(|store| store == first).then_some(first)
     }
 
-    /// For how many seconds no process has told its figures, once that is longer than any that
-    /// works takes. `None` also where none ever did.
+    /// The seconds since a process last published figures, if that is longer than normal. `None`
+    /// also if none ever did.
     pub fn silence(&self) -> Option<u64> {
         let silent = (self.now - self.told?).unsigned_abs();
         (silent >= SILENT_AFTER).then_some(silent)
     }
 
-    /// Whether what comes are lines of before the console was opened, as they do until a process
-    /// tells its figures, or so soon that no process seems to.
+    /// Whether the lines received are from before the console was opened. This is assumed until a
+    /// process publishes figures, or until it is clear that none does.
     pub fn is_fresh(&self) -> bool {
         self.told.is_none() && self.started.is_none_or(|started| self.now - started < FRESH)
     }
 
-    /// The clock shows a second since the epoch. Returns whether there is something new to show.
+    /// Advances the clock to a second since the epoch. Returns whether the figures changed.
     pub fn tick(&mut self, second: i64) -> bool {
         if second != self.now {
             self.close_lines();
@@ -150,14 +152,14 @@ impl Figures {
             self.started.get_or_insert(second);
         }
         let oldest = self.now - SECONDS as i64;
-        // Seconds that are yet to come are from before the clock was set back.
+        // Seconds in the future are from before the clock was set back.
         self.seconds.retain(|s| (oldest + 1..=self.now).contains(&s.at));
         self.depths.retain(|(at, _)| (oldest + 1..=self.now).contains(at));
         self.processes.retain(|_, process| (self.now - process.heard).abs() <= GONE_AFTER);
         self.summarise()
     }
 
-    /// Counts a line, for the case that no process publishes figures of its stage.
+    /// Counts a line, in case no process publishes figures of its stage.
     pub fn line(&mut self, log: &DebugLog) {
         let stage = log.stage.index();
         let lines = &mut self.lines[stage];
@@ -194,13 +196,13 @@ impl Figures {
         &mut self.seconds[place]
     }
 
-    /// A process's figures have come. Returns whether there is something new to show already.
+    /// Adds a process's figures. Returns whether the shown figures already changed.
     pub fn gauges(&mut self, gauges: &Arc<Gauges>) -> bool {
         let now = self.now;
         self.told = Some(now);
         let known = self.processes.get(&gauges.process);
-        // A process publishes once a second, but not just when this clock ticks: its messages go
-        // to seconds that follow each other, or some would stay empty and others have two.
+        // A process publishes once a second, but not in step with this clock. Its messages are
+        // assigned to consecutive seconds; otherwise some would have none and others two.
         let second = known.map_or(now, |p| (p.second + 1).clamp(now - 2, now));
         if known.is_some() || self.processes.len() < MAX_PROCESSES {
             let process = Process { heard: now, second, last: Arc::clone(gauges) };
@@ -208,7 +210,7 @@ impl Figures {
         }
         if let Some(mut queue) = gauges.queue {
             if queue.lapsed.is_none() {
-                // An older process does not tell; another one that sees the same queue may.
+                // An older process does not report it; another one on the same queue may.
                 let told = self.processes.values().filter_map(|process| process.last.queue);
                 if let Some(other) = told.into_iter().find(|other| other.lapsed.is_some()) {
                     (queue.oldest_waiting_ms, queue.lapsed) =
@@ -227,7 +229,7 @@ impl Figures {
         self.summarise_state()
     }
 
-    /// What does not need the whole minute.
+    /// Updates the figures that do not depend on the whole minute.
     fn summarise_state(&mut self) -> bool {
         let state = |s: &Summary| (s.health, s.sampling, s.queue, s.verify);
         let before = state(&self.summary);
@@ -278,8 +280,8 @@ impl Figures {
         self.summary != before
     }
 
-    /// Whether processes publish figures of a stage. Then its lines don't count, or what they
-    /// tell would be counted twice.
+    /// Whether processes publish figures of a stage. Then its lines are ignored, so that nothing is
+    /// counted twice.
     fn processes_count(&self, stage: usize) -> bool {
         let counts = |gauges: &Arc<Gauges>| gauges.stages[stage].count > 0;
         self.seconds.iter().flat_map(|second| &second.gauges).any(counts)
@@ -328,7 +330,7 @@ impl Figures {
         figures
     }
 
-    /// The average of the last whole seconds.
+    /// The average over the last complete seconds.
     fn rate(&self, newest: i64, count: impl Fn(&Second) -> u64) -> f64 {
         let started = self.started.unwrap_or(newest).min(newest);
         let seconds = (newest - started + 1).clamp(1, RATE_SECONDS);
@@ -339,7 +341,7 @@ impl Figures {
     }
 }
 
-/// A sum that other processes' figures cannot make overflow.
+/// A sum that cannot overflow, whatever processes publish.
 fn total(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
@@ -363,7 +365,7 @@ fn percentile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
     (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile))
 }
 
-/// Where a second stands in a [`History`] that ends with `newest`.
+/// The position of a second in a [`History`] that ends with `newest`.
 fn place(at: i64, newest: i64) -> Option<usize> {
     let back = usize::try_from(newest - at).ok()?;
     (SECONDS - 1).checked_sub(back)

@@ -7,8 +7,8 @@ use super::query::scanner::Scanner;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::time::UtcMillis;
 
-/// A set of stages. Lines that could not be parsed have none: they are shown until only certain
-/// stages are asked for.
+/// A set of stages. Unparsed lines have no stage; they are shown unless only certain stages are
+/// selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageSet(u32);
 
@@ -18,27 +18,27 @@ impl StageSet {
     /// All stages, and unparsed lines.
     pub const ALL: Self = Self((UNPARSED << 1) - 1);
 
-    /// Nothing.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// The same with a stage, or with unparsed lines.
+    /// The set with a stage, or with unparsed lines, added.
     pub fn with(self, stage: Option<Stage>) -> Self {
         Self(self.0 | bit(stage))
     }
 
-    /// This one.
+    /// Only this stage.
     pub fn only(stage: Stage) -> Self {
         Self(bit(Some(stage)))
     }
 
-    /// The same with `stage` added or taken out.
+    /// The set with `stage` added or removed.
     pub fn toggled(self, stage: Stage) -> Self {
         let toggled = Self(self.0 ^ bit(Some(stage)));
-        // With every stage back, nothing is asked for any more.
+        // With all stages selected, the filter is off.
         if toggled.0 | UNPARSED == Self::ALL.0 { Self::ALL } else { toggled }
     }
 
-    /// Whether lines of the stage are shown; `None` asks for unparsed lines.
+    /// Whether lines of the stage are shown; `None` means unparsed lines.
     pub fn contains(self, stage: Option<Stage>) -> bool {
         self.0 & bit(stage) != 0
     }
@@ -48,18 +48,18 @@ fn bit(stage: Option<Stage>) -> u32 {
     stage.map_or(UNPARSED, |stage| 1 << stage.index())
 }
 
-/// Which lines are shown.
+/// The conditions on the lines to show.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Of these stages.
+    /// The stages.
     pub stages: StageSet,
-    /// Of this level or above.
+    /// The lowest level.
     pub level: Level,
-    /// Of this project.
+    /// The project.
     pub project: Option<String>,
-    /// That are not older.
+    /// The earliest time.
     pub since: Option<UtcMillis>,
-    /// That the query in the filter's box asks for.
+    /// The query in the filter's box.
     pub query: Option<Query>,
 }
 
@@ -75,7 +75,7 @@ impl Filter {
         self.may_show(line) && self.query.as_ref().is_none_or(|query| query.matches(line))
     }
 
-    /// What is cheap to ask.
+    /// The cheap conditions.
     fn may_show(&self, line: LineRef<'_>) -> bool {
         line.level() >= self.level
             && self.stages.contains(line.stage())
@@ -93,7 +93,7 @@ impl Filter {
     }
 }
 
-/// A filter at work on many lines, see [`Scanner`].
+/// A filter being applied to many lines in order, see [`Scanner`].
 #[derive(Debug)]
 pub struct FilterScanner<'f> {
     filter: &'f Filter,
@@ -106,7 +106,7 @@ impl<'f> FilterScanner<'f> {
         Self { filter, scanner: filter.query.as_ref().map(Scanner::new) }
     }
 
-    /// The lines that come now lie in another text.
+    /// Starts a new joined text.
     pub fn enter(&mut self) {
         if let Some(scanner) = &mut self.scanner {
             scanner.enter();
@@ -121,7 +121,7 @@ impl<'f> FilterScanner<'f> {
         }
     }
 
-    /// Whether a line is shown, whose text starts at `start` of the text in which all lie.
+    /// Whether a line is shown; its text starts at `start` of the joined text.
     pub fn shows(&mut self, all: &str, start: usize, line: LineRef<'_>) -> bool {
         self.filter.may_show(line)
             && self.scanner.as_mut().is_none_or(|scanner| scanner.matches(all, start, line))

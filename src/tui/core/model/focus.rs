@@ -1,4 +1,4 @@
-//! Where letters go.
+//! Where typed letters go.
 
 use tui_input::Input;
 
@@ -6,47 +6,47 @@ use super::palette::Palette;
 use super::query::{Purpose, Query, QueryError};
 use bklit_wire::backend::Change;
 
-/// A question at the foot of a view.
+/// A prompt at the bottom of a view.
 #[derive(Debug)]
 pub struct Prompt {
-    /// What for.
+    /// Its purpose.
     pub purpose: PromptPurpose,
-    /// What was typed.
+    /// The input.
     pub input: Input,
-    /// Why that will not do.
+    /// Why the input is invalid.
     pub problem: Option<String>,
 }
 
-/// What is asked at the foot of a view.
+/// The purpose of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PromptPurpose {
-    /// Which failed events to show; in effect while it is typed.
+    /// Filters the failed events; applied while typing.
     QueueFilter {
-        /// What was there before, to go back to.
+        /// The previous filter, restored on cancel.
         before: String,
     },
-    /// Whether to do something with the failed events of these ids.
+    /// Confirms an action on the failed events with these ids.
     Confirm(Change, Vec<String>),
-    /// Into which file the failed events go.
+    /// The file for the failed events.
     Export,
 }
 
-/// Where letters go.
+/// Where typed letters go.
 #[derive(Debug)]
 pub enum Focus {
-    /// They are keys.
+    /// To the key table.
     Keys,
-    /// Into a text field.
+    /// To the text field.
     Field(Box<Field>),
-    /// Into the answer to a question.
+    /// To the prompt.
     Prompt(Box<Prompt>),
-    /// The next one names a mark.
+    /// The next letter names a mark.
     Letter(Letter),
-    /// Into a command.
+    /// To the palette.
     Palette(Box<Palette>),
 }
 
-/// What a letter is asked for.
+/// The purpose of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Letter {
     /// To mark the selected line.
@@ -55,15 +55,15 @@ pub enum Letter {
     Jump,
 }
 
-/// A text field, in effect while it is typed into.
+/// A text field; its input is applied while typing.
 #[derive(Debug)]
 pub struct Field {
-    /// What for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// What was typed.
+    /// The input.
     pub input: Input,
-    /// What was there before, to go back to.
+    /// The previous input, restored on cancel.
     pub before: Option<Query>,
-    /// What is wrong with what was typed; the rest of it is in effect.
+    /// What is wrong with the input; the rest of it is applied.
     pub problem: Option<QueryError>,
 }

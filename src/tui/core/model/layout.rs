@@ -1,5 +1,5 @@
-//! Where things are on a screen of a given size. Scrolling by screens needs to know, so it is
-//! part of the model; drawing keeps to it.
+//! The positions of everything on a screen of a given size. They are part of the model, because
+//! scrolling by screens depends on them; the view uses them for drawing.
 
 use ratatui::layout::Rect;
 
@@ -8,15 +8,15 @@ use super::panes::Panes;
 use super::{Amount, Model};
 use bklit_wire::debug_log::Stage;
 
-/// Rows of a trace that are not lines: title, summary, where the event is, labels.
+/// Rows of a trace above its lines: title, summary, the event's state, labels.
 pub const TRACE_HEAD: u16 = 4;
-/// Rows of a batch in full that are not events: title, who has it, since when, labels.
+/// Rows of a batch's details above its events: title, worker, start, labels.
 pub const BATCH_HEAD: u16 = 4;
-/// Rows of the verify view before what the verifier told: title, digits, counts, labels.
+/// Rows of the verify view above the verifier's messages: title, digits, counts, labels.
 pub const VERIFY_HEAD: u16 = 7;
-/// Rows of the list of projects before the projects: title, what is typed.
+/// Rows above the list of projects: title, input.
 pub const PROJECTS_HEAD: u16 = 2;
-/// What completes a command, at a time.
+/// The most completions shown for a command.
 const CANDIDATE_ROWS: u16 = 8;
 
 /// The smallest width in which the console can be used.
@@ -24,25 +24,25 @@ pub const MIN_WIDTH: u16 = 60;
 /// The smallest height.
 pub const MIN_HEIGHT: u16 = 15;
 
-/// From this height on the figures of all stages have a row each.
+/// The height from which the figures of each stage have a row of their own.
 const TABLE_MIN_HEIGHT: u16 = 24;
-/// From this width on the queue has a block of its own beside them.
+/// The width from which the queue has a block of its own next to them.
 const QUEUE_MIN_WIDTH: u16 = 110;
-/// Labels, a row for each stage, and the time from acceptance to storage.
+/// Labels, a row per stage, and the time from acceptance to storage.
 const TABLE_ROWS: u16 = Stage::ALL.len() as u16 + 2;
 const CHIP_ROWS: u16 = 2;
 
-/// From this width on panes stand side by side.
+/// The width from which panes are side by side.
 const SIDE_BY_SIDE_MIN_WIDTH: u16 = 160;
-/// A pane's title and so many lines are the least that is of use.
+/// The smallest useful pane: its title and a few lines.
 const MIN_PANE_HEIGHT: u16 = 4;
 
-/// Where a pane is.
+/// The position of a pane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PanePlace {
-    /// Which one.
+    /// The pane.
     pub pane: usize,
-    /// Its title, where there are several.
+    /// Its title, if there are several panes.
     pub title: Option<Rect>,
     /// Its lines.
     pub lines: Rect,
@@ -50,25 +50,25 @@ pub struct PanePlace {
     pub border: Option<Rect>,
 }
 
-/// The rows of the queue's view, from top to bottom.
+/// The heights of the parts of the queue's view, from top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueParts {
-    /// Of the depth over time.
+    /// The chart of the depth.
     pub chart: u16,
-    /// Of batches in flight, below their labels.
+    /// The batches in flight, without labels.
     pub batches: u16,
-    /// Of failed events, below theirs.
+    /// The failed events, without labels.
     pub failed: u16,
 }
 
 impl QueueParts {
-    /// From this height on there is room for a chart of several rows.
+    /// The height from which the chart has several rows.
     const CHART_MIN_HEIGHT: u16 = 26;
-    /// Title, figures, two times labels, and the line between.
+    /// Title, figures, two rows of labels, and the separator.
     const FIXED: u16 = 5;
 
-    /// Those of a view of this height, with so many batches; of these more where the reader is
-    /// among them.
+    /// The heights for a view of this height with this many batches; the batches get more rows if
+    /// the reader is among them.
     pub fn of(height: u16, batches: usize, on_batches: bool) -> Self {
         let chart = if height >= Self::CHART_MIN_HEIGHT { 5 } else { 1 };
         let most = u16::try_from(batches).unwrap_or(u16::MAX).max(1);
@@ -78,49 +78,49 @@ impl QueueParts {
         Self { chart, batches, failed: room.saturating_sub(batches).max(1) }
     }
 
-    /// Where the batches are in a view.
+    /// The area of the batches in a view.
     pub fn batch_list(&self, view: Rect) -> Rect {
-        // Title and figures above the chart, a title below it.
+        // Title and figures are above the chart, a title is below it.
         let list = below(view, 3 + self.chart);
         Rect { height: list.height.min(self.batches), ..list }
     }
 
-    /// Where the failed events are in a view.
+    /// The area of the failed events in a view.
     pub fn failed_list(&self, view: Rect) -> Rect {
         let list = below(view, Self::FIXED + self.chart + self.batches);
         Rect { height: list.height.min(self.failed), ..list }
     }
 }
 
-/// What of a view is below so many rows.
+/// The area of a view below a head of this many rows.
 pub fn below(view: Rect, head: u16) -> Rect {
     let head = head.min(view.height);
     Rect { y: view.y + head, height: view.height - head, ..view }
 }
 
-/// The rows of the live view: those of its lists, below the projects' labels and the others' titles.
+/// The heights of the live view's lists, without labels and titles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VisitorsParts {
-    /// Of projects, of top pages, of last events.
+    /// Projects, top pages, latest events.
     pub rows: [u16; 3],
-    /// Top pages and last events stand beside each other.
+    /// Whether top pages and latest events are side by side.
     pub side_by_side: bool,
 }
 
 impl VisitorsParts {
-    /// From this width on pages and events stand beside each other.
+    /// The width from which pages and events are side by side.
     const SIDE_BY_SIDE_MIN_WIDTH: u16 = 110;
-    /// Title, sum, labels.
+    /// Title, total, labels.
     pub const HEAD: u16 = 3;
 
-    /// Those of a view of this size, with so much in each list.
+    /// The heights for a view of this size with this many items in each list.
     pub fn of(width: u16, height: u16, counts: [usize; 3]) -> Self {
         let side_by_side = width >= Self::SIDE_BY_SIDE_MIN_WIDTH;
         let titles = if side_by_side { 1 } else { 2 };
         let room = height.saturating_sub(Self::HEAD + titles);
         let wanted = counts.map(|count| u16::try_from(count).unwrap_or(u16::MAX).max(1));
         let lists = titles + 1;
-        // What one list does not need the next ones have.
+        // Space that one list does not need goes to the next ones.
         let projects = wanted[0].min((room / lists).max(1));
         let room = room.saturating_sub(projects);
         if side_by_side {
@@ -131,7 +131,7 @@ impl VisitorsParts {
         Self { rows: [projects, pages, room.saturating_sub(pages).max(1)], side_by_side }
     }
 
-    /// Where the rows of the lists are in a view.
+    /// The areas of the lists in a view.
     pub fn lists(&self, view: Rect) -> [Rect; 3] {
         let [projects, pages, events] = self.rows;
         let rows = |head: u16, height: u16| {
@@ -156,23 +156,23 @@ pub struct Layout {
     pub header: Rect,
     /// The stages' figures.
     pub figures: Rect,
-    /// How much of them.
+    /// How many figures are shown.
     pub amount: Amount,
-    /// The queue's own block, where there is room for it.
+    /// The queue's own block, if there is space for it.
     pub queue: Option<Rect>,
-    /// The line between figures and log; without a block of its own the queue is on it.
+    /// The separator between figures and log; also shows the queue if it has no block.
     pub rule: Rect,
     /// The log.
     pub log: Rect,
     /// What the log shows, or the text field.
     pub status: Rect,
-    /// Keys, or what is to be said about the text in the field.
+    /// Keys, or a message about the text in the field.
     pub hints: Rect,
 }
 
 impl Layout {
-    /// The parts of a screen, with as many figures as wanted and possible; `None` when it is too
-    /// small for all.
+    /// The parts of a screen, with as many figures as wanted and possible; `None` if it is too
+    /// small.
     pub fn of(area: Rect, wanted: Amount) -> Option<Self> {
         if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
             return None;
@@ -202,8 +202,8 @@ impl Layout {
         Some(Self { header, figures, amount, queue, rule, log, status, hints })
     }
 
-    /// The places of the panes on the screen: of all, or of the focused one alone where it is to
-    /// have all the room or there is too little.
+    /// The positions of the visible panes: all of them, or only the focused one if it is maximized
+    /// or the screen is too small for all.
     pub fn panes(&self, panes: &Panes) -> Vec<PanePlace> {
         let count = u16::try_from(panes.count()).unwrap_or(u16::MAX);
         let columns = if self.log.width < SIDE_BY_SIDE_MIN_WIDTH { 1 } else { 2.min(count) };
@@ -214,7 +214,7 @@ impl Layout {
         }
         let place = |nth: u16| {
             let (row, column) = (nth / columns, nth % columns);
-            // A row that is not full has fewer, wider panes.
+            // The last row may have fewer, wider panes.
             let beside = columns.min(count - row * columns);
             let share = |all: u16, parts: u16, nth: u16| all / parts * nth + (all % parts).min(nth);
             let (x, right) =
@@ -234,7 +234,7 @@ impl Layout {
         (0..count).map(place).collect()
     }
 
-    /// Where a stage's figures are.
+    /// The area of a stage's figures.
     pub fn stage(&self, stage: Stage) -> Rect {
         let count = u16::try_from(Stage::ALL.len()).unwrap_or(u16::MAX);
         let nth = u16::try_from(stage.index()).unwrap_or(u16::MAX);
@@ -248,37 +248,37 @@ impl Layout {
         }
     }
 
-    /// Where so many words are that complete a command: as many as fit, next to the text.
+    /// The area for this many completions of a command: as many as fit, next to the text.
     pub fn candidates(&self, count: usize) -> Rect {
         let count = u16::try_from(count).unwrap_or(u16::MAX);
         let height = CANDIDATE_ROWS.min(self.log.height).min(count);
         Rect { y: self.status.y - height, height, ..self.log }
     }
 
-    /// What a view over the log covers: everything between header and hints.
+    /// The area of a view over the log: everything between header and hints.
     pub fn overlay(&self) -> Rect {
         let height = self.hints.y - self.figures.y;
         Rect { height, width: self.header.width, ..self.figures }
     }
 
-    /// The rows of a view's content: all but its title.
+    /// The height of such a view without its title.
     pub fn overlay_rows(&self) -> usize {
         usize::from(self.overlay().height).saturating_sub(1)
     }
 }
 
 impl Model {
-    /// The parts of the screen; `None` when it is too small.
+    /// The parts of the screen; `None` if it is too small.
     pub fn layout(&self) -> Option<Layout> {
         Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.amount)
     }
 
-    /// The rows of the focused pane.
+    /// The height of the focused pane.
     pub fn log_height(&self) -> usize {
         self.pane_height(self.panes.focus())
     }
 
-    /// The rows of a pane; those of the focused one if it is not on the screen.
+    /// The height of a pane; of the focused one if it is not visible.
     pub fn pane_height(&self, nth: usize) -> usize {
         let Some(layout) = self.layout() else { return 1 };
         let places = layout.panes(&self.panes);
@@ -286,7 +286,7 @@ impl Model {
         place.map_or(1, |place| place.lines.height.into())
     }
 
-    /// The rows of a trace's lines.
+    /// The height of a trace's lines.
     pub fn trace_rows(&self) -> usize {
         self.layout().map_or(1, |layout| below(layout.overlay(), TRACE_HEAD).height.into())
     }
@@ -304,27 +304,27 @@ impl Model {
         VisitorsParts::of(area.width, area.height, self.panels.visitors.counts())
     }
 
-    /// The rows of a batch's events.
+    /// The height of a batch's events.
     pub fn batch_rows(&self) -> usize {
         let rows = |layout: Layout| below(layout.overlay(), BATCH_HEAD).height;
         usize::from(self.layout().map_or(0, rows)).max(1)
     }
 
-    /// The rows of what the verifier told.
+    /// The height of the verifier's messages.
     pub fn verify_rows(&self) -> usize {
         let rows = |layout: Layout| below(layout.overlay(), VERIFY_HEAD).height;
         usize::from(self.layout().map_or(0, rows)).max(1)
     }
 
-    /// Whether all panes are on the screen.
+    /// Whether all panes are visible.
     pub fn shows_all_panes(&self) -> bool {
         let places = self.layout().map(|layout| layout.panes(&self.panes).len());
         places.is_none_or(|shown| shown == self.panes.count())
     }
 
-    /// After the room for the panes has changed: every reader keeps to the line.
+    /// After the size of the panes has changed: each reader stays at its line.
     pub(crate) fn settle_panes(&mut self) {
-        // Too small to show anything, it has no place for a line either.
+        // Nothing can be shown, so there is no row to record.
         if self.layout().is_none() {
             return;
         }

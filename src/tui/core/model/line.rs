@@ -1,8 +1,8 @@
-//! One line as it is kept: its parts in one text, as small as they can be and safe to show.
+//! One stored line: its parts in one text, compact and safe to show.
 //!
-//! The details of a line are kept as they are shown, `url=/checkout status=200 title="Hello you"`:
-//! a search finds what is on the screen, drawing needs no work, and [`LineRef::data`] still gets
-//! the JSON back.
+//! The details of a line are stored as shown, `url=/checkout status=200 title="Hello you"`: a
+//! search matches what is on the screen, drawing needs no conversion, and [`LineRef::data`] can
+//! restore the JSON.
 
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
-/// Bytes of a message, or of an unparsed line, that are kept.
+/// The maximum size of a message or unparsed line, in bytes; the rest is cut off.
 const MAX_MESSAGE: usize = 16 * 1024;
-/// Bytes of a line's details that are kept.
+/// The maximum size of a line's details, in bytes.
 const MAX_FIELDS: usize = 32 * 1024;
-/// Bytes of an id that are kept.
+/// The maximum size of an id, in bytes.
 const MAX_ID: usize = 256;
 
-/// Details that are shown first, as the most telling.
+/// The most useful details, which are shown first.
 const FIRST_FIELDS: [&str; 12] = [
     "error",
     "reason",
@@ -35,7 +35,7 @@ const FIRST_FIELDS: [&str; 12] = [
     "waitedMs",
 ];
 
-/// A level as the log shows it.
+/// The name of a level in the log.
 pub fn shown_level(level: Level) -> &'static str {
     match level {
         Level::Info => "INFO",
@@ -44,15 +44,15 @@ pub fn shown_level(level: Level) -> &'static str {
     }
 }
 
-/// Where the parts of a line are in its text.
+/// The positions of a line's parts in its text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
     time: i64,
-    /// Where its text starts in the text of its chunk.
+    /// The start of its text in the text of its chunk.
     start: u32,
     message: u32,
     fields: u32,
-    /// NaN without one.
+    /// NaN if there is none.
     duration: f32,
     event: u16,
     project: u16,
@@ -60,7 +60,7 @@ pub(super) struct Meta {
     level: Level,
 }
 
-/// Parts of a line, and lines, are apart by this, which no safe text contains.
+/// Separates the parts of a line, and lines; safe text never contains it.
 pub(super) const SEPARATOR: char = '\n';
 
 impl Meta {
@@ -93,7 +93,7 @@ pub(super) fn push_log(out: &mut String, log: &DebugLog) -> Meta {
     };
     let event = push_id(&log.event_id);
     let project = push_id(&log.project_id);
-    // The last part needs no separator after it.
+    // No separator follows the last part.
     out.pop();
     Meta {
         time: log.timestamp.epoch_millis(),
@@ -108,7 +108,7 @@ pub(super) fn push_log(out: &mut String, log: &DebugLog) -> Meta {
     }
 }
 
-/// Appends a line that is none of the contract's. It counts as a warning.
+/// Appends a line outside the contract. It counts as a warning.
 pub(super) fn push_unparsed(out: &mut String, now: UtcMillis, line: &str) -> Meta {
     let start = out.len();
     push_part(out, line, MAX_MESSAGE);
@@ -128,13 +128,13 @@ pub(super) fn push_unparsed(out: &mut String, now: UtcMillis, line: &str) -> Met
     }
 }
 
-/// Parts and chunks are bounded far below this.
+/// The sizes of parts and chunks are far below this limit.
 fn small(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn push_part(out: &mut String, part: &str, limit: usize) {
-    // Escaping never makes text shorter, so more than the limit need not be looked at.
+    // Escaping never shortens text, so nothing beyond the limit is needed.
     let looked_at = cut(part, limit);
     let safe = text::safe(looked_at);
     let kept = cut(&safe, limit);
@@ -161,7 +161,7 @@ fn push_fields(out: &mut String, data: &Map<String, Value>) {
         }
         push_field(out, key, value);
         if out.len() > end {
-            // Whole fields only, so that what is kept can be read back.
+            // Only complete fields, so that they can be parsed again.
             out.truncate(before);
             push_cut_field(out, key, nth, end.saturating_sub(before));
             break;
@@ -170,7 +170,7 @@ fn push_fields(out: &mut String, data: &Map<String, Value>) {
     out.push(SEPARATOR);
 }
 
-/// Says that details are missing from `key` on.
+/// Appends a note that the details from `key` on are missing.
 fn push_cut_field(out: &mut String, key: &str, nth: usize, room: usize) {
     if nth > 0 {
         out.push(' ');
@@ -202,7 +202,7 @@ fn is_bare_key(key: &str) -> bool {
         && !key.contains(|c: char| c.is_whitespace() || c == '=' || c == '"')
 }
 
-/// Whether a string can stand without quotes and is still read back as that string.
+/// Whether a string without quotes is parsed as the same string.
 fn is_bare_value(value: &str) -> bool {
     let Some(first) = value.chars().next() else { return false };
     !value.contains(|c: char| c.is_whitespace() || c == '"')
@@ -253,7 +253,7 @@ fn read_json(rest: &mut &str) -> Option<Value> {
     Some(value)
 }
 
-/// A line, to be read.
+/// A borrowed line.
 #[derive(Clone, Copy, Debug)]
 pub struct LineRef<'a> {
     meta: &'a Meta,
@@ -265,12 +265,12 @@ impl<'a> LineRef<'a> {
         Self { meta, text }
     }
 
-    /// When.
+    /// The line's timestamp.
     pub fn time(&self) -> UtcMillis {
         UtcMillis::from_epoch_millis(self.meta.time)
     }
 
-    /// The stage, and `None` for a line that could not be parsed.
+    /// The stage; `None` for a line that could not be parsed.
     pub fn stage(&self) -> Option<Stage> {
         self.meta.stage
     }
@@ -285,8 +285,8 @@ impl<'a> LineRef<'a> {
         Some(self.meta.duration).filter(|duration| !duration.is_nan())
     }
 
-    /// Everything that can be searched: message, details, event id and project id, each on a
-    /// line of its own.
+    /// Everything that can be searched: message, details, event id and project id, each on its own
+    /// line.
     pub fn text(&self) -> &'a str {
         self.text
     }
@@ -295,7 +295,7 @@ impl<'a> LineRef<'a> {
         &self.text[start..start + length]
     }
 
-    /// What happened. Starts [`LineRef::text`].
+    /// The message, which is at the start of [`LineRef::text`].
     pub fn message(&self) -> &'a str {
         self.part(0, self.meta.message as usize)
     }
@@ -305,7 +305,7 @@ impl<'a> LineRef<'a> {
         self.meta.message as usize + 1
     }
 
-    /// The details as they are shown.
+    /// The details as shown.
     pub fn fields(&self) -> &'a str {
         self.part(self.fields_start(), self.meta.fields as usize)
     }
@@ -315,24 +315,24 @@ impl<'a> LineRef<'a> {
         self.fields_start() + self.meta.fields as usize + 1
     }
 
-    /// The event, if it is about one.
+    /// The id of the event, if there is one.
     pub fn event_id(&self) -> Option<&'a str> {
         Some(self.part(self.event_start(), self.meta.event.into())).filter(|id| !id.is_empty())
     }
 
-    /// The project, if it is about one.
+    /// The id of the project, if there is one.
     pub fn project_id(&self) -> Option<&'a str> {
         let start = self.event_start() + usize::from(self.meta.event) + 1;
         Some(self.part(start, self.meta.project.into())).filter(|id| !id.is_empty())
     }
 
-    /// The details in the order in which they are shown.
+    /// The details in the order shown.
     pub fn data(&self) -> Vec<(String, Value)> {
         read_fields(self.fields())
             .unwrap_or_else(|| vec![("data".to_owned(), Value::from(self.fields()))])
     }
 
-    /// The line as JSON of the contract; an unparsed line as it is shown.
+    /// The line as JSON of the contract; an unparsed line as shown.
     pub fn to_json(&self) -> String {
         let Some(stage) = self.stage() else { return self.message().to_owned() };
         let log = DebugLog {
@@ -343,19 +343,19 @@ impl<'a> LineRef<'a> {
             data: self.data().into_iter().collect(),
             event_id: self.event_id().map(str::to_owned),
             project_id: self.project_id().map(str::to_owned),
-            // By way of the decimal form, which does not show the digits that f32 lacks.
+            // Converted through its decimal form, to avoid digits beyond the precision of f32.
             duration: self.duration().and_then(|ms| ms.to_string().parse().ok()),
         };
         serde_json::to_string(&log).unwrap_or_default()
     }
 
-    /// A copy that stays when the line is forgotten.
+    /// A copy that is independent of the ring.
     pub fn to_owned(&self) -> OwnedLine {
         OwnedLine { meta: *self.meta, text: self.text.to_owned() }
     }
 }
 
-/// A line that is kept apart from the others.
+/// A line stored outside the ring.
 #[derive(Clone, Debug)]
 pub struct OwnedLine {
     meta: Meta,
@@ -363,14 +363,14 @@ pub struct OwnedLine {
 }
 
 impl OwnedLine {
-    /// A line that comes by another way than the ring.
+    /// A line that does not come from the ring.
     pub fn of(log: &DebugLog) -> Self {
         let mut text = String::new();
         let meta = push_log(&mut text, log);
         Self { meta, text }
     }
 
-    /// The line, to be read.
+    /// Borrows the line.
     pub fn as_ref(&self) -> LineRef<'_> {
         LineRef::new(&self.meta, &self.text)
     }

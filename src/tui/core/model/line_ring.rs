@@ -1,7 +1,7 @@
-//! The lines kept for scrolling back: bounded in number and bytes, and numbered for good, so that
-//! what is forgotten at one end moves nothing at the other.
+//! The lines kept for scrolling back: limited in number and bytes. Lines have permanent numbers, so
+//! dropping old ones moves nothing.
 //!
-//! Texts lie behind each other in chunks: a line costs its text and 33 bytes.
+//! Texts are stored one after the other in chunks; a line uses its text and 33 bytes.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,9 +10,9 @@ use super::line::{self, LineRef, Meta};
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
 
-/// A chunk ends with the line that makes it longer than this.
+/// A chunk ends with the line that exceeds this size.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Lines in a chunk at most.
+/// The most lines per chunk.
 const CHUNK_LINES: usize = 1024;
 
 #[derive(Debug)]
@@ -35,15 +35,15 @@ pub struct LineRing {
     chunks: VecDeque<Chunk>,
     first: u64,
     next: u64,
-    /// Of the lines from `first` on. What of the oldest chunk is forgotten but not yet freed is
-    /// less than a chunk.
+    /// The size of the lines from `first` on. Lines of the oldest chunk that are dropped but not
+    /// freed take less than a chunk.
     bytes: usize,
     max_lines: usize,
     max_bytes: usize,
 }
 
 impl LineRing {
-    /// Keeps at most so many lines and bytes; the newest line always.
+    /// Keeps at most this many lines and bytes, but always the newest line.
     pub fn new(max_lines: usize, max_bytes: usize) -> Self {
         Self {
             chunks: VecDeque::new(),
@@ -60,27 +60,27 @@ impl LineRing {
         self.first
     }
 
-    /// The number that the next line will have.
+    /// The number of the next line.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// How many lines are kept.
+    /// The number of lines kept.
     pub fn len(&self) -> usize {
         (self.next - self.first) as usize
     }
 
-    /// Whether none is kept.
+    /// Whether there are no lines.
     pub fn is_empty(&self) -> bool {
         self.first == self.next
     }
 
-    /// What the lines take.
+    /// The memory that the lines use.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds a line, and forgets old ones where there is no more room.
+    /// Adds a line, and drops old ones to stay within the limits.
     pub fn push_log(&mut self, log: &DebugLog) {
         self.push(|text| line::push_log(text, log));
     }
@@ -103,7 +103,7 @@ impl LineRing {
         }
         let Some(chunk) = self.chunks.back_mut() else { return };
         let meta = write(&mut chunk.text);
-        // So that a search of all lines at once finds nothing that stands in two of them.
+        // So that a search of the whole text finds no match across two lines.
         chunk.text.push(line::SEPARATOR);
         chunk.lines.push(meta);
         self.next += 1;
@@ -123,20 +123,19 @@ impl LineRing {
         }
     }
 
-    /// Forgets all lines; numbers go on.
+    /// Drops all lines; the numbering continues.
     pub fn clear(&mut self) {
         self.chunks.clear();
         self.first = self.next;
         self.bytes = 0;
     }
 
-    /// A line by its number, if it is still kept.
+    /// The line with a number, if it is still kept.
     pub fn get(&self, number: u64) -> Option<LineRef<'_>> {
         self.lines(number..number + 1).next().map(|(_, line)| line)
     }
 
-    /// Those lines of a range of numbers that are kept, in order, as far as their texts lie behind
-    /// each other.
+    /// The kept lines in a range of numbers, in order, as runs of joined texts.
     pub fn runs(&self, range: Range<u64>) -> impl Iterator<Item = Run<'_>> {
         let start = range.start.max(self.first);
         let end = range.end.min(self.next).max(start);
@@ -146,13 +145,13 @@ impl LineRing {
             let skip = start.saturating_sub(chunk.first) as usize;
             let stop = (end.min(chunk.end()) - chunk.first) as usize;
             let lines = &chunk.lines[skip..stop];
-            // A search need not look further than the last of them.
+            // So that a search ends at the last of them.
             let text = lines.last().map_or("", |meta| &chunk.text[..meta.range().end]);
             Run { first: chunk.first + skip as u64, text, lines }
         })
     }
 
-    /// Those lines of a range of numbers that are kept, in order.
+    /// The kept lines in a range of numbers, in order.
     pub fn lines(&self, range: Range<u64>) -> impl Iterator<Item = (u64, LineRef<'_>)> {
         self.runs(range).flat_map(|run| {
             (0..).map_while(move |place| Some((run.number(place), run.get(place)?.1)))
@@ -160,7 +159,7 @@ impl LineRing {
     }
 }
 
-/// Lines whose texts lie behind each other.
+/// Lines whose texts are stored one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
     first: u64,
@@ -169,28 +168,28 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The text in which all lie, apart by a `line::SEPARATOR`.
+    /// The joined text; `line::SEPARATOR` is between the lines.
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// The number of the line at a place of the run.
+    /// The number of the line at a position in the run.
     pub fn number(&self, place: usize) -> u64 {
         self.first + place as u64
     }
 
-    /// The line at a place of the run, and where it starts in the text.
+    /// The line at a position in the run, and where it starts in the text.
     pub fn get(&self, place: usize) -> Option<(usize, LineRef<'a>)> {
         let meta = self.lines.get(place)?;
         let range = meta.range();
         Some((range.start, LineRef::new(meta, &self.text[range])))
     }
 
-    /// The place of the line in which `at` of the text is, which is not before the line at `from`.
+    /// The position of the line that contains offset `at`; it is not before the line at `from`.
     pub fn place_of(&self, from: usize, at: usize) -> usize {
         let starts = |meta: &Meta| meta.range().start <= at;
         let rest = &self.lines[from..];
-        // Mostly it is near, and the lines between are then not read from far memory.
+        // It is usually close, and this avoids reading the lines between from memory.
         let mut reach = 1;
         while rest.get(reach).is_some_and(starts) {
             reach *= 2;

@@ -1,4 +1,27 @@
 //! All the state of the console. [`super::update`] changes it, [`super::view`] draws it.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `alerts` | alerts until they are acknowledged |
+//! | `cursor` | a selection in a list |
+//! | `export` | an export in progress |
+//! | `figures` | the figures of the last minute |
+//! | `filter` | which lines are shown |
+//! | `focus` | where typed letters go |
+//! | `layout` | the positions of everything on the screen |
+//! | `line` | one stored line |
+//! | `line_ring` | the lines kept for scrolling back |
+//! | `pages` | screens that show a scrollable text |
+//! | `palette` | the palette, its commands and completions |
+//! | `pane` | one view of the lines |
+//! | `panels` | data of screens that outlives them |
+//! | `panes` | the panes and the focus |
+//! | `projects` | the list of projects |
+//! | `query` | the language of filters and searches |
+//! | `screen` | the screens and their state |
+//! | `stack` | the stack of open screens |
+//! | `times` | formats times in the console's time zone |
+//! | `trace` | the trace of an event or a batch |
 
 pub mod alerts;
 pub mod cursor;
@@ -47,31 +70,31 @@ use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
-/// Milliseconds for which a notice stays.
+/// How long a notice is shown, in milliseconds.
 const NOTICE_MILLIS: i64 = 4_000;
 
-/// What the console is started with.
+/// The console's options.
 #[derive(Clone, Debug)]
 pub struct ModelOptions {
-    /// What it watches: `embedded`, or a daemon's URL.
+    /// The source: `embedded`, or a daemon's URL.
     pub source: String,
-    /// A command that sends an event, ready to be pasted.
+    /// A command that sends an event, ready to paste.
     pub curl: Option<String>,
-    /// Lines kept for scrolling back.
+    /// The most lines kept for scrolling back.
     pub max_lines: usize,
-    /// Bytes those lines may take.
+    /// The most bytes that these lines may use.
     pub max_bytes: usize,
-    /// Events waiting above which the queue's depth is an alarm.
+    /// The number of waiting events from which the queue's depth is an alarm.
     pub alarm_depth: u64,
-    /// Whether nothing may be changed.
+    /// Whether changes are disabled.
     pub read_only: bool,
     /// Times in UTC instead of the local zone.
     pub utc: bool,
     /// The local time zone.
     pub local_zone: TimeZone,
-    /// How it looks.
+    /// The theme.
     pub theme: Theme,
-    /// What else the settings say about the console itself.
+    /// Other settings of the console.
     pub shell: Shell,
     /// The terminal's columns and rows.
     pub size: (u16, u16),
@@ -84,14 +107,14 @@ impl ModelOptions {
     }
 }
 
-/// What the console itself is set to, beside what it shows.
+/// Settings of the console that are independent of its content.
 #[derive(Clone, Debug, Default)]
 pub struct Shell {
-    /// Nothing but ASCII on the screen.
+    /// Whether only ASCII is shown.
     pub ascii: bool,
-    /// Whether the mouse is on.
+    /// Whether the mouse is enabled.
     pub mouse: bool,
-    /// Saved filters: names, and what they filter by.
+    /// Saved filters: names and queries.
     pub filters: BTreeMap<String, String>,
     /// When to raise alerts.
     pub alerts: AlertSettings,
@@ -99,25 +122,25 @@ pub struct Shell {
     pub bindings: Bindings,
 }
 
-/// A recording on its way.
+/// A running recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
     /// The file.
     pub path: String,
     /// Bytes written.
     pub bytes: u64,
-    /// Messages the disk was too slow for.
+    /// Messages lost because the disk is too slow.
     pub lost: u64,
-    /// Why nothing is written any more, although nobody ended it; stays on the screen.
+    /// Why recording stopped, if the user did not stop it; stays on the screen.
     pub broke: Option<String>,
 }
 
 /// Whether new lines are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// They are.
+    /// New lines are shown.
     Live,
-    /// They are kept, but not shown.
+    /// New lines are kept, but not shown.
     Paused {
         /// The number of the first line held back.
         since: u64,
@@ -126,12 +149,12 @@ pub enum Flow {
     },
 }
 
-/// Whether there is a connection to the process that is watched.
+/// The state of the connection to the watched process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// There is, or none is needed.
+    /// Connected, or no connection is needed.
     Up,
-    /// It was cut, for this reason.
+    /// Disconnected, for this reason.
     Down(Arc<str>),
 }
 
@@ -140,7 +163,7 @@ pub enum Link {
 pub enum Amount {
     /// A row for each stage.
     All,
-    /// All stages in one row.
+    /// All stages in two rows.
     Few,
 }
 
@@ -152,7 +175,7 @@ pub struct Notice {
     until: i64,
 }
 
-/// All the state of the console.
+/// The whole state of the console.
 #[derive(Debug)]
 pub struct Model {
     pub(super) options: ModelOptions,
@@ -165,22 +188,22 @@ pub struct Model {
     pub(super) panels: Panels,
     pub(super) screens: Vec<Screen>,
     pub(super) focus: Focus,
-    /// Numbers of the lines that were marked, by their letters.
+    /// The numbers of marked lines, by letter.
     pub(super) marks: BTreeMap<char, u64>,
-    /// A jump on its way, in the focused pane.
+    /// The jump in progress, in the focused pane.
     pub(super) seek: Option<Seek>,
     pub(super) flow: Flow,
     pub(super) link: Link,
-    /// Since when there is no connection.
+    /// When the connection was lost, if it was.
     pub(super) cut: Option<UtcMillis>,
     pub(super) amount: Amount,
     pub(super) lost: u64,
     pub(super) notice: Option<Notice>,
-    /// Nothing but ASCII on the screen.
+    /// Whether only ASCII is shown.
     pub(super) ascii: bool,
-    /// Whether the mouse is the console's and not the terminal's.
+    /// Whether the mouse is enabled.
     pub(super) mouse: bool,
-    /// Commands typed before, the newest last.
+    /// The history of commands, newest last.
     pub(super) history: Vec<String>,
     /// Saved filters.
     pub(super) filters: BTreeMap<String, String>,
@@ -188,7 +211,7 @@ pub struct Model {
     pub(super) recording: Option<Recording>,
     pub(super) replay: Option<ReplayState>,
     pub(super) alerts: Alerts,
-    /// The wall clock, which goes on while a replay is held.
+    /// The wall clock, which continues while a replay is paused.
     pub(super) wall: UtcMillis,
     /// Effects besides the one returned for a message.
     pub(super) outbox: Vec<Effect>,
@@ -196,7 +219,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A console that has seen nothing yet.
+    /// A console without any lines yet.
     pub fn new(options: ModelOptions) -> Self {
         Self {
             zone: options.zone(options.utc),
@@ -231,12 +254,12 @@ impl Model {
         }
     }
 
-    /// Whether the screen would look different now.
+    /// Whether the screen needs to be redrawn.
     pub fn needs_redraw(&self) -> bool {
         self.dirty
     }
 
-    /// The screen shows the model as it is.
+    /// Marks the screen as up to date.
     pub fn drawn(&mut self) {
         self.dirty = false;
     }
@@ -246,7 +269,7 @@ impl Model {
         &self.ring
     }
 
-    /// The view of the lines that has the focus.
+    /// The focused view of the lines.
     pub fn pane(&self) -> &Pane {
         self.panes.focused()
     }
@@ -261,22 +284,22 @@ impl Model {
         &self.figures
     }
 
-    /// What screens show that outlives them.
+    /// Data of screens that outlives them.
     pub fn panels(&self) -> &Panels {
         &self.panels
     }
 
-    /// Where letters go.
+    /// Where typed letters go.
     pub fn focus(&self) -> &Focus {
         &self.focus
     }
 
-    /// A jump on its way, in the focused pane.
+    /// The jump in progress, in the focused pane.
     pub fn seek(&self) -> Option<&Seek> {
         self.seek.as_ref()
     }
 
-    /// Whether the mouse is on.
+    /// Whether the mouse is enabled.
     pub fn mouse(&self) -> bool {
         self.mouse
     }
@@ -286,13 +309,13 @@ impl Model {
         self.flow
     }
 
-    /// Events waiting above which the queue's depth is an alarm: as the watched process is set, or
-    /// else as this one is.
+    /// The number of waiting events from which the queue's depth is an alarm: the watched process's
+    /// setting, or else this process's.
     pub fn alarm_depth(&self) -> u64 {
         self.figures.alarm_depth().unwrap_or(self.options.alarm_depth)
     }
 
-    /// A stage's name as it is shown: that of the store is the store's own. Filters know it by both.
+    /// A stage's name as shown; the store's stage has the store's name. Filters accept both.
     pub fn stage_name(&self, stage: Stage) -> &'static str {
         match (stage, self.figures.store()) {
             (Stage::Clickhouse, Some(SQLITE)) => SQLITE,
@@ -300,12 +323,12 @@ impl Model {
         }
     }
 
-    /// Lines that did not reach the console.
+    /// The number of lines that did not reach the console.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Effects besides those returned for messages.
+    /// Effects in addition to those returned for messages.
     pub fn take_outbox(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.outbox)
     }
@@ -325,7 +348,7 @@ impl Model {
         self.notice.as_ref().map(|notice| notice.text.as_str())
     }
 
-    /// The number of the first line that is not to be shown yet.
+    /// The number of the first line that must not be shown yet.
     pub(super) fn limit(&self) -> u64 {
         match self.flow {
             Flow::Live => self.ring.next(),
@@ -333,7 +356,7 @@ impl Model {
         }
     }
 
-    /// Whether there are lines that were not looked at yet: send [`super::msg::Msg::Work`].
+    /// Whether there is work left: send [`super::msg::Msg::Work`].
     pub fn has_work(&self) -> bool {
         let on_screen = self.shown::<Trace>().is_some_and(|trace| trace.has_work(&self.ring))
             || self.shown::<Projects>().is_some_and(|projects| projects.has_work(&self.ring));
@@ -344,12 +367,12 @@ impl Model {
             || self.panes.with_work(&self.ring, self.limit()).is_some()
     }
 
-    /// Looks at so many lines in one go.
+    /// Sets how many lines are examined per slice.
     pub fn set_slice(&mut self, lines: u64) {
         self.panes.all_mut().for_each(|pane| pane.set_slice(lines));
     }
 
-    /// Lets all panes take in new lines.
+    /// Updates all panes with new lines.
     pub(super) fn update_panes(&mut self) {
         let limit = self.limit();
         self.panes.all_mut().for_each(|pane| pane.update(&self.ring, limit));
@@ -360,7 +383,7 @@ impl Model {
         self.notice = Some(Notice { text: text.into(), until });
     }
 
-    /// Forgets a notice that has been there for long enough. Returns whether there was one.
+    /// Removes a notice whose time is over. Returns whether there was one.
     pub(super) fn forget_old_notice(&mut self) -> bool {
         let now = self.wall.epoch_millis();
         let old = |notice: &Notice| !(notice.until - NOTICE_MILLIS..notice.until).contains(&now);

@@ -1,10 +1,15 @@
-//! One view of the ring: what it shows, and where in it the reader is.
+//! One view of the ring: which lines it shows, and where the reader is.
 //!
-//! The reader is at a line (its number in the ring) on a row of the screen. Nothing else is kept,
-//! so lines that come and go, filters and resizes leave the reader at that line, or at the one
-//! nearest to it that is still shown.
+//! The reader is at a line (its number in the ring) on a row of the pane. Nothing else is stored,
+//! so the reader stays at that line, or at the nearest one still shown, when lines come and go, the
+//! filter changes or the window is resized.
 //!
-//! Which lines are shown is found out in slices, see `scan`; lines around the reader come first.
+//! The lines to show are determined in slices, see `scan`; lines around the reader come first.
+//!
+//! - `cover`: the range of lines examined so far
+//! - `moving`: moves the reader
+//! - `scan`: applies filter and search in slices
+//! - `seek`: jumps to the next line of a kind
 
 pub(super) mod cover;
 mod moving;
@@ -30,7 +35,7 @@ pub enum Position {
     At {
         /// Its number.
         line: u64,
-        /// On which row of the pane it stands.
+        /// The row of the pane on which it is shown.
         row: usize,
     },
 }
@@ -44,23 +49,23 @@ pub enum Direction {
     Newer,
 }
 
-/// Where a jump ended.
+/// The result of a jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jump {
-    /// At a line in the direction.
+    /// Reached a line in the direction.
     Done,
-    /// At a line from the other end.
+    /// Reached a line after wrapping around.
     Wrapped,
-    /// Nowhere: there is no such line.
+    /// There is no matching line.
     Nowhere,
 }
 
-/// What of the index is on the screen.
+/// The part of the index that is on the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Places in the index.
+    /// Positions in the index.
     pub range: Range<usize>,
-    /// The reader's place in the index; `None` when nothing is shown.
+    /// The reader's position in the index; `None` if nothing is shown.
     pub cursor: Option<usize>,
 }
 
@@ -69,34 +74,35 @@ pub struct Window {
 pub struct Pane {
     filter: Filter,
     search: Option<Query>,
-    /// Numbers of the lines that the filter shows, in order; of repeats only the newest.
+    /// Numbers of the lines that pass the filter, in order; of repeats only the newest.
     index: VecDeque<u64>,
     /// Whether repeats are shown as one line.
     folds: bool,
-    /// For each line of the index, how many it stands for; empty while nothing is folded.
+    /// For each line of the index, how many lines it represents; empty while repeats are not
+    /// folded.
     repeats: VecDeque<u32>,
-    /// Of the index, the ones that the search finds.
+    /// The lines of the index that match the search.
     found: VecDeque<u64>,
-    /// The lines that the filter was asked about.
+    /// The lines to which the filter has been applied.
     filtered: Cover,
-    /// Of these, the lines that the search was asked about.
+    /// Those of them to which the search has been applied.
     searched: Cover,
     position: Position,
-    /// Lines looked at in one go.
+    /// Lines examined per slice.
     slice: u64,
-    /// What to go back to from the context of a line.
+    /// The state to restore when leaving the context of a line.
     before_context: Option<Box<(Filter, Position)>>,
     held: Option<Held>,
 }
 
-/// What a pane showed when the display was paused, in case the ring forgets it.
+/// What a pane showed when the display was paused, in case the ring drops it.
 #[derive(Clone, Debug)]
 pub struct Held {
     position: Position,
     lines: Vec<(u64, OwnedLine)>,
 }
 
-/// Lines looked at in one go; some milliseconds with a costly query.
+/// Lines examined per slice; takes some milliseconds with an expensive query.
 pub const SLICE: u64 = 20_000;
 
 impl Default for Pane {
@@ -134,7 +140,7 @@ impl Pane {
         self.position
     }
 
-    /// Whether it keeps to the newest line.
+    /// Whether it follows the newest line.
     pub fn follows(&self) -> bool {
         self.position == Position::Follow
     }
@@ -144,7 +150,7 @@ impl Pane {
         &self.index
     }
 
-    /// The numbers of the lines found, oldest first.
+    /// The numbers of the lines that match the search, oldest first.
     pub fn found(&self) -> &VecDeque<u64> {
         &self.found
     }
@@ -154,23 +160,23 @@ impl Pane {
         self.folds
     }
 
-    /// How many lines a place of the index stands for, also those forgotten since.
+    /// How many lines the one at a position of the index represents, including dropped ones.
     pub fn repeats(&self, place: usize) -> u32 {
         self.repeats.get(place).copied().unwrap_or(1)
     }
 
-    /// Which place among those found the reader's line has, if it is one.
+    /// The position of the reader's line among the search's matches, if it is one.
     pub fn found_place(&self) -> Option<usize> {
         self.found.binary_search(&self.cursor_line()?).ok()
     }
 
-    /// Whether it shows the context of a line, with all lines around it.
+    /// Whether it shows a line's context: all lines around it.
     pub fn in_context(&self) -> bool {
         self.before_context.is_some()
     }
 
-    /// Shows the reader's line among all lines; or goes back from there. Returns whether it now
-    /// shows the context.
+    /// Shows the reader's line among all lines, or returns from there. Returns whether it now shows
+    /// the context.
     pub fn toggle_context(&mut self, ring: &LineRing, limit: u64, height: usize) -> bool {
         if let Some(before) = self.before_context.take() {
             self.position = before.1;
@@ -197,20 +203,20 @@ impl Pane {
         self.held = Some(Held { position: self.position, lines: lines.collect() });
     }
 
-    /// Lets go of that copy.
+    /// Drops that copy.
     pub fn release(&mut self) {
         self.held = None;
     }
 
     /// What was on the screen when the display was paused, if the reader has not moved since and
-    /// the ring has forgotten some of it.
+    /// the ring has dropped some of it.
     pub fn held(&self, ring: &LineRing) -> Option<&[(u64, OwnedLine)]> {
         let held = self.held.as_ref().filter(|held| held.position == self.position)?;
         let (first, _) = held.lines.first()?;
         (*first < ring.first()).then_some(held.lines.as_slice())
     }
 
-    /// The place in the index that is nearest to a line.
+    /// The position in the index that is nearest to a line.
     fn nearest(&self, line: u64) -> Option<usize> {
         let after = self.index.partition_point(|&number| number < line);
         let Some(&newer) = self.index.get(after) else { return self.index.len().checked_sub(1) };
@@ -219,7 +225,7 @@ impl Pane {
         Some(if newer - line <= line - older { after } else { before })
     }
 
-    /// What is on a screen of so many rows.
+    /// The part of the index shown on a screen of this height.
     pub fn window(&self, height: usize) -> Window {
         let last_start = self.index.len().saturating_sub(height);
         let (start, cursor) = match self.position {
@@ -233,13 +239,13 @@ impl Pane {
         Window { range: start..self.index.len().min(start + height), cursor }
     }
 
-    /// The number of the line that the reader is at.
+    /// The number of the line at which the reader is.
     pub fn cursor_line(&self) -> Option<u64> {
         self.index.get(self.window(1).cursor?).copied()
     }
 
-    /// Notes on which row the reader's line really stands. Without it, lines that come later
-    /// could move a view that was cut short at its end.
+    /// Records the row on which the reader's line is really shown. Otherwise new lines could move a
+    /// view that is not full.
     pub fn settle(&mut self, height: usize) {
         let window = self.window(height);
         if let (Position::At { line, .. }, Some(cursor)) = (self.position, window.cursor) {

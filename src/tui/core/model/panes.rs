@@ -1,17 +1,17 @@
-//! The panes side by side or above each other, each a view of its own of the same lines.
+//! The panes, side by side or one above the other; each is an independent view of the same lines.
 
 use super::line_ring::LineRing;
 use super::pane::Pane;
 
-/// Panes at most.
+/// The most panes.
 pub const MAX_PANES: usize = 4;
 
-/// The panes, of which one has the focus.
+/// The panes, one of which has the focus.
 #[derive(Debug)]
 pub struct Panes {
     list: Vec<Pane>,
     focus: usize,
-    /// The focused one has all the room.
+    /// Whether the focused one uses all the space.
     full: bool,
 }
 
@@ -27,17 +27,17 @@ impl Panes {
         self.list.len()
     }
 
-    /// Which one has the focus.
+    /// The position of the focused one.
     pub fn focus(&self) -> usize {
         self.focus
     }
 
-    /// Whether the focused one has all the room.
+    /// Whether the focused one uses all the space.
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// One of them; the focused one if there is no such.
+    /// The pane at a position; the focused one if there is none.
     pub fn get(&self, nth: usize) -> &Pane {
         self.list.get(nth).unwrap_or(&self.list[self.focus])
     }
@@ -47,17 +47,18 @@ impl Panes {
         &self.list[self.focus]
     }
 
-    /// The focused one, to be changed.
+    /// The focused one, mutable.
     pub(crate) fn focused_mut(&mut self) -> &mut Pane {
         &mut self.list[self.focus]
     }
 
-    /// All of them, to be changed.
+    /// All panes, mutable.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Pane> {
         self.list.iter_mut()
     }
 
-    /// Puts a copy of the focused pane after it and the focus there. Returns whether there was room.
+    /// Inserts a copy of the focused pane after it and focuses the copy. Returns whether there was
+    /// space.
     pub(crate) fn split(&mut self) -> bool {
         if self.list.len() >= MAX_PANES {
             return false;
@@ -80,30 +81,30 @@ impl Panes {
         true
     }
 
-    /// Moves the focus to one of them.
+    /// Moves the focus to the pane at a position.
     pub(crate) fn set_focus(&mut self, nth: usize) {
         if nth < self.list.len() {
             self.focus = nth;
         }
     }
 
-    /// Moves the focus by so many panes, around the ends.
+    /// Moves the focus by this many panes, wrapping around.
     pub(crate) fn turn(&mut self, by: usize) {
         self.focus = (self.focus + by) % self.list.len();
     }
 
-    /// Gives the focused pane all the room, or takes it back.
+    /// Gives the focused pane all the space, or ends that.
     pub(crate) fn toggle_full(&mut self) {
         self.full = !self.full && self.list.len() > 1;
     }
 
-    /// Which pane has lines to look at yet: the focused one first.
+    /// The pane that has lines left to examine: the focused one first.
     pub(crate) fn with_work(&self, ring: &LineRing, limit: u64) -> Option<usize> {
         let has_work = |&nth: &usize| self.list[nth].has_work(ring, limit);
         [self.focus].into_iter().chain(0..self.list.len()).find(has_work)
     }
 
-    /// One of them, to be changed.
+    /// The pane at a position, mutable.
     pub(crate) fn get_mut(&mut self, nth: usize) -> Option<&mut Pane> {
         self.list.get_mut(nth)
     }

@@ -1,4 +1,4 @@
-//! The projects that the lines are about, to choose one from.
+//! The list of projects found in the lines.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use tui_input::Input;
 use super::line_ring::LineRing;
 use super::pane::cover::Cover;
 
-/// Projects told apart.
+/// The most projects listed.
 const MAX_PROJECTS: usize = 1_000;
-/// Lines looked at in one go.
+/// Lines examined per slice.
 const SLICE: u64 = 50_000;
 
 /// The list of projects.
 #[derive(Debug)]
 pub struct Projects {
-    /// What was typed to narrow it.
+    /// The input that narrows the list.
     pub(crate) input: Input,
     counts: HashMap<String, u64>,
     cover: Cover,
@@ -23,7 +23,7 @@ pub struct Projects {
 }
 
 impl Projects {
-    /// Begins to count the lines of the ring.
+    /// Starts to count the lines of the ring.
     pub fn new(ring: &LineRing) -> Self {
         let cover = Cover::at(ring.next());
         let mut list = Self { input: Input::default(), counts: HashMap::new(), cover, selected: 0 };
@@ -31,7 +31,7 @@ impl Projects {
         list
     }
 
-    /// What there is to choose, the most lines first; `None` stands for all projects.
+    /// The choices, those with the most lines first; `None` stands for all projects.
     pub fn choices(&self) -> Vec<(Option<&str>, u64)> {
         let typed = self.input.value().to_lowercase();
         let all = typed.is_empty().then(|| (None, self.counts.values().sum()));
@@ -41,32 +41,32 @@ impl Projects {
         all.into_iter().chain(named).collect()
     }
 
-    /// Which of the choices is selected.
+    /// The position of the selected choice.
     pub fn selected(&self) -> usize {
         self.selected.min(self.choices().len().saturating_sub(1))
     }
 
-    /// How many are scrolled out at the top of so many rows.
+    /// The number of choices scrolled off at the top.
     pub fn top(&self, height: usize) -> usize {
         (self.selected() + 1).saturating_sub(height)
     }
 
-    /// The selected one: a project, or `None` for all; nothing if there is no choice.
+    /// The selected choice: a project, or `None` for all. The outer `None` if the list is empty.
     pub fn chosen(&self) -> Option<Option<String>> {
         self.choices().get(self.selected()).map(|(id, _)| id.map(str::to_owned))
     }
 
-    /// Selects another one.
+    /// Selects another choice.
     pub fn select(&mut self, place: usize) {
         self.selected = place;
     }
 
-    /// Whether there are lines that were not counted yet.
+    /// Whether there are lines left to count.
     pub fn has_work(&self, ring: &LineRing) -> bool {
         !self.cover.is_all_of(&(ring.first()..self.cover.high))
     }
 
-    /// Counts one more slice, newest lines first; those that come later are not counted.
+    /// Counts one more slice, newest lines first; lines added later are not counted.
     pub fn work(&mut self, ring: &LineRing) {
         self.cover.forget(ring.first());
         let all = ring.first()..self.cover.high;

@@ -1,4 +1,4 @@
-//! What can be on the screen.
+//! The screens.
 
 use super::line::OwnedLine;
 use super::panels::BatchPanel;
@@ -7,7 +7,7 @@ use super::trace::Trace;
 use crate::keymap::Context;
 use bklit_wire::queue::FailedView;
 
-/// What is on the screen.
+/// A screen and its state.
 #[derive(Debug)]
 pub enum Screen {
     /// Figures and log.
@@ -18,7 +18,7 @@ pub enum Screen {
     Trace(Trace),
     /// The projects, to choose one.
     Projects(Projects),
-    /// The queue and what failed.
+    /// The queue and the failed events.
     Queue(QueueScreen),
     /// One failed event in full.
     Failed(Box<FailedDetail>),
@@ -28,12 +28,12 @@ pub enum Screen {
     Visitors(VisitorsScreen),
     /// The results of dual-write verification.
     Verify(VerifyScreen),
-    /// The keys.
+    /// The keys and commands.
     Help(Help),
 }
 
-/// Evaluates an expression with `$shown` as the type of what is on a screen. All dispatch on the
-/// screen goes through this `match`: each layer has a trait that these types implement.
+/// Evaluates an expression with `$shown` as the type of a screen's state. All dispatch on the
+/// screen uses this `match`: each layer has a trait that these types implement.
 macro_rules! on_screen {
     ($screen:expr, $shown:ident => $result:expr) => {
         match $screen {
@@ -82,15 +82,15 @@ macro_rules! on_screen {
 }
 pub(crate) use on_screen;
 
-/// What a screen shows.
+/// The state of a screen.
 pub trait Shown: Sized {
-    /// Where its keys are in the key table.
+    /// Its context in the key table.
     const CONTEXT: Context;
 
-    /// What this screen shows, if it is of this type.
+    /// The state of the screen, if it is of this type.
     fn of(screen: &Screen) -> Option<&Self>;
 
-    /// The same, to be changed.
+    /// The same, mutable.
     fn of_mut(screen: &mut Screen) -> Option<&mut Self>;
 }
 
@@ -127,7 +127,7 @@ shown! {
     Help => Help, Help;
 }
 
-/// Figures and log; the panes are the model's.
+/// Figures and log; the panes belong to the model.
 #[derive(Debug)]
 pub struct LogScreen;
 
@@ -143,31 +143,31 @@ pub struct VisitorsScreen;
 #[derive(Debug)]
 pub struct VerifyScreen;
 
-/// One line in full. It is a copy: it stays when the ring forgets the line.
+/// One line in full. It is a copy, so it stays when the ring drops the line.
 #[derive(Debug)]
 pub struct Detail {
     /// The line's number.
     pub number: u64,
     /// The line.
     pub line: OwnedLine,
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     pub scroll: usize,
 }
 
-/// One failed event in full. It is a copy: it stays when the event is retried.
+/// One failed event in full. It is a copy, so it stays when the event is retried.
 #[derive(Debug)]
 pub struct FailedDetail {
     /// The event.
     pub item: FailedView,
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     pub scroll: usize,
 }
 
 /// The keys and commands.
 #[derive(Debug)]
 pub struct Help {
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     pub scroll: usize,
-    /// Where it was opened: the keys of this context come first.
+    /// The context from which it was opened; its keys come first.
     pub of: Context,
 }

@@ -1,24 +1,24 @@
-//! The screens on top of each other.
+//! The stack of open screens.
 
 use super::screen::{LogScreen, Screen, Shown, on_screen};
 use super::{Focus, Model};
 use crate::keymap::{Action, Context};
 
-/// Screens on top of each other; from a trace to a detail to a trace is a long way.
+/// The most open screens.
 const MAX_SCREENS: usize = 8;
 
 impl Model {
-    /// What is on the screen.
+    /// The topmost screen.
     pub fn screen(&self) -> &Screen {
         self.screens.last().unwrap_or(&Screen::Log(LogScreen))
     }
 
-    /// What the screen shows, if it is of this type.
+    /// The state of the topmost screen, if it is of this type.
     pub fn shown<S: Shown>(&self) -> Option<&S> {
         S::of(self.screen())
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(crate) fn shown_mut<S: Shown>(&mut self) -> Option<&mut S> {
         self.screens.last_mut().and_then(S::of_mut)
     }
@@ -28,7 +28,7 @@ impl Model {
         self.screens.iter_mut().filter_map(S::of_mut)
     }
 
-    /// Shows another screen over this one; the oldest of too many is dropped.
+    /// Opens a screen on top; the oldest one is dropped if there are too many.
     pub(crate) fn push_screen(&mut self, screen: Screen) {
         while self.screens.len() >= MAX_SCREENS {
             self.screens.remove(0);
@@ -36,7 +36,7 @@ impl Model {
         self.screens.push(screen);
     }
 
-    /// Where keys go.
+    /// The context of keys.
     pub fn context(&self) -> Context {
         match &self.focus {
             Focus::Field(_) | Focus::Prompt(_) => Context::Field,
@@ -46,7 +46,7 @@ impl Model {
         }
     }
 
-    /// The key of an action as it is written: here, or else where it is bound.
+    /// The label of an action's key: in this context, or else anywhere.
     pub fn key(&self, action: Action) -> String {
         self.options.shell.bindings.label(self.context(), action)
     }

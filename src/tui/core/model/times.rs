@@ -1,4 +1,4 @@
-//! How times are written, in the time zone of the console.
+//! Formats times in the time zone of the console.
 
 use jiff::ZonedDateTime;
 
@@ -6,7 +6,7 @@ use super::Model;
 use bklit_wire::time::UtcMillis;
 
 impl Model {
-    /// A moment by the clock of the console.
+    /// The local time of a moment.
     pub(crate) fn zoned(&self, at: UtcMillis) -> ZonedDateTime {
         at.timestamp().to_zoned_datetime(self.zone.clone())
     }
@@ -16,7 +16,7 @@ impl Model {
         self.zoned(at).strftime("%H:%M:%S").to_string()
     }
 
-    /// A moment with its day and zone.
+    /// A moment with its date and zone.
     pub(crate) fn long_time(&self, at: UtcMillis) -> String {
         self.zoned(at).strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string()
     }

@@ -1,8 +1,8 @@
-//! All that the ring has about one event, or one batch, in the order of time: a waterfall.
+//! All known lines about one event or batch, in order of time: a waterfall.
 //!
-//! The lines are looked for in slices, newest first, and new ones are taken in as they come. What
-//! was found is copied: it stays when the ring forgets it. Lines of before, and where the event is,
-//! are asked of the pipeline.
+//! The ring is searched in slices, newest first; new lines are added as they come. Lines found are
+//! copied, so that they stay when the ring drops them. Earlier lines, and the event's state, are
+//! requested from the pipeline.
 
 use super::line::{LineRef, OwnedLine};
 use super::line_ring::LineRing;
@@ -15,20 +15,20 @@ use bklit_wire::debug_log::Stage;
 use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::time::UtcMillis;
 
-/// Lines of a trace at most; a batch may have many.
+/// The most lines in a trace; a batch may have many.
 pub const MAX_ROWS: usize = 2_000;
-/// Batches followed for one event: more than one if it was delivered again.
+/// The most batches followed for one event: it has several if it was delivered again.
 const MAX_BATCHES: usize = 4;
-/// Lines looked at in one go.
+/// Lines examined per slice.
 const SLICE: u64 = 50_000;
-/// Milliseconds between two questions where the event is, until it is stored.
+/// How often the event's state is requested until it is stored, in milliseconds.
 const EVERY: i64 = 3_000;
-/// Lines that are not of the ring have numbers from here on.
+/// Lines that are not from the ring are numbered from here.
 const OF_HISTORY: u64 = 1 << 63;
-/// The detail that names the batch.
+/// The detail with the id of the batch.
 const BATCH: &str = "batchId";
 
-/// What is traced.
+/// The subject of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// An event, by its id.
@@ -38,7 +38,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// What a line is about.
+    /// The subject of a line.
     pub fn of(line: LineRef<'_>) -> Option<Self> {
         let event = line.event_id().map(|id| Self::Event(id.to_owned()));
         event.or_else(|| batch_of(line).map(Self::Batch))
@@ -67,17 +67,17 @@ fn batch_of(line: LineRef<'_>) -> Option<String> {
 /// A line of the trace.
 #[derive(Clone, Debug)]
 pub struct TraceRow {
-    /// Its number in the ring.
+    /// Its number.
     pub number: u64,
     /// The line.
     pub line: OwnedLine,
-    /// When the step began and ended, in microseconds.
+    /// The start and end of the step, in microseconds.
     pub span: (i64, i64),
-    /// How long nothing was done before it, in microseconds.
+    /// The idle time before the step, in microseconds.
     pub waited: i64,
 }
 
-/// A search for the lines of one subject.
+/// The search for the lines of one subject.
 #[derive(Debug)]
 struct Search {
     subject: Subject,
@@ -91,17 +91,17 @@ pub struct Trace {
     searches: Vec<Search>,
     rows: Vec<TraceRow>,
     selected: u64,
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     pub(crate) top: usize,
     left_out: usize,
-    /// Where the event is; its lines are among the rows.
+    /// The event's state; its lines are also added to the rows.
     pub(crate) place: Polled<EventTrace>,
-    /// Lines that the ring did not have.
+    /// The number of lines that the ring did not have.
     of_history: u64,
 }
 
 impl Trace {
-    /// Begins, with this line selected.
+    /// Starts a trace with this line selected.
     pub fn new(subject: Subject, selected: u64, ring: &LineRing) -> Option<Self> {
         let mut trace = Self {
             searches: Vec::new(),
@@ -127,12 +127,12 @@ impl Trace {
         }
     }
 
-    /// What is traced.
+    /// The subject of the trace.
     pub fn subject(&self) -> Option<&Subject> {
         self.searches.first().map(|search| &search.subject)
     }
 
-    /// The batches the event was in.
+    /// The ids of the batches that contained the event.
     pub fn batches(&self) -> impl Iterator<Item = &str> {
         self.searches.iter().filter_map(|search| match &search.subject {
             Subject::Batch(id) => Some(id.as_str()),
@@ -140,22 +140,22 @@ impl Trace {
         })
     }
 
-    /// Its lines in the order of time.
+    /// Its lines in order of time.
     pub fn rows(&self) -> &[TraceRow] {
         &self.rows
     }
 
-    /// Lines for which there was no room.
+    /// The number of lines beyond the limit.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// Where the event is, as far as that was answered.
+    /// The event's state, as last reported by the pipeline.
     pub fn place(&self) -> &Polled<EventTrace> {
         &self.place
     }
 
-    /// The event to be asked for now, if it is time to. Once it is stored it goes nowhere.
+    /// The event to request now, if a request is due. A stored event does not change any more.
     pub(crate) fn question(&mut self, now: UtcMillis) -> Option<String> {
         let Some(Subject::Event(id)) = self.subject().cloned() else { return None };
         (!self.is_stored() && self.place.is_due(now)).then_some(id)
@@ -166,7 +166,7 @@ impl Trace {
         self.place.data().is_some_and(|place| !place.stored.is_empty())
     }
 
-    /// Takes the answer, if it is about this event.
+    /// Applies a response, if it is about this event.
     pub(crate) fn take(
         &mut self,
         id: &str,
@@ -193,12 +193,12 @@ impl Trace {
         self.place.take(answer, now);
     }
 
-    /// What a batch does is part of the event's way; what happens to the others is not.
+    /// Lines about the event's batch belong to the trace; lines about other events in it do not.
     fn is_of_it(&self, line: LineRef<'_>) -> bool {
         line.event_id().is_none() || self.searches.first().is_some_and(|s| s.subject.is_of(line))
     }
 
-    /// The place of the selected line.
+    /// The position of the selected line.
     pub fn selected(&self) -> usize {
         self.rows.iter().position(|row| row.number == self.selected).unwrap_or(0)
     }
@@ -208,7 +208,7 @@ impl Trace {
         self.rows.get(self.selected())
     }
 
-    /// Selects another line, and keeps it in sight.
+    /// Selects another line and scrolls to it.
     pub fn select(&mut self, place: usize, height: usize) {
         let place = place.min(self.rows.len().saturating_sub(1));
         if let Some(row) = self.rows.get(place) {
@@ -217,35 +217,35 @@ impl Trace {
         self.settle(height);
     }
 
-    /// Keeps the selected line in sight.
+    /// Scrolls to the selected line.
     pub fn settle(&mut self, height: usize) {
         let place = self.selected();
         let most = self.rows.len().saturating_sub(height);
         self.top = self.top.clamp((place + 1).saturating_sub(height), place).min(most);
     }
 
-    /// The stages it has passed, in pipeline order.
+    /// The stages that the event has passed, in pipeline order.
     pub fn stages(&self) -> Vec<Stage> {
         let passed =
             |stage: &Stage| self.rows.iter().any(|row| row.line.as_ref().stage() == Some(*stage));
         Stage::ALL.into_iter().filter(passed).collect()
     }
 
-    /// From the first beginning to the last end, in microseconds.
+    /// From the first start to the last end, in microseconds.
     pub fn span(&self) -> (i64, i64) {
         let start = self.rows.iter().map(|row| row.span.0).min().unwrap_or(0);
         let end = self.rows.iter().map(|row| row.span.1).max().unwrap_or(0);
         (start, end)
     }
 
-    /// Whether there are lines that it has not looked at yet.
+    /// Whether there are lines left to examine.
     pub fn has_work(&self, ring: &LineRing) -> bool {
         let all = ring.first()..ring.next();
         self.searches.iter().any(|search| !search.cover.is_all_of(&all))
     }
 
-    /// Whether it takes a while yet: lines from before it was opened, or many new ones. The few that
-    /// come all the time are no search.
+    /// Whether the search takes noticeable time: lines from before the trace was opened, or many
+    /// new ones. The few new lines that arrive all the time do not count.
     pub fn is_searching(&self, ring: &LineRing) -> bool {
         let all = ring.first()..ring.next();
         let waits =
@@ -253,7 +253,7 @@ impl Trace {
         !all.is_empty() && self.searches.iter().any(|search| waits(&search.cover))
     }
 
-    /// Looks at one more slice. Returns whether it found something.
+    /// Examines one more slice. Returns whether it found something.
     pub fn work(&mut self, ring: &LineRing) -> bool {
         let all = ring.first()..ring.next();
         let mut found = Vec::new();
@@ -275,7 +275,7 @@ impl Trace {
             }
             search.cover.grow(&lines, end);
             if end == End::Older {
-                // Enough for one turn; the next search has the next one.
+                // Enough for one turn; the next search continues in the next one.
                 break;
             }
         }
@@ -297,7 +297,7 @@ impl Trace {
     }
 
     fn add(&mut self, number: u64, line: LineRef<'_>) -> bool {
-        // What comes by both ways is the same line.
+        // A line received from both sources is the same line.
         let is_same = |row: &TraceRow| {
             let other = row.line.as_ref();
             (row.number | number) >= OF_HISTORY
@@ -320,7 +320,7 @@ impl Trace {
         true
     }
 
-    /// The time between what was done before a step and the step.
+    /// Computes the idle time before each step.
     fn measure(&mut self) {
         let mut done = self.rows.first().map_or(0, |row| row.span.0);
         for row in &mut self.rows {

@@ -13,7 +13,7 @@ fn no_colour_has_no_colour_but_emphasis() {
     }
 }
 
-/// What can stand in a row or beside it, told apart by emphasis alone.
+/// Whatever can be in or next to a row differs by emphasis alone.
 #[test]
 fn without_colours_everything_still_tells_apart() {
     let theme = Theme::new(Palette::NoColour);
@@ -26,12 +26,12 @@ fn without_colours_everything_still_tells_apart() {
         assert!(!all[..nth].contains(look), "{nth}: {look:?}");
         assert_eq!((look.1, look.2), (None, None));
     }
-    // Some terminals show italics as nothing, and the name with the digit is bold there.
+    // Some terminals ignore italics; there the name next to the digit is bold.
     let plainer = stages.map(|style| style.add_modifier - Modifier::ITALIC);
     for (nth, modifiers) in plainer.iter().enumerate() {
         assert!(!plainer[..nth].contains(modifiers), "{nth}: {modifiers:?}");
     }
-    // On the selected line, what was found and what failed still differ from their neighbours.
+    // On the selected line, matches and errors still differ from the text around them.
     let on = |style: Style| theme.selected().patch(style).add_modifier;
     assert_ne!(on(theme.found()), on(theme.plain()));
     assert_ne!(on(theme.error()), on(theme.found()));
@@ -51,7 +51,7 @@ fn every_stage_has_its_own_colour() {
 
 type Rgb = (u8, u8, u8);
 
-/// As the Web Content Accessibility Guidelines define it.
+/// The contrast as the Web Content Accessibility Guidelines define it.
 fn contrast(a: Rgb, b: Rgb) -> f64 {
     let channel = |value: u8| match f64::from(value) / 255.0 {
         v if v <= 0.04045 => v / 12.92,
@@ -63,7 +63,7 @@ fn contrast(a: Rgb, b: Rgb) -> f64 {
     a.max(b) / a.min(b)
 }
 
-/// The colours of xterm; the first 16 are the user's.
+/// xterm's colours; the first 16 are the user's own.
 fn of_terminal(colour: Color) -> Rgb {
     let step = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
     match colour {
@@ -101,7 +101,7 @@ fn all_text_can_be_read() {
                 for &background in backgrounds {
                     assert!(contrast(text, background) >= least, "{style:?} {scheme:?}");
                 }
-                // What is dim is plain there.
+                // Dim text is plain there.
                 if palette == Palette::TrueColour && style != theme.dim() {
                     let ratio = contrast(text, of_terminal(selected.bg.unwrap()));
                     assert!(ratio >= 4.5, "{style:?} on the selected line: {ratio}");

@@ -1,4 +1,4 @@
-//! What each action of the key table does where its screen has no meaning of its own for it.
+//! Actions of the key table, for screens that do not override them.
 
 use super::screens::{self, Outcome, Selection, trace};
 use super::{alerts, field, mouse, palette, prompt};
@@ -8,10 +8,10 @@ use crate::model::{Focus, Model, Purpose};
 use crate::msg::Effect;
 use crate::update::navigation;
 
-/// Shown where an action needs a line.
+/// Shown if an action needs a line.
 pub(super) const NO_LINE: &str = "no line is selected";
 
-/// Carries out an action; `nth` is which of the binding's keys was pressed.
+/// Executes an action; `nth` is which of the binding's keys was pressed.
 pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
     match action {
         Action::Quit => return Some(Effect::Quit),
@@ -60,8 +60,8 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
     None
 }
 
-/// Goes back by one layer: closes the screen on top, or on the log ends the context, the search
-/// or the filter. Never ends the console.
+/// Goes back by one layer: closes the topmost screen; on the log, ends the context, the search or
+/// the filter. Never ends the console.
 fn back(model: &mut Model) {
     if screens::back(model) || model.alerts.acknowledge() {
         return;

@@ -1,4 +1,4 @@
-//! Alerts: raised at each second, and taken note of.
+//! Raises alerts every second, and acknowledges them.
 
 use crate::model::Model;
 use crate::model::alerts::MAX_WATCHED;
@@ -8,7 +8,7 @@ use bklit_alerts::Reading;
 use bklit_wire::gauges::Health;
 use bklit_wire::time::UtcMillis;
 
-/// A second has passed, by the clock of what is watched.
+/// A second has passed on the clock of the source.
 pub(super) fn tick(model: &mut Model, now: UtcMillis) {
     model.now = now;
     model.dirty |= model.figures.tick(now.epoch_seconds());
@@ -19,7 +19,7 @@ pub(super) fn tick(model: &mut Model, now: UtcMillis) {
         store_fails: summary.health[1] == Health::Failing,
     };
     let told = model.alerts.tick(now.epoch_seconds(), &reading);
-    // What was amiss then is nothing to be woken up by now.
+    // Alerts in a replay are about the past, so they neither ring the bell nor run the command.
     let is_now = model.replay.is_none();
     for (alert, count) in told {
         model.dirty = true;
@@ -38,7 +38,7 @@ pub(super) fn acknowledge(model: &mut Model) {
     }
 }
 
-/// Alerts on lines: by one query more, by fewer, or which there are.
+/// Changes the alerts on lines: adds, removes or lists queries.
 pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
     let told = match what {
         Notify::List => list(model),

@@ -1,4 +1,4 @@
-//! What the pipeline answers.
+//! Answers of the pipeline.
 
 use super::prompt;
 use super::screens::{batch, queue, settle, trace};
@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Answer;
 
-/// Takes an answer; some lead to the next question.
+/// Applies an answer; some lead to another request.
 pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
     let now = model.now;
     match answer {

@@ -1,11 +1,11 @@
-//! What comes from the bus.
+//! Messages from the bus.
 
 use crate::model::panels::VerifyPanel;
 use crate::model::{Link, Model};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
-/// Takes messages in, in order.
+/// Applies messages, in order.
 pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
     let next = model.ring.next();
     for message in messages {
@@ -59,7 +59,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
     }
 }
 
-/// A line between those of before and after: what came between them is not there.
+/// Adds a line about the gap in the messages while the connection was down.
 fn tell_gap(model: &mut Model, reason: &str) {
     let Some(since) = model.cut.take() else { return };
     let gap = format!(
@@ -70,7 +70,7 @@ fn tell_gap(model: &mut Model, reason: &str) {
     model.ring.push_unparsed(model.now, &gap);
 }
 
-/// Whether lines are of now: what was amiss before the console was opened is no news.
+/// Whether lines are current: errors from before the console was opened raise no alerts.
 fn counts(model: &Model) -> bool {
     model.replay.is_some() || !model.figures.is_fresh()
 }
@@ -85,7 +85,7 @@ fn count(model: &mut Model, log: &DebugLog) {
     }
 }
 
-/// Counts the newest line where an alert is wanted for its like.
+/// Counts the newest line for alerts on lines.
 fn note_watched(model: &mut Model) {
     let newest = model.ring.next().checked_sub(1).and_then(|number| model.ring.get(number));
     if let Some(line) = newest {

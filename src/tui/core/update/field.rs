@@ -1,5 +1,5 @@
-//! The text field: what is typed is in effect at once; cancelling restores what was there before.
-//! A mistake in it is shown and left out; the rest is in effect.
+//! The text field: input is applied immediately, and cancelling restores the previous state. A
+//! mistake is shown, and the rest of the input is applied.
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
@@ -13,10 +13,10 @@ use crate::model::{Field, Focus, Model, Purpose};
 use crate::msg::Effect;
 use bklit_wire::text;
 
-/// Characters a text field takes.
+/// The most characters in a text field.
 const MAX_CHARS: usize = 500;
 
-/// Opens a field with what is in effect.
+/// Opens a field with the current search or filter.
 pub(super) fn open(model: &mut Model, purpose: Purpose) {
     let before = match purpose {
         Purpose::Search => model.pane().search().cloned(),
@@ -27,7 +27,7 @@ pub(super) fn open(model: &mut Model, purpose: Purpose) {
     model.focus = Focus::Field(Box::new(Field { purpose, input, before, problem: None }));
 }
 
-/// Does what a key of the field does.
+/// Handles a key of the field.
 pub(super) fn act(model: &mut Model, action: Action) {
     match action {
         Action::Accept => accept(model),
@@ -36,9 +36,9 @@ pub(super) fn act(model: &mut Model, action: Action) {
     }
 }
 
-/// Closes the field and keeps what was typed; with a mistake in it, it stays open.
+/// Closes the field and keeps its input; with a mistake it stays open.
 fn accept(model: &mut Model) {
-    // Its mistake is on the screen, to be put right.
+    // The mistake is on the screen and can be corrected.
     if let Focus::Field(field) = &model.focus
         && field.problem.is_some()
     {
@@ -54,7 +54,7 @@ fn accept(model: &mut Model) {
     }
 }
 
-/// Closes the field and goes back to what was there before.
+/// Closes the field and restores the previous state.
 fn cancel(model: &mut Model) {
     if let Focus::Letter(_) = model.focus {
         model.focus = Focus::Keys;
@@ -74,14 +74,14 @@ fn close(model: &mut Model) -> Option<Field> {
     }
 }
 
-/// Types a key that has no meaning of its own.
+/// Inserts a key that is not bound.
 pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
     if let Some(request) = to_input_request(&Event::Key(*key)) {
         edit(model, [request]);
     }
 }
 
-/// Pastes into the field, if there is one; line ends become spaces.
+/// Pastes into the field, if one is open; line ends become spaces.
 pub(super) fn paste(model: &mut Model, pasted: &str) -> Option<Effect> {
     let pasted = pasted.trim_end_matches(['\r', '\n']).replace("\r\n", " ");
     let typed = pasted.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -116,7 +116,7 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
     apply(model, purpose, query);
 }
 
-/// Searches or filters by a query.
+/// Applies a query as search or filter.
 pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<Query>) {
     match purpose {
         Purpose::Search => {
@@ -129,7 +129,7 @@ pub(super) fn apply(model: &mut Model, purpose: Purpose, query: Option<Query>) {
     }
 }
 
-/// Changes what is shown.
+/// Changes the filter.
 pub(super) fn set_filter(model: &mut Model, change: impl FnOnce(&mut Filter)) {
     let mut filter = model.pane().filter().clone();
     change(&mut filter);

@@ -1,5 +1,19 @@
-//! How the model changes. Nothing here does I/O or reads a clock: what the console cannot do
-//! itself comes back as an [`Effect`].
+//! Changes the model. Nothing here does I/O or reads a clock; what the loop has to do is returned
+//! as an [`Effect`].
+//!
+//! - `actions`: actions of keys, unless a screen overrides them
+//! - `alerts`: raises and acknowledges alerts
+//! - `answers`: answers of the pipeline
+//! - `feed`: messages from the bus
+//! - `field`: the text field of searches and filters
+//! - `mouse`: clicks and the wheel
+//! - `navigation`: jumps between lines
+//! - `palette`: input and commands of the palette
+//! - `panes`: splits, closes and changes panes
+//! - `prompt`: the prompt at the bottom of a screen
+//! - `replay`: a replay's messages and keys
+//! - `report`: reports of jobs
+//! - `screens`: what each screen does
 
 mod actions;
 mod alerts;
@@ -21,12 +35,12 @@ use super::keymap::Action;
 use super::model::{Focus, Model};
 use super::msg::{Effect, Msg};
 
-/// Takes a message in.
+/// Applies a message.
 pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     match msg {
         Msg::Key(key) => {
             model.dirty = true;
-            // A notice is about what was there before.
+            // A notice is about the state before this key.
             model.notice = None;
             on_key(model, &key)
         }
@@ -52,7 +66,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
         Msg::Work => work(model),
         Msg::Tick(now) => {
             model.wall = now;
-            // A replay has a clock of its own.
+            // A replay has its own clock.
             if model.replay.is_none() {
                 alerts::tick(model, now);
             }
@@ -74,7 +88,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     }
 }
 
-/// One slice of what there is to look at: for what is on the screen first.
+/// Does one slice of work; what is visible comes first.
 fn work(model: &mut Model) -> Option<Effect> {
     if screens::work(model) {
         return None;
@@ -104,7 +118,7 @@ fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
         return actions::act(model, action, nth);
     }
     if key.modifiers.contains(KeyModifiers::ALT) {
-        // Nothing is bound to Alt: over a slow line, Esc and the key after it look like this.
+        // Alt is not bound: on a slow connection, Esc followed by a key looks the same.
         let esc = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
         let plain = KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..*key };
         return on_key(model, &esc).or_else(|| on_key(model, &plain));

@@ -1,5 +1,5 @@
-//! The mouse: the wheel scrolls what is under it, a click selects, and a click on what is selected
-//! already opens it. The layout says where things are.
+//! The mouse: the wheel scrolls what is under it, a click selects, and a click on the selected row
+//! opens it. Positions come from the layout.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
@@ -10,10 +10,10 @@ use crate::model::layout::Layout;
 use crate::model::{Focus, Model};
 use crate::msg::Effect;
 
-/// Lines that one notch of the wheel scrolls.
+/// How many lines one notch of the wheel scrolls.
 pub(super) const NOTCH: usize = 3;
 
-/// Turns it on or off.
+/// Enables or disables it.
 pub(super) fn toggle(model: &mut Model) -> Option<Effect> {
     set(model, !model.mouse)
 }
@@ -30,7 +30,7 @@ pub(super) fn set(model: &mut Model, on: bool) -> Option<Effect> {
 }
 
 pub(super) fn act(model: &mut Model, mouse: &MouseEvent) -> Option<Effect> {
-    // The terminal may send more before it takes note that the mouse is off.
+    // Reports may still arrive after the mouse was disabled.
     if !model.mouse {
         return None;
     }
@@ -53,7 +53,7 @@ pub(super) fn act(model: &mut Model, mouse: &MouseEvent) -> Option<Effect> {
     }
 }
 
-/// Which row of a list is there.
+/// The row of a list at a position.
 pub(super) fn row_of(list: Rect, at: Position) -> Option<usize> {
     list.contains(at).then(|| usize::from(at.y - list.y))
 }
@@ -65,7 +65,7 @@ fn wheel(model: &mut Model, layout: &Layout, at: Position, is_up: bool) {
                 palette.choose(!is_up);
             }
         }
-        // The letter is for the line that is selected.
+        // The letter is for the selected line.
         Focus::Letter(_) => {}
         Focus::Keys | Focus::Field(_) | Focus::Prompt(_) => {
             let action = if is_up { Action::Up } else { Action::Down };
@@ -83,7 +83,7 @@ fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
             open.choose_nth(open.top(list.height.into()) + row);
             palette::list_files(model)
         }
-        // Neither keeps nor cancels what is typed.
+        // A click neither accepts nor cancels the input.
         Focus::Field(_) | Focus::Prompt(_) | Focus::Letter(_) => None,
     }
 }

@@ -1,5 +1,5 @@
-//! Going from a line to others: found ones, bad ones, of the same event, around it, marked ones;
-//! and repeats.
+//! Goes from a line to others: matches, warnings and errors, lines of the same event, its context,
+//! marked lines; and folds repeats.
 
 use crossterm::event::{KeyCode, KeyEvent};
 
@@ -50,7 +50,7 @@ fn jump_to_event(model: &mut Model, direction: Direction) {
     jump(model, &Wanted::Event(event), direction);
 }
 
-/// Begins to look for a line; the first slice is looked at now.
+/// Starts a jump; the first slice is examined immediately.
 fn jump(model: &mut Model, wanted: &Wanted, direction: Direction) {
     match model.pane().seek(wanted.clone(), direction) {
         Some(seek) => {
@@ -61,7 +61,7 @@ fn jump(model: &mut Model, wanted: &Wanted, direction: Direction) {
     }
 }
 
-/// One more slice of the jump on its way.
+/// Continues the jump in progress with one more slice.
 pub(super) fn seek_on(model: &mut Model) {
     let Some(mut seek) = model.seek.take() else { return };
     let (limit, height) = (model.limit(), model.log_height());
@@ -73,12 +73,12 @@ pub(super) fn seek_on(model: &mut Model) {
     model.dirty = true;
 }
 
-/// Ends the jump on its way. Returns whether there was one.
+/// Cancels the jump in progress. Returns whether there was one.
 pub(super) fn end_seek(model: &mut Model) -> bool {
     model.seek.take().is_some()
 }
 
-/// Where a jump ended, if that is not plain to see.
+/// Says where a jump ended, if that is not obvious.
 fn tell(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) {
     let place = if direction == Direction::Older { "above" } else { "below" };
     model.notify(match (jump, wanted) {
@@ -104,7 +104,7 @@ fn toggle_context(model: &mut Model) {
     }
 }
 
-/// Also without a single fold: it stays on for what comes.
+/// Folding can be enabled without any repeats: it applies to new lines.
 fn toggle_folds(model: &mut Model) {
     let (limit, height) = (model.limit(), model.log_height());
     let folds = !model.pane().folds();
@@ -112,7 +112,7 @@ fn toggle_folds(model: &mut Model) {
     model.notify(if folds { "repeats folded, ×N" } else { "repeats unfolded" });
 }
 
-/// Shows the lines that the selected one stands for. Returns whether it stands for several.
+/// Shows the lines that the selected one represents. Returns whether there are several.
 pub(super) fn unfold(model: &mut Model) -> bool {
     let height = model.log_height();
     let cursor = model.pane().window(height).cursor;
@@ -137,7 +137,7 @@ fn ask(model: &mut Model, letter: Letter) {
     model.focus = Focus::Letter(letter);
 }
 
-/// Takes the letter that was asked for; any other key changes nothing.
+/// Handles the letter that was requested; any other key is ignored.
 pub(super) fn take_letter(model: &mut Model, letter: Letter, key: &KeyEvent) {
     let KeyCode::Char(name) = key.code else { return };
     model.focus = Focus::Keys;
@@ -163,7 +163,7 @@ pub(super) fn go_to(model: &mut Model, moment: Moment) {
     };
     let (first, limit) = (model.ring.first(), model.limit());
     let is_since = |number| model.ring.get(number).is_some_and(|line| line.time() >= time);
-    // Lines come almost in the order of their times.
+    // Lines are almost in order of time.
     let (mut low, mut high) = (first, limit);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -183,7 +183,7 @@ pub(super) fn go_to(model: &mut Model, moment: Moment) {
     model.panes.focused_mut().go_to_line(low.min(limit.saturating_sub(1)), height);
 }
 
-/// When that is, by the clock on the screen.
+/// The moment, on the clock shown.
 fn resolve(model: &Model, moment: Moment) -> Option<UtcMillis> {
     let now = model.zoned(model.now);
     let then = match moment {

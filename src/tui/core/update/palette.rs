@@ -1,4 +1,4 @@
-//! The palette: typing, completing, and what each command does.
+//! The palette: input, completion, and the execution of commands.
 
 use std::collections::BTreeSet;
 
@@ -22,13 +22,13 @@ use crate::msg::{Effect, Job, Target};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
-/// Characters a command has at most.
+/// The most characters in a command.
 const MAX_CHARS: usize = 1_000;
-/// The newest lines are looked at for projects to complete.
+/// How many of the newest lines are searched for projects to complete.
 const PROJECTS_OF_LINES: u64 = 20_000;
 const MAX_PROJECTS: usize = 50;
 
-/// Opens it.
+/// Opens the palette.
 pub(super) fn open(model: &mut Model) {
     let newest = model.ring.next().saturating_sub(PROJECTS_OF_LINES)..model.ring.next();
     let mut projects = BTreeSet::new();
@@ -50,7 +50,7 @@ pub(super) fn open(model: &mut Model) {
     model.focus = Focus::Palette(Box::new(Palette::new(known)));
 }
 
-/// Does what a key of the palette does.
+/// Handles a key of the palette.
 pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
     let Focus::Palette(palette) = &mut model.focus else { return None };
     match action {
@@ -64,12 +64,12 @@ pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
     list_files(model)
 }
 
-/// Types a key that has no meaning of its own.
+/// Inserts a key that is not bound.
 pub(super) fn type_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
     to_input_request(&Event::Key(*key)).and_then(|request| edit(model, [request]))
 }
 
-/// Types or pastes.
+/// Inserts a typed or pasted text.
 pub(super) fn edit(
     model: &mut Model,
     requests: impl IntoIterator<Item = InputRequest>,
@@ -95,16 +95,16 @@ pub(super) fn edit(
     list_files(model)
 }
 
-/// Has the files of the directory listed that is being typed.
+/// Requests the files of the directory being typed.
 pub(super) fn list_files(model: &Model) -> Option<Effect> {
     let Focus::Palette(palette) = &model.focus else { return None };
     palette.wanted_dir().map(|dir| Effect::Job(Job::ListFiles(dir)))
 }
 
-/// The files of a directory have been listed.
+/// Handles the list of a directory's files.
 pub(super) fn take_files(model: &mut Model, dir: String, names: Vec<String>) {
     let Focus::Palette(palette) = &mut model.focus else { return };
-    // Others were asked for while it was being typed.
+    // Another directory was typed meanwhile.
     if palette.wanted_dir().as_ref() != Some(&dir) {
         return;
     }
@@ -113,7 +113,7 @@ pub(super) fn take_files(model: &mut Model, dir: String, names: Vec<String>) {
     model.dirty = true;
 }
 
-/// Carries out what was typed; with a mistake in it the palette stays open.
+/// Executes the command; with a mistake the palette stays open.
 fn accept(model: &mut Model) -> Option<Effect> {
     let Focus::Palette(palette) = &mut model.focus else { return None };
     let line = palette.input.value().trim().trim_start_matches(':').to_owned();
@@ -183,7 +183,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
     Ok(None)
 }
 
-/// Whether what it does is to be seen in the log.
+/// Whether the effect of a command is visible on the log's screen.
 fn changes_the_log(command: &Command) -> bool {
     use Command::{GoTo, Level, Load, Project, Query, Since};
     matches!(command, Since(_) | Query(..) | Level(_) | Project(_) | Load(_) | GoTo(_))
@@ -198,7 +198,7 @@ fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, S
     Ok(Effect::Job(Job::BeginExport(target)))
 }
 
-/// The next piece of an export, or its end.
+/// Requests the next piece of an export, or its end.
 pub(super) fn export_piece(model: &mut Model) -> Option<Effect> {
     let export = model.export.as_mut().filter(|export| !export.waits)?;
     model.dirty = true;
@@ -211,7 +211,7 @@ pub(super) fn export_piece(model: &mut Model) -> Option<Effect> {
     }
 }
 
-/// An export has ended: its file's path, or why there is none.
+/// An export has ended: its file's path, or the error.
 pub(super) fn exported(model: &mut Model, outcome: Result<String, String>) {
     model.dirty = true;
     let Some(export) = model.export.take() else { return };
@@ -230,7 +230,7 @@ pub(super) fn exported(model: &mut Model, outcome: Result<String, String>) {
 fn record(model: &mut Model, target: Option<Target>) -> Result<Option<Effect>, String> {
     match (&target, &model.recording) {
         (None, Some(Recording { broke: Some(_), .. })) => {
-            // It is taken note of.
+            // This acknowledges that recording stopped.
             model.recording = None;
             Ok(None)
         }

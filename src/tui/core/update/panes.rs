@@ -1,4 +1,4 @@
-//! Splitting, closing and changing between panes.
+//! Splits, closes and changes panes.
 
 use crate::keymap::Action;
 use crate::model::Model;

@@ -1,4 +1,4 @@
-//! The question at the foot of a screen.
+//! The prompt at the bottom of a screen.
 
 use std::path::PathBuf;
 
@@ -15,12 +15,12 @@ use crate::requests::Request;
 use bklit_wire::backend::Change;
 use bklit_wire::text;
 
-/// Characters in an answer at most.
+/// The most characters in the input.
 const MAX_CHARS: usize = 500;
 /// Can be typed instead of the number of events.
 const DELETE_WORD: &str = "delete";
 
-/// Asks.
+/// Opens a prompt.
 pub(super) fn open(model: &mut Model, purpose: PromptPurpose, input: String) {
     let prompt = Prompt { purpose, input: Input::new(input), problem: None };
     model.focus = Focus::Prompt(Box::new(prompt));
@@ -37,7 +37,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
     }
 }
 
-/// Closes the field and does what it was for; with an answer that will not do, it stays open.
+/// Closes the prompt and executes its action; with invalid input it stays open.
 fn accept(model: &mut Model) -> Option<Effect> {
     let Focus::Prompt(prompt) = &mut model.focus else { return None };
     let typed = prompt.input.value().trim().to_owned();
@@ -83,7 +83,7 @@ fn export(model: &mut Model, typed: &str) -> Option<Effect> {
     Some(Effect::Ask(Request::Export { path: PathBuf::from(typed), items }))
 }
 
-/// Closes the field; a filter is as before then.
+/// Closes the prompt; restores a filter.
 fn cancel(model: &mut Model) {
     if let Focus::Prompt(prompt) = std::mem::replace(&mut model.focus, Focus::Keys)
         && let PromptPurpose::QueueFilter { before } = &prompt.purpose
@@ -92,14 +92,14 @@ fn cancel(model: &mut Model) {
     }
 }
 
-/// Types a key that has no meaning of its own.
+/// Inserts a key that is not bound.
 pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
     if let Some(request) = to_input_request(&Event::Key(*key)) {
         edit(model, [request]);
     }
 }
 
-/// Pastes into the field; line ends become spaces.
+/// Pastes into the prompt; line ends become spaces.
 pub(super) fn paste(model: &mut Model, pasted: &str) {
     let typed = pasted.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c });
     edit(model, typed.map(InputRequest::InsertChar));
@@ -125,7 +125,7 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
     }
 }
 
-/// Shows what became of an export of failed events; the question stays open if it failed.
+/// Shows the result of exporting failed events; the prompt stays open if it failed.
 pub(super) fn exported(model: &mut Model, result: Result<(u64, PathBuf), String>) {
     model.panels.queue.exports = false;
     let is_open = |prompt: &Prompt| prompt.purpose == PromptPurpose::Export;

@@ -1,4 +1,4 @@
-//! A replay: its clock and its messages, and the keys that change it.
+//! A replay: its clock, its messages, and the keys that control it.
 
 use super::screens::forget_lines;
 use super::{alerts, feed};
@@ -8,7 +8,7 @@ use crate::model::{Link, Model};
 use crate::msg::Effect;
 use crate::playback::{ReplayCommand, Replayed};
 
-/// How far a key goes, in milliseconds.
+/// How far a key seeks, in milliseconds.
 const STEP: i64 = 10_000;
 
 pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
@@ -24,7 +24,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
     }))
 }
 
-/// Takes in what a replay does.
+/// Applies what a replay delivers.
 pub(super) fn take_in(model: &mut Model, replayed: Vec<Replayed>) {
     for one in replayed {
         match one {
@@ -39,7 +39,7 @@ pub(super) fn take_in(model: &mut Model, replayed: Vec<Replayed>) {
     }
 }
 
-/// Nothing has come yet; what is looked at and how stays.
+/// Drops all lines and figures; filters and screens stay.
 fn reset(model: &mut Model) {
     forget_lines(model);
     model.figures = Figures::default();

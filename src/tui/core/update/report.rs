@@ -1,4 +1,4 @@
-//! How jobs went.
+//! Reports of jobs.
 
 use super::palette;
 use crate::model::{Model, Recording};

@@ -1,4 +1,4 @@
-//! The banner of alerts, in the place of the hints until somebody takes note.
+//! The banner of alerts, shown instead of the hints until they are acknowledged.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -37,7 +37,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     put_right(buf, area, width, text::width(&ack), &ack, theme.key());
 }
 
-/// The key that takes note, where it does.
+/// The key that acknowledges alerts, if it is bound here.
 fn acknowledge(model: &Model) -> String {
     let action = Action::Acknowledge;
     if keymap::is_bound(model.context(), action) {

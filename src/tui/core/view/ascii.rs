@@ -1,13 +1,13 @@
-//! The screen in ASCII, for terminals and fonts that have nothing else.
+//! The screen in ASCII, for terminals and fonts without other characters.
 //!
-//! It is the last step of drawing: whatever a view wrote, every cell gets a character of one
-//! column that looks or means alike, and what is not known a `?` for each of its columns.
+//! This is the last step of drawing: every other character is replaced by a similar one of the same
+//! width, or by a `?` per column if none is known.
 
 use ratatui::buffer::Buffer;
 
 use bklit_wire::text;
 
-/// What stands for a sign of the console.
+/// The replacement for a character of the console.
 fn sign(symbol: &str) -> Option<&'static str> {
     Some(match symbol {
         "─" | "–" | "—" | "−" | "‐" => "-",
@@ -42,7 +42,7 @@ fn sign(symbol: &str) -> Option<&'static str> {
     })
 }
 
-/// Leaves nothing but ASCII.
+/// Replaces everything that is not ASCII.
 pub(super) fn simplify(buf: &mut Buffer) {
     let width = usize::from(buf.area.width);
     let mut covered = 0;

@@ -1,4 +1,4 @@
-//! Pieces that several parts of the screen are drawn with.
+//! Drawing functions shared by several parts of the screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,8 +9,8 @@ use crate::theme::Theme;
 pub(super) use crate::theme::{Segment, styled};
 use bklit_wire::text;
 
-/// Writes text at a column of a row into at most `width` columns, with a `…` where it is cut.
-/// Returns the columns used.
+/// Writes text at a column of a row, at most `width` columns; cut text ends in `…`. Returns the
+/// columns used.
 pub(super) fn put(
     buf: &mut Buffer,
     row: Rect,
@@ -28,7 +28,7 @@ pub(super) fn put(
     usize::from(end - column)
 }
 
-/// Writes text so that it ends before column `end`; at most `width` columns.
+/// Writes right-aligned text that ends before column `end`; at most `width` columns.
 pub(super) fn put_right(
     buf: &mut Buffer,
     row: Rect,
@@ -49,18 +49,18 @@ pub(super) fn row(area: Rect, nth: usize) -> Rect {
     Rect { y: area.y.saturating_add(nth.min(area.height)), height, ..area }
 }
 
-/// Marks a row as the selected one, before anything is written into it.
+/// Highlights a row as selected; must be called before text is written.
 pub(super) fn select(buf: &mut Buffer, row: Rect, theme: Theme) {
     buf.set_style(row, theme.selected());
     put(buf, row, 0, 1, "▌", theme.key());
 }
 
-/// How many columns segments take.
+/// The width of segments in columns.
 pub(super) fn segments_width(segments: &[Segment]) -> usize {
     segments.iter().map(|segment| text::width(&segment.content)).sum()
 }
 
-/// Writes segments behind each other; what does not fit is cut with a `…`.
+/// Writes segments one after the other; cut text ends in `…`.
 pub(super) fn put_segments(
     buf: &mut Buffer,
     row: Rect,
@@ -78,7 +78,7 @@ pub(super) fn put_segments(
     used
 }
 
-/// Joins items with dots between them.
+/// Joins items with a dot between them.
 pub(super) fn joined(items: Vec<Vec<Segment>>, theme: Theme) -> Vec<Segment> {
     let mut all = Vec::new();
     for item in items {
@@ -90,8 +90,8 @@ pub(super) fn joined(items: Vec<Vec<Segment>>, theme: Theme) -> Vec<Segment> {
     all
 }
 
-/// A line across, with something said at its left and right end; the right end goes first where
-/// there is not enough room.
+/// A horizontal line with text at its left and right end; the right text is dropped first if there
+/// is not enough space.
 pub(super) fn rule(
     buf: &mut Buffer,
     area: Rect,
@@ -117,7 +117,7 @@ pub(super) fn rule(
     }
 }
 
-/// Draws the rows of a view that can be scrolled, below its title.
+/// Draws the visible rows of a scrollable view, below its title.
 pub(super) fn scrolled(
     buf: &mut Buffer,
     area: Rect,

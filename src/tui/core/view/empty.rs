@@ -1,5 +1,5 @@
-//! What stands in the log's place while there is nothing to show: what it waits for, or what
-//! hides the lines.
+//! Shown instead of the log while there are no lines: what the console waits for, or what hides the
+//! lines.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -26,13 +26,13 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
         put(buf, row(area, y), 2, width.saturating_sub(3), sentence, style);
         y += 1;
     }
-    // From the first column to the last, so that it can be selected whole lines at a time.
+    // Full width, so that whole lines can be selected.
     for (nth, line) in curl.iter().enumerate() {
         put(buf, row(area, y + 1 + nth), 0, width, line, theme.plain());
     }
 }
 
-/// What is to be said, the most important first.
+/// The text, most important part first.
 fn said(model: &Model, pane: &Pane) -> Vec<String> {
     let held = model.ring.next() - model.limit().clamp(model.ring.first(), model.ring.next());
     let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
@@ -70,11 +70,11 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
     vec!["Waiting for the first event.".to_owned(), hint]
 }
 
-/// A shell command in rows of at most `width` columns that still work when pasted.
+/// Splits a shell command into rows of at most `width` columns that can be pasted.
 ///
-/// Broken between words, a row ends with `\` in the very last column: what a terminal may copy
-/// besides as spaces can then not come between the `\` and the line end. A word that is too long
-/// is broken within: the quotes are closed and opened again.
+/// Between words, a row ends with `\` in the very last column, so that a terminal cannot copy
+/// trailing spaces between the `\` and the line end. A word that is too long is split: its quotes
+/// are closed and opened again.
 fn shell_lines(command: &str, width: usize) -> Vec<String> {
     if bklit_wire::text::width(command) <= width {
         return vec![command.to_owned()];
@@ -106,8 +106,8 @@ fn shell_lines(command: &str, width: usize) -> Vec<String> {
     rows
 }
 
-/// The words of a command, short options together with their values; spaces in single quotes are
-/// part of a word.
+/// The words of a command; short options stay together with their values, and spaces in single
+/// quotes do not split words.
 fn words(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
@@ -146,7 +146,7 @@ mod tests {
         )
     }
 
-    /// What a real shell makes of the rows.
+    /// How a real shell parses the rows.
     #[test]
     fn a_shell_reads_the_rows_as_the_command() {
         let args = |script: &str| {
@@ -163,7 +163,7 @@ mod tests {
             let rows = shell_lines(&command(), width);
             assert!(rows.iter().all(|row| row.chars().count() <= width), "{width}: {rows:#?}");
             assert_eq!(args(&rows.join("\n")), wanted, "{width}: {rows:#?}");
-            // Nothing but the row's end comes after a `\`.
+            // Only the row's end follows a `\`.
             for row in &rows[..rows.len() - 1] {
                 let full = row.chars().count() >= width - 1;
                 assert!(row.ends_with('\\') && full, "{width}: {row:?}");

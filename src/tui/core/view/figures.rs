@@ -1,4 +1,4 @@
-//! The stages' figures: a row each, or two rows for all; and the queue's.
+//! The stages' figures, with a row per stage or in two rows; and the queue's figures.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,16 +13,16 @@ use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::match_rate;
 use bklit_wire::text;
 
-/// Where the columns of the table end; numbers stand right.
+/// The columns of the table; numbers are right-aligned and end there.
 const NAME_START: usize = 5;
 const RATE_END: usize = 24;
 const ERRORS_END: usize = 31;
-/// Where there is room for them, warnings stand beside the errors.
+/// Warnings are next to the errors, if the screen is wide enough.
 const WARNINGS: usize = 6;
 const WITH_WARNINGS: u16 = 80;
 const PERCENTILE_ENDS: [usize; 3] = [40, 49, 58];
 const BARS_START: usize = 60;
-/// Fewer bars than this tell nothing.
+/// Fewer bars than this are not useful.
 const MIN_BARS: usize = 10;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
@@ -40,7 +40,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     rule(buf, layout.rule, model.options.theme, &left, &cut_off(model, layout.rule.width));
     if let Some(area) = layout.queue {
         let x = usize::from(area.x - layout.rule.x);
-        // Nothing that is said there is written over.
+        // This must not overwrite the message shown there.
         if buf.cell((area.x, layout.rule.y)).is_some_and(|cell| cell.symbol() == "─") {
             put(buf, layout.rule, x, 1, "┴", model.options.theme.dim());
         }
@@ -91,7 +91,7 @@ fn history_label(bars: usize) -> String {
     if long.len() <= bars { long } else { format!("p95, {bars} s") }
 }
 
-/// What is not known is no zero.
+/// An unknown rate is shown as `–`, not as zero.
 fn rate_of(model: &Model, figures: &StageFigures) -> String {
     match model.link {
         Link::Down(_) => "–".to_owned(),
@@ -99,7 +99,7 @@ fn rate_of(model: &Model, figures: &StageFigures) -> String {
     }
 }
 
-/// The columns of the warnings.
+/// The columns of warnings.
 fn warnings(area: Rect) -> usize {
     if area.width >= WITH_WARNINGS { WARNINGS } else { 0 }
 }
@@ -123,7 +123,7 @@ fn latencies(model: &Model, buf: &mut Buffer, at: Rect, figures: &StageFigures, 
     put(buf, at, BARS_START + warnings(at), bars, &format::sparkline(&figures.history, bars), bar);
 }
 
-/// A stage's key, whether it is shown, and its name. Returns whether it is.
+/// A stage's key, state and name. Returns whether the stage is shown.
 fn chip(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, width: usize) -> bool {
     let theme = model.options.theme;
     let on = model.pane().filter().stages.contains(Some(stage));
@@ -135,7 +135,7 @@ fn chip(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, width: usize) -
     on
 }
 
-/// All stages side by side: key and name, below them rate and errors.
+/// All stages side by side: key and name, with rate and errors below.
 fn chips(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let theme = model.options.theme;
     for stage in Stage::ALL {
@@ -161,7 +161,7 @@ fn chips(model: &Model, buf: &mut Buffer, layout: &Layout) {
     }
 }
 
-/// A stage's name, shortened by sense rather than by length where it does not fit.
+/// A stage's name; if space is short, a known abbreviation instead of a cut name.
 fn short_name(model: &Model, stage: Stage, room: usize) -> &'static str {
     let name = model.stage_name(stage);
     match stage {
@@ -189,13 +189,13 @@ fn failed(model: &Model, failed: u64) -> Segment {
     styled(format::count(failed), if failed > 0 { theme.error() } else { theme.strong() })
 }
 
-/// Events that wait beside the queue for it to come back, if any do.
+/// Events in the spool, which wait until the queue is available again; `None` if there are none.
 fn spooled(model: &Model, spooled: u64) -> Option<Segment> {
     let text = format!("{} spooled", format::count(spooled));
     (spooled > 0).then(|| styled(text, model.options.theme.error()))
 }
 
-/// Batches that nobody works on, if there are any.
+/// Batches without a worker; `None` if there are none.
 fn lapsed(model: &Model, lapsed: Option<u64>) -> Option<Segment> {
     let lapsed = lapsed.filter(|&lapsed| lapsed > 0)?;
     let leases = if lapsed == 1 { "lease" } else { "leases" };
@@ -203,13 +203,13 @@ fn lapsed(model: &Model, lapsed: Option<u64>) -> Option<Segment> {
     Some(styled(text, model.options.theme.error()))
 }
 
-/// How long the oldest waiting event has waited, if one waits.
+/// The age of the oldest waiting event, if there is one.
 fn oldest(model: &Model, millis: Option<u64>) -> Option<Segment> {
     let text = format!("oldest {}", format::micros(millis? as f64 * 1e3));
     Some(styled(text, model.options.theme.dim()))
 }
 
-/// How many of the events that were compared match, and of how many; where dual write is on.
+/// How many of the compared events match, and how many were compared, if dual write is enabled.
 fn matching(model: &Model) -> Option<[Segment; 2]> {
     let theme = model.options.theme;
     let verify = model.figures.summary().verify?;
@@ -219,7 +219,7 @@ fn matching(model: &Model) -> Option<[Segment; 2]> {
         None => "–".to_owned(),
     };
     let style = if mismatched > 0 { theme.error() } else { theme.strong() };
-    // What is not known matters more than of how many it is.
+    // Unknown results are more important than the number compared.
     let of = match verify.unknown() {
         0 => {
             let compared = verify.matched.saturating_add(mismatched);
@@ -246,7 +246,7 @@ fn queue_line(model: &Model) -> Vec<Segment> {
     let spooled = spooled(model, queue.spooled).map(|spooled| vec![spooled]);
     let oldest = oldest(model, queue.oldest_waiting_ms).map(|oldest| vec![oldest]);
     let lapsed = lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]);
-    // Last, so that nothing moves when it comes and goes.
+    // Last, so that nothing moves when it appears or disappears.
     let parts = [Some(depth), matching, Some(in_flight), Some(failed), spooled, lapsed, oldest];
     joined(parts.into_iter().flatten().collect(), theme)
 }
@@ -313,7 +313,7 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
     put(buf, row(area, last), 2, bars, &history, theme.stage_bars(Stage::Queue));
 }
 
-/// Why nothing new comes, if so.
+/// Why there are no new figures, if so.
 fn cut_off(model: &Model, width: u16) -> Vec<Segment> {
     match &model.link {
         Link::Up => Vec::new(),

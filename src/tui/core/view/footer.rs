@@ -1,5 +1,5 @@
-//! The last two rows: what the log shows and where the reader is, and the keys; or the text
-//! field, and what is to be said about it.
+//! The last two rows: what the log shows, the reader's position, and the keys; or the text field
+//! and a message about it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -16,7 +16,7 @@ use crate::model::{Field, Focus, Letter, Model, PromptPurpose, Purpose};
 use bklit_wire::backend::Change;
 use bklit_wire::text;
 
-/// Returns where the cursor is, when there is a text field.
+/// Returns the cursor's position, if there is a text field.
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
     if let Focus::Field(field) = model.focus() {
         let position = render_field(model, field, buf, layout.status);
@@ -34,7 +34,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
         marks(model, *letter, buf, layout.hints);
     } else {
         notice_or_hints(model, buf, layout.hints);
-        // An alert is more, and stands where notices do.
+        // An alert is more important, and uses the same row as notices.
         if let Some(notice) = model.notice().filter(|_| has_alerts(model)) {
             let all = " ".repeat(layout.status.width.into());
             put(buf, layout.status, 0, all.len(), &all, model.options.theme.plain());
@@ -60,7 +60,7 @@ fn render_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) -> P
     let value = skip_columns(field.input.value(), scroll);
     put(buf, area, start, room, text::fit(value, room), theme.strong());
     if let Some(problem) = &field.problem {
-        // The place of the mistake, where it is in sight.
+        // The position of the mistake, if it is visible.
         let chars = |from, count| field.input.value().chars().skip(from).take(count);
         let columns = |text: String| text::width(&text);
         let from = columns(chars(0, problem.at).collect());
@@ -111,7 +111,7 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// Alerts, or else the notice, or else the keys.
+/// Alerts, otherwise the notice, otherwise the keys.
 fn notice_or_hints(model: &Model, buf: &mut Buffer, area: Rect) {
     match model.notice() {
         _ if has_alerts(model) => alerts::render(model, buf, area),
@@ -130,7 +130,7 @@ fn show_notice(model: &Model, notice: &str, buf: &mut Buffer, area: Rect) {
     put(buf, area, 1, room, &text::clip(&notice, room), model.options.theme.strong());
 }
 
-/// The marks there are, while a letter is awaited.
+/// The existing marks, while a letter is expected.
 fn marks(model: &Model, letter: Letter, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let asked = match letter {
@@ -156,7 +156,7 @@ fn marks(model: &Model, letter: Letter, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// What a key does now; `None` if nothing.
+/// What a key currently does; `None` if nothing.
 fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
     match model.focus() {
         Focus::Prompt(asked) if binding.action == Action::Accept => Some(answer(&asked.purpose)),
@@ -164,7 +164,7 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
     }
 }
 
-/// What Enter does to a question.
+/// What Enter does in a prompt.
 fn answer(asked: &PromptPurpose) -> &'static str {
     match asked {
         PromptPurpose::QueueFilter { .. } => "keep",
@@ -183,7 +183,7 @@ pub(super) fn hints(model: &Model, buf: &mut Buffer, area: Rect) {
         let key =
             styled(keymap::short_label(model.options.shell.bindings.keys(binding)), theme.key());
         let hint = [key, styled(format!(" {does}"), theme.dim())];
-        // A hint that does not fit whole is left out, and a shorter one may still fit.
+        // A hint that does not fit is left out; a shorter one may still fit.
         let needed = segments_width(&hint);
         if x + needed < width {
             x += put_segments(buf, area, x, needed, &hint) + 2;

@@ -1,4 +1,4 @@
-//! The first row: what is watched, how it is, how much happens, and whether the display is held.
+//! The first row: the source, its health, the event rate, and whether the display is paused.
 
 use std::borrow::Cow;
 
@@ -12,12 +12,12 @@ use crate::playback::ReplayState;
 use bklit_wire::gauges::Health;
 use bklit_wire::text;
 
-/// The parts whose health is shown, in the order of the summary.
+/// The parts with a health, in the order of the summary.
 const PARTS: [&str; 3] = ["queue", "store", "worker"];
 
 /// `3.4 k/s`
 const RATE: usize = 7;
-/// Columns of the source without which it says nothing.
+/// The fewest columns in which the source is useful.
 const MIN_SOURCE: usize = 12;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
@@ -27,7 +27,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let mut left = vec![styled(" bklit-tui ", theme.title()), styled(" ", theme.plain())];
     let mut room = room(model, width, segments_width(&left) + segments_width(&health));
     if room.1 < text::width(&short_source(model)) {
-        // Who looks at it knows the program; the address says more.
+        // The program's name is dropped first: the address is more important.
         left = vec![styled(" ", theme.plain())];
         room = self::room(model, width, segments_width(&left) + segments_width(&health));
     }
@@ -42,18 +42,19 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     put_segments(buf, area, width.saturating_sub(right_width), right_width, &right);
 }
 
-/// The right side beside a left one of that width, and the columns between, for the source.
+/// The right side next to a left side of this width, and the columns left between them for the
+/// source.
 fn room(model: &Model, width: usize, left: usize) -> (Vec<Segment>, usize) {
     let right = right(model, width.saturating_sub(left));
     let room = width.saturating_sub(segments_width(&right) + left + 3);
     (right, room)
 }
 
-/// How much happens and whether it is shown, in as many words as there is room for; the source is
-/// more important than a unit.
+/// The rate and the display's state, in as many words as fit; the source is more important than a
+/// unit.
 fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
-    // Of one width: what stands beside it does not move when the rate changes.
+    // Fixed width, so that nothing next to it moves when the rate changes.
     let rate = match model.link {
         Link::Up => format::rate(model.figures.summary().events_per_second),
         Link::Down(_) => "–".to_owned(),
@@ -73,7 +74,7 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     state
 }
 
-/// Without what all addresses begin with, where there is not enough room for that.
+/// Without the common start of addresses, if space is short.
 fn short_source(model: &Model) -> Cow<'_, str> {
     let source = &model.options.source;
     text::safe(source.strip_prefix("http://").unwrap_or(source))
@@ -85,10 +86,10 @@ fn source(model: &Model, room: usize) -> Segment {
     styled(text::clip(&source, room), model.options.theme.plain())
 }
 
-/// Signs rather than colours alone.
+/// Uses symbols, so that colour is not needed.
 fn health(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
-    // What was so before the connection was cut need not be so now.
+    // The health from before the connection was lost may be outdated.
     let health = match model.link {
         Link::Up => model.figures.summary().health,
         Link::Down(_) => [Health::Unknown; PARTS.len()],
@@ -123,7 +124,7 @@ fn state(model: &Model) -> Vec<Segment> {
             let first = model.ring.first();
             let (forgotten, lost) = (first - oldest, first.saturating_sub(since));
             let mut state = format!(" PAUSED · {} new ", format::count(held));
-            // The oldest are dropped first: new ones only after all that was shown.
+            // Held-back lines are dropped only after all lines that were shown, which are older.
             if lost > 0 {
                 state = format!("{state}· {} new dropped ", format::count(lost));
             } else if forgotten > 0 {
@@ -134,7 +135,7 @@ fn state(model: &Model) -> Vec<Segment> {
     }
 }
 
-/// Where a replay is, of how much, and how fast.
+/// The position of a replay, its length and its speed.
 fn replayed(model: &Model, replay: &ReplayState) -> Vec<Segment> {
     let theme = model.options.theme;
     let passed = replay.at.epoch_millis() - replay.start.epoch_millis();

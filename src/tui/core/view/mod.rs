@@ -1,14 +1,27 @@
-//! Draws the model, and changes nothing in it.
+//! Draws the model, without changing it.
 //!
 //! ```text
 //! name  source  health                        rate  LIVE     header
-//! 1 ● ingestion  rate  errors  p50 p95 p99  ▁▂▃ │ queue      figures, a row for each stage,
-//! …                                             │            or all stages in two rows
-//! ─ queue ──────────────────────────────── what is amiss ─   rule
-//! time stage level message details       event duration      log, or what it waits for
-//! ─ what is shown ─────────────────────────── where I am ─   status, or the text field
+//! 1 ● ingestion  rate  errors  p50 p95 p99  ▁▂▃ │ queue      figures, a row per stage,
+//! …                                             │            or two rows for all
+//! ─ queue ──────────────────────────────── what is wrong ─   rule
+//! time stage level message details       event duration      log, or why it is empty
+//! ─ what is shown ───────────────────────────── position ─   status, or the text field
 //! keys                                                       hints
 //! ```
+//!
+//! - `alerts`: the banner of alerts
+//! - `ascii`: replaces everything that is not ASCII
+//! - `draw`: shared drawing functions
+//! - `empty`: shown instead of the log while there are no lines
+//! - `figures`: the figures of stages and queue
+//! - `footer`: the last two rows
+//! - `header`: the first row
+//! - `log_rows`: the rows of the log
+//! - `palette`: the palette and its completions
+//! - `panes`: the panes and their titles
+//! - `prompt`: the prompt at the bottom of a view
+//! - `screens`: how each screen is drawn
 
 mod alerts;
 mod ascii;
@@ -31,7 +44,7 @@ use super::model::Model;
 use super::model::layout::{Layout, MIN_HEIGHT, MIN_WIDTH};
 use bklit_wire::text;
 
-/// Columns of what was typed that are shown of a filter or search.
+/// The most columns of a filter or search that are shown.
 const MAX_QUERY: usize = 24;
 
 /// Draws the whole screen.
@@ -44,7 +57,7 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
 
 fn whole(model: &Model, frame: &mut Frame<'_>) {
     let area = frame.area();
-    // The terminal may have another size already than the model was told.
+    // The terminal's size may already differ from the model's.
     let Some(layout) = Layout::of(area, model.amount) else {
         too_small(frame.buffer_mut(), area);
         return;

@@ -1,4 +1,4 @@
-//! The palette: what can be typed next above it, what is wrong below it.
+//! The palette: completions above the input, mistakes below it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -16,7 +16,7 @@ const WORD: usize = 24;
 /// `100 of 100`
 const MORE: usize = 10;
 
-/// Returns where the cursor is.
+/// Returns the cursor's position.
 pub(super) fn render(
     model: &Model,
     palette: &Palette,
@@ -40,7 +40,7 @@ pub(super) fn render(
     Position { x: area.x + u16::try_from(x).unwrap_or(0), y: area.y }
 }
 
-/// What is wrong, or else how the command goes on.
+/// The mistake, or else the notation of the argument.
 fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let room = usize::from(area.width).saturating_sub(2);
@@ -69,7 +69,7 @@ fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// The list above, its last row next to the text.
+/// The completions above the input; the last row is next to it.
 fn candidates(model: &Model, palette: &Palette, buf: &mut Buffer, layout: &Layout) {
     let theme = model.options.theme;
     let count = palette.candidates.len();

@@ -1,4 +1,4 @@
-//! The panes: their titles where there are several, and their lines.
+//! The panes: their lines, and their titles if there are several.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -29,7 +29,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     }
 }
 
-/// The focused pane is marked by a sign and reversed text, not by colour alone.
+/// The focused pane is marked by a symbol and reversed text, not only by colour.
 fn title(model: &Model, nth: usize, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let pane = model.panes().get(nth);

@@ -1,4 +1,4 @@
-//! A question at the foot of a view, and what is to be said about the answer.
+//! The prompt at the bottom of a view, and a message about its input.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -11,7 +11,7 @@ use crate::model::{Model, Prompt, PromptPurpose};
 use bklit_wire::backend::Change;
 use bklit_wire::text;
 
-/// Returns where the cursor is.
+/// Returns the cursor's position.
 pub(super) fn render(
     model: &Model,
     prompt: &Prompt,
@@ -61,7 +61,7 @@ fn label(model: &Model, prompt: &Prompt) -> String {
             let what = match (ids.len(), unknown) {
                 (1, _) => format!("{count} event"),
                 (_, 0) => format!("{count} events"),
-                // Those that are not loaded are not among them.
+                // The count does not include events that are not loaded.
                 (_, _) => format!("the newest {count}"),
             };
             match change {

@@ -117,17 +117,17 @@ fn clicks_and_the_wheel_are_told_and_nothing_else_of_the_mouse() {
     }
 }
 
-/// Its three bytes can look like letters and Enter.
+/// Its three bytes may look like letters and Enter.
 #[test]
 fn a_report_of_x10_types_nothing() {
     assert_eq!(decode(&[b"\x1b[M qq", b"j"]), [plain(KeyCode::Char('j'))]);
     assert_eq!(decode(&[b"\x1b", b"[M", b" ", b"q", b"qj"]), [plain(KeyCode::Char('j'))]);
     assert_eq!(decode(&[b"\x1b[M\xff\xfe\xfdj"]), [plain(KeyCode::Char('j'))]);
-    // Cut short by a key, which counts.
+    // Interrupted by a key, which counts.
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(decode(&[b"\x1b[M q\x03"]), [Typed::Key(ctrl_c)]);
     assert_eq!(decode(&[b"\x1b[M \x1b[A"]), [plain(KeyCode::Up)]);
-    // And when nothing more comes.
+    // The same if nothing more comes.
     assert_eq!(decode(&[b"\x1b[M"]), []);
 }
 

@@ -1,13 +1,13 @@
-//! The figures as they are shown.
+//! The figures as shown.
 
 use super::{History, SECONDS};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::{Health, QueueGauges, VerifyGauges};
 
-/// Figures of one stage, ready to show.
+/// The figures of one stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageFigures {
-    /// Steps a second.
+    /// Steps per second.
     pub rate: f64,
     /// Steps that failed.
     pub errors: u64,
@@ -25,10 +25,10 @@ impl Default for StageFigures {
     }
 }
 
-/// All figures, ready to show.
+/// All figures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// Events a second.
+    /// Events per second.
     pub events_per_second: f64,
     /// By stage, in pipeline order.
     pub stages: [StageFigures; Stage::ALL.len()],
@@ -40,9 +40,9 @@ pub struct Summary {
     pub depth_history: History,
     /// Of queue, store and worker.
     pub health: [Health; 3],
-    /// Of how many events one is shown.
+    /// One in this many events is shown.
     pub sampling: u32,
-    /// What dual-write verification found, where it is on.
+    /// The results of dual-write verification, if it is enabled.
     pub verify: Option<VerifyGauges>,
 }
 

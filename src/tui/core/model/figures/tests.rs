@@ -46,7 +46,7 @@ fn messages_that_come_between_ticks_do_not_make_the_rate_jump() {
     let mut figures = Figures::default();
     for second in 1000..1060 {
         figures.tick(second);
-        // Now one early, now one late: two in one second, none in the next.
+        // One early, then one late: two in one second, none in the next.
         for _ in 0..2 * (second % 2) {
             figures.gauges(&gauges("a", 100, 10));
         }
@@ -56,7 +56,7 @@ fn messages_that_come_between_ticks_do_not_make_the_rate_jump() {
     }
 }
 
-/// Figures don't depend on sampled lines, and nothing is counted twice.
+/// Figures do not depend on sampling, and nothing is counted twice.
 #[test]
 fn lines_count_only_where_no_process_publishes_figures() {
     let mut figures = Figures::default();

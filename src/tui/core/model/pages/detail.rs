@@ -114,7 +114,7 @@ fn safe_lines(json: &str) -> String {
     json.lines().map(text::safe_json).collect::<Vec<_>>().join("\n")
 }
 
-/// Keys are dim, values are not.
+/// Keys are dim, unlike values.
 fn json_spans(model: &Model, indent: &str, piece: &str, starts: bool) -> Vec<Segment> {
     let theme = model.options.theme;
     let key_end = key_end(piece).filter(|_| starts).unwrap_or(0);
@@ -122,7 +122,7 @@ fn json_spans(model: &Model, indent: &str, piece: &str, starts: bool) -> Vec<Seg
     vec![styled(format!("{indent}{key}"), theme.dim()), styled(value, theme.plain())]
 }
 
-/// Where the value starts in `"key": value`.
+/// The start of the value in `"key": value`.
 fn key_end(piece: &str) -> Option<usize> {
     let quoted = piece.strip_prefix('"')?;
     let mut escaped = false;

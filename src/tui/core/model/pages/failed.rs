@@ -1,4 +1,4 @@
-//! One failed event in full: why it failed, and what was queued.
+//! One failed event in full: the reason, and the queued item.
 
 use ratatui::text::Line;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::model::screen::FailedDetail;
 use crate::theme::{Segment, styled};
 use bklit_wire::text;
 
-/// Bytes of what was queued that are shown.
+/// The most bytes of the queued item that are shown.
 const MAX_BODY: usize = 128 * 1024;
 /// `retry with`
 const LABELS: usize = 10;
@@ -66,7 +66,7 @@ fn rows(model: &Model, shown: &FailedDetail, width: u16) -> Vec<Line<'static>> {
     rows
 }
 
-/// What was queued: pretty if it is JSON, else as it is.
+/// The queued item, formatted if it is JSON.
 fn body(model: &Model, body: &str, width: usize) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let shown = text::fit_bytes(body, MAX_BODY);

@@ -15,7 +15,7 @@ use bklit_wire::text;
 const KEYS: usize = 10;
 /// `:project ID|all`
 const COMMAND: usize = 17;
-/// From this width on there are two columns.
+/// The width from which there are two columns.
 const TWO_COLUMNS: u16 = 110;
 
 impl Page for Help {
@@ -36,7 +36,7 @@ impl Page for Help {
     }
 }
 
-/// What is for other contexts comes last and is dim.
+/// Keys of other contexts come last and are dim.
 fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let two = width >= usize::from(TWO_COLUMNS);
@@ -50,7 +50,7 @@ fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>> {
     let mut left = Vec::new();
     let mut right = Vec::new();
     for block in blocks {
-        // The columns end at about the same row.
+        // The columns have about the same length.
         let in_left = right.is_empty() && 2 * left.len() + block.len() <= all;
         if in_left {
             left.extend(block);
@@ -81,7 +81,7 @@ fn beside(
     rows
 }
 
-/// A group with its title, and an empty row after it.
+/// A group with its title, followed by an empty row.
 fn block(model: &Model, of: Context, group: Group, width: usize) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let mut rows = vec![Line::from(styled(format!("  {}", group.title()), theme.strong()))];

@@ -1,5 +1,9 @@
-//! Screens that are a text to scroll through, laid out in rows. Scrolling must know where the text
-//! ends, so the rows are part of the model; the view only draws them.
+//! Screens that show a scrollable text, laid out in rows. Scrolling depends on the number of rows,
+//! so they are part of the model; the view only draws them.
+//!
+//! - `detail`: one line in full
+//! - `failed`: one failed event in full
+//! - `help`: keys and commands
 
 mod detail;
 mod failed;
@@ -10,17 +14,17 @@ use ratatui::text::{Line, Span};
 use super::Model;
 use super::screen::Shown;
 
-/// A screen of this kind.
+/// A scrollable text.
 pub trait Page: Shown {
-    /// What stands above the rows.
+    /// The title above the rows.
     fn title(&self, model: &Model) -> Vec<Span<'static>>;
 
-    /// The text in rows of a width.
+    /// The text in rows of this width.
     fn rows(&self, model: &Model, width: u16) -> Vec<Line<'static>>;
 
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     fn scroll(&self) -> usize;
 
-    /// The same, to be changed.
+    /// The same, mutable.
     fn scroll_mut(&mut self) -> &mut usize;
 }

@@ -1,4 +1,4 @@
-//! The one table of commands: it feeds parsing, completion, help and the README.
+//! The table of commands, used for parsing, completion, help and the README.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use bklit_wire::debug_log::Level;
 use bklit_wire::duration;
 use bklit_wire::event_lookup::id_problem;
 
-/// What comes after a command's name.
+/// The kind of a command's argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
     /// Nothing.
@@ -31,30 +31,30 @@ pub enum Argument {
     Level,
     /// A project, or `all`.
     Project,
-    /// A file to be written.
+    /// A file to write.
     File,
-    /// A file to be written, or `off`.
+    /// A file to write, or `off`.
     FileOrOff,
     /// A theme.
     Theme,
-    /// A name to be given.
+    /// A new name.
     NewName,
-    /// A name that was given.
+    /// An existing name.
     SavedName,
     /// A switch, and `on` or `off`.
     Switch,
 }
 
-/// A command as the table has it.
+/// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// What is typed.
+    /// The command's name.
     pub name: &'static str,
-    /// How its argument is written in the help.
+    /// The argument's notation in the help.
     pub usage: &'static str,
-    /// What comes after its name.
+    /// The kind of its argument.
     pub argument: Argument,
-    /// What it does.
+    /// What the command does.
     pub help: &'static str,
 }
 
@@ -91,16 +91,16 @@ pub const COMMANDS: &[Spec] = &[
     spec("q", "", Argument::None, "Quit"),
 ];
 
-/// What can be switched by `set`.
+/// The switches of `set`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
     /// Times in UTC.
     Utc,
-    /// Nothing but ASCII.
+    /// Only ASCII.
     Ascii,
     /// Repeats as one line.
     Fold,
-    /// Whether the mouse is the console's.
+    /// The mouse.
     Mouse,
 }
 
@@ -110,39 +110,39 @@ impl Switch {
         [("utc", Self::Utc), ("ascii", Self::Ascii), ("fold", Self::Fold), ("mouse", Self::Mouse)];
 }
 
-/// What a file of lines is written as.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A line of the contract's JSON each.
+    /// One line of JSON per line.
     Jsonl,
-    /// A table.
+    /// A CSV table.
     Csv,
 }
 
-/// What to do about alerts on lines.
+/// An action on alerts for lines.
 #[derive(Clone, Debug)]
 pub enum Notify {
-    /// Tell by which queries there are some.
+    /// Show the queries.
     List,
-    /// Alert on lines that this asks for, too.
+    /// Add a query.
     Watch(Query),
-    /// No more by the query of this number, or by none where it is `None`.
+    /// Remove the query with this number; `None` removes all.
     Stop(Option<usize>),
 }
 
-/// A moment, told by the clock or from now on.
+/// A moment, as a time of day or relative to now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// So long ago.
+    /// This long ago.
     Ago(Duration),
-    /// The last time that clocks showed this.
+    /// The latest moment at this time of day.
     Clock(Time),
 }
 
-/// A command, understood.
+/// A parsed command.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Show what is not older; `None` shows all.
+    /// Show only lines that are not older; `None` shows all.
     Since(Option<Duration>),
     /// Search or filter.
     Query(Purpose, Option<Query>),
@@ -150,39 +150,39 @@ pub enum Command {
     Level(Level),
     /// Show a project; `None` shows all.
     Project(Option<String>),
-    /// Write what is shown.
+    /// Export the lines shown.
     Export(Target, Format),
-    /// Write what comes in; `None` ends that.
+    /// Record new messages; `None` stops recording.
     Record(Option<Target>),
-    /// Alert on lines.
+    /// Change the alerts on lines.
     Notify(Notify),
-    /// Go to the first line from then on.
+    /// Go to the first line from a moment on.
     GoTo(Moment),
     /// Open a view.
     Open(Action),
     /// Trace an event.
     Trace(String),
-    /// Keep the filter.
+    /// Save the filter.
     Save(String),
-    /// Filter by one that was kept.
+    /// Apply a saved filter.
     Load(String),
-    /// Change the colours.
+    /// Change the theme.
     Theme(Scheme),
-    /// Switch something.
+    /// Change a switch.
     Set(Switch, bool),
     /// Show the help.
     Help,
-    /// End the console.
+    /// Quit the console.
     Quit,
 }
 
-/// A command's name with the `!` it may have, and its argument.
+/// Splits a command into its name, with `!` if present, and its argument.
 pub fn split(line: &str) -> (&str, &str) {
     let line = line.trim_start_matches([' ', ':']);
     line.split_once(' ').map_or((line, ""), |(name, argument)| (name, argument.trim()))
 }
 
-/// The table's row of a command, and whether a `!` comes after its name.
+/// A command's row in the table, and whether `!` follows its name.
 pub fn find(name: &str) -> Option<(&'static Spec, bool)> {
     let (plain, forced) = name.strip_suffix('!').map_or((name, false), |plain| (plain, true));
     let spec = COMMANDS.iter().find(|spec| spec.name == plain)?;
@@ -190,10 +190,10 @@ pub fn find(name: &str) -> Option<(&'static Spec, bool)> {
     (may_force || !forced).then_some((spec, forced))
 }
 
-/// Understands what was typed.
+/// Parses a command.
 ///
 /// # Errors
-/// Says what is allowed instead.
+/// The message says what is valid.
 pub fn parse(line: &str) -> Result<Command, String> {
     let (name, argument) = split(line);
     let Some((spec, overwrite)) = find(name) else {
@@ -260,7 +260,7 @@ fn query(argument: &str, purpose: Purpose) -> Result<Option<Query>, String> {
 }
 
 fn event_id(argument: &str) -> Result<String, String> {
-    // As it comes out of a ticket or of JSON.
+    // As copied from a ticket or from JSON.
     let id = argument.trim_matches(['"', '\'', '`', ',']);
     match id_problem(id) {
         Some(problem) => Err(format!("the id {problem}")),

@@ -1,4 +1,6 @@
-//! The palette: commands that are typed, what completes them, and those typed before.
+//! The palette: the command being typed, its completions and the history.
+//!
+//! - [`commands`]: the table of commands
 
 pub mod commands;
 #[cfg(test)]
@@ -10,78 +12,78 @@ use self::commands::{Argument, COMMANDS, Switch};
 use crate::appearance::Scheme;
 use bklit_wire::debug_log::{Level, Stage};
 
-/// Commands that are remembered.
+/// The most commands in the history.
 const MAX_HISTORY: usize = 100;
-/// What completes, at most.
+/// The most completions.
 pub const MAX_CANDIDATES: usize = 100;
 
-/// What can be typed next.
+/// A completion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The word.
+    /// The text to insert.
     pub word: String,
-    /// What it means.
+    /// Its description.
     pub help: String,
 }
 
-/// Files of a directory, as far as they are known.
+/// The files of a directory, if known.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
-    /// The directory as it was typed, with the `/` at its end.
+    /// The directory as typed, ending in `/`.
     pub dir: String,
-    /// Their names; directories with a `/`.
+    /// Their names; directories end in `/`.
     pub names: Vec<String>,
 }
 
-/// What completion draws from.
+/// The sources of completions.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// Projects in the log.
     pub projects: Vec<String>,
-    /// Names of saved filters, and what they filter by.
+    /// The names and queries of saved filters.
     pub filters: Vec<(String, String)>,
-    /// Queries by which there are alerts.
+    /// The queries that raise alerts.
     pub watched: Vec<String>,
-    /// Files in the directory that is being typed.
+    /// The files of the directory being typed.
     pub files: Files,
 }
 
-/// The palette while it is open.
+/// The open palette.
 #[derive(Debug, Default)]
 pub struct Palette {
-    /// What was typed.
+    /// The input.
     pub input: Input,
-    /// What can be typed next.
+    /// The completions.
     pub candidates: Vec<Candidate>,
-    /// The one that was chosen.
+    /// The chosen completion.
     pub chosen: Option<usize>,
-    /// What is wrong with the command that was to be carried out.
+    /// Why the command could not be executed.
     pub problem: Option<String>,
-    /// What completion draws from.
+    /// The sources of completions.
     pub known: Known,
-    /// Where the word begins that candidates stand for, in bytes.
+    /// The start of the word to complete, in bytes.
     start: usize,
-    /// Which of the commands before is shown, counted from the newest.
+    /// The position in the history, counted from the newest command.
     back: usize,
-    /// What was typed before the first of them was shown.
+    /// The input before the history was opened.
     typed: String,
 }
 
 impl Palette {
-    /// Opens it, empty.
+    /// Opens an empty palette.
     pub fn new(known: Known) -> Self {
         let mut palette = Self { known, ..Self::default() };
         palette.complete();
         palette
     }
 
-    /// Finds anew what can be typed next: after the text has changed.
+    /// Recomputes the completions, after the input has changed.
     pub fn complete(&mut self) {
         (self.start, self.candidates) = candidates(self.input.value(), &self.known);
         self.chosen = None;
     }
 
-    /// Chooses the next candidate, or the one before, and writes it.
+    /// Chooses the next or previous completion, and inserts it.
     pub fn choose(&mut self, forward: bool) {
         let count = self.candidates.len();
         let next = match (self.chosen, forward) {
@@ -93,7 +95,7 @@ impl Palette {
         self.choose_nth(next);
     }
 
-    /// Chooses a candidate, and writes it.
+    /// Chooses a completion, and inserts it.
     pub fn choose_nth(&mut self, nth: usize) {
         let count = self.candidates.len();
         let Some(candidate) = self.candidates.get(nth) else { return };
@@ -114,12 +116,12 @@ impl Palette {
         self.problem = None;
     }
 
-    /// How many candidates are scrolled out at the top of so many rows.
+    /// The number of completions scrolled off at the top.
     pub fn top(&self, height: usize) -> usize {
         self.chosen.map_or(0, |nth| (nth + 1).saturating_sub(height))
     }
 
-    /// Shows a command that was typed before; `older` or newer.
+    /// Shows the older or newer command of the history.
     pub fn recall(&mut self, history: &[String], older: bool) {
         if self.back == 0 {
             self.typed = self.input.value().to_owned();
@@ -135,7 +137,7 @@ impl Palette {
         self.complete();
     }
 
-    /// The directory whose files are to be known, if it is not the one that is.
+    /// The directory whose files are needed, if they are not known.
     pub fn wanted_dir(&self) -> Option<String> {
         let (name, argument) = commands::split(self.input.value());
         let (spec, _) = commands::find(name)?;
@@ -146,7 +148,7 @@ impl Palette {
     }
 }
 
-/// Remembers a command as the newest.
+/// Adds a command to the history.
 pub fn remember(history: &mut Vec<String>, line: &str) {
     history.retain(|before| before != line);
     history.push(line.to_owned());
@@ -155,7 +157,7 @@ pub fn remember(history: &mut Vec<String>, line: &str) {
     }
 }
 
-/// Where the last word of a command begins, and what it can become.
+/// The start of the last word of a command, and its completions.
 fn candidates(line: &str, known: &Known) -> (usize, Vec<Candidate>) {
     let lead = line.len() - line.trim_start_matches([' ', ':']).len();
     let rest = &line[lead..];
@@ -170,7 +172,7 @@ fn candidates(line: &str, known: &Known) -> (usize, Vec<Candidate>) {
     let Some((spec, _)) = commands::find(name) else { return (line.len(), Vec::new()) };
     let argument = rest[name.len()..].trim_start();
     let from = line.len() - argument.len();
-    // Of queries and switches the last word, of all others the whole argument.
+    // The last word of queries and switches; the whole argument of all others.
     let word_at = match spec.argument {
         Argument::Query(_) | Argument::Notify | Argument::Switch => {
             argument.rfind(' ').map_or(0, |space| space + 1)
@@ -227,7 +229,7 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
     }
 }
 
-/// What can be watched no more.
+/// The alerts that can be removed.
 fn watched(known: &Known) -> Vec<Candidate> {
     let all = Candidate { word: "all".to_owned(), help: "remove all".to_owned() };
     let numbered = known

@@ -51,7 +51,7 @@ fn mistakes_say_what_is_allowed() {
     }
 }
 
-/// What completion offers can be understood, unless it is still to be gone on with.
+/// Every completion is a valid command, unless it is incomplete.
 #[test]
 fn every_command_completes_and_can_be_parsed() {
     let known = Known {

@@ -1,8 +1,8 @@
-//! Which lines were looked at: a stretch that grows at both ends.
+//! Which lines have been examined: one range that grows at both ends.
 
 use std::ops::Range;
 
-/// From which end of the stretch.
+/// An end of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::model) enum End {
     /// The older lines.
@@ -11,7 +11,7 @@ pub(in crate::model) enum End {
     Newer,
 }
 
-/// The numbers of the lines looked at.
+/// The range of examined lines, by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::model) struct Cover {
     pub(in crate::model) low: u64,
@@ -19,24 +19,24 @@ pub(in crate::model) struct Cover {
 }
 
 impl Cover {
-    /// Nothing, to begin at a line.
+    /// An empty range at a line.
     pub(in crate::model) fn at(line: u64) -> Self {
         Self { low: line, high: line }
     }
 
-    /// Lets go of lines that are no longer kept.
+    /// Removes lines that are no longer kept.
     pub(in crate::model) fn forget(&mut self, first: u64) {
         self.low = self.low.max(first);
         self.high = self.high.max(first);
     }
 
-    /// Whether all of these lines were looked at.
+    /// Whether all of these lines have been examined.
     pub(in crate::model) fn is_all_of(&self, wanted: &Range<u64>) -> bool {
         wanted.is_empty() || self.low <= wanted.start && self.high >= wanted.end
     }
 
-    /// What of `wanted` to look at next: newer lines first for who follows, and what is nearer to
-    /// the reader's line otherwise.
+    /// The part of `wanted` to examine next: newer lines first if `reader` is `None` (following),
+    /// otherwise those nearest to the reader's line.
     pub(in crate::model) fn next(
         &self,
         wanted: &Range<u64>,
@@ -56,7 +56,7 @@ impl Cover {
         }
     }
 
-    /// Notes that these lines were looked at.
+    /// Adds these lines to the range.
     pub(in crate::model) fn grow(&mut self, range: &Range<u64>, end: End) {
         match end {
             End::Older => self.low = range.start,

@@ -1,11 +1,11 @@
-//! Moving through the lines shown.
+//! Moves the reader through the lines shown.
 
 use std::ops::Range;
 
 use super::{Direction, Pane, Position};
 
 impl Pane {
-    /// Keeps to the newest line.
+    /// Follows the newest line.
     pub fn follow(&mut self) {
         self.position = Position::Follow;
     }
@@ -17,7 +17,7 @@ impl Pane {
         }
     }
 
-    /// Moves by lines, up or down, and the view with them where they would leave it.
+    /// Moves by lines, up or down. The view scrolls when the reader would leave it.
     pub fn move_lines(&mut self, direction: Direction, lines: usize, height: usize) {
         let window = self.window(height);
         let Some(cursor) = window.cursor else { return };
@@ -28,7 +28,7 @@ impl Pane {
         self.go_to(to, height);
     }
 
-    /// Moves by screens: the view moves, and the reader stays on its row where there is room.
+    /// Moves by screens: the view scrolls, and the reader stays on its row if possible.
     pub fn move_view(&mut self, direction: Direction, lines: usize, height: usize) {
         let window = self.window(height);
         let Some(cursor) = window.cursor else { return };
@@ -48,7 +48,7 @@ impl Pane {
         }
     }
 
-    /// Goes to the line shown before or after a line, which need not be shown itself any more.
+    /// Goes to the line shown before or after a given one, which may itself be hidden.
     pub fn go_beside(&mut self, line: u64, direction: Direction, height: usize) {
         let place = match direction {
             Direction::Older => self.index.partition_point(|&number| number < line).checked_sub(1),
@@ -58,8 +58,8 @@ impl Pane {
         self.go_to(place, height);
     }
 
-    /// Goes to a place of the index; the view moves no more than it must, and where it must jump,
-    /// the line comes to stand with some before it.
+    /// Goes to a position of the index and scrolls no more than necessary. After a jump, some lines
+    /// before it are shown as well.
     pub(super) fn go_to(&mut self, place: usize, height: usize) {
         let Range { start, end } = self.window(height).range;
         let near = height.max(1);
@@ -78,8 +78,8 @@ impl Pane {
         }
     }
 
-    /// After a search was typed: goes to the found line nearest above the cursor, or else below.
-    /// What is done next is done to a line that was found.
+    /// After typing a search: goes to the nearest match above the cursor, or else below, so that
+    /// the next action applies to a match.
     pub fn reveal_found(&mut self, height: usize) {
         let cursor = self.cursor_line().unwrap_or(u64::MAX);
         let after = self.found.partition_point(|&number| number <= cursor);
@@ -90,7 +90,7 @@ impl Pane {
         }
     }
 
-    /// Goes to a line, or to the nearest one shown. Returns whether it is shown itself.
+    /// Goes to a line, or to the nearest one shown. Returns whether the line itself is shown.
     pub fn go_to_line(&mut self, line: u64, height: usize) -> bool {
         if let Some(place) = self.nearest(line) {
             self.go_to(place, height);

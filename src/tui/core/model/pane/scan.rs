@@ -1,8 +1,8 @@
-//! Finding out which lines are shown and which are found, in slices.
+//! Applies filter and search in slices.
 //!
-//! The lines looked at are a stretch, see [`Cover`]. It begins at the reader and grows until it is
-//! the whole ring, one slice for each [`Pane::work`]; new lines are a slice of their own as they
-//! come. What is on the screen is right after the first slices, and typing on begins anew.
+//! The examined lines are one range, see [`Cover`]. It starts at the reader and grows by one slice
+//! per [`Pane::work`] until it covers the ring; new lines are a slice of their own. The visible
+//! lines are correct after the first slices. Every change of the filter starts over.
 
 use std::ops::Range;
 
@@ -15,13 +15,13 @@ use crate::model::query::Query;
 use crate::model::query::scanner::Scanner;
 
 impl Pane {
-    /// Looks at so many lines in one go.
+    /// Sets how many lines are examined per slice.
     pub fn set_slice(&mut self, lines: u64) {
         self.slice = lines.max(1);
     }
 
-    /// Takes in lines up to `limit` (exclusive), as far as that is one slice, and lets go of those
-    /// that the ring forgot.
+    /// Examines lines up to `limit` (exclusive), at most one slice, and removes those that the ring
+    /// has dropped.
     pub fn update(&mut self, ring: &LineRing, limit: u64) {
         self.forget(ring.first());
         self.catch_up(limit);
@@ -41,7 +41,7 @@ impl Pane {
         self.searched.forget(first);
     }
 
-    /// Who follows wants the newest lines first, not those between.
+    /// When following, the newest lines come first.
     fn catch_up(&mut self, limit: u64) {
         if self.follows() && limit.saturating_sub(self.filtered.high) > self.slice {
             self.begin_at(limit);
@@ -56,14 +56,14 @@ impl Pane {
         self.searched = self.filtered;
     }
 
-    /// Shows other lines, from the same place.
+    /// Changes the filter; the reader stays in place.
     pub fn set_filter(&mut self, filter: Filter, ring: &LineRing, limit: u64, height: usize) {
         self.filter = filter;
         self.before_context = None;
         self.begin_anew(ring, limit, height);
     }
 
-    /// Shows repeats as one line, or all lines again.
+    /// Folds repeats into one line, or shows all lines again.
     pub fn set_folds(&mut self, folds: bool, ring: &LineRing, limit: u64, height: usize) {
         self.folds = folds;
         self.begin_anew(ring, limit, height);
@@ -73,17 +73,17 @@ impl Pane {
         self.held = None;
         let start = match self.position {
             Position::Follow => limit,
-            // Half a slice newer, so that the first one has the reader in its middle.
+            // Half a slice newer, so that the reader is in the middle of the first slice.
             Position::At { line, .. } => line.saturating_add(self.slice / 2).min(limit),
         };
-        // What is held back may all be forgotten already.
+        // The lines held back may all have been dropped already.
         self.begin_at(start.max(ring.first()));
-        // What is on the screen is right at once, and with a small ring that is all.
+        // The visible lines are correct at once; with a small ring, all lines are.
         self.work(ring, limit, height);
         self.work(ring, limit, height);
     }
 
-    /// Highlights something else, or nothing.
+    /// Changes what is highlighted.
     pub fn set_search(
         &mut self,
         search: Option<Query>,
@@ -106,12 +106,12 @@ impl Pane {
         self.work(ring, limit, height);
     }
 
-    /// Whether there are lines that it has not looked at yet.
+    /// Whether there are lines left to examine.
     pub fn has_work(&self, ring: &LineRing, limit: u64) -> bool {
         !self.filtered.is_all_of(&(ring.first()..limit)) || self.searched != self.filtered
     }
 
-    /// How much of the ring it has looked at, in percent, while there is more to do.
+    /// How much of the ring has been examined, in percent; `None` when done.
     pub fn progress(&self, ring: &LineRing, limit: u64) -> Option<u8> {
         let all = limit.saturating_sub(ring.first());
         if all == 0 || !self.has_work(ring, limit) {
@@ -121,7 +121,7 @@ impl Pane {
         Some((done.saturating_mul(100) / all).min(99) as u8)
     }
 
-    /// Looks at one more slice, the nearest to the reader.
+    /// Examines one more slice, the nearest to the reader.
     pub fn work(&mut self, ring: &LineRing, limit: u64, height: usize) {
         self.forget(ring.first());
         self.catch_up(limit);
@@ -249,7 +249,7 @@ impl Pane {
     }
 }
 
-/// Whether two lines say the same of the same.
+/// Whether two lines are repeats: the same text about the same thing.
 fn repeats(ring: &LineRing, one: u64, other: u64) -> bool {
     let (Some(one), Some(other)) = (ring.get(one), ring.get(other)) else { return false };
     let key = |line: crate::model::line::LineRef<'_>| (line.stage(), line.level());

@@ -1,19 +1,19 @@
-//! Going to the next line of a kind, in slices as filtering does: such a line may be a million
-//! lines away, or nowhere.
+//! Jumps to the next line of a kind, in slices as for filtering: it may be a million lines further
+//! on, or not exist.
 
 use super::{Direction, Jump, Pane};
 use crate::model::line::LineRef;
 use crate::model::line_ring::LineRing;
 use bklit_wire::debug_log::Level;
 
-/// What is looked for.
+/// The kind of line to find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// A line of this level or above.
     Level(Level),
     /// A line about this event.
     Event(String),
-    /// A line that the search finds; around the end if need be.
+    /// A line that matches the search; wraps around if necessary.
     Found,
 }
 
@@ -27,28 +27,28 @@ impl Wanted {
     }
 }
 
-/// A jump on its way.
+/// A jump in progress.
 #[derive(Clone, Debug)]
 pub struct Seek {
     wanted: Wanted,
     direction: Direction,
     start: u64,
-    /// What was not looked at yet: lines from this one on, or those before it.
+    /// The boundary of the lines still to examine: they start at this one, or end before it.
     at: u64,
 }
 
 impl Seek {
-    /// What is looked for.
+    /// The kind of line to find.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
     }
 
-    /// In which direction.
+    /// The direction of the jump.
     pub fn direction(&self) -> Direction {
         self.direction
     }
 
-    /// How much of the way lies behind it, in percent.
+    /// How much has been examined, in percent.
     pub fn progress(&self, ring: &LineRing, limit: u64) -> u8 {
         let (done, left) = match self.direction {
             Direction::Older => (self.start - self.at, self.at.saturating_sub(ring.first())),
@@ -59,10 +59,10 @@ impl Seek {
 }
 
 impl Pane {
-    /// Begins to look for a line beside the reader's; `None` when no line is shown.
+    /// Starts a jump from the reader's line; `None` if no line is shown.
     pub fn seek(&self, wanted: Wanted, direction: Direction) -> Option<Seek> {
         let cursor = self.cursor_line()?;
-        // Who follows looks at nothing in particular: the newest line counts too.
+        // When following, the reader has not selected a line, so the newest line counts too.
         let counts = self.follows() && matches!(wanted, Wanted::Level(_));
         let at = match direction {
             Direction::Older if !counts => cursor,
@@ -71,7 +71,7 @@ impl Pane {
         Some(Seek { wanted, direction, start: at, at })
     }
 
-    /// Looks at one more slice. Returns where the jump ended, if it did.
+    /// Examines one more slice. Returns the result when the jump is over.
     pub fn seek_on(
         &mut self,
         seek: &mut Seek,
@@ -97,7 +97,7 @@ impl Pane {
         };
         match (ends, is_known) {
             (true, true) => Some(Jump::Nowhere),
-            // What the filter shows there is not known yet.
+            // The filter has not been applied there yet.
             (true, false) => {
                 self.work(ring, limit, height);
                 None
@@ -106,7 +106,7 @@ impl Pane {
         }
     }
 
-    /// Asks the next lines of the index; returns the place of the first that is wanted.
+    /// Examines the next lines of the index; returns the position of the first match.
     fn seek_shown(&self, seek: &mut Seek, ring: &LineRing) -> Option<usize> {
         let slice = usize::try_from(self.slice).unwrap_or(usize::MAX);
         let is_it =
@@ -129,7 +129,7 @@ impl Pane {
         }
     }
 
-    /// Takes the nearest line found, once nothing nearer can be found any more.
+    /// Goes to the nearest match, once no nearer one is possible.
     fn seek_found(
         &mut self,
         seek: &Seek,

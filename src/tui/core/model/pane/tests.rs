@@ -26,7 +26,7 @@ fn query(source: &str) -> Option<Query> {
     Query::parse(source, Purpose::Search).unwrap()
 }
 
-/// Looks for a line until the jump has ended.
+/// Repeats a jump until it is over.
 fn jump(pane: &mut Pane, wanted: Wanted, direction: Direction, ring: &LineRing) -> Jump {
     let Some(mut seek) = pane.seek(wanted, direction) else { return Jump::Nowhere };
     let mut last = 0;
@@ -60,7 +60,7 @@ fn following_shows_the_newest_and_scrolling_stops_it() {
     assert_eq!(top(&pane), 95);
 }
 
-/// Regression seen in other consoles: a view that does not follow moves once old lines go.
+/// Regression seen in other consoles: a view that does not follow moves when old lines are dropped.
 #[test]
 fn a_view_that_does_not_follow_stays_while_lines_come_and_go() {
     let (mut ring, mut pane) = with_lines(100, 100);
@@ -76,7 +76,7 @@ fn a_view_that_does_not_follow_stays_while_lines_come_and_go() {
     assert_eq!(top(&pane), ring.first(), "what it showed is gone: it shows the oldest");
 }
 
-/// The same at the very end of the log, where the view is cut short.
+/// The same at the end of the log, where the view is not full.
 #[test]
 fn a_view_at_the_end_that_does_not_follow_stays_too() {
     let (mut ring, mut pane) = with_lines(100, 1_000);
@@ -89,7 +89,7 @@ fn a_view_at_the_end_that_does_not_follow_stays_too() {
     assert_eq!((top(&pane), pane.cursor_line()), before);
 }
 
-/// Regression seen in other consoles: another filter while scrolled shows nothing.
+/// Regression seen in other consoles: changing the filter while scrolled shows nothing.
 #[test]
 fn another_filter_keeps_the_place_and_gives_it_back() {
     let (ring, mut pane) = with_lines(600, 1_000);
@@ -176,7 +176,7 @@ fn a_filter_over_many_lines_begins_where_the_reader_is_and_gets_all() {
         while let Some(done) = pane.progress(&ring, ring.next()) {
             assert!(done >= last, "{done} after {last}");
             last = done;
-            // Lines go on coming meanwhile.
+            // New lines arrive meanwhile.
             if ring.next() < 5_040 {
                 add(&mut ring, 1);
                 pane.update(&ring, ring.next());
@@ -232,7 +232,7 @@ fn repeats_fold_into_their_newest_line() {
     assert_eq!((pane.index().len(), pane.repeats(0)), (300, 1));
 }
 
-/// However small the slices and whatever was looked at before, a jump ends where it would at once.
+/// A jump gives the same result for any slice size and any lines examined before.
 #[test]
 fn jumps_in_slices_end_where_those_at_once_do() {
     let errors = || Wanted::Level(Level::Error);
@@ -247,7 +247,7 @@ fn jumps_in_slices_end_where_those_at_once_do() {
                     let mut whole = at_once.clone();
                     let mut sliced = at_once.clone();
                     sliced.set_slice(slice);
-                    // Begins to filter and to search anew, and is far from done.
+                    // Starts to filter and search again, and is far from done.
                     sliced.set_search(query("\"line 33\""), &ring, ring.next(), HEIGHT);
                     sliced.set_filter(Filter::default(), &ring, ring.next(), HEIGHT);
                     sliced.work(&ring, ring.next(), HEIGHT);
@@ -273,7 +273,7 @@ fn a_jump_looks_at_no_more_than_a_slice_at_a_time_and_outlives_eviction() {
         add(&mut ring, 20);
         pane.update(&ring, ring.next());
     }
-    // 120 lines a turn, of which the ring forgets 20 itself.
+    // 120 lines per turn, 20 of which the ring drops immediately.
     assert!((40..50).contains(&turns), "{turns}");
     assert!(pane.follows(), "nothing was found: the reader stays");
 }

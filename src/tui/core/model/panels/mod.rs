@@ -1,4 +1,7 @@
-//! What screens show that outlives them: the last answers, and the reader's place in the lists.
+//! Data of screens that outlives them: the last answers, and the selections in the lists.
+//!
+//! - `queue`: the queue and its failed events
+//! - `visitors`: current visitors
 
 mod queue;
 mod visitors;
@@ -12,18 +15,18 @@ use bklit_wire::verification;
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
-/// An answer older than this is shown with its age, in milliseconds.
+/// An answer older than this, in milliseconds, is shown with its age.
 const OLD: i64 = 8_000;
-/// A question without an answer is asked again after so long, beyond any answer's deadline.
+/// A request without an answer is repeated after this time, which exceeds every timeout.
 const LOST: i64 = 60_000;
-/// Findings of the verifier that are kept; the oldest are dropped.
+/// The most findings kept; the oldest are dropped.
 const MAX_FINDINGS: usize = 500;
 
-/// Data that is polled while it is on the screen. The last answer stays when no new one comes.
+/// Data that is polled while it is visible. The last answer stays until a new one arrives.
 #[derive(Debug)]
 pub struct Polled<T> {
     every: i64,
-    /// The last answer, and when it came.
+    /// The last answer, and when it was received.
     data: Option<(T, i64)>,
     /// Why the last request failed.
     error: Option<String>,
@@ -32,7 +35,7 @@ pub struct Polled<T> {
 }
 
 impl<T> Polled<T> {
-    /// Polled at this interval, in milliseconds.
+    /// Creates it with this interval in milliseconds.
     pub(super) fn new(every: i64) -> Self {
         Self { every, data: None, error: None, asked: None, waits: false }
     }
@@ -42,12 +45,12 @@ impl<T> Polled<T> {
         self.data.as_ref().map(|(data, _)| data)
     }
 
-    /// Why there is no newer one.
+    /// Why the last request failed, if it did.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 
-    /// When the last answer came.
+    /// When the last answer was received.
     pub fn answered(&self) -> Option<UtcMillis> {
         self.data.as_ref().map(|(_, at)| UtcMillis::from_epoch_millis(*at))
     }
@@ -57,17 +60,17 @@ impl<T> Polled<T> {
         (self.every, self.asked) = (every, None);
     }
 
-    /// How many milliseconds old the last answer is, if it is old enough to be shown.
+    /// The age of the last answer in milliseconds, if it is old enough to be shown.
     pub fn age(&self, now: UtcMillis) -> Option<i64> {
         let (_, at) = self.data.as_ref()?;
         let age = now.epoch_millis().saturating_sub(*at);
         (self.error.is_some() || age >= OLD).then_some(age.max(0))
     }
 
-    /// Whether to poll now, and if so counts as polled.
+    /// Whether to poll now. If so, a request is recorded as sent.
     pub(crate) fn is_due(&mut self, now: UtcMillis) -> bool {
         let now = now.epoch_millis();
-        // A clock that was set back must not stop the questions.
+        // Polling must continue even if the clock was set back.
         let is_due =
             self.asked.is_none_or(|at| !(at..at.saturating_add(self.every)).contains(&now));
         self.begins(is_due, now)
@@ -88,7 +91,7 @@ impl<T> Polled<T> {
         begins
     }
 
-    /// Takes an answer.
+    /// Applies an answer.
     pub(crate) fn take(&mut self, answer: Result<T, String>, now: UtcMillis) {
         self.waits = false;
         match answer {
@@ -106,7 +109,7 @@ impl<T> Polled<T> {
 pub struct VerifyPanel {
     findings: VecDeque<(u64, OwnedLine)>,
     selected: usize,
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     pub(crate) top: usize,
 }
 
@@ -116,12 +119,12 @@ impl VerifyPanel {
         self.findings.iter().rev()
     }
 
-    /// How many are kept.
+    /// The number of findings kept.
     pub fn count(&self) -> usize {
         self.findings.len()
     }
 
-    /// The place of the selected one.
+    /// The position of the selected one.
     pub fn selected(&self) -> usize {
         self.selected
     }
@@ -136,22 +139,22 @@ impl VerifyPanel {
         log.level > bklit_wire::debug_log::Level::Info && verification::is_finding(&log.message)
     }
 
-    /// Takes a line. The reader stays at the same one.
+    /// Adds a line. The selection stays at the same finding.
     pub(crate) fn take(&mut self, number: u64, line: OwnedLine) {
         self.findings.push_back((number, line));
         if self.findings.len() > MAX_FINDINGS {
             self.findings.pop_front();
         }
-        // Whoever is at the newest one stays there.
+        // A selection of the newest one stays at the newest.
         if self.selected > 0 {
             let moved = (self.selected + 1).min(self.findings.len() - 1);
-            // At the oldest one that is kept, the view stays too.
+            // A selection of the oldest one that is kept stays visible too.
             self.top += moved - self.selected;
             self.selected = moved;
         }
     }
 
-    /// Selects a place, and scrolls as little as needed to have it among so many rows.
+    /// Selects a position, and scrolls only as far as needed to show it.
     pub(crate) fn select(&mut self, place: usize, height: usize) {
         self.selected = place.min(self.findings.len().saturating_sub(1));
         let least = (self.selected + 1).saturating_sub(height.max(1));

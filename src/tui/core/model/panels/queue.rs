@@ -8,14 +8,14 @@ use bklit_wire::queue::BatchInFlight;
 use bklit_wire::queue::{EventView, FailedView};
 use bklit_wire::time::UtcMillis;
 
-/// Milliseconds between two requests while the screen is open.
+/// The polling interval while the screen is open, in milliseconds.
 const QUEUE_EVERY: i64 = 2_000;
 const BATCH_EVERY: i64 = 2_000;
-/// Failed events requested at first; four times as many more at the end of the list.
+/// How many failed events are requested at first; four times as many at the end of the list.
 const FIRST_FAILED: usize = 100;
-/// Each this many requested failed events lengthen the interval by [`QUEUE_EVERY`].
+/// The interval grows by [`QUEUE_EVERY`] for each of this many failed events.
 const FEW_FAILED: usize = 1_000;
-/// Failed events shown at most; `bklit-tui queue` lists the rest.
+/// The most failed events shown; `bklit-tui queue` lists the rest.
 pub const MAX_FAILED: usize = 5_000;
 
 /// The lists of the screen.
@@ -27,26 +27,26 @@ pub enum QueueList {
     Failed,
 }
 
-/// The queue, and where the reader is in its lists.
+/// The queue, and the selections in its lists.
 #[derive(Debug)]
 pub struct QueuePanel {
     /// The last answer.
     pub polled: Polled<QueueSnapshot>,
     /// How many failed events to request.
     pub wanted: usize,
-    /// Only failed events with this in them, in small letters.
+    /// Only failed events that contain this text, in lower case.
     pub(crate) filter: String,
-    /// Places of those shown, in the answer.
+    /// The positions of the shown ones in the answer.
     shown: Vec<usize>,
-    /// The list the keys move in.
+    /// The focused list.
     pub(crate) list: QueueList,
-    /// The place among the batches.
+    /// The selected batch.
     pub(crate) batch: Cursor,
-    /// The place among the failed events shown.
+    /// The selected one of the failed events shown.
     pub(crate) cursor: Cursor,
-    /// A change is in progress.
+    /// Whether a change is in progress.
     pub(crate) changes: bool,
-    /// A file is being written.
+    /// Whether a file is being written.
     pub(crate) exports: bool,
 }
 
@@ -72,7 +72,7 @@ impl QueuePanel {
         self.polled.data().map_or(&[], |snapshot| snapshot.failed.as_slice())
     }
 
-    /// How many failed events there are beyond those received.
+    /// The number of failed events that were not received.
     pub fn unknown(&self) -> u64 {
         let Some(snapshot) = self.polled.data() else { return 0 };
         let known = snapshot.failed.len() as u64;
@@ -84,12 +84,12 @@ impl QueuePanel {
         self.shown.len()
     }
 
-    /// The failed events shown, from a place on.
+    /// The failed events shown, from a position on.
     pub fn shown(&self, from: usize) -> impl Iterator<Item = &FailedView> {
         self.shown.iter().skip(from).filter_map(|&place| self.all().get(place))
     }
 
-    /// The list the keys move in.
+    /// The focused list.
     pub fn list(&self) -> QueueList {
         self.list
     }
@@ -99,18 +99,18 @@ impl QueuePanel {
         self.polled.data().map_or(&[], |snapshot| snapshot.view.batches.as_slice())
     }
 
-    /// The selected batch, where the keys move among those.
+    /// The selected batch, if that list has the focus.
     pub fn selected_batch(&self) -> Option<&BatchInFlight> {
         let batch = self.batches().get(self.batch.selected());
         batch.filter(|_| self.list == QueueList::Batches)
     }
 
-    /// The place of the selected one among the failed events shown.
+    /// The position of the selected one among the failed events shown.
     pub fn selected(&self) -> usize {
         self.cursor.selected()
     }
 
-    /// The selected failed event, where the keys move among those.
+    /// The selected failed event, if that list has the focus.
     pub fn selected_item(&self) -> Option<&FailedView> {
         self.item().filter(|_| self.list == QueueList::Failed)
     }
@@ -124,8 +124,8 @@ impl QueuePanel {
         &self.filter
     }
 
-    /// Takes an answer. The reader stays at the same event and batch, or at the same place if they
-    /// are gone.
+    /// Applies an answer. The selections stay at the same event and batch, or at the same position
+    /// if they are gone.
     pub(crate) fn take(&mut self, answer: Result<QueueSnapshot, String>, now: UtcMillis) {
         let before = self.item().map(|item| item.id.clone());
         let batch = self.batches().get(self.batch.selected()).map(|batch| batch.id.clone());
@@ -144,13 +144,13 @@ impl QueuePanel {
         self.list = QueueList::Failed;
         self.filter = filter.to_lowercase();
         if !filter.is_empty() && self.unknown() > 0 {
-            // A match may be further back.
+            // There may be matches among older events.
             self.want(MAX_FAILED);
         }
         self.refilter(before.as_deref());
     }
 
-    /// Requests this many failed events; less often the more they are.
+    /// Sets how many failed events to request; the more, the less often.
     fn want(&mut self, events: usize) {
         self.wanted = events.min(MAX_FAILED);
         let pages = i64::try_from(self.wanted / FEW_FAILED).unwrap_or(0);
@@ -165,7 +165,7 @@ impl QueuePanel {
         self.cursor.follow(same, self.shown.len());
     }
 
-    /// Selects a failed event, and scrolls as little as needed to have it among so many rows.
+    /// Selects a failed event, and scrolls only as far as needed to show it.
     pub(crate) fn select(&mut self, place: usize, height: usize) {
         self.list = QueueList::Failed;
         self.cursor.select(place, self.shown.len(), height);
@@ -175,7 +175,7 @@ impl QueuePanel {
         }
     }
 
-    /// Selects a batch likewise, if there is any.
+    /// The same for a batch, if there are any.
     pub(crate) fn select_batch(&mut self, place: usize, height: usize) {
         let count = self.batches().len();
         if count > 0 {
@@ -184,41 +184,41 @@ impl QueuePanel {
         }
     }
 
-    /// Keeps what is selected in both lists among so many rows.
+    /// Keeps both selections visible.
     pub(crate) fn settle(&mut self, batches: usize, failed: usize) {
         self.batch.settle(self.batches().len(), batches);
         self.cursor.settle(self.shown.len(), failed);
     }
 }
 
-/// Whether an event has the text somewhere: in what is shown of it, or in what was queued.
+/// Whether an event contains the text: in its row or in the queued item.
 fn has(item: &FailedView, filter: &str) -> bool {
     let fields = [Some(&item.reason), Some(&item.body), item.event.event_id.as_ref()];
     let fields = fields.into_iter().chain([item.event.project_id.as_ref()]).flatten();
     fields.into_iter().any(|field| field.to_lowercase().contains(filter))
 }
 
-/// A batch in flight in full: its owner and its events.
+/// The details of a batch in flight: its owner and its events.
 #[derive(Debug)]
 pub struct BatchPanel {
     /// The batch as it was when it was opened.
     pub batch: BatchInFlight,
     /// The last answer.
     pub polled: Polled<Vec<EventView>>,
-    /// It is done: its events are stored, or in the failed queue.
+    /// Whether it is done: its events are stored, or in the failed queue.
     done: bool,
-    /// The place among its events.
+    /// The selected event.
     pub(crate) cursor: Cursor,
 }
 
 impl BatchPanel {
-    /// Of this batch.
+    /// Creates it for a batch.
     pub fn new(batch: BatchInFlight) -> Self {
         let (polled, cursor) = (Polled::new(BATCH_EVERY), Cursor::default());
         Self { batch, polled, done: false, cursor }
     }
 
-    /// Its events, as far as they are known.
+    /// Its events, if known.
     pub fn events(&self) -> &[EventView] {
         self.polled.data().map_or(&[], Vec::as_slice)
     }
@@ -233,7 +233,8 @@ impl BatchPanel {
         self.events().get(self.cursor.selected())
     }
 
-    /// Takes an answer. What is in a batch does not change; once it is done, that stays known.
+    /// Applies an answer. The content of a batch does not change, so it stays known once the batch
+    /// is done.
     pub(crate) fn take(&mut self, answer: Result<Option<Vec<EventView>>, String>, now: UtcMillis) {
         self.done = matches!(answer, Ok(None));
         let before = || self.polled.data().cloned().unwrap_or_default();
@@ -241,7 +242,7 @@ impl BatchPanel {
         self.polled.take(answer, now);
     }
 
-    /// Moves among so many rows.
+    /// Moves the selection.
     pub(crate) fn scroll(&mut self, action: Action, height: usize) {
         let place = target(action, self.cursor.selected(), height);
         self.cursor.select(place, self.events().len(), height);

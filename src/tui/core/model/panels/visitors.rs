@@ -5,7 +5,7 @@ use crate::model::cursor::Cursor;
 use bklit_wire::live_view::{LastEvent, LiveProject, LiveView, TopPage};
 use bklit_wire::time::UtcMillis;
 
-/// Milliseconds between two requests while the screen is open.
+/// The polling interval while the screen is open, in milliseconds.
 const VISITORS_EVERY: i64 = 3_000;
 
 /// The lists of the screen, from top to bottom.
@@ -25,7 +25,7 @@ impl VisitorsList {
     pub const ALL: [Self; 3] = [Self::Projects, Self::Pages, Self::Events];
 }
 
-/// What is selected.
+/// A selected item.
 #[derive(Clone, Copy, Debug)]
 pub enum VisitorsItem<'a> {
     /// A project.
@@ -36,14 +36,14 @@ pub enum VisitorsItem<'a> {
     Event(&'a LastEvent),
 }
 
-/// Current visitors, and the reader's place in the lists.
+/// Current visitors, and the selections in the lists.
 #[derive(Debug)]
 pub struct VisitorsPanel {
     /// The last answer.
     pub polled: Polled<LiveView>,
-    /// The list the keys move in.
+    /// The focused list.
     pub(crate) list: VisitorsList,
-    /// The places in the lists.
+    /// The selections in the lists.
     pub(crate) cursors: [Cursor; VisitorsList::ALL.len()],
 }
 
@@ -55,17 +55,17 @@ impl VisitorsPanel {
         })
     }
 
-    /// The list the keys move in.
+    /// The focused list.
     pub fn list(&self) -> VisitorsList {
         self.list
     }
 
-    /// The place in a list.
+    /// The position of a list's selection.
     pub fn cursor(&self, list: VisitorsList) -> Cursor {
         self.cursors[list as usize]
     }
 
-    /// What is selected.
+    /// The selected item.
     pub fn selected(&self) -> Option<VisitorsItem<'_>> {
         self.item(self.list)
     }
@@ -79,8 +79,8 @@ impl VisitorsPanel {
         }
     }
 
-    /// Takes an answer. The reader stays at the same project, page and event, or at the top of a
-    /// list that moves on.
+    /// Applies an answer. The selections stay at the same project, page and event; in a list that
+    /// moves on, a selection of the first row stays there.
     pub(crate) fn take(&mut self, answer: Result<LiveView, String>, now: UtcMillis) {
         let name = |item: VisitorsItem<'_>| match item {
             VisitorsItem::Project(project) => (project.project_id.clone(), String::new()),
@@ -106,14 +106,14 @@ impl VisitorsPanel {
         }
     }
 
-    /// Selects a place in a list.
+    /// Selects a position in a list.
     pub(crate) fn select(&mut self, list: VisitorsList, place: usize, height: usize) {
         let count = self.counts()[list as usize];
         self.list = list;
         self.cursors[list as usize].select(place, count, height);
     }
 
-    /// Keeps what is selected in the lists among so many rows each.
+    /// Keeps the selections visible.
     pub(crate) fn settle(&mut self, heights: [usize; VisitorsList::ALL.len()]) {
         let counts = self.counts();
         for ((cursor, count), height) in self.cursors.iter_mut().zip(counts).zip(heights) {

@@ -1,39 +1,39 @@
-//! What a query says, before it is made ready to look for. It prints as it can be typed.
+//! The syntax tree of a query. `Display` prints it as it can be typed.
 
 use std::fmt;
 
 use crate::model::filter::StageSet;
 use bklit_wire::debug_log::{Level, Stage};
 
-/// How unparsed lines are called where stages are named.
+/// The name of unparsed lines in a list of stages.
 pub const UNPARSED: &str = "unparsed";
-/// The store's stage, where the store is SQLite.
+/// The name of the store's stage if the store is SQLite.
 pub const SQLITE: &str = "sqlite";
 
 /// A whole query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ast {
-    /// A `!` before everything: all other lines.
+    /// Starts with `!`: selects all other lines.
     pub inverted: bool,
-    /// What a line must be, all of it.
+    /// The terms; a line must match all of them.
     pub terms: Vec<Term>,
 }
 
-/// One thing a line must be.
+/// One condition on a line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
-    /// A `-` before it: a line must not be it.
+    /// Starts with `-`: a line must not match it.
     pub negated: bool,
-    /// What.
+    /// The condition.
     pub test: Test,
 }
 
-/// What is asked of a line.
+/// A condition on a line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    /// A word: a regular expression if it has the signs of one and is one, else text.
+    /// A word: a regular expression if it contains special characters and is valid, otherwise text.
     Word(String),
-    /// Text in quotes, as it is.
+    /// Text in quotes, taken literally.
     Phrase(String),
     /// A regular expression between slashes.
     Regex(String),
@@ -41,43 +41,43 @@ pub enum Test {
     Stages(StageSet),
     /// One of these levels, as a bit for each.
     Levels(u8),
-    /// One of these projects, by their whole ids.
+    /// One of these projects, by their complete ids.
     Projects(Vec<String>),
-    /// An event id with this in it.
+    /// An event id that contains this.
     Id(String),
     /// A duration in milliseconds.
     Duration(Bounds),
-    /// A detail, by the path to it.
+    /// A detail, by its path.
     Data(String, DataTest),
 }
 
-/// What is asked of a detail.
+/// A condition on a detail.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DataTest {
-    /// It is there.
+    /// It exists.
     Present,
-    /// It has this in it; if both are numbers, they are the same.
+    /// It contains this; if both are numbers, they must be equal.
     Contains(String),
-    /// It is a number within bounds.
+    /// It is a number within these bounds.
     Within(Bounds),
 }
 
-/// What a number may be.
+/// Bounds of a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bounds {
-    /// The least, and whether that itself counts.
+    /// The lower bound, and whether it is inclusive.
     pub low: Option<(f64, bool)>,
-    /// The most, and whether that itself counts.
+    /// The upper bound, and whether it is inclusive.
     pub high: Option<(f64, bool)>,
 }
 
 impl Bounds {
-    /// Just this number.
+    /// Exactly this number.
     pub fn exactly(number: f64) -> Self {
         Self { low: Some((number, true)), high: Some((number, true)) }
     }
 
-    /// Whether a number is within.
+    /// Whether a number is within the bounds.
     pub fn contain(self, number: f64) -> bool {
         let above = |(low, counts): (f64, bool)| number > low || counts && number >= low;
         let below = |(high, counts): (f64, bool)| number < high || counts && number <= high;
@@ -148,7 +148,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// A value as it can be typed: in quotes where it would otherwise mean something else.
+/// A value as it can be typed: in quotes if it would otherwise mean something else.
 fn value(text: &str) -> String {
     let special = |c: char| c.is_whitespace() || matches!(c, '"' | ',');
     let starts = text.starts_with(['<', '>', '*']) || text.contains("..");

@@ -1,7 +1,7 @@
-//! A query's terms, made ready to be asked of many lines.
+//! A query's terms, compiled to be checked against many lines.
 //!
-//! What is cheap to ask is asked first, and nothing is read that is not asked for. Text is looked
-//! for in many lines at once, see [`super::scanner`]: each needle has a slot for where it was found.
+//! Cheap checks come first, and only the needed parts of a line are read. Text is searched in many
+//! lines at once, see [`super::scanner`]: each needle has a slot for where it was found.
 
 use std::ops::Range;
 
@@ -13,14 +13,14 @@ use crate::model::line::{LineRef, shown_level};
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::text;
 
-/// Letters of a stage's or level's name that must be typed for it to be found.
+/// How many letters of a stage's or level's name must be typed for a match.
 const NAME_LETTERS: usize = 3;
 
-/// A word with one of these is taken as a regular expression, if it is one.
+/// A word with one of these is a regular expression, if it is a valid one.
 const REGEX_SIGNS: [char; 14] =
     ['.', '*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '^', '$', '\\'];
 
-/// Stages and levels that a word names.
+/// Stages and levels whose names a word matches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names {
     stages: StageSet,
@@ -60,7 +60,7 @@ pub(super) struct Slotted {
     pub(super) slot: usize,
 }
 
-/// What is asked of a line.
+/// A check on a line.
 #[derive(Clone, Debug)]
 pub(super) enum Check {
     Stages(StageSet),
@@ -72,7 +72,7 @@ pub(super) enum Check {
     Data { path: String, test: DataCheck, hints: Vec<Slotted> },
 }
 
-/// What is asked of a detail.
+/// A check on a detail.
 #[derive(Clone, Debug)]
 pub(super) enum DataCheck {
     Present,
@@ -80,21 +80,21 @@ pub(super) enum DataCheck {
     Within(Bounds),
 }
 
-/// A term, ready.
+/// A compiled term.
 #[derive(Clone, Debug)]
 pub(super) struct Ready {
     pub(super) negated: bool,
     pub(super) check: Check,
 }
 
-/// A whole query, ready.
+/// A compiled query.
 #[derive(Clone, Debug)]
 pub(super) struct Compiled {
     pub(super) inverted: bool,
     pub(super) terms: Vec<Ready>,
-    /// How many needles there are.
+    /// The number of needles.
     pub(super) slots: usize,
-    /// What is to be told about how a word was taken.
+    /// A note for the user on how a word was interpreted.
     pub(super) note: Option<String>,
 }
 
@@ -156,8 +156,8 @@ impl Compiled {
 
     fn data(&mut self, path: &str, test: &DataTest) -> Check {
         let mut hints = Vec::new();
-        // A line in which the text does not stand at all cannot have it there. What is kept in
-        // quotes may be written otherwise, so only text without such characters tells.
+        // A line whose text does not contain the value cannot match. Quoted values may be escaped
+        // in the text, so this only works for text without such characters.
         let tells = |text: &str| text::is_safe(text) && !text.contains(['"', '\\']);
         let test = match test {
             DataTest::Present => DataCheck::Present,
@@ -177,8 +177,8 @@ impl Compiled {
         Check::Data { path: path.to_owned(), test, hints }
     }
 
-    /// What must be in the text of every line that the query asks for, if there is such a thing;
-    /// of several, what is likely to be the rarest.
+    /// Text that every matching line must contain, if there is any; if there are several, probably
+    /// the rarest.
     pub(super) fn required(&self) -> Option<&Slotted> {
         let wanted = self.terms.iter().filter(|term| !term.negated && !self.inverted);
         let needed = wanted.flat_map(|term| match &term.check {
@@ -190,13 +190,13 @@ impl Compiled {
         needed.filter(|slotted| slotted.needle.knows_lines()).max_by_key(|s| s.needle.rarity())
     }
 
-    /// Whether a line is what the query asks for; `has` says whether a needle is in its text.
+    /// Whether a line matches the query; `has` says whether a needle is in its text.
     pub(super) fn matches(&self, line: LineRef<'_>, mut has: impl FnMut(&Slotted) -> bool) -> bool {
         let all = self.terms.iter().all(|term| term.check.is(line, &mut has) != term.negated);
         all != self.inverted
     }
 
-    /// Where in a line's text what is asked for is found, in order.
+    /// Where the query matches in a line's text, in order.
     pub(super) fn found_in(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for term in self.terms.iter().filter(|term| !term.negated) {
@@ -215,7 +215,7 @@ impl Compiled {
         found
     }
 
-    /// Whether a line's stage and level, as they are shown, are found.
+    /// Whether the query matches a line's stage and its level, as shown.
     pub(super) fn names_found(&self, line: LineRef<'_>) -> (bool, bool) {
         let wanted = self.terms.iter().filter(|term| !term.negated);
         wanted.fold((false, false), |(stage, level), term| match &term.check {
@@ -231,7 +231,7 @@ fn begins(name: &str, text: &str) -> bool {
     text.len() >= NAME_LETTERS && name.starts_with(text)
 }
 
-/// What is asked first.
+/// The cost of a check; cheap ones come first.
 fn cost(check: &Check) -> u8 {
     match check {
         Check::Stages(_) | Check::Levels(_) | Check::Duration(_) => 0,
@@ -277,7 +277,7 @@ impl DataCheck {
     }
 }
 
-/// A number, also one that is kept as text.
+/// The value as a number, including numbers stored as text.
 fn number(found: &Found<'_>) -> Option<f64> {
     found.text().parse().ok().filter(|number: &f64| number.is_finite())
 }

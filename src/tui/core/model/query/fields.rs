@@ -1,10 +1,10 @@
-//! One detail of a line, read from the text in which details are kept, without reading the others.
+//! Reads one detail of a line from the text of its details, without parsing the others.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// The value of a detail as it is kept.
+/// The value of a detail as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Raw<'a> {
     /// A bare word: text, a number, `true`, `false` or `null`.
@@ -13,7 +13,7 @@ enum Raw<'a> {
     Json(&'a str),
 }
 
-/// A value to be compared.
+/// A value to compare with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Found<'a> {
     /// Text, or a number as text.
@@ -23,7 +23,7 @@ pub(super) enum Found<'a> {
 }
 
 impl Found<'_> {
-    /// As it is shown.
+    /// The value as shown.
     pub(super) fn text(&self) -> Cow<'_, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
@@ -33,7 +33,7 @@ impl Found<'_> {
     }
 }
 
-/// The value at a path: `a.b` is the detail `a.b`, or else `b` in the detail `a`.
+/// The value at a path: `a.b` is the detail `a.b`, or otherwise `b` in the detail `a`.
 pub(super) fn find<'a>(fields: &'a str, path: &str) -> Option<Found<'a>> {
     if let Some(raw) = raw(fields, path) {
         return Some(match raw {
@@ -87,7 +87,7 @@ fn raw<'a>(mut rest: &'a str, wanted: &str) -> Option<Raw<'a>> {
     None
 }
 
-/// How long the string, object or array is that a text begins with.
+/// The length of the string, object or array at the start of a text.
 fn json_length(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut quoted, mut at) = (0_usize, false, 0);

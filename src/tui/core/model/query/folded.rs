@@ -1,26 +1,27 @@
-//! ASCII text found in capitals or not, as a regular expression would find it: by the rarest of
-//! its letters, and by a comparison where that stands.
+//! Case-insensitive search for ASCII text, with the same results as a regular expression: finds its
+//! rarest letter, then compares the text around it.
 
 use std::ops::Range;
 
-/// What is rare in lines of a log, rarest first. What is not here is too common to look for: the
-/// letters that words are made of, and the digits of ids.
+/// Characters that are rare in log lines, rarest first. All others, the common letters of words and
+/// the digits of ids, are too common to search for.
 const RARE: &[u8] = b"~^`|%&!$;#@*zqjxk+?()[]<>{}\\'wyvhgbmfpu,_";
 
-/// A longer text, which may nearly stand in many places, is not compared so often.
+/// A longer text is left to a regular expression: comparing its many near matches would take too
+/// long.
 const MAX_BYTES: usize = 64;
 
-/// Such a text.
+/// A text to search for.
 #[derive(Clone, Debug)]
 pub(super) struct Folded {
-    /// In small letters.
+    /// In lower case.
     text: Box<[u8]>,
-    /// Where its rarest letter is.
+    /// The position of its rarest letter.
     rare: usize,
 }
 
 impl Folded {
-    /// `None` for what is better left to a regular expression.
+    /// `None` if a regular expression has to be used: not ASCII, too long, or without rare letters.
     pub(super) fn new(text: &str) -> Option<Self> {
         let bytes = text.to_ascii_lowercase().into_bytes();
         let rank = |byte: u8| RARE.iter().position(|&rare| rare == byte);
@@ -33,7 +34,7 @@ impl Folded {
         self.text.len()
     }
 
-    /// Where it is found first, from `start` on.
+    /// The first match from `start` on.
     pub(super) fn find_from(&self, text: &str, start: usize) -> Option<Range<usize>> {
         let (bytes, rare) = (text.as_bytes(), self.text[self.rare]);
         let (capital, third) = (rare.to_ascii_uppercase(), third(rare));
@@ -52,7 +53,7 @@ impl Folded {
         }
     }
 
-    /// The place of the whole text whose rarest letter is at `at`, if it is there.
+    /// The match whose rarest letter is at `at`, if the whole text is there.
     fn at(&self, bytes: &[u8], start: usize, at: usize) -> Option<Range<usize>> {
         let (before, after) = self.text.split_at(self.rare);
         let mut high = at;
@@ -67,7 +68,7 @@ impl Folded {
     }
 }
 
-/// How many bytes a text ends with that are the letter: Unicode knows a third `k` and a third `s`.
+/// How many bytes the letter has at the end of a text: in Unicode, `k` and `s` have a third form.
 fn before_is(bytes: &[u8], letter: u8) -> Option<usize> {
     let last = *bytes.last()?;
     if last.to_ascii_lowercase() == letter {
@@ -77,7 +78,7 @@ fn before_is(bytes: &[u8], letter: u8) -> Option<usize> {
     bytes.ends_with(third).then_some(third.len())
 }
 
-/// The same of its beginning.
+/// The same for the start of a text.
 fn after_is(bytes: &[u8], letter: u8) -> Option<usize> {
     let first = *bytes.first()?;
     if first.to_ascii_lowercase() == letter {

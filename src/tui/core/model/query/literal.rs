@@ -1,4 +1,4 @@
-//! Text and regular expressions, ready to be found fast.
+//! Text and regular expressions, compiled for fast search.
 
 use std::ops::Range;
 
@@ -7,22 +7,22 @@ use regex::{Regex, RegexBuilder};
 
 use super::folded::Folded;
 
-/// What a compiled expression may take.
+/// The maximum size of a compiled expression.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-/// What is to be found in a text. Capitals matter once there is one.
+/// What to search for in a text. Case-sensitive only if it contains a capital.
 #[derive(Clone, Debug)]
 pub(super) enum Needle {
-    /// Text as it is.
+    /// Case-sensitive text.
     Exact(Box<memmem::Finder<'static>>),
-    /// Text in capitals or not.
+    /// Case-insensitive text.
     Folded(Folded),
-    /// The same of a text whose letters are too common or too many for that.
+    /// Case-insensitive text whose letters are too common, or too many, for [`Folded`].
     FoldedRegex(Regex),
-    /// What a regular expression says.
+    /// A regular expression.
     Regex {
         regex: Regex,
-        /// It means the same whether lines are asked alone or lie behind each other.
+        /// Whether it gives the same results for joined lines as for single ones.
         knows_lines: bool,
     },
 }
@@ -34,7 +34,7 @@ impl Needle {
             if let Some(folded) = Folded::new(text) {
                 return Self::Folded(folded);
             }
-            // Only a text far longer than a field takes could be too big.
+            // Fails only for a text far longer than the input field allows.
             if let Ok(regex) = compile(&regex::escape(text), false) {
                 return Self::FoldedRegex(regex);
             }
@@ -46,14 +46,14 @@ impl Needle {
         Self::Exact(Box::new(memmem::Finder::new(text).into_owned()))
     }
 
-    /// A regular expression as it is typed.
+    /// A regular expression as typed.
     pub(super) fn regex(source: &str) -> Result<Self, String> {
         let regex = regex(source)?;
         Ok(Self::Regex { regex, knows_lines: !asks_for_ends_of_text(source) })
     }
 
-    /// Where it is found first, from `start` on. Of a regular expression it is only told where the
-    /// first one ends, for that is much faster.
+    /// The first match from `start` on. For a regular expression only the end of the match is
+    /// known, because that is much faster to find.
     pub(super) fn find_from(&self, text: &str, start: usize) -> Option<Range<usize>> {
         match self {
             Self::Exact(finder) => {
@@ -88,12 +88,12 @@ impl Needle {
         }
     }
 
-    /// Whether it is found in lines that lie behind each other just as in each alone.
+    /// Whether it gives the same results for joined lines as for single ones.
     pub(super) fn knows_lines(&self) -> bool {
         !matches!(self, Self::Regex { knows_lines: false, .. })
     }
 
-    /// The fewer lines have it, the more can be passed over: a guess, by its length.
+    /// Estimates by its length how rare it is. The rarer it is, the more lines can be skipped.
     pub(super) fn rarity(&self) -> usize {
         match self {
             Self::Exact(finder) => finder.needle().len(),
@@ -104,8 +104,8 @@ impl Needle {
     }
 }
 
-/// Whether an expression may ask for the beginning or end of all the text, where a line looked at
-/// alone begins and ends: by `\A`, `\z`, or `^` and `$` that do not mean lines.
+/// Whether an expression may match the start or end of the whole text, where results differ for
+/// joined lines: by `\A`, `\z`, or `^` and `$` outside multi-line mode.
 fn asks_for_ends_of_text(source: &str) -> bool {
     let changes_meaning = |flags: &str| {
         let flags = flags.split([':', ')']).next().unwrap_or_default();
@@ -119,7 +119,7 @@ fn regex(source: &str) -> Result<Regex, String> {
     compile(source, has_capitals(source)).map_err(|error| describe(&error))
 }
 
-/// Whether it can be one.
+/// Checks that it is a valid regular expression.
 pub(super) fn check_regex(source: &str) -> Result<(), String> {
     regex(source).map(drop)
 }
@@ -127,13 +127,13 @@ pub(super) fn check_regex(source: &str) -> Result<(), String> {
 fn compile(pattern: &str, case_sensitive: bool) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern)
         .case_insensitive(!case_sensitive)
-        // The parts of a line are lines of their own: `^` and `$` mean a part.
+        // The parts of a line are separate lines, so `^` and `$` match at each part.
         .multi_line(true)
         .size_limit(MAX_REGEX_BYTES)
         .build()
 }
 
-/// Whether a pattern has a capital letter that is not part of an escape such as `\S`.
+/// Whether a pattern contains a capital letter outside of escapes such as `\S`.
 fn has_capitals(pattern: &str) -> bool {
     let mut escaped = false;
     pattern.chars().any(|c| {
@@ -146,7 +146,7 @@ fn has_capitals(pattern: &str) -> bool {
 fn describe(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(_) => "too big for a regular expression".to_owned(),
-        // The last line of many says what is wrong.
+        // The last line of the message says what is wrong.
         other => {
             let text = other.to_string();
             let last = text.lines().last().unwrap_or_default();

@@ -1,21 +1,27 @@
-//! The language of filter and search boxes.
-//!
-//! All that is typed must be true of a line:
+//! The language of filter and search boxes. A line must match all terms:
 //!
 //! | | |
 //! | --- | --- |
 //! | `timeout` `"bad gateway"` | words and phrases, in what the line shows; stages and levels too |
-//! | `/wor.er/` `a.*b` | regular expressions; a word with the signs of one is one |
+//! | `/wor.er/` `a.*b` | regular expressions; a word with special characters is one, if valid |
 //! | `stage:worker,clickhouse` | stages |
 //! | `level:warn` `level:>=warn` | levels |
-//! | `project:p1` | the project's whole id |
-//! | `id:3f2a` | a part of the event id: its end is what the log shows |
+//! | `project:p1` | the complete project id |
+//! | `id:3f2a` | part of the event id: the log shows its end |
 //! | `dur:>50` `dur:>1.5s` `dur:10..50` | the duration, in ms without a unit |
-//! | `data.url:/checkout` `data.size:>10` `data.a.b:*` | a detail has this in it, compares, is there |
-//! | `-stage:queue` `-word` | not that |
+//! | `data.url:/checkout` `data.size:>10` `data.a.b:*` | a detail contains this, compares, exists |
+//! | `-stage:queue` `-word` | lines that do not match |
 //! | `!…` | in a filter: all other lines |
 //!
-//! Capitals matter in a word once it has one.
+//! A word that contains a capital letter is case-sensitive.
+//!
+//! - [`ast`]: the syntax tree of a query
+//! - `compiled`: a query's terms, compiled
+//! - `fields`: reads one detail of a line
+//! - `folded`: case-insensitive search
+//! - `literal`: text and regular expressions to search for
+//! - `parser`: parses what was typed
+//! - [`scanner`]: checks a query against many lines at once
 
 pub mod ast;
 mod compiled;
@@ -31,12 +37,12 @@ use self::ast::Ast;
 use self::compiled::Compiled;
 use super::line::LineRef;
 
-/// What a query is for.
+/// The purpose of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// What is highlighted.
+    /// Selects what to highlight.
     Search,
-    /// What is shown; a `!` before it keeps all other lines.
+    /// Selects which lines to show; a `!` at the start inverts it.
     Filter,
 }
 
@@ -44,15 +50,15 @@ pub enum Purpose {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at {}: {message}", at + 1)]
 pub struct QueryError {
-    /// Where, in characters from the beginning.
+    /// The position, in characters from the start.
     pub at: usize,
-    /// How many characters are meant; at least one.
+    /// The number of wrong characters; at least one.
     pub length: usize,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what is valid.
     pub message: String,
 }
 
-/// What was typed into a box, ready to look for.
+/// A compiled query, with its source.
 #[derive(Clone, Debug)]
 pub struct Query {
     source: String,
@@ -61,10 +67,10 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads what was typed; `None` when nothing was.
+    /// Parses a query; `None` if it is empty.
     ///
     /// # Errors
-    /// With the first mistake and its place.
+    /// The first mistake and its position.
     pub fn parse(source: &str, purpose: Purpose) -> Result<Option<Self>, QueryError> {
         match Self::read(source, purpose) {
             (_, Some(mistake)) => Err(mistake),
@@ -72,7 +78,7 @@ impl Query {
         }
     }
 
-    /// Reads what was typed so far: what is right of it, and the first mistake.
+    /// Parses an incomplete query: returns its valid part, and the first mistake.
     pub fn read(source: &str, purpose: Purpose) -> (Option<Self>, Option<QueryError>) {
         let (ast, mistake) = parser::parse(source, purpose);
         let Some(ast) = ast else { return (None, mistake) };
@@ -85,44 +91,44 @@ impl Query {
         }
     }
 
-    /// A query made by the program itself; `None` if it cannot be looked for.
+    /// Compiles a query made by the program; `None` if that fails.
     pub fn of(ast: Ast) -> Option<Self> {
         let compiled = Compiled::of(&ast).ok()?;
         Some(Self { source: ast.to_string(), ast, compiled })
     }
 
-    /// What was typed.
+    /// The text as typed.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// What it says.
+    /// The syntax tree.
     pub fn ast(&self) -> &Ast {
         &self.ast
     }
 
-    /// What is to be told about how it was taken, if anything.
+    /// A note for the user on how it was interpreted, if there is one.
     pub fn note(&self) -> Option<&str> {
         self.compiled.note.as_deref()
     }
 
-    /// Whether the line is what the query asks for.
+    /// Whether a line matches the query.
     pub fn matches(&self, line: LineRef<'_>) -> bool {
         self.compiled.matches(line, |slotted| slotted.needle.is_in(line.text()))
     }
 
-    /// Where in a line's text what is asked for is found, in order.
+    /// Where the query matches in a line's text, in order.
     pub fn found_in(&self, text: &str) -> Vec<Range<usize>> {
         self.compiled.found_in(text)
     }
 
-    /// Whether a line's stage and level, as they are shown, are found.
+    /// Whether the query matches a line's stage and its level, as shown.
     pub fn names_found(&self, line: LineRef<'_>) -> (bool, bool) {
         self.compiled.names_found(line)
     }
 }
 
-/// One detail of a line, as it is shown.
+/// One detail of a line, as shown.
 pub fn detail(line: LineRef<'_>, path: &str) -> Option<String> {
     fields::find(line.fields(), path).map(|found| found.text().into_owned())
 }

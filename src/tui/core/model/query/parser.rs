@@ -1,4 +1,4 @@
-//! From what was typed to what it says.
+//! Parses a query.
 //!
 //! ```text
 //! query   = ["!"] { ["-"] term }            the "!" only in a filter
@@ -6,8 +6,8 @@
 //! key     = "stage" | "level" | "project" | "id" | "dur" | "data." path
 //! ```
 //!
-//! A word with a colon that is no key is a mistake only if it looks like one: `12:30`,
-//! `https://…` and `Error:` are words.
+//! A word with a colon and an unknown key is a mistake only if it looks like a key and a value:
+//! `12:30`, `https://…` and `Error:` are words.
 
 use super::ast::{Ast, Bounds, DataTest, SQLITE, Term, Test, UNPARSED, level_bit};
 use super::{Purpose, QueryError};
@@ -16,8 +16,8 @@ use bklit_wire::debug_log::{Level, Stage};
 
 const KEYS: &str = "stage, level, project, id, dur, data.…";
 
-/// Reads a query, without the terms that are mistakes, and tells of the first of them. There is
-/// no query when it asks for nothing.
+/// Parses a query without its invalid terms; also returns the first mistake. The query is `None` if
+/// no term is left.
 pub(super) fn parse(source: &str, purpose: Purpose) -> (Option<Ast>, Option<QueryError>) {
     let mut parser = Parser { source, at: 0 };
     parser.skip_spaces();
@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Text in quotes; `\"` and `\\` stand for what follows the backslash.
+    /// Text in quotes; `\"` and `\\` are escapes.
     fn quoted(&mut self) -> Result<String, QueryError> {
         let start = self.at;
         let mut text = String::new();
@@ -153,7 +153,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Values with commas between them, some maybe in quotes.
+    /// Values separated by commas, each optionally in quotes.
     fn values(&mut self) -> Result<Vec<Given>, QueryError> {
         let mut values = Vec::new();
         loop {
@@ -180,14 +180,14 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A value as it was typed.
+/// A value as typed.
 struct Given {
     text: String,
     quoted: bool,
 }
 
-/// Where the slash is that ends a regular expression: followed by a space or nothing. Without one,
-/// what begins with a slash is a path.
+/// The position of the slash that ends a regular expression: a space or nothing follows it. Without
+/// one, the text is a path.
 fn regex_end(rest: &str) -> Option<usize> {
     let mut chars = rest.strip_prefix('/')?.char_indices().peekable();
     let mut escaped = false;
@@ -201,7 +201,7 @@ fn regex_end(rest: &str) -> Option<usize> {
     None
 }
 
-/// What stands before the colon of a word that is meant as a key and a value.
+/// The part before the colon of a word that looks like a key and a value.
 fn key_of(word: &str) -> Option<&str> {
     let (key, value) = word.split_once(':')?;
     if matches!(key, "stage" | "level" | "project" | "id" | "dur") || key.starts_with("data.") {
@@ -222,7 +222,7 @@ fn stages(values: &[Given]) -> Result<Test, String> {
         let name = value.text.to_lowercase();
         let stage = match name.as_str() {
             UNPARSED => None,
-            // As the stage is shown where the store is SQLite.
+            // The stage's name in the log if the store is SQLite.
             SQLITE => Some(Stage::Clickhouse),
             name => Some(name.parse::<Stage>().map_err(|error| error.to_string())?),
         };
@@ -282,7 +282,7 @@ fn data(values: &[Given]) -> Result<DataTest, String> {
     Ok(DataTest::Contains(joined(values)))
 }
 
-/// `>1`, `>=1`, `<1`, `<=1`, `1..2`, `1..`, `..2`, `1`; `None` if it is none of them.
+/// `>1`, `>=1`, `<1`, `<=1`, `1..2`, `1..`, `..2`, `1`; `None` for anything else.
 fn bounds(text: &str, number: fn(&str) -> Option<f64>) -> Option<Result<Bounds, String>> {
     for (sign, counts) in [(">=", true), (">", false)] {
         if let Some(rest) = text.strip_prefix(sign) {
@@ -312,12 +312,12 @@ fn bounds(text: &str, number: fn(&str) -> Option<f64>) -> Option<Result<Bounds, 
 }
 
 fn number(text: &str) -> Option<f64> {
-    // Rust also reads `inf` and `nan`.
+    // Rust's parser also accepts `inf` and `nan`.
     let is_one = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'));
     text.parse().ok().filter(|number: &f64| is_one && number.is_finite())
 }
 
-/// Milliseconds, from a number with or without a unit.
+/// Parses milliseconds, with or without a unit.
 fn millis(text: &str) -> Option<f64> {
     let digits = text.trim_end_matches(|c: char| c.is_alphabetic());
     let factor = match &text[digits.len()..] {

@@ -1,6 +1,6 @@
-//! Asks a query of many lines that lie behind each other. A needle is looked for in the text of
-//! all of them at once, as far as the next place where it stands: lines before that are done with
-//! by a comparison, or passed over without being looked at where all terms must be true.
+//! Checks a query against many joined lines. A needle is searched in the whole text up to its next
+//! match: earlier lines then need only a comparison, or are skipped if every match must contain the
+//! needle.
 
 use super::Query;
 use super::compiled::Slotted;
@@ -8,19 +8,19 @@ use super::literal::Needle;
 use crate::model::line::LineRef;
 use crate::model::line_ring::Run;
 
-/// Where a needle was found last.
+/// Where a needle was last found.
 #[derive(Clone, Copy, Debug)]
 enum Cursor {
-    /// It was not looked for yet.
+    /// Not searched yet.
     Unknown,
-    /// There, the end after the start; of a regular expression only the end is known.
+    /// The start and end of a match; for a regular expression only the end is known.
     At(usize, usize),
-    /// From here on it does not stand anywhere.
+    /// No further match.
     Nowhere,
 }
 
 impl Cursor {
-    /// Goes on to where the needle stands first from `start` on.
+    /// Advances to the needle's first match from `start` on.
     fn advance(&mut self, needle: &Needle, all: &str, start: usize) -> Option<(usize, usize)> {
         match *self {
             Self::Nowhere => return None,
@@ -33,7 +33,7 @@ impl Cursor {
     }
 }
 
-/// A query at work.
+/// A query being checked against lines in order.
 #[derive(Debug)]
 pub struct Scanner<'q> {
     query: &'q Query,
@@ -48,13 +48,12 @@ impl<'q> Scanner<'q> {
         Self { query, required: query.compiled.required(), cursors }
     }
 
-    /// The lines that come now lie in another text.
+    /// Starts a new joined text.
     pub fn enter(&mut self) {
         self.cursors.fill(Cursor::Unknown);
     }
 
-    /// The first line of a run, from `place` on, that may be what the query asks for. Those before
-    /// it are not.
+    /// The first line of a run, from `place` on, that may match. Those before it do not.
     pub fn skip(&mut self, run: &Run<'_>, place: usize) -> Option<usize> {
         let Some(Slotted { needle, slot }) = self.required else { return Some(place) };
         let (start, _) = run.get(place)?;
@@ -62,8 +61,8 @@ impl<'q> Scanner<'q> {
         Some(run.place_of(place, found))
     }
 
-    /// Whether a line, whose text starts at `start` of the text in which all lie, is what the
-    /// query asks for. Lines come in the order of the text.
+    /// Whether a line matches; its text starts at `start` of the joined text. Lines must be passed
+    /// in order.
     pub fn matches(&mut self, all: &str, start: usize, line: LineRef<'_>) -> bool {
         let cursors = &mut self.cursors;
         self.query.compiled.matches(line, |slotted| {
@@ -77,7 +76,7 @@ fn stands_in(slotted: &Slotted, cursor: &mut Cursor, all: &str, start: usize, li
     match needle {
         Needle::Regex { knows_lines: false, .. } => needle.is_in(line),
         Needle::Regex { .. } => {
-            // No line that ends before has it. It may have begun in a line before this one.
+            // No line that ends earlier contains it. The match may have started in an earlier line.
             let found = cursor.advance(needle, all, start);
             found.is_some_and(|(found, _)| found <= end) && needle.is_in(line)
         }

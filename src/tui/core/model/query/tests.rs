@@ -166,7 +166,7 @@ fn any_word() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Among them some that reach over the ends of lines, or ask for them.
+/// Some of them match across line ends, or match the ends.
 fn any_regex() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => "[a-c.]{1,3}",
@@ -211,7 +211,7 @@ fn any_log() -> impl Strategy<Value = DebugLog> {
         })
 }
 
-/// The same by the shortest way, on the line as it came.
+/// The same in the simplest way, on the original line.
 fn naive(test: &Test, log: &DebugLog, shown: &str) -> bool {
     let has = |text: &str, part: &str| match part.chars().any(char::is_uppercase) {
         true => text.contains(part),
@@ -303,7 +303,7 @@ proptest! {
         }
     }
 
-    /// Lines passed over, and found in the text of all, are those that each line by itself is.
+    /// Searching the joined text gives the same lines as searching each line alone.
     #[test]
     fn many_lines_at_once_are_as_each_alone(
         inverted in prop::bool::weighted(0.1),

@@ -31,7 +31,7 @@ fn an_events_lines_and_its_batchs_in_the_order_of_time() {
     let waited: Vec<_> = trace.rows().iter().map(|row| row.waited).collect();
     assert_eq!(waited, [0, 8_000, 25_000]);
     assert_eq!(trace.span(), (999_000, 1_040_000));
-    // It goes on while the event is on its way, and keeps what the ring forgets.
+    // It continues while the event moves on, and keeps what the ring drops.
     line(&mut ring, 1_050, 1.0, Some("evt_1"), None);
     ring.clear();
     line(&mut ring, 1_060, 1.0, Some("evt_1"), None);

@@ -1,4 +1,4 @@
-//! One batch in flight in full.
+//! One batch in flight, with its events.
 
 use ratatui::layout::Rect;
 
@@ -53,7 +53,7 @@ impl Handler for BatchPanel {
     }
 }
 
-/// The question for its events, if it is time to ask.
+/// Requests its events, if a request is due.
 pub(super) fn question(model: &mut Model) -> Option<Effect> {
     let now = model.now;
     let shown = model.shown_mut::<BatchPanel>()?;
@@ -61,7 +61,8 @@ pub(super) fn question(model: &mut Model) -> Option<Effect> {
     asks.then(|| Effect::Ask(Request::Batch(shown.batch.id.clone())))
 }
 
-/// Takes the events of a batch, wherever its screen is. Once it is done, what was known stays.
+/// Applies a batch's events, wherever its screen is in the stack. The last ones stay when the batch
+/// is done.
 pub(in crate::update) fn take(
     model: &mut Model,
     id: &str,

@@ -29,7 +29,7 @@ impl Handler for Detail {
     }
 }
 
-/// Goes to the line before or after; the screen below moves with it.
+/// Shows the line before or after; the selection on the screen below moves as well.
 fn go_beside(model: &mut Model, direction: Direction) {
     let Some(number) = model.shown::<Detail>().map(|shown| shown.number) else { return };
     let before = model.screens.pop();

@@ -25,7 +25,7 @@ impl Handler for FailedDetail {
         page::settle::<Self>(model);
     }
 
-    /// The queue goes on behind it.
+    /// The queue below is still polled.
     fn poll(model: &mut Model) -> Option<Effect> {
         queue::poll(model)
     }

@@ -88,7 +88,7 @@ impl Handler for LogScreen {
             pane.move_view(Direction::Older, mouse::NOTCH, height);
         } else {
             pane.move_view(Direction::Newer, mouse::NOTCH, height);
-            // Beyond the end there is only what comes.
+            // Nothing but new lines follows the end.
             if pane.position() == before && before != At::Follow {
                 pane.follow();
             }
@@ -123,7 +123,7 @@ fn selected(model: &Model) -> Option<Detail> {
     Some(Detail { number, line, scroll: 0 })
 }
 
-/// Moves to the line shown before or after a line, which need not be shown itself.
+/// Moves to the line shown before or after a line, which may itself be hidden.
 pub(super) fn step(model: &mut Model, number: u64, direction: Direction) -> Option<Detail> {
     let height = model.log_height();
     model.panes.focused_mut().go_beside(number, direction, height);
@@ -169,7 +169,7 @@ fn clear(model: &mut Model) {
     model.notify(format!("cleared {}", format::lines(lines)));
 }
 
-/// Forgets all lines; the panes keep their filters.
+/// Drops all lines; the panes keep their filters.
 pub(in crate::update) fn forget_lines(model: &mut Model) {
     model.ring.clear();
     model.seek = None;

@@ -1,4 +1,16 @@
-//! What each screen does: a module for each, with its keys, its rows and its selection.
+//! What each screen does: its keys, its rows and its selection.
+//!
+//! - `batch`: a batch in flight
+//! - `detail`: one line in full
+//! - `failed`: one failed event in full
+//! - `help`: keys and commands
+//! - `log`: the log and its panes
+//! - `page`: scrolling through a text
+//! - `projects`: the list of projects
+//! - `queue`: the queue and its repair
+//! - `trace`: the trace of an event or a batch
+//! - `verify`: the results of dual-write verification
+//! - `visitors`: current visitors
 
 pub(super) mod batch;
 mod detail;
@@ -28,11 +40,11 @@ use crate::model::{Model, panels};
 use crate::msg::Effect;
 pub(super) use log::forget_lines;
 
-/// Whether a screen has a meaning for a key.
+/// Whether a screen handled a key.
 pub(super) enum Outcome {
-    /// It has, and this is to be done outside the model.
+    /// It did; the effect is to be carried out by the loop.
     Done(Option<Effect>),
-    /// It has none: the key may do what it does everywhere.
+    /// It did not: the key's general action applies.
     Ignored,
 }
 
@@ -42,7 +54,7 @@ impl From<Option<Effect>> for Outcome {
     }
 }
 
-/// What is selected on a screen: what is copied, traced and shown in full.
+/// The selection of a screen, which can be copied, traced and shown in full.
 pub(super) enum Selection {
     /// A line of the log.
     Line(Detail),
@@ -65,40 +77,40 @@ impl Selection {
     }
 }
 
-/// Something selected that is not a line.
+/// A selection that is not a line.
 pub(super) struct Item {
     pub(super) id: Option<String>,
     pub(super) json: Option<String>,
-    /// What a trace of it shows.
+    /// The subject of its trace.
     pub(super) subject: Option<Subject>,
 }
 
 /// A list on the screen, for the mouse.
 pub(super) struct List {
     pub(super) area: Rect,
-    /// Rows scrolled out at the top.
+    /// The number of rows scrolled off at the top.
     pub(super) top: usize,
     pub(super) count: usize,
-    /// `None` while the keys move in another list.
+    /// The selected row; `None` while another list has the focus.
     pub(super) selected: Option<usize>,
-    /// What a click on the selected row does.
+    /// The action of a click on the selected row.
     pub(super) opens: Action,
 }
 
-/// What a screen does with keys and the mouse, and as time passes.
+/// How a screen reacts to keys, the mouse and the clock.
 pub(super) trait Handler: Shown {
-    /// Whether it takes the place of another one of this kind instead of standing over it.
+    /// Whether it replaces another screen of this kind instead of covering it.
     const IS_PANEL: bool = false;
 
-    /// Does what an action means on this screen; `nth` is which of the binding's keys was pressed.
+    /// Handles an action; `nth` is which of the binding's keys was pressed.
     fn act(_model: &mut Model, _action: Action, _nth: usize) -> Outcome {
         Outcome::Ignored
     }
 
-    /// Moves through what it shows.
+    /// Moves the selection or scrolls.
     fn scroll(model: &mut Model, action: Action);
 
-    /// Types a key that is not bound.
+    /// Inserts a key that is not bound.
     fn type_key(_model: &mut Model, _key: &KeyEvent) {}
 
     /// Goes back by one layer within the screen. Returns whether there was one.
@@ -106,25 +118,25 @@ pub(super) trait Handler: Shown {
         false
     }
 
-    /// Keeps the selected row in sight after the size or the rows have changed.
+    /// Keeps the selected row visible after the size or the rows have changed.
     fn settle(_model: &mut Model) {}
 
-    /// Asks for what it shows, when it is time to.
+    /// Requests what it shows, if a request is due.
     fn poll(_model: &mut Model) -> Option<Effect> {
         None
     }
 
-    /// Looks at one more slice of the log. Returns whether there was anything to look at.
+    /// Examines one more slice of the log. Returns whether there was work to do.
     fn work(_model: &mut Model) -> bool {
         false
     }
 
-    /// What is selected.
+    /// The selection.
     fn selection(_model: &Model) -> Option<Selection> {
         None
     }
 
-    /// Moves to the line before or after one that was opened from here, and returns it.
+    /// Selects the line before or after one that was opened from here, and returns it.
     fn step(model: &mut Model, number: u64, direction: Direction) -> Option<Detail> {
         log::step(model, number, direction)
     }
@@ -134,7 +146,7 @@ pub(super) trait Handler: Shown {
         Vec::new()
     }
 
-    /// Selects a row of one of them.
+    /// Selects a row in one of them.
     fn select(_model: &mut Model, _list: usize, _place: usize) {}
 
     /// Scrolls by the mouse's wheel.
@@ -144,7 +156,7 @@ pub(super) trait Handler: Shown {
         }
     }
 
-    /// Selects what is clicked, or opens it if it is selected already.
+    /// Selects what is clicked, or opens it if it was selected.
     fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
         let lists = Self::lists(model, layout.overlay()).into_iter().enumerate();
         let (nth, list) = lists.into_iter().find(|(_, list)| list.area.contains(at))?;
@@ -156,7 +168,7 @@ pub(super) trait Handler: Shown {
             return actions::act(model, list.opens, 0);
         }
         Self::select(model, nth, place);
-        // Which list has the keys decides how much room each has.
+        // The sizes of the lists depend on which one has the focus.
         settle_panels(model);
         None
     }
@@ -194,7 +206,7 @@ pub(super) fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<
     on_screen!(model.screen(), S => <S as Handler>::click(model, layout, at))
 }
 
-/// Keeps selected rows in sight: of the screen, and of the panels that outlive theirs.
+/// Keeps selections visible: of the screen, and of data that outlives screens.
 pub(super) fn settle(model: &mut Model) {
     on_screen!(model.screen(), S => <S as Handler>::settle(model));
     settle_panels(model);
@@ -215,12 +227,14 @@ fn settle_panels(model: &mut Model) {
     }
 }
 
-/// Opens the screen of an action, in place of another panel.
+/// Opens the screen of an action, replacing another panel.
 pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
     let screen = match action {
         Action::Queue => Screen::Queue(QueueScreen),
         Action::Live => Screen::Visitors(VisitorsScreen),
-        _ => Screen::Verify(VerifyScreen),
+        Action::Verify => Screen::Verify(VerifyScreen),
+        // No other action opens a screen of its own.
+        _ => return None,
     };
     if on_screen!(model.screen(), S => <S as Handler>::IS_PANEL) {
         model.screens.pop();
@@ -231,7 +245,7 @@ pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
 }
 
 /// Goes back by one layer: within the screen, or to the screen below. Returns whether there was
-/// one; never leaves the log.
+/// one; never closes the log.
 pub(super) fn back(model: &mut Model) -> bool {
     if on_screen!(model.screen(), S => <S as Handler>::back(model)) {
         return true;
@@ -256,7 +270,7 @@ fn step(model: &mut Model, number: u64, direction: Direction) -> Option<Detail> 
     on_screen!(model.screen(), S => <S as Handler>::step(model, number, direction))
 }
 
-/// The list to go to with the key for the next or the previous one: the nearest that has rows.
+/// The nearest list that has rows, after or before the focused one.
 fn neighbour(action: Action, at: usize, counts: &[usize]) -> Option<usize> {
     let step = if action == Action::NextList { 1 } else { counts.len() - 1 };
     let mut all = (1..=counts.len()).map(|nth| (at + nth * step) % counts.len());

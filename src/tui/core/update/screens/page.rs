@@ -13,7 +13,7 @@ pub(super) fn scroll<P: Page>(model: &mut Model, action: Action) {
     settle::<P>(model);
 }
 
-/// Scrolls no further than to the last row.
+/// Limits scrolling to the last row.
 pub(super) fn settle<P: Page>(model: &mut Model) {
     let Some(layout) = model.layout() else { return };
     let Some(page) = model.shown::<P>() else { return };

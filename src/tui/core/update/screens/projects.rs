@@ -1,4 +1,4 @@
-//! The list of projects, to choose one.
+//! The list of projects.
 
 use crossterm::event::{Event, KeyEvent};
 use ratatui::layout::Rect;
@@ -14,7 +14,7 @@ use crate::model::{Model, Screen};
 use crate::update::field::set_filter;
 use bklit_wire::text;
 
-/// Bytes typed to narrow the list.
+/// The most bytes in the input that narrows the list.
 const MAX_TYPED: usize = 100;
 
 impl Handler for Projects {
@@ -77,7 +77,7 @@ impl Handler for Projects {
     }
 }
 
-/// Shows the list.
+/// Opens the list.
 pub(super) fn open(model: &mut Model) {
     model.push_screen(Screen::Projects(Projects::new(&model.ring)));
 }

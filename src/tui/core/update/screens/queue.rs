@@ -116,9 +116,9 @@ pub(super) fn failed_item(item: &FailedView) -> Selection {
     Selection::item(item, item.event.event_id.as_deref(), subject)
 }
 
-/// Asks for what the queue's screen shows, when it is time to.
+/// Requests what the queue's screen shows, if a request is due.
 pub(super) fn poll(model: &mut Model) -> Option<Effect> {
-    // Times left and ages go on.
+    // Remaining times and ages change every second.
     model.dirty = true;
     model.panels.queue.polled.is_due(model.now).then(|| question(model))
 }
@@ -169,7 +169,7 @@ fn change_selected(model: &mut Model, action: Action) -> Option<Effect> {
     change(model, action, ids)
 }
 
-/// Retries one at once; asks before doing more, or what cannot be undone.
+/// Retries a single event immediately; anything more, or irreversible, needs confirmation.
 pub(super) fn change(model: &mut Model, action: Action, ids: Vec<String>) -> Option<Effect> {
     let problem = if model.options.read_only {
         Some("read-only: start without --read-only to change the queue")
@@ -195,7 +195,7 @@ pub(super) fn change(model: &mut Model, action: Action, ids: Vec<String>) -> Opt
     None
 }
 
-/// Has the change made.
+/// Requests the change.
 pub(in crate::update) fn send(model: &mut Model, change: Change, ids: Vec<String>) -> Effect {
     model.panels.queue.changes = true;
     Effect::Ask(Request::Change(change, ids))
@@ -207,7 +207,7 @@ pub(in crate::update) fn set_filter(model: &mut Model, filter: &str) {
     settle_panels(model);
 }
 
-/// Shows what became of a change, and asks how the queue is now.
+/// Shows the result of a change, and requests the queue's new state.
 pub(in crate::update) fn changed(
     model: &mut Model,
     change: Change,

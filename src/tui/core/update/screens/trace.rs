@@ -38,7 +38,7 @@ impl Handler for Trace {
     }
 
     fn poll(model: &mut Model) -> Option<Effect> {
-        // Until it is stored, how long it waits goes on.
+        // The waiting time grows until the event is stored.
         model.dirty |= model.shown::<Self>().is_some_and(|trace| !trace.is_stored());
         question(model)
     }
@@ -86,7 +86,7 @@ fn detail(model: &Model) -> Option<Detail> {
     Some(Detail { number: row.number, line: row.line.clone(), scroll: 0 })
 }
 
-/// Traces what is selected.
+/// Traces the selection.
 pub(in crate::update) fn open(model: &mut Model) -> Option<Effect> {
     let (number, subject) = match super::selection(model) {
         Some(Selection::Line(detail)) => (detail.number, Subject::of(detail.line.as_ref())),
@@ -120,7 +120,7 @@ fn show(model: &mut Model, subject: Subject, number: u64) -> Option<Effect> {
     question(model)
 }
 
-/// Asks where the event on the screen is, when it is time to. A replay has no pipeline to ask.
+/// Requests the state of the event on the screen, if a request is due. A replay has no pipeline.
 fn question(model: &mut Model) -> Option<Effect> {
     let now = model.now;
     if model.replay.is_some() {
@@ -130,7 +130,7 @@ fn question(model: &mut Model) -> Option<Effect> {
     trace.question(now).map(|id| Effect::Ask(Request::Event(id)))
 }
 
-/// Takes the answer, wherever the trace's screen is.
+/// Applies the answer, wherever the trace is in the stack.
 pub(in crate::update) fn take(model: &mut Model, id: &str, answer: &Result<EventTrace, String>) {
     let (now, ring) = (model.now, &model.ring);
     for trace in model.screens.iter_mut().filter_map(Trace::of_mut) {

@@ -32,7 +32,7 @@ impl Handler for VerifyScreen {
     }
 
     fn step(model: &mut Model, _number: u64, direction: Direction) -> Option<Detail> {
-        // The newest is at the top.
+        // The newest finding is at the top.
         let action = if direction == Direction::Older { Action::Down } else { Action::Up };
         Self::scroll(model, action);
         detail(model)

@@ -80,7 +80,7 @@ fn change_list(model: &mut Model, action: Action) {
     }
 }
 
-/// Shows what the selected row is about.
+/// Shows the subject of the selected row.
 fn open_row(model: &mut Model) -> Option<Effect> {
     let (project, page) = match model.panels.visitors.selected() {
         Some(VisitorsItem::Project(project)) => (project.project_id.clone(), None),

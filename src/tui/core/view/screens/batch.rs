@@ -1,4 +1,4 @@
-//! The batches in flight: a row each, and one in full.
+//! The batches in flight: one row each, and one batch with its events.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -15,11 +15,11 @@ use bklit_wire::queue::{EventView, MOST_BATCHES, MOST_MEMBERS};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
-/// From these widths on there is room for a column.
+/// The widths from which a column is shown.
 const CLAIMS_MIN_WIDTH: usize = 76;
 const AGE_MIN_WIDTH: usize = 90;
 const LONG_ID_MIN_WIDTH: usize = 120;
-/// The end of an id tells more than its beginning.
+/// The end of an id is more useful than the start.
 const SHORT_ID: usize = 12;
 const LONG_ID: usize = 34;
 /// `1,000,000`
@@ -29,7 +29,7 @@ const LEASE: usize = 12;
 const CLAIMS: usize = 6;
 const AGE: usize = 8;
 
-/// The list below its title, whose labels stand on the title where there is room.
+/// The list below its title; the labels are on the title's row if there is space.
 pub(super) fn list(model: &Model, buf: &mut Buffer, area: Rect, first: usize, rows: usize) {
     let theme = model.options.theme;
     let panel = &model.panels().queue;
@@ -39,7 +39,7 @@ pub(super) fn list(model: &Model, buf: &mut Buffer, area: Rect, first: usize, ro
         let in_flight = panel.polled.data().map(|snapshot| snapshot.view.in_flight);
         let none = match (in_flight, panel.polled.error()) {
             (Some(0), None) => "none",
-            // It was claimed after the batches had been looked at.
+            // It was claimed after the batches were read.
             (Some(_), None) => "just claimed",
             (None, None) => "loading…",
             (_, Some(_)) => "unavailable",
@@ -61,7 +61,7 @@ fn title(model: &Model) -> Vec<Segment> {
     vec![styled("batches in flight", style), styled(", by lease expiry", theme.dim())]
 }
 
-/// Where the reader is, and how many there are beyond those in sight.
+/// The position of the reader, and the number of rows that are not visible.
 fn place(model: &Model, rows: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let panel = &model.panels().queue;
@@ -81,8 +81,8 @@ fn place(model: &Model, rows: usize) -> Vec<Segment> {
     joined(said, theme)
 }
 
-/// The milliseconds left of a lease, or below zero since when it is over. The answer may be some
-/// seconds old; the lease went on.
+/// The milliseconds left of a lease, negative if it has expired. The answer may be some seconds
+/// old, so its age is subtracted.
 fn lease_left(model: &Model, batch: &BatchInFlight) -> i64 {
     let left = batch.lease_until.epoch_millis().saturating_sub(model.now.epoch_millis());
     if batch.lease_left_ms <= 0 { batch.lease_left_ms.min(left) } else { left }
@@ -93,7 +93,7 @@ fn lease(model: &Model, batch: &BatchInFlight) -> (String, Style) {
     let left = lease_left(model, batch);
     let time = format::micros(left.unsigned_abs() as f64 * 1e3);
     match left {
-        // Given back, or its worker's process has ended: nobody holds it since whenever.
+        // Released, or its worker's process has ended; nobody has held it since an unknown time.
         _ if batch.lease_until <= UtcMillis::from_epoch_millis(0) => {
             ("given back".to_owned(), theme.error())
         }
@@ -145,11 +145,11 @@ impl Draw for BatchPanel {
     }
 }
 
-/// One batch in full: who has it since when, and its events.
+/// One batch: its worker, its start, and its events.
 fn in_full(model: &Model, shown: &BatchPanel, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    // As it is now, where it still is.
+    // Its current state, if it is still in flight.
     let now = model.panels().queue.batches().iter().find(|batch| batch.id == shown.batch.id);
     let batch = now.unwrap_or(&shown.batch);
     let id = text::safe(&batch.id).into_owned();
@@ -226,7 +226,7 @@ fn event_row(model: &Model, event: &EventView, selected: bool, buf: &mut Buffer,
     put_right(buf, at, 10, AGE, &since, on(theme.dim()));
     let kind = event.r#type.map_or("–", |kind| kind.as_str());
     put(buf, at, 12, 11, kind, theme.plain());
-    // The id is what is looked for; the project has the rest.
+    // The id is the most important part; the project gets the remaining space.
     let id = event.event_id.as_deref().map_or("no event, or none with an id".into(), text::safe);
     let room = width.saturating_sub(25);
     let used = put(buf, at, 24, room, &text::clip_start(&id, room), theme.strong());

@@ -38,7 +38,7 @@ impl Draw for LogScreen {
     }
 }
 
-/// What decides which lines are shown, as short phrases.
+/// The conditions on the lines shown, as short phrases.
 pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
     let filter = pane.filter();
     let mut phrases = Vec::new();
@@ -115,7 +115,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
     rule(buf, area, theme, &left, &joined(right, theme));
 }
 
-/// The jump on its way.
+/// The jump in progress.
 fn seeking(model: &Model) -> Option<Vec<Segment>> {
     let seek = model.seek()?;
     let wanted = match seek.wanted() {
@@ -130,7 +130,7 @@ fn seeking(model: &Model) -> Option<Vec<Segment>> {
     Some(vec![styled(says, model.options.theme.warning())])
 }
 
-/// Why there may be fewer lines than there should.
+/// Why lines may be missing.
 fn amiss(model: &Model) -> Vec<Vec<Segment>> {
     let theme = model.options.theme;
     let mut items = Vec::new();
@@ -173,7 +173,7 @@ fn amiss(model: &Model) -> Vec<Vec<Segment>> {
     items
 }
 
-/// Where the reader is.
+/// The reader's position.
 fn place(model: &Model) -> Segment {
     let theme = model.options.theme;
     let pane = model.pane();

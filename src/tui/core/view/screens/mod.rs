@@ -1,4 +1,14 @@
-//! How each screen is drawn: a module for each.
+//! How each screen is drawn.
+//!
+//! - `batch`: the batches in flight, and one with its events
+//! - `log`: the log and its status
+//! - `page`: scrollable texts
+//! - `polled`: what polled screens share
+//! - `projects`: the list of projects
+//! - `queue`: the queue and its failed events
+//! - `trace`: the waterfall of a trace
+//! - `verify`: the results of dual-write verification
+//! - `visitors`: current visitors
 
 mod batch;
 mod log;
@@ -21,13 +31,13 @@ pub(super) use log::shown_by;
 
 /// How a screen is drawn.
 trait Draw: Shown {
-    /// Draws it between header and hints. Returns where the cursor is, if it has one.
+    /// Draws it between header and hints. Returns the cursor's position, if it has one.
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position>;
 
-    /// Draws the row above the hints, where the screen keeps it free.
+    /// Draws the row above the hints, if the screen leaves it free.
     fn status(_model: &Model, _buf: &mut Buffer, _area: Rect) {}
 
-    /// What a key does now, for the hints; `None` if nothing.
+    /// What a key currently does, for the hints; `None` if nothing.
     fn hint(_model: &Model, binding: &Binding) -> Option<&'static str> {
         binding.hint
     }

@@ -1,4 +1,4 @@
-//! Texts to scroll through: a line, a failed event, the help.
+//! Scrollable texts: a line, a failed event, the help.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Position;

@@ -1,4 +1,4 @@
-//! What screens have in common whose content is asked for again and again.
+//! What polled screens share.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,7 +9,7 @@ use crate::model::panels::Polled;
 use crate::view::draw::{Segment, joined, rule, styled};
 use bklit_wire::text;
 
-/// The title of a view, with what is being told, and how fresh its figures are.
+/// The title of a view, with a message if there is one, and the age of its figures.
 pub(super) fn title<T>(
     model: &Model,
     name: &str,
@@ -35,7 +35,7 @@ fn freshness<T>(model: &Model, polled: &Polled<T>) -> Vec<Vec<Segment>> {
     items
 }
 
-/// Why there is nothing newer, in a row of its own; or what stands there else.
+/// Why there is no newer answer, in a row of its own; otherwise the given text.
 pub(super) fn error<'a, T>(polled: &'a Polled<T>) -> Option<std::borrow::Cow<'a, str>> {
     polled.error().map(text::safe)
 }

@@ -1,4 +1,4 @@
-//! The list of projects to choose from.
+//! The list of projects.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -12,7 +12,7 @@ use crate::view::draw::{put, put_right, row, rule, styled};
 use bklit_wire::text;
 
 const LABEL: &str = " Project: ";
-/// Where the numbers of lines end, at most.
+/// The rightmost column at which the numbers of lines end.
 const LINES_END: usize = 60;
 
 impl Draw for Projects {
@@ -21,7 +21,7 @@ impl Draw for Projects {
     }
 }
 
-/// Returns where the cursor is.
+/// Returns the cursor's position.
 fn render(model: &Model, list: &Projects, buf: &mut Buffer, area: Rect) -> Position {
     let theme = model.options.theme;
     let width = usize::from(area.width);

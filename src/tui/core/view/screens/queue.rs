@@ -1,4 +1,4 @@
-//! The queue: how deep it is and was, who works on what, and what failed.
+//! The queue: its depth over time, batches in flight and failed events.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -19,19 +19,19 @@ use bklit_wire::gauges::QueueGauges;
 use bklit_wire::queue::FailedView;
 use bklit_wire::text;
 
-/// From these widths on there is room for a column of failed events.
+/// The widths from which a column of failed events is shown.
 const TIME_MIN_WIDTH: usize = 90;
 const TYPE_MIN_WIDTH: usize = 100;
 const PROJECT_MIN_WIDTH: usize = 76;
 const LONG_ID_MIN_WIDTH: usize = 130;
-/// And for an empty spool.
+/// The width from which an empty spool is shown.
 const SPOOL_MIN_WIDTH: usize = 100;
-/// The end of an id tells more than its beginning.
+/// The end of an id is more useful than the start.
 const SHORT_ID: usize = 14;
 const LONG_ID: usize = 36;
-/// What the chart reaches to at least.
+/// The smallest maximum of the chart's scale.
 const LEAST_SCALE: u64 = 10;
-/// Rows of eighths.
+/// The height of a row in eighths.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 impl Draw for QueueScreen {
@@ -70,7 +70,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let columns = Columns::of(usize::from(area.width));
     columns.labels(model, buf, row(area, at + 1));
     let list = parts.failed_list(area);
-    // A question stands on the last row.
+    // A prompt uses the last row.
     let asked = usize::from(matches!(model.focus(), Focus::Prompt(_)));
     let height = usize::from(list.height);
     if panel.count() == 0 {
@@ -103,7 +103,7 @@ fn nothing(model: &Model) -> String {
     }
 }
 
-/// The figures now: those asked for, or until then those that are published.
+/// The current figures: the requested ones, or until they arrive those that are published.
 fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let width = usize::from(at.width);
@@ -115,7 +115,7 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         failed: view.failed,
         spooled: view.spooled,
         oldest_waiting_ms: view.oldest_waiting.map(|at| {
-            // As of the answer: what waited then need not wait still.
+            // As of the answer: an event that waited then may be gone.
             let asked = polled.answered().unwrap_or(model.now);
             let waits = asked.epoch_millis().saturating_sub(at.epoch_millis());
             u64::try_from(waits).unwrap_or(0)
@@ -134,7 +134,7 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         put(buf, at, 1, width - 2, &reason, theme.error());
         return;
     }
-    // What is published goes on being so while nobody answers.
+    // Published figures stay current while requests fail.
     let now = match polled.error() {
         Some(_) => published.unwrap_or(now),
         None => now,
@@ -151,7 +151,7 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     });
     let lapsed = now.lapsed.unwrap_or(0);
     let leases = if lapsed == 1 { "lease over" } else { "leases over" };
-    // With how much each matters where there is not enough room for all.
+    // Each with its priority, for when there is not enough space for all.
     let items = [
         (Some(figure(now.depth, "waiting", depth)), 0),
         (Some(figure(now.in_flight, "in flight", theme.strong())), 5),
@@ -165,7 +165,7 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     ];
     let mut items: Vec<_> =
         items.into_iter().filter_map(|(item, matters)| Some((item?, matters))).collect();
-    // Nothing in the spool is no news, and what stands beside the others must not come and go.
+    // An empty spool is left out on narrow screens, by width only, so that the others do not move.
     items.retain(|(_, matters)| *matters < 6 || width >= SPOOL_MIN_WIDTH);
     let line = |items: &[(Vec<Segment>, usize)]| {
         joined(items.iter().map(|(item, _)| item.clone()).collect(), theme)
@@ -178,15 +178,15 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     put_segments(buf, at, 1, width - 2, &line(&items));
 }
 
-/// A row of the chart of the last minute, from the top.
+/// A row of the chart of the last minute, counted from the top.
 fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let history = &model.figures().summary().depth_history;
     let alarm = model.alarm_depth();
     let most = history.iter().flatten().copied().max().unwrap_or(0);
-    // The alarm is part of the picture once the depth comes near it.
+    // The alarm line is shown once the depth comes near it.
     let shows_alarm = most > alarm / 2;
-    // One event that waits is no full queue.
+    // One waiting event must not look like a full queue.
     let scale = most.max(if shows_alarm { alarm } else { 0 }).max(LEAST_SCALE.min(alarm));
     let from_bottom = rows - 1 - nth;
     let alarm_row = (alarm as f64 / scale as f64 * rows as f64) as usize;
@@ -263,7 +263,7 @@ fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {
     rule(buf, at, theme, &left, &joined(right, theme));
 }
 
-/// Which columns there is room for; the reason has the rest.
+/// The columns that fit; the reason gets the remaining space.
 struct Columns {
     time: bool,
     project: bool,
@@ -281,7 +281,7 @@ impl Columns {
         }
     }
 
-    /// Writes cells in their columns; returns nothing, as the reason ends the row.
+    /// Writes cells into their columns; returns nothing, because the reason is last.
     fn write(&self, buf: &mut Buffer, at: Rect, cells: [(&str, Style); 6]) {
         let widths = [9 * usize::from(self.time), 8, 13 * usize::from(self.project)];
         let widths = widths.into_iter().chain([12 * usize::from(self.kind), self.id + 1]);

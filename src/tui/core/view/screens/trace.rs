@@ -1,4 +1,4 @@
-//! The waterfall of a trace: a row for each line, with a bar for when the step was at work.
+//! The waterfall of a trace: one row per line, with a bar for the time of the step.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -20,13 +20,13 @@ const STAGE: usize = 10;
 const WAITED_END: usize = 28;
 const TOOK_END: usize = 36;
 const BAR_START: usize = 38;
-/// A message shorter than this tells nothing.
+/// A shorter message is not useful.
 const MIN_MESSAGE: usize = 16;
 /// The end of a batch's id.
 const SHORT_BATCH: usize = 12;
-/// Bytes of a reason that are looked at.
+/// The most bytes of a reason that are used.
 const MAX_REASON: usize = 1024;
-/// A longer bar tells no more.
+/// A longer bar is not more useful.
 const MAX_BAR: usize = 80;
 
 impl Draw for Trace {
@@ -63,7 +63,7 @@ fn render(model: &Model, trace: &Trace, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// What the columns before it leave, and half of that where the message has room.
+/// The space left by the other columns, or half of it if the message needs space.
 fn bar_width(width: usize) -> usize {
     let room = width.saturating_sub(BAR_START + 1);
     if room < 2 * MIN_MESSAGE { room } else { (room / 2).min(MAX_BAR) }
@@ -87,7 +87,7 @@ fn title(model: &Model, trace: &Trace, buf: &mut Buffer, at: Rect) {
     rule(buf, at, theme, &left, &right);
 }
 
-/// Where the event is: stored, failed, in flight, waiting, or not known.
+/// The event's state: stored, failed, in flight, waiting, or unknown.
 fn place(model: &Model, trace: &Trace) -> Vec<Segment> {
     let theme = model.options.theme;
     let dim = |text: &str| vec![styled(text.to_owned(), theme.dim())];
@@ -158,7 +158,7 @@ fn queued(model: &Model, place: &QueuedPlace) -> Segment {
     styled(text::safe(&text).into_owned(), style)
 }
 
-/// With its day where it is another one than today.
+/// With the date, if it is not today.
 fn time(model: &Model, at: UtcMillis) -> String {
     let (at, now) = (model.zoned(at), model.zoned(model.now));
     let form = if at.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
@@ -212,7 +212,7 @@ fn line_row(
         let took = format::micros(f64::from(took) * 1e3);
         put_right(buf, at, TOOK_END, 7, &took, on(theme.strong()));
     }
-    // The wait up to it is a thin line, the step itself a thick one.
+    // A thin line for the wait before a step, a thick one for the step.
     let column = |time: i64| {
         let all = (end - start).max(1) as f64;
         (((time - start) as f64 / all * bar as f64) as usize).min(bar.saturating_sub(1))

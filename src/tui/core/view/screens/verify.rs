@@ -1,4 +1,4 @@
-//! What dual-write verification found: the match rate, the counts, and the last of what it told.
+//! The results of dual-write verification: the match rate, the counts, and the last findings.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -13,7 +13,7 @@ use crate::view::draw::{joined, put, put_segments, row, rule, styled};
 use bklit_wire::gauges::{VerifyGauges, match_rate};
 use bklit_wire::text;
 
-/// Digits of three rows, each three columns wide, from 0 to 9.
+/// Digits from 0 to 9, three rows high and three columns wide.
 const DIGITS: [[&str; 3]; 10] = [
     ["┌─┐", "│ │", "└─┘"],
     [" ┐ ", " │ ", " ┴ "],
@@ -106,7 +106,7 @@ fn figures(model: &Model, found: &VerifyGauges, buf: &mut Buffer, area: Rect) {
     put_segments(buf, row(area, 5), 1, room, &kinds);
 }
 
-/// Writes a number over three rows; returns its width.
+/// Writes a number three rows high; returns its width.
 fn big(buf: &mut Buffer, area: Rect, number: &str, style: Style) -> usize {
     let mut x = 2;
     for c in number.chars() {
@@ -153,7 +153,7 @@ fn findings(model: &Model, buf: &mut Buffer, area: Rect) {
         let wide = if width >= 120 { 36 } else { 14 };
         put(buf, at, 11, wide, &text::clip_start(id, wide), theme.plain());
         let room = width.saturating_sub(13 + wide);
-        // What differs tells more than that something does.
+        // The difference is more useful than the fact that there is one.
         let detail = line.data().into_iter().find(|(key, _)| key == "problem");
         let detail = detail.and_then(|(_, value)| value.as_str().map(str::to_owned));
         let says = detail.unwrap_or_else(|| format!("{} {}", line.message(), line.fields()));

@@ -1,4 +1,4 @@
-//! Who is there now: visitors, page views and events by project, top pages, last events.
+//! Current visitors: visitors, page views and events by project, top pages, latest events.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -17,9 +17,9 @@ use bklit_wire::debug_log::Stage;
 use bklit_wire::live_view::{ACTIVE_MINUTES, LiveView, MINUTES};
 use bklit_wire::text;
 
-/// From this width on there is room for long names of projects.
+/// The width from which long names of projects are shown.
 const LONG_NAMES_MIN_WIDTH: usize = 110;
-/// A list of pages as wide as this also tells their projects.
+/// The width from which the list of pages shows their projects.
 const PAGES_PROJECT_MIN_WIDTH: usize = 90;
 /// `1,234 visitors`
 const NUMBER: usize = 9;
@@ -59,14 +59,14 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         summary(model, view, buf, row(area, 1));
     }
     projects_table(model, view, buf, area, usize::from(parts.rows[0]));
-    // With their titles.
+    // Including their titles.
     let [_, pages, events] = parts.lists(area);
     let titled = |list: Rect| Rect { y: list.y.saturating_sub(1), height: list.height + 1, ..list };
     top_pages(model, view, buf, titled(pages).intersection(area));
     last_events(model, view, buf, titled(events).intersection(area));
 }
 
-/// The title of a list: which one the keys move in, and where the reader is in it.
+/// The title of a list: whether it has the focus, and the reader's position.
 fn title(model: &Model, list: VisitorsList, name: String, rows: usize) -> (Segment, Vec<Segment>) {
     let theme = model.options.theme;
     let panel = &model.panels().visitors;
@@ -85,7 +85,7 @@ fn title(model: &Model, list: VisitorsList, name: String, rows: usize) -> (Segme
     (styled(name, style), place)
 }
 
-/// The rows of a list that are in sight: place, whether it is selected, where it is.
+/// The visible rows of a list: position, whether it is selected, area.
 fn rows_of<'a, T>(
     model: &Model,
     list: VisitorsList,
@@ -132,7 +132,7 @@ fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, 
         put_right(buf, labels, start + (nth + 1) * (NUMBER + 1) - 1, NUMBER, label, theme.dim());
     }
     let chart = start + 3 * (NUMBER + 1);
-    // As much of the last half hour as there is room for.
+    // As much of the last half hour as fits.
     let minutes = width.saturating_sub(chart + 1).min(MINUTES);
     let place_width = segments_width(&place);
     let room = width.saturating_sub(chart + place_width + 3);
@@ -166,7 +166,7 @@ fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, 
     }
 }
 
-/// The counts as bars, the highest of which is the maximum.
+/// The counts as bars; the highest bar is the maximum.
 fn bars(counts: &[u64]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
