@@ -2,8 +2,8 @@
 //! has been normal again for a while. Nothing here reads a clock or does I/O, except [`command`],
 //! which runs the user's command.
 //!
-//! - [`command`]: runs the user's command on an alert
-//! - [`settings`]: when to raise alerts
+//! - `command`: runs the user's command on an alert
+//! - `settings`: when to raise alerts
 
 pub mod command;
 mod settings;

@@ -3,7 +3,7 @@
 //!
 //! - `adapters`: the adapter behind each port
 //! - `alerts`: alerts of a pipeline without a console
-//! - [`data_dir`]: the data dir and its lock
+//! - `data_dir`: the data dir and its lock
 //! - `doctor`: the checks of `bklit-tui doctor`
 //! - `lifecycle`: supervised tasks, signals, shutdown
 //! - `notify`: notifications to systemd

@@ -1,16 +1,16 @@
 //! The subcommands, one file or folder each.
 //!
-//! - [`attach`]: the console on another process's pipeline
-//! - [`completions`]: shell completion
-//! - [`doctor`]: prints the results of the checks
-//! - [`logs`]: prints another process's debug log
-//! - [`migrate`]: prints the migration of ClickHouse's tables
-//! - [`queue`]: shows and repairs the queue
-//! - [`replay`]: the console on a recording
-//! - [`simulate`]: sends realistic traffic
-//! - [`sql`]: queries the store
-//! - [`token`]: creates, lists and revokes tokens
-//! - [`verify`]: compares both paths of dual write
+//! - `attach`: the console on another process's pipeline
+//! - `completions`: shell completion
+//! - `doctor`: prints the results of the checks
+//! - `logs`: prints another process's debug log
+//! - `migrate`: prints the migration of ClickHouse's tables
+//! - `queue`: shows and repairs the queue
+//! - `replay`: the console on a recording
+//! - `simulate`: sends realistic traffic
+//! - `sql`: queries the store
+//! - `token`: creates, lists and revokes tokens
+//! - `verify`: compares both paths of dual write
 
 pub mod attach;
 pub mod completions;

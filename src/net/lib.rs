@@ -1,9 +1,9 @@
 //! What all clients of servers share:
 //!
-//! - [`backoff`]: how long to pause between attempts
-//! - [`log_throttle`]: how often to log a failure that lasts
-//! - [`timeout`]: how long a call may take
-//! - [`tls`]: which certificates to trust
+//! - `backoff`: how long to pause between attempts
+//! - `log_throttle`: how often to log a failure that lasts
+//! - `timeout`: how long a call may take
+//! - `tls`: which certificates to trust
 
 pub mod backoff;
 pub mod log_throttle;

@@ -1,23 +1,23 @@
 //! The event pipeline: `TrackRequest → Event → Batch → stored rows → LiveEvent`, and the debug log of
 //! every step. It uses its adapters only through their ports.
 //!
-//! - [`auth`]: tokens, and who may read and write what
-//! - [`bus`]: the port for live events
-//! - [`definitions`]: the port for definitions of custom events
-//! - [`event_lookup`]: finds out where an event is
-//! - [`http`]: the HTTP server
-//! - [`intake`]: accepts events from either server
-//! - [`local_backend`]: what a console in the same process can query and change
-//! - [`metrics`]: counters and gauges
-//! - [`presence`]: the port for active sessions
-//! - [`queue`]: the port for waiting events, and the spool in front of it
-//! - [`roles`]: which parts a process runs
-//! - [`server`]: what both servers share
-//! - [`store`]: the port for stored events, their tables and rows
-//! - [`telemetry`]: debug lines and health of every stage
-//! - [`verify`]: dual-write verification
-//! - [`websocket`]: the WebSocket server
-//! - [`worker`]: moves events from the queue to the store
+//! - `auth`: tokens, and who may read and write what
+//! - `bus`: the port for live events
+//! - `definitions`: the port for definitions of custom events
+//! - `event_lookup`: finds out where an event is
+//! - `http`: the HTTP server
+//! - `intake`: accepts events from either server
+//! - `local_backend`: what a console in the same process can query and change
+//! - `metrics`: counters and gauges
+//! - `presence`: the port for active sessions
+//! - `queue`: the port for waiting events, and the spool in front of it
+//! - `roles`: which parts a process runs
+//! - `server`: what both servers share
+//! - `store`: the port for stored events, their tables and rows
+//! - `telemetry`: debug lines and health of every stage
+//! - `verify`: dual-write verification
+//! - `websocket`: the WebSocket server
+//! - `worker`: moves events from the queue to the store
 
 pub mod auth;
 pub mod bus;

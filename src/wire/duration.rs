@@ -60,7 +60,7 @@ pub fn seconds(duration: Duration) -> String {
     format(Duration::from_secs(duration.as_secs()))
 }
 
-/// Writes the text of [`format`].
+/// Writes the text of [`format()`].
 ///
 /// # Errors
 /// The serializer's own.

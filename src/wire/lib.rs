@@ -2,23 +2,23 @@
 //! helpers that every part needs. Does no I/O. Formats that other programs rely on are documented
 //! at the type.
 //!
-//! - [`backend`]: the port for what a console can query and change
-//! - [`debug_bus`]: the port for debug lines and gauges
-//! - [`debug_log`]: debug lines
-//! - [`diagnostic`]: results of `doctor`'s checks
-//! - [`duration`]: durations as text, `90s`
-//! - [`event`]: the event in each of its forms
-//! - [`event_lookup`]: the JSON of `GET /api/event`
-//! - [`gauges`]: the gauges of a process
-//! - [`live_view`]: the JSON of `GET /api/live`
-//! - [`numbers`]: numbers formatted for people
-//! - [`queue`]: the JSON of `/api/queue…`
-//! - [`session`]: the key of a visitor's session
-//! - [`setting`]: deserialises settings
-//! - [`table`]: text tables for a terminal
-//! - [`text`]: untrusted text made safe for terminals
-//! - [`time`]: timestamps
-//! - [`verification`]: messages of dual-write verification
+//! - `backend`: the port for what a console can query and change
+//! - `debug_bus`: the port for debug lines and gauges
+//! - `debug_log`: debug lines
+//! - `diagnostic`: results of `doctor`'s checks
+//! - `duration`: durations as text, `90s`
+//! - `event`: the event in each of its forms
+//! - `event_lookup`: the JSON of `GET /api/event`
+//! - `gauges`: the gauges of a process
+//! - `live_view`: the JSON of `GET /api/live`
+//! - `numbers`: numbers formatted for people
+//! - `queue`: the JSON of `/api/queue…`
+//! - `session`: the key of a visitor's session
+//! - `setting`: deserialises settings
+//! - `table`: text tables for a terminal
+//! - `text`: untrusted text made safe for terminals
+//! - `time`: timestamps
+//! - `verification`: messages of dual-write verification
 
 pub mod backend;
 pub mod debug_bus;

@@ -1,11 +1,11 @@
 //! Who may write or read which project: the port `TokenStore` and the cached check on top of it.
 //!
-//! - [`authenticator`]: the cached check
+//! - `authenticator`: the cached check
 //! - `beacons`: ending sessions without a token
-//! - [`bootstrap`]: the token of the first start
-//! - [`listing`]: the list of all tokens
-//! - [`single_flight`]: one lookup per token at a time
-//! - [`stored`]: a token as JSON
+//! - `bootstrap`: the token of the first start
+//! - `listing`: the list of all tokens
+//! - `single_flight`: one lookup per token at a time
+//! - `stored`: a token as JSON
 //! - `token`: secrets and their hashes
 //! - `token_cache`: tokens that stay valid while the store is unavailable
 

@@ -4,10 +4,10 @@
 //! expired can be claimed again, with the same id and items and a higher epoch; the previous holder is
 //! rejected from then on. So a batch is delivered at least once, and the store drops duplicates.
 //!
-//! - [`api`]: the views of the queue for people
+//! - `api`: the views of the queue for people
 //! - `bounds`: the bounds of a queue, and its errors
 //! - `settings`: the queue's settings
-//! - [`spool`]: accepts events while the queue is unavailable
+//! - `spool`: accepts events while the queue is unavailable
 
 pub mod api;
 mod bounds;

@@ -1,8 +1,8 @@
 //! What the HTTP and the WebSocket server share.
 //!
-//! - [`access`]: who may read, and who may change the queue
-//! - [`connections`]: accepts and ends connections
-//! - [`socket`]: a client's socket with timeouts
+//! - `access`: who may read, and who may change the queue
+//! - `connections`: accepts and ends connections
+//! - `socket`: a client's socket with timeouts
 
 pub mod access;
 pub mod connections;

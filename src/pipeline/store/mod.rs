@@ -1,10 +1,10 @@
 //! The port `Store`: stores and queries events, in the tables of Bklit's ClickHouse.
 //!
-//! - [`baseline`]: the port for the rows that dual-write verification compares with
-//! - [`live_view`]: queries the current visitors
-//! - [`rows`]: events as rows
-//! - [`schema`]: the tables
-//! - [`session`]: a session's state, folded from its events
+//! - `baseline`: the port for the rows that dual-write verification compares with
+//! - `live_view`: queries the current visitors
+//! - `rows`: events as rows
+//! - `schema`: the tables
+//! - `session`: a session's state, folded from its events
 
 pub mod baseline;
 pub mod live_view;

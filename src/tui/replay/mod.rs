@@ -4,7 +4,7 @@
 //! - `index`: positions from which a recording can be read
 //! - `player`: the thread that plays it
 //! - `reader`: reads the file line by line
-//! - [`recording`]: the format
+//! - `recording`: the format
 
 mod index;
 mod player;

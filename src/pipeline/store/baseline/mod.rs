@@ -1,8 +1,8 @@
 //! The port `Baseline`: rows that ingestion inserts directly, without queue and worker, while both
 //! paths are compared. They are in separate tables in the same database as the store's.
 //!
-//! - [`cells`]: builds an event's row
-//! - [`select`]: the SQL that reads both sides, and its results
+//! - `cells`: builds an event's row
+//! - `select`: the SQL that reads both sides, and its results
 
 mod cells;
 mod select;

@@ -1,6 +1,6 @@
 //! The palette: the command being typed, its completions and the history.
 //!
-//! - [`commands`]: the table of commands
+//! - `commands`: the table of commands
 
 pub mod commands;
 #[cfg(test)]

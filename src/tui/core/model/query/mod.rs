@@ -15,13 +15,13 @@
 //!
 //! A word that contains a capital letter is case-sensitive.
 //!
-//! - [`ast`]: the syntax tree of a query
+//! - `ast`: the syntax tree of a query
 //! - `compiled`: a query's terms, compiled
 //! - `fields`: reads one detail of a line
 //! - `folded`: case-insensitive search
 //! - `literal`: text and regular expressions to search for
 //! - `parser`: parses what was typed
-//! - [`scanner`]: checks a query against many lines at once
+//! - `scanner`: checks a query against many lines at once
 
 pub mod ast;
 mod compiled;
