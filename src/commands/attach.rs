@@ -53,6 +53,6 @@ pub async fn run(
     let lines = Source::Bus(Box::new(connected));
     let mut options = options(source);
     // The pipeline with these settings runs the same alert command itself.
-    options.alerts_are_told = args.daemon.url.is_none() && settings.alerts.daemon;
+    options.alerts_run_elsewhere = args.daemon.url.is_none() && settings.alerts.daemon;
     bklit_console::run(options, lines, Some(Arc::new(backend)), shutdown).await
 }

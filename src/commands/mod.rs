@@ -51,7 +51,7 @@ pub fn console_options(source: String, settings: &Settings) -> ConsoleOptions {
         alarm_depth: settings.queue.alarm_depth,
         no_color: no_color(|name| std::env::var(name).ok()),
         alerts: settings.alerts.clone(),
-        alerts_are_told: false,
+        alerts_run_elsewhere: false,
         data_dir: settings.data_dir.clone(),
         record: settings.record.clone(),
     }

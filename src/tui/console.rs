@@ -68,7 +68,7 @@ impl Console {
         let mut model = Model::new(model_options(&options, filters, size));
         let mut jobs = Jobs::new(JobOptions {
             alert_command: options.alerts.command,
-            alerts_are_told: options.alerts_are_told,
+            alerts_run_elsewhere: options.alerts_run_elsewhere,
             data_dir: Some(options.data_dir),
             record_max_bytes: options.settings.record_max_bytes,
             source: options.source,

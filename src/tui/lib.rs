@@ -66,7 +66,7 @@ pub struct ConsoleOptions {
     /// When to raise alerts.
     pub alerts: AlertSettings,
     /// Whether the watched process runs the alert command for its own alerts.
-    pub alerts_are_told: bool,
+    pub alerts_run_elsewhere: bool,
     /// Where filters are saved.
     pub data_dir: PathBuf,
     /// A file to record to from the start.

@@ -42,7 +42,7 @@ pub struct JobOptions {
     pub alert_command: Option<String>,
     /// Whether the watched process runs the command for its own alerts. Alerts on queries entered
     /// here always run it.
-    pub alerts_are_told: bool,
+    pub alerts_run_elsewhere: bool,
     /// Where filters are saved; `None` saves none.
     pub data_dir: Option<PathBuf>,
     /// The maximum size of a recording.
@@ -115,7 +115,7 @@ impl Jobs {
 
     fn run_alert_command(&mut self, alert: &Alert, count: u64) {
         let Some(runner) = &mut self.alert_command else { return };
-        if self.options.alerts_are_told && alert.kind != Kind::Lines {
+        if self.options.alerts_run_elsewhere && alert.kind != Kind::Lines {
             return;
         }
         let reports = self.reports.clone();

@@ -123,7 +123,7 @@ impl Deck {
 
     fn play(&mut self) -> Result<(), Gone> {
         // Until now the console used the wall clock.
-        self.tell(vec![Replayed::Reset])?;
+        self.emit(vec![Replayed::Reset])?;
         loop {
             let before = Instant::now();
             let command = if self.state.paused || self.state.ended {
@@ -178,7 +178,7 @@ impl Deck {
             ReplayCommand::Slower => self.state.speed = self.state.speed.saturating_sub(1),
             ReplayCommand::Seek(by) => self.seek(by)?,
         }
-        self.tell(Vec::new())
+        self.emit(Vec::new())
     }
 
     fn seek(&mut self, by: i64) -> Result<(), Gone> {
@@ -198,7 +198,7 @@ impl Deck {
             self.state.ended = false;
             let mut group = vec![Replayed::Reset];
             push_feed(&mut group, &mut { told });
-            self.tell(group)?;
+            self.emit(group)?;
         }
         self.clock = to as f64;
         Ok(())
@@ -218,7 +218,7 @@ impl Deck {
     fn fail(&mut self, why: &std::io::Error) -> Result<(), Gone> {
         self.next = None;
         let notice = format!("the recording cannot be read any more: {why}");
-        self.tell(vec![Replayed::Feed(vec![DebugMessage::Unparsed(notice.into())])])
+        self.emit(vec![Replayed::Feed(vec![DebugMessage::Unparsed(notice.into())])])
     }
 
     /// Sends all messages that are due.
@@ -250,7 +250,7 @@ impl Deck {
                 self.state.seeking = false;
                 self.state.ended = self.next.is_none();
             }
-            self.tell(group)?;
+            self.emit(group)?;
             // Pending commands come before the rest.
             if !is_full {
                 return Ok(());
@@ -262,7 +262,7 @@ impl Deck {
     }
 
     /// Sends a group, with the state and the clock.
-    fn tell(&mut self, mut group: Vec<Replayed>) -> Result<(), Gone> {
+    fn emit(&mut self, mut group: Vec<Replayed>) -> Result<(), Gone> {
         let clock = self.clock as i64;
         let shown = match &self.next {
             Some((at, _)) => clock.min(at.epoch_millis()),

@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_setting_and_what_is_allowed() {
-        for (settings, told) in [
+        for (settings, part) in [
             (&[("pose", &["p"][..])][..], "pose: is not an action; the actions are acknowledge, "),
             (&[("back", &["p"])], "back: is not an action"),
             (&[("pause", &["p"])], "pause: p is also the key of projects"),
@@ -237,7 +237,7 @@ mod tests {
             (&[("toggle-stage", &["f3"])], "toggle-stage: needs 6 keys"),
         ] {
             let error = read(settings).unwrap_err();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(part), "{error}");
         }
         assert!(read(&[]).is_ok());
     }

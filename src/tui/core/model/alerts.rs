@@ -18,7 +18,7 @@ pub struct Banner {
     pub alert: Alert,
     /// How often it was raised; for lines, how many matched.
     pub count: u64,
-    told: i64,
+    reported: i64,
     /// For lines, their query.
     query: Option<String>,
 }
@@ -117,7 +117,7 @@ impl Alerts {
 
     /// Evaluates the conditions. Returns the alerts to report, each with its count.
     pub(crate) fn tick(&mut self, second: i64, reading: &Reading) -> Vec<(Alert, u64)> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for alert in self.monitor.tick(second, reading) {
             let banner = match self.banners.iter_mut().find(|b| b.alert.kind == alert.kind) {
                 Some(banner) => {
@@ -128,27 +128,27 @@ impl Alerts {
                 }
                 None => add(&mut self.banners, alert, 1, None),
             };
-            told.push((banner.alert.clone(), banner.count));
+            reported.push((banner.alert.clone(), banner.count));
         }
         for watched in &mut self.watched {
             let lines = std::mem::take(&mut watched.lines);
             if lines > 0 {
-                told.extend(tell_lines(&mut self.banners, &watched.query, lines, second));
+                reported.extend(report_lines(&mut self.banners, &watched.query, lines, second));
             }
         }
-        told
+        reported
     }
 }
 
 fn add(banners: &mut Vec<Banner>, alert: Alert, count: u64, query: Option<String>) -> &mut Banner {
-    let told = alert.since;
-    banners.push(Banner { alert, count, told, query });
+    let reported = alert.since;
+    banners.push(Banner { alert, count, reported, query });
     let last = banners.len() - 1;
     &mut banners[last]
 }
 
 /// Adds lines of a query to its banner; `None` if it was reported recently.
-fn tell_lines(
+fn report_lines(
     banners: &mut Vec<Banner>,
     query: &Query,
     lines: u64,
@@ -170,9 +170,9 @@ fn tell_lines(
     let noun = if banner.count == 1 { "line" } else { "lines" };
     banner.alert.message = format!("{} {noun} for “{source}”", format::count(banner.count));
     banner.alert.value = banner.count;
-    if !is_new && (second - banner.told).abs() < AGAIN_AFTER {
+    if !is_new && (second - banner.reported).abs() < AGAIN_AFTER {
         return None;
     }
-    banner.told = second;
+    banner.reported = second;
     Some((banner.alert.clone(), banner.count))
 }

@@ -91,7 +91,7 @@ pub struct Figures {
     line_durations: [Histogram<u64>; Stage::ALL.len()],
     lines: [LineCounts; Stage::ALL.len()],
     /// The second in which a process last published its figures.
-    told: Option<i64>,
+    reported: Option<i64>,
     summary: Summary,
 }
 
@@ -106,7 +106,7 @@ impl Default for Figures {
             depths: VecDeque::new(),
             line_durations: std::array::from_fn(|_| Latencies::histogram()),
             lines: Default::default(),
-            told: None,
+            reported: None,
             summary: Summary::default(),
         }
     }
@@ -134,14 +134,14 @@ impl Figures {
     /// The seconds since a process last published figures, if that is longer than normal. `None`
     /// also if none ever did.
     pub fn silence(&self) -> Option<u64> {
-        let silent = (self.now - self.told?).unsigned_abs();
+        let silent = (self.now - self.reported?).unsigned_abs();
         (silent >= SILENT_AFTER).then_some(silent)
     }
 
     /// Whether the lines received are from before the console was opened. This is assumed until a
     /// process publishes figures, or until it is clear that none does.
     pub fn is_fresh(&self) -> bool {
-        self.told.is_none() && self.started.is_none_or(|started| self.now - started < FRESH)
+        self.reported.is_none() && self.started.is_none_or(|started| self.now - started < FRESH)
     }
 
     /// Advances the clock to a second since the epoch. Returns whether the figures changed.
@@ -199,7 +199,7 @@ impl Figures {
     /// Adds a process's figures. Returns whether the shown figures already changed.
     pub fn gauges(&mut self, gauges: &Arc<Gauges>) -> bool {
         let now = self.now;
-        self.told = Some(now);
+        self.reported = Some(now);
         let known = self.processes.get(&gauges.process);
         // A process publishes once a second, but not in step with this clock. Its messages are
         // assigned to consecutive seconds; otherwise some would have none and others two.
@@ -211,8 +211,8 @@ impl Figures {
         if let Some(mut queue) = gauges.queue {
             if queue.lapsed.is_none() {
                 // An older process does not report it; another one on the same queue may.
-                let told = self.processes.values().filter_map(|process| process.last.queue);
-                if let Some(other) = told.into_iter().find(|other| other.lapsed.is_some()) {
+                let reported = self.processes.values().filter_map(|process| process.last.queue);
+                if let Some(other) = reported.into_iter().find(|other| other.lapsed.is_some()) {
                     (queue.oldest_waiting_ms, queue.lapsed) =
                         (other.oldest_waiting_ms, other.lapsed);
                 }
@@ -308,11 +308,12 @@ impl Figures {
                 figures.history[place] = p95;
             }
             if let Some(stage) = second.lines.get(i) {
-                let told = second.gauges.iter().map(|gauges| &gauges.stages[i]);
+                let reported = second.gauges.iter().map(|gauges| &gauges.stages[i]);
                 let (errors, warnings) = match by_processes {
-                    true => {
-                        (total(told.clone().map(|s| s.errors)), total(told.map(|s| s.warnings)))
-                    }
+                    true => (
+                        total(reported.clone().map(|s| s.errors)),
+                        total(reported.map(|s| s.warnings)),
+                    ),
                     false => (stage.errors, stage.warnings),
                 };
                 figures.errors = figures.errors.saturating_add(errors);

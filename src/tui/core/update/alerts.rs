@@ -18,10 +18,10 @@ pub(super) fn tick(model: &mut Model, now: UtcMillis) {
         alarm_depth: model.alarm_depth(),
         store_fails: summary.health[1] == Health::Failing,
     };
-    let told = model.alerts.tick(now.epoch_seconds(), &reading);
+    let reported = model.alerts.tick(now.epoch_seconds(), &reading);
     // Alerts in a replay are about the past, so they neither ring the bell nor run the command.
     let is_now = model.replay.is_none();
-    for (alert, count) in told {
+    for (alert, count) in reported {
         model.dirty = true;
         if is_now && model.options.shell.alerts.bell {
             model.outbox.push(Effect::Bell);
@@ -40,7 +40,7 @@ pub(super) fn acknowledge(model: &mut Model) {
 
 /// Changes the alerts on lines: adds, removes or lists queries.
 pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
-    let told = match what {
+    let reported = match what {
         Notify::List => list(model),
         Notify::Watch(query) => {
             let source = query.source().to_owned();
@@ -60,7 +60,7 @@ pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
             }
         },
     };
-    model.notify(told);
+    model.notify(reported);
     Ok(())
 }
 

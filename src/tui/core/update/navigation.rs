@@ -57,7 +57,7 @@ fn jump(model: &mut Model, wanted: &Wanted, direction: Direction) {
             model.seek = Some(seek);
             seek_on(model);
         }
-        None => tell(model, wanted, direction, Jump::Nowhere),
+        None => report(model, wanted, direction, Jump::Nowhere),
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) fn seek_on(model: &mut Model) {
     let (limit, height) = (model.limit(), model.log_height());
     let pane = model.panes.focused_mut();
     match pane.seek_on(&mut seek, &model.ring, limit, height) {
-        Some(jump) => tell(model, seek.wanted(), seek.direction(), jump),
+        Some(jump) => report(model, seek.wanted(), seek.direction(), jump),
         None => model.seek = Some(seek),
     }
     model.dirty = true;
@@ -79,7 +79,7 @@ pub(super) fn end_seek(model: &mut Model) -> bool {
 }
 
 /// Says where a jump ended, if that is not obvious.
-fn tell(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) {
+fn report(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) {
     let place = if direction == Direction::Older { "above" } else { "below" };
     model.notify(match (jump, wanted) {
         (Jump::Done, _) => return,

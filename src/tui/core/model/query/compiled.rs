@@ -158,20 +158,20 @@ impl Compiled {
         let mut hints = Vec::new();
         // A line whose text does not contain the value cannot match. Quoted values may be escaped
         // in the text, so this only works for text without such characters.
-        let tells = |text: &str| text::is_safe(text) && !text.contains(['"', '\\']);
+        let is_plain = |text: &str| text::is_safe(text) && !text.contains(['"', '\\']);
         let test = match test {
             DataTest::Present => DataCheck::Present,
             DataTest::Within(bounds) => DataCheck::Within(*bounds),
             DataTest::Contains(part) => {
                 let number = part.parse().ok().filter(|number: &f64| number.is_finite());
-                if number.is_none() && tells(part) && !part.contains([':', ',', '{', '[']) {
+                if number.is_none() && is_plain(part) && !part.contains([':', ',', '{', '[']) {
                     hints.push(self.slot(Needle::text(part)));
                 }
                 DataCheck::Contains { needle: Needle::text(part), number }
             }
         };
         let name = path.rsplit('.').next().unwrap_or(path);
-        if tells(name) && name.parse::<usize>().is_err() {
+        if is_plain(name) && name.parse::<usize>().is_err() {
             hints.push(self.slot(Needle::exact(name)));
         }
         Check::Data { path: path.to_owned(), test, hints }
