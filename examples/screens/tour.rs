@@ -196,7 +196,6 @@ impl Tour<'_> {
                 "trace of",
                 "Event refused",
                 "Page view stored",
-                "Live event published",
                 "stored in",
             ];
             has(screen, &parts) && is_done(screen)
