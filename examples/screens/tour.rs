@@ -192,12 +192,7 @@ impl Tour<'_> {
         self.press("r", "its retry", |screen| has(screen, &["put back"]))?;
         self.console.resize(LOW)?;
         let screen = self.press("t", "both passes of the event", |screen| {
-            let parts = [
-                "trace of",
-                "Event refused",
-                "Page view stored",
-                "stored in",
-            ];
+            let parts = ["trace of", "Event refused", "Page view stored", "stored in"];
             has(screen, &parts) && is_done(screen)
         })?;
         self.keep("retried", &screen, &DARK)
