@@ -16,7 +16,7 @@ pub const ELLIPSIS: &str = "…";
 const MAX_MARKS: u8 = 3;
 
 /// Characters that are invisible, change the order of others or join with what follows them.
-const INVISIBLE: [(u32, u32); 25] = [
+const INVISIBLE: [(u32, u32); 34] = [
     (0x00ad, 0x00ad),
     (0x034f, 0x034f),
     (0x0600, 0x0605),
@@ -25,6 +25,7 @@ const INVISIBLE: [(u32, u32); 25] = [
     (0x070f, 0x070f),
     (0x0890, 0x0891),
     (0x08e2, 0x08e2),
+    (0x0d4e, 0x0d4e),
     (0x115f, 0x1160),
     (0x17b4, 0x17b5),
     (0x180b, 0x180f),
@@ -39,6 +40,14 @@ const INVISIBLE: [(u32, u32); 25] = [
     (0xfff0, 0xfffb),
     (0x110bd, 0x110bd),
     (0x110cd, 0x110cd),
+    (0x111c2, 0x111c3),
+    (0x113d1, 0x113d1),
+    (0x1193f, 0x1193f),
+    (0x11941, 0x11941),
+    (0x11a3a, 0x11a3a),
+    (0x11a84, 0x11a89),
+    (0x11d46, 0x11d46),
+    (0x11f02, 0x11f02),
     (0x1bca0, 0x1bca3),
     (0x1d173, 0x1d17a),
     (0xe0000, 0x10_ffff),
@@ -233,6 +242,14 @@ pub fn wrap(text: &str, columns: usize) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_visible_character_joins_with_the_next_one() {
+        for c in (' '..=char::MAX).filter(|&c| is_visible(c)) {
+            let pair = format!("{c}A");
+            assert_eq!(pair.graphemes(true).count(), 2, "{c:?}");
+        }
+    }
 
     #[test]
     fn plain_text_stays_as_it_is() {
