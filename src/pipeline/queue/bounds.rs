@@ -2,7 +2,7 @@
 
 use super::{ClaimId, QueueStats};
 
-/// By default, the number of failed items from which no more events are accepted.
+/// The default limit of failed items. Once it is reached, new events are refused.
 pub const DEFAULT_MAX_FAILED: u64 = 100_000;
 
 /// The bounds of a queue.
@@ -10,7 +10,7 @@ pub const DEFAULT_MAX_FAILED: u64 = 100_000;
 pub struct Bounds {
     /// The most items that may wait.
     pub depth: u64,
-    /// The number of failed items from which no more events are accepted. Items waiting or in flight
+    /// Once this many items have failed, new events are refused. Items waiting or in flight
     /// by then may still fail and are added, so the number can exceed this by as many.
     pub failed: u64,
 }
@@ -66,7 +66,7 @@ pub enum QueueError {
     FailedFull {
         /// Failed items.
         failed: u64,
-        /// The number from which no more events are accepted.
+        /// The limit that was reached.
         bound: u64,
     },
     /// Another consumer has taken over the batch and must acknowledge it. What this one stored stays

@@ -70,7 +70,7 @@ pub struct RedisQueueOptions {
     pub prefix: String,
     /// Maximum number of waiting events.
     pub max_depth: u64,
-    /// Number of failed events at which no more events are accepted.
+    /// Once this many events have failed, new ones are refused.
     pub max_failed: u64,
     /// When a push counts as durable.
     pub durability: Durability,
