@@ -49,7 +49,7 @@ pub(super) fn options(size: (u16, u16)) -> ModelOptions {
 pub(super) struct Console {
     pub(super) model: Model,
     size: (u16, u16),
-    second: i64,
+    pub(super) second: i64,
 }
 
 impl Console {

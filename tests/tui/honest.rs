@@ -10,6 +10,7 @@ use bklit_console_core::msg::{Effect, Msg};
 use bklit_console_core::requests::{Answer, Request};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 use serde_json::json;
 
@@ -39,6 +40,22 @@ fn errors_of_before_it_was_opened_raise_no_alert_and_are_no_rate() {
     // A process tells its figures: what comes now is of now.
     console.feed(vec![DebugMessage::Gauges(Arc::new(gauges(1)))]);
     errors(&mut console, 50);
+    for _ in 0..4 {
+        console.tick(1);
+    }
+    assert!(console.screen().contains("ALERT"), "{}", console.screen());
+}
+
+#[test]
+fn lines_logged_after_it_was_opened_count_before_any_figures_arrive() {
+    let mut console = with_alerts();
+    let second = console.second;
+    let error = |nth| {
+        let mut line = log(nth, Stage::Worker, Level::Error, "Batch failed", &json!({}));
+        line.timestamp = UtcMillis::from_epoch_millis(second * 1000 + nth as i64);
+        line
+    };
+    console.logs((0..50).map(error).collect());
     for _ in 0..4 {
         console.tick(1);
     }

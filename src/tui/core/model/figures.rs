@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
+use bklit_wire::time::UtcMillis;
 pub use summary::{StageFigures, Summary};
 
 /// The number of seconds covered.
@@ -138,10 +139,14 @@ impl Figures {
         (silent >= SILENT_AFTER).then_some(silent)
     }
 
-    /// Whether the lines received are from before the console was opened. This is assumed until a
-    /// process publishes figures, or until it is clear that none does.
-    pub fn is_fresh(&self) -> bool {
-        self.reported.is_none() && self.started.is_none_or(|started| self.now - started < FRESH)
+    /// Whether a line is part of the history received when the console was opened. Its time decides
+    /// until a process publishes figures, or until it is clear that none does; after that, all lines
+    /// are current, whatever the clock of their process.
+    pub fn is_history(&self, line: UtcMillis) -> bool {
+        self.reported.is_none()
+            && self.started.is_none_or(|started| {
+                self.now - started < FRESH && line.epoch_seconds() < started
+            })
     }
 
     /// Advances the clock to a second since the epoch. Returns whether the figures changed.

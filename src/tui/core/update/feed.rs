@@ -4,6 +4,7 @@ use crate::model::panels::VerifyPanel;
 use crate::model::{Link, Model};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::time::UtcMillis;
 
 /// Applies messages, in order.
 pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
@@ -11,7 +12,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
     for message in messages {
         match message {
             DebugMessage::Log(log) => {
-                let counts = counts(model);
+                let counts = counts(model, log.timestamp);
                 if counts {
                     count(model, &log);
                 }
@@ -70,9 +71,9 @@ fn tell_gap(model: &mut Model, reason: &str) {
     model.ring.push_unparsed(model.now, &gap);
 }
 
-/// Whether lines are current: errors from before the console was opened raise no alerts.
-fn counts(model: &Model) -> bool {
-    model.replay.is_some() || !model.figures.is_fresh()
+/// Whether a line is current: errors from before the console was opened raise no alerts.
+fn counts(model: &Model, timestamp: UtcMillis) -> bool {
+    model.replay.is_some() || !model.figures.is_history(timestamp)
 }
 
 fn count(model: &mut Model, log: &DebugLog) {
