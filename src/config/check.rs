@@ -72,6 +72,7 @@ impl Settings {
             ("websocket.max_connections", self.websocket.max_connections as u64, 1, 1_000_000),
             ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),
             ("queue.max_failed", self.queue.max_failed, 1, u64::MAX),
+            ("queue.max_client_ids", self.queue.max_client_ids, 1, 1_000_000_000),
             ("queue.alarm_depth", self.queue.alarm_depth, 1, u64::MAX),
             ("worker.workers", self.worker.workers as u64, 1, 16),
             ("worker.batch_size", self.worker.batch_size as u64, 1, 1_000_000),

@@ -104,6 +104,7 @@ impl Refusal {
 fn status(rejection: &Rejection) -> StatusCode {
     match rejection {
         Rejection::Field { .. } => StatusCode::BAD_REQUEST,
+        Rejection::IdTaken(_) => StatusCode::CONFLICT,
         Rejection::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
         Rejection::Denied(Denied::Unavailable(_)) | Rejection::Queue(_) => {
             StatusCode::SERVICE_UNAVAILABLE

@@ -8,7 +8,7 @@ use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, 
 use bklit_wire::time::UtcMillis;
 
 use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
-use crate::queue::{NewItem, Pushed};
+use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
 
@@ -93,6 +93,9 @@ impl Intake {
                     Data::from_iter([("type".to_owned(), kind.as_str().into())])
                 });
                 Ok(id)
+            }
+            Err(error @ QueueError::IdTaken) => {
+                Err(Rejected { why: error.into(), project: Some(project) })
             }
             Err(error) => {
                 let reason = error.to_string();

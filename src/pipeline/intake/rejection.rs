@@ -19,9 +19,21 @@ pub enum Rejection {
     /// Its token is missing or does not allow it.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// Its client has used its id for a different event.
+    #[error(transparent)]
+    IdTaken(QueueError),
     /// It cannot be queued now.
     #[error("{0}; try again later")]
-    Queue(#[from] QueueError),
+    Queue(QueueError),
+}
+
+impl From<QueueError> for Rejection {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::IdTaken => Self::IdTaken(error),
+            error => Self::Queue(error),
+        }
+    }
 }
 
 impl Rejection {

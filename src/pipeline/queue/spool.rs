@@ -200,6 +200,7 @@ impl Shared {
 
     async fn move_batch(&self, batch: &Claim) -> Result<(), QueueError> {
         let mut events = Vec::with_capacity(batch.items.len());
+        let mut seqs = Vec::with_capacity(batch.items.len());
         let mut rejected = Vec::new();
         let mut settled = HashMap::new();
         for item in &batch.items {
@@ -211,17 +212,44 @@ impl Shared {
                     };
                     if !is_in {
                         events.push(event);
+                        seqs.push(item.seq);
                     }
                 }
                 Err(error) => rejected.push(Rejected { seq: item.seq, reason: error.to_string() }),
             }
         }
-        let moved = self.queue.push_in_order(&events).await?;
-        if moved < events.len() {
+        match self.queue.push_in_order(&events).await {
             // When the batch is moved again, the queue recognises the events it already has.
-            return Err(QueueError::Unavailable("it is full".to_owned()));
+            Ok(moved) if moved < events.len() => {
+                return Err(QueueError::Unavailable("it is full".to_owned()));
+            }
+            Ok(_) => {}
+            Err(QueueError::IdTaken) => {
+                rejected.extend(self.move_one_by_one(events, &seqs).await?);
+            }
+            Err(error) => return Err(error),
         }
         self.spool.acknowledge(&batch.id, &rejected).await
+    }
+
+    /// Moves events to the queue; returns those whose id has meanwhile been used for a different
+    /// event.
+    async fn move_one_by_one(
+        &self,
+        events: Vec<QueuedEvent>,
+        seqs: &[i64],
+    ) -> Result<Vec<Rejected>, QueueError> {
+        let mut rejected = Vec::new();
+        for (event, &seq) in events.into_iter().zip(seqs) {
+            match self.queue.push(NewItem { event: Arc::new(event), client_id: true }).await {
+                Ok(_) => {}
+                Err(error @ QueueError::IdTaken) => {
+                    rejected.push(Rejected { seq, reason: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(rejected)
     }
 
     /// Whether the push with this ticket was executed after all. Many events share a ticket.

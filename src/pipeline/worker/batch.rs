@@ -95,7 +95,7 @@ async fn resolve_and_store(
     shutdown: &CancellationToken,
 ) -> Result<Stored, Stopped> {
     let undefined = definitions::resolve(context, &id.batch, &mut items, shutdown).await?;
-    let mut stored = store(context, &id.batch, items, shutdown).await?;
+    let mut stored = store(context, id, items, shutdown).await?;
     stored.rejected.extend(undefined);
     Ok(stored)
 }
@@ -184,7 +184,7 @@ fn log_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored,
     context.log.metrics().batch_stored(waited);
     context.log.step(Stage::Worker).took(took).uncounted().info("Batch stored", || {
         let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
-        let with_row = stored.events.iter().filter(has_row).count() as u64;
+        let with_row = (stored.events.iter().filter(has_row).count() + stored.known) as u64;
         let oldest = stored.events.iter().map(|event| since(event.queued_at)).max();
         details(json!({
             "batchId": id.batch,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::client_ids::Chosen;
 use super::tables::Tables;
 use super::{View, unavailable};
 use bklit_pipeline::queue::{
@@ -20,7 +21,7 @@ type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
 pub(super) enum Command {
     Push {
         body: String,
-        dedup: Option<(String, String)>,
+        chosen: Option<Chosen>,
         reply: Reply<Pushed>,
     },
     Claim {
@@ -182,7 +183,7 @@ impl Writer {
 /// are part of the reply.
 fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()>) {
     match command {
-        Command::Push { body, dedup, reply } => finish(reply, tables.push(&body, dedup.as_ref())),
+        Command::Push { body, chosen, reply } => finish(reply, tables.push(&body, chosen.as_ref())),
         Command::Claim { most, lease, reply } => {
             finish_with(reply, tables.claim(most, lease), |claim| claim.map(|claim| claim.id))
         }

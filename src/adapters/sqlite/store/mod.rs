@@ -134,9 +134,12 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
     let mut inserted = Inserted::default();
     let mut rows = Rows::new(transaction)?;
     let mut touched: HashMap<(&str, &str), Vec<&QueuedEvent>> = HashMap::new();
-    for event in batch.events.iter() {
+    for (position, event) in batch.events.iter().enumerate() {
         let added = rows.insert(event)?;
         inserted.rows += u64::from(added);
+        if !added && event.payload.kind() != EventKind::SessionEnd {
+            inserted.known.push(position);
+        }
         // The end of a session has no row that would show whether it is new; ending a session twice
         // changes nothing.
         if (added || event.payload.kind() == EventKind::SessionEnd)
