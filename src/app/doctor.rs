@@ -1,6 +1,7 @@
 //! The checks of `doctor`: each configured server, the data dir, the settings.
 
 mod files;
+mod tokens;
 
 use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
@@ -54,9 +55,16 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
     };
     let files =
         async { Part { name: "data dir", findings: files::examine(settings, TIMEOUT).await } };
-    let (redis, clickhouse, postgres, files) = tokio::join!(redis, clickhouse, postgres, files);
+    let tokens = async {
+        let store = adapters::existing_tokens(settings).ok()??;
+        Some(part("tokens", "", tokens::check(store)).await)
+    };
+    let (redis, clickhouse, postgres, files, tokens) =
+        tokio::join!(redis, clickhouse, postgres, files, tokens);
     let settings = Part { name: "settings", findings: of_settings(settings) };
-    Ok([redis, clickhouse, postgres, Some(files), Some(settings)].into_iter().flatten().collect())
+    let tokens = tokens.filter(|tokens| !tokens.findings.is_empty());
+    let parts = [redis, clickhouse, postgres, Some(files), tokens, Some(settings)];
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// What an unavailable token store means when no token was used recently.

@@ -70,6 +70,7 @@ impl Settings {
             ("http.max_body_bytes", self.http.max_body_bytes as u64, 1024, 64 << 20),
             ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
             ("websocket.max_connections", self.websocket.max_connections as u64, 1, 1_000_000),
+            ("limits.queue_share", self.limits.queue_share.into(), 1, 100),
             ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),
             ("queue.max_failed", self.queue.max_failed, 1, u64::MAX),
             ("queue.max_client_ids", self.queue.max_client_ids, 1, 1_000_000_000),

@@ -8,9 +8,11 @@ use etcetera::BaseStrategy;
 
 use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
+use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
+use bklit_pipeline::throttle::LimitSettings;
 use bklit_pipeline::verify::VerifySettings;
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_pipeline::worker::WorkerSettings;
@@ -39,6 +41,8 @@ impl Default for Settings {
             debug_history: 10_000,
             http: HttpSettings::default(),
             websocket: WebSocketSettings::default(),
+            auth: AuthSettings::default(),
+            limits: LimitSettings::default(),
             queue: QueueSettings::default(),
             worker: WorkerSettings::default(),
             verify: VerifySettings::default(),

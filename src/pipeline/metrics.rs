@@ -27,6 +27,7 @@ use bklit_wire::time::UtcMillis;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use verification::{Outcome, VerificationFigures};
 
+use crate::throttle::Limit;
 use queue::QueueFigures;
 
 /// A part of the pipeline whose health is reported.
@@ -75,6 +76,11 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
 /// A stage's counters since the last [`Metrics::take_gauges`].
 struct StageInterval {
     count: u64,
@@ -101,6 +107,9 @@ pub struct Metrics {
     live_events_lost: Counter,
     accepted: AtomicU64,
     refused: AtomicU64,
+    throttled: AtomicU64,
+    /// By limit.
+    over_limits: [Counter; Limit::ALL.len()],
     verify: VerificationFigures,
     /// The store that this process writes, if any.
     store: OnceLock<&'static str>,
@@ -149,6 +158,8 @@ impl Metrics {
             live_events_lost: Counter::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            over_limits: Default::default(),
             verify: VerificationFigures::default(),
             store: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
@@ -200,6 +211,12 @@ impl Metrics {
             self.live_events_lost.clone(),
         );
         self.verify.register(r);
+        let over_limits = Family::<LimitLabel, Counter>::default();
+        for limit in Limit::ALL {
+            let counter = over_limits.get_or_create(&LimitLabel { limit: limit.as_str() }).clone();
+            self.over_limits[limit as usize] = counter;
+        }
+        r.register("throttled", "Requests and messages over a limit, by limit", over_limits);
     }
 
     /// Identifies this process among those that publish gauges.
@@ -243,6 +260,12 @@ impl Metrics {
     /// Counts a refused event.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Counts what was over a limit.
+    pub fn throttled(&self, limit: Limit) {
+        self.throttled.fetch_add(1, Relaxed);
+        self.over_limits[limit as usize].inc();
     }
 
     /// Sets the number of open connections.
@@ -318,6 +341,7 @@ impl Metrics {
             lines_sampled_out: 0,
             accepted: self.accepted.swap(0, Relaxed),
             refused: self.refused.swap(0, Relaxed),
+            throttled: self.throttled.swap(0, Relaxed),
             stages: self.stages.each_ref().map(|stage| {
                 let taken = std::mem::replace(&mut *lock(stage), StageInterval::new());
                 StageGauges {

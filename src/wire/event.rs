@@ -130,6 +130,10 @@ pub struct SessionEnd {
     /// Why: `timeout`, `closed`, `manual` or `disconnect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Set if it came without a token, for a session that the process which accepted it did not
+    /// know: then it counts only if the session is stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
 }
 
 /// What an event carries, by its kind.

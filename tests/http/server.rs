@@ -22,6 +22,7 @@ use bklit_pipeline::queue::{
 };
 use bklit_pipeline::server::Limits;
 use bklit_pipeline::telemetry::Telemetry;
+use bklit_pipeline::throttle::Throttle;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::queue::BatchInFlight;
@@ -263,6 +264,13 @@ impl Server {
     }
 
     pub async fn start_with(listen: &str, change: impl FnOnce(&mut HttpSettings)) -> Self {
+        Self::with_settings(listen, |settings| change(&mut settings.http)).await
+    }
+
+    pub async fn with_settings(listen: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut all = Settings::default();
+        change(&mut all);
+        let settings = all.http;
         let listener = TcpListener::bind(listen).await.unwrap();
         let metrics = Arc::new(Metrics::new());
         let bus = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
@@ -272,11 +280,14 @@ impl Server {
         let tokens = Arc::new(Tokens::new());
         let (ingest, _) = tokens.make(Scope::Ingest, &["p"], |_| {}).await;
         let (read, _) = tokens.make(Scope::Read, &[], |_| {}).await;
-        let mut settings = Settings::default().http;
-        change(&mut settings);
-        let authenticator = Arc::new(Authenticator::new(tokens.clone()));
+        let throttle = Arc::new(Throttle::new(all.limits, all.queue.max_depth));
+        let authenticator = Authenticator::new(tokens.clone())
+            .with_settings(all.auth)
+            .with_throttle(Arc::clone(&throttle));
+        let authenticator = Arc::new(authenticator);
         let trust_forwarded = settings.trust_forwarded;
-        let intake = Intake::new(queue.clone(), authenticator, log.clone(), trust_forwarded);
+        let intake = Intake::new(queue.clone(), authenticator, log.clone(), trust_forwarded)
+            .with_throttle(throttle);
         let intake = Arc::new(intake);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
         let context = Arc::new(context);

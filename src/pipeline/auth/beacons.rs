@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::authenticator::{GRACE, KNOWN_TIMEOUT, LOOKUP_TIMEOUT, REFRESH_TIMEOUT, TTL};
 use super::single_flight::SingleFlight;
 use super::token_cache::TokenCache;
-use super::{Denied, Listing, Scope, Site, TokenRecord, TokenStore, TokenStoreError};
+use super::{Denied, DomainRules, Listing, Scope, Site, TokenRecord, TokenStore, TokenStoreError};
 use bklit_net::timeout::no_response;
 use bklit_wire::time::UtcMillis;
 
@@ -60,15 +60,20 @@ impl Beacons {
     }
 
     /// Whether a session of `project` may be ended from that site.
-    pub(super) async fn authorize(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
+    pub(super) async fn authorize(
+        &self,
+        project: &str,
+        site: Site<'_>,
+        rules: DomainRules,
+    ) -> Result<(), Denied> {
         let list = self.list().await;
         let mut denied = list.unavailable.map_or(Denied::Missing, Denied::Unavailable);
         let now = UtcMillis::now();
         let tokens = list.tokens.get(project).into_iter().flatten();
         for token in tokens.filter(|token| !token.is_expired(now)) {
-            match token.allow_ingest(project, site) {
+            match token.allow_ingest(project, site, rules) {
                 Ok(()) => return Ok(()),
-                Err(Denied::Domain) => denied = Denied::Domain,
+                Err(foreign @ Denied::Domain(_)) => denied = foreign,
                 Err(_) => {}
             }
         }

@@ -53,7 +53,10 @@ pub(super) async fn ingest(
     body::check_head(&head.headers, &incoming, context.settings.max_body_bytes)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
-        Some(secret) => Some(context.intake.authenticator().identify(secret?).await?),
+        Some(secret) => {
+            let authenticator = context.intake.authenticator();
+            Some(authenticator.identify_from(peer.ip, secret?).await?)
+        }
         None if kind == EventKind::SessionEnd => None,
         None => return Err(Denied::Missing.into()),
     };

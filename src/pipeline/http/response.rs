@@ -85,6 +85,11 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         set(&mut response, RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
+    if let Refusal::Rejected(rejection) = refusal
+        && let Some(wait) = rejection.retry_after()
+    {
+        response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+    }
     match refusal {
         Refusal::Method(allowed) => set(&mut response, ALLOW, allowed),
         // The rest of the body is not read.

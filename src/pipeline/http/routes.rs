@@ -17,9 +17,10 @@ use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, debug_stream, event_api, live_view, queue_api, ready, status};
 use crate::auth::Denied;
+use crate::intake::Rejection;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
-use crate::telemetry::Data;
+use crate::telemetry::{Data, Repeated};
 
 /// The longest path that is logged.
 const MAX_PATH: usize = 200;
@@ -206,11 +207,20 @@ async fn handle(
 fn refuse(peer: &Peer, path: &str, refused: &Refused, began: Instant) -> Response<ResponseBody> {
     let log = peer.context.intake.log();
     log.metrics().refused();
+    if let Refusal::Rejected(Rejection::Throttled(throttled)) = &refused.why {
+        log.metrics().throttled(throttled.limit);
+    }
     let mut step = log.step(Stage::Ingestion).took(began.elapsed());
     if let Some(project) = &refused.project {
         step = step.project(project);
     }
-    step.warn("Request refused", || {
+    let kind = match (&refused.why, &refused.project) {
+        (Refusal::Rejected(why), Some(project)) if why.is_about_project() => {
+            Repeated::of_project(why.kind(), project)
+        }
+        (why, _) => Repeated::from_address(why.kind(), peer.ip),
+    };
+    step.warn_repeated(kind, "Request refused", || {
         Data::from_iter([
             ("status".to_owned(), refused.why.status().as_u16().into()),
             ("error".to_owned(), refused.why.to_string().into()),

@@ -11,6 +11,7 @@ use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
 use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
+use crate::throttle::{Admission, EndOf, Throttled};
 
 impl Intake {
     /// Checks, completes and queues an event. Returns its id once the queue has confirmed.
@@ -28,17 +29,21 @@ impl Intake {
 
         let site = site(sender.headers);
         let allowed = match sender.token {
-            Some(token) => token.allow_ingest(&project, site),
+            Some(token) => token.allow_ingest(&project, site, self.authenticator.domain_rules()),
             None => self.authenticator.authorize_beacon(&project, site).await,
         };
         // Otherwise anybody could choose an id that makes somebody else's event look like a retry.
         let client_id = event_id.filter(|_| sender.token.is_some());
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
-            self.complete(event, sender)
+            let mut payload = self.complete(event, sender)?;
+            let admission = self.admit(&project, &mut payload, sender)?;
+            Ok((payload, admission))
         });
         match checked {
-            Ok(payload) => self.push(payload, project, client_id, sender.began).await,
+            Ok((payload, admission)) => {
+                self.push(payload, project, client_id, admission, sender.began).await
+            }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
     }
@@ -56,14 +61,42 @@ impl Intake {
         Ok(payload)
     }
 
+    /// Checks the limits. The end of a session that came without a token is marked if the session is
+    /// unknown here, and is at no later time than now.
+    fn admit(
+        &self,
+        project: &str,
+        payload: &mut Payload,
+        sender: Sender<'_>,
+    ) -> Result<Option<Admission>, Throttled> {
+        if let Payload::SessionEnd(end) = payload {
+            end.unverified = false;
+            if sender.token.is_none() {
+                end.timestamp = end.timestamp.map(|at| at.min(UtcMillis::now()));
+                let end_of = self.throttle.end_session(project, &end.session_id, sender.ip)?;
+                end.unverified = end_of == EndOf::Unknown;
+                if end.unverified {
+                    return Ok(None);
+                }
+            }
+        }
+        let token = sender.token.map(|token| token.id.as_str());
+        self.throttle.admit(project, token).map(Some)
+    }
+
     async fn push(
         &self,
         payload: Payload,
         project: String,
         client_id: Option<String>,
+        admission: Option<Admission>,
         began: Instant,
     ) -> Result<String, Rejected> {
         let kind = payload.kind();
+        let session = match kind {
+            EventKind::SessionEnd => None,
+            EventKind::Pageview | EventKind::Event => payload.session_id().map(str::to_owned),
+        };
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
         let step = |stage| self.log.step(stage).event(&id).project(&project);
@@ -84,6 +117,14 @@ impl Intake {
         match pushed {
             Ok(pushed) => {
                 self.log.metrics().accepted();
+                if pushed == Pushed::Queued {
+                    if let Some(admission) = admission {
+                        admission.queued();
+                    }
+                    if let Some(session) = session {
+                        self.throttle.saw_session(&project, &session);
+                    }
+                }
                 if let Some((baseline, event)) = copy
                     && pushed == Pushed::Queued
                 {

@@ -24,6 +24,7 @@ use hyper::HeaderMap;
 use crate::auth::{Authenticator, TokenRecord};
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
+use crate::throttle::{LimitSettings, Throttle};
 use crate::verify::BaselineSender;
 
 pub use accept::parse;
@@ -39,6 +40,7 @@ pub struct Intake {
     trust_forwarded: bool,
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
+    throttle: Arc<Throttle>,
 }
 
 /// The sender of an event.
@@ -62,7 +64,14 @@ impl Intake {
         log: Arc<Telemetry>,
         trust_forwarded: bool,
     ) -> Self {
-        Self { queue, authenticator, log, trust_forwarded, baseline: None }
+        let throttle = Arc::new(Throttle::new(LimitSettings::default(), u64::MAX));
+        Self { queue, authenticator, log, trust_forwarded, baseline: None, throttle }
+    }
+
+    /// Refuses what is over a limit.
+    #[must_use]
+    pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
+        Self { throttle, ..self }
     }
 
     /// Also hands accepted events to the baseline writer.

@@ -48,7 +48,9 @@ pub async fn authorize(
         None => in_query(),
     };
     match secret {
-        Some(secret) => caller.authenticator.identify(&secret).await?.allow_read(project),
+        Some(secret) => {
+            caller.authenticator.identify_from(caller.ip, &secret).await?.allow_read(project)
+        },
         None if is_local(caller, head) => Ok(()),
         None => Err(Denied::NotLocal),
     }
@@ -60,7 +62,7 @@ pub async fn authorize_change(caller: Caller<'_>, head: &Parts) -> Result<(), De
     match head.headers.get(AUTHORIZATION) {
         Some(value) => {
             let secret = bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?;
-            caller.authenticator.identify(secret).await?.allow_admin()
+            caller.authenticator.identify_from(caller.ip, secret).await?.allow_admin()
         }
         None if query(&head.uri, "token").is_none() && is_local(caller, head) => Ok(()),
         None => Err(Denied::NotAdmin),
@@ -78,6 +80,7 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
 /// not a browser for a page of another site.
 fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
     caller.loopback_only
+        && caller.authenticator.trusts_loopback()
         && caller.ip.is_loopback()
         // Behind a proxy, all requests seem to come from this machine.
         && !caller.trust_forwarded

@@ -84,6 +84,7 @@ impl Left {
             session_id: session_id.clone(),
             timestamp: Some(self.at),
             reason: Some("disconnect".to_owned()),
+            unverified: false,
         });
         let project = project_id.clone();
         let envelope = Envelope { project_id: Some(project_id), event_id: None, event };

@@ -41,7 +41,7 @@ use super::bus::LiveBus;
 use super::intake::{Intake, Sender};
 use super::server::Limits;
 use super::server::access::Caller;
-use super::telemetry::{Data, Step};
+use super::telemetry::{Data, Repeated, Step};
 use bklit_wire::debug_log::Stage;
 use disconnect_grace::DisconnectGrace;
 use handshake::Kind;
@@ -111,7 +111,8 @@ impl Guest {
 
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
-        self.step(project).warn("Socket refused", || {
+        let repeated = Repeated::from_address("socket refused", self.ip);
+        self.step(project).warn_repeated(repeated, "Socket refused", || {
             self.details([("kind", kind.as_str().into()), ("error", reason.into())])
         });
         socket.close(socket::POLICY, reason).await;

@@ -10,7 +10,7 @@ use super::bisect::{Stopped, Stored, store};
 use super::lease::Lease;
 use super::parse::Item;
 use super::stop::Stop;
-use super::{WorkerContext, definitions, details, in_time};
+use super::{WorkerContext, definitions, details, in_time, unverified};
 use crate::metrics::Part;
 use crate::queue::{ClaimId, QueueError, Rejected};
 use bklit_net::backoff::Backoff;
@@ -94,6 +94,7 @@ async fn resolve_and_store(
     mut items: Vec<Item>,
     shutdown: &CancellationToken,
 ) -> Result<Stored, Stopped> {
+    unverified::drop_unknown(context, &mut items).await;
     let undefined = definitions::resolve(context, &id.batch, &mut items, shutdown).await?;
     let mut stored = store(context, id, items, shutdown).await?;
     stored.rejected.extend(undefined);

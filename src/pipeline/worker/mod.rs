@@ -16,6 +16,7 @@
 //! - `stop`: the phases of a shutdown
 //! - `store_health`: checks the store while there is no batch
 //! - `sweep`: ends idle sessions
+//! - `unverified`: drops ends of sessions that do not exist
 
 mod announce;
 mod batch;
@@ -30,6 +31,7 @@ mod settings;
 mod stop;
 mod store_health;
 mod sweep;
+mod unverified;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -228,7 +228,7 @@ impl Queue for Fake {
 }
 
 fn item(id: &str) -> NewItem {
-    let end = SessionEnd { session_id: id.to_owned(), timestamp: None, reason: None };
+    let end = SessionEnd { session_id: id.to_owned(), timestamp: None, reason: None, unverified: false };
     let event = QueuedEvent {
         id: id.to_owned(),
         payload: Payload::SessionEnd(end),
