@@ -57,7 +57,8 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
         async { Part { name: "data dir", findings: files::examine(settings, TIMEOUT).await } };
     let tokens = async {
         let store = adapters::existing_tokens(settings).ok()??;
-        Some(part("tokens", "", tokens::check(store)).await)
+        let findings = tokio::time::timeout(TIMEOUT, tokens::check(store)).await.ok()?;
+        Some(Part { name: "tokens", findings })
     };
     let (redis, clickhouse, postgres, files, tokens) =
         tokio::join!(redis, clickhouse, postgres, files, tokens);

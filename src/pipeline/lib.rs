@@ -11,10 +11,12 @@
 //! - `metrics`: counters and gauges
 //! - `presence`: the port for active sessions
 //! - `queue`: the port for waiting events, and the spool in front of it
+//! - `repeated`: folds log lines that repeat
 //! - `roles`: which parts a process runs
 //! - `server`: what both servers share
 //! - `store`: the port for stored events, their tables and rows
 //! - `telemetry`: debug lines and health of every stage
+//! - `throttle`: limits by project, token and address
 //! - `verify`: dual-write verification
 //! - `websocket`: the WebSocket server
 //! - `worker`: moves events from the queue to the store

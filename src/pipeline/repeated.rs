@@ -158,7 +158,9 @@ mod tests {
     use super::*;
 
     fn data(name: &str) -> Data {
-        [("error".to_owned(), name.into()), ("peer".to_owned(), "192.0.2.1".into())].into_iter().collect()
+        [("error".to_owned(), name.into()), ("peer".to_owned(), "192.0.2.1".into())]
+            .into_iter()
+            .collect()
     }
 
     fn ip(last: u8) -> IpAddr {
@@ -183,7 +185,10 @@ mod tests {
         let [line] = folded.as_slice() else { panic!("{folded:?}") };
         assert_eq!(line.message, "Request refused: 9,990 more like this");
         assert_eq!(line.data["count"], 9_990);
-        assert_eq!((&line.data["reason"], &line.data["peer"]), (&"not authorized".into(), &"192.0.2.1".into()));
+        assert_eq!(
+            (&line.data["reason"], &line.data["peer"]),
+            (&"not authorized".into(), &"192.0.2.1".into())
+        );
         assert!(add(flood), "shown again");
         assert_eq!(folder.take(), []);
     }

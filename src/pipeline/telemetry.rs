@@ -178,12 +178,7 @@ impl<'a> Step<'a> {
 
     /// Reports a warning of a kind that may come often: only the first lines are shown, and then how
     /// many others there were. All are counted.
-    pub fn warn_repeated(
-        self,
-        kind: Repeated,
-        message: &'static str,
-        data: impl FnOnce() -> Data,
-    ) {
+    pub fn warn_repeated(self, kind: Repeated, message: &'static str, data: impl FnOnce() -> Data) {
         let log = self.log;
         log.metrics.steps(self.stage, Level::Warn, self.took, u64::from(self.counted));
         if log.bus.has_subscribers()

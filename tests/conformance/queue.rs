@@ -1,5 +1,6 @@
 //! The port `Queue`.
 
+mod client_ids;
 mod fixtures;
 mod model;
 mod repair;
@@ -15,7 +16,7 @@ use bklit_pipeline::queue::{
     Bounds, Claim, ClaimedItem, MAX_BATCH_BYTES, NewItem, Pushed, Queue, QueueError, QueueStats,
     Rejected,
 };
-use bklit_wire::event::{CustomEvent, PageView, Payload, QueuedEvent};
+use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 use crate::support::DEADLINE;
@@ -28,8 +29,7 @@ const NO_LEASE: Duration = Duration::ZERO;
 const MAX_DEPTH: u64 = 50;
 const MAX_FAILED: u64 = 30;
 const MAX_CLIENT_IDS: u64 = 1_000;
-const BOUNDS: Bounds =
-    Bounds { depth: MAX_DEPTH, failed: MAX_FAILED, client_ids: MAX_CLIENT_IDS };
+const BOUNDS: Bounds = Bounds { depth: MAX_DEPTH, failed: MAX_FAILED, client_ids: MAX_CLIENT_IDS };
 
 fn item(id: &str, client_id: bool) -> NewItem {
     item_of("p1", id, client_id)
@@ -169,87 +169,6 @@ async fn rejected_items_are_kept_with_their_reason_and_can_be_retried(fixture: &
     assert_eq!(stats(&*queue).await, [1, 0, 1]);
     assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["a"]);
     assert_eq!(queue.retry_failed(&[failed[1].id.clone()]).await.unwrap(), 0, "only once");
-}
-
-async fn a_clients_retry_is_queued_once_and_ids_are_per_project(fixture: &mut dyn Fixture) {
-    let queue = fixture.queue();
-    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Queued);
-    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Duplicate);
-    assert_eq!(queue.push(item_of("p2", "x", true)).await.unwrap(), Pushed::Queued);
-    let batch = claim(&*queue, 10, LEASE).await;
-    queue.acknowledge(&batch.id, &[]).await.unwrap();
-    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Duplicate);
-    drop(queue);
-    fixture.reopen();
-    let queue = fixture.queue();
-    assert_eq!(queue.push(item_of("p2", "x", true)).await.unwrap(), Pushed::Duplicate);
-    assert_eq!(stats(&*queue).await, [0, 0, 0]);
-}
-
-/// An event of the client's with another kind, or another content, than that of [`item`].
-fn other(id: &str, payload: impl FnOnce(&mut Payload)) -> NewItem {
-    let mut item = item(id, true);
-    payload(&mut Arc::make_mut(&mut item.event).payload);
-    item
-}
-
-fn custom(payload: &mut Payload) {
-    *payload = Payload::Event(CustomEvent {
-        tracking_id: "t".to_owned(),
-        event_type: "click".to_owned(),
-        timestamp: None,
-        session_id: None,
-        metadata: None,
-        definition_id: None,
-    });
-}
-
-fn another_title(payload: &mut Payload) {
-    if let Payload::Pageview(view) = payload {
-        view.title = Some("another".to_owned());
-    }
-}
-
-fn another_visit(payload: &mut Payload) {
-    if let Payload::Pageview(view) = payload {
-        view.timestamp = Some(UtcMillis::now());
-        view.ip = Some("203.0.113.0".to_owned());
-        view.user_agent = Some("another".to_owned());
-    }
-}
-
-async fn an_id_is_for_one_content_of_one_kind(fixture: &mut dyn Fixture) {
-    let queue = fixture.queue();
-    assert_eq!(queue.push(item("k", true)).await.unwrap(), Pushed::Queued);
-    assert_eq!(queue.push(other("k", custom)).await.unwrap(), Pushed::Queued);
-    assert_eq!(queue.push(other("k", custom)).await.unwrap(), Pushed::Duplicate);
-    let taken = queue.push(other("k", another_title)).await;
-    assert!(matches!(taken, Err(QueueError::IdTaken)), "{taken:?}");
-    let retry = queue.push(other("k", another_visit)).await.unwrap();
-    assert_eq!(retry, Pushed::Duplicate, "a retry later, from another address");
-    let events = [item("new", true), other("k", another_title)];
-    let events: Vec<_> = events.iter().map(|item| QueuedEvent::clone(&item.event)).collect();
-    let taken = queue.push_in_order(&events).await;
-    assert!(matches!(taken, Err(QueueError::IdTaken)), "{taken:?}");
-    let _ = queue.push(item("new", true)).await.unwrap();
-    assert_eq!(stats(&*queue).await, [3, 0, 0]);
-}
-
-async fn too_many_ids_are_forgotten_the_oldest_first(fixture: &mut dyn Fixture) {
-    let queue = fixture.queue();
-    for n in 0..3 * MAX_CLIENT_IDS {
-        let pushed = queue.push(item(&n.to_string(), true)).await.unwrap();
-        assert_eq!(pushed, Pushed::Queued, "{n}");
-        if n % 40 == 39 {
-            let batch = claim(&*queue, 40, LEASE).await;
-            queue.acknowledge(&batch.id, &[]).await.unwrap();
-        }
-    }
-    for n in 3 * MAX_CLIENT_IDS - 100..3 * MAX_CLIENT_IDS {
-        let again = queue.push(item(&n.to_string(), true)).await.unwrap();
-        assert_eq!(again, Pushed::Duplicate, "{n}");
-    }
-    assert_eq!(queue.push(item("0", true)).await.unwrap(), Pushed::Queued);
 }
 
 async fn a_batch_of_large_events_is_bounded_by_their_bytes(fixture: &mut dyn Fixture) {
@@ -399,6 +318,11 @@ async fn concurrent_clients_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
     assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 400);
 }
 
+use client_ids::{
+    a_clients_retry_is_queued_once_and_ids_are_per_project,
+    an_accepted_event_whose_id_is_taken_fails_with_a_reason, an_id_is_for_one_content_of_one_kind,
+    another_title, other, too_many_ids_are_forgotten_the_oldest_first,
+};
 use repair::{
     a_batch_in_flight_shows_its_owner_and_lease,
     a_full_failed_list_refuses_new_events_and_finishes_accepted_ones,
@@ -444,6 +368,7 @@ macro_rules! queue_conformance {
                 a_clients_retry_is_queued_once_and_ids_are_per_project,
                 an_id_is_for_one_content_of_one_kind,
                 too_many_ids_are_forgotten_the_oldest_first,
+                an_accepted_event_whose_id_is_taken_fails_with_a_reason,
                 a_batch_of_large_events_is_bounded_by_their_bytes,
                 a_full_queue_refuses_until_there_is_room,
                 a_full_failed_list_refuses_new_events_and_finishes_accepted_ones,

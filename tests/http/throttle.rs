@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::client::{Answer, post};
 use super::server::Server;
-use crate::support::Daemon;
+use crate::support::{DEADLINE, Daemon, eventually, request};
 
 const VIEW: &str = r#"{"url":"https://a.example/","projectId":"p","sessionId":"s"}"#;
 
@@ -52,8 +52,9 @@ async fn a_flood_of_one_project_is_answered_429_and_others_are_served() {
     assert_eq!(flood(&server, other.expose(), &view("q"), 1).await.0, 1);
     assert_eq!(flood(&server, other.expose(), &view("big"), 60).await.0, 60);
     let metrics = server.get("/metrics", &[]).await;
-    let throttled = format!("bklit_throttled_total{{limit=\"project_per_second\"}} {}", 60 - accepted);
-    assert!(metrics.text().contains(&throttled), "{throttled} in {}", metrics.text());
+    let throttled =
+        format!("bklit_throttled_total{{limit=\"project_per_second\"}} {}", 60 - accepted);
+    assert!(metrics.body.contains(&throttled), "{throttled} in {}", metrics.body);
     assert_eq!(server.log.publish_gauges().throttled, 60 - accepted as u64);
 }
 
@@ -95,11 +96,12 @@ async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future()
     assert!((100..250).contains(&accepted), "{accepted}");
     assert_eq!(server.post("/track", VIEW).await.status, 200);
     assert_eq!(beacon(&server, "s", far).await.status, 200, "the end of a session that it knows");
-    let ends: Vec<_> = server.queued().into_iter().filter_map(|item| match &item.event.payload {
+    let of_end = |payload: &Payload| match payload {
         Payload::SessionEnd(end) => Some(end.clone()),
         _ => None,
-    });
-    let ends = ends.collect::<Vec<_>>();
+    };
+    let ends = server.queued().into_iter().filter_map(|item| of_end(&item.event.payload));
+    let ends: Vec<_> = ends.collect();
     assert!(ends.iter().all(|end| end.timestamp.is_some_and(|at| at <= UtcMillis::now())));
     let known: Vec<_> = ends.iter().filter(|end| !end.unverified).collect();
     assert_eq!(known.len(), 1);
@@ -162,7 +164,7 @@ async fn a_refused_site_is_named_in_the_log_only() {
     assert_eq!(track("https://a.b.example").await.status, 200);
     let refused = track("https://evil.shop.example").await;
     assert_eq!(refused.status, 403);
-    assert!(!refused.text().contains("b.example"), "{}", refused.text());
+    assert!(!refused.body.contains("b.example"), "{}", refused.body);
     let line = loop {
         match lines.next().await.unwrap() {
             DebugMessage::Log(line) if line.message == "Request refused" => break line,
@@ -209,50 +211,32 @@ fn an_event_id_is_for_one_event_of_one_kind() {
     }
     for table in ["page_view_event", "tracked_event"] {
         let sql = format!("SELECT count(*) FROM {table}");
-        crate::support::eventually(crate::support::DEADLINE, table, || {
-            daemon.scalar(&sql) == json!(1)
-        });
+        eventually(DEADLINE, table, || daemon.scalar(&sql) == json!(1));
     }
 }
 
-/// An end without a token cannot end a session of which only its id is known, and creates none.
+/// As a beacon: without a token.
+fn end_session(daemon: &Daemon, session: &str) {
+    let body = json!({ "sessionId": session, "projectId": "default" }).to_string();
+    let headers = [("Content-Type", "text/plain")];
+    let sent = request(daemon.addr, "POST", "/session-end", &headers, body.as_bytes());
+    assert_eq!(sent.unwrap().status, 200);
+}
+
+/// An end without a token, of a session that the process does not know, counts only if it is stored.
 #[test]
 fn the_worker_drops_ends_of_unknown_sessions() {
     let daemon = Daemon::start();
-    let end = |session: &str| {
-        let body = json!({ "sessionId": session, "projectId": "default" }).to_string();
-        let headers = [("Content-Type", "text/plain")];
-        let sent = crate::support::http::request(
-            daemon.addr,
-            "POST",
-            "/session-end",
-            &headers,
-            body.as_bytes(),
-        );
-        assert_eq!(sent.unwrap().status, 200);
-    };
     let view = json!({"url": "https://a.example/", "projectId": "default", "sessionId": "stored"});
-    end("unknown");
+    end_session(&daemon, "unknown");
     assert_eq!(daemon.post("/track", &view).status, 200);
     let ended = "SELECT count(*) FROM tracked_session WHERE ended_at IS NOT NULL";
     let stored = "SELECT count(*) FROM page_view_event";
-    crate::support::eventually(crate::support::DEADLINE, "it is stored", || {
-        daemon.scalar(stored) == json!(1)
-    });
+    eventually(DEADLINE, "it is stored", || daemon.scalar(stored) == json!(1));
     // Another process, which does not know the session.
     let daemon = daemon.restart();
-    let body = json!({ "sessionId": "stored", "projectId": "default" }).to_string();
-    let sent = crate::support::http::request(
-        daemon.addr,
-        "POST",
-        "/session-end",
-        &[("Content-Type", "text/plain")],
-        body.as_bytes(),
-    );
-    assert_eq!(sent.unwrap().status, 200);
-    crate::support::eventually(crate::support::DEADLINE, "it is ended", || {
-        daemon.scalar(ended) == json!(1)
-    });
+    end_session(&daemon, "stored");
+    eventually(DEADLINE, "it is ended", || daemon.scalar(ended) == json!(1));
     let all = "SELECT count(*) FROM session_state";
     assert_eq!(daemon.scalar(all), json!(1), "nothing is left of the unknown one");
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bklit_adapters::postgres::tokens::PostgresTokenStore;
 use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
 use bklit_adapters::sqlite::tokens::SqliteTokenStore;
-use bklit_pipeline::auth::{Authenticator, Denied, DomainRules, Scope, Secret, Site, TokenRecord, TokenStore};
+use bklit_pipeline::auth::{
+    Authenticator, Denied, DomainRules, Scope, Secret, Site, TokenRecord, TokenStore,
+};
 
 use super::{OLD, OLDER, SCHEMA, insert_token, server_at, stray_hash};
 use crate::support::proxy::Proxy;

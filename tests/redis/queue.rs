@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
-use bklit_pipeline::queue::{FailedItem, NewItem, Pushed, Order, Queue, QueueStats, Rejected};
+use bklit_pipeline::queue::{FailedItem, NewItem, Order, Pushed, Queue, QueueStats, Rejected};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
 use serde_json::{Value, json};

@@ -46,7 +46,10 @@ pub(super) struct Group<'a> {
 }
 
 /// Stores the batch's events; returns the positions of those that were stored before.
-pub(super) async fn store(store: &ClickHouseStore, batch: &Batch) -> Result<Vec<usize>, StoreError> {
+pub(super) async fn store(
+    store: &ClickHouseStore,
+    batch: &Batch,
+) -> Result<Vec<usize>, StoreError> {
     let groups = groups(&batch.events);
     let keys = groups.iter().flat_map(|group| group.events.iter());
     let keys = keys.map(|event| (&event.project_id, &event.id));

@@ -1,6 +1,5 @@
 //! Checks of the tokens: their allowed domains.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bklit_pipeline::auth::{TokenStore, domains};
@@ -9,7 +8,7 @@ use bklit_wire::text::safe;
 
 /// Reports allowed domains that no site matches, or that strangers' sites match. Whether the store is
 /// available is checked elsewhere.
-pub(super) async fn check(store: Arc<dyn TokenStore>) -> Result<Vec<Diagnostic>, Infallible> {
+pub(super) async fn check(store: Arc<dyn TokenStore>) -> Vec<Diagnostic> {
     let listing = store.listing().await;
     let mut findings = Vec::new();
     for token in &listing.tokens {
@@ -32,9 +31,9 @@ pub(super) async fn check(store: Arc<dyn TokenStore>) -> Result<Vec<Diagnostic>,
         let limited =
             listing.tokens.iter().filter(|token| !token.allowed_domains.is_empty()).count();
         findings.push(Diagnostic::good(format!(
-            "{} tokens, {limited} of them limited to certain domains",
+            "tokens: {}, limited to certain domains: {limited}",
             listing.tokens.len()
         )));
     }
-    Ok(findings)
+    findings
 }

@@ -18,8 +18,8 @@ use super::beacons::Beacons;
 use super::single_flight::SingleFlight;
 use super::token_cache::TokenCache;
 use super::{
-    AuthSettings, DomainRules, ForeignSite, Scope, Secret, Site, TokenHash, TokenRecord, TokenStore,
-    TokenStoreError,
+    AuthSettings, DomainRules, ForeignSite, Scope, Secret, Site, TokenHash, TokenRecord,
+    TokenStore, TokenStoreError,
 };
 use crate::throttle::{Throttle, Throttled};
 use bklit_net::log_throttle::LogThrottle;

@@ -71,7 +71,8 @@ impl<'a> Pattern<'a> {
 
 /// The host of a pasted host or address without its scheme.
 fn host(text: &str) -> Option<Cow<'_, str>> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'.' | b'0'..=b'9');
+    let is_plain =
+        |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'.' | b'0'..=b'9');
     // What ends in a letter is not an IPv4 address, of which there are many spellings.
     if text.bytes().all(is_plain) && text.ends_with(|last: char| last.is_ascii_lowercase()) {
         return (!text.starts_with('.') && !text.contains("..")).then_some(Cow::Borrowed(text));
@@ -241,7 +242,8 @@ mod tests {
         for entry in ["a b", "*", "shop.*.example", ""] {
             assert!(warned(entry).contains("never matches"), "{entry}: {}", warned(entry));
         }
-        for entry in ["shop.co.uk", "localhost", "example", "intranet", "127.0.0.1", "*.a.github.io"]
+        for entry in
+            ["shop.co.uk", "localhost", "example", "intranet", "127.0.0.1", "*.a.github.io"]
         {
             assert_eq!(warned(entry), "", "{entry}");
         }

@@ -112,10 +112,7 @@ impl Rejection {
 
     /// Whether the same event may be accepted later.
     pub fn is_temporary(&self) -> bool {
-        matches!(
-            self,
-            Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) | Self::Throttled(_)
-        )
+        matches!(self, Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) | Self::Throttled(_))
     }
 }
 

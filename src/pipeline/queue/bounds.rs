@@ -72,7 +72,9 @@ pub enum QueueError {
         bound: u64,
     },
     /// The client chose an id that it has already used for an event with another content.
-    #[error("eventId: already used for a different event within the last 24 hours; choose a new id")]
+    #[error(
+        "eventId: already used for a different event within the last 24 hours; choose a new id"
+    )]
     IdTaken,
     /// Another consumer has taken over the batch and must acknowledge it. What this one stored stays
     /// stored.

@@ -50,7 +50,7 @@ pub async fn authorize(
     match secret {
         Some(secret) => {
             caller.authenticator.identify_from(caller.ip, &secret).await?.allow_read(project)
-        },
+        }
         None if is_local(caller, head) => Ok(()),
         None => Err(Denied::NotLocal),
     }

@@ -239,9 +239,7 @@ fn percent(all: u64, share: u64) -> u64 {
     u64::try_from(u128::from(all) * u128::from(share) / 100).unwrap_or(u64::MAX)
 }
 
-fn read(
-    senders: &Senders,
-) -> std::sync::RwLockReadGuard<'_, HashMap<String, Arc<Sender>>> {
+fn read(senders: &Senders) -> std::sync::RwLockReadGuard<'_, HashMap<String, Arc<Sender>>> {
     senders.read().unwrap_or_else(PoisonError::into_inner)
 }
 

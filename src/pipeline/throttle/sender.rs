@@ -61,11 +61,7 @@ impl Sender {
     }
 
     /// Counts an event at `now`, unless it is over the rate or the day's limit.
-    pub(super) fn admit(
-        &self,
-        now: UtcMillis,
-        [rate, quota]: [Limit; 2],
-    ) -> Result<(), Throttled> {
+    pub(super) fn admit(&self, now: UtcMillis, [rate, quota]: [Limit; 2]) -> Result<(), Throttled> {
         self.last.store(now.epoch_millis().unsigned_abs(), Relaxed);
         if let Some(limiter) = &self.rate
             && let Err(early) = limiter.check()

@@ -58,7 +58,8 @@ pub(super) async fn store(
 ) -> Result<Stored, Stopped> {
     let (seqs, events): (_, Vec<_>) = items.into_iter().map(|item| (item.seq, item.event)).unzip();
     let mut stored = Stored::default();
-    let mut parts = vec![Part { batch: Batch { id: id.batch.clone(), events: events.into() }, seqs }];
+    let mut parts =
+        vec![Part { batch: Batch { id: id.batch.clone(), events: events.into() }, seqs }];
     while let Some(part) = parts.pop() {
         if part.batch.events.is_empty() {
             continue;

@@ -40,20 +40,26 @@ pub(super) async fn drop_unknown(context: &WorkerContext, items: &mut Vec<Item>)
         match stored(context, some).await {
             Ok(stored) => unknown.extend(some.iter().filter(|key| !stored.contains(*key)).cloned()),
             Err(error) => {
-                context.log.step(Stage::Worker).uncounted().warn(
-                    "Ends of unknown sessions not checked",
-                    || details(json!({ "reason": error.to_string(), "sessions": some.len() })),
-                );
+                context
+                    .log
+                    .step(Stage::Worker)
+                    .uncounted()
+                    .warn("Ends of unknown sessions not checked", || {
+                        details(json!({ "reason": error.to_string(), "sessions": some.len() }))
+                    });
             }
         }
     }
     let before = items.len();
     items.retain(|item| unverified(item).is_none_or(|session| !unknown.contains(&session)));
     if items.len() < before {
-        context.log.step(Stage::Worker).uncounted().info(
-            "Ends of unknown sessions dropped",
-            || details(json!({ "ends": before - items.len() })),
-        );
+        context
+            .log
+            .step(Stage::Worker)
+            .uncounted()
+            .info("Ends of unknown sessions dropped", || {
+                details(json!({ "ends": before - items.len() }))
+            });
     }
 }
 

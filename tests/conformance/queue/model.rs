@@ -12,14 +12,29 @@ use super::*;
 enum Step {
     Push,
     /// With an id of the client's, of few, and one of two contents.
-    PushChosen { id: u8, content: bool },
-    Claim { most: usize, held: bool },
-    Acknowledge { claim: usize, reject: bool },
-    Renew { claim: usize },
-    Release { claim: usize },
+    PushChosen {
+        id: u8,
+        content: bool,
+    },
+    Claim {
+        most: usize,
+        held: bool,
+    },
+    Acknowledge {
+        claim: usize,
+        reject: bool,
+    },
+    Renew {
+        claim: usize,
+    },
+    Release {
+        claim: usize,
+    },
     RetryFailed,
     DeleteFailed,
-    DeleteWaiting { position: usize },
+    DeleteWaiting {
+        position: usize,
+    },
     Reopen,
 }
 

@@ -43,8 +43,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_pipeline::queue::{
-    Bounds, Claim, ClaimId, DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order, Page, Pushed, Queue,
-    QueueError, QueueStats, Rejected, WaitingItem,
+    Bounds, Claim, ClaimId, DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order,
+    Page, Pushed, Queue, QueueError, QueueStats, Rejected, WaitingItem,
 };
 pub use bklit_pipeline::queue::{DEFAULT_PREFIX, Durability};
 use bklit_wire::event::QueuedEvent;

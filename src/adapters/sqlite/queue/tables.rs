@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::state::{self, Batch, State};
 use super::client_ids::{self, Chosen, Known};
+use super::state::{self, Batch, State};
 use super::{View, damaged};
 use crate::sqlite::file;
 use crate::sqlite::file::Schema;
