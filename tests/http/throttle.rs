@@ -45,7 +45,7 @@ async fn a_flood_of_one_project_is_answered_429_and_others_are_served() {
     })
     .await;
     let (accepted, last) = flood(&server, &server.ingest, VIEW, 60).await;
-    assert!((10..40).contains(&accepted), "{accepted}");
+    assert!((10..60).contains(&accepted), "{accepted}");
     assert_throttled(&last, "too many events per second for this project", 2);
     let (other, _) = server.tokens.make(Scope::Ingest, &["q", "big"], |_| {}).await;
     let view = |project: &str| VIEW.replace(r#""p""#, &format!("{project:?}"));
@@ -83,7 +83,10 @@ async fn beacon(server: &Server, session: &str, timestamp: &str) -> Answer {
 
 #[tokio::test]
 async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future() {
-    let server = Server::start().await;
+    let server = Server::with_settings("127.0.0.1:0", |settings| {
+        settings.limits.unknown_ends_per_second = 1;
+    })
+    .await;
     let far = "2106-02-07T00:00:00Z";
     let mut accepted = 0;
     for n in 0..300 {
@@ -93,7 +96,7 @@ async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future()
             _ => assert_throttled(&answer, "too many ends of unknown sessions", 2),
         }
     }
-    assert!((100..250).contains(&accepted), "{accepted}");
+    assert!((10..250).contains(&accepted), "{accepted}");
     assert_eq!(server.post("/track", VIEW).await.status, 200);
     assert_eq!(beacon(&server, "s", far).await.status, 200, "the end of a session that it knows");
     let of_end = |payload: &Payload| match payload {
@@ -108,7 +111,7 @@ async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future()
     assert_eq!((known[0].session_id.as_str(), ends.len()), ("s", accepted + 1));
     // With a token, nothing of this applies.
     let forged = r#"{"sessionId":"unknown","projectId":"p","unverified":true}"#;
-    for _ in 0..10 {
+    for _ in 0..20 {
         assert_eq!(server.post("/session-end", forged).await.status, 200);
     }
     let last = server.queued().pop().unwrap();
@@ -117,7 +120,10 @@ async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future()
 
 #[tokio::test]
 async fn wrong_tokens_are_looked_up_so_often_only_and_shown_once() {
-    let server = Server::start().await;
+    let server = Server::with_settings("127.0.0.1:0", |settings| {
+        settings.limits.unknown_tokens_per_second = 1;
+    })
+    .await;
     let bus = server.bus.clone();
     let mut lines = bklit_wire::debug_bus::DebugBus::subscribe(&*bus);
     let (mut unknown, mut throttled) = (0, 0);
@@ -130,7 +136,8 @@ async fn wrong_tokens_are_looked_up_so_often_only_and_shown_once() {
             other => panic!("{other}"),
         }
     }
-    assert!((500..900).contains(&unknown) && throttled > 0, "{unknown}, {throttled}");
+    assert!((10..500).contains(&unknown), "{unknown} of {}", unknown + throttled);
+    // A token that this process has not seen before, but lists.
     server.works().await;
     let mut refused = 0;
     while let Ok(Some(message)) =

@@ -157,8 +157,8 @@ impl Authenticator {
     /// Looks up the token that a client at `address` sent.
     ///
     /// # Errors
-    /// Those of [`Authenticator::identify`], and [`Denied::Throttled`] if the token is unknown to this
-    /// process and it has looked up many others from there.
+    /// Those of [`Authenticator::identify`], and [`Denied::Throttled`] if the token is not in the list
+    /// of all tokens and many others were looked up from there.
     pub async fn identify_from(
         &self,
         address: IpAddr,
@@ -168,8 +168,10 @@ impl Authenticator {
         if let Some(throttle) = &self.throttle
             && self.known.get(&hash).is_none()
             && !self.tokens.contains_key(&hash)
+            && let Err(throttled) = throttle.look_up_token(address)
+            && !self.beacons.has(&hash).await
         {
-            throttle.look_up_token(address)?;
+            return Err(throttled.into());
         }
         self.identify_hash(hash, secret).await
     }

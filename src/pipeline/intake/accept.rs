@@ -1,5 +1,6 @@
 //! Checks, completes and queues a parsed event.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
 use bklit_wire::time::UtcMillis;
 
-use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
+use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, geo_headers, validate};
 use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
@@ -73,7 +74,8 @@ impl Intake {
             end.unverified = false;
             if sender.token.is_none() {
                 end.timestamp = end.timestamp.map(|at| at.min(UtcMillis::now()));
-                let end_of = self.throttle.end_session(project, &end.session_id, sender.ip)?;
+                let end_of =
+                    self.throttle.end_session(project, &end.session_id, self.visitor(sender))?;
                 end.unverified = end_of == EndOf::Unknown;
                 if end.unverified {
                     return Ok(None);
@@ -82,6 +84,12 @@ impl Intake {
         }
         let token = sender.token.map(|token| token.id.as_str());
         self.throttle.admit(project, token).map(Some)
+    }
+
+    /// The address of the sender or, behind a trusted proxy, of the visitor.
+    fn visitor(&self, sender: Sender<'_>) -> IpAddr {
+        let forwarded = self.trust_forwarded.then(|| geo_headers::visitor(sender.headers));
+        forwarded.flatten().unwrap_or(sender.ip)
     }
 
     async fn push(
@@ -95,7 +103,9 @@ impl Intake {
         let kind = payload.kind();
         let session = match kind {
             EventKind::SessionEnd => None,
-            EventKind::Pageview | EventKind::Event => payload.session_id().map(str::to_owned),
+            EventKind::Pageview | EventKind::Event => {
+                payload.session_id().map(|session| self.throttle.mark(&project, session))
+            }
         };
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
@@ -122,7 +132,7 @@ impl Intake {
                         admission.queued();
                     }
                     if let Some(session) = session {
-                        self.throttle.saw_session(&project, &session);
+                        self.throttle.saw(session);
                     }
                 }
                 if let Some((baseline, event)) = copy

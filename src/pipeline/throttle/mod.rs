@@ -25,6 +25,7 @@ use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use bklit_wire::time::UtcMillis;
 
 pub use limit::{Limit, Throttled};
+pub use recent_sessions::SessionMark;
 pub use settings::{LimitSettings, Limited};
 
 use recent_sessions::RecentSessions;
@@ -167,9 +168,14 @@ impl Throttle {
         }
     }
 
+    /// Identifies a session for [`Throttle::saw`].
+    pub fn mark(&self, project: &str, session: &str) -> SessionMark {
+        self.sessions.mark(project, session)
+    }
+
     /// Remembers that an event of a session was accepted.
-    pub fn saw_session(&self, project: &str, session: &str) {
-        self.sessions.insert(project, session);
+    pub fn saw(&self, session: SessionMark) {
+        self.sessions.insert(session);
     }
 
     /// Counts the end of a session that came without a token from `address`. The end of a known
@@ -184,7 +190,7 @@ impl Throttle {
         session: &str,
         address: IpAddr,
     ) -> Result<EndOf, Throttled> {
-        if self.sessions.remove(project, session) {
+        if self.sessions.remove(self.sessions.mark(project, session)) {
             return Ok(EndOf::Known);
         }
         let most = percent(self.max_depth, UNKNOWN_ENDS_SHARE);

@@ -64,18 +64,18 @@ fn ends_of_unknown_sessions_are_bounded_by_address_and_by_the_queue() {
     let throttle = throttle(|_| {});
     let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
     let end = |session: &str, address| throttle.end_session("p", session, address);
-    throttle.saw_session("p", "s");
+    throttle.saw(throttle.mark("p", "s"));
     assert_eq!(end("s", one), Ok(EndOf::Known));
     assert_eq!(end("s", one), Ok(EndOf::Unknown), "only once");
     let passed = (0..10_000).filter(|n| end(&n.to_string(), one).is_ok()).count();
     assert!((99..120).contains(&passed), "{passed}");
     assert_eq!(limit(end("x", one)), Limit::UnknownEnds);
-    throttle.saw_session("p", "s");
+    throttle.saw(throttle.mark("p", "s"));
     assert_eq!(end("s", one), Ok(EndOf::Known), "known ones pass");
     assert_eq!(end("x", two), Ok(EndOf::Unknown), "and those from elsewhere");
     throttle.observe(Some(501));
     assert_eq!(limit(end("x", two)), Limit::UnknownEnds);
-    throttle.saw_session("p", "s");
+    throttle.saw(throttle.mark("p", "s"));
     assert_eq!(end("s", two), Ok(EndOf::Known));
 }
 
