@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
-use crate::support::events::{end, view};
+use crate::support::events::{end, lenient_about_times, view};
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 
 const SESSIONS: usize = 12;
@@ -65,6 +65,7 @@ fn context(queue: &Arc<dyn Queue>, store: &Arc<dyn Store>, workers: usize) -> Wo
         live_bus: Arc::new(LocalLiveBus::default()),
         presence: None,
         log: Arc::new(Telemetry::new(bus, metrics, 1_000_000)),
+        time_bounds: lenient_about_times().time_bounds(),
         settings: WorkerSettings {
             workers,
             batch_size: 5,

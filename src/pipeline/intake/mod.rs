@@ -6,6 +6,7 @@
 //! - `envelope`: parses a request's body
 //! - `geo_headers`: the visitor's address and location from a proxy's headers
 //! - `rejection`: why an event is rejected
+//! - `settings`: the settings of the intake
 //! - `validate`: rules for a well-formed event
 
 mod accept;
@@ -13,6 +14,7 @@ mod enrich;
 mod envelope;
 mod geo_headers;
 mod rejection;
+mod settings;
 pub mod validate;
 
 use std::net::IpAddr;
@@ -29,12 +31,14 @@ use crate::verify::BaselineSender;
 pub use accept::parse;
 pub use envelope::Envelope;
 pub use rejection::{Rejected, Rejection};
+pub use settings::{ANY_SCHEME, IntakeSettings};
 
 /// Accepts events.
 pub struct Intake {
     queue: Arc<dyn Queue>,
     authenticator: Arc<Authenticator>,
     log: Arc<Telemetry>,
+    settings: IntakeSettings,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     trust_forwarded: bool,
     /// Receives each accepted event during dual-write verification.
@@ -60,9 +64,10 @@ impl Intake {
         queue: Arc<dyn Queue>,
         authenticator: Arc<Authenticator>,
         log: Arc<Telemetry>,
+        settings: IntakeSettings,
         trust_forwarded: bool,
     ) -> Self {
-        Self { queue, authenticator, log, trust_forwarded, baseline: None }
+        Self { queue, authenticator, log, settings, trust_forwarded, baseline: None }
     }
 
     /// Also hands accepted events to the baseline writer.

@@ -55,6 +55,7 @@ use super::queue::{Claim, Queue, QueueError};
 use super::store::Store;
 use super::telemetry::{Data, Telemetry};
 use crate::presence::Presence;
+use crate::time_bounds::TimeBounds;
 use bklit_net::backoff::Backoff;
 use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
@@ -79,6 +80,8 @@ pub struct WorkerContext {
     pub presence: Option<Arc<dyn Presence>>,
     /// The debug log, metrics and health.
     pub log: Arc<Telemetry>,
+    /// Which timestamps are plausible.
+    pub time_bounds: TimeBounds,
     /// The worker's settings.
     pub settings: WorkerSettings,
 }
