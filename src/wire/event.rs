@@ -70,6 +70,13 @@ macro_rules! page_view {
                     .into_iter()
                     .filter_map(|(name, text)| text.map(|text| (name, text)))
             }
+
+            /// The same, to be changed or removed.
+            pub fn texts_mut(
+                &mut self,
+            ) -> impl Iterator<Item = (&'static str, &mut Option<String>)> {
+                [$(($wire, &mut self.$field)),+].into_iter().filter(|(_, text)| text.is_some())
+            }
         }
     };
 }
@@ -160,6 +167,15 @@ impl Payload {
             Self::Pageview(view) => view.timestamp,
             Self::Event(event) => event.timestamp,
             Self::SessionEnd(end) => end.timestamp,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn timestamp_mut(&mut self) -> &mut Option<UtcMillis> {
+        match self {
+            Self::Pageview(view) => &mut view.timestamp,
+            Self::Event(event) => &mut event.timestamp,
+            Self::SessionEnd(end) => &mut end.timestamp,
         }
     }
 

