@@ -278,9 +278,11 @@ impl Metrics {
         self.live_events_lost.inc_by(events);
     }
 
-    /// Counts a value of an event that was changed: its field, and how.
-    pub fn value_changed(&self, field: &'static str, change: &'static str) {
-        self.values_changed.get_or_create(&ChangeLabel { field, change }).inc();
+    /// Counts `n` changed values of a field, and how they were changed.
+    pub fn values_changed(&self, field: &'static str, change: &'static str, n: u64) {
+        if n > 0 {
+            self.values_changed.get_or_create(&ChangeLabel { field, change }).inc_by(n);
+        }
     }
 
     /// Counts a stored batch; `since_accepted` has the time since acceptance of each event.

@@ -85,7 +85,7 @@ impl Changes {
     /// Counts them by field.
     pub(super) fn count(&self, metrics: &Metrics) {
         for (field, change) in &self.0 {
-            metrics.value_changed(field, change.name());
+            metrics.values_changed(field, change.name(), 1);
         }
     }
 

@@ -16,6 +16,7 @@
 //! - `stop`: the phases of a shutdown
 //! - `store_health`: checks the store while there is no batch
 //! - `sweep`: ends idle sessions
+//! - `times`: replaces implausible times
 
 mod announce;
 mod batch;
@@ -30,6 +31,7 @@ mod settings;
 mod stop;
 mod store_health;
 mod sweep;
+mod times;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,7 @@ use self::batch::Work;
 use self::lease::Lease;
 use self::parse::parse;
 use self::stop::Stop;
+use self::times::Times;
 use self::store_health::InHand;
 use super::bus::LiveBus;
 use super::definitions::Definitions;
@@ -211,7 +214,9 @@ async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError>
     let Some(Claim { id, items }) = claim else { return Ok(None) };
     let lease = Lease::hold(context, id);
     let size = items.len();
-    let (items, garbage) = parse(items).await;
+    let mut times = Times::new(context.time_bounds, lease.id().first_claimed());
+    let (items, garbage) = parse(items, &mut times).await;
+    times.report(&context.log, lease.id());
     Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }
 

@@ -1,5 +1,6 @@
 //! Parses the queue's items; those that are not events go to the failed queue.
 
+use super::times::Times;
 use crate::queue::{ClaimedItem, Rejected};
 use bklit_wire::event::QueuedEvent;
 
@@ -13,13 +14,20 @@ pub(super) struct Item {
 /// Items parsed before the task yields.
 const AT_ONCE: usize = 256;
 
-/// Parses the items; those that are not events are rejected with a reason that names the field.
-pub(super) async fn parse(items: Vec<ClaimedItem>) -> (Vec<Item>, Vec<Rejected>) {
+/// Parses the items and replaces implausible times; items that are not events are rejected with a
+/// reason that names the field.
+pub(super) async fn parse(
+    items: Vec<ClaimedItem>,
+    times: &mut Times,
+) -> (Vec<Item>, Vec<Rejected>) {
     let mut events = Vec::with_capacity(items.len());
     let mut rejected = Vec::new();
     for (read, ClaimedItem { seq, body }) in items.into_iter().enumerate() {
         match event(&body) {
-            Ok(event) => events.push(Item { seq, event }),
+            Ok(mut event) => {
+                times.repair(&mut event);
+                events.push(Item { seq, event });
+            }
             Err(reason) => rejected.push(Rejected { seq, reason }),
         }
         if read % AT_ONCE == AT_ONCE - 1 {
