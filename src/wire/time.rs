@@ -221,7 +221,9 @@ mod tests {
         }
         let moment: UtcMillis = serde_json::from_str("1769860800.123").unwrap();
         assert_eq!(moment.to_string(), "2026-01-31T12:00:00.123Z");
-        for json in ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]", "\"2026-01-31\""] {
+        for json in
+            ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]", "\"2026-01-31\""]
+        {
             assert!(serde_json::from_str::<UtcMillis>(json).is_err(), "{json}");
         }
     }

@@ -50,6 +50,7 @@ macro_rules! store_suite {
             details_are_from_the_first_view_that_has_them
             events_out_of_order_make_the_same_session
             a_replayed_view_is_still_a_bounce
+            an_end_in_the_far_future_is_limited
             later_events_reopen_an_ended_session
             a_fast_clock_does_not_keep_a_session_open
             a_session_begins_with_a_page_view
@@ -256,6 +257,10 @@ async fn the_live_view_counts_current_visitors(store: &dyn Store) {
         view("p", "too old", "s4", -7200, page),
         custom("p", "d", "s1", -20),
         view("q", "e", "s1", -30, page),
+        // Of visitors whose clocks are fast.
+        view("p", "future", "s5", 90, page),
+        custom("p", "far future", "s6", 80 * 365 * 24 * 3600),
+        view("r", "only future", "s7", 3600, page),
     ];
     insert(store, "live", &events).await;
     let found = live_view(store, None, now).await.unwrap();

@@ -73,7 +73,15 @@ pub(super) fn truncate(text: &mut String, max: usize) {
 /// Whether a parameter of a query names a campaign or a click on an advertisement.
 fn is_campaign(name: &str) -> bool {
     const CLICK_IDS: [&str; 9] = [
-        "gclid", "fbclid", "msclkid", "ttclid", "li_fat_id", "twclid", "gbraid", "wbraid", "dclid",
+        "gclid",
+        "fbclid",
+        "msclkid",
+        "ttclid",
+        "li_fat_id",
+        "twclid",
+        "gbraid",
+        "wbraid",
+        "dclid",
     ];
     name.starts_with("utm_") || CLICK_IDS.contains(&name)
 }

@@ -157,9 +157,8 @@ pub(super) fn custom_event(
 /// Validates the end of a session.
 pub(super) fn session_end(end: &mut SessionEnd, changes: &mut Changes) -> Result<(), Rejection> {
     session_id(&mut end.session_id, changes)?;
-    let is_known = |reason: &String| {
-        matches!(reason.as_str(), "timeout" | "closed" | "manual" | "disconnect")
-    };
+    let is_known =
+        |reason: &String| matches!(reason.as_str(), "timeout" | "closed" | "manual" | "disconnect");
     if end.reason.take_if(|reason| !is_known(reason)).is_some() {
         changes.add("reason", Change::Removed("not timeout, closed, manual or disconnect"));
     }

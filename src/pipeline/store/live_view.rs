@@ -37,9 +37,8 @@ pub async fn live_view(
     let dialect = store.dialect();
     // Of a visitor whose clock is fast, nothing is shown before its time has come.
     let until = (dialect.moment)((minute + 1) * 60);
-    let from = |moment: i64| {
-        format!("timestamp >= {} AND timestamp < {until}", (dialect.moment)(moment))
-    };
+    let from =
+        |moment: i64| format!("timestamp >= {} AND timestamp < {until}", (dialect.moment)(moment));
     let recent = from(first * 60);
     let mut view = LiveView::default();
     let counts = query(store, &counts(dialect, &recent), MOST_PROJECTS * MINUTES * 2).await?;

@@ -163,7 +163,8 @@ impl Session {
     ) -> [Cell<'a>; TRACKED_SESSION.columns.len()] {
         let (started, ended) = (self.started_at(), self.ended_at());
         let seconds = |end: UtcMillis| end.epoch_seconds() - started.unwrap_or(end).epoch_seconds();
-        let clamped = |seconds: i64| i32::try_from(seconds).unwrap_or(MAX_DURATION).min(MAX_DURATION);
+        let clamped =
+            |seconds: i64| i32::try_from(seconds).unwrap_or(MAX_DURATION).min(MAX_DURATION);
         let duration = ended.map(|end| clamped(seconds(end).max(0)));
         let moment = |moment: Option<UtcMillis>| moment.map_or(Cell::Null, Cell::Moment);
         [

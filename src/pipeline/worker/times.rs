@@ -78,3 +78,79 @@ impl Times {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const DAY: i64 = 24 * 3600 * 1000;
+    const CLAIMED: i64 = 1_800_000_000_000;
+
+    fn event(queued_at: i64, timestamp: Option<i64>) -> QueuedEvent {
+        let payload = match timestamp {
+            Some(timestamp) => format!(r#"{{"url":"/","timestamp":{timestamp}}}"#),
+            None => r#"{"url":"/"}"#.to_owned(),
+        };
+        let json = format!(
+            r#"{{"id":"e","type":"pageview","payload":{payload},"queuedAt":{queued_at},"projectId":"p"}}"#
+        );
+        QueuedEvent::from_json(&json).unwrap()
+    }
+
+    fn times() -> Times {
+        let bounds =
+            TimeBounds::new(Duration::from_secs(24 * 3600), Duration::from_secs(400 * 24 * 3600));
+        Times::new(bounds, UtcMillis::from_epoch_millis(CLAIMED))
+    }
+
+    #[test]
+    fn each_time_is_judged_by_the_next_one_on_the_way() {
+        let queued = CLAIMED - DAY;
+        for (queued_at, timestamp, used_queued_at, used_timestamp, replaced) in [
+            (queued, None, queued, None, 0),
+            (queued, Some(queued - 5), queued, Some(queued - 5), 0),
+            (queued, Some(queued + DAY), queued, Some(queued + DAY), 0),
+            (queued, Some(queued + DAY + 1), queued, Some(queued), 1),
+            (queued, Some(queued - 400 * DAY - 1), queued, Some(queued), 1),
+            (queued, Some(0), queued, Some(queued), 1),
+            (0, None, CLAIMED, None, 1),
+            (0, Some(0), CLAIMED, Some(CLAIMED), 2),
+            (CLAIMED + DAY + 1, Some(queued), CLAIMED, Some(queued), 1),
+        ] {
+            let (mut times, mut event) = (times(), event(queued_at, timestamp));
+            times.repair(&mut event);
+            let found = event.payload.timestamp().map(UtcMillis::epoch_millis);
+            let expected = (used_queued_at, used_timestamp);
+            assert_eq!((event.queued_at.epoch_millis(), found), expected, "{queued_at}");
+            assert_eq!(times.timestamps + times.queued_ats, replaced, "{queued_at} {timestamp:?}");
+        }
+    }
+
+    #[test]
+    fn only_some_are_shown() {
+        let mut times = times();
+        for _ in 0..MOST_SHOWN + 1 {
+            times.repair(&mut event(0, Some(0)));
+        }
+        assert_eq!(times.shown.len(), MOST_SHOWN);
+        let first = json!({
+            "eventId": "e", "projectId": "p", "field": "queuedAt",
+            "sent": "1970-01-01T00:00:00.000Z", "used": "2027-01-15T08:00:00.000Z",
+        });
+        assert_eq!(times.shown[0], first);
+    }
+
+    #[test]
+    fn a_batch_knows_when_it_was_first_claimed() {
+        let id = |batch: &str| ClaimId { batch: batch.to_owned(), epoch: 1 };
+        // The example of RFC 9562.
+        let claimed = id("017f22e279b07cc398c4dc0c0c07398f").first_claimed();
+        assert_eq!(claimed.to_string(), "2022-02-22T19:22:22.000Z");
+        let now = UtcMillis::now();
+        for other in ["batch-7", "", "6ba7b8109dad41d180b400c04fd430c8"] {
+            assert!(id(other).first_claimed() >= now, "{other}");
+        }
+    }
+}
