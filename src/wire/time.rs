@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A timestamp in UTC with millisecond precision, `2026-01-31T12:00:00.000Z` on the wire.
@@ -76,6 +77,9 @@ impl UtcMillis {
         if let Some(moment) = date_time(text) {
             return Ok(Self::from_epoch_millis(moment.as_millisecond()));
         }
+        if is_end_of_time(text) {
+            return Ok(Self::MAX);
+        }
         // Of the texts that Rust reads as a number, these are not one in JSON.
         let is_number = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'e'));
         match (text.parse(), text.parse()) {
@@ -129,6 +133,13 @@ impl FromStr for UtcMillis {
 fn date_time(text: &str) -> Option<Timestamp> {
     let parsed = text.parse().ok();
     parsed.or_else(|| without_excess_digits(text)?.parse().ok())
+}
+
+/// Whether this is a date-time at the end of the year 9999, which some programs use for "never" and
+/// which is later than any [`Timestamp`].
+fn is_end_of_time(text: &str) -> bool {
+    Pieces::parse(text)
+        .is_ok_and(|parsed| parsed.offset().is_some() && parsed.date().year() == 9999)
 }
 
 /// The text with fewer digits of a second; `None` if it does not have too many.
