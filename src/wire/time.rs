@@ -6,9 +6,12 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::js_date;
+
 /// A timestamp in UTC with millisecond precision, `2026-01-31T12:00:00.000Z` on the wire.
 ///
-/// Parses any RFC 3339 date-time with an offset, or a number of milliseconds since the epoch.
+/// Parses any RFC 3339 date-time with an offset. In JSON, it may also be a number of milliseconds
+/// since the epoch, or a date in another format that JavaScript reads, such as that of RFC 2822.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcMillis(i64);
 
@@ -31,6 +34,12 @@ impl UtcMillis {
     /// From milliseconds since the Unix epoch, clamped to the range of ClickHouse's `DateTime`.
     pub fn from_epoch_millis(millis: i64) -> Self {
         Self(millis.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
+    /// The time, unless a ClickHouse `DateTime` cannot represent it.
+    fn in_range(moment: Timestamp) -> Option<Self> {
+        let moment = Self(moment.as_millisecond());
+        (Self::MIN..=Self::MAX).contains(&moment).then_some(moment)
     }
 
     /// Milliseconds since the Unix epoch.
@@ -64,13 +73,7 @@ impl FromStr for UtcMillis {
     type Err = InvalidTime;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let moment: Timestamp = text.parse().map_err(|_| InvalidTime)?;
-        let millis = moment.as_millisecond();
-        if (Self::MIN.0..=Self::MAX.0).contains(&millis) {
-            Ok(Self(millis))
-        } else {
-            Err(InvalidTime)
-        }
+        text.parse().ok().and_then(Self::in_range).ok_or(InvalidTime)
     }
 }
 
@@ -91,7 +94,10 @@ impl<'de> Deserialize<'de> for UtcMillis {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<UtcMillis, E> {
-                text.parse().map_err(E::custom)
+                let read = text.parse().or_else(|error| {
+                    js_date::parse(text).and_then(UtcMillis::in_range).ok_or(error)
+                });
+                read.map_err(E::custom)
             }
 
             fn visit_i64<E: de::Error>(self, millis: i64) -> Result<UtcMillis, E> {
@@ -126,7 +132,12 @@ mod tests {
             assert_eq!(text.parse::<UtcMillis>(), Err(InvalidTime), "{text}");
         }
         assert!(serde_json::from_str::<UtcMillis>("-1").is_err());
+        for json in ["\"1969-12-31\"", "\"Sat, 31 Jan 2200 12:00:00 GMT\"", "\"noon\""] {
+            assert!(serde_json::from_str::<UtcMillis>(json).is_err(), "{json}");
+        }
+        let rfc: UtcMillis = serde_json::from_str("\"Sat, 31 Jan 2026 12:00:00 GMT\"").unwrap();
         let millis: UtcMillis = serde_json::from_str("1769860800000").unwrap();
+        assert_eq!(rfc, millis);
         assert_eq!(millis.to_string(), "2026-01-31T12:00:00.000Z");
     }
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
+use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
+use serde::de::DeserializeOwned;
 
 use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
 use crate::queue::{NewItem, Pushed};
@@ -22,7 +24,7 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<String, Rejected> {
-        let Envelope { project_id, event_id, event } = envelope;
+        let Envelope { project_id, event_id, left_out, event } = envelope;
         let project = project_id.ok_or_else(|| Rejection::field("projectId", "missing"))?;
         validate::id("projectId", &project)?;
 
@@ -38,7 +40,15 @@ impl Intake {
             self.complete(event, sender)
         });
         match checked {
-            Ok(payload) => self.push(payload, project, client_id, sender.began).await,
+            Ok(payload) => {
+                if !left_out.is_empty() {
+                    let step = self.log.step(Stage::Ingestion).project(&project);
+                    step.warn("Fields of an event left out", || {
+                        Data::from_iter([("fields".to_owned(), left_out.into())])
+                    });
+                }
+                self.push(payload, project, client_id, sender.began).await
+            }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
     }
@@ -58,7 +68,7 @@ impl Intake {
 
     async fn push(
         &self,
-        payload: Payload,
+        mut payload: Payload,
         project: String,
         client_id: Option<String>,
         began: Instant,
@@ -69,10 +79,12 @@ impl Intake {
         let step = |stage| self.log.step(stage).event(&id).project(&project);
         step(Stage::Ingestion).took(began.elapsed()).info("Event received", || details(&payload));
 
+        let queued_at = UtcMillis::now();
+        payload.default_timestamp(queued_at);
         let event = Arc::new(QueuedEvent {
             id: id.clone(),
             payload,
-            queued_at: UtcMillis::now(),
+            queued_at,
             project_id: project.clone(),
             push_ticket: None,
         });
@@ -110,12 +122,12 @@ impl Intake {
 /// # Errors
 /// [`Rejection`] with the invalid field.
 pub fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Rejection> {
-    fn read<'a, T: serde::Deserialize<'a>>(
-        bytes: &'a [u8],
+    fn read<T: DeserializeOwned + Typed>(
+        bytes: &[u8],
         payload: impl FnOnce(T) -> Payload,
     ) -> Result<Envelope<Payload>, Rejection> {
-        let Envelope { project_id, event_id, event } = Envelope::<T>::parse(bytes)?;
-        Ok(Envelope { project_id, event_id, event: payload(event) })
+        let Envelope { project_id, event_id, left_out, event } = Envelope::<T>::parse(bytes)?;
+        Ok(Envelope { project_id, event_id, left_out, event: payload(event) })
     }
     match kind {
         EventKind::Pageview => read::<Box<PageView>>(bytes, Payload::Pageview),

@@ -12,6 +12,10 @@ pub const MAX_EVENT_ID: usize = 128;
 /// The longest value of any other text field, in bytes.
 pub const MAX_TEXT: usize = 8192;
 
+/// How many objects and arrays of an event's metadata may be open at once: as deep as SQLite's and
+/// ClickHouse's JSON functions can read.
+pub const MAX_METADATA_DEPTH: usize = 500;
+
 /// What is wrong with an id of a project, session or event definition; `None` if it is valid.
 pub fn id_problem(id: &str) -> Option<&'static str> {
     if id.is_empty() {
@@ -71,7 +75,12 @@ pub(crate) fn page_view(view: &mut PageView) -> Result<Url, Rejection> {
 pub(crate) fn custom_event(event: &mut CustomEvent) -> Result<(), Rejection> {
     id("trackingId", &event.tracking_id)?;
     id("eventType", &event.event_type)?;
-    optional_id("sessionId", &mut event.session_id)
+    optional_id("sessionId", &mut event.session_id)?;
+    if event.metadata.as_ref().is_some_and(|metadata| metadata.depth() > MAX_METADATA_DEPTH) {
+        let problem = format!("nested deeper than {MAX_METADATA_DEPTH} levels");
+        return Err(Rejection::field("metadata", problem));
+    }
+    Ok(())
 }
 
 pub(crate) fn session_end(end: &SessionEnd) -> Result<(), Rejection> {
