@@ -7,11 +7,14 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::js_date;
+
 /// A timestamp in UTC with millisecond precision, `2026-01-31T12:00:00.000Z` on the wire.
 ///
-/// Parses any RFC 3339 date-time with an offset. In JSON, it may also be a number or a numeric text:
-/// the time since the epoch in seconds, milliseconds, microseconds or nanoseconds, by its magnitude.
-/// A time that the tables cannot represent becomes the nearest one that they can.
+/// Parses any RFC 3339 date-time with an offset. In JSON, it may also be a number or a numeric text
+/// (the time since the epoch in seconds, milliseconds, microseconds or nanoseconds, by its magnitude),
+/// or a date in another format that JavaScript reads, such as that of RFC 2822. A time that the tables
+/// cannot represent becomes the nearest one that they can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcMillis(i64);
 
@@ -85,7 +88,9 @@ impl UtcMillis {
         match (text.parse(), text.parse()) {
             (Ok(number), _) => Ok(Self::from_number(number)),
             (_, Ok(number)) if is_number => Ok(Self::from_fraction(number)),
-            _ => Err(InvalidTime),
+            _ => js_date::parse(text)
+                .map(|moment| Self::from_epoch_millis(moment.as_millisecond()))
+                .ok_or(InvalidTime),
         }
     }
 
@@ -233,9 +238,13 @@ mod tests {
         let moment: UtcMillis = serde_json::from_str("1769860800.123").unwrap();
         assert_eq!(moment.to_string(), "2026-01-31T12:00:00.123Z");
         for json in
-            ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]", "\"2026-01-31\""]
+            ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]"]
         {
             assert!(serde_json::from_str::<UtcMillis>(json).is_err(), "{json}");
+        }
+        for json in ["\"2026-01-31\"", "\"Sat, 31 Jan 2026 00:00:00 GMT\""] {
+            let moment: UtcMillis = serde_json::from_str(json).unwrap();
+            assert_eq!(moment.to_string(), "2026-01-31T00:00:00.000Z", "{json}");
         }
     }
 

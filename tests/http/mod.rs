@@ -5,6 +5,7 @@ mod auth;
 pub mod client;
 mod debug_stream;
 mod ingest;
+mod json;
 mod lifecycle;
 mod limits;
 mod malformed;

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod faults;
+mod foreign;
 mod live;
 pub mod queue;
 mod store;

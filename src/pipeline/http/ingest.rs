@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, body};
+use super::{Peer, body, charset};
 use crate::auth::Denied;
 use crate::intake::{self, Rejected, Sender};
 use crate::server::access::bearer_token;
@@ -51,6 +51,7 @@ pub(super) async fn ingest(
     let context = &*peer.context;
     let (head, incoming) = request.into_parts();
     body::check_head(&head.headers, &incoming, context.settings.max_body_bytes)?;
+    let charset = charset::named_in(&head.headers)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
         Some(secret) => Some(context.intake.authenticator().identify(secret?).await?),
@@ -59,6 +60,7 @@ pub(super) async fn ingest(
     };
     let bytes = body::read(incoming, &context.settings).await?;
     peer.linger.store(false, Relaxed);
+    let bytes = charset::decode(bytes, charset)?;
     let envelope = intake::parse(kind, &bytes)?;
     let token = token.as_deref();
     let sender = Sender { ip: peer.ip, headers: &head.headers, token, began };

@@ -2,6 +2,7 @@
 //! consoles. [`ROUTES`] is the table of routes, with who may call each.
 //!
 //! - `body`: reads request bodies within bounds
+//! - `charset`: the character encoding of request bodies
 //! - `debug_stream`: `GET /api/debug-stream`
 //! - `event_api`: `GET /api/event`
 //! - `ingest`: `POST /track` and the other routes that accept events
@@ -16,6 +17,7 @@
 //! - `status`: `GET /health` and `GET /metrics`
 
 mod body;
+mod charset;
 mod debug_stream;
 mod event_api;
 mod ingest;

@@ -31,6 +31,9 @@ pub enum Refusal {
     /// The body has an unsupported type.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// The body's character encoding is unknown.
+    #[error("the charset {0} is not supported; send UTF-8")]
+    Charset(String),
     /// The path is unknown.
     #[error("no such path: see POST /track, /track-event, /session-end and GET /health")]
     NotFound,
@@ -93,7 +96,7 @@ impl Refusal {
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unsupported(_) | Self::Charset(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoStore | Self::Store(_) | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,

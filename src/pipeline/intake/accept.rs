@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
+use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
+use serde::de::DeserializeOwned;
 
 use super::changes::Changes;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
@@ -31,7 +33,7 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<String, Rejected> {
-        let Envelope { project_id, event_id, sent_at, event } = envelope;
+        let Envelope { project_id, event_id, sent_at, left_out, event } = envelope;
         let project = project_id.ok_or_else(|| Rejection::field("projectId", "missing"))?;
         validate::id("projectId", &project)?;
 
@@ -47,7 +49,15 @@ impl Intake {
             self.complete(event, sent_at, sender)
         });
         match checked {
-            Ok(checked) => self.push(checked, project, client_id, sender.began).await,
+            Ok(checked) => {
+                if !left_out.is_empty() {
+                    let step = self.log.step(Stage::Ingestion).project(&project);
+                    step.warn("Fields of an event left out", || {
+                        Data::from_iter([("fields".to_owned(), left_out.into())])
+                    });
+                }
+                self.push(checked, project, client_id, sender.began).await
+            }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
     }
@@ -104,7 +114,8 @@ impl Intake {
         self.report(&id, &project, &checked, began);
         let step = |stage| self.log.step(stage).event(&id).project(&project);
 
-        let Checked { payload, at, .. } = checked;
+        let Checked { mut payload, at, .. } = checked;
+        payload.default_timestamp(at);
         let kind = payload.kind();
         let event = Arc::new(QueuedEvent {
             id: id.clone(),
@@ -147,12 +158,13 @@ impl Intake {
 /// # Errors
 /// [`Rejection`] with the invalid field.
 pub fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Rejection> {
-    fn read<'a, T: serde::Deserialize<'a>>(
-        bytes: &'a [u8],
+    fn read<T: DeserializeOwned + Typed>(
+        bytes: &[u8],
         payload: impl FnOnce(T) -> Payload,
     ) -> Result<Envelope<Payload>, Rejection> {
-        let Envelope { project_id, event_id, sent_at, event } = Envelope::<T>::parse(bytes)?;
-        Ok(Envelope { project_id, event_id, sent_at, event: payload(event) })
+        let Envelope { project_id, event_id, sent_at, left_out, event } =
+            Envelope::<T>::parse(bytes)?;
+        Ok(Envelope { project_id, event_id, sent_at, left_out, event: payload(event) })
     }
     match kind {
         EventKind::Pageview => read::<Box<PageView>>(bytes, Payload::Pageview),

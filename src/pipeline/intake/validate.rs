@@ -19,6 +19,10 @@ pub const MAX_EVENT_ID: usize = 128;
 /// The longest value of any other text field, in bytes.
 pub const MAX_TEXT: usize = 8192;
 
+/// How many objects and arrays of an event's metadata may be open at once: as deep as SQLite's and
+/// ClickHouse's JSON functions can read.
+pub const MAX_METADATA_DEPTH: usize = 500;
+
 /// What is wrong with an id of a project, session or event definition; `None` if it is valid.
 pub fn id_problem(id: &str) -> Option<&'static str> {
     if id.is_empty() {
@@ -151,7 +155,12 @@ pub(super) fn custom_event(
         changes.add("eventType", Change::Truncated { bytes });
     }
     id("eventType", &event.event_type)?;
-    optional_session(&mut event.session_id, changes)
+    optional_session(&mut event.session_id, changes)?;
+    if event.metadata.as_ref().is_some_and(|metadata| metadata.depth() > MAX_METADATA_DEPTH) {
+        let problem = format!("nested deeper than {MAX_METADATA_DEPTH} levels");
+        return Err(Rejection::field("metadata", problem));
+    }
+    Ok(())
 }
 
 /// Validates the end of a session.

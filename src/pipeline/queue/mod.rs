@@ -102,6 +102,9 @@ pub struct ClaimedItem {
     pub seq: i64,
     /// What was queued: normally the JSON of a `QueuedEvent`.
     pub body: String,
+    /// The position of the first byte that is not UTF-8, if there is one. In `body`, such bytes are
+    /// replaced by U+FFFD, as JavaScript consumers do.
+    pub invalid_utf8: Option<usize>,
 }
 
 /// An item that cannot be stored, for the failed queue.
