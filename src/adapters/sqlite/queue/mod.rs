@@ -311,6 +311,8 @@ mod tests {
         // Concurrent pushes all fail.
         let (a, b) = tokio::join!(queue.push(item(accepted)), queue.push(item(accepted + 1)));
         assert!(a.is_err() && b.is_err());
+        let together = queue.push_many((accepted..accepted + 9).map(item).collect()).await;
+        assert!(together.len() == 9 && together.iter().all(Result::is_err), "{together:?}");
         assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
         // Storing makes room; the refused event was not remembered as accepted.
         let claim = queue.claim(accepted, Duration::from_secs(60)).await.unwrap().unwrap();

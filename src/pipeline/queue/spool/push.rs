@@ -33,7 +33,11 @@ impl Shared {
 
     /// Puts the items that the queue may not have into the spool. `results` are the queue's, one for
     /// each item.
-    pub(super) async fn divert(&self, items: Vec<NewItem>, mut results: Vec<PushResult>) -> Vec<PushResult> {
+    pub(super) async fn divert(
+        &self,
+        items: Vec<NewItem>,
+        mut results: Vec<PushResult>,
+    ) -> Vec<PushResult> {
         let (mut places, mut diverted, mut why) = (Vec::new(), Vec::new(), None);
         for (place, (mut item, result)) in items.into_iter().zip(&results).enumerate() {
             let reason = match result {
