@@ -37,6 +37,8 @@ const UNIT: usize = 1024;
 const PARSED_AT_ONCE: usize = 32;
 /// Refused events of a batch that are logged one by one.
 const MAX_LOGGED: usize = 5;
+/// May precede JSON.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The longest event type that is quoted, in characters.
 const MAX_TYPE: usize = 40;
 
@@ -148,10 +150,12 @@ pub(super) async fn ingest(
 
 type Parsed = Result<Envelope<Payload>, Refused>;
 
-/// 200 if at least one event was accepted; else 503 if one of them may be accepted later, or the
-/// status of the first.
+/// 200 if at least one event was accepted; else the status of the first that may be accepted later, or
+/// of the first.
 fn respond(results: Vec<Result<String, Refused>>) -> Response<ResponseBody> {
-    let is_for_later = |why: &Refusal| why.status() == StatusCode::SERVICE_UNAVAILABLE;
+    let is_for_later = |why: &Refusal| {
+        matches!(why.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+    };
     let refused = || results.iter().filter_map(|result| result.as_ref().err());
     let (mut error, mut status) = (None, StatusCode::OK);
     if results.iter().all(Result::is_err) {
@@ -192,6 +196,7 @@ fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], 
 
 /// The JSON of each event: the members of an array, or lines.
 fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let items: Vec<&[u8]> = if body.trim_ascii_start().starts_with(b"[") {
         let items: Vec<&RawValue> = serde_json::from_slice(body)
             .map_err(|error| Refusal::field("body", format!("not a JSON array: {error}")))?;
@@ -251,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_an_array_or_lines() {
-        let array = format!(" [{VIEW}, 7,\n{VIEW}] ");
+        let array = format!("\u{feff} [{VIEW}, 7,\n{VIEW}] ");
         assert_eq!(split(array.as_bytes()).unwrap(), [VIEW, "7", VIEW].map(str::as_bytes));
         let lines = format!("{VIEW}\r\n\n not JSON \n{VIEW}");
         let expected = [VIEW, "not JSON", VIEW].map(str::as_bytes);

@@ -95,9 +95,10 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     response
 }
 
-/// Adds when to try again to a response that says so.
+/// Adds when to try again to a response whose status says so.
 pub fn retryable(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+    {
         set(&mut response, RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     response
