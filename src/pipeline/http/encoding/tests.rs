@@ -104,7 +104,7 @@ async fn two_encodings_are_removed_in_reverse_order() {
 
 #[test]
 fn a_bomb_is_refused_by_its_decompressed_size() {
-    let spaces = vec![b' '; 100 << 20];
+    let spaces = vec![b' '; 8 << 20];
     let brotli = data_encoding::HEXUPPER.decode(BOMB_BROTLI.as_bytes()).unwrap();
     for (encoding, bomb) in [
         (Encoding::Gzip, gzip(&spaces)),
