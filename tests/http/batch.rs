@@ -9,7 +9,7 @@ use bklit_wire::event::EventKind;
 use serde_json::{Value, json};
 
 use super::client::{Answer, DEADLINE, post};
-use super::server::Server;
+use super::server::{Server, eventually};
 
 const PATHS: [&str; 3] = ["/batch", "/api/batch", "//api/batch/"];
 
@@ -178,6 +178,27 @@ async fn a_batch_is_bounded_in_events_and_bytes() {
         }
     }
     assert_eq!(server.queued().len(), 2, "same and small, once each");
+}
+
+#[tokio::test]
+async fn few_batches_are_queued_at_once() {
+    let server = Server::start().await;
+    let gate = server.queue.gate.write().await;
+    let bearer = format!("Bearer {}", server.ingest);
+    let mut clients = Vec::new();
+    for id in ["a", "b", "c", "d", "e", "f"] {
+        let mut client = server.client().await;
+        client.send(post("/batch", &[("Authorization", &bearer)], array(&[view(id)]))).await;
+        clients.push(client);
+    }
+    eventually("four are being queued", || server.queue.writes.load(SeqCst) == 4).await;
+    assert_eq!(server.get("/health", &[]).await.status, 200);
+    assert_eq!(server.queue.writes.load(SeqCst), 4, "the others wait");
+    drop(gate);
+    for mut client in clients {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    assert_eq!(server.queued().len(), 6);
 }
 
 #[tokio::test]
