@@ -77,6 +77,7 @@ impl Settings {
             ("debug_lines_per_second", self.debug_lines_per_second, 1, 10_000_000),
             ("debug_history", self.debug_history as u64, 0, 1_000_000),
             ("http.max_body_bytes", self.http.max_body_bytes as u64, 1024, 64 << 20),
+            ("http.max_batch_bytes", self.http.max_batch_bytes as u64, 1024, 64 << 20),
             ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
             ("websocket.max_connections", self.websocket.max_connections as u64, 1, 1_000_000),
             ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),

@@ -14,7 +14,6 @@ const VIEW: &str = r#"{"url":"https://a.example/x?utm_source=mail","projectId":"
 
 fn event_id(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     let json = answer.json();
     assert_eq!(json["message"], "Event queued");
     assert_eq!(json.as_object().unwrap().len(), 2);
@@ -130,7 +129,6 @@ async fn what_is_wrong_is_named() {
         let answer = server.post(path, body.to_string()).await;
         assert_eq!(answer.status, 400, "{body} {answer:?}");
         assert!(answer.error().starts_with(&told), "{body}: {}", answer.error());
-        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     }
     for body in
         ["", "  ", "null", "[]", "7", "\"x\"", "{", "{}{}", "{\"a\":\"\\ud800\"}", "\u{feff}{}"]
@@ -157,8 +155,6 @@ async fn types_that_browsers_send_are_taken_and_others_not() {
             assert!(answer.error().contains("application/json"));
         }
     }
-    let answer = server.post_with("/track", &[("Content-Encoding", "gzip")], VIEW).await;
-    assert_eq!(answer.status, 415);
     assert_eq!(server.queued().len(), 3);
 }
 
@@ -179,8 +175,6 @@ async fn what_cannot_be_kept_now_is_for_later() {
             assert_eq!(answer.status, 503);
             assert!(answer.error().contains(part), "{}", answer.error());
             assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
-            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-            assert_eq!(answer.header("access-control-expose-headers"), Some("Retry-After"));
         }
         switch.store(false, SeqCst);
     }

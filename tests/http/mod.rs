@@ -2,8 +2,11 @@
 
 mod access;
 mod auth;
+mod batch;
 pub mod client;
+mod cors;
 mod debug_stream;
+mod encodings;
 mod ingest;
 mod json;
 mod lifecycle;

@@ -41,6 +41,8 @@ pub struct MemoryQueue {
     pub failed: Mutex<Vec<FailedItem>>,
     pub is_full: AtomicBool,
     pub is_away: AtomicBool,
+    /// Pushes of several events.
+    pub writes: AtomicUsize,
     /// Calls beside pushes.
     pub calls: AtomicUsize,
     /// As long as somebody writes it, pushing waits.
@@ -66,6 +68,15 @@ impl Queue for MemoryQueue {
         }
         items.push(item);
         Ok(Pushed::Queued)
+    }
+
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
+        self.writes.fetch_add(1, SeqCst);
+        let mut results = Vec::new();
+        for item in items {
+            results.push(self.push(item).await);
+        }
+        results
     }
 
     async fn claim(&self, _: usize, _: Duration) -> Result<Option<Claim>, QueueError> {

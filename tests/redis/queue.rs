@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
-use bklit_pipeline::queue::{FailedItem, NewItem, Order, Queue, QueueStats, Rejected};
+use bklit_pipeline::queue::{FailedItem, MAX_PUSHED, NewItem, Order, Queue, QueueStats, Rejected};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
 use serde_json::Value;
@@ -271,6 +271,25 @@ async fn batches_have_the_requested_size_and_are_in_order() {
         let newest = &queue.failed(None, 1).await.unwrap().items[0];
         assert!(newest.body.contains("\"id\":\"20000\""), "{newest:?}");
         assert_eq!(server.cli(&["KEYS", "*:batch:*"]), "", "nothing is left of the batches");
+    }
+}
+
+#[tokio::test]
+async fn events_pushed_together_are_one_write() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let queue = queue_at(&server);
+    for client_id in [false, true] {
+        let items = |prefix: &str| -> Vec<_> {
+            let new = |n| NewItem { event: event(&format!("{prefix}{n}")).into(), client_id };
+            (0..MAX_PUSHED).map(new).collect()
+        };
+        // The script is loaded, and the depth is known.
+        queue.push_many(items("a")).await;
+        server.cli(&["CONFIG", "RESETSTAT"]);
+        let results = queue.push_many(items("b")).await;
+        assert!(results.len() == MAX_PUSHED && results.iter().all(Result::is_ok));
+        let stats = server.cli(&["INFO", "commandstats"]);
+        assert!(stats.contains("cmdstat_evalsha:calls=1,"), "{client_id}: {stats}");
     }
 }
 

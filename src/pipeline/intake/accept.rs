@@ -1,7 +1,7 @@
 //! Checks, completes and queues a parsed event.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::changes::Changes;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
-use crate::queue::{NewItem, Pushed};
+use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
 
@@ -33,6 +33,48 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<String, Rejected> {
+        let item = self.prepare(sender, envelope).await?;
+        let pushing = Instant::now();
+        let pushed = self.queue.push(item.clone()).await;
+        self.finish(&item, pushed, pushing.elapsed())
+    }
+
+    /// Like [`Intake::accept`], for several events of one sender that are queued together. What is an
+    /// error already stays one. Returns the results in order.
+    pub async fn accept_many<E: From<Rejected>>(
+        &self,
+        sender: Sender<'_>,
+        envelopes: Vec<Result<Envelope<Payload>, E>>,
+    ) -> Vec<Result<String, E>> {
+        let mut prepared = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            prepared.push(match envelope {
+                Ok(envelope) => self.prepare(sender, envelope).await.map_err(E::from),
+                Err(why) => Err(why),
+            });
+        }
+        let items: Vec<NewItem> = prepared.iter().flatten().cloned().collect();
+        let pushing = Instant::now();
+        let mut pushed = match items.is_empty() {
+            true => Vec::new(),
+            false => self.queue.push_many(items).await,
+        }
+        .into_iter();
+        let took = pushing.elapsed();
+        let mut finish = |item: NewItem| {
+            let missing = || Err(QueueError::Unavailable("no result of the push".to_owned()));
+            let pushed = pushed.next().unwrap_or_else(missing);
+            self.finish(&item, pushed, took).map_err(E::from)
+        };
+        prepared.into_iter().map(|item| item.and_then(&mut finish)).collect()
+    }
+
+    /// Checks and completes an event.
+    async fn prepare(
+        &self,
+        sender: Sender<'_>,
+        envelope: Envelope<Payload>,
+    ) -> Result<NewItem, Rejected> {
         let Envelope { project_id, event_id, sent_at, left_out, event } = envelope;
         let project = project_id.ok_or_else(|| Rejection::field("projectId", "missing"))?;
         validate::id("projectId", &project)?;
@@ -56,7 +98,7 @@ impl Intake {
                         Data::from_iter([("fields".to_owned(), left_out.into())])
                     });
                 }
-                self.push(checked, project, client_id, sender.began).await
+                Ok(self.received(checked, project, client_id, sender.began))
             }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
@@ -102,52 +144,53 @@ impl Intake {
         }
     }
 
-    async fn push(
+    /// The item to queue, with the line about its arrival.
+    fn received(
         &self,
         checked: Checked,
-        project: String,
+        project_id: String,
         client_id: Option<String>,
         began: Instant,
-    ) -> Result<String, Rejected> {
+    ) -> NewItem {
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
-        self.report(&id, &project, &checked, began);
-        let step = |stage| self.log.step(stage).event(&id).project(&project);
-
+        self.report(&id, &project_id, &checked, began);
         let Checked { mut payload, at, .. } = checked;
         payload.default_timestamp(at);
-        let kind = payload.kind();
-        let event = Arc::new(QueuedEvent {
-            id: id.clone(),
-            payload,
-            queued_at: at,
-            project_id: project.clone(),
-            push_ticket: None,
-        });
-        // Cloned before the push: the copy must not contain what the queue adds.
-        let copy = self.baseline.as_ref().map(|baseline| (baseline, Arc::clone(&event)));
-        let pushing = Instant::now();
-        let pushed = self.queue.push(NewItem { event, client_id: is_clients }).await;
-        let took = pushing.elapsed();
+        let event = QueuedEvent { id, payload, queued_at: at, project_id, push_ticket: None };
+        NewItem { event: Arc::new(event), client_id: is_clients }
+    }
+
+    /// Reports the result of a push that took `took`. `item` is as it was before the push: the copy for
+    /// the baseline must not contain what the queue adds.
+    fn finish(
+        &self,
+        item: &NewItem,
+        pushed: Result<Pushed, QueueError>,
+        took: Duration,
+    ) -> Result<String, Rejected> {
+        let event = &item.event;
+        let step = self.log.step(Stage::Queue).event(&event.id).project(&event.project_id);
+        let step = step.took(took);
         match pushed {
             Ok(pushed) => {
                 self.log.metrics().accepted();
-                if let Some((baseline, event)) = copy
+                if let Some(baseline) = &self.baseline
                     && pushed == Pushed::Queued
                 {
-                    baseline.offer(event);
+                    baseline.offer(Arc::clone(event));
                 }
-                step(Stage::Queue).took(took).info(queued_message(pushed), || {
-                    Data::from_iter([("type".to_owned(), kind.as_str().into())])
+                step.info(queued_message(pushed), || {
+                    Data::from_iter([("type".to_owned(), event.payload.kind().as_str().into())])
                 });
-                Ok(id)
+                Ok(event.id.clone())
             }
             Err(error) => {
                 let reason = error.to_string();
-                step(Stage::Queue).took(took).error("Event not queued", || {
+                step.error("Event not queued", || {
                     Data::from_iter([("error".to_owned(), reason.into())])
                 });
-                Err(Rejected { why: error.into(), project: Some(project) })
+                Err(Rejected { why: error.into(), project: Some(event.project_id.clone()) })
             }
         }
     }

@@ -31,6 +31,9 @@ pub use settings::QueueSettings;
 /// memory: claimed, being stored and being published.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
+/// The most events that can be pushed at once.
+pub const MAX_PUSHED: usize = 500;
+
 /// The prefix of the queue's keys on a server, as used by the other parts of Bklit.
 pub const DEFAULT_PREFIX: &str = "analytics:queue";
 
@@ -193,6 +196,16 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`]: the event was
     /// not accepted. [`QueueError::InDoubt`]: it is not known whether it was.
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
+
+    /// Adds up to [`MAX_PUSHED`] events in order, with one write where the queue can. Returns one result
+    /// for each, in order; what holds for the result of [`Queue::push`] holds for each of them.
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
+        let mut results = Vec::with_capacity(items.len());
+        for item in items {
+            results.push(self.push(item).await);
+        }
+        results
+    }
 
     /// Settles a push that ended in doubt: returns whether its event is or was in the queue. If not,
     /// that push will never add it. Repeated calls return the same result.
