@@ -96,7 +96,8 @@ impl Pipeline {
         }
         let (queue, tokens) = (Arc::clone(&adapters.queue), Arc::clone(&authenticator));
         let trusts = settings.http.trust_forwarded;
-        let intake = Intake::new(queue, tokens, Arc::clone(&log), trusts)
+        let rules = settings.intake.clone();
+        let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, trusts)
             .with_baseline(baseline)
             .with_throttle(Arc::clone(&throttle));
         // From the first request on, `/health` and `/ready` answer with the figures read here and
@@ -255,6 +256,7 @@ fn start_worker(
         live_bus: Arc::clone(&adapters.live_bus),
         presence: adapters.presence.clone(),
         log: Arc::clone(log),
+        time_bounds: settings.intake.time_bounds(),
         settings: settings.worker.clone(),
     };
     supervisor.spawn("worker", |stop| finish(worker::run(context, stop)));

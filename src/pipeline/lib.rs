@@ -17,6 +17,7 @@
 //! - `store`: the port for stored events, their tables and rows
 //! - `telemetry`: debug lines and health of every stage
 //! - `throttle`: limits by project, token and address
+//! - `time_bounds`: which timestamps are plausible
 //! - `verify`: dual-write verification
 //! - `websocket`: the WebSocket server
 //! - `worker`: moves events from the queue to the store
@@ -37,6 +38,7 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;
+pub mod time_bounds;
 pub mod verify;
 pub mod websocket;
 pub mod worker;

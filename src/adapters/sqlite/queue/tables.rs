@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::client_ids::{self, Chosen, Known};
 use super::state::{self, Batch, State};
+use super::writer::NewRow;
 use super::{View, damaged};
 use crate::sqlite::file;
 use crate::sqlite::file::Schema;
@@ -118,7 +119,15 @@ impl Tables {
         self.state = before;
     }
 
-    pub(super) fn push(&mut self, body: &str, chosen: Option<&Chosen>) -> CommandResult<Pushed> {
+    pub(super) fn push_many(
+        &mut self,
+        items: &[NewRow],
+    ) -> CommandResult<Vec<Result<Pushed, QueueError>>> {
+        items.iter().map(|item| self.push(item)).collect::<rusqlite::Result<_>>().map(Ok)
+    }
+
+    pub(super) fn push(&mut self, item: &NewRow) -> CommandResult<Pushed> {
+        let NewRow { body, chosen } = item;
         if let Some(chosen) = chosen {
             // First, because a retry of an accepted event succeeds even if the queue is full.
             match self.known(chosen)? {
@@ -307,7 +316,7 @@ impl Tables {
             match damaged::body(row)? {
                 Ok(body) => {
                     bytes += body.len();
-                    items.push(ClaimedItem { seq: row.get(0)?, body });
+                    items.push(ClaimedItem { seq: row.get(0)?, body, invalid_utf8: None });
                 }
                 Err(item) => unreadable.push(item),
             }
