@@ -138,9 +138,9 @@ async fn an_event_whose_id_belongs_to_another_is_neither_stored_nor_published() 
     let mut stream = bench.live.subscribe();
     bench.queue.push_all(&[view("p", "1", "s", 0, "/first")]);
     bench.start(context);
-    assert_eq!(next(&mut stream).await.data["url"], "/first");
+    assert_eq!(data(&next(&mut stream).await)["url"], "/first");
     bench.queue.push_all(&[view("p", "1", "s", 5, "/taken"), view("p", "2", "s", 6, "/last")]);
-    assert_eq!(next(&mut stream).await.data["url"], "/last");
+    assert_eq!(data(&next(&mut stream).await)["url"], "/last");
     let message = "Event ignored: the project has stored an event with this id";
     let line = bench.line(message).await;
     assert_eq!((line.event_id.as_deref(), line.level), (Some("1"), Level::Warn));

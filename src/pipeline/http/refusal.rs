@@ -106,10 +106,11 @@ impl Refusal {
         match self {
             Self::Rejected(rejection) => rejection.kind(),
             Self::Broken(_) | Self::Slow(_) | Self::NoLength => "incomplete body",
-            Self::TooLarge(_) => "body too large",
-            Self::Unsupported(_) => "unsupported body",
+            Self::TooLarge(_) | Self::TooMany(_) => "body too large",
+            Self::Unsupported(_) | Self::Charset(_) | Self::Encoding => "unsupported body",
             Self::NotFound | Self::NoIngestion | Self::Method(_) => "no such route",
-            Self::NoStore | Self::Store(_) | Self::Streams(_) => "unavailable",
+            Self::Preflight(_) => "preflight",
+            Self::Busy | Self::NoStore | Self::Store(_) | Self::Streams(_) => "unavailable",
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::client_ids::{self, Chosen, Known};
+use super::client_ids::{self, Known};
 use super::state::{self, Batch, State};
 use super::writer::NewRow;
 use super::{View, damaged};
