@@ -15,7 +15,8 @@ use hyper::{Method, Request, Response};
 use super::ingest::{Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, event_api, live_view, queue_api, ready, status};
+use super::{Peer, debug_stream, event_api, live_view, playground, queue_api};
+use super::{ready, status, tracker};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
@@ -54,6 +55,8 @@ enum Handler {
     Live,
     Failed,
     Change(Change),
+    Tracker,
+    Playground,
 }
 
 /// A route.
@@ -87,6 +90,8 @@ pub const ROUTES: &[Route] = &[
     route("/api/track", POST, Access::Sender, Handler::Ingest(EventKind::Pageview)),
     route("/track-event", POST, Access::Sender, Handler::Ingest(EventKind::Event)),
     route("/session-end", POST, Access::Sender, Handler::Ingest(EventKind::SessionEnd)),
+    route("/tracker.js", GET, Access::Everybody, Handler::Tracker),
+    route("/playground", GET, Access::Everybody, Handler::Playground),
     route("/health", GET, Access::Everybody, Handler::Health),
     route("/ready", GET, Access::Everybody, Handler::Ready),
     route("/metrics", GET, Access::Reader, Handler::Metrics),
@@ -199,6 +204,8 @@ async fn handle(
         Handler::Live => live_view::now(peer).await,
         Handler::Failed => queue_api::failed(peer, head).await,
         Handler::Change(change) => queue_api::change(peer, change, head, body).await,
+        Handler::Tracker => Ok(tracker::script(head)),
+        Handler::Playground => playground::page(peer, head).await,
     }
 }
 
