@@ -12,3 +12,4 @@ mod queue;
 mod ready;
 mod routes;
 pub mod server;
+mod tracker;
