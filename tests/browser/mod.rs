@@ -64,8 +64,7 @@ impl Shop {
         while viewed != urls || happened != events {
             assert!(start.elapsed() < DEADLINE, "{viewed:?} {happened:?}");
             viewed = self.list("SELECT url AS x FROM page_view_event ORDER BY id");
-            happened =
-                self.list("SELECT event_definition_id AS x FROM tracked_event ORDER BY id");
+            happened = self.list("SELECT event_definition_id AS x FROM tracked_event ORDER BY id");
         }
     }
 

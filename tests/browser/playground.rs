@@ -10,7 +10,8 @@ fn the_playground_sends_events_and_shows_the_responses() {
     let daemon = Daemon::with_settings("[http]\nplayground = \"local\"\n");
     let mut tab = Tab::open();
     tab.goto(&daemon.url("/playground"));
-    let logged = |text: &str| format!("document.getElementById('log').innerText.includes({text:?})");
+    let logged =
+        |text: &str| format!("document.getElementById('log').innerText.includes({text:?})");
     tab.until(&logged("POST /track "));
     for (button, shown) in [
         ("#pageview", "→ 200"),

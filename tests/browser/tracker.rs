@@ -28,9 +28,8 @@ fn a_visit_to_a_single_page_app_is_recorded() {
     shop.tab.close();
     shop.ends();
 
-    let column = |column: &str| {
-        shop.list(&format!("SELECT {column} AS x FROM page_view_event ORDER BY id"))
-    };
+    let column =
+        |column: &str| shop.list(&format!("SELECT {column} AS x FROM page_view_event ORDER BY id"));
     assert_eq!(column("title"), ["Shop", "Cart", "Cart", "Cart"]);
     let (home, cart) = (json!(shop.url(home)), json!(shop.url("/cart")));
     assert_eq!(column("referrer"), [Value::Null, home.clone(), cart, home.clone()]);
@@ -51,10 +50,13 @@ fn a_visit_to_a_single_page_app_is_recorded() {
     let metadata = shop.list("SELECT metadata AS x FROM tracked_event ORDER BY id");
     let metadata = metadata.iter().map(|text| serde_json::from_str(text.as_str().unwrap()));
     let metadata: Vec<Value> = metadata.map(Result::unwrap).collect();
-    assert_eq!(metadata, [
-        json!({ "plan": "pro", "listPrice": "7", "triggerMethod": "automatic", "eventType": "click" }),
-        json!({ "plan": "free", "seats": 3, "triggerMethod": "manual", "eventType": "custom" }),
-    ]);
+    assert_eq!(
+        metadata,
+        [
+            json!({ "plan": "pro", "listPrice": "7", "triggerMethod": "automatic", "eventType": "click" }),
+            json!({ "plan": "free", "seats": 3, "triggerMethod": "manual", "eventType": "custom" }),
+        ]
+    );
     for (sql, value) in [
         ("SELECT count(DISTINCT session_id) FROM page_view_event", json!(1)),
         ("SELECT count() FROM tracked_session", json!(1)),
@@ -163,6 +165,23 @@ fn a_refused_event_is_reported_to_the_page_and_not_repeated() {
     assert_eq!(warning["type"], "warning");
     assert!(warning.to_string().contains("bklit: event refused"), "{warning}");
     shop.tab.until("Object.keys(localStorage).every((key) => !key.startsWith('bklit_queue'))");
+}
+
+#[test]
+fn events_can_be_sent_to_another_host_than_the_scripts() {
+    let mut shop = Shop::with("");
+    let port = shop.daemon.addr.port();
+    let token = shop.daemon.token();
+    let attributes =
+        format!("data-project=default data-token={token} data-host=http://events.localhost:{port}");
+    let page = super::page(&shop.daemon, &attributes);
+    shop.site = Site::serve(String::new(), vec![("/", page)]);
+    shop.visit("/");
+    shop.stores(&["/"], &[]);
+    let requests = shop.tab.events("Network.requestWillBeSent");
+    assert!(requests.iter().any(
+        |request| request["request"]["url"] == format!("http://events.localhost:{port}/track")
+    ));
 }
 
 #[test]

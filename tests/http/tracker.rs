@@ -70,11 +70,9 @@ async fn playground(server: &Server, headers: &[(&str, &str)]) -> Answer {
 #[tokio::test]
 async fn the_playground_is_served_to_whom_the_setting_says() {
     let proxied = [("X-Forwarded-For", "203.0.113.9")];
-    for (setting, local, remote) in [
-        (Playground::Off, 404, 404),
-        (Playground::Local, 200, 404),
-        (Playground::Public, 200, 200),
-    ] {
+    for (setting, local, remote) in
+        [(Playground::Off, 404, 404), (Playground::Local, 200, 404), (Playground::Public, 200, 200)]
+    {
         let server = Server::start_with("127.0.0.1:0", |http| http.playground = setting).await;
         assert_eq!(playground(&server, &[]).await.status, local, "{setting:?}");
         assert_eq!(playground(&server, &proxied).await.status, remote, "{setting:?}");

@@ -29,7 +29,7 @@ const FLAGS: &[&str] = &[
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE *.localhost, EXCLUDE 127.0.0.1",
     "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
      Chrome/148.0.0.0 Safari/537.36",
-    "--lang=nb",
+    "--accept-lang=nb",
     "--remote-debugging-pipe",
     "--remote-debugging-port=0",
 ];

@@ -42,8 +42,10 @@
   const tab = storage("sessionStorage");
 
   const now = () => new Date().toISOString();
+  // Ids sort by time, also those of the same millisecond.
+  let last = 0;
   const id = () =>
-    Date.now().toString(36) +
+    (last = Math.max(Date.now(), last + 1)).toString(36) +
     [...crypto.getRandomValues(new Uint32Array(3))].map((n) => n.toString(36)).join("");
 
   const allowed = () => {
@@ -89,8 +91,10 @@
       if (response.status > 499 || response.status === 408 || response.status === 429) throw 0;
       local.remove(key);
       delay = RETRY_MS;
-      if (!response.ok) console.warn("bklit: event refused:", await response.text());
       flush();
+      // 409: an earlier attempt was accepted.
+      if (!response.ok && response.status !== 409)
+        console.warn("bklit: event refused:", await response.text());
     } catch {
       // Spread out, so that a server that is back is not called by all pages at once.
       timer ??= setTimeout(flush, delay * (0.5 + Math.random()));
@@ -235,7 +239,7 @@
     if (document.visibilityState === "hidden") return;
     document.removeEventListener("visibilitychange", start);
     flush();
-    pageview();
+    if (!url) pageview();
   };
   document.addEventListener("visibilitychange", start);
   start();
