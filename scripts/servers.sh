@@ -141,14 +141,17 @@ chromium() {
   fi
   local deb
   for deb in debs/*.deb; do dpkg-deb -x "$deb" unpacked || return 1; done
-  mkdir -p out/lib out/fonts || return 1
+  mkdir -p out/lib || return 1
   mv unpacked/usr/lib/chromium out/ || return 1
-  find unpacked -name '*.so*' -exec cp -a {} out/lib/ \;
-  if [ ! -e /etc/fonts/fonts.conf ]; then cp -a unpacked/etc/fonts/. out/fonts/ || return 1; fi
+  find unpacked \( -name '*.so' -o -name '*.so.*' \) -exec cp -a {} out/lib/ \;
+  if [ -d unpacked/usr/share/fonts ]; then
+    mv unpacked/usr/share/fonts out/ || return 1
+    echo '<fontconfig><dir prefix="relative">fonts</dir></fontconfig>' >out/fonts.conf
+  fi
   cat >out/chromium-browser <<'END'
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
-if [ -e "$here/fonts/fonts.conf" ]; then export FONTCONFIG_PATH="$here/fonts"; fi
+if [ -e "$here/fonts.conf" ]; then export FONTCONFIG_FILE="$here/fonts.conf"; fi
 LD_LIBRARY_PATH="$here/lib" exec "$here/chromium/chromium" "$@"
 END
   chmod 755 out/chromium-browser || return 1
