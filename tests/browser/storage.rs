@@ -23,7 +23,7 @@ fn waiting_events_are_bounded_and_sent_at_the_next_visit() {
     let mut shop = Shop::with("");
     shop.visit("/");
     shop.stores(&["/"], &[]);
-    shop.tab.set_offline(true);
+    shop.tab.eval("window.fetch = () => Promise.reject(new TypeError('unreachable'))");
     shop.tab.eval("for (let n = 1; n <= 120; n++) bklit.track('event', { n })");
     let waiting = "Object.keys(localStorage).filter((key) => key.startsWith('bklit_queue')).length";
     assert_eq!(shop.tab.eval(waiting), 100);

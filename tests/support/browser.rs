@@ -136,6 +136,10 @@ impl Tab {
     /// Carries out a command of the protocol.
     #[track_caller]
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -145,8 +149,10 @@ impl Tab {
         loop {
             let mut message = self.read(method);
             if message["id"] == self.last_id {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].take();
+                return match message.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(message["result"].take()),
+                };
             }
             if message.get("method").is_some() {
                 self.events.push_back(message);
@@ -168,10 +174,14 @@ impl Tab {
     #[track_caller]
     pub fn event(&mut self, name: &str) -> Value {
         loop {
-            let message = self.events.pop_front().unwrap_or_else(|| self.read(name));
-            if message["method"] == name && message["sessionId"] == self.session {
-                return message["params"].clone();
+            let mut known = self.events.iter();
+            let is_it =
+                |event: &Value| event["method"] == name && event["sessionId"] == self.session;
+            if let Some(mut found) = known.position(is_it).and_then(|at| self.events.remove(at)) {
+                return found["params"].take();
             }
+            let message = self.read(name);
+            self.events.push_back(message);
         }
     }
 
@@ -194,17 +204,23 @@ impl Tab {
     /// The value of an expression in the page; waits for promises.
     #[track_caller]
     pub fn eval(&mut self, expression: &str) -> Value {
-        let params =
-            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let result = self.call("Runtime.evaluate", params);
-        assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
-        result["result"]["value"].clone()
+        self.try_eval(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
-    /// Waits until an expression in the page is true.
+    fn try_eval(&mut self, expression: &str) -> Result<Value, Value> {
+        let params =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut result = self.try_call("Runtime.evaluate", params)?;
+        match result.get("exceptionDetails") {
+            Some(exception) => Err(exception.clone()),
+            None => Ok(result["result"]["value"].take()),
+        }
+    }
+
+    /// Waits until an expression is true in the page, which may be replaced by another meanwhile.
     #[track_caller]
     pub fn until(&mut self, expression: &str) {
-        eventually(DEADLINE, expression, || self.eval(expression) == true);
+        eventually(DEADLINE, expression, || self.try_eval(expression) == Ok(true.into()));
     }
 
     /// Clicks on the element that a selector finds.
