@@ -185,6 +185,61 @@ fn events_can_be_sent_to_another_host_than_the_scripts() {
 }
 
 #[test]
+fn clicks_count_in_shadow_trees_and_where_the_page_stops_them() {
+    let mut shop = Shop::with("");
+    shop.visit("/");
+    shop.stores(&["/"], &[]);
+    shop.tab.eval(
+        "const host = document.body.appendChild(document.createElement('div'));
+         const button = document.createElement('button');
+         button.dataset.bklitEvent = 'hidden-buy';
+         button.addEventListener('click', (event) => event.stopImmediatePropagation());
+         host.attachShadow({ mode: 'open' }).append(button);
+         button.click()",
+    );
+    shop.stores(&["/"], &["hidden-buy"]);
+}
+
+#[test]
+fn an_event_that_cannot_be_sent_harms_neither_the_page_nor_other_events() {
+    let mut shop = Shop::with("");
+    shop.visit("/");
+    shop.stores(&["/"], &[]);
+    // Not JSON, too large for the server, and too large to outlive the page.
+    shop.tab.eval("bklit.track('number', { n: 1n })");
+    shop.tab.eval("bklit.track('huge', { text: 'x'.repeat(70_000) })");
+    shop.tab.eval("bklit.track('large', { text: 'x'.repeat(60_000) })");
+    shop.tab.eval("bklit.track('small')");
+    shop.stores(&["/"], &["large", "small"]);
+    shop.tab.until("Object.keys(localStorage).every((key) => !key.startsWith('bklit_queue'))");
+}
+
+#[test]
+fn a_session_times_out() {
+    let mut shop = Shop::with("");
+    shop.visit("/");
+    shop.stores(&["/"], &[]);
+    let age = |minutes: u32| {
+        format!(
+            "const known = JSON.parse(sessionStorage.bklit_session_id);
+             known.timestamp -= {minutes} * 60_000;
+             sessionStorage.bklit_session_id = JSON.stringify(known)"
+        )
+    };
+    let sessions = "SELECT count(DISTINCT session_id) FROM page_view_event";
+    shop.tab.eval(&format!("(() => {{ {} }})()", age(29)));
+    shop.visit("/cart");
+    shop.stores(&["/", "/cart"], &[]);
+    assert_eq!(shop.daemon.scalar(sessions), json!(1));
+    shop.tab.eval(&format!("(() => {{ {} }})()", age(31)));
+    shop.visit("/cart");
+    shop.stores(&["/", "/cart", "/cart"], &[]);
+    assert_eq!(shop.daemon.scalar(sessions), json!(2));
+    let landed = shop.list("SELECT landing_page AS x FROM page_view_event ORDER BY id");
+    assert_eq!(landed, [shop.url("/"), shop.url("/"), shop.url("/cart")]);
+}
+
+#[test]
 fn a_session_can_be_ended_by_the_page() {
     let mut shop = Shop::with("");
     shop.visit("/");

@@ -134,12 +134,13 @@ impl Tab {
     }
 
     /// Carries out a command of the protocol.
+    #[allow(clippy::needless_pass_by_value)]
     #[track_caller]
     pub fn call(&mut self, method: &str, params: Value) -> Value {
-        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+        self.try_call(method, &params).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
-    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+    fn try_call(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -210,7 +211,7 @@ impl Tab {
     fn try_eval(&mut self, expression: &str) -> Result<Value, Value> {
         let params =
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let mut result = self.try_call("Runtime.evaluate", params)?;
+        let mut result = self.try_call("Runtime.evaluate", &params)?;
         match result.get("exceptionDetails") {
             Some(exception) => Err(exception.clone()),
             None => Ok(result["result"]["value"].take()),
