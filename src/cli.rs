@@ -79,6 +79,9 @@ pub struct GlobalArgs {
     /// Trust the root certificates (PEM) in this file, instead of Mozilla's, when connecting to servers [env: BKLIT_TLS_CA_FILE]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca_file: Option<String>,
+    /// Serve a page to try the tracker on: http://127.0.0.1:3001/playground [env: BKLIT_PLAYGROUND]
+    #[arg(long, global = true)]
+    pub playground: bool,
     /// Draw the console with ASCII only [default: if the locale is not UTF-8]
     #[arg(long, global = true)]
     pub ascii: bool,
@@ -99,6 +102,7 @@ impl GlobalArgs {
         let no_ui = self.no_ui.then(|| "true".to_owned());
         let dual_write = self.dual_write.then(|| "true".to_owned());
         let read_only = self.read_only.then(|| "true".to_owned());
+        let playground = self.playground.then(|| "local".to_owned());
         let ascii = self.ascii.then(|| "true".to_owned());
         let roles = (!self.roles.is_empty()).then(|| self.roles.join(","));
         let flags = [
@@ -114,6 +118,7 @@ impl GlobalArgs {
             ("console.read_only", "--read-only", &read_only),
             ("database_url", "--database-url", &self.database_url),
             ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
+            ("http.playground", "--playground", &playground),
             ("console.ascii", "--ascii", &ascii),
             ("console.theme", "--theme", &self.theme),
             ("log", "--log", &self.log),

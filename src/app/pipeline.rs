@@ -18,7 +18,7 @@ use crate::config::Settings;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::http;
-use bklit_pipeline::http::HttpContext;
+use bklit_pipeline::http::{HttpContext, Playground};
 use bklit_pipeline::intake::Intake;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::{Metrics, Part};
@@ -99,7 +99,7 @@ impl Pipeline {
 
         // Parts stop in the order of their start, which is the direction of the events: first
         // accept nothing more, then store or release what is in hand, and report it until the end.
-        listeners.serve(settings, &adapters, Arc::new(intake), stopping, supervisor);
+        listeners.serve(settings, data_dir, &adapters, Arc::new(intake), stopping, supervisor);
         adapters.start(supervisor);
         if let Some(writer) = writer {
             supervisor
@@ -188,6 +188,7 @@ impl Listeners {
     fn serve(
         self,
         settings: &Settings,
+        data_dir: &DataDir,
         adapters: &Adapters,
         intake: Arc<Intake>,
         stopping: &CancellationToken,
@@ -196,6 +197,7 @@ impl Listeners {
         let debug_bus = Arc::clone(&adapters.debug_bus);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.http.clone())
             .in_process(settings.roles, stopping.clone())
+            .with_data_dir(data_dir.path())
             .with_store(adapters.store.clone(), adapters.presence.clone())
             .serving_sockets(self.websocket.is_some());
         let listener = self.http;
@@ -254,6 +256,9 @@ fn start_worker(
 }
 
 fn log_start(settings: &Settings, address: SocketAddr, data_dir: &DataDir) -> Result<()> {
+    if settings.http.playground != Playground::Off {
+        tracing::info!("serving the playground: http://{address}/playground");
+    }
     let adapters = adapters::describe(settings)?;
     let data_dir = data_dir.path().display();
     if settings.roles.has(Role::Ingestion) {

@@ -7,6 +7,7 @@ use figment::Figment;
 use bklit_wire::setting::WrongSetting;
 
 use super::{ConfigError, Settings, source_of};
+use bklit_pipeline::http::Playground;
 use bklit_pipeline::intake::{ANY_SCHEME, IntakeSettings};
 use bklit_pipeline::roles::Role;
 
@@ -31,6 +32,13 @@ impl Settings {
         self.validate_counts(figment)?;
         self.validate_roles(figment)?;
         self.validate_servers(figment)?;
+        require(
+            figment,
+            "http.playground",
+            self.http.playground != Playground::Local || self.listen.ip().is_loopback(),
+            "needs a loopback address to listen on, because it is for browsers on this machine; \
+             http.playground = \"public\" serves the page to everybody",
+        )?;
         bklit_console_core::settings::check(&self.console)
             .map_err(|wrong| refused(figment, &wrong))?;
         require(

@@ -54,6 +54,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("BKLIT_CLICKHOUSE_URL", "clickhouse_url"),
     ("BKLIT_DATABASE_URL", "database_url"),
     ("BKLIT_TLS_CA_FILE", "tls_ca_file"),
+    ("BKLIT_PLAYGROUND", "http.playground"),
     ("BKLIT_REDIS_PREFIX", "queue.redis_prefix"),
     ("BKLIT_DURABILITY", "queue.durability"),
     ("BKLIT_DUAL_WRITE", "dual_write"),

@@ -16,3 +16,4 @@ mod queue;
 mod ready;
 mod routes;
 pub mod server;
+mod tracker;

@@ -22,6 +22,21 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     pub trust_forwarded: bool,
+    /// Who may open `GET /playground`.
+    pub playground: Playground,
+}
+
+/// Who may open the page to try the tracker on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Playground {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Browsers on this machine; the server must listen on loopback only.
+    Local,
+    /// Everybody.
+    Public,
 }
 
 impl Default for HttpSettings {
@@ -33,6 +48,7 @@ impl Default for HttpSettings {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             trust_forwarded: false,
+            playground: Playground::Off,
         }
     }
 }

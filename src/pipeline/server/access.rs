@@ -76,7 +76,7 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
 
 /// Whether the request is from a program on this machine itself: not a proxy for somebody else, and
 /// not a browser for a page of another site.
-fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
+pub(crate) fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
     caller.loopback_only
         && caller.ip.is_loopback()
         // Behind a proxy, all requests seem to come from this machine.

@@ -111,7 +111,7 @@ fn every_flag_is_documented_with_its_setting() {
 }
 
 /// Values of which each setting takes some one, different from its default.
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 11] = [
     "127.0.0.2:9",
     "9",
     "true",
@@ -122,6 +122,7 @@ const VALUES: [&str; 10] = [
     "always",
     "light",
     "debug",
+    "public",
 ];
 
 #[test]
