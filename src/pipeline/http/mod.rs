@@ -43,6 +43,7 @@ use crate::intake::Intake;
 use crate::presence::Presence;
 use crate::roles::Roles;
 use crate::server::access::Caller;
+use crate::server::tls::ServerTls;
 use crate::store::Store;
 
 pub use routes::{Access, ROUTES, Route};
@@ -69,6 +70,7 @@ pub struct HttpContext {
     serves_sockets: bool,
     /// Cancelled when the process is about to stop, before the server is.
     stopping: CancellationToken,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl HttpContext {
@@ -87,6 +89,7 @@ impl HttpContext {
             roles: Roles::ALL,
             serves_sockets: true,
             stopping: CancellationToken::new(),
+            tls: None,
         }
     }
 
@@ -102,6 +105,12 @@ impl HttpContext {
     #[must_use]
     pub fn serving_sockets(self, serves_sockets: bool) -> Self {
         Self { serves_sockets, ..self }
+    }
+
+    /// Serves over TLS, if given.
+    #[must_use]
+    pub fn over_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Enables the live view.

@@ -52,6 +52,9 @@ pub enum Refusal {
     /// There are too many debug streams.
     #[error("{0} debug streams are open, which is the limit; try again later")]
     Streams(usize),
+    /// All connections have a request in progress.
+    #[error("too many requests are in progress; try again later")]
+    NoPlace,
 }
 
 impl From<Denied> for Refusal {
@@ -96,7 +99,9 @@ impl Refusal {
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoStore | Self::Store(_) | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoStore | Self::Store(_) | Self::Streams(_) | Self::NoPlace => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
