@@ -67,7 +67,7 @@ async fn idle_connections_do_not_lock_others_out() {
     serves_new_clients(&server).await;
     let health = tokio::time::timeout(PATIENCE, server.get("/health", &[])).await;
     assert_eq!(health.expect("health responds").status, 200);
-    assert!(closed(&server, "full") >= 200);
+    assert!(closed(&server, "full") > 0, "attackers have made room");
     attackers.shutdown().await;
     server.stop().await;
 }

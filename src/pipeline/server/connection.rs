@@ -109,7 +109,8 @@ impl Connection {
         self.waiting_since.store(self.now(), Relaxed);
     }
 
-    fn is_waiting(&self) -> bool {
+    /// Whether no request is in progress.
+    pub(super) fn is_waiting(&self) -> bool {
         self.waiting_since.load(Relaxed) != BUSY
     }
 
@@ -184,11 +185,11 @@ impl Connection {
         }
     }
 
-    /// When to look at the deadline next: at the deadline, or at the earliest moment at which a
-    /// head that begins from now on could be late. One timer for each connection is enough then,
-    /// and a request does not touch it.
+    /// When to look at the deadline next: at the deadline, or at the earliest moment at which
+    /// waiting that begins from now on could have taken too long. One timer for each connection is
+    /// enough then, and a request does not touch it.
     fn next_look(&self, timeouts: Timeouts) -> Instant {
-        let earliest = Instant::now() + timeouts.head;
+        let earliest = Instant::now() + timeouts.head.min(timeouts.idle);
         self.deadline(timeouts).map_or(earliest, |deadline| deadline.min(earliest))
     }
 }
@@ -301,11 +302,15 @@ mod tests {
         Arc::new(Connection::new(&Arc::default(), 0, None))
     }
 
-    /// Drives a connection that never ends by itself; returns after how many seconds it was ended.
     async fn ended_after(connection: &Connection) -> u64 {
+        ended_within(connection, TIMEOUTS).await
+    }
+
+    /// Drives a connection that never ends by itself; returns after how many seconds it was ended.
+    async fn ended_within(connection: &Connection, timeouts: Timeouts) -> u64 {
         let began = Instant::now();
         let never = std::future::pending::<()>();
-        let end = drive(never, connection, TIMEOUTS, &CancellationToken::new(), |_| {}).await;
+        let end = drive(never, connection, timeouts, &CancellationToken::new(), |_| {}).await;
         assert_eq!(end, None);
         began.elapsed().as_secs()
     }
@@ -318,6 +323,14 @@ mod tests {
         let idle = connection();
         drop(idle.begin());
         assert_eq!(ended_after(&idle).await, 75, "no further request");
+
+        let idle = connection();
+        let request = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            drop(idle.begin());
+        };
+        let short = Timeouts { idle: Duration::from_secs(4), ..TIMEOUTS };
+        assert_eq!(tokio::join!(ended_within(&idle, short), request).0, 7, "less than for a head");
 
         // The next head begins 61 s after a response, and does not end.
         let slow = connection();

@@ -3,6 +3,7 @@
 //! - `access`: who may read, and who may change the queue
 //! - `connection`: one open connection and its timeouts
 //! - `connections`: accepts and ends connections
+//! - `malformed`: responses to requests that are not valid HTTP
 //! - `socket`: a client's socket with timeouts
 //! - `table`: who gets a place, and who is closed to make room
 //! - `tls`: the certificate and key
@@ -11,6 +12,7 @@
 pub mod access;
 pub mod connection;
 pub mod connections;
+mod malformed;
 pub mod socket;
 pub mod table;
 pub mod tls;

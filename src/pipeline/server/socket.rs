@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::connection::Connection;
+use super::malformed;
 use super::transport::Transport;
 
 /// How long a client may accept no byte of its response.
@@ -31,6 +32,13 @@ pub struct Socket {
     stalled: Option<Pin<Box<Sleep>>>,
     linger: Arc<AtomicBool>,
     lingering: Option<Lingering>,
+    /// What is written instead of a response of hyper's own.
+    replaced: Option<Replaced>,
+}
+
+struct Replaced {
+    bytes: Vec<u8>,
+    written: usize,
 }
 
 struct Lingering {
@@ -45,7 +53,15 @@ impl Socket {
         linger: Arc<AtomicBool>,
         connection: Arc<Connection>,
     ) -> Self {
-        Self { transport, connection, is_new: true, stalled: None, linger, lingering: None }
+        Self {
+            transport,
+            connection,
+            is_new: true,
+            stalled: None,
+            linger,
+            lingering: None,
+            replaced: None,
+        }
     }
 
     /// The result of a write, which fails if it waits too long.
@@ -64,6 +80,32 @@ impl Socket {
             io::ErrorKind::TimedOut,
             "the client does not read its response",
         )))
+    }
+
+    /// Replaces a response of hyper's own by one that clients can read. `None` for anything else.
+    fn poll_replace(
+        &mut self,
+        cx: &mut Context<'_>,
+        original: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.replaced.is_none() {
+            // hyper writes its own before any request has begun.
+            let bytes = self.connection.is_waiting().then(|| malformed::replace(original))??;
+            self.replaced = Some(Replaced { bytes, written: 0 });
+        }
+        let replaced = self.replaced.as_mut()?;
+        while replaced.written < replaced.bytes.len() {
+            let rest = &replaced.bytes[replaced.written..];
+            match self.transport.stream().poll_write(cx, rest) {
+                Poll::Ready(Ok(written)) if written > 0 => replaced.written += written,
+                Poll::Ready(Ok(_)) => {
+                    return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
+                }
+                other => return Some(other),
+            }
+        }
+        self.replaced = None;
+        Some(Poll::Ready(Ok(original.len())))
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -116,7 +158,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = self.transport.stream().poll_write(cx, bytes);
+        let write = match self.poll_replace(cx, bytes) {
+            Some(write) => write,
+            None => self.transport.stream().poll_write(cx, bytes),
+        };
         self.unless_stalled(cx, write)
     }
 
@@ -125,7 +170,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = self.transport.stream().poll_write_vectored(cx, slices);
+        let first = slices.first().map_or(&[][..], |first| first);
+        let write = match self.poll_replace(cx, first) {
+            Some(write) => write,
+            None => self.transport.stream().poll_write_vectored(cx, slices),
+        };
         self.unless_stalled(cx, write)
     }
 

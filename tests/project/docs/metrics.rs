@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::server::Reason;
 
 use super::page;
 
@@ -14,6 +15,7 @@ fn published() -> BTreeMap<String, String> {
     // Families appear with their first label.
     metrics.request(200);
     metrics.socket("browser", true);
+    metrics.connections().closed("http", Reason::Full);
     let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
