@@ -17,7 +17,7 @@ use bklit_adapters::postgres;
 use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::MAX_BEYOND;
-use bklit_pipeline::server::tls::ServerTls;
+use bklit_pipeline::server::tls::{RENEWAL_DAYS, ServerTls};
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::duration;
@@ -132,8 +132,18 @@ fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
 /// Whether certificate and key can be used.
 fn certificate(settings: &Settings) -> Option<Diagnostic> {
     let (file, key) = (settings.tls_cert.as_ref()?, settings.tls_key.as_ref()?);
-    Some(match ServerTls::load(file, key) {
-        Ok(_) => Diagnostic::good(format!("{} can be used with its key", file.display())),
+    let (name, renew) = (file.display(), "renew it; a running process notices that by itself");
+    Some(match ServerTls::load(file, key).map(|tls| tls.days_left()) {
+        Ok(Some(days)) if days < 0 => {
+            Diagnostic::problem(format!("the certificate in {name} has expired"), renew)
+        }
+        Ok(Some(days)) if days < RENEWAL_DAYS => {
+            Diagnostic::warning(format!("the certificate in {name} expires in {days} days"), renew)
+        }
+        Ok(Some(days)) => {
+            Diagnostic::good(format!("the certificate in {name} is valid for {days} more days"))
+        }
+        Ok(None) => Diagnostic::good(format!("the certificate in {name} can be used")),
         Err(error) => Diagnostic::problem(
             error.to_string(),
             "install the certificate with its chain and its private key, both as PEM files that the \

@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,23 @@ pub fn client_config_trusting(
         .map_err(|error| TlsError(error.to_string()))?;
     let verifier = Arc::new(OwnOrTrusted { own, others });
     Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+/// When a certificate expires; `None` if it cannot be read.
+pub fn expiry(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    // Of a certificate that has expired, the verifier says when; in this year, each has.
+    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+    let provider = Arc::new(ring::default_provider());
+    let roots = Arc::new(roots(None).ok()?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build().ok()?;
+    let name = ServerName::try_from("localhost").ok()?;
+    let then = UnixTime::since_unix_epoch(YEAR_10000);
+    match verifier.verify_server_cert(certificate, &[], &name, &[], then) {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(not_after)
+        }
+        _ => None,
+    }
 }
 
 /// Accepts the certificate in a file, and what `others` accepts.

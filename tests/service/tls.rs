@@ -29,7 +29,7 @@ fn commands_know_their_own_pipeline_and_a_renewal_needs_no_restart() {
     daemon.cli(&["simulate", "--rate", "20", "--duration", "1s"]);
     assert!(daemon.cli(&["logs", "--json"]).contains("Event queued"));
     let doctor = daemon.cli(&["doctor"]);
-    assert!(doctor.contains("cert.pem can be used with its key"), "{doctor}");
+    assert!(doctor.contains("cert.pem is valid for 3"), "more than 30,000 days: {doctor}");
 
     replace("server");
     eventually(DEADLINE, "the new certificate is used", || is_trusted(&daemon, "ca"));
@@ -69,6 +69,23 @@ fn without_usable_files_the_program_does_not_start() {
     }
     let only_one = Cli::new().env("SSL_KEY_PATH", &path("server.key")).run(&["doctor"]);
     assert!(only_one.stderr.contains("set tls_cert"), "{}", only_one.stderr);
+}
+
+#[test]
+fn a_certificate_that_expires_is_reported() {
+    for (name, level, expected) in
+        [("expired", "problem", "has expired"), ("server", "ok", "is valid for")]
+    {
+        let path = |kind: &str| tls::file(&format!("{name}.{kind}")).display().to_string();
+        let (certificate, key) = (path("pem"), path("key"));
+        let output = Cli::new()
+            .env("SSL_CERT_PATH", &certificate)
+            .env("SSL_KEY_PATH", &key)
+            .run(&["doctor", "--json"]);
+        let line = output.stdout.lines().find(|line| line.contains("the certificate in"));
+        let line = line.unwrap_or_else(|| panic!("{output:?}"));
+        assert!(line.contains(level) && line.contains(expected), "{line}");
+    }
 }
 
 /// Bklit's WebSocket server uses the variables, its HTTP server does not.

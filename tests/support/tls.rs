@@ -22,7 +22,8 @@ pub enum Handshake {
 }
 
 /// A file of the test certificates: `ca.pem` signed `server.pem` (localhost, 127.0.0.1),
-/// `other-ca.pem` signed `elsewhere.pem` (elsewhere.example), `renewed.pem` (localhost) signed itself.
+/// `other-ca.pem` signed `elsewhere.pem` (elsewhere.example), `renewed.pem` and
+/// `expired.pem` (localhost) signed themselves.
 pub fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls")).join(name)
 }

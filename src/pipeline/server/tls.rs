@@ -15,10 +15,17 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use bklit_net::log_throttle::LogThrottle;
+use bklit_net::tls::expiry;
 use bklit_wire::duration::seconds;
+use bklit_wire::time::UtcMillis;
 
 /// How often the files are checked for a renewed certificate.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// A certificate that expires within this time should have been renewed.
+pub const RENEWAL_DAYS: i64 = 14;
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 /// Why certificate and key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +70,8 @@ pub struct ServerTls {
 
 struct Current {
     config: Arc<ServerConfig>,
+    /// When the certificate expires; `None` if that is unknown.
+    expiry: Option<UtcMillis>,
     /// The hash of both files.
     digest: [u8; 32],
 }
@@ -75,14 +84,21 @@ impl ServerTls {
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsFilesError> {
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
         let (chain, secret) = read(&certificate, &key)?;
-        let config = configure(&certificate, &key, &chain, &secret)?;
-        let current = Current { config, digest: digest(&chain, &secret) };
+        let (config, expiry) = configure(&certificate, &key, &chain, &secret)?;
+        let current = Current { config, expiry, digest: digest(&chain, &secret) };
         Ok(Self { certificate, key, current: RwLock::new(current) })
     }
 
     /// The configuration for a new connection.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
+    }
+
+    /// The days until the certificate expires, negative once it has; `None` if that is unknown.
+    pub fn days_left(&self) -> Option<i64> {
+        let expiry = self.current.read().unwrap_or_else(PoisonError::into_inner).expiry?;
+        let left = expiry.epoch_millis() - UtcMillis::now().epoch_millis();
+        Some(left.div_euclid(DAY_MILLIS))
     }
 
     /// Reads the files again; returns whether they have changed.
@@ -95,8 +111,9 @@ impl ServerTls {
         if self.current.read().unwrap_or_else(PoisonError::into_inner).digest == digest {
             return Ok(false);
         }
-        let config = configure(&self.certificate, &self.key, &chain, &secret)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { config, digest };
+        let (config, expiry) = configure(&self.certificate, &self.key, &chain, &secret)?;
+        let current = Current { config, expiry, digest };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         Ok(true)
     }
 
@@ -104,6 +121,7 @@ impl ServerTls {
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(CHECK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.log_expiry();
         let broken = LogThrottle::default();
         // Certificate and key are renewed one after the other, so a single failure means nothing.
         let mut failed_before = false;
@@ -119,6 +137,7 @@ impl ServerTls {
                     if changed || recovered {
                         let certificate = self.certificate.display();
                         tracing::info!(%certificate, "using the TLS certificate on disk");
+                        self.log_expiry();
                     }
                 }
                 Err(_) if !failed_before => failed_before = true,
@@ -131,6 +150,21 @@ impl ServerTls {
                     }
                 }
             }
+        }
+    }
+}
+
+impl ServerTls {
+    fn log_expiry(&self) {
+        let certificate = self.certificate.display();
+        match self.days_left() {
+            Some(days) if days < 0 => {
+                tracing::error!(%certificate, "the TLS certificate has expired: renew it");
+            }
+            Some(days) if days < RENEWAL_DAYS => {
+                tracing::warn!(%certificate, days, "the TLS certificate expires soon: renew it");
+            }
+            _ => {}
         }
     }
 }
@@ -155,7 +189,7 @@ fn configure(
     key: &Path,
     chain: &[u8],
     secret: &[u8],
-) -> Result<Arc<ServerConfig>, TlsFilesError> {
+) -> Result<(Arc<ServerConfig>, Option<UtcMillis>), TlsFilesError> {
     let content = |setting, file: &Path, problem: String| {
         let file = file.to_owned();
         TlsFilesError::Content { setting, file, problem }
@@ -164,9 +198,12 @@ fn configure(
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
         .map_err(|error| in_certificate(format!("is not a valid PEM file: {error}")))?;
-    if chain.is_empty() {
+    let Some(first) = chain.first() else {
         return Err(in_certificate("contains no certificate (PEM)".to_owned()));
-    }
+    };
+    let expiry = expiry(first)
+        .and_then(|at| i64::try_from(at.as_secs()).ok())
+        .map(|seconds| UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)));
     let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| {
         let problem = "contains no usable private key (PEM, without a passphrase)";
         content("tls_key", key, format!("{problem}: {error}"))
@@ -181,5 +218,5 @@ fn configure(
             error => in_certificate(format!("cannot be used with the key in tls_key: {error}")),
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expiry))
 }

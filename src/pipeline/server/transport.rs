@@ -166,14 +166,14 @@ impl Opener {
     }
 
     fn report(&self, address: SocketAddr, mistake: &'static str) {
-        let peer = address.ip().to_canonical();
-        self.log
-            .step(self.stage)
-            .warn(mistake, || Data::from_iter([("peer".to_owned(), peer.to_string().into())]));
-        // Once a minute in our own log.
-        if self.mistakes.failure().is_some() {
-            tracing::warn!(%peer, "{mistake}");
+        // At most once a minute: it is a mistake in somebody's settings, or a scanner.
+        if self.mistakes.failure().is_none() {
+            return;
         }
+        let peer = address.ip().to_canonical();
+        tracing::warn!(%peer, "{mistake}");
+        let data = || Data::from_iter([("peer".to_owned(), peer.to_string().into())]);
+        self.log.step(self.stage).warn(mistake, data);
     }
 }
 

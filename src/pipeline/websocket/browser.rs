@@ -298,7 +298,11 @@ impl Browser {
 
     fn log_refused(&self, message_type: Option<&'static str>, error: &str) {
         self.guest.step(Some(&self.session.project_id)).warn("Message refused", || {
-            self.details([("type", message_type.into()), ("error", error.into())])
+            self.details([
+                ("type", message_type.into()),
+                ("error", error.into()),
+                ("origin", self.guest.origin().into()),
+            ])
         });
     }
 

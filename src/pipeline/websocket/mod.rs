@@ -136,13 +136,18 @@ impl Guest {
         }
     }
 
+    /// The origin that the client sent, for log lines.
+    fn origin(&self) -> Option<String> {
+        let origin = self.head.headers.get(ORIGIN)?;
+        let origin = String::from_utf8_lossy(origin.as_bytes());
+        Some(origin.chars().take(MAX_ORIGIN).collect())
+    }
+
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
         self.step(project).warn("Socket refused", || {
             let mut data = self.details([("kind", kind.as_str().into()), ("error", reason.into())]);
-            if let Some(origin) = self.head.headers.get(ORIGIN) {
-                let origin = String::from_utf8_lossy(origin.as_bytes());
-                let origin: String = origin.chars().take(MAX_ORIGIN).collect();
+            if let Some(origin) = self.origin() {
                 data.insert("origin".to_owned(), origin.into());
             }
             if kind == Kind::Dashboard {
