@@ -144,7 +144,7 @@ impl Connections {
                 tracing::warn!(
                     lasting,
                     "{setting}.max_connections reached: closing the connections that have been \
-                     idle the longest; others wait"
+                     idle or unauthenticated the longest"
                 );
             }
             return None;
