@@ -79,6 +79,12 @@ pub struct GlobalArgs {
     /// Trust the root certificates (PEM) in this file, instead of Mozilla's, when connecting to servers [env: BKLIT_TLS_CA_FILE]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca_file: Option<String>,
+    /// Serve HTTPS and secure WebSockets with the certificate (PEM, with its chain) in this file; it is read again when it changes [env: SSL_CERT_PATH, BKLIT_TLS_CERT]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<String>,
+    /// The certificate's private key (PEM) [env: SSL_KEY_PATH, BKLIT_TLS_KEY]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<String>,
     /// Serve a page to try the tracker on: http://127.0.0.1:3001/playground [env: BKLIT_PLAYGROUND]
     #[arg(long, global = true)]
     pub playground: bool,
@@ -118,6 +124,8 @@ impl GlobalArgs {
             ("console.read_only", "--read-only", &read_only),
             ("database_url", "--database-url", &self.database_url),
             ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
+            ("tls_cert", "--tls-cert", &self.tls_cert),
+            ("tls_key", "--tls-key", &self.tls_key),
             ("http.playground", "--playground", &playground),
             ("console.ascii", "--ascii", &ascii),
             ("console.theme", "--theme", &self.theme),

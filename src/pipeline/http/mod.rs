@@ -57,6 +57,7 @@ use crate::intake::Intake;
 use crate::presence::Presence;
 use crate::roles::Roles;
 use crate::server::access::Caller;
+use crate::server::tls::ServerTls;
 use crate::store::Store;
 
 pub use routes::{Access, ROUTES, Route};
@@ -89,6 +90,7 @@ pub struct HttpContext {
     serves_sockets: bool,
     /// Cancelled when the process is about to stop, before the server is.
     stopping: CancellationToken,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl HttpContext {
@@ -111,6 +113,7 @@ impl HttpContext {
             roles: Roles::ALL,
             serves_sockets: true,
             stopping: CancellationToken::new(),
+            tls: None,
         }
     }
 
@@ -132,6 +135,12 @@ impl HttpContext {
     #[must_use]
     pub fn with_data_dir(self, data_dir: &Path) -> Self {
         Self { data_dir: Some(data_dir.to_owned()), ..self }
+    }
+
+    /// Serves over TLS, if given.
+    #[must_use]
+    pub fn over_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Enables the live view.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::server::Reason;
 
 use super::page;
 
@@ -15,6 +16,7 @@ fn published() -> BTreeMap<String, String> {
     metrics.request(200);
     metrics.socket("browser", true);
     metrics.values_changed("title", "truncated", 1);
+    metrics.connections().closed("http", Reason::Full);
     let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
