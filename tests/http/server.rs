@@ -21,6 +21,7 @@ use bklit_pipeline::queue::{
     Rejected, WaitingItem,
 };
 use bklit_pipeline::server::Limits;
+use bklit_pipeline::server::tls::ServerTls;
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::throttle::Throttle;
 use bklit_tui::config::Settings;
@@ -280,6 +281,14 @@ impl Server {
     }
 
     pub async fn with_settings(listen: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_over(listen, None, change).await
+    }
+
+    pub async fn start_over(
+        listen: &str,
+        tls: Option<Arc<ServerTls>>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut all = Settings::default();
         change(&mut all);
         let settings = all.http;
@@ -293,17 +302,14 @@ impl Server {
         let (ingest, _) = tokens.make(Scope::Ingest, &["p"], |_| {}).await;
         let (read, _) = tokens.make(Scope::Read, &[], |_| {}).await;
         let throttle = Arc::new(Throttle::new(all.limits, all.queue.max_depth));
-        let authenticator = Authenticator::new(tokens.clone())
-            .with_settings(all.auth)
-            .with_throttle(Arc::clone(&throttle));
-        let authenticator = Arc::new(authenticator);
+        let authenticator = Authenticator::new(tokens.clone()).with_settings(all.auth);
+        let authenticator = Arc::new(authenticator.with_throttle(Arc::clone(&throttle)));
         let trust_forwarded = settings.trust_forwarded;
         let rules = lenient_about_times();
-        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, trust_forwarded)
-            .with_throttle(throttle);
-        let intake = Arc::new(intake);
+        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, trust_forwarded);
+        let intake = Arc::new(intake.with_throttle(throttle));
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
-        let context = Arc::new(context);
+        let context = Arc::new(context.over_tls(tls));
         let shutdown = CancellationToken::new();
         let server = Self {
             address: listener.local_addr().unwrap(),
