@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::encode::Encoder;
 use super::session_state::STATE;
-use super::{ClickHouseStore, postponed, sessions, sql};
+use super::{ClickHouseStore, postponed, session_writes, sessions, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -138,7 +138,7 @@ pub(super) async fn record_activity(
         encoder.text(&key.session_id);
     }
     let into = format!("{ACTIVITY} (seen, project_id, session_id) FORMAT RowBinary");
-    sessions::insert(store, &into, &format!("{batch}:{ACTIVITY}"), encoder.finish()).await
+    session_writes::insert(store, &into, &format!("{batch}:{ACTIVITY}"), encoder.finish()).await
 }
 
 /// The earliest time that the next sweep of this process will search.

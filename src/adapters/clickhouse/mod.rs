@@ -8,6 +8,7 @@
 //! | `connection.rs` | HTTP connection, settings and timeouts of every statement |
 //! | `events.rs` | inserts events, each exactly once |
 //! | `stored_ids.rs` | which events a table already has |
+//! | `session_writes.rs` | writes states and versions |
 //! | `sessions.rs` | what events make of sessions: their states, then their versions |
 //! | `session_state.rs` | the states of sessions |
 //! | `session_versions.rs` | the versions in `tracked_session`, and what other programs wrote there |
@@ -36,6 +37,7 @@ mod postponed;
 mod query;
 mod session_state;
 mod session_versions;
+mod session_writes;
 mod sessions;
 mod sql;
 mod stored_ids;

@@ -10,9 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use ::clickhouse::Row;
 use serde::Deserialize;
 
-use super::ClickHouseStore;
 use super::encode::Encoder;
 use super::sessions::{self, AT_ONCE};
+use super::{ClickHouseStore, session_writes};
 use bklit_pipeline::store::StoreError;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -80,7 +80,8 @@ pub(super) async fn record(
         encoder.text(&key.session_id);
     }
     let into = format!("{POSTPONED} (due, project_id, session_id) FORMAT RowBinary");
-    sessions::insert(store, &into, &format!("{writer}:{POSTPONED}"), encoder.finish()).await?;
+    session_writes::insert(store, &into, &format!("{writer}:{POSTPONED}"), encoder.finish())
+        .await?;
     later.iter().for_each(|(key, at)| store.postponed.add(key, *at));
     Ok(())
 }

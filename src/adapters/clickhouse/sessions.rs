@@ -18,16 +18,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use bytes::Bytes;
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
-use super::encode::Encoder;
-use super::events::month;
-use super::session_state::{self, STATE, State, StateRows};
+use super::session_state::{self, State};
 use super::session_versions::{self, Started, Version, Versions};
-use super::{ClickHouseStore, idle_sessions, postponed};
-use bklit_pipeline::store::schema::TRACKED_SESSION;
+use super::{ClickHouseStore, idle_sessions, session_writes};
 use bklit_pipeline::store::session::Session;
 use bklit_pipeline::store::{Batch, StoreError};
 use bklit_wire::session::SessionKey;
@@ -200,7 +193,7 @@ async fn apply(
             return Ok(changed);
         }
         let writer = if first { writer.to_owned() } else { format!("{writer}:again{round}") };
-        write(store, &writer, &planned).await.map_err(not_the_events_fault)?;
+        session_writes::write(store, &writer, &planned).await.map_err(not_the_events_fault)?;
         let keys: Vec<_> = planned.iter().map(|plan| plan.key).collect();
         loaded = load(store, &keys, since).await?;
     }
@@ -211,7 +204,7 @@ async fn apply(
 
 /// Whether and when a session gets another version.
 #[derive(Clone, Copy, PartialEq)]
-enum Next {
+pub(super) enum Next {
     /// The latest one shows the session.
     None,
     /// One with this `updated_at`.
@@ -221,16 +214,18 @@ enum Next {
 }
 
 /// What is to be written of a session.
-struct Plan<'k> {
-    key: &'k SessionKey,
+pub(super) struct Plan<'k> {
+    pub(super) key: &'k SessionKey,
     /// What the stored state may lack.
-    known: Session,
+    pub(super) known: Session,
     /// Whether it lacks any of it.
-    is_new: bool,
+    pub(super) is_new: bool,
     /// The session with it.
-    session: Session,
-    latest: Option<Version>,
-    next: Next,
+    pub(super) session: Session,
+    /// The latest version, from which is kept what only other programs know.
+    pub(super) latest: Option<Version>,
+    /// The version that is to follow.
+    pub(super) next: Next,
 }
 
 impl<'k> Plan<'k> {
@@ -313,78 +308,6 @@ fn next(
     // server recognises if it arrives after all.
     let own = if own > last && !is_new { own } else { own.saturating_add(1) };
     Next::Now(at.max(last.saturating_add(1)).max(own))
-}
-
-/// Writes the states, then the versions.
-async fn write(
-    store: &ClickHouseStore,
-    writer: &str,
-    planned: &[Plan<'_>],
-) -> Result<(), StoreError> {
-    let mut states = StateRows::default();
-    let mut later = Vec::new();
-    let mut months: BTreeMap<i32, Vec<(&Plan<'_>, u32)>> = BTreeMap::new();
-    for plan in planned {
-        let version = match plan.next {
-            Next::Now(version) => version,
-            Next::None => 0,
-            Next::Later(due) => {
-                later.push((plan.key, due));
-                0
-            }
-        };
-        if plan.is_new || version > 0 {
-            states.add(plan.key, &plan.known, version);
-        }
-        if version > 0 && let Some(started) = plan.session.started_at() {
-            months.entry(month(started)).or_default().push((plan, version));
-        }
-    }
-    postponed::record(store, writer, &later).await?;
-    insert(store, &session_state::insert_into(), &format!("{writer}:{STATE}"), states.finish())
-        .await?;
-    for (month, versions) in months {
-        write_versions(store, writer, month, &versions).await?;
-    }
-    Ok(())
-}
-
-/// Writes the versions of one partition.
-async fn write_versions(
-    store: &ClickHouseStore,
-    writer: &str,
-    month: i32,
-    versions: &[(&Plan<'_>, u32)],
-) -> Result<(), StoreError> {
-    let schema = store.schemas.of(&store.connection, &TRACKED_SESSION).await?;
-    let mut encoder = Encoder::with_header(&schema);
-    for (plan, version) in versions {
-        let mut shown = plan.session.shown(plan.key);
-        if let Some(latest) = &plan.latest {
-            latest.keep_in(&mut shown);
-        }
-        let updated_at = UtcMillis::from_epoch_millis(i64::from(*version) * 1000);
-        encoder.row(&schema, &shown.cells(plan.key, updated_at));
-    }
-    let columns = schema.column_list();
-    let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
-    let token = format!("{writer}:{}:{month}", TRACKED_SESSION.name);
-    let result = insert(store, &into, &token, encoder.finish()).await;
-    store.unless_altered(&TRACKED_SESSION, &schema, result).await
-}
-
-/// Inserts rows, if there are any. The token identifies them.
-pub(super) async fn insert(
-    store: &ClickHouseStore,
-    into: &str,
-    token: &str,
-    rows: Bytes,
-) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let token = format!("{token}:{}", HEXLOWER.encode(&Sha256::digest(&rows)[..16]));
-    store.connection.insert(into, &token, rows).await
 }
 
 /// Session rows are generated here, so an error in them is never the events' fault.

@@ -148,7 +148,8 @@ pub async fn updated_at_follows_what_a_row_shows(store: &dyn Store) {
     let versions = "tracked_session";
     let mut last: Vec<Value> = vec![];
     for n in 0..4 {
-        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", n, &format!("/{n}"))]).await;
+        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", n, &format!("/{n}"))])
+            .await;
         let now = row(store, sql).await;
         if !last.is_empty() {
             assert_eq!(now[0], last[0]);
