@@ -137,6 +137,11 @@ impl Versions {
         self.0.last()
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether only one version is the latest: of two in the same second, readers see either.
     pub(super) fn agree(&self) -> bool {
         let [.., before, last] = self.0.as_slice() else { return true };
@@ -155,31 +160,20 @@ impl Versions {
         (facts != Session::default()).then_some(facts)
     }
 
-    /// The start, if it is earlier than the known one.
+    /// The first page views. That of `known` may be among them, as both systems may have received
+    /// it.
     fn add_start(&self, known: &Session, own: u32, facts: &mut Session) {
-        let Some(first) = self.0.iter().min_by_key(|one| (one.started, one.updated)) else {
-            return;
+        let start = known.started_at().map(|start| start.epoch_seconds());
+        let is_known = |one: &Version| {
+            let same_page = |entry: &Sourced| entry.value == one.first_page;
+            start == Some(one.started.into()) && known.entry.as_ref().is_some_and(same_page)
         };
-        let is_earlier = known.started_at().is_none_or(|start| {
-            let start = start.epoch_seconds();
-            let differs = || known.entry.as_ref().is_some_and(|e| e.value != first.first_page);
-            let started = i64::from(first.started);
-            started < start || started == start && first.updated > own && differs()
-        });
-        if !is_earlier {
-            return;
+        for one in &self.0 {
+            let is_earlier = start.is_none_or(|start| i64::from(one.started) < start);
+            if (one.updated > own || is_earlier) && !is_known(one) {
+                facts.merge(one.first_view());
+            }
         }
-        let at = millis(first.started);
-        let sourced = |value: &str| Sourced { key: view_key(at, ""), value: value.to_owned() };
-        let detail = |value: &str| (!value.is_empty()).then(|| sourced(value));
-        facts.entry = Some(sourced(&first.first_page));
-        facts.exit = Some(sourced(&first.first_page));
-        facts.user_agent = detail(&first.agent);
-        facts.country = detail(&first.country_name);
-        facts.country_code = detail(&first.code);
-        facts.city = detail(&first.town);
-        facts.last_at = Some(at);
-        facts.last_seen = Some(at.min(millis(first.updated)));
     }
 
     /// The last page, if it is one that no earlier version showed: an end repeats the page of the
@@ -230,7 +224,25 @@ impl Versions {
 }
 
 impl Version {
-    /// Copies what only other programs know, and what does not matter.
+    /// What it shows of the first page view.
+    fn first_view(&self) -> Session {
+        let at = millis(self.started);
+        let sourced = |value: &str| Sourced { key: view_key(at, ""), value: value.to_owned() };
+        let detail = |value: &String| text(value).map(sourced);
+        Session {
+            entry: Some(sourced(&self.first_page)),
+            exit: Some(sourced(&self.first_page)),
+            user_agent: detail(&self.agent),
+            country: detail(&self.country_name),
+            country_code: detail(&self.code),
+            city: detail(&self.town),
+            last_at: Some(at),
+            last_seen: Some(at.min(millis(self.updated))),
+            ..Session::default()
+        }
+    }
+
+    /// Copies what only other programs know, and a duration that they computed.
     pub(super) fn keep_in<'a>(&'a self, shown: &mut Shown<'a>) {
         if !self.row_id.is_empty() {
             shown.id = Cow::Borrowed(&self.row_id);

@@ -178,13 +178,15 @@ async fn apply(
     mut loaded: Loaded<'_>,
 ) -> Result<Changed, StoreError> {
     let mut changed = Changed::default();
+    let mut written = BTreeSet::new();
     for round in 0..ROUNDS {
         let first = round == 0;
         let mut planned = Vec::new();
         for (key, stored) in loaded.sessions {
             let Some(change) = changes.get(key) else { continue };
             let noted = first.then_some(&mut changed);
-            let plan = Plan::new(key, stored, change, loaded.clock, noted);
+            let written = written.contains(key);
+            let plan = Plan::new(key, stored, change, loaded.clock, written, noted);
             if !plan.is_done(store) {
                 planned.push(plan);
             }
@@ -194,6 +196,8 @@ async fn apply(
         }
         let writer = if first { writer.to_owned() } else { format!("{writer}:again{round}") };
         session_writes::write(store, &writer, &planned).await.map_err(not_the_events_fault)?;
+        let now = planned.iter().filter(|plan| matches!(plan.next, Next::Now(_)));
+        written.extend(now.map(|plan| plan.key));
         let keys: Vec<_> = planned.iter().map(|plan| plan.key).collect();
         loaded = load(store, &keys, since).await?;
     }
@@ -229,41 +233,41 @@ pub(super) struct Plan<'k> {
 }
 
 impl<'k> Plan<'k> {
+    /// `written` is whether a version has just been written; `noted` is where the change is noted.
     fn new(
         key: &'k SessionKey,
         stored: Stored,
         change: &Change,
         clock: u32,
+        written: bool,
         noted: Option<&mut Changed>,
     ) -> Self {
         let Stored { state: State { session: mut base, version: own }, versions } = stored;
-        let mut known = versions.facts(&base, own).unwrap_or_default();
-        let mut is_new = false;
-        if known != Session::default() {
-            let mut with = base.clone();
-            with.merge(known.clone());
-            is_new = with != base;
-            base = with;
+        let mut session = base.clone();
+        session.merge(change.known.clone());
+        let (mut known, mut is_new) = (change.known.clone(), false);
+        if let Some(facts) = versions.facts(&session, own) {
+            let before = base.clone();
+            base.merge(facts.clone());
+            is_new = base != before;
+            session.merge(facts.clone());
+            known.merge(facts);
         }
         if change.idle_since.is_some_and(|since| base.idle(since)) {
-            let mut ended = base.clone();
-            ended.end_as_of_last_event();
-            let Session { end_at, end_seen, .. } = ended;
+            session.end_as_of_last_event();
+            let Session { end_at, end_seen, .. } = session;
             known.merge(Session { end_at, end_seen, ..Session::default() });
         }
-        known.merge(change.known.clone());
-        let mut session = base.clone();
-        session.merge(known.clone());
         is_new |= session != base;
-        let is_first = noted.is_some();
         if let Some(changed) = noted {
-            changed.note(key, &base, &session);
+            changed.note(key, &base, &session, versions.is_empty());
         }
-        let rewrites = is_first || is_new;
-        let next = next(&session, key, own, &versions, change.at.min(clock), rewrites, is_new);
-        let next = match next {
-            Next::Now(at) if at > clock => Next::Later(at),
-            next => next,
+        let accepted = (written && !is_new).then_some(own);
+        let at = change.at.min(clock);
+        let next = match next(&session, key, own, &versions, accepted, is_new) {
+            Some(earliest) if earliest.max(at) > clock => Next::Later(earliest.max(at)),
+            Some(earliest) => Next::Now(earliest.max(at)),
+            None => Next::None,
         };
         Self { key, known, is_new, session, latest: versions.latest().cloned(), next }
     }
@@ -280,34 +284,32 @@ impl<'k> Plan<'k> {
     }
 }
 
-/// The version that the session needs. `rewrites` is whether the latest version may be replaced if
-/// it is from this program and differs, as the server may have stored something else than was sent.
+/// The earliest `updated_at` of the version that the session needs; `None` if the latest one shows
+/// it. The version `accepted` need not: the server may have stored something else than was sent.
 fn next(
     session: &Session,
     key: &SessionKey,
     own: u32,
     versions: &Versions,
-    at: u32,
-    rewrites: bool,
+    accepted: Option<u32>,
     is_new: bool,
-) -> Next {
+) -> Option<u32> {
     if !session.begun() {
-        return Next::None;
+        return None;
     }
     let mut last = 0;
     if let Some(latest) = versions.latest() {
         last = latest.updated;
         let mut shown = session.shown(key);
         latest.keep_in(&mut shown);
-        let is_accepted = !rewrites && last == own || latest.shows(&shown);
-        if is_accepted && versions.agree() {
-            return Next::None;
+        if (accepted == Some(last) || latest.shows(&shown)) && versions.agree() {
+            return None;
         }
     }
     // A version that was about to be written and is missing is written as the same row, which the
     // server recognises if it arrives after all.
     let own = if own > last && !is_new { own } else { own.saturating_add(1) };
-    Next::Now(at.max(last.saturating_add(1)).max(own))
+    Some(own.max(last.saturating_add(1)))
 }
 
 /// Session rows are generated here, so an error in them is never the events' fault.
@@ -323,11 +325,11 @@ pub(super) fn seconds(moment: UtcMillis) -> u32 {
 }
 
 impl Changed {
-    fn note(&mut self, key: &SessionKey, before: &Session, after: &Session) {
+    fn note(&mut self, key: &SessionKey, before: &Session, after: &Session, is_unknown: bool) {
         if after.ended() && !before.ended() {
             self.ended.insert(key.clone());
         }
-        if after.begun() && !before.begun() {
+        if after.begun() && !before.begun() && is_unknown {
             self.begun.insert(key.clone());
         }
         if let Some(end) = after.closed() {

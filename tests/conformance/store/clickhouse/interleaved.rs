@@ -15,7 +15,7 @@ use crate::support::events::{at, custom, end, view};
 use crate::support::servers::{ClickHouse, Database};
 
 /// Cases to run; each is some dozens of statements.
-const CASES: u32 = 24;
+const CASES: u32 = 16;
 
 /// Seconds between two steps: more than the versions that one step writes.
 const STEP: i64 = 1_000;
