@@ -24,7 +24,7 @@ pub(super) struct Version {
     project: String,
     session: String,
     row_id: String,
-    started: u32,
+    pub(super) started: u32,
     /// 0 while it continues.
     ended: u32,
     lasted: Option<i32>,
@@ -43,7 +43,7 @@ pub(super) struct Version {
 #[derive(Default)]
 pub(super) struct Versions(Vec<Version>);
 
-/// What [`since`] found.
+/// What [`read`] found.
 pub(super) struct Found {
     /// The server's clock, in seconds since the epoch.
     pub(super) clock: u32,
@@ -51,21 +51,33 @@ pub(super) struct Found {
 }
 
 /// Which versions to read.
-pub(super) enum Started<'a> {
+pub(super) enum Started {
     /// Those of sessions that started at this time or later, in seconds since the epoch.
     Since(i64),
     /// Those of sessions that started at one of these times.
-    At(&'a BTreeSet<i64>),
+    At(BTreeSet<i64>),
+}
+
+impl Found {
+    /// Adds versions that started at other times.
+    pub(super) fn add(&mut self, more: Self) {
+        for (key, more) in more.versions {
+            let versions = self.versions.entry(key).or_default();
+            versions.0.extend(more.0);
+            versions.0.sort_by_key(|one| one.updated);
+        }
+    }
 }
 
 /// The versions of these sessions.
 pub(super) async fn read(
     store: &ClickHouseStore,
     keys: &[&SessionKey],
-    started: Started<'_>,
+    started: &Started,
 ) -> Result<Found, StoreError> {
     let started = match started {
         Started::Since(since) => format!("started_at >= toDateTime({})", since.max(0)),
+        Started::At(times) if times.is_empty() => "0".to_owned(),
         Started::At(times) => {
             let times: Vec<_> = times.iter().map(ToString::to_string).collect();
             format!("started_at IN ({})", times.join(", "))

@@ -97,8 +97,8 @@ pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Cha
     let since = earliest.saturating_sub(LOOKBACK);
     let activity = idle_sessions::record_activity(store, &batch.id, last_seen(&changes));
     let activity = async { activity.await.map_err(not_the_events_fault) };
-    let (loaded, ()) = tokio::try_join!(load(store, &keys, since), activity)?;
-    apply(store, &batch.id, &changes, since, loaded).await
+    let (loaded, ()) = tokio::try_join!(load(store, &keys, Started::Since(since)), activity)?;
+    apply(store, &batch.id, &changes, loaded).await
 }
 
 /// The sessions that a batch leaves open, with their last activity.
@@ -138,8 +138,8 @@ async fn review(
     let _held = store.key_locks.hold(changes.keys()).await;
     let keys: Vec<_> = changes.keys().collect();
     let since = UtcMillis::now().epoch_seconds() - LOOKBACK;
-    let loaded = load(store, &keys, since).await?;
-    apply(store, writer, &changes, since, loaded).await
+    let loaded = load(store, &keys, Started::Since(since)).await?;
+    apply(store, writer, &changes, loaded).await
 }
 
 /// Reads the sessions. Versions are read before states: then the state of every version of this
@@ -147,20 +147,18 @@ async fn review(
 async fn load<'k>(
     store: &ClickHouseStore,
     keys: &[&'k SessionKey],
-    since: i64,
+    started: Started,
 ) -> Result<Loaded<'k>, StoreError> {
-    let mut found = session_versions::read(store, keys, Started::Since(since)).await?;
+    let mut found = session_versions::read(store, keys, &started).await?;
     let mut states = session_state::read(store, keys).await?;
-    let start = |key: &SessionKey| Some(states.get(key)?.session.started_at()?.epoch_seconds());
-    let older: BTreeMap<_, _> = keys
-        .iter()
-        .filter_map(|&key| Some((key, start(key).filter(|start| *start < since)?)))
-        .collect();
-    if !older.is_empty() {
-        let (keys, starts): (Vec<_>, BTreeSet<_>) = older.into_iter().unzip();
-        let more = session_versions::read(store, &keys, Started::At(&starts)).await?;
-        states.extend(session_state::read(store, &keys).await?);
-        found.versions.extend(more.versions);
+    if let Started::Since(since) = started {
+        let start = |key: &SessionKey| Some(states.get(key)?.session.started_at()?.epoch_seconds());
+        let older = |&key: &&'k SessionKey| Some((key, start(key).filter(|start| *start < since)?));
+        let (older, starts): (Vec<_>, BTreeSet<_>) = keys.iter().filter_map(older).unzip();
+        if !older.is_empty() {
+            found.add(session_versions::read(store, &older, &Started::At(starts)).await?);
+            states.extend(session_state::read(store, &older).await?);
+        }
     }
     let stored = |&key: &&'k SessionKey| {
         let state = states.remove(key).unwrap_or_default();
@@ -174,7 +172,6 @@ async fn apply(
     store: &ClickHouseStore,
     writer: &str,
     changes: &Changes,
-    since: i64,
     mut loaded: Loaded<'_>,
 ) -> Result<Changed, StoreError> {
     let mut changed = Changed::default();
@@ -199,7 +196,8 @@ async fn apply(
         let now = planned.iter().filter(|plan| matches!(plan.next, Next::Now(_)));
         written.extend(now.map(|plan| plan.key));
         let keys: Vec<_> = planned.iter().map(|plan| plan.key).collect();
-        loaded = load(store, &keys, since).await?;
+        let starts = planned.iter().flat_map(Plan::starts).collect();
+        loaded = load(store, &keys, Started::At(starts)).await?;
     }
     Err(StoreError::Unavailable(format!(
         "sessions of batch {writer} kept being changed by other workers"
@@ -270,6 +268,14 @@ impl<'k> Plan<'k> {
             None => Next::None,
         };
         Self { key, known, is_new, session, latest: versions.latest().cloned(), next }
+    }
+
+    /// When the session started, according to its state and its latest version, in seconds since
+    /// the epoch: enough to check what was written.
+    fn starts(&self) -> impl Iterator<Item = i64> {
+        let latest = self.latest.as_ref().map(|latest| i64::from(latest.started));
+        let state = self.session.started_at().map(|started| started.epoch_seconds());
+        latest.into_iter().chain(state)
     }
 
     /// Whether nothing has to be written.
