@@ -65,9 +65,7 @@ pub(super) async fn store(
         match insert(context, &part.batch, shutdown).await? {
             Ok(inserted) => {
                 log_stored(context, &part.batch, started.elapsed());
-                stored.inserted.rows += inserted.rows;
-                stored.inserted.new_sessions.extend(inserted.new_sessions);
-                stored.inserted.ended_sessions.extend(inserted.ended_sessions);
+                stored.inserted.add(&part.batch, inserted);
                 stored.events.extend(Arc::unwrap_or_clone(part.batch.events));
             }
             Err(reason) => match part.halves() {

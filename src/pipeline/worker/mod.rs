@@ -10,6 +10,7 @@
 //! - `lease`: renews the lease of a batch
 //! - `live_events`: publishes stored events for dashboards
 //! - `parse`: the queue's items as events
+//! - `postponed`: writes sessions that the store had to postpone
 //! - `prefetch`: claims a batch while the previous one is being stored
 //! - `presence`: records active sessions
 //! - `settings`: the worker's settings
@@ -25,6 +26,7 @@ mod definitions;
 mod lease;
 mod live_events;
 mod parse;
+mod postponed;
 mod prefetch;
 mod presence;
 mod settings;
@@ -116,8 +118,10 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     tokio::join!(
         all_work,
         sweep::run(&context, &stop.started),
+        postponed::run(&context, &stop.started),
         store_health::run(&context, &in_hand, &stop.started)
     );
+    stop.expired.run_until_cancelled(postponed::finish(&context)).await;
 }
 
 /// Claims and processes batches one after the other. Two steps overlap with storing a batch: the next
