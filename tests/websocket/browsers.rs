@@ -247,12 +247,12 @@ async fn a_page_of_another_domain_is_shown_out() {
 #[tokio::test]
 async fn a_socket_without_its_ids_is_closed_with_the_reason() {
     let server = Server::start().await;
-    let long = format!("/?projectId=p&sessionId={}", "x".repeat(300));
+    let long = format!("/?sessionId=s&projectId={}", "x".repeat(300));
     for (path, why) in [
         ("/", "projectId: missing"),
         ("/?sessionId=s", "projectId: missing"),
         ("/?projectId=p&sessionId=", "sessionId: missing"),
-        (long.as_str(), "sessionId: longer than 256 bytes"),
+        (long.as_str(), "projectId: longer than 256 bytes"),
         ("/dashboard", "projectId: missing"),
     ] {
         let closed = server.connect(path).await.closed().await;

@@ -64,3 +64,23 @@ impl Default for IntakeSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemes_are_accepted_as_listed() {
+        let accepting = |schemes: &[&str]| IntakeSettings {
+            url_schemes: schemes.iter().map(|&scheme| scheme.to_owned()).collect(),
+            ..IntakeSettings::default()
+        };
+        let one = accepting(&["https"]);
+        assert!(one.accepts_scheme("https") && !one.accepts_scheme("http"));
+        let all = accepting(&[ANY_SCHEME]);
+        assert!(all.accepts_scheme("http") && all.accepts_scheme("my-app"));
+        for scheme in IntakeSettings::NEVER_ACCEPTED {
+            assert!(!all.accepts_scheme(scheme) && !accepting(&[scheme]).accepts_scheme(scheme));
+        }
+    }
+}

@@ -40,8 +40,12 @@ pub async fn serve(guest: Guest, mut socket: Socket) {
 /// The session in the socket's address.
 fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
     let field = |name: &'static str| {
-        let value =
+        let mut value =
             query(&guest.head.uri, name).ok_or_else(|| Rejection::field(name, "missing"))?;
+        // As in the events, so that both mean the same session.
+        if name == "sessionId" {
+            validate::hash_if_too_long(&mut value);
+        }
         validate::id_problem(&value).map_or(Ok(value), |why| Err(Rejection::field(name, why)))
     };
     Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
