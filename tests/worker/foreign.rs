@@ -11,7 +11,7 @@ const VIEW: &str = r#"{"id":1,"type":"pageview","payload":{"url":"https://a.exam
     "timestamp":"Sat, 31 Jan 2026 12:00:00 GMT","description":{"a":1e400},"robots":null},"trace":{}}"#;
 const EVENT: &str = r#"{"id":"2","type":"event","payload":{"trackingId":5,"sessionId":true,
     "metadata":[12345678901234567890123]},"queuedAt":"2026-01-31","projectId":"7"}"#;
-const END: &str = "\u{feff}{\"id\":\"3\",\"type\":\"session_end\",\"payload\":{\"sessionId\":99,\"timestamp\":1769860860000},\"queuedAt\":0,\"projectId\":7}";
+const END: &str = "\u{feff}{\"id\":\"3\",\"type\":\"session_end\",\"payload\":{\"sessionId\":99,\"timestamp\":1769860860000},\"queuedAt\":\"Sat Jan 31 2026 13:01:00 GMT+0100 (CET)\",\"projectId\":7}";
 
 #[tokio::test(start_paused = true)]
 async fn items_that_can_be_read_are_stored() {
@@ -79,7 +79,7 @@ async fn only_items_that_make_no_sense_fail() {
     let items = [
         ("{\"id\":\"e\"", "not an event: (event): EOF while parsing an object"),
         ("[1]", "not an event: (event): expected a JSON object"),
-        (&deep, "not an event: (event): "),
+        (&deep, "not an event: "),
         (
             r#"{"id":"","type":"session_end","payload":{"sessionId":"s"},"projectId":"p"}"#,
             "not an event: id: must not be empty",
