@@ -1,9 +1,11 @@
 //! Items of other programs: what can be read is stored, and what was wrong with it is reported.
 
 use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::event::QueuedEvent;
 use serde_json::{Value, json};
 
 use super::Bench;
+use crate::support::events::full_view;
 
 /// Everything is given as another type than ours, nothing is complete.
 const VIEW: &str = r#"{"id":1,"type":"pageview","payload":{"url":"https://a.example/","projectId":7,"title":404,
@@ -116,5 +118,29 @@ async fn only_items_that_make_no_sense_fail() {
     for ((body, reason), (item, expected)) in failures.iter().zip(items) {
         assert_eq!(body, item, "kept as it was");
         assert!(reason.starts_with(expected), "{item}: {reason}");
+    }
+}
+
+/// Whatever type a column's field has, a sender may write it as another.
+#[test]
+fn every_field_of_a_page_view_is_converted() {
+    let event: Value = serde_json::from_str(&full_view("p", "1").to_json()).unwrap();
+    let fields = event["payload"].as_object().unwrap();
+    let own =
+        fields.iter().filter(|(name, _)| !["projectId", "timestamp"].contains(&name.as_str()));
+    for (name, value) in own {
+        let (sent, read) = match value {
+            Value::String(_) => (json!(7.25), json!("7.25")),
+            Value::Bool(_) => (json!("yes"), json!(true)),
+            Value::Number(_) => (json!(" 7.25"), json!(7.25)),
+            other => panic!("{name}: {other}"),
+        };
+        let mut changed = event.clone();
+        changed["payload"][name] = sent;
+        let (event, notes) = QueuedEvent::read(&changed.to_string()).unwrap();
+        assert_eq!(notes, [""; 0], "{name}");
+        let written: Value = serde_json::from_str(&event.to_json()).unwrap();
+        changed["payload"][name] = read;
+        assert_eq!(written, changed, "{name}");
     }
 }

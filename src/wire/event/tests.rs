@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
 use super::*;
 
 fn queued(json: &str) -> Result<QueuedEvent, InvalidEvent> {
@@ -63,7 +66,7 @@ fn the_queues_json_is_pinned() {
         assert_eq!(written.to_json(), json);
         let (mut read, notes) = QueuedEvent::read(json).unwrap();
         assert_eq!(notes, [""; 0]);
-        let parsed = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
+        let parsed = |json: &str| serde_json::from_str::<Value>(json).ok();
         assert_eq!(parsed(&read.to_json()), parsed(json), "what was read is written again");
         if let Payload::Event(custom) = &mut read.payload {
             custom.definition_id = Some("never on the wire".to_owned());
@@ -222,4 +225,50 @@ fn an_error_names_the_field() {
 fn ids_are_ordered_by_time() {
     let ids: Vec<_> = (0..100).map(|_| QueuedEvent::new_id()).collect();
     assert!(ids.is_sorted() && ids.iter().all(|id| id.starts_with("evt_") && id.len() == 36));
+}
+
+/// Events of all kinds in which any optional field may be missing.
+fn events() -> impl Strategy<Value = String> {
+    let text = || prop::option::of(any::<String>());
+    let rest = (any::<u32>(), text(), text(), any::<Option<bool>>(), prop::option::of(-90.0..90.0));
+    (0..3, rest).prop_map(|(kind, (seconds, session, other, yes, degrees))| {
+        let at = UtcMillis::from_epoch_millis(i64::from(seconds) * 1000).to_string();
+        let (kind, payload) = match kind {
+            0 => (
+                "pageview",
+                json!({"url": "u", "title": other, "isNewVisitor": yes, "lat": degrees}),
+            ),
+            1 => ("event", json!({"trackingId": "t", "eventType": "e", "metadata": {"m": other}})),
+            _ => ("session_end", json!({"reason": other})),
+        };
+        let mut event = json!({
+            "id": "e", "type": kind, "payload": payload, "queuedAt": at, "projectId": "p",
+        });
+        event["payload"]["sessionId"] = session.unwrap_or_default().into();
+        event.to_string()
+    })
+}
+
+proptest! {
+    /// Converting a complete event changes nothing: the two ways of reading agree.
+    #[test]
+    fn a_complete_event_is_read_alike_either_way(json in events()) {
+        let (exact, notes) = QueuedEvent::read(&json).unwrap();
+        prop_assert_eq!(notes, [""; 0]);
+        let (converted, notes) = foreign::read(&json).unwrap();
+        prop_assert_eq!(notes, [""; 0]);
+        prop_assert_eq!(exact, converted);
+    }
+
+    #[test]
+    fn an_event_with_one_byte_changed_is_survived(json in events(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = json.into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let changed = String::from_utf8_lossy(&bytes);
+        if let Ok((event, _)) = QueuedEvent::read(&changed) {
+            prop_assert!(QueuedEvent::from_json(&event.to_json()).is_ok());
+        }
+        let _ = crate::queue::EventView::of(&changed);
+    }
 }
