@@ -31,6 +31,14 @@ impl UtcMillis {
         Self(Timestamp::now().as_millisecond())
     }
 
+    /// The time in a UUID of version 7; `None` for other text.
+    pub fn of_uuid(uuid: &str) -> Option<Self> {
+        let (seconds, nanos) = uuid::Uuid::parse_str(uuid).ok()?.get_timestamp()?.to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?)
+            .ok()
+            .and_then(Self::in_range)
+    }
+
     /// From milliseconds since the Unix epoch, clamped to the range of ClickHouse's `DateTime`.
     pub fn from_epoch_millis(millis: i64) -> Self {
         Self(millis.clamp(Self::MIN.0, Self::MAX.0))
@@ -123,6 +131,15 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-01-31T12:00:00.500Z");
         assert_eq!(moment.to_date_time(), "2026-01-31 12:00:00");
         assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2026-01-31T12:00:00.500Z\"");
+    }
+
+    #[test]
+    fn reads_the_time_of_a_uuid() {
+        let before = UtcMillis::now();
+        let uuid = uuid::Uuid::now_v7().simple().to_string();
+        let moment = UtcMillis::of_uuid(&uuid).unwrap();
+        assert!((before..=UtcMillis::now()).contains(&moment));
+        assert_eq!(UtcMillis::of_uuid("batch-1"), None);
     }
 
     #[test]

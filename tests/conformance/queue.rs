@@ -108,7 +108,10 @@ async fn an_unacknowledged_batch_is_delivered_again_unchanged(fixture: &mut dyn 
     for id in ["a", "b", "c"] {
         push(&*queue, id).await;
     }
+    let before = UtcMillis::now();
     let first = claim(&*queue, 2, NO_LEASE).await;
+    let claimed_at = UtcMillis::of_uuid(&first.id.batch);
+    assert!(claimed_at >= Some(before) && claimed_at <= Some(UtcMillis::now()), "{claimed_at:?}");
     let second = claim(&*queue, 10, LEASE).await;
     assert_eq!(second.items, first.items);
     assert_eq!(second.id.batch, first.id.batch);

@@ -2,6 +2,7 @@
 
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::Bench;
@@ -22,14 +23,14 @@ async fn items_that_can_be_read_are_stored() {
         bench.queue.push_raw(item);
     }
     bench.start(context);
-    for (event, problems) in [
-        ("1", json!(["queuedAt: missing"])),
-        ("2", json!(["eventType: missing, stored as `event`"])),
-    ] {
-        let line = bench.line("Event read although it is not complete").await;
+    for (event, problem) in
+        [("2", "eventType: missing, stored as `event`"), ("1", "queuedAt: missing")]
+    {
+        let line = bench.line("Incomplete events of another program").await;
         assert_eq!((line.stage, line.level), (Stage::Worker, Level::Warn));
-        assert_eq!((line.event_id.as_deref(), &line.data["problems"]), (Some(event), &problems));
-        assert_eq!(line.project_id.as_deref(), Some("7"));
+        assert_eq!((&line.data["problem"], &line.data["events"]), (&json!(problem), &json!(1)));
+        let about = (line.event_id.as_deref(), line.project_id.as_deref());
+        assert_eq!(about, (Some(event), Some("7")));
     }
     bench.drained().await;
     bench.stop().await;
@@ -137,7 +138,7 @@ fn every_field_of_a_page_view_is_converted() {
         };
         let mut changed = event.clone();
         changed["payload"][name] = sent;
-        let (event, notes) = QueuedEvent::read(&changed.to_string()).unwrap();
+        let (event, notes) = QueuedEvent::read(&changed.to_string(), UtcMillis::MIN).unwrap();
         assert_eq!(notes, [""; 0], "{name}");
         let written: Value = serde_json::from_str(&event.to_json()).unwrap();
         changed["payload"][name] = read;

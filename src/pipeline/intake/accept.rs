@@ -14,6 +14,15 @@ use crate::queue::{NewItem, Pushed};
 use crate::server::access::site;
 use crate::telemetry::Data;
 
+/// An event that has passed all checks.
+struct Accepted {
+    payload: Payload,
+    project: String,
+    client_id: Option<String>,
+    /// [`Envelope::left_out`].
+    left_out: Vec<String>,
+}
+
 impl Intake {
     /// Checks, completes and queues an event. Returns its id once the queue has confirmed.
     ///
@@ -41,13 +50,8 @@ impl Intake {
         });
         match checked {
             Ok(payload) => {
-                if !left_out.is_empty() {
-                    let step = self.log.step(Stage::Ingestion).project(&project);
-                    step.warn("Fields of an event left out", || {
-                        Data::from_iter([("fields".to_owned(), left_out.into())])
-                    });
-                }
-                self.push(payload, project, client_id, sender.began).await
+                let accepted = Accepted { payload, project, client_id, left_out };
+                self.push(accepted, sender.began).await
             }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
@@ -66,18 +70,19 @@ impl Intake {
         Ok(payload)
     }
 
-    async fn push(
-        &self,
-        mut payload: Payload,
-        project: String,
-        client_id: Option<String>,
-        began: Instant,
-    ) -> Result<String, Rejected> {
+    async fn push(&self, accepted: Accepted, began: Instant) -> Result<String, Rejected> {
+        let Accepted { mut payload, project, client_id, left_out } = accepted;
         let kind = payload.kind();
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
         let step = |stage| self.log.step(stage).event(&id).project(&project);
-        step(Stage::Ingestion).took(began.elapsed()).info("Event received", || details(&payload));
+        step(Stage::Ingestion).took(began.elapsed()).info("Event received", || {
+            let mut data = details(&payload);
+            if !left_out.is_empty() {
+                data.insert("leftOut".to_owned(), left_out.into());
+            }
+            data
+        });
 
         let queued_at = UtcMillis::now();
         payload.default_timestamp(queued_at);

@@ -58,6 +58,7 @@ use crate::presence::Presence;
 use bklit_net::backoff::Backoff;
 use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::time::UtcMillis;
 
 /// How long a call to the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -208,7 +209,9 @@ async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError>
     let Some(Claim { id, items }) = claim else { return Ok(None) };
     let lease = Lease::hold(context, id);
     let size = items.len();
-    let (items, garbage) = parse(items).await;
+    // The batch keeps its id until it is acknowledged, so this time is the same after a redelivery.
+    let received = UtcMillis::of_uuid(&lease.id().batch).unwrap_or_else(UtcMillis::now);
+    let (items, garbage) = parse(items, received).await;
     Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }
 
