@@ -19,6 +19,8 @@ use crate::telemetry::Data;
 struct Checked {
     payload: Payload,
     changes: Changes,
+    /// [`Envelope::left_out`].
+    left_out: Vec<String>,
     /// By this its times were judged, so it is also when the event counts as queued.
     at: UtcMillis,
 }
@@ -92,12 +94,7 @@ impl Intake {
         });
         match checked {
             Ok(checked) => {
-                if !left_out.is_empty() {
-                    let step = self.log.step(Stage::Ingestion).project(&project);
-                    step.warn("Fields of an event left out", || {
-                        Data::from_iter([("fields".to_owned(), left_out.into())])
-                    });
-                }
+                let checked = Checked { left_out, ..checked };
                 Ok(self.received(checked, project, client_id, sender.began))
             }
             Err(why) => Err(Rejected { why, project: Some(project) }),
@@ -123,16 +120,19 @@ impl Intake {
         }
         let bounds = self.settings.time_bounds();
         clock::correct(payload.timestamp_mut(), sent_at, at, bounds, &mut changes);
-        Ok(Checked { payload, changes, at })
+        Ok(Checked { payload, changes, left_out: Vec::new(), at })
     }
 
     /// Reports that an event has been received, and what was changed about it.
     fn report(&self, id: &str, project: &str, checked: &Checked, began: Instant) {
-        let Checked { payload, changes, .. } = checked;
+        let Checked { payload, changes, left_out, .. } = checked;
         changes.count(self.log.metrics());
         let data = || {
             let mut data = details(payload);
             changes.describe(&mut data);
+            if !left_out.is_empty() {
+                data.insert("leftOut".to_owned(), left_out.clone().into());
+            }
             data
         };
         let step = self.log.step(Stage::Ingestion).event(id).project(project);

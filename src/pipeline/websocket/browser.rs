@@ -20,6 +20,7 @@ use crate::intake::{Rejection, parse, validate};
 use crate::server::access::{query, site};
 use crate::telemetry::Data;
 use bklit_wire::event::{EventKind, Payload};
+use bklit_wire::json::repaired;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -190,7 +191,8 @@ impl Browser {
     /// Handles a message and sends the response; returns whether more messages may follow.
     async fn handle(&mut self, text: &str) -> Result<bool, Error> {
         let began = Instant::now();
-        let message = FromBrowser::parse(text);
+        let text = repaired(text);
+        let message = FromBrowser::parse(&text);
         let message_type = match &message {
             Ok(FromBrowser::Auth { .. }) => Some("auth"),
             Ok(FromBrowser::Event { kind, .. }) => Some(kind.as_str()),

@@ -218,8 +218,10 @@ async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError>
     let Some(Claim { id, items }) = claim else { return Ok(None) };
     let lease = Lease::hold(context, id);
     let size = items.len();
-    let mut times = Times::new(context.time_bounds, lease.id().first_claimed());
-    let (items, garbage) = parse(items, &mut times).await;
+    // The batch keeps its id until it is acknowledged, so this time is the same after a redelivery.
+    let received = lease.id().first_claimed();
+    let mut times = Times::new(context.time_bounds, received);
+    let (items, garbage) = parse(items, received, &mut times).await;
     times.report(&context.log, lease.id());
     Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }
