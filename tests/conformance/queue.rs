@@ -109,10 +109,15 @@ async fn an_unacknowledged_batch_is_delivered_again_unchanged(fixture: &mut dyn 
     for id in ["a", "b", "c"] {
         push(&*queue, id).await;
     }
+    let began = UtcMillis::now();
     let first = claim(&*queue, 2, NO_LEASE).await;
     let second = claim(&*queue, 10, LEASE).await;
     assert_eq!(second.items, first.items);
     assert_eq!(second.id.batch, first.id.batch);
+    // By this the times of its events are judged.
+    let claimed = first.id.first_claimed();
+    assert!((began..=UtcMillis::now()).contains(&claimed), "{claimed}");
+    assert_eq!(second.id.first_claimed(), claimed);
     assert!(second.id.epoch > first.id.epoch);
     assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["c"], "then the next event");
 }

@@ -8,6 +8,7 @@ mod cors;
 mod debug_stream;
 mod encodings;
 mod ingest;
+mod json;
 mod lifecycle;
 mod limits;
 mod malformed;

@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Answer, Client, DEADLINE, post, request};
+use crate::support::events::lenient_about_times;
 
 /// The queue as far as the server uses it.
 #[derive(Default)]
@@ -287,7 +288,8 @@ impl Server {
         change(&mut settings);
         let authenticator = Arc::new(Authenticator::new(tokens.clone()));
         let trust_forwarded = settings.trust_forwarded;
-        let intake = Intake::new(queue.clone(), authenticator, log.clone(), trust_forwarded);
+        let rules = lenient_about_times();
+        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, trust_forwarded);
         let intake = Arc::new(intake);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
         let context = Arc::new(context);

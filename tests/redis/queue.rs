@@ -6,7 +6,7 @@ use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQue
 use bklit_pipeline::queue::{FailedItem, MAX_PUSHED, NewItem, Order, Queue, QueueStats, Rejected};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, queue_at, server_at};
 use crate::support::servers::{Kind, RedisServer};
@@ -23,16 +23,43 @@ async fn a_plain_rpop_consumer_finds_our_events_in_the_contracts_form() {
         let plain = item("evt_1");
         queue.push(plain.clone()).await.unwrap();
         queue.push(NewItem { event: event("mine").into(), client_id: true }).await.unwrap();
-        let popped: Value = serde_json::from_str(&server.cli(&["RPOP", QUEUE])).unwrap();
-        let expected = json!({
-            "id": "evt_1", "type": "pageview", "payload": {"url": "https://example.com/evt_1"},
-            "queuedAt": plain.event.queued_at.to_string(), "projectId": "p1",
-        });
-        assert_eq!(popped, expected);
+        let now = plain.event.queued_at;
+        let expected = format!(
+            r#"{{"id":"evt_1","type":"pageview","payload":{{"projectId":"p1","timestamp":"{now}","url":"https://example.com/evt_1"}},"queuedAt":"{now}","projectId":"p1"}}"#
+        );
+        assert_eq!(server.cli(&["RPOP", QUEUE]), expected);
         let popped: Value = serde_json::from_str(&server.cli(&["RPOP", QUEUE])).unwrap();
         assert_eq!(popped["id"], "mine");
         assert_eq!(queue.stats().await.unwrap(), QueueStats::default());
         assert!(queue.claim(1, LEASE).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf_8_are_reported_and_kept() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let queue = queue_at(&server);
+        // The script writes the byte 233 alone.
+        let script = "redis.call('LPUSH', KEYS[1], 'ok', '{\"title\":\"caf\\233\"}')";
+        server.cli(&["EVAL", script, "1", QUEUE]);
+        let batch = queue.claim(10, LEASE).await.unwrap().unwrap();
+        assert_eq!((batch.items[0].body.as_str(), batch.items[0].invalid_utf8), ("ok", None));
+        let item = &batch.items[1];
+        assert_eq!(
+            (item.body.as_str(), item.invalid_utf8),
+            ("{\"title\":\"caf\u{fffd}\"}", Some(13))
+        );
+        let rejected = Rejected { seq: item.seq, reason: "not an event".to_owned() };
+        queue.acknowledge(&batch.id, &[rejected]).await.unwrap();
+        let failed = queue.failed(None, 10).await.unwrap().items.remove(0);
+        assert_eq!(queue.retry_failed(&[failed.id]).await.unwrap(), 1);
+        let length = "return #redis.call('LINDEX', KEYS[1], 0)";
+        assert_eq!(
+            server.cli(&["EVAL", length, "1", QUEUE]),
+            "16",
+            "the bytes are the original ones"
+        );
     }
 }
 

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use super::Peer;
 use super::body::{self, Expected};
 use super::ingest::{About, Refused, bearer, shown};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
+use super::{Peer, charset};
 use crate::auth::{Denied, Scope};
 use crate::intake::{self, Envelope, Rejection, Sender};
 use crate::queue::MAX_PUSHED;
@@ -123,6 +123,7 @@ pub(super) async fn ingest(
     let (head, incoming) = request.into_parts();
     let expected = Expected { most: settings.max_batch_bytes, lines: true };
     let encodings = body::check_head(&head.headers, &incoming, expected)?;
+    let charset = charset::named_in(&head.headers)?;
     let secret = bearer(&head.headers).ok_or(Denied::Missing)??;
     let token = context.intake.authenticator().identify(secret).await?;
     if token.scope != Scope::Ingest {
@@ -135,7 +136,7 @@ pub(super) async fn ingest(
     peer.linger.store(false, Relaxed);
 
     let _turn = context.batches.turn().await;
-    let bytes = encodings.decode(bytes, most).await?;
+    let bytes = charset::decode(encodings.decode(bytes, most).await?, charset)?;
     let items = split(&bytes)?;
     let mut parsed = Vec::with_capacity(items.len());
     for some in items.chunks(PARSED_AT_ONCE) {

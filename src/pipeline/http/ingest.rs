@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, body};
+use super::{Peer, body, charset};
 use crate::auth::Denied;
 use crate::intake::{self, Rejected, Sender};
 use crate::server::access::bearer_token;
@@ -106,6 +106,7 @@ pub(super) async fn ingest(
     let most = context.settings.max_body_bytes;
     let expected = Expected { most, lines: false };
     let encodings = body::check_head(&head.headers, &incoming, expected)?;
+    let charset = charset::named_in(&head.headers)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
         Some(secret) => Some(context.intake.authenticator().identify(secret?).await?),
@@ -115,6 +116,7 @@ pub(super) async fn ingest(
     let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
     peer.linger.store(false, Relaxed);
     let bytes = encodings.decode(bytes, most).await?;
+    let bytes = charset::decode(bytes, charset)?;
     let envelope = intake::parse(kind, &bytes)?;
     let token = token.as_deref();
     let sender = Sender { ip: peer.ip, headers: &head.headers, token, began };

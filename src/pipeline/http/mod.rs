@@ -3,6 +3,7 @@
 //!
 //! - `batch`: `POST /batch`
 //! - `body`: reads request bodies within bounds
+//! - `charset`: the character encoding of request bodies
 //! - `cors`: which responses pages of other sites may read; preflights
 //! - `debug_stream`: `GET /api/debug-stream`
 //! - `encoding`: decompresses bodies
@@ -20,6 +21,7 @@
 
 mod batch;
 mod body;
+mod charset;
 mod cors;
 mod debug_stream;
 mod encoding;

@@ -32,6 +32,9 @@ pub enum Refusal {
     /// The body has an unsupported type.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// The body's character encoding is unknown.
+    #[error("the charset {0} is not supported; send UTF-8")]
+    Charset(String),
     /// The body is compressed in an unsupported way.
     #[error("Content-Encoding must be {SUPPORTED}, identity, or up to {MAX_ENCODINGS} of them")]
     Encoding,
@@ -106,7 +109,9 @@ impl Refusal {
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge(_) | Self::TooMany(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unsupported(_) | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unsupported(_) | Self::Charset(_) | Self::Encoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoStore | Self::Store(_) | Self::Streams(_) | Self::Busy => {

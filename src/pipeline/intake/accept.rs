@@ -5,12 +5,23 @@ use std::time::{Duration, Instant};
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
+use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
+use serde::de::DeserializeOwned;
 
-use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
+use super::changes::Changes;
+use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
 use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
+
+/// A valid event, completed and repaired.
+struct Checked {
+    payload: Payload,
+    changes: Changes,
+    /// By this its times were judged, so it is also when the event counts as queued.
+    at: UtcMillis,
+}
 
 impl Intake {
     /// Checks, completes and queues an event. Returns its id once the queue has confirmed.
@@ -64,7 +75,7 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<NewItem, Rejected> {
-        let Envelope { project_id, event_id, event } = envelope;
+        let Envelope { project_id, event_id, sent_at, left_out, event } = envelope;
         let project = project_id.ok_or_else(|| Rejection::field("projectId", "missing"))?;
         validate::id("projectId", &project)?;
 
@@ -77,41 +88,76 @@ impl Intake {
         let client_id = event_id.filter(|_| sender.token.is_some());
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
-            self.complete(event, sender)
+            self.complete(event, sent_at, sender)
         });
         match checked {
-            Ok(payload) => Ok(self.received(payload, project, client_id, sender.began)),
+            Ok(checked) => {
+                if !left_out.is_empty() {
+                    let step = self.log.step(Stage::Ingestion).project(&project);
+                    step.warn("Fields of an event left out", || {
+                        Data::from_iter([("fields".to_owned(), left_out.into())])
+                    });
+                }
+                Ok(self.received(checked, project, client_id, sender.began))
+            }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
     }
 
-    /// Validates the event and adds what is known from its request.
-    fn complete(&self, mut payload: Payload, sender: Sender<'_>) -> Result<Payload, Rejection> {
+    /// Validates and repairs the event, and adds what is known from its request.
+    fn complete(
+        &self,
+        mut payload: Payload,
+        sent_at: Option<UtcMillis>,
+        sender: Sender<'_>,
+    ) -> Result<Checked, Rejection> {
+        let (mut changes, at) = (Changes::default(), UtcMillis::now());
         match &mut payload {
             Payload::Pageview(view) => {
-                let url = validate::page_view(view)?;
+                let url = validate::page_view(view, &self.settings, &mut changes)?;
                 enrich::page_view(view, &url, sender.headers, sender.ip, self.trust_forwarded);
+                validate::limit_texts(view, &mut changes)?;
             }
-            Payload::Event(event) => validate::custom_event(event)?,
-            Payload::SessionEnd(end) => validate::session_end(end)?,
+            Payload::Event(event) => validate::custom_event(event, &mut changes)?,
+            Payload::SessionEnd(end) => validate::session_end(end, &mut changes)?,
         }
-        Ok(payload)
+        let bounds = self.settings.time_bounds();
+        clock::correct(payload.timestamp_mut(), sent_at, at, bounds, &mut changes);
+        Ok(Checked { payload, changes, at })
+    }
+
+    /// Reports that an event has been received, and what was changed about it.
+    fn report(&self, id: &str, project: &str, checked: &Checked, began: Instant) {
+        let Checked { payload, changes, .. } = checked;
+        changes.count(self.log.metrics());
+        let data = || {
+            let mut data = details(payload);
+            changes.describe(&mut data);
+            data
+        };
+        let step = self.log.step(Stage::Ingestion).event(id).project(project);
+        let step = step.took(began.elapsed());
+        if changes.replaced_time() {
+            step.warn("Event received with an implausible timestamp, which was replaced", data);
+        } else {
+            step.info("Event received", data);
+        }
     }
 
     /// The item to queue, with the line about its arrival.
     fn received(
         &self,
-        payload: Payload,
+        checked: Checked,
         project_id: String,
         client_id: Option<String>,
         began: Instant,
     ) -> NewItem {
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
-        let step = self.log.step(Stage::Ingestion).event(&id).project(&project_id);
-        step.took(began.elapsed()).info("Event received", || details(&payload));
-        let queued_at = UtcMillis::now();
-        let event = QueuedEvent { id, payload, queued_at, project_id, push_ticket: None };
+        self.report(&id, &project_id, &checked, began);
+        let Checked { mut payload, at, .. } = checked;
+        payload.default_timestamp(at);
+        let event = QueuedEvent { id, payload, queued_at: at, project_id, push_ticket: None };
         NewItem { event: Arc::new(event), client_id: is_clients }
     }
 
@@ -155,12 +201,13 @@ impl Intake {
 /// # Errors
 /// [`Rejection`] with the invalid field.
 pub fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Rejection> {
-    fn read<'a, T: serde::Deserialize<'a>>(
-        bytes: &'a [u8],
+    fn read<T: DeserializeOwned + Typed>(
+        bytes: &[u8],
         payload: impl FnOnce(T) -> Payload,
     ) -> Result<Envelope<Payload>, Rejection> {
-        let Envelope { project_id, event_id, event } = Envelope::<T>::parse(bytes)?;
-        Ok(Envelope { project_id, event_id, event: payload(event) })
+        let Envelope { project_id, event_id, sent_at, left_out, event } =
+            Envelope::<T>::parse(bytes)?;
+        Ok(Envelope { project_id, event_id, sent_at, left_out, event: payload(event) })
     }
     match kind {
         EventKind::Pageview => read::<Box<PageView>>(bytes, Payload::Pageview),

@@ -76,6 +76,19 @@ pub struct ClaimId {
     pub epoch: u64,
 }
 
+impl ClaimId {
+    /// When the batch was claimed for the first time, so the same at each delivery. Ids of batches
+    /// contain it (UUID v7); of any other id nothing is known, and it is now.
+    pub fn first_claimed(&self) -> UtcMillis {
+        let id = uuid::Uuid::try_parse(&self.batch).ok();
+        let at = id.and_then(|id| id.get_timestamp()).map(|at| at.to_unix());
+        at.map_or_else(UtcMillis::now, |(seconds, nanos)| {
+            let millis = seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000));
+            UtcMillis::from_epoch_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+        })
+    }
+}
+
 /// A batch, claimed under a lease.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -92,6 +105,9 @@ pub struct ClaimedItem {
     pub seq: i64,
     /// What was queued: normally the JSON of a `QueuedEvent`.
     pub body: String,
+    /// The position of the first byte that is not UTF-8, if there is one. In `body`, such bytes are
+    /// replaced by U+FFFD, as JavaScript consumers do.
+    pub invalid_utf8: Option<usize>,
 }
 
 /// An item that cannot be stored, for the failed queue.

@@ -319,7 +319,7 @@ impl Tables {
             match damaged::body(row)? {
                 Ok(body) => {
                     bytes += body.len();
-                    items.push(ClaimedItem { seq: row.get(0)?, body });
+                    items.push(ClaimedItem { seq: row.get(0)?, body, invalid_utf8: None });
                 }
                 Err(item) => unreadable.push(item),
             }

@@ -153,7 +153,8 @@ impl Queue for Fake {
             // Two items each, so that there are several batches.
             let count = state.items.len().min(2);
             let bodies: Vec<_> = state.items.drain(..count).collect();
-            let items = bodies.into_iter().zip(0..).map(|(body, seq)| ClaimedItem { seq, body });
+            let item = |(body, seq)| ClaimedItem { seq, body, invalid_utf8: None };
+            let items = bodies.into_iter().zip(0..).map(item);
             let (items, batch) = (items.collect(), state.ticket());
             state.claimed = Some(Claim { id: ClaimId { batch, epoch: 1 }, items });
         }
