@@ -5,8 +5,8 @@
 #   eval "$(scripts/servers.sh)"          # fetch what is missing, export the paths
 #   scripts/servers.sh valkey redis       # only these
 #
-# It also provides Bklit's SDK, the shells whose completion is tested, and
-# cargo-deny (only on request).
+# It also provides Bklit's SDK, Chromium, the shells whose completion is tested,
+# and cargo-deny (only on request).
 #
 # Progress goes to stderr, `export NAME='path'` lines to stdout. If a variable is
 # already set, it is kept and its server is not fetched. Concurrent runs are safe;
@@ -127,6 +127,42 @@ debs() { # debs <package>...: downloads and unpacks into ./unpacked
   fi
   local deb
   for deb in *.deb; do dpkg-deb -x "$deb" unpacked || return 1; done
+}
+
+# The newest that the distribution has: a browser without security updates is of no use.
+# apt knows which of its many libraries this machine lacks.
+chromium() {
+  need apt-get Chromium BKLIT_TEST_CHROMIUM
+  need dpkg-deb Chromium BKLIT_TEST_CHROMIUM
+  if ! chromium_debs; then
+    say "package not found, updating apt's lists"
+    apt-get update >&2 || return 1
+    chromium_debs || return 1
+  fi
+  local deb
+  for deb in debs/*.deb; do dpkg-deb -x "$deb" unpacked || return 1; done
+  mkdir -p out/lib || return 1
+  mv unpacked/usr/lib/chromium out/ || return 1
+  find unpacked \( -name '*.so' -o -name '*.so.*' \) -exec cp -a {} out/lib/ \;
+  if [ -d unpacked/usr/share/fonts ]; then
+    mv unpacked/usr/share/fonts out/ || return 1
+    echo '<fontconfig><dir prefix="relative">fonts</dir></fontconfig>' >out/fonts.conf
+  fi
+  cat >out/chromium-browser <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+if [ -e "$here/fonts.conf" ]; then export FONTCONFIG_FILE="$here/fonts.conf"; fi
+LD_LIBRARY_PATH="$here/lib" exec "$here/chromium/chromium" "$@"
+END
+  chmod 755 out/chromium-browser || return 1
+  out/chromium-browser --headless --no-sandbox --version >&2
+}
+
+chromium_debs() {
+  rm -rf debs
+  mkdir -p debs/partial
+  apt-get install -y -qq --no-install-recommends --download-only -o Debug::NoLocking=1 \
+    -o APT::Sandbox::User=root -o Dir::Cache::archives="$PWD/debs" chromium >&2
 }
 
 missing_libraries() {
@@ -256,6 +292,10 @@ provide() {
       [ -n "${BKLIT_TEST_SDK:-}" ] || build "sdk-$sdk_version" sdk
       emit BKLIT_TEST_SDK "${BKLIT_TEST_SDK:-$dir/sdk-$sdk_version/index.js}"
       ;;
+    chromium)
+      [ -n "${BKLIT_TEST_CHROMIUM:-}" ] || build chromium chromium
+      emit BKLIT_TEST_CHROMIUM "${BKLIT_TEST_CHROMIUM:-$dir/chromium/chromium-browser}"
+      ;;
     zsh)
       [ -n "${BKLIT_TEST_ZSH:-}" ] || build "zsh-$zsh_version" zsh
       emit BKLIT_TEST_ZSH "${BKLIT_TEST_ZSH:-$dir/zsh-$zsh_version/zsh}"
@@ -268,7 +308,7 @@ provide() {
       [ -n "${BKLIT_TEST_DENY:-}" ] || build "cargo-deny-$deny_version" deny
       emit BKLIT_TEST_DENY "${BKLIT_TEST_DENY:-$dir/cargo-deny-$deny_version/cargo-deny}"
       ;;
-    *) die "unknown server '$1': valkey, redis, clickhouse, postgres, sdk, zsh, fish, deny" ;;
+    *) die "unknown server '$1': valkey, redis, clickhouse, postgres, sdk, chromium, zsh, fish, deny" ;;
   esac
 }
 
@@ -277,5 +317,5 @@ provide() {
 need flock "the lock of $dir" PATH
 exec 9>"$dir/.lock"
 flock 9
-[ $# -gt 0 ] || set -- valkey redis clickhouse postgres sdk zsh fish
+[ $# -gt 0 ] || set -- valkey redis clickhouse postgres sdk chromium zsh fish
 for server in "$@"; do provide "$server"; done

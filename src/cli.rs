@@ -79,6 +79,15 @@ pub struct GlobalArgs {
     /// Trust the root certificates (PEM) in this file, instead of Mozilla's, when connecting to servers [env: BKLIT_TLS_CA_FILE]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca_file: Option<String>,
+    /// Serve HTTPS and secure WebSockets with the certificate (PEM, with its chain) in this file; it is read again when it changes [env: SSL_CERT_PATH, BKLIT_TLS_CERT]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<String>,
+    /// The certificate's private key (PEM) [env: SSL_KEY_PATH, BKLIT_TLS_KEY]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<String>,
+    /// Serve a page to try the tracker on: http://127.0.0.1:3001/playground [env: BKLIT_PLAYGROUND]
+    #[arg(long, global = true)]
+    pub playground: bool,
     /// Draw the console with ASCII only [default: if the locale is not UTF-8]
     #[arg(long, global = true)]
     pub ascii: bool,
@@ -99,6 +108,7 @@ impl GlobalArgs {
         let no_ui = self.no_ui.then(|| "true".to_owned());
         let dual_write = self.dual_write.then(|| "true".to_owned());
         let read_only = self.read_only.then(|| "true".to_owned());
+        let playground = self.playground.then(|| "local".to_owned());
         let ascii = self.ascii.then(|| "true".to_owned());
         let roles = (!self.roles.is_empty()).then(|| self.roles.join(","));
         let flags = [
@@ -114,6 +124,9 @@ impl GlobalArgs {
             ("console.read_only", "--read-only", &read_only),
             ("database_url", "--database-url", &self.database_url),
             ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
+            ("tls_cert", "--tls-cert", &self.tls_cert),
+            ("tls_key", "--tls-key", &self.tls_key),
+            ("http.playground", "--playground", &playground),
             ("console.ascii", "--ascii", &ascii),
             ("console.theme", "--theme", &self.theme),
             ("log", "--log", &self.log),

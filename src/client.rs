@@ -10,12 +10,14 @@ use crate::config::Settings;
 use bklit_pipeline::auth::default_token;
 use bklit_remote::client::{Client, client};
 
-/// An HTTP client that trusts the certificates in `tls_ca_file`, else Mozilla's roots.
+/// An HTTP client that trusts the certificates in `tls_ca_file`, else Mozilla's roots, and the
+/// pipeline with these settings.
 ///
 /// # Errors
 /// When the file cannot be used.
 pub fn connect(settings: &Settings) -> color_eyre::Result<Client> {
-    client(settings.tls_ca_file.as_deref()).wrap_err("tls_ca_file cannot be used")
+    client(settings.tls_ca_file.as_deref(), settings.tls_cert.as_deref())
+        .wrap_err("tls_ca_file cannot be used")
 }
 
 /// The file in the data dir with the address on which the running pipeline listens.
@@ -32,7 +34,7 @@ pub const TOKEN_VARIABLE: &str = "BKLIT_TOKEN";
 /// settings is 0 and no pipeline runs.
 pub fn base_url(given: Option<&str>, settings: &Settings) -> color_eyre::Result<String> {
     let Some(given) = given else {
-        return Ok(format!("http://{}", listening(settings)?));
+        return Ok(format!("{}://{}", settings.http_scheme(), listening(settings)?));
     };
     let text = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
     let url = Url::parse(&text).wrap_err_with(|| format!("{given} is not a URL"))?;

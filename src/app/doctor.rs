@@ -16,6 +16,8 @@ use crate::config::Settings;
 use bklit_adapters::postgres;
 use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
+use bklit_pipeline::server::MAX_BEYOND;
+use bklit_pipeline::server::tls::{RENEWAL_DAYS, ServerTls};
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::duration;
@@ -23,8 +25,9 @@ use bklit_wire::duration;
 /// How long checking one server, or the files, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Files a process has open in addition to its connections.
-const OTHER_FILES: u64 = 100;
+/// Files a process has open in addition to its connections, and to those beyond the limit that are
+/// about to be closed.
+const OTHER_FILES: u64 = 100 + 2 * MAX_BEYOND as u64;
 
 /// Runs all checks at the same time.
 pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
@@ -91,6 +94,7 @@ async fn part<E: Display>(
 fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
     let mut findings = vec![address(settings)];
     findings.extend(websocket_address(settings));
+    findings.extend(certificate(settings));
     if settings.http.trust_forwarded && !settings.listen.ip().is_loopback() {
         findings.push(Diagnostic::warning(
             format!(
@@ -113,16 +117,39 @@ fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
     };
     let connections = settings.http.max_connections as u64 + sockets as u64;
     let wanted = connections + OTHER_FILES;
-    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+    if let Some(limit) = getrlimit(Resource::Nofile).maximum.filter(|limit| *limit < wanted) {
         findings.push(Diagnostic::warning(
             format!("a process here may open {limit} files, too few for {connections} connections"),
             format!(
-                "raise the limit (`ulimit -n {wanted}`), or lower http.max_connections or \
+                "raise the limit (`ulimit -Hn {wanted}`), or lower http.max_connections or \
                  websocket.max_connections"
             ),
         ));
     }
     findings
+}
+
+/// Whether certificate and key can be used.
+fn certificate(settings: &Settings) -> Option<Diagnostic> {
+    let (file, key) = (settings.tls_cert.as_ref()?, settings.tls_key.as_ref()?);
+    let (name, renew) = (file.display(), "renew it; a running process notices that by itself");
+    Some(match ServerTls::load(file, key).map(|tls| tls.days_left()) {
+        Ok(Some(days)) if days < 0 => {
+            Diagnostic::problem(format!("the certificate in {name} has expired"), renew)
+        }
+        Ok(Some(days)) if days < RENEWAL_DAYS => {
+            Diagnostic::warning(format!("the certificate in {name} expires in {days} days"), renew)
+        }
+        Ok(Some(days)) => {
+            Diagnostic::good(format!("the certificate in {name} is valid for {days} more days"))
+        }
+        Ok(None) => Diagnostic::good(format!("the certificate in {name} can be used")),
+        Err(error) => Diagnostic::problem(
+            error.to_string(),
+            "install the certificate with its chain and its private key, both as PEM files that the \
+             service can read",
+        ),
+    })
 }
 
 /// Whether the HTTP server's address is free, or used by our own process.

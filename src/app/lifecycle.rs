@@ -5,9 +5,18 @@ use std::time::Duration;
 
 use color_eyre::Report;
 use color_eyre::eyre::{Result, WrapErr, eyre};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+/// Lets this process open as many files as it may: each connection is one, and the limit that
+/// processes start with is often too low.
+pub(super) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused only by unusual sandboxes, where the old limit still holds.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
 
 /// Tasks that run until they are stopped, in the order of their start.
 #[derive(Default)]

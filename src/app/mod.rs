@@ -40,7 +40,7 @@ use bklit_console::{ConsoleEnd, Source};
 use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
 use data_dir::DataDir;
-use lifecycle::{Supervisor, is_hang_up_ignored, watch_signals, within};
+use lifecycle::{Supervisor, is_hang_up_ignored, raise_file_limit, watch_signals, within};
 use notify::ServiceManager;
 use pipeline::Pipeline;
 
@@ -183,6 +183,7 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     } else {
         log_to_file(settings)?;
     }
+    raise_file_limit();
     let shutdown = CancellationToken::new();
     // A hang-up closes the console's terminal; a daemon under nohup survives it.
     let ignore_hang_up = settings.no_ui && is_hang_up_ignored();
@@ -246,7 +247,7 @@ async fn run_console(
     let source = source(settings, pipeline.address());
     let mut options = commands::console_options(source, settings);
     if settings.roles.has(Role::Ingestion) {
-        options.curl = curl_line(pipeline, data_dir).await;
+        options.curl = curl_line(settings, pipeline, data_dir).await;
     }
     let lines = Source::Bus(pipeline.debug_bus().subscribe_after(settings.debug_history));
     match bklit_console::run(options, lines, Some(pipeline.backend()), shutdown).await? {
@@ -272,7 +273,7 @@ fn servers(settings: &Settings) -> &'static str {
 }
 
 /// A request that works as pasted, while the token from the first start is valid.
-async fn curl_line(pipeline: &Pipeline, data_dir: &DataDir) -> Option<String> {
+async fn curl_line(settings: &Settings, pipeline: &Pipeline, data_dir: &DataDir) -> Option<String> {
     let secret = auth::default_token(data_dir.path())?;
     let token = pipeline.tokens().find(&secret.hash()).await.ok().flatten()?;
     let project = token.projects.first()?;
@@ -283,8 +284,9 @@ async fn curl_line(pipeline: &Pipeline, data_dir: &DataDir) -> Option<String> {
         address.to_string()
     };
     let body = serde_json::json!({ "url": "https://example.com/hello", "projectId": project });
+    let (curl, scheme) = (commands::curl(settings), settings.http_scheme());
     Some(format!(
-        "curl -X POST http://{host}/track -H 'Authorization: Bearer {}' \
+        "{curl} -X POST {scheme}://{host}/track -H 'Authorization: Bearer {}' \
          -H 'Content-Type: application/json' -d '{body}'",
         secret.expose()
     ))

@@ -18,7 +18,7 @@ use crate::config::Settings;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::http;
-use bklit_pipeline::http::HttpContext;
+use bklit_pipeline::http::{HttpContext, Playground};
 use bklit_pipeline::intake::Intake;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::{Metrics, Part};
@@ -26,6 +26,7 @@ use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::Queue;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::Limits;
+use bklit_pipeline::server::tls::ServerTls;
 use bklit_pipeline::store::Store;
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
@@ -77,6 +78,7 @@ impl Pipeline {
         if settings.roles.has(Role::Ingestion) {
             tokens::make_first(settings, &adapters.own_tokens, data_dir.path(), supervisor).await?;
         }
+        let tls = load_tls(settings)?;
         let listeners = Listeners::bind(settings, data_dir).await?;
         let address = listeners.address;
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
@@ -99,7 +101,8 @@ impl Pipeline {
 
         // Parts stop in the order of their start, which is the direction of the events: first
         // accept nothing more, then store or release what is in hand, and report it until the end.
-        listeners.serve(settings, &adapters, Arc::new(intake), stopping, supervisor);
+        let intake = Arc::new(intake);
+        listeners.serve(settings, data_dir, &adapters, intake, tls, stopping, supervisor);
         adapters.start(supervisor);
         if let Some(writer) = writer {
             supervisor
@@ -164,6 +167,15 @@ async fn finish(task: impl Future<Output = ()>) -> Result<()> {
     Ok(())
 }
 
+/// The certificate and key of the servers, if they are set.
+fn load_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>> {
+    // The settings have both or neither.
+    let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(ServerTls::load(certificate, key)?)))
+}
+
 /// The sockets of this process. Every process has the HTTP one, whatever its roles, so that consoles
 /// can attach.
 struct Listeners {
@@ -188,22 +200,29 @@ impl Listeners {
     fn serve(
         self,
         settings: &Settings,
+        data_dir: &DataDir,
         adapters: &Adapters,
         intake: Arc<Intake>,
+        tls: Option<Arc<ServerTls>>,
         stopping: &CancellationToken,
         supervisor: &mut Supervisor,
     ) {
         let debug_bus = Arc::clone(&adapters.debug_bus);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.http.clone())
             .in_process(settings.roles, stopping.clone())
+            .with_data_dir(data_dir.path())
             .with_store(adapters.store.clone(), adapters.presence.clone())
-            .serving_sockets(self.websocket.is_some());
+            .serving_sockets(self.websocket.is_some())
+            .over_tls(tls.clone().filter(|_| settings.http.tls));
         let listener = self.http;
         supervisor.spawn("HTTP server", |stop| async move {
             http::serve(listener, Arc::new(context), stop).await.map_err(Into::into)
         });
         if let Some(listener) = self.websocket {
-            start_websocket(listener, intake, settings, adapters, supervisor);
+            start_websocket(listener, intake, tls.clone(), settings, adapters, supervisor);
+        }
+        if let Some(tls) = tls {
+            supervisor.spawn_in_group("TLS certificate", |stop| finish(tls.watch(stop)));
         }
     }
 }
@@ -211,6 +230,7 @@ impl Listeners {
 fn start_websocket(
     listener: TcpListener,
     intake: Arc<Intake>,
+    tls: Option<Arc<ServerTls>>,
     settings: &Settings,
     adapters: &Adapters,
     supervisor: &mut Supervisor,
@@ -220,7 +240,7 @@ fn start_websocket(
     let limits =
         Limits { header_timeout: http.header_timeout, max_body_bytes: http.max_body_bytes };
     let context = WebSocketContext::new(intake, live_bus, settings.websocket.clone(), limits);
-    let context = Arc::new(context);
+    let context = Arc::new(context.over_tls(tls));
     // Both servers drain at the same time: the worker needs the rest of the time.
     supervisor.spawn_in_group("WebSocket server", |stop| async move {
         websocket::serve(listener, context, stop).await.map_err(Into::into)
@@ -254,6 +274,9 @@ fn start_worker(
 }
 
 fn log_start(settings: &Settings, address: SocketAddr, data_dir: &DataDir) -> Result<()> {
+    if settings.http.playground != Playground::Off {
+        tracing::info!("serving the playground: http://{address}/playground");
+    }
     let adapters = adapters::describe(settings)?;
     let data_dir = data_dir.path().display();
     if settings.roles.has(Role::Ingestion) {

@@ -41,6 +41,12 @@ fn print(text: &str) -> io::Result<bool> {
     }
 }
 
+/// `curl` for this machine's own pipeline. Its certificate is for a name, not for this machine's
+/// addresses.
+pub fn curl(settings: &Settings) -> &'static str {
+    if settings.http_scheme() == "https" { "curl -k" } else { "curl" }
+}
+
 /// The options of a console on `source`. A `curl` command is added only where the pipeline's token is
 /// known.
 pub fn console_options(source: String, settings: &Settings) -> ConsoleOptions {

@@ -1,6 +1,5 @@
 //! `token`: creates, lists and revokes tokens.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use color_eyre::Result;
@@ -35,7 +34,7 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
             store.create(token.clone()).await?;
             match quiet {
                 true => format!("{}\n", secret.expose()),
-                false => created(&token, &secret, settings.listen),
+                false => created(&token, &secret, settings),
             }
         }
         TokenCommand::List { json: true } => lines(&listed(store).await?)?,
@@ -125,9 +124,10 @@ fn expiry(now: UtcMillis, after: Duration) -> Result<UtcMillis> {
 }
 
 /// The text about a new token: the secret, and how to use it.
-fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
+fn created(token: &TokenRecord, secret: &Secret, settings: &Settings) -> String {
     let secret = secret.expose();
-    let listen = reachable(listen);
+    let url = format!("{}://{}", settings.http_scheme(), reachable(settings.listen));
+    let curl = super::curl(settings);
     let mut text = format!(
         "Created token {}: scope {}, for {}, {}{}.\n\n  {secret}\n\n\
          It is not shown again. Try it:\n\n",
@@ -144,9 +144,7 @@ fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
         (Scope::Ingest, project) => {
             let project = project.map_or("", String::as_str);
             let body = serde_json::json!({ "url": "https://example.com/", "projectId": project });
-            text.push_str(&format!(
-                "  curl http://{listen}/track -H 'Authorization: Bearer {secret}'"
-            ));
+            text.push_str(&format!("  {curl} {url}/track -H 'Authorization: Bearer {secret}'"));
             text.push_str(" -H 'Content-Type: application/json'");
             if let Some(domain) = token.allowed_domains.first() {
                 text.push_str(&format!(" -H 'Origin: https://{domain}'"));
@@ -154,13 +152,12 @@ fn created(token: &TokenRecord, secret: &Secret, listen: SocketAddr) -> String {
             text.push_str(&format!(" -d {}\n", quoted(&body.to_string())));
         }
         (Scope::Read, None) => {
-            text.push_str(&format!("  bklit-tui attach http://{listen} --token {secret}\n"));
+            text.push_str(&format!("  bklit-tui attach {url} --token {secret}\n"));
         }
-        (Scope::Admin, _) => text.push_str(&format!(
-            "  curl http://{listen}/api/queue -H 'Authorization: Bearer {secret}'\n"
-        )),
+        (Scope::Admin, _) => text
+            .push_str(&format!("  {curl} {url}/api/queue -H 'Authorization: Bearer {secret}'\n")),
         (Scope::Read, Some(project)) => text.push_str(&format!(
-            "  bklit-tui logs http://{listen} --follow --token {secret} --project {}\n",
+            "  bklit-tui logs {url} --follow --token {secret} --project {}\n",
             quoted(project)
         )),
     }
@@ -340,7 +337,9 @@ mod tests {
     fn the_hint_works_as_pasted() {
         let (mut token, secret) = token(&["it's"]);
         token.allowed_domains = vec!["example.com".into()];
-        let text = created(&token, &secret, "0.0.0.0:3001".parse().unwrap());
+        let listen = "0.0.0.0:3001".parse().unwrap();
+        let mut settings = Settings { listen, ..Settings::default() };
+        let text = created(&token, &secret, &settings);
         assert!(text.contains(&format!("Bearer {}'", secret.expose())), "{text}");
         assert!(text.contains("http://127.0.0.1:3001/track"), "{text}");
         assert!(text.contains("-H 'Origin: https://example.com'"), "{text}");
@@ -349,6 +348,9 @@ mod tests {
                 || text.contains(r#"-d '{"projectId":"it'\''s","url":"https://example.com/"}'"#),
             "{text}"
         );
+        settings.tls_cert = Some("cert.pem".into());
+        let text = created(&token, &secret, &settings);
+        assert!(text.contains("curl -k https://127.0.0.1:3001/track"), "{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use figment::Figment;
 use bklit_wire::setting::WrongSetting;
 
 use super::{ConfigError, Settings, source_of};
+use bklit_pipeline::http::Playground;
 use bklit_pipeline::intake::{ANY_SCHEME, IntakeSettings};
 use bklit_pipeline::roles::Role;
 
@@ -31,6 +32,14 @@ impl Settings {
         self.validate_counts(figment)?;
         self.validate_roles(figment)?;
         self.validate_servers(figment)?;
+        require(
+            figment,
+            "http.playground",
+            self.http.playground != Playground::Local || self.listen.ip().is_loopback(),
+            "needs a loopback address to listen on, because it is for browsers on this machine; \
+             http.playground = \"public\" serves the page to everybody",
+        )?;
+        self.validate_tls(figment)?;
         bklit_console_core::settings::check(&self.console)
             .map_err(|wrong| refused(figment, &wrong))?;
         require(
@@ -45,6 +54,7 @@ impl Settings {
         let needed = [
             ("shutdown_timeout", self.shutdown_timeout),
             ("http.header_timeout", self.http.header_timeout),
+            ("http.idle_timeout", self.http.idle_timeout),
             ("http.body_timeout", self.http.body_timeout),
             ("intake.max_ahead", self.intake.max_ahead),
             ("intake.max_age", self.intake.max_age),
@@ -90,7 +100,12 @@ impl Settings {
             ("console.record_max_bytes", self.console.record_max_bytes, 1 << 16, 1 << 50),
             ("console.fps", self.console.fps.into(), 1, 60),
         ];
-        for (key, value, least, most) in counts {
+        let per_address = [
+            ("http.max_connections_per_address", self.http.max_connections_per_address),
+            ("websocket.max_connections_per_address", self.websocket.max_connections_per_address),
+        ];
+        let per_address = per_address.map(|(key, value)| (key, value as u64, 1, 1_000_000));
+        for (key, value, least, most) in counts.into_iter().chain(per_address) {
             let in_bounds = (least..=most).contains(&value);
             require(figment, key, in_bounds, &format!("must be from {least} to {most}"))?;
         }
@@ -110,7 +125,7 @@ impl Settings {
         require(
             figment,
             "websocket.allowed_origins",
-            self.websocket.allowed_origins.iter().all(|text| is_origin(text)),
+            self.websocket.allowed_origins.iter().flatten().all(|text| is_origin(text)),
             "contains a value that is not an origin like https://dashboard.example",
         )?;
         let schemes = &self.intake.url_schemes;
@@ -128,6 +143,16 @@ impl Settings {
             require(figment, key, !name.is_empty(), "must not be empty")?;
         }
         Ok(())
+    }
+
+    fn validate_tls(&self, figment: &Figment) -> Result<(), ConfigError> {
+        let (certificate, key) = (self.tls_cert.is_some(), self.tls_key.is_some());
+        let needs_key =
+            "needs the certificate's private key: set tls_key (--tls-key, SSL_KEY_PATH)";
+        require(figment, "tls_cert", key || !certificate, needs_key)?;
+        let needs_certificate =
+            "needs the key's certificate: set tls_cert (--tls-cert, SSL_CERT_PATH)";
+        require(figment, "tls_key", certificate || !key, needs_certificate)
     }
 
     /// The embedded queue and buses work within one process; several processes need Redis.

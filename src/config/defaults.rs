@@ -33,6 +33,8 @@ impl Default for Settings {
             dual_write: false,
             database_url: None,
             tls_ca_file: None,
+            tls_cert: None,
+            tls_key: None,
             shutdown_timeout: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
             log: "info".to_owned(),

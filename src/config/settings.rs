@@ -52,6 +52,12 @@ pub struct Settings {
     /// Root certificates (PEM) to trust instead of Mozilla's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca_file: Option<PathBuf>,
+    /// The certificate (PEM, with its chain) of the HTTP and the WebSocket server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// That certificate's private key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
     /// How long shutdown may take before it is forced.
     #[serde(with = "bklit_wire::duration")]
     pub shutdown_timeout: Duration,
@@ -84,4 +90,11 @@ pub struct Settings {
     /// File to record to; set only by a flag.
     #[serde(skip)]
     pub record: Option<String>,
+}
+
+impl Settings {
+    /// The scheme of the HTTP server's URL.
+    pub fn http_scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() && self.http.tls { "https" } else { "http" }
+    }
 }

@@ -67,7 +67,8 @@ fn the_websocket_variables_of_bklit_work_as_they_are() {
     ];
     let settings = load(&environment, &[]).unwrap().websocket;
     assert_eq!(settings.listen.unwrap().to_string(), "127.0.0.1:9090");
-    assert_eq!(settings.allowed_origins, ["https://a.example", "http://localhost:3000/"]);
+    let origins = settings.allowed_origins.unwrap();
+    assert_eq!(origins, ["https://a.example", "http://localhost:3000/"]);
     let own = [("WEBSOCKET_PORT", "9090"), ("BKLIT_WEBSOCKET_LISTEN", "[::1]:5")];
     assert_eq!(load(&own, &[]).unwrap().websocket.listen.unwrap().to_string(), "[::1]:5");
     let dir = tempfile::tempdir().unwrap();
@@ -85,7 +86,7 @@ fn the_websocket_variables_of_bklit_work_as_they_are() {
 #[test]
 fn an_error_names_setting_and_source() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [Override], [&'a str; 2]);
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 17] = [
         (&[("INGESTION_PORT", "http")], &[], ["listen", "the environment variable INGESTION_PORT"]),
         (&[("BKLIT_NO_UI", "maybe")], &[], ["no_ui", "BKLIT_NO_UI"]),
         (&[("BKLIT_LOG", "a=b=c")], &[], ["log", "BKLIT_LOG"]),
@@ -99,6 +100,9 @@ fn an_error_names_setting_and_source() {
         (&[("BKLIT_ROLES", " , ")], &[], ["roles (from", "BKLIT_ROLES"]),
         (&[], &[flag("roles", "ingestion")], ["roles (from --roles)", "redis_url"]),
         (&[], &[flag("roles", "worker,websocket")], ["roles (from --roles)", "redis_url"]),
+        (&[("SSL_CERT_PATH", "c.pem")], &[], ["tls_cert (from", "tls_key"]),
+        (&[("SSL_KEY_PATH", "k.pem")], &[], ["SSL_KEY_PATH", "tls_cert"]),
+        (&[], &[flag("http.max_connections_per_address", "0")], ["from 1", "per_address"]),
         (&[], &[flag("shutdown_delay", "1h")], ["shutdown_delay", "5m"]),
     ];
     for (environment, flags, parts) in cases {

@@ -1,9 +1,11 @@
 //! The pipeline's counters, published once a second as [`Gauges`] for consoles, and as Prometheus
 //! text.
 //!
+//! - `connections`: connections closed to make room for others
 //! - `queue`: the queue's state, observed once a second
 //! - `verification`: results of dual-write verification
 
+mod connections;
 mod queue;
 mod verification;
 
@@ -24,6 +26,7 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::{Gauges, Health, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
+pub use connections::ConnectionFigures;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use verification::{Outcome, VerificationFigures};
 
@@ -103,6 +106,7 @@ pub struct Metrics {
     lines_lost: Counter,
     queue: QueueFigures,
     connections: Gauge,
+    closed: ConnectionFigures,
     sockets: Family<KindLabel, Gauge>,
     live_events_lost: Counter,
     values_changed: Family<ChangeLabel, Counter>,
@@ -152,6 +156,7 @@ impl Metrics {
             lines_lost: Counter::default(),
             queue: QueueFigures::default(),
             connections: Gauge::default(),
+            closed: ConnectionFigures::default(),
             sockets: Family::default(),
             live_events_lost: Counter::default(),
             values_changed: Family::default(),
@@ -201,6 +206,7 @@ impl Metrics {
         );
         self.queue.register(r);
         r.register("http_connections", "Open HTTP connections", self.connections.clone());
+        self.closed.register(r);
         r.register("websockets", "Open WebSockets, by kind", self.sockets.clone());
         r.register(
             "live_events_lost",
@@ -223,6 +229,11 @@ impl Metrics {
     /// The counters of dual-write verification.
     pub fn verify(&self) -> &VerificationFigures {
         &self.verify
+    }
+
+    /// The counters of connections that were closed to make room.
+    pub fn connections(&self) -> &ConnectionFigures {
+        &self.closed
     }
 
     /// Counts `n` steps of a stage, each of which took `took`.

@@ -18,18 +18,23 @@ pub type Client = Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Creates a client. It trusts the root certificates in the file `roots` (PEM), or Mozilla's if
-/// `None`. Responses have no time limit; the caller sets one where needed.
+/// `None`, and the server with the certificate in the file `own`, under any name. Responses have no
+/// time limit; the caller sets one where needed.
 ///
 /// # Errors
 /// [`TlsError`] if the certificates cannot be read or used.
-pub fn client(roots: Option<&Path>) -> Result<Client, TlsError> {
+pub fn client(roots: Option<&Path>, own: Option<&Path>) -> Result<Client, TlsError> {
     let roots = roots.map(tls::read_roots).transpose()?;
+    let config = match own {
+        Some(own) => tls::client_config_trusting(roots.as_deref(), own.to_owned())?,
+        None => tls::client_config(roots.as_deref())?,
+    };
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls::client_config(roots.as_deref())?)
+        .with_tls_config(config)
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);

@@ -110,6 +110,16 @@ pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
     })
 }
 
+/// Reads a list that may be absent, otherwise as [`list`].
+///
+/// # Errors
+/// As [`list`].
+pub fn optional_list<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    list(deserializer).map(Some)
+}
+
 /// Reads a boolean, or text such as `yes`, `off` or `1`.
 ///
 /// # Errors

@@ -35,11 +35,13 @@ fn item(id: &str, client_id: bool) -> NewItem {
 }
 
 fn item_of(project: &str, id: &str, client_id: bool) -> NewItem {
-    let url = format!("https://example.com/{id}");
+    let (url, now) = (format!("https://example.com/{id}"), UtcMillis::now());
+    // The queue's JSON always has a timestamp.
+    let view = PageView { url, timestamp: Some(now), ..PageView::default() };
     let event = QueuedEvent {
         id: id.to_owned(),
-        payload: Payload::Pageview(Box::new(PageView { url, ..PageView::default() })),
-        queued_at: UtcMillis::now(),
+        payload: Payload::Pageview(Box::new(view)),
+        queued_at: now,
         project_id: project.to_owned(),
         push_ticket: None,
     };

@@ -149,6 +149,8 @@ async fn requests_that_are_no_http_are_refused() {
         client.half_close().await;
         if let Some(answer) = client.try_answer().await {
             assert!((400..=505).contains(&answer.status), "{answer:?}");
+            assert!(!answer.error().is_empty());
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         }
     }
     let bearer = format!("Authorization: Bearer {}\r\n", server.ingest);

@@ -21,6 +21,7 @@ use bklit_pipeline::queue::{
     Rejected, WaitingItem,
 };
 use bklit_pipeline::server::Limits;
+use bklit_pipeline::server::tls::ServerTls;
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_bus::DebugBus;
@@ -275,6 +276,14 @@ impl Server {
     }
 
     pub async fn start_with(listen: &str, change: impl FnOnce(&mut HttpSettings)) -> Self {
+        Self::start_over(listen, None, change).await
+    }
+
+    pub async fn start_over(
+        listen: &str,
+        tls: Option<Arc<ServerTls>>,
+        change: impl FnOnce(&mut HttpSettings),
+    ) -> Self {
         let listener = TcpListener::bind(listen).await.unwrap();
         let metrics = Arc::new(Metrics::new());
         let bus = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
@@ -292,7 +301,7 @@ impl Server {
         let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, trust_forwarded);
         let intake = Arc::new(intake);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
-        let context = Arc::new(context);
+        let context = Arc::new(context.over_tls(tls));
         let shutdown = CancellationToken::new();
         let server = Self {
             address: listener.local_addr().unwrap(),

@@ -7,4 +7,5 @@ mod notify;
 mod ready;
 mod roles;
 mod stop;
+mod tls;
 mod workers;

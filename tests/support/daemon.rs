@@ -12,11 +12,14 @@ use tempfile::TempDir;
 
 use super::command::{self, Capture, Cli};
 use super::http::{Response, Stream, request};
+use super::servers::free_port;
 use super::{DEADLINE, eventually};
 
 /// A running daemon; killed when it is dropped.
 pub struct Daemon {
     dir: Arc<TempDir>,
+    /// The address it was started with; by default any free port.
+    listen: String,
     environment: Vec<(String, String)>,
     child: Child,
     stdout: Capture,
@@ -44,18 +47,28 @@ impl Daemon {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         std::fs::write(dir.path().join("bklit.toml"), toml).unwrap();
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
-        Self::launch(dir, environment.iter().map(owned).collect())
+        let environment = environment.iter().map(owned).collect();
+        Self::launch(dir, "127.0.0.1:0".to_owned(), environment)
+    }
+
+    /// One whose addresses are the same after a restart.
+    #[track_caller]
+    pub fn on_lasting_ports(toml: &str) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(dir.path().join("bklit.toml"), toml).unwrap();
+        let [http, websocket] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        Self::launch(dir, http, vec![("BKLIT_WEBSOCKET_LISTEN".to_owned(), websocket)])
     }
 
     #[track_caller]
-    fn launch(dir: Arc<TempDir>, environment: Vec<(String, String)>) -> Self {
+    fn launch(dir: Arc<TempDir>, listen: String, environment: Vec<(String, String)>) -> Self {
         let data_dir = dir.path().join("data");
         let address_file = data_dir.join("listen.addr");
         // A killed daemon leaves its address file.
         let _ = std::fs::remove_file(&address_file);
         let mut command = command::program(dir.path());
         command
-            .args(["--no-ui", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["--no-ui", "--listen", &listen, "--data-dir"])
             .arg(&data_dir)
             .arg("--config")
             .arg(dir.path().join("bklit.toml"))
@@ -78,9 +91,11 @@ impl Daemon {
             addr = text.strip_suffix('\n').and_then(|text| text.parse::<SocketAddr>().ok());
             addr.is_some()
         });
-        let daemon = Self { dir, environment, child, stdout, stderr, addr: addr.unwrap() };
+        let daemon = Self { dir, listen, environment, child, stdout, stderr, addr: addr.unwrap() };
         eventually(DEADLINE, "GET /health answers 200", || {
-            daemon.try_get("/health").is_ok_and(|answer| answer.status == 200)
+            // Over TLS, this client gets the reason why not.
+            let up = |status| status == 200 || status == 400;
+            daemon.try_get("/health").is_ok_and(|answer| up(answer.status))
         });
         daemon
     }
@@ -90,9 +105,10 @@ impl Daemon {
     pub fn restart(mut self) -> Self {
         self.kill9();
         let dir = Arc::clone(&self.dir);
+        let listen = std::mem::take(&mut self.listen);
         let environment = std::mem::take(&mut self.environment);
         drop(self);
-        Self::launch(dir, environment)
+        Self::launch(dir, listen, environment)
     }
 
     /// Its data dir.
@@ -103,6 +119,13 @@ impl Daemon {
     /// A directory for a test's own files, outside the data dir.
     pub fn scratch(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// The address of its WebSocket server.
+    #[track_caller]
+    pub fn websocket_addr(&self) -> SocketAddr {
+        let text = std::fs::read_to_string(self.data_dir().join("websocket.addr")).unwrap();
+        text.trim().parse().unwrap()
     }
 
     /// The URL of a path.

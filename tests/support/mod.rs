@@ -1,6 +1,7 @@
 //! Helpers for tests: the real program as a daemon and as a command, HTTP over plain
 //! sockets, real servers, and waiting with a deadline.
 
+pub mod browser;
 mod command;
 mod daemon;
 pub mod events;
@@ -9,6 +10,7 @@ pub mod proxy;
 pub mod pty;
 pub mod redis;
 pub mod servers;
+pub mod site;
 pub mod tls;
 
 use std::time::{Duration, Instant};

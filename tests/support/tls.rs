@@ -1,15 +1,16 @@
-//! A proxy that terminates TLS in front of a server on this machine.
+//! TLS: a proxy that terminates it in front of a server on this machine, and a client.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// How a client starts TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,8 @@ pub enum Handshake {
 }
 
 /// A file of the test certificates: `ca.pem` signed `server.pem` (localhost, 127.0.0.1),
-/// `other-ca.pem` signed `elsewhere.pem` (elsewhere.example).
+/// `other-ca.pem` signed `elsewhere.pem` (elsewhere.example), `renewed.pem` and
+/// `expired.pem` (localhost) signed themselves.
 pub fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls")).join(name)
 }
@@ -76,4 +78,28 @@ async fn pass(
     let mut server = TcpStream::connect(("127.0.0.1", server)).await?;
     tokio::io::copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
+}
+
+/// Connects to the server at `address` as `localhost`, trusting the certificates with these names,
+/// separated by spaces.
+pub async fn connect(
+    address: SocketAddr,
+    roots: &str,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut trusted = RootCertStore::empty();
+    for name in roots.split(' ') {
+        let root = CertificateDer::from_pem_file(file(&format!("{name}.pem"))).unwrap();
+        trusted.add(root).unwrap();
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    Ok(stream)
 }

@@ -45,7 +45,7 @@ impl Server {
 
     /// A stream and the connection that feeds it.
     async fn stream(&self) -> (SseDebugStream, TcpStream) {
-        let connect = SseDebugStream::connect(client(None).unwrap(), self.endpoint(None));
+        let connect = SseDebugStream::connect(client(None, None).unwrap(), self.endpoint(None));
         let (stream, connection) = tokio::join!(connect, self.answer(HEAD));
         let mut stream = stream.unwrap();
         assert!(matches!(next(&mut stream).await, DebugMessage::Connected));
@@ -53,7 +53,7 @@ impl Server {
     }
 
     async fn refusal(&self, answer: &str) -> SseError {
-        let connect = SseDebugStream::connect(client(None).unwrap(), self.endpoint(None));
+        let connect = SseDebugStream::connect(client(None, None).unwrap(), self.endpoint(None));
         let (stream, _connection) = tokio::join!(connect, self.answer(answer));
         stream.err().expect("it connects")
     }
@@ -146,7 +146,7 @@ async fn the_token_goes_into_the_header_and_nowhere_else() {
     let server = Server::start().await;
     let endpoint = server.endpoint(Some("bk_live_secret")).of_project("p1");
     assert!(!format!("{endpoint:?}").contains("bk_live_secret"));
-    let connect = SseDebugStream::connect(client(None).unwrap(), endpoint);
+    let connect = SseDebugStream::connect(client(None, None).unwrap(), endpoint);
     let accept = async {
         let (mut connection, head) = server.accept().await;
         connection.write_all(HEAD.as_bytes()).await.unwrap();
@@ -163,7 +163,7 @@ async fn a_daemon_that_is_not_up_yet_is_waited_for() {
     let server = Server::start().await;
     let (endpoint, address) = (server.endpoint(None), server.0.local_addr().unwrap());
     drop(server);
-    let mut stream = SseDebugStream::connect(client(None).unwrap(), endpoint).await.unwrap();
+    let mut stream = SseDebugStream::connect(client(None, None).unwrap(), endpoint).await.unwrap();
     assert!(matches!(next(&mut stream).await, DebugMessage::Disconnected(_)));
     let server = Server(TcpListener::bind(address).await.unwrap());
     let _connection = server.answer(HEAD).await;

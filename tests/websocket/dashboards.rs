@@ -2,9 +2,11 @@
 
 use bklit_pipeline::auth::{Scope, TokenStore};
 use bklit_pipeline::bus::LiveBus;
+use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use bklit_wire::event::{EventKind, LiveEvent};
 use bklit_wire::object::Object;
 use bklit_wire::time::UtcMillis;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::server::{DASHBOARD, Server, Socket};
@@ -45,7 +47,8 @@ async fn a_dashboard_sees_its_projects_events_of_all_kinds() {
 #[tokio::test]
 async fn only_readers_and_allowed_origins_get_in() {
     let server = Server::start_with(|settings| {
-        settings.allowed_origins = vec!["https://dash.example/".into(), "http://[::1]:3000".into()];
+        let origins = ["https://dash.example/", "http://[::1]:3000"];
+        settings.allowed_origins = Some(origins.map(str::to_owned).to_vec());
     })
     .await;
     let (of_q, _) = server.tokens.make(Scope::Read, &["q"], |_| {}).await;
@@ -81,6 +84,57 @@ async fn only_readers_and_allowed_origins_get_in() {
         let (code, reason) = Socket::open(server.address, DASHBOARD, headers).await.closed().await;
         assert!(code == 1008 && !reason.is_empty(), "{headers:?}: {code} {reason}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_setting_bklits_own_dashboard_on_this_machine_gets_in() {
+    let server = Server::start().await;
+    let mut lines = server.bus.subscribe();
+    for origin in ["http://localhost:3000", "http://localhost:3002", "http://localhost:5173"] {
+        server.connect_from(DASHBOARD, origin).await.greeted().await;
+    }
+    let local = ("origin", "http://localhost:3000");
+    for headers in [
+        &[("origin", "http://localhost:3001")][..],
+        &[("origin", "https://evil.example")],
+        // Somebody else's request, passed on by a proxy.
+        &[local, ("x-forwarded-for", "203.0.113.9")],
+        &[local, ("host", "rebound.example")],
+    ] {
+        let (code, reason) = Socket::open(server.address, DASHBOARD, headers).await.closed().await;
+        assert!(code == 1008 && reason.contains("allowed_origins"), "{headers:?}: {reason}");
+    }
+    let refused = async {
+        loop {
+            let DebugMessage::Log(log) = lines.next().await.unwrap() else { continue };
+            if log.message == "Socket refused" && log.data["origin"] == "https://evil.example" {
+                return log;
+            }
+        }
+    };
+    let line = super::server::in_time(refused).await;
+    assert_eq!(line.project_id.as_deref(), Some("p"));
+    assert_eq!(line.data["allowedOrigins"].as_array().unwrap().len(), 3);
+    server.stop().await;
+    let server = Server::start_with(|settings| settings.allowed_origins = Some(vec![])).await;
+    let mut socket = Socket::open(server.address, DASHBOARD, &[local]).await;
+    assert_eq!(socket.closed().await.0, 1008);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn sockets_open_over_tls() {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let files = crate::http::tls::Files::new();
+    let server = Server::start_over(Some(files.tls.clone()), |_| {}).await;
+    let stream = crate::support::tls::connect(server.address, "ca").await.unwrap();
+    let mut request = format!("wss://{}{DASHBOARD}", server.address).into_client_request().unwrap();
+    let own = format!("https://{}", server.address);
+    request.headers_mut().insert("origin", own.parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let greeting = super::server::in_time(socket.next()).await.unwrap().unwrap();
+    assert!(greeting.to_text().unwrap().contains("connected"), "{greeting}");
     server.stop().await;
 }
 

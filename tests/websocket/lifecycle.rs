@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bklit_wire::event::Payload;
+use bklit_wire::time::UtcMillis;
 use futures_util::StreamExt;
-use serde_json::json;
 
-use super::server::{BROWSER, DASHBOARD, Server, in_time, view};
+use super::server::{BROWSER, Server, Socket, in_time, view};
 use crate::http::server::eventually;
 
 #[tokio::test]
@@ -110,20 +111,67 @@ async fn a_stop_does_not_wait_for_those_who_do_not_answer() {
 }
 
 #[tokio::test]
-async fn more_sockets_than_allowed_wait_for_their_turn() {
+async fn a_session_ends_at_the_last_sign_of_life() {
+    let server = Server::start_with(|s| s.ping_interval = Duration::from_millis(500)).await;
+    // It reads nothing any more, and does not close either.
+    let mut gone = server.browser().await;
+    gone.say(view("/")).await;
+    assert_eq!(gone.hear().await["type"], "ack");
+    let alive = UtcMillis::now();
+    eventually("its session has ended", || server.queued().len() == 2).await;
+    let noticed = UtcMillis::now();
+    let end = server.queued().pop().unwrap();
+    let Payload::SessionEnd(end) = &end.event.payload else { panic!("{end:?}") };
+    let at = end.timestamp.unwrap().epoch_millis();
+    assert!(at <= alive.epoch_millis(), "{at} after {alive}");
+    assert!(noticed.epoch_millis() >= at + 900, "noticed two pings later");
+    drop(gone);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_server_has_places_for_browsers_that_authenticate() {
     let server = Server::start_with(|s| s.max_connections = 2).await;
-    let (first, second) = (server.browser().await, server.dashboard().await);
-    let third = super::server::Socket::open(server.address, BROWSER, &[]);
+    let mut known = server.browser().await;
+    let mut silent = server.connect(BROWSER).await;
+    silent.greeted().await;
+    // Takes the place of the silent one.
+    let dashboard = server.dashboard().await;
+    let (code, reason) = silent.closed().await;
+    assert!(code == 1013 && reason.contains("API key"), "{code} {reason}");
+    // Nobody can be closed now, so it waits.
+    let third = Socket::open(server.address, BROWSER, &[]);
     tokio::pin!(third);
     let early = tokio::time::timeout(Duration::from_millis(150), third.as_mut()).await;
     assert!(early.is_err(), "it got in");
-    drop(second);
-    let mut third = third.await;
-    third.greeted().await;
-    drop(first);
-    let mut fourth = server.connect(DASHBOARD).await;
-    assert_eq!(fourth.greeted().await.get("sessionId"), None);
-    fourth.say(json!({ "type": "whatever" })).await;
-    fourth.silent().await;
+    drop(dashboard);
+    third.await.greeted().await;
+    known.say(view("/")).await;
+    assert_eq!(known.hear().await["type"], "ack");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_without_a_key_do_not_lock_others_out() {
+    let server = Server::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..1_100 {
+        let mut socket = server.connect(BROWSER).await;
+        socket.greeted().await;
+        silent.push(socket);
+    }
+    let mut known = Vec::new();
+    for n in 0..200 {
+        let served = async {
+            let mut socket = server.browser().await;
+            socket.say(view("/")).await;
+            assert_eq!(socket.hear().await["type"], "ack");
+            socket
+        };
+        let served = tokio::time::timeout(Duration::from_secs(5), served).await;
+        known.push(served.unwrap_or_else(|_| panic!("browser {n} is not served")));
+    }
+    assert_eq!(server.queued().len(), 200);
+    drop((silent, known));
     server.stop().await;
 }

@@ -28,15 +28,10 @@ fn visit(address: SocketAddr, key: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn address(daemon: &Daemon) -> SocketAddr {
-    let file = daemon.data_dir().join("websocket.addr");
-    std::fs::read_to_string(file).unwrap().trim().parse().unwrap()
-}
-
 #[test]
 fn a_visit_with_the_real_sdk_is_stored() {
     let daemon = Daemon::start();
-    let heard = visit(address(&daemon), &daemon.token());
+    let heard = visit(daemon.websocket_addr(), &daemon.token());
     let types: Vec<_> = heard.iter().map(|message| message["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["connected", "auth_success", "ack", "ack", "ack"], "{heard:?}");
     let ended = "SELECT count() FROM tracked_session WHERE ended_at IS NOT NULL";
@@ -56,7 +51,7 @@ fn a_visit_with_the_real_sdk_is_stored() {
 #[test]
 fn the_real_sdk_with_a_wrong_key_gets_nothing_in() {
     let daemon = Daemon::start();
-    let heard = visit(address(&daemon), "bk_live_wrong");
+    let heard = visit(daemon.websocket_addr(), "bk_live_wrong");
     let types: Vec<_> = heard.iter().map(|message| message["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["connected", "error", "error", "error", "error"], "{heard:?}");
     // After it, so that what it left would have been stored before.

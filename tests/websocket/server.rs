@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bklit_adapters::local::LocalLiveBus;
+use bklit_pipeline::server::tls::ServerTls;
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_pipeline::websocket::{WebSocketContext, serve};
 use bklit_tui::config::Settings;
@@ -48,6 +49,13 @@ impl Server {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut WebSocketSettings)) -> Self {
+        Self::start_over(None, change).await
+    }
+
+    pub async fn start_over(
+        tls: Option<Arc<ServerTls>>,
+        change: impl FnOnce(&mut WebSocketSettings),
+    ) -> Self {
         let http = Http::start().await;
         let live = Arc::new(LocalLiveBus::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -58,7 +66,7 @@ impl Server {
         let context =
             WebSocketContext::new(Arc::clone(&http.intake), live.clone(), settings, http.limits);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, Arc::new(context), stop.clone()));
+        let task = tokio::spawn(serve(listener, Arc::new(context.over_tls(tls)), stop.clone()));
         Self { http, live, address, stop, task }
     }
 

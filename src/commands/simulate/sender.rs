@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_not_a_header_value_is_refused() {
-        let client = bklit_remote::client::client(None).unwrap();
+        let client = bklit_remote::client::client(None, None).unwrap();
         assert!(Sender::new(client, "http://127.0.0.1:1".to_owned(), "a\nb").is_err());
     }
 }

@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
+use super::Peer;
 use super::body::{self, Expected};
+use super::charset;
 use super::ingest::{About, Refused, bearer, shown};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, charset};
 use crate::auth::{Denied, Scope};
 use crate::intake::{self, Envelope, Rejection, Sender};
 use crate::queue::MAX_PUSHED;
@@ -122,8 +123,8 @@ pub(super) async fn ingest(
     let settings = &context.settings;
     let (head, incoming) = request.into_parts();
     let expected = Expected { most: settings.max_batch_bytes, lines: true };
-    let encodings = body::check_head(&head.headers, &incoming, expected)?;
     let charset = charset::named_in(&head.headers)?;
+    let encodings = body::check_head(&head.headers, &incoming, expected)?;
     let secret = bearer(&head.headers).ok_or(Denied::Missing)??;
     let token = context.intake.authenticator().identify(secret).await?;
     if token.scope != Scope::Ingest {

@@ -103,10 +103,10 @@ pub(super) async fn ingest(
 ) -> Result<Response<ResponseBody>, Refused> {
     let context = &*peer.context;
     let (head, incoming) = request.into_parts();
+    let charset = charset::named_in(&head.headers)?;
     let most = context.settings.max_body_bytes;
     let expected = Expected { most, lines: false };
     let encodings = body::check_head(&head.headers, &incoming, expected)?;
-    let charset = charset::named_in(&head.headers)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
         Some(secret) => Some(context.intake.authenticator().identify(secret?).await?),
@@ -115,8 +115,7 @@ pub(super) async fn ingest(
     };
     let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
     peer.linger.store(false, Relaxed);
-    let bytes = encodings.decode(bytes, most).await?;
-    let bytes = charset::decode(bytes, charset)?;
+    let bytes = charset::decode(encodings.decode(bytes, most).await?, charset)?;
     let envelope = intake::parse(kind, &bytes)?;
     let token = token.as_deref();
     let sender = Sender { ip: peer.ip, headers: &head.headers, token, began };

@@ -11,6 +11,7 @@
 //! - `ingest`: `POST /track` and the other routes that accept events
 //! - `live_view`: `GET /api/live`
 //! - `queue_api`: `/api/queue…`
+//! - `playground`: `GET /playground`
 //! - `ready`: `GET /ready`
 //! - `refusal`: why a request is refused, and the status code
 //! - `response`: builds responses
@@ -18,6 +19,7 @@
 //! - `server`: connections
 //! - `settings`: the server's settings
 //! - `status`: `GET /health` and `GET /metrics`
+//! - `tracker`: `GET /tracker.js`
 
 mod batch;
 mod body;
@@ -28,6 +30,7 @@ mod encoding;
 mod event_api;
 mod ingest;
 mod live_view;
+mod playground;
 mod queue_api;
 mod ready;
 mod refusal;
@@ -36,8 +39,10 @@ mod routes;
 mod server;
 mod settings;
 mod status;
+mod tracker;
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
@@ -52,11 +57,12 @@ use crate::intake::Intake;
 use crate::presence::Presence;
 use crate::roles::Roles;
 use crate::server::access::Caller;
+use crate::server::tls::ServerTls;
 use crate::store::Store;
 
 pub use routes::{Access, ROUTES, Route};
 pub use server::serve;
-pub use settings::HttpSettings;
+pub use settings::{HttpSettings, Playground};
 
 /// What the server's handlers share.
 pub struct HttpContext {
@@ -77,11 +83,14 @@ pub struct HttpContext {
     /// When preflights that failed, and sites that a token does not allow, were logged.
     failed_preflights: LogThrottle,
     rejected_origins: LogThrottle,
+    /// Where the playground finds the token of the first start.
+    data_dir: Option<PathBuf>,
     roles: Roles,
     /// Whether the WebSocket server runs, if that is one of the roles.
     serves_sockets: bool,
     /// Cancelled when the process is about to stop, before the server is.
     stopping: CancellationToken,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl HttpContext {
@@ -100,9 +109,11 @@ impl HttpContext {
             batches: batch::BatchLimits::default(),
             failed_preflights: LogThrottle::default(),
             rejected_origins: LogThrottle::default(),
+            data_dir: None,
             roles: Roles::ALL,
             serves_sockets: true,
             stopping: CancellationToken::new(),
+            tls: None,
         }
     }
 
@@ -118,6 +129,18 @@ impl HttpContext {
     #[must_use]
     pub fn serving_sockets(self, serves_sockets: bool) -> Self {
         Self { serves_sockets, ..self }
+    }
+
+    /// Fills in the playground's token from this data dir.
+    #[must_use]
+    pub fn with_data_dir(self, data_dir: &Path) -> Self {
+        Self { data_dir: Some(data_dir.to_owned()), ..self }
+    }
+
+    /// Serves over TLS, if given.
+    #[must_use]
+    pub fn over_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Enables the live view.

@@ -68,6 +68,9 @@ pub enum Refusal {
     /// There are too many debug streams.
     #[error("{0} debug streams are open, which is the limit; try again later")]
     Streams(usize),
+    /// All connections have a request in progress.
+    #[error("too many requests are in progress; try again later")]
+    NoPlace,
 }
 
 impl From<Denied> for Refusal {
@@ -114,7 +117,7 @@ impl Refusal {
             }
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoStore | Self::Store(_) | Self::Streams(_) | Self::Busy => {
+            Self::NoStore | Self::Store(_) | Self::Streams(_) | Self::Busy | Self::NoPlace => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }

@@ -118,6 +118,7 @@ pub fn no_store(mut response: Response<ResponseBody>) -> Response<ResponseBody> 
     response
 }
 
-fn set(response: &mut Response<ResponseBody>, name: HeaderName, value: &'static str) {
+/// Sets a header to a fixed value.
+pub fn set(response: &mut Response<ResponseBody>, name: HeaderName, value: &'static str) {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
 }

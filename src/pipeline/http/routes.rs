@@ -14,7 +14,8 @@ use hyper::{Method, Request, Response};
 use super::ingest::{About, Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, batch, cors, debug_stream, event_api, live_view, queue_api, ready, status};
+use super::{Peer, batch, cors, debug_stream, event_api, live_view, playground, queue_api};
+use super::{ready, status, tracker};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
@@ -50,6 +51,8 @@ enum Handler {
     Live,
     Failed,
     Change(Change),
+    Tracker,
+    Playground,
 }
 
 /// A route.
@@ -89,6 +92,8 @@ pub const ROUTES: &[Route] = &[
     route("/api/track/session-end", POST, Access::Sender, Handler::Ingest(EventKind::SessionEnd)),
     route("/batch", POST, Access::Sender, Handler::IngestBatch),
     route("/api/batch", POST, Access::Sender, Handler::IngestBatch),
+    route("/tracker.js", GET, Access::Everybody, Handler::Tracker),
+    route("/playground", GET, Access::Everybody, Handler::Playground),
     route("/health", GET, Access::Everybody, Handler::Health),
     route("/ready", GET, Access::Everybody, Handler::Ready),
     route("/metrics", GET, Access::Reader, Handler::Metrics),
@@ -232,5 +237,7 @@ async fn handle(
         Handler::Live => live_view::now(peer).await,
         Handler::Failed => queue_api::failed(peer, head).await,
         Handler::Change(change) => queue_api::change(peer, change, head, body).await,
+        Handler::Tracker => Ok(tracker::script(head)),
+        Handler::Playground => playground::page(peer, head).await,
     }
 }

@@ -8,17 +8,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{HttpContext, Peer, routes};
-use crate::server::connections::{Connections, until_closed};
-use crate::server::socket::Socket;
+use super::refusal::Refusal;
+use super::response::{self, ResponseBody};
+use super::{HttpContext, Peer, cors, routes};
+use crate::server::connection::{Connection, InProgress, ProgressBody, Timeouts, drive};
+use crate::server::connections::Connections;
+use crate::server::table::Places;
+use crate::server::transport::Opener;
+use bklit_wire::debug_log::Stage;
 
 /// The largest request head, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
@@ -27,6 +34,8 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// How long requests in progress may take once the server stops: a slow client must not use up the
 /// time in which the worker stores its batches.
 const MAX_DRAIN: Duration = Duration::from_secs(5);
+/// What is answered in a reserved place.
+const RESERVED_PATHS: [&str; 2] = ["/health", "/ready"];
 
 /// Serves on `listener` until `shutdown`, then finishes the requests in progress, within 5 s, and
 /// returns. Dropping the future drops all connections.
@@ -38,21 +47,30 @@ pub async fn serve(
     context: Arc<HttpContext>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let mut connections = Connections::new(
-        "http.max_connections",
-        context.settings.max_connections,
-        shutdown.clone(),
-    );
+    let settings = &context.settings;
+    let log = context.intake.shared_log();
+    let places = Places {
+        most: settings.max_connections,
+        most_per_address: settings.max_connections_per_address,
+        behind_proxy: context.intake.trusts_forwarded(),
+        has_reserve: true,
+    };
+    let mut connections = Connections::new("http", places, Arc::clone(&log), shutdown.clone());
+    let (tls, head) = (context.tls.clone(), settings.header_timeout);
     let server = Server {
         loopback_only: listener.local_addr()?.ip().to_canonical().is_loopback(),
-        http: builder(&context),
+        opener: Arc::new(Opener::new(tls, head, Stage::Ingestion, log)),
+        timeouts: Timeouts { head, idle: settings.idle_timeout },
+        http: builder(),
         open: Arc::new(AtomicUsize::new(0)),
         context,
         shutdown,
         streams: TaskTracker::new(),
     };
     connections
-        .accept(listener, |stream, address, permit| server.connection(stream, address, permit))
+        .accept(listener, |stream, address, connection| {
+            server.connection(stream, address, connection)
+        })
         .await;
     connections.finish(MAX_DRAIN).await;
     server.streams.close();
@@ -60,11 +78,10 @@ pub async fn serve(
     Ok(())
 }
 
-fn builder(context: &HttpContext) -> http1::Builder {
+fn builder() -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        // Also closes idle connections.
-        .header_read_timeout(context.settings.header_timeout)
+    // It would also close idle connections; see `drive`.
+    http.header_read_timeout(None)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)
         .half_close(true);
@@ -74,6 +91,8 @@ fn builder(context: &HttpContext) -> http1::Builder {
 struct Server {
     context: Arc<HttpContext>,
     loopback_only: bool,
+    opener: Arc<Opener>,
+    timeouts: Timeouts,
     http: http1::Builder,
     open: Arc<AtomicUsize>,
     shutdown: CancellationToken,
@@ -86,50 +105,78 @@ impl Server {
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        connection: Arc<Connection>,
     ) -> impl Future<Output = ()> + use<> {
-        let open = Open::new(&self.open, &self.context, permit);
+        let open = Open::new(&self.open, &self.context);
         let linger = Arc::new(AtomicBool::new(false));
-        let socket = Socket::new(stream, Arc::clone(&linger));
         let peer = Arc::new(Peer {
             context: Arc::clone(&self.context),
             ip: address.ip().to_canonical(),
             loopback_only: self.loopback_only,
-            linger,
+            linger: Arc::clone(&linger),
             shutdown: self.shutdown.clone(),
             streams: self.streams.clone(),
         });
-        let service = service_fn(move |request| {
-            let peer = Arc::clone(&peer);
-            async move { Ok::<_, Infallible>(routes::respond(&peer, request).await) }
-        });
-        let connection = self.http.serve_connection(TokioIo::new(socket), service);
-        let shutdown = self.shutdown.clone();
+        let (http, timeouts, shutdown) = (self.http.clone(), self.timeouts, self.shutdown.clone());
+        let opener = Arc::clone(&self.opener);
         async move {
             let _open = open;
-            let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
-            if let Err(error) = ended {
+            let socket = opener.open(stream, address, &connection, linger, &shutdown).await;
+            let Some(socket) = socket else { return };
+            let own = Arc::clone(&connection);
+            let service = service_fn(move |request| {
+                let (peer, in_progress) = (Arc::clone(&peer), own.begin());
+                async move { Ok::<_, Infallible>(respond(&peer, in_progress, request).await) }
+            });
+            let served = http.serve_connection(TokioIo::new(socket), service);
+            let ended =
+                drive(served, &connection, timeouts, &shutdown, |open| open.graceful_shutdown());
+            if let Some(Err(error)) = ended.await {
                 tracing::debug!(%address, %error, "connection failed");
             }
+            opener.ended(address, &connection);
         }
     }
+}
+
+/// Responds to a request, and decides whether the connection may stay open.
+async fn respond(
+    peer: &Arc<Peer>,
+    in_progress: InProgress,
+    request: Request<Incoming>,
+) -> Response<ProgressBody<ResponseBody>> {
+    let connection = in_progress.connection();
+    let is_post = request.method() == Method::POST;
+    let has_place = RESERVED_PATHS.contains(&request.uri().path()) || connection.admitted().await;
+    let mut response = if has_place {
+        routes::respond(peer, request).await
+    } else {
+        peer.linger.store(!request.body().is_end_stream(), Relaxed);
+        peer.context.intake.log().metrics().request(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        let origin = request.headers().get(ORIGIN).cloned();
+        cors::allow(response::refusal(&Refusal::NoPlace), origin)
+    };
+    let status = response.status();
+    if is_post && status == StatusCode::OK {
+        connection.prove();
+    }
+    let is_unwanted = connection.is_pressed() && status.is_client_error();
+    if is_unwanted || !connection.is_admitted() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| ProgressBody::new(body, in_progress))
 }
 
 /// Counts an open connection.
 struct Open {
     open: Arc<AtomicUsize>,
     context: Arc<HttpContext>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Open {
-    fn new(
-        open: &Arc<AtomicUsize>,
-        context: &Arc<HttpContext>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    fn new(open: &Arc<AtomicUsize>, context: &Arc<HttpContext>) -> Self {
         context.intake.log().metrics().set_connections(open.fetch_add(1, Relaxed) + 1);
-        Self { open: Arc::clone(open), context: Arc::clone(context), _permit: permit }
+        Self { open: Arc::clone(open), context: Arc::clone(context) }
     }
 }
 

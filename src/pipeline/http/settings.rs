@@ -12,16 +12,39 @@ pub struct HttpSettings {
     pub max_body_bytes: usize,
     /// The largest body of a batch, in bytes.
     pub max_batch_bytes: usize,
-    /// Open connections at once; others wait to be accepted.
+    /// Open connections at once; for another one, the one that was idle the longest is closed.
     pub max_connections: usize,
+    /// The most of them from one IPv4 address or IPv6 /64; loopback and proxies are exempt.
+    pub max_connections_per_address: usize,
     /// How long a client may take to send the head of a request.
     #[serde(with = "bklit_wire::duration")]
     pub header_timeout: Duration,
+    /// How long a connection may be idle between two requests.
+    #[serde(with = "bklit_wire::duration")]
+    pub idle_timeout: Duration,
     /// How long a client may take to send the body of a request.
     #[serde(with = "bklit_wire::duration")]
     pub body_timeout: Duration,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     pub trust_forwarded: bool,
+    /// Whether to serve HTTP over TLS, too, if a certificate is set; otherwise only WebSockets are.
+    #[serde(deserialize_with = "bklit_wire::setting::boolean")]
+    pub tls: bool,
+    /// Who may open `GET /playground`.
+    pub playground: Playground,
+}
+
+/// Who may open the page to try the tracker on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Playground {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Browsers on this machine; the server must listen on loopback only.
+    Local,
+    /// Everybody.
+    Public,
 }
 
 impl Default for HttpSettings {
@@ -30,9 +53,15 @@ impl Default for HttpSettings {
             max_body_bytes: 64 * 1024,
             max_batch_bytes: 1 << 20,
             max_connections: 1024,
+            max_connections_per_address: 256,
             header_timeout: Duration::from_secs(10),
+            // Longer than load balancers usually keep an idle connection: a request that they send
+            // while we close it would fail.
+            idle_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(10),
             trust_forwarded: false,
+            playground: Playground::Off,
+            tls: true,
         }
     }
 }

@@ -97,6 +97,11 @@ impl Intake {
         &self.log
     }
 
+    /// The same, shared.
+    pub fn shared_log(&self) -> Arc<Telemetry> {
+        Arc::clone(&self.log)
+    }
+
     /// Whether forwarding headers are trusted.
     pub fn trusts_forwarded(&self) -> bool {
         self.trust_forwarded

@@ -76,7 +76,12 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
 
 /// Whether the request is from a program on this machine itself: not a proxy for somebody else, and
 /// not a browser for a page of another site.
-fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
+pub(crate) fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
+    is_from_this_machine(caller, head) && !is_from_another_site(&head.headers)
+}
+
+/// Whether the request is from this machine, be it from a browser for a page of any site.
+pub fn is_from_this_machine(caller: Caller<'_>, head: &Parts) -> bool {
     caller.loopback_only
         && caller.ip.is_loopback()
         // Behind a proxy, all requests seem to come from this machine.
@@ -85,7 +90,6 @@ fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
         && head.version == Version::HTTP_11
         && !is_forwarded(&head.headers)
         && is_addressed_to_loopback(head)
-        && !is_from_another_site(&head.headers)
 }
 
 fn is_forwarded(headers: &HeaderMap) -> bool {
@@ -117,7 +121,8 @@ fn is_loopback(authority: &hyper::http::uri::Authority) -> bool {
 
 fn is_from_another_site(headers: &HeaderMap) -> bool {
     let own = |origin: &[u8]| {
-        let host = origin.strip_prefix(b"http://");
+        // Only one of them can be served on this port.
+        let host = origin.strip_prefix(b"http://").or(origin.strip_prefix(b"https://"));
         host.is_some() && host == headers.get(HOST).map(|host| host.as_bytes())
     };
     let origin_elsewhere = headers.get(ORIGIN).is_some_and(|origin| !own(origin.as_bytes()));

@@ -8,8 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use super::connection::Connection;
+use super::malformed;
+use super::transport::Transport;
 
 /// How long a client may accept no byte of its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,13 +22,23 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
-/// A client's TCP connection whose writes time out and which lingers when it is closed.
+/// A client's connection whose writes time out and which lingers when it is closed.
 pub struct Socket {
-    stream: TcpStream,
+    transport: Transport,
+    connection: Arc<Connection>,
+    /// Whether nothing was received yet.
+    is_new: bool,
     /// Armed while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
     linger: Arc<AtomicBool>,
     lingering: Option<Lingering>,
+    /// What is written instead of a response of hyper's own.
+    replaced: Option<Replaced>,
+}
+
+struct Replaced {
+    bytes: Vec<u8>,
+    written: usize,
 }
 
 struct Lingering {
@@ -35,16 +48,28 @@ struct Lingering {
 
 impl Socket {
     /// If `linger` is set when the socket is closed, it first discards what the client still sends.
-    pub fn new(stream: TcpStream, linger: Arc<AtomicBool>) -> Self {
-        Self { stream, stalled: None, linger, lingering: None }
+    pub(super) fn new(
+        transport: Transport,
+        linger: Arc<AtomicBool>,
+        connection: Arc<Connection>,
+    ) -> Self {
+        Self {
+            transport,
+            connection,
+            is_new: true,
+            stalled: None,
+            linger,
+            lingering: None,
+            replaced: None,
+        }
     }
 
     /// The result of a write, which fails if it waits too long.
-    fn unless_stalled(
+    fn unless_stalled<T>(
         &mut self,
         cx: &mut Context<'_>,
-        write: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        write: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if write.is_ready() {
             self.stalled = None;
             return write;
@@ -57,6 +82,32 @@ impl Socket {
         )))
     }
 
+    /// Replaces a response of hyper's own by one that clients can read. `None` for anything else.
+    fn poll_replace(
+        &mut self,
+        cx: &mut Context<'_>,
+        original: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.replaced.is_none() {
+            // hyper writes its own before any request has begun.
+            let bytes = self.connection.is_waiting().then(|| malformed::replace(original))??;
+            self.replaced = Some(Replaced { bytes, written: 0 });
+        }
+        let replaced = self.replaced.as_mut()?;
+        while replaced.written < replaced.bytes.len() {
+            let rest = &replaced.bytes[replaced.written..];
+            match self.transport.stream().poll_write(cx, rest) {
+                Poll::Ready(Ok(written)) if written > 0 => replaced.written += written,
+                Poll::Ready(Ok(_)) => {
+                    return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
+                }
+                other => return Some(other),
+            }
+        }
+        self.replaced = None;
+        Some(Poll::Ready(Ok(original.len())))
+    }
+
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let lingering = self
             .lingering
@@ -64,7 +115,7 @@ impl Socket {
         let mut space = [0; 8192];
         while lingering.bytes < LINGER_BYTES {
             let mut buffer = ReadBuf::new(&mut space);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            match self.transport.poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     lingering.bytes += buffer.filled().len();
                 }
@@ -86,7 +137,18 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(self.transport.poll_read(cx, buffer))?;
+        let received = &buffer.filled()[before..];
+        if received.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if std::mem::take(&mut self.is_new) && self.transport.is_unexpected_tls(received) {
+            self.connection.set_saw_tls();
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "unexpected TLS")));
+        }
+        self.connection.received();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -96,7 +158,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let write = match self.poll_replace(cx, bytes) {
+            Some(write) => write,
+            None => self.transport.stream().poll_write(cx, bytes),
+        };
         self.unless_stalled(cx, write)
     }
 
@@ -105,21 +170,27 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let first = slices.first().map_or(&[][..], |first| first);
+        let write = match self.poll_replace(cx, first) {
+            Some(write) => write,
+            None => self.transport.stream().poll_write_vectored(cx, slices),
+        };
         self.unless_stalled(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        // TLS copies what is written anyway.
+        matches!(self.transport, Transport::Plain(_))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flush = self.transport.stream().poll_flush(cx);
+        self.unless_stalled(cx, flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(self.transport.stream().poll_shutdown(cx))?;
         }
         if self.linger.load(Relaxed) { self.poll_linger(cx) } else { Poll::Ready(Ok(())) }
     }

@@ -13,7 +13,7 @@ use super::disconnect_grace::Left;
 use super::handshake::Kind;
 use super::message::{FromBrowser, ToClient};
 use super::sessions::Member;
-use super::socket::{AWAY, POLICY, Received, Socket};
+use super::socket::{AGAIN, AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{Rejection, parse, validate};
@@ -25,6 +25,8 @@ use bklit_wire::time::UtcMillis;
 
 const NO_KEY: &str = "no API key: send {\"type\":\"auth\",\"apiKey\":\"bk_live_…\"} first, or apiKey \
                       with each message";
+/// Why a socket is closed to make room for another.
+const FULL: &str = "too many connections without an API key; try again later";
 
 /// Serves a browser until its socket is closed by either side.
 pub async fn serve(guest: Guest, mut socket: Socket) {
@@ -139,6 +141,7 @@ impl Browser {
         };
         self.socket.send(connected.to_json()).await?;
         let shutdown = self.guest.shutdown.clone();
+        let connection = Arc::clone(&self.guest.connection);
         let patience = tokio::time::sleep(self.guest.context.settings.auth_timeout);
         tokio::pin!(patience);
         loop {
@@ -152,6 +155,11 @@ impl Browser {
                     let project = Some(self.session.project_id.as_str());
                     self.guest.refuse(&mut self.socket, Kind::Browser, project, NO_KEY).await;
                     return Ok("no API key in time");
+                }
+                () = connection.closing(), if self.token.is_none() => {
+                    // Only sockets without a valid token are closed to make room for others.
+                    self.socket.close_at_once(AGAIN, FULL);
+                    return Ok(FULL);
                 }
                 received = self.socket.next() => received,
             };
@@ -230,7 +238,7 @@ impl Browser {
         }
     }
 
-    /// The token of this key, or of the last valid one, if it allows sending. Checked forevery
+    /// The token of this key, or of the last valid one, if it allows sending. Checked for every
     /// message, because the token may have been revoked.
     async fn authenticate(&mut self, api_key: Option<&str>) -> Result<Arc<TokenRecord>, Problem> {
         let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
@@ -241,6 +249,7 @@ impl Browser {
         self.token = sent.or_else(|| self.token.take());
         if self.member.is_none() {
             self.member = Some(context.sessions.join(self.session.clone()));
+            self.guest.connection.keep();
         }
         Ok(token)
     }
@@ -278,21 +287,22 @@ impl Browser {
     /// Leaves the session. If this was its last authenticated socket, the session ends after the
     /// grace period.
     fn leave(self) {
-        let (Some(absence), Some(secret)) = (self.member.and_then(Member::leave), self.token)
-        else {
-            return;
-        };
+        let heard = self.socket.last_heard();
+        let left = self.member.and_then(|member| Member::leave(member, heard));
+        let (Some(absence), Some(secret)) = (left, self.token) else { return };
         let context = Arc::clone(&self.guest.context);
         let Self { mut guest, session, .. } = self;
         guest.head = brief(&guest.head);
-        context
-            .disconnect_grace
-            .begin(absence, Left { guest, session, secret, at: UtcMillis::now() });
+        context.disconnect_grace.begin(absence, Left { guest, session, secret });
     }
 
     fn log_refused(&self, message_type: Option<&'static str>, error: &str) {
         self.guest.step(Some(&self.session.project_id)).warn("Message refused", || {
-            self.details([("type", message_type.into()), ("error", error.into())])
+            self.details([
+                ("type", message_type.into()),
+                ("error", error.into()),
+                ("origin", self.guest.origin().into()),
+            ])
         });
     }
 

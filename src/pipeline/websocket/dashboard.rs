@@ -32,6 +32,7 @@ pub async fn serve(guest: Guest, mut socket: Socket) {
             return guest.refuse(&mut socket, Kind::Dashboard, project.as_deref(), &why).await;
         }
     };
+    guest.connection.keep();
     // Before the greeting: everything stored after the greeting is delivered.
     let source = guest.context.live_bus.subscribe();
     let counts = Counts::default();
@@ -58,6 +59,10 @@ async fn admit(guest: &Guest) -> Result<(String, Way), String> {
     match access::authorize(guest.caller(), &guest.head, Some(&project)).await {
         Ok(()) => Ok((project, Way::Reader)),
         // The full text does not fit into a close frame.
+        Err(Denied::NotLocal) if guest.head.headers.contains_key(ORIGIN) => {
+            Err("this origin is not in websocket.allowed_origins, and there is no read token"
+                .to_owned())
+        }
         Err(Denied::NotLocal) => {
             Err("this needs a read token, or an origin in websocket.allowed_origins".to_owned())
         }
@@ -72,7 +77,7 @@ fn is_allowed_origin(guest: &Guest) -> bool {
     let Some(origin) = origin.to_str().ok().and_then(of).filter(url::Origin::is_tuple) else {
         return false;
     };
-    guest.context.settings.allowed_origins.iter().any(|own| of(own).as_ref() == Some(&origin))
+    guest.allowed_origins().into_iter().any(|own| of(own).as_ref() == Some(&origin))
 }
 
 #[derive(Default)]

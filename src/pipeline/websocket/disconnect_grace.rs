@@ -38,8 +38,10 @@ impl DisconnectGrace {
         self.tasks.spawn(async move {
             let _permit = permit;
             let shutdown = left.guest.shutdown.clone();
-            if has_expired(grace, &session, &shutdown).await && session.expire() {
-                left.end_session().await;
+            if has_expired(grace, &session, &shutdown).await
+                && let Some(last_heard) = session.expire()
+            {
+                left.end_session(last_heard).await;
             }
         });
     }
@@ -74,15 +76,15 @@ pub struct Left {
     pub session: SessionKey,
     /// Its last valid API key.
     pub secret: Secret,
-    pub at: UtcMillis,
 }
 
 impl Left {
-    async fn end_session(self) {
+    /// Ends it at the last sign of life: a connection may be noticed to be dead much later.
+    async fn end_session(self, last_heard: UtcMillis) {
         let SessionKey { project_id, session_id } = self.session;
         let event = Payload::SessionEnd(SessionEnd {
             session_id: session_id.clone(),
-            timestamp: Some(self.at),
+            timestamp: Some(last_heard),
             reason: Some("disconnect".to_owned()),
         });
         let project = project_id.clone();

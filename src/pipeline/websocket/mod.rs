@@ -33,6 +33,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::header::ORIGIN;
 use hyper::http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,9 @@ use super::auth::TokenRecord;
 use super::bus::LiveBus;
 use super::intake::{Intake, Sender};
 use super::server::Limits;
-use super::server::access::Caller;
+use super::server::access::{Caller, is_from_this_machine};
+use super::server::connection::Connection;
+use super::server::tls::ServerTls;
 use super::telemetry::{Data, Step};
 use bklit_wire::debug_log::Stage;
 use disconnect_grace::DisconnectGrace;
@@ -50,6 +53,9 @@ use socket::Socket;
 
 pub use server::serve;
 pub use settings::WebSocketSettings;
+
+/// The longest origin that is logged, in characters.
+const MAX_ORIGIN: usize = 200;
 
 /// What the server's connections share.
 pub struct WebSocketContext {
@@ -61,6 +67,7 @@ pub struct WebSocketContext {
     sessions: Arc<Sessions>,
     /// Sessions of disconnected browsers.
     disconnect_grace: DisconnectGrace,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl WebSocketContext {
@@ -72,13 +79,21 @@ impl WebSocketContext {
         limits: Limits,
     ) -> Self {
         let disconnect_grace = DisconnectGrace::new(settings.session_grace);
-        Self { intake, live_bus, settings, limits, sessions: Arc::default(), disconnect_grace }
+        let sessions = Arc::default();
+        Self { intake, live_bus, settings, limits, sessions, disconnect_grace, tls: None }
+    }
+
+    /// Serves over TLS, if given.
+    #[must_use]
+    pub fn over_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
+        Self { tls, ..self }
     }
 }
 
 /// The client that opened a socket.
 struct Guest {
     context: Arc<WebSocketContext>,
+    connection: Arc<Connection>,
     /// The request that opened it.
     head: Parts,
     ip: IpAddr,
@@ -97,6 +112,18 @@ impl Guest {
         }
     }
 
+    /// Origins whose pages may open dashboards without a token. Without a setting, those of Bklit's
+    /// dashboard on a developer's machine, for clients on this machine.
+    fn allowed_origins(&self) -> Vec<&str> {
+        match &self.context.settings.allowed_origins {
+            Some(origins) => origins.iter().map(String::as_str).collect(),
+            None if is_from_this_machine(self.caller(), &self.head) => {
+                WebSocketSettings::DEFAULT_ORIGINS.to_vec()
+            }
+            None => Vec::new(),
+        }
+    }
+
     fn sender<'a>(&'a self, token: Option<&'a TokenRecord>, began: Instant) -> Sender<'a> {
         Sender { ip: self.ip, headers: &self.head.headers, token, began }
     }
@@ -109,10 +136,24 @@ impl Guest {
         }
     }
 
+    /// The origin that the client sent, for log lines.
+    fn origin(&self) -> Option<String> {
+        let origin = self.head.headers.get(ORIGIN)?;
+        let origin = String::from_utf8_lossy(origin.as_bytes());
+        Some(origin.chars().take(MAX_ORIGIN).collect())
+    }
+
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
         self.step(project).warn("Socket refused", || {
-            self.details([("kind", kind.as_str().into()), ("error", reason.into())])
+            let mut data = self.details([("kind", kind.as_str().into()), ("error", reason.into())]);
+            if let Some(origin) = self.origin() {
+                data.insert("origin".to_owned(), origin.into());
+            }
+            if kind == Kind::Dashboard {
+                data.insert("allowedOrigins".to_owned(), self.allowed_origins().into());
+            }
+            data
         });
         socket.close(socket::POLICY, reason).await;
     }

@@ -1,24 +1,26 @@
 //! Serves connections, from accepting them until their sockets are closed.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::{self, Kind, Opening, Slot};
 use super::socket::Socket;
 use super::{Guest, WebSocketContext, browser, dashboard};
-use crate::server::connections::{Connections, until_closed};
-use crate::server::socket::Socket as Transport;
+use crate::server::connection::{Connection, Timeouts, drive};
+use crate::server::connections::Connections;
+use crate::server::table::Places;
+use crate::server::transport::Opener;
+use bklit_wire::debug_log::Stage;
 
 /// The largest request head, in bytes. It is kept while the socket is open.
 const MAX_HEAD: usize = 16 * 1024;
@@ -41,25 +43,28 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let loopback_only = listener.local_addr()?.ip().to_canonical().is_loopback();
-    let mut connections = Connections::new(
-        "websocket.max_connections",
-        context.settings.max_connections,
-        shutdown.clone(),
-    );
+    let log = context.intake.shared_log();
+    let places = Places {
+        most: context.settings.max_connections,
+        most_per_address: context.settings.max_connections_per_address,
+        behind_proxy: context.intake.trusts_forwarded(),
+        has_reserve: false,
+    };
+    let mut connections = Connections::new("websocket", places, Arc::clone(&log), shutdown.clone());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(context.limits.header_timeout)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_BUFFER);
+    // See `drive`.
+    http.header_read_timeout(None).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
+    let (tls, head) = (context.tls.clone(), context.limits.header_timeout);
+    let server = Arc::new(Server {
+        opener: Opener::new(tls, head, Stage::Websocket, log),
+        http,
+        context: Arc::clone(&context),
+        loopback_only,
+        shutdown,
+    });
     connections
-        .accept(listener, |stream, address, permit| {
-            let from = From { ip: address.ip().to_canonical(), loopback_only };
-            let (context, shutdown) = (Arc::clone(&context), shutdown.clone());
-            let connection = connection(&http, stream, address, context, from, shutdown);
-            async move {
-                let _permit = permit;
-                connection.await;
-            }
+        .accept(listener, |stream, address, connection| {
+            Arc::clone(&server).connection(stream, address, connection)
         })
         .await;
     connections.finish(MAX_DRAIN).await;
@@ -67,48 +72,71 @@ pub async fn serve(
     Ok(())
 }
 
-/// The other end of a connection.
-#[derive(Clone, Copy)]
-struct From {
-    ip: IpAddr,
+struct Server {
+    opener: Opener,
+    http: http1::Builder,
+    context: Arc<WebSocketContext>,
     loopback_only: bool,
+    shutdown: CancellationToken,
 }
 
-fn connection(
-    http: &http1::Builder,
-    stream: TcpStream,
-    address: SocketAddr,
-    context: Arc<WebSocketContext>,
-    from: From,
-    shutdown: CancellationToken,
-) -> impl Future<Output = ()> + use<> {
-    let linger = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Transport::new(stream, Arc::clone(&linger)));
-    let slot = Slot::default();
-    let opened = slot.clone();
-    let service = service_fn(move |request| {
-        let response = handshake::respond(request, &slot);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let connection = http.serve_connection(io, service).with_upgrades();
-    async move {
-        let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
-        if let Err(error) = ended {
-            tracing::debug!(%address, %error, "WebSocket handshake failed");
-        }
-        let Some(Opening { kind, head, upgrade }) = opened.take() else { return };
+impl Server {
+    /// The task of a connection.
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        connection: Arc<Connection>,
+    ) {
+        let linger = Arc::new(AtomicBool::new(false));
+        let opening = self.handshake(stream, address, &connection, Arc::clone(&linger)).await;
+        self.opener.ended(address, &connection);
+        let Some(Opening { kind, head, upgrade }) = opening else { return };
         let Ok(upgraded) = upgrade.await else { return };
-        let longest = context.limits.max_body_bytes;
-        let pings = context.settings.ping_interval;
+        let longest = self.context.limits.max_body_bytes;
+        let pings = self.context.settings.ping_interval;
         let socket = Socket::open(upgraded, linger, longest, pings).await;
-        let From { ip, loopback_only } = from;
-        let guest = Guest { context, head, ip, loopback_only, shutdown };
+        let guest = Guest {
+            context: Arc::clone(&self.context),
+            connection,
+            head,
+            ip: address.ip().to_canonical(),
+            loopback_only: self.loopback_only,
+            shutdown: self.shutdown.clone(),
+        };
         let _open = Open::new(kind, &guest);
         // On the heap: most sockets are open for a long time and idle.
         match kind {
             Kind::Browser => Box::pin(browser::serve(guest, socket)).await,
             Kind::Dashboard => Box::pin(dashboard::serve(guest, socket)).await,
         }
+    }
+
+    /// Serves HTTP until a request opens a socket; `None` if none does.
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        connection: &Arc<Connection>,
+        linger: Arc<AtomicBool>,
+    ) -> Option<Opening> {
+        let shutdown = &self.shutdown;
+        let transport = self.opener.open(stream, address, connection, linger, shutdown).await?;
+        let slot = Slot::default();
+        let opened = slot.clone();
+        let service = service_fn(move |request| {
+            let response = handshake::respond(request, &slot);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let served = self.http.serve_connection(TokioIo::new(transport), service).with_upgrades();
+        let head = self.context.limits.header_timeout;
+        let timeouts = Timeouts { head, idle: head };
+        let ended = drive(served, connection, timeouts, shutdown, |open| open.graceful_shutdown());
+        // On the heap: it is not needed any more once the socket is open.
+        if let Some(Err(error)) = Box::pin(ended).await {
+            tracing::debug!(%address, %error, "WebSocket handshake failed");
+        }
+        opened.take()
     }
 }
 

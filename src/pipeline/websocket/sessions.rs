@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 /// Sessions with an open socket, bounded by the number of connections, and sessions in their grace
 /// period, bounded by `DisconnectGrace`.
@@ -16,6 +17,8 @@ pub struct Sessions(Mutex<HashMap<SessionKey, Presence>>);
 #[derive(Default)]
 struct Presence {
     sockets: usize,
+    /// When something was last received on one of the sockets that have left.
+    last_heard: Option<UtcMillis>,
     /// Set while there is no socket; cancelled when one is opened.
     reconnected: Option<CancellationToken>,
 }
@@ -33,16 +36,17 @@ impl Sessions {
         Member { sessions: Arc::clone(self), key: Some(key) }
     }
 
-    /// Removes a socket. If it was the last one and `waits`, returns a token that is cancelled on a
-    /// reconnect.
-    fn leave(&self, key: &SessionKey, waits: bool) -> Option<CancellationToken> {
+    /// Removes a socket. If it was the last one, and it is known when it was `heard` last, returns a
+    /// token that is cancelled on a reconnect.
+    fn leave(&self, key: &SessionKey, heard: Option<UtcMillis>) -> Option<CancellationToken> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let session = known.get_mut(key)?;
         session.sockets = session.sockets.saturating_sub(1);
+        session.last_heard = session.last_heard.max(heard);
         if session.sockets > 0 {
             return None;
         }
-        if !waits {
+        if heard.is_none() {
             known.remove(key);
             return None;
         }
@@ -51,14 +55,14 @@ impl Sessions {
         Some(reconnected)
     }
 
-    /// Removes the session unless it has reconnected; returns whether it was removed.
-    fn remove(&self, key: &SessionKey, reconnected: &CancellationToken) -> bool {
+    /// Removes the session unless it has reconnected; returns when it was last heard.
+    fn remove(&self, key: &SessionKey, reconnected: &CancellationToken) -> Option<UtcMillis> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if reconnected.is_cancelled() {
-            return false;
+            return None;
         }
         reconnected.cancel();
-        known.remove(key).is_some()
+        known.remove(key)?.last_heard
     }
 }
 
@@ -70,10 +74,11 @@ pub struct Member {
 }
 
 impl Member {
-    /// Leaves the session; returns the session if this was its last socket.
-    pub fn leave(mut self) -> Option<Disconnected> {
+    /// Leaves the session with a socket on which something was `heard` last at that time; returns the
+    /// session if this was its last socket.
+    pub fn leave(mut self, heard: UtcMillis) -> Option<Disconnected> {
         let key = self.key.take()?;
-        let token = self.sessions.leave(&key, true)?;
+        let token = self.sessions.leave(&key, Some(heard))?;
         Some(Disconnected { sessions: Arc::clone(&self.sessions), key, token })
     }
 }
@@ -81,7 +86,7 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         if let Some(key) = &self.key {
-            self.sessions.leave(key, false);
+            self.sessions.leave(key, None);
         }
     }
 }
@@ -99,9 +104,9 @@ impl Disconnected {
         self.token.cancelled().await;
     }
 
-    /// Removes the session unless it has reconnected; returns whether it was removed. A later
-    /// socket starts a new one.
-    pub fn expire(self) -> bool {
+    /// Removes the session unless it has reconnected; returns when something was last received on any
+    /// of its sockets. A later socket starts a new one.
+    pub fn expire(self) -> Option<UtcMillis> {
         self.sessions.remove(&self.key, &self.token)
     }
 }
@@ -122,17 +127,18 @@ mod tests {
         let key = SessionKey { project_id: "p".into(), session_id: "s".into() };
         let members: Vec<_> = (0..3).map(|_| sessions.join(key.clone())).collect();
         let mut members = members.into_iter();
-        assert!(members.next().unwrap().leave().is_none());
+        let at = UtcMillis::from_epoch_millis;
+        assert!(members.next().unwrap().leave(at(7)).is_none());
         drop(members.next());
-        let disconnected = members.next().unwrap().leave().unwrap();
+        let disconnected = members.next().unwrap().leave(at(5)).unwrap();
         let back = sessions.join(key.clone());
-        assert!(!disconnected.expire(), "it has reconnected");
-        let disconnected = back.leave().unwrap();
-        assert!(disconnected.expire());
+        assert_eq!(disconnected.expire(), None, "it has reconnected");
+        let disconnected = back.leave(at(6)).unwrap();
+        assert_eq!(disconnected.expire(), Some(at(7)), "the last sign of life on any socket");
         assert!(sessions.0.lock().unwrap().is_empty());
         // Dropped without a grace period.
         drop(sessions.join(key.clone()));
-        drop(sessions.join(key).leave());
+        drop(sessions.join(key).leave(at(8)));
         assert!(sessions.0.lock().unwrap().is_empty());
     }
 }

@@ -12,11 +12,19 @@ pub struct WebSocketSettings {
     /// Where to listen; by default at [`WebSocketSettings::DEFAULT_LISTEN`], if that is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Origins whose pages may open dashboards without a token.
-    #[serde(deserialize_with = "bklit_wire::setting::list")]
-    pub allowed_origins: Vec<String>,
-    /// Open sockets at once; others wait to be accepted.
+    /// Origins whose pages may open dashboards without a token; by default, on this machine only,
+    /// [`WebSocketSettings::DEFAULT_ORIGINS`].
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bklit_wire::setting::optional_list"
+    )]
+    pub allowed_origins: Option<Vec<String>>,
+    /// Open sockets at once; for another one, the one that was open the longest without a valid
+    /// token is closed.
     pub max_connections: usize,
+    /// The most of them from one IPv4 address or IPv6 /64; loopback and proxies are exempt.
+    pub max_connections_per_address: usize,
     /// How often a ping is sent to check that the peer is alive.
     #[serde(with = "bklit_wire::duration")]
     pub ping_interval: Duration,
@@ -29,6 +37,10 @@ pub struct WebSocketSettings {
 }
 
 impl WebSocketSettings {
+    /// Where Bklit's dashboard runs on a developer's machine.
+    pub const DEFAULT_ORIGINS: [&str; 3] =
+        ["http://localhost:3000", "http://localhost:3002", "http://localhost:5173"];
+
     /// The default address.
     pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 }
@@ -37,8 +49,9 @@ impl Default for WebSocketSettings {
     fn default() -> Self {
         Self {
             listen: None,
-            allowed_origins: Vec::new(),
+            allowed_origins: None,
             max_connections: 1024,
+            max_connections_per_address: 256,
             ping_interval: Duration::from_secs(30),
             auth_timeout: Duration::from_secs(30),
             session_grace: Duration::from_secs(10),

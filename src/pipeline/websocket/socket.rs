@@ -1,10 +1,12 @@
 //! One open socket: messages in and out, pings, and closing.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
@@ -15,10 +17,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
+use bklit_wire::time::UtcMillis;
+
 /// The close code for a client that is not allowed.
 pub const POLICY: CloseCode = CloseCode::Policy;
 /// The close code of a server that stops.
 pub const AWAY: CloseCode = CloseCode::Away;
+/// The close code of a server that has no place for the client now.
+pub const AGAIN: CloseCode = CloseCode::Again;
 
 /// How long the peer may take to reply to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,13 +48,34 @@ pub enum Received {
     Ended(&'static str),
 }
 
+/// Whether a connection is reported as broken, possibly long after the peer has gone. The end of
+/// the stream, which is an error if it comes without TLS's own end, comes from the peer itself.
+fn is_late(frame: &Option<Result<Message, Error>>) -> bool {
+    let Some(Err(Error::Io(error))) = frame else { return false };
+    error.kind() != std::io::ErrorKind::UnexpectedEof
+}
+
+/// How far the current ping has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ping {
+    /// None is needed before the next tick.
+    Later,
+    /// It is due, but the socket has no room for it yet.
+    Due,
+    /// It is being written.
+    Writing,
+    /// It was sent, and nothing was received since.
+    Unanswered,
+}
+
 pub struct Socket {
     stream: WebSocketStream<TokioIo<Upgraded>>,
     /// If set, the connection is not closed before the peer has stopped sending.
     linger: Arc<AtomicBool>,
     pings: Interval,
-    /// Whether something was received since the last ping.
-    is_alive: bool,
+    ping: Ping,
+    /// When something was last received.
+    last_heard: UtcMillis,
     /// The longest message, in bytes.
     longest: usize,
 }
@@ -71,35 +98,77 @@ impl Socket {
         let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         let mut pings = interval_at(Instant::now() + ping_interval, ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { stream, linger, pings, is_alive: true, longest }
+        let last_heard = UtcMillis::now();
+        Self { stream, linger, pings, ping: Ping::Later, last_heard, longest }
+    }
+
+    /// When something was last received, be it the end of the connection.
+    pub fn last_heard(&self) -> UtcMillis {
+        self.last_heard
     }
 
     /// Receives the next message, sending pings meanwhile. Cancel-safe.
     pub async fn next(&mut self) -> Received {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        // First what was received: after a pause of this process, it shows that the peer is alive.
+        while let Poll::Ready(frame) = self.stream.poll_next_unpin(cx) {
+            if let Some(received) = self.receive(frame) {
+                return Poll::Ready(received);
+            }
+        }
+        self.poll_ping(cx).map(Received::Ended)
+    }
+
+    /// `None` for a frame that is not for the caller.
+    fn receive(&mut self, frame: Option<Result<Message, Error>>) -> Option<Received> {
+        if !is_late(&frame) {
+            self.last_heard = UtcMillis::now();
+        }
+        if self.ping == Ping::Unanswered {
+            self.ping = Ping::Later;
+        }
+        match frame {
+            Some(Ok(Message::Text(text))) => Some(Received::Text(text)),
+            Some(Ok(Message::Binary(_))) => {
+                let reason = "messages are JSON in text frames".to_owned();
+                Some(Received::Unusable(CloseCode::Unsupported, reason))
+            }
+            // tungstenite replies to pings and close frames.
+            Some(Ok(_)) => None,
+            None => Some(Received::Ended("closed")),
+            Some(Err(error)) => Some(self.broken(&error)),
+        }
+    }
+
+    /// Sends pings; ready with the reason once the peer is dead.
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        const UNSENT: &str = "cannot send a ping";
         loop {
-            tokio::select! {
-                biased;
-                frame = self.stream.next() => {
-                    self.is_alive = true;
-                    match frame {
-                        Some(Ok(Message::Text(text))) => return Received::Text(text),
-                        Some(Ok(Message::Binary(_))) => {
-                            let reason = "messages are JSON in text frames".to_owned();
-                            return Received::Unusable(CloseCode::Unsupported, reason);
-                        }
-                        // tungstenite replies to pings and close frames.
-                        Some(Ok(_)) => {}
-                        None => return Received::Ended("closed"),
-                        Some(Err(error)) => return self.broken(&error),
-                    }
+            match self.ping {
+                Ping::Later => {
+                    ready!(self.pings.poll_tick(cx));
+                    self.ping = Ping::Due;
                 }
-                _ = self.pings.tick() => {
-                    if !std::mem::replace(&mut self.is_alive, false) {
-                        return Received::Ended("no reply to a ping");
+                Ping::Due => {
+                    let sent = ready!(self.stream.poll_ready_unpin(cx))
+                        .and_then(|()| self.stream.start_send_unpin(Message::Ping(Bytes::new())));
+                    if sent.is_err() {
+                        return Poll::Ready(UNSENT);
                     }
-                    if self.stream.send(Message::Ping(Bytes::new())).await.is_err() {
-                        return Received::Ended("cannot send a ping");
+                    self.ping = Ping::Writing;
+                }
+                Ping::Writing => {
+                    if ready!(self.stream.poll_flush_unpin(cx)).is_err() {
+                        return Poll::Ready(UNSENT);
                     }
+                    self.ping = Ping::Unanswered;
+                }
+                Ping::Unanswered => {
+                    ready!(self.pings.poll_tick(cx));
+                    return Poll::Ready("no reply to a ping");
                 }
             }
         }
@@ -154,6 +223,13 @@ impl Socket {
             let _ = self.stream.get_mut().shutdown().await;
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
+    }
+
+    /// Sends a close frame with the reason, as far as that is possible without waiting.
+    pub fn close_at_once(&mut self, code: CloseCode, reason: &'static str) {
+        let frame = CloseFrame { code, reason: reason.into() };
+        let _ = self.stream.close(Some(frame)).now_or_never();
+        let _ = self.stream.get_mut().shutdown().now_or_never();
     }
 
     /// Closes the connection without a close frame.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bklit_pipeline::metrics::Metrics;
+use bklit_pipeline::server::Reason;
 
 use super::page;
 
@@ -15,6 +16,7 @@ fn published() -> BTreeMap<String, String> {
     metrics.request(200);
     metrics.socket("browser", true);
     metrics.values_changed("title", "truncated", 1);
+    metrics.connections().closed("http", Reason::Full);
     let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
@@ -42,9 +44,12 @@ fn metrics_named_in_the_pages_are_there() {
     let published = published();
     for (page, text) in page::all() {
         for name in page::code(&text).iter().filter(|name| name.starts_with("bklit_")) {
-            // The library, in a filter for the log, and tables have such names too.
+            // The library, in a filter for the log, tables, and what the tracker keeps in browsers
+            // have such names too.
             let others = ["bklit_tui", "bklit_session_"];
-            let is_other = others.iter().any(|other| name.starts_with(other));
+            let tracker = page::read("src/pipeline/http/assets/tracker.js");
+            let is_other = others.iter().any(|other| name.starts_with(other))
+                || tracker.contains(name.trim_end_matches('…'));
             let is_metric = published.contains_key(name) || is_other;
             assert!(is_metric, "{page}: no metric {name}");
         }

@@ -21,7 +21,7 @@ fn paths(source: &str) -> BTreeSet<String> {
     let text = page::read(source);
     let code = text.split("#[cfg(test)]").next().unwrap();
     let is_path = |text: &&str| {
-        let is_word = |c: char| c.is_ascii_lowercase() || "/-".contains(c);
+        let is_word = |c: char| c.is_ascii_lowercase() || "/-.".contains(c);
         text.len() > 1 && text.starts_with('/') && text.chars().all(is_word)
     };
     let quoted = code.lines().filter(|line| !line.trim().starts_with("//"));

@@ -45,7 +45,7 @@ fn report_missing(variable: &str) {
 
 /// A free port outside the kernel's ephemeral range: while a server is down, no `port 0` may get its
 /// port.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     for _ in 0..1_000 {
         let port = fastrand::u16(10_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

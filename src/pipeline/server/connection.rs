@@ -1,0 +1,373 @@
+//! One open connection: whether its client waits or is being served, and until when it may.
+//!
+//! A connection *waits* from its opening, and from the end of each response, until the head of the
+//! next request is complete. Only a waiting connection may be closed to make room for another one:
+//! nothing that was sent on it is lost.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long a connection that was accepted beyond the limit waits for a regular place.
+const MAX_WAIT_FOR_PLACE: Duration = Duration::from_millis(250);
+
+/// Instead of a time: a request is in progress.
+const BUSY: u64 = u64::MAX;
+/// Instead of a time: nothing of the next request has arrived.
+const NOTHING: u64 = u64::MAX;
+
+/// How long a client may take to send a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the first byte of a head, or from the opening of the connection, to the end of the head.
+    pub head: Duration,
+    /// From the end of a response to the first byte of the next request.
+    pub idle: Duration,
+}
+
+/// What the connections of a server share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Times are counted from here.
+    began: Instant,
+    /// Whether the server is near its limit of connections.
+    pub(super) pressed: AtomicBool,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { began: Instant::now(), pressed: AtomicBool::new(false) }
+    }
+}
+
+/// An open connection, shared by its own task and the accept loop.
+#[derive(Debug)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    /// Unique within the server.
+    pub(super) id: u64,
+    /// The client's network, if it may only have a limited number of connections.
+    pub(super) network: Option<IpAddr>,
+    /// Milliseconds; [`BUSY`] while a request is in progress.
+    waiting_since: AtomicU64,
+    /// When the first byte of the request arrived, in milliseconds, or [`NOTHING`].
+    head_since: AtomicU64,
+    /// Whether it has done something that only wanted clients do.
+    proven: AtomicBool,
+    /// Whether its first bytes were those of TLS, on a port without it.
+    saw_tls: AtomicBool,
+    closing: CancellationToken,
+    /// Cancelled once it has a regular place.
+    admitted: CancellationToken,
+}
+
+/// Which of two waiting connections is closed first: the smaller one.
+pub(super) type Rank = (bool, u64);
+
+impl Connection {
+    pub(super) fn new(shared: &Arc<Shared>, id: u64, network: Option<IpAddr>) -> Self {
+        let now = millis(shared.began.elapsed());
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            network,
+            waiting_since: AtomicU64::new(now),
+            head_since: AtomicU64::new(now),
+            proven: AtomicBool::new(false),
+            saw_tls: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+            admitted: CancellationToken::new(),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.shared.began.elapsed())
+    }
+
+    /// Begins a request that ends when the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> InProgress {
+        self.keep();
+        InProgress(Arc::clone(self))
+    }
+
+    /// From now on it does not wait, until a request that has begun ends.
+    pub fn keep(&self) {
+        self.waiting_since.store(BUSY, Relaxed);
+        self.head_since.store(NOTHING, Relaxed);
+    }
+
+    fn wait(&self) {
+        self.waiting_since.store(self.now(), Relaxed);
+    }
+
+    /// Whether no request is in progress.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting_since.load(Relaxed) != BUSY
+    }
+
+    /// Records that bytes have arrived.
+    pub(super) fn received(&self) {
+        if self.is_waiting() && self.head_since.load(Relaxed) == NOTHING {
+            self.head_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// Prefers this connection to those that have proven nothing when one must be closed.
+    pub fn prove(&self) {
+        self.proven.store(true, Relaxed);
+    }
+
+    /// Whether the server is near its limit of connections.
+    pub fn is_pressed(&self) -> bool {
+        self.shared.pressed.load(Relaxed)
+    }
+
+    pub(super) fn set_saw_tls(&self) {
+        self.saw_tls.store(true, Relaxed);
+    }
+
+    /// Whether the client tried to speak TLS on a port without it.
+    pub fn saw_tls(&self) -> bool {
+        self.saw_tls.load(Relaxed)
+    }
+
+    /// Its rank among the waiting connections; `None` if it does not wait or is already closing.
+    pub(super) fn rank(&self) -> Option<Rank> {
+        let since = self.waiting_since.load(Relaxed);
+        let is_candidate = since != BUSY && !self.closing.is_cancelled();
+        is_candidate.then(|| (self.proven.load(Relaxed), since))
+    }
+
+    /// Asks its task to close it.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Waits until it is to be closed to make room for another.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    pub(super) fn admit(&self) {
+        self.admitted.cancel();
+    }
+
+    /// Whether it has a regular place, not a reserved one.
+    pub fn is_admitted(&self) -> bool {
+        self.admitted.is_cancelled()
+    }
+
+    /// Waits briefly for a regular place; returns whether it has one.
+    pub async fn admitted(&self) -> bool {
+        self.is_admitted() || timeout(MAX_WAIT_FOR_PLACE, self.admitted.cancelled()).await.is_ok()
+    }
+
+    /// When it has waited for too long; `None` during a request.
+    fn deadline(&self, timeouts: Timeouts) -> Option<Instant> {
+        let at = |since: u64| self.shared.began + Duration::from_millis(since);
+        match (self.waiting_since.load(Relaxed), self.head_since.load(Relaxed)) {
+            (BUSY, _) => None,
+            (waiting, NOTHING) => Some(at(waiting) + timeouts.idle),
+            (_, head) => Some(at(head) + timeouts.head),
+        }
+    }
+
+    /// When to look at the deadline next: at the deadline, or at the earliest moment at which
+    /// waiting that begins from now on could have taken too long. One timer for each connection is
+    /// enough then, and a request does not touch it.
+    fn next_look(&self, timeouts: Timeouts) -> Instant {
+        let earliest = Instant::now() + timeouts.head.min(timeouts.idle);
+        self.deadline(timeouts).map_or(earliest, |deadline| deadline.min(earliest))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(BUSY - 1)
+}
+
+/// A request in progress, until its response is complete.
+#[derive(Debug)]
+pub struct InProgress(Arc<Connection>);
+
+impl InProgress {
+    /// The request's connection.
+    pub fn connection(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+/// The body of a response; the request is in progress until it is dropped.
+pub struct ProgressBody<B> {
+    body: B,
+    _in_progress: InProgress,
+}
+
+impl<B> ProgressBody<B> {
+    /// Ends the request with `body`.
+    pub fn new(body: B, in_progress: InProgress) -> Self {
+        Self { body, _in_progress: in_progress }
+    }
+}
+
+impl<B: Body + Unpin> Body for ProgressBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Drives `driven` to its end. It ends early when its client takes too long to send a request, or
+/// when it is to make room for another connection: at once while it waits, after the request in
+/// progress otherwise. On a shutdown, it ends after the request whose head has begun to arrive.
+/// `finish` makes it end after the current request.
+pub async fn drive<C: Future>(
+    driven: C,
+    connection: &Connection,
+    timeouts: Timeouts,
+    shutdown: &CancellationToken,
+    finish: impl Fn(Pin<&mut C>),
+) -> Option<C::Output> {
+    let mut driven = pin!(driven);
+    let mut timer = pin!(sleep_until(connection.next_look(timeouts)));
+    let (mut is_stopping, mut is_closing) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            ended = driven.as_mut() => return Some(ended),
+            () = shutdown.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                finish(driven.as_mut());
+            }
+            () = connection.closing(), if !is_closing => {
+                is_closing = true;
+                finish(driven.as_mut());
+                if connection.is_waiting() {
+                    return driven.now_or_never();
+                }
+            }
+            () = timer.as_mut() => {
+                if connection.deadline(timeouts).is_some_and(|deadline| deadline <= Instant::now()) {
+                    finish(driven.as_mut());
+                    return driven.now_or_never();
+                }
+                timer.as_mut().reset(connection.next_look(timeouts));
+            }
+        }
+        if is_closing && connection.is_waiting() {
+            return driven.now_or_never();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUTS: Timeouts =
+        Timeouts { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
+
+    fn connection() -> Arc<Connection> {
+        Arc::new(Connection::new(&Arc::default(), 0, None))
+    }
+
+    async fn ended_after(connection: &Connection) -> u64 {
+        ended_within(connection, TIMEOUTS).await
+    }
+
+    /// Drives a connection that never ends by itself; returns after how many seconds it was ended.
+    async fn ended_within(connection: &Connection, timeouts: Timeouts) -> u64 {
+        let began = Instant::now();
+        let never = std::future::pending::<()>();
+        let end = drive(never, connection, timeouts, &CancellationToken::new(), |_| {}).await;
+        assert_eq!(end, None);
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_has_its_time_for_a_head_and_longer_between_requests() {
+        let silent = connection();
+        assert_eq!(ended_after(&silent).await, 10, "nothing was ever sent");
+
+        let idle = connection();
+        drop(idle.begin());
+        assert_eq!(ended_after(&idle).await, 75, "no further request");
+
+        let idle = connection();
+        let request = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            drop(idle.begin());
+        };
+        let short = Timeouts { idle: Duration::from_secs(4), ..TIMEOUTS };
+        assert_eq!(tokio::join!(ended_within(&idle, short), request).0, 7, "less than for a head");
+
+        // The next head begins 61 s after a response, and does not end.
+        let slow = connection();
+        drop(slow.begin());
+        let head = async {
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            slow.received();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            slow.received();
+        };
+        assert_eq!(tokio::join!(ended_after(&slow), head).0, 71);
+
+        // A request may take any time.
+        let busy = connection();
+        let request = async {
+            let in_progress = busy.begin();
+            tokio::time::sleep(Duration::from_secs(1000)).await;
+            drop(in_progress);
+        };
+        assert_eq!(tokio::join!(ended_after(&busy), request).0, 1075);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_makes_room_at_once_or_after_its_request() {
+        let waiting = connection();
+        waiting.close();
+        assert_eq!(ended_after(&waiting).await, 0);
+        assert_eq!(waiting.rank(), None, "it is chosen once");
+
+        let busy = connection();
+        let in_progress = busy.begin();
+        busy.close();
+        let request = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            drop(in_progress);
+        };
+        // Without a poll of the connection nothing notices the end, so the timer does.
+        assert!(tokio::join!(ended_after(&busy), request).0 <= 10);
+    }
+}

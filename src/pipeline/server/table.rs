@@ -1,0 +1,387 @@
+//! The open connections of a server: who gets a place, and who is closed to make room.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::connection::{Connection, Rank, Shared};
+
+/// Places beyond the limit in which `GET /health` and `GET /ready` are answered while all regular
+/// places are busy.
+pub const RESERVED: usize = 16;
+/// Connections that were asked to close and have not done so yet. With more, new ones wait.
+pub const MAX_CLOSING: usize = 64;
+/// The share of connections that are chosen together to be closed next, so that not every new
+/// connection has to look at all of them.
+const CHOSEN_SHARE: usize = 64;
+
+/// Bounds on the open connections of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Regular places.
+    pub most: usize,
+    /// The most of them for one IPv4 address or IPv6 network of 64 bits.
+    pub most_per_address: usize,
+    /// Whether every client is a trusted proxy, which has the connections of many visitors.
+    pub behind_proxy: bool,
+    /// Whether there are [`RESERVED`] places as well.
+    pub has_reserve: bool,
+}
+
+/// The result of asking for a place.
+#[derive(Debug)]
+pub enum Admission {
+    /// It has one.
+    Open(Arc<Connection>),
+    /// Its address has too many connections, all of them with a request in progress.
+    Refused,
+    /// None is free yet.
+    Wait,
+}
+
+/// Why connections were closed; a label of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The server had no place for another one.
+    Full,
+    /// Their address had too many.
+    Address,
+}
+
+impl Reason {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// The open connections; used by the accept loop only.
+pub(super) struct Table<F> {
+    places: Places,
+    shared: Arc<Shared>,
+    next_id: u64,
+    open: HashMap<u64, Arc<Connection>>,
+    /// Those with a limited number by address, without the closing ones.
+    by_network: HashMap<IpAddr, Vec<Arc<Connection>>>,
+    /// Those in reserved places, without the closing ones, oldest first.
+    reserved: Vec<Arc<Connection>>,
+    /// To be closed next, from the last one on.
+    chosen: Vec<(Rank, Arc<Connection>)>,
+    closing: usize,
+    /// Is called for each connection that is closed or refused.
+    count: F,
+}
+
+impl<F: Fn(Reason)> Table<F> {
+    pub(super) fn new(places: Places, count: F) -> Self {
+        Self {
+            places,
+            shared: Arc::default(),
+            next_id: 0,
+            open: HashMap::new(),
+            by_network: HashMap::new(),
+            reserved: Vec::new(),
+            chosen: Vec::new(),
+            closing: 0,
+            count,
+        }
+    }
+
+    /// Connections in regular places.
+    pub(super) fn regular(&self) -> usize {
+        self.open.len() - self.closing - self.reserved.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.regular() >= self.places.most
+    }
+
+    /// Whether connections in reserved places wait for a regular one.
+    pub(super) fn has_reserved(&self) -> bool {
+        !self.reserved.is_empty()
+    }
+
+    /// Finds a place for a connection from `address`.
+    pub(super) fn admit(&mut self, address: IpAddr) -> Admission {
+        if self.closing >= MAX_CLOSING {
+            return Admission::Wait;
+        }
+        let address = address.to_canonical();
+        let is_limited = !address.is_loopback() && !self.places.behind_proxy;
+        let network = is_limited.then(|| network(address));
+        if let Some(own) = network.and_then(|network| self.by_network.get(&network))
+            && own.len() >= self.places.most_per_address
+        {
+            let Some(longest) = longest_waiting(own) else {
+                (self.count)(Reason::Address);
+                return Admission::Refused;
+            };
+            self.close(&longest, Reason::Address);
+        }
+        if self.make_room() {
+            let connection = self.add(network);
+            connection.admit();
+            return Admission::Open(connection);
+        }
+        if !self.places.has_reserve {
+            return Admission::Wait;
+        }
+        if self.reserved.len() >= RESERVED {
+            let Some(longest) = longest_waiting(&self.reserved) else { return Admission::Wait };
+            self.close(&longest, Reason::Full);
+        }
+        let connection = self.add(network);
+        self.reserved.push(Arc::clone(&connection));
+        Admission::Open(connection)
+    }
+
+    /// Gives regular places to connections in reserved ones, as far as there are any.
+    pub(super) fn promote(&mut self) {
+        while !self.reserved.is_empty() && self.closing < MAX_CLOSING && self.make_room() {
+            self.reserved.remove(0).admit();
+        }
+        self.measure();
+    }
+
+    /// Closes the connection that has waited the longest, whether the server is full or not.
+    pub(super) fn relieve(&mut self) {
+        if let Some(chosen) = self.take_chosen() {
+            self.close(&chosen, Reason::Full);
+        }
+    }
+
+    /// Removes a connection that has ended.
+    pub(super) fn remove(&mut self, id: u64) {
+        let Some(connection) = self.open.remove(&id) else { return };
+        if connection.is_closing() {
+            self.closing -= 1;
+        } else {
+            self.forget(&connection);
+        }
+        self.measure();
+    }
+
+    fn add(&mut self, network: Option<IpAddr>) -> Arc<Connection> {
+        let connection = Arc::new(Connection::new(&self.shared, self.next_id, network));
+        self.next_id += 1;
+        self.open.insert(connection.id, Arc::clone(&connection));
+        if let Some(network) = network {
+            self.by_network.entry(network).or_default().push(Arc::clone(&connection));
+        }
+        self.measure();
+        connection
+    }
+
+    /// Whether there is a regular place; if all are taken, the connection that has waited the
+    /// longest is closed.
+    fn make_room(&mut self) -> bool {
+        if !self.is_full() {
+            return true;
+        }
+        let Some(chosen) = self.take_chosen() else { return false };
+        self.close(&chosen, Reason::Full);
+        true
+    }
+
+    /// The connection that has waited the longest.
+    fn take_chosen(&mut self) -> Option<Arc<Connection>> {
+        self.next_chosen().or_else(|| {
+            self.choose();
+            self.next_chosen()
+        })
+    }
+
+    /// The next chosen connection that still waits since it was chosen.
+    fn next_chosen(&mut self) -> Option<Arc<Connection>> {
+        while let Some((rank, connection)) = self.chosen.pop() {
+            if connection.rank() == Some(rank) && self.open.contains_key(&connection.id) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn choose(&mut self) {
+        let waiting = self.open.values().filter(|connection| connection.is_admitted());
+        self.chosen = waiting.filter_map(|one| Some((one.rank()?, Arc::clone(one)))).collect();
+        let share = self.chosen.len().div_ceil(CHOSEN_SHARE);
+        if share < self.chosen.len() {
+            self.chosen.select_nth_unstable_by_key(share, |(rank, _)| *rank);
+            self.chosen.truncate(share);
+        }
+        self.chosen.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    }
+
+    fn close(&mut self, connection: &Arc<Connection>, reason: Reason) {
+        connection.close();
+        self.closing += 1;
+        self.forget(connection);
+        (self.count)(reason);
+    }
+
+    /// Removes it from everything but the open ones.
+    fn forget(&mut self, connection: &Arc<Connection>) {
+        self.reserved.retain(|one| one.id != connection.id);
+        let Some(network) = connection.network else { return };
+        let Some(own) = self.by_network.get_mut(&network) else { return };
+        if let Some(place) = own.iter().position(|one| one.id == connection.id) {
+            own.swap_remove(place);
+        }
+        if own.is_empty() {
+            self.by_network.remove(&network);
+        }
+    }
+
+    /// Pressure begins at three quarters of the places and ends at half of them.
+    fn measure(&self) {
+        let (open, most) = (self.regular(), self.places.most);
+        if open >= most - most / 4 {
+            self.shared.pressed.store(true, Relaxed);
+        } else if open <= most / 2 {
+            self.shared.pressed.store(false, Relaxed);
+        }
+    }
+}
+
+fn longest_waiting(connections: &[Arc<Connection>]) -> Option<Arc<Connection>> {
+    let waiting = connections.iter().filter_map(|one| Some((one.rank()?, one)));
+    waiting.min_by_key(|(rank, _)| *rank).map(|(_, one)| Arc::clone(one))
+}
+
+/// What counts as one address: a customer has many IPv6 addresses, but usually one /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    use super::*;
+
+    const PLACES: Places =
+        Places { most: 8, most_per_address: 3, behind_proxy: false, has_reserve: true };
+
+    fn table(places: Places, counted: &RefCell<Vec<Reason>>) -> Table<impl Fn(Reason)> {
+        Table::new(places, |reason| counted.borrow_mut().push(reason))
+    }
+
+    fn open(table: &mut Table<impl Fn(Reason)>, address: &str) -> Arc<Connection> {
+        match table.admit(address.parse().unwrap()) {
+            Admission::Open(connection) => connection,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn pass() {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_server_closes_the_connection_that_has_waited_the_longest() {
+        let counted = RefCell::default();
+        let mut table = table(PLACES, &counted);
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(open(&mut table, "127.0.0.1"));
+            pass().await;
+        }
+        // The first is in a request, the second has sent events, the third was just answered.
+        let request = all[0].begin();
+        let mut requests = Vec::new();
+        all[1].prove();
+        drop(all[2].begin());
+        for closed in [3, 4, 5, 6, 7, 2, 1] {
+            requests.push(open(&mut table, "127.0.0.1").begin());
+            assert!(all[closed].is_closing(), "{closed}");
+            table.remove(all[closed].id);
+            assert_eq!(table.regular(), 8);
+        }
+        assert!(!all[0].is_closing(), "its request is in progress");
+        assert_eq!(counted.borrow().as_slice(), [Reason::Full; 7]);
+        // All are busy: now there is the reserve.
+        let reserved = open(&mut table, "127.0.0.1");
+        assert!(!reserved.is_admitted() && table.has_reserved());
+        drop(request);
+        table.promote();
+        assert!(reserved.is_admitted() && all[0].is_closing() && !table.has_reserved());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reserve_is_bounded_and_gives_its_longest_waiting_up() {
+        let counted = RefCell::default();
+        let mut table = table(Places { most: 1, ..PLACES }, &counted);
+        let busy = open(&mut table, "127.0.0.1").begin();
+        let reserved: Vec<_> = (0..RESERVED).map(|_| open(&mut table, "127.0.0.1")).collect();
+        let requests: Vec<_> = reserved.iter().skip(1).map(Connection::begin).collect();
+        let another = open(&mut table, "127.0.0.1");
+        assert!(reserved[0].is_closing());
+        let another = another.begin();
+        assert!(matches!(table.admit([127, 0, 0, 1].into()), Admission::Wait));
+        drop((busy, requests, another));
+        let mut without = self::table(Places { has_reserve: false, most: 1, ..PLACES }, &counted);
+        let _busy = open(&mut without, "127.0.0.1").begin();
+        assert!(matches!(without.admit([127, 0, 0, 1].into()), Admission::Wait));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_has_a_share_of_the_places() {
+        let counted = RefCell::default();
+        let mut table = table(PLACES, &counted);
+        // The host part of an IPv6 address does not make it another one.
+        for addresses in
+            [["192.0.2.1"; 4], ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"]]
+        {
+            let own: Vec<_> = addresses[..3].iter().map(|one| open(&mut table, one)).collect();
+            let _request = own[0].begin();
+            open(&mut table, addresses[3]);
+            assert!(own[1].is_closing() && !own[2].is_closing());
+        }
+        assert_eq!(counted.take(), [Reason::Address; 2]);
+        let busy: Vec<_> = (0..3).map(|_| open(&mut table, "192.0.2.9").begin()).collect();
+        assert!(matches!(table.admit("192.0.2.9".parse().unwrap()), Admission::Refused));
+        assert!(matches!(table.admit("::ffff:192.0.2.9".parse().unwrap()), Admission::Refused));
+        table.remove(busy[0].connection().id);
+        open(&mut table, "192.0.2.9");
+
+        let mut behind = self::table(Places { behind_proxy: true, ..PLACES }, &counted);
+        for _ in 0..8 {
+            open(&mut behind, "192.0.2.1");
+        }
+        assert!(behind.is_full());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_connections_are_bounded() {
+        let counted = RefCell::default();
+        let mut table = table(Places { most: MAX_CLOSING * 2, ..PLACES }, &counted);
+        let all: Vec<_> = (0..MAX_CLOSING * 3).map(|_| open(&mut table, "127.0.0.1")).collect();
+        assert!(matches!(table.admit([127, 0, 0, 1].into()), Admission::Wait));
+        table.remove(all.iter().find(|one| one.is_closing()).unwrap().id);
+        open(&mut table, "127.0.0.1");
+    }
+
+    #[tokio::test]
+    async fn pressure_has_a_hysteresis() {
+        let counted = RefCell::default();
+        let mut table = table(PLACES, &counted);
+        let mut all: Vec<_> = (0..5).map(|_| open(&mut table, "127.0.0.1")).collect();
+        assert!(!all[0].is_pressed());
+        all.push(open(&mut table, "127.0.0.1"));
+        assert!(all[0].is_pressed());
+        table.remove(all[5].id);
+        assert!(all[0].is_pressed());
+        table.remove(all[4].id);
+        assert!(!all[0].is_pressed());
+    }
+}
