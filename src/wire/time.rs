@@ -237,9 +237,7 @@ mod tests {
         }
         let moment: UtcMillis = serde_json::from_str("1769860800.123").unwrap();
         assert_eq!(moment.to_string(), "2026-01-31T12:00:00.123Z");
-        for json in
-            ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]"]
-        {
+        for json in ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]"] {
             assert!(serde_json::from_str::<UtcMillis>(json).is_err(), "{json}");
         }
         for json in ["\"2026-01-31\"", "\"Sat, 31 Jan 2026 00:00:00 GMT\""] {

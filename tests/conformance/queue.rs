@@ -36,10 +36,11 @@ fn item(id: &str, client_id: bool) -> NewItem {
 
 fn item_of(project: &str, id: &str, client_id: bool) -> NewItem {
     let (url, now) = (format!("https://example.com/{id}"), UtcMillis::now());
+    // The queue's JSON always has a timestamp.
     let view = PageView { url, timestamp: Some(now), ..PageView::default() };
     let event = QueuedEvent {
         id: id.to_owned(),
-        payload: Payload::Pageview(view.into()),
+        payload: Payload::Pageview(Box::new(view)),
         queued_at: now,
         project_id: project.to_owned(),
         push_ticket: None,
