@@ -185,6 +185,19 @@ fn events_can_be_sent_to_another_host_than_the_scripts() {
 }
 
 #[test]
+fn events_are_sent_to_the_path_that_the_script_comes_from() {
+    let mut shop = Shop::with("");
+    let script = shop.daemon.get("/tracker.js").text();
+    let page = "<script defer src=/stats/tracker.js data-project=default data-token=t></script>";
+    let pages = vec![("/", page.to_owned()), ("/stats/tracker.js", script)];
+    shop.site = Site::serve(String::new(), pages);
+    shop.visit("/");
+    let request = shop.tab.events("Network.requestWillBeSent");
+    let is_sent = |url: String| request.iter().any(|sent| sent["request"]["url"] == url);
+    assert!(is_sent(shop.url("/stats/track")), "{request:?}");
+}
+
+#[test]
 fn clicks_count_in_shadow_trees_and_where_the_page_stops_them() {
     let mut shop = Shop::with("");
     shop.visit("/");
