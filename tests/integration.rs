@@ -8,6 +8,7 @@ mod conformance;
 mod doctor;
 mod faults;
 mod http;
+mod intake;
 mod postgres;
 mod production;
 mod project;

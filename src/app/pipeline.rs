@@ -90,7 +90,9 @@ impl Pipeline {
         }
         let (queue, tokens) = (Arc::clone(&adapters.queue), Arc::clone(&authenticator));
         let trusts = settings.http.trust_forwarded;
-        let intake = Intake::new(queue, tokens, Arc::clone(&log), trusts).with_baseline(baseline);
+        let rules = settings.intake.clone();
+        let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, trusts);
+        let intake = intake.with_baseline(baseline);
         // From the first request on, `/health` and `/ready` answer with the figures read here and
         // then once a second, where a failure is also logged.
         let _ = metrics.observe_queue(&*adapters.queue).await;
@@ -247,6 +249,7 @@ fn start_worker(
         live_bus: Arc::clone(&adapters.live_bus),
         presence: adapters.presence.clone(),
         log: Arc::clone(log),
+        time_bounds: settings.intake.time_bounds(),
         settings: settings.worker.clone(),
     };
     supervisor.spawn("worker", |stop| finish(worker::run(context, stop)));

@@ -8,6 +8,7 @@ use bklit_wire::setting::WrongSetting;
 
 use super::{ConfigError, Settings, source_of};
 use bklit_pipeline::http::Playground;
+use bklit_pipeline::intake::{ANY_SCHEME, IntakeSettings};
 use bklit_pipeline::roles::Role;
 
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
@@ -17,6 +18,10 @@ const LONGEST_DELAY: Duration = Duration::from_secs(300);
 const LONGEST_GRACE: Duration = Duration::from_secs(300);
 /// Events should not wait longer for a batch to fill.
 const LONGEST_BATCH_WAIT: Duration = Duration::from_secs(60);
+/// Also bounds the partitions of one batch.
+const LONGEST_AGE: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// A clock that is further ahead is not merely fast.
+const LONGEST_AHEAD: Duration = Duration::from_secs(30 * 24 * 3600);
 const POSTGRES_LIKE: &str = "postgres://user@localhost:5432/bklit";
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
@@ -49,6 +54,8 @@ impl Settings {
             ("shutdown_timeout", self.shutdown_timeout),
             ("http.header_timeout", self.http.header_timeout),
             ("http.body_timeout", self.http.body_timeout),
+            ("intake.max_ahead", self.intake.max_ahead),
+            ("intake.max_age", self.intake.max_age),
             ("websocket.ping_interval", self.websocket.ping_interval),
             ("websocket.auth_timeout", self.websocket.auth_timeout),
             ("worker.lease", self.worker.lease),
@@ -61,6 +68,8 @@ impl Settings {
         }
         let bounded = [
             ("shutdown_delay", self.shutdown_delay, LONGEST_DELAY),
+            ("intake.max_ahead", self.intake.max_ahead, LONGEST_AHEAD),
+            ("intake.max_age", self.intake.max_age, LONGEST_AGE),
             ("websocket.session_grace", self.websocket.session_grace, LONGEST_GRACE),
             ("worker.batch_wait", self.worker.batch_wait, LONGEST_BATCH_WAIT),
         ];
@@ -76,6 +85,7 @@ impl Settings {
             ("debug_lines_per_second", self.debug_lines_per_second, 1, 10_000_000),
             ("debug_history", self.debug_history as u64, 0, 1_000_000),
             ("http.max_body_bytes", self.http.max_body_bytes as u64, 1024, 64 << 20),
+            ("http.max_batch_bytes", self.http.max_batch_bytes as u64, 1024, 64 << 20),
             ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
             ("websocket.max_connections", self.websocket.max_connections as u64, 1, 1_000_000),
             ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),
@@ -110,6 +120,13 @@ impl Settings {
             "websocket.allowed_origins",
             self.websocket.allowed_origins.iter().all(|text| is_origin(text)),
             "contains a value that is not an origin like https://dashboard.example",
+        )?;
+        let schemes = &self.intake.url_schemes;
+        require(
+            figment,
+            "intake.url_schemes",
+            !schemes.is_empty() && schemes.iter().all(|scheme| is_page_scheme(scheme)),
+            "must list schemes in lower case, such as https or capacitor, or *",
         )?;
         let names = [
             ("queue.redis_prefix", &self.queue.redis_prefix),
@@ -149,6 +166,15 @@ pub fn is_redis(url: &str) -> bool {
 
 fn is_origin(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.path() == "/")
+}
+
+/// Whether pages' addresses may have this scheme at all, or it stands for all of those.
+fn is_page_scheme(scheme: &str) -> bool {
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
+    scheme == ANY_SCHEME || is_scheme && !IntakeSettings::NEVER_ACCEPTED.contains(&scheme)
 }
 
 /// Errors must not quote the URL: it may contain a password.

@@ -9,6 +9,7 @@ use etcetera::BaseStrategy;
 use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::http::HttpSettings;
+use bklit_pipeline::intake::IntakeSettings;
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
 use bklit_pipeline::verify::VerifySettings;
@@ -38,6 +39,7 @@ impl Default for Settings {
             debug_lines_per_second: 5_000,
             debug_history: 10_000,
             http: HttpSettings::default(),
+            intake: IntakeSettings::default(),
             websocket: WebSocketSettings::default(),
             queue: QueueSettings::default(),
             worker: WorkerSettings::default(),

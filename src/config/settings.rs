@@ -7,6 +7,7 @@ use std::time::Duration;
 use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::http::HttpSettings;
+use bklit_pipeline::intake::IntakeSettings;
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
 use bklit_pipeline::verify::VerifySettings;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub debug_history: usize,
     /// The HTTP server.
     pub http: HttpSettings,
+    /// Which events are accepted.
+    pub intake: IntakeSettings,
     /// The WebSocket server.
     pub websocket: WebSocketSettings,
     /// The queue.

@@ -15,6 +15,7 @@
 //! - `server`: what both servers share
 //! - `store`: the port for stored events, their tables and rows
 //! - `telemetry`: debug lines and health of every stage
+//! - `time_bounds`: which timestamps are plausible
 //! - `verify`: dual-write verification
 //! - `websocket`: the WebSocket server
 //! - `worker`: moves events from the queue to the store
@@ -33,6 +34,7 @@ pub mod roles;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod time_bounds;
 pub mod verify;
 pub mod websocket;
 pub mod worker;

@@ -75,6 +75,12 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ChangeLabel {
+    field: &'static str,
+    change: &'static str,
+}
+
 /// A stage's counters since the last [`Metrics::take_gauges`].
 struct StageInterval {
     count: u64,
@@ -99,6 +105,7 @@ pub struct Metrics {
     connections: Gauge,
     sockets: Family<KindLabel, Gauge>,
     live_events_lost: Counter,
+    values_changed: Family<ChangeLabel, Counter>,
     accepted: AtomicU64,
     refused: AtomicU64,
     verify: VerificationFigures,
@@ -147,6 +154,7 @@ impl Metrics {
             connections: Gauge::default(),
             sockets: Family::default(),
             live_events_lost: Counter::default(),
+            values_changed: Family::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             verify: VerificationFigures::default(),
@@ -198,6 +206,11 @@ impl Metrics {
             "live_events_lost",
             "Live events that slow dashboards lost",
             self.live_events_lost.clone(),
+        );
+        r.register(
+            "values_changed",
+            "Values of events that were shortened, removed or replaced, by field and change",
+            self.values_changed.clone(),
         );
         self.verify.register(r);
     }
@@ -263,6 +276,13 @@ impl Metrics {
     /// Counts live events that a dashboard lost.
     pub fn live_events_lost(&self, events: u64) {
         self.live_events_lost.inc_by(events);
+    }
+
+    /// Counts `n` changed values of a field, and how they were changed.
+    pub fn values_changed(&self, field: &'static str, change: &'static str, n: u64) {
+        if n > 0 {
+            self.values_changed.get_or_create(&ChangeLabel { field, change }).inc_by(n);
+        }
     }
 
     /// Counts a stored batch; `since_accepted` has the time since acceptance of each event.

@@ -1,11 +1,15 @@
 //! The event in each of its forms: a request's body, the queue's entry, and what dashboards
 //! receive.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+mod foreign;
+mod queued;
 
+use serde::{Deserialize, Serialize};
+
+use super::lenient::{Type, Typed};
+use super::object::Object;
 use super::time::UtcMillis;
+pub use queued::QueuedEvent;
 
 /// The kind of an event: the `type` of the wire formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +74,25 @@ macro_rules! page_view {
                     .into_iter()
                     .filter_map(|(name, text)| text.map(|text| (name, text)))
             }
+
+            /// The same, to be changed or removed.
+            pub fn texts_mut(
+                &mut self,
+            ) -> impl Iterator<Item = (&'static str, &mut Option<String>)> {
+                [$(($wire, &mut self.$field)),+].into_iter().filter(|(_, text)| text.is_some())
+            }
+        }
+
+        impl Typed for PageView {
+            fn type_of(field: &str) -> Type {
+                match field {
+                    "url" => Type::Name,
+                    "isNewVisitor" | "mobile" => Type::Bool,
+                    "lat" | "lon" => Type::Number,
+                    $($wire)|+ => Type::Text,
+                    _ => Type::Any,
+                }
+            }
         }
     };
 }
@@ -105,7 +128,7 @@ pub struct CustomEvent {
     pub session_id: Option<String>,
     /// Additional data from the sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Object>,
     /// The id of its definition, once it has been looked up; never on the wire.
     #[serde(skip)]
     pub definition_id: Option<String>,
@@ -115,6 +138,16 @@ impl CustomEvent {
     /// The id it is stored under: its definition's id, else its tracking id.
     pub fn definition(&self) -> &str {
         self.definition_id.as_deref().unwrap_or(&self.tracking_id)
+    }
+}
+
+impl Typed for CustomEvent {
+    fn type_of(field: &str) -> Type {
+        match field {
+            "trackingId" | "eventType" => Type::Name,
+            "sessionId" => Type::Text,
+            _ => Type::Any,
+        }
     }
 }
 
@@ -130,6 +163,16 @@ pub struct SessionEnd {
     /// Why: `timeout`, `closed`, `manual` or `disconnect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Typed for SessionEnd {
+    fn type_of(field: &str) -> Type {
+        match field {
+            "sessionId" => Type::Name,
+            "reason" => Type::Text,
+            _ => Type::Any,
+        }
+    }
 }
 
 /// What an event carries, by its kind.
@@ -163,6 +206,20 @@ impl Payload {
         }
     }
 
+    /// Sets when it happened, unless the sender said so.
+    pub fn default_timestamp(&mut self, moment: UtcMillis) {
+        self.timestamp_mut().get_or_insert(moment);
+    }
+
+    /// When it happened, to be changed.
+    pub fn timestamp_mut(&mut self) -> &mut Option<UtcMillis> {
+        match self {
+            Self::Pageview(view) => &mut view.timestamp,
+            Self::Event(event) => &mut event.timestamp,
+            Self::SessionEnd(end) => &mut end.timestamp,
+        }
+    }
+
     /// The visitor's session, if there is one.
     pub fn session_id(&self) -> Option<&str> {
         match self {
@@ -173,22 +230,6 @@ impl Payload {
     }
 }
 
-/// One member of the queue: `{"id","type","payload","queuedAt","projectId"}`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QueuedEvent {
-    /// `evt_` plus a unique, time-ordered suffix, or the id that the client sent.
-    pub id: String,
-    /// What happened.
-    pub payload: Payload,
-    /// When it was accepted.
-    pub queued_at: UtcMillis,
-    /// The project it belongs to.
-    pub project_id: String,
-    /// In a spool: identifies the earlier push that may already have put it into the queue, to be
-    /// settled with the queue before the event is moved.
-    pub push_ticket: Option<String>,
-}
-
 /// Why an item of the queue is not a [`QueuedEvent`].
 #[derive(Debug, thiserror::Error)]
 #[error("{field}: {message}")]
@@ -197,73 +238,6 @@ pub struct InvalidEvent {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WireOut<'a> {
-    id: &'a str,
-    r#type: EventKind,
-    payload: &'a Payload,
-    queued_at: UtcMillis,
-    project_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    push_ticket: Option<&'a str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireIn<'a> {
-    id: String,
-    r#type: EventKind,
-    #[serde(borrow)]
-    payload: &'a RawValue,
-    queued_at: UtcMillis,
-    project_id: String,
-    #[serde(default)]
-    push_ticket: Option<String>,
-}
-
-impl QueuedEvent {
-    /// A new id: `evt_` plus a UUID v7, so that ids sort by creation time.
-    pub fn new_id() -> String {
-        format!("evt_{}", uuid::Uuid::now_v7().simple())
-    }
-
-    /// When the event happened: the sender's time, else when it was queued.
-    pub fn timestamp(&self) -> UtcMillis {
-        self.payload.timestamp().unwrap_or(self.queued_at)
-    }
-
-    /// The wire form.
-    pub fn to_json(&self) -> String {
-        let wire = WireOut {
-            id: &self.id,
-            r#type: self.payload.kind(),
-            payload: &self.payload,
-            queued_at: self.queued_at,
-            project_id: &self.project_id,
-            push_ticket: self.push_ticket.as_deref(),
-        };
-        // Strings, numbers and maps with text keys always serialise.
-        serde_json::to_string(&wire).unwrap_or_default()
-    }
-
-    /// Reads the wire form; unknown fields are ignored.
-    ///
-    /// # Errors
-    /// [`InvalidEvent`] with the first field that is missing or wrong.
-    pub fn from_json(json: &str) -> Result<Self, InvalidEvent> {
-        let wire: WireIn<'_> = parse_naming_field(json.as_bytes(), "")?;
-        let payload = wire.payload.get().as_bytes();
-        let payload = match wire.r#type {
-            EventKind::Pageview => Payload::Pageview(parse_naming_field(payload, "payload.")?),
-            EventKind::Event => Payload::Event(parse_naming_field(payload, "payload.")?),
-            EventKind::SessionEnd => Payload::SessionEnd(parse_naming_field(payload, "payload.")?),
-        };
-        let WireIn { id, queued_at, project_id, push_ticket, .. } = wire;
-        Ok(Self { id, payload, queued_at, project_id, push_ticket })
-    }
 }
 
 /// Parses a JSON object; the error names the field, with `prefix` before it.
@@ -288,8 +262,8 @@ pub fn parse_naming_field<'a, T: Deserialize<'a>>(
             let missing = message.strip_prefix("missing field `").and_then(|m| m.split('`').next());
             let path = error.path().to_string();
             let field = match (path.as_str(), missing) {
-                (".", Some(name)) => name.to_owned(),
-                (".", None) => "(event)".to_owned(),
+                ("." | "?", Some(name)) => name.to_owned(),
+                ("." | "?", None) => "(event)".to_owned(),
                 (path, Some(name)) => format!("{path}.{name}"),
                 (path, None) => path.to_owned(),
             };
@@ -315,55 +289,8 @@ pub struct LiveEvent {
     /// Its kind.
     pub r#type: EventKind,
     /// The fields of that kind.
-    pub data: Map<String, Value>,
+    pub data: Object,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn queued(json: &str) -> Result<QueuedEvent, InvalidEvent> {
-        QueuedEvent::from_json(json)
-    }
-
-    #[test]
-    fn a_page_view_survives_the_wire() {
-        let json = r#"{"id":"evt_1","type":"pageview","payload":{"url":"https://a.example/","sessionId":"s","liFatId":"l","country":"Norway","future":1},"queuedAt":"2026-01-31T12:00:00.000Z","projectId":"p"}"#;
-        let event = queued(json).unwrap();
-        assert_eq!(queued(&event.to_json()).unwrap(), event);
-        assert_eq!(event.payload.session_id(), Some("s"));
-        let Payload::Pageview(view) = &event.payload else { panic!("{event:?}") };
-        assert_eq!(view.country.as_deref(), Some("Norway"));
-        assert_eq!(
-            view.texts().collect::<Vec<_>>(),
-            [("sessionId", "s"), ("liFatId", "l"), ("country", "Norway")]
-        );
-    }
-
-    #[test]
-    fn an_error_names_the_field() {
-        let cases = [
-            (r#"{"type":"pageview"}"#, "id"),
-            (r#"{"id":"e","type":"nap","payload":{},"queuedAt":0,"projectId":"p"}"#, "type"),
-            (
-                r#"{"id":"e","type":"pageview","payload":{},"queuedAt":0,"projectId":"p"}"#,
-                "payload.url",
-            ),
-            (
-                r#"{"id":"e","type":"event","payload":{"trackingId":7},"queuedAt":0,"projectId":"p"}"#,
-                "payload.trackingId",
-            ),
-            ("garbage", "(event)"),
-            (r#"[1"#, "(event)"),
-        ];
-        for (json, field) in cases {
-            assert_eq!(queued(json).unwrap_err().field, field, "{json}");
-        }
-    }
-
-    #[test]
-    fn ids_are_ordered_by_time() {
-        let ids: Vec<_> = (0..100).map(|_| QueuedEvent::new_id()).collect();
-        assert!(ids.is_sorted() && ids.iter().all(|id| id.starts_with("evt_") && id.len() == 36));
-    }
-}
+mod tests;

@@ -10,8 +10,12 @@
 //! - `event`: the event in each of its forms
 //! - `event_lookup`: the JSON of `GET /api/event`
 //! - `gauges`: the gauges of a process
+//! - `js_date`: dates as JavaScript writes them
+//! - `json`: repairs JSON text of other programs; the fields of an object
+//! - `lenient`: converts values to the types of their fields
 //! - `live_view`: the JSON of `GET /api/live`
 //! - `numbers`: numbers formatted for people
+//! - `object`: a JSON object that is passed on as it was sent
 //! - `queue`: the JSON of `/api/queue…`
 //! - `session`: the key of a visitor's session
 //! - `setting`: deserialises settings
@@ -28,8 +32,12 @@ pub mod duration;
 pub mod event;
 pub mod event_lookup;
 pub mod gauges;
+mod js_date;
+pub mod json;
+pub mod lenient;
 pub mod live_view;
 pub mod numbers;
+pub mod object;
 pub mod queue;
 pub mod session;
 pub mod setting;

@@ -1,8 +1,12 @@
 //! The queue as shown to people: the JSON of `/api/queue…` and of `bklit-tui queue`.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::event::{EventKind, QueuedEvent};
+use crate::event::EventKind;
+use crate::json::{Fields, repaired};
+use crate::lenient::name;
 use crate::time::UtcMillis;
 
 /// The most items in a page, and the most ids in one call.
@@ -129,25 +133,17 @@ pub struct Changed {
 impl EventView {
     /// Reads as much as possible, even from an invalid event.
     pub fn of(body: &str) -> Self {
-        if let Ok(event) = QueuedEvent::from_json(body) {
-            return Self {
-                r#type: Some(event.payload.kind()),
-                event_id: Some(event.id),
-                project_id: Some(event.project_id),
-                queued_at: Some(event.queued_at),
-            };
-        }
-        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(body) else {
-            return Self::default();
-        };
-        fn field<T: serde::de::DeserializeOwned>(value: Option<serde_json::Value>) -> Option<T> {
-            serde_json::from_value(value?).ok()
+        let json = repaired(body);
+        let Some(fields) = Fields::of(&json) else { return Self::default() };
+        let payload = || Fields::of(fields.get("payload")?.get())?.get("projectId");
+        fn field<T: DeserializeOwned>(value: Option<&RawValue>) -> Option<T> {
+            serde_json::from_str(value?.get()).ok()
         }
         Self {
-            event_id: field(fields.remove("id")),
-            r#type: field(fields.remove("type")),
-            project_id: field(fields.remove("projectId")),
-            queued_at: field(fields.remove("queuedAt")),
+            event_id: fields.get("id").and_then(name),
+            r#type: field(fields.get("type")),
+            project_id: fields.get("projectId").and_then(name).or_else(|| name(payload()?)),
+            queued_at: field(fields.get("queuedAt")),
         }
     }
 }
@@ -164,7 +160,14 @@ mod tests {
             (Some("e"), Some("p"))
         );
         assert_eq!((broken.r#type, broken.queued_at), (Some(EventKind::Pageview), None));
-        for nothing in ["", "garbage", "[]", "{}", r#"{"id":7,"type":"x","projectId":[]}"#] {
+        let foreign = EventView::of(r#"{"id":7,"type":"x","payload":{"projectId":"p"}}"#);
+        assert_eq!(
+            (foreign.event_id.as_deref(), foreign.project_id.as_deref()),
+            (Some("7"), Some("p"))
+        );
+        let deep = format!(r#"{{"id":"e","payload":{}"#, "[".repeat(10_000));
+        assert_eq!(EventView::of(&deep), EventView::default());
+        for nothing in ["", "garbage", "[]", "{}", r#"{"id":[],"type":"x","projectId":[]}"#] {
             assert_eq!(EventView::of(nothing), EventView::default(), "{nothing}");
         }
     }

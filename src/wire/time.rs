@@ -4,11 +4,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::js_date;
 
 /// A timestamp in UTC with millisecond precision, `2026-01-31T12:00:00.000Z` on the wire.
 ///
-/// Parses any RFC 3339 date-time with an offset, or a number of milliseconds since the epoch.
+/// Parses any RFC 3339 date-time with an offset. In JSON, it may also be a number or a numeric text
+/// (the time since the epoch in seconds, milliseconds, microseconds or nanoseconds, by its magnitude),
+/// or a date in another format that JavaScript reads, such as that of RFC 2822. A time that the tables
+/// cannot represent becomes the nearest one that they can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcMillis(i64);
 
@@ -16,6 +22,15 @@ pub struct UtcMillis(i64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an ISO 8601 date-time in UTC, such as 2026-01-31T12:00:00.000Z")]
 pub struct InvalidTime;
+
+/// Numbers below these are seconds, milliseconds and microseconds since the epoch; larger ones are
+/// nanoseconds. Each unit reaches from 1973, or 1970 for seconds, to the year 5138.
+const SECONDS_BELOW: u64 = 100_000_000_000;
+const MILLIS_BELOW: u64 = SECONDS_BELOW * 1_000;
+const MICROS_BELOW: u64 = MILLIS_BELOW * 1_000;
+
+/// Digits of a second that are read; more are cut off.
+const MAX_FRACTION: usize = 9;
 
 impl UtcMillis {
     /// The earliest time a ClickHouse `DateTime` can represent: 1970-01-01.
@@ -31,6 +46,52 @@ impl UtcMillis {
     /// From milliseconds since the Unix epoch, clamped to the range of ClickHouse's `DateTime`.
     pub fn from_epoch_millis(millis: i64) -> Self {
         Self(millis.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
+    /// From a number whose unit follows from its magnitude, clamped like
+    /// [`UtcMillis::from_epoch_millis`].
+    fn from_number(number: i64) -> Self {
+        Self::from_epoch_millis(match number.unsigned_abs() {
+            0..SECONDS_BELOW => number * 1_000,
+            SECONDS_BELOW..MILLIS_BELOW => number,
+            MILLIS_BELOW..MICROS_BELOW => number / 1_000,
+            MICROS_BELOW.. => number / 1_000_000,
+        })
+    }
+
+    /// The same for a number with a fraction, or one that is too large for an integer.
+    fn from_fraction(number: f64) -> Self {
+        let magnitude = number.abs();
+        let millis = if magnitude < SECONDS_BELOW as f64 {
+            number * 1e3
+        } else if magnitude < MILLIS_BELOW as f64 {
+            number
+        } else if magnitude < MICROS_BELOW as f64 {
+            number / 1e3
+        } else {
+            number / 1e6
+        };
+        // The conversion saturates.
+        Self::from_epoch_millis(millis as i64)
+    }
+
+    /// From a text in JSON.
+    fn from_text(text: &str) -> Result<Self, InvalidTime> {
+        if let Some(moment) = date_time(text) {
+            return Ok(Self::from_epoch_millis(moment.as_millisecond()));
+        }
+        if is_end_of_time(text) {
+            return Ok(Self::MAX);
+        }
+        // Of the texts that Rust reads as a number, these are not one in JSON.
+        let is_number = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'e'));
+        match (text.parse(), text.parse()) {
+            (Ok(number), _) => Ok(Self::from_number(number)),
+            (_, Ok(number)) if is_number => Ok(Self::from_fraction(number)),
+            _ => js_date::parse(text)
+                .map(|moment| Self::from_epoch_millis(moment.as_millisecond()))
+                .ok_or(InvalidTime),
+        }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -64,14 +125,35 @@ impl FromStr for UtcMillis {
     type Err = InvalidTime;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let moment: Timestamp = text.parse().map_err(|_| InvalidTime)?;
-        let millis = moment.as_millisecond();
+        let millis = date_time(text).ok_or(InvalidTime)?.as_millisecond();
         if (Self::MIN.0..=Self::MAX.0).contains(&millis) {
             Ok(Self(millis))
         } else {
             Err(InvalidTime)
         }
     }
+}
+
+/// Reads a date-time with an offset.
+fn date_time(text: &str) -> Option<Timestamp> {
+    let parsed = text.parse().ok();
+    parsed.or_else(|| without_excess_digits(text)?.parse().ok())
+}
+
+/// Whether this is a date-time at the end of the year 9999, which some programs use for "never" and
+/// which is later than any [`Timestamp`].
+fn is_end_of_time(text: &str) -> bool {
+    Pieces::parse(text)
+        .is_ok_and(|parsed| parsed.offset().is_some() && parsed.date().year() == 9999)
+}
+
+/// The text with fewer digits of a second; `None` if it does not have too many.
+fn without_excess_digits(text: &str) -> Option<String> {
+    let point = text.find(['.', ','])?;
+    let (before, fraction) = text.split_at_checked(point + 1)?;
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    let kept = fraction.get(..MAX_FRACTION).filter(|_| digits > MAX_FRACTION)?;
+    Some([before, kept, fraction.get(digits..)?].concat())
 }
 
 impl Serialize for UtcMillis {
@@ -87,20 +169,24 @@ impl<'de> Deserialize<'de> for UtcMillis {
             type Value = UtcMillis;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an ISO 8601 date-time or milliseconds since the epoch")
+                f.write_str("an ISO 8601 date-time or a time since the epoch")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<UtcMillis, E> {
-                text.parse().map_err(E::custom)
+                UtcMillis::from_text(text).map_err(E::custom)
             }
 
-            fn visit_i64<E: de::Error>(self, millis: i64) -> Result<UtcMillis, E> {
-                let moment = UtcMillis::from_epoch_millis(millis);
-                if moment.0 == millis { Ok(moment) } else { Err(E::custom(InvalidTime)) }
+            fn visit_i64<E>(self, number: i64) -> Result<UtcMillis, E> {
+                Ok(UtcMillis::from_number(number))
             }
 
-            fn visit_u64<E: de::Error>(self, millis: u64) -> Result<UtcMillis, E> {
-                i64::try_from(millis).map_err(E::custom).and_then(|m| self.visit_i64(m))
+            fn visit_u64<E>(self, number: u64) -> Result<UtcMillis, E> {
+                let small = i64::try_from(number).map(UtcMillis::from_number);
+                Ok(small.unwrap_or_else(|_| UtcMillis::from_fraction(number as f64)))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<UtcMillis, E> {
+                Ok(UtcMillis::from_fraction(number))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -125,8 +211,57 @@ mod tests {
         {
             assert_eq!(text.parse::<UtcMillis>(), Err(InvalidTime), "{text}");
         }
-        assert!(serde_json::from_str::<UtcMillis>("-1").is_err());
-        let millis: UtcMillis = serde_json::from_str("1769860800000").unwrap();
-        assert_eq!(millis.to_string(), "2026-01-31T12:00:00.000Z");
+    }
+
+    #[test]
+    fn the_unit_of_a_number_follows_from_its_magnitude() {
+        for json in [
+            "1769860800",
+            "1769860800.0",
+            "1769860800000",
+            "1769860800000.25",
+            "1769860800000000",
+            "1769860800000000.5",
+            "1769860800000000000",
+            "1.7698608e9",
+            "\"1769860800\"",
+            "\"1769860800000\"",
+            "\"1769860800000000000\"",
+            "\"1769860800.0004\"",
+            "\"2026-01-31T12:00:00Z\"",
+            "\"2026-01-31T12:00:00.0009999999999999Z\"",
+            "\"2026-01-31T13:00:00,0009999999999999+01:00\"",
+        ] {
+            let moment: UtcMillis = serde_json::from_str(json).unwrap();
+            assert_eq!(moment.to_string(), "2026-01-31T12:00:00.000Z", "{json}");
+        }
+        let moment: UtcMillis = serde_json::from_str("1769860800.123").unwrap();
+        assert_eq!(moment.to_string(), "2026-01-31T12:00:00.123Z");
+        for json in
+            ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]"]
+        {
+            assert!(serde_json::from_str::<UtcMillis>(json).is_err(), "{json}");
+        }
+        for json in ["\"2026-01-31\"", "\"Sat, 31 Jan 2026 00:00:00 GMT\""] {
+            let moment: UtcMillis = serde_json::from_str(json).unwrap();
+            assert_eq!(moment.to_string(), "2026-01-31T00:00:00.000Z", "{json}");
+        }
+    }
+
+    #[test]
+    fn a_time_out_of_range_becomes_the_nearest_in_range() {
+        for (json, nearest) in [
+            ("-1", UtcMillis::MIN),
+            ("-1e300", UtcMillis::MIN),
+            ("-9223372036854775808", UtcMillis::MIN),
+            ("\"0001-01-01T00:00:00Z\"", UtcMillis::MIN),
+            ("\"-5\"", UtcMillis::MIN),
+            ("18446744073709551615", UtcMillis::MAX),
+            ("9999999999", UtcMillis::MAX),
+            ("1e300", UtcMillis::MAX),
+            ("\"9999-12-31T23:59:59Z\"", UtcMillis::MAX),
+        ] {
+            assert_eq!(serde_json::from_str::<UtcMillis>(json).unwrap(), nearest, "{json}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use bklit_pipeline::store::baseline::{Baseline, EventKey, Gap, Kind, Pick, Side,
 use bklit_pipeline::store::{Batch, Store};
 use bklit_pipeline::verify::{Mismatch, Plan, Report, VerifyError, reconcile};
 use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::object::Object;
 use serde_json::json;
 
 use crate::support::events::{NOON, at, custom, end, full_view, view};
@@ -119,7 +120,8 @@ async fn without_tables_nothing_is_verified(fixture: Fixture) {
 async fn both_paths_write_the_same_rows(fixture: Fixture) {
     let mut named = custom("p", "evt_2", "s", 2);
     if let Payload::Event(custom) = &mut named.payload {
-        custom.metadata = json!({"z": 1.5, "a": {"ø": [null, "\u{0}'\\"]}}).as_object().cloned();
+        let metadata = json!({"z": 1.5, "eventType": 1, "a": {"ø": [null, "\u{0}'\\"]}});
+        custom.metadata = Some(Object::of(&metadata));
         // In a different month.
         custom.timestamp = Some(at(-40 * 24 * 3600));
     }

@@ -10,6 +10,7 @@ use bklit_pipeline::metrics::Metrics;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::event::{EventKind, LiveEvent};
+use bklit_wire::object::Object;
 use bklit_wire::time::UtcMillis;
 
 use crate::support::redis::server_at;
@@ -80,7 +81,7 @@ fn event(n: usize) -> LiveEvent {
         project_id: format!("p{n}"),
         timestamp: UtcMillis::now(),
         r#type: EventKind::Pageview,
-        data: serde_json::Map::new(),
+        data: Object::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod model;
+mod push_many;
 mod repair;
 mod sqlite_file;
 
@@ -108,10 +109,15 @@ async fn an_unacknowledged_batch_is_delivered_again_unchanged(fixture: &mut dyn 
     for id in ["a", "b", "c"] {
         push(&*queue, id).await;
     }
+    let began = UtcMillis::now();
     let first = claim(&*queue, 2, NO_LEASE).await;
     let second = claim(&*queue, 10, LEASE).await;
     assert_eq!(second.items, first.items);
     assert_eq!(second.id.batch, first.id.batch);
+    // By this the times of its events are judged.
+    let claimed = first.id.first_claimed();
+    assert!((began..=UtcMillis::now()).contains(&claimed), "{claimed}");
+    assert_eq!(second.id.first_claimed(), claimed);
     assert!(second.id.epoch > first.id.epoch);
     assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["c"], "then the next event");
 }
@@ -331,6 +337,9 @@ async fn concurrent_clients_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
     assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 400);
 }
 
+use push_many::{
+    a_full_failed_list_refuses_events_pushed_together, events_pushed_together_have_a_result_each,
+};
 use repair::{
     a_batch_in_flight_shows_its_owner_and_lease,
     a_full_failed_list_refuses_new_events_and_finishes_accepted_ones,
@@ -385,6 +394,8 @@ macro_rules! queue_conformance {
                 the_events_of_a_batch_can_be_read,
                 an_event_is_found_wherever_it_is,
                 events_pushed_in_order_are_pushed_once,
+                events_pushed_together_have_a_result_each,
+                a_full_failed_list_refuses_events_pushed_together,
                 ready_wakes_for_a_push_and_for_an_expired_lease,
                 concurrent_clients_lose_and_repeat_nothing,
             ]

@@ -6,12 +6,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::oracle::{Sent, Stored};
 use crate::support::{Daemon, eventually};
 
 /// How long anything may take under load.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const SENDERS: usize = 8;
+/// Every fourth sender sends so many page views in one request, the others one.
+const TOGETHER: usize = 5;
+
+fn together(sender: usize) -> usize {
+    if sender % 4 == 3 { TOGETHER } else { 1 }
+}
 
 /// Ends the load also when what happens under it fails.
 struct Stop<'a>(&'a AtomicBool);
@@ -35,7 +43,8 @@ pub fn under_load(
             .map(|sender| {
                 let (answered, stop, token) = (&answered, &stop, &token);
                 let name = format!("{name}/{sender}");
-                scope.spawn(move || send(address, token, &name, answered, stop))
+                let connection = move || Connection::open(address, token);
+                scope.spawn(move || send(connection, &name, together(sender), answered, stop))
             })
             .collect();
         let stopping = Stop(&stop);
@@ -45,34 +54,41 @@ pub fn under_load(
     })
 }
 
-/// Sends one page view after the other until the connection breaks.
+/// Sends one request after the other until the connection breaks.
 fn send(
-    address: SocketAddr,
-    token: &str,
+    connection: impl FnOnce() -> io::Result<Connection>,
     name: &str,
+    together: usize,
     answered: &AtomicUsize,
     stop: &AtomicBool,
 ) -> Vec<Sent> {
-    let mut sent = Vec::new();
-    let Ok(mut connection) = Connection::open(address, token) else { return sent };
-    for n in 0.. {
-        if stop.load(SeqCst) {
+    let mut sent: Vec<Sent> = Vec::new();
+    let Ok(mut connection) = connection() else { return sent };
+    while !stop.load(SeqCst) {
+        let views = next_views(name, sent.len(), together);
+        let Ok(answers) = connection.send(&views) else {
+            sent.extend(views);
             break;
-        }
-        let url = format!("https://example.com/{name}/{n}");
-        let title = format!("„{name}“ \u{1b}[31m 🦀 {n}");
-        let id = match connection.track(&url, &title) {
-            Ok(Answer::Kept(id)) => Some(id),
-            Ok(Answer::Refused(status, why)) => panic!("{status} {why}"),
-            Err(_) => None,
         };
-        sent.push(Sent { url, title, answered: id });
-        if sent.last().is_some_and(|last| last.answered.is_none()) {
-            break;
+        for (view, answer) in views.into_iter().zip(answers) {
+            match answer {
+                Answer::Kept(id) => sent.push(Sent { answered: Some(id), ..view }),
+                Answer::Refused(status, why) => panic!("{status} {why}"),
+            }
         }
-        answered.fetch_add(1, SeqCst);
+        answered.fetch_add(together, SeqCst);
     }
     sent
+}
+
+/// Page views that nobody has sent before.
+fn next_views(name: &str, first: usize, count: usize) -> Vec<Sent> {
+    let view = |n| Sent {
+        url: format!("https://example.com/{name}/{n}"),
+        title: format!("„{name}“ \u{1b}[31m 🦀 {n}"),
+        answered: None,
+    };
+    (first..first + count).map(view).collect()
 }
 
 /// A daemon that load goes to; when it comes back, it may be at another address.
@@ -123,7 +139,8 @@ pub fn steady_load(
                 let (progress, stop) = (&progress, &stop);
                 let target = &targets[sender % targets.len()];
                 let name = format!("{name}/{sender}");
-                scope.spawn(move || send_steadily(target, &name, pause, progress, stop))
+                let together = together(sender);
+                scope.spawn(move || send_steadily(target, &name, together, pause, progress, stop))
             })
             .collect();
         let stopping = Stop(&stop);
@@ -136,11 +153,12 @@ pub fn steady_load(
 fn send_steadily(
     target: &Target,
     name: &str,
+    together: usize,
     pause: Duration,
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Vec<Sent> {
-    let (mut sent, mut connection) = (Vec::new(), None);
+    let (mut sent, mut connection) = (Vec::<Sent>::new(), None);
     while !stop.load(SeqCst) {
         std::thread::sleep(pause);
         let address = *target.address.lock().unwrap();
@@ -151,25 +169,27 @@ fn send_steadily(
             continue;
         };
         let open = connection.insert(open);
-        let n = sent.len();
-        let url = format!("https://example.com/{name}/{n}");
-        let title = format!("„{name}“ \u{1b}[31m 🦀 {n}");
-        let (answered, count) = match open.track(&url, &title) {
-            Ok(Answer::Kept(id)) => {
-                target.kept.fetch_add(1, SeqCst);
-                (Some(id), &progress.kept)
-            }
-            Ok(Answer::Refused(status, why)) => {
-                assert_eq!(status, 503, "{why}");
-                (None, &progress.refused)
-            }
-            Err(_) => {
-                connection = None;
-                (None, &progress.cut)
-            }
+        let views = next_views(name, sent.len(), together);
+        let Ok(answers) = open.send(&views) else {
+            connection = None;
+            sent.extend(views);
+            progress.cut.fetch_add(together, SeqCst);
+            continue;
         };
-        sent.push(Sent { url, title, answered });
-        count.fetch_add(1, SeqCst);
+        for (view, answer) in views.into_iter().zip(answers) {
+            let (answered, count) = match answer {
+                Answer::Kept(id) => {
+                    target.kept.fetch_add(1, SeqCst);
+                    (Some(id), &progress.kept)
+                }
+                Answer::Refused(status, why) => {
+                    assert_eq!(status, 503, "{why}");
+                    (None, &progress.refused)
+                }
+            };
+            sent.push(Sent { answered, ..view });
+            count.fetch_add(1, SeqCst);
+        }
     }
     sent
 }
@@ -196,7 +216,7 @@ pub fn stored(daemon: &Daemon) -> Vec<Stored> {
     let all = "SELECT id, url, title FROM page_view_event";
     let lines = daemon.cli(&["sql", "--json", "--limit", "1000000", all]);
     let row = |line: &str| {
-        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let row: Value = serde_json::from_str(line).unwrap();
         let text = |name: &str| row[name].as_str().unwrap().to_owned();
         Stored { id: text("id"), url: text("url"), title: text("title") }
     };
@@ -226,12 +246,42 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), address, token: token.to_owned() })
     }
 
-    /// An error leaves open whether the event was accepted.
-    fn track(&mut self, url: &str, title: &str) -> io::Result<Answer> {
-        let body = serde_json::json!({ "url": url, "title": title, "projectId": "default" });
+    /// Sends a page view, or several together. An error leaves open which were accepted.
+    fn send(&mut self, views: &[Sent]) -> io::Result<Vec<Answer>> {
+        let json = |view: &Sent| {
+            serde_json::json!({ "type": "pageview", "url": view.url, "title": view.title,
+                "projectId": "default" })
+        };
+        let kept = |answer: &Value| {
+            Answer::Kept(answer["eventId"].as_str().expect("an eventId").to_owned())
+        };
+        if let [view] = views {
+            let (status, body) = self.post("/track", &json(view))?;
+            let answer = match status {
+                200 => kept(&serde_json::from_slice(&body)?),
+                status => Answer::Refused(status, String::from_utf8_lossy(&body).into_owned()),
+            };
+            return Ok(vec![answer]);
+        }
+        let (status, body) = self.post("/batch", &views.iter().map(json).collect())?;
+        let answer: Value = serde_json::from_slice(&body)?;
+        let Some(results) = answer["results"].as_array() else {
+            let refused = || Answer::Refused(status, answer["error"].to_string());
+            return Ok(views.iter().map(|_| refused()).collect());
+        };
+        assert_eq!(results.len(), views.len());
+        let answer = |result: &Value| match result["status"].as_u64() {
+            Some(200) => kept(result),
+            status => Answer::Refused(status.unwrap_or(0) as u16, result["error"].to_string()),
+        };
+        Ok(results.iter().map(answer).collect())
+    }
+
+    /// Sends a request; returns the status and the body.
+    fn post(&mut self, path: &str, body: &Value) -> io::Result<(u16, Vec<u8>)> {
         let body = body.to_string();
         let request = format!(
-            "POST /track HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.token,
             body.len()
@@ -257,11 +307,6 @@ impl Connection {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other("no status"))?;
-        if status != 200 {
-            return Ok(Answer::Refused(status, String::from_utf8_lossy(&body).into_owned()));
-        }
-        let answer: serde_json::Value = serde_json::from_slice(&body)?;
-        Ok(Answer::Kept(answer["eventId"].as_str().expect("an eventId").to_owned()))
+        Ok((status.ok_or_else(|| io::Error::other("no status"))?, body))
     }
 }

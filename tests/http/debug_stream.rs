@@ -26,6 +26,7 @@ impl Events {
         assert_eq!(head.status, 200);
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         assert_eq!(head.header("cache-control"), Some("no-store"));
+        assert_eq!(head.header("x-accel-buffering"), Some("no"), "proxies do not buffer it");
         assert_eq!(head.header("transfer-encoding"), Some("chunked"));
         Self { client, text: String::new() }
     }

@@ -24,7 +24,7 @@ const SHORT: Duration = Duration::from_millis(300);
 async fn a_body_may_be_as_large_as_the_cap_and_no_larger() {
     let server = capped().await;
     let bearer = format!("Bearer {}", server.ingest);
-    let headers = [("Authorization", bearer.as_str())];
+    let headers = [("Authorization", bearer.as_str()), ("Origin", "https://shop.example")];
     for (path, body) in ROUTES {
         for (size, status) in [(CAP - 1, 200), (CAP, 200), (CAP + 1, 413), (CAP * 30, 413)] {
             let padded = format!("{body:<size$}");
@@ -35,7 +35,7 @@ async fn a_body_may_be_as_large_as_the_cap_and_no_larger() {
             ] {
                 let answer = server.send(bytes).await;
                 assert_eq!(answer.status, status, "{path} {size} {answer:?}");
-                assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+                assert_eq!(answer.header("access-control-allow-origin"), Some(headers[1].1));
                 if status == 413 {
                     assert!(answer.error().contains("2048 bytes"), "{}", answer.error());
                 }
@@ -138,11 +138,13 @@ async fn a_connection_without_a_next_request_is_closed() {
 async fn a_slow_body_is_given_up() {
     let server = Server::start_with("127.0.0.1:0", |http| http.body_timeout = SHORT).await;
     let bearer = format!("Bearer {}", server.ingest);
-    let bytes = post("/track", &[("Authorization", &bearer)], ROUTES[0].1);
+    let headers = [("Authorization", bearer.as_str()), ("Origin", "https://shop.example")];
+    let bytes = post("/track", &headers, ROUTES[0].1);
     let mut client = server.client().await;
     client.send(&bytes[..bytes.len() - 1]).await;
     let answer = client.answer().await;
     assert_eq!(answer.status, 408, "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-origin"), Some(headers[1].1));
     assert!(answer.error().contains("300ms"), "{}", answer.error());
     assert!(client.is_closed().await);
     // Each byte on its own is in time, the whole is not.

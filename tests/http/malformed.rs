@@ -1,5 +1,7 @@
 //! Bodies and requests that are broken in every way: each is answered, none does harm.
 
+use bklit_wire::json::{Fields, repaired};
+
 use super::client::{post, post_chunked};
 use super::server::Server;
 
@@ -76,8 +78,9 @@ async fn a_thousand_malformed_bodies_are_refused() {
         match answer.status {
             // Some changes do no harm; then it is JSON that anybody would accept.
             200 => {
-                let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                assert_eq!(json["projectId"], "p", "{text}");
+                let json = repaired(&text);
+                let project = Fields::of(&json).unwrap().get("projectId").unwrap();
+                assert_eq!(serde_json::from_str::<String>(project.get()).unwrap(), "p", "{text}");
                 accepted += 1;
             }
             400 => {
@@ -113,10 +116,12 @@ async fn deep_and_odd_json_is_survived() {
         ("/track-event", event(&format!(r#"{{"a":{}}}"#, deep("[", "]", 10_000))), 400),
         ("/track-event", event(&deep(r#"{"a":"#, "}", 5_000).replace(":}", ":1}")), 400),
         ("/track-event", event(r#"{"n":123456789012345678901234567890,"e":1e308}"#), 200),
-        ("/track-event", event(r#"{"n":1e400}"#), 400),
+        ("/track-event", event(r#"{"n":1e400}"#), 200),
+        ("/track-event", event(&deep("[", "]", 499)), 200),
+        ("/track-event", event(&deep("[", "]", 500)), 400),
         ("/track", view("title", r#""\u0000\u001b[31m\u202e""#), 200),
         ("/track", view("title", "\"raw\u{1}\""), 400),
-        ("/track", view("\\u0074itle", "7"), 400),
+        ("/track", view("\\u0074itle", "7"), 200),
         ("/track", view("projectId", "\"p\""), 400),
         ("/track", view("__proto__", "{}"), 200),
     ] {

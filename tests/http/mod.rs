@@ -2,9 +2,13 @@
 
 mod access;
 mod auth;
+mod batch;
 pub mod client;
+mod cors;
 mod debug_stream;
+mod encodings;
 mod ingest;
+mod json;
 mod lifecycle;
 mod limits;
 mod malformed;

@@ -2,51 +2,64 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+use bklit_pipeline::http::{Access, ROUTES};
+use bklit_wire::event::EventKind;
+
 use super::client::{post, request};
 use super::server::Server;
 
-const INGEST: [&str; 4] = ["/track", "/api/track", "/track-event", "/session-end"];
+fn ingest() -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().filter(|route| route.access == Access::Sender).map(|route| route.path)
+}
 
 #[tokio::test]
-async fn browsers_may_ask_before_they_send() {
+async fn events_are_accepted_at_the_urls_of_all_sdks() {
     let server = Server::start().await;
-    let headers = [
-        ("Origin", "https://shop.example"),
-        ("Access-Control-Request-Method", "POST"),
-        ("Access-Control-Request-Headers", "authorization,content-type"),
-    ];
-    for path in INGEST.iter().chain(&["*", "/unknown"]) {
-        let answer = server.send(request("OPTIONS", path, &headers)).await;
-        assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{path}");
-        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-        assert_eq!(answer.header("access-control-allow-methods"), Some("POST, OPTIONS"));
-        let allowed = answer.header("access-control-allow-headers").unwrap();
-        assert_eq!(allowed, "Authorization, Content-Type");
-        assert_eq!(answer.header("access-control-max-age"), Some("86400"));
+    let view = r#"{"url":"https://a.example/","projectId":"p"}"#;
+    let event = r#"{"trackingId":"t","eventType":"e","projectId":"p"}"#;
+    let end = r#"{"sessionId":"s","projectId":"p"}"#;
+    for (path, body, kind) in [
+        ("/track", view, EventKind::Pageview),
+        ("/api/track", view, EventKind::Pageview),
+        ("/track-event", event, EventKind::Event),
+        ("/api/track-event", event, EventKind::Event),
+        ("/session-end", end, EventKind::SessionEnd),
+        ("/api/session-end", end, EventKind::SessionEnd),
+        ("/api/track/session-end", end, EventKind::SessionEnd),
+    ] {
+        let doubled = path.replace('/', "//");
+        for path in
+            [path, &format!("{path}/"), &format!("{path}//?a=/"), &format!("/{path}"), &doubled]
+        {
+            let answer = server.post(path, body).await;
+            assert_eq!(answer.status, 200, "{path} {answer:?}");
+            assert_eq!(server.queued().pop().unwrap().event.payload.kind(), kind, "{path}");
+        }
     }
-    for path in ["/health", "/metrics", "/api/debug-stream"] {
-        let answer = server.send(request("OPTIONS", path, &headers)).await;
-        assert_eq!(answer.status, 204);
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+    for path in ["/health/", "//health", "//ready//", "/api//queue/", "/metrics/"] {
+        assert_eq!(server.get(path, &[]).await.status, 200, "{path}");
+        // The route's permission, not another one.
+        let outside = server.get(path, &[("X-Forwarded-For", "192.0.2.1")]).await.status;
+        let is_for_all = path.contains("health") || path.contains("ready");
+        assert_eq!(outside, if is_for_all { 200 } else { 401 }, "{path}");
     }
 }
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told() {
     let server = Server::start().await;
-    for path in ["/", "/tracks", "/track/", "/TRACK", "/api/../track", "/%74rack"] {
+    let unknown = ["/", "//", "/tracks", "/TRACK", "/api/../track", "/%74rack", "/track/x", "/api"];
+    for path in unknown {
         for request in [request("GET", path, &[]).into_bytes(), post(path, &[], "{}")] {
             let answer = server.send(request).await;
             assert_eq!(answer.status, 404, "{path}");
             assert!(answer.error().contains("/track"));
-            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         }
     }
-    for path in INGEST {
+    for path in ingest() {
         for method in ["GET", "PUT", "DELETE", "PATCH", "BREW"] {
             let answer = server.send(request(method, path, &[])).await;
             assert_eq!((answer.status, answer.header("allow")), (405, Some("POST, OPTIONS")));
-            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         }
     }
     for (path, allowed) in [

@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Answer, Client, DEADLINE, post, request};
+use crate::support::events::lenient_about_times;
 
 /// The queue as far as the server uses it.
 #[derive(Default)]
@@ -40,6 +41,8 @@ pub struct MemoryQueue {
     pub failed: Mutex<Vec<FailedItem>>,
     pub is_full: AtomicBool,
     pub is_away: AtomicBool,
+    /// Pushes of several events.
+    pub writes: AtomicUsize,
     /// Calls beside pushes.
     pub calls: AtomicUsize,
     /// As long as somebody writes it, pushing waits.
@@ -65,6 +68,15 @@ impl Queue for MemoryQueue {
         }
         items.push(item);
         Ok(Pushed::Queued)
+    }
+
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
+        self.writes.fetch_add(1, SeqCst);
+        let mut results = Vec::new();
+        for item in items {
+            results.push(self.push(item).await);
+        }
+        results
     }
 
     async fn claim(&self, _: usize, _: Duration) -> Result<Option<Claim>, QueueError> {
@@ -276,7 +288,8 @@ impl Server {
         change(&mut settings);
         let authenticator = Arc::new(Authenticator::new(tokens.clone()));
         let trust_forwarded = settings.trust_forwarded;
-        let intake = Intake::new(queue.clone(), authenticator, log.clone(), trust_forwarded);
+        let rules = lenient_about_times();
+        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, trust_forwarded);
         let intake = Arc::new(intake);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
         let context = Arc::new(context);

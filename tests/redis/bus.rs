@@ -13,6 +13,7 @@ use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::event::{EventKind, LiveEvent};
 use bklit_wire::gauges::Gauges;
+use bklit_wire::object::Object;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -178,7 +179,7 @@ fn live(project: &str) -> LiveEvent {
         project_id: project.to_owned(),
         timestamp: UtcMillis::from_epoch_millis(0),
         r#type: EventKind::Pageview,
-        data: data.as_object().unwrap().clone(),
+        data: Object::of(&data),
     }
 }
 

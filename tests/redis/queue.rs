@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
-use bklit_pipeline::queue::{FailedItem, NewItem, Order, Queue, QueueStats, Rejected};
+use bklit_pipeline::queue::{FailedItem, MAX_PUSHED, NewItem, Order, Queue, QueueStats, Rejected};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, queue_at, server_at};
 use crate::support::servers::{Kind, RedisServer};
@@ -23,16 +23,43 @@ async fn a_plain_rpop_consumer_finds_our_events_in_the_contracts_form() {
         let plain = item("evt_1");
         queue.push(plain.clone()).await.unwrap();
         queue.push(NewItem { event: event("mine").into(), client_id: true }).await.unwrap();
-        let popped: Value = serde_json::from_str(&server.cli(&["RPOP", QUEUE])).unwrap();
-        let expected = json!({
-            "id": "evt_1", "type": "pageview", "payload": {"url": "https://example.com/evt_1"},
-            "queuedAt": plain.event.queued_at.to_string(), "projectId": "p1",
-        });
-        assert_eq!(popped, expected);
+        let now = plain.event.queued_at;
+        let expected = format!(
+            r#"{{"id":"evt_1","type":"pageview","payload":{{"projectId":"p1","timestamp":"{now}","url":"https://example.com/evt_1"}},"queuedAt":"{now}","projectId":"p1"}}"#
+        );
+        assert_eq!(server.cli(&["RPOP", QUEUE]), expected);
         let popped: Value = serde_json::from_str(&server.cli(&["RPOP", QUEUE])).unwrap();
         assert_eq!(popped["id"], "mine");
         assert_eq!(queue.stats().await.unwrap(), QueueStats::default());
         assert!(queue.claim(1, LEASE).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf_8_are_reported_and_kept() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let queue = queue_at(&server);
+        // The script writes the byte 233 alone.
+        let script = "redis.call('LPUSH', KEYS[1], 'ok', '{\"title\":\"caf\\233\"}')";
+        server.cli(&["EVAL", script, "1", QUEUE]);
+        let batch = queue.claim(10, LEASE).await.unwrap().unwrap();
+        assert_eq!((batch.items[0].body.as_str(), batch.items[0].invalid_utf8), ("ok", None));
+        let item = &batch.items[1];
+        assert_eq!(
+            (item.body.as_str(), item.invalid_utf8),
+            ("{\"title\":\"caf\u{fffd}\"}", Some(13))
+        );
+        let rejected = Rejected { seq: item.seq, reason: "not an event".to_owned() };
+        queue.acknowledge(&batch.id, &[rejected]).await.unwrap();
+        let failed = queue.failed(None, 10).await.unwrap().items.remove(0);
+        assert_eq!(queue.retry_failed(&[failed.id]).await.unwrap(), 1);
+        let length = "return #redis.call('LINDEX', KEYS[1], 0)";
+        assert_eq!(
+            server.cli(&["EVAL", length, "1", QUEUE]),
+            "16",
+            "the bytes are the original ones"
+        );
     }
 }
 
@@ -244,6 +271,25 @@ async fn batches_have_the_requested_size_and_are_in_order() {
         let newest = &queue.failed(None, 1).await.unwrap().items[0];
         assert!(newest.body.contains("\"id\":\"20000\""), "{newest:?}");
         assert_eq!(server.cli(&["KEYS", "*:batch:*"]), "", "nothing is left of the batches");
+    }
+}
+
+#[tokio::test]
+async fn events_pushed_together_are_one_write() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let queue = queue_at(&server);
+    for client_id in [false, true] {
+        let items = |prefix: &str| -> Vec<_> {
+            let new = |n| NewItem { event: event(&format!("{prefix}{n}")).into(), client_id };
+            (0..MAX_PUSHED).map(new).collect()
+        };
+        // The script is loaded, and the depth is known.
+        queue.push_many(items("a")).await;
+        server.cli(&["CONFIG", "RESETSTAT"]);
+        let results = queue.push_many(items("b")).await;
+        assert!(results.len() == MAX_PUSHED && results.iter().all(Result::is_ok));
+        let stats = server.cli(&["INFO", "commandstats"]);
+        assert!(stats.contains("cmdstat_evalsha:calls=1,"), "{client_id}: {stats}");
     }
 }
 

@@ -19,6 +19,8 @@ enum Operation {
     Push,
     PushOwnId,
     PushInOrder,
+    PushMany,
+    PushManyOwnIds,
     Settle,
     ClaimFew,
     ClaimMany,
@@ -33,10 +35,12 @@ enum Operation {
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 13] = [
+const OPERATIONS: [Operation; 15] = [
     Push,
     PushOwnId,
     PushInOrder,
+    PushMany,
+    PushManyOwnIds,
     Settle,
     ClaimFew,
     ClaimMany,
@@ -148,6 +152,12 @@ impl World {
                 queue.push(new).await.map(|_| ())
             }
             PushInOrder => queue.push_in_order(&[event("new")]).await.map(|_| ()),
+            PushMany | PushManyOwnIds => {
+                let client_id = operation == PushManyOwnIds;
+                let new = |id| NewItem { event: event(id).into(), client_id };
+                let results = queue.push_many(vec![new("new"), new("newer")]).await;
+                results.into_iter().collect::<Result<Vec<_>, _>>().map(|_| ())
+            }
             Settle => queue.settle("another:1").await.map(|added| assert!(!added)),
             ClaimFew => queue.claim(3, LEASE).await.map(|claim| assert!(claim.is_some())),
             ClaimMany => queue.claim(120, LEASE).await.map(|claim| assert!(claim.is_some())),
@@ -275,6 +285,7 @@ fn expected(operation: Operation, before: &Places) -> Places {
     };
     match operation {
         Push | PushOwnId | PushInOrder => all.push("new".to_owned()),
+        PushMany | PushManyOwnIds => all.extend(["new".to_owned(), "newer".to_owned()]),
         Acknowledge => {
             without(&mut all, &["h0", "h2"]);
             failed.push("h1".to_owned());
@@ -331,7 +342,10 @@ async fn rejected_commands_leave_no_partial_changes(kind: Kind) {
             survives(&server, operation, &Fault::WrongType { keys }).await;
         }
         let refused = survives(&server, operation, &Fault::Memory).await;
-        let adds = matches!(operation, Push | PushOwnId | PushInOrder | Settle);
+        let adds = matches!(
+            operation,
+            Push | PushOwnId | PushInOrder | PushMany | PushManyOwnIds | Settle
+        );
         assert_eq!(refused, adds, "{operation:?} without memory: consumers go on");
         for fault in [Fault::Replica, Fault::TooFewReplicas] {
             assert!(survives(&server, operation, &fault).await, "{operation:?}: {fault:?}");

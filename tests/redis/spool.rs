@@ -213,6 +213,33 @@ async fn a_push_executed_late_by_a_hung_server_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn events_pushed_together_late_are_not_repeated() {
+    const IDS: [&str; 3] = ["evt-late-1", "evt-late-own", "evt-late-2"];
+    for held in [Hold::Request, Hold::Answer] {
+        let server = RedisServer::start(Kind::Valkey, &[]);
+        let proxy = Proxy::before(server.port());
+        let dir = tempfile::tempdir().unwrap();
+        let queue = hasty(proxy.port(), spool_in(dir.path(), 10_000));
+        emptied(&queue).await;
+        queue.push(item("0")).await.unwrap();
+        proxy.hold(b"evt-late", held);
+        let together = IDS.map(|id| NewItem { client_id: id.ends_with("own"), ..item(id) });
+        for pushed in queue.push_many(together.to_vec()).await {
+            assert_eq!(pushed.unwrap(), Pushed::Queued);
+        }
+        emptied(&queue).await;
+        let found = || server.cli(&["LRANGE", "analytics:queue", "0", "-1"]);
+        let counts = || IDS.map(|id| found().matches(&format!("{id}\",")).count());
+        assert_eq!(counts(), [1; 3], "{held:?}: {}", found());
+        proxy.release();
+        queue.push(item("last")).await.unwrap();
+        proxy.let_through();
+        assert_eq!(counts(), [1; 3], "{held:?}: {}", found());
+        assert_eq!(queue.stats().await.unwrap().depth, 5, "{held:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_late_push_finds_its_series_closed() {
     for held in [Hold::Request, Hold::Answer] {
         let server = RedisServer::start(Kind::Valkey, &[]);

@@ -1,6 +1,7 @@
 //! Running as a service: roles, readiness, several workers, service managers, shutdown.
 
 mod alerts;
+mod batches;
 mod hang_up;
 mod notify;
 mod ready;

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
-use crate::support::events::{end, view};
+use crate::support::events::{end, lenient_about_times, view};
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 
 const SESSIONS: usize = 12;
@@ -65,6 +65,7 @@ fn context(queue: &Arc<dyn Queue>, store: &Arc<dyn Store>, workers: usize) -> Wo
         live_bus: Arc::new(LocalLiveBus::default()),
         presence: None,
         log: Arc::new(Telemetry::new(bus, metrics, 1_000_000)),
+        time_bounds: lenient_about_times().time_bounds(),
         settings: WorkerSettings {
             workers,
             batch_size: 5,
@@ -174,6 +175,78 @@ async fn workers_in_two_processes_share_sessions_on_servers() {
     let (one, other) = (queue(), queue());
     let contexts = vec![context(&one, &first, 2), context(&other, &second, 2)];
     check(one, first, contexts).await;
+}
+
+/// One event for each of 1,600 months, as earlier versions accepted them, and then normal ones: each
+/// month would be a partition, and so a block, in each table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_events_of_all_months_holds_nobody_up() {
+    const MONTHS: i64 = 1_600;
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let server = ClickHouse::own();
+    let store = ClickHouseStore::new(ClickHouseOptions {
+        url: server.url(),
+        ..ClickHouseOptions::default()
+    });
+    let store = store.unwrap();
+    store.create_missing().await.unwrap();
+    let now = UtcMillis::now();
+    let queued = |n: i64, timestamp: i64| {
+        json!({
+            "id": format!("evt_{n}"), "type": "pageview", "projectId": "p", "queuedAt": now,
+            "payload": {
+                "url": "/", "sessionId": format!("s{n}"), "projectId": "p",
+                "timestamp": UtcMillis::from_epoch_millis(timestamp),
+            },
+        })
+        .to_string()
+    };
+    let old = (0..MONTHS).map(|n| queued(n, n * 30 * 24 * 3600 * 1000));
+    let normal = (MONTHS..MONTHS + 10).map(|n| queued(n, now.epoch_millis()));
+    let items: Vec<_> = old.chain(normal).collect();
+    for some in items.chunks(200) {
+        let push = ["LPUSH", "analytics:queue"].into_iter().chain(some.iter().map(String::as_str));
+        redis.cli(&push.collect::<Vec<_>>());
+    }
+    let options = RedisOptions {
+        url: redis.url(),
+        root_certificates: None,
+        connect_timeout: DEADLINE,
+        response_timeout: DEADLINE,
+    };
+    let connection = Server::new(&options).unwrap();
+    let queue: Arc<dyn Queue> =
+        Arc::new(RedisQueue::new(connection, &RedisQueueOptions::default()));
+    let store: Arc<dyn Store> = Arc::new(store);
+    let mut context = context(&queue, &store, 1);
+    context.time_bounds = Settings::default().intake.time_bounds();
+    context.settings.batch_size = 5_000;
+    let metrics = Arc::clone(context.log.metrics());
+    let shutdown = CancellationToken::new();
+    let began = tokio::time::Instant::now();
+    let worker = tokio::spawn(worker::run(context, shutdown.clone()));
+    let all = MONTHS + 10;
+    loop {
+        let stored = rows(&*store, "SELECT count() FROM page_view_event").await;
+        if stored[0][0] == json!(all) {
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "{stored:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    shutdown.cancel();
+    tokio::time::timeout(DEADLINE, worker).await.unwrap().unwrap();
+    let partitions = "SELECT uniqExact(toYYYYMM(timestamp)), uniqExact(id) FROM page_view_event";
+    let found = rows(&*store, partitions).await;
+    let months = found[0][0].as_u64().unwrap();
+    assert!(months <= 15, "{months} partitions");
+    assert_eq!(found[0][1], json!(all));
+    let sessions = "SELECT uniqExact(toYYYYMM(started_at)) FROM tracked_session";
+    assert!(rows(&*store, sessions).await[0][0].as_u64().unwrap() <= 15);
+    let text = metrics.to_prometheus();
+    let line = "bklit_values_changed_total{field=\"timestamp\",change=\"replaced\"} ";
+    let replaced = text.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+    assert!(replaced.parse::<i64>().unwrap() >= MONTHS - 15, "{replaced}");
 }
 
 /// A store with a bug.

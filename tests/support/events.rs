@@ -1,11 +1,20 @@
 //! Events for tests of store and worker.
 
+use std::time::Duration;
+
+use bklit_pipeline::intake::IntakeSettings;
 use bklit_wire::event::{CustomEvent, PageView, Payload, QueuedEvent, SessionEnd};
 use bklit_wire::time::UtcMillis;
 use serde_json::{Map, Value, json};
 
 /// The moment from which tests count seconds: 2026-01-31 12:00:00.
 pub const NOON: i64 = 1_769_860_800_000;
+
+/// Keeps the fixed times of tests plausible for years.
+pub fn lenient_about_times() -> IntakeSettings {
+    let max_age = Duration::from_secs(20 * 365 * 24 * 3600);
+    IntakeSettings { max_age, ..IntakeSettings::default() }
+}
 
 pub fn at(seconds: i64) -> UtcMillis {
     UtcMillis::from_epoch_millis(NOON + seconds * 1000)

@@ -8,6 +8,7 @@ use bklit_pipeline::auth::Scope;
 use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::server::{BROWSER, Server, Socket, view};
 use crate::http::server::MemoryQueue;
@@ -62,6 +63,34 @@ async fn an_event_is_taken_in_as_over_http() {
     let Payload::Event(event) = &queued[1].payload else { panic!("{queued:?}") };
     assert_eq!(event.session_id.as_deref(), Some("s-1"), "the socket's, as none was sent");
     assert_eq!(queued[1].project_id, "p");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn odd_json_is_read_as_over_http() {
+    let server = Server::start().await;
+    let mut socket = server.browser().await;
+    for message in [
+        r#"{"type":"pageview","data":{"url":"https://a.example/","title":"Sale \ud83d","sessionId":7}}"#,
+        "\u{feff}{\"type\":\"event\",\"\\ud83d\":1e400,\"data\":{\"trackingId\":5,\"eventType\":true,\"metadata\":{\"z\":1e400, \"\\ude00\":[]}}}",
+    ] {
+        socket.send(Message::text(message)).await;
+        let answer = socket.hear().await;
+        assert_eq!(answer["type"], "ack", "{answer}");
+    }
+    let queued = events(&server);
+    let Payload::Pageview(view) = &queued[0].payload else { panic!("{queued:?}") };
+    assert_eq!(
+        (view.title.as_deref(), view.session_id.as_deref()),
+        (Some("Sale \u{fffd}"), Some("7"))
+    );
+    let Payload::Event(event) = &queued[1].payload else { panic!("{queued:?}") };
+    assert_eq!((event.tracking_id.as_str(), event.event_type.as_str()), ("5", "true"));
+    assert_eq!(event.metadata.as_ref().unwrap().as_str(), r#"{"z":1e400,"\ufffd":[]}"#);
+    for event in &queued {
+        assert_eq!(event.payload.timestamp(), Some(event.queued_at));
+        assert!(event.to_json().contains(r#""payload":{"projectId":"p""#), "{}", event.to_json());
+    }
     server.stop().await;
 }
 
@@ -244,6 +273,12 @@ async fn a_session_ends_with_its_last_socket() {
     let Payload::SessionEnd(end) = &ends[0].payload else { panic!("{ends:?}") };
     assert_eq!((end.session_id.as_str(), end.reason.as_deref()), ("s-1", Some("disconnect")));
     assert_eq!(ends[0].project_id, "p");
+    let json = ends[0].to_json();
+    let expected = format!(
+        r#""payload":{{"projectId":"p","sessionId":"s-1","timestamp":"{}","reason":"disconnect"}}"#,
+        end.timestamp.unwrap()
+    );
+    assert!(json.contains(&expected), "{json}");
     server.browser().await.leave().await;
     eventually("and again", || server.queued().len() >= 2).await;
     let queue = Arc::clone(&server.queue);

@@ -3,6 +3,7 @@
 use bklit_pipeline::auth::{Scope, TokenStore};
 use bklit_pipeline::bus::LiveBus;
 use bklit_wire::event::{EventKind, LiveEvent};
+use bklit_wire::object::Object;
 use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ fn event(project: &str, r#type: EventKind, data: &Value) -> LiveEvent {
         project_id: project.into(),
         timestamp: UtcMillis::from_epoch_millis(1_769_860_800_000),
         r#type,
-        data: data.as_object().unwrap().clone(),
+        data: Object::of(data),
     }
 }
 

@@ -166,7 +166,7 @@ async fn live_events_keep_their_order_from_batch_to_batch() {
     for n in 0..45 {
         match tokio::time::timeout(PATIENCE, stream.next()).await.unwrap() {
             Some(LiveMessage::Event(event)) => {
-                assert_eq!(event.data["sessionId"], format!("s{n}"));
+                assert!(event.data.as_str().contains(&format!("\"sessionId\":\"s{n}\"")));
             }
             other => panic!("{other:?}"),
         }

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod faults;
+mod foreign;
 mod live;
 pub mod queue;
 mod store;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::queue::MemoryQueue;
 use self::store::FaultyStore;
-use crate::support::events::view;
+use crate::support::events::{lenient_about_times, view};
 
 /// The longest a test waits, on tokio's clock.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -66,6 +67,7 @@ impl Bench {
             live_bus: live.clone(),
             presence: None,
             log,
+            time_bounds: lenient_about_times().time_bounds(),
             settings,
         };
         let shutdown = CancellationToken::new();
@@ -217,6 +219,7 @@ async fn two_workers_share_a_queue() {
         live_bus: context.live_bus.clone(),
         presence: None,
         log: context.log.clone(),
+        time_bounds: context.time_bounds,
         settings: context.settings.clone(),
     };
     bench.store.slowness.store(20, SeqCst);

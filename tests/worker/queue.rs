@@ -72,7 +72,7 @@ impl MemoryQueue {
         let mut state = self.state.lock().unwrap();
         state.next += 1;
         let seq = state.next;
-        state.waiting.push_back(ClaimedItem { seq, body: body.to_owned() });
+        state.waiting.push_back(ClaimedItem { seq, body: body.to_owned(), invalid_utf8: None });
         drop(state);
         self.changed.send_replace(());
     }

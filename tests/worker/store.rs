@@ -12,6 +12,7 @@ use bklit_pipeline::store::{
 };
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
+use serde_json::Value;
 
 use super::queue::fails;
 
@@ -55,9 +56,13 @@ impl FaultyStore {
     }
 
     pub async fn count(&self, table: &str) -> i64 {
-        let limits = QueryLimits { rows: 1, time: Duration::from_secs(30) };
-        let sql = format!("SELECT count() FROM {table}");
-        self.inner.query(&sql, limits).await.unwrap().rows[0][0].as_i64().unwrap()
+        self.rows(&format!("SELECT count() FROM {table}")).await[0][0].as_i64().unwrap()
+    }
+
+    /// Up to a hundred rows.
+    pub async fn rows(&self, sql: &str) -> Vec<Vec<Value>> {
+        let limits = QueryLimits { rows: 100, time: Duration::from_secs(30) };
+        self.inner.query(sql, limits).await.unwrap().rows
     }
 
     pub fn batches(&self) -> Vec<(String, usize)> {

@@ -1,15 +1,39 @@
 //! Reads request bodies within bounds on size and time.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
+use super::encoding::Encodings;
 use super::refusal::Refusal;
-use crate::http::HttpSettings;
 
-/// Checks that the head announces a body that can be read: JSON, and not too large.
-pub fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(), Refusal> {
+/// The body that a route expects.
+#[derive(Clone, Copy)]
+pub struct Expected {
+    /// The largest size in bytes, as sent and decompressed.
+    pub most: usize,
+    /// Whether it may be lines of JSON.
+    pub lines: bool,
+}
+
+/// The content types of lines of JSON.
+const LINES: [&[u8]; 4] = [
+    b"application/x-ndjson",
+    b"application/ndjson",
+    b"application/jsonl",
+    b"application/x-jsonlines",
+];
+
+/// Checks that the head announces a body that can be read: JSON, and not too large. Returns how it is
+/// compressed.
+pub fn check_head(
+    headers: &HeaderMap,
+    body: &Incoming,
+    expected: Expected,
+) -> Result<Encodings, Refusal> {
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::NoLength);
     }
@@ -17,17 +41,20 @@ pub fn check_head(headers: &HeaderMap, body: &Incoming, most: usize) -> Result<(
     if let Some(kind) = headers.get(CONTENT_TYPE) {
         let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         let known: [&[u8]; 2] = [b"application/json", b"text/plain"];
-        if !known.iter().any(|known| kind.trim_ascii().eq_ignore_ascii_case(known)) {
-            return Err(Refusal::Unsupported("Content-Type must be application/json"));
+        let lines: &[&[u8]] = if expected.lines { &LINES } else { &[] };
+        let mut known = known.iter().chain(lines);
+        if !known.any(|known| kind.trim_ascii().eq_ignore_ascii_case(known)) {
+            return Err(Refusal::Unsupported(match expected.lines {
+                true => "Content-Type must be application/json or application/x-ndjson",
+                false => "Content-Type must be application/json",
+            }));
         }
     }
-    match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
-            Err(Refusal::Unsupported("compressed bodies are not supported: send plain JSON"))
-        }
-        _ if body.size_hint().lower() > most as u64 => Err(Refusal::TooLarge(most)),
-        _ => Ok(()),
+    let encodings = Encodings::of(headers)?;
+    if body.size_hint().lower() > expected.most as u64 {
+        return Err(Refusal::TooLarge(expected.most));
     }
+    Ok(encodings)
 }
 
 /// Whether the head announces plain text, which pages of any site may send without a preflight.
@@ -39,15 +66,29 @@ pub fn is_text(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_TYPE).iter().any(is)
 }
 
-/// Reads the whole body. Its bytes are counted as they arrive, whatever the head announced.
-pub async fn read(body: Incoming, settings: &HttpSettings) -> Result<Bytes, Refusal> {
-    let read = tokio::time::timeout(settings.body_timeout, collect(body, settings.max_body_bytes));
-    // Usually the body has already arrived, and the timer is never armed.
-    read.await
-        .unwrap_or_else(|_| Err(Refusal::Slow(bklit_wire::duration::format(settings.body_timeout))))
+/// Reads the whole body of at most `most` bytes, which are counted as they arrive, whatever the head
+/// announced.
+pub async fn read(body: Incoming, within: Duration, most: usize) -> Result<Bytes, Refusal> {
+    read_with(body, within, most, |_| Ok(())).await
 }
 
-async fn collect(mut body: Incoming, most: usize) -> Result<Bytes, Refusal> {
+/// Like [`read`]; `grow` is called with the size so far before more is kept, and may refuse it.
+pub async fn read_with(
+    body: Incoming,
+    within: Duration,
+    most: usize,
+    grow: impl FnMut(usize) -> Result<(), Refusal>,
+) -> Result<Bytes, Refusal> {
+    // Usually the body has already arrived, and the timer is never armed.
+    let read = tokio::time::timeout(within, collect(body, most, grow));
+    read.await.unwrap_or_else(|_| Err(Refusal::Slow(bklit_wire::duration::format(within))))
+}
+
+async fn collect(
+    mut body: Incoming,
+    most: usize,
+    mut grow: impl FnMut(usize) -> Result<(), Refusal>,
+) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     // Most bodies are a single frame and need no copy.
     let mut rest = BytesMut::new();
@@ -55,9 +96,11 @@ async fn collect(mut body: Incoming, most: usize) -> Result<Bytes, Refusal> {
         let frame = frame.map_err(|error| Refusal::Broken(error.to_string()))?;
         // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > most {
+        let size = first.len() + rest.len() + data.len();
+        if size > most {
             return Err(Refusal::TooLarge(most));
         }
+        grow(size)?;
         if first.is_empty() {
             first = data;
         } else {

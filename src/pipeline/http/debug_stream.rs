@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::Response;
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -71,7 +72,10 @@ pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Re
     let stream = Stream { source, chunks, guard, head: head.clone() };
     peer.streams.spawn(stream.run(first));
     let body = ResponseBody::Stream(receiver);
-    Ok(response::no_store(response::with_body("text/event-stream", body)))
+    let mut response = response::no_store(response::with_body("text/event-stream", body));
+    // nginx would collect the lines before it passes them on.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
 }
 
 struct Stream {

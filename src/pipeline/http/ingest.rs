@@ -3,18 +3,24 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use bklit_wire::debug_log::Stage;
 use bklit_wire::event::EventKind;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderMap};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN};
+use hyper::{Request, Response, StatusCode, Uri};
 use serde::Serialize;
 
+use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, body};
+use super::{Peer, body, charset};
 use crate::auth::Denied;
 use crate::intake::{self, Rejected, Sender};
 use crate::server::access::bearer_token;
+use crate::telemetry::Data;
+
+/// The most characters of a path, an origin or another text of a client that are logged.
+const MAX_SHOWN: usize = 200;
 
 /// A refused request, with the project it concerns if that is known.
 pub struct Refused {
@@ -34,6 +40,53 @@ impl From<Rejected> for Refused {
     }
 }
 
+/// What the log shows about the request of a refusal.
+pub struct About {
+    pub uri: Uri,
+    pub origin: Option<HeaderValue>,
+}
+
+impl About {
+    pub fn new(uri: &Uri, headers: &HeaderMap) -> Self {
+        // Both are cheap to clone.
+        Self { uri: uri.clone(), origin: headers.get(ORIGIN).cloned() }
+    }
+}
+
+impl Refused {
+    /// Counts and logs it. A site that a token does not allow also goes to the program's own log:
+    /// nobody there sees the page's errors.
+    pub(super) fn log(&self, peer: &Peer, about: &About, began: Instant) {
+        let log = peer.context.intake.log();
+        log.metrics().refused();
+        let status = self.why.status();
+        let origin = about.origin.as_ref().map(shown);
+        if status == StatusCode::FORBIDDEN && peer.context.rejected_origins.failure().is_some() {
+            let (origin, project) = (origin.as_deref().unwrap_or("none"), self.project.as_deref());
+            tracing::warn!(origin, project, error = %self.why, "a site may not send events");
+        }
+        let mut step = log.step(Stage::Ingestion).took(began.elapsed());
+        if let Some(project) = &self.project {
+            step = step.project(project);
+        }
+        step.warn("Request refused", || {
+            let mut data = Data::from_iter([
+                ("status".to_owned(), status.as_u16().into()),
+                ("error".to_owned(), self.why.to_string().into()),
+                ("path".to_owned(), shown(about.uri.path()).into()),
+                ("peer".to_owned(), peer.ip.to_string().into()),
+            ]);
+            data.extend(origin.map(|origin| ("origin".to_owned(), origin.into())));
+            data
+        });
+    }
+}
+
+/// A client's text as the log shows it.
+pub fn shown(text: impl AsRef<[u8]>) -> String {
+    String::from_utf8_lossy(text.as_ref()).chars().take(MAX_SHOWN).collect()
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Accepted<'a> {
@@ -50,15 +103,19 @@ pub(super) async fn ingest(
 ) -> Result<Response<ResponseBody>, Refused> {
     let context = &*peer.context;
     let (head, incoming) = request.into_parts();
-    body::check_head(&head.headers, &incoming, context.settings.max_body_bytes)?;
+    let charset = charset::named_in(&head.headers)?;
+    let most = context.settings.max_body_bytes;
+    let expected = Expected { most, lines: false };
+    let encodings = body::check_head(&head.headers, &incoming, expected)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
         Some(secret) => Some(context.intake.authenticator().identify(secret?).await?),
         None if kind == EventKind::SessionEnd => None,
         None => return Err(Denied::Missing.into()),
     };
-    let bytes = body::read(incoming, &context.settings).await?;
+    let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
     peer.linger.store(false, Relaxed);
+    let bytes = charset::decode(encodings.decode(bytes, most).await?, charset)?;
     let envelope = intake::parse(kind, &bytes)?;
     let token = token.as_deref();
     let sender = Sender { ip: peer.ip, headers: &head.headers, token, began };
@@ -68,7 +125,7 @@ pub(super) async fn ingest(
 }
 
 /// The bearer token; `None` without the header, an error if the header has another form.
-fn bearer(headers: &HeaderMap) -> Option<Result<&str, Denied>> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<Result<&str, Denied>> {
     let value = headers.get(AUTHORIZATION)?;
     Some(bearer_token(value.as_bytes()).ok_or(Denied::Unknown))
 }

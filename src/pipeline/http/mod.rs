@@ -1,8 +1,12 @@
 //! The HTTP server: it accepts events and serves health, metrics, the debug stream and the API of
 //! consoles. [`ROUTES`] is the table of routes, with who may call each.
 //!
+//! - `batch`: `POST /batch`
 //! - `body`: reads request bodies within bounds
+//! - `charset`: the character encoding of request bodies
+//! - `cors`: which responses pages of other sites may read; preflights
 //! - `debug_stream`: `GET /api/debug-stream`
+//! - `encoding`: decompresses bodies
 //! - `event_api`: `GET /api/event`
 //! - `ingest`: `POST /track` and the other routes that accept events
 //! - `live_view`: `GET /api/live`
@@ -17,8 +21,12 @@
 //! - `status`: `GET /health` and `GET /metrics`
 //! - `tracker`: `GET /tracker.js`
 
+mod batch;
 mod body;
+mod charset;
+mod cors;
 mod debug_stream;
+mod encoding;
 mod event_api;
 mod ingest;
 mod live_view;
@@ -42,6 +50,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_bus::DebugBus;
 
 use crate::intake::Intake;
@@ -71,6 +80,10 @@ pub struct HttpContext {
     streams: AtomicUsize,
     /// Where the playground finds the token of the first start.
     data_dir: Option<PathBuf>,
+    batches: batch::BatchLimits,
+    /// When preflights that failed, and sites that a token does not allow, were logged.
+    failed_preflights: LogThrottle,
+    rejected_origins: LogThrottle,
     roles: Roles,
     /// Whether the WebSocket server runs, if that is one of the roles.
     serves_sockets: bool,
@@ -92,6 +105,9 @@ impl HttpContext {
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             data_dir: None,
+            batches: batch::BatchLimits::default(),
+            failed_preflights: LogThrottle::default(),
+            rejected_origins: LogThrottle::default(),
             roles: Roles::ALL,
             serves_sockets: true,
             stopping: CancellationToken::new(),

@@ -14,6 +14,7 @@ use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::queue::{Changed, Chosen, MAX_PAGE};
 
+use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, body};
@@ -67,9 +68,12 @@ pub async fn change(
     if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
         return Err(Refusal::Unsupported("Content-Type must be application/json"));
     }
-    body::check_head(&head.headers, &incoming, context.settings.max_body_bytes)?;
-    let bytes = body::read(incoming, &context.settings).await?;
+    let most = context.settings.max_body_bytes;
+    let expected = Expected { most, lines: false };
+    let encodings = body::check_head(&head.headers, &incoming, expected)?;
+    let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
     peer.linger.store(false, Relaxed);
+    let bytes = encodings.decode(bytes, most).await?;
     let Chosen { ids } = serde_json::from_slice(&bytes).map_err(|error| {
         let problem = format!("must be {{\"ids\":[\"…\"]}}: {error}");
         Refusal::field("body", Cow::Owned(problem))

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 
+use super::encoding::{MAX_ENCODINGS, SUPPORTED};
 use crate::auth::Denied;
 use crate::intake::Rejection;
 use crate::queue::QueueError;
@@ -31,8 +32,23 @@ pub enum Refusal {
     /// The body has an unsupported type.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// The body's character encoding is unknown.
+    #[error("the charset {0} is not supported; send UTF-8")]
+    Charset(String),
+    /// The body is compressed in an unsupported way.
+    #[error("Content-Encoding must be {SUPPORTED}, identity, or up to {MAX_ENCODINGS} of them")]
+    Encoding,
+    /// The batch has too many events.
+    #[error("body: more than {0} events")]
+    TooMany(usize),
+    /// Too many batches are being received.
+    #[error("too many batches are being received; try again later")]
+    Busy,
+    /// A browser's preflight cannot be granted.
+    #[error("the preflight {0}")]
+    Preflight(&'static str),
     /// The path is unknown.
-    #[error("no such path: see POST /track, /track-event, /session-end and GET /health")]
+    #[error("no such path: see POST /track, /track-event, /session-end, /batch and GET /health")]
     NotFound,
     /// The process has other roles.
     #[error(
@@ -89,14 +105,18 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Rejected(rejection) => status(rejection),
-            Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Broken(_) | Self::Preflight(_) => StatusCode::BAD_REQUEST,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) | Self::TooMany(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unsupported(_) | Self::Charset(_) | Self::Encoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoStore | Self::Store(_) | Self::Streams(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoStore | Self::Store(_) | Self::Streams(_) | Self::Busy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }

@@ -6,20 +6,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::encoding;
 use super::refusal::Refusal;
 
 /// Seconds after which a client should retry an event that could not be accepted.
 const RETRY_AFTER_SECONDS: &str = "2";
-/// Seconds for which a browser may cache a preflight.
-const PREFLIGHT_SECONDS: &str = "86400";
 
 /// A response's body.
 pub enum ResponseBody {
@@ -81,16 +79,14 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
         error: String,
     }
     let status = refusal.status();
-    let mut response = json(status, &Error { error: refusal.for_client() });
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        set(&mut response, RETRY_AFTER, RETRY_AFTER_SECONDS);
-    }
+    let mut response = retryable(json(status, &Error { error: refusal.for_client() }));
     match refusal {
         Refusal::Method(allowed) => set(&mut response, ALLOW, allowed),
         // The rest of the body is not read.
-        Refusal::Slow(_) | Refusal::TooLarge(_) | Refusal::Broken(_) => {
+        Refusal::Slow(_) | Refusal::TooLarge(_) | Refusal::Broken(_) | Refusal::Busy => {
             set(&mut response, CONNECTION, "close");
         }
+        Refusal::Encoding => set(&mut response, ACCEPT_ENCODING, encoding::SUPPORTED),
         Refusal::Rejected(_) if status == StatusCode::UNAUTHORIZED => {
             set(&mut response, WWW_AUTHENTICATE, "Bearer");
         }
@@ -99,12 +95,11 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     response
 }
 
-/// Lets pages of any site read the response. Never use it on routes for readers: a page that a reader
-/// happens to visit must not see their data.
-pub fn allow_any_origin(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    if response.headers().contains_key(RETRY_AFTER) {
-        set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After");
+/// Adds when to try again to a response whose status says so.
+pub fn retryable(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+    {
+        set(&mut response, RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     response
 }
@@ -114,15 +109,6 @@ pub fn options(allowed: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Whole(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     set(&mut response, ALLOW, allowed);
-    response
-}
-
-/// The response to a browser's CORS preflight.
-pub fn preflight(allowed: &'static str) -> Response<ResponseBody> {
-    let mut response = options(allowed);
-    set(&mut response, ACCESS_CONTROL_ALLOW_METHODS, allowed);
-    set(&mut response, ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type");
-    set(&mut response, ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
     response
 }
 

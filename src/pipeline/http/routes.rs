@@ -6,24 +6,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bklit_wire::backend::Change;
-use bklit_wire::debug_log::Stage;
 use bklit_wire::event::EventKind;
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
-use super::ingest::{Refused, ingest};
+use super::ingest::{About, Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, debug_stream, event_api, live_view, playground, queue_api};
+use super::{Peer, batch, cors, debug_stream, event_api, live_view, playground, queue_api};
 use super::{ready, status, tracker};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
-use crate::telemetry::Data;
-
-/// The longest path that is logged.
-const MAX_PATH: usize = 200;
 
 /// Who may call a route. Checked before the route's handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +40,7 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handler {
     Ingest(EventKind),
+    IngestBatch,
     Health,
     Ready,
     Metrics,
@@ -89,7 +85,13 @@ pub const ROUTES: &[Route] = &[
     route("/track", POST, Access::Sender, Handler::Ingest(EventKind::Pageview)),
     route("/api/track", POST, Access::Sender, Handler::Ingest(EventKind::Pageview)),
     route("/track-event", POST, Access::Sender, Handler::Ingest(EventKind::Event)),
+    route("/api/track-event", POST, Access::Sender, Handler::Ingest(EventKind::Event)),
     route("/session-end", POST, Access::Sender, Handler::Ingest(EventKind::SessionEnd)),
+    route("/api/session-end", POST, Access::Sender, Handler::Ingest(EventKind::SessionEnd)),
+    // Older SDKs add it to the URL that they track to.
+    route("/api/track/session-end", POST, Access::Sender, Handler::Ingest(EventKind::SessionEnd)),
+    route("/batch", POST, Access::Sender, Handler::IngestBatch),
+    route("/api/batch", POST, Access::Sender, Handler::IngestBatch),
     route("/tracker.js", GET, Access::Everybody, Handler::Tracker),
     route("/playground", GET, Access::Everybody, Handler::Playground),
     route("/health", GET, Access::Everybody, Handler::Health),
@@ -106,8 +108,10 @@ pub const ROUTES: &[Route] = &[
 ];
 
 impl Route {
+    /// The route of a path; trailing and repeated slashes do not count.
     fn of(path: &str) -> Option<&'static Self> {
-        ROUTES.iter().find(|route| route.path == path)
+        let exact = ROUTES.iter().find(|route| route.path == path);
+        exact.or_else(|| ROUTES.iter().find(|route| segments(route.path).eq(segments(path))))
     }
 
     /// Whether pages of other sites may read the response.
@@ -120,20 +124,26 @@ impl Route {
     }
 }
 
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
 /// Responds to a request.
 pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<ResponseBody> {
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    // Kept for the log line about a refusal; cheap to clone.
-    let uri = request.uri().clone();
+    let about = About::new(request.uri(), request.headers());
     let response = match dispatch(peer, route, request, began).await {
         Ok(response) => response,
-        Err(refused) => refuse(peer, uri.path(), &refused, began),
+        Err(refused) => {
+            refused.log(peer, &about, began);
+            response::refusal(&refused.why)
+        }
     };
     let response = match route {
         Some(route) if !route.is_for_pages() => response,
-        _ => response::allow_any_origin(response),
+        _ => cors::allow(response, about.origin),
     };
     peer.context.intake.log().metrics().request(response.status().as_u16());
     response
@@ -145,30 +155,53 @@ async fn dispatch(
     request: Request<Incoming>,
     began: Instant,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let is_options = request.method() == Method::OPTIONS;
-    let Some(route) = route else {
-        return if is_options {
-            Ok(response::preflight(POST))
-        } else {
-            Err(Refusal::NotFound.into())
-        };
-    };
-    if is_options {
-        let options = if route.is_for_pages() { response::preflight } else { response::options };
-        return Ok(options(route.methods));
+    if *request.method() == Method::OPTIONS {
+        return Ok(options(peer, route, &request)?);
     }
+    let Some(route) = route else { return Err(Refusal::NotFound.into()) };
     if !route.knows(request.method()) {
         return Err(Refusal::Method(route.methods).into());
     }
-    if let Handler::Ingest(kind) = route.handler {
-        if !peer.context.roles.has(Role::Ingestion) {
-            return Err(Refusal::NoIngestion.into());
-        }
-        return ingest(peer, kind, request, began).await;
+    if route.access == Access::Sender && !peer.context.roles.has(Role::Ingestion) {
+        return Err(Refusal::NoIngestion.into());
+    }
+    match route.handler {
+        Handler::Ingest(kind) => return ingest(peer, kind, request, began).await,
+        Handler::IngestBatch => return batch::ingest(peer, request, began).await,
+        _ => {}
     }
     let (head, body) = request.into_parts();
     check(peer, route.access, &head).await?;
     Ok(handle(peer, route.handler, &head, body).await?)
+}
+
+/// The response to `OPTIONS`. A preflight for an unknown path is granted, so that the page can read why
+/// its request fails.
+fn options(
+    peer: &Peer,
+    route: Option<&'static Route>,
+    request: &Request<Incoming>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let problem = |problem: &str| {
+        if cors::is_preflight(request.method(), headers) {
+            cors::log_failed_preflight(peer, path, headers, problem);
+        }
+    };
+    match route {
+        Some(route) if !route.is_for_pages() => {
+            problem("this route is not for pages of other sites");
+            Ok(response::options(route.methods))
+        }
+        Some(route) => cors::preflight(route.methods, headers)
+            .inspect_err(|refusal| problem(&refusal.to_string())),
+        None => {
+            if path != "*" {
+                problem("no such path");
+            }
+            cors::preflight(POST, headers)
+        }
+    }
 }
 
 /// Checks that the caller may call a route with this access. Events are checked by the intake, which
@@ -193,7 +226,7 @@ async fn handle(
 ) -> Result<Response<ResponseBody>, Refusal> {
     match handler {
         // Handled above.
-        Handler::Ingest(_) => Err(Refusal::NotFound),
+        Handler::Ingest(_) | Handler::IngestBatch => Err(Refusal::NotFound),
         Handler::Health => Ok(status::health(peer, head).await),
         Handler::Ready => Ok(ready::ready(&peer.context).await),
         Handler::Metrics => Ok(status::metrics(peer)),
@@ -207,23 +240,4 @@ async fn handle(
         Handler::Tracker => Ok(tracker::script(head)),
         Handler::Playground => playground::page(peer, head).await,
     }
-}
-
-/// Logs and counts a refused request, and builds the response.
-fn refuse(peer: &Peer, path: &str, refused: &Refused, began: Instant) -> Response<ResponseBody> {
-    let log = peer.context.intake.log();
-    log.metrics().refused();
-    let mut step = log.step(Stage::Ingestion).took(began.elapsed());
-    if let Some(project) = &refused.project {
-        step = step.project(project);
-    }
-    step.warn("Request refused", || {
-        Data::from_iter([
-            ("status".to_owned(), refused.why.status().as_u16().into()),
-            ("error".to_owned(), refused.why.to_string().into()),
-            ("path".to_owned(), path.chars().take(MAX_PATH).collect::<String>().into()),
-            ("peer".to_owned(), peer.ip.to_string().into()),
-        ])
-    });
-    response::refusal(&refused.why)
 }

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The largest request body, in bytes.
+    /// The largest request body, in bytes, also when decompressed; in a batch, the largest event.
     pub max_body_bytes: usize,
+    /// The largest body of a batch, in bytes.
+    pub max_batch_bytes: usize,
     /// Open connections at once; others wait to be accepted.
     pub max_connections: usize,
     /// How long a client may take to send the head of a request.
@@ -41,6 +43,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             max_body_bytes: 64 * 1024,
+            max_batch_bytes: 1 << 20,
             max_connections: 1024,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),

@@ -1,16 +1,27 @@
 //! Checks, completes and queues a parsed event.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
+use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
+use serde::de::DeserializeOwned;
 
-use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
-use crate::queue::{NewItem, Pushed};
+use super::changes::Changes;
+use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
+use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
+
+/// A valid event, completed and repaired.
+struct Checked {
+    payload: Payload,
+    changes: Changes,
+    /// By this its times were judged, so it is also when the event counts as queued.
+    at: UtcMillis,
+}
 
 impl Intake {
     /// Checks, completes and queues an event. Returns its id once the queue has confirmed.
@@ -22,7 +33,49 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<String, Rejected> {
-        let Envelope { project_id, event_id, event } = envelope;
+        let item = self.prepare(sender, envelope).await?;
+        let pushing = Instant::now();
+        let pushed = self.queue.push(item.clone()).await;
+        self.finish(&item, pushed, pushing.elapsed())
+    }
+
+    /// Like [`Intake::accept`], for several events of one sender that are queued together. What is an
+    /// error already stays one. Returns the results in order.
+    pub async fn accept_many<E: From<Rejected>>(
+        &self,
+        sender: Sender<'_>,
+        envelopes: Vec<Result<Envelope<Payload>, E>>,
+    ) -> Vec<Result<String, E>> {
+        let mut prepared = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            prepared.push(match envelope {
+                Ok(envelope) => self.prepare(sender, envelope).await.map_err(E::from),
+                Err(why) => Err(why),
+            });
+        }
+        let items: Vec<NewItem> = prepared.iter().flatten().cloned().collect();
+        let pushing = Instant::now();
+        let mut pushed = match items.is_empty() {
+            true => Vec::new(),
+            false => self.queue.push_many(items).await,
+        }
+        .into_iter();
+        let took = pushing.elapsed();
+        let mut finish = |item: NewItem| {
+            let missing = || Err(QueueError::Unavailable("no result of the push".to_owned()));
+            let pushed = pushed.next().unwrap_or_else(missing);
+            self.finish(&item, pushed, took).map_err(E::from)
+        };
+        prepared.into_iter().map(|item| item.and_then(&mut finish)).collect()
+    }
+
+    /// Checks and completes an event.
+    async fn prepare(
+        &self,
+        sender: Sender<'_>,
+        envelope: Envelope<Payload>,
+    ) -> Result<NewItem, Rejected> {
+        let Envelope { project_id, event_id, sent_at, left_out, event } = envelope;
         let project = project_id.ok_or_else(|| Rejection::field("projectId", "missing"))?;
         validate::id("projectId", &project)?;
 
@@ -35,71 +88,109 @@ impl Intake {
         let client_id = event_id.filter(|_| sender.token.is_some());
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
-            self.complete(event, sender)
+            self.complete(event, sent_at, sender)
         });
         match checked {
-            Ok(payload) => self.push(payload, project, client_id, sender.began).await,
+            Ok(checked) => {
+                if !left_out.is_empty() {
+                    let step = self.log.step(Stage::Ingestion).project(&project);
+                    step.warn("Fields of an event left out", || {
+                        Data::from_iter([("fields".to_owned(), left_out.into())])
+                    });
+                }
+                Ok(self.received(checked, project, client_id, sender.began))
+            }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
     }
 
-    /// Validates the event and adds what is known from its request.
-    fn complete(&self, mut payload: Payload, sender: Sender<'_>) -> Result<Payload, Rejection> {
+    /// Validates and repairs the event, and adds what is known from its request.
+    fn complete(
+        &self,
+        mut payload: Payload,
+        sent_at: Option<UtcMillis>,
+        sender: Sender<'_>,
+    ) -> Result<Checked, Rejection> {
+        let (mut changes, at) = (Changes::default(), UtcMillis::now());
         match &mut payload {
             Payload::Pageview(view) => {
-                let url = validate::page_view(view)?;
+                let url = validate::page_view(view, &self.settings, &mut changes)?;
                 enrich::page_view(view, &url, sender.headers, sender.ip, self.trust_forwarded);
+                validate::limit_texts(view, &mut changes)?;
             }
-            Payload::Event(event) => validate::custom_event(event)?,
-            Payload::SessionEnd(end) => validate::session_end(end)?,
+            Payload::Event(event) => validate::custom_event(event, &mut changes)?,
+            Payload::SessionEnd(end) => validate::session_end(end, &mut changes)?,
         }
-        Ok(payload)
+        let bounds = self.settings.time_bounds();
+        clock::correct(payload.timestamp_mut(), sent_at, at, bounds, &mut changes);
+        Ok(Checked { payload, changes, at })
     }
 
-    async fn push(
+    /// Reports that an event has been received, and what was changed about it.
+    fn report(&self, id: &str, project: &str, checked: &Checked, began: Instant) {
+        let Checked { payload, changes, .. } = checked;
+        changes.count(self.log.metrics());
+        let data = || {
+            let mut data = details(payload);
+            changes.describe(&mut data);
+            data
+        };
+        let step = self.log.step(Stage::Ingestion).event(id).project(project);
+        let step = step.took(began.elapsed());
+        if changes.replaced_time() {
+            step.warn("Event received with an implausible timestamp, which was replaced", data);
+        } else {
+            step.info("Event received", data);
+        }
+    }
+
+    /// The item to queue, with the line about its arrival.
+    fn received(
         &self,
-        payload: Payload,
-        project: String,
+        checked: Checked,
+        project_id: String,
         client_id: Option<String>,
         began: Instant,
-    ) -> Result<String, Rejected> {
-        let kind = payload.kind();
+    ) -> NewItem {
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
-        let step = |stage| self.log.step(stage).event(&id).project(&project);
-        step(Stage::Ingestion).took(began.elapsed()).info("Event received", || details(&payload));
+        self.report(&id, &project_id, &checked, began);
+        let Checked { mut payload, at, .. } = checked;
+        payload.default_timestamp(at);
+        let event = QueuedEvent { id, payload, queued_at: at, project_id, push_ticket: None };
+        NewItem { event: Arc::new(event), client_id: is_clients }
+    }
 
-        let event = Arc::new(QueuedEvent {
-            id: id.clone(),
-            payload,
-            queued_at: UtcMillis::now(),
-            project_id: project.clone(),
-            push_ticket: None,
-        });
-        // Cloned before the push: the copy must not contain what the queue adds.
-        let copy = self.baseline.as_ref().map(|baseline| (baseline, Arc::clone(&event)));
-        let pushing = Instant::now();
-        let pushed = self.queue.push(NewItem { event, client_id: is_clients }).await;
-        let took = pushing.elapsed();
+    /// Reports the result of a push that took `took`. `item` is as it was before the push: the copy for
+    /// the baseline must not contain what the queue adds.
+    fn finish(
+        &self,
+        item: &NewItem,
+        pushed: Result<Pushed, QueueError>,
+        took: Duration,
+    ) -> Result<String, Rejected> {
+        let event = &item.event;
+        let step = self.log.step(Stage::Queue).event(&event.id).project(&event.project_id);
+        let step = step.took(took);
         match pushed {
             Ok(pushed) => {
                 self.log.metrics().accepted();
-                if let Some((baseline, event)) = copy
+                if let Some(baseline) = &self.baseline
                     && pushed == Pushed::Queued
                 {
-                    baseline.offer(event);
+                    baseline.offer(Arc::clone(event));
                 }
-                step(Stage::Queue).took(took).info(queued_message(pushed), || {
-                    Data::from_iter([("type".to_owned(), kind.as_str().into())])
+                step.info(queued_message(pushed), || {
+                    Data::from_iter([("type".to_owned(), event.payload.kind().as_str().into())])
                 });
-                Ok(id)
+                Ok(event.id.clone())
             }
             Err(error) => {
                 let reason = error.to_string();
-                step(Stage::Queue).took(took).error("Event not queued", || {
+                step.error("Event not queued", || {
                     Data::from_iter([("error".to_owned(), reason.into())])
                 });
-                Err(Rejected { why: error.into(), project: Some(project) })
+                Err(Rejected { why: error.into(), project: Some(event.project_id.clone()) })
             }
         }
     }
@@ -110,12 +201,13 @@ impl Intake {
 /// # Errors
 /// [`Rejection`] with the invalid field.
 pub fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Rejection> {
-    fn read<'a, T: serde::Deserialize<'a>>(
-        bytes: &'a [u8],
+    fn read<T: DeserializeOwned + Typed>(
+        bytes: &[u8],
         payload: impl FnOnce(T) -> Payload,
     ) -> Result<Envelope<Payload>, Rejection> {
-        let Envelope { project_id, event_id, event } = Envelope::<T>::parse(bytes)?;
-        Ok(Envelope { project_id, event_id, event: payload(event) })
+        let Envelope { project_id, event_id, sent_at, left_out, event } =
+            Envelope::<T>::parse(bytes)?;
+        Ok(Envelope { project_id, event_id, sent_at, left_out, event: payload(event) })
     }
     match kind {
         EventKind::Pageview => read::<Box<PageView>>(bytes, Payload::Pageview),

@@ -20,7 +20,7 @@ pub fn page_view(
     trust_forwarded: bool,
 ) {
     if view.user_agent.is_none() {
-        view.user_agent = header(headers, USER_AGENT.as_str()).map(str::to_owned);
+        view.user_agent = text(headers, USER_AGENT.as_str()).map(str::to_owned);
     }
     view.mobile = view.user_agent.as_deref().map(is_phone);
     referrer(view);
@@ -35,8 +35,13 @@ pub fn page_view(
 
 /// A header's text, if it is UTF-8 and not longer than a field may be.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    text(headers, name).filter(|text| text.len() <= MAX_TEXT)
+}
+
+/// A header's text of any length, if it is UTF-8.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?.trim();
-    (!text.is_empty() && text.len() <= MAX_TEXT).then_some(text)
+    (!text.is_empty()).then_some(text)
 }
 
 /// Browsers on phones send `Mobi`, and so do some on tablets.

@@ -2,17 +2,25 @@
 //! reported to the sender strictly after the queue has confirmed.
 //!
 //! - `accept`: the steps from a parsed event to a queued one
+//! - `changes`: what was changed about an event so that it could be accepted
+//! - `clock`: corrects the time of an event whose sender's clock is wrong
 //! - `enrich`: derives fields of a page view from its request
 //! - `envelope`: parses a request's body
 //! - `geo_headers`: the visitor's address and location from a proxy's headers
 //! - `rejection`: why an event is rejected
+//! - `settings`: the settings of the intake
+//! - `urls`: removes credentials from URLs, and shortens them
 //! - `validate`: rules for a well-formed event
 
 mod accept;
+mod changes;
+mod clock;
 mod enrich;
 mod envelope;
 mod geo_headers;
 mod rejection;
+mod settings;
+mod urls;
 pub mod validate;
 
 use std::net::IpAddr;
@@ -29,12 +37,14 @@ use crate::verify::BaselineSender;
 pub use accept::parse;
 pub use envelope::Envelope;
 pub use rejection::{Rejected, Rejection};
+pub use settings::{ANY_SCHEME, IntakeSettings};
 
 /// Accepts events.
 pub struct Intake {
     queue: Arc<dyn Queue>,
     authenticator: Arc<Authenticator>,
     log: Arc<Telemetry>,
+    settings: IntakeSettings,
     /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
     trust_forwarded: bool,
     /// Receives each accepted event during dual-write verification.
@@ -60,9 +70,10 @@ impl Intake {
         queue: Arc<dyn Queue>,
         authenticator: Arc<Authenticator>,
         log: Arc<Telemetry>,
+        settings: IntakeSettings,
         trust_forwarded: bool,
     ) -> Self {
-        Self { queue, authenticator, log, trust_forwarded, baseline: None }
+        Self { queue, authenticator, log, settings, trust_forwarded, baseline: None }
     }
 
     /// Also hands accepted events to the baseline writer.

@@ -1,16 +1,27 @@
 //! The rules for a well-formed event, beyond its JSON.
+//!
+//! What is not essential is repaired rather than rejected: an event counts even if some text in it is
+//! too long.
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::Rejection;
+use super::changes::{Change, Changes};
+use super::urls::{remove_credentials, shorten, truncate};
+use super::{IntakeSettings, Rejection};
 use bklit_wire::event::{CustomEvent, PageView, SessionEnd};
 
-/// The longest id of a project, session or event definition, in bytes.
+/// The longest id of a project, session or event definition, and the longest event type, in bytes.
 pub const MAX_ID: usize = 256;
 /// The longest event id that a client may choose, in bytes.
 pub const MAX_EVENT_ID: usize = 128;
 /// The longest value of any other text field, in bytes.
 pub const MAX_TEXT: usize = 8192;
+
+/// How many objects and arrays of an event's metadata may be open at once: as deep as SQLite's and
+/// ClickHouse's JSON functions can read.
+pub const MAX_METADATA_DEPTH: usize = 500;
 
 /// What is wrong with an id of a project, session or event definition; `None` if it is valid.
 pub fn id_problem(id: &str) -> Option<&'static str> {
@@ -29,19 +40,22 @@ pub(crate) fn id(field: &'static str, id: &str) -> Result<(), Rejection> {
     id_problem(id).map_or(Ok(()), |problem| Err(Rejection::field(field, problem)))
 }
 
-/// An optional id: empty counts as absent.
-fn optional_id(field: &'static str, value: &mut Option<String>) -> Result<(), Rejection> {
+/// The id of a session. One that is too long is replaced by its hash: the same in all events of the
+/// session, unlike no id, and different from those of other sessions, unlike a part of it.
+fn session_id(session: &mut String, changes: &mut Changes) -> Result<(), Rejection> {
+    if session.len() > MAX_ID {
+        changes.add("sessionId", Change::Hashed { bytes: session.len() });
+        *session = format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&*session)));
+    }
+    id("sessionId", session)
+}
+
+/// An optional session: empty counts as absent.
+fn optional_session(value: &mut Option<String>, changes: &mut Changes) -> Result<(), Rejection> {
     if value.as_deref() == Some("") {
         *value = None;
     }
-    value.as_deref().map_or(Ok(()), |value| id(field, value))
-}
-
-fn text(field: &'static str, text: &str) -> Result<(), Rejection> {
-    if text.len() <= MAX_TEXT {
-        return Ok(());
-    }
-    Err(Rejection::field(field, format!("longer than {MAX_TEXT} bytes")))
+    value.as_mut().map_or(Ok(()), |value| session_id(value, changes))
 }
 
 /// Checks the id that a client chose for its event.
@@ -55,29 +69,107 @@ pub(crate) fn event_id(id: &str) -> Result<(), Rejection> {
     ))
 }
 
-/// Validates a page view; returns its parsed address.
-pub(crate) fn page_view(view: &mut PageView) -> Result<Url, Rejection> {
-    optional_id("sessionId", &mut view.session_id)?;
-    text("url", &view.url)?;
-    for (field, value) in view.texts() {
-        text(field, value)?;
+/// Validates a page view; returns its parsed address, as long as it was sent.
+pub(super) fn page_view(
+    view: &mut PageView,
+    settings: &IntakeSettings,
+    changes: &mut Changes,
+) -> Result<Url, Rejection> {
+    optional_session(&mut view.session_id, changes)?;
+    if remove_credentials(&mut view.url) {
+        changes.add("url", Change::Credentials);
     }
-    Url::parse(&view.url)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| Rejection::field("url", "must be an absolute http or https URL"))
+    let problem = |problem| Rejection::field("url", problem);
+    let url = Url::parse(&view.url).map_err(|_| problem("must be an absolute URL"))?;
+    if !settings.accepts_scheme(url.scheme()) {
+        return Err(problem("its scheme is not listed in intake.url_schemes"));
+    }
+    if !url.has_host() && url.path().trim_matches('/').is_empty() {
+        return Err(problem("must have a host or a path"));
+    }
+    for (field, value) in view.texts_mut().filter(|(field, _)| is_url(field)) {
+        let Some(text) = value else { continue };
+        if is_image(field) && is_data(text) {
+            *value = None;
+            changes.add(field, Change::Removed("a data: URI"));
+        } else if remove_credentials(text) {
+            changes.add(field, Change::Credentials);
+        }
+    }
+    Ok(url)
 }
 
-pub(crate) fn custom_event(event: &mut CustomEvent) -> Result<(), Rejection> {
+/// Brings the texts of a page view within their bounds.
+pub(super) fn limit_texts(view: &mut PageView, changes: &mut Changes) -> Result<(), Rejection> {
+    let bytes = view.url.len();
+    if bytes > MAX_TEXT {
+        if !shorten(&mut view.url, MAX_TEXT) {
+            let problem = format!("longer than {MAX_TEXT} bytes without its path and query");
+            return Err(Rejection::field("url", problem));
+        }
+        changes.add("url", Change::Shortened { bytes });
+    }
+    for (field, value) in view.texts_mut() {
+        let Some(text) = value else { continue };
+        let bytes = text.len();
+        if bytes <= MAX_TEXT {
+            continue;
+        }
+        if !is_url(field) {
+            truncate(text, MAX_TEXT);
+            changes.add(field, Change::Truncated { bytes });
+        } else if shorten(text, MAX_TEXT) {
+            changes.add(field, Change::Shortened { bytes });
+        } else {
+            *value = None;
+            changes.add(field, Change::Removed("too long without its path and query"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an optional text of a page view is a URL.
+fn is_url(field: &str) -> bool {
+    matches!(field, "referrer" | "canonicalUrl" | "landingPage") || is_image(field)
+}
+
+/// Whether it is the URL of an image.
+fn is_image(field: &str) -> bool {
+    matches!(field, "favicon" | "ogImage")
+}
+
+fn is_data(url: &str) -> bool {
+    url.trim_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+}
+
+/// Validates a custom event.
+pub(super) fn custom_event(
+    event: &mut CustomEvent,
+    changes: &mut Changes,
+) -> Result<(), Rejection> {
+    // Finds the event's definition, so a part of it, or a hash, would not do.
     id("trackingId", &event.tracking_id)?;
+    let bytes = event.event_type.len();
+    if bytes > MAX_ID {
+        truncate(&mut event.event_type, MAX_ID);
+        changes.add("eventType", Change::Truncated { bytes });
+    }
     id("eventType", &event.event_type)?;
-    optional_id("sessionId", &mut event.session_id)
+    optional_session(&mut event.session_id, changes)?;
+    if event.metadata.as_ref().is_some_and(|metadata| metadata.depth() > MAX_METADATA_DEPTH) {
+        let problem = format!("nested deeper than {MAX_METADATA_DEPTH} levels");
+        return Err(Rejection::field("metadata", problem));
+    }
+    Ok(())
 }
 
-pub(crate) fn session_end(end: &SessionEnd) -> Result<(), Rejection> {
-    id("sessionId", &end.session_id)?;
-    match end.reason.as_deref() {
-        None | Some("timeout" | "closed" | "manual" | "disconnect") => Ok(()),
-        Some(_) => Err(Rejection::field("reason", "must be timeout, closed, manual or disconnect")),
+/// Validates the end of a session.
+pub(super) fn session_end(end: &mut SessionEnd, changes: &mut Changes) -> Result<(), Rejection> {
+    session_id(&mut end.session_id, changes)?;
+    let is_known =
+        |reason: &String| matches!(reason.as_str(), "timeout" | "closed" | "manual" | "disconnect");
+    if end.reason.take_if(|reason| !is_known(reason)).is_some() {
+        changes.add("reason", Change::Removed("not timeout, closed, manual or disconnect"));
     }
+    Ok(())
 }

@@ -31,6 +31,9 @@ pub use settings::QueueSettings;
 /// memory: claimed, being stored and being published.
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
+/// The most events that can be pushed at once.
+pub const MAX_PUSHED: usize = 500;
+
 /// The prefix of the queue's keys on a server, as used by the other parts of Bklit.
 pub const DEFAULT_PREFIX: &str = "analytics:queue";
 
@@ -73,6 +76,19 @@ pub struct ClaimId {
     pub epoch: u64,
 }
 
+impl ClaimId {
+    /// When the batch was claimed for the first time, so the same at each delivery. Ids of batches
+    /// contain it (UUID v7); of any other id nothing is known, and it is now.
+    pub fn first_claimed(&self) -> UtcMillis {
+        let id = uuid::Uuid::try_parse(&self.batch).ok();
+        let at = id.and_then(|id| id.get_timestamp()).map(|at| at.to_unix());
+        at.map_or_else(UtcMillis::now, |(seconds, nanos)| {
+            let millis = seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000));
+            UtcMillis::from_epoch_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+        })
+    }
+}
+
 /// A batch, claimed under a lease.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -89,6 +105,9 @@ pub struct ClaimedItem {
     pub seq: i64,
     /// What was queued: normally the JSON of a `QueuedEvent`.
     pub body: String,
+    /// The position of the first byte that is not UTF-8, if there is one. In `body`, such bytes are
+    /// replaced by U+FFFD, as JavaScript consumers do.
+    pub invalid_utf8: Option<usize>,
 }
 
 /// An item that cannot be stored, for the failed queue.
@@ -177,6 +196,16 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`]: the event was
     /// not accepted. [`QueueError::InDoubt`]: it is not known whether it was.
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
+
+    /// Adds up to [`MAX_PUSHED`] events in order, with one write where the queue can. Returns one result
+    /// for each, in order; what holds for the result of [`Queue::push`] holds for each of them.
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
+        let mut results = Vec::with_capacity(items.len());
+        for item in items {
+            results.push(self.push(item).await);
+        }
+        results
+    }
 
     /// Settles a push that ended in doubt: returns whether its event is or was in the queue. If not,
     /// that push will never add it. Repeated calls return the same result.

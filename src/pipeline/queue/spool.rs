@@ -17,6 +17,7 @@
 //! the queue has reported it.
 
 mod failed;
+mod push;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +45,8 @@ const LEASE: Duration = Duration::from_secs(60 * 60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often to check an empty spool.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+type PushResult = Result<Pushed, QueueError>;
 
 /// A [`Queue`] that accepts events even while it is unavailable. All other operations are the
 /// queue's.
@@ -126,27 +129,6 @@ impl Shared {
     /// Why the spool accepts nothing either.
     fn refusal(&self) -> MutexGuard<'_, Option<QueueError>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn push_to_spool(
-        &self,
-        item: NewItem,
-        reason: Option<&str>,
-    ) -> Result<Pushed, QueueError> {
-        if let Some(refusal) = self.refusal().clone() {
-            return Err(refusal);
-        }
-        let pushed = self.spool.push(item).await;
-        if pushed.is_ok() && self.check().await.is_err() {
-            self.spooled.fetch_add(1, Ordering::Relaxed);
-        }
-        self.filled.notify_one();
-        match (pushed, reason) {
-            (Err(QueueError::Unavailable(spool)), Some(reason)) => {
-                Err(QueueError::Unavailable(format!("{reason}, and so is its spool: {spool}")))
-            }
-            (pushed, _) => pushed,
-        }
     }
 
     /// Moves the spool's events to the queue whenever there are some. Never returns.
@@ -249,35 +231,24 @@ impl Shared {
 
 #[async_trait]
 impl Queue for SpooledQueue {
-    async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+    async fn push(&self, item: NewItem) -> PushResult {
+        let one = self.push_many(vec![item]).await.pop();
+        one.unwrap_or_else(|| Err(QueueError::Unavailable("no result of the push".to_owned())))
+    }
+
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<PushResult> {
         let shared = &self.shared;
-        if !shared.spooling.load(Ordering::Acquire) {
-            match shared.queue.push(item.clone()).await {
-                Err(error @ (QueueError::Unavailable(_) | QueueError::InDoubt { .. })) => {
-                    let (reason, ticket) = match error {
-                        QueueError::InDoubt { reason, ticket } => (reason, Some(ticket)),
-                        error => (error.to_string(), None),
-                    };
-                    let mut item = item;
-                    if ticket.is_some() {
-                        Arc::make_mut(&mut item.event).push_ticket = ticket;
-                    }
-                    let _pushing = shared.gate.read().await;
-                    if !shared.spooling.swap(true, Ordering::AcqRel) {
-                        tracing::warn!(reason, "the queue is unavailable; events go to the spool");
-                    }
-                    return shared.push_to_spool(item, Some(&reason)).await;
-                }
-                result => return result,
+        loop {
+            if !shared.spooling.load(Ordering::Acquire) {
+                let results = shared.queue.push_many(items.clone()).await;
+                return shared.divert(items, results).await;
             }
+            let _pushing = shared.gate.read().await;
+            if shared.spooling.load(Ordering::Acquire) {
+                return shared.push_to_spool(items, None).await;
+            }
+            // The spool was emptied in between.
         }
-        let pushing = shared.gate.read().await;
-        if shared.spooling.load(Ordering::Acquire) {
-            return shared.push_to_spool(item, None).await;
-        }
-        drop(pushing);
-        // The spool was emptied in between.
-        self.push(item).await
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {

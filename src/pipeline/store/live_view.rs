@@ -35,11 +35,15 @@ pub async fn live_view(
     let minute = now.epoch_seconds().div_euclid(60);
     let first = minute - MINUTES as i64 + 1;
     let dialect = store.dialect();
-    let since = (dialect.moment)(first * 60);
+    // Of a visitor whose clock is fast, nothing is shown before its time has come.
+    let until = (dialect.moment)((minute + 1) * 60);
+    let from =
+        |moment: i64| format!("timestamp >= {} AND timestamp < {until}", (dialect.moment)(moment));
+    let recent = from(first * 60);
     let mut view = LiveView::default();
-    let counts = query(store, &counts(dialect, &since), MOST_PROJECTS * MINUTES * 2).await?;
+    let counts = query(store, &counts(dialect, &recent), MOST_PROJECTS * MINUTES * 2).await?;
     take_counts(&mut view, &counts, first);
-    let active = (dialect.moment)(now.epoch_seconds() - ACTIVE_MINUTES * 60);
+    let active = from(now.epoch_seconds() - ACTIVE_MINUTES * 60);
     take_visitors(&mut view, &query(store, &visitors(&active), MOST_PROJECTS).await?);
     view.projects.sort_by(|a, b| {
         let key = |p: &LiveProject| (p.visitors, p.page_views.iter().sum::<u64>());
@@ -56,8 +60,8 @@ pub async fn live_view(
             project.visitors = active;
         }
     }
-    take_pages(&mut view, &query(store, &top_pages(&since), MOST_PAGES).await?);
-    take_last(&mut view, &query(store, &last_events(dialect, &since), MOST_EVENTS).await?);
+    take_pages(&mut view, &query(store, &top_pages(&recent), MOST_PAGES).await?);
+    take_last(&mut view, &query(store, &last_events(dialect, &recent), MOST_EVENTS).await?);
     Ok(view)
 }
 
@@ -114,23 +118,23 @@ async fn query(store: &dyn Store, sql: &str, rows: usize) -> Result<QueryResult,
     store.query(sql, QueryLimits { rows, time: QUERY_TIME }).await
 }
 
-fn counts(dialect: &Dialect, since: &str) -> String {
+fn counts(dialect: &Dialect, recent: &str) -> String {
     let at = (dialect.seconds)("timestamp");
     let part = |table: &str, kind: &str| {
         format!(
             "SELECT project_id AS project, {at} - {at} % 60 AS minute, \
-             '{kind}' AS kind, count(*) AS n FROM {table} WHERE timestamp >= {since} \
+             '{kind}' AS kind, count(*) AS n FROM {table} WHERE {recent} \
              GROUP BY project, minute"
         )
     };
     format!("{} UNION ALL {}", part("page_view_event", "pageview"), part("tracked_event", "event"))
 }
 
-fn visitors(since: &str) -> String {
+fn visitors(active: &str) -> String {
     let part = |table: &str| {
         format!(
             "SELECT project_id AS project, session_id AS session FROM {table} \
-             WHERE timestamp >= {since} AND session_id IS NOT NULL"
+             WHERE {active} AND session_id IS NOT NULL"
         )
     };
     format!(
@@ -141,20 +145,20 @@ fn visitors(since: &str) -> String {
     )
 }
 
-fn top_pages(since: &str) -> String {
+fn top_pages(recent: &str) -> String {
     format!(
         "SELECT project_id AS project, url, count(*) AS n FROM page_view_event \
-         WHERE timestamp >= {since} GROUP BY project, url ORDER BY n DESC, project, url \
+         WHERE {recent} GROUP BY project, url ORDER BY n DESC, project, url \
          LIMIT {MOST_PAGES}"
     )
 }
 
-fn last_events(dialect: &Dialect, since: &str) -> String {
+fn last_events(dialect: &Dialect, recent: &str) -> String {
     let at = (dialect.seconds)("timestamp");
     let part = |table: &str, kind: &str, what: &str| {
         format!(
             "SELECT id, {at} AS at, project_id AS project, '{kind}' AS kind, \
-             {what} AS what FROM {table} WHERE timestamp >= {since}"
+             {what} AS what FROM {table} WHERE {recent}"
         )
     };
     format!(

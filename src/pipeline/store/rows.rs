@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
-
 use super::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT};
 use bklit_wire::event::{CustomEvent, PageView, QueuedEvent};
+use bklit_wire::object::Object;
 use bklit_wire::time::UtcMillis;
 
 /// A value to store. Texts are borrowed from the event.
@@ -130,7 +129,9 @@ pub fn custom_event_cells<'a>(
 
 /// The sender's additional data, plus the event's type.
 fn metadata(custom: &CustomEvent) -> String {
-    let mut all: Map<String, Value> = custom.metadata.clone().unwrap_or_default();
-    all.insert("eventType".to_owned(), custom.event_type.as_str().into());
-    Value::Object(all).to_string()
+    let (name, event_type) = ("eventType", &custom.event_type);
+    match &custom.metadata {
+        Some(metadata) => metadata.with(name, event_type),
+        None => Object::default().with(name, event_type),
+    }
 }

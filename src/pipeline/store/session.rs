@@ -20,6 +20,13 @@ use bklit_wire::time::UtcMillis;
 /// Digits of a time in a key, zero-padded so that keys sort by time.
 const MOMENT_DIGITS: usize = 13;
 
+/// How far a reported end may be ahead of the time at which it arrived, in milliseconds: a day. What
+/// is further ahead was stored by versions that did not check timestamps.
+const MAX_AHEAD: i64 = 24 * 3600 * 1000;
+
+/// The longest duration of a session, in seconds: 400 days. A longer one is due to a wrong clock.
+const MAX_DURATION: i32 = 400 * 24 * 3600;
+
 /// A value and the page view it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sourced {
@@ -131,7 +138,9 @@ impl Session {
 
     fn ended_at(&self) -> Option<UtcMillis> {
         let end = if self.ended() { self.end_at.max(self.last_at) } else { None };
-        end.map(UtcMillis::from_epoch_millis)
+        // Since it has ended, this is the latest time at which anything of it arrived.
+        let latest = self.end_seen.map_or(i64::MAX, |seen| seen.saturating_add(MAX_AHEAD));
+        end.map(|end| UtcMillis::from_epoch_millis(end.min(latest)))
     }
 
     /// When it started; `None` without a page view.
@@ -154,7 +163,9 @@ impl Session {
     ) -> [Cell<'a>; TRACKED_SESSION.columns.len()] {
         let (started, ended) = (self.started_at(), self.ended_at());
         let seconds = |end: UtcMillis| end.epoch_seconds() - started.unwrap_or(end).epoch_seconds();
-        let duration = ended.map(|end| i32::try_from(seconds(end).max(0)).unwrap_or(i32::MAX));
+        let clamped =
+            |seconds: i64| i32::try_from(seconds).unwrap_or(MAX_DURATION).min(MAX_DURATION);
+        let duration = ended.map(|end| clamped(seconds(end).max(0)));
         let moment = |moment: Option<UtcMillis>| moment.map_or(Cell::Null, Cell::Moment);
         [
             id(key).into(),

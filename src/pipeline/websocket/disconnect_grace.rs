@@ -86,7 +86,13 @@ impl Left {
             reason: Some("disconnect".to_owned()),
         });
         let project = project_id.clone();
-        let envelope = Envelope { project_id: Some(project_id), event_id: None, event };
+        let envelope = Envelope {
+            project_id: Some(project_id),
+            event_id: None,
+            sent_at: None,
+            left_out: Vec::new(),
+            event,
+        };
         let began = Instant::now();
         let guest = self.guest;
         let intake = &guest.context.intake;

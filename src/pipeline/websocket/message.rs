@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::intake::Rejection;
 use bklit_wire::event::{EventKind, parse_naming_field};
+use bklit_wire::object::Object;
 use bklit_wire::time::UtcMillis;
 
 /// The longest message type that is quoted, in characters.
@@ -30,6 +30,7 @@ pub enum FromBrowser<'a> {
 
 impl<'a> FromBrowser<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Rejection> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Wire { r#type, api_key, data } = parse_naming_field(text.as_bytes(), "")
             .map_err(|error| Rejection::field("message", error.to_string()))?;
         let kind = match r#type.as_str() {
@@ -91,7 +92,7 @@ impl ToClient<'_> {
 #[derive(Serialize)]
 pub struct Live<'a> {
     pub r#type: EventKind,
-    pub data: &'a Map<String, Value>,
+    pub data: &'a Object,
     pub timestamp: UtcMillis,
 }
 

@@ -158,7 +158,7 @@ fn log_processing(
     took: Duration,
 ) {
     context.log.metrics().steps(Stage::Worker, Level::Info, Some(took), items.len() as u64);
-    for Item { event, .. } in items {
+    for Item { event, notes, .. } in items {
         let message = match event.payload.kind() {
             EventKind::Pageview => "Processing page view",
             EventKind::Event => "Processing event",
@@ -169,6 +169,12 @@ fn log_processing(
             let waited = since(event.queued_at, UtcMillis::now()).as_millis();
             details(json!({ "batchId": id.batch, "waitedMs": u64::try_from(waited).ok() }))
         });
+        if !notes.is_empty() {
+            let step = context.log.step(Stage::Worker).event(&event.id).project(&event.project_id);
+            step.warn("Event read although it is not complete", || {
+                details(json!({ "batchId": id.batch, "problems": notes }))
+            });
+        }
     }
     for rejected in garbage {
         context.log.step(Stage::Worker).error("Not an event, moved to the failed queue", || {

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::bisect::Stored;
@@ -14,6 +15,7 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{
     CustomEvent, EventKind, LiveEvent, PageView, Payload, QueuedEvent, SessionEnd,
 };
+use bklit_wire::object::Object;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -85,7 +87,7 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
             project_id,
             timestamp: UtcMillis::now(),
             r#type: EventKind::SessionEnd,
-            data: session_end(&end),
+            data: Object::of(&SessionEndData::of(&end)),
         };
         let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
         match published {
@@ -123,10 +125,10 @@ fn live_event(event: &QueuedEvent, unannounced: &mut HashSet<SessionKey>) -> Liv
                     session_id: session.clone(),
                 })
             });
-            page_view(view, is_new)
+            Object::of(&PageViewData::of(view, is_new))
         }
-        Payload::Event(custom) => custom_event(custom),
-        Payload::SessionEnd(end) => session_end(end),
+        Payload::Event(custom) => Object::of(&CustomEventData::of(custom)),
+        Payload::SessionEnd(end) => Object::of(&SessionEndData::of(end)),
     };
     LiveEvent {
         project_id: event.project_id.clone(),
@@ -136,40 +138,85 @@ fn live_event(event: &QueuedEvent, unannounced: &mut HashSet<SessionKey>) -> Liv
     }
 }
 
-fn page_view(view: &PageView, is_new_session: Option<bool>) -> Map<String, Value> {
-    present([
-        ("url", Some(view.url.as_str().into())),
-        ("country", text(&view.country)),
-        ("countryCode", text(&view.country_code)),
-        ("city", text(&view.city)),
-        ("sessionId", text(&view.session_id)),
-        ("mobile", view.mobile.map(Value::from)),
-        ("title", text(&view.title)),
-        ("lat", view.lat.map(Value::from)),
-        ("lon", view.lon.map(Value::from)),
-        ("userAgent", text(&view.user_agent)),
-        ("isNewSession", is_new_session.map(Value::from)),
-    ])
+/// The fields of a page view that dashboards receive.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PageViewData<'a> {
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    city: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mobile: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lat: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lon: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_new_session: Option<bool>,
 }
 
-fn custom_event(custom: &CustomEvent) -> Map<String, Value> {
-    present([
-        ("trackingId", Some(custom.tracking_id.as_str().into())),
-        ("eventType", Some(custom.event_type.as_str().into())),
-        ("sessionId", text(&custom.session_id)),
-        ("metadata", custom.metadata.clone().map(Value::Object)),
-    ])
+impl<'a> PageViewData<'a> {
+    fn of(view: &'a PageView, is_new_session: Option<bool>) -> Self {
+        Self {
+            url: &view.url,
+            country: view.country.as_deref(),
+            country_code: view.country_code.as_deref(),
+            city: view.city.as_deref(),
+            session_id: view.session_id.as_deref(),
+            mobile: view.mobile,
+            title: view.title.as_deref(),
+            lat: view.lat,
+            lon: view.lon,
+            user_agent: view.user_agent.as_deref(),
+            is_new_session,
+        }
+    }
 }
 
-fn session_end(end: &SessionEnd) -> Map<String, Value> {
-    present([("sessionId", Some(end.session_id.as_str().into())), ("reason", text(&end.reason))])
+/// The fields of a custom event that dashboards receive.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CustomEventData<'a> {
+    tracking_id: &'a str,
+    event_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a Object>,
 }
 
-fn text(text: &Option<String>) -> Option<Value> {
-    text.as_deref().map(Value::from)
+impl<'a> CustomEventData<'a> {
+    fn of(custom: &'a CustomEvent) -> Self {
+        Self {
+            tracking_id: &custom.tracking_id,
+            event_type: &custom.event_type,
+            session_id: custom.session_id.as_deref(),
+            metadata: custom.metadata.as_ref(),
+        }
+    }
 }
 
-fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
-    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    present.collect()
+/// The fields of a session's end that dashboards receive.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionEndData<'a> {
+    session_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> SessionEndData<'a> {
+    fn of(end: &'a SessionEnd) -> Self {
+        Self { session_id: &end.session_id, reason: end.reason.as_deref() }
+    }
 }

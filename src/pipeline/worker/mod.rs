@@ -16,6 +16,7 @@
 //! - `stop`: the phases of a shutdown
 //! - `store_health`: checks the store while there is no batch
 //! - `sweep`: ends idle sessions
+//! - `times`: replaces implausible times
 
 mod announce;
 mod batch;
@@ -30,6 +31,7 @@ mod settings;
 mod stop;
 mod store_health;
 mod sweep;
+mod times;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,7 @@ use self::lease::Lease;
 use self::parse::parse;
 use self::stop::Stop;
 use self::store_health::InHand;
+use self::times::Times;
 use super::bus::LiveBus;
 use super::definitions::Definitions;
 use super::metrics::Part;
@@ -55,6 +58,7 @@ use super::queue::{Claim, Queue, QueueError};
 use super::store::Store;
 use super::telemetry::{Data, Telemetry};
 use crate::presence::Presence;
+use crate::time_bounds::TimeBounds;
 use bklit_net::backoff::Backoff;
 use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
@@ -79,6 +83,8 @@ pub struct WorkerContext {
     pub presence: Option<Arc<dyn Presence>>,
     /// The debug log, metrics and health.
     pub log: Arc<Telemetry>,
+    /// Which timestamps are plausible.
+    pub time_bounds: TimeBounds,
     /// The worker's settings.
     pub settings: WorkerSettings,
 }
@@ -208,7 +214,9 @@ async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError>
     let Some(Claim { id, items }) = claim else { return Ok(None) };
     let lease = Lease::hold(context, id);
     let size = items.len();
-    let (items, garbage) = parse(items).await;
+    let mut times = Times::new(context.time_bounds, lease.id().first_claimed());
+    let (items, garbage) = parse(items, &mut times).await;
+    times.report(&context.log, lease.id());
     Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }
 

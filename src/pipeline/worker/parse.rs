@@ -1,5 +1,7 @@
-//! Parses the queue's items; those that are not events go to the failed queue.
+//! Parses the queue's items; those that are not events go to the failed queue. Other programs write
+//! to the queue, too, so what can be read at all is accepted.
 
+use super::times::Times;
 use crate::queue::{ClaimedItem, Rejected};
 use bklit_wire::event::QueuedEvent;
 
@@ -8,18 +10,28 @@ use bklit_wire::event::QueuedEvent;
 pub(super) struct Item {
     pub(super) seq: i64,
     pub(super) event: QueuedEvent,
+    /// What was missing in the item or had to be left out.
+    pub(super) notes: Vec<String>,
 }
 
 /// Items parsed before the task yields.
 const AT_ONCE: usize = 256;
 
-/// Parses the items; those that are not events are rejected with a reason that names the field.
-pub(super) async fn parse(items: Vec<ClaimedItem>) -> (Vec<Item>, Vec<Rejected>) {
+/// Parses the items and replaces implausible times; items that are not events are rejected with a
+/// reason that names the field.
+pub(super) async fn parse(
+    items: Vec<ClaimedItem>,
+    times: &mut Times,
+) -> (Vec<Item>, Vec<Rejected>) {
     let mut events = Vec::with_capacity(items.len());
     let mut rejected = Vec::new();
-    for (read, ClaimedItem { seq, body }) in items.into_iter().enumerate() {
-        match event(&body) {
-            Ok(event) => events.push(Item { seq, event }),
+    for (read, item) in items.into_iter().enumerate() {
+        let seq = item.seq;
+        match event(&item) {
+            Ok((mut event, notes)) => {
+                times.repair(&mut event);
+                events.push(Item { seq, event, notes });
+            }
             Err(reason) => rejected.push(Rejected { seq, reason }),
         }
         if read % AT_ONCE == AT_ONCE - 1 {
@@ -29,13 +41,19 @@ pub(super) async fn parse(items: Vec<ClaimedItem>) -> (Vec<Item>, Vec<Rejected>)
     (events, rejected)
 }
 
-fn event(body: &str) -> Result<QueuedEvent, String> {
-    let event = QueuedEvent::from_json(body).map_err(|error| format!("not an event: {error}"))?;
+fn event(item: &ClaimedItem) -> Result<(QueuedEvent, Vec<String>), String> {
+    let invalid =
+        item.invalid_utf8.map(|at| format!("invalid UTF-8 at byte {at}, replaced by U+FFFD"));
+    let (event, mut notes) = QueuedEvent::read(&item.body).map_err(|error| match &invalid {
+        None => format!("not an event: {error}"),
+        Some(invalid) => format!("not an event: {error}; {invalid}"),
+    })?;
+    notes.extend(invalid);
     // The store would treat all events without an id as the same one.
     for (field, value) in [("id", &event.id), ("projectId", &event.project_id)] {
         if value.is_empty() {
             return Err(format!("not an event: {field}: must not be empty"));
         }
     }
-    Ok(event)
+    Ok((event, notes))
 }

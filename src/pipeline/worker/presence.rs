@@ -49,7 +49,10 @@ fn last_seen(stored: &Stored) -> (Vec<(SessionKey, UtcMillis)>, Vec<SessionKey>)
     for event in &stored.events {
         let Some(session_id) = event.payload.session_id() else { continue };
         let active = event.payload.kind() != EventKind::SessionEnd;
-        sessions.insert((&event.project_id, session_id), active.then(|| event.timestamp()));
+        sessions.insert(
+            (&event.project_id, session_id),
+            active.then(|| event.timestamp().min(event.queued_at)),
+        );
     }
     for SessionKey { project_id, session_id } in &stored.inserted.ended_sessions {
         sessions.insert((project_id, session_id), None);

@@ -2,6 +2,7 @@
 
 use bklit_pipeline::store::{Inserted, Store};
 use bklit_wire::event::Payload;
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::{SESSIONS, count, insert, key, row, rows, session};
@@ -25,6 +26,22 @@ pub async fn a_session_end_gives_it_a_duration(store: &dyn Store) {
     assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 90]));
     // A second end changes nothing.
     assert!(insert(store, "3", &[end("p", "2", "s", 90)]).await.ended_sessions.is_empty());
+}
+
+/// As earlier versions accepted it.
+pub async fn an_end_in_the_far_future_is_limited(store: &dyn Store) {
+    insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    let mut last = end("p", "2", "s", 90);
+    *last.payload.timestamp_mut() = Some(UtcMillis::MAX);
+    assert_eq!(insert(store, "2", &[last]).await.ended_sessions.len(), 1);
+    let (start, stop) = ("2026-01-31 12:00:00", "2026-02-01 12:01:30");
+    assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 24 * 3600 + 90]));
+    // A start from a wrong clock.
+    let mut first = view("q", "3", "t", 0, "/");
+    *first.payload.timestamp_mut() = Some(UtcMillis::MIN);
+    insert(store, "3", &[first, end("q", "4", "t", 90)]).await;
+    let sql = format!("SELECT duration FROM {SESSIONS} WHERE session_id = 't'");
+    assert_eq!(row(store, &sql).await, [json!(400 * 24 * 3600)]);
 }
 
 pub async fn details_are_from_the_first_view_that_has_them(store: &dyn Store) {

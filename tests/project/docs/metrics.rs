@@ -14,6 +14,7 @@ fn published() -> BTreeMap<String, String> {
     // Families appear with their first label.
     metrics.request(200);
     metrics.socket("browser", true);
+    metrics.values_changed("title", "truncated", 1);
     let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bklit_pipeline::auth::Scope;
 use bklit_pipeline::intake::validate::{MAX_EVENT_ID, MAX_ID, MAX_TEXT};
+use bklit_pipeline::queue::MAX_PUSHED;
 use bklit_wire::live_view::MINUTES;
 use bklit_wire::queue::MAX_PAGE;
 use bklit_wire::queue::{MOST_BATCHES, MOST_MEMBERS};
@@ -142,6 +143,7 @@ fn limits_are_the_programs() {
     };
     says("`projectId`", MAX_ID);
     says("other texts", MAX_TEXT);
+    says("events of a batch", MAX_PUSHED);
     says("per retry or delete request", MAX_PAGE);
     let prose = text.replace(',', "");
     for limit in [

@@ -138,7 +138,13 @@ impl Claims {
 /// Converts a batch's list, in which the oldest item is the last.
 fn items(found: Vec<Vec<u8>>) -> Vec<ClaimedItem> {
     let oldest_first = found.into_iter().rev().enumerate();
-    let item = |(seq, body)| ClaimedItem { seq: seq as i64, body: text(body) };
+    let item = |(seq, body)| match String::from_utf8(body) {
+        Ok(body) => ClaimedItem { seq: seq as i64, body, invalid_utf8: None },
+        Err(error) => {
+            let invalid_utf8 = Some(error.utf8_error().valid_up_to());
+            ClaimedItem { seq: seq as i64, body: text(error.into_bytes()), invalid_utf8 }
+        }
+    };
     oldest_first.map(item).collect()
 }
 

@@ -96,7 +96,7 @@ impl Default for RedisQueueOptions {
 
 /// The [`Queue`] in Redis.
 pub struct RedisQueue {
-    pushes: mpsc::Sender<Push>,
+    pushes: mpsc::Sender<Vec<Push>>,
     pusher: Arc<Pusher>,
     pusher_ended: CancellationToken,
     pushed: Arc<Notify>,
@@ -253,12 +253,17 @@ fn held(claim: &ClaimId, held: Result<bool, RedisFailure>) -> Result<(), QueueEr
 #[async_trait]
 impl Queue for RedisQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
-        let ended = || QueueError::Unavailable("the push task has stopped".to_owned());
-        let seen = item.client_id.then(|| self.keys.seen(&item.event.project_id, &item.event.id));
-        let body = item.event.to_json();
-        let (reply, response) = oneshot::channel();
-        self.pushes.send(Push { body, seen, reply }).await.map_err(|_| ended())?;
-        response.await.map_err(|_| ended())?
+        let (push, response) = Push::new(&self.keys, &item);
+        let _ = self.pushes.send(vec![push]).await;
+        push::result(response).await
+    }
+
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
+        let (pushes, responses): (Vec<_>, Vec<_>) =
+            items.iter().map(|item| Push::new(&self.keys, item)).unzip();
+        // If the task has ended, the replies are dropped, and each response says so.
+        let _ = self.pushes.send(pushes).await;
+        push::results(responses).await
     }
 
     async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {

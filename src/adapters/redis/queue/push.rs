@@ -15,11 +15,12 @@ use super::keys::Keys;
 use super::scripts::Scripts;
 use super::{Durability, unavailable};
 use crate::redis::connection::{Connection, Link, RedisFailure};
-use bklit_pipeline::queue::{Bounds, Pushed, QueueError};
+use bklit_pipeline::queue::{Bounds, NewItem, Pushed, QueueError};
 
-/// Pushes that may wait; further callers wait for a place.
+/// Calls that may wait; further callers wait for a place.
 pub(super) const MAX_WAITING: usize = 16_384;
-/// Maximum pushes that share a round trip.
+/// Once this many pushes share a round trip, no further call joins them. With those of the last call
+/// they must stay below 8,000, the most arguments that a script can pass to a command.
 const MAX_GROUP: usize = 1_024;
 /// How long a client's retry with the same event id is recognised.
 const CLIENT_ID_MEMORY_SECONDS: u64 = 24 * 60 * 60;
@@ -37,6 +38,16 @@ pub(super) struct Push {
     /// The key that remembers its id, if a client chose the id.
     pub seen: Option<String>,
     pub reply: oneshot::Sender<PushResult>,
+}
+
+impl Push {
+    /// A push of `item`, and where its result arrives.
+    pub(super) fn new(keys: &Keys, item: &NewItem) -> (Self, oneshot::Receiver<PushResult>) {
+        let event = &item.event;
+        let seen = item.client_id.then(|| keys.seen(&event.project_id, &event.id));
+        let (reply, response) = oneshot::channel();
+        (Self { body: event.to_json(), seen, reply }, response)
+    }
 }
 
 /// A group without a response.
@@ -91,10 +102,11 @@ impl Pusher {
         Self { link, probe: DiskSyncProbe::default(), keys, scripts, bounds, durability }
     }
 
-    /// Handles pushes until all senders are dropped; notifies `pushed` after each group.
+    /// Handles calls, each with its pushes, until all senders are dropped; notifies `pushed` after
+    /// each group.
     pub(super) async fn run(
         self: Arc<Self>,
-        mut pushes: mpsc::Receiver<Push>,
+        mut pushes: mpsc::Receiver<Vec<Push>>,
         pushed: Arc<Notify>,
     ) {
         let mut group = Vec::with_capacity(MAX_GROUP);
@@ -102,7 +114,13 @@ impl Pusher {
         // group.
         let mut depth = 0;
         let mut series = Series::new();
-        while pushes.recv_many(&mut group, MAX_GROUP).await > 0 {
+        while let Some(first) = pushes.recv().await {
+            group.extend(first);
+            while group.len() < MAX_GROUP
+                && let Ok(next) = pushes.try_recv()
+            {
+                group.extend(next);
+            }
             if let Err(error) = self.push_group(&mut group, &mut depth, &mut series).await {
                 series = Series::new();
                 // Pushes that arrived in the meantime would wait as long for the same error. They
@@ -113,7 +131,7 @@ impl Pusher {
                 });
                 let waiting = pushes.len();
                 let arrived = std::iter::from_fn(|| pushes.try_recv().ok()).take(waiting);
-                send_error(arrived, &error);
+                send_error(arrived.flatten(), &error);
             }
             pushed.notify_one();
         }
@@ -286,6 +304,20 @@ impl Pusher {
         });
         Ok((depth, results.collect()))
     }
+}
+
+/// The result of a push.
+pub(super) async fn result(response: oneshot::Receiver<PushResult>) -> PushResult {
+    response.await.unwrap_or_else(|_| Err(unavailable("the push task has stopped")))
+}
+
+/// The results of pushes, in order.
+pub(super) async fn results(responses: Vec<oneshot::Receiver<PushResult>>) -> Vec<PushResult> {
+    let mut results = Vec::with_capacity(responses.len());
+    for response in responses {
+        results.push(result(response).await);
+    }
+    results
 }
 
 /// Sends each push of a group its result. With a ticket, pushes that were sent but have no response

@@ -33,7 +33,7 @@ use bklit_pipeline::queue::{
 };
 use bklit_wire::queue::BatchInFlight;
 use tables::Tables;
-use writer::{Command, Writer};
+use writer::{Command, NewRow, Writer};
 
 /// Commands that may wait for the writer; further callers wait for a place.
 const MAX_WAITING_COMMANDS: usize = 16_384;
@@ -126,10 +126,17 @@ pub fn count(path: &Path) -> rusqlite::Result<(u64, u64)> {
 #[async_trait]
 impl Queue for SqliteQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
-        let body = item.event.to_json();
-        let event = &item.event;
-        let dedup = item.client_id.then(|| (event.project_id.clone(), event.id.clone()));
-        self.call(|reply| Command::Push { body, dedup, reply }).await
+        let item = new_row(&item);
+        self.call(|reply| Command::Push { item, reply }).await
+    }
+
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
+        let count = items.len();
+        let items = items.iter().map(new_row).collect();
+        match self.call(|reply| Command::PushMany { items, reply }).await {
+            Ok(results) => results,
+            Err(error) => vec![Err(error); count],
+        }
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
@@ -258,6 +265,12 @@ impl Queue for SqliteQueue {
     }
 }
 
+fn new_row(item: &NewItem) -> NewRow {
+    let event = &item.event;
+    let dedup = item.client_id.then(|| (event.project_id.clone(), event.id.clone()));
+    NewRow { body: event.to_json(), dedup }
+}
+
 /// Ids that are not numbers do not exist here.
 fn numbers(ids: &[String]) -> Vec<i64> {
     ids.iter().filter_map(|id| id.parse().ok()).collect()
@@ -298,6 +311,8 @@ mod tests {
         // Concurrent pushes all fail.
         let (a, b) = tokio::join!(queue.push(item(accepted)), queue.push(item(accepted + 1)));
         assert!(a.is_err() && b.is_err());
+        let together = queue.push_many((accepted..accepted + 9).map(item).collect()).await;
+        assert!(together.len() == 9 && together.iter().all(Result::is_err), "{together:?}");
         assert!(matches!(queue.accepts().await, Err(QueueError::Unavailable(_))));
         // Storing makes room; the refused event was not remembered as accepted.
         let claim = queue.claim(accepted, Duration::from_secs(60)).await.unwrap().unwrap();

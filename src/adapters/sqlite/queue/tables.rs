@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 
 use super::state::{self, Batch, State};
+use super::writer::NewRow;
 use super::{View, damaged};
 use crate::sqlite::file;
 use crate::sqlite::file::Schema;
@@ -121,11 +122,15 @@ impl Tables {
         self.state = before;
     }
 
-    pub(super) fn push(
+    pub(super) fn push_many(
         &mut self,
-        body: &str,
-        dedup: Option<&(String, String)>,
-    ) -> CommandResult<Pushed> {
+        items: &[NewRow],
+    ) -> CommandResult<Vec<Result<Pushed, QueueError>>> {
+        items.iter().map(|item| self.push(item)).collect::<rusqlite::Result<_>>().map(Ok)
+    }
+
+    pub(super) fn push(&mut self, item: &NewRow) -> CommandResult<Pushed> {
+        let NewRow { body, dedup } = item;
         if let Some((project, event)) = dedup {
             // First, because a retry of an accepted event succeeds even if the queue is full.
             if self.is_known(project, event)? {
@@ -314,7 +319,7 @@ impl Tables {
             match damaged::body(row)? {
                 Ok(body) => {
                     bytes += body.len();
-                    items.push(ClaimedItem { seq: row.get(0)?, body });
+                    items.push(ClaimedItem { seq: row.get(0)?, body, invalid_utf8: None });
                 }
                 Err(item) => unreadable.push(item),
             }

@@ -16,12 +16,22 @@ const MAX_GROUP: usize = 4_096;
 
 type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
 
+/// An event to add.
+pub(super) struct NewRow {
+    pub(super) body: String,
+    /// Project and id of an event whose client chose the id.
+    pub(super) dedup: Option<(String, String)>,
+}
+
 /// A command and where to send its result.
 pub(super) enum Command {
     Push {
-        body: String,
-        dedup: Option<(String, String)>,
+        item: NewRow,
         reply: Reply<Pushed>,
+    },
+    PushMany {
+        items: Vec<NewRow>,
+        reply: Reply<Vec<Result<Pushed, QueueError>>>,
     },
     Claim {
         most: usize,
@@ -182,7 +192,8 @@ impl Writer {
 /// are part of the reply.
 fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()>) {
     match command {
-        Command::Push { body, dedup, reply } => finish(reply, tables.push(&body, dedup.as_ref())),
+        Command::Push { item, reply } => finish(reply, tables.push(&item)),
+        Command::PushMany { items, reply } => finish(reply, tables.push_many(&items)),
         Command::Claim { most, lease, reply } => {
             finish_with(reply, tables.claim(most, lease), |claim| claim.map(|claim| claim.id))
         }
@@ -237,6 +248,7 @@ fn reply_with_error(command: Command, reason: &str) {
     }
     match command {
         Command::Push { reply, .. } => send(reply, reason),
+        Command::PushMany { reply, .. } => send(reply, reason),
         Command::Claim { reply, .. } => send(reply, reason),
         Command::Probe { reply }
         | Command::Renew { reply, .. }

@@ -88,10 +88,12 @@ impl State {
     }
 
     /// Executes a push, unless it has been settled.
-    fn carry_out(&mut self, ticket: &str, item: &NewItem) {
-        let is_settled = self.pushes.contains_key(ticket);
-        if !is_settled {
-            self.pushes.insert(ticket.to_owned(), true);
+    fn carry_out(&mut self, ticket: &str, items: &[NewItem]) {
+        if self.pushes.contains_key(ticket) {
+            return;
+        }
+        self.pushes.insert(ticket.to_owned(), true);
+        for item in items {
             if !item.client_id || self.known.insert(item.event.id.clone()) {
                 self.items.push_back(item.event.to_json());
             }
@@ -106,25 +108,29 @@ fn fault() -> QueueError {
 #[async_trait]
 impl Queue for Fake {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
+        self.push_many(vec![item]).await.remove(0)
+    }
+
+    async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
         yield_now().await;
-        let (fate, ticket) = (self.fate(), self.state().ticket());
+        let (fate, ticket, count) = (self.fate(), self.state().ticket(), items.len());
         match fate {
-            Fate::Refused => return Err(fault()),
+            Fate::Refused => return vec![Err(fault()); count],
             Fate::Late => {
                 let (state, ticket) = (Arc::clone(&self.state), ticket.clone());
                 let later = spawn(async move {
                     yield_now().await;
-                    state.lock().unwrap().carry_out(&ticket, &item);
+                    state.lock().unwrap().carry_out(&ticket, &items);
                 });
                 self.state().late.push(later);
             }
-            Fate::Done | Fate::NoResponse => self.state().carry_out(&ticket, &item),
+            Fate::Done | Fate::NoResponse => self.state().carry_out(&ticket, &items),
         }
         yield_now().await;
         if fate == Fate::Done {
-            return Ok(Pushed::Queued);
+            return vec![Ok(Pushed::Queued); count];
         }
-        Err(QueueError::InDoubt { reason: "a fault".to_owned(), ticket })
+        vec![Err(QueueError::InDoubt { reason: "a fault".to_owned(), ticket }); count]
     }
 
     async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {
@@ -147,7 +153,8 @@ impl Queue for Fake {
             // Two items each, so that there are several batches.
             let count = state.items.len().min(2);
             let bodies: Vec<_> = state.items.drain(..count).collect();
-            let items = bodies.into_iter().zip(0..).map(|(body, seq)| ClaimedItem { seq, body });
+            let item = |(body, seq)| ClaimedItem { seq, body, invalid_utf8: None };
+            let items = bodies.into_iter().zip(0..).map(item);
             let (items, batch) = (items.collect(), state.ticket());
             state.claimed = Some(Claim { id: ClaimId { batch, epoch: 1 }, items });
         }
@@ -239,16 +246,23 @@ fn item(id: &str) -> NewItem {
     NewItem { event: event.into(), client_id: false }
 }
 
-/// Two clients push three events each, one after the other, while another task moves spooled events.
+/// Two clients push three events each, one after the other or the last two together, while another task moves spooled events.
 /// Each event must be in the queue once, and each client's events in order.
 async fn push_and_move(spooled: SpooledQueue, queue: Arc<Fake>, mv: impl AsyncFn(&Shared) -> bool) {
     let spooled = Arc::new(spooled);
     let clients = ["a", "b"].map(|client| {
         let spooled = Arc::clone(&spooled);
         spawn(async move {
-            for nth in 1..=3 {
-                let pushed = spooled.push(item(&format!("{client}{nth}"))).await;
-                assert_eq!(pushed.unwrap(), Pushed::Queued);
+            let item = |nth: usize| item(&format!("{client}{nth}"));
+            assert_eq!(spooled.push(item(1)).await.unwrap(), Pushed::Queued);
+            if client == "a" {
+                for nth in 2..=3 {
+                    assert_eq!(spooled.push(item(nth)).await.unwrap(), Pushed::Queued);
+                }
+            } else {
+                for pushed in spooled.push_many(vec![item(2), item(3)]).await {
+                    assert_eq!(pushed.unwrap(), Pushed::Queued);
+                }
             }
         })
     });

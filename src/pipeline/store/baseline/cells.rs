@@ -6,12 +6,11 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
 use super::{Kind, Side};
 use crate::store::rows::Cell;
 use crate::store::schema::Column;
-use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::event::{CustomEvent, Payload, QueuedEvent};
+use bklit_wire::json::Fields;
 
 /// The row, in the order of the table's columns; `None` for an event without a row.
 pub fn cells(event: &QueuedEvent) -> Option<Vec<Cell<'_>>> {
@@ -31,9 +30,7 @@ pub fn cells(event: &QueuedEvent) -> Option<Vec<Cell<'_>>> {
             own.extend(view.mobile.map(|yes| ("mobile", Cell::Bool(yes))));
         }
         Payload::Event(custom) => {
-            let mut metadata = custom.metadata.clone().unwrap_or_default();
-            metadata.insert("eventType".to_owned(), Value::String(custom.event_type.clone()));
-            own.insert("metadata", Value::Object(metadata).to_string().into());
+            own.insert("metadata", metadata(custom).into());
             own.insert("eventDefinitionId", custom.definition().into());
             own.extend(custom.session_id.as_deref().map(|session| ("sessionId", session.into())));
         }
@@ -42,6 +39,27 @@ pub fn cells(event: &QueuedEvent) -> Option<Vec<Cell<'_>>> {
     let columns = Kind::of(event)?.table(Side::Baseline).columns;
     let cell = |column: &Column| own.remove(wire_name(column.name).as_str()).unwrap_or(Cell::Null);
     Some(columns.iter().map(cell).collect())
+}
+
+/// The metadata with the event's type, field by field.
+fn metadata(custom: &CustomEvent) -> String {
+    let json = custom.metadata.as_ref().map_or("{}", |metadata| metadata.as_str());
+    let fields = Fields::of(json).map_or_else(Vec::new, |fields| fields.0);
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let (mut parts, mut has_type) = (Vec::new(), false);
+    for (name, value) in fields {
+        let is_type = name == "eventType";
+        if !is_type {
+            parts.push(format!("{}:{value}", quoted(&name)));
+        } else if !has_type {
+            parts.push(format!("\"eventType\":{}", quoted(&custom.event_type)));
+        }
+        has_type |= is_type;
+    }
+    if !has_type {
+        parts.push(format!("\"eventType\":{}", quoted(&custom.event_type)));
+    }
+    format!("{{{}}}", parts.join(","))
 }
 
 /// `utm_source` is `utmSource` on the wire.

@@ -1,0 +1,66 @@
+//! The settings of the intake.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time_bounds::TimeBounds;
+
+/// Accepts every scheme except [`IntakeSettings::NEVER_ACCEPTED`].
+pub const ANY_SCHEME: &str = "*";
+
+/// Which events are accepted, whichever server they arrive at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeSettings {
+    /// Schemes of pages' addresses, in lower case; [`ANY_SCHEME`] for all that an address of a page
+    /// can have.
+    #[serde(deserialize_with = "bklit_wire::setting::list")]
+    pub url_schemes: Vec<String>,
+    /// How far a timestamp may be ahead of the server's clock before it is replaced.
+    #[serde(with = "bklit_wire::duration")]
+    pub max_ahead: Duration,
+    /// How old a timestamp may be before it is replaced.
+    #[serde(with = "bklit_wire::duration")]
+    pub max_age: Duration,
+}
+
+impl IntakeSettings {
+    /// Schemes of scripts and of data, which are not the address of a page.
+    pub const NEVER_ACCEPTED: [&str; 5] = ["javascript", "data", "vbscript", "blob", "about"];
+
+    /// Whether a page's address may have this scheme, in lower case.
+    pub fn accepts_scheme(&self, scheme: &str) -> bool {
+        let listed = |listed: &String| listed == scheme || listed == ANY_SCHEME;
+        self.url_schemes.iter().any(listed) && !Self::NEVER_ACCEPTED.contains(&scheme)
+    }
+
+    /// Which timestamps are plausible.
+    pub fn time_bounds(&self) -> TimeBounds {
+        TimeBounds::new(self.max_ahead, self.max_age)
+    }
+}
+
+impl Default for IntakeSettings {
+    fn default() -> Self {
+        // The web, and what apps and browser extensions load their pages from.
+        let schemes = [
+            "http",
+            "https",
+            "app",
+            "capacitor",
+            "chrome-extension",
+            "electron",
+            "file",
+            "ionic",
+            "moz-extension",
+            "safari-web-extension",
+            "tauri",
+        ];
+        Self {
+            url_schemes: schemes.map(str::to_owned).to_vec(),
+            max_ahead: Duration::from_secs(24 * 3600),
+            max_age: Duration::from_secs(400 * 24 * 3600),
+        }
+    }
+}

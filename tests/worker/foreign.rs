@@ -1,0 +1,120 @@
+//! Items of other programs: what can be read is stored, and what was wrong with it is reported.
+
+use bklit_wire::debug_log::{Level, Stage};
+use serde_json::{Value, json};
+
+use super::Bench;
+
+/// Everything is given as another type than ours, nothing is complete.
+const VIEW: &str = r#"{"id":1,"type":"pageview","payload":{"url":"https://a.example/","projectId":7,"title":404,
+    "zip":150,"sessionId":99,"lat":"59.91","lon":"10.75","mobile":"true","isNewVisitor":1,"city":"Os\ud83d",
+    "timestamp":"Sat, 31 Jan 2026 12:00:00 GMT","description":{"a":1e400},"robots":null},"trace":{}}"#;
+const EVENT: &str = r#"{"id":"2","type":"event","payload":{"trackingId":5,"sessionId":true,
+    "metadata":[12345678901234567890123]},"queuedAt":"2026-01-31","projectId":"7"}"#;
+const END: &str = "\u{feff}{\"id\":\"3\",\"type\":\"session_end\",\"payload\":{\"sessionId\":99,\"timestamp\":1769860860000},\"queuedAt\":0,\"projectId\":7}";
+
+#[tokio::test(start_paused = true)]
+async fn items_that_can_be_read_are_stored() {
+    let (mut bench, context) = Bench::new();
+    for item in [VIEW, EVENT, END] {
+        bench.queue.push_raw(item);
+    }
+    bench.start(context);
+    for (event, problems) in [
+        ("1", json!(["queuedAt: missing"])),
+        ("2", json!(["eventType: missing, stored as `event`"])),
+    ] {
+        let line = bench.line("Event read although it is not complete").await;
+        assert_eq!((line.stage, line.level), (Stage::Worker, Level::Warn));
+        assert_eq!((line.event_id.as_deref(), &line.data["problems"]), (Some(event), &problems));
+        assert_eq!(line.project_id.as_deref(), Some("7"));
+    }
+    bench.drained().await;
+    bench.stop().await;
+    assert_eq!(bench.queue.failures(), []);
+    let views = bench
+        .store
+        .rows(
+            "SELECT id, project_id, session_id, title, zip, lat, lon, mobile, is_new_visitor, city, \
+             timestamp, description, robots FROM page_view_event",
+        )
+        .await;
+    let expected = json!([
+        "1",
+        "7",
+        "99",
+        "404",
+        "150",
+        59.91,
+        10.75,
+        1,
+        1,
+        "Os\u{fffd}",
+        "2026-01-31 12:00:00",
+        r#"{"a":1e400}"#,
+        null
+    ]);
+    assert_eq!(views, [expected.as_array().unwrap().clone()]);
+    let events = bench
+        .store
+        .rows("SELECT id, event_definition_id, session_id, metadata, timestamp FROM tracked_event")
+        .await;
+    let expected = json!([
+        "2",
+        "5",
+        "true",
+        r#"{"value":[12345678901234567890123],"eventType":"event"}"#,
+        "2026-01-31 00:00:00"
+    ]);
+    assert_eq!(events, [expected.as_array().unwrap().clone()]);
+    let ended =
+        "SELECT ended_at FROM tracked_session WHERE session_id = '99' AND ended_at IS NOT NULL";
+    assert_eq!(bench.store.rows(ended).await, [[Value::from("2026-01-31 12:01:00")]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_items_that_make_no_sense_fail() {
+    let (mut bench, context) = Bench::new();
+    let deep = format!("{{\"id\":\"e\",\"type\":{}", "[".repeat(50_000));
+    let items = [
+        ("{\"id\":\"e\"", "not an event: (event): EOF while parsing an object"),
+        ("[1]", "not an event: (event): expected a JSON object"),
+        (&deep, "not an event: (event): "),
+        (
+            r#"{"id":"","type":"session_end","payload":{"sessionId":"s"},"projectId":"p"}"#,
+            "not an event: id: must not be empty",
+        ),
+        (
+            r#"{"id":"e","type":"click","payload":{},"projectId":"p"}"#,
+            "not an event: type: unknown variant `click`",
+        ),
+        (
+            r#"{"id":"e","type":"event","payload":"{}","projectId":"p"}"#,
+            "not an event: payload: expected a JSON object",
+        ),
+        (
+            r#"{"id":"e","type":"event","payload":{"trackingId":"t"}}"#,
+            "not an event: projectId: missing",
+        ),
+        (
+            r#"{"id":"e","type":"pageview","payload":{"url":null},"projectId":"p"}"#,
+            "not an event: payload.url: missing",
+        ),
+        (
+            r#"{"id":"e","type":"pageview","payload":{"url":"u","timestamp":"noon"},"projectId":"p"}"#,
+            "not an event: payload.timestamp: not an ISO 8601 date-time",
+        ),
+    ];
+    for (item, _) in items {
+        bench.queue.push_raw(item);
+    }
+    bench.start(context);
+    bench.drained().await;
+    bench.stop().await;
+    let failures = bench.queue.failures();
+    assert_eq!(failures.len(), items.len());
+    for ((body, reason), (item, expected)) in failures.iter().zip(items) {
+        assert_eq!(body, item, "kept as it was");
+        assert!(reason.starts_with(expected), "{item}: {reason}");
+    }
+}
