@@ -79,6 +79,15 @@ pub struct GlobalArgs {
     /// Trust the root certificates (PEM) in this file, instead of Mozilla's, when connecting to servers [env: BKLIT_TLS_CA_FILE]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca_file: Option<String>,
+    /// Proxies in front of the servers, whose headers count: addresses, networks, loopback, private [env: BKLIT_TRUSTED_PROXIES]
+    #[arg(long, global = true, value_name = "NETWORK,…")]
+    pub trusted_proxies: Option<String>,
+    /// Header in which these proxies name their client [env: BKLIT_CLIENT_IP_HEADER] [default: x-forwarded-for]
+    #[arg(long, global = true, value_name = "HEADER", value_parser = values::client_ip_header())]
+    pub client_ip_header: Option<String>,
+    /// Locate visitors with this MMDB file, such as GeoLite2-City.mmdb [env: BKLIT_GEO_DATABASE]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub geo_database: Option<String>,
     /// Draw the console with ASCII only [default: if the locale is not UTF-8]
     #[arg(long, global = true)]
     pub ascii: bool,
@@ -114,6 +123,9 @@ impl GlobalArgs {
             ("console.read_only", "--read-only", &read_only),
             ("database_url", "--database-url", &self.database_url),
             ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
+            ("http.trusted_proxies", "--trusted-proxies", &self.trusted_proxies),
+            ("http.client_ip_header", "--client-ip-header", &self.client_ip_header),
+            ("geo.database", "--geo-database", &self.geo_database),
             ("console.ascii", "--ascii", &ascii),
             ("console.theme", "--theme", &self.theme),
             ("log", "--log", &self.log),

@@ -58,7 +58,7 @@ fn damage_and_open_permissions_are_reported() {
     let output = cli.run(&["doctor"]);
     assert_eq!(output.code, Some(1), "{output:#?}");
     assert!(
-        output.stdout.contains("PROBLEM") && output.stdout.ends_with("1 problem, 0 warnings.\n")
+        output.stdout.contains("PROBLEM") && output.stdout.ends_with("1 problem, 1 warning.\n")
     );
     assert_eq!(files(), before, "it leaves nothing behind");
 }
@@ -86,7 +86,7 @@ fn dangerous_settings_are_reported() {
     let config = dir.path().join("bklit.toml");
     std::fs::write(
         &config,
-        "[http]\ntrust_forwarded = true\nmax_connections = 900000\n[queue]\nmax_depth = 10",
+        "[http]\ntrusted_proxies = ['0.0.0.0/0']\nmax_connections = 900000\n[queue]\nmax_depth = 10",
     )
     .unwrap();
     let cli =

@@ -48,7 +48,11 @@ impl Server {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut WebSocketSettings)) -> Self {
-        let http = Http::start().await;
+        Self::over(Http::start().await, change).await
+    }
+
+    /// Beside this HTTP server.
+    pub async fn over(http: Http, change: impl FnOnce(&mut WebSocketSettings)) -> Self {
         let live = Arc::new(LocalLiveBus::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -61,7 +61,8 @@ pub(super) async fn ingest(
     peer.linger.store(false, Relaxed);
     let envelope = intake::parse(kind, &bytes)?;
     let token = token.as_deref();
-    let sender = Sender { ip: peer.ip, headers: &head.headers, token, began };
+    let visitor = context.intake.visitors().visitor(peer.ip, &head.headers);
+    let sender = Sender { visitor: &visitor, headers: &head.headers, token, began };
     let id = context.intake.accept(sender, envelope).await?;
     let accepted = Accepted { message: "Event queued", event_id: &id };
     Ok(response::json(StatusCode::OK, &accepted))

@@ -11,6 +11,7 @@ use bklit_wire::event::EventKind;
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
+use serde_json::Value;
 
 use super::ingest::{Refused, ingest};
 use super::refusal::Refusal;
@@ -19,7 +20,6 @@ use super::{Peer, debug_stream, event_api, live_view, queue_api, ready, status};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
-use crate::telemetry::Data;
 
 /// The longest path that is logged.
 const MAX_PATH: usize = 200;
@@ -122,9 +122,10 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     let route = Route::of(request.uri().path());
     // Kept for the log line about a refusal; cheap to clone.
     let uri = request.uri().clone();
+    let client = peer.shown(request.headers());
     let response = match dispatch(peer, route, request, began).await {
         Ok(response) => response,
-        Err(refused) => refuse(peer, uri.path(), &refused, began),
+        Err(refused) => refuse(peer, client, uri.path(), &refused, began),
     };
     let response = match route {
         Some(route) if !route.is_for_pages() => response,
@@ -203,7 +204,13 @@ async fn handle(
 }
 
 /// Logs and counts a refused request, and builds the response.
-fn refuse(peer: &Peer, path: &str, refused: &Refused, began: Instant) -> Response<ResponseBody> {
+fn refuse(
+    peer: &Peer,
+    client: Option<(String, Value)>,
+    path: &str,
+    refused: &Refused,
+    began: Instant,
+) -> Response<ResponseBody> {
     let log = peer.context.intake.log();
     log.metrics().refused();
     let mut step = log.step(Stage::Ingestion).took(began.elapsed());
@@ -211,12 +218,12 @@ fn refuse(peer: &Peer, path: &str, refused: &Refused, began: Instant) -> Respons
         step = step.project(project);
     }
     step.warn("Request refused", || {
-        Data::from_iter([
+        let about = [
             ("status".to_owned(), refused.why.status().as_u16().into()),
             ("error".to_owned(), refused.why.to_string().into()),
             ("path".to_owned(), path.chars().take(MAX_PATH).collect::<String>().into()),
-            ("peer".to_owned(), peer.ip.to_string().into()),
-        ])
+        ];
+        about.into_iter().chain(client).collect()
     });
     response::refusal(&refused.why)
 }

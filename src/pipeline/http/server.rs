@@ -105,11 +105,12 @@ impl Server {
         });
         let connection = self.http.serve_connection(TokioIo::new(socket), service);
         let shutdown = self.shutdown.clone();
+        let peer = self.context.intake.visitors().shown(address.ip());
         async move {
             let _open = open;
             let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
             if let Err(error) = ended {
-                tracing::debug!(%address, %error, "connection failed");
+                tracing::debug!(peer, %error, "connection failed");
             }
         }
     }

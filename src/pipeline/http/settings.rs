@@ -1,8 +1,14 @@
 //! The settings of the HTTP server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::intake::PrivacySettings;
+use crate::intake::visitor::{
+    ClientIpHeader, LocationDatabase, LocationHeaders, Networks, Proxies, Visitors,
+};
 
 /// Bounds of the HTTP server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,8 +24,24 @@ pub struct HttpSettings {
     /// How long a client may take to send the body of a request.
     #[serde(with = "bklit_wire::duration")]
     pub body_timeout: Duration,
-    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
-    pub trust_forwarded: bool,
+    /// The proxies in front of the server, whose headers count.
+    pub trusted_proxies: Networks,
+    /// The header in which these proxies name their client.
+    pub client_ip_header: ClientIpHeader,
+    /// The network whose location headers count, if they come from these proxies.
+    pub location_headers: LocationHeaders,
+}
+
+impl HttpSettings {
+    /// Finds out who sends requests, with the locations in `database`.
+    pub fn visitors(
+        &self,
+        privacy: &PrivacySettings,
+        database: Option<Arc<LocationDatabase>>,
+    ) -> Visitors {
+        let proxies = Proxies::new(self.trusted_proxies.clone(), self.client_ip_header);
+        Visitors::new(proxies, self.location_headers, privacy.ip, database)
+    }
 }
 
 impl Default for HttpSettings {
@@ -29,7 +51,9 @@ impl Default for HttpSettings {
             max_connections: 1024,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
-            trust_forwarded: false,
+            trusted_proxies: Networks::default(),
+            client_ip_header: ClientIpHeader::default(),
+            location_headers: LocationHeaders::default(),
         }
     }
 }

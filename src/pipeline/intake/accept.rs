@@ -6,7 +6,9 @@ use std::time::Instant;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
 use bklit_wire::time::UtcMillis;
+use hyper::HeaderMap;
 
+use super::visitor::Device;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, enrich, validate};
 use crate::queue::{NewItem, Pushed};
 use crate::server::access::site;
@@ -38,7 +40,7 @@ impl Intake {
             self.complete(event, sender)
         });
         match checked {
-            Ok(payload) => self.push(payload, project, client_id, sender.began).await,
+            Ok(payload) => self.push(payload, project, client_id, sender).await,
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
     }
@@ -48,7 +50,7 @@ impl Intake {
         match &mut payload {
             Payload::Pageview(view) => {
                 let url = validate::page_view(view)?;
-                enrich::page_view(view, &url, sender.headers, sender.ip, self.trust_forwarded);
+                enrich::page_view(view, &url, sender.headers, sender.visitor);
             }
             Payload::Event(event) => validate::custom_event(event)?,
             Payload::SessionEnd(end) => validate::session_end(end)?,
@@ -61,13 +63,15 @@ impl Intake {
         payload: Payload,
         project: String,
         client_id: Option<String>,
-        began: Instant,
+        sender: Sender<'_>,
     ) -> Result<String, Rejected> {
         let kind = payload.kind();
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
         let step = |stage| self.log.step(stage).event(&id).project(&project);
-        step(Stage::Ingestion).took(began.elapsed()).info("Event received", || details(&payload));
+        step(Stage::Ingestion)
+            .took(sender.began.elapsed())
+            .info("Event received", || details(&payload, sender.headers));
 
         let event = Arc::new(QueuedEvent {
             id: id.clone(),
@@ -132,7 +136,7 @@ fn queued_message(pushed: Pushed) -> &'static str {
 }
 
 /// The fields of an event that a debug line shows.
-fn details(payload: &Payload) -> Data {
+fn details(payload: &Payload, headers: &HeaderMap) -> Data {
     let mut data = Data::new();
     let mut show = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -147,8 +151,10 @@ fn details(payload: &Payload) -> Data {
             show("title", view.title.as_deref());
             show("referrer", view.referrer.as_deref());
             show("countryCode", view.country_code.as_deref());
-            if let Some(mobile) = view.mobile {
-                data.insert("mobile".to_owned(), mobile.into());
+            if let Some(Device { form, browser, os }) = enrich::device(view, headers) {
+                show("browser", browser);
+                show("os", os);
+                show("device", Some(form.as_str()));
             }
         }
         Payload::Event(event) => {

@@ -4,18 +4,19 @@
 //! - `accept`: the steps from a parsed event to a queued one
 //! - `enrich`: derives fields of a page view from its request
 //! - `envelope`: parses a request's body
-//! - `geo_headers`: the visitor's address and location from a proxy's headers
 //! - `rejection`: why an event is rejected
+//! - `settings`: the settings about visitors
 //! - `validate`: rules for a well-formed event
+//! - `visitor`: address, location and device of the sender
 
 mod accept;
 mod enrich;
 mod envelope;
-mod geo_headers;
 mod rejection;
+mod settings;
 pub mod validate;
+pub mod visitor;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,14 +30,15 @@ use crate::verify::BaselineSender;
 pub use accept::parse;
 pub use envelope::Envelope;
 pub use rejection::{Rejected, Rejection};
+pub use settings::{GeoSettings, PrivacySettings};
+use visitor::{Visitor, Visitors};
 
 /// Accepts events.
 pub struct Intake {
     queue: Arc<dyn Queue>,
     authenticator: Arc<Authenticator>,
     log: Arc<Telemetry>,
-    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
-    trust_forwarded: bool,
+    visitors: Visitors,
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
 }
@@ -44,8 +46,8 @@ pub struct Intake {
 /// The sender of an event.
 #[derive(Clone, Copy)]
 pub struct Sender<'a> {
-    /// The other end of the connection.
-    pub ip: IpAddr,
+    /// Who it is.
+    pub visitor: &'a Visitor,
     /// The headers of the request or, over a WebSocket, of the one that opened it.
     pub headers: &'a HeaderMap,
     /// Its token; only the end of a session may come without one.
@@ -60,9 +62,9 @@ impl Intake {
         queue: Arc<dyn Queue>,
         authenticator: Arc<Authenticator>,
         log: Arc<Telemetry>,
-        trust_forwarded: bool,
+        visitors: Visitors,
     ) -> Self {
-        Self { queue, authenticator, log, trust_forwarded, baseline: None }
+        Self { queue, authenticator, log, visitors, baseline: None }
     }
 
     /// Also hands accepted events to the baseline writer.
@@ -86,8 +88,8 @@ impl Intake {
         &self.log
     }
 
-    /// Whether forwarding headers are trusted.
-    pub fn trusts_forwarded(&self) -> bool {
-        self.trust_forwarded
+    /// Finds out who sends requests.
+    pub fn visitors(&self) -> &Visitors {
+        &self.visitors
     }
 }

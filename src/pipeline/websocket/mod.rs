@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::TokenRecord;
 use super::bus::LiveBus;
+use super::intake::visitor::Visitor;
 use super::intake::{Intake, Sender};
 use super::server::Limits;
 use super::server::access::Caller;
@@ -81,7 +82,9 @@ struct Guest {
     context: Arc<WebSocketContext>,
     /// The request that opened it.
     head: Parts,
+    /// The other end of the connection.
     ip: IpAddr,
+    visitor: Visitor,
     loopback_only: bool,
     shutdown: CancellationToken,
 }
@@ -93,12 +96,12 @@ impl Guest {
             authenticator: intake.authenticator(),
             ip: self.ip,
             loopback_only: self.loopback_only,
-            trust_forwarded: intake.trusts_forwarded(),
+            behind_proxies: intake.visitors().behind_proxies(),
         }
     }
 
     fn sender<'a>(&'a self, token: Option<&'a TokenRecord>, began: Instant) -> Sender<'a> {
-        Sender { ip: self.ip, headers: &self.head.headers, token, began }
+        Sender { visitor: &self.visitor, headers: &self.head.headers, token, began }
     }
 
     fn step<'a>(&'a self, project: Option<&'a str>) -> Step<'a> {
@@ -118,7 +121,7 @@ impl Guest {
     }
 
     fn details<const N: usize>(&self, more: [(&str, serde_json::Value); N]) -> Data {
-        let peer = [("peer", self.ip.to_string().into())];
+        let peer = self.visitor.shown_ip().map(|ip| ("peer", ip.into()));
         more.into_iter().chain(peer).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

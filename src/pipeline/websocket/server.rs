@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub async fn serve(
         .accept(listener, |stream, address, permit| {
             let from = From { ip: address.ip().to_canonical(), loopback_only };
             let (context, shutdown) = (Arc::clone(&context), shutdown.clone());
-            let connection = connection(&http, stream, address, context, from, shutdown);
+            let connection = connection(&http, stream, context, from, shutdown);
             async move {
                 let _permit = permit;
                 connection.await;
@@ -77,7 +77,6 @@ struct From {
 fn connection(
     http: &http1::Builder,
     stream: TcpStream,
-    address: SocketAddr,
     context: Arc<WebSocketContext>,
     from: From,
     shutdown: CancellationToken,
@@ -92,9 +91,11 @@ fn connection(
     });
     let connection = http.serve_connection(io, service).with_upgrades();
     async move {
+        let visitors = context.intake.visitors();
         let ended = until_closed(connection, &shutdown, |open| open.graceful_shutdown()).await;
         if let Err(error) = ended {
-            tracing::debug!(%address, %error, "WebSocket handshake failed");
+            let peer = visitors.shown(from.ip);
+            tracing::debug!(peer, %error, "WebSocket handshake failed");
         }
         let Some(Opening { kind, head, upgrade }) = opened.take() else { return };
         let Ok(upgraded) = upgrade.await else { return };
@@ -102,7 +103,8 @@ fn connection(
         let pings = context.settings.ping_interval;
         let socket = Socket::open(upgraded, linger, longest, pings).await;
         let From { ip, loopback_only } = from;
-        let guest = Guest { context, head, ip, loopback_only, shutdown };
+        let visitor = visitors.visitor(ip, &head.headers);
+        let guest = Guest { context, head, ip, visitor, loopback_only, shutdown };
         let _open = Open::new(kind, &guest);
         // On the heap: most sockets are open for a long time and idle.
         match kind {
