@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hosts_of_a_network_cannot_be_told_apart(bits: u128, host: u64, low: u8) {
+        fn all_hosts_of_a_network_get_the_same_text(bits: u128, host: u64, low: u8) {
             let six = bits & !u128::from(u64::MAX);
             let text = |bits| IpPrivacy::Cut.text(Ipv6Addr::from_bits(bits).into());
             // All but the addresses that mean an IPv4 address.

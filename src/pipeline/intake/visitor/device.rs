@@ -151,13 +151,20 @@ mod tests {
             headers.insert("sec-ch-ua-mobile", mobile.parse().unwrap());
             headers.insert("sec-ch-ua-platform", platform.parse().unwrap());
             let device = Device::of(agent).with_hints(&headers);
-            (device.form, device.os)
+            (device.form, device.os.map(str::to_owned))
         };
-        assert_eq!(hinted(PIXEL, "?1", "\"Android\""), (Form::Phone, Some("Android")));
-        assert_eq!(hinted(PIXEL, "?0", "\"Android\""), (Form::Tablet, Some("Android")));
-        assert_eq!(hinted(EDGE, "?0", "\"Windows\""), (Form::Desktop, Some("Windows 10")));
-        assert_eq!(hinted("", "?1", "\"Android\""), (Form::Phone, Some("Android")));
-        assert_eq!(hinted(LINUX, "x", "Linux; \u{7f}".trim_end_matches('\u{7f}')).1, Some("Linux"));
+        for (agent, mobile, platform, form, os) in [
+            (PIXEL, "?1", "\"Android\"", Form::Phone, "Android"),
+            (PIXEL, "?0", "\"Android\"", Form::Tablet, "Android"),
+            (EDGE, "?0", "\"Windows\"", Form::Desktop, "Windows 10"),
+            ("", "?1", "\"Android\"", Form::Phone, "Android"),
+            // Hints in another form are ignored.
+            (LINUX, "yes", "Windows", Form::Desktop, "Linux"),
+            (LINUX, "?0", "\"Plan 9\"", Form::Desktop, "Linux"),
+        ] {
+            let expected = (form, Some(os.to_owned()));
+            assert_eq!(hinted(agent, mobile, platform), expected, "{agent} {mobile} {platform}");
+        }
         let without = Device::of(LINUX);
         assert_eq!(without.with_hints(&HeaderMap::new()), without);
     }
