@@ -17,6 +17,7 @@ use crate::commands::doctor::Part;
 use crate::config::Settings;
 use bklit_adapters::postgres;
 use bklit_pipeline::auth;
+use bklit_pipeline::intake::visitor::ClientIpHeader;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_wire::diagnostic::Diagnostic;
@@ -111,6 +112,14 @@ fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
                 settings.listen
             ),
             "name the proxies' networks, or let only the proxy reach the port",
+        ));
+    }
+    let is_default = settings.http.client_ip_header == ClientIpHeader::default();
+    if !is_default && settings.http.trusted_proxies.is_empty() {
+        findings.push(Diagnostic::warning(
+            "http.client_ip_header has no effect without http.trusted_proxies: all visitors get the \
+             proxy's address",
+            "set http.trusted_proxies to the proxy's address or network",
         ));
     }
     if settings.queue.alarm_depth > settings.queue.max_depth {

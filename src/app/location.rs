@@ -48,14 +48,21 @@ pub(super) async fn open(
 /// What `doctor` says about locations.
 pub(super) async fn check(settings: &Settings) -> Vec<Diagnostic> {
     let headers = settings.http.location_headers != LocationHeaders::None;
+    let proxies = !settings.http.trusted_proxies.is_empty();
     let Some(path) = settings.geo.database.clone() else {
-        return vec![if headers {
-            Diagnostic::good("visitors are located by the headers in http.location_headers")
-        } else {
-            Diagnostic::warning(
+        return vec![match (headers, proxies) {
+            (true, true) => {
+                Diagnostic::good("visitors are located by the headers in http.location_headers")
+            }
+            (true, false) => Diagnostic::warning(
+                "http.location_headers has no effect without http.trusted_proxies: page views are \
+                 stored without a country",
+                "set http.trusted_proxies to the networks of the CDN",
+            ),
+            (false, _) => Diagnostic::warning(
                 "there is no source of locations: page views are stored without a country",
                 "set geo.database to an MMDB file, or http.location_headers behind a CDN",
-            )
+            ),
         }];
     };
     let reading = path.clone();

@@ -7,7 +7,6 @@ use figment::Figment;
 use bklit_wire::setting::WrongSetting;
 
 use super::{ConfigError, Settings, source_of};
-use bklit_pipeline::intake::visitor::{ClientIpHeader, LocationHeaders};
 use bklit_pipeline::roles::Role;
 
 const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
@@ -29,7 +28,6 @@ impl Settings {
         self.validate_servers(figment)?;
         bklit_console_core::settings::check(&self.console)
             .map_err(|wrong| refused(figment, &wrong))?;
-        self.validate_visitors(figment)?;
         require(
             figment,
             "log",
@@ -113,18 +111,6 @@ impl Settings {
             require(figment, key, !name.is_empty(), "must not be empty")?;
         }
         Ok(())
-    }
-
-    /// Headers count only from trusted proxies.
-    fn validate_visitors(&self, figment: &Figment) -> Result<(), ConfigError> {
-        let http = &self.http;
-        let proxies = !http.trusted_proxies.is_empty();
-        let rule = "has no effect without http.trusted_proxies (--trusted-proxies, \
-                    BKLIT_TRUSTED_PROXIES): headers count only from these proxies";
-        let is_default = http.client_ip_header == ClientIpHeader::default();
-        require(figment, "http.client_ip_header", is_default || proxies, rule)?;
-        let is_none = http.location_headers == LocationHeaders::None;
-        require(figment, "http.location_headers", is_none || proxies, rule)
     }
 
     /// The embedded queue and buses work within one process; several processes need Redis.

@@ -1,6 +1,7 @@
 //! The file of the location database: missing, broken, replaced.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use hyper::HeaderMap;
+use proptest::prelude::*;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +110,30 @@ fn only_databases_of_locations_are_accepted() {
     assert_eq!(examine(&path).unwrap().name, "GeoLite2-Country");
 }
 
+proptest! {
+    /// A damaged file is refused, or it is wrong about a location. It never stops the process.
+    #[test]
+    fn damaged_files_do_no_harm(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        ip: u32,
+    ) {
+        let mut bytes = mmdb::maxmind();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        let database = Arc::new(LocationDatabase::new(file.path().to_owned()));
+        database.check(&mut Seen::default());
+        let visitors =
+            Visitors::new(Proxies::default(), LocationHeaders::None, IpPrivacy::Cut, Some(database));
+        for ip in [[203, 0, 113, 9].into(), Ipv4Addr::from_bits(ip).into()] {
+            visitors.visitor(ip, &HeaderMap::new());
+        }
+    }
+}
+
 /// The clock is the runtime's: it moves on while nothing else is to be done.
 #[tokio::test(start_paused = true)]
 async fn a_running_pipeline_notices_a_new_file_and_reports_a_broken_one() {
@@ -125,7 +151,7 @@ async fn a_running_pipeline_notices_a_new_file_and_reports_a_broken_one() {
     let watch = tokio::spawn(watch);
     let mut warned = async || loop {
         if let DebugMessage::Log(line) = lines.next().await.unwrap() {
-            break (line.message.clone(), line.data["used"].clone());
+            break (line.message.to_string(), line.data["used"].clone());
         }
     };
     let message = "Location database not usable".to_owned();
@@ -153,7 +179,7 @@ fn a_daemon_locates_its_visitors() {
     fs::write(&path, mmdb::everywhere("NO", NOW)).unwrap();
     let daemon = Daemon::with_settings(&settings(&path));
     daemon.track("https://a.example/");
-    let stored = "SELECT country || ' ' || country_code || ' ' || ip FROM page_view_event";
+    let stored = "SELECT max(country || ' ' || country_code || ' ' || ip) FROM page_view_event";
     eventually(DEADLINE, "it is stored", || daemon.scalar(stored) == "Norway NO 127.0.0.0");
     assert!(daemon.stderr().contains("location database loaded"), "{}", daemon.stderr());
 }
@@ -190,6 +216,7 @@ fn doctor_reports_where_locations_come_from() {
     assert!(advice.contains("geo.database") && advice.contains("http.location_headers"));
 
     let cdn = cli().env("BKLIT_LOCATION_HEADERS", "cloudflare");
+    assert_eq!(doctor(&cdn).0, "warning", "headers count only from trusted proxies");
     assert_eq!(doctor(&cdn.env("BKLIT_TRUSTED_PROXIES", "private")).0, "ok");
 
     let with_file = || cli().env("BKLIT_GEO_DATABASE", path.to_str().unwrap());

@@ -6,4 +6,4 @@ mod frames;
 mod lifecycle;
 mod processes;
 mod sdk;
-mod server;
+pub mod server;

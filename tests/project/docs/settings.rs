@@ -111,7 +111,7 @@ fn every_flag_is_documented_with_its_setting() {
 }
 
 /// Values of which each setting takes some one, different from its default.
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 14] = [
     "127.0.0.2:9",
     "9",
     "true",
@@ -121,6 +121,10 @@ const VALUES: [&str; 10] = [
     "postgres://host/db",
     "always",
     "light",
+    "loopback",
+    "x-real-ip",
+    "cloudflare",
+    "full",
     "debug",
 ];
 
