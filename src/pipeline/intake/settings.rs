@@ -19,5 +19,6 @@ pub struct PrivacySettings {
 #[serde(deny_unknown_fields)]
 pub struct GeoSettings {
     /// The location database, an MMDB file.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<PathBuf>,
 }

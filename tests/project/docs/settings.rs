@@ -30,12 +30,12 @@ fn documented() -> BTreeMap<String, Row> {
     .collect()
 }
 
-/// All values by their keys; tables of the user's own are values.
+/// All values by their keys; tables of the user's own, within another, are values.
 fn values(settings: &Settings) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
         for (key, value) in value.as_object().unwrap() {
             match value {
-                Value::Object(table) if !table.is_empty() => {
+                Value::Object(table) if prefix.is_empty() || !table.is_empty() => {
                     walk(&format!("{prefix}{key}."), value, found);
                 }
                 _ => drop(found.insert(format!("{prefix}{key}"), value.clone())),
