@@ -9,7 +9,7 @@ use color_eyre::eyre::{Result, WrapErr};
 use super::lifecycle::Supervisor;
 use crate::config::Settings;
 use bklit_pipeline::intake::visitor::{
-    DatabaseError, Edition, LocationDatabase, LocationHeaders, Seen, examine,
+    DatabaseError, Edition, LocationDatabase, LocationHeaders, Seen, Visitors, examine,
 };
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_wire::diagnostic::Diagnostic;
@@ -19,9 +19,19 @@ use bklit_wire::time::UtcMillis;
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;
 
+/// What finds out who sends events, with the configured database.
+pub(super) async fn visitors(
+    settings: &Settings,
+    log: &Arc<Telemetry>,
+    supervisor: &mut Supervisor,
+) -> Result<Visitors> {
+    let database = open(settings, log, supervisor).await?;
+    Ok(settings.http.visitors(&settings.privacy, database))
+}
+
 /// Opens the configured database, if the process accepts events, and follows its file. One that cannot
 /// be read is reported and does not prevent the start: it may be updated later.
-pub(super) async fn open(
+async fn open(
     settings: &Settings,
     log: &Arc<Telemetry>,
     supervisor: &mut Supervisor,

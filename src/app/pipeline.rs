@@ -90,8 +90,7 @@ impl Pipeline {
             tokens::report_while_none(settings, &authenticator, &log, supervisor);
         }
         let (queue, tokens) = (Arc::clone(&adapters.queue), Arc::clone(&authenticator));
-        let locations = location::open(settings, &log, supervisor).await?;
-        let visitors = settings.http.visitors(&settings.privacy, locations);
+        let visitors = location::visitors(settings, &log, supervisor).await?;
         let intake = Intake::new(queue, tokens, Arc::clone(&log), visitors).with_baseline(baseline);
         // From the first request on, `/health` and `/ready` answer with the figures read here and
         // then once a second, where a failure is also logged.

@@ -97,6 +97,12 @@ pub struct Seen {
     is_first_past: bool,
 }
 
+impl Seen {
+    fn without_file() -> Self {
+        Self { is_first_past: true, ..Self::default() }
+    }
+}
+
 impl LocationDatabase {
     /// A database that is empty until its file is read by [`Self::check`].
     pub fn new(path: PathBuf) -> Self {
@@ -114,7 +120,7 @@ impl LocationDatabase {
         let stamp = match fs::metadata(&self.path) {
             Ok(metadata) => Stamp::of(&metadata),
             Err(error) => {
-                *seen = Seen { is_first_past: true, ..Seen::default() };
+                *seen = Seen::without_file();
                 return Check::Failed(error.into());
             }
         };
@@ -165,9 +171,16 @@ impl LocationDatabase {
                 let check = database.check(&mut seen);
                 (check, seen)
             });
-            let Ok((check, after)) = checked.await else { return };
-            seen = after;
-            self.report(&check, &log);
+            match checked.await {
+                Ok((check, after)) => {
+                    seen = after;
+                    self.report(&check, &log);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot check the location database");
+                    seen = Seen::without_file();
+                }
+            }
         }
     }
 

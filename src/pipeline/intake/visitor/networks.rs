@@ -7,9 +7,30 @@ use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The names of groups of networks.
-const GROUPS: [(&str, fn(IpAddr) -> bool); 2] =
-    [("loopback", |ip| ip.is_loopback()), ("private", is_private)];
+/// A named group of networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Loopback,
+    Private,
+}
+
+impl Group {
+    const ALL: [Self; 2] = [Self::Loopback, Self::Private];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Private => "private",
+        }
+    }
+
+    fn contains(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Loopback => ip.is_loopback(),
+            Self::Private => is_private(ip),
+        }
+    }
+}
 
 /// Whether an address is one that is not routed on the internet: private (RFC 1918, unique local), of
 /// a carrier's or cloud's internal network (100.64.0.0/10), or link-local.
@@ -35,8 +56,7 @@ pub struct Networks(Vec<Member>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Member {
     Network(IpNetwork),
-    /// An index into [`GROUPS`].
-    Group(usize),
+    Group(Group),
 }
 
 impl Networks {
@@ -58,7 +78,7 @@ impl Networks {
         let ip = ip.to_canonical();
         self.0.iter().any(|member| match member {
             Member::Network(network) => network.contains(ip),
-            Member::Group(group) => GROUPS[*group].1(ip),
+            Member::Group(group) => group.contains(ip),
         })
     }
 
@@ -72,12 +92,12 @@ impl Networks {
 impl Member {
     fn parse(text: &str) -> Result<Self, String> {
         let name = text.trim();
-        if let Some(group) = GROUPS.iter().position(|(group, _)| *group == name) {
+        if let Some(group) = Group::ALL.into_iter().find(|group| group.as_str() == name) {
             return Ok(Self::Group(group));
         }
         let network: Option<IpNetwork> = name.parse().ok();
         network.and_then(canonical).map(Self::Network).ok_or_else(|| {
-            let groups = GROUPS.map(|(group, _)| group).join(", ");
+            let groups = Group::ALL.map(Group::as_str).join(", ");
             format!("{name} is not an address, a network such as 10.0.0.0/8, or one of {groups}")
         })
     }
@@ -85,7 +105,7 @@ impl Member {
     fn text(&self) -> String {
         match self {
             Self::Network(network) => network.to_string(),
-            Self::Group(group) => GROUPS[*group].0.to_owned(),
+            Self::Group(group) => group.as_str().to_owned(),
         }
     }
 }
