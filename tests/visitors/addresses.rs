@@ -4,6 +4,7 @@ use bklit_pipeline::intake::visitor::{ClientIpHeader, IpPrivacy, Networks};
 
 use super::{VIEW, behind_proxy, viewed, views};
 use crate::http::server::Server;
+use crate::support::{Daemon, request};
 
 #[tokio::test]
 async fn the_stored_address_is_that_of_a_network() {
@@ -66,6 +67,35 @@ async fn headers_do_not_count_from_others() {
     let server = Server::start_located("[::1]:0", None, behind_proxy).await;
     server.post_with("/track", &headers, VIEW).await;
     assert_eq!(views(&server)[0].ip.as_deref(), Some("203.0.113.0"), "this one is, in IPv6");
+}
+
+/// The log of a daemon that gets three requests with this header.
+fn log_after(settings: &str, header: (&str, &str)) -> String {
+    let daemon = Daemon::with_settings(settings);
+    for _ in 0..3 {
+        let answer = request(daemon.addr, "GET", "/health", &[header], b"").unwrap();
+        assert_eq!(answer.status, 200);
+        let bearer = format!("Bearer {}", daemon.token());
+        let headers = [header, ("Authorization", &bearer), ("Content-Type", "application/json")];
+        let body = br#"{"url":"https://a.example/","projectId":"default"}"#;
+        let answer = request(daemon.addr, "POST", "/track", &headers, body).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    daemon.stderr()
+}
+
+#[test]
+fn the_log_names_what_is_missing_behind_a_proxy_once() {
+    let (untrusted, unexpected) = ("proxy that is not trusted", "in the expected header");
+    let log = log_after("", ("X-Real-IP", "203.0.113.9"));
+    assert_eq!(log.matches(untrusted).count(), 1, "{log}");
+    assert!(log.contains("http.trusted_proxies") && log.contains("x-real-ip"), "{log}");
+    let trusted = "http.trusted_proxies = ['loopback']";
+    let log = log_after(trusted, ("X-Real-IP", "203.0.113.9"));
+    assert_eq!(log.matches(unexpected).count(), 1, "{log}");
+    assert_eq!(log.matches(untrusted).count(), 0, "{log}");
+    let log = log_after(trusted, ("X-Forwarded-For", "203.0.113.9"));
+    assert_eq!((log.matches(unexpected).count(), log.matches(untrusted).count()), (0, 0), "{log}");
 }
 
 /// Otherwise a proxy would make everybody a reader.
