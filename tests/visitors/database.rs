@@ -105,7 +105,7 @@ fn only_databases_of_locations_are_accepted() {
     fs::write(&path, mmdb::file("GeoLite2-ASN", NOW, &[(mmdb::ANYWHERE, asn)])).unwrap();
     let error = examine(&path).unwrap_err().to_string();
     assert_eq!(error, "GeoLite2-ASN is not a database of countries or cities");
-    assert!(matches!(examine(dir.path()), Err(DatabaseError::Io(_))), "a directory");
+    assert!(matches!(examine(dir.path()), Err(DatabaseError::NotAFile)), "a directory");
     fs::write(&path, mmdb::everywhere("NO", NOW)).unwrap();
     assert_eq!(examine(&path).unwrap().name, "GeoLite2-Country");
 }

@@ -34,6 +34,9 @@ pub enum DatabaseError {
     /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Io(#[from] io::Error),
+    /// It is a directory or a device.
+    #[error("not a file")]
+    NotAFile,
     /// It is too large.
     #[error("larger than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
@@ -107,11 +110,6 @@ impl LocationDatabase {
     /// A database that is empty until its file is read by [`Self::check`].
     pub fn new(path: PathBuf) -> Self {
         Self { path, reader: RwLock::default(), failing: LogThrottle::default() }
-    }
-
-    /// Its file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Reads the file if it has changed. The first check reads it at once. Blocks.
@@ -222,8 +220,9 @@ pub fn examine(path: &Path) -> Result<Edition, DatabaseError> {
 
 fn open(path: &Path) -> Result<(Reader<Vec<u8>>, Edition), DatabaseError> {
     let metadata = fs::metadata(path)?;
-    if metadata.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    // Reading a pipe would wait for ever.
+    if !metadata.is_file() {
+        return Err(DatabaseError::NotAFile);
     }
     if metadata.len() > MAX_BYTES {
         return Err(DatabaseError::TooLarge);
