@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::http::HttpSettings;
-use bklit_pipeline::intake::IntakeSettings;
+use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
 use bklit_pipeline::verify::VerifySettings;
@@ -43,6 +43,8 @@ impl Default for Settings {
             http: HttpSettings::default(),
             intake: IntakeSettings::default(),
             websocket: WebSocketSettings::default(),
+            privacy: PrivacySettings::default(),
+            geo: GeoSettings::default(),
             queue: QueueSettings::default(),
             worker: WorkerSettings::default(),
             verify: VerifySettings::default(),

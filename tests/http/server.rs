@@ -15,6 +15,7 @@ use bklit_pipeline::auth::{
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::http::{HttpContext, serve};
 use bklit_pipeline::intake::Intake;
+use bklit_pipeline::intake::visitor::LocationDatabase;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::{
     Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
@@ -284,6 +285,24 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut HttpSettings),
     ) -> Self {
+        Self::start_full(listen, None, tls, |settings| change(&mut settings.http)).await
+    }
+
+    /// With a location database, and any settings.
+    pub async fn start_located(
+        listen: &str,
+        database: Option<Arc<LocationDatabase>>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::start_full(listen, database, None, change).await
+    }
+
+    async fn start_full(
+        listen: &str,
+        database: Option<Arc<LocationDatabase>>,
+        tls: Option<Arc<ServerTls>>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let listener = TcpListener::bind(listen).await.unwrap();
         let metrics = Arc::new(Metrics::new());
         let bus = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
@@ -293,12 +312,13 @@ impl Server {
         let tokens = Arc::new(Tokens::new());
         let (ingest, _) = tokens.make(Scope::Ingest, &["p"], |_| {}).await;
         let (read, _) = tokens.make(Scope::Read, &[], |_| {}).await;
-        let mut settings = Settings::default().http;
-        change(&mut settings);
+        let mut all = Settings::default();
+        change(&mut all);
+        let settings = all.http;
         let authenticator = Arc::new(Authenticator::new(tokens.clone()));
-        let trust_forwarded = settings.trust_forwarded;
+        let visitors = settings.visitors(&all.privacy, database);
         let rules = lenient_about_times();
-        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, trust_forwarded);
+        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, visitors);
         let intake = Arc::new(intake);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
         let context = Arc::new(context.over_tls(tls));

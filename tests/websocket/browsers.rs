@@ -57,9 +57,9 @@ async fn an_event_is_taken_in_as_over_http() {
     let queued = events(&server);
     assert_eq!(queued[0].id, first["eventId"].as_str().unwrap());
     let Payload::Pageview(view) = &queued[0].payload else { panic!("{queued:?}") };
-    assert_eq!((view.session_id.as_deref(), view.ip.as_deref()), (Some("s-2"), Some("127.0.0.1")));
+    assert_eq!((view.session_id.as_deref(), view.ip.as_deref()), (Some("s-2"), Some("127.0.0.0")));
     assert_eq!((view.mobile, view.utm_source.as_deref()), (Some(true), Some("mail")));
-    assert_eq!(view.timezone, None, "only the server fills it");
+    assert_eq!(view.timezone.as_deref(), Some("Mars"), "no better one is known");
     let Payload::Event(event) = &queued[1].payload else { panic!("{queued:?}") };
     assert_eq!(event.session_id.as_deref(), Some("s-1"), "the socket's, as none was sent");
     assert_eq!(queued[1].project_id, "p");

@@ -7,9 +7,11 @@ use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
 use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
+use hyper::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::changes::Changes;
+use super::visitor::Device;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
 use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
@@ -95,7 +97,7 @@ impl Intake {
         match checked {
             Ok(checked) => {
                 let checked = Checked { left_out, ..checked };
-                Ok(self.received(checked, project, client_id, sender.began))
+                Ok(self.received(checked, project, client_id, sender))
             }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
@@ -112,7 +114,7 @@ impl Intake {
         match &mut payload {
             Payload::Pageview(view) => {
                 let url = validate::page_view(view, &self.settings, &mut changes)?;
-                enrich::page_view(view, &url, sender.headers, sender.ip, self.trust_forwarded);
+                enrich::page_view(view, &url, sender.headers, sender.visitor);
                 validate::limit_texts(view, &mut changes)?;
             }
             Payload::Event(event) => validate::custom_event(event, &mut changes)?,
@@ -124,11 +126,11 @@ impl Intake {
     }
 
     /// Reports that an event has been received, and what was changed about it.
-    fn report(&self, id: &str, project: &str, checked: &Checked, began: Instant) {
+    fn report(&self, id: &str, project: &str, checked: &Checked, sender: Sender<'_>) {
         let Checked { payload, changes, left_out, .. } = checked;
         changes.count(self.log.metrics());
         let data = || {
-            let mut data = details(payload);
+            let mut data = details(payload, sender.headers);
             changes.describe(&mut data);
             if !left_out.is_empty() {
                 data.insert("leftOut".to_owned(), left_out.clone().into());
@@ -136,7 +138,7 @@ impl Intake {
             data
         };
         let step = self.log.step(Stage::Ingestion).event(id).project(project);
-        let step = step.took(began.elapsed());
+        let step = step.took(sender.began.elapsed());
         if changes.replaced_time() {
             step.warn("Event received with an implausible timestamp, which was replaced", data);
         } else {
@@ -150,11 +152,11 @@ impl Intake {
         checked: Checked,
         project_id: String,
         client_id: Option<String>,
-        began: Instant,
+        sender: Sender<'_>,
     ) -> NewItem {
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
-        self.report(&id, &project_id, &checked, began);
+        self.report(&id, &project_id, &checked, sender);
         let Checked { mut payload, at, .. } = checked;
         payload.default_timestamp(at);
         let event = QueuedEvent { id, payload, queued_at: at, project_id, push_ticket: None };
@@ -224,7 +226,7 @@ fn queued_message(pushed: Pushed) -> &'static str {
 }
 
 /// The fields of an event that a debug line shows.
-fn details(payload: &Payload) -> Data {
+fn details(payload: &Payload, headers: &HeaderMap) -> Data {
     let mut data = Data::new();
     let mut show = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -239,8 +241,10 @@ fn details(payload: &Payload) -> Data {
             show("title", view.title.as_deref());
             show("referrer", view.referrer.as_deref());
             show("countryCode", view.country_code.as_deref());
-            if let Some(mobile) = view.mobile {
-                data.insert("mobile".to_owned(), mobile.into());
+            if let Some(Device { form, browser, os }) = enrich::device(view, headers) {
+                show("browser", browser);
+                show("os", os);
+                show("device", Some(form.as_str()));
             }
         }
         Payload::Event(event) => {

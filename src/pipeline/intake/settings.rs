@@ -1,9 +1,11 @@
 //! The settings of the intake.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::visitor::IpPrivacy;
 use crate::time_bounds::TimeBounds;
 
 /// Accepts every scheme except [`IntakeSettings::NEVER_ACCEPTED`].
@@ -63,6 +65,23 @@ impl Default for IntakeSettings {
             max_age: Duration::from_secs(400 * 24 * 3600),
         }
     }
+}
+
+/// What is kept about visitors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacySettings {
+    /// How much of a visitor's address is stored and shown.
+    pub ip: IpPrivacy,
+}
+
+/// How visitors are located.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeoSettings {
+    /// The location database, an MMDB file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<PathBuf>,
 }
 
 #[cfg(test)]
