@@ -225,6 +225,18 @@ pub(super) fn tokens(settings: &Settings) -> Result<Arc<dyn TokenStore>> {
     Ok(Arc::new(SqliteTokenStore::open(&settings.data_dir.join(TOKEN_FILE))?))
 }
 
+/// All tokens, if any store has them already: nothing is created.
+pub(super) fn existing_tokens(settings: &Settings) -> Result<Option<Arc<dyn TokenStore>>> {
+    let file = settings.data_dir.join(TOKEN_FILE);
+    let own: Arc<dyn TokenStore> = match redis(settings)? {
+        Some(server) => Arc::new(RedisTokenStore::new(server, DEFAULT_KEY)),
+        None if file.exists() => Arc::new(SqliteTokenStore::open(&file)?),
+        None if settings.database_url.is_none() => return Ok(None),
+        None => Arc::new(SqliteTokenStore::open(Path::new(":memory:"))?),
+    };
+    Ok(Some(with_postgres(settings, &own)?.0))
+}
+
 /// The store alone, to query it.
 pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>> {
     if let Some(store) = clickhouse(settings)? {

@@ -1,6 +1,7 @@
 //! The checks of `doctor`: each configured server, the data dir, the settings.
 
 mod files;
+mod tokens;
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -68,10 +69,16 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
         let check = async { Ok::<_, Infallible>(location::check(settings).await) };
         Some(part("location", advice, check).await)
     };
-    let (redis, clickhouse, postgres, files, location) =
-        tokio::join!(redis, clickhouse, postgres, files, location);
+    let tokens = async {
+        let store = adapters::existing_tokens(settings).ok()??;
+        let findings = tokio::time::timeout(TIMEOUT, tokens::check(store)).await.ok()?;
+        Some(Part { name: "tokens", findings })
+    };
+    let (redis, clickhouse, postgres, files, location, tokens) =
+        tokio::join!(redis, clickhouse, postgres, files, location, tokens);
     let settings = Part { name: "settings", findings: of_settings(settings) };
-    let parts = [redis, clickhouse, postgres, Some(files), location, Some(settings)];
+    let tokens = tokens.filter(|tokens| !tokens.findings.is_empty());
+    let parts = [redis, clickhouse, postgres, Some(files), location, tokens, Some(settings)];
     Ok(parts.into_iter().flatten().collect())
 }
 

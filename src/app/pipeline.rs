@@ -30,6 +30,7 @@ use bklit_pipeline::server::Limits;
 use bklit_pipeline::server::tls::ServerTls;
 use bklit_pipeline::store::Store;
 use bklit_pipeline::telemetry::Telemetry;
+use bklit_pipeline::throttle::Throttle;
 use bklit_pipeline::verify::{BaselineSender, BaselineWriter, LiveVerifier, Pending};
 use bklit_pipeline::websocket;
 use bklit_pipeline::websocket::WebSocketContext;
@@ -84,7 +85,12 @@ impl Pipeline {
         let address = listeners.address;
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
         let (writer, verifier) = comparison.unzip();
-        let authenticator = Arc::new(Authenticator::new(Arc::clone(&adapters.tokens)));
+        let throttle = Throttle::new(settings.limits.clone(), settings.queue.max_depth);
+        let throttle = Arc::new(throttle);
+        let authenticator = Authenticator::new(Arc::clone(&adapters.tokens))
+            .with_settings(settings.auth.clone())
+            .with_throttle(Arc::clone(&throttle));
+        let authenticator = Arc::new(authenticator);
         let tokens_file = adapters::tokens_are_remote(settings)
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
         if let Some(file) = &tokens_file {
@@ -94,8 +100,9 @@ impl Pipeline {
         let (queue, tokens) = (Arc::clone(&adapters.queue), Arc::clone(&authenticator));
         let visitors = location::visitors(settings, &log, supervisor).await?;
         let rules = settings.intake.clone();
-        let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors);
-        let intake = intake.with_baseline(baseline);
+        let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors)
+            .with_baseline(baseline)
+            .with_throttle(Arc::clone(&throttle));
         // From the first request on, `/health` and `/ready` answer with the figures read here and
         // then once a second, where a failure is also logged.
         let _ = metrics.observe_queue(&*adapters.queue).await;
@@ -121,7 +128,9 @@ impl Pipeline {
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let (gauges_log, gauges_queue) = (Arc::clone(&log), Arc::clone(&queue));
         let alerts = DaemonAlerts::of(settings, address);
-        supervisor.spawn("gauges", |stop| publish_gauges(gauges_log, gauges_queue, alerts, stop));
+        supervisor.spawn("gauges", |stop| {
+            publish_gauges(gauges_log, gauges_queue, throttle, alerts, stop)
+        });
         Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
     }
 
@@ -346,6 +355,7 @@ fn dual_write(
 async fn publish_gauges(
     log: Arc<Telemetry>,
     queue: Arc<dyn Queue>,
+    throttle: Arc<Throttle>,
     mut alerts: Option<DaemonAlerts>,
     stop: CancellationToken,
 ) -> Result<()> {
@@ -366,6 +376,7 @@ async fn publish_gauges(
             }
         }
         let gauges = log.publish_gauges();
+        throttle.observe(gauges.queue.map(|queue| queue.depth.saturating_add(queue.spooled)));
         if let Some(alerts) = &mut alerts {
             alerts.check(&gauges);
         }

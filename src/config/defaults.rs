@@ -8,10 +8,12 @@ use etcetera::BaseStrategy;
 
 use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
+use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
+use bklit_pipeline::throttle::LimitSettings;
 use bklit_pipeline::verify::VerifySettings;
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_pipeline::worker::WorkerSettings;
@@ -45,6 +47,8 @@ impl Default for Settings {
             websocket: WebSocketSettings::default(),
             privacy: PrivacySettings::default(),
             geo: GeoSettings::default(),
+            auth: AuthSettings::default(),
+            limits: LimitSettings::default(),
             queue: QueueSettings::default(),
             worker: WorkerSettings::default(),
             verify: VerifySettings::default(),

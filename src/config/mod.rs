@@ -70,6 +70,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("BKLIT_READ_ONLY", "console.read_only"),
     ("BKLIT_LOG", "log"),
     ("BKLIT_THEME", "console.theme"),
+    ("NODE_ENV", "auth.allow_localhost"),
 ];
 
 /// The environment variable with the path of the config file.
@@ -116,6 +117,10 @@ impl Settings {
             let Some(mut value) = environment(variable).filter(|value| !value.is_empty()) else {
                 continue;
             };
+            if variable == "NODE_ENV" {
+                // Bklit accepts localhost in this case.
+                value = (value == "development").to_string();
+            }
             if matches!(variable, "INGESTION_PORT" | "WEBSOCKET_PORT") {
                 let host = figment.extract_inner::<SocketAddr>(key).map(|listen| listen.ip());
                 value = match host.unwrap_or(Ipv4Addr::LOCALHOST.into()) {

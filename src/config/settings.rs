@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
+use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
+use bklit_pipeline::throttle::LimitSettings;
 use bklit_pipeline::verify::VerifySettings;
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_pipeline::worker::WorkerSettings;
@@ -81,6 +83,10 @@ pub struct Settings {
     pub privacy: PrivacySettings,
     /// How visitors are located.
     pub geo: GeoSettings,
+    /// How tokens are checked.
+    pub auth: AuthSettings,
+    /// Limits by project, token and address.
+    pub limits: LimitSettings,
     /// The queue.
     pub queue: QueueSettings,
     /// The worker.

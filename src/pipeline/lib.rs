@@ -11,10 +11,12 @@
 //! - `metrics`: counters and gauges
 //! - `presence`: the port for active sessions
 //! - `queue`: the port for waiting events, and the spool in front of it
+//! - `repeated`: folds log lines that repeat
 //! - `roles`: which parts a process runs
 //! - `server`: what both servers share
 //! - `store`: the port for stored events, their tables and rows
 //! - `telemetry`: debug lines and health of every stage
+//! - `throttle`: limits by project, token and address
 //! - `time_bounds`: which timestamps are plausible
 //! - `verify`: dual-write verification
 //! - `websocket`: the WebSocket server
@@ -30,10 +32,12 @@ pub mod local_backend;
 pub mod metrics;
 pub mod presence;
 pub mod queue;
+mod repeated;
 pub mod roles;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod throttle;
 pub mod time_bounds;
 pub mod verify;
 pub mod websocket;

@@ -30,6 +30,7 @@ pub use connections::ConnectionFigures;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use verification::{Outcome, VerificationFigures};
 
+use crate::throttle::Limit;
 use queue::QueueFigures;
 
 /// A part of the pipeline whose health is reported.
@@ -79,6 +80,11 @@ struct KindLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ChangeLabel {
     field: &'static str,
     change: &'static str,
@@ -112,6 +118,9 @@ pub struct Metrics {
     values_changed: Family<ChangeLabel, Counter>,
     accepted: AtomicU64,
     refused: AtomicU64,
+    throttled: AtomicU64,
+    /// By limit.
+    over_limits: [Counter; Limit::ALL.len()],
     verify: VerificationFigures,
     /// The store that this process writes, if any.
     store: OnceLock<&'static str>,
@@ -162,6 +171,8 @@ impl Metrics {
             values_changed: Family::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            over_limits: Default::default(),
             verify: VerificationFigures::default(),
             store: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
@@ -219,6 +230,12 @@ impl Metrics {
             self.values_changed.clone(),
         );
         self.verify.register(r);
+        let over_limits = Family::<LimitLabel, Counter>::default();
+        for limit in Limit::ALL {
+            let counter = over_limits.get_or_create(&LimitLabel { limit: limit.as_str() }).clone();
+            self.over_limits[limit as usize] = counter;
+        }
+        r.register("throttled", "Requests and messages over a limit, by limit", over_limits);
     }
 
     /// Identifies this process among those that publish gauges.
@@ -267,6 +284,12 @@ impl Metrics {
     /// Counts a refused event.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Counts what was over a limit.
+    pub fn throttled(&self, limit: Limit) {
+        self.throttled.fetch_add(1, Relaxed);
+        self.over_limits[limit as usize].inc();
     }
 
     /// Sets the number of open connections.
@@ -349,6 +372,7 @@ impl Metrics {
             lines_sampled_out: 0,
             accepted: self.accepted.swap(0, Relaxed),
             refused: self.refused.swap(0, Relaxed),
+            throttled: self.throttled.swap(0, Relaxed),
             stages: self.stages.each_ref().map(|stage| {
                 let taken = std::mem::replace(&mut *lock(stage), StageInterval::new());
                 StageGauges {

@@ -12,12 +12,15 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::metrics::{Metrics, Part};
+use super::repeated::Folder;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::duration::seconds;
 use bklit_wire::gauges::{Gauges, Health};
 use bklit_wire::time::UtcMillis;
+
+pub use super::repeated::Repeated;
 
 /// The data of a line.
 pub type Data = Map<String, Value>;
@@ -40,6 +43,7 @@ pub struct Telemetry {
     errors_logged: AtomicU64,
     /// Per part.
     throttles: [LogThrottle; Part::COUNT],
+    folder: Folder,
 }
 
 impl Telemetry {
@@ -51,6 +55,7 @@ impl Telemetry {
             sampler: Sampler::new(lines_per_second),
             errors_logged: AtomicU64::new(0),
             throttles: Default::default(),
+            folder: Folder::default(),
         }
     }
 
@@ -114,6 +119,12 @@ impl Telemetry {
             line.data.insert("linesLeftOut".into(), window.sampled_out.into());
             self.bus.publish(DebugMessage::Log(Arc::new(line)));
         }
+        for folded in self.folder.take() {
+            let mut line = DebugLog::new(folded.stage, Level::Warn, folded.message);
+            line.data = folded.data;
+            line.project_id = folded.project;
+            self.bus.publish(DebugMessage::Log(Arc::new(line)));
+        }
         self.bus.publish(DebugMessage::Gauges(Arc::clone(&gauges)));
         gauges
     }
@@ -163,6 +174,18 @@ impl<'a> Step<'a> {
     /// Reports a warning.
     pub fn warn(self, message: impl Into<Cow<'static, str>>, data: impl FnOnce() -> Data) {
         self.report(Level::Warn, message, data);
+    }
+
+    /// Reports a warning of a kind that may come often: only the first lines are shown, and then how
+    /// many others there were. All are counted.
+    pub fn warn_repeated(self, kind: Repeated, message: &'static str, data: impl FnOnce() -> Data) {
+        let log = self.log;
+        log.metrics.steps(self.stage, Level::Warn, self.took, u64::from(self.counted));
+        if log.bus.has_subscribers()
+            && let Some(data) = log.folder.add(kind, self.stage, message, data)
+        {
+            self.uncounted().warn(message, || data);
+        }
     }
 
     /// Reports a failure.

@@ -163,6 +163,10 @@ pub struct SessionEnd {
     /// Why: `timeout`, `closed`, `manual` or `disconnect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Set if it came without a token, for a session that the process which accepted it did not
+    /// know: then it counts only if the session is stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
 }
 
 impl Typed for SessionEnd {
@@ -170,6 +174,7 @@ impl Typed for SessionEnd {
         match field {
             "sessionId" => Type::Name,
             "reason" => Type::Text,
+            "unverified" => Type::Bool,
             _ => Type::Any,
         }
     }

@@ -43,6 +43,8 @@ pub struct Gauges {
     pub accepted: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Those of them that were over a limit.
+    pub throttled: u64,
     /// By stage, in the order of [`Stage::ALL`].
     #[serde(deserialize_with = "stages")]
     pub stages: [StageGauges; Stage::ALL.len()],

@@ -1,5 +1,6 @@
 //! The port `Queue`.
 
+mod client_ids;
 mod fixtures;
 mod model;
 mod push_many;
@@ -28,7 +29,8 @@ const LEASE: Duration = Duration::from_secs(600);
 const NO_LEASE: Duration = Duration::ZERO;
 const MAX_DEPTH: u64 = 50;
 const MAX_FAILED: u64 = 30;
-const BOUNDS: Bounds = Bounds { depth: MAX_DEPTH, failed: MAX_FAILED };
+const MAX_CLIENT_IDS: u64 = 1_000;
+const BOUNDS: Bounds = Bounds { depth: MAX_DEPTH, failed: MAX_FAILED, client_ids: MAX_CLIENT_IDS };
 
 fn item(id: &str, client_id: bool) -> NewItem {
     item_of("p1", id, client_id)
@@ -175,21 +177,6 @@ async fn rejected_items_are_kept_with_their_reason_and_can_be_retried(fixture: &
     assert_eq!(stats(&*queue).await, [1, 0, 1]);
     assert_eq!(ids(&claim(&*queue, 10, LEASE).await), ["a"]);
     assert_eq!(queue.retry_failed(&[failed[1].id.clone()]).await.unwrap(), 0, "only once");
-}
-
-async fn a_clients_retry_is_queued_once_and_ids_are_per_project(fixture: &mut dyn Fixture) {
-    let queue = fixture.queue();
-    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Queued);
-    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Duplicate);
-    assert_eq!(queue.push(item_of("p2", "x", true)).await.unwrap(), Pushed::Queued);
-    let batch = claim(&*queue, 10, LEASE).await;
-    queue.acknowledge(&batch.id, &[]).await.unwrap();
-    assert_eq!(queue.push(item_of("p1", "x", true)).await.unwrap(), Pushed::Duplicate);
-    drop(queue);
-    fixture.reopen();
-    let queue = fixture.queue();
-    assert_eq!(queue.push(item_of("p2", "x", true)).await.unwrap(), Pushed::Duplicate);
-    assert_eq!(stats(&*queue).await, [0, 0, 0]);
 }
 
 async fn a_batch_of_large_events_is_bounded_by_their_bytes(fixture: &mut dyn Fixture) {
@@ -339,6 +326,11 @@ async fn concurrent_clients_lose_and_repeat_nothing(fixture: &mut dyn Fixture) {
     assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 400);
 }
 
+use client_ids::{
+    a_clients_retry_is_queued_once_and_ids_are_per_project,
+    an_accepted_event_whose_id_is_taken_fails_with_a_reason, an_id_is_for_one_content_of_one_kind,
+    another_title, other, too_many_ids_are_forgotten_the_oldest_first,
+};
 use push_many::{
     a_full_failed_list_refuses_events_pushed_together, events_pushed_together_have_a_result_each,
 };
@@ -385,6 +377,9 @@ macro_rules! queue_conformance {
                 a_renewed_lease_holds_and_a_released_one_does_not,
                 rejected_items_are_kept_with_their_reason_and_can_be_retried,
                 a_clients_retry_is_queued_once_and_ids_are_per_project,
+                an_id_is_for_one_content_of_one_kind,
+                too_many_ids_are_forgotten_the_oldest_first,
+                an_accepted_event_whose_id_is_taken_fails_with_a_reason,
                 a_batch_of_large_events_is_bounded_by_their_bytes,
                 a_full_queue_refuses_until_there_is_room,
                 a_full_failed_list_refuses_new_events_and_finishes_accepted_ones,

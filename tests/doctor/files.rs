@@ -102,3 +102,21 @@ fn dangerous_settings_are_reported() {
         assert_found(&cli, "settings", "warning", "too few for 901024 connections");
     }
 }
+
+#[test]
+fn domains_that_never_match_or_match_too_much_are_reported() {
+    let daemon = Daemon::start();
+    let cli = next_to(&daemon);
+    assert_found(&cli, "tokens", "ok", "tokens: 1, limited to certain domains: 0");
+    let create = ["token", "create", "--project", "shop", "--quiet", "--domain"];
+    let created = cli.run(&[create.as_slice(), &["co.uk"]].concat());
+    assert!(created.stderr.contains("allows the sites of strangers"), "{created:#?}");
+    let listed = cli.run(&["token", "list"]);
+    assert!(listed.stderr.contains("`co.uk` allows the sites"), "{listed:#?}");
+    assert_found(&cli, "tokens", "warning", "anybody can register names below `co.uk`");
+    // As another program may have stored it.
+    let file = rusqlite::Connection::open(daemon.data_dir().join("tokens.db")).unwrap();
+    file.execute("UPDATE token SET allowed_domains = '[\"a b\"]' WHERE scope = 'ingest'", ())
+        .unwrap();
+    assert_found(&cli, "tokens", "warning", "`a b` never matches: not a host name");
+}

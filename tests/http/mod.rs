@@ -17,5 +17,6 @@ mod queue;
 mod ready;
 mod routes;
 pub mod server;
+mod throttle;
 pub mod tls;
 mod tracker;

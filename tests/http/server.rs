@@ -24,6 +24,7 @@ use bklit_pipeline::queue::{
 use bklit_pipeline::server::Limits;
 use bklit_pipeline::server::tls::ServerTls;
 use bklit_pipeline::telemetry::Telemetry;
+use bklit_pipeline::throttle::Throttle;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::queue::BatchInFlight;
@@ -277,15 +278,19 @@ impl Server {
     }
 
     pub async fn start_with(listen: &str, change: impl FnOnce(&mut HttpSettings)) -> Self {
+        Self::with_settings(listen, |settings| change(&mut settings.http)).await
+    }
+
+    pub async fn with_settings(listen: &str, change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_over(listen, None, change).await
     }
 
     pub async fn start_over(
         listen: &str,
         tls: Option<Arc<ServerTls>>,
-        change: impl FnOnce(&mut HttpSettings),
+        change: impl FnOnce(&mut Settings),
     ) -> Self {
-        Self::start_full(listen, None, tls, |settings| change(&mut settings.http)).await
+        Self::start_full(listen, None, tls, change).await
     }
 
     /// With a location database, and any settings.
@@ -303,6 +308,9 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        let mut all = Settings::default();
+        change(&mut all);
+        let settings = all.http;
         let listener = TcpListener::bind(listen).await.unwrap();
         let metrics = Arc::new(Metrics::new());
         let bus = Arc::new(LocalDebugBus::new(Arc::clone(&metrics)));
@@ -312,14 +320,13 @@ impl Server {
         let tokens = Arc::new(Tokens::new());
         let (ingest, _) = tokens.make(Scope::Ingest, &["p"], |_| {}).await;
         let (read, _) = tokens.make(Scope::Read, &[], |_| {}).await;
-        let mut all = Settings::default();
-        change(&mut all);
-        let settings = all.http;
-        let authenticator = Arc::new(Authenticator::new(tokens.clone()));
+        let throttle = Arc::new(Throttle::new(all.limits, all.queue.max_depth));
+        let authenticator = Authenticator::new(tokens.clone()).with_settings(all.auth);
+        let authenticator = Arc::new(authenticator.with_throttle(Arc::clone(&throttle)));
         let visitors = settings.visitors(&all.privacy, database);
         let rules = lenient_about_times();
         let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, visitors);
-        let intake = Arc::new(intake);
+        let intake = Arc::new(intake.with_throttle(throttle));
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
         let context = Arc::new(context.over_tls(tls));
         let shutdown = CancellationToken::new();

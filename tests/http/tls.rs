@@ -119,7 +119,8 @@ async fn logged(lines: &mut Box<dyn DebugStream>, start: &str) {
 async fn a_client_that_does_not_complete_the_handshake_is_disconnected() {
     let tls = Some(Files::new().tls);
     let short = std::time::Duration::from_millis(300);
-    let server = Server::start_over("127.0.0.1:0", tls, |http| http.header_timeout = short).await;
+    let server =
+        Server::start_over("127.0.0.1:0", tls, |all| all.http.header_timeout = short).await;
     let mut silent = server.client().await;
     let mut halfway = server.client().await;
     halfway.send(b"\x16\x03\x01\x02\x00\x01").await;

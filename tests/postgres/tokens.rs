@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bklit_adapters::postgres::tokens::PostgresTokenStore;
 use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
 use bklit_adapters::sqlite::tokens::SqliteTokenStore;
-use bklit_pipeline::auth::{Authenticator, Denied, Scope, Secret, Site, TokenRecord, TokenStore};
+use bklit_pipeline::auth::{
+    Authenticator, Denied, DomainRules, Scope, Secret, Site, TokenRecord, TokenStore,
+};
 
 use super::{OLD, OLDER, SCHEMA, insert_token, server_at, stray_hash};
 use crate::support::proxy::Proxy;
@@ -67,15 +69,16 @@ async fn a_token_is_found_by_its_lookup_and_only_writes() {
     assert_eq!((token.id.as_str(), token.scope), ("t1", Scope::Ingest));
     assert_eq!(token.projects, ["p", "q"]);
     assert_eq!(token.expires_at, None);
-    token.allow_ingest("q", Site(Some("https://shop.example.com/"))).unwrap();
-    let denied = token.allow_ingest("q", Site(Some("https://evil.example/")));
-    assert!(matches!(denied, Err(Denied::Domain)), "{denied:?}");
-    assert!(matches!(token.allow_ingest("r", Site(None)), Err(Denied::Project)));
+    let rules = DomainRules::default();
+    token.allow_ingest("q", Site(Some("https://shop.example.com/")), rules).unwrap();
+    let denied = token.allow_ingest("q", Site(Some("https://evil.example/")), rules);
+    assert!(matches!(denied, Err(Denied::Domain(_))), "{denied:?}");
+    assert!(matches!(token.allow_ingest("r", Site(None), rules), Err(Denied::Project)));
     assert!(matches!(token.allow_read(Some("p")), Err(Denied::Scope(Scope::Ingest))));
     let without = bench.add("t2", "\"allowedDomains\" = NULL");
     bench.database.sql("DELETE FROM api_token_project WHERE \"tokenId\" = 't2'");
     let token = bench.identify(without.expose()).await.unwrap();
-    assert!(matches!(token.allow_ingest("p", Site(None)), Err(Denied::Project)));
+    assert!(matches!(token.allow_ingest("p", Site(None), rules), Err(Denied::Project)));
     assert!(token.allow_read(None).is_err(), "no project is not all projects");
     let stranger = Secret::generate().unwrap();
     assert!(matches!(bench.identify(stranger.expose()).await, Err(Denied::Unknown)));

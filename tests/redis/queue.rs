@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
-use bklit_pipeline::queue::{FailedItem, MAX_PUSHED, NewItem, Order, Queue, QueueStats, Rejected};
+use bklit_pipeline::queue::{
+    FailedItem, MAX_PUSHED, NewItem, Order, Pushed, Queue, QueueStats, Rejected,
+};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::MAX_PAGE;
 use serde_json::Value;
@@ -299,9 +301,37 @@ async fn ids_are_remembered_for_a_day() {
     let queue = queue_at(&server);
     queue.push(NewItem { event: event("mine").into(), client_id: true }).await.unwrap();
     queue.push(item("ours")).await.unwrap();
-    let seen = server.cli(&["KEYS", "*:seen:*"]);
-    let seconds: u32 = server.cli(&["TTL", &seen]).parse().unwrap();
-    assert!((86_300..=86_400).contains(&seconds), "{seen}: {seconds}");
+    let ids = server.cli(&["KEYS", "*:ids:*"]);
+    let seconds: u32 = server.cli(&["TTL", &ids]).parse().unwrap();
+    assert!((86_300..=86_400).contains(&seconds), "{ids}: {seconds}");
+}
+
+#[tokio::test]
+async fn remembered_ids_are_few_and_small() {
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let options = RedisQueueOptions { max_client_ids: 2_000, ..RedisQueueOptions::default() };
+    let queue = RedisQueue::new(server_at(&server), &options);
+    let long = |n: usize| format!("{n:0>120}");
+    let events: Vec<_> = (0..8_000).map(|n| event(&long(n))).collect();
+    for some in events.chunks(500) {
+        queue.push_in_order(some).await.unwrap();
+    }
+    let keys = server.cli(&["KEYS", "*:ids:*"]);
+    let count = |command: &[&str]| server.cli(command).parse::<u64>().unwrap();
+    let ids: u64 = keys.lines().map(|key| count(&["HLEN", key])).sum();
+    assert!((900..=2_000).contains(&ids), "{ids}");
+    let bytes: u64 = keys.lines().map(|key| count(&["MEMORY", "USAGE", key])).sum();
+    assert!(bytes / ids < 60, "{bytes} bytes for {ids} ids");
+}
+
+#[tokio::test]
+async fn ids_that_an_earlier_version_remembered_are_recognised() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    // SHA-256 of the length of `p1` in 8 bytes, `p1` and `mine`.
+    server.cli(&["SET", "analytics:queue:seen:ccea805615ca93268d2a780e61826e5c", "1"]);
+    let queue = queue_at(&server);
+    let known = NewItem { event: event("mine").into(), client_id: true };
+    assert_eq!(queue.push(known).await.unwrap(), Pushed::Duplicate);
 }
 
 #[tokio::test]

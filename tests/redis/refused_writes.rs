@@ -54,13 +54,14 @@ const OPERATIONS: [Operation; 15] = [
 ];
 
 /// Patterns of the keys; `?` stands for a character of a batch id.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "analytics:queue",
     "analytics:queue:failed",
     "analytics:queue:inflight",
     "analytics:queue:batch:????????????????????????????????",
     META,
     "analytics:queue:series:*",
+    "analytics:queue:ids:*",
     "analytics:queue:seen:*",
 ];
 const META: &str = "analytics:queue:batch:*:meta";
@@ -116,8 +117,12 @@ impl World {
         cmd("FLUSHALL").exec(&mut admin).unwrap();
         allow(&mut admin, &[]);
         let url = server.url().replace("redis://", "redis://app:a@");
-        let options_of_queue =
-            RedisQueueOptions { durable_claims: false, ..RedisQueueOptions::default() };
+        // So that remembering an id always moves those remembered before.
+        let options_of_queue = RedisQueueOptions {
+            durable_claims: false,
+            max_client_ids: 1,
+            ..RedisQueueOptions::default()
+        };
         let queue = RedisQueue::new(Server::new(&options(&url)).unwrap(), &options_of_queue);
         let put = async |ids: &[String]| {
             assert_eq!(queue.push_in_order(&events(ids)).await.unwrap(), ids.len());

@@ -53,7 +53,12 @@ pub fn custom(project: &str, id: &str, session: &str, seconds: i64) -> QueuedEve
 }
 
 pub fn end(project: &str, id: &str, session: &str, seconds: i64) -> QueuedEvent {
-    let end = SessionEnd { session_id: session.to_owned(), timestamp: None, reason: None };
+    let end = SessionEnd {
+        session_id: session.to_owned(),
+        timestamp: None,
+        reason: None,
+        unverified: false,
+    };
     event(project, id, seconds, Payload::SessionEnd(end))
 }
 

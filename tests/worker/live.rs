@@ -133,6 +133,24 @@ async fn what_is_not_stored_is_not_published() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_whose_id_belongs_to_another_is_neither_stored_nor_published() {
+    let (mut bench, context) = Bench::new();
+    let mut stream = bench.live.subscribe();
+    bench.queue.push_all(&[view("p", "1", "s", 0, "/first")]);
+    bench.start(context);
+    assert_eq!(data(&next(&mut stream).await)["url"], "/first");
+    bench.queue.push_all(&[view("p", "1", "s", 5, "/taken"), view("p", "2", "s", 6, "/last")]);
+    assert_eq!(data(&next(&mut stream).await)["url"], "/last");
+    let message = "Event ignored: the project has stored an event with this id";
+    let line = bench.line(message).await;
+    assert_eq!((line.event_id.as_deref(), line.level), (Some("1"), Level::Warn));
+    let line = bench.line("Batch stored").await;
+    assert_eq!((&line.data["rows"], &line.data["storedBefore"]), (&json!(1), &json!(1)));
+    bench.stop().await;
+    assert_eq!(bench.store.count("page_view_event").await, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_sessions_end_with_the_sweep() {
     let (mut bench, context) = Bench::new();
     let mut stream = bench.live.subscribe();

@@ -22,7 +22,7 @@ use super::{ClickHouseStore, stored_ids};
 use bklit_pipeline::store::rows::{custom_event_cells, page_view_cells};
 use bklit_pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 use bklit_pipeline::store::{self, Batch, StoreError};
-use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::event::{EventKind, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 /// Pauses between checks for rows whose insert succeeded but that are missing. Another insert of
@@ -45,17 +45,28 @@ pub(super) struct Group<'a> {
     pub(super) events: Vec<&'a QueuedEvent>,
 }
 
-/// Stores the batch's events; returns how many were not stored before.
-pub(super) async fn store(store: &ClickHouseStore, batch: &Batch) -> Result<u64, StoreError> {
+/// Stores the batch's events; returns the positions of those that were stored before.
+pub(super) async fn store(
+    store: &ClickHouseStore,
+    batch: &Batch,
+) -> Result<Vec<usize>, StoreError> {
     let groups = groups(&batch.events);
     let keys = groups.iter().flat_map(|group| group.events.iter());
     let keys = keys.map(|event| (&event.project_id, &event.id));
     let _held = store.key_locks.hold(keys).await;
-    let mut rows = 0;
+    let mut new = HashSet::new();
     for group in &groups {
-        rows += store_group(store, &batch.id, group).await? as u64;
+        new.extend(store_group(store, &batch.id, group).await?.into_iter().map(address));
     }
-    Ok(rows)
+    let has_row = |event: &QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
+    let known = |event: &QueuedEvent| has_row(event) && !new.contains(&address(event));
+    let events = batch.events.iter().enumerate();
+    Ok(events.filter(|(_, event)| known(event)).map(|(position, _)| position).collect())
+}
+
+/// Identifies an event within its batch.
+fn address(event: &QueuedEvent) -> usize {
+    std::ptr::from_ref(event).addr()
 }
 
 /// Groups the events by table and month, in a fixed order and without duplicates.
@@ -85,18 +96,18 @@ pub(super) fn month(moment: UtcMillis) -> i32 {
     i32::from(date.year()) * 100 + i32::from(date.month())
 }
 
-/// Stores a group; returns how many of its events were new.
-async fn store_group(
+/// Stores a group; returns the events that were new.
+async fn store_group<'a>(
     store: &ClickHouseStore,
     batch: &str,
-    group: &Group<'_>,
-) -> Result<usize, StoreError> {
+    group: &Group<'a>,
+) -> Result<Vec<&'a QueuedEvent>, StoreError> {
     let mut missing = if store.check_ids {
         stored_ids::missing(&store.connection, group.table, &group.events).await?
     } else {
         group.events.clone()
     };
-    let new = missing.len();
+    let new = missing.clone();
     for generation in 0..GENERATIONS {
         if missing.is_empty() {
             return Ok(new);

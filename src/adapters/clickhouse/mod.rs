@@ -57,6 +57,7 @@ use bklit_pipeline::store::schema::Table;
 use bklit_pipeline::store::{
     Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
 };
+use bklit_wire::event::{EventKind, QueuedEvent};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -186,10 +187,13 @@ impl Store for ClickHouseStore {
     async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError> {
         let limit = self.connection.timeouts.batch;
         let work = Box::pin(async {
-            let rows = events::store(self, batch).await?;
+            let known = events::store(self, batch).await?;
             let changed = sessions::follow(self, batch).await?;
+            let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
+            let rows = batch.events.iter().filter(has_row).count() - known.len();
             Ok(Inserted {
-                rows,
+                rows: rows as u64,
+                known,
                 new_sessions: changed.begun,
                 ended_sessions: changed.ended,
                 closed_sessions: changed.closed,

@@ -60,6 +60,7 @@ fn queue_options(settings: &Settings) -> RedisQueueOptions {
         prefix: settings.queue.redis_prefix.clone(),
         max_depth: settings.queue.max_depth,
         max_failed: settings.queue.max_failed,
+        max_client_ids: settings.queue.max_client_ids,
         durability: settings.queue.durability,
         // Both stores recognise repeated events by their ids, so no batch need wait for a disk.
         durable_claims: false,
@@ -68,7 +69,8 @@ fn queue_options(settings: &Settings) -> RedisQueueOptions {
 
 /// The bounds of the queue in a file.
 pub(super) fn bounds(settings: &Settings) -> Bounds {
-    Bounds { depth: settings.queue.max_depth, failed: settings.queue.max_failed }
+    let queue = &settings.queue;
+    Bounds { depth: queue.max_depth, failed: queue.max_failed, client_ids: queue.max_client_ids }
 }
 
 /// The debug bus of the Redis at `url`, to follow, and that server's address. It reconnects until

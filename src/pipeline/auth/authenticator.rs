@@ -5,6 +5,7 @@
 //! the store is unavailable, its last result for a token stays valid for up to [`GRACE`]. While it is
 //! slow, requests use the last result and do not wait; the new one counts as soon as it arrives.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::beacons::Beacons;
 use super::single_flight::SingleFlight;
 use super::token_cache::TokenCache;
-use super::{Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError};
+use super::{
+    AuthSettings, DomainRules, ForeignSite, Scope, Secret, Site, TokenHash, TokenRecord,
+    TokenStore, TokenStoreError,
+};
+use crate::throttle::{Throttle, Throttled};
 use bklit_net::log_throttle::LogThrottle;
 use bklit_net::timeout::within;
 use bklit_wire::duration::seconds;
@@ -56,18 +61,19 @@ pub enum Denied {
     /// It writes without a token.
     #[error("a token is needed: send the header `Authorization: Bearer bk_live_…`")]
     Missing,
-    /// It reads without a token, from another machine.
+    /// It reads without a token, from another machine, or where this machine needs one, too.
     #[error(
         "reading needs a token with scope read (`bklit-tui token create --project '*' --scope \
          read`), unless the pipeline listens on loopback only and the request comes from this machine, without \
-         a proxy"
+         a proxy, and auth.loopback_needs_token is off"
     )]
     NotLocal,
     /// It changes the queue without a token, from another machine.
     #[error(
         "changing the queue needs a token with scope admin in the header `Authorization: Bearer \
          bk_live_…` (`bklit-tui token create --project '*' --scope admin`), unless the pipeline \
-         listens on loopback only and the request comes from this machine, without a proxy"
+         listens on loopback only and the request comes from this machine, without a proxy, and \
+         auth.loopback_needs_token is off"
     )]
     NotAdmin,
     /// The token does not exist, or was revoked.
@@ -86,8 +92,11 @@ pub enum Denied {
     #[error("the token is for some projects only, and this needs one for all")]
     AllProjects,
     /// The token is for other sites.
-    #[error("the token may not be used from this site: it is limited to certain domains")]
-    Domain,
+    #[error(transparent)]
+    Domain(Box<ForeignSite>),
+    /// There were too many unknown tokens from this address.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// The token cannot be checked now.
     #[error("{0}")]
     Unavailable(Arc<TokenStoreError>),
@@ -101,16 +110,70 @@ pub struct Authenticator {
     known: Arc<TokenCache>,
     refreshed: SingleFlight<TokenHash, Option<Arc<TokenRecord>>>,
     beacons: Beacons,
+    settings: AuthSettings,
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl Authenticator {
-    /// Checks against `store`, caching its results for [`TTL`].
+    /// Checks against `store`, caching its results for [`TTL`], by the default settings.
     pub fn new(store: Arc<dyn TokenStore>) -> Self {
         let tokens = Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build();
         let known = Arc::new(TokenCache::new());
         let refreshed = SingleFlight::new(MAX_REFRESHED);
         let beacons = Beacons::new(Arc::clone(&store), Arc::clone(&known));
-        Self { store, tokens, known, refreshed, beacons }
+        Self {
+            store,
+            tokens,
+            known,
+            refreshed,
+            beacons,
+            settings: AuthSettings::default(),
+            throttle: None,
+        }
+    }
+
+    /// Checks by these settings.
+    #[must_use]
+    pub fn with_settings(self, settings: AuthSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Bounds the lookups of unknown tokens.
+    #[must_use]
+    pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
+        Self { throttle: Some(throttle), ..self }
+    }
+
+    /// Whether requests from this machine need no token.
+    pub fn trusts_loopback(&self) -> bool {
+        !self.settings.loopback_needs_token
+    }
+
+    /// Which sites the allowed domains of tokens stand for.
+    pub fn domain_rules(&self) -> DomainRules {
+        self.settings.domain_rules()
+    }
+
+    /// Looks up the token that a client at `address` sent.
+    ///
+    /// # Errors
+    /// Those of [`Authenticator::identify`], and [`Denied::Throttled`] if the token is not in the list
+    /// of all tokens and many others were looked up from there.
+    pub async fn identify_from(
+        &self,
+        address: IpAddr,
+        secret: &str,
+    ) -> Result<Arc<TokenRecord>, Denied> {
+        let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
+        if let Some(throttle) = &self.throttle
+            && self.known.get(&hash).is_none()
+            && !self.tokens.contains_key(&hash)
+            && let Err(throttled) = throttle.look_up_token(address)
+            && !self.beacons.has(&hash).await
+        {
+            return Err(throttled.into());
+        }
+        self.identify_hash(hash, secret).await
     }
 
     /// Looks up the token that a client sent.
@@ -120,6 +183,14 @@ impl Authenticator {
     pub async fn identify(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
         // Keyed by hash: no secret stays in memory, and no comparison leaks one.
         let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
+        self.identify_hash(hash, secret).await
+    }
+
+    async fn identify_hash(
+        &self,
+        hash: TokenHash,
+        secret: &str,
+    ) -> Result<Arc<TokenRecord>, Denied> {
         let found = match self.tokens.get(&hash).await {
             Some(remembered) => remembered,
             None => self.look_up(hash, secret).await?,
@@ -193,7 +264,7 @@ impl Authenticator {
     /// [`Denied::Missing`] if the project has no token, [`Denied::Domain`] if none allows that site,
     /// [`Denied::Unavailable`].
     pub async fn authorize_beacon(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
-        self.beacons.authorize(project, site).await
+        self.beacons.authorize(project, site, self.domain_rules()).await
     }
 
     /// Whether tokens can be checked now: the store responds, or there are tokens that were used
@@ -248,17 +319,22 @@ impl TokenRecord {
     ///
     /// # Errors
     /// [`Denied::Scope`], [`Denied::Project`], [`Denied::Domain`].
-    pub fn allow_ingest(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
+    pub fn allow_ingest(
+        &self,
+        project: &str,
+        site: Site<'_>,
+        rules: DomainRules,
+    ) -> Result<(), Denied> {
         if self.scope != Scope::Ingest {
             return Err(Denied::Scope(self.scope));
         }
         if !self.projects.iter().any(|own| own == project) {
             return Err(Denied::Project);
         }
-        if self.allowed_domains.is_empty() || site.is_within(&self.allowed_domains) {
+        if self.allowed_domains.is_empty() || site.is_within(&self.allowed_domains, rules) {
             Ok(())
         } else {
-            Err(Denied::Domain)
+            Err(Denied::Domain(Box::new(site.foreign(&self.allowed_domains))))
         }
     }
 
@@ -288,24 +364,6 @@ impl TokenRecord {
             Some(_) => Err(Denied::Project),
             None => Err(Denied::AllProjects),
         }
-    }
-}
-
-/// The site a browser sent the request from: its `Origin`, else its `Referer`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Site<'a>(pub Option<&'a str>);
-
-impl Site<'_> {
-    /// Whether the host equals one of `domains` or is a subdomain of one.
-    fn is_within(self, domains: &[String]) -> bool {
-        let Some(url) = self.0.and_then(|text| url::Url::parse(text).ok()) else { return false };
-        let Some(host) = url.host_str() else { return false };
-        let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
-        domains.iter().any(|domain| {
-            let domain = domain.as_bytes();
-            let Some(start) = host.len().checked_sub(domain.len()) else { return false };
-            host[start..].eq_ignore_ascii_case(domain) && (start == 0 || host[start - 1] == b'.')
-        })
     }
 }
 

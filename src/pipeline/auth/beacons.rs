@@ -4,7 +4,7 @@
 //! Anybody may send beacons, so their cost must not grow with the number of tokens: these are listed
 //! now and then, and looked up by project.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use tokio::time::{Instant, timeout};
 use super::authenticator::{GRACE, KNOWN_TIMEOUT, LOOKUP_TIMEOUT, REFRESH_TIMEOUT, TTL};
 use super::single_flight::SingleFlight;
 use super::token_cache::TokenCache;
-use super::{Denied, Listing, Scope, Site, TokenRecord, TokenStore, TokenStoreError};
+use super::{
+    Denied, DomainRules, Listing, Scope, Site, TokenHash, TokenRecord, TokenStore, TokenStoreError,
+};
 use bklit_net::timeout::no_response;
 use bklit_wire::time::UtcMillis;
 
@@ -32,6 +34,8 @@ pub(super) struct Beacons {
 #[derive(Clone)]
 struct List {
     tokens: Arc<HashMap<String, Vec<Arc<TokenRecord>>>>,
+    /// The hashes of all tokens, whatever their scope.
+    hashes: Arc<HashSet<TokenHash>>,
     /// Why the list may be incomplete.
     unavailable: Option<Arc<TokenStoreError>>,
     /// When to read it again.
@@ -60,19 +64,29 @@ impl Beacons {
     }
 
     /// Whether a session of `project` may be ended from that site.
-    pub(super) async fn authorize(&self, project: &str, site: Site<'_>) -> Result<(), Denied> {
+    pub(super) async fn authorize(
+        &self,
+        project: &str,
+        site: Site<'_>,
+        rules: DomainRules,
+    ) -> Result<(), Denied> {
         let list = self.list().await;
         let mut denied = list.unavailable.map_or(Denied::Missing, Denied::Unavailable);
         let now = UtcMillis::now();
         let tokens = list.tokens.get(project).into_iter().flatten();
         for token in tokens.filter(|token| !token.is_expired(now)) {
-            match token.allow_ingest(project, site) {
+            match token.allow_ingest(project, site, rules) {
                 Ok(()) => return Ok(()),
-                Err(Denied::Domain) => denied = Denied::Domain,
+                Err(foreign @ Denied::Domain(_)) => denied = foreign,
                 Err(_) => {}
             }
         }
         Err(denied)
+    }
+
+    /// Whether a token with this hash is in the list.
+    pub(super) async fn has(&self, hash: &TokenHash) -> bool {
+        self.list().await.hashes.contains(hash)
     }
 
     /// Whether tokens can be checked now.
@@ -120,6 +134,7 @@ impl Lists {
 
     /// Makes a listing, which took `took` to read, the latest list.
     fn update(&self, listing: Listing, took: Duration) -> List {
+        let hashes = listing.tokens.iter().map(|token| token.hash).collect();
         let ingest = listing.tokens.into_iter().filter(|token| token.scope == Scope::Ingest);
         let mut tokens: Vec<_> = ingest.map(Arc::new).collect();
         let now = Instant::now();
@@ -142,6 +157,7 @@ impl Lists {
         }
         let list = List {
             tokens: Arc::new(by_project),
+            hashes: Arc::new(hashes),
             unavailable: listing.unavailable.map(Arc::new),
             until: now + usable_for,
         };

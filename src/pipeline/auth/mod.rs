@@ -3,7 +3,9 @@
 //! - `authenticator`: the cached check
 //! - `beacons`: ending sessions without a token
 //! - `bootstrap`: the token of the first start
+//! - `domains`: the sites that may use a token
 //! - `listing`: the list of all tokens
+//! - `settings`: how tokens are checked
 //! - `single_flight`: one lookup per token at a time
 //! - `stored`: a token as JSON
 //! - `token`: secrets and their hashes
@@ -12,7 +14,9 @@
 pub mod authenticator;
 mod beacons;
 mod bootstrap;
+pub mod domains;
 pub mod listing;
+mod settings;
 pub mod single_flight;
 pub mod stored;
 pub mod token;
@@ -22,9 +26,11 @@ use async_trait::async_trait;
 
 use bklit_wire::time::UtcMillis;
 
-pub use authenticator::{Authenticator, Denied, Site, TTL};
+pub use authenticator::{Authenticator, Denied, TTL};
 pub use bootstrap::{BootstrapError, DEFAULT_PROJECT, bootstrap, default_token};
+pub use domains::{DomainRules, ForeignSite, Site};
 pub use listing::Listing;
+pub use settings::AuthSettings;
 pub use token::{Secret, TokenHash};
 pub use token_cache::count_saved;
 
@@ -74,7 +80,7 @@ pub struct TokenRecord {
     pub scope: Scope,
     /// The projects it is for; empty means all (not for [`Scope::Ingest`]).
     pub projects: Vec<String>,
-    /// Hosts that may use it, including their subdomains; empty means any.
+    /// Domains that may use it, as they were entered (see [`domains`]); empty means any.
     pub allowed_domains: Vec<String>,
     /// When it was created.
     pub created_at: UtcMillis,

@@ -126,7 +126,7 @@ pub(super) async fn ingest(
     let charset = charset::named_in(&head.headers)?;
     let encodings = body::check_head(&head.headers, &incoming, expected)?;
     let secret = bearer(&head.headers).ok_or(Denied::Missing)??;
-    let token = context.intake.authenticator().identify(secret).await?;
+    let token = context.intake.authenticator().identify_from(peer.ip, secret).await?;
     if token.scope != Scope::Ingest {
         return Err(Denied::Scope(token.scope).into());
     }

@@ -16,9 +16,9 @@ use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, body, charset};
 use crate::auth::Denied;
-use crate::intake::{self, Rejected, Sender};
+use crate::intake::{self, Rejected, Rejection, Sender};
 use crate::server::access::bearer_token;
-use crate::telemetry::Data;
+use crate::telemetry::{Data, Repeated};
 
 /// The most characters of a path, an origin or another text of a client that are logged.
 const MAX_SHOWN: usize = 200;
@@ -58,11 +58,24 @@ impl About {
 }
 
 impl Refused {
+    /// How log lines about it are folded.
+    fn kind(&self, peer: &Peer) -> Repeated {
+        match (&self.why, &self.project) {
+            (Refusal::Rejected(why), Some(project)) if why.is_about_project() => {
+                Repeated::of_project(why.kind(), project)
+            }
+            (why, _) => Repeated::from_address(why.kind(), peer.ip),
+        }
+    }
+
     /// Counts and logs it. A site that a token does not allow also goes to the program's own log:
     /// nobody there sees the page's errors.
     pub(super) fn log(&self, peer: &Peer, about: &About, began: Instant) {
         let log = peer.context.intake.log();
         log.metrics().refused();
+        if let Refusal::Rejected(Rejection::Throttled(throttled)) = &self.why {
+            log.metrics().throttled(throttled.limit);
+        }
         let status = self.why.status();
         let origin = about.origin.as_ref().map(shown);
         if status == StatusCode::FORBIDDEN && peer.context.rejected_origins.failure().is_some() {
@@ -73,7 +86,7 @@ impl Refused {
         if let Some(project) = &self.project {
             step = step.project(project);
         }
-        step.warn("Request refused", || {
+        step.warn_repeated(self.kind(peer), "Request refused", || {
             let mut data = Data::from_iter([
                 ("status".to_owned(), status.as_u16().into()),
                 ("error".to_owned(), self.why.to_string().into()),
@@ -113,7 +126,10 @@ pub(super) async fn ingest(
     let encodings = body::check_head(&head.headers, &incoming, expected)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
-        Some(secret) => Some(context.intake.authenticator().identify(secret?).await?),
+        Some(secret) => {
+            let authenticator = context.intake.authenticator();
+            Some(authenticator.identify_from(peer.ip, secret?).await?)
+        }
         None if kind == EventKind::SessionEnd => None,
         None => return Err(Denied::Missing.into()),
     };

@@ -104,6 +104,21 @@ impl Refusal {
         }
     }
 
+    /// What kind of refusal it is, for folding log lines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rejected(rejection) => rejection.kind(),
+            Self::Broken(_) | Self::Slow(_) | Self::NoLength => "incomplete body",
+            Self::TooLarge(_) | Self::TooMany(_) => "body too large",
+            Self::Unsupported(_) | Self::Charset(_) | Self::Encoding => "unsupported body",
+            Self::NotFound | Self::NoIngestion | Self::Method(_) => "no such route",
+            Self::Preflight(_) => "preflight",
+            Self::Busy | Self::NoPlace | Self::NoStore | Self::Store(_) | Self::Streams(_) => {
+                "unavailable"
+            }
+        }
+    }
+
     /// The status code.
     pub fn status(&self) -> StatusCode {
         match self {
@@ -127,7 +142,11 @@ impl Refusal {
 fn status(rejection: &Rejection) -> StatusCode {
     match rejection {
         Rejection::Field { .. } => StatusCode::BAD_REQUEST,
-        Rejection::Denied(Denied::Domain) => StatusCode::FORBIDDEN,
+        Rejection::IdTaken(_) => StatusCode::CONFLICT,
+        Rejection::Throttled(_) | Rejection::Denied(Denied::Throttled(_)) => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
+        Rejection::Denied(Denied::Domain(_)) => StatusCode::FORBIDDEN,
         Rejection::Denied(Denied::Unavailable(_)) | Rejection::Queue(_) => {
             StatusCode::SERVICE_UNAVAILABLE
         }

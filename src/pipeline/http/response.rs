@@ -80,6 +80,11 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     }
     let status = refusal.status();
     let mut response = retryable(json(status, &Error { error: refusal.for_client() }));
+    if let Refusal::Rejected(rejection) = refusal
+        && let Some(wait) = rejection.retry_after()
+    {
+        response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+    }
     match refusal {
         Refusal::Method(allowed) => set(&mut response, ALLOW, allowed),
         // The rest of the body is not read.

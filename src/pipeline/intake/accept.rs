@@ -16,6 +16,7 @@ use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, valida
 use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
+use crate::throttle::{Admission, EndOf, SessionMark, Throttled};
 
 /// A valid event, completed and repaired.
 struct Checked {
@@ -25,6 +26,15 @@ struct Checked {
     left_out: Vec<String>,
     /// By this its times were judged, so it is also when the event counts as queued.
     at: UtcMillis,
+}
+
+/// An event that is ready to be queued.
+struct Prepared {
+    item: NewItem,
+    /// Unless its limits are those of unknown sessions.
+    admission: Option<Admission>,
+    /// Its session, unless it ends that.
+    session: Option<SessionMark>,
 }
 
 impl Intake {
@@ -37,10 +47,10 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<String, Rejected> {
-        let item = self.prepare(sender, envelope).await?;
+        let prepared = self.prepare(sender, envelope).await?;
         let pushing = Instant::now();
-        let pushed = self.queue.push(item.clone()).await;
-        self.finish(&item, pushed, pushing.elapsed())
+        let pushed = self.queue.push(prepared.item.clone()).await;
+        self.finish(prepared, pushed, pushing.elapsed())
     }
 
     /// Like [`Intake::accept`], for several events of one sender that are queued together. What is an
@@ -57,7 +67,8 @@ impl Intake {
                 Err(why) => Err(why),
             });
         }
-        let items: Vec<NewItem> = prepared.iter().flatten().cloned().collect();
+        let items: Vec<NewItem> =
+            prepared.iter().flatten().map(|prepared| prepared.item.clone()).collect();
         let pushing = Instant::now();
         let mut pushed = match items.is_empty() {
             true => Vec::new(),
@@ -65,12 +76,12 @@ impl Intake {
         }
         .into_iter();
         let took = pushing.elapsed();
-        let mut finish = |item: NewItem| {
+        let mut finish = |prepared: Prepared| {
             let missing = || Err(QueueError::Unavailable("no result of the push".to_owned()));
             let pushed = pushed.next().unwrap_or_else(missing);
-            self.finish(&item, pushed, took).map_err(E::from)
+            self.finish(prepared, pushed, took).map_err(E::from)
         };
-        prepared.into_iter().map(|item| item.and_then(&mut finish)).collect()
+        prepared.into_iter().map(|prepared| prepared.and_then(&mut finish)).collect()
     }
 
     /// Checks and completes an event.
@@ -78,26 +89,34 @@ impl Intake {
         &self,
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
-    ) -> Result<NewItem, Rejected> {
+    ) -> Result<Prepared, Rejected> {
         let Envelope { project_id, event_id, sent_at, left_out, event } = envelope;
         let project = project_id.ok_or_else(|| Rejection::field("projectId", "missing"))?;
         validate::id("projectId", &project)?;
 
         let site = site(sender.headers);
         let allowed = match sender.token {
-            Some(token) => token.allow_ingest(&project, site),
+            Some(token) => token.allow_ingest(&project, site, self.authenticator.domain_rules()),
             None => self.authenticator.authorize_beacon(&project, site).await,
         };
         // Otherwise anybody could choose an id that makes somebody else's event look like a retry.
         let client_id = event_id.filter(|_| sender.token.is_some());
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
-            self.complete(event, sent_at, sender)
+            let mut checked = self.complete(event, sent_at, sender)?;
+            let admission = self.admit(&project, &mut checked.payload, sender)?;
+            Ok((checked, admission))
         });
         match checked {
-            Ok(checked) => {
+            Ok((checked, admission)) => {
                 let checked = Checked { left_out, ..checked };
-                Ok(self.received(checked, project, client_id, sender))
+                let session = match &checked.payload {
+                    Payload::SessionEnd(_) => None,
+                    payload => payload.session_id(),
+                };
+                let session = session.map(|session| self.throttle.mark(&project, session));
+                let item = self.received(checked, project, client_id, sender);
+                Ok(Prepared { item, admission, session })
             }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
@@ -123,6 +142,30 @@ impl Intake {
         let bounds = self.settings.time_bounds();
         clock::correct(payload.timestamp_mut(), sent_at, at, bounds, &mut changes);
         Ok(Checked { payload, changes, left_out: Vec::new(), at })
+    }
+
+    /// Checks the limits. The end of a session that came without a token is marked if the session is
+    /// unknown here, and is at no later time than now.
+    fn admit(
+        &self,
+        project: &str,
+        payload: &mut Payload,
+        sender: Sender<'_>,
+    ) -> Result<Option<Admission>, Throttled> {
+        if let Payload::SessionEnd(end) = payload {
+            end.unverified = false;
+            if sender.token.is_none() {
+                end.timestamp = end.timestamp.map(|at| at.min(UtcMillis::now()));
+                let end_of =
+                    self.throttle.end_session(project, &end.session_id, sender.visitor.ip())?;
+                end.unverified = end_of == EndOf::Unknown;
+                if end.unverified {
+                    return Ok(None);
+                }
+            }
+        }
+        let token = sender.token.map(|token| token.id.as_str());
+        self.throttle.admit(project, token).map(Some)
     }
 
     /// Reports that an event has been received, and what was changed about it.
@@ -163,20 +206,24 @@ impl Intake {
         NewItem { event: Arc::new(event), client_id: is_clients }
     }
 
-    /// Reports the result of a push that took `took`. `item` is as it was before the push: the copy for
-    /// the baseline must not contain what the queue adds.
+    /// Reports the result of a push that took `took`. The item is as it was before the push: the copy
+    /// for the baseline must not contain what the queue adds.
     fn finish(
         &self,
-        item: &NewItem,
+        prepared: Prepared,
         pushed: Result<Pushed, QueueError>,
         took: Duration,
     ) -> Result<String, Rejected> {
-        let event = &item.event;
+        let event = &prepared.item.event;
         let step = self.log.step(Stage::Queue).event(&event.id).project(&event.project_id);
         let step = step.took(took);
         match pushed {
             Ok(pushed) => {
                 self.log.metrics().accepted();
+                if pushed == Pushed::Queued {
+                    prepared.admission.into_iter().for_each(Admission::queued);
+                    prepared.session.into_iter().for_each(|session| self.throttle.saw(session));
+                }
                 if let Some(baseline) = &self.baseline
                     && pushed == Pushed::Queued
                 {
@@ -186,6 +233,9 @@ impl Intake {
                     Data::from_iter([("type".to_owned(), event.payload.kind().as_str().into())])
                 });
                 Ok(event.id.clone())
+            }
+            Err(error @ QueueError::IdTaken) => {
+                Err(Rejected { why: error.into(), project: Some(event.project_id.clone()) })
             }
             Err(error) => {
                 let reason = error.to_string();

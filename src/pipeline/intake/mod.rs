@@ -31,6 +31,7 @@ use hyper::HeaderMap;
 use crate::auth::{Authenticator, TokenRecord};
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
+use crate::throttle::{LimitSettings, Throttle};
 use crate::verify::BaselineSender;
 
 pub use accept::parse;
@@ -48,6 +49,7 @@ pub struct Intake {
     visitors: Arc<Visitors>,
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
+    throttle: Arc<Throttle>,
 }
 
 /// The sender of an event.
@@ -73,7 +75,14 @@ impl Intake {
         visitors: Visitors,
     ) -> Self {
         let visitors = Arc::new(visitors);
-        Self { queue, authenticator, log, settings, visitors, baseline: None }
+        let throttle = Arc::new(Throttle::new(LimitSettings::default(), u64::MAX));
+        Self { queue, authenticator, log, settings, visitors, baseline: None, throttle }
+    }
+
+    /// Refuses what is over a limit.
+    #[must_use]
+    pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
+        Self { throttle, ..self }
     }
 
     /// Also hands accepted events to the baseline writer.

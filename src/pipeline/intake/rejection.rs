@@ -1,9 +1,11 @@
 //! Why an event is rejected.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::auth::Denied;
 use crate::queue::QueueError;
+use crate::throttle::Throttled;
 
 /// Why an event is rejected.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +20,34 @@ pub enum Rejection {
     },
     /// Its token is missing or does not allow it.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denied(Denied),
+    /// It is over a limit.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
+    /// Its client has used its id for a different event.
+    #[error(transparent)]
+    IdTaken(QueueError),
     /// It cannot be queued now.
     #[error("{0}; try again later")]
-    Queue(#[from] QueueError),
+    Queue(QueueError),
+}
+
+impl From<Denied> for Rejection {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Throttled(throttled) => Self::Throttled(throttled),
+            denied => Self::Denied(denied),
+        }
+    }
+}
+
+impl From<QueueError> for Rejection {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::IdTaken => Self::IdTaken(error),
+            error => Self::Queue(error),
+        }
+    }
 }
 
 impl Rejection {
@@ -43,13 +69,50 @@ impl Rejection {
             Self::Queue(QueueError::Unavailable(_) | QueueError::InDoubt { .. }) => {
                 "the queue is unavailable; try again later".to_owned()
             }
+            // Which domains are allowed is nobody else's business.
+            Self::Denied(Denied::Domain(_)) => {
+                "the token may not be used from this site: it is limited to certain domains"
+                    .to_owned()
+            }
             other => other.to_string(),
+        }
+    }
+
+    /// What kind of rejection it is: for counting and for folding log lines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Field { .. } => "invalid event",
+            Self::Throttled(throttled) => throttled.limit.as_str(),
+            Self::IdTaken(_) => "event id taken",
+            Self::Queue(_) => "queue",
+            Self::Denied(denied) => match denied {
+                Denied::Domain(_) => "domain not allowed",
+                Denied::Unavailable(_) => "tokens unavailable",
+                _ => "not authorized",
+            },
+        }
+    }
+
+    /// Whether it concerns a project as a whole, not what a single client did.
+    pub fn is_about_project(&self) -> bool {
+        match self {
+            Self::Throttled(throttled) => throttled.limit.is_about_project(),
+            Self::Denied(Denied::Domain(_)) | Self::Queue(_) => true,
+            _ => false,
+        }
+    }
+
+    /// When to try again, if it was over a limit.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled(throttled) => Some(throttled.retry_after),
+            _ => None,
         }
     }
 
     /// Whether the same event may be accepted later.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Denied(Denied::Unavailable(_)) | Self::Queue(_))
+        matches!(self, Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) | Self::Throttled(_))
     }
 }
 

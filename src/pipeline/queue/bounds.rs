@@ -1,6 +1,6 @@
 //! The bounds of a queue, and its errors.
 
-use super::{ClaimId, QueueStats};
+use super::{ClaimId, DEFAULT_MAX_CLIENT_IDS, QueueStats};
 
 /// The default limit of failed items. Once it is reached, new events are refused.
 pub const DEFAULT_MAX_FAILED: u64 = 100_000;
@@ -13,12 +13,14 @@ pub struct Bounds {
     /// Once this many items have failed, new events are refused. Items waiting or in flight
     /// by then may still fail and are added, so the number can exceed this by as many.
     pub failed: u64,
+    /// The most event ids chosen by clients that are remembered, approximately.
+    pub client_ids: u64,
 }
 
 impl From<u64> for Bounds {
-    /// The given depth, and the default bound on failed items.
+    /// The given depth, and the defaults of the others.
     fn from(depth: u64) -> Self {
-        Self { depth, failed: DEFAULT_MAX_FAILED }
+        Self { depth, failed: DEFAULT_MAX_FAILED, client_ids: DEFAULT_MAX_CLIENT_IDS }
     }
 }
 
@@ -69,6 +71,11 @@ pub enum QueueError {
         /// The limit that was reached.
         bound: u64,
     },
+    /// The client chose an id that it has already used for an event with another content.
+    #[error(
+        "eventId: already used for a different event within the last 24 hours; choose a new id"
+    )]
+    IdTaken,
     /// Another consumer has taken over the batch and must acknowledge it. What this one stored stays
     /// stored.
     #[error("batch {} has been taken over by another worker", .0.batch)]

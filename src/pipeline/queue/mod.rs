@@ -6,11 +6,13 @@
 //!
 //! - `api`: the views of the queue for people
 //! - `bounds`: the bounds of a queue, and its errors
+//! - `client_ids`: recognises a client's retry
 //! - `settings`: the queue's settings
 //! - `spool`: accepts events while the queue is unavailable
 
 pub mod api;
 mod bounds;
+mod client_ids;
 mod settings;
 pub mod spool;
 
@@ -25,6 +27,7 @@ use bklit_wire::queue::BatchInFlight;
 use bklit_wire::time::UtcMillis;
 
 pub use bounds::{Bounds, DEFAULT_MAX_FAILED, QueueError};
+pub use client_ids::{CLIENT_ID_MEMORY, ClientId, DEFAULT_MAX_CLIENT_IDS};
 pub use settings::QueueSettings;
 
 /// Once a batch has this many bytes, no more items are added. A worker holds up to three batches in
@@ -54,7 +57,8 @@ pub enum Durability {
 pub struct NewItem {
     /// The event.
     pub event: Arc<QueuedEvent>,
-    /// Whether the client chose the id, so that a second event of the project with it is a retry.
+    /// Whether the client chose the id, so that a second event with it, of the same project, kind and
+    /// content, is a retry.
     pub client_id: bool,
 }
 
@@ -63,7 +67,7 @@ pub struct NewItem {
 pub enum Pushed {
     /// It is in the queue.
     Queued,
-    /// The project sent this id within the last 24 hours; nothing was added.
+    /// The project sent this event with this id within the last 24 hours; nothing was added.
     Duplicate,
 }
 
@@ -189,13 +193,17 @@ pub struct QueueStats {
 /// - It is bounded ([`Bounds`]): at most `depth` items wait, and once `failed` items have failed, no
 ///   more events are accepted. Only items that are waiting or in flight by then can still fail. A
 ///   rejected event is not lost: its producer gets the error.
+/// - Ids that clients chose are remembered for at least [`CLIENT_ID_MEMORY`]. When there are too
+///   many, the oldest are forgotten first: a later retry of such an event is queued again, and the
+///   store, which keeps each id once, ignores it.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Adds an event, which is durable once this returns `Ok`.
     ///
     /// # Errors
-    /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`]: the event was
-    /// not accepted. [`QueueError::InDoubt`]: it is not known whether it was.
+    /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::IdTaken`],
+    /// [`QueueError::Unavailable`]: the event was not accepted. [`QueueError::InDoubt`]: it is not
+    /// known whether it was.
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError>;
 
     /// Adds up to [`MAX_PUSHED`] events in order, with one write where the queue can. Returns one result
@@ -223,7 +231,8 @@ pub trait Queue: Send + Sync {
     ///
     /// # Errors
     /// [`QueueError::FailedFull`], [`QueueError::Unavailable`]: any number of events, from the first
-    /// on, may have been added. Call it again.
+    /// on, may have been added. Call it again. [`QueueError::IdTaken`]: push them one by one, to
+    /// learn which event it is.
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
         for (pushed, event) in events.iter().enumerate() {
             match self.push(NewItem { event: Arc::new(event.clone()), client_id: true }).await {

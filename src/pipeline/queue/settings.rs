@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DEFAULT_MAX_FAILED, DEFAULT_PREFIX, Durability};
+use super::{DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, DEFAULT_PREFIX, Durability};
 
 /// Bounds of the queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ pub struct QueueSettings {
     pub max_depth: u64,
     /// The number of failed events from which requests get 503, until some are retried or deleted.
     pub max_failed: u64,
+    /// The most event ids chosen by clients to remember, to recognise retries.
+    pub max_client_ids: u64,
     /// The number of waiting events above which to raise an alert.
     pub alarm_depth: u64,
     /// The key of the list in Redis, and the prefix of the queue's other keys.
@@ -25,6 +27,7 @@ impl Default for QueueSettings {
         Self {
             max_depth: 1_000_000,
             max_failed: DEFAULT_MAX_FAILED,
+            max_client_ids: DEFAULT_MAX_CLIENT_IDS,
             alarm_depth: 1_000,
             redis_prefix: DEFAULT_PREFIX.to_owned(),
             durability: Durability::Everysec,

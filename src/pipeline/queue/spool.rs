@@ -17,9 +17,9 @@
 //! the queue has reported it.
 
 mod failed;
+mod forward;
 mod push;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,7 +34,6 @@ use super::{
     Rejected, WaitingItem,
 };
 use bklit_net::backoff::Backoff;
-use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::BatchInFlight;
 
 /// Events moved at a time.
@@ -178,46 +177,6 @@ impl Shared {
                 return Ok(());
             }
         }
-    }
-
-    async fn move_batch(&self, batch: &Claim) -> Result<(), QueueError> {
-        let mut events = Vec::with_capacity(batch.items.len());
-        let mut rejected = Vec::new();
-        let mut settled = HashMap::new();
-        for item in &batch.items {
-            match QueuedEvent::from_json(&item.body) {
-                Ok(mut event) => {
-                    let is_in = match event.push_ticket.take() {
-                        Some(ticket) => self.is_in(&mut settled, ticket).await?,
-                        None => false,
-                    };
-                    if !is_in {
-                        events.push(event);
-                    }
-                }
-                Err(error) => rejected.push(Rejected { seq: item.seq, reason: error.to_string() }),
-            }
-        }
-        let moved = self.queue.push_in_order(&events).await?;
-        if moved < events.len() {
-            // When the batch is moved again, the queue recognises the events it already has.
-            return Err(QueueError::Unavailable("it is full".to_owned()));
-        }
-        self.spool.acknowledge(&batch.id, &rejected).await
-    }
-
-    /// Whether the push with this ticket was executed after all. Many events share a ticket.
-    async fn is_in(
-        &self,
-        settled: &mut HashMap<String, bool>,
-        ticket: String,
-    ) -> Result<bool, QueueError> {
-        if let Some(&is_in) = settled.get(&ticket) {
-            return Ok(is_in);
-        }
-        let is_in = self.queue.settle(&ticket).await?;
-        settled.insert(ticket, is_in);
-        Ok(is_in)
     }
 
     async fn check(&self) -> Result<u64, QueueError> {

@@ -50,7 +50,9 @@ pub async fn authorize(
         None => in_query(),
     };
     match secret {
-        Some(secret) => caller.authenticator.identify(&secret).await?.allow_read(project),
+        Some(secret) => {
+            caller.authenticator.identify_from(caller.ip, &secret).await?.allow_read(project)
+        }
         None if is_local(caller, head) => Ok(()),
         None => Err(Denied::NotLocal),
     }
@@ -62,7 +64,7 @@ pub async fn authorize_change(caller: Caller<'_>, head: &Parts) -> Result<(), De
     match head.headers.get(AUTHORIZATION) {
         Some(value) => {
             let secret = bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?;
-            caller.authenticator.identify(secret).await?.allow_admin()
+            caller.authenticator.identify_from(caller.ip, secret).await?.allow_admin()
         }
         None if query(&head.uri, "token").is_none() && is_local(caller, head) => Ok(()),
         None => Err(Denied::NotAdmin),
@@ -85,6 +87,7 @@ pub(crate) fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
 /// Whether the request is from this machine, be it from a browser for a page of any site.
 pub fn is_from_this_machine(caller: Caller<'_>, head: &Parts) -> bool {
     caller.loopback_only
+        && caller.authenticator.trusts_loopback()
         && caller.ip.is_loopback()
         // Behind a proxy, all requests seem to come from this machine.
         && !caller.behind_proxies

@@ -52,6 +52,9 @@ pub struct Inserted {
     /// Rows added to `page_view_event` and `tracked_event`. Events that were stored before are
     /// not counted.
     pub rows: u64,
+    /// Positions in the batch of events whose id was stored before. Empty if the batch as a whole
+    /// was.
+    pub known: Vec<usize>,
     /// Sessions that this batch opened.
     pub new_sessions: HashSet<SessionKey>,
     /// Sessions that this batch ended.

@@ -347,7 +347,12 @@ mod tests {
     #[test]
     fn events_of_one_write_were_accepted_within_seconds() {
         let event = |second: i64| {
-            let end = SessionEnd { session_id: "s".to_owned(), timestamp: None, reason: None };
+            let end = SessionEnd {
+                session_id: "s".to_owned(),
+                timestamp: None,
+                reason: None,
+                unverified: false,
+            };
             QueuedEvent {
                 id: second.to_string(),
                 payload: Payload::SessionEnd(end),

@@ -18,7 +18,7 @@ use super::{Guest, server};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{Rejection, parse, validate};
 use crate::server::access::{query, site};
-use crate::telemetry::Data;
+use crate::telemetry::{Data, Repeated};
 use bklit_wire::event::{EventKind, Payload};
 use bklit_wire::json::repaired;
 use bklit_wire::session::SessionKey;
@@ -111,9 +111,17 @@ impl Problem {
         matches!(self, Self::Refused(why) if why.is_temporary())
     }
 
+    /// Seconds after which to try again, if it was over a limit.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Refused(why) => why.retry_after().map(|wait| wait.as_secs()),
+            Self::NoKey => None,
+        }
+    }
+
     /// Whether this socket can send no messages at all.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Refused(Rejection::Denied(Denied::Domain)))
+        matches!(self, Self::Refused(Rejection::Denied(Denied::Domain(_))))
     }
 }
 
@@ -210,9 +218,17 @@ impl Browser {
             Err(problem) => problem,
         };
         self.guest.context.intake.log().metrics().refused();
+        if let Problem::Refused(Rejection::Throttled(throttled)) = &problem {
+            self.guest.context.intake.log().metrics().throttled(throttled.limit);
+        }
         self.log_refused(message_type, &problem.text());
         let error = problem.for_client();
-        let reply = ToClient::Error { error, retryable: problem.is_retryable(), message_type };
+        let reply = ToClient::Error {
+            error,
+            retryable: problem.is_retryable(),
+            retry_after: problem.retry_after(),
+            message_type,
+        };
         self.socket.send(reply.to_json()).await?;
         if problem.is_final() {
             self.socket.close(POLICY, &problem.for_client()).await;
@@ -250,8 +266,10 @@ impl Browser {
         let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
         let secret = sent.as_ref().or(self.token.as_ref()).ok_or(Problem::NoKey)?;
         let context = &self.guest.context;
-        let token = context.intake.authenticator().identify(secret.expose()).await?;
-        token.allow_ingest(&self.session.project_id, site(&self.guest.head.headers))?;
+        let authenticator = context.intake.authenticator();
+        let token = authenticator.identify_from(self.guest.ip, secret.expose()).await?;
+        let site = site(&self.guest.head.headers);
+        token.allow_ingest(&self.session.project_id, site, authenticator.domain_rules())?;
         self.token = sent.or_else(|| self.token.take());
         if self.member.is_none() {
             self.member = Some(context.sessions.join(self.session.clone()));
@@ -303,7 +321,9 @@ impl Browser {
     }
 
     fn log_refused(&self, message_type: Option<&'static str>, error: &str) {
-        self.guest.step(Some(&self.session.project_id)).warn("Message refused", || {
+        let kind = Repeated::from_address("message refused", self.guest.ip);
+        let step = self.guest.step(Some(&self.session.project_id));
+        step.warn_repeated(kind, "Message refused", || {
             self.details([
                 ("type", message_type.into()),
                 ("error", error.into()),

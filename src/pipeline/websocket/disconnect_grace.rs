@@ -86,6 +86,7 @@ impl Left {
             session_id: session_id.clone(),
             timestamp: Some(last_heard),
             reason: Some("disconnect".to_owned()),
+            unverified: false,
         });
         let project = project_id.clone();
         let envelope = Envelope {

@@ -68,6 +68,9 @@ pub enum ToClient<'a> {
         error: String,
         /// Whether the same message may be accepted later.
         retryable: bool,
+        /// Seconds after which to try again, after a limit was reached.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         message_type: Option<&'a str>,
     },

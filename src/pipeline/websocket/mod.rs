@@ -45,7 +45,7 @@ use super::server::Limits;
 use super::server::access::{Caller, is_from_this_machine};
 use super::server::connection::Connection;
 use super::server::tls::ServerTls;
-use super::telemetry::{Data, Step};
+use super::telemetry::{Data, Repeated, Step};
 use bklit_wire::debug_log::Stage;
 use disconnect_grace::DisconnectGrace;
 use handshake::Kind;
@@ -148,7 +148,8 @@ impl Guest {
 
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
-        self.step(project).warn("Socket refused", || {
+        let repeated = Repeated::from_address("socket refused", self.ip);
+        self.step(project).warn_repeated(repeated, "Socket refused", || {
             let mut data = self.details([("kind", kind.as_str().into()), ("error", reason.into())]);
             if let Some(origin) = self.origin() {
                 data.insert("origin".to_owned(), origin.into());

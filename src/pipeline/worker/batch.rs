@@ -11,7 +11,7 @@ use super::bisect::{Stopped, Stored, store};
 use super::lease::Lease;
 use super::parse::Item;
 use super::stop::Stop;
-use super::{WorkerContext, definitions, details, in_time};
+use super::{WorkerContext, definitions, details, in_time, unverified};
 use crate::metrics::Part;
 use crate::queue::{ClaimId, QueueError, Rejected};
 use bklit_net::backoff::Backoff;
@@ -95,8 +95,9 @@ async fn resolve_and_store(
     mut items: Vec<Item>,
     shutdown: &CancellationToken,
 ) -> Result<Stored, Stopped> {
+    unverified::drop_unknown(context, &mut items).await;
     let undefined = definitions::resolve(context, &id.batch, &mut items, shutdown).await?;
-    let mut stored = store(context, &id.batch, items, shutdown).await?;
+    let mut stored = store(context, id, items, shutdown).await?;
     stored.rejected.extend(undefined);
     Ok(stored)
 }
@@ -202,7 +203,7 @@ fn log_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored,
     context.log.metrics().batch_stored(waited);
     context.log.step(Stage::Worker).took(took).uncounted().info("Batch stored", || {
         let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
-        let with_row = stored.events.iter().filter(has_row).count() as u64;
+        let with_row = (stored.events.iter().filter(has_row).count() + stored.known) as u64;
         let oldest = stored.events.iter().map(|event| since(event.queued_at)).max();
         details(json!({
             "batchId": id.batch,

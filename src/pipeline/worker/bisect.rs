@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::parse::Item;
 use super::{WorkerContext, details};
 use crate::metrics::Part as Component;
-use crate::queue::Rejected;
+use crate::queue::{ClaimId, Rejected};
 use crate::store::{Batch, Inserted, StoreError};
 use bklit_net::backoff::Backoff;
 use bklit_net::timeout::no_response;
@@ -34,8 +34,10 @@ struct Part {
 /// The result for a batch's events.
 #[derive(Default)]
 pub(super) struct Stored {
-    /// Stored events, oldest first.
+    /// Stored events, oldest first, without those whose id was known to belong to another event.
     pub(super) events: Vec<QueuedEvent>,
+    /// Events whose id belongs to another event.
+    pub(super) known: usize,
     /// What changed in the store.
     pub(super) inserted: Inserted,
     /// Events that can never be stored.
@@ -50,23 +52,33 @@ pub(super) struct Stopped;
 /// early.
 pub(super) async fn store(
     context: &WorkerContext,
-    id: &str,
+    id: &ClaimId,
     items: Vec<Item>,
     shutdown: &CancellationToken,
 ) -> Result<Stored, Stopped> {
     let (seqs, events): (_, Vec<_>) = items.into_iter().map(|item| (item.seq, item.event)).unzip();
     let mut stored = Stored::default();
-    let mut parts = vec![Part { batch: Batch { id: id.to_owned(), events: events.into() }, seqs }];
+    let mut parts =
+        vec![Part { batch: Batch { id: id.batch.clone(), events: events.into() }, seqs }];
     while let Some(part) = parts.pop() {
         if part.batch.events.is_empty() {
             continue;
         }
         let started = Instant::now();
-        match insert(context, &part.batch, shutdown).await? {
-            Ok(inserted) => {
-                log_stored(context, &part.batch, started.elapsed());
+        let mut is_first = part.batch.id == id.batch;
+        match insert(context, &part.batch, &mut is_first, shutdown).await? {
+            Ok(mut inserted) => {
+                let known = match is_first && id.epoch == 1 {
+                    true => std::mem::take(&mut inserted.known),
+                    false => Vec::new(),
+                };
+                log_stored(context, &part.batch, &known, started.elapsed());
+                stored.known += known.len();
                 stored.inserted.add(&part.batch, inserted);
-                stored.events.extend(Arc::unwrap_or_clone(part.batch.events));
+                let mut known = known.into_iter().peekable();
+                let events = Arc::unwrap_or_clone(part.batch.events).into_iter().enumerate();
+                let new = events.filter(|(nth, _)| known.next_if_eq(nth).is_none());
+                stored.events.extend(new.map(|(_, event)| event));
             }
             Err(reason) => match part.halves() {
                 Ok([first, second]) => parts.extend([second, first]),
@@ -83,10 +95,12 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// Inserts a batch, retrying until the store confirms it or rejects it with a reason.
+/// Inserts a batch, retrying until the store confirms it or rejects it with a reason. Clears
+/// `is_first` if an attempt failed: it may have stored some of the events.
 async fn insert(
     context: &WorkerContext,
     batch: &Batch,
+    is_first: &mut bool,
     shutdown: &CancellationToken,
 ) -> Result<Result<Inserted, String>, Stopped> {
     let mut backoff = Backoff::new(context.settings.max_backoff);
@@ -105,6 +119,7 @@ async fn insert(
             Ok(Err(StoreError::Unavailable(reason))) => reason,
             Err(_) => no_response(STORE_TIMEOUT),
         };
+        *is_first = false;
         context.store_failed("Cannot store a batch, retrying", &reason);
         if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
             return Err(Stopped);
@@ -131,10 +146,19 @@ impl Part {
     }
 }
 
-fn log_stored(context: &WorkerContext, batch: &Batch, took: Duration) {
-    let n = batch.events.len() as u64;
+fn log_stored(context: &WorkerContext, batch: &Batch, known: &[usize], took: Duration) {
+    let n = (batch.events.len() - known.len()) as u64;
     context.log.metrics().steps(Stage::Clickhouse, Level::Info, Some(took), n);
-    for event in batch.events.iter() {
+    let mut known = known.iter().peekable();
+    for (nth, event) in batch.events.iter().enumerate() {
+        if known.next_if_eq(&&nth).is_some() {
+            let step = context.log.step(Stage::Clickhouse).event(&event.id);
+            let message = "Event ignored: the project has stored an event with this id";
+            step.project(&event.project_id).warn(message, || {
+                details(json!({ "batchId": batch.id, "type": event.payload.kind() }))
+            });
+            continue;
+        }
         let message = match event.payload.kind() {
             EventKind::Pageview => "Page view stored",
             EventKind::Event => "Event stored",

@@ -82,7 +82,12 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
     let total = sessions.len();
     let mut failed = Failed::default();
     for (nth, SessionKey { project_id, session_id }) in sessions.into_iter().enumerate() {
-        let end = SessionEnd { session_id, timestamp: None, reason: Some("timeout".to_owned()) };
+        let end = SessionEnd {
+            session_id,
+            timestamp: None,
+            reason: Some("timeout".to_owned()),
+            unverified: false,
+        };
         let live = LiveEvent {
             project_id,
             timestamp: UtcMillis::now(),

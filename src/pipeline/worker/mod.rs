@@ -18,6 +18,7 @@
 //! - `store_health`: checks the store while there is no batch
 //! - `sweep`: ends idle sessions
 //! - `times`: replaces implausible times
+//! - `unverified`: drops ends of sessions that do not exist
 
 mod announce;
 mod batch;
@@ -34,6 +35,7 @@ mod stop;
 mod store_health;
 mod sweep;
 mod times;
+mod unverified;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -52,6 +52,7 @@ fn the_queues_json_is_pinned() {
         session_id: "s-1".to_owned(),
         timestamp: None,
         reason: Some("closed".to_owned()),
+        unverified: false,
     };
     for (payload, json) in [
         (

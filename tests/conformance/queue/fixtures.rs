@@ -6,7 +6,7 @@ use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::Queue;
 
-use super::{BOUNDS, MAX_DEPTH, MAX_FAILED};
+use super::{BOUNDS, MAX_CLIENT_IDS, MAX_DEPTH, MAX_FAILED};
 use crate::support::redis::server_at;
 use crate::support::servers::{Kind, RedisServer};
 
@@ -69,6 +69,7 @@ impl Redis {
         let options = RedisQueueOptions {
             max_depth: MAX_DEPTH,
             max_failed: MAX_FAILED,
+            max_client_ids: MAX_CLIENT_IDS,
             durability: self.durability,
             ..RedisQueueOptions::default()
         };

@@ -11,19 +11,37 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Step {
     Push,
-    Claim { most: usize, held: bool },
-    Acknowledge { claim: usize, reject: bool },
-    Renew { claim: usize },
-    Release { claim: usize },
+    /// With an id of the client's, of few, and one of two contents.
+    PushChosen {
+        id: u8,
+        content: bool,
+    },
+    Claim {
+        most: usize,
+        held: bool,
+    },
+    Acknowledge {
+        claim: usize,
+        reject: bool,
+    },
+    Renew {
+        claim: usize,
+    },
+    Release {
+        claim: usize,
+    },
     RetryFailed,
     DeleteFailed,
-    DeleteWaiting { position: usize },
+    DeleteWaiting {
+        position: usize,
+    },
     Reopen,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Push),
+        2 => (0..3u8, any::<bool>()).prop_map(|(id, content)| Step::PushChosen { id, content }),
         3 => (1..4usize, any::<bool>()).prop_map(|(most, held)| Step::Claim { most, held }),
         3 => (0..8usize, any::<bool>()).prop_map(|(claim, reject)| Step::Acknowledge { claim, reject }),
         1 => (0..8usize).prop_map(|claim| Step::Renew { claim }),
@@ -41,6 +59,7 @@ struct ModelQueue {
     waiting: VecDeque<String>,
     batches: BTreeMap<String, ModelBatch>,
     failed: Vec<String>,
+    chosen: BTreeMap<u8, bool>,
 }
 
 struct ModelBatch {
@@ -92,6 +111,21 @@ async fn run_against_model(fixture: &mut dyn Fixture, steps: Vec<Step>) {
                 match queue.push(item(&id, false)).await {
                     Ok(_) => model.waiting.push_back(id),
                     Err(error) => assert!(matches!(error, QueueError::Full { .. })),
+                }
+            }
+            Step::PushChosen { id, content } => {
+                let name = format!("chosen_{id}");
+                let new =
+                    if content { other(&name, another_title) } else { super::item(&name, true) };
+                match (queue.push(new).await, model.chosen.get(&id)) {
+                    (Ok(Pushed::Queued), None) => {
+                        model.chosen.insert(id, content);
+                        model.waiting.push_back(name);
+                    }
+                    (Ok(Pushed::Duplicate), Some(known)) => assert_eq!(*known, content),
+                    (Err(QueueError::IdTaken), Some(known)) => assert_ne!(*known, content),
+                    (Err(QueueError::Full { .. }), None) => {}
+                    (pushed, known) => panic!("{pushed:?}, known: {known:?}"),
                 }
             }
             Step::Claim { most, held } => {

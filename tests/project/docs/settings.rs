@@ -111,7 +111,7 @@ fn every_flag_is_documented_with_its_setting() {
 }
 
 /// Values of which each setting takes some one, different from its default.
-const VALUES: [&str; 15] = [
+const VALUES: [&str; 16] = [
     "127.0.0.2:9",
     "9",
     "true",
@@ -126,6 +126,7 @@ const VALUES: [&str; 15] = [
     "cloudflare",
     "full",
     "debug",
+    "development",
     "public",
 ];
 

@@ -174,7 +174,7 @@ async fn queue(
     now: i64,
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
     let prefix = &options.prefix;
-    let keys = Keys::new(prefix);
+    let keys = Keys::new(prefix, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS);
     // As a script, like all operations of the queue.
     let script =
         cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();

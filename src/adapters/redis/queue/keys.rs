@@ -3,6 +3,14 @@
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use bklit_pipeline::queue::ClientId;
+use bklit_wire::event::QueuedEvent;
+
+/// Ids per key: with so few fields, Redis keeps a hash as one compact block of memory.
+const IDS_PER_KEY: u64 = 50;
+/// The most pairs of keys over which ids are spread.
+const MOST_ID_KEYS: u64 = 1 << 16;
+
 /// The keys of one queue. A Redis Cluster requires that all are in one slot, so the prefix needs a
 /// hash tag there, such as `{analytics}:queue`.
 pub(super) struct Keys {
@@ -16,19 +24,40 @@ pub(super) struct Keys {
     /// Prefix of a batch's list, which is ordered like the queue. With the suffix `:meta`, a hash:
     /// `epoch`, `owner`, `claimed`, `attempts`.
     pub batches: String,
+    ids: String,
     seen: String,
     series: String,
+    /// Pairs of keys over which ids chosen by clients are spread, by their hash.
+    id_keys: u64,
+    /// Once a key has this many ids, it becomes the older one of its pair, and the ids in the
+    /// previous older one are forgotten.
+    pub ids_per_key: u64,
+}
+
+/// An event id chosen by a client, and where it is remembered.
+pub(super) struct RememberedId {
+    pub id: ClientId,
+    /// Hash: latest ids, each with its content.
+    pub recent: String,
+    /// Hash: ids before those.
+    pub older: String,
+    /// Where programs before `recent` and `older` existed remembered the id, for a day.
+    pub legacy: String,
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(super) fn new(prefix: &str, max_client_ids: u64) -> Self {
+        let id_keys = (max_client_ids / (2 * IDS_PER_KEY)).clamp(1, MOST_ID_KEYS);
         Self {
             queue: prefix.to_owned(),
             failed: format!("{prefix}:failed"),
             inflight: format!("{prefix}:inflight"),
             batches: format!("{prefix}:batch:"),
+            ids: format!("{prefix}:ids:"),
             seen: format!("{prefix}:seen:"),
             series: format!("{prefix}:series:"),
+            id_keys,
+            ids_per_key: (max_client_ids / (2 * id_keys)).max(1),
         }
     }
 
@@ -45,16 +74,20 @@ impl Keys {
         format!("{}{name}", self.series)
     }
 
-    /// The key that remembers an event id chosen by a client. Hashed, because ids may be long, and
-    /// ids and project names may contain any separator.
-    pub(super) fn seen(&self, project: &str, event: &str) -> String {
+    /// Where the id of an event is remembered if a client chose it.
+    pub(super) fn remembered(&self, event: &QueuedEvent) -> RememberedId {
+        let id = ClientId::of(event);
+        let [a, b, c, d, ..] = id.key;
+        let nth = u64::from(u32::from_le_bytes([a, b, c, d])) % self.id_keys;
+        let recent = format!("{}{nth:x}", self.ids);
+        let older = format!("{recent}:older");
         let mut hash = Sha256::new();
-        hash.update((project.len() as u64).to_le_bytes());
-        hash.update(project);
-        hash.update(event);
-        let mut key = self.seen.clone();
-        HEXLOWER.encode_append(&hash.finalize()[..16], &mut key);
-        key
+        hash.update((event.project_id.len() as u64).to_le_bytes());
+        hash.update(&event.project_id);
+        hash.update(&event.id);
+        let mut legacy = self.seen.clone();
+        HEXLOWER.encode_append(&hash.finalize()[..16], &mut legacy);
+        RememberedId { id, recent, older, legacy }
     }
 }
 
@@ -62,12 +95,26 @@ impl Keys {
 mod tests {
     use super::*;
 
+    fn event(project: &str, id: &str) -> QueuedEvent {
+        let json = format!(
+            r#"{{"id":"{id}","type":"session_end","payload":{{"sessionId":"s"}},"queuedAt":0,"projectId":"{project}"}}"#
+        );
+        QueuedEvent::from_json(&json).unwrap()
+    }
+
     #[test]
-    fn remembered_ids_are_separate_for_each_project() {
-        let keys = Keys::new("q");
-        assert_eq!(keys.seen("a", "bc"), keys.seen("a", "bc"));
-        assert_ne!(keys.seen("a", "bc"), keys.seen("ab", "c"));
-        assert_eq!(keys.seen("a", &"x".repeat(5_000)).len(), "q:seen:".len() + 32);
+    fn remembered_ids_are_spread_over_few_keys() {
+        let keys = Keys::new("q", 1_000_000);
+        assert_eq!((keys.id_keys, keys.ids_per_key), (10_000, 50));
+        let one = keys.remembered(&event("a", "bc"));
+        assert_eq!(one.older, format!("{}:older", one.recent));
+        assert_ne!(one.legacy, keys.remembered(&event("ab", "c")).legacy);
+        assert_eq!(keys.remembered(&event("a", &"x".repeat(5_000))).legacy.len(), 7 + 32);
         assert_eq!(keys.meta("7"), "q:batch:7:meta");
+        for most in [1, 2, 99, 100, 12_345, u64::MAX] {
+            let keys = Keys::new("q", most);
+            let all = keys.id_keys * 2 * keys.ids_per_key;
+            assert!(all <= most.max(2) && all >= most / 2, "{most}: {all}");
+        }
     }
 }

@@ -43,8 +43,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_pipeline::queue::{
-    Bounds, Claim, ClaimId, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order, Page, Pushed, Queue,
-    QueueError, QueueStats, Rejected, WaitingItem,
+    Bounds, Claim, ClaimId, DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order,
+    Page, Pushed, Queue, QueueError, QueueStats, Rejected, WaitingItem,
 };
 pub use bklit_pipeline::queue::{DEFAULT_PREFIX, Durability};
 use bklit_wire::event::QueuedEvent;
@@ -72,6 +72,8 @@ pub struct RedisQueueOptions {
     pub max_depth: u64,
     /// Once this many events have failed, new ones are refused.
     pub max_failed: u64,
+    /// Maximum number of client-chosen event ids to remember, approximately.
+    pub max_client_ids: u64,
     /// When a push counts as durable.
     pub durability: Durability,
     /// Whether a claim waits until it is on the server's disk, if the server supports this.
@@ -88,6 +90,7 @@ impl Default for RedisQueueOptions {
             prefix: DEFAULT_PREFIX.to_owned(),
             max_depth: 1_000_000,
             max_failed: DEFAULT_MAX_FAILED,
+            max_client_ids: DEFAULT_MAX_CLIENT_IDS,
             durability: Durability::default(),
             durable_claims: true,
         }
@@ -113,8 +116,13 @@ impl RedisQueue {
     /// Must be called in a tokio runtime, where its push task runs until the queue is dropped.
     pub fn new(server: RedisServer, options: &RedisQueueOptions) -> Self {
         let &RedisQueueOptions { ref prefix, durability, durable_claims, .. } = options;
-        let bounds = Bounds { depth: options.max_depth, failed: options.max_failed };
-        let (keys, scripts) = (Arc::new(Keys::new(prefix)), Arc::new(Scripts::new()));
+        let bounds = Bounds {
+            depth: options.max_depth,
+            failed: options.max_failed,
+            client_ids: options.max_client_ids,
+        };
+        let keys = Arc::new(Keys::new(prefix, bounds.client_ids));
+        let scripts = Arc::new(Scripts::new());
         let pushed = Arc::new(Notify::new());
         let (pushes, receiver) = mpsc::channel(push::MAX_WAITING);
         let link = Link::new(server.clone());
@@ -271,11 +279,13 @@ impl Queue for RedisQueue {
     }
 
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
-        let item =
-            |event: &QueuedEvent| (self.keys.seen(&event.project_id, &event.id), event.to_json());
+        let item = |event: &QueuedEvent| (self.keys.remembered(event), event.to_json());
         let items: Vec<_> = events.iter().map(item).collect();
         let results = self.pusher.push_in_order(&items).await?;
         self.pushed.notify_one();
+        if results.iter().any(|result| matches!(result, Err(QueueError::IdTaken))) {
+            return Err(QueueError::IdTaken);
+        }
         match results.iter().position(Result::is_err) {
             None => Ok(results.len()),
             Some(first) => match &results[first] {

@@ -11,32 +11,32 @@ use redis::cmd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::disk_sync::{self, DiskSync, DiskSyncProbe};
-use super::keys::Keys;
+use super::keys::{Keys, RememberedId};
 use super::scripts::Scripts;
 use super::{Durability, unavailable};
 use crate::redis::connection::{Connection, Link, RedisFailure};
-use bklit_pipeline::queue::{Bounds, NewItem, Pushed, QueueError};
+use bklit_pipeline::queue::{Bounds, CLIENT_ID_MEMORY, NewItem, Pushed, QueueError};
 
 /// Calls that may wait; further callers wait for a place.
 pub(super) const MAX_WAITING: usize = 16_384;
 /// Once this many pushes share a round trip, no further call joins them. With those of the last call
 /// they must stay below 8,000, the most arguments that a script can pass to a command.
 const MAX_GROUP: usize = 1_024;
-/// How long a client's retry with the same event id is recognised.
-const CLIENT_ID_MEMORY_SECONDS: u64 = 24 * 60 * 60;
 /// How long the result of a group in doubt is stored: as long as a spool may have to wait.
 const SERIES_MEMORY_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Result of the scripts if too many items have failed.
 const FAILED_FULL: i64 = -2;
+/// Result of the script if an id belongs to another content.
+const ID_TAKEN: i64 = -3;
 
 type PushResult = Result<Pushed, QueueError>;
 
 /// An item to push and where to send the result.
 pub(super) struct Push {
     pub body: String,
-    /// The key that remembers its id, if a client chose the id.
-    pub seen: Option<String>,
+    /// Where its id is remembered, if a client chose the id.
+    pub chosen: Option<RememberedId>,
     pub reply: oneshot::Sender<PushResult>,
 }
 
@@ -44,9 +44,9 @@ impl Push {
     /// A push of `item`, and where its result arrives.
     pub(super) fn new(keys: &Keys, item: &NewItem) -> (Self, oneshot::Receiver<PushResult>) {
         let event = &item.event;
-        let seen = item.client_id.then(|| keys.seen(&event.project_id, &event.id));
+        let chosen = item.client_id.then(|| keys.remembered(event));
         let (reply, response) = oneshot::channel();
-        (Self { body: event.to_json(), seen, reply }, response)
+        (Self { body: event.to_json(), chosen, reply }, response)
     }
 }
 
@@ -144,7 +144,7 @@ impl Pusher {
         depth: &mut u64,
         series: &mut Series,
     ) -> Result<(), QueueError> {
-        let (known, plain): (Vec<_>, Vec<_>) = group.drain(..).partition(|p| p.seen.is_some());
+        let (known, plain): (Vec<_>, Vec<_>) = group.drain(..).partition(|p| p.chosen.is_some());
         let connection = match self.connection().await {
             Ok(connection) => connection,
             Err(error) => {
@@ -154,8 +154,8 @@ impl Pusher {
         };
         let (plain_result, known_result) =
             tokio::join!(self.add(&connection, &plain, *depth, series), async {
-                let seen = known.iter().map(|p| (p.seen.as_deref().unwrap_or_default(), &*p.body));
-                let added = self.add_once(&connection, seen).await;
+                let items = known.iter().filter_map(|p| Some((p.chosen.as_ref()?, &*p.body)));
+                let added = self.add_once(&connection, items).await;
                 added.map_err(Unanswered::before)
             });
         let depths = [&plain_result, &known_result].into_iter().flatten();
@@ -175,10 +175,10 @@ impl Pusher {
     /// Adds items in order, each once, atomically; all or none unless the queue becomes full.
     pub(super) async fn push_in_order(
         &self,
-        items: &[(String, String)],
+        items: &[(RememberedId, String)],
     ) -> Result<Vec<PushResult>, QueueError> {
         let connection = self.connection().await?;
-        let items = items.iter().map(|(seen, body)| (seen.as_str(), body.as_str()));
+        let items = items.iter().map(|(chosen, body)| (chosen, body.as_str()));
         let (_, results) = self.add_once(&connection, items).await.map_err(unavailable)?;
         self.sync(&connection).await?;
         Ok(results)
@@ -280,14 +280,16 @@ impl Pusher {
     async fn add_once<'a>(
         &self,
         connection: &Connection<'_>,
-        items: impl Iterator<Item = (&'a str, &'a str)>,
+        items: impl Iterator<Item = (&'a RememberedId, &'a str)>,
     ) -> Result<(u64, Vec<PushResult>), RedisFailure> {
         let mut call = self.scripts.push_once.key(&self.keys.queue);
         call.key(&self.keys.failed);
-        call.arg(self.bounds.depth).arg(self.bounds.failed).arg(CLIENT_ID_MEMORY_SECONDS);
+        call.arg(self.bounds.depth).arg(self.bounds.failed);
+        call.arg(CLIENT_ID_MEMORY.as_secs()).arg(self.keys.ids_per_key);
         let mut any = false;
-        for (seen, body) in items {
-            call.key(seen).arg(body);
+        for (RememberedId { id, recent, older, legacy }, body) in items {
+            call.key(recent).key(older).key(legacy);
+            call.arg(&id.key).arg(&id.content).arg(body);
             any = true;
         }
         if !any {
@@ -300,6 +302,7 @@ impl Pusher {
             1 => Ok(Pushed::Queued),
             0 => Ok(Pushed::Duplicate),
             FAILED_FULL => Err(self.bounds.failed_full(failed)),
+            ID_TAKEN => Err(QueueError::IdTaken),
             _ => Err(self.bounds.full(depth)),
         });
         Ok((depth, results.collect()))

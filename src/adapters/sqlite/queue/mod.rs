@@ -10,10 +10,12 @@
 //! | --- | --- |
 //! | `writer.rs` | the thread: commands, transactions, replies |
 //! | `tables.rs` | the schema; push, claim, renew, acknowledge |
+//! | `client_ids.rs` | event ids that clients chose |
 //! | `state.rs` | counts and batches cached in memory, shared through the file |
 //! | `repair.rs` | reading, deleting and retrying events |
 //! | `damaged.rs` | rows that cannot be read |
 
+mod client_ids;
 mod damaged;
 mod repair;
 mod state;
@@ -28,10 +30,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::sqlite::file;
 use bklit_pipeline::queue::{
-    Bounds, Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
+    Bounds, Claim, ClaimId, ClientId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
     QueueStats, Rejected, WaitingItem,
 };
 use bklit_wire::queue::BatchInFlight;
+use client_ids::Chosen;
 use tables::Tables;
 use writer::{Command, NewRow, Writer};
 
@@ -267,8 +270,12 @@ impl Queue for SqliteQueue {
 
 fn new_row(item: &NewItem) -> NewRow {
     let event = &item.event;
-    let dedup = item.client_id.then(|| (event.project_id.clone(), event.id.clone()));
-    NewRow { body: event.to_json(), dedup }
+    let chosen = item.client_id.then(|| Chosen {
+        id: ClientId::of(event),
+        project: event.project_id.clone(),
+        event: event.id.clone(),
+    });
+    NewRow { body: event.to_json(), chosen }
 }
 
 /// Ids that are not numbers do not exist here.

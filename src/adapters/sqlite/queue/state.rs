@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior, params};
 use rustix::process::{Pid, test_kill_process};
 
-use super::damaged;
+use super::{client_ids, damaged};
 use bklit_pipeline::queue::{QueueStats, host_name, owner_name};
 use bklit_wire::time::UtcMillis;
 
@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) claimed_to: i64,
     /// By first sequence number, so the oldest batch comes first.
     pub(super) batches: BTreeMap<i64, Batch>,
+    /// Remembered event ids that clients chose.
+    pub(super) client_ids: u64,
     /// Changes when another process has written the file.
     data_version: i64,
 }
@@ -69,9 +71,10 @@ impl State {
         // Counted instead of read from `queue_count`: an older program may have changed the file
         // without updating it.
         let stats = count(&snapshot, &batches, claimed_to)?;
+        let client_ids = client_ids::count(&snapshot)?;
         let data_version = data_version(&snapshot)?;
         snapshot.commit()?;
-        Ok(Self { stats, written: None, claimed_to, batches, data_version })
+        Ok(Self { stats, written: None, claimed_to, batches, client_ids, data_version })
     }
 
     /// Reads what other processes have changed. Call it in a write transaction.

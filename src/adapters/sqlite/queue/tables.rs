@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
+use super::client_ids::{self, Known};
 use super::state::{self, Batch, State};
 use super::writer::NewRow;
 use super::{View, damaged};
@@ -15,11 +16,13 @@ use bklit_pipeline::queue::{
 };
 use bklit_wire::time::UtcMillis;
 
-/// The second migration adds the claims and counts that other processes read.
+/// The second migration adds the claims and counts that other processes read, the third the ids
+/// that clients chose, by hash.
 const SCHEMA: Schema = Schema {
     migrations: &[
         |connection| connection.execute_batch(TABLES),
         |connection| connection.execute_batch(state::TABLES),
+        |connection| connection.execute_batch(client_ids::TABLES),
     ],
     complete: None,
 };
@@ -58,18 +61,12 @@ const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Bytes that a probe writes: the default maximum size of an event.
 const PROBE_BYTES: u32 = 64 * 1024;
 
-/// How long a client's retry with the same event id is recognised.
-const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often expired ids are removed, and how many at once.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
-const FORGET_AT_ONCE: i64 = 10_000;
-
 pub(super) struct Tables {
     pub(super) connection: Connection,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     pub(super) state: State,
     owner: String,
-    forgotten_at: Instant,
+    pub(super) forgotten_at: Instant,
 }
 
 pub(super) type CommandResult<T> = rusqlite::Result<Result<T, QueueError>>;
@@ -130,20 +127,20 @@ impl Tables {
     }
 
     pub(super) fn push(&mut self, item: &NewRow) -> CommandResult<Pushed> {
-        let NewRow { body, dedup } = item;
-        if let Some((project, event)) = dedup {
+        let NewRow { body, chosen } = item;
+        if let Some(chosen) = chosen {
             // First, because a retry of an accepted event succeeds even if the queue is full.
-            if self.is_known(project, event)? {
-                return Ok(Ok(Pushed::Duplicate));
+            match self.known(chosen)? {
+                Known::No => {}
+                Known::Same => return Ok(Ok(Pushed::Duplicate)),
+                Known::Different => return Ok(Err(QueueError::IdTaken)),
             }
         }
         if let Err(full) = self.bounds.check(self.state.stats) {
             return Ok(Err(full));
         }
-        if let Some((project, event)) = dedup {
-            let sql = "INSERT OR REPLACE INTO client_event_id VALUES (?, ?, ?)";
-            let now = UtcMillis::now().epoch_millis();
-            self.connection.prepare_cached(sql)?.execute(params![project, event, now])?;
+        if let Some(chosen) = chosen {
+            self.remember(chosen.id)?;
         }
         self.append(body)?;
         Ok(Ok(Pushed::Queued))
@@ -338,32 +335,6 @@ impl Tables {
             _ => Err(QueueError::Stale(claim.clone())),
         }
     }
-
-    fn is_known(&self, project: &str, event: &str) -> rusqlite::Result<bool> {
-        let sql =
-            "SELECT 1 FROM client_event_id WHERE project_id = ? AND event_id = ? AND seen_at > ?";
-        self.connection.prepare_cached(sql)?.exists(params![project, event, oldest_remembered()])
-    }
-
-    fn forget_client_ids(&mut self) -> rusqlite::Result<()> {
-        if self.forgotten_at.elapsed() < FORGET_EVERY {
-            return Ok(());
-        }
-        let sql = "DELETE FROM client_event_id WHERE (project_id, event_id) IN
-                   (SELECT project_id, event_id FROM client_event_id
-                    WHERE seen_at <= ? ORDER BY seen_at LIMIT ?)";
-        let bounds = [oldest_remembered(), FORGET_AT_ONCE];
-        let forgotten = self.connection.prepare_cached(sql)?.execute(bounds)?;
-        if i64::try_from(forgotten) != Ok(FORGET_AT_ONCE) {
-            self.forgotten_at = Instant::now();
-        }
-        Ok(())
-    }
-}
-
-fn oldest_remembered() -> i64 {
-    let memory = i64::try_from(CLIENT_ID_MEMORY.as_millis()).unwrap_or(i64::MAX);
-    UtcMillis::now().epoch_millis() - memory
 }
 
 /// Milliseconds since the epoch. Not a monotonic clock, because leases are stored in the file.

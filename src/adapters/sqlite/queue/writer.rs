@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::client_ids::Chosen;
 use super::tables::Tables;
 use super::{View, unavailable};
 use bklit_pipeline::queue::{
@@ -19,8 +20,8 @@ type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
 /// An event to add.
 pub(super) struct NewRow {
     pub(super) body: String,
-    /// Project and id of an event whose client chose the id.
-    pub(super) dedup: Option<(String, String)>,
+    /// The id, if the client chose it.
+    pub(super) chosen: Option<Chosen>,
 }
 
 /// A command and where to send its result.

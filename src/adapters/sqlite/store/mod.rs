@@ -132,9 +132,12 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
     let mut inserted = Inserted::default();
     let mut rows = Rows::new(transaction)?;
     let mut touched: HashMap<(&str, &str), Vec<&QueuedEvent>> = HashMap::new();
-    for event in batch.events.iter() {
+    for (position, event) in batch.events.iter().enumerate() {
         let added = is_new && rows.insert(event)?;
         inserted.rows += u64::from(added);
+        if is_new && !added && event.payload.kind() != EventKind::SessionEnd {
+            inserted.known.push(position);
+        }
         let Some(session) = event.payload.session_id() else { continue };
         let events = touched.entry((&event.project_id, session)).or_default();
         // The end of a session has no row that would show whether it is new; ending a session twice

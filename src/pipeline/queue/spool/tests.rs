@@ -3,7 +3,7 @@
 //! Tasks switch before and after each operation on the queue and its spool, and so between the steps
 //! of `SpooledQueue`.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use shuttle::future::{block_on, spawn, yield_now};
@@ -11,7 +11,7 @@ use shuttle::rand::Rng as _;
 
 use super::super::ClaimedItem;
 use super::*;
-use bklit_wire::event::{Payload, SessionEnd};
+use bklit_wire::event::{Payload, QueuedEvent, SessionEnd};
 use bklit_wire::time::UtcMillis;
 
 /// The number of schedules tried.
@@ -235,7 +235,8 @@ impl Queue for Fake {
 }
 
 fn item(id: &str) -> NewItem {
-    let end = SessionEnd { session_id: id.to_owned(), timestamp: None, reason: None };
+    let end =
+        SessionEnd { session_id: id.to_owned(), timestamp: None, reason: None, unverified: false };
     let event = QueuedEvent {
         id: id.to_owned(),
         payload: Payload::SessionEnd(end),

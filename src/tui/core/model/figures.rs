@@ -276,6 +276,8 @@ impl Figures {
         } else {
             self.rate(newest, |second| total(second.gauges.iter().map(|g| g.accepted)))
         };
+        let gauges = self.seconds.iter().flat_map(|second| &second.gauges);
+        self.summary.throttled = total(gauges.map(|gauges| gauges.throttled));
         self.summary.depth_history = [None; SECONDS];
         for &(at, depth) in &self.depths {
             if let Some(place) = place(at, newest) {

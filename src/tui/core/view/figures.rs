@@ -203,6 +203,13 @@ fn lapsed(model: &Model, lapsed: Option<u64>) -> Option<Segment> {
     Some(styled(text, model.options.theme.error()))
 }
 
+/// What was over a limit in the last minute; `None` if nothing was.
+fn throttled(model: &Model) -> Option<Segment> {
+    let throttled = model.figures.summary().throttled;
+    let text = format!("{} throttled", format::short_count(throttled));
+    (throttled > 0).then(|| styled(text, model.options.theme.warning()))
+}
+
 /// The age of the oldest waiting event, if there is one.
 fn oldest(model: &Model, millis: Option<u64>) -> Option<Segment> {
     let text = format!("oldest {}", format::micros(millis? as f64 * 1e3));
@@ -247,7 +254,9 @@ fn queue_line(model: &Model) -> Vec<Segment> {
     let oldest = oldest(model, queue.oldest_waiting_ms).map(|oldest| vec![oldest]);
     let lapsed = lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]);
     // Last, so that nothing moves when it appears or disappears.
-    let parts = [Some(depth), matching, Some(in_flight), Some(failed), spooled, lapsed, oldest];
+    let throttled = throttled(model).map(|throttled| vec![throttled]);
+    let parts =
+        [Some(depth), matching, Some(in_flight), Some(failed), spooled, lapsed, throttled, oldest];
     joined(parts.into_iter().flatten().collect(), theme)
 }
 
@@ -299,6 +308,8 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
         put(buf, at, 2, 12, "match rate", theme.dim());
         put_right(buf, at, 22, 10, &rate.content, rate.style);
         put(buf, at, 22, bars, &of.content, of.style);
+    } else if let Some(throttled) = throttled(model) {
+        put(buf, row(area, 5), 2, bars, &throttled.content, throttled.style);
     }
     let last = usize::from(area.height).saturating_sub(1);
     put(

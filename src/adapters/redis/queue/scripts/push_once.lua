@@ -1,27 +1,41 @@
 -- Adds items with client-chosen ids, except those whose id is remembered.
--- KEYS: queue, failed, then the key that remembers each id
--- ARGV: most waiting items, most failed items, seconds to remember ids, items
+-- KEYS: queue, failed, then for each item: hash of the latest ids, hash of the ids before those,
+-- the key in which earlier versions of the program remembered its id
+-- ARGV: most waiting items, most failed items, seconds to remember ids, most ids in a hash, then for
+-- each item: its id, its content, the item
 -- Returns {depth, failed items, then for each item: 1 added, 0 duplicate, -1 queue full, -2 failed
--- list full}.
-local bound, most_failed = tonumber(ARGV[1]), tonumber(ARGV[2])
+-- list full, -3 the id belongs to another content}.
+local bound, most_failed, most_ids = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 local depth = redis.call('LLEN', KEYS[1])
 local failed = redis.call('LLEN', KEYS[2])
 local results = {depth, failed}
 check_allowed({'LPUSH', KEYS[1], ''})
-for i = 3, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then
-    results[i] = 0
+for i = 3, #KEYS, 3 do
+  local recent, older, legacy = KEYS[i], KEYS[i + 1], KEYS[i + 2]
+  local id, content, item = ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local before = redis.call('HGET', older, id)
+  local known = redis.call('HGET', recent, id) or before
+  local result
+  if known then
+    result = known == content and 0 or -3
+  elseif redis.call('EXISTS', legacy) == 1 then
+    result = 0
   elseif failed >= most_failed then
-    results[i] = -2
+    result = -2
   elseif depth >= bound then
-    results[i] = -1
+    result = -1
   else
-    check_allowed({'SET', KEYS[i], '1', 'EX', ARGV[3]})
+    local is_full = redis.call('HLEN', recent) + 1 >= most_ids
+    check_allowed({'HSET', recent, id, content}, {'EXPIRE', recent, ARGV[3]})
+    if is_full then check_allowed({'RENAME', recent, older}) end
     -- In this order: an id must not be remembered if its item was rejected.
-    depth = redis.call('LPUSH', KEYS[1], ARGV[i + 1])
-    redis.call('SET', KEYS[i], '1', 'EX', ARGV[3])
-    results[i] = 1
+    depth = redis.call('LPUSH', KEYS[1], item)
+    redis.call('HSET', recent, id, content)
+    redis.call('EXPIRE', recent, ARGV[3])
+    if is_full then redis.call('RENAME', recent, older) end
+    result = 1
   end
+  results[#results + 1] = result
 end
 results[1] = depth
 return results

@@ -44,6 +44,8 @@ pub struct Summary {
     pub sampling: u32,
     /// The results of dual-write verification, if it is enabled.
     pub verify: Option<VerifyGauges>,
+    /// Requests and messages over a limit.
+    pub throttled: u64,
 }
 
 impl Default for Summary {
@@ -57,6 +59,7 @@ impl Default for Summary {
             health: [Health::Unknown; 3],
             sampling: 1,
             verify: None,
+            throttled: 0,
         }
     }
 }
