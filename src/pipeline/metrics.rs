@@ -2,10 +2,12 @@
 //! text.
 //!
 //! - `connections`: connections closed to make room for others
+//! - `labels`: labels of metrics
 //! - `queue`: the queue's state, observed once a second
 //! - `verification`: results of dual-write verification
 
 mod connections;
+mod labels;
 mod queue;
 mod verification;
 
@@ -14,7 +16,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram as Hdr;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,6 +32,7 @@ pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use verification::{Outcome, VerificationFigures};
 
 use crate::throttle::Limit;
+use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
 use queue::QueueFigures;
 
 /// A part of the pipeline whose health is reported.
@@ -56,38 +58,6 @@ impl Part {
             Self::Worker => "worker",
         }
     }
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StatusLabel {
-    status: u32,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StageLabel {
-    stage: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StepLabel {
-    stage: &'static str,
-    level: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct LimitLabel {
-    limit: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ChangeLabel {
-    field: &'static str,
-    change: &'static str,
 }
 
 /// A stage's counters since the last [`Metrics::take_gauges`].

@@ -248,21 +248,6 @@ async fn everything_survives_a_restart(fixture: &mut dyn Fixture) {
     assert_eq!(stats(&*queue).await, [0, 1, 1]);
 }
 
-async fn events_pushed_in_order_are_pushed_once(fixture: &mut dyn Fixture) {
-    let queue = fixture.queue();
-    let events = (0..60).map(|n| Arc::unwrap_or_clone(item(&n.to_string(), true).event));
-    let events: Vec<_> = events.collect();
-    assert_eq!(queue.push_in_order(&[]).await.unwrap(), 0);
-    assert_eq!(queue.push_in_order(&events[..20]).await.unwrap(), 20);
-    assert_eq!(queue.push_in_order(&events).await.unwrap(), MAX_DEPTH as usize, "then it is full");
-    let first = claim(&*queue, 30, LEASE).await;
-    assert_eq!(queue.push_in_order(&events[20..]).await.unwrap(), 40);
-    let rest = claim(&*queue, 60, LEASE).await;
-    let found: Vec<_> = ids(&first).into_iter().chain(ids(&rest)).collect();
-    let sent: Vec<_> = events.into_iter().map(|event| event.id).collect();
-    assert_eq!(found, sent);
-}
-
 async fn ready_wakes_for_a_push_and_for_an_expired_lease(fixture: &mut dyn Fixture) {
     let queue = fixture.queue();
     let soon = Duration::from_secs(20);
@@ -332,7 +317,8 @@ use client_ids::{
     another_title, other, too_many_ids_are_forgotten_the_oldest_first,
 };
 use push_many::{
-    a_full_failed_list_refuses_events_pushed_together, events_pushed_together_have_a_result_each,
+    a_full_failed_list_refuses_events_pushed_together, events_pushed_in_order_are_pushed_once,
+    events_pushed_together_have_a_result_each,
 };
 use repair::{
     a_batch_in_flight_shows_its_owner_and_lease,

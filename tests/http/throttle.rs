@@ -13,13 +13,16 @@ use super::client::{Answer, post};
 use super::server::Server;
 use crate::support::{DEADLINE, Daemon, eventually, request};
 
+const ORIGIN: &str = "https://a.example";
 const VIEW: &str = r#"{"url":"https://a.example/","projectId":"p","sessionId":"s"}"#;
 
 async fn flood(server: &Server, secret: &str, body: &str, count: usize) -> (usize, Answer) {
     let bearer = format!("Bearer {secret}");
     let (mut accepted, mut last) = (0, None);
     for _ in 0..count {
-        let answer = server.send(post("/track", &[("Authorization", &bearer)], body)).await;
+        let answer = server
+            .send(post("/track", &[("Authorization", &bearer), ("Origin", ORIGIN)], body))
+            .await;
         accepted += usize::from(answer.status == 200);
         last = Some(answer);
     }
@@ -30,7 +33,7 @@ fn assert_throttled(answer: &Answer, what: &str, longest: u64) {
     assert_eq!(answer.status, 429, "{answer:?}");
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=longest).contains(&seconds), "{seconds}");
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
     assert_eq!(answer.header("access-control-expose-headers"), Some("Retry-After"));
     let error = answer.json()["error"].as_str().unwrap().to_owned();
     assert!(error.contains(what), "{error}");
@@ -59,6 +62,27 @@ async fn a_flood_of_one_project_is_answered_429_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn each_event_of_a_batch_counts() {
+    let server = Server::with_settings("127.0.0.1:0", |settings| {
+        settings.limits.project_per_day = 10;
+    })
+    .await;
+    let event = r#"{"type":"pageview","url":"https://a.example/","projectId":"p"}"#;
+    let batch = format!("[{}]", [event; 30].join(","));
+    let first = server.post("/batch", &batch).await;
+    assert_eq!(first.status, 200, "some were accepted");
+    let results = first.json()["results"].as_array().unwrap().clone();
+    let of = |status: u16| results.iter().filter(|result| result["status"] == status).count();
+    assert_eq!((of(200), of(429)), (10, 20));
+    let second = server.post("/batch", &batch).await;
+    assert_eq!(second.status, 429);
+    let seconds: u64 = second.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=86_400).contains(&seconds), "{seconds}");
+    let gauges = server.log.publish_gauges();
+    assert_eq!((gauges.refused, gauges.throttled), (50, 50));
+}
+
+#[tokio::test]
 async fn a_token_may_send_so_many_events_a_day() {
     let server = Server::with_settings("127.0.0.1:0", |settings| {
         settings.limits.token_per_day = 3;
@@ -78,7 +102,8 @@ async fn a_token_may_send_so_many_events_a_day() {
 
 async fn beacon(server: &Server, session: &str, timestamp: &str) -> Answer {
     let body = json!({ "sessionId": session, "projectId": "p", "timestamp": timestamp });
-    server.send(post("/session-end", &[("Content-Type", "text/plain")], body.to_string())).await
+    let headers = [("Content-Type", "text/plain"), ("Origin", ORIGIN)];
+    server.send(post("/session-end", &headers, body.to_string())).await
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use super::response::{self, ResponseBody};
 use crate::auth::{Denied, Scope};
 use crate::intake::{self, Envelope, Rejection, Sender};
 use crate::queue::MAX_PUSHED;
-use crate::telemetry::Data;
+use crate::telemetry::{Data, Repeated};
 
 /// Batches decompressed, parsed and queued at once; further ones wait. What is parsed takes several
 /// times the memory of its JSON.
@@ -160,11 +160,11 @@ fn respond(results: Vec<Result<String, Refused>>) -> Response<ResponseBody> {
         matches!(why.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
     };
     let refused = || results.iter().filter_map(|result| result.as_ref().err());
-    let (mut error, mut status) = (None, StatusCode::OK);
+    let (mut error, mut status, mut wait) = (None, StatusCode::OK, None);
     if results.iter().all(Result::is_err) {
         let decisive = refused().find(|refused| is_for_later(&refused.why));
         if let Some(refused) = decisive.or_else(|| refused().next()) {
-            status = refused.why.status();
+            (status, wait) = (refused.why.status(), refused.why.retry_after());
             error = Some(format!("no event was accepted: {}", refused.why.for_client()));
         }
     }
@@ -175,20 +175,20 @@ fn respond(results: Vec<Result<String, Refused>>) -> Response<ResponseBody> {
         }
     });
     let results = Results { error, results: results.collect() };
-    response::retryable(response::json(status, &results))
+    response::retryable(response::json(status, &results), wait)
 }
 
 /// Counts the refused events, and logs the first ones.
 fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], began: Instant) {
     let mut refused = results.iter().filter_map(|result| result.as_ref().err());
     refused.by_ref().take(MAX_LOGGED).for_each(|refused| refused.log(peer, about, began));
-    let others = refused.count();
+    let others = refused.map(|refused| refused.count(peer)).count();
     if others == 0 {
         return;
     }
-    let log = peer.context.intake.log();
-    (0..others).for_each(|_| log.metrics().refused());
-    log.step(Stage::Ingestion).warn("More events of a batch refused", || {
+    let repeated = Repeated::from_address("batch", peer.ip);
+    let step = peer.context.intake.log().step(Stage::Ingestion);
+    step.warn_repeated(repeated, "More events of a batch refused", || {
         let mut data = Data::from_iter([
             ("events".to_owned(), others.into()),
             ("path".to_owned(), shown(about.uri.path()).into()),

@@ -58,6 +58,15 @@ impl About {
 }
 
 impl Refused {
+    /// Counts it.
+    pub(super) fn count(&self, peer: &Peer) {
+        let metrics = peer.context.intake.log().metrics();
+        metrics.refused();
+        if let Refusal::Rejected(Rejection::Throttled(throttled)) = &self.why {
+            metrics.throttled(throttled.limit);
+        }
+    }
+
     /// How log lines about it are folded.
     fn kind(&self, peer: &Peer) -> Repeated {
         match (&self.why, &self.project) {
@@ -71,17 +80,14 @@ impl Refused {
     /// Counts and logs it. A site that a token does not allow also goes to the program's own log:
     /// nobody there sees the page's errors.
     pub(super) fn log(&self, peer: &Peer, about: &About, began: Instant) {
-        let log = peer.context.intake.log();
-        log.metrics().refused();
-        if let Refusal::Rejected(Rejection::Throttled(throttled)) = &self.why {
-            log.metrics().throttled(throttled.limit);
-        }
+        self.count(peer);
         let status = self.why.status();
         let origin = about.origin.as_ref().map(shown);
         if status == StatusCode::FORBIDDEN && peer.context.rejected_origins.failure().is_some() {
             let (origin, project) = (origin.as_deref().unwrap_or("none"), self.project.as_deref());
             tracing::warn!(origin, project, error = %self.why, "a site may not send events");
         }
+        let log = peer.context.intake.log();
         let mut step = log.step(Stage::Ingestion).took(began.elapsed());
         if let Some(project) = &self.project {
             step = step.project(project);

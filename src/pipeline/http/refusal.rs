@@ -1,6 +1,7 @@
 //! Why a request is refused, and the status code for it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use hyper::StatusCode;
 
@@ -101,6 +102,14 @@ impl Refusal {
             Self::Rejected(rejection) => rejection.for_client(),
             Self::Store(_) => "the store is unavailable; try again later".to_owned(),
             other => other.to_string(),
+        }
+    }
+
+    /// When to try again, if a limit was reached.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejection) => rejection.retry_after(),
+            _ => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -79,12 +80,8 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
         error: String,
     }
     let status = refusal.status();
-    let mut response = retryable(json(status, &Error { error: refusal.for_client() }));
-    if let Refusal::Rejected(rejection) = refusal
-        && let Some(wait) = rejection.retry_after()
-    {
-        response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
-    }
+    let error = Error { error: refusal.for_client() };
+    let mut response = retryable(json(status, &error), refusal.retry_after());
     match refusal {
         Refusal::Method(allowed) => set(&mut response, ALLOW, allowed),
         // The rest of the body is not read.
@@ -100,11 +97,17 @@ pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     response
 }
 
-/// Adds when to try again to a response whose status says so.
-pub fn retryable(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+/// Adds when to try again to a response whose status says so: after `wait`, if a limit was reached.
+pub fn retryable(
+    mut response: Response<ResponseBody>,
+    wait: Option<Duration>,
+) -> Response<ResponseBody> {
     if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
     {
         set(&mut response, RETRY_AFTER, RETRY_AFTER_SECONDS);
+        if let Some(wait) = wait {
+            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+        }
     }
     response
 }

@@ -56,3 +56,18 @@ pub async fn a_full_failed_list_refuses_events_pushed_together(fixture: &mut dyn
     assert!(results.len() == 2 && results.iter().all(refused), "{results:?}");
     assert_eq!(stats(&*queue).await, [0, 0, MAX_FAILED]);
 }
+
+pub async fn events_pushed_in_order_are_pushed_once(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    let events = (0..60).map(|n| Arc::unwrap_or_clone(item(&n.to_string(), true).event));
+    let events: Vec<_> = events.collect();
+    assert_eq!(queue.push_in_order(&[]).await.unwrap(), 0);
+    assert_eq!(queue.push_in_order(&events[..20]).await.unwrap(), 20);
+    assert_eq!(queue.push_in_order(&events).await.unwrap(), MAX_DEPTH as usize, "then it is full");
+    let first = claim(&*queue, 30, LEASE).await;
+    assert_eq!(queue.push_in_order(&events[20..]).await.unwrap(), 40);
+    let rest = claim(&*queue, 60, LEASE).await;
+    let found: Vec<_> = ids(&first).into_iter().chain(ids(&rest)).collect();
+    let sent: Vec<_> = events.into_iter().map(|event| event.id).collect();
+    assert_eq!(found, sent);
+}

@@ -116,11 +116,8 @@ impl RedisQueue {
     /// Must be called in a tokio runtime, where its push task runs until the queue is dropped.
     pub fn new(server: RedisServer, options: &RedisQueueOptions) -> Self {
         let &RedisQueueOptions { ref prefix, durability, durable_claims, .. } = options;
-        let bounds = Bounds {
-            depth: options.max_depth,
-            failed: options.max_failed,
-            client_ids: options.max_client_ids,
-        };
+        let &RedisQueueOptions { max_depth: depth, max_failed: failed, .. } = options;
+        let bounds = Bounds { depth, failed, client_ids: options.max_client_ids };
         let keys = Arc::new(Keys::new(prefix, bounds.client_ids));
         let scripts = Arc::new(Scripts::new());
         let pushed = Arc::new(Notify::new());
@@ -283,15 +280,10 @@ impl Queue for RedisQueue {
         let items: Vec<_> = events.iter().map(item).collect();
         let results = self.pusher.push_in_order(&items).await?;
         self.pushed.notify_one();
-        if results.iter().any(|result| matches!(result, Err(QueueError::IdTaken))) {
-            return Err(QueueError::IdTaken);
-        }
-        match results.iter().position(Result::is_err) {
-            None => Ok(results.len()),
-            Some(first) => match &results[first] {
-                Err(error @ QueueError::FailedFull { .. }) => Err(error.clone()),
-                _ => Ok(first),
-            },
+        let mut errors = results.iter().filter_map(|result| result.as_ref().err());
+        match errors.find(|error| !matches!(error, QueueError::Full { .. })) {
+            Some(error) => Err(error.clone()),
+            None => Ok(results.iter().position(Result::is_err).unwrap_or(results.len())),
         }
     }
 
