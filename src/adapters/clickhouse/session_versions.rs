@@ -76,7 +76,7 @@ pub(super) async fn read(
     started: &Started,
 ) -> Result<Found, StoreError> {
     let started = match started {
-        Started::Since(since) => format!("started_at >= toDateTime({})", since.max(0)),
+        Started::Since(since) => format!("started_at >= toDateTime({})", (*since).max(0)),
         Started::At(times) if times.is_empty() => "0".to_owned(),
         Started::At(times) => {
             let times: Vec<_> = times.iter().map(ToString::to_string).collect();
