@@ -21,6 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest a sweep may take before it is left for the next one.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Sessions, each with a time.
+type Moments = Vec<(SessionKey, UtcMillis)>;
+
 /// Records the sessions of a batch, each in the state that the store knows after it.
 pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
     let Some(presence) = &context.presence else { return };
@@ -49,7 +52,7 @@ pub(super) async fn sweep(context: &WorkerContext) {
 
 /// The sessions of the batch that are active, with their last activity, and those that have ended,
 /// with their end. A visitor's clock may be fast: an event counts as of the time it was queued.
-fn last_seen(stored: &Stored) -> (Vec<(SessionKey, UtcMillis)>, Vec<(SessionKey, UtcMillis)>) {
+fn last_seen(stored: &Stored) -> (Moments, Moments) {
     let closed = &stored.inserted.closed_sessions;
     let mut sessions: HashMap<(&str, &str), UtcMillis> = HashMap::new();
     for event in &stored.events {
