@@ -88,6 +88,15 @@ pub struct GlobalArgs {
     /// Serve a page to try the tracker on: http://127.0.0.1:3001/playground [env: BKLIT_PLAYGROUND]
     #[arg(long, global = true)]
     pub playground: bool,
+    /// Proxies in front of the servers, whose headers count: addresses, networks, loopback, private [env: BKLIT_TRUSTED_PROXIES]
+    #[arg(long, global = true, value_name = "NETWORK,…")]
+    pub trusted_proxies: Option<String>,
+    /// Header in which these proxies name their client [env: BKLIT_CLIENT_IP_HEADER] [default: x-forwarded-for]
+    #[arg(long, global = true, value_name = "HEADER", value_parser = values::client_ip_header())]
+    pub client_ip_header: Option<String>,
+    /// Locate visitors with this MMDB file, such as GeoLite2-City.mmdb [env: BKLIT_GEO_DATABASE]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub geo_database: Option<String>,
     /// Draw the console with ASCII only [default: if the locale is not UTF-8]
     #[arg(long, global = true)]
     pub ascii: bool,
@@ -127,6 +136,9 @@ impl GlobalArgs {
             ("tls_cert", "--tls-cert", &self.tls_cert),
             ("tls_key", "--tls-key", &self.tls_key),
             ("http.playground", "--playground", &playground),
+            ("http.trusted_proxies", "--trusted-proxies", &self.trusted_proxies),
+            ("http.client_ip_header", "--client-ip-header", &self.client_ip_header),
+            ("geo.database", "--geo-database", &self.geo_database),
             ("console.ascii", "--ascii", &ascii),
             ("console.theme", "--theme", &self.theme),
             ("log", "--log", &self.log),

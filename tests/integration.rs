@@ -18,5 +18,6 @@ mod sqlite;
 mod support;
 mod tui;
 mod verify;
+mod visitors;
 mod websocket;
 mod worker;

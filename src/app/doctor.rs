@@ -3,6 +3,7 @@
 mod files;
 mod tokens;
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -12,10 +13,12 @@ use rustix::process::{Resource, getrlimit};
 
 use super::adapters;
 use super::data_dir::{ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE};
+use super::location;
 use crate::commands::doctor::Part;
 use crate::config::Settings;
 use bklit_adapters::postgres;
 use bklit_pipeline::auth;
+use bklit_pipeline::intake::visitor::ClientIpHeader;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::MAX_BEYOND;
 use bklit_pipeline::server::tls::{RENEWAL_DAYS, ServerTls};
@@ -58,16 +61,24 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
     };
     let files =
         async { Part { name: "data dir", findings: files::examine(settings, TIMEOUT).await } };
+    let location = async {
+        if !settings.roles.accept_events() {
+            return None;
+        }
+        let advice = "check the file and its disk";
+        let check = async { Ok::<_, Infallible>(location::check(settings).await) };
+        Some(part("location", advice, check).await)
+    };
     let tokens = async {
         let store = adapters::existing_tokens(settings).ok()??;
         let findings = tokio::time::timeout(TIMEOUT, tokens::check(store)).await.ok()?;
         Some(Part { name: "tokens", findings })
     };
-    let (redis, clickhouse, postgres, files, tokens) =
-        tokio::join!(redis, clickhouse, postgres, files, tokens);
+    let (redis, clickhouse, postgres, files, location, tokens) =
+        tokio::join!(redis, clickhouse, postgres, files, location, tokens);
     let settings = Part { name: "settings", findings: of_settings(settings) };
     let tokens = tokens.filter(|tokens| !tokens.findings.is_empty());
-    let parts = [redis, clickhouse, postgres, Some(files), tokens, Some(settings)];
+    let parts = [redis, clickhouse, postgres, Some(files), location, tokens, Some(settings)];
     Ok(parts.into_iter().flatten().collect())
 }
 
@@ -104,14 +115,22 @@ fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
     let mut findings = vec![address(settings)];
     findings.extend(websocket_address(settings));
     findings.extend(certificate(settings));
-    if settings.http.trust_forwarded && !settings.listen.ip().is_loopback() {
+    if settings.http.trusted_proxies.is_everything() && !settings.listen.ip().is_loopback() {
         findings.push(Diagnostic::warning(
             format!(
-                "http.trust_forwarded is on, but {} is reachable from other machines: clients that \
-                 bypass the proxy can forge a visitor's address",
+                "http.trusted_proxies has every address, and {} is reachable from other machines: \
+                 clients that bypass the proxy can forge a visitor's address",
                 settings.listen
             ),
-            "listen on loopback, or let only the proxy reach the port",
+            "name the proxies' networks, or let only the proxy reach the port",
+        ));
+    }
+    let is_default = settings.http.client_ip_header == ClientIpHeader::default();
+    if !is_default && settings.http.trusted_proxies.is_empty() {
+        findings.push(Diagnostic::warning(
+            "http.client_ip_header has no effect without http.trusted_proxies: all visitors get the \
+             proxy's address",
+            "set http.trusted_proxies to the proxy's address or network",
         ));
     }
     if settings.queue.alarm_depth > settings.queue.max_depth {

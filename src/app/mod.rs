@@ -6,6 +6,7 @@
 //! - `data_dir`: the data dir and its lock
 //! - `doctor`: the checks of `bklit-tui doctor`
 //! - `lifecycle`: supervised tasks, signals, shutdown
+//! - `location`: the location database
 //! - `notify`: notifications to systemd
 //! - `pipeline`: a running pipeline
 //! - `servers`: warns when a command's settings differ from the pipeline's
@@ -16,6 +17,7 @@ mod alerts;
 pub mod data_dir;
 mod doctor;
 mod lifecycle;
+mod location;
 mod notify;
 mod pipeline;
 mod servers;

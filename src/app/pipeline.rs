@@ -13,6 +13,7 @@ use super::adapters::{self, Adapters};
 use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
+use super::location;
 use super::tokens;
 use crate::config::Settings;
 use bklit_net::log_throttle::LogThrottle;
@@ -97,9 +98,9 @@ impl Pipeline {
             tokens::report_while_none(settings, &authenticator, &log, supervisor);
         }
         let (queue, tokens) = (Arc::clone(&adapters.queue), Arc::clone(&authenticator));
-        let trusts = settings.http.trust_forwarded;
+        let visitors = location::visitors(settings, &log, supervisor).await?;
         let rules = settings.intake.clone();
-        let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, trusts)
+        let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors)
             .with_baseline(baseline)
             .with_throttle(Arc::clone(&throttle));
         // From the first request on, `/health` and `/ready` answer with the figures read here and

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use bklit_console_core::appearance::Scheme;
+use bklit_pipeline::intake::visitor::ClientIpHeader;
 use bklit_pipeline::roles::Role;
 use bklit_wire::debug_log::{Level, Stage};
 
@@ -26,6 +27,10 @@ pub(super) fn level() -> impl TypedValueParser<Value = Level> {
 
 pub(super) fn role() -> PossibleValuesParser {
     Role::ALL.map(Role::as_str).into()
+}
+
+pub(super) fn client_ip_header() -> PossibleValuesParser {
+    ClientIpHeader::ALL.map(ClientIpHeader::as_str).into()
 }
 
 pub(super) fn theme() -> PossibleValuesParser {
@@ -67,7 +72,8 @@ mod tests {
 
     #[test]
     fn every_value_that_a_flag_offers_is_accepted_by_the_settings() {
-        let flags: [(&str, &[&str]); 4] = [
+        let flags: [(&str, &[&str]); 5] = [
+            ("--client-ip-header", &ClientIpHeader::ALL.map(ClientIpHeader::as_str)),
             ("--durability", &DURABILITY),
             ("--roles", &Role::ALL.map(Role::as_str)),
             ("--theme", &Scheme::ALL.map(Scheme::as_str)),

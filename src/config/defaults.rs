@@ -10,7 +10,7 @@ use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
-use bklit_pipeline::intake::IntakeSettings;
+use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
 use bklit_pipeline::throttle::LimitSettings;
@@ -45,6 +45,8 @@ impl Default for Settings {
             http: HttpSettings::default(),
             intake: IntakeSettings::default(),
             websocket: WebSocketSettings::default(),
+            privacy: PrivacySettings::default(),
+            geo: GeoSettings::default(),
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
             queue: QueueSettings::default(),

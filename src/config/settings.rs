@@ -8,7 +8,7 @@ use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
-use bklit_pipeline::intake::IntakeSettings;
+use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::roles::Roles;
 use bklit_pipeline::throttle::LimitSettings;
@@ -79,6 +79,10 @@ pub struct Settings {
     pub intake: IntakeSettings,
     /// The WebSocket server.
     pub websocket: WebSocketSettings,
+    /// What is kept about visitors.
+    pub privacy: PrivacySettings,
+    /// How visitors are located.
+    pub geo: GeoSettings,
     /// How tokens are checked.
     pub auth: AuthSettings,
     /// Limits by project, token and address.

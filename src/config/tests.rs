@@ -210,3 +210,29 @@ fn the_sample_file_is_the_defaults() {
         assert!(sample.contains(key), "{key}");
     }
 }
+
+#[test]
+fn rules_for_events_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bklit.toml");
+    let load = |text: &str| {
+        std::fs::write(&file, format!("[intake]\n{text}")).unwrap();
+        Settings::load(Some(&file), |_| None, &[]).map_err(|error| error.to_string())
+    };
+    for (text, expected) in [
+        ("url_schemes = []", "intake.url_schemes"),
+        ("url_schemes = ['HTTPS']", "lower case"),
+        ("url_schemes = ['https://']", "must list schemes"),
+        ("url_schemes = ['javascript']", "must list schemes"),
+        ("max_ahead = '0s'", "intake.max_ahead"),
+        ("max_ahead = '31d'", "must be at most 30d"),
+        ("max_age = '0s'", "longer than 0s"),
+        ("max_age = '3651d'", "must be at most 3650d"),
+    ] {
+        let error = load(text).unwrap_err();
+        assert!(error.contains(expected) && error.contains("bklit.toml"), "{text}: {error}");
+    }
+    let settings = load("url_schemes = '*'\nmax_ahead = '30d'\nmax_age = '3650d'").unwrap();
+    assert_eq!(settings.intake.url_schemes, ["*"]);
+    assert_eq!(load("url_schemes = 'https, my-app'").unwrap().intake.url_schemes[1], "my-app");
+}

@@ -95,6 +95,27 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// An object with these fields; the values are JSON.
+pub(crate) fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut json = "{".to_owned();
+    for (name, value) in fields {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(&quoted(name));
+        json.push(':');
+        json.push_str(value);
+    }
+    json.push('}');
+    json
+}
+
+/// A text as JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    // Texts always serialise.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
 impl<'de> Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use crate::json::Fields;
+use crate::json::{Fields, object, quoted};
 use crate::time::UtcMillis;
 
 /// What a field should be.
@@ -67,23 +67,7 @@ pub fn convert(
             None => left_out.push(format!("{name}: not {expected}")),
         }
     }
-    written(&converted)
-}
-
-fn written(fields: &[(&Cow<'_, str>, Cow<'_, str>)]) -> String {
-    let size = fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-    let mut json = String::with_capacity(size);
-    json.push('{');
-    for (nth, (name, value)) in fields.iter().enumerate() {
-        if nth > 0 {
-            json.push(',');
-        }
-        json.push_str(&quoted(name));
-        json.push(':');
-        json.push_str(value);
-    }
-    json.push('}');
-    json
+    object(converted.iter().map(|(name, value)| (name.as_ref(), value.as_ref())))
 }
 
 /// Only the last field of each name, as in JavaScript.
@@ -93,12 +77,6 @@ pub fn last_of_each(fields: Fields<'_>) -> Fields<'_> {
         fields.0.iter().rev().map(|(name, _)| seen.insert(name.clone())).collect();
     let kept = fields.0.into_iter().zip(is_last.into_iter().rev());
     Fields(kept.filter_map(|(field, is_last)| is_last.then_some(field)).collect())
-}
-
-/// A text as JSON.
-fn quoted(text: &str) -> String {
-    // Texts always serialise.
-    serde_json::to_string(text).unwrap_or_default()
 }
 
 fn is_compound(value: &RawValue) -> bool {

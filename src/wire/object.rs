@@ -1,14 +1,12 @@
 //! A JSON object that is passed on as it was sent.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use memchr::memchr2;
-use memchr::memmem;
+use memchr::{memchr, memchr2, memmem};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::json::Fields;
+use crate::json::{Fields, object, quoted};
 
 /// The field of an [`Object`] that holds what is not an object itself.
 const VALUE: &str = "value";
@@ -49,45 +47,25 @@ impl Object {
 
     /// Its JSON with the given text as an additional field. A field of this name is replaced.
     pub fn with(&self, name: &str, text: &str) -> String {
-        let json = self.as_str();
-        let field = Object::of(&Single(name, text));
+        let (json, value) = (self.as_str(), quoted(text));
         // A name with escapes in it can be recognised only by parsing.
         let may_contain = memmem::find(json.as_bytes(), name.as_bytes()).is_some()
-            || memchr::memchr(b'\\', json.as_bytes()).is_some();
-        if may_contain && let Some(replaced) = replace(json, name, &field) {
-            return replaced;
+            || memchr(b'\\', json.as_bytes()).is_some();
+        if may_contain && let Some(fields) = Fields::of(json) {
+            let (mut all, mut added) = (Vec::new(), Some((name, value.as_str())));
+            for (field, own) in &fields.0 {
+                if field == name {
+                    all.extend(added.take());
+                } else {
+                    all.push((field.as_ref(), own.get()));
+                }
+            }
+            all.extend(added);
+            return object(all);
         }
-        let (open, close) = (&json[..json.len() - 1], &field.as_str()[1..]);
+        let open = &json[..json.len() - 1];
         let comma = if open.len() > 1 { "," } else { "" };
-        [open, comma, close].concat()
-    }
-}
-
-/// The object with the fields of this name replaced by the single field of `by`; `None` if it has
-/// none.
-fn replace(json: &str, name: &str, by: &Object) -> Option<String> {
-    let fields = Fields::of(json)?.0;
-    let first = fields.iter().position(|(field, _)| field == name)?;
-    let by = Fields::of(by.as_str())?.0;
-    let (before, after) = fields.split_at(first);
-    let after = after.iter().filter(|(field, _)| field != name);
-    let all: Vec<_> = before.iter().chain(&by).chain(after).collect();
-    Some(Object::of(&Listed(&all)).0.get().to_owned())
-}
-
-struct Single<'a>(&'a str, &'a str);
-
-impl Serialize for Single<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(self.0, self.1)])
-    }
-}
-
-struct Listed<'a>(&'a [&'a (Cow<'a, str>, &'a RawValue)]);
-
-impl Serialize for Listed<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        format!("{open}{comma}{}:{value}}}", quoted(name))
     }
 }
 
@@ -144,7 +122,7 @@ impl From<Box<RawValue>> for Object {
                 Some(compact) => Self(RawValue::from_string(compact).unwrap_or(value)),
             };
         }
-        let held = RawValue::from_string(format!("{{\"{VALUE}\":{text}}}"));
+        let held = RawValue::from_string(object([(VALUE, text)]));
         held.map(Self).unwrap_or_default()
     }
 }
@@ -182,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    fn object(json: &str) -> Object {
+    fn read(json: &str) -> Object {
         serde_json::from_str(json).unwrap()
     }
 
@@ -190,9 +168,9 @@ mod tests {
     fn digits_and_order_are_kept_and_whitespace_is_not() {
         let sent = "{ \"z\" : 12345678901234567890123,\n\"a b\":[ 0.1234567890123456789 ,1e400], \"\\\" \":{} }";
         let kept = r#"{"z":12345678901234567890123,"a b":[0.1234567890123456789,1e400],"\" ":{}}"#;
-        assert_eq!(object(sent).as_str(), kept);
-        assert_eq!(object(kept).as_str(), kept);
-        assert_eq!(serde_json::to_string(&object(sent)).unwrap(), kept);
+        assert_eq!(read(sent).as_str(), kept);
+        assert_eq!(read(kept).as_str(), kept);
+        assert_eq!(serde_json::to_string(&read(sent)).unwrap(), kept);
     }
 
     #[test]
@@ -203,7 +181,7 @@ mod tests {
             ("1e400", r#"{"value":1e400}"#),
             ("true", r#"{"value":true}"#),
         ] {
-            assert_eq!(object(sent).as_str(), kept);
+            assert_eq!(read(sent).as_str(), kept);
         }
         assert_eq!(serde_json::from_str::<Option<Object>>("null").unwrap(), None);
     }
@@ -224,7 +202,7 @@ mod tests {
             ),
             (r#"{"a":"\\","b":2}"#, r#"{"a":"\\","b":2,"eventType":"a\"b"}"#),
         ] {
-            assert_eq!(object(sent).with("eventType", "a\"b"), with, "{sent}");
+            assert_eq!(read(sent).with("eventType", "a\"b"), with, "{sent}");
         }
     }
 
@@ -233,11 +211,11 @@ mod tests {
         for (json, depth) in
             [("{}", 1), (r#"{"a":[[]],"b":[]}"#, 3), (r#"{"[[[[":"{\"["}"#, 1), ("[1]", 2)]
         {
-            assert_eq!(object(json).depth(), depth, "{json}");
+            assert_eq!(read(json).depth(), depth, "{json}");
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(object(&deep).depth(), 100_001);
-        assert!(object(&deep).with("b", "c").ends_with(r#"]],"b":"c"}"#));
+        assert_eq!(read(&deep).depth(), 100_001);
+        assert!(read(&deep).with("b", "c").ends_with(r#"]],"b":"c"}"#));
     }
 
     fn values() -> impl Strategy<Value = Value> {

@@ -10,7 +10,9 @@ use crate::support::{DEADLINE, Daemon, eventually};
 
 /// A site whose pages load the SDK, as a bundler would pack it.
 fn shop() -> Shop {
-    let daemon = Daemon::on_lasting_ports("[websocket]\nsession_grace = \"1ms\"\n");
+    let daemon = Daemon::on_lasting_ports(
+        "[websocket]\nsession_grace = \"1ms\"\n[worker]\nlease = \"1s\"\n",
+    );
     let sdk = std::fs::read_to_string(provided("BKLIT_TEST_SDK")).unwrap();
     let options = json!({ "projectId": "default", "apiKey": daemon.token(), "debug": true,
         "wsHost": format!("ws://{}", daemon.websocket_addr()) });

@@ -115,24 +115,31 @@ fn fragments_are_routes_where_the_site_says_so() {
 
 #[test]
 fn an_event_whose_answer_was_lost_is_repeated_with_its_id_and_stored_once() {
-    let mut shop = Shop::on(Daemon::on_lasting_ports(""), "");
+    // A killed worker may leave a batch under its lease.
+    let daemon = Daemon::on_lasting_ports("[worker]\nlease = \"1s\"\n");
+    let mut shop = Shop::on(daemon, "");
     shop.tab.before_each_page(
-        "const real = window.fetch; let isLost = false;
+        "const real = window.fetch; let isFirst = true;
          window.fetch = async (url, options) => {
+             if (window.isDown) throw new TypeError('no connection');
              const response = await real(url, options);
-             if (isLost || !url.endsWith('/track-event')) return response;
-             isLost = true;
+             if (!isFirst || !url.endsWith('/track-event')) return response;
+             isFirst = false;
+             window.isDown = true;
              throw new TypeError('connection lost');
          };",
     );
     shop.visit("/");
     shop.tab.eval("bklit.track('paid')");
-    eventually(DEADLINE, "the server has the event", || shop.log().contains("paid"));
+    shop.tab.until("window.isDown === true");
     shop.daemon = shop.daemon.restart();
+    shop.tab.eval("window.isDown = false; dispatchEvent(new Event('online'))");
     eventually(DEADLINE, "the event is repeated", || shop.log().contains("a retry"));
     shop.daemon.kill9();
     shop.tab.eval("bklit.track('while-down')");
     shop.daemon = shop.daemon.restart();
+    // The pauses between attempts have grown.
+    shop.tab.eval("dispatchEvent(new Event('online'))");
     shop.stores(&["/"], &["paid", "while-down"]);
     shop.tab.until("Object.keys(localStorage).every((key) => !key.startsWith('bklit_queue'))");
 }
@@ -182,6 +189,19 @@ fn events_can_be_sent_to_another_host_than_the_scripts() {
     assert!(requests.iter().any(
         |request| request["request"]["url"] == format!("http://events.localhost:{port}/track")
     ));
+}
+
+#[test]
+fn events_are_sent_to_the_path_that_the_script_comes_from() {
+    let mut shop = Shop::with("");
+    let script = shop.daemon.get("/tracker.js").text();
+    let page = "<script defer src=/stats/tracker.js data-project=default data-token=t></script>";
+    let pages = vec![("/", page.to_owned()), ("/stats/tracker.js", script)];
+    shop.site = Site::serve(String::new(), pages);
+    shop.visit("/");
+    let request = shop.tab.events("Network.requestWillBeSent");
+    let is_sent = |url: String| request.iter().any(|sent| sent["request"]["url"] == url);
+    assert!(is_sent(shop.url("/stats/track")), "{request:?}");
 }
 
 #[test]

@@ -37,8 +37,8 @@ fn item(id: &str, client_id: bool) -> NewItem {
 }
 
 fn item_of(project: &str, id: &str, client_id: bool) -> NewItem {
-    let url = format!("https://example.com/{id}");
-    let now = UtcMillis::now();
+    let (url, now) = (format!("https://example.com/{id}"), UtcMillis::now());
+    // The queue's JSON always has a timestamp.
     let view = PageView { url, timestamp: Some(now), ..PageView::default() };
     let event = QueuedEvent {
         id: id.to_owned(),

@@ -16,7 +16,8 @@ fn before_the_first_start_there_is_no_problem() {
     let output = cli.run(&["doctor"]);
     assert_eq!(output.code, Some(0), "{output:#?}");
     assert!(output.stdout.contains("does not exist yet"), "{}", output.stdout);
-    assert!(output.stdout.ends_with("No problems found.\n"), "{}", output.stdout);
+    // There is no location database yet.
+    assert!(output.stdout.ends_with("0 problems, 1 warning.\n"), "{}", output.stdout);
     assert!(!cli.data_dir().exists(), "it changes nothing");
 }
 
@@ -58,7 +59,7 @@ fn damage_and_open_permissions_are_reported() {
     let output = cli.run(&["doctor"]);
     assert_eq!(output.code, Some(1), "{output:#?}");
     assert!(
-        output.stdout.contains("PROBLEM") && output.stdout.ends_with("1 problem, 0 warnings.\n")
+        output.stdout.contains("PROBLEM") && output.stdout.ends_with("1 problem, 1 warning.\n")
     );
     assert_eq!(files(), before, "it leaves nothing behind");
 }
@@ -86,12 +87,14 @@ fn dangerous_settings_are_reported() {
     let config = dir.path().join("bklit.toml");
     std::fs::write(
         &config,
-        "[http]\ntrust_forwarded = true\nmax_connections = 900000\n[queue]\nmax_depth = 10",
+        "[http]\ntrusted_proxies = ['0.0.0.0/0']\nmax_connections = 900000\n[queue]\nmax_depth = 10",
     )
     .unwrap();
     let cli =
         Cli::new().env("BKLIT_LISTEN", "0.0.0.0:0").env("BKLIT_CONFIG", config.to_str().unwrap());
     assert_found(&cli, "settings", "warning", "can forge a visitor's address");
+    let header = Cli::new().env("BKLIT_CLIENT_IP_HEADER", "x-real-ip");
+    assert_found(&header, "settings", "warning", "has no effect without http.trusted_proxies");
     assert_found(&cli, "settings", "warning", "there will be no alarm");
     // Unless this machine allows a million files.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;

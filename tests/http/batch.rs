@@ -220,6 +220,28 @@ async fn what_is_no_batch_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn a_batch_is_read_as_leniently_as_an_event() {
+    let server = Server::start().await;
+    let item =
+        r#"{"type":"pageview","url":"https://a.example/","projectId":"p","title":"Sale \ud83d"}"#;
+    for body in [format!("[{item}]"), format!("\u{feff}[{item}]"), format!("\u{feff}{item}\n")] {
+        let utf16: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (kind, body) in
+            [("application/json", body.as_bytes()), ("application/json; charset=utf-16le", &utf16)]
+        {
+            let answer = server.post_with("/batch", &[("Content-Type", kind)], body).await;
+            assert_eq!((answer.status, statuses(&answer)), (200, vec![200]), "{answer:?}");
+            let event = server.queued().pop().unwrap().event;
+            let json = serde_json::to_value(&event.payload).unwrap();
+            assert_eq!(json["title"], "Sale \u{fffd}");
+        }
+    }
+    let answer =
+        server.post_with("/batch", &[("Content-Type", "text/plain;charset=utf-32")], "[]").await;
+    assert_eq!(answer.status, 415, "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_batch_of_refused_events_leaves_few_lines() {
     let server = Server::start().await;
     let mut stream = server.bus.subscribe();

@@ -43,7 +43,7 @@ async fn a_page_view_is_queued_whole() {
             "liFatId": "l", "isNewVisitor": true, "landingPage": "/",
             "referrer": "https://ref.example/r", "referrerHostname": "ref.example",
             "referrerPath": "/r", "utmSource": "mail", "userAgent": agent.1, "mobile": true,
-            "ip": "127.0.0.1",
+            "ip": "127.0.0.0",
         });
         assert_eq!(serde_json::to_value(&event.payload).unwrap(), expected);
     }

@@ -108,7 +108,8 @@ async fn under_pressure_refused_clients_are_disconnected() {
 async fn while_all_places_are_busy_health_responds_and_the_rest_is_refused() {
     let server = Server::start_with("127.0.0.1:0", |http| http.max_connections = 2).await;
     let authorization = format!("Bearer {}", server.ingest);
-    let bytes = post("/track", &[("Authorization", &authorization)], VIEW);
+    let headers = [("Authorization", authorization.as_str()), ("Origin", "https://a.example")];
+    let bytes = post("/track", &headers, VIEW);
     let queue = Arc::clone(&server.queue);
     let gate = queue.gate.write().await;
     let mut busy = [server.client().await, server.client().await];
@@ -129,7 +130,7 @@ async fn while_all_places_are_busy_health_responds_and_the_rest_is_refused() {
     let answer = server.send(&bytes).await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("retry-after").is_some() && answer.error().contains("try again"));
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
     // A client that waits in the reserve gets the place of one that is done.
     let mut waiting = server.client().await;
     waiting.send(&bytes).await;

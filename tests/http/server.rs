@@ -15,6 +15,7 @@ use bklit_pipeline::auth::{
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::http::{HttpContext, serve};
 use bklit_pipeline::intake::Intake;
+use bklit_pipeline::intake::visitor::LocationDatabase;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::{
     Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
@@ -289,6 +290,24 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        Self::start_full(listen, None, tls, change).await
+    }
+
+    /// With a location database, and any settings.
+    pub async fn start_located(
+        listen: &str,
+        database: Option<Arc<LocationDatabase>>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::start_full(listen, database, None, change).await
+    }
+
+    async fn start_full(
+        listen: &str,
+        database: Option<Arc<LocationDatabase>>,
+        tls: Option<Arc<ServerTls>>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut all = Settings::default();
         change(&mut all);
         let settings = all.http;
@@ -304,9 +323,9 @@ impl Server {
         let throttle = Arc::new(Throttle::new(all.limits, all.queue.max_depth));
         let authenticator = Authenticator::new(tokens.clone()).with_settings(all.auth);
         let authenticator = Arc::new(authenticator.with_throttle(Arc::clone(&throttle)));
-        let trust_forwarded = settings.trust_forwarded;
+        let visitors = settings.visitors(&all.privacy, database);
         let rules = lenient_about_times();
-        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, trust_forwarded);
+        let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, visitors);
         let intake = Arc::new(intake.with_throttle(throttle));
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
         let context = Arc::new(context.over_tls(tls));

@@ -109,6 +109,9 @@ async fn a_long_session_id_is_the_same_session_everywhere() {
             assert_eq!(event.payload.session_id(), Some(hashed.as_str()));
         }
     }
+    let address = format!("/?projectId=p&sessionId={long}");
+    let mut socket = server.connect(&address).await;
+    assert_eq!(socket.greeted().await["sessionId"], hashed.as_str());
     let other = &views(&server, session(&format!("{long}s"))).await[0];
     assert_ne!(other.session_id, first.session_id);
     let longest = "s".repeat(MAX_ID);

@@ -1,6 +1,7 @@
 //! The real program with Redis and ClickHouse, with one of them, and with neither.
 
 mod outages;
+mod presence;
 mod refused;
 mod repair;
 mod tls;
@@ -85,11 +86,6 @@ fn events_of_another_producer_are_stored() {
     eventually(DEADLINE, "the other one failed", || {
         daemon.get("/health").json()["queue"]["failed"] == 1
     });
-    // Live presence, from the first view of the session to its end.
-    let active = || redis.cli(&["ZCARD", "live:sessions:default"]);
-    eventually(DEADLINE, "the session is active", || active() == "1");
-    daemon.post("/session-end", &json!({ "sessionId": "s-1", "projectId": "default" }));
-    eventually(DEADLINE, "the session has ended", || active() == "0");
 }
 
 #[test]

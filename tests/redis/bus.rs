@@ -5,16 +5,13 @@ use std::time::{Duration, Instant};
 
 use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus};
 use bklit_adapters::redis::connection::{RedisOptions, RedisServer as Server};
-use bklit_adapters::redis::presence::RedisPresence;
 use bklit_pipeline::bus::{LiveBus, LiveMessage};
 use bklit_pipeline::metrics::Metrics;
-use bklit_pipeline::presence::Presence;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::event::{EventKind, LiveEvent};
 use bklit_wire::gauges::Gauges;
 use bklit_wire::object::Object;
-use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
 use crate::support::redis::{SOON, eventually, options, server_at};
@@ -297,21 +294,4 @@ async fn plain_subscribers_are_noticed_and_receive_the_contracts_json() {
     let received = tokio::task::block_in_place(|| subscription.get_message().unwrap());
     let json: String = received.get_payload().unwrap();
     assert_eq!(serde_json::from_str::<DebugLog>(&json).unwrap(), sent);
-}
-
-#[tokio::test]
-async fn presence_is_the_contracts_sorted_set() {
-    let server = RedisServer::start(Kind::Redis, &[]);
-    let presence = RedisPresence::new(server_at(&server));
-    let key = |session: &str| SessionKey { project_id: "p1".into(), session_id: session.into() };
-    let at = UtcMillis::from_epoch_millis;
-    assert_eq!(presence.count("p1").await, Ok(0));
-    let many = (0..2_500).map(|n| (key(&format!("s{n}")), at(1_000 + n))).collect::<Vec<_>>();
-    presence.active(&many).await.unwrap();
-    presence.active(&[(key("s7"), at(9_000)), (key("s8"), at(5))]).await.unwrap();
-    assert_eq!(server.cli(&["ZSCORE", "live:sessions:p1", "s7"]), "9000");
-    assert_eq!(server.cli(&["ZSCORE", "live:sessions:p1", "s8"]), "1008", "an earlier time");
-    assert_eq!(presence.count("p1").await, Ok(2_500));
-    presence.ended(&[key("s7"), key("s8"), key("unknown")]).await.unwrap();
-    assert_eq!(presence.count("p1").await, Ok(2_498));
 }

@@ -4,6 +4,7 @@ mod bus;
 mod claims;
 mod faults;
 mod history;
+mod presence;
 mod queue;
 mod refused_writes;
 mod spool;

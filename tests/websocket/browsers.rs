@@ -57,9 +57,9 @@ async fn an_event_is_taken_in_as_over_http() {
     let queued = events(&server);
     assert_eq!(queued[0].id, first["eventId"].as_str().unwrap());
     let Payload::Pageview(view) = &queued[0].payload else { panic!("{queued:?}") };
-    assert_eq!((view.session_id.as_deref(), view.ip.as_deref()), (Some("s-2"), Some("127.0.0.1")));
+    assert_eq!((view.session_id.as_deref(), view.ip.as_deref()), (Some("s-2"), Some("127.0.0.0")));
     assert_eq!((view.mobile, view.utm_source.as_deref()), (Some(true), Some("mail")));
-    assert_eq!(view.timezone, None, "only the server fills it");
+    assert_eq!(view.timezone.as_deref(), Some("Mars"), "no better one is known");
     let Payload::Event(event) = &queued[1].payload else { panic!("{queued:?}") };
     assert_eq!(event.session_id.as_deref(), Some("s-1"), "the socket's, as none was sent");
     assert_eq!(queued[1].project_id, "p");
@@ -247,12 +247,12 @@ async fn a_page_of_another_domain_is_shown_out() {
 #[tokio::test]
 async fn a_socket_without_its_ids_is_closed_with_the_reason() {
     let server = Server::start().await;
-    let long = format!("/?projectId=p&sessionId={}", "x".repeat(300));
+    let long = format!("/?sessionId=s&projectId={}", "x".repeat(300));
     for (path, why) in [
         ("/", "projectId: missing"),
         ("/?sessionId=s", "projectId: missing"),
         ("/?projectId=p&sessionId=", "sessionId: missing"),
-        (long.as_str(), "sessionId: longer than 256 bytes"),
+        (long.as_str(), "projectId: longer than 256 bytes"),
         ("/dashboard", "projectId: missing"),
     ] {
         let closed = server.connect(path).await.closed().await;

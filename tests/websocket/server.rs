@@ -56,7 +56,19 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut WebSocketSettings),
     ) -> Self {
-        let http = Http::start().await;
+        Self::beside(Http::start().await, tls, change).await
+    }
+
+    /// Next to this HTTP server.
+    pub async fn over(http: Http, change: impl FnOnce(&mut WebSocketSettings)) -> Self {
+        Self::beside(http, None, change).await
+    }
+
+    async fn beside(
+        http: Http,
+        tls: Option<Arc<ServerTls>>,
+        change: impl FnOnce(&mut WebSocketSettings),
+    ) -> Self {
         let live = Arc::new(LocalLiveBus::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,9 +1,12 @@
 //! Items of other programs: what can be read is stored, and what was wrong with it is reported.
 
 use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::event::QueuedEvent;
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::Bench;
+use crate::support::events::full_view;
 
 /// Everything is given as another type than ours, nothing is complete.
 const VIEW: &str = r#"{"id":1,"type":"pageview","payload":{"url":"https://a.example/","projectId":7,"title":404,
@@ -11,7 +14,7 @@ const VIEW: &str = r#"{"id":1,"type":"pageview","payload":{"url":"https://a.exam
     "timestamp":"Sat, 31 Jan 2026 12:00:00 GMT","description":{"a":1e400},"robots":null},"trace":{}}"#;
 const EVENT: &str = r#"{"id":"2","type":"event","payload":{"trackingId":5,"sessionId":true,
     "metadata":[12345678901234567890123]},"queuedAt":"2026-01-31","projectId":"7"}"#;
-const END: &str = "\u{feff}{\"id\":\"3\",\"type\":\"session_end\",\"payload\":{\"sessionId\":99,\"timestamp\":1769860860000},\"queuedAt\":0,\"projectId\":7}";
+const END: &str = "\u{feff}{\"id\":\"3\",\"type\":\"session_end\",\"payload\":{\"sessionId\":99,\"timestamp\":1769860860000},\"queuedAt\":\"Sat Jan 31 2026 13:01:00 GMT+0100 (CET)\",\"projectId\":7}";
 
 #[tokio::test(start_paused = true)]
 async fn items_that_can_be_read_are_stored() {
@@ -20,14 +23,14 @@ async fn items_that_can_be_read_are_stored() {
         bench.queue.push_raw(item);
     }
     bench.start(context);
-    for (event, problems) in [
-        ("1", json!(["queuedAt: missing"])),
-        ("2", json!(["eventType: missing, stored as `event`"])),
-    ] {
-        let line = bench.line("Event read although it is not complete").await;
+    for (event, problem) in
+        [("2", "eventType: missing, stored as `event`"), ("1", "queuedAt: missing")]
+    {
+        let line = bench.line("Incomplete events of another program").await;
         assert_eq!((line.stage, line.level), (Stage::Worker, Level::Warn));
-        assert_eq!((line.event_id.as_deref(), &line.data["problems"]), (Some(event), &problems));
-        assert_eq!(line.project_id.as_deref(), Some("7"));
+        assert_eq!((&line.data["problem"], &line.data["events"]), (&json!(problem), &json!(1)));
+        let about = (line.event_id.as_deref(), line.project_id.as_deref());
+        assert_eq!(about, (Some(event), Some("7")));
     }
     bench.drained().await;
     bench.stop().await;
@@ -79,7 +82,7 @@ async fn only_items_that_make_no_sense_fail() {
     let items = [
         ("{\"id\":\"e\"", "not an event: (event): EOF while parsing an object"),
         ("[1]", "not an event: (event): expected a JSON object"),
-        (&deep, "not an event: (event): "),
+        (&deep, "not an event: "),
         (
             r#"{"id":"","type":"session_end","payload":{"sessionId":"s"},"projectId":"p"}"#,
             "not an event: id: must not be empty",
@@ -116,5 +119,29 @@ async fn only_items_that_make_no_sense_fail() {
     for ((body, reason), (item, expected)) in failures.iter().zip(items) {
         assert_eq!(body, item, "kept as it was");
         assert!(reason.starts_with(expected), "{item}: {reason}");
+    }
+}
+
+/// Whatever type a column's field has, a sender may write it as another.
+#[test]
+fn every_field_of_a_page_view_is_converted() {
+    let event: Value = serde_json::from_str(&full_view("p", "1").to_json()).unwrap();
+    let fields = event["payload"].as_object().unwrap();
+    let own =
+        fields.iter().filter(|(name, _)| !["projectId", "timestamp"].contains(&name.as_str()));
+    for (name, value) in own {
+        let (sent, read) = match value {
+            Value::String(_) => (json!(7.25), json!("7.25")),
+            Value::Bool(_) => (json!("yes"), json!(true)),
+            Value::Number(_) => (json!(" 7.25"), json!(7.25)),
+            other => panic!("{name}: {other}"),
+        };
+        let mut changed = event.clone();
+        changed["payload"][name] = sent;
+        let (event, notes) = QueuedEvent::read(&changed.to_string(), UtcMillis::MIN).unwrap();
+        assert_eq!(notes, [""; 0], "{name}");
+        let written: Value = serde_json::from_str(&event.to_json()).unwrap();
+        changed["payload"][name] = read;
+        assert_eq!(written, changed, "{name}");
     }
 }

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::idle_sessions::ACTIVITY;
 use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
-use super::sessions::STATE;
+use super::postponed::POSTPONED;
+use super::session_state::STATE;
 use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
@@ -72,9 +73,11 @@ impl ClickHouseStore {
             None => Diagnostic::problem(format!("the table {STATE} is missing"), MIGRATE),
             Some(found) => window_finding(found),
         });
-        if tables.iter().all(|found| found.name != ACTIVITY) {
-            let what = format!("the table {ACTIVITY} is missing");
-            findings.push(Diagnostic::problem(what, MIGRATE));
+        for table in [ACTIVITY, POSTPONED] {
+            if tables.iter().all(|found| found.name != table) {
+                let what = format!("the table {table} is missing");
+                findings.push(Diagnostic::problem(what, MIGRATE));
+            }
         }
         findings.extend(self.disk_findings().await?);
         findings.extend(self.part_findings().await?);

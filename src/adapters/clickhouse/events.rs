@@ -187,7 +187,11 @@ mod tests {
     use crate::clickhouse::table_schema::ServerColumn;
 
     fn schema(table: &'static Table) -> TableSchema {
-        let column = |name: &str, r#type: String| ServerColumn { name: name.to_owned(), r#type };
+        let column = |name: &str, r#type: String| ServerColumn {
+            name: name.to_owned(),
+            r#type,
+            default_kind: String::new(),
+        };
         let columns = table.columns.iter().map(|known| {
             let kind = crate::clickhouse::table_schema::type_name(known.kind);
             let nullable = format!("Nullable({kind})");

@@ -1,6 +1,6 @@
 //! Ends idle sessions without reading all sessions.
 //!
-//! Each batch records the last activity of its open sessions in a table sorted by that time. A
+//! Each batch records the last activity of its sessions in a table sorted by that time. A
 //! sweep finds there the sessions whose last activity lies between the previous sweep and now, and
 //! reads only their states. The progress of the sweeps is stored with the session states, under a
 //! key that no session has, so every worker continues from there, also after a restart.
@@ -12,7 +12,7 @@
 //! if it is older than the recorded activity, and once a day. The daily scan finds sessions without
 //! recorded activity: those written by an older version or with a wrong clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::encode::Encoder;
-use super::sessions::{self, STATE, State};
-use super::{ClickHouseStore, sql};
+use super::session_state::STATE;
+use super::{ClickHouseStore, postponed, session_writes, sessions, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -119,30 +119,26 @@ struct Found {
     session_id: String,
 }
 
-/// Records the last activity of those sessions that have not ended. Must be stored before the
-/// sessions' states, because a repeated batch writes only what the states lack.
+/// Records the last activity of sessions that may be open. Must be stored before the sessions'
+/// states, because a repeated batch writes only what the states lack.
 pub(super) async fn record_activity(
     store: &ClickHouseStore,
     batch: &str,
-    states: &BTreeMap<&SessionKey, &State>,
+    last_seen: impl Iterator<Item = (&SessionKey, i64)>,
 ) -> Result<(), StoreError> {
-    let open = states.iter().filter(|(_, state)| !state.session.ended());
-    let open: Vec<_> =
-        open.filter_map(|(key, state)| Some((key, state.session.last_seen?))).collect();
-    if open.is_empty() {
+    let mut last_seen = last_seen.peekable();
+    if last_seen.peek().is_none() {
         return Ok(());
     }
     let floor = floor(store).await?;
     let mut encoder = Encoder::default();
-    for (key, last_seen) in open {
-        encoder.number(last_seen.max(floor));
+    for (key, seen) in last_seen {
+        encoder.number(seen.max(floor));
         encoder.text(&key.project_id);
         encoder.text(&key.session_id);
     }
-    let rows = encoder.finish();
-    let token = format!("{batch}:{ACTIVITY}:{}", sessions::digest(&rows));
     let into = format!("{ACTIVITY} (seen, project_id, session_id) FORMAT RowBinary");
-    store.connection.insert(&into, &token, rows).await
+    session_writes::insert(store, &into, &format!("{batch}:{ACTIVITY}"), encoder.finish()).await
 }
 
 /// The earliest time that the next sweep of this process will search.
@@ -207,6 +203,7 @@ async fn begin(
     current: &mut Current,
     since: i64,
 ) -> Result<(), StoreError> {
+    postponed::recover(store).await?;
     let mark = read_mark(store).await?;
     let known = window(store.sweeps.swept(), mark, since);
     let (now, mut all_due) = (Instant::now(), current.all_due);

@@ -4,7 +4,8 @@ use ::clickhouse::Row;
 use serde::Deserialize;
 
 use super::idle_sessions::{ACTIVITY, ACTIVITY_DAYS};
-use super::sessions::{STATE, STATE_COLUMNS};
+use super::postponed::{POSTPONED, POSTPONED_DAYS};
+use super::session_state::{STATE, STATE_COLUMNS};
 use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
@@ -98,6 +99,9 @@ impl ClickHouseStore {
         }
         if tables.iter().all(|found| found.name != ACTIVITY) {
             statements.push(create_activity(database));
+        }
+        if tables.iter().all(|found| found.name != POSTPONED) {
+            statements.push(create_postponed(database));
         }
         if self.baseline && tables.iter().all(|found| found.name != BASELINE_GAP.name) {
             statements.push(create(database, &BASELINE_GAP));
@@ -197,11 +201,19 @@ fn create_activity(database: &str) -> String {
     )
 }
 
+fn create_postponed(database: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (\n    due DateTime,\n    project_id String,\n    \
+         session_id String\n) ENGINE = MergeTree\nPARTITION BY toYYYYMMDD(due)\nORDER BY due\n\
+         TTL due + INTERVAL {POSTPONED_DAYS} DAY\nSETTINGS ttl_only_drop_parts = 1",
+        full(database, POSTPONED)
+    )
+}
+
 fn definition(column: &Column) -> String {
     let kind = table_schema::type_name(column.kind);
     let kind = if column.nullable { format!("Nullable({kind})") } else { kind.to_owned() };
-    let default =
-        if column.kind == ColumnType::Bool && !column.nullable { " DEFAULT false" } else { "" };
+    let default = column.default.map(|value| format!(" DEFAULT {value}")).unwrap_or_default();
     format!("{} {kind}{default}", column.name)
 }
 
@@ -225,7 +237,26 @@ fn upgrade(
         let table = full(database, table.name);
         format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {}", definition(column))
     });
-    Ok(add.chain(widen(database, found)).collect())
+    Ok(add.chain(defaults(database, table, columns)).chain(widen(database, found)).collect())
+}
+
+/// Adds the defaults that existing columns lack; the rows stay as they are.
+fn defaults(
+    database: &str,
+    table: &Table,
+    columns: &[ServerColumn],
+) -> impl Iterator<Item = String> {
+    let table_name = full(database, table.name);
+    table.columns.iter().filter_map(move |column| {
+        let default = column.default?;
+        let found = columns.iter().find(|found| found.name == column.name)?;
+        found.default_kind.is_empty().then(|| {
+            format!(
+                "ALTER TABLE {table_name} MODIFY COLUMN {} {} DEFAULT {default}",
+                column.name, found.r#type
+            )
+        })
+    })
 }
 
 /// Enlarges the deduplication window if it is too small.

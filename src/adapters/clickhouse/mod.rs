@@ -8,7 +8,11 @@
 //! | `connection.rs` | HTTP connection, settings and timeouts of every statement |
 //! | `events.rs` | inserts events, each exactly once |
 //! | `stored_ids.rs` | which events a table already has |
-//! | `sessions.rs` | session states and their versions in `tracked_session` |
+//! | `session_writes.rs` | writes states and versions |
+//! | `sessions.rs` | what events make of sessions: their states, then their versions |
+//! | `session_state.rs` | the states of sessions |
+//! | `session_versions.rs` | the versions in `tracked_session`, and what other programs wrote there |
+//! | `postponed.rs` | versions that have to wait for the next second |
 //! | `idle_sessions.rs` | ends idle sessions without scanning all sessions |
 //! | `key_locks.rs` | locks per event and session within this process |
 //! | `query.rs` | read-only queries with limits |
@@ -29,7 +33,11 @@ mod events;
 mod idle_sessions;
 mod key_locks;
 mod migrate;
+mod postponed;
 mod query;
+mod session_state;
+mod session_versions;
+mod session_writes;
 mod sessions;
 mod sql;
 mod stored_ids;
@@ -43,6 +51,7 @@ use async_trait::async_trait;
 use self::connection::Connection;
 use self::idle_sessions::Sweeps;
 use self::key_locks::KeyLocks;
+use self::postponed::Postponed;
 use self::table_schema::{TableSchema, TableSchemas};
 use bklit_pipeline::store::schema::Table;
 use bklit_pipeline::store::{
@@ -130,6 +139,7 @@ pub struct ClickHouseStore {
     schemas: TableSchemas,
     key_locks: KeyLocks,
     sweeps: Sweeps,
+    postponed: Postponed,
     check_ids: bool,
     baseline: bool,
 }
@@ -146,6 +156,7 @@ impl ClickHouseStore {
             schemas: TableSchemas::default(),
             key_locks: KeyLocks::default(),
             sweeps: Sweeps::default(),
+            postponed: Postponed::default(),
             check_ids,
             baseline,
         })
@@ -185,12 +196,17 @@ impl Store for ClickHouseStore {
                 known,
                 new_sessions: changed.begun,
                 ended_sessions: changed.ended,
+                closed_sessions: changed.closed,
             })
         });
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let reason = format!("ClickHouse took longer than {limit:?} for a batch");
             Err(StoreError::Unavailable(reason))
         })
+    }
+
+    async fn write_postponed(&self) -> Result<bool, StoreError> {
+        postponed::write(self).await
     }
 
     async fn end_idle_sessions(

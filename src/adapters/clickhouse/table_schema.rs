@@ -33,6 +33,8 @@ pub(super) struct SchemaColumn {
 pub(super) struct ServerColumn {
     pub(super) name: String,
     pub(super) r#type: String,
+    /// Empty if the column has no default expression.
+    pub(super) default_kind: String,
 }
 
 /// Cache of the tables' schemas.
@@ -72,7 +74,7 @@ pub(super) async fn server_columns(
     table: &str,
 ) -> Result<Vec<ServerColumn>, StoreError> {
     let query = format!(
-        "SELECT name, type FROM system.columns WHERE database = {} AND table = {}",
+        "SELECT name, type, default_kind FROM system.columns WHERE database = {} AND table = {}",
         sql::literal(&connection.database),
         sql::literal(table)
     );
@@ -160,6 +162,7 @@ mod tests {
         let column = |name: &str, r#type: &str| ServerColumn {
             name: name.to_owned(),
             r#type: r#type.to_owned(),
+            default_kind: String::new(),
         };
         let error = TableSchema::new(&TRACKED_EVENT, &[]).unwrap_err();
         assert!(error.contains("no table tracked_event") && error.contains("migrate"), "{error}");

@@ -38,7 +38,7 @@ pub fn spoil(rng: &mut Rng, mut body: Value, user_agent: &'static str) -> Planne
                 fields.remove("url");
             }
         }
-        Mistake::WrongType => body["url"] = Value::from(7),
+        Mistake::WrongType => body["url"] = Value::from(vec![7]),
         Mistake::Garbage | Mistake::CutShort => {}
         Mistake::NoToken => (token, status) = (TokenChoice::None, 401),
         Mistake::WrongToken => {

@@ -144,9 +144,10 @@ pub(super) async fn ingest(
         parsed.extend(some.iter().map(|item| parse(item, settings.max_body_bytes)));
         tokio::task::yield_now().await;
     }
-    let sender = Sender { ip: peer.ip, headers: &head.headers, token: Some(&token), began };
+    let visitor = context.intake.visitors().visitor(peer.ip, &head.headers);
+    let sender = Sender { visitor: &visitor, headers: &head.headers, token: Some(&token), began };
     let results = context.intake.accept_many(sender, parsed).await;
-    log_refused(peer, &About::new(&head.uri, &head.headers), &results, began);
+    log_refused(peer, &About::new(peer, &head.uri, &head.headers), &results, began);
     Ok(respond(results))
 }
 
@@ -188,11 +189,12 @@ fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], 
     let repeated = Repeated::from_address("batch", peer.ip);
     let step = peer.context.intake.log().step(Stage::Ingestion);
     step.warn_repeated(repeated, "More events of a batch refused", || {
-        Data::from_iter([
+        let mut data = Data::from_iter([
             ("events".to_owned(), others.into()),
             ("path".to_owned(), shown(about.uri.path()).into()),
-            ("peer".to_owned(), peer.ip.to_string().into()),
-        ])
+        ]);
+        data.extend(about.client.clone());
+        data
     });
 }
 

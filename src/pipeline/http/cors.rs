@@ -128,13 +128,14 @@ pub fn log_failed_preflight(peer: &Peer, path: &str, headers: &HeaderMap, proble
         tracing::warn!(%origin, %path, problem, "a page's request failed its CORS preflight");
     }
     peer.context.intake.log().step(Stage::Ingestion).warn("Preflight failed", || {
-        Data::from_iter([
+        let mut data = Data::from_iter([
             ("error".to_owned(), problem.into()),
             ("path".to_owned(), path.into()),
             ("origin".to_owned(), origin.into()),
             ("method".to_owned(), text(ACCESS_CONTROL_REQUEST_METHOD).into()),
             ("headers".to_owned(), text(ACCESS_CONTROL_REQUEST_HEADERS).into()),
-            ("peer".to_owned(), peer.ip.to_string().into()),
-        ])
+        ]);
+        data.extend(peer.shown(headers));
+        data
     });
 }

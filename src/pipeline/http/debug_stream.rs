@@ -12,6 +12,7 @@ use hyper::Response;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -21,7 +22,6 @@ use super::response::{self, ResponseBody};
 use crate::auth::Denied;
 use crate::intake::validate;
 use crate::server::access::{authorize, query};
-use crate::telemetry::Data;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
@@ -56,7 +56,7 @@ pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Re
             .min(MAX_HISTORY),
     };
     let follows = query(&head.uri, "follow").is_none_or(|text| text != "false");
-    let guard = StreamGuard::new(peer, project.as_deref())?;
+    let guard = StreamGuard::new(peer, head, project.as_deref())?;
     let (chunks, receiver) = mpsc::channel(CHUNKS);
     let mut first = BytesMut::new();
     let mut connected = DebugLog::new(Stage::Websocket, Level::Info, "Debug stream connected");
@@ -181,17 +181,21 @@ fn write_message(chunk: &mut BytesMut, event: &str, data: &(impl Serialize + ?Si
 /// Counts an open stream, and logs when it opens and closes.
 struct StreamGuard {
     peer: Arc<Peer>,
+    /// The client, as far as it may be shown.
+    client: Option<(String, Value)>,
     project: Option<String>,
 }
 
 impl StreamGuard {
-    fn new(peer: &Arc<Peer>, project: Option<&str>) -> Result<Self, Refusal> {
+    fn new(peer: &Arc<Peer>, head: &Parts, project: Option<&str>) -> Result<Self, Refusal> {
         let streams = &peer.context.streams;
         let next = |open| (open < MAX_STREAMS).then_some(open + 1);
         let before = streams
             .fetch_update(Relaxed, Relaxed, next)
             .map_err(|_| Refusal::Streams(MAX_STREAMS))?;
-        let guard = Self { peer: Arc::clone(peer), project: project.map(str::to_owned) };
+        let client = peer.shown(&head.headers);
+        let project = project.map(str::to_owned);
+        let guard = Self { peer: Arc::clone(peer), client, project };
         guard.log("Debug stream connected", before + 1);
         Ok(guard)
     }
@@ -202,10 +206,8 @@ impl StreamGuard {
             step = step.project(project);
         }
         step.info(message, || {
-            Data::from_iter([
-                ("peer".to_owned(), self.peer.ip.to_string().into()),
-                ("streams".to_owned(), open.into()),
-            ])
+            let streams = [("streams".to_owned(), open.into())];
+            streams.into_iter().chain(self.client.clone()).collect()
         });
     }
 }

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Response, StatusCode, Uri};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::body::Expected;
 use super::refusal::Refusal;
@@ -44,12 +45,15 @@ impl From<Rejected> for Refused {
 pub struct About {
     pub uri: Uri,
     pub origin: Option<HeaderValue>,
+    /// The entry about the client, as far as it may be shown.
+    pub client: Option<(String, Value)>,
 }
 
 impl About {
-    pub fn new(uri: &Uri, headers: &HeaderMap) -> Self {
+    pub(super) fn new(peer: &Peer, uri: &Uri, headers: &HeaderMap) -> Self {
         // Both are cheap to clone.
-        Self { uri: uri.clone(), origin: headers.get(ORIGIN).cloned() }
+        let (uri, origin) = (uri.clone(), headers.get(ORIGIN).cloned());
+        Self { uri, origin, client: peer.shown(headers) }
     }
 }
 
@@ -93,8 +97,8 @@ impl Refused {
                 ("status".to_owned(), status.as_u16().into()),
                 ("error".to_owned(), self.why.to_string().into()),
                 ("path".to_owned(), shown(about.uri.path()).into()),
-                ("peer".to_owned(), peer.ip.to_string().into()),
             ]);
+            data.extend(about.client.clone());
             data.extend(origin.map(|origin| ("origin".to_owned(), origin.into())));
             data
         });
@@ -140,7 +144,8 @@ pub(super) async fn ingest(
     let bytes = charset::decode(encodings.decode(bytes, most).await?, charset)?;
     let envelope = intake::parse(kind, &bytes)?;
     let token = token.as_deref();
-    let sender = Sender { ip: peer.ip, headers: &head.headers, token, began };
+    let visitor = context.intake.visitors().visitor(peer.ip, &head.headers);
+    let sender = Sender { visitor: &visitor, headers: &head.headers, token, began };
     let id = context.intake.accept(sender, envelope).await?;
     let accepted = Accepted { message: "Event queued", event_id: &id };
     Ok(response::json(StatusCode::OK, &accepted))

@@ -47,6 +47,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
+use hyper::HeaderMap;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -176,7 +178,14 @@ impl Peer {
             authenticator: self.context.intake.authenticator(),
             ip: self.ip,
             loopback_only: self.loopback_only,
-            trust_forwarded: self.context.intake.trusts_forwarded(),
+            behind_proxies: self.context.intake.visitors().behind_proxies(),
         }
+    }
+
+    /// The entry `peer` of a line about a request: the client's address, as far as it may be shown.
+    fn shown(&self, headers: &HeaderMap) -> Option<(String, Value)> {
+        let visitors = self.context.intake.visitors();
+        let ip = visitors.shown(visitors.client(self.ip, headers).ip)?;
+        Some(("peer".to_owned(), ip.into()))
     }
 }

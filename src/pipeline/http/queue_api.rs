@@ -20,7 +20,6 @@ use super::response::{self, ResponseBody};
 use super::{Peer, body};
 use crate::queue::{QueueError, api};
 use crate::server::access::query;
-use crate::telemetry::Data;
 
 /// How long a call to the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,10 +89,8 @@ pub async fn change(
         }
     };
     context.intake.log().step(Stage::Queue).warn(message, || {
-        Data::from_iter([
-            ("events".to_owned(), changed.into()),
-            ("peer".to_owned(), peer.ip.to_string().into()),
-        ])
+        let events = [("events".to_owned(), changed.into())];
+        events.into_iter().chain(peer.shown(&head.headers)).collect()
     });
     Ok(response::no_store(response::json(StatusCode::OK, &Changed { changed })))
 }

@@ -133,7 +133,7 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    let about = About::new(request.uri(), request.headers());
+    let about = About::new(peer, request.uri(), request.headers());
     let response = match dispatch(peer, route, request, began).await {
         Ok(response) => response,
         Err(refused) => {

@@ -49,17 +49,18 @@ pub async fn serve(
 ) -> io::Result<()> {
     let settings = &context.settings;
     let log = context.intake.shared_log();
+    let visitors = Arc::clone(context.intake.visitors());
     let places = Places {
         most: settings.max_connections,
         most_per_address: settings.max_connections_per_address,
-        behind_proxy: context.intake.trusts_forwarded(),
         has_reserve: true,
     };
-    let mut connections = Connections::new("http", places, Arc::clone(&log), shutdown.clone());
+    let mut connections =
+        Connections::new("http", places, Arc::clone(&visitors), Arc::clone(&log), shutdown.clone());
     let (tls, head) = (context.tls.clone(), settings.header_timeout);
     let server = Server {
         loopback_only: listener.local_addr()?.ip().to_canonical().is_loopback(),
-        opener: Arc::new(Opener::new(tls, head, Stage::Ingestion, log)),
+        opener: Arc::new(Opener::new(tls, head, Stage::Ingestion, log, visitors)),
         timeouts: Timeouts { head, idle: settings.idle_timeout },
         http: builder(),
         open: Arc::new(AtomicUsize::new(0)),
@@ -119,6 +120,7 @@ impl Server {
         });
         let (http, timeouts, shutdown) = (self.http.clone(), self.timeouts, self.shutdown.clone());
         let opener = Arc::clone(&self.opener);
+        let shown = self.context.intake.visitors().shown(address.ip());
         async move {
             let _open = open;
             let socket = opener.open(stream, address, &connection, linger, &shutdown).await;
@@ -132,7 +134,7 @@ impl Server {
             let ended =
                 drive(served, &connection, timeouts, &shutdown, |open| open.graceful_shutdown());
             if let Some(Err(error)) = ended.await {
-                tracing::debug!(%address, %error, "connection failed");
+                tracing::debug!(peer = shown, %error, "connection failed");
             }
             opener.ended(address, &connection);
         }

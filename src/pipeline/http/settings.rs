@@ -1,8 +1,14 @@
 //! The settings of the HTTP server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::intake::PrivacySettings;
+use crate::intake::visitor::{
+    ClientIpHeader, LocationDatabase, LocationHeaders, Networks, Proxies, Visitors,
+};
 
 /// Bounds of the HTTP server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,13 +31,29 @@ pub struct HttpSettings {
     /// How long a client may take to send the body of a request.
     #[serde(with = "bklit_wire::duration")]
     pub body_timeout: Duration,
-    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
-    pub trust_forwarded: bool,
+    /// The proxies in front of the server, whose headers count.
+    pub trusted_proxies: Networks,
+    /// The header in which these proxies name their client.
+    pub client_ip_header: ClientIpHeader,
+    /// The network whose location headers count, if they come from these proxies.
+    pub location_headers: LocationHeaders,
     /// Whether to serve HTTP over TLS, too, if a certificate is set; otherwise only WebSockets are.
     #[serde(deserialize_with = "bklit_wire::setting::boolean")]
     pub tls: bool,
     /// Who may open `GET /playground`.
     pub playground: Playground,
+}
+
+impl HttpSettings {
+    /// Finds out who sends requests, with the locations in `database`.
+    pub fn visitors(
+        &self,
+        privacy: &PrivacySettings,
+        database: Option<Arc<LocationDatabase>>,
+    ) -> Visitors {
+        let proxies = Proxies::new(self.trusted_proxies.clone(), self.client_ip_header);
+        Visitors::new(proxies, self.location_headers, privacy.ip, database)
+    }
 }
 
 /// Who may open the page to try the tracker on.
@@ -59,7 +81,9 @@ impl Default for HttpSettings {
             // while we close it would fail.
             idle_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(10),
-            trust_forwarded: false,
+            trusted_proxies: Networks::default(),
+            client_ip_header: ClientIpHeader::default(),
+            location_headers: LocationHeaders::default(),
             playground: Playground::Off,
             tls: true,
         }

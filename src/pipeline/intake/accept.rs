@@ -1,6 +1,5 @@
 //! Checks, completes and queues a parsed event.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +7,12 @@ use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
 use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
+use hyper::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::changes::Changes;
-use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, geo_headers, validate};
+use super::visitor::Device;
+use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
 use crate::queue::{NewItem, Pushed, QueueError};
 use crate::server::access::site;
 use crate::telemetry::Data;
@@ -21,6 +22,8 @@ use crate::throttle::{Admission, EndOf, SessionMark, Throttled};
 struct Checked {
     payload: Payload,
     changes: Changes,
+    /// [`Envelope::left_out`].
+    left_out: Vec<String>,
     /// By this its times were judged, so it is also when the event counts as queued.
     at: UtcMillis,
 }
@@ -106,18 +109,13 @@ impl Intake {
         });
         match checked {
             Ok((checked, admission)) => {
-                if !left_out.is_empty() {
-                    let step = self.log.step(Stage::Ingestion).project(&project);
-                    step.warn("Fields of an event left out", || {
-                        Data::from_iter([("fields".to_owned(), left_out.into())])
-                    });
-                }
+                let checked = Checked { left_out, ..checked };
                 let session = match &checked.payload {
                     Payload::SessionEnd(_) => None,
                     payload => payload.session_id(),
                 };
                 let session = session.map(|session| self.throttle.mark(&project, session));
-                let item = self.received(checked, project, client_id, sender.began);
+                let item = self.received(checked, project, client_id, sender);
                 Ok(Prepared { item, admission, session })
             }
             Err(why) => Err(Rejected { why, project: Some(project) }),
@@ -135,7 +133,7 @@ impl Intake {
         match &mut payload {
             Payload::Pageview(view) => {
                 let url = validate::page_view(view, &self.settings, &mut changes)?;
-                enrich::page_view(view, &url, sender.headers, sender.ip, self.trust_forwarded);
+                enrich::page_view(view, &url, sender.headers, sender.visitor);
                 validate::limit_texts(view, &mut changes)?;
             }
             Payload::Event(event) => validate::custom_event(event, &mut changes)?,
@@ -143,7 +141,7 @@ impl Intake {
         }
         let bounds = self.settings.time_bounds();
         clock::correct(payload.timestamp_mut(), sent_at, at, bounds, &mut changes);
-        Ok(Checked { payload, changes, at })
+        Ok(Checked { payload, changes, left_out: Vec::new(), at })
     }
 
     /// Checks the limits. The end of a session that came without a token is marked if the session is
@@ -159,7 +157,7 @@ impl Intake {
             if sender.token.is_none() {
                 end.timestamp = end.timestamp.map(|at| at.min(UtcMillis::now()));
                 let end_of =
-                    self.throttle.end_session(project, &end.session_id, self.visitor(sender))?;
+                    self.throttle.end_session(project, &end.session_id, sender.visitor.ip())?;
                 end.unverified = end_of == EndOf::Unknown;
                 if end.unverified {
                     return Ok(None);
@@ -170,23 +168,20 @@ impl Intake {
         self.throttle.admit(project, token).map(Some)
     }
 
-    /// The address of the sender or, behind a trusted proxy, of the visitor.
-    fn visitor(&self, sender: Sender<'_>) -> IpAddr {
-        let forwarded = self.trust_forwarded.then(|| geo_headers::visitor(sender.headers));
-        forwarded.flatten().unwrap_or(sender.ip)
-    }
-
     /// Reports that an event has been received, and what was changed about it.
-    fn report(&self, id: &str, project: &str, checked: &Checked, began: Instant) {
-        let Checked { payload, changes, .. } = checked;
+    fn report(&self, id: &str, project: &str, checked: &Checked, sender: Sender<'_>) {
+        let Checked { payload, changes, left_out, .. } = checked;
         changes.count(self.log.metrics());
         let data = || {
-            let mut data = details(payload);
+            let mut data = details(payload, sender.headers);
             changes.describe(&mut data);
+            if !left_out.is_empty() {
+                data.insert("leftOut".to_owned(), left_out.clone().into());
+            }
             data
         };
         let step = self.log.step(Stage::Ingestion).event(id).project(project);
-        let step = step.took(began.elapsed());
+        let step = step.took(sender.began.elapsed());
         if changes.replaced_time() {
             step.warn("Event received with an implausible timestamp, which was replaced", data);
         } else {
@@ -200,11 +195,11 @@ impl Intake {
         checked: Checked,
         project_id: String,
         client_id: Option<String>,
-        began: Instant,
+        sender: Sender<'_>,
     ) -> NewItem {
         let is_clients = client_id.is_some();
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
-        self.report(&id, &project_id, &checked, began);
+        self.report(&id, &project_id, &checked, sender);
         let Checked { mut payload, at, .. } = checked;
         payload.default_timestamp(at);
         let event = QueuedEvent { id, payload, queued_at: at, project_id, push_ticket: None };
@@ -281,7 +276,7 @@ fn queued_message(pushed: Pushed) -> &'static str {
 }
 
 /// The fields of an event that a debug line shows.
-fn details(payload: &Payload) -> Data {
+fn details(payload: &Payload, headers: &HeaderMap) -> Data {
     let mut data = Data::new();
     let mut show = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -296,8 +291,10 @@ fn details(payload: &Payload) -> Data {
             show("title", view.title.as_deref());
             show("referrer", view.referrer.as_deref());
             show("countryCode", view.country_code.as_deref());
-            if let Some(mobile) = view.mobile {
-                data.insert("mobile".to_owned(), mobile.into());
+            if let Some(Device { form, browser, os }) = enrich::device(view, headers) {
+                show("browser", browser);
+                show("os", os);
+                show("device", Some(form.as_str()));
             }
         }
         Payload::Event(event) => {

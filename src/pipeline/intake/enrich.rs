@@ -1,36 +1,32 @@
 //! Derives fields of a page view from its request: browser, referrer, campaign and location.
 
-use std::net::IpAddr;
-
 use hyper::HeaderMap;
 use hyper::header::USER_AGENT;
 use url::Url;
 
-use super::geo_headers;
 use super::validate::MAX_TEXT;
+use super::visitor::{Device, Visitor};
 use bklit_wire::event::PageView;
 
-/// Fills in what the sender left out. `url` is the page's parsed address; `peer` is the other end of
-/// the connection, which counts as the visitor unless a trusted proxy names another address.
-pub fn page_view(
-    view: &mut PageView,
-    url: &Url,
-    headers: &HeaderMap,
-    peer: IpAddr,
-    trust_forwarded: bool,
-) {
+/// Fills in what the sender left out. `url` is the page's parsed address.
+pub fn page_view(view: &mut PageView, url: &Url, headers: &HeaderMap, visitor: &Visitor) {
     if view.user_agent.is_none() {
         view.user_agent = text(headers, USER_AGENT.as_str()).map(str::to_owned);
     }
-    view.mobile = view.user_agent.as_deref().map(is_phone);
+    view.mobile = device(view, headers).map(Device::is_phone);
     referrer(view);
     campaign(view, url);
-    let mut ip = peer;
-    if trust_forwarded {
-        ip = geo_headers::visitor(headers).unwrap_or(peer);
-        geo_headers::fill(view, headers);
-    }
-    view.ip = Some(ip.to_string());
+    view.ip = visitor.shown_ip().map(str::to_owned);
+    visitor.location().fill(view);
+}
+
+/// The device that a page was viewed on, if the page view has a user agent.
+pub fn device<'a>(view: &'a PageView, headers: &HeaderMap) -> Option<Device<'a>> {
+    let user_agent = view.user_agent.as_deref()?;
+    let device = Device::of(user_agent);
+    // The hints are about the sender of the request. A server may send page views of others.
+    let is_own = header(headers, USER_AGENT.as_str()) == Some(user_agent);
+    Some(if is_own { device.with_hints(headers) } else { device })
 }
 
 /// A header's text, if it is UTF-8 and not longer than a field may be.
@@ -42,11 +38,6 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?.trim();
     (!text.is_empty()).then_some(text)
-}
-
-/// Browsers on phones send `Mobi`, and so do some on tablets.
-fn is_phone(user_agent: &str) -> bool {
-    user_agent.contains("Mobi") && !user_agent.contains("iPad") && !user_agent.contains("Tablet")
 }
 
 fn referrer(view: &mut PageView) {
@@ -93,14 +84,16 @@ fn campaign(view: &mut PageView, url: &Url) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::visitor::Visitors;
 
-    fn enriched(mut view: PageView, headers: &[(&'static str, &str)], trust: bool) -> PageView {
+    fn enriched(mut view: PageView, headers: &[(&'static str, &str)]) -> PageView {
         let url = Url::parse(&view.url).unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.as_bytes().try_into().unwrap());
         }
-        page_view(&mut view, &url, &map, [192, 0, 2, 7].into(), trust);
+        let visitor = Visitors::default().visitor([192, 0, 2, 7].into(), &map);
+        page_view(&mut view, &url, &map, &visitor);
         view
     }
 
@@ -119,7 +112,7 @@ mod tests {
                 "https://a.example/?utm_source=x&utm_source=z&utm_medium=caf%C3%A9+au&gclid=&li_fat_id=l",
             )
         };
-        let view = enriched(sent, &[("user-agent", "Mozilla (iPhone) Mobile/1")], false);
+        let view = enriched(sent, &[("user-agent", "Mozilla (iPhone) Mobile/1")]);
         assert_eq!(view.user_agent.as_deref(), Some("own"));
         assert_eq!(view.mobile, Some(false));
         assert_eq!(view.referrer_hostname.as_deref(), Some("other"));
@@ -130,40 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn phones_are_distinguished_from_tablets() {
-        for (agent, phone) in [
-            ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) Version/17.0 Mobile/15E148", true),
-            ("Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/120.0 Mobile Safari/537.36", true),
-            ("Mozilla/5.0 (Android 14; Mobile; rv:120.0) Firefox/120.0", true),
-            ("Mozilla/5.0 (iPad; CPU OS 12_0) Version/12.0 Mobile/15E148", false),
-            ("Mozilla/5.0 (Linux; Android 14; SM-X710) Chrome/120.0 Safari/537.36", false),
-            ("Mozilla/5.0 (X11; Linux x86_64) Firefox/120.0", false),
-        ] {
-            let view = enriched(view("https://a.example/"), &[("user-agent", agent)], false);
-            assert_eq!(view.mobile, Some(phone), "{agent}");
-        }
-        assert_eq!(enriched(view("https://a.example/"), &[], false).mobile, None);
-    }
-
-    #[test]
-    fn forwarding_headers_count_only_from_a_trusted_proxy() {
-        let headers = [
-            ("x-forwarded-for", "6.6.6.6, 203.0.113.9"),
-            ("x-forwarded-for", "10.1.2.3"),
-            ("cf-ipcountry", "NO"),
-            ("x-vercel-ip-city", "Troms%C3%B8"),
-            ("cloudfront-viewer-latitude", "69.65"),
-            ("cf-iplongitude", "18.96"),
-            ("cf-timezone", "Europe/Oslo"),
-        ];
-        let believed = enriched(view("https://a.example/"), &headers, true);
-        assert_eq!(believed.ip.as_deref(), Some("203.0.113.9"));
-        assert_eq!(believed.country_code.as_deref(), Some("NO"));
-        assert_eq!(believed.city.as_deref(), Some("Tromsø"));
-        assert_eq!((believed.lat, believed.lon), (Some(69.65), Some(18.96)));
-        assert_eq!(believed.timezone.as_deref(), Some("Europe/Oslo"));
-        let doubted = enriched(view("https://a.example/"), &headers, false);
-        assert_eq!(doubted.ip.as_deref(), Some("192.0.2.7"));
-        assert_eq!((doubted.country_code, doubted.city, doubted.lat), (None, None, None));
+    fn client_hints_count_for_the_senders_own_user_agent() {
+        let hints =
+            [("user-agent", "Mozilla/5.0 (Linux; Android 10; K)"), ("sec-ch-ua-mobile", "?1")];
+        assert_eq!(enriched(view("https://a.example/"), &hints).mobile, Some(true));
+        let own = PageView { user_agent: Some("own".into()), ..view("https://a.example/") };
+        assert_eq!(enriched(own, &hints).mobile, Some(false));
+        assert_eq!(enriched(view("https://a.example/"), &[]).mobile, None);
     }
 }

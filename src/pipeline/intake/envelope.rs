@@ -42,7 +42,6 @@ fn is_server_only(field: &str) -> bool {
             | "regionName"
             | "city"
             | "zip"
-            | "timezone"
             | "isp"
             | "lat"
             | "lon"

@@ -6,24 +6,23 @@
 //! - `clock`: corrects the time of an event whose sender's clock is wrong
 //! - `enrich`: derives fields of a page view from its request
 //! - `envelope`: parses a request's body
-//! - `geo_headers`: the visitor's address and location from a proxy's headers
 //! - `rejection`: why an event is rejected
 //! - `settings`: the settings of the intake
 //! - `urls`: removes credentials from URLs, and shortens them
 //! - `validate`: rules for a well-formed event
+//! - `visitor`: address, location and device of the sender
 
 mod accept;
 mod changes;
 mod clock;
 mod enrich;
 mod envelope;
-mod geo_headers;
 mod rejection;
 mod settings;
 mod urls;
 pub mod validate;
+pub mod visitor;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,7 +37,8 @@ use crate::verify::BaselineSender;
 pub use accept::parse;
 pub use envelope::Envelope;
 pub use rejection::{Rejected, Rejection};
-pub use settings::{ANY_SCHEME, IntakeSettings};
+pub use settings::{ANY_SCHEME, GeoSettings, IntakeSettings, PrivacySettings};
+use visitor::{Visitor, Visitors};
 
 /// Accepts events.
 pub struct Intake {
@@ -46,8 +46,7 @@ pub struct Intake {
     authenticator: Arc<Authenticator>,
     log: Arc<Telemetry>,
     settings: IntakeSettings,
-    /// Whether a proxy in front sets `X-Forwarded-For` and the headers with the visitor's location.
-    trust_forwarded: bool,
+    visitors: Arc<Visitors>,
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
     throttle: Arc<Throttle>,
@@ -56,8 +55,8 @@ pub struct Intake {
 /// The sender of an event.
 #[derive(Clone, Copy)]
 pub struct Sender<'a> {
-    /// The other end of the connection.
-    pub ip: IpAddr,
+    /// Who it is.
+    pub visitor: &'a Visitor,
     /// The headers of the request or, over a WebSocket, of the one that opened it.
     pub headers: &'a HeaderMap,
     /// Its token; only the end of a session may come without one.
@@ -73,10 +72,11 @@ impl Intake {
         authenticator: Arc<Authenticator>,
         log: Arc<Telemetry>,
         settings: IntakeSettings,
-        trust_forwarded: bool,
+        visitors: Visitors,
     ) -> Self {
+        let visitors = Arc::new(visitors);
         let throttle = Arc::new(Throttle::new(LimitSettings::default(), u64::MAX));
-        Self { queue, authenticator, log, settings, trust_forwarded, baseline: None, throttle }
+        Self { queue, authenticator, log, settings, visitors, baseline: None, throttle }
     }
 
     /// Refuses what is over a limit.
@@ -111,8 +111,8 @@ impl Intake {
         Arc::clone(&self.log)
     }
 
-    /// Whether forwarding headers are trusted.
-    pub fn trusts_forwarded(&self) -> bool {
-        self.trust_forwarded
+    /// Finds out who sends requests.
+    pub fn visitors(&self) -> &Arc<Visitors> {
+        &self.visitors
     }
 }

@@ -1,9 +1,11 @@
 //! The settings of the intake.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::visitor::IpPrivacy;
 use crate::time_bounds::TimeBounds;
 
 /// Accepts every scheme except [`IntakeSettings::NEVER_ACCEPTED`].
@@ -61,6 +63,43 @@ impl Default for IntakeSettings {
             url_schemes: schemes.map(str::to_owned).to_vec(),
             max_ahead: Duration::from_secs(24 * 3600),
             max_age: Duration::from_secs(400 * 24 * 3600),
+        }
+    }
+}
+
+/// What is kept about visitors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacySettings {
+    /// How much of a visitor's address is stored and shown.
+    pub ip: IpPrivacy,
+}
+
+/// How visitors are located.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeoSettings {
+    /// The location database, an MMDB file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemes_are_accepted_as_listed() {
+        let accepting = |schemes: &[&str]| IntakeSettings {
+            url_schemes: schemes.iter().map(|&scheme| scheme.to_owned()).collect(),
+            ..IntakeSettings::default()
+        };
+        let one = accepting(&["https"]);
+        assert!(one.accepts_scheme("https") && !one.accepts_scheme("http"));
+        let all = accepting(&[ANY_SCHEME]);
+        assert!(all.accepts_scheme("http") && all.accepts_scheme("my-app"));
+        for scheme in IntakeSettings::NEVER_ACCEPTED {
+            assert!(!all.accepts_scheme(scheme) && !accepting(&[scheme]).accepts_scheme(scheme));
         }
     }
 }

@@ -67,7 +67,8 @@ pub(super) fn shorten(text: &mut String, max: usize) -> bool {
 
 /// Truncates a text to at most `max` bytes, at the boundary of a character.
 pub(super) fn truncate(text: &mut String, max: usize) {
-    text.truncate(text.floor_char_boundary(max));
+    let end = (0..=max.min(text.len())).rfind(|&at| text.is_char_boundary(at));
+    text.truncate(end.unwrap_or_default());
 }
 
 /// Whether a parameter of a query names a campaign or a click on an advertisement.

@@ -40,12 +40,21 @@ pub(crate) fn id(field: &'static str, id: &str) -> Result<(), Rejection> {
     id_problem(id).map_or(Ok(()), |problem| Err(Rejection::field(field, problem)))
 }
 
-/// The id of a session. One that is too long is replaced by its hash: the same in all events of the
-/// session, unlike no id, and different from those of other sessions, unlike a part of it.
-fn session_id(session: &mut String, changes: &mut Changes) -> Result<(), Rejection> {
-    if session.len() > MAX_ID {
-        changes.add("sessionId", Change::Hashed { bytes: session.len() });
+/// Replaces the id of a session by its hash if it is too long; returns whether it was. The hash is the
+/// same in all events of the session, and different from those of other sessions.
+pub(crate) fn hash_if_too_long(session: &mut String) -> bool {
+    let is_too_long = session.len() > MAX_ID;
+    if is_too_long {
         *session = format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&*session)));
+    }
+    is_too_long
+}
+
+/// The id of a session.
+fn session_id(session: &mut String, changes: &mut Changes) -> Result<(), Rejection> {
+    let bytes = session.len();
+    if hash_if_too_long(session) {
+        changes.add("sessionId", Change::Hashed { bytes });
     }
     id("sessionId", session)
 }

@@ -74,7 +74,8 @@ pub enum Pushed {
 /// Identifies one claim of a batch. The epoch increases with each claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimId {
-    /// The batch; the same however often it is claimed.
+    /// The batch; the same however often it is claimed. A UUID of version 7, which contains the time
+    /// of its first claim.
     pub batch: String,
     /// Fences off previous holders.
     pub epoch: u64,

@@ -3,11 +3,12 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{AUTHORIZATION, FORWARDED, HOST, HeaderMap, ORIGIN, REFERER, VIA};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN, REFERER, VIA};
 use hyper::http::request::Parts;
 use hyper::{Uri, Version};
 
 use crate::auth::{Authenticator, Denied, Site};
+use crate::intake::visitor::ClientIpHeader;
 
 /// What the permissions of a connection's client depend on.
 #[derive(Clone, Copy)]
@@ -18,8 +19,9 @@ pub struct Caller<'a> {
     pub ip: IpAddr,
     /// Whether the server listens on loopback only.
     pub loopback_only: bool,
-    /// Whether there is a trusted proxy in front: then all requests seem to come from this machine.
-    pub trust_forwarded: bool,
+    /// Whether there are trusted proxies in front: then all requests may seem to come from this
+    /// machine.
+    pub behind_proxies: bool,
 }
 
 /// The token in `Bearer <token>`.
@@ -88,7 +90,7 @@ pub fn is_from_this_machine(caller: Caller<'_>, head: &Parts) -> bool {
         && caller.authenticator.trusts_loopback()
         && caller.ip.is_loopback()
         // Behind a proxy, all requests seem to come from this machine.
-        && !caller.trust_forwarded
+        && !caller.behind_proxies
         // Older proxies that add no headers speak HTTP/1.0.
         && head.version == Version::HTTP_11
         && !is_forwarded(&head.headers)
@@ -97,13 +99,10 @@ pub fn is_from_this_machine(caller: Caller<'_>, head: &Parts) -> bool {
 
 fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
-        *name == FORWARDED
-            || *name == VIA
+        *name == VIA
+            || *name == "x-client-ip"
             || name.as_str().starts_with("x-forwarded-")
-            || matches!(
-                name.as_str(),
-                "x-real-ip" | "x-client-ip" | "cf-connecting-ip" | "true-client-ip"
-            )
+            || ClientIpHeader::ALL.iter().any(|header| header.as_str() == name.as_str())
     })
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::table::{Admission, Places, Reason, Table};
+use crate::intake::visitor::Visitors;
 use crate::telemetry::Telemetry;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::duration::seconds;
@@ -31,6 +32,7 @@ const CALM: Duration = Duration::from_secs(10);
 pub struct Connections {
     /// `http` or `websocket`: the table of its settings and the label of its metrics.
     server: &'static str,
+    visitors: Arc<Visitors>,
     table: Table<Box<dyn Fn(Reason) + Send + Sync>>,
     tasks: JoinSet<()>,
     ids: HashMap<Id, u64>,
@@ -46,12 +48,14 @@ impl Connections {
     pub fn new(
         server: &'static str,
         places: Places,
+        visitors: Arc<Visitors>,
         log: Arc<Telemetry>,
         shutdown: CancellationToken,
     ) -> Self {
         let count = move |reason| log.metrics().connections().closed(server, reason);
         Self {
             server,
+            visitors,
             table: Table::new(places, Box::new(count)),
             tasks: JoinSet::new(),
             ids: HashMap::new(),
@@ -109,7 +113,7 @@ impl Connections {
             }
             self.table.promote();
             let Some((stream, address)) = held.take() else { continue };
-            match self.table.admit(address.ip()) {
+            match self.table.admit(address.ip(), self.visitors.is_proxy(address.ip())) {
                 Admission::Open(connection) => {
                     let id = connection.id;
                     let task = self.tasks.spawn(begin(stream, address, connection));
@@ -164,7 +168,7 @@ impl Connections {
         let setting = self.server;
         if self.crowded.failure().is_some() {
             tracing::warn!(
-                address = %address.ip(),
+                address = self.visitors.shown(address.ip()),
                 "refusing connections: the address has {setting}.max_connections_per_address, all \
                  of them in use"
             );

@@ -23,8 +23,6 @@ pub struct Places {
     pub most: usize,
     /// The most of them for one IPv4 address or IPv6 network of 64 bits.
     pub most_per_address: usize,
-    /// Whether every client is a trusted proxy, which has the connections of many visitors.
-    pub behind_proxy: bool,
     /// Whether there are [`RESERVED`] places as well.
     pub has_reserve: bool,
 }
@@ -105,13 +103,14 @@ impl<F: Fn(Reason)> Table<F> {
         !self.reserved.is_empty()
     }
 
-    /// Finds a place for a connection from `address`.
-    pub(super) fn admit(&mut self, address: IpAddr) -> Admission {
+    /// Finds a place for a connection from `address`. A trusted proxy has the connections of many
+    /// visitors, so their number is not limited.
+    pub(super) fn admit(&mut self, address: IpAddr, is_proxy: bool) -> Admission {
         if self.closing >= MAX_CLOSING {
             return Admission::Wait;
         }
         let address = address.to_canonical();
-        let is_limited = !address.is_loopback() && !self.places.behind_proxy;
+        let is_limited = !address.is_loopback() && !is_proxy;
         let network = is_limited.then(|| network(address));
         if let Some(own) = network.and_then(|network| self.by_network.get(&network))
             && own.len() >= self.places.most_per_address
@@ -269,15 +268,14 @@ mod tests {
 
     use super::*;
 
-    const PLACES: Places =
-        Places { most: 8, most_per_address: 3, behind_proxy: false, has_reserve: true };
+    const PLACES: Places = Places { most: 8, most_per_address: 3, has_reserve: true };
 
     fn table(places: Places, counted: &RefCell<Vec<Reason>>) -> Table<impl Fn(Reason)> {
         Table::new(places, |reason| counted.borrow_mut().push(reason))
     }
 
     fn open(table: &mut Table<impl Fn(Reason)>, address: &str) -> Arc<Connection> {
-        match table.admit(address.parse().unwrap()) {
+        match table.admit(address.parse().unwrap(), false) {
             Admission::Open(connection) => connection,
             other => panic!("{other:?}"),
         }
@@ -327,11 +325,11 @@ mod tests {
         let another = open(&mut table, "127.0.0.1");
         assert!(reserved[0].is_closing());
         let another = another.begin();
-        assert!(matches!(table.admit([127, 0, 0, 1].into()), Admission::Wait));
+        assert!(matches!(table.admit([127, 0, 0, 1].into(), false), Admission::Wait));
         drop((busy, requests, another));
         let mut without = self::table(Places { has_reserve: false, most: 1, ..PLACES }, &counted);
         let _busy = open(&mut without, "127.0.0.1").begin();
-        assert!(matches!(without.admit([127, 0, 0, 1].into()), Admission::Wait));
+        assert!(matches!(without.admit([127, 0, 0, 1].into(), false), Admission::Wait));
     }
 
     #[tokio::test(start_paused = true)]
@@ -349,14 +347,17 @@ mod tests {
         }
         assert_eq!(counted.take(), [Reason::Address; 2]);
         let busy: Vec<_> = (0..3).map(|_| open(&mut table, "192.0.2.9").begin()).collect();
-        assert!(matches!(table.admit("192.0.2.9".parse().unwrap()), Admission::Refused));
-        assert!(matches!(table.admit("::ffff:192.0.2.9".parse().unwrap()), Admission::Refused));
+        assert!(matches!(table.admit("192.0.2.9".parse().unwrap(), false), Admission::Refused));
+        assert!(matches!(
+            table.admit("::ffff:192.0.2.9".parse().unwrap(), false),
+            Admission::Refused
+        ));
         table.remove(busy[0].connection().id);
         open(&mut table, "192.0.2.9");
 
-        let mut behind = self::table(Places { behind_proxy: true, ..PLACES }, &counted);
+        let mut behind = self::table(PLACES, &counted);
         for _ in 0..8 {
-            open(&mut behind, "192.0.2.1");
+            assert!(matches!(behind.admit("192.0.2.1".parse().unwrap(), true), Admission::Open(_)));
         }
         assert!(behind.is_full());
     }
@@ -366,7 +367,7 @@ mod tests {
         let counted = RefCell::default();
         let mut table = table(Places { most: MAX_CLOSING * 2, ..PLACES }, &counted);
         let all: Vec<_> = (0..MAX_CLOSING * 3).map(|_| open(&mut table, "127.0.0.1")).collect();
-        assert!(matches!(table.admit([127, 0, 0, 1].into()), Admission::Wait));
+        assert!(matches!(table.admit([127, 0, 0, 1].into(), false), Admission::Wait));
         table.remove(all.iter().find(|one| one.is_closing()).unwrap().id);
         open(&mut table, "127.0.0.1");
     }

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connection;
 use super::socket::Socket;
 use super::tls::ServerTls;
-use crate::telemetry::{Data, Telemetry};
+use crate::intake::visitor::Visitors;
+use crate::telemetry::Telemetry;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_log::Stage;
 
@@ -80,6 +81,7 @@ pub struct Opener {
     /// The stage of debug lines.
     stage: Stage,
     log: Arc<Telemetry>,
+    visitors: Arc<Visitors>,
     mistakes: LogThrottle,
 }
 
@@ -90,8 +92,9 @@ impl Opener {
         longest: Duration,
         stage: Stage,
         log: Arc<Telemetry>,
+        visitors: Arc<Visitors>,
     ) -> Self {
-        Self { tls, longest, stage, log, mistakes: LogThrottle::default() }
+        Self { tls, longest, stage, log, visitors, mistakes: LogThrottle::default() }
     }
 
     /// The socket of an accepted connection, after the TLS handshake if there is one; `None` if the
@@ -123,11 +126,13 @@ impl Opener {
                 Some(Socket::new(transport, linger, Arc::clone(connection)))
             }
             Ok(Err(error)) => {
-                tracing::debug!(%address, %error, "TLS handshake failed");
+                let peer = self.visitors.shown(address.ip());
+                tracing::debug!(peer, %error, "TLS handshake failed");
                 None
             }
             Err(_) => {
-                tracing::debug!(%address, "TLS handshake not completed in time");
+                let peer = self.visitors.shown(address.ip());
+                tracing::debug!(peer, "TLS handshake not completed in time");
                 None
             }
         }
@@ -170,9 +175,9 @@ impl Opener {
         if self.mistakes.failure().is_none() {
             return;
         }
-        let peer = address.ip().to_canonical();
-        tracing::warn!(%peer, "{mistake}");
-        let data = || Data::from_iter([("peer".to_owned(), peer.to_string().into())]);
+        let peer = self.visitors.shown(address.ip());
+        tracing::warn!(peer, "{mistake}");
+        let data = || peer.map(|peer| ("peer".to_owned(), peer.into())).into_iter().collect();
         self.log.step(self.stage).warn(mistake, data);
     }
 }

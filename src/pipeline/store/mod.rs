@@ -12,7 +12,7 @@ pub mod rows;
 pub mod schema;
 pub mod session;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,26 @@ pub struct Inserted {
     pub new_sessions: HashSet<SessionKey>,
     /// Sessions that this batch ended.
     pub ended_sessions: HashSet<SessionKey>,
+    /// Sessions of this batch that have ended, with this batch or before, and when. An event that
+    /// arrives late does not continue such a session.
+    pub closed_sessions: HashMap<SessionKey, UtcMillis>,
+}
+
+impl Inserted {
+    /// Adds what a later batch changed.
+    pub fn add(&mut self, batch: &Batch, later: Self) {
+        self.rows += later.rows;
+        self.new_sessions.extend(later.new_sessions);
+        self.ended_sessions.extend(later.ended_sessions);
+        if !self.closed_sessions.is_empty() {
+            for event in batch.events.iter() {
+                if let Some(key) = SessionKey::of(event) {
+                    self.closed_sessions.remove(&key);
+                }
+            }
+        }
+        self.closed_sessions.extend(later.closed_sessions);
+    }
 }
 
 /// A result of [`Store::query`].
@@ -112,6 +132,15 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Unavailable`]: retry the same batch. [`StoreError::Refused`]: some event in it
     /// can never be stored.
     async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError>;
+
+    /// Writes the rows of sessions that earlier calls had to postpone. Called about once a second;
+    /// does nothing if there are none. Returns whether some have to wait a moment longer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the rows are still due.
+    async fn write_postponed(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// Ends the sessions without an event since `since`, as of their last event. Ends and returns at
     /// most `most` of them; there may be more.

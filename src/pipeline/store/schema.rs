@@ -24,6 +24,9 @@ pub struct Column {
     pub kind: ColumnType,
     /// Whether it may be NULL.
     pub nullable: bool,
+    /// What ClickHouse stores for a row without a value, as an expression; `None` for the default of
+    /// the type.
+    pub default: Option<&'static str>,
 }
 
 /// A table.
@@ -38,11 +41,22 @@ pub struct Table {
 }
 
 const fn required(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, nullable: false }
+    Column { name, kind, nullable: false, default: None }
+}
+
+/// The time at which a row is written, unless it says otherwise.
+const fn written_at(name: &'static str) -> Column {
+    let default = Some("now()");
+    Column { default, ..required(name, ColumnType::DateTime) }
+}
+
+/// False unless a row says otherwise.
+const fn flag(name: &'static str) -> Column {
+    Column { default: Some("false"), ..required(name, ColumnType::Bool) }
 }
 
 const fn optional(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, nullable: true }
+    Column { name, kind, nullable: true, default: None }
 }
 
 const fn text(name: &'static str) -> Column {
@@ -56,7 +70,7 @@ pub const PAGE_VIEW_EVENT: Table = Table {
         required("id", ColumnType::Text),
         required("url", ColumnType::Text),
         required("timestamp", ColumnType::DateTime),
-        required("created_at", ColumnType::DateTime),
+        written_at("created_at"),
         text("city"),
         text("country"),
         text("country_code"),
@@ -96,7 +110,7 @@ pub const PAGE_VIEW_EVENT: Table = Table {
         text("ttclid"),
         text("li_fat_id"),
         text("twclid"),
-        required("is_new_visitor", ColumnType::Bool),
+        flag("is_new_visitor"),
         text("landing_page"),
     ],
     order: &["project_id", "timestamp", "id"],
@@ -109,7 +123,7 @@ pub const TRACKED_EVENT: Table = Table {
         required("id", ColumnType::Text),
         required("timestamp", ColumnType::DateTime),
         text("metadata"),
-        required("created_at", ColumnType::DateTime),
+        written_at("created_at"),
         required("event_definition_id", ColumnType::Text),
         required("project_id", ColumnType::Text),
         text("session_id"),
@@ -145,16 +159,16 @@ pub const TRACKED_SESSION: Table = Table {
         required("started_at", ColumnType::DateTime),
         optional("ended_at", ColumnType::DateTime),
         optional("duration", ColumnType::Int32),
-        required("did_bounce", ColumnType::Bool),
+        flag("did_bounce"),
         text("visitor_id"),
         required("entry_page", ColumnType::Text),
-        required("exit_page", ColumnType::Text),
+        text("exit_page"),
         text("user_agent"),
         text("country"),
         text("country_code"),
         text("city"),
         required("project_id", ColumnType::Text),
-        required("updated_at", ColumnType::DateTime),
+        written_at("updated_at"),
     ],
     order: &["project_id", "started_at", "session_id"],
 };

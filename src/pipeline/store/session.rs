@@ -6,7 +6,9 @@
 //!
 //! A session ends at the latest reported end, unless an event follows it: then it continues. A
 //! visitor's clock may be fast, so for the order of events, an event counts as having happened no
-//! later than it was queued.
+//! later than it was queued. A clock that is wrong by more than [`MAX_AHEAD`] is not used at all.
+
+use std::borrow::Cow;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -20,12 +22,22 @@ use bklit_wire::time::UtcMillis;
 /// Digits of a time in a key, zero-padded so that keys sort by time.
 const MOMENT_DIGITS: usize = 13;
 
-/// How far a reported end may be ahead of the time at which it arrived, in milliseconds: a day. What
-/// is further ahead was stored by versions that did not check timestamps.
-const MAX_AHEAD: i64 = 24 * 3600 * 1000;
+/// How far the time of an event may be ahead of the time it was queued, in milliseconds: a day, for
+/// clocks set to another time zone. Beyond that, the time it was queued is used.
+const MAX_AHEAD: i64 = 24 * 60 * 60 * 1000;
 
 /// The longest duration of a session, in seconds: 400 days. A longer one is due to a wrong clock.
 const MAX_DURATION: i32 = 400 * 24 * 3600;
+
+/// The key of a page view: its time in milliseconds since the epoch, then its id.
+pub fn view_key(millis: i64, id: &str) -> String {
+    let mut key = format!("{millis:0MOMENT_DIGITS$}{id}");
+    // Stores keep key and value in one text, separated by a NUL.
+    if key.contains('\0') {
+        key = key.replace('\0', "\u{fffd}");
+    }
+    key
+}
 
 /// A value and the page view it comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,8 +77,9 @@ pub struct Session {
 impl Session {
     /// Adds an event; adding it again changes nothing.
     pub fn add(&mut self, event: &QueuedEvent) {
-        let at = event.timestamp().epoch_millis();
-        let seen = Some(at.min(event.queued_at.epoch_millis()));
+        let (at, queued_at) = (event.timestamp().epoch_millis(), event.queued_at.epoch_millis());
+        let at = if at - queued_at > MAX_AHEAD { queued_at } else { at };
+        let seen = Some(at.min(queued_at));
         if let Payload::SessionEnd(_) = &event.payload {
             self.end_at = self.end_at.max(Some(at));
             self.end_seen = self.end_seen.max(seen);
@@ -75,11 +88,7 @@ impl Session {
         self.last_at = self.last_at.max(Some(at));
         self.last_seen = self.last_seen.max(seen);
         if let Payload::Pageview(view) = &event.payload {
-            let mut key = format!("{at:0MOMENT_DIGITS$}{}", event.id);
-            // Stores keep key and value in one text, separated by a NUL.
-            if key.contains('\0') {
-                key = key.replace('\0', "\u{fffd}");
-            }
+            let key = view_key(at, &event.id);
             let firsts = [
                 (&mut self.entry, Some(&view.url)),
                 (&mut self.user_agent, view.user_agent.as_ref()),
@@ -130,10 +139,22 @@ impl Session {
         self.begun() && self.end_seen >= self.last_seen
     }
 
+    /// When it ended, if no event followed, in milliseconds since the epoch. Unlike
+    /// [`Session::ended`], this also holds for a session whose page views have not arrived yet.
+    pub fn closed(&self) -> Option<i64> {
+        self.end_seen.filter(|end| self.last_seen.is_none_or(|seen| *end >= seen))
+    }
+
     /// Whether only one page was viewed.
-    fn bounced(&self) -> bool {
+    pub fn bounced(&self) -> bool {
         let key = |view: &Option<Sourced>| view.as_ref().map(|view| view.key.clone());
         key(&self.entry) == key(&self.exit)
+    }
+
+    /// Whether it had started, had not ended and had no event since `since`, in milliseconds since
+    /// the epoch.
+    pub fn idle(&self, since: i64) -> bool {
+        self.begun() && !self.ended() && self.last_seen.is_some_and(|seen| seen < since)
     }
 
     fn ended_at(&self) -> Option<UtcMillis> {
@@ -155,41 +176,90 @@ impl Session {
         if self.ended() { None } else { self.last_seen.max(self.end_seen) }
     }
 
-    /// Its row in `tracked_session`, in the order of the columns.
-    pub fn cells<'a>(
-        &'a self,
+    /// What its row in `tracked_session` shows.
+    pub fn shown<'a>(&'a self, key: &SessionKey) -> Shown<'a> {
+        let (started_at, ended_at) = (self.started_at(), self.ended_at());
+        let value = |sourced: &'a Option<Sourced>| sourced.as_ref().map(|one| one.value.as_str());
+        Shown {
+            id: id(key).into(),
+            started_at,
+            ended_at,
+            duration: ended_at.map(|end| duration(started_at.unwrap_or(end), end)),
+            did_bounce: self.bounced(),
+            // Clients send nothing that identifies a visitor.
+            visitor_id: None,
+            entry_page: value(&self.entry),
+            exit_page: value(&self.exit),
+            user_agent: value(&self.user_agent),
+            country: value(&self.country),
+            country_code: value(&self.country_code),
+            city: value(&self.city),
+        }
+    }
+}
+
+/// What a row of `tracked_session` shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown<'a> {
+    /// The row's id, the same for all versions of the session.
+    pub id: Cow<'a, str>,
+    /// The time of the first page view; `None` before there is one.
+    pub started_at: Option<UtcMillis>,
+    /// When it ended; `None` while it continues.
+    pub ended_at: Option<UtcMillis>,
+    /// From start to end, in seconds; `None` while it continues.
+    pub duration: Option<i32>,
+    /// Whether only one page was viewed.
+    pub did_bounce: bool,
+    /// The visitor, if another program knows it.
+    pub visitor_id: Option<&'a str>,
+    /// The URL of the first page view.
+    pub entry_page: Option<&'a str>,
+    /// The URL of the last page view.
+    pub exit_page: Option<&'a str>,
+    /// The first known user agent.
+    pub user_agent: Option<&'a str>,
+    /// The first known country.
+    pub country: Option<&'a str>,
+    /// The first known country code.
+    pub country_code: Option<&'a str>,
+    /// The first known city.
+    pub city: Option<&'a str>,
+}
+
+impl<'a> Shown<'a> {
+    /// The row, in the order of the columns.
+    pub fn cells(
+        &self,
         key: &'a SessionKey,
         updated_at: UtcMillis,
     ) -> [Cell<'a>; TRACKED_SESSION.columns.len()] {
-        let (started, ended) = (self.started_at(), self.ended_at());
-        let seconds = |end: UtcMillis| end.epoch_seconds() - started.unwrap_or(end).epoch_seconds();
-        let clamped =
-            |seconds: i64| i32::try_from(seconds).unwrap_or(MAX_DURATION).min(MAX_DURATION);
-        let duration = ended.map(|end| clamped(seconds(end).max(0)));
         let moment = |moment: Option<UtcMillis>| moment.map_or(Cell::Null, Cell::Moment);
+        let text = |text: Option<&'a str>| text.map_or(Cell::Null, Cell::from);
         [
-            id(key).into(),
+            Cell::Text(self.id.clone()),
             key.session_id.as_str().into(),
-            moment(started),
-            moment(ended),
-            duration.map_or(Cell::Null, Cell::Int),
-            Cell::Bool(self.bounced()),
-            // Clients send nothing that identifies a visitor.
-            Cell::Null,
-            value(&self.entry),
-            value(&self.exit),
-            value(&self.user_agent),
-            value(&self.country),
-            value(&self.country_code),
-            value(&self.city),
+            moment(self.started_at),
+            moment(self.ended_at),
+            self.duration.map_or(Cell::Null, Cell::Int),
+            Cell::Bool(self.did_bounce),
+            text(self.visitor_id),
+            text(self.entry_page),
+            text(self.exit_page),
+            text(self.user_agent),
+            text(self.country),
+            text(self.country_code),
+            text(self.city),
             key.project_id.as_str().into(),
             updated_at.into(),
         ]
     }
 }
 
-fn value(sourced: &Option<Sourced>) -> Cell<'_> {
-    sourced.as_ref().map_or(Cell::Null, |sourced| sourced.value.as_str().into())
+/// Seconds from start to end, at least zero and at most [`MAX_DURATION`].
+fn duration(start: UtcMillis, end: UtcMillis) -> i32 {
+    let seconds = end.epoch_seconds() - start.epoch_seconds();
+    i32::try_from(seconds.max(0)).unwrap_or(MAX_DURATION).min(MAX_DURATION)
 }
 
 fn earliest(known: &mut Option<Sourced>, other: Option<Sourced>) {

@@ -20,6 +20,7 @@ use crate::intake::{Rejection, parse, validate};
 use crate::server::access::{query, site};
 use crate::telemetry::{Data, Repeated};
 use bklit_wire::event::{EventKind, Payload};
+use bklit_wire::json::repaired;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -40,8 +41,12 @@ pub async fn serve(guest: Guest, mut socket: Socket) {
 /// The session in the socket's address.
 fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
     let field = |name: &'static str| {
-        let value =
+        let mut value =
             query(&guest.head.uri, name).ok_or_else(|| Rejection::field(name, "missing"))?;
+        // As in the events, so that both mean the same session.
+        if name == "sessionId" {
+            validate::hash_if_too_long(&mut value);
+        }
         validate::id_problem(&value).map_or(Ok(value), |why| Err(Rejection::field(name, why)))
     };
     Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
@@ -194,7 +199,8 @@ impl Browser {
     /// Handles a message and sends the response; returns whether more messages may follow.
     async fn handle(&mut self, text: &str) -> Result<bool, Error> {
         let began = Instant::now();
-        let message = FromBrowser::parse(text);
+        let text = repaired(text);
+        let message = FromBrowser::parse(&text);
         let message_type = match &message {
             Ok(FromBrowser::Auth { .. }) => Some("auth"),
             Ok(FromBrowser::Event { kind, .. }) => Some(kind.as_str()),

@@ -29,8 +29,8 @@ pub enum FromBrowser<'a> {
 }
 
 impl<'a> FromBrowser<'a> {
+    /// Parses a message that is [repaired](bklit_wire::json::repaired).
     pub fn parse(text: &'a str) -> Result<Self, Rejection> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Wire { r#type, api_key, data } = parse_naming_field(text.as_bytes(), "")
             .map_err(|error| Rejection::field("message", error.to_string()))?;
         let kind = match r#type.as_str() {

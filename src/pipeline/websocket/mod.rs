@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::TokenRecord;
 use super::bus::LiveBus;
+use super::intake::visitor::Visitor;
 use super::intake::{Intake, Sender};
 use super::server::Limits;
 use super::server::access::{Caller, is_from_this_machine};
@@ -96,7 +97,9 @@ struct Guest {
     connection: Arc<Connection>,
     /// The request that opened it.
     head: Parts,
+    /// The other end of the connection.
     ip: IpAddr,
+    visitor: Visitor,
     loopback_only: bool,
     shutdown: CancellationToken,
 }
@@ -108,7 +111,7 @@ impl Guest {
             authenticator: intake.authenticator(),
             ip: self.ip,
             loopback_only: self.loopback_only,
-            trust_forwarded: intake.trusts_forwarded(),
+            behind_proxies: intake.visitors().behind_proxies(),
         }
     }
 
@@ -125,7 +128,7 @@ impl Guest {
     }
 
     fn sender<'a>(&'a self, token: Option<&'a TokenRecord>, began: Instant) -> Sender<'a> {
-        Sender { ip: self.ip, headers: &self.head.headers, token, began }
+        Sender { visitor: &self.visitor, headers: &self.head.headers, token, began }
     }
 
     fn step<'a>(&'a self, project: Option<&'a str>) -> Step<'a> {
@@ -160,7 +163,7 @@ impl Guest {
     }
 
     fn details<const N: usize>(&self, more: [(&str, serde_json::Value); N]) -> Data {
-        let peer = [("peer", self.ip.to_string().into())];
+        let peer = self.visitor.shown_ip().map(|ip| ("peer", ip.into()));
         more.into_iter().chain(peer).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

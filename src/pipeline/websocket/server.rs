@@ -44,19 +44,25 @@ pub async fn serve(
 ) -> io::Result<()> {
     let loopback_only = listener.local_addr()?.ip().to_canonical().is_loopback();
     let log = context.intake.shared_log();
+    let visitors = Arc::clone(context.intake.visitors());
     let places = Places {
         most: context.settings.max_connections,
         most_per_address: context.settings.max_connections_per_address,
-        behind_proxy: context.intake.trusts_forwarded(),
         has_reserve: false,
     };
-    let mut connections = Connections::new("websocket", places, Arc::clone(&log), shutdown.clone());
+    let mut connections = Connections::new(
+        "websocket",
+        places,
+        Arc::clone(&visitors),
+        Arc::clone(&log),
+        shutdown.clone(),
+    );
     let mut http = http1::Builder::new();
     // See `drive`.
     http.header_read_timeout(None).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
     let (tls, head) = (context.tls.clone(), context.limits.header_timeout);
     let server = Arc::new(Server {
-        opener: Opener::new(tls, head, Stage::Websocket, log),
+        opener: Opener::new(tls, head, Stage::Websocket, log, visitors),
         http,
         context: Arc::clone(&context),
         loopback_only,
@@ -96,11 +102,14 @@ impl Server {
         let longest = self.context.limits.max_body_bytes;
         let pings = self.context.settings.ping_interval;
         let socket = Socket::open(upgraded, linger, longest, pings).await;
+        let ip = address.ip().to_canonical();
+        let visitor = self.context.intake.visitors().visitor(ip, &head.headers);
         let guest = Guest {
             context: Arc::clone(&self.context),
             connection,
             head,
-            ip: address.ip().to_canonical(),
+            ip,
+            visitor,
             loopback_only: self.loopback_only,
             shutdown: self.shutdown.clone(),
         };
@@ -134,7 +143,8 @@ impl Server {
         let ended = drive(served, connection, timeouts, shutdown, |open| open.graceful_shutdown());
         // On the heap: it is not needed any more once the socket is open.
         if let Some(Err(error)) = Box::pin(ended).await {
-            tracing::debug!(%address, %error, "WebSocket handshake failed");
+            let peer = self.context.intake.visitors().shown(address.ip());
+            tracing::debug!(peer, %error, "WebSocket handshake failed");
         }
         opened.take()
     }

@@ -1,5 +1,6 @@
 //! Processes one batch, from its claim to its acknowledgement.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
@@ -159,7 +160,7 @@ fn log_processing(
     took: Duration,
 ) {
     context.log.metrics().steps(Stage::Worker, Level::Info, Some(took), items.len() as u64);
-    for Item { event, notes, .. } in items {
+    for Item { event, .. } in items {
         let message = match event.payload.kind() {
             EventKind::Pageview => "Processing page view",
             EventKind::Event => "Processing event",
@@ -170,16 +171,27 @@ fn log_processing(
             let waited = since(event.queued_at, UtcMillis::now()).as_millis();
             details(json!({ "batchId": id.batch, "waitedMs": u64::try_from(waited).ok() }))
         });
-        if !notes.is_empty() {
-            let step = context.log.step(Stage::Worker).event(&event.id).project(&event.project_id);
-            step.warn("Event read although it is not complete", || {
-                details(json!({ "batchId": id.batch, "problems": notes }))
-            });
-        }
     }
+    log_incomplete(context, id, items);
     for rejected in garbage {
         context.log.step(Stage::Worker).error("Not an event, moved to the failed queue", || {
             details(json!({ "batchId": id.batch, "reason": rejected.reason }))
+        });
+    }
+}
+
+/// One line for each problem, not for each event: another program may write all of its events so.
+fn log_incomplete(context: &WorkerContext, id: &ClaimId, items: &[Item]) {
+    let mut problems: BTreeMap<&str, (&QueuedEvent, u64)> = BTreeMap::new();
+    for Item { event, notes, .. } in items {
+        for problem in notes {
+            problems.entry(problem).or_insert((event, 0)).1 += 1;
+        }
+    }
+    for (problem, (first, events)) in problems {
+        let step = context.log.step(Stage::Worker).event(&first.id).project(&first.project_id);
+        step.warn("Incomplete events of another program", || {
+            details(json!({ "batchId": id.batch, "problem": problem, "events": events }))
         });
     }
 }

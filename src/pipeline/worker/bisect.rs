@@ -74,9 +74,7 @@ pub(super) async fn store(
                 };
                 log_stored(context, &part.batch, &known, started.elapsed());
                 stored.known += known.len();
-                stored.inserted.rows += inserted.rows;
-                stored.inserted.new_sessions.extend(inserted.new_sessions);
-                stored.inserted.ended_sessions.extend(inserted.ended_sessions);
+                stored.inserted.add(&part.batch, inserted);
                 let mut known = known.into_iter().peekable();
                 let events = Arc::unwrap_or_clone(part.batch.events).into_iter().enumerate();
                 let new = events.filter(|(nth, _)| known.next_if_eq(nth).is_none());

@@ -10,6 +10,7 @@
 //! - `lease`: renews the lease of a batch
 //! - `live_events`: publishes stored events for dashboards
 //! - `parse`: the queue's items as events
+//! - `postponed`: writes sessions that the store had to postpone
 //! - `prefetch`: claims a batch while the previous one is being stored
 //! - `presence`: records active sessions
 //! - `settings`: the worker's settings
@@ -26,6 +27,7 @@ mod definitions;
 mod lease;
 mod live_events;
 mod parse;
+mod postponed;
 mod prefetch;
 mod presence;
 mod settings;
@@ -118,8 +120,10 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     tokio::join!(
         all_work,
         sweep::run(&context, &stop.started),
+        postponed::run(&context, &stop.started),
         store_health::run(&context, &in_hand, &stop.started)
     );
+    stop.expired.run_until_cancelled(postponed::finish(&context)).await;
 }
 
 /// Claims and processes batches one after the other. Two steps overlap with storing a batch: the next
@@ -216,8 +220,10 @@ async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError>
     let Some(Claim { id, items }) = claim else { return Ok(None) };
     let lease = Lease::hold(context, id);
     let size = items.len();
-    let mut times = Times::new(context.time_bounds, lease.id().first_claimed());
-    let (items, garbage) = parse(items, &mut times).await;
+    // The batch keeps its id until it is acknowledged, so this time is the same after a redelivery.
+    let received = lease.id().first_claimed();
+    let mut times = Times::new(context.time_bounds, received);
+    let (items, garbage) = parse(items, received, &mut times).await;
     times.report(&context.log, lease.id());
     Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }

@@ -4,6 +4,7 @@
 use super::times::Times;
 use crate::queue::{ClaimedItem, Rejected};
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::time::UtcMillis;
 
 /// An event and the item it comes from.
 #[derive(Debug)]
@@ -18,16 +19,18 @@ pub(super) struct Item {
 const AT_ONCE: usize = 256;
 
 /// Parses the items and replaces implausible times; items that are not events are rejected with a
-/// reason that names the field.
+/// reason that names the field. Events that do not say when they were queued count as queued at
+/// `received`.
 pub(super) async fn parse(
     items: Vec<ClaimedItem>,
+    received: UtcMillis,
     times: &mut Times,
 ) -> (Vec<Item>, Vec<Rejected>) {
     let mut events = Vec::with_capacity(items.len());
     let mut rejected = Vec::new();
     for (read, item) in items.into_iter().enumerate() {
         let seq = item.seq;
-        match event(&item) {
+        match event(&item, received) {
             Ok((mut event, notes)) => {
                 times.repair(&mut event);
                 events.push(Item { seq, event, notes });
@@ -41,14 +44,14 @@ pub(super) async fn parse(
     (events, rejected)
 }
 
-fn event(item: &ClaimedItem) -> Result<(QueuedEvent, Vec<String>), String> {
-    let invalid =
-        item.invalid_utf8.map(|at| format!("invalid UTF-8 at byte {at}, replaced by U+FFFD"));
-    let (event, mut notes) = QueuedEvent::read(&item.body).map_err(|error| match &invalid {
-        None => format!("not an event: {error}"),
-        Some(invalid) => format!("not an event: {error}; {invalid}"),
+fn event(item: &ClaimedItem, received: UtcMillis) -> Result<(QueuedEvent, Vec<String>), String> {
+    let (event, mut notes) = QueuedEvent::read(&item.body, received).map_err(|error| {
+        let invalid = item.invalid_utf8.map(|at| format!("; invalid UTF-8 at byte {at}"));
+        format!("not an event: {error}{}", invalid.unwrap_or_default())
     })?;
-    notes.extend(invalid);
+    if item.invalid_utf8.is_some() {
+        notes.push("invalid UTF-8, replaced by U+FFFD".to_owned());
+    }
     // The store would treat all events without an id as the same one.
     for (field, value) in [("id", &event.id), ("projectId", &event.project_id)] {
         if value.is_empty() {

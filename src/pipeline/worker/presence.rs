@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::error::Elapsed;
 
 use super::bisect::Stored;
 use super::{WorkerContext, details};
@@ -17,61 +18,62 @@ use bklit_wire::time::UtcMillis;
 /// The longest recording the sessions of a batch may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Records the sessions of a batch, each in the state after its last event.
+/// The longest a sweep may take before it is left for the next one.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sessions, each with a time.
+type Moments = Vec<(SessionKey, UtcMillis)>;
+
+/// Records the sessions of a batch, each in the state that the store knows after it.
 pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
-    if context.presence.is_none() {
-        return;
-    }
-    let (active, gone) = last_seen(stored);
     let Some(presence) = &context.presence else { return };
+    let timeout = context.settings.session_timeout;
+    let (active, gone) = last_seen(stored);
     let recorded = async {
         if !active.is_empty() {
-            presence.active(&active).await?;
+            presence.active(&active, timeout).await?;
         }
         if !gone.is_empty() {
-            presence.ended(&gone).await?;
+            presence.ended(&gone, timeout).await?;
         }
         Ok(())
     };
     log_failure(context, tokio::time::timeout(TIMEOUT, recorded).await, active.len() + gone.len());
 }
 
-/// Records that sessions have ended.
-pub(super) async fn ended(context: &WorkerContext, sessions: &[SessionKey]) {
+/// Removes idle sessions.
+pub(super) async fn sweep(context: &WorkerContext) {
     if let Some(presence) = &context.presence {
-        let recorded = tokio::time::timeout(TIMEOUT, presence.ended(sessions)).await;
-        log_failure(context, recorded, sessions.len());
+        let swept = presence.remove_idle(context.settings.session_timeout);
+        let swept = tokio::time::timeout(SWEEP_TIMEOUT, swept).await;
+        log_failure(context, swept, 0);
     }
 }
 
-fn last_seen(stored: &Stored) -> (Vec<(SessionKey, UtcMillis)>, Vec<SessionKey>) {
-    let mut sessions: HashMap<(&str, &str), Option<UtcMillis>> = HashMap::new();
+/// The sessions of the batch that are active, with their last activity, and those that have ended,
+/// with their end. A visitor's clock may be fast: an event counts as of the time it was queued.
+fn last_seen(stored: &Stored) -> (Moments, Moments) {
+    let closed = &stored.inserted.closed_sessions;
+    let mut sessions: HashMap<(&str, &str), UtcMillis> = HashMap::new();
     for event in &stored.events {
         let Some(session_id) = event.payload.session_id() else { continue };
-        let active = event.payload.kind() != EventKind::SessionEnd;
-        sessions.insert(
-            (&event.project_id, session_id),
-            active.then(|| event.timestamp().min(event.queued_at)),
-        );
-    }
-    for SessionKey { project_id, session_id } in &stored.inserted.ended_sessions {
-        sessions.insert((project_id, session_id), None);
-    }
-    let (mut active, mut gone) = (Vec::new(), Vec::new());
-    for ((project_id, session_id), at) in sessions {
-        let session =
-            SessionKey { project_id: project_id.to_owned(), session_id: session_id.to_owned() };
-        match at {
-            Some(at) => active.push((session, at)),
-            None => gone.push(session),
+        if event.payload.kind() != EventKind::SessionEnd {
+            let seen = event.timestamp().min(event.queued_at);
+            let last = sessions.entry((&event.project_id, session_id)).or_insert(seen);
+            *last = seen.max(*last);
         }
     }
-    (active, gone)
+    let active = sessions.into_iter().map(|((project_id, session_id), seen)| {
+        let (project_id, session_id) = (project_id.to_owned(), session_id.to_owned());
+        (SessionKey { project_id, session_id }, seen)
+    });
+    let active = active.filter(|(key, _)| !closed.contains_key(key)).collect();
+    (active, closed.iter().map(|(key, end)| (key.clone(), *end)).collect())
 }
 
 fn log_failure(
     context: &WorkerContext,
-    recorded: Result<Result<(), String>, tokio::time::error::Elapsed>,
+    recorded: Result<Result<(), String>, Elapsed>,
     sessions: usize,
 ) {
     let reason = match recorded {
@@ -87,7 +89,8 @@ fn log_failure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bklit_wire::event::QueuedEvent;
+    use crate::store::Inserted;
+    use bklit_wire::event::{Payload, QueuedEvent};
 
     fn event(kind: &str, session: &str, second: u32) -> QueuedEvent {
         let payload = match kind {
@@ -101,21 +104,41 @@ mod tests {
     }
 
     #[test]
-    fn a_session_has_the_state_after_its_last_event() {
+    fn a_session_has_the_state_that_the_store_knows() {
         let events = vec![
-            event("pageview", "stays", 1),
+            event("pageview", "stays", 6),
             event("pageview", "leaves", 2),
             event("session_end", "returns", 3),
             event("session_end", "leaves", 4),
             event("pageview", "returns", 5),
-            event("pageview", "stays", 6),
+            event("pageview", "stays", 1),
+            event("session_end", "only an end", 7),
         ];
-        let (mut active, gone) = last_seen(&Stored { events, ..Stored::default() });
+        let moment = |second: u32| -> UtcMillis {
+            format!("2026-01-01T00:00:0{second}.000Z").parse().unwrap()
+        };
+        let key = |session: &str| SessionKey { project_id: "p".into(), session_id: session.into() };
+        let closed_sessions =
+            [(key("leaves"), moment(4)), (key("only an end"), moment(7))].into_iter().collect();
+        let inserted = Inserted { closed_sessions, ..Inserted::default() };
+        let (mut active, mut gone) = last_seen(&Stored { events, inserted, ..Stored::default() });
         active.sort();
-        let active: Vec<_> =
-            active.iter().map(|(key, at)| (key.session_id.as_str(), at.to_string())).collect();
-        let moment = |second: u32| format!("2026-01-01T00:00:0{second}.000Z");
-        assert_eq!(active, [("returns", moment(5)), ("stays", moment(6))]);
-        assert_eq!(gone.iter().map(|key| key.session_id.as_str()).collect::<Vec<_>>(), ["leaves"]);
+        gone.sort();
+        assert_eq!(active, [(key("returns"), moment(5)), (key("stays"), moment(6))]);
+        assert_eq!(gone, [(key("leaves"), moment(4)), (key("only an end"), moment(7))]);
+    }
+
+    #[test]
+    fn a_fast_clock_counts_as_the_time_of_arrival() {
+        let mut early = event("pageview", "s", 1);
+        *timestamp(&mut early) = Some("2099-01-01T00:00:00Z".parse().unwrap());
+        let queued_at = early.queued_at;
+        let (active, _) = last_seen(&Stored { events: vec![early], ..Stored::default() });
+        assert_eq!(active[0].1, queued_at);
+    }
+
+    fn timestamp(event: &mut QueuedEvent) -> &mut Option<UtcMillis> {
+        let Payload::Pageview(view) = &mut event.payload else { unreachable!() };
+        &mut view.timestamp
     }
 }

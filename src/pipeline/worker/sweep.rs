@@ -32,6 +32,7 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
     let sweeps = async {
         loop {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
+            presence::sweep(context).await;
             match sweep(context).await {
                 Ok(()) => {
                     if let Some(lasted) = throttle.recovered().map(seconds) {
@@ -70,7 +71,6 @@ async fn sweep(context: &WorkerContext) -> Result<(), StoreError> {
                 .step(Stage::Worker)
                 .uncounted()
                 .info("Idle sessions ended", || details(json!({ "sessions": count })));
-            presence::ended(context, &ended).await;
             live_events::publish_timeouts(context, ended).await;
         }
         if count < AT_ONCE {

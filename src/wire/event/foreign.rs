@@ -13,7 +13,10 @@ use crate::time::UtcMillis;
 const DEFAULT_EVENT_TYPE: &str = "event";
 
 /// Reads an entry; also returns what was missing or had to be left out.
-pub(super) fn read(json: &str) -> Result<(QueuedEvent, Vec<String>), InvalidEvent> {
+pub(super) fn read(
+    json: &str,
+    received: UtcMillis,
+) -> Result<(QueuedEvent, Vec<String>), InvalidEvent> {
     let Some(fields) = Fields::of(json) else {
         let parsed = parse_naming_field::<WireIn<'_>>(json.as_bytes(), "");
         return Err(parsed.err().unwrap_or_else(|| not_an_object("(event)")));
@@ -37,7 +40,7 @@ pub(super) fn read(json: &str) -> Result<(QueuedEvent, Vec<String>), InvalidEven
     let event = QueuedEvent {
         id: wire.id,
         payload,
-        queued_at: wire.queued_at.unwrap_or_else(UtcMillis::now),
+        queued_at: wire.queued_at.unwrap_or(received),
         project_id,
         push_ticket: wire.push_ticket,
     };

@@ -94,23 +94,24 @@ impl QueuedEvent {
     /// # Errors
     /// As [`QueuedEvent::read`].
     pub fn from_json(json: &str) -> Result<Self, InvalidEvent> {
-        Self::read(json).map(|(event, _)| event)
+        Self::read(json, UtcMillis::now()).map(|(event, _)| event)
     }
 
     /// Reads the wire form as this or any other program writes it. Also returns what was missing or
     /// had to be left out; of an event that this program wrote, nothing.
     ///
-    /// Accepted are texts given as numbers and the like, dates in other formats, an event without
-    /// `queuedAt` or, where Bklit's worker does without it, `eventType`, and a project that is
-    /// named only in the payload.
+    /// Accepted are texts given as numbers and the like, dates in other formats, a custom event
+    /// without `eventType`, a project that is named only in the payload, and an event without
+    /// `queuedAt`, which then counts as queued at `received`. Stores find an event again by its
+    /// time, so `received` must be the same whenever an item is delivered.
     ///
     /// # Errors
     /// [`InvalidEvent`] with the first field that is missing or wrong.
-    pub fn read(json: &str) -> Result<(Self, Vec<String>), InvalidEvent> {
+    pub fn read(json: &str, received: UtcMillis) -> Result<(Self, Vec<String>), InvalidEvent> {
         let json = repaired(json);
         match Self::exact(&json) {
             Some(event) => Ok((event, Vec::new())),
-            None => foreign::read(&json),
+            None => foreign::read(&json, received),
         }
     }
 

@@ -1,7 +1,15 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
 use super::*;
 
+/// Reads an item that was received at 13:00.
+fn read(json: &str) -> Result<(QueuedEvent, Vec<String>), InvalidEvent> {
+    QueuedEvent::read(json, time("2026-01-31T13:00:00Z"))
+}
+
 fn queued(json: &str) -> Result<QueuedEvent, InvalidEvent> {
-    QueuedEvent::from_json(json)
+    read(json).map(|(event, _)| event)
 }
 
 fn time(text: &str) -> UtcMillis {
@@ -62,16 +70,16 @@ fn the_queues_json_is_pinned() {
     ] {
         let written = event("evt_1", payload);
         assert_eq!(written.to_json(), json);
-        let (mut read, notes) = QueuedEvent::read(json).unwrap();
+        let (mut found, notes) = read(json).unwrap();
         assert_eq!(notes, [""; 0]);
-        let parsed = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
-        assert_eq!(parsed(&read.to_json()), parsed(json), "what was read is written again");
-        if let Payload::Event(custom) = &mut read.payload {
+        let parsed = |json: &str| serde_json::from_str::<Value>(json).ok();
+        assert_eq!(parsed(&found.to_json()), parsed(json), "what was read is written again");
+        if let Payload::Event(custom) = &mut found.payload {
             custom.definition_id = Some("never on the wire".to_owned());
         }
         let mut expected = written;
         expected.payload.default_timestamp(expected.queued_at);
-        assert_eq!(read, expected);
+        assert_eq!(found, expected);
     }
 }
 
@@ -100,7 +108,7 @@ fn what_bklit_writes_is_read_exactly() {
             Some("s-1"),
         ),
     ] {
-        let (event, notes) = QueuedEvent::read(json).unwrap();
+        let (event, notes) = read(json).unwrap();
         assert_eq!(notes, [""; 0], "{json}");
         assert_eq!((event.payload.kind(), event.payload.session_id()), (kind, session));
         assert_eq!(event.id, "evt_1769860800123_k3x9f");
@@ -116,10 +124,10 @@ fn other_types_and_missing_fields_are_accepted_as_by_bklits_worker() {
         "zip":150,"sessionId":12345678901234567890123,"description":{"a":[1]},"lat":"59.91","lon":"east","mobile":"true",
         "isNewVisitor":1,"timestamp":"Sat, 31 Jan 2026 12:00:00 GMT","robots":null,"future":[{}],"city":"\ud83d"},
         "extra":{"x":1e400}}"#;
-    let (event, notes) = QueuedEvent::read(json).unwrap();
+    let (event, notes) = read(json).unwrap();
     assert_eq!(notes, ["queuedAt: missing", "lon: not a number"]);
     assert_eq!((event.id.as_str(), event.project_id.as_str()), ("7", "12"));
-    assert!(event.queued_at > time("2026-01-31T12:00:00Z"));
+    assert_eq!(event.queued_at, time("2026-01-31T13:00:00Z"));
     let text = |text: &str| Some(text.to_owned());
     let expected = PageView {
         url: "https://a.example/".to_owned(),
@@ -137,7 +145,7 @@ fn other_types_and_missing_fields_are_accepted_as_by_bklits_worker() {
     assert_eq!(event.payload, Payload::Pageview(Box::new(expected)));
 
     let json = r#"{"id":"e","type":"event","payload":{"trackingId":true,"metadata":["a", 1e400]},"queuedAt":"noon","projectId":"p"}"#;
-    let (event, notes) = QueuedEvent::read(json).unwrap();
+    let (event, notes) = read(json).unwrap();
     assert_eq!(notes, ["queuedAt: not a date", "eventType: missing, stored as `event`"]);
     let expected = CustomEvent {
         tracking_id: "true".to_owned(),
@@ -151,8 +159,7 @@ fn other_types_and_missing_fields_are_accepted_as_by_bklits_worker() {
 
     let json = r#"{"id":"e","type":"session_end","payload":{"sessionId":7,"timestamp":1769860800000},"queuedAt":null,"projectId":"","pushTicket":"t"}"#;
     assert_eq!(queued(json).unwrap_err().field, "projectId");
-    let (event, notes) =
-        QueuedEvent::read(&json.replace("\"projectId\":\"\"", "\"projectId\":0")).unwrap();
+    let (event, notes) = read(&json.replace("\"projectId\":\"\"", "\"projectId\":0")).unwrap();
     assert_eq!(notes, ["queuedAt: missing"]);
     assert_eq!((event.payload.session_id(), event.project_id.as_str()), (Some("7"), "0"));
     assert_eq!(
@@ -223,4 +230,50 @@ fn an_error_names_the_field() {
 fn ids_are_ordered_by_time() {
     let ids: Vec<_> = (0..100).map(|_| QueuedEvent::new_id()).collect();
     assert!(ids.is_sorted() && ids.iter().all(|id| id.starts_with("evt_") && id.len() == 36));
+}
+
+/// Events of all kinds in which any optional field may be missing.
+fn events() -> impl Strategy<Value = String> {
+    let text = || prop::option::of(any::<String>());
+    let rest = (any::<u32>(), text(), text(), any::<Option<bool>>(), prop::option::of(-90.0..90.0));
+    (0..3, rest).prop_map(|(kind, (seconds, session, other, yes, degrees))| {
+        let at = UtcMillis::from_epoch_millis(i64::from(seconds) * 1000).to_string();
+        let (kind, payload) = match kind {
+            0 => (
+                "pageview",
+                json!({"url": "u", "title": other, "isNewVisitor": yes, "lat": degrees}),
+            ),
+            1 => ("event", json!({"trackingId": "t", "eventType": "e", "metadata": {"m": other}})),
+            _ => ("session_end", json!({"reason": other})),
+        };
+        let mut event = json!({
+            "id": "e", "type": kind, "payload": payload, "queuedAt": at, "projectId": "p",
+        });
+        event["payload"]["sessionId"] = session.unwrap_or_default().into();
+        event.to_string()
+    })
+}
+
+proptest! {
+    /// Converting a complete event changes nothing: the two ways of reading agree.
+    #[test]
+    fn a_complete_event_is_read_alike_either_way(json in events()) {
+        let (exact, notes) = read(&json).unwrap();
+        prop_assert_eq!(notes, [""; 0]);
+        let (converted, notes) = foreign::read(&json, UtcMillis::MIN).unwrap();
+        prop_assert_eq!(notes, [""; 0]);
+        prop_assert_eq!(exact, converted);
+    }
+
+    #[test]
+    fn an_event_with_one_byte_changed_is_survived(json in events(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = json.into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let changed = String::from_utf8_lossy(&bytes);
+        if let Ok((event, _)) = read(&changed) {
+            prop_assert!(QueuedEvent::from_json(&event.to_json()).is_ok());
+        }
+        let _ = crate::queue::EventView::of(&changed);
+    }
 }

@@ -2,8 +2,10 @@
 
 mod faults;
 mod idle;
+mod interleaved;
 mod migrate;
 mod sessions;
+mod shared_sessions;
 
 use std::time::{Duration, Instant};
 

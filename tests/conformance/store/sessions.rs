@@ -106,7 +106,8 @@ pub async fn a_fast_clock_does_not_keep_a_session_open(store: &dyn Store) {
 
 pub async fn a_session_begins_with_a_page_view(store: &dyn Store) {
     let inserted = insert(store, "1", &[end("p", "1", "s", 5), custom("p", "2", "t", 5)]).await;
-    assert_eq!(inserted, Inserted { rows: 1, ..Inserted::default() });
+    let closed_sessions = [(key("p", "s"), at(5))].into();
+    assert_eq!(inserted, Inserted { rows: 1, closed_sessions, ..Inserted::default() });
     assert_eq!(count(store, SESSIONS).await, 0);
     assert!(store.end_idle_sessions(at(9), 10).await.unwrap().is_empty());
     let inserted = insert(store, "2", &[view("p", "3", "s", 5, "/")]).await;
@@ -159,16 +160,49 @@ pub async fn sessions_are_separate_for_each_project(store: &dyn Store) {
     assert_eq!(row(store, &format!("SELECT count(DISTINCT id) FROM {SESSIONS}")).await, [json!(2)]);
 }
 
-pub async fn updated_at_rises_with_every_change(store: &dyn Store) {
+pub async fn updated_at_follows_what_a_row_shows(store: &dyn Store) {
     let sql = &format!("SELECT id, updated_at FROM {SESSIONS}");
+    let versions = "tracked_session";
     let mut last: Vec<Value> = vec![];
     for n in 0..4 {
-        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", n, "/")]).await;
+        insert(store, &format!("{n}"), &[view("p", &format!("{n}"), "s", n, &format!("/{n}"))])
+            .await;
         let now = row(store, sql).await;
         if !last.is_empty() {
             assert_eq!(now[0], last[0]);
-            assert!(now[1].as_str() > last[1].as_str(), "{now:?} after {last:?}");
+            assert!(now[1].as_str() >= last[1].as_str(), "{now:?} after {last:?}");
         }
         last = now;
     }
+    let before = count(store, versions).await;
+    insert(store, "custom", &[custom("p", "custom", "s", 10)]).await;
+    insert(store, "late", &[view("p", "late", "s", 2, "/late")]).await;
+    assert_eq!(row(store, sql).await, last, "nothing visible has changed");
+    assert_eq!(count(store, versions).await, before);
+    // What was not visible is part of the session.
+    assert_eq!(store.end_idle_sessions(at(11), 10).await.unwrap(), [key("p", "s")]);
+    assert_eq!(session(store).await[5], json!(10));
+}
+
+pub async fn late_events_do_not_open_an_ended_session(store: &dyn Store) {
+    let closed = |session: &str, seconds: i64| [(key("p", session), at(seconds))].into();
+    let inserted = insert(store, "1", &[view("p", "1", "s", 0, "/"), end("p", "2", "s", 10)]).await;
+    assert_eq!(inserted.closed_sessions, closed("s", 10));
+    let inserted = insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
+    assert!(inserted.ended_sessions.is_empty());
+    assert_eq!(inserted.closed_sessions, closed("s", 10));
+    let inserted = insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
+    assert!(inserted.closed_sessions.is_empty());
+}
+
+pub async fn a_wrong_clock_does_not_stretch_a_session(store: &dyn Store) {
+    let mut stop = end("p", "2", "s", 10);
+    let Payload::SessionEnd(payload) = &mut stop.payload else { unreachable!() };
+    payload.timestamp = Some("2099-01-01T00:00:00Z".parse().unwrap());
+    let mut next = view("p", "3", "s", 7, "/next");
+    let Payload::Pageview(payload) = &mut next.payload else { unreachable!() };
+    payload.timestamp = Some("2099-01-01T00:00:00Z".parse().unwrap());
+    insert(store, "1", &[view("p", "1", "s", 0, "/"), next, stop]).await;
+    let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:00:10");
+    assert_eq!(session(store).await, json!(["/", "/next", 0, start, stop, 10]));
 }

@@ -30,12 +30,12 @@ fn documented() -> BTreeMap<String, Row> {
     .collect()
 }
 
-/// All values by their keys; tables of the user's own are values.
+/// All values by their keys; tables of the user's own, within another, are values.
 fn values(settings: &Settings) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
         for (key, value) in value.as_object().unwrap() {
             match value {
-                Value::Object(table) if !table.is_empty() => {
+                Value::Object(table) if prefix.is_empty() || !table.is_empty() => {
                     walk(&format!("{prefix}{key}."), value, found);
                 }
                 _ => drop(found.insert(format!("{prefix}{key}"), value.clone())),
@@ -111,7 +111,7 @@ fn every_flag_is_documented_with_its_setting() {
 }
 
 /// Values of which each setting takes some one, different from its default.
-const VALUES: [&str; 12] = [
+const VALUES: [&str; 16] = [
     "127.0.0.2:9",
     "9",
     "true",
@@ -121,6 +121,10 @@ const VALUES: [&str; 12] = [
     "postgres://host/db",
     "always",
     "light",
+    "loopback",
+    "x-real-ip",
+    "cloudflare",
+    "full",
     "debug",
     "development",
     "public",

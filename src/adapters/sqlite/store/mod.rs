@@ -128,24 +128,22 @@ impl Store for SqliteStore {
 }
 
 fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inserted> {
-    if !remember(transaction, batch)? {
-        return Ok(Inserted::default());
-    }
+    let is_new = remember(transaction, batch)?;
     let mut inserted = Inserted::default();
     let mut rows = Rows::new(transaction)?;
     let mut touched: HashMap<(&str, &str), Vec<&QueuedEvent>> = HashMap::new();
     for (position, event) in batch.events.iter().enumerate() {
-        let added = rows.insert(event)?;
+        let added = is_new && rows.insert(event)?;
         inserted.rows += u64::from(added);
-        if !added && event.payload.kind() != EventKind::SessionEnd {
+        if is_new && !added && event.payload.kind() != EventKind::SessionEnd {
             inserted.known.push(position);
         }
+        let Some(session) = event.payload.session_id() else { continue };
+        let events = touched.entry((&event.project_id, session)).or_default();
         // The end of a session has no row that would show whether it is new; ending a session twice
         // changes nothing.
-        if (added || event.payload.kind() == EventKind::SessionEnd)
-            && let Some(session) = event.payload.session_id()
-        {
-            touched.entry((&event.project_id, session)).or_default().push(event);
+        if added || is_new && event.payload.kind() == EventKind::SessionEnd {
+            events.push(event);
         }
     }
     let mut sessions = Sessions::new(transaction)?;
@@ -166,6 +164,9 @@ fn fold(
     let before = sessions.load(&key)?;
     let mut session = before.clone();
     events.iter().for_each(|event| session.add(event));
+    if let Some(end) = session.closed() {
+        inserted.closed_sessions.insert(key.clone(), UtcMillis::from_epoch_millis(end));
+    }
     if session == before {
         return Ok(());
     }

@@ -62,19 +62,24 @@ static SELECT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Inserts or updates the row; `updated_at` rises with each change.
+/// Inserts or updates the row; `updated_at` changes only with what the row shows.
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    let public = TRACKED_SESSION.columns.iter().map(|column| column.name);
-    let columns: Vec<_> = public.chain(INTERNAL_COLUMNS.iter().map(|(name, _)| *name)).collect();
-    let marks = vec!["?"; columns.len()].join(", ");
     let key = ["id", "project_id", "session_id", "updated_at"];
+    let public = TRACKED_SESSION.columns.iter().map(|column| column.name);
+    let internal = INTERNAL_COLUMNS.iter().map(|(name, _)| *name);
+    let columns: Vec<_> = public.clone().chain(internal).collect();
+    let marks = vec!["?"; columns.len()].join(", ");
     let changed = columns.iter().filter(|name| !key.contains(name));
     let updates: Vec<_> = changed.map(|name| format!("{name} = excluded.{name}")).collect();
+    let shown = public.filter(|name| !key.contains(name));
+    let same: Vec<_> = shown.map(|name| format!("{name} IS excluded.{name}")).collect();
     format!(
         "INSERT INTO {TABLE} ({}) VALUES ({marks}) ON CONFLICT (project_id, session_id) DO UPDATE \
-         SET {}, updated_at = max(excluded.updated_at, datetime(updated_at, '+1 second'))",
+         SET {}, updated_at = CASE WHEN {} THEN updated_at \
+         ELSE max(excluded.updated_at, updated_at) END",
         columns.join(", "),
-        updates.join(", ")
+        updates.join(", "),
+        same.join(" AND ")
     )
 });
 
@@ -132,7 +137,7 @@ impl<'t> Sessions<'t> {
         ];
         let moment = |millis: Option<i64>| millis.map_or(Cell::Null, Cell::Millis);
         let internal = sources.into_iter().map(source).chain(moments.into_iter().map(moment));
-        let row = session.cells(key, self.now).into_iter().chain(internal);
+        let row = session.shown(key).cells(key, self.now).into_iter().chain(internal);
         self.upsert.execute(params_from_iter(row.into_iter().map(Parameter)))?;
         Ok(())
     }

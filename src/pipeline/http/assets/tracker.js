@@ -4,7 +4,7 @@
   const script = document.currentScript || document.querySelector("script[data-project]");
   if (!script || window.bklit?.track) return;
   const { project, token, hash, consent } = script.dataset;
-  const host = script.dataset.host || new URL(script.src).origin;
+  const host = script.dataset.host || script.src.replace(/\/[^/]*$/, "");
   const SESSION_MS = 30 * 60e3;
   const QUEUE_MS = 24 * 3600e3; // for as long, the server recognises repeated events
   const QUEUE_MOST = 100;

@@ -5,6 +5,7 @@ use bklit_pipeline::store::{StoreError, schema};
 use bklit_wire::diagnostic::Severity;
 use serde_json::json;
 
+use super::shared_sessions::THEIR_SESSIONS;
 use super::{count, insert, rows, shared, store};
 use crate::support::events::{full_view, view};
 use crate::support::servers::{ClickHouse, Database};
@@ -27,7 +28,7 @@ fn tables(database: &Database) -> String {
 async fn a_dry_run_changes_nothing() {
     let (database, store) = empty();
     let planned = store.migrate(true).await.unwrap();
-    assert_eq!(planned.len(), 5);
+    assert_eq!(planned.len(), 6);
     assert_eq!(tables(&database), "");
     assert_eq!(store.migrate(false).await.unwrap(), planned);
     assert_eq!(store.migrate(true).await.unwrap(), [""; 0]);
@@ -85,6 +86,55 @@ async fn the_tables_match_the_contract() {
     }
 }
 
+/// The tables as Bklit's services create and extend them.
+fn theirs(database: &Database) {
+    database.query(
+        "CREATE TABLE page_view_event (id String, url String, timestamp DateTime, \
+         created_at DateTime DEFAULT now(), city Nullable(String), country Nullable(String), \
+         country_code Nullable(String), ip Nullable(String), isp Nullable(String), \
+         lat Nullable(Float64), lon Nullable(Float64), mobile Nullable(Bool), \
+         region Nullable(String), region_name Nullable(String), timezone Nullable(String), \
+         zip Nullable(String), user_agent Nullable(String), session_id Nullable(String), \
+         project_id String, referrer Nullable(String), utm_campaign Nullable(String), \
+         utm_content Nullable(String), utm_medium Nullable(String), utm_source Nullable(String), \
+         utm_term Nullable(String)) ENGINE = MergeTree() PARTITION BY toYYYYMM(timestamp) \
+         ORDER BY (project_id, timestamp, id) SETTINGS index_granularity = 8192",
+    );
+    database.query(
+        "ALTER TABLE page_view_event ADD COLUMN is_new_visitor Bool DEFAULT false, \
+         ADD COLUMN title Nullable(String), ADD COLUMN landing_page Nullable(String)",
+    );
+    database.query(
+        "CREATE TABLE tracked_event (id String, timestamp DateTime, metadata Nullable(String), \
+         created_at DateTime DEFAULT now(), event_definition_id String, project_id String, \
+         session_id Nullable(String)) ENGINE = MergeTree() PARTITION BY toYYYYMM(timestamp) \
+         ORDER BY (project_id, event_definition_id, timestamp, id)",
+    );
+    database.query(THEIR_SESSIONS);
+}
+
+/// The columns of the shared tables: name, type and default, by name.
+fn columns(database: &Database) -> String {
+    let name = database.name();
+    database.query(&format!(
+        "SELECT table, name, type, default_kind, default_expression FROM system.columns \
+         WHERE database = '{name}' AND table IN ('page_view_event', 'tracked_event', \
+         'tracked_session') ORDER BY 1, 2"
+    ))
+}
+
+#[tokio::test]
+async fn new_tables_have_the_columns_of_bklits() {
+    let (original, upgrading) = empty();
+    theirs(&original);
+    let planned = upgrading.migrate(false).await.unwrap();
+    assert!(planned.iter().all(|sql| !sql.contains("MODIFY COLUMN")), "{planned:#?}");
+    let (new, creating) = empty();
+    creating.migrate(false).await.unwrap();
+    assert_eq!(columns(&new), columns(&original));
+    assert!(columns(&new).contains("updated_at\tDateTime\tDEFAULT\tnow()"));
+}
+
 /// Tables created by an early version, with rows.
 fn old(database: &Database) {
     database.query(
@@ -122,6 +172,14 @@ async fn existing_tables_are_upgraded_and_keep_their_rows() {
         .iter()
         .filter(|sql| sql.contains("MODIFY SETTING non_replicated_deduplication_window = 10000"));
     assert_eq!(windows.count(), 2);
+    let default = |table: &str, column: &str, value: &str| {
+        let start = format!("{table} MODIFY COLUMN {column} ");
+        let end = format!(" DEFAULT {value}");
+        planned.iter().any(|sql| sql.contains(&start) && sql.ends_with(&end))
+    };
+    assert!(default("page_view_event", "created_at", "now()"), "{planned:#?}");
+    assert!(default("tracked_session", "updated_at", "now()"), "{planned:#?}");
+    assert!(default("tracked_session", "did_bounce", "false"), "{planned:#?}");
     assert!(planned.iter().any(|sql| sql.contains(" is_new_visitor Bool DEFAULT false")));
 
     store.migrate(false).await.unwrap();

@@ -1,0 +1,188 @@
+//! Active sessions: `live:sessions:{projectId}`, a sorted set of session ids by the time of their
+//! last activity. Bklit's services and dashboard use the same sets.
+//!
+//! Batches are recorded in any order: a worker may record the end of a session before another one
+//! records a page view from before it. So the ends of the last minutes are kept in a second set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Script, cmd};
+
+use crate::redis::connection::{Link, RedisServer};
+use bklit_pipeline::presence::Presence;
+use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
+
+const PREFIX: &str = "live:sessions:";
+
+/// Sessions changed by one call of a script, during which the server does nothing else.
+const MAX_GROUP: usize = 1_000;
+
+/// Projects that are swept in every sweep, whatever else is stored on the server.
+const PROJECTS_KEPT: usize = 10_000;
+
+/// Keys that one step of a search for other programs' sessions looks at.
+const SCANNED_AT_ONCE: usize = 1_000;
+
+/// Steps of one sweep, so that a server with many other keys is searched over several sweeps.
+const STEPS: usize = 100;
+
+/// The pause between the steps.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The shortest time until a set that nobody updates expires: what Bklit's services set.
+const SHORTEST_EXPIRY: Duration = Duration::from_secs(60 * 60);
+
+/// The longest time until a set expires, in seconds: far below what the server rejects.
+const MAX_EXPIRY: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// The [`Presence`] in Redis.
+pub struct RedisPresence {
+    link: Link,
+    active: Script,
+    ended: Script,
+    /// Projects with recorded sessions.
+    projects: Mutex<BTreeSet<String>>,
+    /// Where the search for sessions of other programs continues.
+    cursor: Mutex<u64>,
+}
+
+impl RedisPresence {
+    /// Creates the adapter; it connects when it is first used.
+    pub fn new(server: RedisServer) -> Self {
+        Self {
+            link: Link::new(server),
+            active: Script::new(include_str!("active.lua")),
+            ended: Script::new(include_str!("ended.lua")),
+            projects: Mutex::default(),
+            cursor: Mutex::default(),
+        }
+    }
+
+    /// Calls the script for each project, with up to [`MAX_GROUP`] sessions at a time.
+    async fn call(
+        &self,
+        script: &Script,
+        sessions: &[(SessionKey, UtcMillis)],
+        timeout: Duration,
+    ) -> Result<(), String> {
+        let mut projects: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for (session, at) in sessions {
+            projects.entry(&session.project_id).or_default().push((&session.session_id, *at));
+        }
+        let expiry = timeout.saturating_mul(2).max(SHORTEST_EXPIRY).as_secs().min(MAX_EXPIRY);
+        let mut failure = None;
+        for (project, sessions) in projects {
+            for group in sessions.chunks(MAX_GROUP) {
+                let mut call = script.key(key(project));
+                call.key(ended_key(project)).arg(idle_before(timeout)).arg(expiry);
+                for (session, at) in group {
+                    call.arg(at.epoch_millis()).arg(session);
+                }
+                let connection = self.link.connection().await.map_err(|f| f.to_string())?;
+                // A key of another type in one project must not affect the others.
+                if let Err(error) = connection.script::<()>(&call).await {
+                    failure.get_or_insert(error.to_string());
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn projects(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cursor(&self) -> MutexGuard<'_, u64> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes idle sessions from these sets.
+    async fn trim(&self, keys: &[String], timeout: Duration) -> Result<(), String> {
+        for keys in keys.chunks(MAX_GROUP) {
+            let mut commands = redis::pipe();
+            for key in keys {
+                let limit = format!("({}", idle_before(timeout));
+                commands.cmd("ZREMRANGEBYSCORE").arg(key).arg("-inf").arg(limit).ignore();
+            }
+            let connection = self.link.connection().await.map_err(|f| f.to_string())?;
+            connection.pipeline::<()>(&commands).await.map_err(|f| f.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Sessions last active before this time are idle, in milliseconds since the epoch.
+fn idle_before(timeout: Duration) -> i64 {
+    let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+    UtcMillis::now().epoch_millis().saturating_sub(timeout)
+}
+
+fn key(project_id: &str) -> String {
+    format!("{PREFIX}{project_id}")
+}
+
+/// The key of the set of ended sessions, in the same slot of a cluster as the sessions.
+fn ended_key(project_id: &str) -> String {
+    format!("bklit:ended:{{{}}}", key(project_id))
+}
+
+#[async_trait]
+impl Presence for RedisPresence {
+    async fn active(
+        &self,
+        sessions: &[(SessionKey, UtcMillis)],
+        timeout: Duration,
+    ) -> Result<(), String> {
+        {
+            let mut projects = self.projects();
+            for (session, _) in sessions {
+                if projects.len() < PROJECTS_KEPT && !projects.contains(&session.project_id) {
+                    projects.insert(session.project_id.clone());
+                }
+            }
+        }
+        self.call(&self.active, sessions, timeout).await
+    }
+
+    async fn ended(
+        &self,
+        sessions: &[(SessionKey, UtcMillis)],
+        timeout: Duration,
+    ) -> Result<(), String> {
+        self.call(&self.ended, sessions, timeout).await
+    }
+
+    async fn remove_idle(&self, timeout: Duration) -> Result<(), String> {
+        let own: Vec<_> = self.projects().iter().map(|project| key(project)).collect();
+        self.trim(&own, timeout).await?;
+        for step in 0..STEPS {
+            if step > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let cursor = *self.cursor();
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("{PREFIX}*"));
+            scan.arg("COUNT").arg(SCANNED_AT_ONCE).arg("TYPE").arg("zset");
+            let connection = self.link.connection().await.map_err(|f| f.to_string())?;
+            let (next, keys): (u64, Vec<Vec<u8>>) =
+                connection.query(&scan).await.map_err(|f| f.to_string())?;
+            let readable = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
+            let others: Vec<_> = readable.filter(|key| !own.contains(key)).collect();
+            self.trim(&others, timeout).await?;
+            *self.cursor() = next;
+            if next == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn count(&self, project_id: &str) -> Result<u64, String> {
+        let connection = self.link.connection().await.map_err(|f| f.to_string())?;
+        connection.query(cmd("ZCARD").arg(key(project_id))).await.map_err(|f| f.to_string())
+    }
+}

@@ -1,0 +1,221 @@
+//! Which address a request came from, when it passed through proxies.
+//!
+//! A proxy adds the address it received the request from to a header. Anybody can send these headers,
+//! so they count only from trusted proxies, and only the one header that these proxies set: a visitor
+//! could send the others through them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use hyper::HeaderMap;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::address;
+use super::forwarded;
+use super::networks::{Networks, is_internal};
+
+/// The most hops of a list that are looked at, from the last one.
+const MAX_HOPS: usize = 32;
+
+/// A header in which proxies pass on the address of their client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientIpHeader {
+    /// A list to which each proxy appends.
+    #[default]
+    XForwardedFor,
+    /// The same, standardised (RFC 7239).
+    Forwarded,
+    /// The address alone, as nginx is usually configured.
+    XRealIp,
+    /// The address alone, set by Cloudflare.
+    CfConnectingIp,
+    /// The address alone, set by Akamai and Cloudflare Enterprise.
+    TrueClientIp,
+    /// The address alone, set by Fly.io.
+    FlyClientIp,
+}
+
+impl ClientIpHeader {
+    /// All headers.
+    pub const ALL: [Self; 6] = [
+        Self::XForwardedFor,
+        Self::Forwarded,
+        Self::XRealIp,
+        Self::CfConnectingIp,
+        Self::TrueClientIp,
+        Self::FlyClientIp,
+    ];
+
+    /// Its name, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+            Self::XRealIp => "x-real-ip",
+            Self::CfConnectingIp => "cf-connecting-ip",
+            Self::TrueClientIp => "true-client-ip",
+            Self::FlyClientIp => "fly-client-ip",
+        }
+    }
+
+    /// The address that the header names: in a list, the last one that is not a trusted proxy.
+    ///
+    /// Addresses further left may be forged by the visitor. If all are trusted, the visitor is in the
+    /// proxies' network, and the first one is theirs.
+    fn address(self, headers: &HeaderMap, trusted: &Networks) -> Option<IpAddr> {
+        let mut lines = headers.get_all(self.as_str()).iter().rev().map(|line| line.to_str().ok());
+        match self {
+            Self::XForwardedFor => {
+                let hops = lines.flat_map(|line| line.unwrap_or_default().rsplit(','));
+                last_untrusted(hops.map(|hop| address::parse(hop.trim())), trusted)
+            }
+            Self::Forwarded => {
+                let hops = lines.flat_map(|line| {
+                    let hops = line.and_then(forwarded::hops).unwrap_or_else(|| vec![None]);
+                    hops.into_iter().rev()
+                });
+                last_untrusted(hops, trusted)
+            }
+            _ => lines.next().flatten().and_then(|line| address::parse(line.trim())),
+        }
+    }
+}
+
+/// What is not an address ends the part of a list that was written by trusted proxies.
+fn last_untrusted(
+    hops: impl Iterator<Item = Option<IpAddr>>,
+    trusted: &Networks,
+) -> Option<IpAddr> {
+    let mut last = None;
+    for hop in hops.take(MAX_HOPS) {
+        let Some(ip) = hop else { break };
+        last = Some(ip);
+        if !trusted.contains(ip) {
+            break;
+        }
+    }
+    last
+}
+
+impl fmt::Display for ClientIpHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ClientIpHeader {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text));
+        known.ok_or_else(|| {
+            let all = Self::ALL.map(Self::as_str).join(", ");
+            format!("unknown header {text} ({all})")
+        })
+    }
+}
+
+impl Serialize for ClientIpHeader {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientIpHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The other end of a request, behind the proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its whole address, for use in memory only: see [`super::IpPrivacy::text`].
+    pub ip: IpAddr,
+    /// Whether the request came through a trusted proxy, whose headers count.
+    pub via_proxy: bool,
+}
+
+/// The proxies in front of the server.
+#[derive(Debug, Default)]
+pub struct Proxies {
+    trusted: Networks,
+    header: ClientIpHeader,
+    /// Set once an untrusted proxy was reported, and once a missing header was.
+    reported: [AtomicBool; 2],
+}
+
+impl Proxies {
+    /// Believes `header` when it comes from a `trusted` address.
+    pub fn new(trusted: Networks, header: ClientIpHeader) -> Self {
+        Self { trusted, header, reported: Default::default() }
+    }
+
+    /// Whether any proxies are trusted.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.trusted.contains(ip.to_canonical())
+    }
+
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+
+    /// Who sent a request: `peer` is the other end of its connection.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        let peer = peer.to_canonical();
+        if !self.trusted.contains(peer) {
+            self.report_untrusted(peer, headers);
+            return Client { ip: peer, via_proxy: false };
+        }
+        let named = self.header.address(headers, &self.trusted);
+        if named.is_none() {
+            self.report_missing(headers);
+        }
+        Client { ip: named.unwrap_or(peer), via_proxy: true }
+    }
+
+    /// A proxy on an internal network that nobody has configured: all its visitors seem to be one.
+    /// Headers from the internet are not reported, because anybody can send them.
+    fn report_untrusted(&self, peer: IpAddr, headers: &HeaderMap) {
+        if !is_internal(peer) || self.reported[0].load(Relaxed) {
+            return;
+        }
+        if let Some(header) = sent(headers)
+            && !self.reported[0].swap(true, Relaxed)
+        {
+            tracing::warn!(
+                %header,
+                "requests come through a proxy that is not trusted, so all its visitors get its \
+                 address: set http.trusted_proxies, and http.client_ip_header to the header it sets"
+            );
+        }
+    }
+
+    /// A trusted proxy that sets another header than the configured one.
+    fn report_missing(&self, headers: &HeaderMap) {
+        if self.reported[1].load(Relaxed) {
+            return;
+        }
+        if let Some(header) = sent(headers).filter(|sent| *sent != self.header)
+            && !self.reported[1].swap(true, Relaxed)
+        {
+            tracing::warn!(
+                expected = %self.header, %header,
+                "a trusted proxy does not name its client in the expected header: set \
+                 http.client_ip_header to the header it sets"
+            );
+        }
+    }
+}
+
+/// The first known header that a request has.
+fn sent(headers: &HeaderMap) -> Option<ClientIpHeader> {
+    ClientIpHeader::ALL.into_iter().find(|header| headers.contains_key(header.as_str()))
+}
+
+#[cfg(test)]
+mod tests;

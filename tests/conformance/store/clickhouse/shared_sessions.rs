@@ -1,0 +1,257 @@
+//! Sessions that Bklit's services write as well: their starts, pages and ends are kept.
+
+use std::time::{Duration, Instant};
+
+use bklit_adapters::clickhouse::ClickHouseStore;
+use bklit_pipeline::store::{Inserted, Store};
+use bklit_wire::time::UtcMillis;
+use serde_json::{Value, json};
+
+use super::super::{key, session};
+use super::{SESSIONS, count, insert, row, rows, shared, store};
+use crate::support::events::{at, custom, end, view};
+use crate::support::servers::{ClickHouse, Database};
+
+/// `tracked_session` as Bklit's services create it.
+pub const THEIR_SESSIONS: &str = "CREATE TABLE tracked_session (id String, session_id String, \
+    started_at DateTime, ended_at Nullable(DateTime), duration Nullable(Int32), \
+    did_bounce Bool DEFAULT false, visitor_id Nullable(String), entry_page String, \
+    exit_page Nullable(String), user_agent Nullable(String), country Nullable(String), \
+    city Nullable(String), project_id String, updated_at DateTime DEFAULT now(), \
+    country_code Nullable(String)) ENGINE = MergeTree() PARTITION BY toYYYYMM(started_at) \
+    ORDER BY (project_id, started_at, session_id) SETTINGS index_granularity = 8192";
+
+/// The statements of Bklit's services. Each writes a copy of the latest version with a change.
+pub struct Theirs<'a>(pub &'a Database);
+
+impl Theirs<'_> {
+    pub fn has(&self, session: &str) -> bool {
+        let sql = format!("SELECT count() FROM tracked_session WHERE session_id = '{session}'");
+        self.0.query(&sql) != "0"
+    }
+
+    /// Whether the latest version has ended.
+    pub fn has_ended(&self, session: &str) -> bool {
+        let sql = format!(
+            "SELECT argMax(isNotNull(ended_at), updated_at) FROM tracked_session \
+             WHERE session_id = '{session}'"
+        );
+        self.0.query(&sql) == "1"
+    }
+
+    pub fn start(&self, session: &str, seconds: i64, url: &str) {
+        let moment = at(seconds).epoch_seconds();
+        self.0.query(&format!(
+            "INSERT INTO tracked_session (id, session_id, started_at, did_bounce, visitor_id, \
+             entry_page, exit_page, country, project_id, updated_at) VALUES ('sess_{session}', \
+             '{session}', {moment}, true, 'visitor', '{url}', '{url}', 'Norway', 'p', {moment})"
+        ));
+    }
+
+    pub fn view(&self, session: &str, seconds: i64, url: &str) {
+        let sql = format!("ended_at, '{url}' AS exit_page");
+        self.copy(session, seconds, &sql);
+    }
+
+    pub fn end(&self, session: &str, seconds: i64) {
+        let moment = at(seconds).epoch_seconds();
+        self.copy(session, seconds, &format!("toDateTime({moment}) AS ended_at, exit_page"));
+    }
+
+    fn copy(&self, session: &str, seconds: i64, changed: &str) {
+        let moment = at(seconds).epoch_seconds();
+        self.0.query(&format!(
+            "INSERT INTO tracked_session (ended_at, exit_page, id, session_id, started_at, \
+             duration, did_bounce, visitor_id, entry_page, user_agent, country, country_code, city, \
+             project_id, updated_at) SELECT {changed}, id, session_id, started_at, duration, \
+             did_bounce, visitor_id, entry_page, user_agent, country, country_code, city, \
+             project_id, toDateTime({moment}) FROM (SELECT *, row_number() OVER \
+             (PARTITION BY session_id ORDER BY updated_at DESC) AS nth FROM tracked_session \
+             WHERE session_id = '{session}') WHERE nth = 1"
+        ));
+    }
+}
+
+/// A store whose `tracked_session` Bklit's services have created.
+async fn theirs() -> (Database, ClickHouseStore) {
+    let database = ClickHouse::shared();
+    database.query(THEIR_SESSIONS);
+    let store = store(&database.url(), |options| options.database = database.name().to_owned());
+    store.migrate(false).await.unwrap();
+    (database, store)
+}
+
+const START: &str = "2026-01-31 12:00:00";
+
+#[tokio::test]
+async fn a_session_that_they_started_is_continued() {
+    for (database, store) in [theirs().await, shared().await] {
+        Theirs(&database).start("s", 0, "/in");
+        let inserted = insert(&store, "1", &[view("p", "1", "s", 10, "/second")]).await;
+        assert_eq!(inserted, Inserted { rows: 1, ..Inserted::default() });
+        let expected = json!(["/in", "/second", 0, START, null, null]);
+        assert_eq!(session(&store).await, expected);
+        let kept = format!("SELECT id, visitor_id, country FROM {SESSIONS}");
+        assert_eq!(row(&store, &kept).await, [json!("sess_s"), json!("visitor"), json!("Norway")]);
+        // Nothing visible changes with these.
+        insert(&store, "2", &[custom("p", "2", "s", 20)]).await;
+        insert(&store, "3", &[view("p", "1", "s", 10, "/second")]).await;
+        assert_eq!(count(&store, "tracked_session").await, 2);
+        // The sweep ends it as of its last event.
+        assert_eq!(store.end_idle_sessions(at(21), 10).await.unwrap(), [key("p", "s")]);
+        assert_eq!(session(&store).await[5], json!(20));
+    }
+}
+
+#[tokio::test]
+async fn the_first_page_view_of_a_session_may_be_in_both_systems() {
+    let (database, store) = theirs().await;
+    Theirs(&database).start("s", 0, "/in");
+    let mut same = view("p", "1", "s", 0, "/in");
+    same.queued_at = UtcMillis::from_epoch_millis(same.queued_at.epoch_millis() + 300);
+    let inserted = insert(&store, "1", &[same]).await;
+    assert!(inserted.new_sessions.is_empty());
+    assert_eq!(session(&store).await, json!(["/in", "/in", 1, START, null, null]));
+    assert_eq!(count(&store, "tracked_session").await, 1);
+}
+
+#[tokio::test]
+async fn an_end_that_they_wrote_is_kept() {
+    for (database, store) in [theirs().await, shared().await] {
+        insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
+        Theirs(&database).end("s", 50);
+        let ended = json!("2026-01-31 12:00:50");
+        // An earlier end, and an event that is delivered late.
+        let inserted = insert(&store, "2", &[end("p", "2", "s", 40)]).await;
+        assert!(inserted.ended_sessions.is_empty());
+        assert_eq!(count(&store, "tracked_session").await, 2);
+        let inserted = insert(&store, "3", &[view("p", "3", "s", 30, "/late")]).await;
+        assert_eq!(inserted.closed_sessions.len(), 1);
+        let found = session(&store).await;
+        assert_eq!((&found[1], &found[2], &found[4]), (&json!("/late"), &json!(0), &ended));
+        assert_eq!(found[5], json!(50));
+        assert_eq!(store.end_idle_sessions(at(1000), 10).await.unwrap(), []);
+        assert_eq!(session(&store).await[4], ended);
+        assert_eq!(count(&store, "tracked_session").await, 3);
+        // The visitor returns.
+        insert(&store, "4", &[view("p", "4", "s", 70, "/back")]).await;
+        assert_eq!(session(&store).await[4], Value::Null);
+        assert_eq!(store.end_idle_sessions(at(2000), 10).await.unwrap(), [key("p", "s")]);
+        assert_eq!(session(&store).await[5], json!(70));
+        assert_eq!(count(&store, "tracked_session").await, 5);
+    }
+}
+
+/// Their service read the version from before the last page view, and wrote the end after it.
+#[tokio::test]
+async fn an_end_that_hides_the_last_page_is_completed_by_the_sweep() {
+    let (database, store) = theirs().await;
+    insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    insert(&store, "2", &[view("p", "2", "s", 45, "/last")]).await;
+    database.query(&format!(
+        "INSERT INTO tracked_session (id, session_id, started_at, ended_at, did_bounce, \
+         entry_page, exit_page, project_id, updated_at) SELECT id, session_id, started_at, \
+         toDateTime({0}), did_bounce, entry_page, exit_page, project_id, toDateTime({0}) \
+         FROM tracked_session WHERE exit_page = '/'",
+        at(50).epoch_seconds()
+    ));
+    assert_eq!(session(&store).await[1], json!("/"));
+    assert_eq!(store.end_idle_sessions(at(1000), 10).await.unwrap(), []);
+    let expected = json!(["/", "/last", 0, START, "2026-01-31 12:00:50", 50]);
+    assert_eq!(session(&store).await, expected);
+    let versions = count(&store, "tracked_session").await;
+    assert_eq!(store.end_idle_sessions(at(2000), 10).await.unwrap(), []);
+    assert_eq!(count(&store, "tracked_session").await, versions);
+}
+
+/// Of two versions of the same second, readers see either.
+#[tokio::test]
+async fn versions_of_the_same_second_are_followed_by_one_with_both() {
+    let (database, store) = theirs().await;
+    insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    database.query(&format!(
+        "INSERT INTO tracked_session (id, session_id, started_at, ended_at, did_bounce, \
+         entry_page, exit_page, project_id, updated_at) SELECT id, session_id, started_at, \
+         toDateTime({}), did_bounce, entry_page, exit_page, project_id, updated_at \
+         FROM tracked_session",
+        at(9).epoch_seconds()
+    ));
+    insert(&store, "2", &[custom("p", "2", "s", 3)]).await;
+    assert_eq!(session(&store).await[4], json!("2026-01-31 12:00:09"));
+    assert_eq!(store.end_idle_sessions(at(1000), 10).await.unwrap(), []);
+}
+
+/// Milliseconds since the epoch of the latest version of the only session.
+async fn latest_version(store: &ClickHouseStore) -> i64 {
+    let sql = "SELECT toUnixTimestamp(max(updated_at)) FROM tracked_session";
+    row(store, sql).await[0].as_i64().unwrap() * 1000
+}
+
+/// Stores page views of now until two versions would be of the same second.
+async fn postpone(database: &Database, store: &ClickHouseStore) -> String {
+    for n in 0..100 {
+        let (id, url) = (format!("{n}"), format!("/{n}"));
+        let mut event = view("p", &id, "s", 0, &url);
+        event.queued_at = UtcMillis::now();
+        insert(store, &id, &[event]).await;
+        assert!(latest_version(store).await <= UtcMillis::now().epoch_millis());
+        if database.query("SELECT count() FROM bklit_session_postponed") != "0" {
+            return url;
+        }
+    }
+    panic!("no version was postponed");
+}
+
+async fn exit_page(store: &ClickHouseStore) -> String {
+    let sql = format!("SELECT exit_page FROM {SESSIONS}");
+    row(store, &sql).await[0].as_str().unwrap().to_owned()
+}
+
+async fn until_complete(store: &ClickHouseStore, url: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while exit_page(store).await != url {
+        assert!(Instant::now() < deadline, "the version is not written");
+        store.write_postponed().await.unwrap();
+        assert!(latest_version(store).await <= UtcMillis::now().epoch_millis());
+    }
+    let seconds = "SELECT count() = count(DISTINCT updated_at) FROM tracked_session";
+    assert_eq!(row(store, seconds).await, [json!(1)]);
+}
+
+#[tokio::test]
+async fn no_version_is_ahead_of_the_clock_or_of_the_same_second_as_another() {
+    let (database, store) = theirs().await;
+    let url = postpone(&database, &store).await;
+    until_complete(&store, &url).await;
+    let versions = count(&store, "tracked_session").await;
+    assert!(!store.write_postponed().await.unwrap());
+    assert_eq!(count(&store, "tracked_session").await, versions);
+}
+
+#[tokio::test]
+async fn a_version_that_a_killed_process_postponed_is_written_by_another() {
+    let (database, first) = theirs().await;
+    let url = postpone(&database, &first).await;
+    drop(first);
+    // As if that had been two minutes ago.
+    database.query(
+        "INSERT INTO bklit_session_postponed SELECT due - 120, project_id, session_id \
+         FROM bklit_session_postponed",
+    );
+    let next = store(&database.url(), |options| options.database = database.name().to_owned());
+    assert_eq!(next.end_idle_sessions(at(-1000), 10).await.unwrap(), []);
+    until_complete(&next, &url).await;
+}
+
+/// What a broken service may have written must not stop the worker.
+#[tokio::test]
+async fn any_row_of_another_program_can_be_read() {
+    let (database, store) = theirs().await;
+    database.query(
+        "INSERT INTO tracked_session (id, session_id, started_at, ended_at, duration, entry_page, \
+         exit_page, project_id) SELECT unhex('ff'), 's', toDateTime(4294967295), \
+         toDateTime(4294967295), -5, unhex('fffe'), NULL, 'p'",
+    );
+    insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    assert_eq!(rows(&store, "SELECT id FROM page_view_event").await, [[json!("1")]]);
+}
