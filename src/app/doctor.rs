@@ -89,7 +89,8 @@ async fn part<E: Display>(
 }
 
 fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
-    let mut findings = vec![address(settings)];
+    let mut findings = settings.notes.clone();
+    findings.push(address(settings));
     findings.extend(websocket_address(settings));
     if settings.http.trust_forwarded && !settings.listen.ip().is_loopback() {
         findings.push(Diagnostic::warning(

@@ -34,7 +34,7 @@ use crate::cli::{Cli, Command, QueueArgs, QueueCommand};
 use crate::commands;
 use crate::commands::attach::Watched;
 use crate::config;
-use crate::config::Settings;
+use crate::config::{Environment, Settings};
 use crate::logging;
 use bklit_console::{ConsoleEnd, Source};
 use bklit_pipeline::auth;
@@ -63,9 +63,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         commands::completions::run(shell)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let variable = |name: &str| std::env::var(name).ok();
     let (file, flags) = (cli.global.config.as_deref(), cli.global.overrides());
-    let mut settings = Settings::load(file, variable, &flags)?;
+    let mut settings = Settings::load(file, &Environment::of_process(), &flags)?;
     settings.record.clone_from(&cli.global.record);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -183,6 +182,7 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     } else {
         log_to_file(settings)?;
     }
+    settings.log_notes();
     let shutdown = CancellationToken::new();
     // A hang-up closes the console's terminal; a daemon under nohup survives it.
     let ignore_hang_up = settings.no_ui && is_hang_up_ignored();

@@ -45,6 +45,7 @@ impl Default for Settings {
             console: ConsoleSettings::default(),
             alerts: AlertSettings::default(),
             record: None,
+            notes: Vec::new(),
         }
     }
 }

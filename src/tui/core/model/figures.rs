@@ -144,9 +144,9 @@ impl Figures {
     /// are current, whatever the clock of their process.
     pub fn is_history(&self, line: UtcMillis) -> bool {
         self.reported.is_none()
-            && self.started.is_none_or(|started| {
-                self.now - started < FRESH && line.epoch_seconds() < started
-            })
+            && self
+                .started
+                .is_none_or(|started| self.now - started < FRESH && line.epoch_seconds() < started)
     }
 
     /// Advances the clock to a second since the epoch. Returns whether the figures changed.
