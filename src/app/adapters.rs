@@ -48,7 +48,8 @@ use bklit_wire::duration::seconds;
 
 use connect::{bounds, redis, redis_queue};
 pub(super) use connect::{
-    clickhouse, debug_bus_at, describe, postgres, redis_and_queue, tokens_are_remote,
+    RedisToFollow, clickhouse, describe, postgres, redis_and_queue, redis_to_follow,
+    tokens_are_remote,
 };
 pub(super) use drain::drain;
 

@@ -1,7 +1,7 @@
 //! `GET /api/debug-stream`: the debug log as Server-Sent Events.
 //!
 //! Lines are unnamed messages. The bus's other messages have event names (`gauges`, `lost`,
-//! `unparsed`), which an `EventSource` that only listens for `message` ignores.
+//! `unparsed`, `history-end`), which an `EventSource` that only listens for `message` ignores.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -153,6 +153,11 @@ impl Stream {
             DebugMessage::Lost(lost) => {
                 write_message(chunk, "event: lost\n", &serde_json::json!({ "lost": lost }));
             }
+            DebugMessage::HistoryEnd => {
+                write_message(chunk, "event: history-end\n", &serde_json::json!({}));
+            }
+            // What this process observes is in its gauges.
+            DebugMessage::Queue(_) => {}
             // The state of this process's own connection to a remote bus.
             DebugMessage::Connected | DebugMessage::Disconnected(_) => {}
         }
