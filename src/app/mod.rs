@@ -207,7 +207,7 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     } else {
         log_to_file(settings)?;
     }
-    settings.log_notes();
+    settings.notes.iter().for_each(|note| logging::diagnostic("settings", note));
     let shutdown = CancellationToken::new();
     // A hang-up closes the console's terminal; a daemon under nohup survives it.
     let ignore_hang_up = settings.no_ui && is_hang_up_ignored();

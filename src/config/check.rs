@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use figment::Figment;
 
-use bklit_wire::diagnostic::{Diagnostic, Severity};
+use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::setting::{Sensitive, WrongSetting};
 
 use super::{ConfigError, Settings, source_of};
@@ -159,18 +159,6 @@ impl Settings {
             ),
             "set REDIS_URL to use Bklit's queue, or ignore this if this process is alone",
         ))
-    }
-
-    /// Logs what is to be reported about where the settings are from.
-    pub(crate) fn log_notes(&self) {
-        for note in &self.notes {
-            match note.severity {
-                Severity::Good => tracing::info!("{}", note.what),
-                Severity::Warning | Severity::Problem => {
-                    tracing::warn!(advice = note.advice, "{}", note.what);
-                }
-            }
-        }
     }
 }
 

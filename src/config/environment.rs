@@ -2,6 +2,7 @@
 //! Bklit's services read them.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bklit_wire::diagnostic::Diagnostic;
@@ -109,6 +110,13 @@ impl Environment {
                 |name: &&str| !self.process.contains_key(*name) && values.contains_key(*name);
             let mut used: Vec<_> = names.into_iter().filter(used).collect();
             used.dedup();
+            let is_secret = |name: &&str| {
+                let value = values.get(*name).map_or("", String::as_str);
+                name.ends_with("PASSWORD") || has_password(value)
+            };
+            if used.iter().any(is_secret) {
+                report.extend(exposed(path));
+            }
             let used = if used.is_empty() { "no settings".to_owned() } else { used.join(", ") };
             report.push(Diagnostic::good(format!("read {used} from {}", path.display())));
         }
@@ -140,6 +148,25 @@ fn cleaned(value: &str) -> Option<String> {
         .find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote).map(str::trim));
     let value = unquoted.unwrap_or(value);
     (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// Whether a value is a URL with a password.
+pub(super) fn has_password(value: &str) -> bool {
+    url::Url::parse(value).is_ok_and(|url| url.password().is_some_and(|text| !text.is_empty()))
+}
+
+/// A warning if other users can read a file with a password.
+pub(super) fn exposed(path: &Path) -> Option<Diagnostic> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        Diagnostic::warning(
+            format!(
+                "{} contains a password, and other users can access it (mode {mode:o})",
+                path.display()
+            ),
+            format!("chmod 600 {}", path.display()),
+        )
+    })
 }
 
 fn unreadable(path: &Path, why: &str) -> Diagnostic {
@@ -198,12 +225,17 @@ mod tests {
         assert!(found.get("REDIS_URL").unwrap().source.contains(".env"));
         assert_eq!(found.get("A").unwrap().value, "p$q#r");
         assert_eq!(found.get("B").unwrap().value, "process");
+        // Without a password in it, others may read the file.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let report = found.report(["REDIS_URL", "B", "C"]);
         assert!(
             report[0].what.contains("NAME=value") && !report[0].what.contains("hush"),
             "{report:?}"
         );
         assert!(report[1].what.starts_with("read REDIS_URL from "), "{report:?}");
+        std::fs::write(&path, "DATABASE_URL=postgres://me:hush@p/b").unwrap();
+        let report = environment(&[]).with_file(&path).report(["DATABASE_URL"]);
+        assert!(report[0].what.contains("mode 644") && report[0].advice.starts_with("chmod 600"));
         let none = environment(&[]).with_file(&dir.path().join("none"));
         assert!(none.report([]).is_empty());
         let unreadable = environment(&[]).with_file(dir.path());

@@ -22,6 +22,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use bklit_wire::diagnostic::Diagnostic;
+use bklit_wire::setting::Sensitive;
 use environment::Variable;
 
 pub use check::is_redis;
@@ -135,6 +136,7 @@ impl Settings {
         let mut settings: Self =
             figment.extract().map_err(|error| ConfigError::Value(describe(&error)))?;
         settings.validate(&figment)?;
+        notes.extend(settings.exposed_file(&figment));
         notes.extend(settings.embedded_queue());
         settings.notes = notes;
         Ok(settings)
@@ -152,6 +154,24 @@ fn service_link(name: &str) -> Diagnostic {
         format!("{name} is ignored: its value is the address of a Kubernetes service, not a port"),
         "set enableServiceLinks: false in the pod, or rename the service",
     )
+}
+
+impl Settings {
+    /// A warning if other users can read a config file with a password.
+    fn exposed_file(&self, figment: &Figment) -> Option<Diagnostic> {
+        let is_secret = |url: &Option<Sensitive>| {
+            url.as_ref().is_some_and(|url| environment::has_password(url.expose()))
+        };
+        let secrets = [
+            ("clickhouse_password", self.clickhouse_password.is_some()),
+            ("redis_url", is_secret(&self.redis_url)),
+            ("clickhouse_url", is_secret(&self.clickhouse_url)),
+            ("database_url", is_secret(&self.database_url)),
+        ];
+        let keys = secrets.into_iter().filter(|(_, is_secret)| *is_secret).map(|(key, _)| key);
+        let mut sources = keys.filter_map(|key| figment.find_metadata(key)?.source.as_ref());
+        sources.find_map(|source| environment::exposed(source.file_path()?))
+    }
 }
 
 fn source_of(metadata: &Metadata) -> String {

@@ -133,6 +133,25 @@ fn what_deployments_leave_in_variables_is_understood() {
 }
 
 #[test]
+fn a_file_with_a_password_that_others_can_read_is_reported() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bklit.toml");
+    for (text, mode, is_reported) in [
+        ("clickhouse_password = 'hush'", 0o644, true),
+        ("redis_url = 'redis://:hush@r'", 0o640, true),
+        ("redis_url = 'redis://:hush@r'", 0o600, false),
+        ("redis_url = 'redis://r'", 0o644, false),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let notes = Settings::load(Some(&path), &Environment::default(), &[]).unwrap().notes;
+        let reported = notes.iter().any(|note| note.advice.starts_with("chmod 600"));
+        assert_eq!(reported, is_reported, "{text} {mode:o}: {notes:?}");
+    }
+}
+
+#[test]
 fn a_queue_of_its_own_next_to_bklits_servers_is_reported() {
     let reported = |environment: &[(&str, &str)]| {
         load(environment, &[]).unwrap().notes.first().map(|note| note.what.clone())

@@ -280,7 +280,8 @@ mod tests {
         let DebugMessage::Log(both) = line("both") else { panic!("not a line") };
         let before = vec![Arc::clone(&both)];
         let overlap = Overlap::of_this_process(&before);
-        let mut racing = AfterHistory { before: Some(before.into()), overlap, inner: bus.subscribe() };
+        let mut racing =
+            AfterHistory { before: Some(before.into()), overlap, inner: bus.subscribe() };
         bus.publish(DebugMessage::Log(both));
         bus.publish(line("after"));
         assert_eq!(messages(&mut racing, 3).await, ["both", "--", "after"]);

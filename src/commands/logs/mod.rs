@@ -101,7 +101,6 @@ pub async fn run(
     let format = Format {
         json: args.json,
         zone: if settings.console.utc { TimeZone::UTC } else { TimeZone::system() },
-        is_terminal,
         colors: is_terminal && !no_color(|name| std::env::var(name).ok()),
     };
     let printer = Printer {

@@ -23,6 +23,7 @@ use crate::server::access::{authorize, query};
 use crate::telemetry::Data;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::text::safe_json;
 
 /// Streams at once: every line is serialised once more for each.
 const MAX_STREAMS: usize = 64;
@@ -173,8 +174,8 @@ async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
 /// Serialised JSON contains no line breaks, so the data is a single line.
 fn write_message(chunk: &mut BytesMut, event: &str, data: &(impl Serialize + ?Sized)) {
     // Messages of the bus have text keys only and always serialise.
-    let Ok(json) = serde_json::to_vec(data) else { return };
-    for part in [event.as_bytes(), b"data: ", &json, b"\n\n"] {
+    let Ok(json) = serde_json::to_string(data) else { return };
+    for part in [event.as_bytes(), b"data: ", safe_json(&json).as_bytes(), b"\n\n"] {
         chunk.extend_from_slice(part);
     }
 }
