@@ -114,7 +114,7 @@ async fn a_lease_from_before_the_clock_was_set_back_is_shortened() {
             queue.claim(10, LEASE).await.unwrap()
         })
         .await;
-        assert_eq!((again.id.batch, again.items), (held.id.batch, held.items));
+        assert_eq!((&again.id.batch, again.items), (&held.id.batch, held.items));
         // A long lease is left alone by those who ask for short ones.
         assert!(queue.claim(10, short).await.unwrap().is_none());
         let ends: f64 =
