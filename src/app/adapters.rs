@@ -46,10 +46,11 @@ use bklit_pipeline::store::baseline::Baseline;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::duration::seconds;
 
-use connect::{bounds, redis, redis_queue};
 pub(super) use connect::{
-    clickhouse, debug_bus_at, describe, postgres, redis_and_queue, tokens_are_remote,
+    RedisToFollow, clickhouse, describe, postgres, redis_and_queue, redis_to_follow,
+    tokens_are_remote,
 };
+use connect::{bounds, redis, redis_queue};
 pub(super) use drain::drain;
 
 /// The files of the embedded adapters. Queue and store are separate, so that storing never blocks

@@ -10,24 +10,32 @@ use std::time::Duration;
 
 use color_eyre::eyre::Result;
 use rustix::process::{Resource, getrlimit};
+use tokio_util::sync::CancellationToken;
 
 use super::adapters;
 use super::data_dir::{ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE};
 use super::location;
 use crate::commands::doctor::Part;
 use crate::config::Settings;
+use crate::logging;
 use bklit_adapters::postgres;
+use bklit_adapters::redis::connection::RedisServer;
+use bklit_adapters::redis::queue::RedisQueueOptions;
+use bklit_net::backoff::Backoff;
 use bklit_pipeline::auth;
 use bklit_pipeline::intake::visitor::ClientIpHeader;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::MAX_BEYOND;
 use bklit_pipeline::server::tls::{RENEWAL_DAYS, ServerTls};
 use bklit_pipeline::websocket::WebSocketSettings;
-use bklit_wire::diagnostic::Diagnostic;
+use bklit_wire::diagnostic::{Diagnostic, Severity};
 use bklit_wire::duration;
 
 /// How long checking one server, or the files, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest pause between attempts to check Redis at the start.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Files a process has open in addition to its connections, and to those beyond the limit that are
 /// about to be closed.
@@ -82,6 +90,34 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
     Ok(parts.into_iter().flatten().collect())
 }
 
+/// Logs what is wrong with Redis once it can be checked, then waits for `stop`: what may lose events
+/// should not need `doctor` to be noticed.
+pub(super) async fn report_redis(
+    server: RedisServer,
+    options: RedisQueueOptions,
+    alarm_depth: u64,
+    stop: CancellationToken,
+) -> Result<()> {
+    let check = async {
+        let mut backoff = Backoff::new(LONGEST_PAUSE);
+        loop {
+            let check =
+                bklit_adapters::redis::queue::check::check(server.clone(), &options, alarm_depth);
+            if let Ok(Ok(findings)) = tokio::time::timeout(TIMEOUT, check).await {
+                return findings;
+            }
+            // Its failures are logged where it is used.
+            backoff.pause().await;
+        }
+    };
+    if let Some(findings) = stop.run_until_cancelled(check).await {
+        let wrong = findings.iter().filter(|finding| finding.severity > Severity::Good);
+        wrong.for_each(|finding| logging::diagnostic("Redis", finding));
+    }
+    stop.cancelled().await;
+    Ok(())
+}
+
 /// What an unavailable token store means when no token was used recently.
 fn no_token(settings: &Settings) -> Option<Diagnostic> {
     let accepts = [Role::Ingestion, Role::Websocket].iter().any(|role| settings.roles.has(*role));
@@ -112,7 +148,8 @@ async fn part<E: Display>(
 }
 
 fn of_settings(settings: &Settings) -> Vec<Diagnostic> {
-    let mut findings = vec![address(settings)];
+    let mut findings = settings.notes.clone();
+    findings.push(address(settings));
     findings.extend(websocket_address(settings));
     findings.extend(certificate(settings));
     if settings.http.trusted_proxies.is_everything() && !settings.listen.ip().is_loopback() {

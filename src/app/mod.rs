@@ -11,6 +11,7 @@
 //! - `pipeline`: a running pipeline
 //! - `servers`: warns when a command's settings differ from the pipeline's
 //! - `tokens`: the first token, and reports while none is known
+//! - `watched`: a Redis that commands follow
 
 mod adapters;
 mod alerts;
@@ -22,21 +23,23 @@ mod notify;
 mod pipeline;
 mod servers;
 mod tokens;
+mod watched;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use color_eyre::eyre::{Result, WrapErr};
+use color_eyre::eyre::{Result, WrapErr, bail};
 use rustix::fs::Mode;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Cli, Command, QueueArgs, QueueCommand};
+use crate::cli::{Cli, Command, DaemonArgs, QueueArgs, QueueCommand};
 use crate::commands;
 use crate::commands::attach::Watched;
+use crate::commands::logs::{Followed, Wanted};
 use crate::config;
-use crate::config::Settings;
+use crate::config::{Environment, Settings};
 use crate::logging;
 use bklit_console::{ConsoleEnd, Source};
 use bklit_pipeline::auth;
@@ -45,6 +48,7 @@ use data_dir::DataDir;
 use lifecycle::{Supervisor, is_hang_up_ignored, raise_file_limit, watch_signals, within};
 use notify::ServiceManager;
 use pipeline::Pipeline;
+use watched::WatchedRedis;
 
 /// Installs the panic report; call it once, first.
 ///
@@ -65,9 +69,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         commands::completions::run(shell)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let variable = |name: &str| std::env::var(name).ok();
     let (file, flags) = (cli.global.config.as_deref(), cli.global.overrides());
-    let mut settings = Settings::load(file, variable, &flags)?;
+    let mut settings = Settings::load(file, &Environment::of_process(), &flags)?;
     settings.record.clone_from(&cli.global.record);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -107,12 +110,10 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             log_to_file(settings)?;
             let shutdown = CancellationToken::new();
             watch_signals(shutdown.clone(), false, exit_at_once)?;
-            let url = args.daemon.url.as_deref().filter(|url| config::is_redis(url));
-            // Dropping the bus would close its connection.
-            let bus = url.map(|url| adapters::debug_bus_at(settings, url)).transpose()?;
-            let watched = bus.as_ref().map(|(bus, address)| Watched {
-                source: format!("Redis {address}"),
-                stream: bus.subscribe_after(settings.debug_history),
+            let watched = watched_redis(&args.daemon, settings)?.map(|redis| Watched {
+                source: format!("Redis {}", redis.address),
+                stream: redis.follow(settings.debug_history),
+                backend: redis.into_backend(),
             });
             commands::attach::run(&args, settings, watched, shutdown).await?;
         }
@@ -125,7 +126,19 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Doctor { json }) => {
             return commands::doctor::run(&Box::pin(doctor::examine(settings)).await?, json);
         }
-        Some(Command::Logs(args)) => commands::logs::run(&args, settings).await?,
+        Some(Command::Logs(args)) => {
+            // Dropping it would close its connection.
+            let redis = watched_redis(&args.daemon, settings)?;
+            let lines = redis.as_ref().map(|redis| Followed {
+                source: format!("Redis {}", redis.address),
+                stream: match commands::logs::wanted(&args) {
+                    Wanted::New => redis.subscribe(),
+                    Wanted::KeptAndNew(lines) => redis.follow(lines),
+                    Wanted::Kept(lines) => redis.recall(lines),
+                },
+            });
+            commands::logs::run(&args, settings, lines).await?;
+        }
         Some(Command::Completions { .. }) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -146,6 +159,17 @@ fn needs_servers(command: &Command) -> bool {
         | Command::Doctor { .. }
         | Command::Completions { .. } => false,
     }
+}
+
+/// The Redis to follow, if that is what the URL names.
+fn watched_redis(daemon: &DaemonArgs, settings: &Settings) -> Result<Option<WatchedRedis>> {
+    let Some(url) = daemon.url.as_deref().filter(|url| config::is_redis(url)) else {
+        return Ok(None);
+    };
+    if daemon.token.is_some() {
+        bail!("--token is for daemons; Redis takes user and password in its URL");
+    }
+    WatchedRedis::new(settings, url).map(Some)
 }
 
 async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
@@ -185,6 +209,7 @@ async fn run_pipeline(settings: &Settings) -> Result<ExitCode> {
     } else {
         log_to_file(settings)?;
     }
+    settings.notes.iter().for_each(|note| logging::diagnostic("settings", note));
     raise_file_limit();
     let shutdown = CancellationToken::new();
     // A hang-up closes the console's terminal; a daemon under nohup survives it.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::adapters::{self, Adapters};
 use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
+use super::doctor;
 use super::lifecycle::Supervisor;
 use super::location;
 use super::tokens;
@@ -124,6 +125,12 @@ impl Pipeline {
         }
         if let Some(verifier) = verifier {
             supervisor.spawn("verifier", |stop| finish(async move { verifier.run(stop).await }));
+        }
+        if let Some((server, options)) = adapters::redis_and_queue(settings) {
+            let alarm_depth = settings.queue.alarm_depth;
+            supervisor.spawn("check of Redis", move |stop| {
+                doctor::report_redis(server, options, alarm_depth, stop)
+            });
         }
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let (gauges_log, gauges_queue) = (Arc::clone(&log), Arc::clone(&queue));

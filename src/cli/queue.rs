@@ -62,6 +62,9 @@ pub enum QueueCommand {
         /// Export waiting events instead of failed ones
         #[arg(long, conflicts_with = "reason")]
         waiting: bool,
+        /// Overwrite the file if it exists
+        #[arg(long)]
+        force: bool,
         /// Output file, which appears once it is complete; - for stdout
         #[arg(value_hint = clap::ValueHint::AnyPath)]
         file: String,

@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
-    use crate::config::Settings;
+    use crate::config::{Environment, Settings};
 
     #[test]
     fn every_value_that_a_flag_offers_is_accepted_by_the_settings() {
@@ -87,8 +87,8 @@ mod tests {
                 let cli = Cli::try_parse_from(["bklit-tui", flag, value]).unwrap();
                 assert_eq!(cli.global.overrides().len(), 1, "{flag} {value}");
                 // A process with a single role also needs a Redis.
-                let redis = |name: &str| (name == "REDIS_URL").then(|| "redis://r".to_owned());
-                let settings = Settings::load(Some(&empty), redis, &cli.global.overrides());
+                let redis = Environment::new([("REDIS_URL".to_owned(), "redis://r".to_owned())]);
+                let settings = Settings::load(Some(&empty), &redis, &cli.global.overrides());
                 assert!(settings.is_ok(), "{flag} {value}: {settings:?}");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use color_eyre::eyre::{bail, eyre};
+use color_eyre::eyre::eyre;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::AttachArgs;
@@ -11,6 +11,7 @@ use crate::config::Settings;
 use bklit_console::{ConsoleEnd, Source};
 use bklit_remote::backend::RemoteBackend;
 use bklit_remote::sse::{Endpoint, SseDebugStream};
+use bklit_wire::backend::Backend;
 use bklit_wire::debug_bus::DebugStream;
 
 /// A stream to follow other than a daemon's.
@@ -19,6 +20,8 @@ pub struct Watched {
     pub source: String,
     /// Its messages.
     pub stream: Box<dyn DebugStream>,
+    /// Its queries and changes.
+    pub backend: Arc<dyn Backend>,
 }
 
 /// Runs the console until the user quits or `shutdown` is cancelled.
@@ -32,11 +35,9 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> color_eyre::Result<ConsoleEnd> {
     let options = |source| super::console_options(source, settings);
-    if let Some(Watched { source, stream }) = watched {
-        if args.daemon.token.is_some() {
-            bail!("--token is for daemons; Redis takes user and password in its URL");
-        }
-        return bklit_console::run(options(source), Source::Bus(stream), None, shutdown).await;
+    if let Some(Watched { source, stream, backend }) = watched {
+        let lines = Source::Bus(stream);
+        return bklit_console::run(options(source), lines, Some(backend), shutdown).await;
     }
     let base = client::base_url(args.daemon.url.as_deref(), settings)?;
     let token = client::given_token(args.daemon.token.as_deref());

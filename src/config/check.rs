@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use figment::Figment;
 
-use bklit_wire::setting::WrongSetting;
+use bklit_wire::diagnostic::Diagnostic;
+use bklit_wire::setting::{Sensitive, WrongSetting};
 
 use super::{ConfigError, Settings, source_of};
 use bklit_pipeline::http::Playground;
@@ -22,6 +23,10 @@ const LONGEST_BATCH_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_AGE: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// A clock that is further ahead is not merely fast.
 const LONGEST_AHEAD: Duration = Duration::from_secs(30 * 24 * 3600);
+const PRISMA: &str = "is an address for Prisma's own client; set the database's direct URL \
+                      (postgres://user:password@host:5432/database)";
+const RAW_DELIMITERS: &str = "contains # or more than one @: percent-encode the user and the password \
+                              (# is %23, @ is %40)";
 const POSTGRES_LIKE: &str = "postgres://user@localhost:5432/bklit";
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
@@ -121,7 +126,10 @@ impl Settings {
             ("database_url", &self.database_url, &["postgres", "postgresql"], POSTGRES_LIKE),
         ];
         for (key, value, schemes, like) in servers {
-            let usable = value.as_ref().is_none_or(|url| has_scheme(url.expose(), schemes));
+            let Some(url) = value.as_ref().map(Sensitive::expose) else { continue };
+            require(figment, key, !is_prisma(url), PRISMA)?;
+            require(figment, key, !has_raw_delimiters(url), RAW_DELIMITERS)?;
+            let usable = has_scheme(url, schemes);
             require(figment, key, usable, &format!("is not a URL like {like}"))?;
         }
         require(
@@ -178,6 +186,26 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// A warning if the queue is in this process although its neighbours are configured: Bklit's example
+    /// of an environment has no `REDIS_URL`.
+    pub(super) fn embedded_queue(&self) -> Option<Diagnostic> {
+        let neighbour = match (&self.clickhouse_url, &self.database_url) {
+            _ if self.redis_url.is_some() => return None,
+            (Some(_), _) => "clickhouse_url (CLICKHOUSE_HOST)",
+            (None, Some(_)) => "database_url (DATABASE_URL)",
+            (None, None) => return None,
+        };
+        Some(Diagnostic::warning(
+            format!(
+                "{neighbour} is set, but redis_url (REDIS_URL) is not: events are queued in the data dir, \
+                 where Bklit's other services cannot see them"
+            ),
+            "set REDIS_URL to use Bklit's queue, or ignore this if this process is alone",
+        ))
+    }
+}
+
 /// Whether a text is a Redis URL.
 pub fn is_redis(url: &str) -> bool {
     has_scheme(url, REDIS_SCHEMES)
@@ -194,6 +222,17 @@ fn is_page_scheme(scheme: &str) -> bool {
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
     scheme == ANY_SCHEME || is_scheme && !IntakeSettings::NEVER_ACCEPTED.contains(&scheme)
+}
+
+/// Whether only Prisma's client can use the URL.
+fn is_prisma(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| matches!(scheme, "prisma" | "prisma+postgres"))
+}
+
+/// Whether a `#`, `@`, `/` or `?` in a password has cut the URL in the wrong place.
+fn has_raw_delimiters(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.contains('#') || rest.matches('@').count() > 1
 }
 
 /// Errors must not quote the URL: it may contain a password.

@@ -55,6 +55,7 @@ impl Default for Settings {
             console: ConsoleSettings::default(),
             alerts: AlertSettings::default(),
             record: None,
+            notes: Vec::new(),
         }
     }
 }

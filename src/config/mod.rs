@@ -5,10 +5,12 @@
 //!
 //! - `settings`: all settings in one struct
 //! - `defaults`: their defaults
+//! - `environment`: variables of the process and of `.env`
 //! - `check`: which values are allowed
 
 mod check;
 mod defaults;
+mod environment;
 mod settings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +21,12 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use bklit_wire::diagnostic::Diagnostic;
+use bklit_wire::setting::Sensitive;
+use environment::Variable;
+
 pub use check::is_redis;
+pub use environment::Environment;
 pub use settings::Settings;
 
 /// One value from the environment or a flag, with its source for error messages.
@@ -73,6 +80,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("NODE_ENV", "auth.allow_localhost"),
 ];
 
+/// The names of all environment variables with settings.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    ENVIRONMENT.iter().map(|(name, _)| *name)
+}
+
 /// The environment variable with the path of the config file.
 pub const CONFIG_VARIABLE: &str = "BKLIT_CONFIG";
 
@@ -100,12 +112,12 @@ impl Settings {
     /// Names the setting that is wrong and its source.
     pub fn load(
         file: Option<&Path>,
-        environment: impl Fn(&str) -> Option<String>,
+        environment: &Environment,
         flags: &[Override],
     ) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        let given =
-            file.map(Path::to_path_buf).or_else(|| environment(CONFIG_VARIABLE).map(PathBuf::from));
+        let variable = environment.get(CONFIG_VARIABLE).map(|variable| variable.value);
+        let given = file.map(Path::to_path_buf).or_else(|| variable.map(PathBuf::from));
         if let Some(path) = given {
             std::fs::File::open(&path)
                 .map_err(|error| ConfigError::File { path: path.clone(), error })?;
@@ -113,31 +125,67 @@ impl Settings {
         } else if let Some(path) = default_config_file().filter(|path| path.exists()) {
             figment = figment.merge(Toml::file_exact(path));
         }
-        for &(variable, key) in ENVIRONMENT {
-            let Some(mut value) = environment(variable).filter(|value| !value.is_empty()) else {
-                continue;
-            };
-            if variable == "NODE_ENV" {
+        let mut notes = environment.report(variables().chain(environment::development_names()));
+        for &(name, key) in ENVIRONMENT {
+            let Some(Variable { mut value, source }) = environment.get(name) else { continue };
+            if name == "NODE_ENV" {
                 // Bklit accepts localhost in this case.
                 value = (value == "development").to_string();
             }
-            if matches!(variable, "INGESTION_PORT" | "WEBSOCKET_PORT") {
+            if matches!(name, "INGESTION_PORT" | "WEBSOCKET_PORT") {
+                if is_service_link(&value) {
+                    notes.push(service_link(name));
+                    continue;
+                }
                 let host = figment.extract_inner::<SocketAddr>(key).map(|listen| listen.ip());
                 value = match host.unwrap_or(Ipv4Addr::LOCALHOST.into()) {
                     IpAddr::V4(host) => format!("{host}:{value}"),
                     IpAddr::V6(host) => format!("[{host}]:{value}"),
                 };
             }
-            let source = format!("the environment variable {variable}");
             figment = figment.merge(Override { key, source, value });
         }
         for flag in flags {
             figment = figment.merge(flag.clone());
         }
-        let settings: Self =
+        let mut settings: Self =
             figment.extract().map_err(|error| ConfigError::Value(describe(&error)))?;
         settings.validate(&figment)?;
+        notes.extend(settings.exposed_file(&figment));
+        notes.extend(settings.embedded_queue());
+        settings.notes = notes;
         Ok(settings)
+    }
+}
+
+/// Whether a port's value is what Kubernetes sets for a service of that name, such as
+/// `tcp://10.96.0.12:8080`.
+fn is_service_link(port: &str) -> bool {
+    port.split_once("://").is_some_and(|(scheme, _)| matches!(scheme, "tcp" | "udp" | "sctp"))
+}
+
+fn service_link(name: &str) -> Diagnostic {
+    Diagnostic::warning(
+        format!("{name} is ignored: its value is the address of a Kubernetes service, not a port"),
+        "set enableServiceLinks: false in the pod, or rename the service",
+    )
+}
+
+impl Settings {
+    /// A warning if other users can read a config file with a password.
+    fn exposed_file(&self, figment: &Figment) -> Option<Diagnostic> {
+        let is_secret = |url: &Option<Sensitive>| {
+            url.as_ref().is_some_and(|url| environment::has_password(url.expose()))
+        };
+        let secrets = [
+            ("clickhouse_password", self.clickhouse_password.is_some()),
+            ("redis_url", is_secret(&self.redis_url)),
+            ("clickhouse_url", is_secret(&self.clickhouse_url)),
+            ("database_url", is_secret(&self.database_url)),
+        ];
+        let keys = secrets.into_iter().filter(|(_, is_secret)| *is_secret).map(|(key, _)| key);
+        let mut sources = keys.filter_map(|key| figment.find_metadata(key)?.source.as_ref());
+        sources.find_map(|source| environment::exposed(source.file_path()?))
     }
 }
 

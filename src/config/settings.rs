@@ -15,6 +15,7 @@ use bklit_pipeline::throttle::LimitSettings;
 use bklit_pipeline::verify::VerifySettings;
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_pipeline::worker::WorkerSettings;
+use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::setting::{self, Sensitive};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,9 @@ pub struct Settings {
     /// File to record to; set only by a flag.
     #[serde(skip)]
     pub record: Option<String>,
+    /// What to report about where the settings are from.
+    #[serde(skip)]
+    pub notes: Vec<Diagnostic>,
 }
 
 impl Settings {

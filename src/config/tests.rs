@@ -5,12 +5,14 @@ use bklit_pipeline::queue::Durability;
 use bklit_pipeline::roles::Role;
 
 fn load(environment: &[(&str, &str)], flags: &[Override]) -> Result<Settings, String> {
-    let environment: std::collections::HashMap<_, _> = environment.iter().copied().collect();
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty.toml");
     std::fs::write(&empty, "").unwrap();
-    let lookup = |name: &str| environment.get(name).map(|value| (*value).to_owned());
-    Settings::load(Some(&empty), lookup, flags).map_err(|error| error.to_string())
+    Settings::load(Some(&empty), &variables(environment), flags).map_err(|error| error.to_string())
+}
+
+fn variables(variables: &[(&str, &str)]) -> Environment {
+    Environment::new(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
 }
 
 fn flag(key: &'static str, value: &str) -> Override {
@@ -28,7 +30,7 @@ fn later_sources_win() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bklit.toml");
     std::fs::write(&file, "listen = '0.0.0.0:3001'").unwrap();
-    let variable = |name: &str| (name == "INGESTION_PORT").then(|| "4000".to_owned());
+    let variable = &variables(&[("INGESTION_PORT", "4000")]);
     let settings = Settings::load(Some(&file), variable, &[]).unwrap();
     assert_eq!(settings.listen.to_string(), "0.0.0.0:4000", "the port alone");
     let settings = load(&both, &[flag("listen", "[::1]:6000")]).unwrap();
@@ -41,7 +43,7 @@ fn settings_of_the_console_are_checked() {
     let file = dir.path().join("bklit.toml");
     let load = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        Settings::load(Some(&file), |_| None, &[]).map_err(|error| error.to_string())
+        Settings::load(Some(&file), &Environment::default(), &[]).map_err(|error| error.to_string())
     };
     for (text, expected) in [
         ("[console]\ncolors = 12", "none of \"auto\", 16, 256"),
@@ -74,7 +76,7 @@ fn the_websocket_variables_of_bklit_work_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bklit.toml");
     std::fs::write(&file, "[websocket]\nlisten = '0.0.0.0:1'").unwrap();
-    let variable = |name: &str| (name == "WEBSOCKET_PORT").then(|| "4000".to_owned());
+    let variable = &variables(&[("WEBSOCKET_PORT", "4000")]);
     let settings = Settings::load(Some(&file), variable, &[]).unwrap();
     assert_eq!(settings.websocket.listen.unwrap().to_string(), "0.0.0.0:4000", "the port alone");
     for wrong in ["*", "dashboard.example", "https://a.example/path", "null"] {
@@ -112,6 +114,60 @@ fn an_error_names_setting_and_source() {
 }
 
 #[test]
+fn what_deployments_leave_in_variables_is_understood() {
+    let settings = load(&[("WEBSOCKET_PORT", "tcp://10.96.0.12:8080")], &[]).unwrap();
+    assert_eq!(settings.websocket.listen, None);
+    assert!(settings.notes[0].what.contains("WEBSOCKET_PORT is ignored"), "{:?}", settings.notes);
+    let settings = load(&[("INGESTION_PORT", "\"4000\"\r")], &[]).unwrap();
+    assert_eq!(settings.listen.port(), 4000);
+    for url in [
+        "prisma://accelerate.example/?api_key=hush",
+        "prisma+postgres://localhost:51213/?api_key=hush",
+    ] {
+        let error = load(&[("DATABASE_URL", url)], &[]).unwrap_err();
+        assert!(error.contains("direct URL") && !error.contains("hush"), "{error}");
+    }
+    for name in ["REDIS_URL", "CLICKHOUSE_HOST", "DATABASE_URL"] {
+        for password in ["hu@sh", "hu#sh", "hu@s#h"] {
+            let url = format!("redis://:{password}@127.0.0.1:6379");
+            let error = load(&[(name, &url)], &[]).unwrap_err();
+            assert!(error.contains("percent-encode") && !error.contains("hu"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_with_a_password_that_others_can_read_is_reported() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bklit.toml");
+    for (text, mode, is_reported) in [
+        ("clickhouse_password = 'hush'", 0o644, true),
+        ("redis_url = 'redis://:hush@r'", 0o640, true),
+        ("redis_url = 'redis://:hush@r'", 0o600, false),
+        ("redis_url = 'redis://r'", 0o644, false),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let notes = Settings::load(Some(&path), &Environment::default(), &[]).unwrap().notes;
+        let reported = notes.iter().any(|note| note.advice.starts_with("chmod 600"));
+        assert_eq!(reported, is_reported, "{text} {mode:o}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_queue_of_its_own_next_to_bklits_servers_is_reported() {
+    let reported = |environment: &[(&str, &str)]| {
+        load(environment, &[]).unwrap().notes.first().map(|note| note.what.clone())
+    };
+    let clickhouse = ("CLICKHOUSE_HOST", "http://c:8123");
+    assert!(reported(&[clickhouse]).unwrap().contains("REDIS_URL"));
+    assert!(reported(&[("DATABASE_URL", "postgres://p/b")]).unwrap().contains("DATABASE_URL"));
+    assert_eq!(reported(&[clickhouse, ("REDIS_URL", "redis://r")]), None);
+    assert_eq!(reported(&[]), None);
+}
+
+#[test]
 fn the_variables_of_bklit_name_its_servers_and_no_password_is_shown() {
     let environment = [
         ("REDIS_URL", "redis://:hush@r:1/2"),
@@ -144,7 +200,7 @@ fn roles_come_as_text_or_as_a_list() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bklit.toml");
     std::fs::write(&path, "roles = ['worker']\nredis_url = 'redis://r'").unwrap();
-    let settings = Settings::load(Some(&path), |_| None, &[]).unwrap();
+    let settings = Settings::load(Some(&path), &Environment::default(), &[]).unwrap();
     assert_eq!(settings.roles.iter().collect::<Vec<_>>(), [Role::Worker]);
     // Without the role websocket, no part is left to another process.
     let settings = load(&[("BKLIT_ROLES", "ingestion,worker")], &[]).unwrap();
@@ -158,7 +214,7 @@ fn an_error_in_a_file_does_not_quote_secrets() {
     for value in ["1234567", "-1234567", "1234567.5", "[1234567]", "{ a = 1234567 }", "x1234567"] {
         for key in ["clickhouse_password", "redis_url", "clickhouse_url"] {
             std::fs::write(&path, format!("{key} = {value}")).unwrap();
-            let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err();
+            let error = Settings::load(Some(&path), &Environment::default(), &[]).unwrap_err();
             let text = format!("{error} {error:?}");
             assert!(!text.contains("234567"), "{text}");
             assert!(text.contains("bklit.toml"), "{text}");
@@ -166,7 +222,7 @@ fn an_error_in_a_file_does_not_quote_secrets() {
         }
     }
     std::fs::write(&path, "clickhouse_password = true").unwrap();
-    let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err().to_string();
+    let error = Settings::load(Some(&path), &Environment::default(), &[]).unwrap_err().to_string();
     assert!(error.contains("clickhouse_password") && error.contains("quotes"), "{error}");
 }
 
@@ -182,10 +238,12 @@ fn an_error_in_a_file_names_the_file() {
         ("= nonsense", "bklit.toml"),
     ] {
         std::fs::write(&path, text).unwrap();
-        let error = Settings::load(Some(&path), |_| None, &[]).unwrap_err().to_string();
+        let error =
+            Settings::load(Some(&path), &Environment::default(), &[]).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("bklit.toml"), "{text}: {error}");
     }
-    let error = Settings::load(Some(&dir.path().join("none")), |_| None, &[]).unwrap_err();
+    let error =
+        Settings::load(Some(&dir.path().join("none")), &Environment::default(), &[]).unwrap_err();
     assert!(matches!(error, ConfigError::File { .. }), "{error}");
 }
 
@@ -217,7 +275,7 @@ fn rules_for_events_are_checked() {
     let file = dir.path().join("bklit.toml");
     let load = |text: &str| {
         std::fs::write(&file, format!("[intake]\n{text}")).unwrap();
-        Settings::load(Some(&file), |_| None, &[]).map_err(|error| error.to_string())
+        Settings::load(Some(&file), &Environment::default(), &[]).map_err(|error| error.to_string())
     };
     for (text, expected) in [
         ("url_schemes = []", "intake.url_schemes"),

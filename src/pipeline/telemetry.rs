@@ -239,6 +239,7 @@ impl<'a> Step<'a> {
             project_id: self.project.map(str::to_owned),
             // Rounded to microseconds: further digits are noise.
             duration: self.took.map(|took| took.as_micros() as f64 / 1000.0),
+            process: Some(log.metrics.process().to_owned()),
         })));
     }
 }

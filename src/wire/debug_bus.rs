@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::debug_log::DebugLog;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, QueueGauges};
 
 /// What a console receives from a bus.
 #[derive(Clone, Debug)]
@@ -16,6 +16,11 @@ pub enum DebugMessage {
     Log(Arc<DebugLog>),
     /// A process's gauges of the last second.
     Gauges(Arc<Gauges>),
+    /// The state of the queue, as observed by the subscriber's own side: not every process on the queue
+    /// publishes gauges.
+    Queue(QueueGauges),
+    /// The lines kept from before the subscription end here.
+    HistoryEnd,
     /// A message in another format than [`DebugLog`]: shown as text, never dropped.
     Unparsed(Arc<str>),
     /// The number of messages that this subscriber lost because it was too slow.
@@ -49,7 +54,8 @@ pub trait DebugBus: Send + Sync {
     /// Subscribes to all messages from now on.
     fn subscribe(&self) -> Box<dyn DebugStream>;
 
-    /// Like [`DebugBus::subscribe`], preceded by up to `_history` of the latest lines kept.
+    /// Like [`DebugBus::subscribe`], preceded by up to `_history` of the latest lines kept and
+    /// [`DebugMessage::HistoryEnd`].
     fn subscribe_after(&self, _history: usize) -> Box<dyn DebugStream> {
         self.subscribe()
     }

@@ -151,6 +151,10 @@ pub struct DebugLog {
     /// How long the step took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<f64>,
+    /// The process that logged it, as in its [`Gauges`](super::gauges::Gauges); `None` in lines of other
+    /// programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
 }
 
 impl DebugLog {
@@ -165,6 +169,7 @@ impl DebugLog {
             event_id: None,
             project_id: None,
             duration: None,
+            process: None,
         }
     }
 

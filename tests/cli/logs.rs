@@ -209,6 +209,11 @@ fn kept_lines_are_printed_and_then_it_ends() {
     let json = daemon.cli(&["logs", &url, "--json", "--grep", &id, "--stage", "queue"]);
     let line: Value = serde_json::from_str(json.trim()).unwrap();
     assert_eq!(line["eventId"], id.as_str());
+    // The last lines are those that pass the filters.
+    let newest = daemon.cli(&["logs", &url, "--history", "1", "--stage", "ingestion"]);
+    assert!(newest.lines().count() == 1 && newest.contains("ingestion"), "{newest}");
+    let mut newest = Follower::start(&daemon, &["--history", "1", "--stage", "ingestion"]);
+    newest.line_with(&daemon, "ingestion");
     let mut follower = Follower::start(&daemon, &["--history", "1000", "--grep", &id]);
     follower.line_with(&daemon, &id);
 }

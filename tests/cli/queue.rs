@@ -276,8 +276,11 @@ fn an_export_is_complete() {
         lines[0]["reason"].as_str().unwrap().contains("Column") && lines[0]["failedAt"].is_string()
     );
     assert_eq!(status(&cli)["failed"], 5, "they are still there");
-    // An existing file is replaced; a failed export leaves no file behind.
-    cli.run(&["queue", "export", name]).ok();
+    // An existing file is replaced only on request; a failed export leaves no file behind.
+    let refused = cli.run(&["queue", "export", name]).failed();
+    assert!(refused.contains("--force"), "{refused}");
+    assert_eq!(json_lines(&std::fs::read_to_string(&file).unwrap()).len(), 3);
+    cli.run(&["queue", "export", "--force", name]).ok();
     assert_eq!(json_lines(&std::fs::read_to_string(&file).unwrap()).len(), 5);
     std::fs::create_dir(dir.path().join("taken")).unwrap();
     cli.run(&["queue", "export", dir.path().join("taken").to_str().unwrap()]).failed();

@@ -1,14 +1,16 @@
 //! Claims of many items, which the server copies with one command.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
 use bklit_pipeline::queue::{MAX_BATCH_BYTES, Queue};
 use bklit_wire::event::{PageView, Payload};
+use bklit_wire::time::UtcMillis;
 use futures_util::future::join_all;
 
-use crate::support::redis::{LEASE, ids, item, options, queue_at};
+use crate::support::redis::{LEASE, eventually, ids, item, options, queue_at};
 use crate::support::servers::{Kind, RedisServer};
 
 /// Pushes the numbers from 0 to `items` to the list.
@@ -95,5 +97,29 @@ async fn claims_work_without_permission_to_sort() {
         queue.acknowledge(&claim.id, &[]).await.unwrap();
         server.cli(&["DEL", QUEUE]);
         fill(&server, 250);
+    }
+}
+
+/// Otherwise it would last as long as the clock was set back.
+#[tokio::test]
+async fn a_lease_from_before_the_clock_was_set_back_is_shortened() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let queue = queue_at(&server);
+        queue.push(item("evt_1")).await.unwrap();
+        let short = Duration::from_millis(100);
+        let held = queue.claim(10, short).await.unwrap().unwrap();
+        server.cli(&["ZADD", &format!("{QUEUE}:inflight"), "99999999999999", &held.id.batch]);
+        let again = eventually("it can be claimed again", || async {
+            queue.claim(10, LEASE).await.unwrap()
+        })
+        .await;
+        assert_eq!((&again.id.batch, again.items), (&held.id.batch, held.items));
+        // A long lease is left alone by those who ask for short ones.
+        assert!(queue.claim(10, short).await.unwrap().is_none());
+        let ends: f64 =
+            server.cli(&["ZSCORE", &format!("{QUEUE}:inflight"), &again.id.batch]).parse().unwrap();
+        let now = UtcMillis::now().epoch_millis() as f64;
+        assert!(ends > now + LEASE.as_millis() as f64 / 2.0, "{ends} {now}");
     }
 }

@@ -34,7 +34,7 @@ async fn next(stream: &mut dyn DebugStream) -> Option<(String, u64)> {
                 let number = line.data.get("n").and_then(|n| n.as_u64()).unwrap_or(u64::MAX);
                 return Some((line.message.to_string(), number));
             }
-            DebugMessage::Connected => {}
+            DebugMessage::Connected | DebugMessage::HistoryEnd => {}
             other => panic!("{other:?}"),
         }
     }
@@ -181,6 +181,7 @@ async fn a_key_of_another_type_affects_only_the_history() {
     server.cli(&["SET", KEY, "taken"]);
     let (bus, watching) = (bus_at(&server, 100), bus_at(&server, 0));
     let mut attached = watching.subscribe_after(10);
+    assert!(matches!(attached.next().await, Some(DebugMessage::HistoryEnd)));
     assert!(matches!(attached.next().await, Some(DebugMessage::Connected)));
     bus.publish(line("line", 1));
     bus.publish(line("line", 2));
@@ -201,6 +202,7 @@ async fn while_redis_is_unavailable_a_process_has_its_own_history() {
     server.kill9();
     let late = bus_at(&server, 0);
     let mut waits = late.subscribe_after(10);
+    assert!(matches!(waits.next().await, Some(DebugMessage::HistoryEnd)));
     let gone = tokio::time::timeout(SOON, waits.next()).await.unwrap();
     assert!(matches!(gone, Some(DebugMessage::Disconnected(_))), "{gone:?}");
     // More than can be queued for sending.
@@ -274,6 +276,29 @@ fn daemons_share_the_history_even_after_a_kill() {
     let last = one.cli(&["logs", &one.url(""), "--history", "1"]);
     assert_eq!(last.lines().count(), 1, "{last}");
     assert_eq!(Cli::new().run(&["logs", &two.url(""), "--history", "0"]).ok(), "");
+}
+
+/// Without a daemon: its history, and what other programs publish.
+#[test]
+fn logs_reads_a_redis_without_a_daemon() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let settings = format!("redis_url = '{}'", server.url());
+    let daemon = Daemon::with_settings(&settings);
+    let id = daemon.track("https://a.example/1");
+    let url = server.url();
+    let cli = Cli::new();
+    let mut lines = String::new();
+    crate::support::eventually(DEADLINE, "the line is in the history", || {
+        lines = cli.run(&["logs", &url, "--json", "--grep", &id, "--stage", "queue"]).ok();
+        !lines.is_empty()
+    });
+    let line: serde_json::Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!((&line["eventId"], &line["stage"]), (&id.into(), &"queue".into()));
+    assert!(line["process"].is_string(), "{line}");
+    let last = cli.run(&["logs", &url, "--history", "1"]).ok();
+    assert_eq!(last.lines().count(), 1, "{last}");
+    let refused = cli.run(&["logs", &url, "--token", "x"]).failed();
+    assert!(refused.contains("--token is for daemons"), "{refused}");
 }
 
 /// A console attached to Redis starts with earlier lines, even of a process that has been killed.

@@ -142,6 +142,7 @@ impl Console {
 pub(super) fn log(nth: usize, stage: Stage, level: Level, message: &str, data: &Value) -> DebugLog {
     let mut log = DebugLog::new(stage, level, message.to_owned());
     log.timestamp = UtcMillis::from_epoch_millis(NOON * 1000 - 60_000 + 137 * nth as i64);
+    log.process = Some("a".to_owned());
     log.data = data.as_object().cloned().unwrap_or_default();
     log
 }

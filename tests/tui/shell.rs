@@ -159,6 +159,18 @@ fn attach_watches_a_redis_and_tells_when_it_is_gone() {
         publisher.publish::<_, _, u64>("debug-logs", &line).unwrap() > 0
     });
     attached.wait_for_text("from another program");
+    // The queue can be inspected and repaired without a daemon.
+    redis::pipe()
+        .lpush("analytics:queue", &["1", "2", "3"])
+        .lpush("analytics:queue:failed", "broken")
+        .exec(&mut publisher)
+        .unwrap();
+    attached.send("d");
+    attached.wait_for("waiting and failed events", |screen| {
+        let text = screen.contents();
+        text.contains("3 waiting") && text.contains("1 failed")
+    });
+    attached.send("\x1b");
     assert!(!attached.contents().contains("secret"));
     server.kill9();
     attached.wait_for_text("NO CONNECTION");

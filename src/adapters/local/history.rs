@@ -144,7 +144,7 @@ impl DebugBus for RememberingDebugBus {
         let recent = self.ring.recent(history).lines;
         Box::new(AfterHistory {
             overlap: Overlap::of_this_process(&recent),
-            before: recent.into(),
+            before: Some(recent.into()),
             inner,
         })
     }
@@ -211,7 +211,8 @@ fn address(line: &Arc<DebugLog>) -> usize {
 
 /// The history followed by the bus.
 struct AfterHistory {
-    before: VecDeque<Arc<DebugLog>>,
+    /// `None` once its end has been reported.
+    before: Option<VecDeque<Arc<DebugLog>>>,
     overlap: Overlap,
     inner: Box<dyn DebugStream>,
 }
@@ -219,8 +220,12 @@ struct AfterHistory {
 #[async_trait]
 impl DebugStream for AfterHistory {
     async fn next(&mut self) -> Option<DebugMessage> {
-        if let Some(line) = self.before.pop_front() {
-            return Some(DebugMessage::Log(line));
+        if let Some(before) = &mut self.before {
+            let line = before.pop_front().map(DebugMessage::Log);
+            return line.or_else(|| {
+                self.before = None;
+                Some(DebugMessage::HistoryEnd)
+            });
         }
         loop {
             let message = self.inner.next().await?;
@@ -252,6 +257,7 @@ mod tests {
         while found.len() < count {
             match stream.next().await {
                 Some(DebugMessage::Log(line)) => found.push(line.message.to_string()),
+                Some(DebugMessage::HistoryEnd) => found.push("--".to_owned()),
                 other => panic!("{other:?}"),
             }
         }
@@ -264,7 +270,7 @@ mod tests {
         (0..5).for_each(|n| bus.publish(line(n.to_string())));
         let mut late = bus.subscribe_after(2);
         bus.publish(line("new"));
-        assert_eq!(messages(&mut *late, 3).await, ["3", "4", "new"]);
+        assert_eq!(messages(&mut *late, 4).await, ["3", "4", "--", "new"]);
         let mut all = bus.subscribe_after(100);
         assert_eq!(messages(&mut *all, 3).await, ["3", "4", "new"]);
         let mut alone = bus.recall(2);
@@ -274,10 +280,11 @@ mod tests {
         let DebugMessage::Log(both) = line("both") else { panic!("not a line") };
         let before = vec![Arc::clone(&both)];
         let overlap = Overlap::of_this_process(&before);
-        let mut racing = AfterHistory { before: before.into(), overlap, inner: bus.subscribe() };
+        let mut racing =
+            AfterHistory { before: Some(before.into()), overlap, inner: bus.subscribe() };
         bus.publish(DebugMessage::Log(both));
         bus.publish(line("after"));
-        assert_eq!(messages(&mut racing, 2).await, ["both", "after"]);
+        assert_eq!(messages(&mut racing, 3).await, ["both", "--", "after"]);
     }
 
     #[test]

@@ -148,7 +148,19 @@ pub fn check(path: &Path, longest: Duration) -> Diagnostic {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             Diagnostic::good(format!("{name}: no damage found within {longest:?}"))
         }
-        Err(error) => Diagnostic::problem(format!("{name} cannot be read: {error}"), DAMAGED),
+        Err(error) => {
+            let what = format!("{name} cannot be read: {error}");
+            match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                    Diagnostic::problem(what, DAMAGED)
+                }
+                // A reader of a file with a write-ahead log creates files next to it.
+                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                    Diagnostic::problem(what, "make the data dir writable for this user")
+                }
+                _ => Diagnostic::problem(what, "try again; if it stays, check the disk"),
+            }
+        }
     }
 }
 

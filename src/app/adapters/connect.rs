@@ -11,10 +11,12 @@ use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use bklit_adapters::postgres::{PostgresOptions, PostgresServer};
 use bklit_adapters::redis::bus::RedisDebugBus;
 use bklit_adapters::redis::connection::{RedisOptions, RedisServer};
+use bklit_adapters::redis::presence::RedisPresence;
 use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
 use bklit_net::tls;
 use bklit_pipeline::metrics::Metrics;
-use bklit_pipeline::queue::Bounds;
+use bklit_pipeline::presence::Presence;
+use bklit_pipeline::queue::{Bounds, Queue};
 use bklit_pipeline::roles::Role;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::setting::Sensitive;
@@ -73,16 +75,24 @@ pub(super) fn bounds(settings: &Settings) -> Bounds {
     Bounds { depth: queue.max_depth, failed: queue.max_failed, client_ids: queue.max_client_ids }
 }
 
-/// The debug bus of the Redis at `url`, to follow, and that server's address. It reconnects until
-/// it is dropped.
-pub(in crate::app) fn debug_bus_at(
-    settings: &Settings,
-    url: &str,
-) -> Result<(Arc<dyn DebugBus>, String)> {
+/// What can be followed in a Redis.
+pub(in crate::app) struct RedisToFollow {
+    pub(in crate::app) address: String,
+    pub(in crate::app) bus: Arc<dyn DebugBus>,
+    pub(in crate::app) queue: Arc<dyn Queue>,
+    pub(in crate::app) presence: Arc<dyn Presence>,
+}
+
+/// The Redis at `url`, to follow. Its bus reconnects until it is dropped.
+pub(in crate::app) fn redis_to_follow(settings: &Settings, url: &str) -> Result<RedisToFollow> {
     let server = redis_at(settings, url).wrap_err("cannot follow this Redis")?;
-    let address = server.address().to_string();
-    let bus = RedisDebugBus::new(server, Arc::new(Metrics::new()), NO_HISTORY);
-    Ok((Arc::new(bus), address))
+    let bus = RedisDebugBus::new(server.clone(), Arc::new(Metrics::new()), NO_HISTORY);
+    Ok(RedisToFollow {
+        address: server.address().to_string(),
+        bus: Arc::new(bus),
+        queue: Arc::new(redis_queue(settings, server.clone())),
+        presence: Arc::new(RedisPresence::new(server)),
+    })
 }
 
 /// The Postgres of `database_url`, where it is set.

@@ -1,6 +1,7 @@
 //! Checks of the data dir and of the files in it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -132,7 +133,15 @@ fn writable(dir: &Path) -> Diagnostic {
         Ok(_) => Diagnostic::good("the data dir is writable"),
         Err(error) => Diagnostic::problem(
             format!("the data dir is not writable: {error}"),
-            "change its owner to the user who runs the pipeline, or choose another with --data-dir",
+            match error.kind() {
+                ErrorKind::ReadOnlyFilesystem => {
+                    "remount its file system writable, or choose another directory with --data-dir"
+                }
+                _ => {
+                    "change its owner to the user who runs the pipeline, or choose another with \
+                     --data-dir"
+                }
+            },
         ),
     }
 }

@@ -14,6 +14,11 @@ pub struct Filter {
     pattern: Option<Regex>,
 }
 
+/// Whether these flags leave out lines that the source sends.
+pub fn drops_lines(args: &LogsArgs) -> bool {
+    !args.stage.is_empty() || args.level.is_some() || args.project.is_some() || args.grep.is_some()
+}
+
 impl Filter {
     /// The filter for these flags.
     ///

@@ -18,12 +18,10 @@ const TIME_WIDTH: usize = 23;
 /// How lines are printed.
 #[derive(Clone, Debug)]
 pub struct Format {
-    /// As JSON, as received.
+    /// As JSON, as received, with characters escaped that a terminal would interpret.
     pub json: bool,
     /// Time zone of timestamps.
     pub zone: TimeZone,
-    /// The output goes to a terminal, which must not interpret what clients sent.
-    pub is_terminal: bool,
     /// With colours.
     pub colors: bool,
 }
@@ -64,7 +62,7 @@ impl Format {
     pub fn unparsed(&self, text: &str) -> String {
         if self.json {
             let json = serde_json::json!({ "unparsed": text }).to_string();
-            return if self.is_terminal { safe_json(&json).into_owned() } else { json };
+            return safe_json(&json).into_owned();
         }
         format!("{:TIME_WIDTH$} {:10} {:5} {}", "", "unparsed", "", safe(text))
     }
@@ -75,7 +73,7 @@ impl Format {
             Some(raw) => raw.replace(['\n', '\r'], " "),
             None => serde_json::to_string(log).unwrap_or_default(),
         };
-        if self.is_terminal { safe_json(&json).into_owned() } else { json }
+        safe_json(&json).into_owned()
     }
 
     fn time(&self, time: UtcMillis) -> String {
@@ -135,8 +133,7 @@ fn milliseconds(duration: f64) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Format =
-        Format { json: false, zone: TimeZone::UTC, is_terminal: false, colors: false };
+    const PLAIN: Format = Format { json: false, zone: TimeZone::UTC, colors: false };
 
     fn log() -> DebugLog {
         let mut log = DebugLog::new(Stage::Queue, Level::Warn, "Event queued");
@@ -167,7 +164,7 @@ mod tests {
         let plain = PLAIN.log(&log, None);
         assert!(!plain.chars().any(char::is_control), "{plain:?}");
         assert!(!plain.contains('\u{202e}'));
-        let colored = Format { colors: true, is_terminal: true, ..PLAIN }.log(&log, None);
+        let colored = Format { colors: true, ..PLAIN }.log(&log, None);
         let mut rest = colored.clone();
         for code in ["\x1b[2m", "\x1b[38;5;141m", "\x1b[1;33m", "\x1b[0m"] {
             rest = rest.replace(code, "");
@@ -179,9 +176,7 @@ mod tests {
     fn json_is_printed_as_received_on_one_line() {
         let json = Format { json: true, ..PLAIN };
         let raw = "{\"future\":1,\n\"message\":\"\u{9b}\"}";
-        assert_eq!(json.log(&log(), Some(raw)), "{\"future\":1, \"message\":\"\u{9b}\"}");
-        let shown = Format { is_terminal: true, ..json.clone() }.log(&log(), Some(raw));
-        assert_eq!(shown, "{\"future\":1, \"message\":\"\\u009b\"}");
+        assert_eq!(json.log(&log(), Some(raw)), "{\"future\":1, \"message\":\"\\u009b\"}");
         assert_eq!(json.unparsed("a\u{1b}"), "{\"unparsed\":\"a\\u001b\"}");
     }
 

@@ -2,10 +2,12 @@
 //!
 //! - `filter`: which lines to print
 //! - `format`: how a line is printed
+//! - `history`: holds kept lines back until it is known which are the last ones
 //! - `sampling`: reports sampled and lost lines
 
 mod filter;
 mod format;
+mod history;
 mod sampling;
 
 use std::io::{self, IsTerminal, Write};
@@ -21,10 +23,11 @@ use crate::client;
 use crate::config::Settings;
 use bklit_console::no_color;
 use bklit_remote::sse::{ENDED, Endpoint, Received, SseDebugStream};
-use bklit_wire::debug_bus::DebugMessage;
+use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::text::safe;
 use filter::Filter;
 use format::Format;
+use history::History;
 use sampling::{Losses, Sampling};
 
 /// While more lines are ready, output is buffered up to this many bytes.
@@ -34,83 +37,174 @@ const ALL_LINES: usize = 1_000_000;
 /// How often to check whether the reader has closed the pipe.
 const READER_CHECK: Duration = Duration::from_secs(1);
 
+/// The lines that a command line requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// New lines.
+    New,
+    /// Up to this many kept lines, then new ones.
+    KeptAndNew(usize),
+    /// Up to this many kept lines.
+    Kept(usize),
+}
+
+/// The lines to request for `args`. All kept ones if a filter comes first: the last N are those that
+/// pass it.
+pub fn wanted(args: &LogsArgs) -> Wanted {
+    let most = args.history.unwrap_or(ALL_LINES);
+    let kept = if most > 0 && filter::drops_lines(args) { ALL_LINES } else { most };
+    match (args.follow, args.history) {
+        (true, None) => Wanted::New,
+        (true, Some(_)) => Wanted::KeptAndNew(kept),
+        (false, _) => Wanted::Kept(kept),
+    }
+}
+
+/// Lines to print other than a daemon's.
+pub struct Followed {
+    /// Their source, for reports.
+    pub source: String,
+    /// The lines.
+    pub stream: Box<dyn DebugStream>,
+}
+
+/// The lines of a daemon, or of another source.
+enum Lines {
+    Daemon(SseDebugStream),
+    Other(Box<dyn DebugStream>),
+}
+
+impl Lines {
+    async fn next(&mut self) -> Option<Received> {
+        match self {
+            Self::Daemon(stream) => stream.next_received().await,
+            Self::Other(stream) => stream.next().await.map(Received::from),
+        }
+    }
+}
+
 /// Prints lines until the reader closes the pipe; reports on the connection go to stderr.
 ///
 /// # Errors
 /// When a filter is wrong, the daemon refuses, or stdout cannot be written.
-pub async fn run(args: &LogsArgs, settings: &Settings) -> color_eyre::Result<()> {
+pub async fn run(
+    args: &LogsArgs,
+    settings: &Settings,
+    followed: Option<Followed>,
+) -> color_eyre::Result<()> {
     let filter = Filter::new(args)?;
+    let (lines, origin) = match followed {
+        Some(Followed { source, stream }) => (Lines::Other(stream), source),
+        None => connect(args, settings).await?,
+    };
+    let is_terminal = io::stdout().is_terminal();
+    let format = Format {
+        json: args.json,
+        zone: if settings.console.utc { TimeZone::UTC } else { TimeZone::system() },
+        colors: is_terminal && !no_color(|name| std::env::var(name).ok()),
+    };
+    let printer = Printer {
+        filter,
+        format,
+        history: args.history.filter(|_| filter::drops_lines(args)).map(History::new),
+        held: String::new(),
+        reports: Reports { origin, losses: Losses::default(), sampling: Sampling::default() },
+    };
+    match printer.follow(lines, args.follow).await {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.wrap_err("cannot print the lines"),
+    }
+}
+
+async fn connect(args: &LogsArgs, settings: &Settings) -> color_eyre::Result<(Lines, String)> {
     let base = client::base_url(args.daemon.url.as_deref(), settings)?;
     let token = client::given_token(args.daemon.token.as_deref());
     let mut endpoint = Endpoint::new(&base, token.as_deref())?;
     if let Some(project) = &args.project {
         endpoint = endpoint.of_project(project);
     }
-    endpoint = match (args.follow, args.history) {
-        (true, None) => endpoint,
-        (true, Some(lines)) => endpoint.after_history(lines),
-        (false, lines) => endpoint.after_history(lines.unwrap_or(ALL_LINES)).ending(),
-    };
-    let is_terminal = io::stdout().is_terminal();
-    let format = Format {
-        json: args.json,
-        zone: if settings.console.utc { TimeZone::UTC } else { TimeZone::system() },
-        is_terminal,
-        colors: is_terminal && !no_color(|name| std::env::var(name).ok()),
+    endpoint = match wanted(args) {
+        Wanted::New => endpoint,
+        Wanted::KeptAndNew(lines) => endpoint.after_history(lines),
+        Wanted::Kept(lines) => endpoint.after_history(lines).ending(),
     };
     let origin = endpoint.origin();
     let stream = SseDebugStream::connect(client::connect(settings)?, endpoint).await?;
-    match follow(stream, &filter, &format, &origin, args.follow).await {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.wrap_err("cannot print the lines"),
-    }
+    Ok((Lines::Daemon(stream), origin))
 }
 
-async fn follow(
-    mut stream: SseDebugStream,
-    filter: &Filter,
-    format: &Format,
-    origin: &str,
-    follows: bool,
-) -> io::Result<()> {
-    let mut held = String::new();
-    let mut reports = Reports { origin, losses: Losses::default(), sampling: Sampling::default() };
-    let mut reader_check = tokio::time::interval(READER_CHECK);
-    loop {
-        let received = tokio::select! {
-            biased;
-            received = stream.next_received() => received,
-            () = std::future::ready(()), if !held.is_empty() => {
-                print(&mut held)?;
-                continue;
-            }
-            _ = reader_check.tick() => {
-                check_reader()?;
-                report(reports.sampling.report(Instant::now()), &mut held)?;
-                continue;
-            }
-        };
-        let Some(received) = received else { return print(&mut held) };
-        if !follows {
-            match &received.message {
-                DebugMessage::Connected => continue,
-                DebugMessage::Disconnected(reason) if **reason == *ENDED => {
-                    return print(&mut held);
+struct Printer {
+    filter: Filter,
+    format: Format,
+    /// Set while kept lines arrive of which only the last ones are printed.
+    history: Option<History>,
+    /// Not printed yet.
+    held: String,
+    reports: Reports,
+}
+
+impl Printer {
+    async fn follow(mut self, mut lines: Lines, follows: bool) -> io::Result<()> {
+        let mut reader_check = tokio::time::interval(READER_CHECK);
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = lines.next() => received,
+                () = std::future::ready(()), if !self.held.is_empty() => {
+                    print(&mut self.held)?;
+                    continue;
                 }
-                DebugMessage::Disconnected(reason) => {
-                    print(&mut held)?;
-                    return Err(io::Error::other(format!("{origin}: {}", safe(reason))));
+                _ = reader_check.tick() => {
+                    check_reader()?;
+                    report(self.reports.sampling.report(Instant::now()), &mut self.held)?;
+                    continue;
                 }
-                _ => {}
+            };
+            let Some(received) = received else {
+                self.end_history();
+                return print(&mut self.held);
+            };
+            if !follows {
+                match &received.message {
+                    DebugMessage::Connected => continue,
+                    DebugMessage::Disconnected(reason) if **reason == *ENDED => {
+                        self.end_history();
+                        return print(&mut self.held);
+                    }
+                    DebugMessage::Disconnected(reason) => {
+                        print(&mut self.held)?;
+                        let reason = format!("{}: {}", self.reports.origin, safe(reason));
+                        return Err(io::Error::other(reason));
+                    }
+                    _ => {}
+                }
+            }
+            self.take(&received)?;
+        }
+    }
+
+    fn take(&mut self, received: &Received) -> io::Result<()> {
+        // After a reconnection only new lines follow.
+        if matches!(received.message, DebugMessage::HistoryEnd | DebugMessage::Disconnected(_)) {
+            self.end_history();
+        }
+        report(self.reports.of(&received.message), &mut self.held)?;
+        if let Some(line) = line(received, &self.filter, &self.format) {
+            match &mut self.history {
+                Some(history) => history.add(line),
+                None => {
+                    self.held.push_str(&line);
+                    self.held.push('\n');
+                }
             }
         }
-        report(reports.of(&received.message), &mut held)?;
-        if let Some(line) = line(&received, filter, format) {
-            held.push_str(&line);
-            held.push('\n');
-        }
-        if held.len() >= HELD_BYTES {
-            print(&mut held)?;
+        if self.held.len() >= HELD_BYTES { print(&mut self.held) } else { Ok(()) }
+    }
+
+    fn end_history(&mut self) {
+        for line in self.history.take().into_iter().flat_map(History::last) {
+            self.held.push_str(&line);
+            self.held.push('\n');
         }
     }
 }
@@ -137,15 +231,15 @@ fn line(received: &Received, filter: &Filter, format: &Format) -> Option<String>
 }
 
 /// What is reported on stderr.
-struct Reports<'a> {
-    origin: &'a str,
+struct Reports {
+    origin: String,
     losses: Losses,
     sampling: Sampling,
 }
 
-impl Reports<'_> {
+impl Reports {
     fn of(&mut self, message: &DebugMessage) -> Option<String> {
-        let origin = self.origin;
+        let origin = &self.origin;
         match message {
             DebugMessage::Connected => Some(format!("connected to {origin}")),
             DebugMessage::Disconnected(reason) => {
@@ -157,7 +251,10 @@ impl Reports<'_> {
                 self.sampling.record(gauges, now);
                 self.sampling.report(now)
             }
-            DebugMessage::Log(_) | DebugMessage::Unparsed(_) => None,
+            DebugMessage::Log(_)
+            | DebugMessage::Unparsed(_)
+            | DebugMessage::HistoryEnd
+            | DebugMessage::Queue(_) => None,
         }
     }
 }

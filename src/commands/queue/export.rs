@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use color_eyre::Result;
-use color_eyre::eyre::{WrapErr, eyre};
+use color_eyre::eyre::{WrapErr, bail, eyre};
 
 use super::walk::{Walk, Which};
 use super::{list, print};
@@ -17,7 +17,7 @@ pub(super) async fn run(
     queue: &dyn Queue,
     which: Which,
     filter: &FilterArgs,
-    file: &str,
+    (file, force): (&str, bool),
 ) -> Result<()> {
     let mut walk = Walk::over(queue, which, filter);
     if file == "-" {
@@ -30,6 +30,10 @@ pub(super) async fn run(
     }
     let path = Path::new(file);
     let written = || format!("cannot write {}", path.display());
+    // Before reading a long queue; another process may still create it.
+    if !force && path.symlink_metadata().is_ok() {
+        bail!("{} exists; choose another file, or overwrite it with --force", path.display());
+    }
     let mut draft = Draft::create_next_to(path).wrap_err_with(written)?;
     let mut count = 0;
     while let Some(entries) = walk.next().await? {
@@ -37,7 +41,7 @@ pub(super) async fn run(
         let lines = list::lines(&entries)?;
         draft.out.write_all(lines.as_bytes()).wrap_err_with(written)?;
     }
-    draft.publish(path).wrap_err_with(written)?;
+    draft.publish(path, force).wrap_err_with(written)?;
     eprintln!("{count} {} events written to {}", which.adjective(), path.display());
     Ok(())
 }
@@ -58,10 +62,14 @@ impl Draft {
         Ok(Self { path, out: BufWriter::new(file) })
     }
 
-    fn publish(mut self, path: &Path) -> io::Result<()> {
+    fn publish(mut self, path: &Path, force: bool) -> io::Result<()> {
         self.out.flush()?;
         self.out.get_ref().sync_all()?;
-        fs::rename(&self.path, path)
+        if force {
+            return fs::rename(&self.path, path);
+        }
+        // Fails if the file exists by now, unlike a rename.
+        fs::hard_link(&self.path, path)
     }
 }
 

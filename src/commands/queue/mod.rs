@@ -49,8 +49,8 @@ pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
         QueueCommand::Delete { choice, waiting, yes } => {
             return change::delete(queue, Which::of(*waiting), choice, *yes).await;
         }
-        QueueCommand::Export { filter, waiting, file } => {
-            export::run(queue, Which::of(*waiting), filter, file).await?;
+        QueueCommand::Export { filter, waiting, force, file } => {
+            export::run(queue, Which::of(*waiting), filter, (file, *force)).await?;
         }
         // Handled by `drain`, which also needs a store.
         QueueCommand::Drain { .. } => {}

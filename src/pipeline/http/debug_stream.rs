@@ -1,7 +1,7 @@
 //! `GET /api/debug-stream`: the debug log as Server-Sent Events.
 //!
 //! Lines are unnamed messages. The bus's other messages have event names (`gauges`, `lost`,
-//! `unparsed`), which an `EventSource` that only listens for `message` ignores.
+//! `unparsed`, `history-end`), which an `EventSource` that only listens for `message` ignores.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,6 +24,7 @@ use crate::intake::validate;
 use crate::server::access::{authorize, query};
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::text::safe_json;
 
 /// Streams at once: every line is serialised once more for each.
 const MAX_STREAMS: usize = 64;
@@ -157,6 +158,11 @@ impl Stream {
             DebugMessage::Lost(lost) => {
                 write_message(chunk, "event: lost\n", &serde_json::json!({ "lost": lost }));
             }
+            DebugMessage::HistoryEnd => {
+                write_message(chunk, "event: history-end\n", &serde_json::json!({}));
+            }
+            // What this process observes is in its gauges.
+            DebugMessage::Queue(_) => {}
             // The state of this process's own connection to a remote bus.
             DebugMessage::Connected | DebugMessage::Disconnected(_) => {}
         }
@@ -172,8 +178,8 @@ async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
 /// Serialised JSON contains no line breaks, so the data is a single line.
 fn write_message(chunk: &mut BytesMut, event: &str, data: &(impl Serialize + ?Sized)) {
     // Messages of the bus have text keys only and always serialise.
-    let Ok(json) = serde_json::to_vec(data) else { return };
-    for part in [event.as_bytes(), b"data: ", &json, b"\n\n"] {
+    let Ok(json) = serde_json::to_string(data) else { return };
+    for part in [event.as_bytes(), b"data: ", safe_json(&json).as_bytes(), b"\n\n"] {
         chunk.extend_from_slice(part);
     }
 }

@@ -1,5 +1,6 @@
 //! Builds responses.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::encoding;
 use super::refusal::Refusal;
+use bklit_wire::text::safe_json;
 
 /// Seconds after which a client should retry an event that could not be accepted.
 const RETRY_AFTER_SECONDS: &str = "2";
@@ -66,8 +68,12 @@ pub fn with_body(kind: &'static str, body: ResponseBody) -> Response<ResponseBod
 
 /// A response with `value` as JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {
-    // The values have text keys only and always serialise.
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    // The values have text keys only and always serialise. Operators print responses in terminals.
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let bytes = match safe_json(&text) {
+        Cow::Borrowed(_) => text.into_bytes(),
+        Cow::Owned(safe) => safe.into_bytes(),
+    };
     let mut response = with_body("application/json", ResponseBody::Whole(bytes.into()));
     *response.status_mut() = status;
     response

@@ -344,6 +344,7 @@ fn message(event: ServerEvent) -> Option<Received> {
             Ok(Lost { lost }) => DebugMessage::Lost(lost).into(),
             Err(_) => unparsed(&data),
         },
+        "history-end" => DebugMessage::HistoryEnd.into(),
         "unparsed" => {
             let text = serde_json::from_str::<String>(&data);
             unparsed(text.as_deref().unwrap_or(&data))

@@ -6,6 +6,8 @@
 //! {"at":"2026-01-31T12:00:00.123Z","log":{…}}                a line of the contract
 //! {"at":"2026-01-31T12:00:01.000Z","gauges":{…}}             a process's figures
 //! {"at":"2026-01-31T12:00:01.500Z","unparsed":"…"}           a line outside the contract
+//! {"at":"2026-01-31T12:00:01.600Z","queue":{…}}              the queue, as the console observed it
+//! {"at":"2026-01-31T12:00:01.700Z","historyEnd":true}        the lines before are from its history
 //! {"at":"2026-01-31T12:00:02.000Z","lost":12}                messages that did not reach the console
 //! {"at":"2026-01-31T12:00:02.000Z","notRecorded":5}          messages lost because the disk was slow
 //! {"at":"2026-01-31T12:00:03.000Z","disconnected":"reason"}  the connection was lost
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::DebugLog;
-use bklit_wire::gauges::Gauges;
+use bklit_wire::gauges::{Gauges, QueueGauges};
 use bklit_wire::time::UtcMillis;
 
 /// The version of the format.
@@ -47,6 +49,10 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     unparsed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueueGauges>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_end: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_recorded: Option<u64>,
@@ -66,6 +72,8 @@ struct Read {
     log: Option<DebugLog>,
     gauges: Option<Gauges>,
     unparsed: Option<String>,
+    queue: Option<QueueGauges>,
+    history_end: Option<bool>,
     lost: Option<u64>,
     not_recorded: Option<u64>,
     disconnected: Option<String>,
@@ -100,6 +108,8 @@ pub fn message(at: UtcMillis, message: &DebugMessage) -> String {
         DebugMessage::Log(log) => Written { at, log: Some(log), ..Written::default() },
         DebugMessage::Gauges(gauges) => Written { at, gauges: Some(gauges), ..Written::default() },
         DebugMessage::Unparsed(text) => Written { at, unparsed: Some(text), ..Written::default() },
+        DebugMessage::Queue(queue) => Written { at, queue: Some(*queue), ..Written::default() },
+        DebugMessage::HistoryEnd => Written { at, history_end: Some(true), ..Written::default() },
         DebugMessage::Lost(lost) => Written { at, lost: Some(*lost), ..Written::default() },
         DebugMessage::Connected => Written { at, connected: Some(true), ..Written::default() },
         DebugMessage::Disconnected(reason) => {
@@ -158,6 +168,8 @@ fn entry(read: Read) -> Result<Entry, String> {
         .log
         .map(|log| DebugMessage::Log(Arc::new(log)))
         .or(read.gauges.map(|gauges| DebugMessage::Gauges(Arc::new(gauges))))
+        .or(read.queue.map(DebugMessage::Queue))
+        .or(read.history_end.map(|_| DebugMessage::HistoryEnd))
         .or(read.unparsed.map(|text| DebugMessage::Unparsed(text.into())))
         .or(lost.map(DebugMessage::Lost))
         .or(read.disconnected.map(|reason| DebugMessage::Disconnected(reason.into())))
@@ -182,6 +194,8 @@ mod tests {
             DebugMessage::Gauges(Arc::new(gauges)),
             DebugMessage::Unparsed("no \"json\"".into()),
             DebugMessage::Lost(3),
+            DebugMessage::Queue(QueueGauges { depth: 7, ..QueueGauges::default() }),
+            DebugMessage::HistoryEnd,
             DebugMessage::Connected,
             DebugMessage::Disconnected("gone".into()),
         ];

@@ -1,10 +1,9 @@
 //! docs/settings.md against the settings: keys, defaults, environment variables and flags.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bklit_tui::cli::Cli;
-use bklit_tui::config::{CONFIG_VARIABLE, Settings};
+use bklit_tui::config::{CONFIG_VARIABLE, Environment, Settings, variables};
 use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
@@ -136,23 +135,20 @@ fn every_environment_variable_is_documented_with_its_setting() {
     let config = dir.path().join("config.toml");
     // Neither is allowed without the other.
     std::fs::write(&config, "tls_cert = 'c.pem'\ntls_key = 'k.pem'\n").unwrap();
-    let load =
-        |variable: &dyn Fn(&str) -> Option<String>| Settings::load(Some(&config), variable, &[]);
-    let asked = RefCell::new(Vec::new());
-    let defaults = load(&|name| {
-        asked.borrow_mut().push(name.to_owned());
-        None
-    });
-    let defaults = values(&defaults.unwrap());
+    let load = |variable: Option<(&str, &str)>| {
+        let variable = variable.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Settings::load(Some(&config), &Environment::new(variable), &[])
+    };
+    let defaults = values(&load(None).unwrap());
     let mut set = BTreeMap::<_, Vec<_>>::new();
-    for variable in asked.into_inner() {
+    for variable in variables() {
         let changed = VALUES.iter().find_map(|value| {
-            let settings = load(&|name| (name == variable).then(|| (*value).to_owned())).ok()?;
+            let settings = load(Some((variable, value))).ok()?;
             let now = values(&settings);
             now.into_iter().find(|(key, value)| defaults.get(key) != Some(value))
         });
         let (key, _) = changed.unwrap_or_else(|| panic!("{variable} takes none of {VALUES:?}"));
-        set.entry(key).or_default().push(variable);
+        set.entry(key).or_default().push(variable.to_owned());
     }
     assert!(set.len() > 15, "{set:?}");
     for (key, row) in documented() {

@@ -237,6 +237,8 @@ pub(super) struct AfterShared {
     /// Whether the history must be read when the server is available again.
     read_later: bool,
     before: VecDeque<Arc<DebugLog>>,
+    /// Whether the end of the history has been reported.
+    is_live: bool,
     overlap: Overlap,
     live: Box<dyn DebugStream>,
 }
@@ -256,13 +258,15 @@ impl AfterShared {
         let reading = (most > 0).then(|| reader.start(wanted.clone(), reception.clone()));
         Self {
             reader: Arc::clone(reader),
-            reception,
             wanted,
             overlap: Overlap::of_this_process(&own.lines),
             own: own.lines,
             reading,
             read_later: false,
             before: VecDeque::new(),
+            // Nothing follows recalled lines.
+            is_live: reception.is_none(),
+            reception,
             live,
         }
     }
@@ -303,6 +307,9 @@ impl DebugStream for AfterShared {
             }
             if let Some(line) = self.before.pop_front() {
                 return Some(DebugMessage::Log(line));
+            }
+            if !std::mem::replace(&mut self.is_live, true) {
+                return Some(DebugMessage::HistoryEnd);
             }
             let message = self.live.next().await?;
             if self.read_later && matches!(message, DebugMessage::Connected) {

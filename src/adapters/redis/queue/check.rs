@@ -41,6 +41,7 @@ pub async fn check(
     findings.extend(role(&info));
     findings.extend(cluster(&info, &options.prefix));
     findings.extend(disk(&connection, &info, options.durability).await?);
+    findings.extend(snapshot(&info));
     findings.extend(memory(&info));
     let before = UtcMillis::now().epoch_millis();
     let (seconds, micros): (i64, i64) = connection.query(&cmd("TIME")).await?;
@@ -134,6 +135,17 @@ async fn disk(
     Ok(findings)
 }
 
+/// By default, a server that cannot save its snapshot rejects all writes (`MISCONF`).
+fn snapshot(info: &Info) -> Option<Diagnostic> {
+    (text(info, "rdb_last_bgsave_status") == "err").then(|| {
+        Diagnostic::problem(
+            "it cannot save its snapshot (dump.rdb), so it rejects writes with MISCONF unless \
+             stop-writes-on-bgsave-error is no",
+            "check its log, and the free space and permissions of its directory",
+        )
+    })
+}
+
 fn memory(info: &Info) -> Vec<Diagnostic> {
     let policy = text(info, "maxmemory_policy");
     let (most, used) = (number(info, "maxmemory"), number(info, "used_memory"));
@@ -210,5 +222,17 @@ async fn optional<T: redis::FromRedisValue>(
         Ok(response) => Ok(Ok(response)),
         Err(RedisFailure::Command(error)) if error.code().is_some() => Ok(Err(error.to_string())),
         Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_cannot_save_its_snapshot_is_reported() {
+        let info = |status: &str| Info::from([("rdb_last_bgsave_status".into(), status.into())]);
+        assert!(snapshot(&info("err")).unwrap().what.contains("MISCONF"));
+        assert_eq!(snapshot(&info("ok")), None);
     }
 }

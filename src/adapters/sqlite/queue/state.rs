@@ -4,6 +4,7 @@
 //! file, and a transaction that finds that another process has written starts by reading them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -57,6 +58,8 @@ pub(super) struct Batch {
     pub(super) claimed_at: Option<UtcMillis>,
     /// In milliseconds since the epoch.
     pub(super) lease_until: i64,
+    /// How long the lease was when it was last extended; `None` if another process did that.
+    pub(super) lease: Option<Duration>,
 }
 
 impl State {
@@ -150,6 +153,7 @@ fn batches(connection: &Connection) -> rusqlite::Result<(BTreeMap<i64, Batch>, i
             claimed_at: row.get_ref(5)?.as_i64().ok().map(UtcMillis::from_epoch_millis),
             lease_until: if gone { 0 } else { row.get_ref(6)?.as_i64().unwrap_or(0) },
             items: row.get(7)?,
+            lease: None,
             owner,
         };
         Ok((row.get(0)?, batch))

@@ -158,6 +158,11 @@ impl Tables {
 
     pub(super) fn claim(&mut self, most: usize, lease: Duration) -> CommandResult<Option<Claim>> {
         let now = now_millis();
+        // A lease longer than requested is from before the clock was set back.
+        for batch in self.state.batches.values_mut() {
+            let longest = lease_end(now, batch.lease.unwrap_or(lease));
+            batch.lease_until = batch.lease_until.min(longest);
+        }
         let abandoned = |(_, batch): &(&i64, &Batch)| batch.lease_until <= now;
         while let Some((&first_seq, _)) = self.state.batches.iter().find(abandoned) {
             let claim = self.reclaim(first_seq, lease)?;
@@ -185,6 +190,7 @@ impl Tables {
             owner: Some(self.owner.clone()),
             claimed_at: Some(UtcMillis::from_epoch_millis(now)),
             lease_until: lease_end(now, lease),
+            lease: Some(lease),
         };
         let sql = "INSERT INTO batch (id, first_seq, last_seq, epoch) VALUES (?, ?, ?, ?)";
         let row = params![batch.id, first.seq, batch.last_seq, batch.epoch];
@@ -217,7 +223,7 @@ impl Tables {
         batch.epoch += 1;
         batch.owner = Some(self.owner.clone());
         batch.claimed_at = Some(UtcMillis::from_epoch_millis(now));
-        batch.lease_until = lease_end(now, lease);
+        (batch.lease_until, batch.lease) = (lease_end(now, lease), Some(lease));
         let batch = batch.clone();
         let id = ClaimId { batch: batch.id.clone(), epoch: batch.epoch };
         let sql = "UPDATE batch SET epoch = ? WHERE id = ?";
@@ -245,7 +251,7 @@ impl Tables {
         let sql = "UPDATE batch_claim SET lease_until = ? WHERE batch_id = ?";
         self.connection.prepare_cached(sql)?.execute(params![lease_until, claim.batch])?;
         if let Some(batch) = self.state.batches.get_mut(&first_seq) {
-            batch.lease_until = lease_until;
+            (batch.lease_until, batch.lease) = (lease_until, Some(lease));
         }
         Ok(Ok(()))
     }

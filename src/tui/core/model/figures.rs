@@ -1,8 +1,10 @@
 //! The figures of the last minute: those that processes publish, merged; and for other stages,
 //! figures computed from their lines.
 //!
+//! - `lines`: what is counted from lines
 //! - `summary`: the figures as shown
 
+mod lines;
 mod summary;
 
 use std::collections::{HashMap, VecDeque};
@@ -10,9 +12,10 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use bklit_wire::debug_log::{DebugLog, Level, Stage};
+use bklit_wire::debug_log::{DebugLog, Stage};
 use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
 use bklit_wire::time::UtcMillis;
+use lines::{LineCounter, StageLines};
 pub use summary::{StageFigures, Summary};
 
 /// The number of seconds covered.
@@ -37,25 +40,17 @@ const ACCEPT_TO_STORED: usize = Stage::ALL.len();
 /// A value for each of the last seconds, newest last.
 pub type History = [Option<u64>; SECONDS];
 
-/// A stage's lines in one second.
-#[derive(Clone, Copy, Debug, Default)]
-struct LineCounts {
-    all: u64,
-    errors: u64,
-    warnings: u64,
-}
-
 /// What was received in one second.
 #[derive(Debug)]
 struct Second {
     at: i64,
     gauges: Vec<Arc<Gauges>>,
-    lines: [LineCounts; Stage::ALL.len()],
-    line_latencies: [Latencies; Stage::ALL.len()],
+    /// From lines of processes that may publish figures of the same steps.
+    own: [StageLines; Stage::ALL.len()],
+    /// From lines of other programs, such as Bklit's TypeScript services.
+    foreign: [StageLines; Stage::ALL.len()],
     /// The p95 from processes' figures, once known.
     p95: Option<[Option<u64>; SERIES]>,
-    /// The p95 from lines.
-    line_p95: [Option<u64>; Stage::ALL.len()],
 }
 
 impl Second {
@@ -63,11 +58,16 @@ impl Second {
         Self {
             at,
             gauges: Vec::new(),
-            lines: Default::default(),
-            line_latencies: Default::default(),
+            own: Default::default(),
+            foreign: Default::default(),
             p95: None,
-            line_p95: [None; Stage::ALL.len()],
         }
+    }
+
+    /// The lines that count for a series: those of our processes only where they publish no figures.
+    fn lines(&self, i: usize, by_processes: bool) -> impl Iterator<Item = &StageLines> {
+        let own = self.own.get(i).filter(|_| !by_processes);
+        own.into_iter().chain(self.foreign.get(i))
     }
 }
 
@@ -88,9 +88,12 @@ pub struct Figures {
     processes: HashMap<String, Process>,
     queue: Option<QueueGauges>,
     depths: VecDeque<(i64, u64)>,
-    /// The durations in this second's lines.
-    line_durations: [Histogram<u64>; Stage::ALL.len()],
-    lines: [LineCounts; Stage::ALL.len()],
+    /// This second's lines of our processes.
+    own: LineCounter,
+    /// This second's lines of other programs.
+    foreign: LineCounter,
+    /// The queue as observed without a process, and when.
+    observed: Option<(i64, QueueGauges)>,
     /// The second in which a process last published its figures.
     reported: Option<i64>,
     summary: Summary,
@@ -105,8 +108,9 @@ impl Default for Figures {
             processes: HashMap::new(),
             queue: None,
             depths: VecDeque::new(),
-            line_durations: std::array::from_fn(|_| Latencies::histogram()),
-            lines: Default::default(),
+            own: LineCounter::default(),
+            foreign: LineCounter::default(),
+            observed: None,
             reported: None,
             summary: Summary::default(),
         }
@@ -164,33 +168,37 @@ impl Figures {
         self.summarise()
     }
 
-    /// Counts a line, in case no process publishes figures of its stage.
+    /// Counts a line. Those of our processes count only where none publishes figures of their stage.
     pub fn line(&mut self, log: &DebugLog) {
-        let stage = log.stage.index();
-        let lines = &mut self.lines[stage];
-        lines.all += 1;
-        lines.errors += u64::from(log.level == Level::Error);
-        lines.warnings += u64::from(log.level == Level::Warn);
-        if let Some(millis) = log.duration.filter(|ms| ms.is_finite() && *ms >= 0.0) {
-            self.line_durations[stage].saturating_record((millis * 1000.0) as u64);
+        match log.process {
+            Some(_) => self.own.count(log),
+            None => self.foreign.count_once(log),
         }
     }
 
     fn close_lines(&mut self) {
-        if self.lines.iter().all(|lines| lines.all == 0) {
+        let (own, foreign) = (self.own.take(), self.foreign.take());
+        if own.is_none() && foreign.is_none() {
             return;
         }
-        let mut second = Second::new(self.now);
-        for (i, durations) in self.line_durations.iter_mut().enumerate() {
-            second.lines[i] = std::mem::take(&mut self.lines[i]);
-            second.line_latencies[i] = Latencies::of(durations);
-            second.line_p95[i] = percentile(durations, 0.95);
-            durations.reset();
-        }
         let here = self.second(self.now);
-        here.lines = second.lines;
-        here.line_latencies = second.line_latencies;
-        here.line_p95 = second.line_p95;
+        here.own = own.unwrap_or_default();
+        here.foreign = foreign.unwrap_or_default();
+    }
+
+    /// Records the state of the queue as observed without a process. Returns whether the shown figures
+    /// changed.
+    pub fn observed_queue(&mut self, queue: QueueGauges) -> bool {
+        self.observed = Some((self.now, queue));
+        self.take_queue(self.now, queue);
+        self.summarise_state()
+    }
+
+    fn take_queue(&mut self, second: i64, queue: QueueGauges) {
+        self.queue = Some(queue);
+        self.depths.retain(|&(at, _)| at != second);
+        let place = self.depths.partition_point(|&(at, _)| at < second);
+        self.depths.insert(place, (second, queue.depth));
     }
 
     fn second(&mut self, at: i64) -> &mut Second {
@@ -222,9 +230,7 @@ impl Figures {
                         (other.oldest_waiting_ms, other.lapsed);
                 }
             }
-            self.queue = Some(queue);
-            self.depths.retain(|&(at, _)| at != second);
-            self.depths.push_back((second, queue.depth));
+            self.take_queue(second, queue);
         }
         let here = self.second(second);
         if here.gauges.len() < MAX_MESSAGES {
@@ -245,7 +251,8 @@ impl Figures {
             worst(all().map(|gauges| gauges.worker_health)),
         ];
         self.summary.sampling = all().map(|gauges| gauges.sampling).max().unwrap_or(1).max(1);
-        if self.processes.is_empty() {
+        self.observed = self.observed.filter(|(at, _)| (self.now - at).abs() <= GONE_AFTER);
+        if self.processes.is_empty() && self.observed.is_none() {
             self.queue = None;
         }
         // Each process verifies its own events.
@@ -271,10 +278,14 @@ impl Figures {
                 None => self.summary.accept_to_stored = figures,
             }
         }
+        let ingestion = Stage::Ingestion.index();
         self.summary.events_per_second = if self.processes.is_empty() {
-            self.summary.stages[Stage::Ingestion.index()].rate
+            self.summary.stages[ingestion].rate
         } else {
-            self.rate(newest, |second| total(second.gauges.iter().map(|g| g.accepted)))
+            self.rate(newest, |second| {
+                let accepted = second.gauges.iter().map(|g| g.accepted);
+                total(accepted.chain([second.foreign[ingestion].count]))
+            })
         };
         let gauges = self.seconds.iter().flat_map(|second| &second.gauges);
         self.summary.throttled = total(gauges.map(|gauges| gauges.throttled));
@@ -287,8 +298,8 @@ impl Figures {
         self.summary != before
     }
 
-    /// Whether processes publish figures of a stage. Then its lines are ignored, so that nothing is
-    /// counted twice.
+    /// Whether processes publish figures of a stage. Then their lines of it are ignored, so that nothing
+    /// is counted twice.
     fn processes_count(&self, stage: usize) -> bool {
         let counts = |gauges: &Arc<Gauges>| gauges.stages[stage].count > 0;
         self.seconds.iter().flat_map(|second| &second.gauges).any(counts)
@@ -304,33 +315,30 @@ impl Figures {
         scratch.reset();
         let mut figures = StageFigures::default();
         for second in &self.seconds {
-            let p95 = if by_processes {
+            let mut p95 = None;
+            if by_processes {
                 second.gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
-                second.p95.and_then(|p95| p95[i])
-            } else {
-                second.line_latencies[i].add_to(scratch);
-                second.line_p95[i]
-            };
+                p95 = second.p95.and_then(|p95| p95[i]);
+                for stage in second.gauges.iter().filter_map(|gauges| gauges.stages.get(i)) {
+                    figures.add(stage.errors, stage.warnings);
+                }
+            }
+            for lines in second.lines(i, by_processes) {
+                lines.latencies.add_to(scratch);
+                p95 = p95.max(lines.p95);
+                figures.add(lines.errors, lines.warnings);
+            }
             if let Some(place) = place(second.at, newest) {
                 figures.history[place] = p95;
-            }
-            if let Some(stage) = second.lines.get(i) {
-                let reported = second.gauges.iter().map(|gauges| &gauges.stages[i]);
-                let (errors, warnings) = match by_processes {
-                    true => (
-                        total(reported.clone().map(|s| s.errors)),
-                        total(reported.map(|s| s.warnings)),
-                    ),
-                    false => (stage.errors, stage.warnings),
-                };
-                figures.errors = figures.errors.saturating_add(errors);
-                figures.warnings = figures.warnings.saturating_add(warnings);
             }
         }
         figures.rate = self.rate(newest, |second| match i {
             ACCEPT_TO_STORED => 0,
-            i if by_processes => total(second.gauges.iter().map(|g| g.stages[i].count)),
-            i => second.lines[i].all,
+            i => {
+                let reported = second.gauges.iter().map(|g| g.stages[i].count);
+                let reported = reported.filter(|_| by_processes);
+                total(reported.chain(second.lines(i, by_processes).map(|lines| lines.count)))
+            }
         });
         figures.percentiles = percentile(scratch, 0.5)
             .zip(percentile(scratch, 0.95))

@@ -345,6 +345,7 @@ impl<'a> LineRef<'a> {
             project_id: self.project_id().map(str::to_owned),
             // Converted through its decimal form, to avoid digits beyond the precision of f32.
             duration: self.duration().and_then(|ms| ms.to_string().parse().ok()),
+            process: None,
         };
         serde_json::to_string(&log).unwrap_or_default()
     }

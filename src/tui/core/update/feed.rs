@@ -36,6 +36,8 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 }
                 model.dirty |= model.figures.gauges(&gauges);
             }
+            DebugMessage::Queue(queue) => model.dirty |= model.figures.observed_queue(queue),
+            DebugMessage::HistoryEnd => {}
             DebugMessage::Lost(lines) => {
                 model.lost = model.lost.saturating_add(lines);
                 model.dirty = true;

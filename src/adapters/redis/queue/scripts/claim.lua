@@ -7,6 +7,15 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local claimed = string.format('%.0f', now)
 local lease_end = string.format('%.0f', now + tonumber(ARGV[4]))
 
+-- A lease longer than its batch's owner requested is from before the clock was set back.
+local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+if last[1] and tonumber(last[2]) > now + tonumber(ARGV[4]) then
+  local length = redis.call('HGET', ARGV[1] .. last[1] .. ':meta', 'lease') or ARGV[4]
+  if tonumber(last[2]) > now + tonumber(length) then
+    redis.pcall('ZADD', KEYS[2], string.format('%.0f', now + tonumber(length)), last[1])
+  end
+end
+
 -- When memory is full, Redis rejects a script's first write if that may need memory, but allows it
 -- after another write. So ZREM, DEL or LTRIM come first, here and in other scripts, even if they
 -- change nothing: otherwise a full server could never be emptied.
@@ -26,7 +35,7 @@ while true do
     local epoch = string.format('%.0f', math.max((tonumber(before[1] or '') or 0) + 1, micros))
     local attempts = string.format('%.0f', (tonumber(before[2] or '') or 0) + 1)
     redis.call('HSET', meta, 'epoch', epoch, 'owner', ARGV[6], 'claimed', claimed,
-      'attempts', attempts)
+      'attempts', attempts, 'lease', ARGV[4])
     redis.call('ZADD', KEYS[2], lease_end, id)
     return {id, epoch, count}
   end
@@ -55,7 +64,8 @@ check_allowed({'DEL', items}, {'HSET', meta, 'epoch', '1'}, {'ZADD', KEYS[2], le
 redis.call('DEL', items)
 -- The batch is registered before it has items: a batch that stays empty is dropped above, while
 -- items in an unregistered batch would be lost.
-redis.call('HSET', meta, 'epoch', '1', 'owner', ARGV[6], 'claimed', claimed, 'attempts', '1')
+redis.call('HSET', meta, 'epoch', '1', 'owner', ARGV[6], 'claimed', claimed, 'attempts', '1',
+  'lease', ARGV[4])
 redis.call('ZADD', KEYS[2], lease_end, ARGV[2])
 if fit then
   -- A user may lack permission for SORT, MEMORY or LTRIM.

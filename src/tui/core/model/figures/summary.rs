@@ -19,6 +19,13 @@ pub struct StageFigures {
     pub history: History,
 }
 
+impl StageFigures {
+    pub(super) fn add(&mut self, errors: u64, warnings: u64) {
+        self.errors = self.errors.saturating_add(errors);
+        self.warnings = self.warnings.saturating_add(warnings);
+    }
+}
+
 impl Default for StageFigures {
     fn default() -> Self {
         Self { rate: 0.0, errors: 0, warnings: 0, percentiles: None, history: [None; SECONDS] }

@@ -15,6 +15,7 @@ fn gauges(process: &str, count: u64, micros: u64) -> Arc<Gauges> {
 fn line(millis: f64) -> DebugLog {
     let mut log = DebugLog::new(Stage::Ingestion, Level::Info, "x");
     log.duration = Some(millis);
+    log.process = Some("a".into());
     log
 }
 
@@ -77,6 +78,39 @@ fn lines_count_only_where_no_process_publishes_figures() {
     let stage = &figures.summary().stages[0];
     assert_eq!(stage.rate, 100.0);
     assert!(near(stage.percentiles.unwrap()[0], 9_000));
+}
+
+/// Bklit's own services publish no figures, and several lines about the same event.
+#[test]
+fn lines_of_other_programs_are_added_and_count_each_event_once() {
+    let mut figures = Figures::default();
+    for second in 1000..1010 {
+        figures.tick(second);
+        for event in 0..10 {
+            let mut other = DebugLog { process: None, ..line(4.0) };
+            other.event_id = Some(format!("{second}-{event}"));
+            (0..3).for_each(|_| figures.line(&other));
+        }
+        (0..7).for_each(|_| figures.line(&line(2.0)));
+        figures.gauges(&gauges("a", 100, 9_000));
+    }
+    figures.tick(1010);
+    let stage = &figures.summary().stages[0];
+    assert_eq!((stage.rate, figures.summary().events_per_second), (110.0, 110.0));
+}
+
+#[test]
+fn a_queue_observed_without_a_process_is_shown_until_it_is_old() {
+    let mut figures = Figures::default();
+    figures.tick(1000);
+    assert!(figures.observed_queue(QueueGauges { depth: 7, failed: 2, ..QueueGauges::default() }));
+    figures.tick(1001);
+    let queue = figures.summary().queue.unwrap();
+    assert_eq!((queue.depth, queue.failed), (7, 2));
+    assert_eq!(figures.summary().depth_history.last().copied().flatten(), Some(7));
+    assert_eq!(figures.silence(), None, "no process has published figures");
+    figures.tick(1020);
+    assert_eq!(figures.summary().queue, None);
 }
 
 #[test]
