@@ -24,10 +24,8 @@ pub struct LimitSettings {
     /// Lookups of tokens that this process does not know, per second and address.
     pub unknown_tokens_per_second: u32,
     /// Other limits for some projects.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub projects: BTreeMap<String, Limited>,
     /// Other limits for some tokens, by id.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<String, Limited>,
 }
 
