@@ -8,7 +8,7 @@ use crate::event_lookup::{self, Sources};
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::store::Store;
-use crate::store::live_view::{NO_STORE, live_view};
+use crate::store::live_view::{NO_STORE, live_view, visitors_only};
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::event_lookup::EventTrace;
@@ -64,8 +64,13 @@ impl Backend for LocalBackend {
     }
 
     async fn live(&self) -> Result<LiveView, String> {
-        let store = self.store.as_deref().ok_or(NO_STORE)?;
-        let view = live_view(store, self.presence.as_deref(), UtcMillis::now()).await;
-        view.map_err(|error| error.to_string())
+        match (self.store.as_deref(), self.presence.as_deref()) {
+            (Some(store), presence) => {
+                let view = live_view(store, presence, UtcMillis::now()).await;
+                view.map_err(|error| error.to_string())
+            }
+            (None, Some(presence)) => visitors_only(presence).await,
+            (None, None) => Err(NO_STORE.to_owned()),
+        }
     }
 }

@@ -43,4 +43,11 @@ pub trait Presence: Send + Sync {
     /// # Errors
     /// Why it is not known, for the operator.
     async fn count(&self, project_id: &str) -> Result<u64, String>;
+
+    /// Projects with active sessions, at most `most`, in no order. On a server with many other keys the
+    /// search may find only some.
+    ///
+    /// # Errors
+    /// Why they are not known, for the operator.
+    async fn projects(&self, most: usize) -> Result<Vec<String>, String>;
 }

@@ -171,6 +171,14 @@ fn attach_watches_a_redis_and_tells_when_it_is_gone() {
         text.contains("3 waiting") && text.contains("1 failed")
     });
     attached.send("\x1b");
+    let now = bklit_wire::time::UtcMillis::now().epoch_millis();
+    let members = [(now, "s-1"), (now, "s-2")];
+    redis::pipe().zadd_multiple("live:sessions:shop", &members).exec(&mut publisher).unwrap();
+    attached.send("v");
+    attached.wait_for("the visitors", |screen| {
+        screen.contents().lines().any(|line| line.contains("shop") && line.contains('2'))
+    });
+    attached.send("\x1b");
     assert!(!attached.contents().contains("secret"));
     server.kill9();
     attached.wait_for_text("NO CONNECTION");

@@ -65,6 +65,24 @@ pub async fn live_view(
     Ok(view)
 }
 
+/// The visitors of each project, where no store is known.
+///
+/// # Errors
+/// Why they are not known, for the operator.
+pub async fn visitors_only(presence: &dyn Presence) -> Result<LiveView, String> {
+    let mut view = LiveView::default();
+    let found = presence.projects(MOST_PROJECTS + 1).await?;
+    view.truncated = found.len() > MOST_PROJECTS;
+    for id in found.iter().take(MOST_PROJECTS) {
+        let visitors = presence.count(id).await?;
+        if visitors > 0 {
+            project(&mut view, id).visitors = visitors;
+        }
+    }
+    view.projects.sort_by_key(|project| std::cmp::Reverse(project.visitors));
+    Ok(view)
+}
+
 fn project<'a>(view: &'a mut LiveView, id: &str) -> &'a mut LiveProject {
     let place = view.projects.iter().position(|project| project.project_id == id);
     let place = place.unwrap_or_else(|| {

@@ -62,6 +62,18 @@ impl RedisPresence {
         }
     }
 
+    /// One step of a search for sets of sessions: where it continues, 0 at the end, and the keys found.
+    async fn scan(&self, cursor: u64) -> Result<(u64, Vec<String>), String> {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{PREFIX}*"));
+        scan.arg("COUNT").arg(SCANNED_AT_ONCE).arg("TYPE").arg("zset");
+        let connection = self.link.connection().await.map_err(|f| f.to_string())?;
+        let (next, keys): (u64, Vec<Vec<u8>>) =
+            connection.query(&scan).await.map_err(|f| f.to_string())?;
+        let readable = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
+        Ok((next, readable.collect()))
+    }
+
     /// Calls the script for each project, with up to [`MAX_GROUP`] sessions at a time.
     async fn call(
         &self,
@@ -164,14 +176,8 @@ impl Presence for RedisPresence {
                 tokio::time::sleep(PAUSE).await;
             }
             let cursor = *self.cursor();
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("{PREFIX}*"));
-            scan.arg("COUNT").arg(SCANNED_AT_ONCE).arg("TYPE").arg("zset");
-            let connection = self.link.connection().await.map_err(|f| f.to_string())?;
-            let (next, keys): (u64, Vec<Vec<u8>>) =
-                connection.query(&scan).await.map_err(|f| f.to_string())?;
-            let readable = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
-            let others: Vec<_> = readable.filter(|key| !own.contains(key)).collect();
+            let (next, keys) = self.scan(cursor).await?;
+            let others: Vec<_> = keys.into_iter().filter(|key| !own.contains(key)).collect();
             self.trim(&others, timeout).await?;
             *self.cursor() = next;
             if next == 0 {
@@ -184,5 +190,19 @@ impl Presence for RedisPresence {
     async fn count(&self, project_id: &str) -> Result<u64, String> {
         let connection = self.link.connection().await.map_err(|f| f.to_string())?;
         connection.query(cmd("ZCARD").arg(key(project_id))).await.map_err(|f| f.to_string())
+    }
+
+    async fn projects(&self, most: usize) -> Result<Vec<String>, String> {
+        let (mut found, mut cursor) = (BTreeSet::new(), 0);
+        for _ in 0..STEPS {
+            let (next, keys) = self.scan(cursor).await?;
+            let projects = keys.iter().filter_map(|key| key.strip_prefix(PREFIX));
+            found.extend(projects.map(str::to_owned));
+            cursor = next;
+            if cursor == 0 || found.len() >= most {
+                break;
+            }
+        }
+        Ok(found.into_iter().take(most).collect())
     }
 }
