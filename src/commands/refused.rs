@@ -43,7 +43,8 @@ pub async fn run(args: &RefusedArgs, settings: &Settings) -> Result<ExitCode> {
         RefusedCommand::Show { id, source } => {
             let (_, backend) = connect(source, settings)?;
             let event = find(&backend, *id).await?;
-            print(&format!("{}\n", safe_json(&serde_json::to_string_pretty(&event)?)))?;
+            let json = serde_json::to_string_pretty(&event)?;
+            print(&json.lines().map(|line| format!("{}\n", safe_json(line))).collect::<String>())?;
         }
         RefusedCommand::Resend { ids, source, ingest_token } => {
             return resend(ids, source, ingest_token.as_deref(), settings).await;

@@ -109,6 +109,12 @@ fn text(error: &Error) -> String {
 
 /// What to do about an error. `migrate` only creates and extends our own tables.
 fn advice(code: Option<i32>, text: &str) -> String {
+    if let Some(target) = missing_target(text) {
+        return format!(
+            "; a materialized view writes to {target}, which does not exist: create that again, or \
+             drop the view, which `bklit-tui doctor` names"
+        );
+    }
     if let Some(view) = view(text) {
         return format!(
             "; the insert fails in the materialized view {view}: correct the view or what it \
@@ -138,10 +144,16 @@ fn advice(code: Option<i32>, text: &str) -> String {
     .to_owned()
 }
 
+/// The table that a materialized view cannot write to, because it does not exist. The view that the
+/// message names in addition may be the table that was inserted into.
+fn missing_target(text: &str) -> Option<&str> {
+    let (target, rest) = text.split_once("Target table '")?.1.split_once('\'')?;
+    rest.starts_with(" of view ").then_some(target)
+}
+
 /// The materialized view in which an insert fails: `while pushing to view db.name (uuid)`.
 fn view(text: &str) -> Option<&str> {
-    const STARTS: [&str; 3] = ["while pushing to view ", "of view '", "of materialized view "];
-    let name = STARTS.iter().find_map(|start| Some(text.split_once(start)?.1))?;
+    let name = text.split_once("while pushing to view ")?.1;
     let name = name.split([' ', '\'', '(', ',', ':', ';']).next()?.trim_end_matches('.');
     (!name.is_empty()).then_some(name)
 }
@@ -201,7 +213,7 @@ mod tests {
             ("Code: 47. DB::Exception: Missing columns: 'x'", "SHOW CREATE TABLE"),
             (
                 "Code: 60. DB::Exception: Target table 'a.t' of view 'a.v' doesn't exists. (X)",
-                "materialized view a.v:",
+                "materialized view writes to a.t,",
             ),
             (
                 "Code: 47. DB::Exception: Unknown identifier: while pushing to view a.v (0a-1). (X)",

@@ -136,7 +136,7 @@ fn failing(name: &str, failure: &Failure) -> Diagnostic {
     let advice = match part.as_str() {
         // Advice of the server's adapter is part of the reason.
         "store" => "events wait in the queue until the reason is gone; then they are stored",
-        "worker" if reason.contains("NOPERM") => {
+        "worker" if reason.contains("NoPerm") || reason.contains("NOPERM") => {
             "allow the Redis user all commands on the queue's keys: `ACL SETUSER … ~* &* +@all`"
         }
         "worker" => "the worker cannot get events from the queue: check the queue's server or file",
