@@ -81,17 +81,13 @@ impl Pipeline {
         if settings.roles.has(Role::Ingestion) {
             tokens::make_first(settings, &adapters.own_tokens, data_dir.path(), supervisor).await?;
         }
-        let tls = load_tls(settings)?;
         let listeners = Listeners::bind(settings, data_dir).await?;
         let address = listeners.address;
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
         let (writer, verifier) = comparison.unzip();
         let throttle = Throttle::new(settings.limits.clone(), settings.queue.max_depth);
         let throttle = Arc::new(throttle);
-        let authenticator = Authenticator::new(Arc::clone(&adapters.tokens))
-            .with_settings(settings.auth.clone())
-            .with_throttle(Arc::clone(&throttle));
-        let authenticator = Arc::new(authenticator);
+        let authenticator = authenticator(settings, &adapters, &throttle);
         let tokens_file = adapters::tokens_are_remote(settings)
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
         if let Some(file) = &tokens_file {
@@ -112,7 +108,7 @@ impl Pipeline {
         // Parts stop in the order of their start, which is the direction of the events: first
         // accept nothing more, then store or release what is in hand, and report it until the end.
         let intake = Arc::new(intake);
-        listeners.serve(settings, data_dir, &adapters, intake, tls, stopping, supervisor);
+        listeners.serve(settings, &adapters, intake, stopping, supervisor);
         adapters.start(supervisor);
         if let Some(writer) = writer {
             supervisor
@@ -127,12 +123,7 @@ impl Pipeline {
         if let Some(verifier) = verifier {
             supervisor.spawn("verifier", |stop| finish(async move { verifier.run(stop).await }));
         }
-        if let Some((server, options)) = adapters::redis_and_queue(settings) {
-            let alarm_depth = settings.queue.alarm_depth;
-            supervisor.spawn("check of Redis", move |stop| {
-                doctor::report_redis(server, options, alarm_depth, stop)
-            });
-        }
+        check_redis(settings, supervisor);
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let (gauges_log, gauges_queue) = (Arc::clone(&log), Arc::clone(&queue));
         let alerts = DaemonAlerts::of(settings, address);
@@ -179,6 +170,27 @@ impl Pipeline {
     }
 }
 
+fn authenticator(
+    settings: &Settings,
+    adapters: &Adapters,
+    throttle: &Arc<Throttle>,
+) -> Arc<Authenticator> {
+    let authenticator = Authenticator::new(Arc::clone(&adapters.tokens))
+        .with_settings(settings.auth.clone())
+        .with_throttle(Arc::clone(throttle));
+    Arc::new(authenticator)
+}
+
+/// Reports settings of Redis that may lose events.
+fn check_redis(settings: &Settings, supervisor: &mut Supervisor) {
+    if let Some((server, options)) = adapters::redis_and_queue(settings) {
+        let alarm_depth = settings.queue.alarm_depth;
+        supervisor.spawn("check of Redis", move |stop| {
+            doctor::report_redis(server, options, alarm_depth, stop)
+        });
+    }
+}
+
 /// A task that cannot fail.
 async fn finish(task: impl Future<Output = ()>) -> Result<()> {
     task.await;
@@ -200,10 +212,12 @@ struct Listeners {
     http: TcpListener,
     address: SocketAddr,
     websocket: Option<TcpListener>,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl Listeners {
     async fn bind(settings: &Settings, data_dir: &DataDir) -> Result<Self> {
+        let tls = load_tls(settings)?;
         let http = TcpListener::bind(settings.listen).await.wrap_err_with(|| {
             format!("cannot listen on {}; choose another address with --listen", settings.listen)
         })?;
@@ -212,23 +226,21 @@ impl Listeners {
         // Last: scripts wait for this file and then rely on the other files.
         data_dir.announce(address)?;
         log_start(settings, address, data_dir)?;
-        Ok(Self { http, address, websocket })
+        Ok(Self { http, address, websocket, tls })
     }
 
     fn serve(
         self,
         settings: &Settings,
-        data_dir: &DataDir,
         adapters: &Adapters,
         intake: Arc<Intake>,
-        tls: Option<Arc<ServerTls>>,
         stopping: &CancellationToken,
         supervisor: &mut Supervisor,
     ) {
-        let debug_bus = Arc::clone(&adapters.debug_bus);
+        let (debug_bus, tls) = (Arc::clone(&adapters.debug_bus), self.tls);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.http.clone())
             .in_process(settings.roles, stopping.clone())
-            .with_data_dir(data_dir.path())
+            .with_data_dir(&settings.data_dir)
             .with_store(adapters.store.clone(), adapters.presence.clone())
             .serving_sockets(self.websocket.is_some())
             .over_tls(tls.clone().filter(|_| settings.http.tls));

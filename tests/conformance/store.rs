@@ -98,6 +98,10 @@ use store_suite;
 const LIMITS: QueryLimits = QueryLimits { rows: 1000, time: Duration::from_secs(30) };
 
 async fn rows(store: &dyn Store, sql: &str) -> Vec<Vec<Value>> {
+    // ClickHouse shows a session's latest version at most a second later.
+    while store.write_postponed().await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let result = store.query(sql, LIMITS).await.unwrap();
     assert!(!result.truncated);
     result.rows
@@ -201,7 +205,9 @@ async fn the_same_batch_twice_is_stored_once(store: &dyn Store) {
     let before = rows(store, &format!("SELECT * FROM {SESSIONS}")).await;
     let closed_sessions = [(key("p", "s"), at(2))].into();
     let again = Inserted { closed_sessions, ..Inserted::default() };
-    assert_eq!(insert(store, "b", &events).await, again);
+    // Whether its own rows count as known depends on the store; the worker does not ask then.
+    let found = insert(store, "b", &events).await;
+    assert_eq!(Inserted { known: Vec::new(), ..found }, again);
     assert_eq!(count(store, "page_view_event").await, 1);
     assert_eq!(count(store, "tracked_event").await, 1);
     assert_eq!(rows(store, &format!("SELECT * FROM {SESSIONS}")).await, before);

@@ -16,9 +16,9 @@ fn an_event_taken_out_before_it_is_stored_is_found() {
     let target = [Target::of(&daemon, &daemon.token())];
     let sent = steady_load(&target, "early", Duration::ZERO, |progress| {
         clickhouse.kill9();
-        let waits = || redis.cli(&["LLEN", "analytics:queue"]) != "0";
-        eventually(DEADLINE, "an event waits", waits);
-        assert!(redis.cli(&["RPOP", "analytics:queue"]).contains("evt_"));
+        // A worker may claim it first.
+        let taken = || redis.cli(&["RPOP", "analytics:queue"]).contains("evt_");
+        eventually(DEADLINE, "an event is taken out", taken);
         clickhouse.restart();
         answers(&progress.kept, 100);
     });

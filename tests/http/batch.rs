@@ -78,7 +78,7 @@ async fn each_event_has_a_result_and_all_are_one_write() {
             let json = serde_json::to_value(&queued[3].event.payload).unwrap();
             assert_eq!(
                 (&json["ip"], &json["userAgent"]),
-                (&"127.0.0.1".into(), &"own agent".into())
+                (&"127.0.0.0".into(), &"own agent".into())
             );
             assert_eq!(server.queue.writes.load(SeqCst), 1);
             let gauges = server.log.metrics().take_gauges();

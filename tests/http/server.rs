@@ -1,5 +1,7 @@
 //! A real server on a free port, over a queue in memory that can be made to fail.
 
+mod tokens;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -8,10 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bklit_adapters::local::LocalDebugBus;
-use bklit_adapters::sqlite::tokens::SqliteTokenStore;
-use bklit_pipeline::auth::{
-    Authenticator, Listing, Scope, Secret, TokenHash, TokenRecord, TokenStore, TokenStoreError,
-};
+use bklit_pipeline::auth::{Authenticator, Scope};
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::http::{HttpContext, serve};
 use bklit_pipeline::intake::Intake;
@@ -32,6 +31,8 @@ use bklit_wire::time::UtcMillis;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub use tokens::Tokens;
 
 use super::client::{Answer, Client, DEADLINE, post, request};
 use crate::support::events::lenient_about_times;
@@ -191,68 +192,6 @@ impl Queue for MemoryQueue {
         let before = failed.len();
         failed.retain(|item| !ids.contains(&item.id));
         Ok((before - failed.len()) as u64)
-    }
-}
-
-/// A real token store that counts its lookups and can be made to fail.
-pub struct Tokens {
-    store: SqliteTokenStore,
-    pub lookups: AtomicUsize,
-    pub is_away: AtomicBool,
-    _dir: tempfile::TempDir,
-}
-
-impl Tokens {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap();
-        Self { store, lookups: AtomicUsize::new(0), is_away: AtomicBool::new(false), _dir: dir }
-    }
-
-    /// Makes a token, as `change` wants it.
-    pub async fn make(
-        &self,
-        scope: Scope,
-        projects: &[&str],
-        change: impl FnOnce(&mut TokenRecord),
-    ) -> (Secret, TokenRecord) {
-        let secret = Secret::generate().unwrap();
-        let projects = projects.iter().map(|&project| project.to_owned()).collect();
-        let mut token = TokenRecord::new(&secret, scope, projects).unwrap();
-        change(&mut token);
-        self.store.create(token.clone()).await.unwrap();
-        (secret, token)
-    }
-
-    fn looked_up(&self) -> Result<(), TokenStoreError> {
-        self.lookups.fetch_add(1, SeqCst);
-        if self.is_away.load(SeqCst) {
-            return Err(TokenStoreError("gone".into()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl TokenStore for Tokens {
-    async fn create(&self, token: TokenRecord) -> Result<(), TokenStoreError> {
-        self.store.create(token).await
-    }
-
-    async fn find(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
-        self.looked_up()?;
-        self.store.find(hash).await
-    }
-
-    async fn listing(&self) -> Listing {
-        match self.looked_up() {
-            Ok(()) => self.store.listing().await,
-            Err(error) => Listing::unavailable(error),
-        }
-    }
-
-    async fn revoke(&self, id: &str) -> Result<bool, TokenStoreError> {
-        self.store.revoke(id).await
     }
 }
 

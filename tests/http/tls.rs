@@ -106,7 +106,7 @@ async fn logged(lines: &mut Box<dyn DebugStream>, start: &str) {
         while let Some(message) = lines.next().await {
             let DebugMessage::Log(log) = message else { continue };
             if log.message.starts_with(start) {
-                assert_eq!(log.data["peer"], "127.0.0.1");
+                assert_eq!(log.data["peer"], "127.0.0.0");
                 return;
             }
         }

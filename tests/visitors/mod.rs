@@ -55,8 +55,9 @@ async fn viewed(
     let over_websocket = views(&server).remove(0);
     server.stop().await;
 
-    let session_id = over_websocket.session_id.clone();
-    assert_eq!(PageView { session_id, ..over_http.clone() }, over_websocket, "{headers:?}");
+    let (session_id, timestamp) = (over_websocket.session_id.clone(), over_websocket.timestamp);
+    let expected = PageView { session_id, timestamp, ..over_http.clone() };
+    assert_eq!(expected, over_websocket, "{headers:?}");
     over_http
 }
 

@@ -120,7 +120,7 @@ async fn garbage_fails_with_the_name_of_the_field() {
         (valid.replace("\"pageview\"", "\"page\""), "type"),
         (valid.replace("\"projectId\":\"p\"", "\"projectId\":\"\""), "projectId"),
         (valid.replace("\"evt_00000\"", "\"\""), "id: must not be empty"),
-        (valid.replace("\"evt_00000\"", "7"), "id"),
+        (valid.replace("\"evt_00000\"", "[7]"), "id"),
         ("[".repeat(100_000), "(event)"),
     ];
     for (body, _) in &cases {

@@ -37,7 +37,7 @@ pub(super) struct Work {
 /// How processing a batch ended.
 enum Outcome {
     /// Stored and acknowledged.
-    Done(Stored),
+    Done(Box<Stored>),
     /// Another worker has it.
     TakenOver,
     /// The shutdown's deadline passed.
@@ -57,7 +57,7 @@ pub(super) async fn process(context: &WorkerContext, work: Work, stop: &Stop) ->
     match outcome {
         Outcome::Done(stored) => {
             log_done(context, lease.id(), size, &stored, began.elapsed());
-            return Some(stored);
+            return Some(*stored);
         }
         Outcome::TakenOver => log_taken_over(context, lease.id(), size),
         Outcome::Stopped => release(context, lease).await,
@@ -83,7 +83,7 @@ async fn store_and_acknowledge(
     stored.rejected.extend(garbage);
     // From here on only the queue's response counts: a renewal after the acknowledgement would fail.
     match acknowledge(context, id, &stored.rejected, shutdown).await {
-        Ok(true) => Outcome::Done(stored),
+        Ok(true) => Outcome::Done(Box::new(stored)),
         Ok(false) => Outcome::TakenOver,
         Err(Stopped) => Outcome::Stopped,
     }

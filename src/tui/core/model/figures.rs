@@ -80,7 +80,7 @@ struct Process {
 }
 
 /// Collects figures; [`Figures::summary`] returns the results.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Figures {
     now: i64,
     started: Option<i64>,
@@ -97,24 +97,6 @@ pub struct Figures {
     /// The second in which a process last published its figures.
     reported: Option<i64>,
     summary: Summary,
-}
-
-impl Default for Figures {
-    fn default() -> Self {
-        Self {
-            now: 0,
-            started: None,
-            seconds: VecDeque::new(),
-            processes: HashMap::new(),
-            queue: None,
-            depths: VecDeque::new(),
-            own: LineCounter::default(),
-            foreign: LineCounter::default(),
-            observed: None,
-            reported: None,
-            summary: Summary::default(),
-        }
-    }
 }
 
 impl Figures {
