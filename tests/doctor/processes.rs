@@ -96,7 +96,7 @@ fn a_materialized_view_that_fails_is_named_and_migrate_is_not_suggested() {
     };
     let name = database.name();
     create("SELECT url AS path FROM page_view_event");
-    database.query("DROP TABLE totals SYNC");
+    database.query("DROP TABLE totals");
     daemon.track("https://a.example/");
     let found = reported(&daemon, "its store fails");
     assert!(found.contains(&format!("writes to {name}.totals, which")), "{found}");
@@ -106,16 +106,16 @@ fn a_materialized_view_that_fails_is_named_and_migrate_is_not_suggested() {
     let (findings, _) = examined(&Cli::on(&daemon.data_dir()), &settings);
     let named = format!("view {name}.broken writes to {name}.totals");
     assert!(findings.iter().any(|found| found[2].contains(&named)), "{findings:#?}");
-    database.query("DROP VIEW broken SYNC");
-    database.query("DROP TABLE known SYNC");
+    database.query("DROP VIEW broken");
+    database.query("DROP TABLE known");
     works(&daemon);
     create("SELECT url AS path FROM page_view_event WHERE url IN (SELECT path FROM known)");
-    database.query("DROP TABLE known SYNC");
+    database.query("DROP TABLE known");
     daemon.track("https://a.example/again");
     let found = reported(&daemon, "its store fails");
     assert!(found.contains(&format!("DROP VIEW {name}.broken")), "{found}");
     assert!(!found.contains("migrate"), "{found}");
-    database.query("DROP VIEW broken SYNC");
+    database.query("DROP VIEW broken");
     works(&daemon);
 }
 
