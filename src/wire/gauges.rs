@@ -107,6 +107,9 @@ pub struct Recent {
     /// The message of the last refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Why the last event or insert was not stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_store_error: Option<String>,
 }
 
 impl Recent {

@@ -19,15 +19,11 @@ fn processes(daemon: &Daemon) -> Vec<[String; 3]> {
 #[track_caller]
 fn reported(daemon: &Daemon, what: &str) -> String {
     let mut advice = None;
-    let mut last = Vec::new();
     eventually(DEADLINE, what, || {
-        last = processes(daemon);
-        let found = last.iter().find(|found| found[0] == "problem" && found[1].contains(what));
+        let all = processes(daemon);
+        let found = all.iter().find(|found| found[0] == "problem" && found[1].contains(what));
         advice = found.map(|found| format!("{} → {}", found[1], found[2]));
-        advice.is_some() || {
-            eprintln!("{last:#?}");
-            false
-        }
+        advice.is_some()
     });
     advice.unwrap()
 }
@@ -37,6 +33,15 @@ fn works(daemon: &Daemon) {
     eventually(DEADLINE, "doctor has no complaint", || {
         let found = processes(daemon);
         !found.is_empty() && found.iter().all(|found| found[0] == "ok")
+    });
+}
+
+/// What failed in the last minutes is still a warning.
+#[track_caller]
+fn recovers(daemon: &Daemon) {
+    eventually(DEADLINE, "doctor finds no problem", || {
+        let found = processes(daemon);
+        !found.is_empty() && found.iter().all(|found| found[0] != "problem")
     });
 }
 
@@ -89,34 +94,35 @@ fn a_materialized_view_that_fails_is_named_and_migrate_is_not_suggested() {
     eventually(DEADLINE, "the tables exist", || {
         daemon.cli(&["migrate", "--dry-run"]).contains("up to date")
     });
-    let create = |statement: &str| {
-        database.query("CREATE TABLE totals (path String) ENGINE = MergeTree ORDER BY path");
-        database.query("CREATE TABLE known (path String) ENGINE = MergeTree ORDER BY path");
-        database.query(&format!("CREATE MATERIALIZED VIEW broken TO totals AS {statement}"));
+    database.query("CREATE TABLE totals (path String) ENGINE = MergeTree ORDER BY path");
+    let create = |view: &str, path: &str| {
+        let select = format!("SELECT {path} AS path FROM page_view_event");
+        database.query(&format!("CREATE MATERIALIZED VIEW {view} TO totals AS {select}"));
     };
     let name = database.name();
-    create("SELECT url AS path FROM page_view_event");
-    database.query("DROP TABLE totals");
+    create("divides", "toString(intDiv(1, length(url) - length(url)))");
     daemon.track("https://a.example/");
+    // The row is in the table by then: only the first attempt fails.
+    let named = format!("DROP VIEW {name}.divides");
+    eventually(DEADLINE, "the view is named", || {
+        let found = processes(&daemon);
+        assert!(!format!("{found:?}").contains("migrate"), "{found:?}");
+        found.iter().any(|found| found[0] != "ok" && found[1].contains(&named))
+    });
+    database.query("DROP VIEW divides");
+    create("orphan", "url");
+    database.query("DROP TABLE totals");
+    daemon.track("https://a.example/again");
     let found = reported(&daemon, "its store fails");
     assert!(found.contains(&format!("writes to {name}.totals, which")), "{found}");
     assert!(!found.contains("migrate"), "{found}");
     let config = daemon.scratch().join("bklit.toml");
     let settings = ["--config", config.to_str().unwrap()];
     let (findings, _) = examined(&Cli::on(&daemon.data_dir()), &settings);
-    let named = format!("view {name}.broken writes to {name}.totals");
+    let named = format!("view {name}.orphan writes to {name}.totals");
     assert!(findings.iter().any(|found| found[2].contains(&named)), "{findings:#?}");
-    database.query("DROP VIEW broken");
-    database.query("DROP TABLE known");
-    works(&daemon);
-    create("SELECT url AS path FROM page_view_event WHERE url IN (SELECT path FROM known)");
-    database.query("DROP TABLE known");
-    daemon.track("https://a.example/again");
-    let found = reported(&daemon, "its store fails");
-    assert!(found.contains(&format!("DROP VIEW {name}.broken")), "{found}");
-    assert!(!found.contains("migrate"), "{found}");
-    database.query("DROP VIEW broken");
-    works(&daemon);
+    database.query("DROP VIEW orphan");
+    recovers(&daemon);
 }
 
 #[test]
@@ -138,7 +144,7 @@ fn a_user_without_insert_is_reported_while_pings_succeed() {
     let found = reported(&daemon, "its store fails");
     assert!(found.contains("grant INSERT") && found.contains("check the user"), "{found}");
     clickhouse.heal();
-    works(&daemon);
+    recovers(&daemon);
 }
 
 #[test]

@@ -188,15 +188,26 @@ fn remedy(reason: &str) -> &'static str {
 }
 
 fn not_stored(name: &str, recent: &Recent) -> Option<Diagnostic> {
-    (recent.not_stored > 0 && recent.stored == 0).then(|| {
-        Diagnostic::problem(
+    let Recent { stored, not_stored, last_store_error, .. } = recent;
+    if *not_stored == 0 {
+        return None;
+    }
+    let minutes = Recent::MINUTES;
+    let last = last_store_error.as_deref().unwrap_or("unknown");
+    let advice = "`bklit-tui queue list` shows events that the store rejected; correct the cause, then \
+                  `bklit-tui queue retry --all`";
+    Some(match stored {
+        0 => Diagnostic::problem(
+            format!("{name} stored no event in the last {minutes} minutes; the last error: {last}"),
+            advice,
+        ),
+        _ => Diagnostic::warning(
             format!(
-                "{name} stored none of the events of the last {} minutes: the store rejected them",
-                Recent::MINUTES
+                "{name} stored {stored} events in the last {minutes} minutes, but {not_stored} \
+                 inserts failed; the last error: {last}"
             ),
-            "`bklit-tui queue list` shows the reasons; correct the cause, then `bklit-tui queue \
-             retry --all`",
-        )
+            advice,
+        ),
     })
 }
 
@@ -221,6 +232,6 @@ mod tests {
         assert_eq!(found(0, 5, 0, 0), [Severity::Problem]);
         assert_eq!(found(1, 500, 1, 0), [Severity::Warning]);
         assert_eq!(found(9, 0, 0, 3), [Severity::Problem]);
-        assert_eq!(found(9, 0, 1, 3), [Severity::Good]);
+        assert_eq!(found(9, 0, 1, 3), [Severity::Warning]);
     }
 }

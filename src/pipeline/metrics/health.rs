@@ -41,9 +41,17 @@ impl Metrics {
         }
     }
 
+    /// Keeps the reason why an event or an insert was not stored.
+    pub fn store_failed(&self, reason: &str) {
+        self.refusals.store_failed(reason.chars().take(MAX_REASON).collect());
+    }
+
     /// Records that a part fails, and why.
     pub fn set_failing(&self, part: Part, message: &str, reason: &str) {
         self.set_health(part, Health::Failing);
+        if part == Part::Store {
+            self.store_failed(reason);
+        }
         let mut failures = lock(&self.failures);
         let since = failures[part as usize].as_ref().and_then(|failure| failure.since);
         failures[part as usize] = Some(Failure {

@@ -29,6 +29,7 @@ pub struct RefusalFigures {
     new: AtomicU64,
     /// Reason and message.
     last: Mutex<Option<(&'static str, String)>>,
+    last_store_error: Mutex<Option<String>>,
     /// One for each minute, the current one last.
     minutes: Mutex<VecDeque<(Instant, Counts)>>,
 }
@@ -59,6 +60,11 @@ impl RefusalFigures {
         *lock(&self.last) = Some((reason, error.to_owned()));
     }
 
+    /// Keeps the reason why something was not stored.
+    pub(super) fn store_failed(&self, reason: String) {
+        *lock(&self.last_store_error) = Some(reason);
+    }
+
     /// Adds what was counted since the last call, and returns the sum of the last minutes.
     pub(super) fn observe(&self, now: Instant, new: Counts) -> Recent {
         let new = Counts { refused: self.new.swap(0, Relaxed), ..new };
@@ -85,6 +91,7 @@ impl RefusalFigures {
             not_stored: sum.not_stored,
             last_reason: last_reason.map(str::to_owned),
             last_error,
+            last_store_error: lock(&self.last_store_error).clone().filter(|_| sum.not_stored > 0),
         }
     }
 }
