@@ -59,7 +59,11 @@ pub fn scan(body: &[u8], client: IpAddr) -> Scanned {
     // Where reading stopped, there may be the first half of an address.
     let whole = if is_cut { text.len().saturating_sub(SLACK / 2) } else { text.len() };
     let truncated = is_cut || whole > MAX_BODY;
-    text.truncate(text.floor_char_boundary(whole.min(MAX_BODY)));
+    let mut end = whole.min(MAX_BODY);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
     let value = |found: Option<(usize, String)>| found.map(|(_, value)| value);
     Scanned { text, truncated, project: value(project), url: value(url) }
 }
