@@ -1,9 +1,11 @@
 //! The command line.
 //!
 //! - `queue`: the command line of `queue`
+//! - `refused`: the command line of `refused`
 //! - `values`: flags with a fixed set of values
 
 mod queue;
+mod refused;
 mod values;
 
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::time::UtcMillis;
 
 pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
+pub use refused::{RefusedArgs, RefusedCommand, SourceArgs};
 
 /// Run and watch Bklit's event pipeline: POST /track, queue, worker, store.
 ///
@@ -168,6 +171,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print a running daemon's debug log
     Logs(LogsArgs),
+    /// Show the events that were refused, and why, and send them again
+    Refused(RefusedArgs),
     /// Create ClickHouse's tables or bring them up to date
     Migrate {
         /// Print the statements and change nothing

@@ -1,6 +1,7 @@
 //! The checks of `doctor`: each configured server, the data dir, the settings.
 
 mod files;
+mod processes;
 mod tokens;
 
 use std::convert::Infallible;
@@ -82,11 +83,13 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
         let findings = tokio::time::timeout(TIMEOUT, tokens::check(store)).await.ok()?;
         Some(Part { name: "tokens", findings })
     };
-    let (redis, clickhouse, postgres, files, location, tokens) =
-        tokio::join!(redis, clickhouse, postgres, files, location, tokens);
+    let processes = processes::examine(settings);
+    let (redis, clickhouse, postgres, files, location, tokens, processes) =
+        tokio::join!(redis, clickhouse, postgres, files, location, tokens, processes);
     let settings = Part { name: "settings", findings: of_settings(settings) };
     let tokens = tokens.filter(|tokens| !tokens.findings.is_empty());
-    let parts = [redis, clickhouse, postgres, Some(files), location, tokens, Some(settings)];
+    let parts =
+        [redis, clickhouse, postgres, Some(files), processes, location, tokens, Some(settings)];
     Ok(parts.into_iter().flatten().collect())
 }
 

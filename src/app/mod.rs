@@ -100,6 +100,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             commands::migrate::run(&adapters::migrate(settings, dry_run).await?, dry_run)?;
         }
         Some(Command::Queue(args)) => return run_queue(&args, settings).await,
+        Some(Command::Refused(args)) => return commands::refused::run(&args, settings).await,
         Some(Command::Verify(args)) => {
             let store = || adapters::baseline(settings);
             let queue = adapters::queues(settings).ok().map(|queues| queues.queue);
@@ -156,6 +157,7 @@ fn needs_servers(command: &Command) -> bool {
         | Command::Attach(_)
         | Command::Replay(_)
         | Command::Logs(_)
+        | Command::Refused(_)
         | Command::Doctor { .. }
         | Command::Completions { .. } => false,
     }

@@ -99,6 +99,7 @@ impl Pipeline {
         let rules = settings.intake.clone();
         let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors)
             .with_baseline(baseline)
+            .with_refused(&settings.refused)
             .with_throttle(Arc::clone(&throttle));
         // From the first request on, `/health` and `/ready` answer with the figures read here and
         // then once a second, where a failure is also logged.

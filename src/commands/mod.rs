@@ -6,6 +6,7 @@
 //! - `logs`: prints another process's debug log
 //! - `migrate`: prints the migration of ClickHouse's tables
 //! - `queue`: shows and repairs the queue
+//! - `refused`: shows refused events and sends them again
 //! - `replay`: the console on a recording
 //! - `simulate`: sends realistic traffic
 //! - `sql`: queries the store
@@ -18,6 +19,7 @@ pub mod doctor;
 pub mod logs;
 pub mod migrate;
 pub mod queue;
+pub mod refused;
 pub mod replay;
 pub mod simulate;
 pub mod sql;

@@ -96,6 +96,8 @@ impl Settings {
             ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
             ("websocket.max_connections", self.websocket.max_connections as u64, 1, 1_000_000),
             ("limits.queue_share", self.limits.queue_share.into(), 1, 100),
+            ("refused.max_events", self.refused.max_events as u64, 0, 100_000),
+            ("refused.max_bytes", self.refused.max_bytes as u64, 64 << 10, 1 << 30),
             ("queue.max_depth", self.queue.max_depth, 1, u64::MAX),
             ("queue.max_failed", self.queue.max_failed, 1, u64::MAX),
             ("queue.max_client_ids", self.queue.max_client_ids, 1, 1_000_000_000),

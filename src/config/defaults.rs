@@ -12,6 +12,7 @@ use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
+use bklit_pipeline::refused::RefusedSettings;
 use bklit_pipeline::roles::Roles;
 use bklit_pipeline::throttle::LimitSettings;
 use bklit_pipeline::verify::VerifySettings;
@@ -49,6 +50,7 @@ impl Default for Settings {
             geo: GeoSettings::default(),
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
+            refused: RefusedSettings::default(),
             queue: QueueSettings::default(),
             worker: WorkerSettings::default(),
             verify: VerifySettings::default(),

@@ -10,6 +10,7 @@ use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
+use bklit_pipeline::refused::RefusedSettings;
 use bklit_pipeline::roles::Roles;
 use bklit_pipeline::throttle::LimitSettings;
 use bklit_pipeline::verify::VerifySettings;
@@ -88,6 +89,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// Limits by project, token and address.
     pub limits: LimitSettings,
+    /// What is kept about refused events.
+    pub refused: RefusedSettings,
     /// The queue.
     pub queue: QueueSettings,
     /// The worker.

@@ -11,6 +11,7 @@
 //! - `metrics`: counters and gauges
 //! - `presence`: the port for active sessions
 //! - `queue`: the port for waiting events, and the spool in front of it
+//! - `refused`: what was refused, and why
 //! - `repeated`: folds log lines that repeat
 //! - `roles`: which parts a process runs
 //! - `server`: what both servers share
@@ -32,6 +33,7 @@ pub mod local_backend;
 pub mod metrics;
 pub mod presence;
 pub mod queue;
+pub mod refused;
 mod repeated;
 pub mod roles;
 pub mod server;

@@ -2,13 +2,17 @@
 //! text.
 //!
 //! - `connections`: connections closed to make room for others
+//! - `health`: which parts of the pipeline work
 //! - `labels`: labels of metrics
 //! - `queue`: the queue's state, observed once a second
+//! - `refusals`: refused events, and what came of the last ones
 //! - `verification`: results of dual-write verification
 
 mod connections;
+mod health;
 mod labels;
 mod queue;
+mod refusals;
 mod verification;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,41 +28,19 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::gauges::{Gauges, Health, Latencies, StageGauges};
+use bklit_wire::gauges::{Failure, Gauges, Health, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
 pub use connections::ConnectionFigures;
+pub use health::Part;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
+pub use refusals::RefusalFigures;
 pub use verification::{Outcome, VerificationFigures};
 
 use crate::throttle::Limit;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
 use queue::QueueFigures;
-
-/// A part of the pipeline whose health is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The queue.
-    Queue,
-    /// The store.
-    Store,
-    /// The worker.
-    Worker,
-}
-
-impl Part {
-    /// The number of parts.
-    pub const COUNT: usize = 3;
-
-    /// Its name in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Store => "store",
-            Self::Worker => "worker",
-        }
-    }
-}
+use refusals::Counts;
 
 /// A stage's counters since the last [`Metrics::take_gauges`].
 struct StageInterval {
@@ -92,11 +74,13 @@ pub struct Metrics {
     /// By limit.
     over_limits: [Counter; Limit::ALL.len()],
     verify: VerificationFigures,
+    refusals: RefusalFigures,
     /// The store that this process writes, if any.
     store: OnceLock<&'static str>,
     /// 0 until it is set.
     alarm_depth: AtomicU64,
     health: Mutex<[Health; 3]>,
+    failures: Mutex<[Option<Failure>; Part::COUNT]>,
     since: Mutex<Instant>,
     /// One lock per stage, so that stages do not wait for each other.
     stages: [Mutex<StageInterval>; Stage::ALL.len()],
@@ -144,6 +128,8 @@ impl Metrics {
             throttled: AtomicU64::new(0),
             over_limits: Default::default(),
             verify: VerificationFigures::default(),
+            refusals: RefusalFigures::default(),
+            failures: Default::default(),
             store: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
             health: Mutex::new([Health::Unknown; 3]),
@@ -200,6 +186,7 @@ impl Metrics {
             self.values_changed.clone(),
         );
         self.verify.register(r);
+        self.refusals.register(r);
         let over_limits = Family::<LimitLabel, Counter>::default();
         for limit in Limit::ALL {
             let counter = over_limits.get_or_create(&LimitLabel { limit: limit.as_str() }).clone();
@@ -216,6 +203,11 @@ impl Metrics {
     /// The counters of dual-write verification.
     pub fn verify(&self) -> &VerificationFigures {
         &self.verify
+    }
+
+    /// The counters of refused events.
+    pub fn refusals(&self) -> &RefusalFigures {
+        &self.refusals
     }
 
     /// The counters of connections that were closed to make room.
@@ -309,16 +301,6 @@ impl Metrics {
         self.lines_lost.inc_by(lines);
     }
 
-    /// Sets the health of a part.
-    pub fn set_health(&self, part: Part, health: Health) {
-        lock(&self.health)[part as usize] = health;
-    }
-
-    /// The last known health of a part.
-    pub fn health(&self, part: Part) -> Health {
-        lock(&self.health)[part as usize]
-    }
-
     /// Names the store that this process writes.
     pub fn set_store(&self, name: &'static str) {
         let _ = self.store.set(name);
@@ -334,24 +316,25 @@ impl Metrics {
         let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
         let accept_to_stored =
             std::mem::replace(&mut *lock(&self.accept_to_stored), Latencies::histogram());
+        let accepted = self.accepted.swap(0, Relaxed);
+        let stages = self.take_stages();
+        let stored = &stages[Stage::Clickhouse.index()];
+        let recent = Counts {
+            accepted,
+            stored: stored.count.saturating_sub(stored.warnings + stored.errors),
+            not_stored: stored.errors,
+            ..Counts::default()
+        };
         Gauges {
             process: self.process.clone(),
             at: Some(UtcMillis::now()),
             interval_ms: since.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             sampling: 1,
             lines_sampled_out: 0,
-            accepted: self.accepted.swap(0, Relaxed),
+            accepted,
             refused: self.refused.swap(0, Relaxed),
             throttled: self.throttled.swap(0, Relaxed),
-            stages: self.stages.each_ref().map(|stage| {
-                let taken = std::mem::replace(&mut *lock(stage), StageInterval::new());
-                StageGauges {
-                    count: taken.count,
-                    warnings: taken.warnings,
-                    errors: taken.errors,
-                    latencies: Latencies::of(&taken.latencies),
-                }
-            }),
+            stages,
             accept_to_stored: Latencies::of(&accept_to_stored),
             queue: self.queue.gauges(),
             store: self.store.get().map(|name| (*name).to_owned()),
@@ -360,7 +343,21 @@ impl Metrics {
             store_health: self.health(Part::Store),
             worker_health: self.health(Part::Worker),
             verify: self.verify.gauges(),
+            failures: lock(&self.failures).iter().flatten().cloned().collect(),
+            recent: Some(self.refusals.observe(Instant::now(), recent)),
         }
+    }
+
+    fn take_stages(&self) -> [StageGauges; Stage::ALL.len()] {
+        self.stages.each_ref().map(|stage| {
+            let taken = std::mem::replace(&mut *lock(stage), StageInterval::new());
+            StageGauges {
+                count: taken.count,
+                warnings: taken.warnings,
+                errors: taken.errors,
+                latencies: Latencies::of(&taken.latencies),
+            }
+        })
     }
 
     /// The queue's state as a short text.

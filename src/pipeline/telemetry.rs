@@ -75,7 +75,9 @@ impl Telemetry {
     /// Records that a part fails, with the line of the failed step. The program's own log gets it
     /// when the failure begins and repeatedly while it lasts.
     pub fn fails(&self, part: Part, step: Step<'_>, message: &'static str, data: Data) {
-        self.metrics.set_health(part, Health::Failing);
+        let reason = data.get("reason").or_else(|| data.get("error"));
+        let reason = reason.and_then(Value::as_str).unwrap_or_default();
+        self.metrics.set_failing(part, message, reason);
         if let Some(lasting) = self.throttles[part as usize].failure() {
             let (stage, lasting) = (step.stage, seconds(lasting));
             let data = Value::Object(data.clone());

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Request, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -12,6 +12,7 @@ use bklit_wire::backend::{Backend, Change};
 use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
+use bklit_wire::refused::RefusedView;
 
 /// Maximum bytes of a response that are read; even a page of large events is smaller.
 const MAX_RESPONSE: usize = 64 * 1024 * 1024;
@@ -38,6 +39,40 @@ impl RemoteBackend {
             .transpose()
             .map_err(|_| "the token contains invalid characters".to_owned())?;
         Ok(Self { client, base: base.to_owned(), authorization })
+    }
+
+    /// What the process has refused; `query` as in `GET /api/refused`.
+    ///
+    /// # Errors
+    /// Why it could not be queried.
+    pub async fn refused(&self, query: &[(&str, &str)]) -> Result<RefusedView, String> {
+        let query =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        self.get(&format!("/api/refused?{query}")).await
+    }
+
+    /// Sends the JSON of an event, as a page of this origin; returns its id.
+    ///
+    /// # Errors
+    /// Why it was not accepted.
+    pub async fn send_event(
+        &self,
+        path: &str,
+        origin: Option<&str>,
+        json: String,
+    ) -> Result<String, String> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Accepted {
+            event_id: String,
+        }
+        let mut request =
+            Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
+        if let Some(origin) = origin {
+            request = request.header(ORIGIN, origin);
+        }
+        let Accepted { event_id } = self.send(request, json.into()).await?;
+        Ok(event_id)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {

@@ -67,6 +67,54 @@ pub struct Gauges {
     pub worker_health: Health,
     /// The results of dual-write verification, where it is on.
     pub verify: Option<VerifyGauges>,
+    /// The parts that fail, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+    /// What came of the events of the last minutes; `None` from an older process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recent: Option<Recent>,
+}
+
+/// A part that fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Failure {
+    /// `queue`, `store` or `worker`.
+    pub part: String,
+    /// What fails.
+    pub message: String,
+    /// Why, according to the last attempt.
+    pub reason: String,
+    /// When it began to fail.
+    pub since: Option<UtcMillis>,
+}
+
+/// What came of the events of the last [`Recent::MINUTES`] minutes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Recent {
+    /// Accepted events.
+    pub accepted: u64,
+    /// Refused events.
+    pub refused: u64,
+    /// Stored events.
+    pub stored: u64,
+    /// Failed inserts, and events that the store rejected.
+    pub not_stored: u64,
+    /// The kind of the last refusal, as in `GET /api/refused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reason: Option<String>,
+    /// The message of the last refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Why the last event or insert was not stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_store_error: Option<String>,
+}
+
+impl Recent {
+    /// The number of minutes it covers.
+    pub const MINUTES: usize = 10;
 }
 
 /// Reads figures by stage of a process that may know fewer stages, or more at the end.

@@ -17,6 +17,7 @@
 //! - `numbers`: numbers formatted for people
 //! - `object`: a JSON object that is passed on as it was sent
 //! - `queue`: the JSON of `/api/queue…`
+//! - `refused`: the JSON of `GET /api/refused`
 //! - `session`: the key of a visitor's session
 //! - `setting`: deserialises settings
 //! - `table`: text tables for a terminal
@@ -39,6 +40,7 @@ pub mod live_view;
 pub mod numbers;
 pub mod object;
 pub mod queue;
+pub mod refused;
 pub mod session;
 pub mod setting;
 pub mod table;

@@ -1,6 +1,7 @@
 //! `doctor` on real servers and files, with each possible problem provoked.
 
 mod files;
+mod processes;
 mod servers;
 
 use serde_json::Value;

@@ -15,6 +15,7 @@ mod malformed;
 mod pressure;
 mod queue;
 mod ready;
+mod refused;
 mod routes;
 pub mod server;
 mod throttle;

@@ -26,6 +26,9 @@ const LEAST_FREE_PERCENT: u64 = 10;
 const MANY_PARTS: u64 = 300;
 const TOO_MANY_PARTS: u64 = 3_000;
 
+/// A regular expression, as a literal: the target of a materialized view, with its database.
+const TARGET: &str = r"'\\sTO\\s((?:`[^`]+`|\\w+)\\.(?:`[^`]+`|\\w+))'";
+
 const MIGRATE: &str = "run `bklit-tui migrate`";
 
 #[derive(Row, Deserialize)]
@@ -39,6 +42,12 @@ struct DiskSpace {
     name: String,
     free: u64,
     total: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct BrokenView {
+    view: String,
+    target: String,
 }
 
 #[derive(Row, Deserialize)]
@@ -79,9 +88,33 @@ impl ClickHouseStore {
                 findings.push(Diagnostic::problem(what, MIGRATE));
             }
         }
+        findings.extend(self.view_findings().await?);
         findings.extend(self.disk_findings().await?);
         findings.extend(self.part_findings().await?);
         Ok(findings)
+    }
+
+    /// Materialized views whose target does not exist: each insert into the table that they read fails.
+    async fn view_findings(&self) -> Result<Vec<Diagnostic>, StoreError> {
+        let query = format!(
+            "SELECT concat(database, '.', name) AS view, \
+             replaceAll(extract(create_table_query, {TARGET}), '`', '') AS target \
+             FROM system.tables WHERE database = {} AND engine = 'MaterializedView' \
+             AND target != '' AND target NOT IN \
+             (SELECT concat(database, '.', name) FROM system.tables)",
+            sql::literal(&self.connection.database)
+        );
+        let views = self.connection.rows::<BrokenView>(self.connection.on_server(&query)).await;
+        let broken = known(views)?.unwrap_or_default().into_iter();
+        let broken = broken.map(|BrokenView { view, target }| {
+            let what = format!(
+                "the materialized view {view} writes to {target}, which does not exist: inserts \
+                 into the table that it reads fail"
+            );
+            let advice = format!("create {target} again, or drop the view: `DROP VIEW {view}`");
+            Diagnostic::problem(what, advice)
+        });
+        Ok(broken.collect())
     }
 
     async fn disk_findings(&self) -> Result<Vec<Diagnostic>, StoreError> {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use ::clickhouse::error::Error;
 
 use bklit_pipeline::store::StoreError;
+use bklit_pipeline::store::schema::TABLES;
 
 /// Error codes of an insert that its rows cause, and that would occur again. All other errors are
 /// retried: an operator frees a full disk or creates a missing table, and such events must not end
@@ -102,14 +103,59 @@ fn text(error: &Error) -> String {
             text
         }
     };
-    let advice = match code(error) {
-        Some(16 | 47 | 60 | 81) => "; run `bklit-tui migrate`",
+    text.push_str(&advice(code(error), &text));
+    text
+}
+
+/// What to do about an error. `migrate` only creates and extends our own tables.
+fn advice(code: Option<i32>, text: &str) -> String {
+    if let Some(target) = missing_target(text) {
+        return format!(
+            "; a materialized view writes to {target}, which does not exist: create that again, or \
+             drop the view, which `bklit-tui doctor` names"
+        );
+    }
+    if let Some(view) = view(text) {
+        return format!(
+            "; the insert fails in the materialized view {view}: correct the view or what it \
+             writes to, or drop it (`DROP VIEW {view}`)"
+        );
+    }
+    let is_ours = |known: &str| {
+        let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+        text.split(word).any(|word| word == known)
+    };
+    let names_table = TABLES.iter().any(|table| is_ours(table.name));
+    let names_column =
+        TABLES.iter().flat_map(|table| table.columns).any(|column| is_ours(column.name));
+    match code {
+        Some(81) => "; run `bklit-tui migrate`",
+        Some(60) if names_table || text.contains("bklit") => "; run `bklit-tui migrate`",
+        Some(16) if names_column => "; run `bklit-tui migrate`",
+        Some(60) => "; something that the insert depends on is missing: create it again",
+        Some(16 | 47) => {
+            "; a column's default, a constraint or a view of the table uses a column that does not \
+             exist: `SHOW CREATE TABLE` shows it"
+        }
         Some(252) => "; merges are behind, see system.merges",
         Some(497 | 516) => "; check the user, its password and its permissions",
         _ => "",
-    };
-    text.push_str(advice);
-    text
+    }
+    .to_owned()
+}
+
+/// The table that a materialized view cannot write to, because it does not exist. The view that the
+/// message names in addition may be the table that was inserted into.
+fn missing_target(text: &str) -> Option<&str> {
+    let (target, rest) = text.split_once("Target table '")?.1.split_once('\'')?;
+    rest.starts_with(" of view ").then_some(target)
+}
+
+/// The materialized view in which an insert fails: `while pushing to view db.name (uuid)`.
+fn view(text: &str) -> Option<&str> {
+    let name = text.split_once("while pushing to view ")?.1;
+    let name = name.split([' ', '\'', '(', ',', ':', ';']).next()?.trim_end_matches('.');
+    (!name.is_empty()).then_some(name)
 }
 
 /// The message without version, exception class and line breaks, at most 1,000 characters.
@@ -155,10 +201,28 @@ mod tests {
     #[test]
     fn a_reason_is_one_line_with_advice() {
         let error = of_insert(&bad(
-            "Code: 60. DB::Exception: Table a.b does\nnot exist. (UNKNOWN_TABLE) (version 26.5.1.1)",
+            "Code: 60. DB::Exception: Table a.tracked_event does\nnot exist. (UNKNOWN_TABLE) (version 26.5.1.1)",
         ));
-        let expected = "the store is unavailable: Code: 60. Table a.b does not exist. \
+        let expected = "the store is unavailable: Code: 60. Table a.tracked_event does not exist. \
                         (UNKNOWN_TABLE); run `bklit-tui migrate`";
         assert_eq!(error.to_string(), expected);
+        for (reason, advice) in [
+            ("Code: 60. DB::Exception: Table a.other does not exist", "create it again"),
+            ("Code: 16. DB::Exception: No such column lat in table a.x", "run `bklit-tui migrate`"),
+            ("Code: 16. DB::Exception: There's no column 'x' in table", "SHOW CREATE TABLE"),
+            ("Code: 47. DB::Exception: Missing columns: 'x'", "SHOW CREATE TABLE"),
+            (
+                "Code: 60. DB::Exception: Target table 'a.t' of view 'a.v' doesn't exists. (X)",
+                "materialized view writes to a.t,",
+            ),
+            (
+                "Code: 47. DB::Exception: Unknown identifier: while pushing to view a.v (0a-1). (X)",
+                "materialized view a.v:",
+            ),
+        ] {
+            let text = of_insert(&bad(reason)).to_string();
+            assert!(text.contains(advice), "{text}");
+            assert_eq!(text.contains("migrate"), advice.contains("migrate"), "{text}");
+        }
     }
 }

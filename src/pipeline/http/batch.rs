@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use super::Peer;
 use super::body::{self, Expected};
 use super::charset;
-use super::ingest::{About, Refused, bearer, shown};
+use super::ingest::{About, Refused, RefusedEvent, bearer, shown};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use crate::auth::{Denied, Scope};
@@ -146,8 +146,15 @@ pub(super) async fn ingest(
     }
     let visitor = context.intake.visitors().visitor(peer.ip, &head.headers);
     let sender = Sender { visitor: &visitor, headers: &head.headers, token: Some(&token), began };
-    let results = context.intake.accept_many(sender, parsed).await;
-    log_refused(peer, &About::new(peer, &head.uri, &head.headers), &results, began);
+    let mut results = context.intake.accept_many(sender, parsed).await;
+    for (result, item) in results.iter_mut().zip(&items) {
+        if let Err(refused) = result {
+            let (token, kind) = (Some(Arc::clone(&token)), kind_of(item));
+            let body = bytes.slice_ref(item);
+            refused.event = Some(Box::new(RefusedEvent { token, kind, body }));
+        }
+    }
+    log_refused(peer, &About::new(peer, &head.uri, &head.headers, true), &results, began);
     Ok(respond(results))
 }
 
@@ -182,7 +189,7 @@ fn respond(results: Vec<Result<String, Refused>>) -> Response<ResponseBody> {
 fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], began: Instant) {
     let mut refused = results.iter().filter_map(|result| result.as_ref().err());
     refused.by_ref().take(MAX_LOGGED).for_each(|refused| refused.log(peer, about, began));
-    let others = refused.map(|refused| refused.count(peer)).count();
+    let others = refused.map(|refused| refused.count(peer, about)).count();
     if others == 0 {
         return;
     }
@@ -238,6 +245,12 @@ fn parse(item: &[u8], most: usize) -> Parsed {
     let kind = kind(r#type)?;
     let fields = data.map_or(item, |data| data.get().as_bytes());
     Ok(intake::parse(kind, fields)?)
+}
+
+/// The type of an event, if it has one.
+fn kind_of(item: &[u8]) -> Option<EventKind> {
+    let item: Item<'_> = serde_json::from_slice(item).ok()?;
+    kind(item.r#type).ok()
 }
 
 fn kind(value: Option<&RawValue>) -> Result<EventKind, Rejection> {

@@ -1,12 +1,15 @@
 //! `POST /track` and the other routes that accept events.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::EventKind;
+use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, REFERER};
 use hyper::{Request, Response, StatusCode, Uri};
 use serde::Serialize;
 use serde_json::Value;
@@ -15,8 +18,9 @@ use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, body, charset};
-use crate::auth::Denied;
+use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{self, Rejected, Rejection, Sender};
+use crate::refused::{self, Why};
 use crate::server::access::bearer_token;
 use crate::telemetry::{Data, Repeated};
 
@@ -27,17 +31,27 @@ const MAX_SHOWN: usize = 200;
 pub struct Refused {
     pub why: Refusal,
     pub project: Option<String>,
+    /// What was known about its event.
+    pub event: Option<Box<RefusedEvent>>,
+}
+
+/// A refused event.
+pub struct RefusedEvent {
+    pub token: Option<Arc<TokenRecord>>,
+    pub kind: Option<EventKind>,
+    /// Its JSON.
+    pub body: Bytes,
 }
 
 impl<T: Into<Refusal>> From<T> for Refused {
     fn from(why: T) -> Self {
-        Self { why: why.into(), project: None }
+        Self { why: why.into(), project: None, event: None }
     }
 }
 
 impl From<Rejected> for Refused {
     fn from(Rejected { why, project }: Rejected) -> Self {
-        Self { why: why.into(), project }
+        Self { why: why.into(), project, event: None }
     }
 }
 
@@ -47,24 +61,77 @@ pub struct About {
     pub origin: Option<HeaderValue>,
     /// The entry about the client, as far as it may be shown.
     pub client: Option<(String, Value)>,
+    /// The client's whole address, which is not shown.
+    address: IpAddr,
+    referer: Option<HeaderValue>,
+    authorization: Option<HeaderValue>,
+    /// Whether it was sent to a route for events, or to none.
+    for_events: bool,
 }
 
 impl About {
-    pub(super) fn new(peer: &Peer, uri: &Uri, headers: &HeaderMap) -> Self {
-        // Both are cheap to clone.
-        let (uri, origin) = (uri.clone(), headers.get(ORIGIN).cloned());
-        Self { uri, origin, client: peer.shown(headers) }
+    pub(super) fn new(peer: &Peer, uri: &Uri, headers: &HeaderMap, for_events: bool) -> Self {
+        // All are cheap to clone.
+        let header = |name| headers.get(name).cloned();
+        Self {
+            uri: uri.clone(),
+            origin: header(ORIGIN),
+            client: peer.shown(headers),
+            address: peer.context.intake.visitors().client(peer.ip, headers).ip,
+            referer: header(REFERER),
+            authorization: header(AUTHORIZATION),
+            for_events,
+        }
+    }
+
+    /// The first characters of the token.
+    fn token_prefix(&self) -> Option<String> {
+        let secret = bearer_token(self.authorization.as_ref()?.as_bytes())?;
+        Secret::parse(secret).map(|secret| secret.prefix().to_owned())
     }
 }
 
 impl Refused {
-    /// Counts it.
-    pub(super) fn count(&self, peer: &Peer) {
+    /// Counts it, and keeps it if it was to be an event.
+    pub(super) fn count(&self, peer: &Peer, about: &About) {
         let metrics = peer.context.intake.log().metrics();
         metrics.refused();
         if let Refusal::Rejected(Rejection::Throttled(throttled)) = &self.why {
             metrics.throttled(throttled.limit);
         }
+        if about.for_events {
+            self.keep(peer, about);
+        }
+    }
+
+    fn keep(&self, peer: &Peer, about: &About) {
+        let rejection = match &self.why {
+            Refusal::Rejected(rejection) => Some(rejection),
+            _ => None,
+        };
+        let why = Why {
+            reason: self.why.kind(),
+            status: self.why.status().as_u16(),
+            error: self.why.to_string(),
+            rejection,
+        };
+        let event = self.event.as_deref();
+        let known = event.and_then(|event| event.token.as_ref()).map(|token| token.id.clone());
+        // Anybody can make up any number of them: those that are looked up are limited.
+        let is_lookup = !matches!(rejection, Some(Rejection::Throttled(_)));
+        let token = known.or_else(|| about.token_prefix().filter(|_| is_lookup));
+        let page = about.referer.as_ref().or(about.origin.as_ref());
+        peer.context.intake.refuse(&refused::Refused {
+            why,
+            project: self.project.as_deref(),
+            token: token.as_deref(),
+            page: page.map(HeaderValue::as_bytes),
+            path: about.uri.path(),
+            client: about.address,
+            peer: about.client.as_ref().and_then(|(_, client)| client.as_str()),
+            kind: event.and_then(|event| event.kind),
+            body: event.map(|event| &*event.body),
+        });
     }
 
     /// How log lines about it are folded.
@@ -80,7 +147,7 @@ impl Refused {
     /// Counts and logs it. A site that a token does not allow also goes to the program's own log:
     /// nobody there sees the page's errors.
     pub(super) fn log(&self, peer: &Peer, about: &About, began: Instant) {
-        self.count(peer);
+        self.count(peer, about);
         let status = self.why.status();
         let origin = about.origin.as_ref().map(shown);
         if status == StatusCode::FORBIDDEN && peer.context.rejected_origins.failure().is_some() {
@@ -142,13 +209,23 @@ pub(super) async fn ingest(
     let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
     peer.linger.store(false, Relaxed);
     let bytes = charset::decode(encodings.decode(bytes, most).await?, charset)?;
-    let envelope = intake::parse(kind, &bytes)?;
-    let token = token.as_deref();
     let visitor = context.intake.visitors().visitor(peer.ip, &head.headers);
-    let sender = Sender { visitor: &visitor, headers: &head.headers, token, began };
-    let id = context.intake.accept(sender, envelope).await?;
-    let accepted = Accepted { message: "Event queued", event_id: &id };
-    Ok(response::json(StatusCode::OK, &accepted))
+    let sender =
+        Sender { visitor: &visitor, headers: &head.headers, token: token.as_deref(), began };
+    let accepted = match intake::parse(kind, &bytes) {
+        Ok(envelope) => context.intake.accept(sender, envelope).await,
+        Err(why) => Err(why.into()),
+    };
+    match accepted {
+        Ok(id) => {
+            let accepted = Accepted { message: "Event queued", event_id: &id };
+            Ok(response::json(StatusCode::OK, &accepted))
+        }
+        Err(rejected) => {
+            let event = Some(Box::new(RefusedEvent { token, kind: Some(kind), body: bytes }));
+            Err(Refused { event, ..rejected.into() })
+        }
+    }
 }
 
 /// The bearer token; `None` without the header, an error if the header has another form.

@@ -14,6 +14,7 @@
 //! - `playground`: `GET /playground`
 //! - `ready`: `GET /ready`
 //! - `refusal`: why a request is refused, and the status code
+//! - `refused_api`: `GET /api/refused`
 //! - `response`: builds responses
 //! - `routes`: the table of routes, dispatch and permissions
 //! - `server`: connections
@@ -34,6 +35,7 @@ mod playground;
 mod queue_api;
 mod ready;
 mod refusal;
+mod refused_api;
 mod response;
 mod routes;
 mod server;

@@ -131,7 +131,7 @@ impl Refusal {
     /// The status code.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Rejected(rejection) => status(rejection),
+            Self::Rejected(rejection) => rejection.status(),
             Self::Broken(_) | Self::Preflight(_) => StatusCode::BAD_REQUEST,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
@@ -145,29 +145,5 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
-    }
-}
-
-fn status(rejection: &Rejection) -> StatusCode {
-    match rejection {
-        Rejection::Field { .. } => StatusCode::BAD_REQUEST,
-        Rejection::IdTaken(_) => StatusCode::CONFLICT,
-        Rejection::Throttled(_) | Rejection::Denied(Denied::Throttled(_)) => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
-        Rejection::Denied(Denied::Domain(_)) => StatusCode::FORBIDDEN,
-        Rejection::Denied(Denied::Unavailable(_)) | Rejection::Queue(_) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        Rejection::Denied(
-            Denied::Missing
-            | Denied::NotLocal
-            | Denied::NotAdmin
-            | Denied::Unknown
-            | Denied::Expired
-            | Denied::Scope(_)
-            | Denied::Project
-            | Denied::AllProjects,
-        ) => StatusCode::UNAUTHORIZED,
     }
 }

@@ -15,7 +15,7 @@ use super::ingest::{About, Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, batch, cors, debug_stream, event_api, live_view, playground, queue_api};
-use super::{ready, status, tracker};
+use super::{ready, refused_api, status, tracker};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
@@ -50,6 +50,7 @@ enum Handler {
     Event,
     Live,
     Failed,
+    Refused,
     Change(Change),
     Tracker,
     Playground,
@@ -103,6 +104,7 @@ pub const ROUTES: &[Route] = &[
     route("/api/event", GET, Access::Reader, Handler::Event),
     route("/api/live", GET, Access::Reader, Handler::Live),
     route("/api/queue/failed", GET, Access::Reader, Handler::Failed),
+    route("/api/refused", GET, Access::Reader, Handler::Refused),
     route("/api/queue/failed/retry", POST, Access::Admin, Handler::Change(Change::Retry)),
     route("/api/queue/failed/delete", POST, Access::Admin, Handler::Change(Change::Delete)),
 ];
@@ -133,7 +135,8 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    let about = About::new(peer, request.uri(), request.headers());
+    let for_events = route.is_none_or(Route::is_for_pages);
+    let about = About::new(peer, request.uri(), request.headers(), for_events);
     let response = match dispatch(peer, route, request, began).await {
         Ok(response) => response,
         Err(refused) => {
@@ -236,6 +239,7 @@ async fn handle(
         Handler::Event => event_api::find(peer, head).await,
         Handler::Live => live_view::now(peer).await,
         Handler::Failed => queue_api::failed(peer, head).await,
+        Handler::Refused => refused_api::list(peer, head),
         Handler::Change(change) => queue_api::change(peer, change, head, body).await,
         Handler::Tracker => Ok(tracker::script(head)),
         Handler::Playground => playground::page(peer, head).await,

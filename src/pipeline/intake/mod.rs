@@ -30,6 +30,7 @@ use hyper::HeaderMap;
 
 use crate::auth::{Authenticator, TokenRecord};
 use crate::queue::Queue;
+use crate::refused::{Refusals, Refused, RefusedSettings};
 use crate::telemetry::Telemetry;
 use crate::throttle::{LimitSettings, Throttle};
 use crate::verify::BaselineSender;
@@ -50,6 +51,7 @@ pub struct Intake {
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
     throttle: Arc<Throttle>,
+    refusals: Refusals,
 }
 
 /// The sender of an event.
@@ -76,7 +78,8 @@ impl Intake {
     ) -> Self {
         let visitors = Arc::new(visitors);
         let throttle = Arc::new(Throttle::new(LimitSettings::default(), u64::MAX));
-        Self { queue, authenticator, log, settings, visitors, baseline: None, throttle }
+        let refusals = Refusals::default();
+        Self { queue, authenticator, log, settings, visitors, baseline: None, throttle, refusals }
     }
 
     /// Refuses what is over a limit.
@@ -85,10 +88,26 @@ impl Intake {
         Self { throttle, ..self }
     }
 
+    /// Keeps as much about refused events as these settings say.
+    #[must_use]
+    pub fn with_refused(self, settings: &RefusedSettings) -> Self {
+        Self { refusals: Refusals::new(settings), ..self }
+    }
+
     /// Also hands accepted events to the baseline writer.
     #[must_use]
     pub fn with_baseline(self, baseline: Option<BaselineSender>) -> Self {
         Self { baseline, ..self }
+    }
+
+    /// Counts and keeps something that was refused by either server.
+    pub fn refuse(&self, refused: &Refused<'_>) {
+        self.refusals.add(refused, self.log.metrics());
+    }
+
+    /// What was refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// The queue.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use hyper::StatusCode;
+
 use crate::auth::Denied;
 use crate::queue::QueueError;
 use crate::throttle::Throttled;
@@ -88,8 +90,37 @@ impl Rejection {
             Self::Denied(denied) => match denied {
                 Denied::Domain(_) => "domain not allowed",
                 Denied::Unavailable(_) => "tokens unavailable",
+                Denied::Missing => "token missing",
+                Denied::Unknown => "token not valid",
+                Denied::Expired => "token expired",
+                Denied::Project => "token of another project",
                 _ => "not authorized",
             },
+        }
+    }
+
+    /// The status code of its response.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Field { .. } => StatusCode::BAD_REQUEST,
+            Self::IdTaken(_) => StatusCode::CONFLICT,
+            Self::Throttled(_) | Self::Denied(Denied::Throttled(_)) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Denied(Denied::Domain(_)) => StatusCode::FORBIDDEN,
+            Self::Denied(Denied::Unavailable(_)) | Self::Queue(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Denied(
+                Denied::Missing
+                | Denied::NotLocal
+                | Denied::NotAdmin
+                | Denied::Unknown
+                | Denied::Expired
+                | Denied::Scope(_)
+                | Denied::Project
+                | Denied::AllProjects,
+            ) => StatusCode::UNAUTHORIZED,
         }
     }
 

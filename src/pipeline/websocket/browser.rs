@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::Request;
 use hyper::header::{HeaderValue, ORIGIN, REFERER};
 use hyper::http::request::Parts;
+use hyper::{Request, StatusCode};
 use tokio_tungstenite::tungstenite::Error;
 
 use super::disconnect_grace::Left;
@@ -17,6 +17,7 @@ use super::socket::{AGAIN, AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{Rejection, parse, validate};
+use crate::refused::{Refused, Why};
 use crate::server::access::{query, site};
 use crate::telemetry::{Data, Repeated};
 use bklit_wire::event::{EventKind, Payload};
@@ -99,6 +100,14 @@ impl Problem {
         }
     }
 
+    fn why(&self) -> Why<'_> {
+        let (reason, status, rejection) = match self {
+            Self::Refused(why) => (why.kind(), why.status(), Some(why)),
+            Self::NoKey => ("token missing", StatusCode::UNAUTHORIZED, None),
+        };
+        Why { reason, status: status.as_u16(), error: self.text(), rejection }
+    }
+
     fn for_client(&self) -> String {
         match self {
             Self::Refused(why) => why.for_client(),
@@ -123,6 +132,12 @@ impl Problem {
     fn is_final(&self) -> bool {
         matches!(self, Self::Refused(Rejection::Denied(Denied::Domain(_))))
     }
+}
+
+/// Why a message that could not be read is refused.
+fn unreadable(problem: &str) -> Why<'static> {
+    let status = StatusCode::BAD_REQUEST.as_u16();
+    Why { reason: "unreadable message", status, error: problem.to_owned(), rejection: None }
 }
 
 impl Browser {
@@ -185,6 +200,7 @@ impl Browser {
                 }
                 Received::Unusable(code, reason) => {
                     self.log_refused(None, &reason);
+                    self.keep_refused(unreadable(&reason), None, None);
                     self.socket.close(code, &reason).await;
                     return Ok("unreadable message");
                 }
@@ -222,6 +238,7 @@ impl Browser {
             self.guest.context.intake.log().metrics().throttled(throttled.limit);
         }
         self.log_refused(message_type, &problem.text());
+        self.keep_refused(problem.why(), message_type, Some(&text));
         let error = problem.for_client();
         let reply = ToClient::Error {
             error,
@@ -329,6 +346,25 @@ impl Browser {
                 ("error", error.into()),
                 ("origin", self.guest.origin().into()),
             ])
+        });
+    }
+
+    /// Counts a refused message, and keeps it for the operator.
+    fn keep_refused(&self, why: Why<'_>, message_type: Option<&str>, message: Option<&str>) {
+        let Guest { head, visitor, context, .. } = &self.guest;
+        let kinds = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
+        let sent = message.and_then(|message| FromBrowser::parse(message).ok()?.secret());
+        let page = head.headers.get(REFERER).or_else(|| head.headers.get(ORIGIN));
+        context.intake.refuse(&Refused {
+            why,
+            project: Some(&self.session.project_id),
+            token: sent.as_ref().or(self.token.as_ref()).map(Secret::prefix),
+            page: page.map(HeaderValue::as_bytes),
+            path: "websocket",
+            client: visitor.ip(),
+            peer: visitor.shown_ip(),
+            kind: kinds.into_iter().find(|kind| Some(kind.as_str()) == message_type),
+            body: message.map(str::as_bytes),
         });
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::auth::Secret;
 use crate::intake::Rejection;
 use bklit_wire::event::{EventKind, parse_naming_field};
 use bklit_wire::object::Object;
@@ -45,6 +46,12 @@ impl<'a> FromBrowser<'a> {
         };
         let data = data.ok_or_else(|| Rejection::field("data", "missing"))?.get();
         Ok(Self::Event { kind, data, api_key })
+    }
+
+    /// Its API key, if that has the form of one.
+    pub fn secret(&self) -> Option<Secret> {
+        let (Self::Auth { api_key } | Self::Event { api_key, .. }) = self;
+        api_key.as_deref().and_then(Secret::parse)
     }
 }
 

@@ -172,6 +172,7 @@ fn log_stored(context: &WorkerContext, batch: &Batch, known: &[usize], took: Dur
 }
 
 fn log_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {
+    context.log.metrics().store_failed(reason);
     for event in alone.events.iter() {
         let step = context.log.step(Stage::Clickhouse).event(&event.id).project(&event.project_id);
         step.took(took).error("Event refused by the store, moved to the failed queue", || {

@@ -16,6 +16,7 @@ fn published() -> BTreeMap<String, String> {
     metrics.request(200);
     metrics.socket("browser", true);
     metrics.values_changed("title", "truncated", 1);
+    metrics.refusals().refused("queue", None, "full");
     metrics.connections().closed("http", Reason::Full);
     let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
