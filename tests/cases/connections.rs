@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bklit_wire::time::UtcMillis;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -57,10 +58,10 @@ fn a_client_that_vanishes() {
             message["apiKey"] = daemon.token().into();
             socket.say(message).await;
             assert_eq!(socket.hear().await["type"], "ack");
-            let last = bklit_wire::time::UtcMillis::now().epoch_millis() / 1000;
+            let last = UtcMillis::now().epoch_millis() / 1000;
             // From here on nobody reads, so that no ping is answered.
             stored(&daemon, "tracked_session WHERE ended_at IS NOT NULL", 1);
-            let noticed = bklit_wire::time::UtcMillis::now().epoch_millis() / 1000;
+            let noticed = UtcMillis::now().epoch_millis() / 1000;
             assert!(noticed - last >= 3, "ended by a timeout, not by a closed connection");
             let ended = daemon.scalar("SELECT unixepoch(ended_at) FROM tracked_session");
             drop(socket);

@@ -1,5 +1,6 @@
 //! Sessions, their ends, and events that arrive twice.
 
+use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::{case, joined, post_as, stored};
@@ -15,12 +16,18 @@ fn end(session: &str) -> Value {
 
 #[test]
 fn ends_before_their_page_views() {
-    let input = "a /session-end that arrives before its page view";
+    let input = "a /session-end that arrives before an earlier page view of its session";
     case("out-of-order delivery", input, "200, 200; 1 session, 1 page view", || {
         let daemon = Daemon::start();
+        let now = UtcMillis::now();
+        let earlier = UtcMillis::from_epoch_millis(now.epoch_millis() - 10_000);
+        let at = |mut event: Value, time: UtcMillis| {
+            event["timestamp"] = time.to_string().into();
+            event
+        };
         let statuses = [
-            daemon.post("/session-end", &end("s")).status,
-            daemon.post("/track", &view("s")).status,
+            daemon.post("/session-end", &at(end("s"), now)).status,
+            daemon.post("/track", &at(view("s"), earlier)).status,
         ];
         stored(&daemon, "page_view_event", 1);
         stored(&daemon, "tracked_session WHERE ended_at IS NOT NULL", 1);
@@ -63,7 +70,7 @@ fn event_ids_of_clients() {
     case("hostile trial", input, expected, || {
         let daemon = Daemon::start();
         let first = json!({ "eventId": "k", "url": "https://shop.example/", "projectId": "default",
-            "timestamp": bklit_wire::time::UtcMillis::now().to_string() });
+            "timestamp": UtcMillis::now().to_string() });
         let mut other = first.clone();
         other["url"] = "https://shop.example/other".into();
         let event = json!({ "eventId": "k", "trackingId": "t", "eventType": "e",

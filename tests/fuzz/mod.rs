@@ -103,9 +103,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn write_corpus_temporarily() {
-    let at = fuzz_dir().join("corpus/mmdb/city");
-    fs::write(at, crate::visitors::mmdb::maxmind()).unwrap();
-}
