@@ -119,7 +119,7 @@ async fn normal_traffic_is_served_during_floods() {
     let mut accepted = 0;
     let all: Vec<_> = FLOODS.iter().collect();
     let single = FLOODS.iter().map(|flood| (flood.name, vec![flood]));
-    let phases = [("none", vec![])].into_iter().chain(single);
+    let phases = [("none, warm-up", vec![]), ("none", vec![])].into_iter().chain(single);
     let phases = phases.chain([("all of them", all), ("none, afterwards", vec![])]);
     let mut lost = Vec::new();
     for (name, floods) in phases {
