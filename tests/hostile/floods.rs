@@ -50,7 +50,7 @@ pub const FLOODS: &[Flood] = &[
         },
     },
     Flood {
-        name: "timestamps of all months, 200/s",
+        name: "timestamps of all months",
         clients: 8,
         pause: Duration::from_millis(40),
         request: |token, n| {
