@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod browser;
+mod cases;
 mod cli;
 mod conformance;
 mod doctor;
 mod faults;
+mod fuzz;
+mod hostile;
 mod http;
 mod intake;
 mod postgres;

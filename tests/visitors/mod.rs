@@ -4,7 +4,7 @@ mod addresses;
 mod database;
 mod leaks;
 mod locations;
-mod mmdb;
+pub mod mmdb;
 
 use std::sync::Arc;
 

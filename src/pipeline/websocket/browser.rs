@@ -322,6 +322,7 @@ impl Browser {
         let accepted = self.guest.context.intake.accept(sender, envelope).await;
         let id = accepted.map_err(|rejected| rejected.why)?;
         self.accepted += 1;
+        self.socket.accepted();
         Ok(id)
     }
 

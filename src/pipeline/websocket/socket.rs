@@ -102,9 +102,15 @@ impl Socket {
         Self { stream, linger, pings, ping: Ping::Later, last_heard, longest }
     }
 
-    /// When something was last received, be it the end of the connection.
+    /// When something was last received, be it the end of the connection, or an event was accepted.
     pub fn last_heard(&self) -> UtcMillis {
         self.last_heard
+    }
+
+    /// The last message was accepted as an event. That counts as a sign of life: the event's time may be
+    /// later than that of its receipt, and a session that ends before its last event goes on.
+    pub fn accepted(&mut self) {
+        self.last_heard = UtcMillis::now();
     }
 
     /// Receives the next message, sending pings meanwhile. Cancel-safe.
