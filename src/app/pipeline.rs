@@ -13,6 +13,7 @@ use super::adapters::{self, Adapters};
 use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
 use super::doctor;
+use super::filters;
 use super::lifecycle::Supervisor;
 use super::location;
 use super::tokens;
@@ -102,6 +103,7 @@ impl Pipeline {
         let visitors = location::visitors(settings, &log, supervisor).await?;
         let rules = settings.intake.clone();
         let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors)
+            .with_filters(filters::filters(settings).await?)
             .with_baseline(baseline)
             .with_throttle(Arc::clone(&throttle));
         // From the first request on, `/health` and `/ready` answer with the figures read here and

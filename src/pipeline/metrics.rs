@@ -2,12 +2,16 @@
 //! text.
 //!
 //! - `connections`: connections closed to make room for others
+//! - `filters`: events that filters found
 //! - `labels`: labels of metrics
+//! - `part`: the parts whose health is reported
 //! - `queue`: the queue's state, observed once a second
 //! - `verification`: results of dual-write verification
 
 mod connections;
+mod filters;
 mod labels;
+mod part;
 mod queue;
 mod verification;
 
@@ -28,37 +32,15 @@ use bklit_wire::gauges::{Gauges, Health, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
 pub use connections::ConnectionFigures;
+pub use part::Part;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use verification::{Outcome, VerificationFigures};
 
+use crate::intake::filters::Verdict;
 use crate::throttle::Limit;
+use filters::FilterFigures;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
 use queue::QueueFigures;
-
-/// A part of the pipeline whose health is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The queue.
-    Queue,
-    /// The store.
-    Store,
-    /// The worker.
-    Worker,
-}
-
-impl Part {
-    /// The number of parts.
-    pub const COUNT: usize = 3;
-
-    /// Its name in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Store => "store",
-            Self::Worker => "worker",
-        }
-    }
-}
 
 /// A stage's counters since the last [`Metrics::take_gauges`].
 struct StageInterval {
@@ -86,6 +68,7 @@ pub struct Metrics {
     sockets: Family<KindLabel, Gauge>,
     live_events_lost: Counter,
     values_changed: Family<ChangeLabel, Counter>,
+    filters: FilterFigures,
     accepted: AtomicU64,
     refused: AtomicU64,
     throttled: AtomicU64,
@@ -139,6 +122,7 @@ impl Metrics {
             sockets: Family::default(),
             live_events_lost: Counter::default(),
             values_changed: Family::default(),
+            filters: FilterFigures::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
@@ -199,6 +183,7 @@ impl Metrics {
             "Values of events that were shortened, removed or replaced, by field and change",
             self.values_changed.clone(),
         );
+        self.filters.register(r);
         self.verify.register(r);
         let over_limits = Family::<LimitLabel, Counter>::default();
         for limit in Limit::ALL {
@@ -260,6 +245,11 @@ impl Metrics {
     pub fn throttled(&self, limit: Limit) {
         self.throttled.fetch_add(1, Relaxed);
         self.over_limits[limit as usize].inc();
+    }
+
+    /// Counts an event that a filter found.
+    pub fn filtered(&self, verdict: Verdict) {
+        self.filters.count(verdict);
     }
 
     /// Sets the number of open connections.
@@ -343,6 +333,7 @@ impl Metrics {
             accepted: self.accepted.swap(0, Relaxed),
             refused: self.refused.swap(0, Relaxed),
             throttled: self.throttled.swap(0, Relaxed),
+            filtered: self.filters.take_dropped(),
             stages: self.stages.each_ref().map(|stage| {
                 let taken = std::mem::replace(&mut *lock(stage), StageInterval::new());
                 StageGauges {

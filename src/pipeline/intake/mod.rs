@@ -6,6 +6,8 @@
 //! - `clock`: corrects the time of an event whose sender's clock is wrong
 //! - `enrich`: derives fields of a page view from its request
 //! - `envelope`: parses a request's body
+//! - `filters`: drops or marks what is not a visit
+//! - `globs`: patterns of names
 //! - `rejection`: why an event is rejected
 //! - `settings`: the settings of the intake
 //! - `urls`: removes credentials from URLs, and shortens them
@@ -17,6 +19,8 @@ mod changes;
 mod clock;
 mod enrich;
 mod envelope;
+pub mod filters;
+mod globs;
 mod rejection;
 mod settings;
 mod urls;
@@ -36,6 +40,8 @@ use crate::verify::BaselineSender;
 
 pub use accept::parse;
 pub use envelope::Envelope;
+use filters::Filters;
+pub use globs::Globs;
 pub use rejection::{Rejected, Rejection};
 pub use settings::{ANY_SCHEME, GeoSettings, IntakeSettings, PrivacySettings};
 use visitor::{Visitor, Visitors};
@@ -47,6 +53,7 @@ pub struct Intake {
     log: Arc<Telemetry>,
     settings: IntakeSettings,
     visitors: Arc<Visitors>,
+    filters: Filters,
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
     throttle: Arc<Throttle>,
@@ -76,13 +83,20 @@ impl Intake {
     ) -> Self {
         let visitors = Arc::new(visitors);
         let throttle = Arc::new(Throttle::new(LimitSettings::default(), u64::MAX));
-        Self { queue, authenticator, log, settings, visitors, baseline: None, throttle }
+        let filters = Filters::default();
+        Self { queue, authenticator, log, settings, visitors, filters, baseline: None, throttle }
     }
 
     /// Refuses what is over a limit.
     #[must_use]
     pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
         Self { throttle, ..self }
+    }
+
+    /// Drops or marks what these filters find, instead of those with the default settings.
+    #[must_use]
+    pub fn with_filters(self, filters: Filters) -> Self {
+        Self { filters, ..self }
     }
 
     /// Also hands accepted events to the baseline writer.
