@@ -103,7 +103,7 @@ impl Pipeline {
         let visitors = location::visitors(settings, &log, supervisor).await?;
         let rules = settings.intake.clone();
         let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors)
-            .with_filters(filters::filters(settings).await?)
+            .with_filters(filters::filters(settings)?)
             .with_baseline(baseline)
             .with_throttle(Arc::clone(&throttle));
         // From the first request on, `/health` and `/ready` answer with the figures read here and
