@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bklit_pipeline::intake::filters::{Action, Rule, Verdict};
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::server::Reason;
 
@@ -17,6 +18,7 @@ fn published() -> BTreeMap<String, String> {
     metrics.socket("browser", true);
     metrics.values_changed("title", "truncated", 1);
     metrics.connections().closed("http", Reason::Full);
+    metrics.filtered(Verdict { rule: Rule::Bot, action: Action::Drop });
     let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types

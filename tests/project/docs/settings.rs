@@ -127,6 +127,7 @@ const VALUES: [&str; 16] = [
     "debug",
     "development",
     "public",
+    "mark",
 ];
 
 #[test]
