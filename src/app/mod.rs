@@ -5,6 +5,7 @@
 //! - `alerts`: alerts of a pipeline without a console
 //! - `data_dir`: the data dir and its lock
 //! - `doctor`: the checks of `bklit-tui doctor`
+//! - `filters`: the filters, with their file
 //! - `lifecycle`: supervised tasks, signals, shutdown
 //! - `location`: the location database
 //! - `notify`: notifications to systemd
@@ -17,6 +18,7 @@ mod adapters;
 mod alerts;
 pub mod data_dir;
 mod doctor;
+mod filters;
 mod lifecycle;
 mod location;
 mod notify;

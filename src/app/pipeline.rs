@@ -13,6 +13,7 @@ use super::adapters::{self, Adapters};
 use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
 use super::doctor;
+use super::filters;
 use super::lifecycle::Supervisor;
 use super::location;
 use super::tokens;
@@ -98,6 +99,7 @@ impl Pipeline {
         let visitors = location::visitors(settings, &log, supervisor).await?;
         let rules = settings.intake.clone();
         let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors)
+            .with_filters(filters::filters(settings)?)
             .with_baseline(baseline)
             .with_refused(&settings.refused)
             .with_throttle(Arc::clone(&throttle));

@@ -10,6 +10,7 @@ use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
+use bklit_pipeline::intake::filters::FilterSettings;
 use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::refused::RefusedSettings;
@@ -46,6 +47,7 @@ impl Default for Settings {
             http: HttpSettings::default(),
             intake: IntakeSettings::default(),
             websocket: WebSocketSettings::default(),
+            filters: FilterSettings::default(),
             privacy: PrivacySettings::default(),
             geo: GeoSettings::default(),
             auth: AuthSettings::default(),

@@ -8,6 +8,7 @@ use bklit_alerts::AlertSettings;
 use bklit_console_core::settings::ConsoleSettings;
 use bklit_pipeline::auth::AuthSettings;
 use bklit_pipeline::http::HttpSettings;
+use bklit_pipeline::intake::filters::FilterSettings;
 use bklit_pipeline::intake::{GeoSettings, IntakeSettings, PrivacySettings};
 use bklit_pipeline::queue::QueueSettings;
 use bklit_pipeline::refused::RefusedSettings;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub intake: IntakeSettings,
     /// The WebSocket server.
     pub websocket: WebSocketSettings,
+    /// Which events are dropped or marked.
+    pub filters: FilterSettings,
     /// What is kept about visitors.
     pub privacy: PrivacySettings,
     /// How visitors are located.

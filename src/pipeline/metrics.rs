@@ -2,6 +2,7 @@
 //! text.
 //!
 //! - `connections`: connections closed to make room for others
+//! - `filters`: events that filters found
 //! - `health`: which parts of the pipeline work
 //! - `labels`: labels of metrics
 //! - `queue`: the queue's state, observed once a second
@@ -9,6 +10,7 @@
 //! - `verification`: results of dual-write verification
 
 mod connections;
+mod filters;
 mod health;
 mod labels;
 mod queue;
@@ -37,7 +39,9 @@ pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use refusals::RefusalFigures;
 pub use verification::{Outcome, VerificationFigures};
 
+use crate::intake::filters::Verdict;
 use crate::throttle::Limit;
+use filters::FilterFigures;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
 use queue::QueueFigures;
 use refusals::Counts;
@@ -68,6 +72,7 @@ pub struct Metrics {
     sockets: Family<KindLabel, Gauge>,
     live_events_lost: Counter,
     values_changed: Family<ChangeLabel, Counter>,
+    filters: FilterFigures,
     accepted: AtomicU64,
     refused: AtomicU64,
     throttled: AtomicU64,
@@ -123,6 +128,7 @@ impl Metrics {
             sockets: Family::default(),
             live_events_lost: Counter::default(),
             values_changed: Family::default(),
+            filters: FilterFigures::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
@@ -185,6 +191,7 @@ impl Metrics {
             "Values of events that were shortened, removed or replaced, by field and change",
             self.values_changed.clone(),
         );
+        self.filters.register(r);
         self.verify.register(r);
         self.refusals.register(r);
         let over_limits = Family::<LimitLabel, Counter>::default();
@@ -252,6 +259,11 @@ impl Metrics {
     pub fn throttled(&self, limit: Limit) {
         self.throttled.fetch_add(1, Relaxed);
         self.over_limits[limit as usize].inc();
+    }
+
+    /// Counts an event that a filter found.
+    pub fn filtered(&self, verdict: Verdict) {
+        self.filters.count(verdict);
     }
 
     /// Sets the number of open connections.
@@ -334,6 +346,7 @@ impl Metrics {
             accepted,
             refused: self.refused.swap(0, Relaxed),
             throttled: self.throttled.swap(0, Relaxed),
+            filtered: self.filters.take_dropped(),
             stages,
             accept_to_stored: Latencies::of(&accept_to_stored),
             queue: self.queue.gauges(),

@@ -45,6 +45,8 @@ pub struct Gauges {
     pub refused: u64,
     /// Those of them that were over a limit.
     pub throttled: u64,
+    /// Events that filters dropped.
+    pub filtered: u64,
     /// By stage, in the order of [`Stage::ALL`].
     #[serde(deserialize_with = "stages")]
     pub stages: [StageGauges; Stage::ALL.len()],

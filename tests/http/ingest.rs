@@ -42,7 +42,7 @@ async fn a_page_view_is_queued_whole() {
             "timestamp": "2026-01-31T11:00:00.500Z", "title": "Grüße 🎉 \u{0} \"x\"",
             "liFatId": "l", "isNewVisitor": true, "landingPage": "/",
             "referrer": "https://ref.example/r", "referrerHostname": "ref.example",
-            "referrerPath": "/r", "utmSource": "mail", "userAgent": agent.1, "mobile": true,
+            "referrerPath": "/r", "referrerType": "ad", "utmSource": "mail", "userAgent": agent.1, "mobile": true,
             "ip": "127.0.0.0",
         });
         assert_eq!(serde_json::to_value(&event.payload).unwrap(), expected);

@@ -14,6 +14,7 @@ use bklit_pipeline::auth::{Authenticator, Scope};
 use bklit_pipeline::http::HttpSettings;
 use bklit_pipeline::http::{HttpContext, serve};
 use bklit_pipeline::intake::Intake;
+use bklit_pipeline::intake::filters::Filters;
 use bklit_pipeline::intake::visitor::LocationDatabase;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::{
@@ -265,7 +266,8 @@ impl Server {
         let visitors = settings.visitors(&all.privacy, database);
         let rules = lenient_about_times();
         let intake = Intake::new(queue.clone(), authenticator, log.clone(), rules, visitors);
-        let intake = Arc::new(intake.with_throttle(throttle));
+        let filters = Filters::new(all.filters, all.privacy, None);
+        let intake = Arc::new(intake.with_filters(filters).with_throttle(throttle));
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.clone());
         let context = Arc::new(context.over_tls(tls));
         let shutdown = CancellationToken::new();

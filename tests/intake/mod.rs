@@ -1,5 +1,6 @@
 //! What becomes of values that are unusual, over both servers.
 
+mod filters;
 mod texts;
 mod times;
 mod urls;

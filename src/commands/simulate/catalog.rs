@@ -112,8 +112,9 @@ pub const AGENTS: &[Agent] = &[
         2,
         "Mozilla/5.0 (iPad; CPU OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
     ),
-    bot(2, "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"),
-    bot(1, "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"),
+    // Not those of known crawlers: their events are dropped, and all that is accepted is to be stored.
+    bot(2, "python-requests/2.32.3"),
+    bot(1, "okhttp/4.12.0"),
     bot(1, "curl/8.11.0"),
 ];
 

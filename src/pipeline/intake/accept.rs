@@ -11,6 +11,7 @@ use hyper::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::changes::Changes;
+use super::filters::{Action, Seen, Verdict};
 use super::visitor::Device;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
 use crate::queue::{NewItem, Pushed, QueueError};
@@ -24,12 +25,22 @@ struct Checked {
     changes: Changes,
     /// [`Envelope::left_out`].
     left_out: Vec<String>,
+    /// What the filters say about it.
+    verdict: Option<Verdict>,
     /// By this its times were judged, so it is also when the event counts as queued.
     at: UtcMillis,
 }
 
+/// What becomes of an accepted event.
+enum Prepared {
+    /// It is to be queued.
+    Ready(Ready),
+    /// A filter dropped the event with this id.
+    Dropped(String),
+}
+
 /// An event that is ready to be queued.
-struct Prepared {
+struct Ready {
     item: NewItem,
     /// Unless its limits are those of unknown sessions.
     admission: Option<Admission>,
@@ -38,7 +49,8 @@ struct Prepared {
 }
 
 impl Intake {
-    /// Checks, completes and queues an event. Returns its id once the queue has confirmed.
+    /// Checks, completes and queues an event. Returns its id once the queue has confirmed, or if a
+    /// filter dropped it.
     ///
     /// # Errors
     /// Why it is rejected. Nothing was queued then, unless the queue's response was lost.
@@ -47,10 +59,13 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<String, Rejected> {
-        let prepared = self.prepare(sender, envelope).await?;
+        let ready = match self.prepare(sender, envelope).await? {
+            Prepared::Ready(ready) => ready,
+            Prepared::Dropped(id) => return Ok(id),
+        };
         let pushing = Instant::now();
-        let pushed = self.queue.push(prepared.item.clone()).await;
-        self.finish(prepared, pushed, pushing.elapsed())
+        let pushed = self.queue.push(ready.item.clone()).await;
+        self.finish(ready, pushed, pushing.elapsed())
     }
 
     /// Like [`Intake::accept`], for several events of one sender that are queued together. What is an
@@ -67,8 +82,14 @@ impl Intake {
                 Err(why) => Err(why),
             });
         }
-        let items: Vec<NewItem> =
-            prepared.iter().flatten().map(|prepared| prepared.item.clone()).collect();
+        let items: Vec<NewItem> = prepared
+            .iter()
+            .flatten()
+            .filter_map(|prepared| match prepared {
+                Prepared::Ready(ready) => Some(ready.item.clone()),
+                Prepared::Dropped(_) => None,
+            })
+            .collect();
         let pushing = Instant::now();
         let mut pushed = match items.is_empty() {
             true => Vec::new(),
@@ -77,9 +98,13 @@ impl Intake {
         .into_iter();
         let took = pushing.elapsed();
         let mut finish = |prepared: Prepared| {
+            let ready = match prepared {
+                Prepared::Ready(ready) => ready,
+                Prepared::Dropped(id) => return Ok(id),
+            };
             let missing = || Err(QueueError::Unavailable("no result of the push".to_owned()));
             let pushed = pushed.next().unwrap_or_else(missing);
-            self.finish(prepared, pushed, took).map_err(E::from)
+            self.finish(ready, pushed, took).map_err(E::from)
         };
         prepared.into_iter().map(|prepared| prepared.and_then(&mut finish)).collect()
     }
@@ -104,11 +129,18 @@ impl Intake {
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
             let mut checked = self.complete(event, sent_at, sender)?;
-            let admission = self.admit(&project, &mut checked.payload, sender)?;
-            Ok((checked, admission))
+            let is_dropped = checked.verdict.is_some_and(|it| it.action == Action::Drop);
+            let admission = match is_dropped {
+                true => None,
+                false => self.admit(&project, &mut checked.payload, sender)?,
+            };
+            Ok((checked, admission, is_dropped))
         });
         match checked {
-            Ok((checked, admission)) => {
+            Ok((checked, _, true)) => {
+                Ok(Prepared::Dropped(self.dropped(&checked, &project, client_id, sender)))
+            }
+            Ok((checked, admission, false)) => {
                 let checked = Checked { left_out, ..checked };
                 let session = match &checked.payload {
                     Payload::SessionEnd(_) => None,
@@ -116,7 +148,7 @@ impl Intake {
                 };
                 let session = session.map(|session| self.throttle.mark(&project, session));
                 let item = self.received(checked, project, client_id, sender);
-                Ok(Prepared { item, admission, session })
+                Ok(Prepared::Ready(Ready { item, admission, session }))
             }
             Err(why) => Err(Rejected { why, project: Some(project) }),
         }
@@ -130,18 +162,25 @@ impl Intake {
         sender: Sender<'_>,
     ) -> Result<Checked, Rejection> {
         let (mut changes, at) = (Changes::default(), UtcMillis::now());
+        let mut page = None;
         match &mut payload {
             Payload::Pageview(view) => {
-                let url = validate::page_view(view, &self.settings, &mut changes)?;
+                let unwanted = self.filters.stripped_parameters();
+                let url = validate::page_view(view, &self.settings, unwanted, &mut changes)?;
                 enrich::page_view(view, &url, sender.headers, sender.visitor);
                 validate::limit_texts(view, &mut changes)?;
+                page = Some(url);
             }
             Payload::Event(event) => validate::custom_event(event, &mut changes)?,
             Payload::SessionEnd(end) => validate::session_end(end, &mut changes)?,
         }
         let bounds = self.settings.time_bounds();
         clock::correct(payload.timestamp_mut(), sent_at, at, bounds, &mut changes);
-        Ok(Checked { payload, changes, left_out: Vec::new(), at })
+        let verdict = self.filters.check(Seen::new(&payload, page.as_ref(), sender));
+        if let Some(verdict) = verdict {
+            self.log.metrics().filtered(verdict);
+        }
+        Ok(Checked { payload, changes, left_out: Vec::new(), verdict, at })
     }
 
     /// Checks the limits. The end of a session that came without a token is marked if the session is
@@ -170,13 +209,16 @@ impl Intake {
 
     /// Reports that an event has been received, and what was changed about it.
     fn report(&self, id: &str, project: &str, checked: &Checked, sender: Sender<'_>) {
-        let Checked { payload, changes, left_out, .. } = checked;
+        let Checked { payload, changes, left_out, verdict, .. } = checked;
         changes.count(self.log.metrics());
         let data = || {
             let mut data = details(payload, sender.headers);
             changes.describe(&mut data);
             if !left_out.is_empty() {
                 data.insert("leftOut".to_owned(), left_out.clone().into());
+            }
+            if let Some(marked) = verdict.filter(|verdict| verdict.action == Action::Mark) {
+                data.insert("filter".to_owned(), marked.rule.as_str().into());
             }
             data
         };
@@ -187,6 +229,24 @@ impl Intake {
         } else {
             step.info("Event received", data);
         }
+    }
+
+    /// Reports that a filter dropped an event; returns its id.
+    fn dropped(
+        &self,
+        checked: &Checked,
+        project: &str,
+        client_id: Option<String>,
+        sender: Sender<'_>,
+    ) -> String {
+        let id = client_id.unwrap_or_else(QueuedEvent::new_id);
+        let step = self.log.step(Stage::Ingestion).event(&id).project(project);
+        step.took(sender.began.elapsed()).info("Event dropped by a filter", || {
+            let mut data = details(&checked.payload, sender.headers);
+            data.extend(checked.verdict.map(|it| ("filter".to_owned(), it.rule.as_str().into())));
+            data
+        });
+        id
     }
 
     /// The item to queue, with the line about its arrival.
@@ -210,19 +270,19 @@ impl Intake {
     /// for the baseline must not contain what the queue adds.
     fn finish(
         &self,
-        prepared: Prepared,
+        ready: Ready,
         pushed: Result<Pushed, QueueError>,
         took: Duration,
     ) -> Result<String, Rejected> {
-        let event = &prepared.item.event;
+        let event = &ready.item.event;
         let step = self.log.step(Stage::Queue).event(&event.id).project(&event.project_id);
         let step = step.took(took);
         match pushed {
             Ok(pushed) => {
                 self.log.metrics().accepted();
                 if pushed == Pushed::Queued {
-                    prepared.admission.into_iter().for_each(Admission::queued);
-                    prepared.session.into_iter().for_each(|session| self.throttle.saw(session));
+                    ready.admission.into_iter().for_each(Admission::queued);
+                    ready.session.into_iter().for_each(|session| self.throttle.saw(session));
                 }
                 if let Some(baseline) = &self.baseline
                     && pushed == Pushed::Queued

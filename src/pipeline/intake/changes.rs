@@ -25,6 +25,8 @@ pub(super) enum Change {
     },
     /// The URL contained a user name or password.
     Credentials,
+    /// Parameters of the URL that are not to be kept were removed.
+    Parameters(usize),
     /// The value is not kept.
     Removed(&'static str),
     /// The time is implausible and was replaced by the server's.
@@ -47,6 +49,7 @@ impl Change {
             Self::Shortened { .. } => "shortened",
             Self::Hashed { .. } => "hashed",
             Self::Credentials => "credentials",
+            Self::Parameters(_) => "parameters",
             Self::Removed(_) => "removed",
             Self::Replaced { .. } => "replaced",
             Self::Corrected { .. } => "corrected",
@@ -60,6 +63,7 @@ impl Change {
             Self::Shortened { bytes } => format!("shortened from {bytes} bytes"),
             Self::Hashed { bytes } => format!("{bytes} bytes, replaced by their hash"),
             Self::Credentials => "user name and password removed".to_owned(),
+            Self::Parameters(removed) => format!("parameters removed: {removed}"),
             Self::Removed(why) => format!("removed: {why}"),
             Self::Replaced { sent } => format!("{sent} is implausible, replaced by our time"),
             Self::Corrected { sent } => format!("{sent}, corrected by the clock in sentAt"),

@@ -4,6 +4,7 @@ use hyper::HeaderMap;
 use hyper::header::USER_AGENT;
 use url::Url;
 
+use super::filters::referrer_type;
 use super::validate::MAX_TEXT;
 use super::visitor::{Device, Visitor};
 use bklit_wire::event::PageView;
@@ -14,10 +15,18 @@ pub fn page_view(view: &mut PageView, url: &Url, headers: &HeaderMap, visitor: &
         view.user_agent = text(headers, USER_AGENT.as_str()).map(str::to_owned);
     }
     view.mobile = device(view, headers).map(Device::is_phone);
-    referrer(view);
-    campaign(view, url);
+    from_urls(view, url);
     view.ip = visitor.shown_ip().map(str::to_owned);
     visitor.location().fill(view);
+}
+
+/// Fills in what the addresses of page and referrer say.
+pub(super) fn from_urls(view: &mut PageView, url: &Url) {
+    referrer(view);
+    campaign(view, url);
+    if view.referrer_type.is_none() {
+        view.referrer_type = referrer_type(view, url).map(str::to_owned);
+    }
 }
 
 /// The device that a page was viewed on, if the page view has a user agent.

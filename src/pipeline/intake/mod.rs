@@ -6,6 +6,8 @@
 //! - `clock`: corrects the time of an event whose sender's clock is wrong
 //! - `enrich`: derives fields of a page view from its request
 //! - `envelope`: parses a request's body
+//! - `filters`: drops or marks what is not a visit
+//! - `globs`: patterns of names
 //! - `rejection`: why an event is rejected
 //! - `settings`: the settings of the intake
 //! - `urls`: removes credentials from URLs, and shortens them
@@ -17,6 +19,8 @@ mod changes;
 mod clock;
 mod enrich;
 mod envelope;
+pub mod filters;
+mod globs;
 mod rejection;
 mod settings;
 mod urls;
@@ -37,6 +41,8 @@ use crate::verify::BaselineSender;
 
 pub use accept::parse;
 pub use envelope::Envelope;
+use filters::Filters;
+pub use globs::Globs;
 pub use rejection::{Rejected, Rejection};
 pub use settings::{ANY_SCHEME, GeoSettings, IntakeSettings, PrivacySettings};
 use visitor::{Visitor, Visitors};
@@ -48,6 +54,7 @@ pub struct Intake {
     log: Arc<Telemetry>,
     settings: IntakeSettings,
     visitors: Arc<Visitors>,
+    filters: Filters,
     /// Receives each accepted event during dual-write verification.
     baseline: Option<BaselineSender>,
     throttle: Arc<Throttle>,
@@ -78,8 +85,18 @@ impl Intake {
     ) -> Self {
         let visitors = Arc::new(visitors);
         let throttle = Arc::new(Throttle::new(LimitSettings::default(), u64::MAX));
-        let refusals = Refusals::default();
-        Self { queue, authenticator, log, settings, visitors, baseline: None, throttle, refusals }
+        let (refusals, filters) = (Refusals::default(), Filters::default());
+        Self {
+            queue,
+            authenticator,
+            log,
+            settings,
+            visitors,
+            filters,
+            baseline: None,
+            throttle,
+            refusals,
+        }
     }
 
     /// Refuses what is over a limit.
@@ -92,6 +109,12 @@ impl Intake {
     #[must_use]
     pub fn with_refused(self, settings: &RefusedSettings) -> Self {
         Self { refusals: Refusals::new(settings), ..self }
+    }
+
+    /// Drops or marks what these filters find, instead of those with the default settings.
+    #[must_use]
+    pub fn with_filters(self, filters: Filters) -> Self {
+        Self { filters, ..self }
     }
 
     /// Also hands accepted events to the baseline writer.

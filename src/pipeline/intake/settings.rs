@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::globs::Globs;
 use super::visitor::IpPrivacy;
 use crate::time_bounds::TimeBounds;
 
@@ -73,6 +74,14 @@ impl Default for IntakeSettings {
 pub struct PrivacySettings {
     /// How much of a visitor's address is stored and shown.
     pub ip: IpPrivacy,
+    /// Drop the events of visitors who send Do Not Track.
+    #[serde(deserialize_with = "bklit_wire::setting::boolean")]
+    pub do_not_track: bool,
+    /// Drop the events of visitors who send Global Privacy Control.
+    #[serde(deserialize_with = "bklit_wire::setting::boolean")]
+    pub global_privacy_control: bool,
+    /// Names of parameters that are removed from all addresses.
+    pub strip_query: Globs,
 }
 
 /// How visitors are located.

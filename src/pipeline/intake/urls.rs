@@ -1,8 +1,10 @@
-//! Repairs URLs: removes credentials, and shortens what is too long, least important parts first.
+//! Repairs URLs: removes credentials and parameters, and shortens what is too long, least important parts first.
 //!
 //! A URL that needs no repair stays as it was sent; not all of them are absolute.
 
-use url::Url;
+use url::{Url, form_urlencoded};
+
+use super::Globs;
 
 /// Removes user name and password; returns whether there were any.
 pub(super) fn remove_credentials(text: &mut String) -> bool {
@@ -24,6 +26,53 @@ pub(super) fn remove_credentials(text: &mut String) -> bool {
     let Some(at) = text[start..end].rfind('@') else { return false };
     text.replace_range(start..=start + at, "");
     true
+}
+
+/// Removes the parameters with `unwanted` names from the query, and from a fragment that has
+/// parameters; returns how many there were.
+pub(super) fn remove_parameters(text: &mut String, unwanted: &Globs) -> usize {
+    if unwanted.is_empty() || !text.contains(['?', '#']) {
+        return 0;
+    }
+    let mut removed = 0;
+    let mut kept = |parameters: &str| {
+        let wanted = |parameter: &&str| {
+            let name = form_urlencoded::parse(parameter.as_bytes()).next().map(|(name, _)| name);
+            let is_unwanted = name.is_some_and(|name| unwanted.has(&name));
+            removed += usize::from(is_unwanted);
+            !is_unwanted
+        };
+        parameters.split('&').filter(wanted).collect::<Vec<_>>().join("&")
+    };
+    let (rest, fragment) = split(text, '#');
+    let (start, query) = split(rest, '?');
+    let mut clean = start.to_owned();
+    if let Some(query) = query.map(&mut kept).filter(|query| !query.is_empty()) {
+        clean.extend(["?", &query]);
+    }
+    if let Some(fragment) = fragment {
+        // A route with a query, as in applications of one page, or the parameters alone.
+        let (route, mark, query) = match split(fragment, '?') {
+            (parameters, None) if parameters.contains('=') => ("", "", Some(parameters)),
+            (route, query) => (route, "?", query),
+        };
+        let query = query.map(&mut kept).filter(|query| !query.is_empty());
+        if !route.is_empty() || query.is_some() {
+            clean.extend(["#", route]);
+        }
+        if let Some(query) = query {
+            clean.extend([mark, &query]);
+        }
+    }
+    if removed > 0 {
+        *text = clean;
+    }
+    removed
+}
+
+/// The text before and after the first `separator`.
+fn split(text: &str, separator: char) -> (&str, Option<&str>) {
+    text.split_once(separator).map_or((text, None), |(before, after)| (before, Some(after)))
 }
 
 /// Shortens a URL to `max` bytes: removes its fragment, then parameters of its query that do not fit,
@@ -182,6 +231,30 @@ mod tests {
             let mut text = sent.to_owned();
             assert!(shorten(&mut text, max), "{sent}");
             assert_eq!(text, kept, "{sent} to {max}");
+        }
+    }
+
+    #[test]
+    fn unwanted_parameters_are_removed() {
+        let unwanted = Globs::parse(["email", "*token"].map(str::to_owned).to_vec()).unwrap();
+        for (sent, removed, kept) in [
+            ("https://a.example/?email=me", 1, "https://a.example/"),
+            ("https://a.example/?a=1&Email=me&b=2#x", 1, "https://a.example/?a=1&b=2#x"),
+            ("https://a.example/?e%6Dail=me&email&email=", 3, "https://a.example/"),
+            ("https://a.example/x?access_token=1&q=%C3%A9+x", 1, "https://a.example/x?q=%C3%A9+x"),
+            ("https://a.example/#access_token=1&state=2", 1, "https://a.example/#state=2"),
+            ("https://a.example/#access_token=1", 1, "https://a.example/"),
+            ("https://a.example/#/reset?token=1", 1, "https://a.example/#/reset"),
+            ("https://a.example/?x#/reset?token=1&y=2", 1, "https://a.example/?x#/reset?y=2"),
+            ("/relative?token=1", 1, "/relative"),
+            ("https://a.example/token?tokens=1#token", 0, "https://a.example/token?tokens=1#token"),
+            ("https://a.example/?#", 0, "https://a.example/?#"),
+            ("https://a.example/", 0, "https://a.example/"),
+        ] {
+            let mut text = sent.to_owned();
+            assert_eq!(remove_parameters(&mut text, &unwanted), removed, "{sent}");
+            assert_eq!(text, kept);
+            assert_eq!(remove_parameters(&mut text, &Globs::default()), 0);
         }
     }
 

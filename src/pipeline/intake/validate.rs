@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::changes::{Change, Changes};
-use super::urls::{remove_credentials, shorten, truncate};
-use super::{IntakeSettings, Rejection};
+use super::urls::{remove_credentials, remove_parameters, shorten, truncate};
+use super::{Globs, IntakeSettings, Rejection};
 use bklit_wire::event::{CustomEvent, PageView, SessionEnd};
 
 /// The longest id of a project, session or event definition, and the longest event type, in bytes.
@@ -78,16 +78,16 @@ pub(crate) fn event_id(id: &str) -> Result<(), Rejection> {
     ))
 }
 
-/// Validates a page view; returns its parsed address, as long as it was sent.
+/// Validates a page view, and removes credentials and the parameters `unwanted` from its URLs; returns
+/// its parsed address, as long as it was sent.
 pub(super) fn page_view(
     view: &mut PageView,
     settings: &IntakeSettings,
+    unwanted: &Globs,
     changes: &mut Changes,
 ) -> Result<Url, Rejection> {
     optional_session(&mut view.session_id, changes)?;
-    if remove_credentials(&mut view.url) {
-        changes.add("url", Change::Credentials);
-    }
+    clean("url", &mut view.url, unwanted, changes);
     let problem = |problem| Rejection::field("url", problem);
     let url = Url::parse(&view.url).map_err(|_| problem("must be an absolute URL"))?;
     if !settings.accepts_scheme(url.scheme()) {
@@ -96,16 +96,29 @@ pub(super) fn page_view(
     if !url.has_host() && url.path().trim_matches('/').is_empty() {
         return Err(problem("must have a host or a path"));
     }
-    for (field, value) in view.texts_mut().filter(|(field, _)| is_url(field)) {
+    for (field, value) in
+        view.texts_mut().filter(|(field, _)| is_url(field) || *field == "referrerPath")
+    {
         let Some(text) = value else { continue };
         if is_image(field) && is_data(text) {
             *value = None;
             changes.add(field, Change::Removed("a data: URI"));
-        } else if remove_credentials(text) {
-            changes.add(field, Change::Credentials);
+        } else {
+            clean(field, text, unwanted, changes);
         }
     }
     Ok(url)
+}
+
+/// Removes from a URL what must not be stored.
+fn clean(field: &'static str, url: &mut String, unwanted: &Globs, changes: &mut Changes) {
+    if remove_credentials(url) {
+        changes.add(field, Change::Credentials);
+    }
+    let removed = remove_parameters(url, unwanted);
+    if removed > 0 {
+        changes.add(field, Change::Parameters(removed));
+    }
 }
 
 /// Brings the texts of a page view within their bounds.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::header::{HeaderValue, ORIGIN, REFERER};
+use hyper::header::{HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use tokio_tungstenite::tungstenite::Error;
@@ -57,7 +57,8 @@ fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
 /// that the request was read into.
 fn brief(head: &Parts) -> Parts {
     let (mut brief, ()) = Request::new(()).into_parts();
-    for name in [ORIGIN, REFERER] {
+    let privacy = ["dnt", "sec-gpc"].map(HeaderName::from_static);
+    for name in [ORIGIN, REFERER, USER_AGENT].into_iter().chain(privacy) {
         let value = head.headers.get(&name).map(|value| HeaderValue::from_bytes(value.as_bytes()));
         if let Some(Ok(value)) = value {
             brief.headers.insert(name, value);

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::handshake::{self, Kind, Opening, Slot};
 use super::socket::Socket;
 use super::{Guest, WebSocketContext, browser, dashboard};
+use crate::intake::filters;
 use crate::server::connection::{Connection, Timeouts, drive};
 use crate::server::connections::Connections;
 use crate::server::table::Places;
@@ -97,7 +98,11 @@ impl Server {
         let linger = Arc::new(AtomicBool::new(false));
         let opening = self.handshake(stream, address, &connection, Arc::clone(&linger)).await;
         self.opener.ended(address, &connection);
-        let Some(Opening { kind, head, upgrade }) = opening else { return };
+        let Some(Opening { kind, mut head, upgrade }) = opening else { return };
+        // A prerendered page opens its socket before it is seen, and keeps it.
+        for purpose in filters::PURPOSE_HEADERS {
+            head.headers.remove(purpose);
+        }
         let Ok(upgraded) = upgrade.await else { return };
         let longest = self.context.limits.max_body_bytes;
         let pings = self.context.settings.ping_interval;

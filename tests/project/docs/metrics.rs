@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bklit_pipeline::intake::filters::{Action, Rule, Verdict};
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::server::Reason;
 
@@ -18,6 +19,7 @@ fn published() -> BTreeMap<String, String> {
     metrics.values_changed("title", "truncated", 1);
     metrics.refusals().refused("queue", None, "full");
     metrics.connections().closed("http", Reason::Full);
+    metrics.filtered(Verdict { rule: Rule::Bot, action: Action::Drop });
     let text = metrics.to_prometheus();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types

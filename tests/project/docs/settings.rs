@@ -111,7 +111,7 @@ fn every_flag_is_documented_with_its_setting() {
 }
 
 /// Values of which each setting takes some one, different from its default.
-const VALUES: [&str; 16] = [
+const VALUES: [&str; 17] = [
     "127.0.0.2:9",
     "9",
     "true",
@@ -128,6 +128,7 @@ const VALUES: [&str; 16] = [
     "debug",
     "development",
     "public",
+    "mark",
 ];
 
 #[test]

@@ -270,13 +270,12 @@ impl Figures {
             })
         };
         let gauges = self.seconds.iter().flat_map(|second| &second.gauges);
-        self.summary.throttled = total(gauges.map(|gauges| gauges.throttled));
+        self.summary.throttled = total(gauges.clone().map(|gauges| gauges.throttled));
+        self.summary.filtered = total(gauges.map(|gauges| gauges.filtered));
         self.summary.depth_history = [None; SECONDS];
-        for &(at, depth) in &self.depths {
-            if let Some(place) = place(at, newest) {
-                self.summary.depth_history[place] = Some(depth);
-            }
-        }
+        let depths =
+            self.depths.iter().filter_map(|&(at, depth)| Some((place(at, newest)?, depth)));
+        depths.for_each(|(place, depth)| self.summary.depth_history[place] = Some(depth));
         self.summary != before
     }
 

@@ -203,11 +203,17 @@ fn lapsed(model: &Model, lapsed: Option<u64>) -> Option<Segment> {
     Some(styled(text, model.options.theme.error()))
 }
 
-/// What was over a limit in the last minute; `None` if nothing was.
-fn throttled(model: &Model) -> Option<Segment> {
-    let throttled = model.figures.summary().throttled;
-    let text = format!("{} throttled", format::short_count(throttled));
-    (throttled > 0).then(|| styled(text, model.options.theme.warning()))
+/// What was over a limit, and what filters dropped, in the last minute; `None` if nothing was.
+fn left_out(model: &Model) -> Option<Segment> {
+    let (summary, theme) = (model.figures.summary(), model.options.theme);
+    let throttled = format!("{} throttled", format::short_count(summary.throttled));
+    let filtered = format!("{} filtered", format::short_count(summary.filtered));
+    match (summary.throttled, summary.filtered) {
+        (0, 0) => None,
+        (0, _) => Some(styled(filtered, theme.dim())),
+        (_, 0) => Some(styled(throttled, theme.warning())),
+        (..) => Some(styled(format!("{throttled}, {filtered}"), theme.warning())),
+    }
 }
 
 /// The age of the oldest waiting event, if there is one.
@@ -254,9 +260,9 @@ fn queue_line(model: &Model) -> Vec<Segment> {
     let oldest = oldest(model, queue.oldest_waiting_ms).map(|oldest| vec![oldest]);
     let lapsed = lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]);
     // Last, so that nothing moves when it appears or disappears.
-    let throttled = throttled(model).map(|throttled| vec![throttled]);
+    let left_out = left_out(model).map(|left_out| vec![left_out]);
     let parts =
-        [Some(depth), matching, Some(in_flight), Some(failed), spooled, lapsed, throttled, oldest];
+        [Some(depth), matching, Some(in_flight), Some(failed), spooled, lapsed, left_out, oldest];
     joined(parts.into_iter().flatten().collect(), theme)
 }
 
@@ -308,8 +314,8 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
         put(buf, at, 2, 12, "match rate", theme.dim());
         put_right(buf, at, 22, 10, &rate.content, rate.style);
         put(buf, at, 22, bars, &of.content, of.style);
-    } else if let Some(throttled) = throttled(model) {
-        put(buf, row(area, 5), 2, bars, &throttled.content, throttled.style);
+    } else if let Some(left_out) = left_out(model) {
+        put(buf, row(area, 5), 2, bars, &left_out.content, left_out.style);
     }
     let last = usize::from(area.height).saturating_sub(1);
     put(

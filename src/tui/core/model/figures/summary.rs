@@ -53,6 +53,8 @@ pub struct Summary {
     pub verify: Option<VerifyGauges>,
     /// Requests and messages over a limit.
     pub throttled: u64,
+    /// Events that filters dropped.
+    pub filtered: u64,
 }
 
 impl Default for Summary {
@@ -67,6 +69,7 @@ impl Default for Summary {
             sampling: 1,
             verify: None,
             throttled: 0,
+            filtered: 0,
         }
     }
 }
