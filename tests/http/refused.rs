@@ -95,7 +95,7 @@ async fn members_of_a_batch_are_kept_each_with_its_own_json() {
     let server = Server::start().await;
     let bad = r#"{"type":"event","data":{"projectId":"p","eventType":"x"}}"#;
     let good = r#"{"type":"pageview","projectId":"p","url":"https://a.example/"}"#;
-    let batch = format!("[{good},{}]", vec![bad; 7].join(","));
+    let batch = format!("[{good},{}]", [bad; 7].join(","));
     assert_eq!(server.post("/batch", batch).await.status, 200);
     let view = server.get("/api/refused?recent=3&project=p", &[]).await.json();
     assert_eq!((&view["total"], &view["groups"][0]["count"]), (&json!(7), &json!(7)));
