@@ -7,6 +7,7 @@
 //! - `doctor`: the checks of `bklit-tui doctor`
 //! - `filters`: the filters, with their file
 //! - `lifecycle`: supervised tasks, signals, shutdown
+//! - `listeners`: the servers of a pipeline
 //! - `location`: the location database
 //! - `notify`: notifications to systemd
 //! - `pipeline`: a running pipeline
@@ -20,6 +21,7 @@ pub mod data_dir;
 mod doctor;
 mod filters;
 mod lifecycle;
+mod listeners;
 mod location;
 mod notify;
 mod pipeline;

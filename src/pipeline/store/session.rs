@@ -6,7 +6,7 @@
 //!
 //! A session ends at the latest reported end, unless an event follows it: then it continues. A
 //! visitor's clock may be fast, so for the order of events, an event counts as having happened no
-//! later than it was queued. A clock that is wrong by more than [`MAX_AHEAD`] is not used at all.
+//! later than it was queued. A clock that is wrong by more than a day is not used at all.
 
 use std::borrow::Cow;
 
