@@ -25,6 +25,8 @@ pub(super) fn remove_credentials(text: &mut String) -> bool {
     let end = text[start..].find(['/', '\\', '?', '#']).map_or(text.len(), |end| start + end);
     let Some(at) = text[start..end].rfind('@') else { return false };
     text.replace_range(start..=start + at, "");
+    // What follows may now be the authority: slashes before it are ignored.
+    remove_credentials(text);
     true
 }
 
@@ -172,6 +174,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn credentials_behind_an_empty_host_are_removed() {
+        let mut text = "https://user:hush@\\me:hush@shop.example/a".to_owned();
+        assert!(remove_credentials(&mut text));
+        assert!(!text.contains("hush"), "{text}");
+    }
 
     #[test]
     fn credentials_are_removed_and_nothing_else() {
