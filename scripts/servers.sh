@@ -129,7 +129,7 @@ debs() { # debs <package>...: downloads and unpacks into ./unpacked
   for deb in *.deb; do dpkg-deb -x "$deb" unpacked || return 1; done
 }
 
-# The newest that the distribution has: a browser without security updates is of no use.
+# The distribution's newest at the time of the first fetch; remove its directory to update it.
 # apt knows which of its many libraries this machine lacks.
 chromium() {
   need apt-get Chromium BKLIT_TEST_CHROMIUM

@@ -70,7 +70,7 @@ pub(super) async fn check(settings: &Settings) -> Vec<Diagnostic> {
                 "set http.trusted_proxies to the networks of the CDN",
             ),
             (false, _) => Diagnostic::warning(
-                "there is no source of locations: page views are stored without a country",
+                "locations are not configured: page views are stored without a country",
                 "set geo.database to an MMDB file, or http.location_headers behind a CDN",
             ),
         }];

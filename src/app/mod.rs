@@ -38,7 +38,7 @@ use color_eyre::eyre::{Result, WrapErr, bail};
 use rustix::fs::Mode;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Cli, Command, DaemonArgs, QueueArgs, QueueCommand};
+use crate::cli::{AttachArgs, Cli, Command, DaemonArgs, LogsArgs, QueueArgs, QueueCommand};
 use crate::commands;
 use crate::commands::attach::Watched;
 use crate::commands::logs::{Followed, Wanted};
@@ -111,17 +111,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
             return Ok(commands::verify::run(&args, settings.verify.settle, store, queue).await);
         }
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
-        Some(Command::Attach(args)) => {
-            log_to_file(settings)?;
-            let shutdown = CancellationToken::new();
-            watch_signals(shutdown.clone(), false, exit_at_once)?;
-            let watched = watched_redis(&args.daemon, settings)?.map(|redis| Watched {
-                source: format!("Redis {}", redis.address),
-                stream: redis.follow(settings.debug_history),
-                backend: redis.into_backend(),
-            });
-            commands::attach::run(&args, settings, watched, shutdown).await?;
-        }
+        Some(Command::Attach(args)) => attach(&args, settings).await?,
         Some(Command::Replay(args)) => {
             log_to_file(settings)?;
             let shutdown = CancellationToken::new();
@@ -131,19 +121,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Doctor { json }) => {
             return commands::doctor::run(&Box::pin(doctor::examine(settings)).await?, json);
         }
-        Some(Command::Logs(args)) => {
-            // Dropping it would close its connection.
-            let redis = watched_redis(&args.daemon, settings)?;
-            let lines = redis.as_ref().map(|redis| Followed {
-                source: format!("Redis {}", redis.address),
-                stream: match commands::logs::wanted(&args) {
-                    Wanted::New => redis.subscribe(),
-                    Wanted::KeptAndNew(lines) => redis.follow(lines),
-                    Wanted::Kept(lines) => redis.recall(lines),
-                },
-            });
-            commands::logs::run(&args, settings, lines).await?;
-        }
+        Some(Command::Logs(args)) => logs(&args, settings).await?,
         Some(Command::Completions { .. }) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -165,6 +143,33 @@ fn needs_servers(command: &Command) -> bool {
         | Command::Doctor { .. }
         | Command::Completions { .. } => false,
     }
+}
+
+async fn attach(args: &AttachArgs, settings: &Settings) -> Result<()> {
+    log_to_file(settings)?;
+    let shutdown = CancellationToken::new();
+    watch_signals(shutdown.clone(), false, exit_at_once)?;
+    let watched = watched_redis(&args.daemon, settings)?.map(|redis| Watched {
+        source: format!("Redis {}", redis.address),
+        stream: redis.follow(settings.debug_history),
+        backend: redis.into_backend(),
+    });
+    commands::attach::run(args, settings, watched, shutdown).await?;
+    Ok(())
+}
+
+async fn logs(args: &LogsArgs, settings: &Settings) -> Result<()> {
+    // Dropping it would close its connection.
+    let redis = watched_redis(&args.daemon, settings)?;
+    let lines = redis.as_ref().map(|redis| Followed {
+        source: format!("Redis {}", redis.address),
+        stream: match commands::logs::wanted(args) {
+            Wanted::New => redis.subscribe(),
+            Wanted::KeptAndNew(lines) => redis.subscribe_after(lines),
+            Wanted::Kept(lines) => redis.recall(lines),
+        },
+    });
+    commands::logs::run(args, settings, lines).await
 }
 
 /// The Redis to follow, if that is what the URL names.

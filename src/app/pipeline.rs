@@ -61,17 +61,7 @@ impl Pipeline {
         stopping: &CancellationToken,
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
-        let metrics = Arc::new(Metrics::new());
-        metrics.set_alarm_depth(settings.queue.alarm_depth);
-        if settings.roles.has(Role::Worker) {
-            metrics.set_store(adapters::store_name(settings));
-        }
-        let adapters = Adapters::open(settings, data_dir.path(), &metrics)?;
-        let log = Arc::new(Telemetry::new(
-            Arc::clone(&adapters.debug_bus),
-            Arc::clone(&metrics),
-            settings.debug_lines_per_second,
-        ));
+        let (adapters, metrics, log) = open(settings, data_dir)?;
         if settings.roles.has(Role::Ingestion) {
             tokens::make_first(settings, &adapters.own_tokens, data_dir.path(), supervisor).await?;
         }
@@ -163,6 +153,22 @@ impl Pipeline {
     pub(super) fn debug_bus(&self) -> &dyn DebugBus {
         &*self.debug_bus
     }
+}
+
+/// Opens the adapters, and what counts and logs what happens.
+fn open(
+    settings: &Settings,
+    data_dir: &DataDir,
+) -> Result<(Adapters, Arc<Metrics>, Arc<Telemetry>)> {
+    let metrics = Arc::new(Metrics::new());
+    metrics.set_alarm_depth(settings.queue.alarm_depth);
+    if settings.roles.has(Role::Worker) {
+        metrics.set_store(adapters::store_name(settings));
+    }
+    let adapters = Adapters::open(settings, data_dir.path(), &metrics)?;
+    let lines = settings.debug_lines_per_second;
+    let log = Telemetry::new(Arc::clone(&adapters.debug_bus), Arc::clone(&metrics), lines);
+    Ok((adapters, metrics, Arc::new(log)))
 }
 
 fn authenticator(

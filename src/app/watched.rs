@@ -46,8 +46,13 @@ impl WatchedRedis {
 
     /// The last `history` lines and all new ones, with the state of the queue once a second.
     pub(super) fn follow(&self, history: usize) -> Box<dyn DebugStream> {
-        let lines = self.bus.subscribe_after(history);
+        let lines = self.subscribe_after(history);
         Box::new(WithQueue { lines, queue: observe(Arc::clone(&self.backend.queue)) })
+    }
+
+    /// The last `history` lines and all new ones.
+    pub(super) fn subscribe_after(&self, history: usize) -> Box<dyn DebugStream> {
+        self.bus.subscribe_after(history)
     }
 
     /// The last `most` lines.

@@ -13,7 +13,7 @@ use crate::cli::{RefusedArgs, RefusedCommand, SourceArgs};
 use crate::client;
 use crate::config::Settings;
 use bklit_remote::backend::RemoteBackend;
-use bklit_wire::refused::{RefusedEvent, RefusedGroup};
+use bklit_wire::refused::{REMOVED, RefusedEvent, RefusedGroup};
 use bklit_wire::table::Table;
 use bklit_wire::text::{clip, safe, safe_json};
 
@@ -170,6 +170,9 @@ fn request(event: &RefusedEvent) -> Result<(&'static str, String)> {
         (Some(_), Some(data)) => data.get(),
         _ => body,
     };
+    if body.contains(REMOVED) {
+        bail!("secrets or addresses were removed from {id}, so it is not what was sent");
+    }
     let known: Known<'_> = serde_json::from_str(body).map_err(unreadable)?;
     let mut added = String::new();
     let mut add = |name: &str, is_there: bool, value: Option<&str>| -> Result<()> {
@@ -219,6 +222,9 @@ mod tests {
         assert_eq!(again("pageview", r#"{"url":"u"}"#), ("/track", expected.clone()));
         let wrapped = r#"{"type":"pageview","data":{"url":"u"}}"#;
         assert_eq!(again("pageview", wrapped), ("/track", expected));
+        // The key of a socket's message is not part of the event.
+        let message = r#"{"type":"pageview","apiKey":"(removed)","data":{"url":"u"}}"#;
+        assert_eq!(again("pageview", message).1["url"], "u");
         let own = r#" { "eventId":"e","timestamp":1,"projectId":"q","trackingId":"t" }"#;
         let expected = serde_json::from_str(own).unwrap();
         assert_eq!(again("event", own), ("/track-event", expected));
@@ -236,6 +242,7 @@ mod tests {
             (Some("pageview"), "{}", true),
             (Some("pageview"), "{", false),
             (Some("pageview"), "[]", false),
+            (Some("event"), r#"{"metadata":{"token":"(removed)"}}"#, false),
         ] {
             assert!(request(&event(kind, body, truncated)).is_err(), "{body}");
         }

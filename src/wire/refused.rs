@@ -22,6 +22,9 @@ pub struct RefusedView {
     pub recent: Vec<RefusedEvent>,
 }
 
+/// Replaces secrets and addresses in what is kept of an event.
+pub const REMOVED: &str = "(removed)";
+
 /// Refused events that have everything in common that is shown here. Where it is missing, it is
 /// unknown or, in a flood of different ones, left out.
 #[derive(Clone, Debug, Serialize, Deserialize)]

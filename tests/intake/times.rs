@@ -49,9 +49,10 @@ async fn a_timestamp_may_have_any_unit() {
 
 #[tokio::test]
 async fn an_implausible_timestamp_is_replaced_with_a_warning() {
-    let server = start().await;
-    let mut lines = lines(&server);
     for kind in KINDS {
+        // Of a server's many lines about one project, not all are shown.
+        let server = start().await;
+        let mut lines = lines(&server);
         for (sent, shown) in [
             (json!("2099-01-01T00:00:00Z"), "2099-01-01T00:00:00.000Z"),
             (json!("1970-01-21T10:51:00Z"), "1970-01-21T10:51:00.000Z"),
@@ -70,9 +71,10 @@ async fn an_implausible_timestamp_is_replaced_with_a_warning() {
                 assert!(change.starts_with(shown), "{change}");
             }
         }
+        let sent = if kind == EventKind::SessionEnd { 5 } else { 10 };
+        assert_eq!(changed(&server, "timestamp", "replaced"), sent);
+        server.stop().await;
     }
-    assert_eq!(changed(&server, "timestamp", "replaced"), 25);
-    server.stop().await;
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ pub fn maxmind() -> Vec<u8> {
     file("GeoLite2-City", Duration::ZERO, &records)
 }
 
-/// As DB-IP's IP to City Lite, which has no codes of regions, no postal codes and no time zones.
+/// In the format of DB-IP's IP to City Lite, which lacks region codes, postal codes and time zones.
 pub fn dbip() -> Vec<u8> {
     let tromso = json!({
         "city": { "names": { "en": "Tromsø" } },

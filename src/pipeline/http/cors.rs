@@ -21,6 +21,7 @@ use super::Peer;
 use super::ingest::shown;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
+use crate::repeated::Repeated;
 use crate::telemetry::Data;
 
 /// The most headers that a preflight may request.
@@ -127,7 +128,9 @@ pub fn log_failed_preflight(peer: &Peer, path: &str, headers: &HeaderMap, proble
     if peer.context.failed_preflights.failure().is_some() {
         tracing::warn!(%origin, %path, problem, "a page's request failed its CORS preflight");
     }
-    peer.context.intake.log().step(Stage::Ingestion).warn("Preflight failed", || {
+    let repeated = Repeated::from_address("preflight", peer.ip);
+    let step = peer.context.intake.log().step(Stage::Ingestion);
+    step.warn_repeated(repeated, "Preflight failed", || {
         let mut data = Data::from_iter([
             ("error".to_owned(), problem.into()),
             ("path".to_owned(), path.into()),

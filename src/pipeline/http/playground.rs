@@ -20,7 +20,7 @@ const PAGE: &str = include_str!("assets/playground.html");
 const SCRIPT: &str = include_str!("assets/playground.js");
 const STYLE: &str = include_str!("assets/playground.css");
 
-/// As strict as a page can be that uses the tracker: it shows that the tracker needs no more.
+/// The strictest policy under which the tracker works.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| BASE64.encode(&Sha256::digest(text));
     format!(

@@ -135,7 +135,8 @@ pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<R
     let began = Instant::now();
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    let for_events = route.is_none_or(Route::is_for_pages);
+    // What browsers and scanners fetch, and preflights, were not to be events.
+    let for_events = *request.method() == Method::POST && route.is_none_or(Route::is_for_pages);
     let about = About::new(peer, request.uri(), request.headers(), for_events);
     let response = match dispatch(peer, route, request, began).await {
         Ok(response) => response,

@@ -15,6 +15,7 @@ use super::filters::{Action, Seen, Verdict};
 use super::visitor::Device;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
 use crate::queue::{NewItem, Pushed, QueueError};
+use crate::repeated::Repeated;
 use crate::server::access::site;
 use crate::telemetry::Data;
 use crate::throttle::{Admission, EndOf, SessionMark, Throttled};
@@ -225,7 +226,10 @@ impl Intake {
         let step = self.log.step(Stage::Ingestion).event(id).project(project);
         let step = step.took(sender.began.elapsed());
         if changes.replaced_time() {
-            step.warn("Event received with an implausible timestamp, which was replaced", data);
+            // The token is public, so anybody can cause this.
+            let repeated = Repeated::of_project("timestamp", project);
+            let message = "Event received with an implausible timestamp, which was replaced";
+            step.warn_repeated(repeated, message, data);
         } else {
             step.info("Event received", data);
         }

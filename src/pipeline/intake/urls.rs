@@ -2,25 +2,37 @@
 //!
 //! A URL that needs no repair stays as it was sent; not all of them are absolute.
 
-use url::{Url, form_urlencoded};
+use url::{ParseError, Url, form_urlencoded};
 
 use super::Globs;
+
+/// What relative URLs are relative to while they are parsed.
+const BASE: &str = "https://base.invalid/";
 
 /// Removes user name and password; returns whether there were any.
 pub(super) fn remove_credentials(text: &mut String) -> bool {
     if !text.contains('@') {
         return false;
     }
-    if let Ok(mut url) = Url::parse(text) {
+    let absolute = Url::parse(text);
+    let is_relative = absolute == Err(ParseError::RelativeUrlWithoutBase);
+    let parsed = match is_relative {
+        true => Url::parse(BASE).and_then(|base| base.join(text)),
+        false => absolute,
+    };
+    if let Ok(mut url) = parsed {
         if url.username().is_empty() && url.password().is_none() {
             return false;
         }
         if url.set_username("").is_ok() && url.set_password(None).is_ok() {
-            *text = url.into();
+            let clean = String::from(url);
+            // What has a host of its own stays relative to the scheme.
+            let start = if is_relative { clean.find("//").unwrap_or(0) } else { 0 };
+            *text = clean[start..].to_owned();
             return true;
         }
     }
-    // Not a URL, but it may look like one: `//user:password@host`, or an invalid port.
+    // Not a URL, but it may look like one, for example with an invalid port.
     let Some(start) = authority_start(text) else { return false };
     let end = text[start..].find(['/', '\\', '?', '#']).map_or(text.len(), |end| start + end);
     let Some(at) = text[start..end].rfind('@') else { return false };
@@ -176,10 +188,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_behind_an_empty_host_are_removed() {
-        let mut text = "https://user:hush@\\me:hush@shop.example/a".to_owned();
-        assert!(remove_credentials(&mut text));
-        assert!(!text.contains("hush"), "{text}");
+    fn credentials_are_removed_however_the_host_is_written() {
+        for text in [
+            "https://user:hush@\\me:hush@shop.example/a",
+            " //me:hush@shop.example/a",
+            "/\t/me:hush@shop.example/a",
+            "\\\\me:hush@shop.example/a",
+        ] {
+            let mut text = text.to_owned();
+            assert!(remove_credentials(&mut text), "{text}");
+            assert!(!text.contains("hush") && text.ends_with("shop.example/a"), "{text}");
+        }
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Refusals {
         }
     }
 
-    /// Ignores poisoning: counts have no invariant that a panic could break.
+    /// A panic elsewhere cannot leave the counts inconsistent, so poisoning is ignored.
     fn groups(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use bklit_wire::refused::REMOVED;
+
 /// The most bytes of a body that are kept.
 pub const MAX_BODY: usize = 4 * 1024;
 /// Read in addition, so that a secret or an address at the end is recognised before it is cut.
@@ -12,7 +14,6 @@ const SLACK: usize = 256;
 const SECRET: &str = "bk_live_";
 /// The characters of a secret that are shown, as in `token list`.
 const SHOWN_OF_SECRET: usize = 12;
-const REMOVED: &str = "(removed)";
 
 /// Fields whose values are removed, in lower case and without punctuation.
 const PRIVATE: [&str; 14] = [

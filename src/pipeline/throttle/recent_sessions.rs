@@ -10,7 +10,7 @@ const SLOTS: usize = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub struct SessionMark(u64);
 
-/// A lossy set: it may forget a session, and knows no session that it was not told of.
+/// A lossy set: it may forget a session, but never contains one that was not added.
 pub(super) struct RecentSessions {
     slots: Box<[AtomicU64]>,
     /// Seeded at random, so that nobody can choose ids that replace those of others.

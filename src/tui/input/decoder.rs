@@ -75,7 +75,7 @@ impl Decoder {
         self.paste.is_none() && !self.pending.is_empty()
     }
 
-    /// Decodes the pending bytes as they are, because no more came: a single ESC is the Esc key.
+    /// Decodes the pending bytes after the wait for more has ended: a single ESC is the Esc key.
     pub fn give_up_waiting(&mut self) -> Option<Typed> {
         let key = match self.pending.as_slice() {
             [ESC] => Some(KeyEvent::from(KeyCode::Esc)),

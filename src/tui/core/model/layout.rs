@@ -324,7 +324,7 @@ impl Model {
 
     /// After the size of the panes has changed: each reader stays at its line.
     pub(crate) fn settle_panes(&mut self) {
-        // Nothing can be shown, so there is no row to record.
+        // Too small to show anything.
         if self.layout().is_none() {
             return;
         }

@@ -58,7 +58,7 @@ impl Pane {
         self.go_to(place, height);
     }
 
-    /// Goes to a position of the index and scrolls no more than necessary. After a jump, some lines
+    /// Moves to a position of the index, scrolling as little as possible. After a jump, some lines
     /// before it are shown as well.
     pub(super) fn go_to(&mut self, place: usize, height: usize) {
         let Range { start, end } = self.window(height).range;
