@@ -1,8 +1,9 @@
-//! How fast the worker moves a backlog from Redis to ClickHouse, compared with inserting the same rows
-//! into the same server with the client library. See bench/README.md.
+//! How fast the worker moves a backlog from Redis to ClickHouse, compared with a drain without any
+//! guarantee and with inserting the same rows into the same server. See bench/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod careless;
 mod cpu;
 mod raw;
 #[allow(dead_code, unused_imports)]
@@ -15,26 +16,37 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use cpu::Cpu;
+use support::Daemon;
 use support::servers::{ClickHouse, Kind, RedisServer};
-use support::{Daemon, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(600);
 const TABLE: &str = "analytics.page_view_event";
+/// The interval at which the queue is looked at.
+const POLL: Duration = Duration::from_millis(10);
 /// Items per `LPUSH`.
 const CHUNK: usize = 1_000;
 
 #[derive(Parser)]
 struct Options {
-    /// Page views in the backlog
-    #[arg(long, default_value_t = 200_000)]
+    /// Events in the backlog
+    #[arg(long, default_value_t = 500_000)]
     events: usize,
+    /// Sessions that they belong to
+    #[arg(long, default_value_t = 5_000)]
+    sessions: usize,
+    /// Half page views, a third custom events, and the rest ends of sessions
+    #[arg(long)]
+    mixed: bool,
     /// Most events in a batch, and rows in an insert
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 20_000)]
     batch: usize,
-    /// Workers in the process
+    /// Workers in a process
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// How often to repeat both
+    /// Processes
+    #[arg(long, default_value_t = 1)]
+    processes: usize,
+    /// How often to repeat everything
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Passed by cargo
@@ -44,63 +56,118 @@ struct Options {
 
 fn main() {
     let options = Options::parse();
-    let mut ratios = Vec::new();
+    let (mut to_raw, mut to_careless) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         let redis = RedisServer::start(Kind::Valkey, &[]);
         let clickhouse = ClickHouse::own();
+        fill(&redis, &options);
         let (took, worker_cpu) = drain(&options, &redis, &clickhouse);
-        let worker = options.events as f64 / took.as_secs_f64();
-        let (took, raw_cpu) = raw::insert(&clickhouse, TABLE, options.events, options.batch);
-        let raw = options.events as f64 / took.as_secs_f64();
-        println!("worker {worker:>8.0}/s   raw insert {raw:>8.0}/s   ratio {:.3}", worker / raw);
-        let of_a_batch = |cpu: Cpu| cpu.per(options.events as f64 / options.batch as f64);
+        let per_second = |took: Duration| options.events as f64 / took.as_secs_f64();
+        let worker = per_second(took);
+        fill(&redis, &options);
+        let (took, careless_cpu) = careless::drain(&redis, &clickhouse, TABLE, options.batch);
+        let careless = per_second(took);
+        let views = clickhouse.query(&format!("SELECT count() FROM {TABLE}"));
+        let (took, raw_cpu) = raw::insert(&clickhouse, TABLE, options.batch);
+        let raw = views.parse::<f64>().unwrap() / took.as_secs_f64();
         println!(
-            "  CPU of a batch: worker {}; raw {}",
-            of_a_batch(worker_cpu),
-            of_a_batch(raw_cpu)
+            "worker {worker:>8.0}/s   unsafe drain {careless:>8.0}/s   raw insert {raw:>8.0}/s   \
+             worker to raw {:.3}, to unsafe {:.3}",
+            worker / raw,
+            worker / careless
         );
-        ratios.push(worker / raw);
+        let of_ten_thousand = |cpu: Cpu| cpu.per(options.events as f64 / 10_000.0);
+        println!(
+            "  CPU per 10,000: worker {}; unsafe {}; raw {}",
+            of_ten_thousand(worker_cpu),
+            of_ten_thousand(careless_cpu),
+            of_ten_thousand(raw_cpu)
+        );
+        to_raw.push(worker / raw);
+        to_careless.push(worker / careless);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("worker to raw insert: {:.3}", ratios[ratios.len() / 2]);
+    println!("worker to raw insert: {}", Median(to_raw));
+    println!("worker to unsafe drain: {}", Median(to_careless));
+}
+
+/// Prints the median, and the least and greatest value.
+struct Median(Vec<f64>);
+
+impl std::fmt::Display for Median {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut values = self.0.clone();
+        values.sort_by(f64::total_cmp);
+        let [least, .., most] = values.as_slice() else {
+            return write!(f, "{:.3}", values[0]);
+        };
+        write!(f, "{:.3} ({least:.3} to {most:.3})", values[values.len() / 2])
+    }
 }
 
 /// Measures from the first claim until everything is stored and acknowledged.
 fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Duration, Cpu) {
-    fill(redis, options.events);
-    let daemon = Daemon::with_settings(&format!(
+    let settings = format!(
         "roles = ['worker']\nredis_url = '{}'\nclickhouse_url = '{}'\n[worker]\n\
          batch_size = {}\nworkers = {}",
         redis.url(),
         clickhouse.url(),
         options.batch,
         options.workers
-    ));
-    let depth = || redis.cli(&["LLEN", "analytics:queue"]).parse::<usize>().unwrap();
-    let waiting = depth();
+    );
+    let mut queue = Queue::connect(redis);
+    let daemons: Vec<_> =
+        (0..options.processes).map(|_| Daemon::with_settings(&settings)).collect();
+    let waiting = queue.depth();
     let cpu = Cpu::now();
     let began = Instant::now();
-    eventually(DEADLINE, "the backlog is stored", || {
-        depth() == 0 && redis.cli(&["ZCARD", "analytics:queue:inflight"]) == "0"
-    });
+    while !queue.is_empty() {
+        assert!(began.elapsed() < DEADLINE, "the backlog is not stored");
+        std::thread::sleep(POLL);
+    }
     let (took, cpu) = (began.elapsed(), cpu.since());
-    let stored = clickhouse.query(&format!("SELECT uniqExact(id), count() FROM {TABLE}"));
-    assert_eq!(stored, format!("{0}\t{0}", options.events));
-    drop(daemon);
+    let stored = "SELECT (SELECT uniqExact(id) + count() FROM analytics.page_view_event) + \
+                  (SELECT uniqExact(id) + count() FROM analytics.tracked_event)";
+    let ends = (0..options.events).filter(|n| options.kind(*n) == "session_end").count();
+    assert_eq!(clickhouse.query(stored), (2 * (options.events - ends)).to_string());
+    drop(daemons);
     // Events claimed before the clock started are not counted.
     let whole = options.events as f64 / waiting.max(1) as f64;
     (took.mul_f64(whole), cpu.per(1.0 / whole))
 }
 
-/// Pushes page views to the list, as a producer of the existing system does.
-fn fill(redis: &RedisServer, events: usize) {
+/// A connection on which the state of the queue is read.
+struct Queue(BufReader<TcpStream>);
+
+impl Queue {
+    fn connect(redis: &RedisServer) -> Self {
+        Self(BufReader::new(TcpStream::connect(("127.0.0.1", redis.port())).unwrap()))
+    }
+
+    fn number(&mut self, command: &str) -> usize {
+        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        self.0.read_line(&mut answer).unwrap();
+        answer.trim().trim_start_matches(':').parse().unwrap()
+    }
+
+    fn depth(&mut self) -> usize {
+        self.number("LLEN analytics:queue")
+    }
+
+    fn is_empty(&mut self) -> bool {
+        self.depth() == 0 && self.number("ZCARD analytics:queue:inflight") == 0
+    }
+}
+
+/// Pushes events to the list, as a producer of the existing system does.
+fn fill(redis: &RedisServer, options: &Options) {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", redis.port())).unwrap());
-    let numbers: Vec<_> = (0..events).collect();
+    let numbers: Vec<_> = (0..options.events).collect();
     for chunk in numbers.chunks(CHUNK) {
         let mut command =
             format!("*{}\r\n$5\r\nLPUSH\r\n$15\r\nanalytics:queue\r\n", chunk.len() + 2);
         for n in chunk {
-            let member = member(*n);
+            let member = options.member(*n);
             command += &format!("${}\r\n{member}\r\n", member.len());
         }
         stream.get_mut().write_all(command.as_bytes()).unwrap();
@@ -110,27 +177,48 @@ fn fill(redis: &RedisServer, events: usize) {
     }
 }
 
-fn member(n: usize) -> String {
-    // As at a thousand events a second.
-    let (session, minute, second) = (n / 5, n / 60_000 % 60, n / 1_000 % 60);
-    serde_json::json!({
-        "id": format!("evt_0198a6f0c5a87c3d9e4f{n:012x}"),
-        "type": "pageview",
-        "payload": {
-            "url": format!("https://www.example.com/docs/page-{}?utm_source=newsletter", n % 500),
+impl Options {
+    fn kind(&self, n: usize) -> &'static str {
+        match n % 6 {
+            3 | 4 if self.mixed => "event",
+            5 if self.mixed => "session_end",
+            _ => "pageview",
+        }
+    }
+
+    fn member(&self, n: usize) -> String {
+        // As at a thousand events a second.
+        let (session, minute, second) = (n % self.sessions, n / 60_000 % 60, n / 1_000 % 60);
+        let session = format!("0198a6f0-c5a8-7c3d-9e4f-{session:012x}");
+        let timestamp = format!("2026-01-31T12:{minute:02}:{second:02}.000Z");
+        let payload = match self.kind(n) {
+            "event" => serde_json::json!({
+                "projectId": "default", "trackingId": format!("button-{}", n % 20),
+                "eventType": "click", "timestamp": timestamp, "sessionId": session,
+                "metadata": { "x": n % 1000, "label": "Sign up" },
+            }),
+            "session_end" => serde_json::json!({
+                "projectId": "default", "timestamp": timestamp, "sessionId": session,
+            }),
+            _ => serde_json::json!({
+                "url": format!("https://www.example.com/docs/page-{}?utm_source=newsletter", n % 500),
+                "projectId": "default", "timestamp": timestamp, "sessionId": session,
+                "userAgent": "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
+                "referrer": "https://www.google.com/",
+                "title": "Getting started",
+                "language": "en-US",
+                "utmSource": "newsletter",
+                "landingPage": "https://www.example.com/",
+                "isNewVisitor": true,
+            }),
+        };
+        serde_json::json!({
+            "id": format!("evt_0198a6f0c5a87c3d9e4f{n:012x}"),
+            "type": self.kind(n),
+            "payload": payload,
+            "queuedAt": format!("2026-01-31T12:{minute:02}:{second:02}.005Z"),
             "projectId": "default",
-            "timestamp": format!("2026-01-31T12:{minute:02}:{second:02}.000Z"),
-            "sessionId": format!("0198a6f0-c5a8-7c3d-9e4f-{session:012x}"),
-            "userAgent": "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
-            "referrer": "https://www.google.com/",
-            "title": "Getting started",
-            "language": "en-US",
-            "utmSource": "newsletter",
-            "landingPage": "https://www.example.com/",
-            "isNewVisitor": true,
-        },
-        "queuedAt": format!("2026-01-31T12:{minute:02}:{second:02}.005Z"),
-        "projectId": "default",
-    })
-    .to_string()
+        })
+        .to_string()
+    }
 }

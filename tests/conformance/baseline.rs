@@ -81,7 +81,8 @@ async fn verify(fixture: &Fixture, plan: &Plan) -> (Report, Vec<Mismatch>) {
 }
 
 async fn store(fixture: &Fixture, batch: &str, events: &[QueuedEvent]) {
-    let batch = Batch { id: batch.to_owned(), events: events.to_vec().into() };
+    let batch =
+        Batch { id: batch.to_owned(), events: events.to_vec().into(), is_first_attempt: false };
     fixture.store.insert(&batch).await.unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! Several workers on one queue: each event is stored once, and sessions are right.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -256,6 +256,13 @@ struct Crashing;
 impl Store for Crashing {
     async fn insert(&self, _: &Batch) -> Result<Inserted, StoreError> {
         panic!("on purpose")
+    }
+
+    async fn first_views(
+        &self,
+        _: &[SessionKey],
+    ) -> Result<HashMap<SessionKey, String>, StoreError> {
+        unreachable!("not called")
     }
 
     async fn end_idle_sessions(

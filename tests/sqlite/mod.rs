@@ -55,7 +55,14 @@ async fn failed(queue: &dyn Queue) -> Vec<FailedItem> {
 }
 
 async fn insert(store: &dyn Store, id: &str, events: &[QueuedEvent]) -> Inserted {
-    store.insert(&Batch { id: id.to_owned(), events: events.to_vec().into() }).await.unwrap()
+    store
+        .insert(&Batch {
+            id: id.to_owned(),
+            events: events.to_vec().into(),
+            is_first_attempt: false,
+        })
+        .await
+        .unwrap()
 }
 
 async fn rows(store: &dyn Store, sql: &str) -> Vec<Vec<Value>> {
@@ -82,7 +89,11 @@ async fn a_pushed_event_is_not_kept_in_memory() {
     queue.push(NewItem { event: Arc::clone(&event), client_id: true }).await.unwrap();
     assert_eq!(Arc::strong_count(&event), 1);
     let store = store_in(dir.path());
-    let batch = Batch { id: "1".to_owned(), events: Arc::new(vec![Arc::unwrap_or_clone(event)]) };
+    let batch = Batch {
+        id: "1".to_owned(),
+        events: Arc::new(vec![Arc::unwrap_or_clone(event)]),
+        is_first_attempt: false,
+    };
     assert_eq!(store.insert(&batch).await.unwrap().rows, 1);
     assert_eq!(Arc::strong_count(&batch.events), 1, "so the worker can reuse the events");
 }

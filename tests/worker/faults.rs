@@ -53,6 +53,7 @@ async fn an_answer_lost_after_the_commit_stores_nothing_twice() {
     bench.start(context);
     bench.drained().await;
     assert_eq!(bench.store.batches().len(), 3);
+    assert_eq!(*bench.store.first_attempts.lock().unwrap(), [true, false, false]);
     assert_eq!(bench.store.count("page_view_event").await, 50);
     assert_eq!(bench.store.count("tracked_session WHERE did_bounce = 1").await, 50);
     bench.stop().await;

@@ -1,6 +1,6 @@
 //! The embedded store, and faults in front of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct FaultyStore {
     pub slowness: AtomicU64,
     /// The batches that were sent: their ids and sizes.
     pub sent: Mutex<Vec<(String, usize)>>,
+    /// For each of them, whether it was said to be a first attempt.
+    pub first_attempts: Mutex<Vec<bool>>,
 }
 
 /// Why a poisonous event is refused.
@@ -52,6 +54,7 @@ impl FaultyStore {
             sweeps: AtomicU32::new(0),
             slowness: AtomicU64::new(0),
             sent: Mutex::default(),
+            first_attempts: Mutex::default(),
         }
     }
 
@@ -74,6 +77,7 @@ impl FaultyStore {
 impl Store for FaultyStore {
     async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError> {
         self.sent.lock().unwrap().push((batch.id.clone(), batch.events.len()));
+        self.first_attempts.lock().unwrap().push(batch.is_first_attempt);
         tokio::time::sleep(Duration::from_millis(self.slowness.load(SeqCst))).await;
         if fails(&self.inserts_to_fail) {
             return Err(StoreError::Unavailable("the store is away".to_owned()));
@@ -90,6 +94,13 @@ impl Store for FaultyStore {
             return Err(StoreError::Unavailable("the answer was lost".to_owned()));
         }
         Ok(inserted)
+    }
+
+    async fn first_views(
+        &self,
+        sessions: &[SessionKey],
+    ) -> Result<HashMap<SessionKey, String>, StoreError> {
+        self.inner.first_views(sessions).await
     }
 
     async fn end_idle_sessions(

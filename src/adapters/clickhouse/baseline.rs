@@ -51,7 +51,7 @@ impl ClickHouseStore {
         let token = format!("{}:{}", table.name, digest(&missing));
         let columns = schema.column_list();
         let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
-        let result = self.connection.insert(&into, &token, encoder.finish()).await;
+        let result = self.connection.insert(&into, Some(&token), encoder.finish()).await;
         self.unless_altered(table, &schema, result).await
     }
 }
@@ -96,7 +96,7 @@ impl Baseline for ClickHouseStore {
         let columns = schema.column_list();
         let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", BASELINE_GAP.name);
         let token = format!("{}:{}:{}:{}", BASELINE_GAP.name, gap.since, gap.until, gap.events);
-        let result = self.connection.insert(&into, &token, encoder.finish()).await;
+        let result = self.connection.insert(&into, Some(&token), encoder.finish()).await;
         self.unless_altered(&BASELINE_GAP, &schema, result).await
     }
 

@@ -5,7 +5,6 @@ use serde::Deserialize;
 
 use super::idle_sessions::ACTIVITY;
 use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
-use super::postponed::POSTPONED;
 use super::session_state::STATE;
 use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
@@ -82,11 +81,9 @@ impl ClickHouseStore {
             None => Diagnostic::problem(format!("the table {STATE} is missing"), MIGRATE),
             Some(found) => window_finding(found),
         });
-        for table in [ACTIVITY, POSTPONED] {
-            if tables.iter().all(|found| found.name != table) {
-                let what = format!("the table {table} is missing");
-                findings.push(Diagnostic::problem(what, MIGRATE));
-            }
+        if tables.iter().all(|found| found.name != ACTIVITY) {
+            let what = format!("the table {ACTIVITY} is missing");
+            findings.push(Diagnostic::problem(what, MIGRATE));
         }
         findings.extend(self.view_findings().await?);
         findings.extend(self.disk_findings().await?);

@@ -119,25 +119,28 @@ impl Connection {
             .await
     }
 
-    /// Inserts one block of rows. After an error it may or may not have been stored.
+    /// Inserts one block of rows. After an error it may or may not have been stored; the server
+    /// ignores another insert with the same token.
     pub(super) async fn insert(
         &self,
         into: &str,
-        token: &str,
+        token: Option<&str>,
         rows: Bytes,
     ) -> Result<(), StoreError> {
         let limit = self.timeouts.request;
         let mut insert = self
             .client
             .insert_formatted_with(format!("INSERT INTO {into}"))
-            .with_setting("insert_deduplication_token", token)
-            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplicate", if token.is_some() { "1" } else { "0" })
             .with_setting("async_insert", "0")
             .with_setting("max_insert_block_size", BLOCK_ROWS)
             .with_setting("min_insert_block_size_rows", BLOCK_ROWS)
             .with_setting("min_insert_block_size_bytes", "0")
             .with_setting("input_format_parallel_parsing", "0")
             .with_timeouts(Some(limit), Some(limit));
+        if let Some(token) = token {
+            insert = insert.with_setting("insert_deduplication_token", token);
+        }
         self.in_time(async {
             let mut rest = rows;
             while !rest.is_empty() {

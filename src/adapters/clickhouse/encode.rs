@@ -57,6 +57,11 @@ impl Encoder {
         }
     }
 
+    /// Makes room for this many times what has been added so far.
+    pub(super) fn reserve(&mut self, times: usize) {
+        self.bytes.reserve(self.bytes.len().saturating_mul(times));
+    }
+
     /// Adds a text.
     pub(super) fn text(&mut self, text: &str) {
         self.length(text.len());

@@ -6,14 +6,15 @@
 //!
 //! The token alone is not enough: an event may arrive again in a different batch, and the server
 //! may have recorded a token without its rows. So an insert first queries which events are stored,
-//! sends only the others, and then checks again.
+//! and sends only the others. If the same block may have been sent before, it then checks again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use foldhash::{HashSet, HashSetExt as _};
 use jiff::tz::TimeZone;
 
 use super::encode::Encoder;
@@ -35,6 +36,11 @@ const SETTLING: [Duration; 5] = [
     Duration::from_millis(1_000),
 ];
 
+/// Rows after which the size of a block is estimated.
+const SAMPLE: usize = 64;
+
+const SECONDS_OF_DAY: i64 = 24 * 60 * 60;
+
 /// Tokens tried for a block before giving up: normally one, two after the server lost a part.
 const GENERATIONS: u32 = 3;
 
@@ -54,11 +60,15 @@ pub(super) async fn store(
     let keys = groups.iter().flat_map(|group| group.events.iter());
     let keys = keys.map(|event| (&event.project_id, &event.id));
     let _held = store.key_locks.hold(keys).await;
-    let mut new = HashSet::new();
+    let mut new = Vec::with_capacity(batch.events.len());
     for group in &groups {
-        new.extend(store_group(store, &batch.id, group).await?.into_iter().map(address));
+        new.append(&mut store_group(store, batch, group).await?);
     }
     let has_row = |event: &QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
+    if new.len() == batch.events.iter().filter(|event| has_row(event)).count() {
+        return Ok(Vec::new());
+    }
+    let new: HashSet<usize> = new.into_iter().map(address).collect();
     let known = |event: &QueuedEvent| has_row(event) && !new.contains(&address(event));
     let events = batch.events.iter().enumerate();
     Ok(events.filter(|(_, event)| known(event)).map(|(position, _)| position).collect())
@@ -72,7 +82,9 @@ fn address(event: &QueuedEvent) -> usize {
 /// Groups the events by table and month, in a fixed order and without duplicates.
 fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<(&str, i32), Group<'_>> = BTreeMap::new();
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::with_capacity(events.len());
+    // Most events are of the same day as the one before.
+    let (mut last_day, mut month_of_day) = (i64::MIN, 0);
     for event in events {
         let table = match &event.payload {
             Payload::Pageview(_) => &PAGE_VIEW_EVENT,
@@ -81,7 +93,12 @@ fn groups(events: &[QueuedEvent]) -> Vec<Group<'_>> {
             Payload::SessionEnd(_) => continue,
         };
         if seen.insert((table.name, &event.project_id, &event.id)) {
-            let month = month(event.timestamp());
+            let moment = event.timestamp();
+            let day = moment.epoch_seconds().div_euclid(SECONDS_OF_DAY);
+            if day != last_day {
+                (last_day, month_of_day) = (day, month(moment));
+            }
+            let month = month_of_day;
             let new = || Group { table, month, events: Vec::new() };
             groups.entry((table.name, month)).or_insert_with(new).events.push(event);
         }
@@ -99,7 +116,7 @@ pub(super) fn month(moment: UtcMillis) -> i32 {
 /// Stores a group; returns the events that were new.
 async fn store_group<'a>(
     store: &ClickHouseStore,
-    batch: &str,
+    batch: &Batch,
     group: &Group<'a>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
     let mut missing = if store.check_ids {
@@ -112,14 +129,16 @@ async fn store_group<'a>(
         if missing.is_empty() {
             return Ok(new);
         }
-        insert(store, batch, group, &missing, generation).await?;
-        if !store.check_ids {
+        insert(store, &batch.id, group, &missing, generation).await?;
+        // The server can have recorded a token without its rows only if it was used before.
+        if !store.check_ids || batch.is_first_attempt && generation == 0 {
             return Ok(new);
         }
         missing = settled(store, group, missing).await?;
     }
     Err(StoreError::Unavailable(format!(
-        "ClickHouse confirmed an insert of batch {batch} into {}, but {} of its rows are missing",
+        "ClickHouse confirmed an insert of batch {} into {}, but {} of its rows are missing",
+        batch.id,
         group.table.name,
         missing.len()
     )))
@@ -158,18 +177,21 @@ async fn insert(
     }
     let columns = schema.column_list();
     let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
-    let result = store.connection.insert(&into, &token, encode(&schema, events)).await;
+    let result = store.connection.insert(&into, Some(&token), encode(&schema, events)).await;
     store.unless_altered(table, &schema, result).await
 }
 
 /// Encodes a block. Its bytes depend only on the events.
 fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> Bytes {
     let mut encoder = Encoder::with_header(schema);
-    for event in events {
+    for (nth, event) in events.iter().enumerate() {
         match &event.payload {
             Payload::Pageview(view) => encoder.row(schema, &page_view_cells(event, view)),
             Payload::Event(custom) => encoder.row(schema, &custom_event_cells(event, custom)),
             Payload::SessionEnd(_) => {}
+        }
+        if nth == SAMPLE {
+            encoder.reserve(events.len() / SAMPLE);
         }
     }
     encoder.finish()

@@ -1,6 +1,6 @@
 //! Ends idle sessions without reading all sessions.
 //!
-//! Each batch records the last activity of its sessions in a table sorted by that time. A
+//! Whoever writes the rows of sessions records their last activity in a table sorted by that time. A
 //! sweep finds there the sessions whose last activity lies between the previous sweep and now, and
 //! reads only their states. The progress of the sweeps is stored with the session states, under a
 //! key that no session has, so every worker continues from there, also after a restart.
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::encode::Encoder;
 use super::session_state::STATE;
-use super::{ClickHouseStore, postponed, session_writes, sessions, sql};
+use super::{ClickHouseStore, recovery, session_writes, sessions, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -119,26 +119,24 @@ struct Found {
     session_id: String,
 }
 
-/// Records the last activity of sessions that may be open. Must be stored before the sessions'
-/// states, because a repeated batch writes only what the states lack.
+/// Records the last activity of sessions that may be open. Must be stored before the sessions' rows
+/// are written, because it is not repeated afterwards.
 pub(super) async fn record_activity(
     store: &ClickHouseStore,
-    batch: &str,
-    last_seen: impl Iterator<Item = (&SessionKey, i64)>,
+    last_seen: &[(&SessionKey, i64)],
 ) -> Result<(), StoreError> {
-    let mut last_seen = last_seen.peekable();
-    if last_seen.peek().is_none() {
+    if last_seen.is_empty() {
         return Ok(());
     }
     let floor = floor(store).await?;
     let mut encoder = Encoder::default();
     for (key, seen) in last_seen {
-        encoder.number(seen.max(floor));
+        encoder.number((*seen).max(floor));
         encoder.text(&key.project_id);
         encoder.text(&key.session_id);
     }
     let into = format!("{ACTIVITY} (seen, project_id, session_id) FORMAT RowBinary");
-    session_writes::insert(store, &into, &format!("{batch}:{ACTIVITY}"), encoder.finish()).await
+    session_writes::insert(store, &into, encoder.finish()).await
 }
 
 /// The earliest time that the next sweep of this process will search.
@@ -203,7 +201,8 @@ async fn begin(
     current: &mut Current,
     since: i64,
 ) -> Result<(), StoreError> {
-    postponed::recover(store).await?;
+    sessions::write(store).await?;
+    recovery::recover(store).await?;
     let mark = read_mark(store).await?;
     let known = window(store.sweeps.swept(), mark, since);
     let (now, mut all_due) = (Instant::now(), current.all_due);
@@ -238,7 +237,7 @@ async fn finish(store: &ClickHouseStore, current: &mut Current) -> Result<(), St
     encoder.text(&SWEPT.session_id);
     encoder.optional_number(Some(since));
     let into = format!("{STATE} (project_id, session_id, last_seen) FORMAT RowBinary");
-    store.connection.insert(&into, &format!("swept:{since}"), encoder.finish()).await
+    session_writes::insert(store, &into, encoder.finish()).await
 }
 
 /// The window of a sweep for sessions idle since `since`, if this process has swept up to `own` and

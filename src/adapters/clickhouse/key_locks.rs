@@ -1,11 +1,11 @@
 //! Locks on keys within this process, so that concurrent calls do not store the same event or
 //! session at the same time.
 
-use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Mutex, PoisonError};
 
+use foldhash::HashSet;
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use ::clickhouse::Row;
 use serde::Deserialize;
 
 use super::idle_sessions::{ACTIVITY, ACTIVITY_DAYS};
-use super::postponed::{POSTPONED, POSTPONED_DAYS};
 use super::session_state::{STATE, STATE_COLUMNS};
 use super::table_schema::{self, ServerColumn};
 use super::{ClickHouseStore, sql};
@@ -99,9 +98,6 @@ impl ClickHouseStore {
         }
         if tables.iter().all(|found| found.name != ACTIVITY) {
             statements.push(create_activity(database));
-        }
-        if tables.iter().all(|found| found.name != POSTPONED) {
-            statements.push(create_postponed(database));
         }
         if self.baseline && tables.iter().all(|found| found.name != BASELINE_GAP.name) {
             statements.push(create(database, &BASELINE_GAP));
@@ -198,15 +194,6 @@ fn create_activity(database: &str) -> String {
          PARTITION BY toYYYYMMDD(touched)\nORDER BY seen\n\
          TTL touched + INTERVAL {ACTIVITY_DAYS} DAY\nSETTINGS ttl_only_drop_parts = 1",
         full(database, ACTIVITY)
-    )
-}
-
-fn create_postponed(database: &str) -> String {
-    format!(
-        "CREATE TABLE IF NOT EXISTS {} (\n    due DateTime,\n    project_id String,\n    \
-         session_id String\n) ENGINE = MergeTree\nPARTITION BY toYYYYMMDD(due)\nORDER BY due\n\
-         TTL due + INTERVAL {POSTPONED_DAYS} DAY\nSETTINGS ttl_only_drop_parts = 1",
-        full(database, POSTPONED)
     )
 }
 

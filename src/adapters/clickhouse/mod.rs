@@ -12,7 +12,9 @@
 //! | `sessions.rs` | what events make of sessions: their states, then their versions |
 //! | `session_state.rs` | the states of sessions |
 //! | `session_versions.rs` | the versions in `tracked_session`, and what other programs wrote there |
-//! | `postponed.rs` | versions that have to wait for the next second |
+//! | `foreign_starts.rs` | whether other programs start sessions |
+//! | `pending.rs` | sessions whose versions are yet to be written |
+//! | `recovery.rs` | completes the sessions of processes that have ended |
 //! | `idle_sessions.rs` | ends idle sessions without scanning all sessions |
 //! | `key_locks.rs` | locks per event and session within this process |
 //! | `query.rs` | read-only queries with limits |
@@ -30,11 +32,13 @@ mod connection;
 mod encode;
 mod errors;
 mod events;
+mod foreign_starts;
 mod idle_sessions;
 mod key_locks;
 mod migrate;
-mod postponed;
+mod pending;
 mod query;
+mod recovery;
 mod session_state;
 mod session_versions;
 mod session_writes;
@@ -43,19 +47,22 @@ mod sql;
 mod stored_ids;
 mod table_schema;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::connection::Connection;
+use self::foreign_starts::ForeignStarts;
 use self::idle_sessions::Sweeps;
 use self::key_locks::KeyLocks;
-use self::postponed::Postponed;
+use self::pending::Pending;
+use self::recovery::Writer;
 use self::table_schema::{TableSchema, TableSchemas};
 use bklit_pipeline::store::schema::Table;
 use bklit_pipeline::store::{
-    Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
+    Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError, WrittenSessions,
 };
 use bklit_wire::event::{EventKind, QueuedEvent};
 use bklit_wire::session::SessionKey;
@@ -139,7 +146,9 @@ pub struct ClickHouseStore {
     schemas: TableSchemas,
     key_locks: KeyLocks,
     sweeps: Sweeps,
-    postponed: Postponed,
+    pending: Pending,
+    writer: Writer,
+    foreign_starts: ForeignStarts,
     check_ids: bool,
     baseline: bool,
 }
@@ -156,7 +165,9 @@ impl ClickHouseStore {
             schemas: TableSchemas::default(),
             key_locks: KeyLocks::default(),
             sweeps: Sweeps::default(),
-            postponed: Postponed::default(),
+            pending: Pending::default(),
+            writer: Writer::default(),
+            foreign_starts: ForeignStarts::default(),
             check_ids,
             baseline,
         })
@@ -188,16 +199,10 @@ impl Store for ClickHouseStore {
         let limit = self.connection.timeouts.batch;
         let work = Box::pin(async {
             let known = events::store(self, batch).await?;
-            let changed = sessions::follow(self, batch).await?;
+            sessions::record(self, batch).await?;
             let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
             let rows = batch.events.iter().filter(has_row).count() - known.len();
-            Ok(Inserted {
-                rows: rows as u64,
-                known,
-                new_sessions: changed.begun,
-                ended_sessions: changed.ended,
-                closed_sessions: changed.closed,
-            })
+            Ok(Inserted { rows: rows as u64, known })
         });
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let reason = format!("ClickHouse took longer than {limit:?} for a batch");
@@ -205,8 +210,15 @@ impl Store for ClickHouseStore {
         })
     }
 
-    async fn write_postponed(&self) -> Result<bool, StoreError> {
-        postponed::write(self).await
+    async fn write_sessions(&self) -> Result<WrittenSessions, StoreError> {
+        sessions::write(self).await
+    }
+
+    async fn first_views(
+        &self,
+        keys: &[SessionKey],
+    ) -> Result<HashMap<SessionKey, String>, StoreError> {
+        sessions::first_views(self, keys).await
     }
 
     async fn end_idle_sessions(

@@ -41,6 +41,14 @@ pub(super) struct State {
     pub(super) version: u32,
 }
 
+impl State {
+    /// The latest time of an event as of its arrival, in seconds since the epoch.
+    pub(super) fn active_at(&self) -> u32 {
+        let millis = self.session.last_seen.max(self.session.end_seen).unwrap_or(0);
+        u32::try_from(millis / 1000).unwrap_or(0)
+    }
+}
+
 /// Rows to add to the table.
 #[derive(Default)]
 pub(super) struct StateRows(Encoder);

@@ -43,12 +43,9 @@ pub(super) struct Version {
 #[derive(Default)]
 pub(super) struct Versions(Vec<Version>);
 
-/// What [`read`] found.
-pub(super) struct Found {
-    /// The server's clock, in seconds since the epoch.
-    pub(super) clock: u32,
-    pub(super) versions: HashMap<SessionKey, Versions>,
-}
+/// The versions of sessions.
+#[derive(Default)]
+pub(super) struct Found(HashMap<SessionKey, Versions>);
 
 /// Which versions to read.
 pub(super) enum Started {
@@ -59,13 +56,24 @@ pub(super) enum Started {
 }
 
 impl Found {
-    /// Adds versions that started at other times.
+    /// Adds versions, some of which may be there already.
     pub(super) fn add(&mut self, more: Self) {
-        for (key, more) in more.versions {
-            let versions = self.versions.entry(key).or_default();
-            versions.0.extend(more.0);
-            versions.0.sort_by_key(|one| one.updated);
+        for (key, more) in more.0 {
+            let versions = &mut self.0.entry(key).or_default().0;
+            let new = more.0.into_iter().filter(|one| !versions.contains(one)).collect::<Vec<_>>();
+            versions.extend(new);
+            versions.sort_by_key(|one| one.updated);
         }
+    }
+
+    /// The latest version of a session.
+    pub(super) fn get(&self, key: &SessionKey) -> Option<&Version> {
+        self.0.get(key)?.latest()
+    }
+
+    /// All versions of a session.
+    pub(super) fn remove(&mut self, key: &SessionKey) -> Versions {
+        self.0.remove(key).unwrap_or_default()
     }
 }
 
@@ -77,34 +85,30 @@ pub(super) async fn read(
 ) -> Result<Found, StoreError> {
     let started = match started {
         Started::Since(since) => format!("started_at >= toDateTime({})", (*since).max(0)),
-        Started::At(times) if times.is_empty() => "0".to_owned(),
+        Started::At(times) if times.is_empty() => return Ok(Found::default()),
         Started::At(times) => {
             let times: Vec<_> = times.iter().map(ToString::to_string).collect();
             format!("started_at IN ({})", times.join(", "))
         }
     };
-    let mut found = Found { clock: 0, versions: HashMap::new() };
+    let mut found: HashMap<SessionKey, Versions> = HashMap::new();
     for some in keys.chunks(AT_ONCE) {
         let query = select(some, &started);
         let rows: Vec<Version> = store.connection.rows(store.connection.statement(&query)).await?;
         for version in rows {
-            if version.project.is_empty() {
-                found.clock = version.updated;
-                continue;
-            }
             let key = SessionKey {
                 project_id: version.project.clone(),
                 session_id: version.session.clone(),
             };
-            found.versions.entry(key).or_default().0.push(version);
+            found.entry(key).or_default().0.push(version);
         }
     }
-    found.versions.values_mut().for_each(|versions| versions.0.sort_by_key(|one| one.updated));
-    Ok(found)
+    found.values_mut().for_each(|versions| versions.0.sort_by_key(|one| one.updated));
+    Ok(Found(found))
 }
 
-/// Reads the versions, and a row without a project with the server's clock. Other programs may have
-/// written any bytes, and the columns may be nullable or not.
+/// Reads the versions. Other programs may have written any bytes, and the columns may be nullable or
+/// not.
 fn select(keys: &[&SessionKey], started: &str) -> String {
     let projects: BTreeSet<_> = keys.iter().map(|key| key.project_id.as_str()).collect();
     let sessions: BTreeSet<_> = keys.iter().map(|key| key.session_id.as_str()).collect();
@@ -133,9 +137,7 @@ fn select(keys: &[&SessionKey], started: &str) -> String {
     ];
     format!(
         "SELECT {} FROM {} WHERE project_id IN ({}) AND {started} AND {} \
-         ORDER BY updated_at DESC LIMIT {VERSIONS_READ} BY project_id, session_id \
-         UNION ALL SELECT '', '', '', 0, 0, NULL, 0, '', '', '', '', '', '', '', \
-         toUInt32(toUnixTimestamp(now()))",
+         ORDER BY updated_at DESC LIMIT {VERSIONS_READ} BY project_id, session_id",
         columns.join(", "),
         TRACKED_SESSION.name,
         sql::list(projects),
@@ -149,9 +151,11 @@ impl Versions {
         self.0.last()
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The key of the first page view, if another program wrote a version after `own`.
+    pub(super) fn first_view_since(&self, own: u32) -> Option<String> {
+        self.latest().filter(|latest| latest.updated > own)?;
+        let started = self.0.iter().map(|one| one.started).min()?;
+        Some(view_key(millis(started), ""))
     }
 
     /// Whether only one version is the latest: of two in the same second, readers see either.

@@ -8,45 +8,39 @@ use sha2::{Digest, Sha256};
 
 use super::encode::Encoder;
 use super::events::month;
-use super::session_state::{self, STATE, StateRows};
+use super::session_state::{self, StateRows};
 use super::sessions::{Next, Plan};
-use super::{ClickHouseStore, postponed};
+use super::{ClickHouseStore, recovery};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::TRACKED_SESSION;
 use bklit_wire::time::UtcMillis;
 
-/// Writes the states, then the versions.
+/// Writes the states, then the versions. The server ignores versions that are repeated with the same
+/// `attempt`.
 pub(super) async fn write(
     store: &ClickHouseStore,
-    writer: &str,
+    attempt: usize,
+    clock: u32,
     planned: &[Plan<'_>],
 ) -> Result<(), StoreError> {
     let mut states = StateRows::default();
-    let mut later = Vec::new();
     let mut months: BTreeMap<i32, Vec<(&Plan<'_>, u32)>> = BTreeMap::new();
     for plan in planned {
         let version = match plan.next {
             Next::Now(version) => version,
-            Next::None => 0,
-            Next::Later(due) => {
-                later.push((plan.key, due));
-                0
-            }
+            Next::None | Next::Later(_) => 0,
         };
-        if plan.is_new || version > 0 {
-            states.add(plan.key, &plan.known, version);
-        }
+        states.add(plan.key, &plan.known, version);
         if version > 0
             && let Some(started) = plan.session.started_at()
         {
             months.entry(month(started)).or_default().push((plan, version));
         }
     }
-    postponed::record(store, writer, &later).await?;
-    insert(store, &session_state::insert_into(), &format!("{writer}:{STATE}"), states.finish())
-        .await?;
+    recovery::mark_written(store, clock, &mut states);
+    insert(store, &session_state::insert_into(), states.finish()).await?;
     for (month, versions) in months {
-        write_versions(store, writer, month, &versions).await?;
+        write_versions(store, attempt, month, &versions).await?;
     }
     Ok(())
 }
@@ -54,7 +48,7 @@ pub(super) async fn write(
 /// Writes the versions of one partition.
 async fn write_versions(
     store: &ClickHouseStore,
-    writer: &str,
+    attempt: usize,
     month: i32,
     versions: &[(&Plan<'_>, u32)],
 ) -> Result<(), StoreError> {
@@ -70,21 +64,18 @@ async fn write_versions(
     }
     let columns = schema.column_list();
     let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
-    let token = format!("{writer}:{}:{month}", TRACKED_SESSION.name);
-    let result = insert(store, &into, &token, encoder.finish()).await;
+    let rows = encoder.finish();
+    let digest = HEXLOWER.encode(&Sha256::digest(&rows)[..16]);
+    let token = format!("{}:{month}:{digest}:{attempt}", TRACKED_SESSION.name);
+    let result = store.connection.insert(&into, Some(&token), rows).await;
     store.unless_altered(&TRACKED_SESSION, &schema, result).await
 }
 
-/// Inserts rows, if there are any. The token identifies them.
+/// Inserts rows to which repeats add nothing.
 pub(super) async fn insert(
     store: &ClickHouseStore,
     into: &str,
-    token: &str,
     rows: Bytes,
 ) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let token = format!("{token}:{}", HEXLOWER.encode(&Sha256::digest(&rows)[..16]));
-    store.connection.insert(into, &token, rows).await
+    store.connection.insert(into, None, rows).await
 }

@@ -2,59 +2,63 @@
 //!
 //! The state of a session is a set of minima and maxima (see `store::session`), so neither repeated
 //! events nor their order matter. Each batch adds what it knows of its sessions as rows of a
-//! separate table, which the server aggregates: no worker overwrites what another one wrote, and a
-//! repeated batch adds nothing.
+//! separate table, which the server aggregates: nothing is read, no worker overwrites what another
+//! one wrote, and a repeated batch adds nothing.
 //!
-//! The versions in `tracked_session` are derived from it. The state is written first, with the
-//! `updated_at` of the version that follows; so every later version in the table is from another
-//! program, and what that one added is merged into the state. A version is written if it shows
-//! something else than the latest one, whoever wrote that: so a crash in between, or two workers
-//! that write at the same time, end with the right version. After writing, both tables are read
-//! again until nothing is left to write.
+//! The versions in `tracked_session` are derived from the states, once a second for the sessions
+//! that have changed (see `pending`, and `recovery` for what a crash leaves). The state is written
+//! first, with the `updated_at` of the version that follows; so every later version in the table is
+//! from another program, and what that one added is merged into the state. A version is written if
+//! it shows something else than the latest one, whoever wrote that: so a crash in between, or two
+//! processes that write at the same time, end with the right version. After writing, both tables are
+//! read again until nothing is left to write.
 //!
 //! `updated_at` has whole seconds and is never ahead of the server's clock, or it would hide what
-//! other programs write later. So a session has at most one version per second: another one is
-//! postponed (see `postponed`).
+//! other programs write later. So a session has at most one version per second.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::session_state::{self, State};
+use super::foreign_starts;
+use super::session_state::{self, State, StateRows};
 use super::session_versions::{self, Started, Version, Versions};
-use super::{ClickHouseStore, idle_sessions, session_writes};
-use bklit_pipeline::store::session::Session;
-use bklit_pipeline::store::{Batch, StoreError};
+use super::{ClickHouseStore, idle_sessions, recovery, session_writes};
+use bklit_pipeline::store::session::{Session, contributions};
+use bklit_pipeline::store::{Batch, StoreError, WrittenSessions};
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
 /// Sessions read by one statement.
 pub(super) const AT_ONCE: usize = 10_000;
 
+/// Seconds within which a version is due in a moment.
+const SOON: u32 = 1;
+
 /// Attempts to write a version while other workers change the same session.
 const ROUNDS: usize = 8;
 
-/// How long before its first event in a batch a session may have been started by another program,
-/// in seconds. Limits how many versions are searched.
+/// How long before its first event a session may have been started by another program, in seconds.
+/// Limits how many versions are searched.
 const LOOKBACK: i64 = 24 * 60 * 60;
 
-/// What is added to a session.
-#[derive(Default)]
-pub(super) struct Change {
-    known: Session,
-    /// The minimum `updated_at` of a version that includes it.
+/// What is to be done with sessions.
+#[derive(Clone, Copy, Default)]
+struct Change {
+    /// The minimum `updated_at` of their next version.
     at: u32,
-    /// The session is ended if it had no event since, in milliseconds since the epoch.
+    /// They are ended if they had no event since, in milliseconds since the epoch.
     idle_since: Option<i64>,
 }
 
-/// What was changed, and which of the sessions have ended when.
+/// What has become of sessions.
 #[derive(Default)]
-pub(super) struct Changed {
-    pub(super) begun: HashSet<SessionKey>,
-    pub(super) ended: HashSet<SessionKey>,
-    pub(super) closed: HashMap<SessionKey, UtcMillis>,
+struct Changed {
+    /// Those that this has ended.
+    ended: Vec<SessionKey>,
+    /// Those that have ended, now or before, and when.
+    closed: Vec<(SessionKey, UtcMillis)>,
+    /// Those whose next version is due later, in seconds since the epoch.
+    later: HashMap<SessionKey, u32>,
 }
-
-type Changes = BTreeMap<SessionKey, Change>;
 
 /// A session as it is stored.
 #[derive(Default)]
@@ -69,42 +73,66 @@ struct Loaded<'k> {
     sessions: BTreeMap<&'k SessionKey, Stored>,
 }
 
-/// Updates the sessions of a batch.
-pub(super) async fn follow(store: &ClickHouseStore, batch: &Batch) -> Result<Changed, StoreError> {
-    let mut changes: HashMap<(&str, &str), Change> = HashMap::new();
-    let mut earliest = i64::MAX;
-    for event in batch.events.iter() {
-        let Some(session_id) = event.payload.session_id() else { continue };
-        let change = changes.entry((&event.project_id, session_id)).or_default();
-        change.known.add(event);
-        // Not the current time: a repeated batch must produce the same version.
-        change.at = change.at.max(seconds(event.queued_at));
-        // An old timestamp must not make every batch search all versions.
-        let queued = event.queued_at.epoch_seconds();
-        earliest = earliest.min(event.timestamp().epoch_seconds().max(queued - LOOKBACK));
+impl<'k> Loaded<'k> {
+    /// The sessions that have not ended, with their last activity.
+    fn active(&self) -> Vec<(&'k SessionKey, i64)> {
+        let open = self.sessions.iter().filter(|(_, stored)| !stored.state.session.ended());
+        open.filter_map(|(key, stored)| Some((*key, stored.state.session.last_seen?))).collect()
     }
-    if changes.is_empty() {
-        return Ok(Changed::default());
-    }
-    let key = |(project_id, session_id): (&str, &str)| SessionKey {
-        project_id: project_id.to_owned(),
-        session_id: session_id.to_owned(),
-    };
-    let changes: Changes =
-        changes.into_iter().map(|(session, change)| (key(session), change)).collect();
-    let _held = store.key_locks.hold(changes.keys()).await;
-    let keys: Vec<_> = changes.keys().collect();
-    let since = earliest.saturating_sub(LOOKBACK);
-    let activity = idle_sessions::record_activity(store, &batch.id, last_seen(&changes));
-    let activity = async { activity.await.map_err(not_the_events_fault) };
-    let (loaded, ()) = tokio::try_join!(load(store, &keys, Started::Since(since)), activity)?;
-    apply(store, &batch.id, &changes, loaded).await
 }
 
-/// The sessions that a batch leaves open, with their last activity.
-fn last_seen(changes: &Changes) -> impl Iterator<Item = (&SessionKey, i64)> {
-    let open = changes.iter().filter(|(_, change)| change.known.closed().is_none());
-    open.filter_map(|(key, change)| Some((key, change.known.last_seen?)))
+/// Adds what a batch says about its sessions to their states.
+pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(), StoreError> {
+    let contributions = contributions(batch.events.iter());
+    if contributions.is_empty() {
+        return Ok(());
+    }
+    let key = |(project_id, session_id): &(&str, &str)| SessionKey {
+        project_id: (*project_id).to_owned(),
+        session_id: (*session_id).to_owned(),
+    };
+    let mut sessions: Vec<_> =
+        contributions.iter().map(|(session, known)| (key(session), known)).collect();
+    // The order of the table, which the server would sort them into.
+    sessions.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let mut states = StateRows::default();
+    for (key, known) in &sessions {
+        states.add(key, &known.session(), 0);
+    }
+    store.writer.mark_states(&mut states);
+    let insert = store.pending.begin().await;
+    session_writes::insert(store, &session_state::insert_into(), states.finish())
+        .await
+        .map_err(not_the_events_fault)?;
+    store.writer.begun();
+    insert.finish(sessions.into_iter().map(|(key, _)| key));
+    Ok(())
+}
+
+/// Writes the versions that are due.
+pub(super) async fn write(store: &ClickHouseStore) -> Result<WrittenSessions, StoreError> {
+    let due = store.pending.due(seconds(UtcMillis::now()));
+    let mut written = WrittenSessions::default();
+    for due in due.chunks(AT_ONCE) {
+        let keys: Vec<_> = due.iter().map(|(key, _)| key).collect();
+        let changed = review(store, &keys, Change::default()).await?;
+        let later = changed.later.iter().map(|(key, due)| (key, *due)).collect();
+        store.pending.finish(due, &later);
+        written.closed.extend(changed.closed);
+    }
+    recovery::mark_idle(store).await?;
+    written.more = store.pending.has_due(seconds(UtcMillis::now()) + SOON);
+    Ok(written)
+}
+
+/// Writes the versions of sessions that may lack one.
+pub(super) async fn complete(
+    store: &ClickHouseStore,
+    keys: &[SessionKey],
+) -> Result<(), StoreError> {
+    let changed = review(store, &keys.iter().collect::<Vec<_>>(), Change::default()).await?;
+    postpone(store, &changed);
+    Ok(())
 }
 
 /// Ends those of the sessions that had no activity since `since`.
@@ -113,95 +141,126 @@ pub(super) async fn end_if_idle(
     keys: &[&SessionKey],
     since: i64,
 ) -> Result<Vec<SessionKey>, StoreError> {
-    let at = seconds(UtcMillis::now());
-    let change = || Change { at, idle_since: Some(since), ..Change::default() };
-    let changes = keys.iter().map(|&key| (key.clone(), change())).collect();
-    let changed = review(store, "idle", changes).await?;
-    Ok(changed.ended.into_iter().collect())
+    let change = Change { at: seconds(UtcMillis::now()), idle_since: Some(since) };
+    let changed = review(store, keys, change).await?;
+    postpone(store, &changed);
+    Ok(changed.ended)
 }
 
-/// Writes the versions of sessions that lack one.
-pub(super) async fn complete(
+fn postpone(store: &ClickHouseStore, changed: &Changed) {
+    changed.later.iter().for_each(|(key, due)| store.pending.postpone(key, *due));
+}
+
+/// The keys of the first page views of sessions; see `Store::first_views`.
+pub(super) async fn first_views(
     store: &ClickHouseStore,
-    keys: Vec<SessionKey>,
-) -> Result<(), StoreError> {
-    let changes = keys.into_iter().map(|key| (key, Change::default())).collect();
-    review(store, "postponed", changes).await.map(|_| ())
+    keys: &[SessionKey],
+) -> Result<HashMap<SessionKey, String>, StoreError> {
+    let loaded = load(store, &keys.iter().collect::<Vec<_>>(), BTreeSet::new()).await?;
+    let first = |(key, stored): (&SessionKey, Stored)| {
+        let Stored { state: State { session, version }, versions } = stored;
+        // Even if it is the same page view: another program has already announced it.
+        let theirs = versions.first_view_since(version);
+        let entry = theirs.or_else(|| session.entry.map(|entry| entry.key))?;
+        Some((key.clone(), entry))
+    };
+    Ok(loaded.sessions.into_iter().filter_map(first).collect())
 }
 
-/// Applies changes that are not from events.
+/// Applies a change to sessions, and writes the versions that they lack.
 async fn review(
     store: &ClickHouseStore,
-    writer: &str,
-    changes: Changes,
+    keys: &[&SessionKey],
+    change: Change,
 ) -> Result<Changed, StoreError> {
-    let _held = store.key_locks.hold(changes.keys()).await;
-    let keys: Vec<_> = changes.keys().collect();
-    let since = UtcMillis::now().epoch_seconds() - LOOKBACK;
-    let loaded = load(store, &keys, Started::Since(since)).await?;
-    apply(store, writer, &changes, loaded).await
+    let _held = store.key_locks.hold(keys.iter()).await;
+    let loaded = load(store, keys, BTreeSet::new()).await?;
+    if change.idle_since.is_none() {
+        idle_sessions::record_activity(store, &loaded.active()).await?;
+    }
+    apply(store, change, loaded).await
 }
 
-/// Reads the sessions. Versions are read before states: then the state of every version of this
-/// program is known.
+/// Reads the sessions, with the versions that started at the same time as their states, or at one of
+/// `starts`.
 async fn load<'k>(
     store: &ClickHouseStore,
     keys: &[&'k SessionKey],
-    started: Started,
+    mut starts: BTreeSet<i64>,
 ) -> Result<Loaded<'k>, StoreError> {
-    let mut found = session_versions::read(store, keys, &started).await?;
     let mut states = session_state::read(store, keys).await?;
-    if let Started::Since(since) = started {
-        let start = |key: &SessionKey| Some(states.get(key)?.session.started_at()?.epoch_seconds());
-        let older = |&key: &&'k SessionKey| Some((key, start(key).filter(|start| *start < since)?));
-        let (older, starts): (Vec<_>, BTreeSet<_>) = keys.iter().filter_map(older).unzip();
-        if !older.is_empty() {
-            found.add(session_versions::read(store, &older, &Started::At(starts)).await?);
-            states.extend(session_state::read(store, &older).await?);
+    // The earliest time at which another program may have started a session that this one has no
+    // version of.
+    let mut earliest: Option<i64> = None;
+    let mut unknown = Vec::new();
+    for &key in keys {
+        let Some(state) = states.get(key) else { continue };
+        let active = i64::from(state.active_at());
+        let start = state.session.started_at().map_or(active, |start| start.epoch_seconds());
+        starts.insert(start);
+        if state.version == 0 {
+            unknown.push(key);
+            // An old timestamp must not make every write search all versions.
+            let start = start.max(active - LOOKBACK);
+            earliest = Some(earliest.unwrap_or(start).min(start));
         }
+    }
+    let since = earliest.map(|start| start.saturating_sub(LOOKBACK));
+    let theirs = foreign_starts::since(store, since).await?;
+    let mut found = session_versions::read(store, keys, &Started::At(starts)).await?;
+    if let Some(since) = since.filter(|_| theirs.exist) {
+        found.add(session_versions::read(store, &unknown, &Started::Since(since)).await?);
+    }
+    // A version later than its state is from another program only if the state is read after it.
+    let later = |&&key: &&&'k SessionKey| {
+        let known = states.get(key).map_or(0, |state| state.version);
+        found.get(key).is_some_and(|latest| latest.updated > known)
+    };
+    let doubtful: Vec<_> = keys.iter().filter(later).copied().collect();
+    if !doubtful.is_empty() {
+        states.extend(session_state::read(store, &doubtful).await?);
     }
     let stored = |&key: &&'k SessionKey| {
         let state = states.remove(key).unwrap_or_default();
-        let versions = found.versions.remove(key).unwrap_or_default();
-        (key, Stored { state, versions })
+        (key, Stored { state, versions: found.remove(key) })
     };
-    Ok(Loaded { clock: found.clock, sessions: keys.iter().map(stored).collect() })
+    Ok(Loaded { clock: theirs.clock, sessions: keys.iter().map(stored).collect() })
 }
 
 async fn apply(
     store: &ClickHouseStore,
-    writer: &str,
-    changes: &Changes,
+    change: Change,
     mut loaded: Loaded<'_>,
 ) -> Result<Changed, StoreError> {
     let mut changed = Changed::default();
     let mut written = BTreeSet::new();
     for round in 0..ROUNDS {
-        let first = round == 0;
         let mut planned = Vec::new();
         for (key, stored) in loaded.sessions {
-            let Some(change) = changes.get(key) else { continue };
-            let noted = first.then_some(&mut changed);
-            let written = written.contains(key);
-            let plan = Plan::new(key, stored, change, loaded.clock, written, noted);
-            if !plan.is_done(store) {
+            let noted = (round == 0).then_some(&mut changed);
+            let plan = Plan::new(key, stored, change, loaded.clock, written.contains(key), noted);
+            match plan.next {
+                Next::None => drop(changed.later.remove(key)),
+                Next::Later(due) => drop(changed.later.insert(key.clone(), due)),
+                Next::Now(_) => {}
+            }
+            if plan.is_new || matches!(plan.next, Next::Now(_)) {
                 planned.push(plan);
             }
         }
         if planned.is_empty() {
             return Ok(changed);
         }
-        let writer = if first { writer.to_owned() } else { format!("{writer}:again{round}") };
-        session_writes::write(store, &writer, &planned).await.map_err(not_the_events_fault)?;
+        session_writes::write(store, round, loaded.clock, &planned)
+            .await
+            .map_err(not_the_events_fault)?;
         let now = planned.iter().filter(|plan| matches!(plan.next, Next::Now(_)));
         written.extend(now.map(|plan| plan.key));
         let keys: Vec<_> = planned.iter().map(|plan| plan.key).collect();
         let starts = planned.iter().flat_map(Plan::starts).collect();
-        loaded = load(store, &keys, Started::At(starts)).await?;
+        loaded = load(store, &keys, starts).await?;
     }
-    Err(StoreError::Unavailable(format!(
-        "sessions of batch {writer} kept being changed by other workers"
-    )))
+    Err(StoreError::Unavailable("sessions kept being changed by other processes".to_owned()))
 }
 
 /// Whether and when a session gets another version.
@@ -231,23 +290,22 @@ pub(super) struct Plan<'k> {
 }
 
 impl<'k> Plan<'k> {
-    /// `written` is whether a version has just been written; `noted` is where the change is noted.
+    /// `written` is whether a version has just been written; `noted` is where to note what changes.
     fn new(
         key: &'k SessionKey,
         stored: Stored,
-        change: &Change,
+        change: Change,
         clock: u32,
         written: bool,
         noted: Option<&mut Changed>,
     ) -> Self {
+        let at = change.at.max(stored.state.active_at());
         let Stored { state: State { session: mut base, version: own }, versions } = stored;
         let mut session = base.clone();
-        session.merge(change.known.clone());
-        let (mut known, mut is_new) = (change.known.clone(), false);
+        let (mut known, mut is_new) = (Session::default(), false);
         if let Some(facts) = versions.facts(&session, own) {
-            let before = base.clone();
             base.merge(facts.clone());
-            is_new = base != before;
+            is_new = base != session;
             session.merge(facts.clone());
             known.merge(facts);
         }
@@ -258,10 +316,10 @@ impl<'k> Plan<'k> {
         }
         is_new |= session != base;
         if let Some(changed) = noted {
-            changed.note(key, &base, &session, versions.is_empty());
+            changed.note(key, &base, &session);
         }
         let accepted = (written && !is_new).then_some(own);
-        let at = change.at.min(clock);
+        let at = at.min(clock);
         let next = match next(&session, key, own, &versions, accepted, is_new) {
             Some(earliest) if earliest.max(at) > clock => Next::Later(earliest.max(at)),
             Some(earliest) => Next::Now(earliest.max(at)),
@@ -276,17 +334,6 @@ impl<'k> Plan<'k> {
         let latest = self.latest.as_ref().map(|latest| i64::from(latest.started));
         let state = self.session.started_at().map(|started| started.epoch_seconds());
         latest.into_iter().chain(state)
-    }
-
-    /// Whether nothing has to be written.
-    fn is_done(&self, store: &ClickHouseStore) -> bool {
-        match self.next {
-            Next::None => store.postponed.remove(self.key),
-            Next::Now(_) => return false,
-            Next::Later(due) if !store.postponed.has(self.key, due) => return false,
-            Next::Later(_) => {}
-        }
-        !self.is_new
     }
 }
 
@@ -331,15 +378,12 @@ pub(super) fn seconds(moment: UtcMillis) -> u32 {
 }
 
 impl Changed {
-    fn note(&mut self, key: &SessionKey, before: &Session, after: &Session, is_unknown: bool) {
+    fn note(&mut self, key: &SessionKey, before: &Session, after: &Session) {
         if after.ended() && !before.ended() {
-            self.ended.insert(key.clone());
-        }
-        if after.begun() && !before.begun() && is_unknown {
-            self.begun.insert(key.clone());
+            self.ended.push(key.clone());
         }
         if let Some(end) = after.closed() {
-            self.closed.insert(key.clone(), UtcMillis::from_epoch_millis(end));
+            self.closed.push((key.clone(), UtcMillis::from_epoch_millis(end)));
         }
     }
 }

@@ -3,9 +3,8 @@
 //! Tables are sorted by project and timestamp, so a lookup filters by project, timestamp and id.
 //! The server reads only the batch's own rows and those of the same seconds.
 
-use std::collections::HashMap;
-
 use ::clickhouse::Row;
+use foldhash::{HashMap, HashMapExt as _};
 use serde::Deserialize;
 
 use super::connection::Connection;

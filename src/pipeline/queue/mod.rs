@@ -32,7 +32,7 @@ pub use settings::QueueSettings;
 
 /// Once a batch has this many bytes, no more items are added. A worker holds up to three batches in
 /// memory: claimed, being stored and being published.
-pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// The most events that can be pushed at once.
 pub const MAX_PUSHED: usize = 500;

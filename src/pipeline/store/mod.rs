@@ -12,7 +12,7 @@ pub mod rows;
 pub mod schema;
 pub mod session;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Batch {
     pub id: String,
     /// Its events, oldest first.
     pub events: Arc<Vec<QueuedEvent>>,
+    /// Whether nobody can have tried to store it before. Only saves checks.
+    pub is_first_attempt: bool,
 }
 
 /// Identifies events, in order, by project and id. Stores keep it with a batch's id, because a
@@ -55,30 +57,16 @@ pub struct Inserted {
     /// Positions in the batch of events whose id was stored before. Empty if the batch as a whole
     /// was.
     pub known: Vec<usize>,
-    /// Sessions that this batch opened.
-    pub new_sessions: HashSet<SessionKey>,
-    /// Sessions that this batch ended.
-    pub ended_sessions: HashSet<SessionKey>,
-    /// Sessions of this batch that have ended, with this batch or before, and when. An event that
-    /// arrives late does not continue such a session.
-    pub closed_sessions: HashMap<SessionKey, UtcMillis>,
 }
 
-impl Inserted {
-    /// Adds what a later batch changed.
-    pub fn add(&mut self, batch: &Batch, later: Self) {
-        self.rows += later.rows;
-        self.new_sessions.extend(later.new_sessions);
-        self.ended_sessions.extend(later.ended_sessions);
-        if !self.closed_sessions.is_empty() {
-            for event in batch.events.iter() {
-                if let Some(key) = SessionKey::of(event) {
-                    self.closed_sessions.remove(&key);
-                }
-            }
-        }
-        self.closed_sessions.extend(later.closed_sessions);
-    }
+/// What [`Store::write_sessions`] did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WrittenSessions {
+    /// Sessions that have ended, now or before, and when: events that arrived since do not continue
+    /// them.
+    pub closed: Vec<(SessionKey, UtcMillis)>,
+    /// Whether the rows of other sessions are due in a moment.
+    pub more: bool,
 }
 
 /// A result of [`Store::query`].
@@ -125,22 +113,33 @@ pub enum StoreError {
 /// Stores events. All methods are safe to call concurrently.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Stores a batch atomically, and updates its sessions. A batch whose id was stored before, and
-    /// an event whose id the project has stored before, change nothing.
+    /// Stores a batch atomically. A batch whose id was stored before, and an event whose id the
+    /// project has stored before, change nothing. The rows of its sessions may follow with
+    /// [`Store::write_sessions`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: retry the same batch. [`StoreError::Refused`]: some event in it
     /// can never be stored.
     async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError>;
 
-    /// Writes the rows of sessions that earlier calls had to postpone. Called about once a second;
-    /// does nothing if there are none. Returns whether some have to wait a moment longer.
+    /// Writes the rows of sessions that have changed, where [`Store::insert`] does not. Called once a
+    /// second; does nothing if there are none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the rows are still due.
-    async fn write_postponed(&self) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn write_sessions(&self) -> Result<WrittenSessions, StoreError> {
+        Ok(WrittenSessions::default())
     }
+
+    /// The keys of the first page views of these sessions (see [`session::key_of`]); nothing for a
+    /// session without a page view.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn first_views(
+        &self,
+        sessions: &[SessionKey],
+    ) -> Result<HashMap<SessionKey, String>, StoreError>;
 
     /// Ends the sessions without an event since `since`, as of their last event. Ends and returns at
     /// most `most` of them; there may be more.

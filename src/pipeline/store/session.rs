@@ -8,14 +8,17 @@
 //! visitor's clock may be fast, so for the order of events, an event counts as having happened no
 //! later than it was queued. A clock that is wrong by more than a day is not used at all.
 
+mod contribution;
+
 use std::borrow::Cow;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+pub use self::contribution::{Contribution, contributions};
 use super::rows::Cell;
 use super::schema::TRACKED_SESSION;
-use bklit_wire::event::{Payload, QueuedEvent};
+use bklit_wire::event::QueuedEvent;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -26,8 +29,22 @@ const MOMENT_DIGITS: usize = 13;
 /// clocks set to another time zone. Beyond that, the time it was queued is used.
 const MAX_AHEAD: i64 = 24 * 60 * 60 * 1000;
 
+/// How the ids of rows start, unlike those of Bklit's services.
+pub const ROW_ID_PREFIX: &str = "ses_";
+
 /// The longest duration of a session, in seconds: 400 days. A longer one is due to a wrong clock.
 const MAX_DURATION: i32 = 400 * 24 * 3600;
+
+/// When an event happened, in milliseconds since the epoch, as far as sessions are concerned.
+fn moment(event: &QueuedEvent) -> i64 {
+    let (at, queued_at) = (event.timestamp().epoch_millis(), event.queued_at.epoch_millis());
+    if at - queued_at > MAX_AHEAD { queued_at } else { at }
+}
+
+/// The key of an event that is a page view; see [`view_key`].
+pub fn key_of(event: &QueuedEvent) -> String {
+    view_key(moment(event), &event.id)
+}
 
 /// The key of a page view: its time in milliseconds since the epoch, then its id.
 pub fn view_key(millis: i64, id: &str) -> String {
@@ -77,36 +94,9 @@ pub struct Session {
 impl Session {
     /// Adds an event; adding it again changes nothing.
     pub fn add(&mut self, event: &QueuedEvent) {
-        let (at, queued_at) = (event.timestamp().epoch_millis(), event.queued_at.epoch_millis());
-        let at = if at - queued_at > MAX_AHEAD { queued_at } else { at };
-        let seen = Some(at.min(queued_at));
-        if let Payload::SessionEnd(_) = &event.payload {
-            self.end_at = self.end_at.max(Some(at));
-            self.end_seen = self.end_seen.max(seen);
-            return;
-        }
-        self.last_at = self.last_at.max(Some(at));
-        self.last_seen = self.last_seen.max(seen);
-        if let Payload::Pageview(view) = &event.payload {
-            let key = view_key(at, &event.id);
-            let firsts = [
-                (&mut self.entry, Some(&view.url)),
-                (&mut self.user_agent, view.user_agent.as_ref()),
-                (&mut self.country, view.country.as_ref()),
-                (&mut self.country_code, view.country_code.as_ref()),
-                (&mut self.city, view.city.as_ref()),
-            ];
-            for (known, value) in firsts {
-                if let Some(value) = value
-                    && known.as_ref().is_none_or(|known| key < known.key)
-                {
-                    *known = Some(Sourced { key: key.clone(), value: value.clone() });
-                }
-            }
-            if self.exit.as_ref().is_none_or(|known| known.key < key) {
-                self.exit = Some(Sourced { key, value: view.url.clone() });
-            }
-        }
+        let mut contribution = Contribution::default();
+        contribution.add(event);
+        self.merge(contribution.session());
     }
 
     /// Merges the state from other events of the session.
@@ -282,5 +272,5 @@ fn id(key: &SessionKey) -> String {
     hash.update((key.project_id.len() as u64).to_be_bytes());
     hash.update(&key.project_id);
     hash.update(&key.session_id);
-    format!("ses_{}", HEXLOWER.encode(&hash.finalize()[..16]))
+    format!("{ROW_ID_PREFIX}{}", HEXLOWER.encode(&hash.finalize()[..16]))
 }

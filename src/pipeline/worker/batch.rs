@@ -208,8 +208,8 @@ fn log_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored,
         details(json!({
             "batchId": id.batch,
             "size": size,
-            "rows": stored.inserted.rows,
-            "storedBefore": with_row.saturating_sub(stored.inserted.rows),
+            "rows": stored.rows,
+            "storedBefore": with_row.saturating_sub(stored.rows),
             "rejected": stored.rejected.len(),
             "waitedMs": oldest.and_then(|oldest| u64::try_from(oldest.as_millis()).ok()),
         }))

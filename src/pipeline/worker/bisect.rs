@@ -38,8 +38,8 @@ pub(super) struct Stored {
     pub(super) events: Vec<QueuedEvent>,
     /// Events whose id belongs to another event.
     pub(super) known: usize,
-    /// What changed in the store.
-    pub(super) inserted: Inserted,
+    /// Rows added to the store.
+    pub(super) rows: u64,
     /// Events that can never be stored.
     pub(super) rejected: Vec<Rejected>,
 }
@@ -58,23 +58,23 @@ pub(super) async fn store(
 ) -> Result<Stored, Stopped> {
     let (seqs, events): (_, Vec<_>) = items.into_iter().map(|item| (item.seq, item.event)).unzip();
     let mut stored = Stored::default();
-    let mut parts =
-        vec![Part { batch: Batch { id: id.batch.clone(), events: events.into() }, seqs }];
-    while let Some(part) = parts.pop() {
+    let is_first_attempt = id.epoch == 1;
+    let batch = Batch { id: id.batch.clone(), events: events.into(), is_first_attempt };
+    let mut parts = vec![Part { batch, seqs }];
+    while let Some(mut part) = parts.pop() {
         if part.batch.events.is_empty() {
             continue;
         }
         let started = Instant::now();
-        let mut is_first = part.batch.id == id.batch;
-        match insert(context, &part.batch, &mut is_first, shutdown).await? {
+        match insert(context, &mut part.batch, shutdown).await? {
             Ok(mut inserted) => {
-                let known = match is_first && id.epoch == 1 {
+                let known = match part.batch.is_first_attempt && part.batch.id == id.batch {
                     true => std::mem::take(&mut inserted.known),
                     false => Vec::new(),
                 };
                 log_stored(context, &part.batch, &known, started.elapsed());
                 stored.known += known.len();
-                stored.inserted.add(&part.batch, inserted);
+                stored.rows += inserted.rows;
                 let mut known = known.into_iter().peekable();
                 let events = Arc::unwrap_or_clone(part.batch.events).into_iter().enumerate();
                 let new = events.filter(|(nth, _)| known.next_if_eq(nth).is_none());
@@ -95,12 +95,10 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// Inserts a batch, retrying until the store confirms it or rejects it with a reason. Clears
-/// `is_first` if an attempt failed: it may have stored some of the events.
+/// Inserts a batch, retrying until the store confirms it or rejects it with a reason.
 async fn insert(
     context: &WorkerContext,
-    batch: &Batch,
-    is_first: &mut bool,
+    batch: &mut Batch,
     shutdown: &CancellationToken,
 ) -> Result<Result<Inserted, String>, Stopped> {
     let mut backoff = Backoff::new(context.settings.max_backoff);
@@ -119,7 +117,8 @@ async fn insert(
             Ok(Err(StoreError::Unavailable(reason))) => reason,
             Err(_) => no_response(STORE_TIMEOUT),
         };
-        *is_first = false;
+        // It may have stored some of the events.
+        batch.is_first_attempt = false;
         context.store_failed("Cannot store a batch, retrying", &reason);
         if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
             return Err(Stopped);
@@ -138,6 +137,7 @@ impl Part {
             batch: Batch {
                 id: format!("{}.1", self.batch.id),
                 events: Arc::make_mut(&mut self.batch.events).split_off(half).into(),
+                is_first_attempt: self.batch.is_first_attempt,
             },
             seqs: self.seqs.split_off(half),
         };

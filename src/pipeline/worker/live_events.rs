@@ -1,7 +1,7 @@
 //! Publishes stored events for dashboards. Nothing depends on it: a failure is logged once per batch,
 //! and the worker continues.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use super::bisect::Stored;
 use super::{WorkerContext, details};
-use bklit_net::timeout::no_response;
+use crate::store::StoreError;
+use crate::store::session::key_of;
+use bklit_net::timeout::{no_response, within};
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{
     CustomEvent, EventKind, LiveEvent, PageView, Payload, QueuedEvent, SessionEnd,
@@ -31,14 +33,14 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
         return;
     }
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
-    let mut unannounced = stored.inserted.new_sessions;
+    let firsts = first_views(context, &stored.events).await;
     let total = stored.events.len();
     let mut failed = Failed::default();
     for (nth, event) in stored.events.into_iter().enumerate() {
         if nth % AT_ONCE == AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        let live = live_event(&event, &mut unannounced);
+        let live = live_event(&event, &firsts);
         let began = Instant::now();
         let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
         match published {
@@ -119,18 +121,34 @@ fn log_published(context: &WorkerContext, event: &QueuedEvent, subscribers: u64,
     });
 }
 
-/// The event as dashboards receive it. The first page view of a session in `unannounced` is marked as
-/// such and removes the session from it.
-fn live_event(event: &QueuedEvent, unannounced: &mut HashSet<SessionKey>) -> LiveEvent {
+/// The keys of the first page views of the events' sessions. If they cannot be read, no event is
+/// marked as the first one.
+async fn first_views(
+    context: &WorkerContext,
+    events: &[QueuedEvent],
+) -> HashMap<SessionKey, String> {
+    let views = events.iter().filter(|event| event.payload.kind() == EventKind::Pageview);
+    let sessions: HashSet<_> = views.filter_map(SessionKey::of).collect();
+    if sessions.is_empty() {
+        return HashMap::new();
+    }
+    let sessions: Vec<_> = sessions.into_iter().collect();
+    let found = context.store.first_views(&sessions);
+    within(PUBLISH_TIMEOUT, found, StoreError::Unavailable).await.unwrap_or_else(|error| {
+        context.log.step(Stage::Pubsub).warn("First page views of sessions not known", || {
+            details(json!({ "reason": error.to_string(), "sessions": sessions.len() }))
+        });
+        HashMap::new()
+    })
+}
+
+/// The event as dashboards receive it; a page view says whether it is the first of its session.
+fn live_event(event: &QueuedEvent, firsts: &HashMap<SessionKey, String>) -> LiveEvent {
     let data = match &event.payload {
         Payload::Pageview(view) => {
-            let is_new = view.session_id.as_ref().map(|session| {
-                unannounced.remove(&SessionKey {
-                    project_id: event.project_id.clone(),
-                    session_id: session.clone(),
-                })
-            });
-            Object::of(&PageViewData::of(view, is_new))
+            let session = SessionKey::of(event);
+            let is_first = |session| firsts.get(&session).is_some_and(|key| *key == key_of(event));
+            Object::of(&PageViewData::of(view, session.map(is_first)))
         }
         Payload::Event(custom) => Object::of(&CustomEventData::of(custom)),
         Payload::SessionEnd(end) => Object::of(&SessionEndData::of(end)),

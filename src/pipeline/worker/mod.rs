@@ -10,9 +10,9 @@
 //! - `lease`: renews the lease of a batch
 //! - `live_events`: publishes stored events for dashboards
 //! - `parse`: the queue's items as events
-//! - `postponed`: writes sessions that the store had to postpone
 //! - `prefetch`: claims a batch while the previous one is being stored
 //! - `presence`: records active sessions
+//! - `sessions`: writes the rows of sessions
 //! - `settings`: the worker's settings
 //! - `stop`: the phases of a shutdown
 //! - `store_health`: checks the store while there is no batch
@@ -27,9 +27,9 @@ mod definitions;
 mod lease;
 mod live_events;
 mod parse;
-mod postponed;
 mod prefetch;
 mod presence;
+mod sessions;
 mod settings;
 mod stop;
 mod store_health;
@@ -120,10 +120,10 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     tokio::join!(
         all_work,
         sweep::run(&context, &stop.started),
-        postponed::run(&context, &stop.started),
+        sessions::run(&context, &stop.started),
         store_health::run(&context, &in_hand, &stop.started)
     );
-    stop.expired.run_until_cancelled(postponed::finish(&context)).await;
+    stop.expired.run_until_cancelled(sessions::finish(&context)).await;
 }
 
 /// Claims and processes batches one after the other. Two steps overlap with storing a batch: the next

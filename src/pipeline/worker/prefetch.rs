@@ -1,7 +1,8 @@
 //! Claims the next batch while the current one is being stored.
 //!
-//! Only a full batch is claimed; a smaller one can still fill up. Its lease is renewed until it is
-//! processed, and a shutdown releases it at once.
+//! Only a large batch is claimed; a smaller one can still fill up. Its lease is renewed until it is
+//! processed, and a shutdown releases it at once. While the store fails, none is claimed: it would
+//! only take up memory.
 
 use std::sync::Arc;
 
@@ -10,8 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{self, Work};
 use super::stop::Stop;
 use super::{WorkerContext, claim_or_release, in_time};
+use crate::metrics::Part;
+use bklit_wire::gauges::Health;
 
-/// Runs `processing`, and meanwhile claims the next batch if a full one waits.
+/// Events from which a batch is claimed ahead, if a full one has more.
+const LARGE: u64 = 5_000;
+
+/// Runs `processing`, and meanwhile claims the next batch if a large one waits.
 pub(super) async fn during(
     context: &Arc<WorkerContext>,
     stop: &Stop,
@@ -24,7 +30,7 @@ pub(super) async fn during(
         processing.await;
     };
     let claiming = async {
-        let work = claim_full(context, stop).await?;
+        let work = claim_large(context, stop).await?;
         tokio::select! {
             biased;
             () = stop.started.cancelled() => {}
@@ -41,9 +47,12 @@ pub(super) async fn during(
     work
 }
 
-async fn claim_full(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
+async fn claim_large(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
+    if context.log.metrics().health(Part::Store) == Health::Failing {
+        return None;
+    }
     let stats = stop.started.run_until_cancelled(in_time(context.queue.stats())).await?;
-    if stats.ok()?.depth < context.settings.batch_size as u64 {
+    if stats.ok()?.depth < LARGE.min(context.settings.batch_size as u64) {
         return None;
     }
     // If this fails, the next claim reports the error.

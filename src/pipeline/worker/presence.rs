@@ -1,7 +1,6 @@
 //! Records which sessions are active, for dashboards. Nothing depends on it: a failure is logged once
 //! per batch, and the worker continues.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,9 +8,9 @@ use tokio::time::error::Elapsed;
 
 use super::bisect::Stored;
 use super::{WorkerContext, details};
+use crate::store::session::contributions;
 use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::Stage;
-use bklit_wire::event::EventKind;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -24,7 +23,7 @@ const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Sessions, each with a time.
 type Moments = Vec<(SessionKey, UtcMillis)>;
 
-/// Records the sessions of a batch, each in the state that the store knows after it.
+/// Records the sessions of a batch, each in the state that the batch leaves it in.
 pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
     let Some(presence) = &context.presence else { return };
     let timeout = context.settings.session_timeout;
@@ -41,6 +40,13 @@ pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
     log_failure(context, tokio::time::timeout(TIMEOUT, recorded).await, active.len() + gone.len());
 }
 
+/// Records sessions that the store knows have ended.
+pub(super) async fn ended(context: &WorkerContext, sessions: &[(SessionKey, UtcMillis)]) {
+    let Some(presence) = context.presence.as_ref().filter(|_| !sessions.is_empty()) else { return };
+    let recorded = presence.ended(sessions, context.settings.session_timeout);
+    log_failure(context, tokio::time::timeout(TIMEOUT, recorded).await, sessions.len());
+}
+
 /// Removes idle sessions.
 pub(super) async fn sweep(context: &WorkerContext) {
     if let Some(presence) = &context.presence {
@@ -50,25 +56,19 @@ pub(super) async fn sweep(context: &WorkerContext) {
     }
 }
 
-/// The sessions of the batch that are active, with their last activity, and those that have ended,
-/// with their end. A visitor's clock may be fast: an event counts as of the time it was queued.
+/// The sessions that the batch leaves active, with their last activity, and those that it ends, with
+/// their end. A visitor's clock may be fast: an event counts as of the time it was queued.
 fn last_seen(stored: &Stored) -> (Moments, Moments) {
-    let closed = &stored.inserted.closed_sessions;
-    let mut sessions: HashMap<(&str, &str), UtcMillis> = HashMap::new();
-    for event in &stored.events {
-        let Some(session_id) = event.payload.session_id() else { continue };
-        if event.payload.kind() != EventKind::SessionEnd {
-            let seen = event.timestamp().min(event.queued_at);
-            let last = sessions.entry((&event.project_id, session_id)).or_insert(seen);
-            *last = seen.max(*last);
+    let (mut active, mut gone) = (Moments::new(), Moments::new());
+    for ((project_id, session_id), contribution) in contributions(&stored.events) {
+        let key = SessionKey { project_id: project_id.into(), session_id: session_id.into() };
+        if let Some(end) = contribution.closed() {
+            gone.push((key, UtcMillis::from_epoch_millis(end)));
+        } else if let Some(seen) = contribution.last_seen() {
+            active.push((key, UtcMillis::from_epoch_millis(seen)));
         }
     }
-    let active = sessions.into_iter().map(|((project_id, session_id), seen)| {
-        let (project_id, session_id) = (project_id.to_owned(), session_id.to_owned());
-        (SessionKey { project_id, session_id }, seen)
-    });
-    let active = active.filter(|(key, _)| !closed.contains_key(key)).collect();
-    (active, closed.iter().map(|(key, end)| (key.clone(), *end)).collect())
+    (active, gone)
 }
 
 fn log_failure(
@@ -89,7 +89,6 @@ fn log_failure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Inserted;
     use bklit_wire::event::{Payload, QueuedEvent};
 
     fn event(kind: &str, session: &str, second: u32) -> QueuedEvent {
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_has_the_state_that_the_store_knows() {
+    fn a_session_has_the_state_that_the_batch_leaves_it_in() {
         let events = vec![
             event("pageview", "stays", 6),
             event("pageview", "leaves", 2),
@@ -118,10 +117,7 @@ mod tests {
             format!("2026-01-01T00:00:0{second}.000Z").parse().unwrap()
         };
         let key = |session: &str| SessionKey { project_id: "p".into(), session_id: session.into() };
-        let closed_sessions =
-            [(key("leaves"), moment(4)), (key("only an end"), moment(7))].into_iter().collect();
-        let inserted = Inserted { closed_sessions, ..Inserted::default() };
-        let (mut active, mut gone) = last_seen(&Stored { events, inserted, ..Stored::default() });
+        let (mut active, mut gone) = last_seen(&Stored { events, ..Stored::default() });
         active.sort();
         gone.sort();
         assert_eq!(active, [(key("returns"), moment(5)), (key("stays"), moment(6))]);

@@ -8,22 +8,22 @@ use serde_json::json;
 
 use super::parse::Item;
 use super::{WorkerContext, details};
-use crate::store::{QueryLimits, StoreError};
+use crate::store::StoreError;
+use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{EventKind, Payload};
+use bklit_wire::session::SessionKey;
 
 /// Sessions looked up by one query.
 const AT_ONCE: usize = 1_000;
 /// How long a query may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-type Session = (String, String);
-
 /// Removes the unverified ends of sessions that have no page view in the store or in `items`. If that
 /// cannot be found out, they stay: an end shows nothing of a session that has not begun, and is at
 /// no later time than when it was accepted.
 pub(super) async fn drop_unknown(context: &WorkerContext, items: &mut Vec<Item>) {
-    let mut wanted: Vec<Session> = items.iter().filter_map(unverified).collect();
+    let mut wanted: Vec<SessionKey> = items.iter().filter_map(unverified).collect();
     if wanted.is_empty() {
         return;
     }
@@ -32,13 +32,16 @@ pub(super) async fn drop_unknown(context: &WorkerContext, items: &mut Vec<Item>)
         .filter(|item| item.event.payload.kind() == EventKind::Pageview)
         .filter_map(|item| Some((&*item.event.project_id, item.event.payload.session_id()?)))
         .collect();
-    wanted.retain(|(project, session)| !in_batch.contains(&(project, session)));
+    wanted.retain(|key| !in_batch.contains(&(&*key.project_id, &*key.session_id)));
     wanted.sort_unstable();
     wanted.dedup();
-    let mut unknown: HashSet<Session> = HashSet::new();
+    let mut unknown: HashSet<SessionKey> = HashSet::new();
     for some in wanted.chunks(AT_ONCE) {
-        match stored(context, some).await {
-            Ok(stored) => unknown.extend(some.iter().filter(|key| !stored.contains(*key)).cloned()),
+        let stored = context.store.first_views(some);
+        match within(TIMEOUT, stored, StoreError::Unavailable).await {
+            Ok(stored) => {
+                unknown.extend(some.iter().filter(|key| !stored.contains_key(*key)).cloned());
+            }
             Err(error) => {
                 context
                     .log
@@ -64,39 +67,9 @@ pub(super) async fn drop_unknown(context: &WorkerContext, items: &mut Vec<Item>)
 }
 
 /// The session of an unverified end.
-fn unverified(item: &Item) -> Option<Session> {
+fn unverified(item: &Item) -> Option<SessionKey> {
     match &item.event.payload {
-        Payload::SessionEnd(end) if end.unverified => {
-            Some((item.event.project_id.clone(), end.session_id.clone()))
-        }
+        Payload::SessionEnd(end) if end.unverified => SessionKey::of(&item.event),
         _ => None,
     }
-}
-
-/// Those of the sessions that the store has.
-async fn stored(
-    context: &WorkerContext,
-    sessions: &[Session],
-) -> Result<HashSet<Session>, StoreError> {
-    let text = context.store.dialect().text;
-    let list = |part: fn(&Session) -> &String| {
-        let mut parts: Vec<_> = sessions.iter().map(|session| text(part(session))).collect();
-        parts.sort_unstable();
-        parts.dedup();
-        parts.join(", ")
-    };
-    let sql = format!(
-        "SELECT DISTINCT project_id, session_id FROM tracked_session \
-         WHERE project_id IN ({}) AND session_id IN ({})",
-        list(|(project, _)| project),
-        list(|(_, session)| session)
-    );
-    // The same session id may exist in several of the projects.
-    let limits = QueryLimits { rows: AT_ONCE * AT_ONCE, time: TIMEOUT };
-    let found = context.store.query(&sql, limits).await?;
-    let session = |row: &Vec<serde_json::Value>| match row.as_slice() {
-        [project, session] => Some((project.as_str()?.to_owned(), session.as_str()?.to_owned())),
-        _ => None,
-    };
-    Ok(found.rows.iter().filter_map(session).collect())
 }

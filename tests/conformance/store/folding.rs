@@ -68,7 +68,7 @@ async fn sessions(store: &dyn Store, project: &str) -> Vec<Vec<Value>> {
 }
 
 async fn insert(store: &dyn Store, id: String, events: Vec<QueuedEvent>) {
-    store.insert(&Batch { id, events: events.into() }).await.unwrap();
+    store.insert(&Batch { id, events: events.into(), is_first_attempt: false }).await.unwrap();
 }
 
 async fn check(store: &dyn Store, n: usize, case: &Case) -> Result<(), TestCaseError> {

@@ -1,31 +1,32 @@
 //! Sessions: what events make of them, and the sweep that ends idle ones.
 
+use std::collections::HashMap;
+
+use bklit_pipeline::store::session::key_of;
 use bklit_pipeline::store::{Inserted, Store};
 use bklit_wire::event::Payload;
 use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
-use super::{SESSIONS, count, insert, key, row, rows, session};
+use super::{SESSIONS, count, insert, key, row, rows, session, write_sessions};
 use crate::support::events::{at, custom, end, view};
 
 pub async fn a_session_has_entry_exit_and_bounce(store: &dyn Store) {
-    let inserted = insert(store, "1", &[view("p", "1", "s", 0, "/in")]).await;
-    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
+    insert(store, "1", &[view("p", "1", "s", 0, "/in")]).await;
     let start = "2026-01-31 12:00:00";
     assert_eq!(session(store).await, json!(["/in", "/in", 1, start, null, null]));
-    let inserted = insert(store, "2", &[view("p", "2", "s", 9, "/out")]).await;
-    assert!(inserted.new_sessions.is_empty() && inserted.ended_sessions.is_empty());
+    insert(store, "2", &[view("p", "2", "s", 9, "/out")]).await;
     assert_eq!(session(store).await, json!(["/in", "/out", 0, start, null, null]));
 }
 
 pub async fn a_session_end_gives_it_a_duration(store: &dyn Store) {
     insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
-    let inserted = insert(store, "2", &[end("p", "2", "s", 90)]).await;
-    assert_eq!((inserted.rows, inserted.ended_sessions.len()), (0, 1));
+    assert_eq!(insert(store, "2", &[end("p", "2", "s", 90)]).await.rows, 0);
     let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:01:30");
     assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 90]));
     // A second end changes nothing.
-    assert!(insert(store, "3", &[end("p", "2", "s", 90)]).await.ended_sessions.is_empty());
+    insert(store, "3", &[end("p", "2", "s", 90)]).await;
+    assert_eq!(count(store, SESSIONS).await, 1);
 }
 
 /// As earlier versions accepted it.
@@ -33,7 +34,7 @@ pub async fn an_end_in_the_far_future_is_limited(store: &dyn Store) {
     insert(store, "1", &[view("p", "1", "s", 0, "/")]).await;
     let mut last = end("p", "2", "s", 90);
     *last.payload.timestamp_mut() = Some(UtcMillis::MAX);
-    assert_eq!(insert(store, "2", &[last]).await.ended_sessions.len(), 1);
+    insert(store, "2", &[last]).await;
     let (start, stop) = ("2026-01-31 12:00:00", "2026-01-31 12:01:30");
     assert_eq!(session(store).await, json!(["/", "/", 1, start, stop, 90]), "when it arrived");
     // A start from a wrong clock.
@@ -86,12 +87,10 @@ pub async fn later_events_reopen_an_ended_session(store: &dyn Store) {
     // An event from before the end that arrives late.
     insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
     assert_eq!(session(store).await[5], json!(10));
-    let inserted = insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
-    assert!(inserted.new_sessions.is_empty());
+    insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
     let found = session(store).await;
     assert_eq!((&found[1], &found[4], &found[5]), (&json!("/back"), &Value::Null, &Value::Null));
-    let inserted = insert(store, "4", &[end("p", "5", "s", 60)]).await;
-    assert_eq!(inserted.ended_sessions.len(), 1);
+    insert(store, "4", &[end("p", "5", "s", 60)]).await;
     assert_eq!(session(store).await[5], json!(60));
 }
 
@@ -106,12 +105,11 @@ pub async fn a_fast_clock_does_not_keep_a_session_open(store: &dyn Store) {
 
 pub async fn a_session_begins_with_a_page_view(store: &dyn Store) {
     let inserted = insert(store, "1", &[end("p", "1", "s", 5), custom("p", "2", "t", 5)]).await;
-    let closed_sessions = [(key("p", "s"), at(5))].into();
-    assert_eq!(inserted, Inserted { rows: 1, closed_sessions, ..Inserted::default() });
+    assert_eq!(inserted, Inserted { rows: 1, ..Inserted::default() });
     assert_eq!(count(store, SESSIONS).await, 0);
     assert!(store.end_idle_sessions(at(9), 10).await.unwrap().is_empty());
-    let inserted = insert(store, "2", &[view("p", "3", "s", 5, "/")]).await;
-    assert_eq!(inserted.new_sessions, [key("p", "s")].into());
+    insert(store, "2", &[view("p", "3", "s", 5, "/")]).await;
+    assert_eq!(count(store, SESSIONS).await, 1);
 }
 
 pub async fn the_sweep_ends_idle_sessions_as_of_their_last_event(store: &dyn Store) {
@@ -153,9 +151,8 @@ pub async fn the_sweep_ends_no_more_sessions_than_requested(store: &dyn Store) {
 pub async fn sessions_are_separate_for_each_project(store: &dyn Store) {
     let events =
         [view("p1", "1", "s", 0, "/a"), view("p2", "2", "s", 0, "/b"), end("p2", "3", "s", 1)];
-    let inserted = insert(store, "1", &events).await;
-    assert_eq!(inserted.new_sessions, [key("p1", "s"), key("p2", "s")].into());
-    assert_eq!(inserted.ended_sessions, [key("p2", "s")].into());
+    insert(store, "1", &events).await;
+    assert_eq!(count(store, &format!("{SESSIONS} WHERE ended_at IS NULL")).await, 1);
     assert_eq!(count(store, &format!("{SESSIONS} WHERE did_bounce = 1")).await, 2);
     assert_eq!(row(store, &format!("SELECT count(DISTINCT id) FROM {SESSIONS}")).await, [json!(2)]);
 }
@@ -185,14 +182,27 @@ pub async fn updated_at_follows_what_a_row_shows(store: &dyn Store) {
 }
 
 pub async fn late_events_do_not_open_an_ended_session(store: &dyn Store) {
-    let closed = |session: &str, seconds: i64| [(key("p", session), at(seconds))].into();
-    let inserted = insert(store, "1", &[view("p", "1", "s", 0, "/"), end("p", "2", "s", 10)]).await;
-    assert_eq!(inserted.closed_sessions, closed("s", 10));
-    let inserted = insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
-    assert!(inserted.ended_sessions.is_empty());
-    assert_eq!(inserted.closed_sessions, closed("s", 10));
-    let inserted = insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
-    assert!(inserted.closed_sessions.is_empty());
+    let open = format!("{SESSIONS} WHERE ended_at IS NULL");
+    insert(store, "1", &[view("p", "1", "s", 0, "/"), end("p", "2", "s", 10)]).await;
+    assert_eq!(count(store, &open).await, 0);
+    insert(store, "2", &[view("p", "3", "s", 5, "/late")]).await;
+    assert_eq!(count(store, &open).await, 0);
+    insert(store, "3", &[view("p", "4", "s", 20, "/back")]).await;
+    assert_eq!(count(store, &open).await, 1);
+}
+
+pub async fn the_first_page_view_of_a_session_is_known(store: &dyn Store) {
+    let [first, second] = [view("p", "1", "s", 0, "/in"), view("p", "2", "s", 9, "/out")];
+    let sessions = [key("p", "s"), key("p", "without a view"), key("q", "s")];
+    let known = async || store.first_views(&sessions).await.unwrap();
+    assert_eq!(known().await, HashMap::new());
+    insert(store, "1", &[second.clone(), custom("p", "3", "without a view", 0)]).await;
+    assert_eq!(known().await, HashMap::from([(key("p", "s"), key_of(&second))]));
+    // One that arrives late.
+    insert(store, "2", std::slice::from_ref(&first)).await;
+    assert_eq!(known().await, HashMap::from([(key("p", "s"), key_of(&first))]));
+    write_sessions(store).await.unwrap();
+    assert_eq!(known().await, HashMap::from([(key("p", "s"), key_of(&first))]));
 }
 
 pub async fn a_wrong_clock_does_not_stretch_a_session(store: &dyn Store) {

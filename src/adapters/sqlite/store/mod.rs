@@ -30,10 +30,11 @@ use tokio::sync::{Mutex, Semaphore};
 
 use self::rows::Rows;
 use self::sessions::Sessions;
+use bklit_pipeline::store::session::contributions;
 use bklit_pipeline::store::{
     self, Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
 };
-use bklit_wire::event::{EventKind, QueuedEvent};
+use bklit_wire::event::EventKind;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -95,6 +96,24 @@ impl Store for SqliteStore {
         self.write(move |transaction| insert(transaction, &batch)).await
     }
 
+    async fn first_views(
+        &self,
+        keys: &[SessionKey],
+    ) -> Result<HashMap<SessionKey, String>, StoreError> {
+        let keys = keys.to_vec();
+        self.write(move |transaction| {
+            let mut sessions = Sessions::new(transaction)?;
+            let mut found = HashMap::new();
+            for key in keys {
+                if let Some(entry) = sessions.load(&key)?.entry {
+                    found.insert(key, entry.key);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     async fn end_idle_sessions(
         &self,
         since: UtcMillis,
@@ -128,56 +147,35 @@ impl Store for SqliteStore {
 }
 
 fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inserted> {
-    let is_new = remember(transaction, batch)?;
     let mut inserted = Inserted::default();
+    if !remember(transaction, batch)? {
+        return Ok(inserted);
+    }
     let mut rows = Rows::new(transaction)?;
-    let mut touched: HashMap<(&str, &str), Vec<&QueuedEvent>> = HashMap::new();
+    let mut new = Vec::with_capacity(batch.events.len());
     for (position, event) in batch.events.iter().enumerate() {
-        let added = is_new && rows.insert(event)?;
-        inserted.rows += u64::from(added);
-        if is_new && !added && event.payload.kind() != EventKind::SessionEnd {
+        if event.payload.kind() == EventKind::SessionEnd {
+            // It has no row that would show whether it is new; ending a session twice changes
+            // nothing.
+            new.push(event);
+        } else if rows.insert(event)? {
+            inserted.rows += 1;
+            new.push(event);
+        } else {
             inserted.known.push(position);
-        }
-        let Some(session) = event.payload.session_id() else { continue };
-        let events = touched.entry((&event.project_id, session)).or_default();
-        // The end of a session has no row that would show whether it is new; ending a session twice
-        // changes nothing.
-        if added || is_new && event.payload.kind() == EventKind::SessionEnd {
-            events.push(event);
         }
     }
     let mut sessions = Sessions::new(transaction)?;
-    for ((project, session), events) in touched {
+    for ((project, session), contribution) in contributions(new) {
         let key = SessionKey { project_id: project.to_owned(), session_id: session.to_owned() };
-        fold(&mut sessions, key, &events, &mut inserted)?;
+        let before = sessions.load(&key)?;
+        let mut session = before.clone();
+        session.merge(contribution.session());
+        if session != before {
+            sessions.save(&key, &session)?;
+        }
     }
     Ok(inserted)
-}
-
-/// Updates a session with its new events.
-fn fold(
-    sessions: &mut Sessions<'_>,
-    key: SessionKey,
-    events: &[&QueuedEvent],
-    inserted: &mut Inserted,
-) -> rusqlite::Result<()> {
-    let before = sessions.load(&key)?;
-    let mut session = before.clone();
-    events.iter().for_each(|event| session.add(event));
-    if let Some(end) = session.closed() {
-        inserted.closed_sessions.insert(key.clone(), UtcMillis::from_epoch_millis(end));
-    }
-    if session == before {
-        return Ok(());
-    }
-    sessions.save(&key, &session)?;
-    if session.ended() && !before.ended() {
-        inserted.ended_sessions.insert(key.clone());
-    }
-    if session.begun() && !before.begun() {
-        inserted.new_sessions.insert(key);
-    }
-    Ok(())
 }
 
 /// Records that the batch is stored; false if it already was. The digest covers the case that a

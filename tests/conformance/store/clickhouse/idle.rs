@@ -7,7 +7,7 @@ use bklit_wire::time::UtcMillis;
 use serde_json::json;
 
 use super::super::key;
-use super::{SESSIONS, insert, own, row, shared, store};
+use super::{SESSIONS, batch, insert, own, process, row, shared, store};
 use crate::support::events::{NOON, at, view};
 use crate::support::servers::ClickHouse;
 
@@ -30,7 +30,7 @@ async fn sweep(store: &ClickHouseStore, minutes: i64) -> Vec<SessionKey> {
 
 async fn visit(store: &ClickHouseStore, session: &str, minutes: i64) {
     let id = format!("{session}-{minutes}");
-    insert(store, &id, &[view("p", &id, session, ago(minutes), "/")]).await;
+    process(store, &batch(&id, &[view("p", &id, session, ago(minutes), "/")])).await.unwrap();
 }
 
 /// Ended visits of the last two days, with the activity that batches record.

@@ -28,7 +28,7 @@ fn tables(database: &Database) -> String {
 async fn a_dry_run_changes_nothing() {
     let (database, store) = empty();
     let planned = store.migrate(true).await.unwrap();
-    assert_eq!(planned.len(), 6);
+    assert_eq!(planned.len(), 5);
     assert_eq!(tables(&database), "");
     assert_eq!(store.migrate(false).await.unwrap(), planned);
     assert_eq!(store.migrate(true).await.unwrap(), [""; 0]);

@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use bklit_adapters::clickhouse::ClickHouseStore;
+use bklit_pipeline::store::session::key_of;
 use bklit_pipeline::store::{Inserted, Store};
 use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
 use super::super::{key, session};
-use super::{SESSIONS, count, insert, row, rows, shared, store};
+use super::{
+    LIMITS, SESSIONS, batch, count, insert, process, row, rows, shared, store, write_sessions,
+};
 use crate::support::events::{at, custom, end, view};
 use crate::support::servers::{ClickHouse, Database};
 
@@ -109,8 +112,9 @@ async fn the_first_page_view_of_a_session_may_be_in_both_systems() {
     Theirs(&database).start("s", 0, "/in");
     let mut same = view("p", "1", "s", 0, "/in");
     same.queued_at = UtcMillis::from_epoch_millis(same.queued_at.epoch_millis() + 300);
-    let inserted = insert(&store, "1", &[same]).await;
-    assert!(inserted.new_sessions.is_empty());
+    insert(&store, "1", &[same.clone()]).await;
+    let first = store.first_views(&[key("p", "s")]).await.unwrap();
+    assert_ne!(first[&key("p", "s")], key_of(&same), "they have announced it");
     assert_eq!(session(&store).await, json!(["/in", "/in", 1, START, null, null]));
     assert_eq!(count(&store, "tracked_session").await, 1);
 }
@@ -118,15 +122,15 @@ async fn the_first_page_view_of_a_session_may_be_in_both_systems() {
 #[tokio::test]
 async fn an_end_that_they_wrote_is_kept() {
     for (database, store) in [theirs().await, shared().await] {
-        insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
+        process(&store, &batch("1", &[view("p", "1", "s", 0, "/")])).await.unwrap();
         Theirs(&database).end("s", 50);
         let ended = json!("2026-01-31 12:00:50");
         // An earlier end, and an event that is delivered late.
-        let inserted = insert(&store, "2", &[end("p", "2", "s", 40)]).await;
-        assert!(inserted.ended_sessions.is_empty());
+        insert(&store, "2", &[end("p", "2", "s", 40)]).await;
         assert_eq!(count(&store, "tracked_session").await, 2);
-        let inserted = insert(&store, "3", &[view("p", "3", "s", 30, "/late")]).await;
-        assert_eq!(inserted.closed_sessions.len(), 1);
+        insert(&store, "3", &[view("p", "3", "s", 30, "/late")]).await;
+        let closed = write_sessions(&store).await.unwrap();
+        assert_eq!(closed.last().map(|(session, _)| session), Some(&key("p", "s")));
         let found = session(&store).await;
         assert_eq!((&found[1], &found[2], &found[4]), (&json!("/late"), &json!(0), &ended));
         assert_eq!(found[5], json!(50));
@@ -146,8 +150,8 @@ async fn an_end_that_they_wrote_is_kept() {
 #[tokio::test]
 async fn an_end_that_hides_the_last_page_is_completed_by_the_sweep() {
     let (database, store) = theirs().await;
-    insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
-    insert(&store, "2", &[view("p", "2", "s", 45, "/last")]).await;
+    process(&store, &batch("1", &[view("p", "1", "s", 0, "/")])).await.unwrap();
+    process(&store, &batch("2", &[view("p", "2", "s", 45, "/last")])).await.unwrap();
     database.query(&format!(
         "INSERT INTO tracked_session (id, session_id, started_at, ended_at, did_bounce, \
          entry_page, exit_page, project_id, updated_at) SELECT id, session_id, started_at, \
@@ -168,7 +172,7 @@ async fn an_end_that_hides_the_last_page_is_completed_by_the_sweep() {
 #[tokio::test]
 async fn versions_of_the_same_second_are_followed_by_one_with_both() {
     let (database, store) = theirs().await;
-    insert(&store, "1", &[view("p", "1", "s", 0, "/")]).await;
+    process(&store, &batch("1", &[view("p", "1", "s", 0, "/")])).await.unwrap();
     database.query(&format!(
         "INSERT INTO tracked_session (id, session_id, started_at, ended_at, did_bounce, \
          entry_page, exit_page, project_id, updated_at) SELECT id, session_id, started_at, \
@@ -181,66 +185,96 @@ async fn versions_of_the_same_second_are_followed_by_one_with_both() {
     assert_eq!(store.end_idle_sessions(at(1000), 10).await.unwrap(), []);
 }
 
-/// Milliseconds since the epoch of the latest version of the only session.
-async fn latest_version(store: &ClickHouseStore) -> i64 {
-    let sql = "SELECT toUnixTimestamp(max(updated_at)) FROM tracked_session";
-    row(store, sql).await[0].as_i64().unwrap() * 1000
-}
-
-/// Stores page views of now until two versions would be of the same second.
-async fn postpone(database: &Database, store: &ClickHouseStore) -> String {
+/// Writes versions of now until one has to wait for the next second; returns what it shows.
+async fn postpone(store: &ClickHouseStore) -> String {
     for n in 0..100 {
         let (id, url) = (format!("{n}"), format!("/{n}"));
         let mut event = view("p", &id, "s", 0, &url);
         event.queued_at = UtcMillis::now();
+        *event.payload.timestamp_mut() = Some(event.queued_at);
         insert(store, &id, &[event]).await;
+        let more = store.write_sessions().await.unwrap().more;
         assert!(latest_version(store).await <= UtcMillis::now().epoch_millis());
-        if database.query("SELECT count() FROM bklit_session_postponed") != "0" {
+        if more {
             return url;
         }
     }
     panic!("no version was postponed");
 }
 
-async fn exit_page(store: &ClickHouseStore) -> String {
-    let sql = format!("SELECT exit_page FROM {SESSIONS}");
-    row(store, &sql).await[0].as_str().unwrap().to_owned()
+/// Without writing sessions.
+async fn only(store: &ClickHouseStore, sql: &str) -> Value {
+    store.query(sql, LIMITS).await.unwrap().rows[0][0].clone()
 }
 
-async fn until_complete(store: &ClickHouseStore, url: &str) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while exit_page(store).await != url {
-        assert!(Instant::now() < deadline, "the version is not written");
-        store.write_postponed().await.unwrap();
-        assert!(latest_version(store).await <= UtcMillis::now().epoch_millis());
-    }
-    let seconds = "SELECT count() = count(DISTINCT updated_at) FROM tracked_session";
-    assert_eq!(row(store, seconds).await, [json!(1)]);
+/// Milliseconds since the epoch of the latest version of the only session.
+async fn latest_version(store: &ClickHouseStore) -> i64 {
+    let sql = "SELECT toUnixTimestamp(max(updated_at)) FROM tracked_session";
+    only(store, sql).await.as_i64().unwrap() * 1000
+}
+
+async fn exit_page(store: &ClickHouseStore) -> Value {
+    only(store, &format!("SELECT exit_page FROM {SESSIONS}")).await
 }
 
 #[tokio::test]
 async fn no_version_is_ahead_of_the_clock_or_of_the_same_second_as_another() {
-    let (database, store) = theirs().await;
-    let url = postpone(&database, &store).await;
-    until_complete(&store, &url).await;
+    let (_database, store) = theirs().await;
+    let url = postpone(&store).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while exit_page(&store).await != json!(url) {
+        assert!(Instant::now() < deadline, "the version is not written");
+        store.write_sessions().await.unwrap();
+        assert!(latest_version(&store).await <= UtcMillis::now().epoch_millis());
+    }
+    let seconds = "SELECT count() = count(DISTINCT updated_at) FROM tracked_session";
+    assert_eq!(row(&store, seconds).await, [json!(1)]);
     let versions = count(&store, "tracked_session").await;
-    assert!(!store.write_postponed().await.unwrap());
+    assert!(!store.write_sessions().await.unwrap().more);
     assert_eq!(count(&store, "tracked_session").await, versions);
 }
 
-#[tokio::test]
-async fn a_version_that_a_killed_process_postponed_is_written_by_another() {
-    let (database, first) = theirs().await;
-    let url = postpone(&database, &first).await;
-    drop(first);
-    // As if that had been two minutes ago.
+/// Moves everything that the processes have stored into the past.
+fn two_minutes_pass(database: &Database) {
     database.query(
-        "INSERT INTO bklit_session_postponed SELECT due - 120, project_id, session_id \
-         FROM bklit_session_postponed",
+        "ALTER TABLE bklit_session_state UPDATE touched = touched - 120, \
+         last_seen = last_seen - (project_id = '') * 120000 WHERE 1 SETTINGS mutations_sync = 1",
     );
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_killed_process_are_completed_by_another() {
+    let (database, first) = theirs().await;
+    insert(&first, "1", &[view("p", "1", "s", 0, "/first")]).await;
+    write_sessions(&first).await.unwrap();
+    insert(&first, "2", &[view("p", "2", "s", 9, "/last"), view("p", "3", "t", 9, "/t")]).await;
+    drop(first);
+    let next = store(&database.url(), |options| options.database = database.name().to_owned());
+    let sweep = async |seconds| next.end_idle_sessions(at(seconds), 10).await.unwrap();
+    assert_eq!(sweep(-1000).await, []);
+    assert_eq!(exit_page(&next).await, json!("/first"), "it may still be alive");
+    two_minutes_pass(&database);
+    assert_eq!(sweep(-999).await, []);
+    let latest = format!("SELECT session_id, exit_page FROM {SESSIONS} ORDER BY 1");
+    let expected = [["s", "/last"], ["t", "/t"]].map(|row| row.map(Value::from).to_vec());
+    assert_eq!(rows(&next, &latest).await, expected);
+    // Not again by each sweep.
+    let versions = count(&next, "tracked_session").await;
+    database.query("ALTER TABLE tracked_session DELETE WHERE 1 SETTINGS mutations_sync = 1");
+    assert_eq!(sweep(-998).await, []);
+    assert_eq!((versions, count(&next, "tracked_session").await), (json!(3), json!(0)));
+}
+
+/// It was killed before it had written any.
+#[tokio::test]
+async fn the_sessions_of_a_process_that_wrote_none_are_completed() {
+    let (database, first) = theirs().await;
+    insert(&first, "1", &[view("p", "1", "s", 0, "/")]).await;
+    drop(first);
+    two_minutes_pass(&database);
     let next = store(&database.url(), |options| options.database = database.name().to_owned());
     assert_eq!(next.end_idle_sessions(at(-1000), 10).await.unwrap(), []);
-    until_complete(&next, &url).await;
+    assert_eq!(count(&next, "tracked_session").await, 1);
 }
 
 /// What a broken service may have written must not stop the worker.

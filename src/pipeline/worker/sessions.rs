@@ -1,27 +1,27 @@
-//! Writes the rows of sessions that the store had to postpone.
+//! Writes the rows of sessions, where the store does not write them with the events.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{WorkerContext, details};
+use super::{WorkerContext, details, presence};
 use crate::store::StoreError;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::duration::seconds;
 
-/// The interval of attempts: the resolution of the times in the tables.
+/// The pause between two writes: the resolution of the times in the tables.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest an attempt may take before the next one.
+/// The longest a write may take before the next one.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The interval of attempts during a shutdown.
+/// The pause between two writes during a shutdown.
 const LAST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest the last attempts may delay a shutdown. What it does not write, the next process does.
+/// The longest the last writes may delay a shutdown. What they leave, another process writes.
 const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes what is due, once a second until `shutdown`.
@@ -33,7 +33,7 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
             match write(context, TIMEOUT).await {
                 Ok(_) => {
                     if let Some(lasted) = throttle.recovered().map(seconds) {
-                        tracing::info!(lasted, "writing postponed sessions again");
+                        tracing::info!(lasted, "writing sessions again");
                     }
                 }
                 Err(error) => report(context, &throttle, &error),
@@ -43,7 +43,7 @@ pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
     shutdown.run_until_cancelled(writes).await;
 }
 
-/// Writes what the last batches postponed, after a shutdown.
+/// Writes what the last batches changed, during a shutdown.
 pub(super) async fn finish(context: &WorkerContext) {
     let last = async {
         while write(context, TIMEOUT).await? {
@@ -52,18 +52,21 @@ pub(super) async fn finish(context: &WorkerContext) {
         Ok(())
     };
     if let Err(error) = within(LAST_TIMEOUT, last, StoreError::Unavailable).await {
-        tracing::warn!(%error, "postponed sessions are left for the next process");
+        tracing::warn!(%error, "the rows of some sessions are left for another process");
     }
 }
 
+/// Returns whether other rows are due in a moment.
 async fn write(context: &WorkerContext, longest: Duration) -> Result<bool, StoreError> {
-    within(longest, context.store.write_postponed(), StoreError::Unavailable).await
+    let written = within(longest, context.store.write_sessions(), StoreError::Unavailable).await?;
+    presence::ended(context, &written.closed).await;
+    Ok(written.more)
 }
 
 fn report(context: &WorkerContext, throttle: &LogThrottle, error: &StoreError) {
     let Some(lasting) = throttle.failure().map(seconds) else { return };
-    tracing::warn!(%error, lasting, "cannot write postponed sessions");
-    context.log.step(Stage::Clickhouse).warn("Cannot write postponed sessions, retrying", || {
+    tracing::warn!(%error, lasting, "cannot write sessions");
+    context.log.step(Stage::Clickhouse).warn("Cannot write sessions, retrying", || {
         details(json!({ "reason": error.to_string() }))
     });
 }

@@ -1,0 +1,231 @@
+//! Sessions whose rows in `tracked_session` are yet to be written, in the memory of this process.
+//!
+//! A crash loses the list, but not which times it covered: each insert of states marks that this
+//! process writes, and each write of rows marks up to which time nothing is pending any more (see
+//! `recovery`).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use bklit_wire::session::SessionKey;
+
+/// The most pending sessions; further batches wait until some have been written.
+const MAX_PENDING: usize = 100_000;
+
+/// The pending sessions of this process.
+#[derive(Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+    written: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: HashMap<SessionKey, Session, foldhash::fast::RandomState>,
+    /// When the inserts of states that are under way began.
+    inserts: Vec<Instant>,
+    /// Inserts that have begun.
+    begun: u64,
+    /// How many had begun when it was last marked that nothing is pending.
+    marked: u64,
+}
+
+/// A pending session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Session {
+    /// From when on its row may be written, in seconds since the epoch by the server's clock.
+    due: u32,
+    /// Since when it is pending, at the latest.
+    since: Instant,
+    /// Rises with each change, so that a change during a write is not lost.
+    changes: u32,
+}
+
+/// An insert of states; on drop, it is no longer under way.
+pub(super) struct Insert<'a> {
+    pending: &'a Pending,
+    began: Instant,
+}
+
+impl Pending {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins an insert of states, once there is room for its sessions.
+    pub(super) async fn begin(&self) -> Insert<'_> {
+        loop {
+            let mut written = std::pin::pin!(self.written.notified());
+            // Registered before checking, so that no write is missed.
+            written.as_mut().enable();
+            {
+                let mut state = self.state();
+                if state.sessions.len() < MAX_PENDING {
+                    let began = Instant::now();
+                    state.inserts.push(began);
+                    state.begun += 1;
+                    return Insert { pending: self, began };
+                }
+            }
+            written.await;
+        }
+    }
+
+    /// The sessions due by `now`, in seconds since the epoch.
+    pub(super) fn due(&self, now: u32) -> Vec<(SessionKey, Session)> {
+        let state = self.state();
+        let due = state.sessions.iter().filter(|(_, session)| session.due <= now);
+        due.map(|(key, session)| (key.clone(), *session)).collect()
+    }
+
+    /// Whether any sessions are due by `now`.
+    pub(super) fn has_due(&self, now: u32) -> bool {
+        self.state().sessions.values().any(|session| session.due <= now)
+    }
+
+    /// Ends the write of sessions: those not in `later` are no longer pending, unless they have
+    /// changed in the meantime.
+    pub(super) fn finish(
+        &self,
+        written: &[(SessionKey, Session)],
+        later: &HashMap<&SessionKey, u32>,
+    ) {
+        let mut state = self.state();
+        for (key, session) in written {
+            let Some(found) = state.sessions.get_mut(key) else { continue };
+            if found.changes != session.changes {
+                continue;
+            }
+            match later.get(key) {
+                Some(due) => found.due = *due,
+                None => drop(state.sessions.remove(key)),
+            }
+        }
+        drop(state);
+        self.written.notify_waiters();
+    }
+
+    /// Adds a session whose row is due at this time.
+    pub(super) fn postpone(&self, key: &SessionKey, due: u32) {
+        self.state().add(key.clone(), due, Instant::now());
+    }
+
+    /// How long ago everything older had been written.
+    pub(super) fn age(&self) -> Duration {
+        let state = self.state();
+        let pending = state.sessions.values().map(|session| session.since);
+        pending.chain(state.inserts.iter().copied()).min().map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    /// How many inserts have begun, if nothing is pending and that has not been marked yet.
+    pub(super) fn unmarked(&self) -> Option<u64> {
+        let state = self.state();
+        let is_idle = state.sessions.is_empty() && state.inserts.is_empty();
+        (is_idle && state.begun > state.marked).then_some(state.begun)
+    }
+
+    /// Records the mark that nothing was pending after so many inserts.
+    pub(super) fn mark(&self, begun: u64) {
+        self.state().marked = begun;
+    }
+}
+
+impl State {
+    fn add(&mut self, key: SessionKey, due: u32, since: Instant) {
+        let new = Session { due, since, changes: 0 };
+        let session = self.sessions.entry(key).or_insert(new);
+        session.due = session.due.min(due);
+        session.since = session.since.min(since);
+        session.changes = session.changes.wrapping_add(1);
+    }
+}
+
+impl Insert<'_> {
+    /// The states were inserted: their sessions are pending.
+    pub(super) fn finish(self, sessions: impl Iterator<Item = SessionKey>) {
+        let mut state = self.pending.state();
+        sessions.for_each(|key| state.add(key, 0, self.began));
+    }
+}
+
+impl Drop for Insert<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pending.state();
+        if let Some(place) = state.inserts.iter().position(|began| *began == self.began) {
+            state.inserts.swap_remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(session: &str) -> SessionKey {
+        SessionKey { project_id: "p".to_owned(), session_id: session.to_owned() }
+    }
+
+    async fn insert(pending: &Pending, sessions: &[&str]) {
+        pending.begin().await.finish(sessions.iter().map(|session| key(session)));
+    }
+
+    #[tokio::test]
+    async fn a_change_during_a_write_is_not_lost() {
+        let pending = Pending::default();
+        insert(&pending, &["a", "b", "c"]).await;
+        let written = pending.due(0);
+        assert_eq!(written.len(), 3);
+        insert(&pending, &["b"]).await;
+        pending.finish(&written, &HashMap::from([(&key("c"), 7)]));
+        let due = |now| {
+            let mut due: Vec<_> =
+                pending.due(now).into_iter().map(|(key, _)| key.session_id).collect();
+            due.sort();
+            due
+        };
+        assert_eq!((due(6), due(7)), (vec!["b".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_list_holds_up_batches() {
+        let pending = Pending::default();
+        let sessions: Vec<_> = (0..MAX_PENDING).map(|n| key(&n.to_string())).collect();
+        pending.begin().await.finish(sessions.into_iter());
+        let waits = tokio::time::timeout(Duration::from_secs(60), pending.begin());
+        assert!(waits.await.is_err());
+        let (written, ()) = tokio::join!(pending.begin(), async {
+            let due = pending.due(0);
+            pending.finish(&due[..1], &HashMap::new());
+        });
+        assert_eq!(written.began, Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_is_that_of_the_oldest_insert() {
+        let pending = Pending::default();
+        let second = Duration::from_secs(1);
+        assert!(pending.unmarked().is_none() && pending.age().is_zero());
+        let first = pending.begin().await;
+        tokio::time::advance(second).await;
+        insert(&pending, &["a"]).await;
+        assert_eq!(pending.age(), second);
+        first.finish([key("a")].into_iter());
+        tokio::time::advance(second).await;
+        assert_eq!(pending.age(), 2 * second);
+        // A failed insert is repeated with its batch.
+        drop(pending.begin().await);
+        pending.finish(&pending.due(0), &HashMap::new());
+        assert!(pending.age().is_zero());
+        assert_eq!(pending.unmarked(), Some(3));
+        insert(&pending, &["b"]).await;
+        pending.mark(3);
+        pending.finish(&pending.due(0), &HashMap::new());
+        assert_eq!(pending.unmarked(), Some(4), "of an insert after the one that was marked");
+        pending.mark(4);
+        assert_eq!(pending.unmarked(), None);
+    }
+}
