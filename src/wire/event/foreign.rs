@@ -1,6 +1,8 @@
 //! Reads entries of the queue that are not exactly as this program writes them.
 
-use super::queued::WireIn;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::{
     CustomEvent, EventKind, InvalidEvent, PageView, Payload, QueuedEvent, SessionEnd,
     parse_naming_field,
@@ -11,6 +13,19 @@ use crate::time::UtcMillis;
 
 /// The type of an event that does not name one: Bklit's worker stores such events, too.
 const DEFAULT_EVENT_TYPE: &str = "event";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireIn<'a> {
+    id: String,
+    r#type: EventKind,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    queued_at: Option<UtcMillis>,
+    project_id: Option<String>,
+    #[serde(default)]
+    push_ticket: Option<String>,
+}
 
 /// Reads an entry; also returns what was missing or had to be left out.
 pub(super) fn read(

@@ -1,6 +1,10 @@
 //! The queue's entries, which other programs also write and read.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{EventKind, InvalidEvent, Payload, foreign};
@@ -47,17 +51,101 @@ struct PayloadOut<'a> {
     payload: &'a Payload,
 }
 
+/// A field of the wire form.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct WireIn<'a> {
-    pub(super) id: String,
-    pub(super) r#type: EventKind,
-    #[serde(borrow)]
-    pub(super) payload: &'a RawValue,
-    pub(super) queued_at: Option<UtcMillis>,
-    pub(super) project_id: Option<String>,
-    #[serde(default)]
-    pub(super) push_ticket: Option<String>,
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Field {
+    Id,
+    Type,
+    Payload,
+    QueuedAt,
+    ProjectId,
+    PushTicket,
+    #[serde(other)]
+    Other,
+}
+
+/// Reads an event in one pass if its type precedes its payload, as in what this program writes.
+struct Exact;
+
+impl<'de> Visitor<'de> for Exact {
+    type Value = Option<QueuedEvent>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    /// `None` if a field is missing; an error if one has the wrong type.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut id, mut kind, mut payload) = (None, None, None);
+        let (mut queued_at, mut project_id, mut push_ticket) = (None, None, None);
+        let mut early: Option<&RawValue> = None;
+        while let Some(field) = map.next_key()? {
+            match field {
+                Field::Id => once(&mut id, map.next_value()?)?,
+                Field::Type => once(&mut kind, map.next_value::<EventKind>()?)?,
+                Field::QueuedAt => once(&mut queued_at, map.next_value::<UtcMillis>()?)?,
+                Field::ProjectId => once(&mut project_id, map.next_value::<String>()?)?,
+                Field::PushTicket => once(&mut push_ticket, map.next_value::<Option<String>>()?)?,
+                Field::Payload => match kind {
+                    Some(kind) => once(&mut payload, map.next_value_seed(OfKind(kind))?)?,
+                    None => once(&mut early, map.next_value()?)?,
+                },
+                Field::Other => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        if let (Some(kind), Some(early)) = (kind, early) {
+            let mut early = serde_json::Deserializer::from_str(early.get());
+            let read = OfKind(kind).deserialize(&mut early).map_err(serde::de::Error::custom)?;
+            once(&mut payload, read)?;
+        }
+        let event = || {
+            Some(QueuedEvent {
+                id: id?,
+                payload: payload?,
+                queued_at: queued_at?,
+                project_id: project_id.filter(|project| !project.is_empty())?,
+                push_ticket: push_ticket.flatten(),
+            })
+        };
+        Ok(event())
+    }
+}
+
+fn once<T, E: serde::de::Error>(place: &mut Option<T>, value: T) -> Result<(), E> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::custom("a field occurs twice")),
+    }
+}
+
+/// The payload of an event of this kind.
+struct OfKind(EventKind);
+
+impl<'de> DeserializeSeed<'de> for OfKind {
+    type Value = Payload;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Payload, D::Error> {
+        // serde would also read a struct from an array, field by field.
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OfKind {
+    type Value = Payload;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a payload")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Payload, A::Error> {
+        let map = MapAccessDeserializer::new(map);
+        Ok(match self.0 {
+            EventKind::Pageview => Payload::Pageview(Box::deserialize(map)?),
+            EventKind::Event => Payload::Event(Deserialize::deserialize(map)?),
+            EventKind::SessionEnd => Payload::SessionEnd(Deserialize::deserialize(map)?),
+        })
+    }
 }
 
 impl QueuedEvent {
@@ -117,21 +205,9 @@ impl QueuedEvent {
 
     /// Reads an event that is complete and whose fields have the right types.
     fn exact(json: &str) -> Option<Self> {
-        // serde would also accept arrays, field by field.
-        let is_object = |json: &str| json.trim_ascii_start().starts_with('{');
-        let wire: WireIn<'_> = is_object(json).then(|| serde_json::from_str(json).ok())??;
-        let payload = Some(wire.payload.get()).filter(|payload| is_object(payload))?;
-        let payload = match wire.r#type {
-            EventKind::Pageview => Payload::Pageview(serde_json::from_str(payload).ok()?),
-            EventKind::Event => Payload::Event(serde_json::from_str(payload).ok()?),
-            EventKind::SessionEnd => Payload::SessionEnd(serde_json::from_str(payload).ok()?),
-        };
-        Some(Self {
-            id: wire.id,
-            payload,
-            queued_at: wire.queued_at?,
-            project_id: wire.project_id.filter(|project| !project.is_empty())?,
-            push_ticket: wire.push_ticket,
-        })
+        let mut json = serde_json::Deserializer::from_str(json);
+        let event = json.deserialize_map(Exact).ok()??;
+        json.end().ok()?;
+        Some(event)
     }
 }
