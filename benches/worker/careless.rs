@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bklit_wire::time::UtcMillis;
-use redis::Client;
+use redis::{AsyncConnectionConfig, Client};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -73,7 +73,9 @@ pub fn drain(
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let redis = Client::open(redis.url()).unwrap();
-        let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+        let mut redis = redis.get_multiplexed_async_connection_with_config(&config).await.unwrap();
         let client = raw::client(server);
         let (cpu, began) = (Cpu::now(), Instant::now());
         let (batches, mut received) = tokio::sync::mpsc::channel::<Vec<Vec<u8>>>(1);

@@ -5,6 +5,7 @@
 
 mod careless;
 mod cpu;
+mod embedded;
 mod raw;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support/mod.rs"]
@@ -37,6 +38,9 @@ struct Options {
     /// Half page views, a third custom events, and the rest ends of sessions
     #[arg(long)]
     mixed: bool,
+    /// From SQLite into SQLite
+    #[arg(long, conflicts_with_all = ["mixed", "workers", "processes"])]
+    embedded: bool,
     /// Most events in a batch, and rows in an insert
     #[arg(long, default_value_t = 20_000)]
     batch: usize,
@@ -57,6 +61,17 @@ struct Options {
 fn main() {
     let options = Options::parse();
     let (mut to_raw, mut to_careless) = (Vec::new(), Vec::new());
+    if options.embedded {
+        for _ in 0..options.rounds {
+            let (drained, inserted) = embedded::compare(&options);
+            let per_second = |took: Duration| options.events as f64 / took.as_secs_f64();
+            let (worker, raw) = (per_second(drained), per_second(inserted));
+            println!("worker {worker:>8.0}/s   raw {raw:>8.0}/s   ratio {:.3}", worker / raw);
+            to_raw.push(worker / raw);
+        }
+        println!("worker to prepared inserts: {}", Median(to_raw));
+        return;
+    }
     for _ in 0..options.rounds {
         let redis = RedisServer::start(Kind::Valkey, &[]);
         let clickhouse = ClickHouse::own();

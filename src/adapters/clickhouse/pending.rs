@@ -25,7 +25,7 @@ pub(super) struct Pending {
 
 #[derive(Default)]
 struct State {
-    sessions: HashMap<SessionKey, Session, foldhash::fast::RandomState>,
+    sessions: foldhash::HashMap<SessionKey, Session>,
     /// When the inserts of states that are under way began.
     inserts: Vec<Instant>,
     /// Inserts that have begun.

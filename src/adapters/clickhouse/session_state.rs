@@ -1,9 +1,10 @@
 //! The states of sessions: rows of what batches know, which the server aggregates.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use ::clickhouse::Row;
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
 use serde::Deserialize;
 
 use super::encode::Encoder;

@@ -2,9 +2,10 @@
 //! of a session, its last page, and its end. What these add is kept in the session's state.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use ::clickhouse::Row;
+use foldhash::{HashMap, HashMapExt as _};
 use serde::Deserialize;
 
 use super::sessions::AT_ONCE;

@@ -16,7 +16,9 @@
 //! `updated_at` has whole seconds and is never ahead of the server's clock, or it would hide what
 //! other programs write later. So a session has at most one version per second.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+
+use foldhash::{HashSet, HashSetExt as _};
 
 use super::foreign_starts;
 use super::session_state::{self, State, StateRows};
@@ -70,14 +72,14 @@ struct Stored {
 /// Sessions as they are stored, and the server's clock in seconds since the epoch.
 struct Loaded<'k> {
     clock: u32,
-    sessions: BTreeMap<&'k SessionKey, Stored>,
+    sessions: Vec<(&'k SessionKey, Stored)>,
 }
 
 impl<'k> Loaded<'k> {
     /// The sessions that have not ended, with their last activity.
     fn active(&self) -> Vec<(&'k SessionKey, i64)> {
-        let open = self.sessions.iter().filter(|(_, stored)| !stored.state.session.ended());
-        open.filter_map(|(key, stored)| Some((*key, stored.state.session.last_seen?))).collect()
+        let open = self.sessions.iter().filter(|(_, one)| !one.state.session.ended());
+        open.filter_map(|(key, one)| Some((*key, one.state.session.last_seen?))).collect()
     }
 }
 
@@ -91,13 +93,12 @@ pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(),
         project_id: (*project_id).to_owned(),
         session_id: (*session_id).to_owned(),
     };
-    let mut sessions: Vec<_> =
-        contributions.iter().map(|(session, known)| (key(session), known)).collect();
-    // The order of the table, which the server would sort them into.
-    sessions.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let mut states = StateRows::default();
-    for (key, known) in &sessions {
-        states.add(key, &known.session(), 0);
+    let mut keys = Vec::with_capacity(contributions.len());
+    for (session, known) in &contributions {
+        let key = key(session);
+        states.add(&key, &known.session(), 0);
+        keys.push(key);
     }
     store.writer.mark_states(&mut states);
     let insert = store.pending.begin().await;
@@ -105,7 +106,7 @@ pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(),
         .await
         .map_err(not_the_events_fault)?;
     store.writer.begun();
-    insert.finish(sessions.into_iter().map(|(key, _)| key));
+    insert.finish(keys.into_iter());
     Ok(())
 }
 
@@ -233,7 +234,7 @@ async fn apply(
     mut loaded: Loaded<'_>,
 ) -> Result<Changed, StoreError> {
     let mut changed = Changed::default();
-    let mut written = BTreeSet::new();
+    let mut written = HashSet::new();
     for round in 0..ROUNDS {
         let mut planned = Vec::new();
         for (key, stored) in loaded.sessions {
