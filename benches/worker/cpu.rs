@@ -49,6 +49,11 @@ impl Cpu {
         }
     }
 
+    /// The CPU time of the program, Redis and ClickHouse.
+    pub fn of_servers(self) -> [f64; 3] {
+        [self.daemon, self.redis, self.clickhouse]
+    }
+
     /// The CPU time divided by `many`.
     pub fn per(self, many: f64) -> Self {
         Self {

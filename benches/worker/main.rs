@@ -7,6 +7,7 @@ mod careless;
 mod cpu;
 mod embedded;
 mod raw;
+mod record;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -26,6 +27,13 @@ const TABLE: &str = "analytics.page_view_event";
 const POLL: Duration = Duration::from_millis(10);
 /// Items per `LPUSH`.
 const CHUNK: usize = 1_000;
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Plot {
+    Batch,
+    Workers,
+    Processes,
+}
 
 #[derive(Parser)]
 struct Options {
@@ -53,6 +61,11 @@ struct Options {
     /// How often to repeat everything
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    #[command(flatten)]
+    recording: record::Recording,
+    /// With `--plot`: what varies from point to point
+    #[arg(long, value_enum, default_value_t = Plot::Batch)]
+    plots: Plot,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -60,28 +73,35 @@ struct Options {
 
 fn main() {
     let options = Options::parse();
-    let (mut to_raw, mut to_careless) = (Vec::new(), Vec::new());
-    if options.embedded {
-        for _ in 0..options.rounds {
-            let (drained, inserted) = embedded::compare(&options);
-            let per_second = |took: Duration| options.events as f64 / took.as_secs_f64();
-            let (worker, raw) = (per_second(drained), per_second(inserted));
-            println!("worker {worker:>8.0}/s   raw {raw:>8.0}/s   ratio {:.3}", worker / raw);
-            to_raw.push(worker / raw);
-        }
-        println!("worker to prepared inserts: {}", Median(to_raw));
-        return;
+    if options.embedded { embedded(&options) } else { production(&options) }
+}
+
+fn embedded(options: &Options) {
+    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        let (drained, inserted) = embedded::compare(options);
+        let (worker, raw) = (options.rate(drained), options.rate(inserted));
+        println!("worker {worker:>8.0}/s   raw {raw:>8.0}/s   ratio {:.3}", worker / raw);
+        rates.push(worker);
+        ratios.push(worker / raw);
     }
+    println!("worker to prepared inserts: {}", Median(&ratios));
+    options.record("embedded drain", "events/s", &rates);
+    options.record("embedded drain / prepared inserts", "ratio", &ratios);
+}
+
+fn production(options: &Options) {
+    let (mut rates, mut to_raw, mut to_careless) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cpu = [const { Vec::new() }; 3];
     for _ in 0..options.rounds {
         let redis = RedisServer::start(Kind::Valkey, &[]);
         let clickhouse = ClickHouse::own();
-        fill(&redis, &options);
-        let (took, worker_cpu) = drain(&options, &redis, &clickhouse);
-        let per_second = |took: Duration| options.events as f64 / took.as_secs_f64();
-        let worker = per_second(took);
-        fill(&redis, &options);
+        fill(&redis, options);
+        let (took, worker_cpu) = drain(options, &redis, &clickhouse);
+        let worker = options.rate(took);
+        fill(&redis, options);
         let (took, careless_cpu) = careless::drain(&redis, &clickhouse, TABLE, options.batch);
-        let careless = per_second(took);
+        let careless = options.rate(took);
         let views = clickhouse.query(&format!("SELECT count() FROM {TABLE}"));
         let (took, raw_cpu) = raw::insert(&clickhouse, TABLE, options.batch);
         let raw = views.parse::<f64>().unwrap() / took.as_secs_f64();
@@ -98,19 +118,45 @@ fn main() {
             of_ten_thousand(careless_cpu),
             of_ten_thousand(raw_cpu)
         );
+        rates.push(worker);
         to_raw.push(worker / raw);
         to_careless.push(worker / careless);
+        // Milliseconds per thousand are microseconds per event.
+        let micros = worker_cpu.per(options.events as f64 / 1_000.0).of_servers();
+        cpu.iter_mut().zip(micros).for_each(|(all, one)| all.push(one));
     }
-    println!("worker to raw insert: {}", Median(to_raw));
-    println!("worker to unsafe drain: {}", Median(to_careless));
+    println!("worker to raw insert: {}", Median(&to_raw));
+    println!("worker to unsafe drain: {}", Median(&to_careless));
+    options.record("drain", "events/s", &rates);
+    options.record("drain / raw insert", "ratio", &to_raw);
+    options.record("drain / unsafe drain", "ratio", &to_careless);
+    for (part, values) in ["bklit-tui", "Redis", "ClickHouse"].into_iter().zip(&cpu) {
+        options.record(&format!("processor time of the drain, {part}"), "µs/event", values);
+    }
+}
+
+impl Options {
+    /// Events per second.
+    fn rate(&self, took: Duration) -> f64 {
+        self.events as f64 / took.as_secs_f64()
+    }
+
+    fn record(&self, figure: &str, unit: &str, values: &[f64]) {
+        let x = match self.plots {
+            Plot::Batch => self.batch,
+            Plot::Workers => self.workers,
+            Plot::Processes => self.processes,
+        };
+        self.recording.add(figure, unit, x as f64, values);
+    }
 }
 
 /// Prints the median, and the least and greatest value.
-struct Median(Vec<f64>);
+struct Median<'v>(&'v [f64]);
 
-impl std::fmt::Display for Median {
+impl std::fmt::Display for Median<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut values = self.0.clone();
+        let mut values = self.0.to_vec();
         values.sort_by(f64::total_cmp);
         let [least, .., most] = values.as_slice() else {
             return write!(f, "{:.3}", values[0]);
