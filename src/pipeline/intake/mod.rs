@@ -40,6 +40,7 @@ use crate::throttle::{LimitSettings, Throttle};
 use crate::verify::BaselineSender;
 
 pub use accept::parse;
+pub use clock::without_skew;
 pub use envelope::Envelope;
 use filters::Filters;
 pub use globs::Globs;
