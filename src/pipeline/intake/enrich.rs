@@ -101,7 +101,8 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.as_bytes().try_into().unwrap());
         }
-        let visitor = Visitors::default().visitor([192, 0, 2, 7].into(), &map);
+        let visitors = Visitors::default();
+        let visitor = visitors.visitor(visitors.client([192, 0, 2, 7].into(), &map), &map);
         page_view(&mut view, &url, &map, &visitor);
         view
     }

@@ -125,7 +125,7 @@ impl Intake {
     }
 
     /// Counts and keeps something that was refused by either server.
-    pub fn refuse(&self, refused: &Refused<'_>) {
+    pub fn refuse(&self, refused: Refused<'_>) {
         self.refusals.add(refused, self.log.metrics());
     }
 

@@ -107,13 +107,13 @@ impl Server {
         let longest = self.context.limits.max_body_bytes;
         let pings = self.context.settings.ping_interval;
         let socket = Socket::open(upgraded, linger, longest, pings).await;
-        let ip = address.ip().to_canonical();
-        let visitor = self.context.intake.visitors().visitor(ip, &head.headers);
+        let visitors = self.context.intake.visitors();
+        let client = visitors.client(address.ip(), &head.headers);
+        let visitor = visitors.visitor(client, &head.headers);
         let guest = Guest {
             context: Arc::clone(&self.context),
             connection,
             head,
-            ip,
             visitor,
             loopback_only: self.loopback_only,
             shutdown: self.shutdown.clone(),

@@ -103,9 +103,8 @@ impl Visitors {
         self.privacy.text(ip)
     }
 
-    /// What is known about the sender of a request.
-    pub fn visitor(&self, peer: IpAddr, headers: &HeaderMap) -> Visitor {
-        let client = self.client(peer, headers);
+    /// What is known about the `client` that sent a request with these headers.
+    pub fn visitor(&self, client: Client, headers: &HeaderMap) -> Visitor {
         let from_headers = match client.via_proxy {
             true => self.location_headers.location(headers),
             false => Location::default(),
