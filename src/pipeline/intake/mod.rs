@@ -8,6 +8,7 @@
 //! - `envelope`: parses a request's body
 //! - `filters`: drops or marks what is not a visit
 //! - `globs`: patterns of names
+//! - `known_texts`: remembers what recent user agents mean
 //! - `rejection`: why an event is rejected
 //! - `settings`: the settings of the intake
 //! - `urls`: removes credentials from URLs, and shortens them
@@ -21,6 +22,7 @@ mod enrich;
 mod envelope;
 pub mod filters;
 mod globs;
+mod known_texts;
 mod rejection;
 mod settings;
 mod urls;

@@ -100,7 +100,7 @@ impl Server {
         self.opener.ended(address, &connection);
         let Some(Opening { kind, mut head, upgrade }) = opening else { return };
         // A prerendered page opens its socket before it is seen, and keeps it.
-        for purpose in filters::PURPOSE_HEADERS {
+        for purpose in &filters::PURPOSE_HEADERS {
             head.headers.remove(purpose);
         }
         let Ok(upgraded) = upgrade.await else { return };
