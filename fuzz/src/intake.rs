@@ -145,7 +145,9 @@ impl Entry {
     pub fn event(&self, kind: EventKind, body: &[u8]) -> Option<Arc<QueuedEvent>> {
         let envelope = parse(kind, body).ok()?;
         let headers = HeaderMap::new();
-        let visitor = self.intake.visitors().visitor([127, 0, 0, 1].into(), &headers);
+        let visitors = self.intake.visitors();
+        let client = visitors.client([127, 0, 0, 1].into(), &headers);
+        let visitor = visitors.visitor(client, &headers);
         let sender = Sender {
             visitor: &visitor,
             headers: &headers,

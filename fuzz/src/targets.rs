@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bklit_console_core::model::Purpose;
 use bklit_console_core::model::query::Query;
+use bklit_pipeline::intake::validate::MAX_TEXT;
 use bklit_pipeline::intake::visitor::{
     ClientIpHeader, IpPrivacy, LocationDatabase, LocationHeaders, Networks, Proxies, Seen, Visitors,
 };
@@ -21,9 +22,6 @@ use serde_json::json;
 use url::Url;
 
 use super::intake;
-
-/// The longest text of a page view, in bytes.
-const MAX_TEXT: usize = 8192;
 
 type Target = fn(&[u8]);
 
@@ -94,7 +92,7 @@ pub fn query(data: &[u8]) {
     }
 }
 
-/// URLs of page views: what is kept is an absolute URL without credentials.
+/// URLs of page views: what is kept has no credentials, and that of the page is absolute.
 pub fn url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let body = json!({ "projectId": "p", "url": text, "referrer": text, "canonicalUrl": text });
@@ -102,8 +100,13 @@ pub fn url(data: &[u8]) {
         return;
     };
     let Payload::Pageview(view) = &event.payload else { panic!("{event:?}") };
-    let url = Url::parse(&view.url).expect("an absolute URL");
-    assert_eq!((url.username(), url.password()), ("", None));
+    let page = Url::parse(&view.url).expect("an absolute URL");
+    let others = [&view.referrer, &view.canonical_url].into_iter().flatten();
+    // What is not absolute has credentials only relative to a page.
+    let others = others.filter_map(|other| page.join(other).ok());
+    for url in others.chain([page.clone()]) {
+        assert_eq!((url.username(), url.password()), ("", None), "{url}");
+    }
 }
 
 /// Headers of proxies: the address that is kept is one that is cut.
@@ -116,7 +119,8 @@ pub fn forwarded(data: &[u8]) {
         let mut headers = HeaderMap::new();
         headers.append(HeaderName::from_static(header.as_str()), value.clone());
         headers.append(HeaderName::from_static(header.as_str()), value.clone());
-        let visitor = visitors.visitor([127, 0, 0, 1].into(), &headers);
+        let client = visitors.client([127, 0, 0, 1].into(), &headers);
+        let visitor = visitors.visitor(client, &headers);
         let shown: IpAddr = visitor.shown_ip().expect("an address").parse().expect("an address");
         match shown {
             IpAddr::V4(ip) => assert_eq!(ip.octets()[3], 0),
@@ -134,7 +138,8 @@ pub fn mmdb(data: &[u8]) {
     let (proxies, database) = (Proxies::default(), Some(database));
     let visitors = Visitors::new(proxies, LocationHeaders::None, IpPrivacy::Cut, database);
     for ip in [IpAddr::from([203, 0, 113, 9]), IpAddr::from([0x2001, 0xdb8, 1, 2, 0, 0, 0, 1])] {
-        let _ = visitors.visitor(ip, &HeaderMap::new());
+        let headers = HeaderMap::new();
+        let _ = visitors.visitor(visitors.client(ip, &headers), &headers);
     }
 }
 

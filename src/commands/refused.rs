@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use color_eyre::Result;
 use color_eyre::eyre::{bail, eyre};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
@@ -12,10 +11,13 @@ use super::print;
 use crate::cli::{RefusedArgs, RefusedCommand, SourceArgs};
 use crate::client;
 use crate::config::Settings;
+use bklit_pipeline::intake::without_skew;
 use bklit_remote::backend::RemoteBackend;
+use bklit_wire::json::{Fields, object, repaired};
 use bklit_wire::refused::{REMOVED, RefusedEvent, RefusedGroup};
 use bklit_wire::table::Table;
 use bklit_wire::text::{clip, safe, safe_json};
+use bklit_wire::time::UtcMillis;
 
 /// The widest cell, in columns, of texts that clients choose.
 const MAX_CELL: usize = 48;
@@ -113,15 +115,21 @@ async fn resend(
     let sender = sender.map_err(|error| eyre!(error))?;
     let mut exit = ExitCode::SUCCESS;
     for &id in ids {
-        let event = find(&backend, id).await?;
-        let (path, json) = request(&event)?;
-        match sender.send_event(path, origin(&event).as_deref(), json).await {
-            Ok(event) => print(&format!("{id}: accepted as {}\n", safe(&event)))?,
+        let result = match find(&backend, id).await.and_then(|event| Again::of(&event)) {
+            Ok(Again { path, origin, json }) => {
+                let sent = sender.send_event(path, origin.as_deref(), json).await;
+                sent.map_err(|error| format!("refused: {error}"))
+            }
+            Err(error) => Err(format!("not sent: {error}")),
+        };
+        let line = match result {
+            Ok(event) => format!("accepted as {event}"),
             Err(error) => {
                 exit = ExitCode::FAILURE;
-                print(&format!("{id}: refused: {}\n", safe(&error)))?
+                error
             }
         };
+        print(&format!("{id}: {}\n", safe(&line)))?;
     }
     Ok(exit)
 }
@@ -131,69 +139,69 @@ fn origin(event: &RefusedEvent) -> Option<String> {
     origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
-/// What the fields of an event say about sending it again.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Known<'a> {
-    #[serde(default, borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    r#type: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    event_id: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    timestamp: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    project_id: Option<&'a RawValue>,
+/// An event as it is sent again.
+struct Again {
+    path: &'static str,
+    origin: Option<String>,
+    json: String,
 }
 
-/// The path and the body to send an event again: with the time of the first attempt, and with an id, so
-/// that it is stored once however often it is sent again.
-fn request(event: &RefusedEvent) -> Result<(&'static str, String)> {
-    let id = event.id;
-    let path = match event.kind.as_deref() {
-        Some("pageview") => "/track",
-        Some("event") => "/track-event",
-        Some("session_end") => "/session-end",
-        _ => bail!("{id} is not an event of a known type"),
-    };
-    let Some(body) = event.body.as_deref().filter(|_| !event.truncated) else {
-        bail!("the body of {id} is not kept as a whole");
-    };
-    if !body.trim_start().starts_with('{') {
-        bail!("{id} is not a JSON object");
-    }
-    let unreadable = |error| eyre!("{id} is not a JSON object: {error}");
-    let outer: Known<'_> = serde_json::from_str(body).map_err(unreadable)?;
-    // Members of batches and messages of sockets may have their fields in `data`.
-    let body = match (outer.r#type, outer.data) {
-        (Some(_), Some(data)) => data.get(),
-        _ => body,
-    };
-    if body.contains(REMOVED) {
-        bail!("secrets or addresses were removed from {id}, so it is not what was sent");
-    }
-    let known: Known<'_> = serde_json::from_str(body).map_err(unreadable)?;
-    let mut added = String::new();
-    let mut add = |name: &str, is_there: bool, value: Option<&str>| -> Result<()> {
-        if let Some(value) = value.filter(|_| !is_there) {
-            added += &format!("\"{name}\":{},", serde_json::to_string(value)?);
+impl Again {
+    /// With the time at which it happened, and with an id, so that it is stored once however often it
+    /// is sent again.
+    fn of(event: &RefusedEvent) -> Result<Self> {
+        let path = match event.kind.as_deref() {
+            Some("pageview") => "/track",
+            Some("event") => "/track-event",
+            Some("session_end") => "/session-end",
+            _ => bail!("it is not an event of a known type"),
+        };
+        let Some(body) = event.body.as_deref().filter(|_| !event.truncated) else {
+            bail!("its body is not kept as a whole");
+        };
+        let fields = |json| Fields::of(json).ok_or_else(|| eyre!("it is not a JSON object"));
+        let body = repaired(body);
+        let outer = fields(&body)?;
+        // Members of batches and messages of sockets may have their fields in `data`.
+        let body = match (given(&outer, "type"), given(&outer, "data")) {
+            (Some(_), Some(data)) => data,
+            _ => &body,
+        };
+        if body.contains(REMOVED) {
+            bail!("secrets or addresses were removed from it, so it is not what was sent");
         }
-        Ok(())
-    };
-    let at = event.at.to_string();
-    add(
-        "eventId",
-        known.event_id.is_some(),
-        Some(&format!("refused-{}-{id}", event.at.epoch_millis())),
-    )?;
-    add("timestamp", known.timestamp.is_some(), Some(&at))?;
-    add("projectId", known.project_id.is_some(), event.project.as_deref())?;
-    let fields = body.trim_start().trim_start_matches('{');
-    if fields.trim_start().starts_with('}') {
-        added.pop();
+        let json = completed(event, fields(body)?)?;
+        Ok(Self { path, origin: origin(event), json })
     }
-    Ok((path, format!("{{{added}{fields}")))
+}
+
+/// The value of a field, unless it is null.
+fn given<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a str> {
+    fields.get(name).map(RawValue::get).filter(|value| *value != "null")
+}
+
+/// The event with id, project and time. The time is corrected by when it was sent first, as `sentAt`
+/// says nothing about the request that sends it now.
+fn completed(event: &RefusedEvent, mut fields: Fields<'_>) -> Result<String> {
+    let time = |name| given(&fields, name).and_then(|json| serde_json::from_str(json).ok());
+    let corrected = match (time("timestamp"), time("sentAt")) {
+        (Some(moment), Some(sent_at)) => without_skew(moment, sent_at, event.at),
+        _ => None,
+    };
+    let default = |name, value: String| given(&fields, name).is_none().then_some((name, value));
+    let id = format!("refused-{}-{}", event.at.epoch_millis(), event.id);
+    let project = event.project.clone().and_then(|project| default("projectId", project));
+    let time = corrected
+        .map(|moment: UtcMillis| ("timestamp", moment.to_string()))
+        .or_else(|| default("timestamp", event.at.to_string()));
+    let set: Vec<_> = [default("eventId", id), time, project].into_iter().flatten().collect();
+    fields.0.retain(|(name, _)| name != "sentAt" && !set.iter().any(|(own, _)| own == name));
+    let mut values = Vec::with_capacity(set.len());
+    for (name, value) in set {
+        values.push((name, serde_json::to_string(&value)?));
+    }
+    let set = values.iter().map(|(name, value)| (*name, value.as_str()));
+    Ok(object(set.chain(fields.0.iter().map(|(name, value)| (&**name, value.get())))))
 }
 
 #[cfg(test)]
@@ -214,7 +222,7 @@ mod tests {
     fn an_event_is_sent_again_as_it_was_with_time_and_id() {
         let again = |kind, body: &str| {
             let event = event(Some(kind), body, false);
-            let (path, json) = request(&event).unwrap();
+            let Again { path, json, .. } = Again::of(&event).unwrap();
             (path, serde_json::from_str::<Value>(&json).unwrap())
         };
         let (at, id) = ("2026-01-31T12:00:00.000Z", "refused-1769860800000-7");
@@ -232,7 +240,31 @@ mod tests {
             again("session_end", "{}").1,
             json!({ "eventId": id, "timestamp": at, "projectId": "p" })
         );
-        assert_eq!(origin(&event(None, "", false)).as_deref(), Some("https://a.example"));
+        let unset = r#"{"eventId":null,"timestamp":null,"projectId":null,"url":"u","url":"v"}"#;
+        let again = Again::of(&event(Some("pageview"), unset, false)).unwrap();
+        let expected = format!(
+            r#"{{"eventId":"{id}","timestamp":"{at}","projectId":"p","url":"u","url":"v"}}"#
+        );
+        assert_eq!(again.json, expected, "each field once, and those that were given in order");
+        assert_eq!(again.origin.as_deref(), Some("https://a.example"));
+    }
+
+    #[test]
+    fn the_time_is_when_it_happened_however_late_it_is_sent_again() {
+        for (timestamp, sent_at, expected) in [
+            // Sent at once, and kept for an hour before it was sent.
+            ("\"2026-01-31T12:00:00Z\"", "\"2026-01-31T12:00:00Z\"", "2026-01-31T12:00:00Z"),
+            ("1769857200000", "1769860800000", "1769857200000"),
+            // By a clock that is an hour slow.
+            ("1769857195000", "1769857200000", "2026-01-31T11:59:55.000Z"),
+            ("1769857195000", "\"noon\"", "1769857195000"),
+        ] {
+            let body = format!(r#"{{"sentAt":{sent_at},"timestamp":{timestamp},"url":"u"}}"#);
+            let again = Again::of(&event(Some("pageview"), &body, false)).unwrap();
+            let json: Value = serde_json::from_str(&again.json).unwrap();
+            assert_eq!(json["timestamp"].to_string().trim_matches('"'), expected, "{body}");
+            assert_eq!(json["sentAt"], Value::Null);
+        }
     }
 
     #[test]
@@ -244,7 +276,7 @@ mod tests {
             (Some("pageview"), "[]", false),
             (Some("event"), r#"{"metadata":{"token":"(removed)"}}"#, false),
         ] {
-            assert!(request(&event(kind, body, truncated)).is_err(), "{body}");
+            assert!(Again::of(&event(kind, body, truncated)).is_err(), "{body}");
         }
     }
 }

@@ -30,7 +30,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::gauges::{Failure, Gauges, Health, Latencies, StageGauges};
+use bklit_wire::gauges::{Gauges, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
 pub use connections::ConnectionFigures;
@@ -42,6 +42,7 @@ pub use verification::{Outcome, VerificationFigures};
 use crate::intake::filters::Verdict;
 use crate::throttle::Limit;
 use filters::FilterFigures;
+use health::PartHealth;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
 use queue::QueueFigures;
 use refusals::Counts;
@@ -84,8 +85,7 @@ pub struct Metrics {
     store: OnceLock<&'static str>,
     /// 0 until it is set.
     alarm_depth: AtomicU64,
-    health: Mutex<[Health; 3]>,
-    failures: Mutex<[Option<Failure>; Part::COUNT]>,
+    parts: Mutex<[PartHealth; Part::COUNT]>,
     since: Mutex<Instant>,
     /// One lock per stage, so that stages do not wait for each other.
     stages: [Mutex<StageInterval>; Stage::ALL.len()],
@@ -135,10 +135,9 @@ impl Metrics {
             over_limits: Default::default(),
             verify: VerificationFigures::default(),
             refusals: RefusalFigures::default(),
-            failures: Default::default(),
             store: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
-            health: Mutex::new([Health::Unknown; 3]),
+            parts: Mutex::default(),
             since: Mutex::new(Instant::now()),
             stages: std::array::from_fn(|_| Mutex::new(StageInterval::new())),
             accept_to_stored: Mutex::new(Latencies::histogram()),
@@ -250,7 +249,8 @@ impl Metrics {
         self.accepted.fetch_add(1, Relaxed);
     }
 
-    /// Counts a refused event.
+    /// Counts a refused request or message, or a refused event of a batch; not only those that were to
+    /// be events.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
@@ -330,6 +330,8 @@ impl Metrics {
             std::mem::replace(&mut *lock(&self.accept_to_stored), Latencies::histogram());
         let accepted = self.accepted.swap(0, Relaxed);
         let stages = self.take_stages();
+        let parts = lock(&self.parts).clone();
+        let [queue_health, store_health, worker_health] = parts.each_ref().map(|part| part.health);
         let stored = &stages[Stage::Clickhouse.index()];
         let recent = Counts {
             accepted,
@@ -352,11 +354,11 @@ impl Metrics {
             queue: self.queue.gauges(),
             store: self.store.get().map(|name| (*name).to_owned()),
             alarm_depth: Some(self.alarm_depth.load(Relaxed)).filter(|&depth| depth > 0),
-            queue_health: self.health(Part::Queue),
-            store_health: self.health(Part::Store),
-            worker_health: self.health(Part::Worker),
+            queue_health,
+            store_health,
+            worker_health,
             verify: self.verify.gauges(),
-            failures: lock(&self.failures).iter().flatten().cloned().collect(),
+            failures: parts.into_iter().filter_map(|part| part.failure).collect(),
             recent: Some(self.refusals.observe(Instant::now(), recent)),
         }
     }

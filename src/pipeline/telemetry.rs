@@ -108,6 +108,8 @@ impl Telemetry {
             ..self.metrics.take_gauges()
         });
         self.metrics.lines_sampled_out(window.sampled_out);
+        // Without subscribers it is emptied as well: what is in it would be shown much later.
+        let folded = self.folder.take();
         if !self.bus.has_subscribers() {
             return gauges;
         }
@@ -121,7 +123,7 @@ impl Telemetry {
             line.data.insert("linesLeftOut".into(), window.sampled_out.into());
             self.bus.publish(DebugMessage::Log(Arc::new(line)));
         }
-        for folded in self.folder.take() {
+        for folded in folded {
             let mut line = DebugLog::new(folded.stage, Level::Warn, folded.message);
             line.data = folded.data;
             line.project_id = folded.project;
@@ -315,6 +317,51 @@ fn hash(id: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A bus that keeps its lines while somebody subscribes.
+    #[derive(Default)]
+    struct Bus {
+        is_subscribed: std::sync::atomic::AtomicBool,
+        lines: std::sync::Mutex<Vec<String>>,
+    }
+
+    impl DebugBus for Bus {
+        fn publish(&self, message: DebugMessage) {
+            if let DebugMessage::Log(line) = message {
+                self.lines.lock().unwrap().push(line.message.clone().into_owned());
+            }
+        }
+
+        fn has_subscribers(&self) -> bool {
+            self.is_subscribed.load(Relaxed)
+        }
+
+        fn subscribe(&self) -> Box<dyn bklit_wire::debug_bus::DebugStream> {
+            unreachable!("the telemetry only publishes")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_folded_is_shown_at_the_end_of_its_time_or_never() {
+        let bus = Arc::new(Bus::default());
+        let log = Telemetry::new(bus.clone(), Arc::new(Metrics::new()), 1_000);
+        let refuse = || {
+            let kind = Repeated::of_project("queue", "p");
+            log.step(Stage::Ingestion).warn_repeated(kind, "Request refused", Data::new);
+        };
+        for (stays, folded) in [(true, 1), (false, 0)] {
+            bus.is_subscribed.store(true, Relaxed);
+            (0..20).for_each(|_| refuse());
+            bus.is_subscribed.store(stays, Relaxed);
+            tokio::time::advance(super::super::repeated::SPAN).await;
+            log.publish_gauges();
+            bus.is_subscribed.store(true, Relaxed);
+            log.publish_gauges();
+            let lines = std::mem::take(&mut *bus.lines.lock().unwrap());
+            let more = lines.iter().filter(|line| line.contains("more like this")).count();
+            assert_eq!((lines.len() - more, more), (10, folded), "{lines:?}");
+        }
+    }
 
     #[test]
     fn below_the_rate_everything_is_shown() {

@@ -96,7 +96,7 @@ impl<'a> Fields<'a> {
 }
 
 /// An object with these fields; the values are JSON.
-pub(crate) fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut json = "{".to_owned();
     for (name, value) in fields {
         if json.len() > 1 {

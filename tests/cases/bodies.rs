@@ -1,14 +1,10 @@
 //! What is in a request's body, and how it is encoded.
 
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{case, joined, list, post, resident_kib, run, stored};
-use crate::support::Daemon;
+use super::{case, joined, list, post, run, stored};
+use crate::support::{Daemon, gzip};
 use crate::websocket::server::Socket;
 
 const VIEW: &[u8] = br#"{"url":"https://shop.example/","projectId":"default"}"#;
@@ -76,12 +72,6 @@ fn paths_of_older_clients() {
     });
 }
 
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn compressed_bodies() {
     let input = "a gzipped page view; half of it; 50 and 100 MB of zeros, gzipped once and twice";
@@ -95,10 +85,10 @@ fn compressed_bodies() {
         let good = send("gzip", &view);
         let half = send("gzip", &view[..view.len() / 2]);
         let (fifty, hundred) = (gzip(&vec![0; 50_000_000]), gzip(&vec![0; 100_000_000]));
-        let before = resident_kib(&daemon);
+        let before = daemon.resident_kib();
         let bombs = [("gzip", fifty), ("gzip", hundred.clone()), ("gzip, gzip", gzip(&hundred))]
             .map(|(encoding, bomb)| send(encoding, &bomb));
-        let grown = resident_kib(&daemon).saturating_sub(before);
+        let grown = daemon.resident_kib().saturating_sub(before);
         let memory =
             if grown < 16 * 1024 { "less than 16".into() } else { (grown >> 10).to_string() };
         format!("{good}; {half}; {}; memory grew by {memory} MiB", joined(bombs))

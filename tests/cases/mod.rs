@@ -111,11 +111,3 @@ fn debug_log(daemon: &Daemon) -> Vec<Value> {
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     data.filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
-
-/// The memory of a daemon that is in RAM, in KiB.
-fn resident_kib(daemon: &Daemon) -> u64 {
-    let path = format!("/proc/{}/status", daemon.pid().as_raw_nonzero());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}

@@ -171,6 +171,18 @@ fn a_claim_that_redis_refuses_is_reported_for_each_process() {
 }
 
 #[test]
+fn a_queue_that_does_not_respond_is_reported_until_it_does() {
+    let mut redis = RedisServer::start(Kind::Valkey, &[]);
+    let daemon = Daemon::with_settings(&format!("redis_url = '{}'", redis.url()));
+    works(&daemon);
+    redis.kill9();
+    let found = reported(&daemon, "its queue fails since");
+    assert!(found.contains("its state cannot be read: the queue is unavailable"), "{found}");
+    redis.restart();
+    works(&daemon);
+}
+
+#[test]
 fn a_process_that_needs_a_token_is_not_taken_for_one_that_works() {
     let daemon = Daemon::with_settings("[auth]\nloopback_needs_token = true");
     let found = processes(&daemon);

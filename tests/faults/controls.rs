@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::load::{Target, answers, drained, steady_load, stored};
 use super::oracle::violations;
-use crate::support::servers::{ClickHouse, Kind, RedisServer};
+use crate::support::servers::{ClickHouse, Kind, RedisServer, settings_on};
 use crate::support::{DEADLINE, Daemon, eventually};
 
 /// As a worker that acknowledges before it stores, and dies between.
@@ -48,8 +48,7 @@ fn an_event_stored_again_is_found() {
 
 fn start(redis: &RedisServer, clickhouse: &ClickHouse) -> Daemon {
     Daemon::with_settings(&format!(
-        "redis_url = '{}'\nclickhouse_url = '{}'\n[worker]\nmax_backoff = '500ms'",
-        redis.url(),
-        clickhouse.url()
+        "{}[worker]\nmax_backoff = '500ms'",
+        settings_on(redis, clickhouse)
     ))
 }

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use super::load::{DEADLINE, answers, drained, stored, under_load};
 use super::oracle::violations;
 use crate::support::Daemon;
-use crate::support::servers::{ClickHouse, Kind, RedisServer};
+use crate::support::servers::{ClickHouse, Kind, RedisServer, settings_on};
 
 #[test]
 fn kill_9_under_load_loses_nothing_and_stores_nothing_twice() {
@@ -16,11 +16,7 @@ fn kill_9_under_load_loses_nothing_and_stores_nothing_twice() {
 fn kill_9_under_load_on_redis_and_clickhouse_loses_and_repeats_nothing() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
-    let settings = format!(
-        "redis_url = '{}'\nclickhouse_url = '{}'\n[worker]\nlease = '1s'",
-        redis.url(),
-        clickhouse.url()
-    );
+    let settings = format!("{}[worker]\nlease = '1s'", settings_on(&redis, &clickhouse));
     kill_again_and_again(&settings, 6);
 }
 

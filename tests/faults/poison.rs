@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::load::{DEADLINE, drained, stored};
-use crate::support::servers::{ClickHouse, Kind, RedisServer};
+use crate::support::servers::{ClickHouse, Kind, RedisServer, settings_on};
 use crate::support::{Daemon, eventually};
 
 const EVENTS: usize = 10_000;
@@ -30,9 +30,8 @@ fn one_bad_row_in_ten_thousand_fails_alone_and_is_stored_once_when_mended() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let daemon = Daemon::with_settings(&format!(
-        "redis_url = '{}'\nclickhouse_url = '{}'\n[worker]\nbatch_size = {EVENTS}",
-        redis.url(),
-        clickhouse.url()
+        "{}[worker]\nbatch_size = {EVENTS}",
+        settings_on(&redis, &clickhouse)
     ));
     eventually(DEADLINE, "the table is there", || {
         daemon.cli(&["migrate", "--dry-run"]).contains("up to date")

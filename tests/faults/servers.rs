@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::load::{DEADLINE, answers, drained, stored, under_load};
 use super::oracle::{Sent, violations};
-use crate::support::servers::{ClickHouse, Kind, RedisServer};
+use crate::support::servers::{ClickHouse, Kind, RedisServer, settings_on};
 use crate::support::{Daemon, eventually};
 
 const CRASHES: usize = 3;
@@ -15,10 +15,9 @@ const SOME: usize = 200;
 
 fn start(redis: &RedisServer, clickhouse: &ClickHouse) -> Daemon {
     Daemon::with_settings(&format!(
-        "redis_url = '{}'\nclickhouse_url = '{}'\n[queue]\ndurability = 'always'\n\
+        "{}[queue]\ndurability = 'always'\n\
          [worker]\nlease = '2s'\nmax_backoff = '500ms'",
-        redis.url(),
-        clickhouse.url()
+        settings_on(redis, clickhouse)
     ))
 }
 

@@ -7,15 +7,14 @@ use serde_json::{Value, json};
 
 use super::load::{DEADLINE, Target, answers, drained, steady_load, stored};
 use super::oracle::violations;
-use crate::support::servers::{ClickHouse, Kind, RedisServer};
+use crate::support::servers::{ClickHouse, Kind, RedisServer, settings_on};
 use crate::support::{Daemon, Stream, eventually};
 
 const INSERT: &str = "INSERT INTO page_view_event";
 
 /// Two daemons on the same servers; the token is known to both.
 pub fn two_daemons(redis: &RedisServer, clickhouse: &ClickHouse, more: &str) -> [Daemon; 2] {
-    let settings =
-        format!("redis_url = '{}'\nclickhouse_url = '{}'\n{more}", redis.url(), clickhouse.url());
+    let settings = settings_on(redis, clickhouse) + more;
     [Daemon::with_settings(&settings), Daemon::with_settings(&settings)]
 }
 

@@ -1,17 +1,15 @@
 //! What hostile clients send.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::http::client::{Client, post, request};
+use crate::http::client::{post, request, send_until_closed};
+use crate::support::gzip;
 
 /// The server under attack, and a token of its pages, which everybody can read.
 pub struct Target {
@@ -83,11 +81,7 @@ const VIEW: &str = r#"{"url":"https://shop.example/hostile","projectId":"default
 
 /// Compressed once; below the bound of a request's body.
 fn bomb() -> &'static [u8] {
-    static BOMB: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&vec![0; 50_000_000]).unwrap();
-        encoder.finish().unwrap()
-    });
+    static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| gzip(&vec![0; 50_000_000]));
     &BOMB
 }
 
@@ -102,31 +96,15 @@ impl Flood {
             attackers.spawn(async move {
                 let mut numbers = (0..).map(|n| n * clients + client);
                 loop {
-                    attack(address, pause, &sent, || {
-                        request(&token, numbers.next().unwrap_or_default())
-                    })
-                    .await;
+                    let next = || request(&token, numbers.next().unwrap_or_default());
+                    let answered = || {
+                        sent.fetch_add(1, Relaxed);
+                    };
+                    send_until_closed(address, pause, next, answered).await;
                     // Closed or refused: it comes back.
                     sleep(Duration::from_millis(10)).await;
                 }
             });
         }
-    }
-}
-
-/// Sends requests on one connection until it is closed.
-async fn attack(
-    address: SocketAddr,
-    pause: Duration,
-    sent: &AtomicU64,
-    mut next: impl FnMut() -> Vec<u8>,
-) -> Option<()> {
-    let stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let mut client = Client(tokio::io::BufReader::new(stream));
-    loop {
-        client.try_send(next()).await.ok()?;
-        client.try_answer().await?;
-        sent.fetch_add(1, Relaxed);
-        sleep(pause).await;
     }
 }

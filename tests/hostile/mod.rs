@@ -78,15 +78,8 @@ fn row(name: &str, hostile: u64, served: &Served, daemon: &Daemon) -> String {
         millis(50),
         millis(99),
         millis(100),
-        resident_mib(daemon)
+        daemon.resident_kib() >> 10
     )
-}
-
-fn resident_mib(daemon: &Daemon) -> u64 {
-    let path = format!("/proc/{}/status", daemon.pid().as_raw_nonzero());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
 }
 
 /// A phase: normal traffic during these floods.

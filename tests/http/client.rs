@@ -109,6 +109,24 @@ impl Client {
     }
 }
 
+/// Sends requests on one connection until it is closed, each `pause` after the response to the one
+/// before; calls `answered` after each response.
+pub async fn send_until_closed(
+    address: SocketAddr,
+    pause: Duration,
+    mut request: impl FnMut() -> Vec<u8>,
+    mut answered: impl FnMut(),
+) -> Option<()> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let mut client = Client(BufReader::new(stream));
+    loop {
+        client.try_send(request()).await.ok()?;
+        client.try_answer().await?;
+        answered();
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// A request with a body and its length.
 pub fn post(path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();

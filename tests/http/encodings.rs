@@ -3,21 +3,16 @@
 use std::io::Write;
 
 use flate2::Compression;
-use flate2::write::{GzEncoder, ZlibEncoder};
+use flate2::write::ZlibEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::client::{Answer, post_chunked};
 use super::server::Server;
+use crate::support::gzip;
 
 const VIEW: &str = r#"{"url":"https://a.example/","projectId":"p"}"#;
 /// [`VIEW`], compressed with brotli.
 const VIEW_BROTLI: &[u8] = b"\x8b\x15\x80\x7b\x22\x75\x72\x6c\x22\x3a\x22\x68\x74\x74\x70\x73\x3a\x2f\x2f\x61\x2e\x65\x78\x61\x6d\x70\x6c\x65\x2f\x22\x2c\x22\x70\x72\x6f\x6a\x65\x63\x74\x49\x64\x22\x3a\x22\x70\x22\x7d\x03";
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
-}
 
 fn zlib(data: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
@@ -45,6 +40,8 @@ async fn every_encoding_is_accepted_on_every_route() {
         ("deflate", zlib(view)),
         ("identity", view.to_vec()),
         ("zstd, gzip", gzip(&zstd(view))),
+        ("zstd", [zstd(&view[..9]), zstd(&view[9..])].concat()),
+        ("gzip", [gzip(&view[..9]), gzip(&view[9..])].concat()),
     ] {
         let answer = send(&server, "/track", encoding, &body).await;
         assert_eq!(answer.status, 200, "{encoding} {answer:?}");
@@ -62,7 +59,7 @@ async fn every_encoding_is_accepted_on_every_route() {
         let answer = send(&server, path, "gzip", &gzip(body.as_bytes())).await;
         assert_eq!(answer.status, 200, "{path} {answer:?}");
     }
-    assert_eq!(server.queued().len(), 18);
+    assert_eq!(server.queued().len(), 22);
 }
 
 #[tokio::test]

@@ -217,3 +217,14 @@ async fn who_is_there_is_not_known_without_a_store() {
     let elsewhere = [("X-Forwarded-For", "192.0.2.1")];
     assert_eq!(server.get("/api/live", &elsewhere).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_change_may_be_in_another_charset() {
+    let server = with_failed(8).await;
+    let body: Vec<u8> = r#"{"ids":["7"]}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let headers = [("Content-Type", "application/json; charset=utf-16")];
+    let answer = server.send(post(DELETE, &headers, &body)).await;
+    assert_eq!((answer.status, &answer.json()["changed"]), (200, &json!(1)), "{answer:?}");
+    let headers = [("Content-Type", "application/json; charset=utf-32")];
+    assert_eq!(server.send(post(DELETE, &headers, &body)).await.status, 415);
+}

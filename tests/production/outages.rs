@@ -1,6 +1,6 @@
 //! The program's own log about unavailable servers: the start and the end of an outage.
 
-use crate::support::servers::{ClickHouse, Kind, RedisServer};
+use crate::support::servers::{ClickHouse, Kind, RedisServer, settings_on};
 use crate::support::{DEADLINE, Daemon, eventually};
 
 fn lines(daemon: &Daemon, text: &str) -> usize {
@@ -20,9 +20,8 @@ fn the_start_and_end_of_an_outage_are_logged_once() {
     let mut redis = RedisServer::start(Kind::Valkey, &[]);
     let mut clickhouse = ClickHouse::own();
     let daemon = Daemon::with_settings(&format!(
-        "redis_url = '{}'\nclickhouse_url = '{}'\n[worker]\nmax_backoff = '200ms'",
-        redis.url(),
-        clickhouse.url()
+        "{}[worker]\nmax_backoff = '200ms'",
+        settings_on(&redis, &clickhouse)
     ));
     daemon.track("https://a.example/");
     eventually(DEADLINE, "all servers are available", || {

@@ -188,6 +188,14 @@ fn hasty(port: u16, spool: Arc<SqliteQueue>) -> SpooledQueue {
     SpooledQueue::new(Arc::new(RedisQueue::new(server, &RedisQueueOptions::default())), spool)
 }
 
+/// One behind a proxy in front of the server, with an empty spool.
+async fn behind_proxy(server: &RedisServer, dir: &Path) -> (Proxy, SpooledQueue) {
+    let proxy = Proxy::before(server.port());
+    let queue = hasty(proxy.port(), spool_in(dir, 10_000));
+    emptied(&queue).await;
+    (proxy, queue)
+}
+
 #[tokio::test]
 async fn a_push_executed_late_by_a_hung_server_is_not_repeated() {
     let server = RedisServer::start(Kind::Valkey, &[]);
@@ -217,10 +225,8 @@ async fn events_pushed_together_late_are_not_repeated() {
     const IDS: [&str; 3] = ["evt-late-1", "evt-late-own", "evt-late-2"];
     for held in [Hold::Request, Hold::Answer] {
         let server = RedisServer::start(Kind::Valkey, &[]);
-        let proxy = Proxy::before(server.port());
         let dir = tempfile::tempdir().unwrap();
-        let queue = hasty(proxy.port(), spool_in(dir.path(), 10_000));
-        emptied(&queue).await;
+        let (proxy, queue) = behind_proxy(&server, dir.path()).await;
         queue.push(item("0")).await.unwrap();
         proxy.hold(b"evt-late", held);
         let together = IDS.map(|id| NewItem { client_id: id.ends_with("own"), ..item(id) });
@@ -243,10 +249,8 @@ async fn events_pushed_together_late_are_not_repeated() {
 async fn a_late_push_finds_its_series_closed() {
     for held in [Hold::Request, Hold::Answer] {
         let server = RedisServer::start(Kind::Valkey, &[]);
-        let proxy = Proxy::before(server.port());
         let dir = tempfile::tempdir().unwrap();
-        let queue = hasty(proxy.port(), spool_in(dir.path(), 10_000));
-        emptied(&queue).await;
+        let (proxy, queue) = behind_proxy(&server, dir.path()).await;
         queue.push(item("0")).await.unwrap();
         proxy.hold(b"evt-late", held);
         assert_eq!(queue.push(item("evt-late")).await.unwrap(), Pushed::Queued);
@@ -267,11 +271,9 @@ async fn a_late_push_finds_its_series_closed() {
 async fn a_spool_with_a_push_in_doubt_outlives_its_process() {
     for carried_out in [true, false] {
         let server = RedisServer::start(Kind::Valkey, &[]);
-        let proxy = Proxy::before(server.port());
         let dir = tempfile::tempdir().unwrap();
         let held = if carried_out { Hold::Answer } else { Hold::Request };
-        let queue = hasty(proxy.port(), spool_in(dir.path(), 10_000));
-        emptied(&queue).await;
+        let (proxy, queue) = behind_proxy(&server, dir.path()).await;
         proxy.hold(b"evt-late", held);
         let (pushed, ()) = tokio::join!(queue.push(item("evt-late")), async {
             tokio::task::spawn_blocking({

@@ -145,6 +145,11 @@ impl Daemon {
         Pid::from_child(&self.child)
     }
 
+    /// Its memory that is in RAM, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        super::resident_kib(self.child.id())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();

@@ -63,7 +63,7 @@ pub fn end(project: &str, id: &str, session: &str, seconds: i64) -> QueuedEvent 
 }
 
 /// The optional text fields of a page view by their wire names.
-const TEXTS: &[&str] = &[
+pub const TEXTS: &[&str] = &[
     "sessionId",
     "userAgent",
     "referrer",

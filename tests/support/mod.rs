@@ -13,6 +13,7 @@ pub mod servers;
 pub mod site;
 pub mod tls;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 pub use command::Cli;
@@ -21,6 +22,20 @@ pub use http::{Response, Stream, request};
 
 /// How long a quick operation may take; generous, because machines under load are slow.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Compressed with gzip, as small as it gets.
+pub fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The memory of a process that is in RAM, in KiB.
+pub fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
 
 /// Waits until `condition` holds; fails after `deadline`.
 #[track_caller]

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::pty::Pty;
-use crate::support::{DEADLINE, eventually};
+use crate::support::{DEADLINE, eventually, resident_kib};
 
 const MODE: &str = "BKLIT_TEST_CONSOLE";
 /// Where the child reports how the console ended; its terminal without.
@@ -192,24 +192,17 @@ fn a_slow_terminal_gets_fewer_frames_and_the_newest() {
     let start = pty.received();
     // So long that queued frames would be ten times what may be on its way.
     eventually(DEADLINE, "some seconds pass", || pty.received() > start + 4 * PACE);
-    let memory = resident(pty.pid());
+    let memory = resident_kib(pty.pid());
     let pressed = pty.received();
     pty.send("?");
     pty.wait_for("the help", |screen| screen.contents().contains("─ keys ─"));
     let before_it = pty.received() - pressed;
     assert!(before_it < ON_ITS_WAY, "{before_it} bytes came before what the key did");
-    let grown = resident(pty.pid()).saturating_sub(memory);
-    assert!(grown < 16 << 20, "{grown} bytes more in memory");
+    let grown = resident_kib(pty.pid()).saturating_sub(memory);
+    assert!(grown < 16 << 10, "{grown} KiB more in memory");
     pty.slow_down(0);
     pty.send("\x03");
     assert_ended(&mut pty, "ended: Quit");
-}
-
-/// Bytes of a process in memory.
-fn resident(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 #[test]

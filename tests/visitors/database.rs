@@ -28,7 +28,9 @@ const NOW: Duration = Duration::ZERO;
 fn country(database: &Arc<LocationDatabase>) -> Option<String> {
     let (proxies, database) = (Proxies::default(), Some(Arc::clone(database)));
     let visitors = Visitors::new(proxies, LocationHeaders::None, IpPrivacy::Cut, database);
-    let visitor = visitors.visitor([203, 0, 113, 9].into(), &HeaderMap::new());
+    let headers = HeaderMap::new();
+    let client = visitors.client([203, 0, 113, 9].into(), &headers);
+    let visitor = visitors.visitor(client, &headers);
     visitor.location().country_code.clone()
 }
 
@@ -129,7 +131,7 @@ proptest! {
         let visitors =
             Visitors::new(Proxies::default(), LocationHeaders::None, IpPrivacy::Cut, Some(database));
         for ip in [[203, 0, 113, 9].into(), Ipv4Addr::from_bits(ip).into()] {
-            visitors.visitor(ip, &HeaderMap::new());
+            visitors.visitor(visitors.client(ip, &HeaderMap::new()), &HeaderMap::new());
         }
     }
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod database;
 mod leaks;
+mod limits;
 mod locations;
 pub mod mmdb;
 

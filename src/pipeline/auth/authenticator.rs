@@ -164,16 +164,7 @@ impl Authenticator {
         address: IpAddr,
         secret: &str,
     ) -> Result<Arc<TokenRecord>, Denied> {
-        let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
-        if let Some(throttle) = &self.throttle
-            && self.known.get(&hash).is_none()
-            && !self.tokens.contains_key(&hash)
-            && let Err(throttled) = throttle.look_up_token(address)
-            && !self.beacons.has(&hash).await
-        {
-            return Err(throttled.into());
-        }
-        self.identify_hash(hash, secret).await
+        self.identify_within(Some(address), secret).await
     }
 
     /// Looks up the token that a client sent.
@@ -181,25 +172,45 @@ impl Authenticator {
     /// # Errors
     /// [`Denied::Unknown`], [`Denied::Expired`], [`Denied::Unavailable`].
     pub async fn identify(&self, secret: &str) -> Result<Arc<TokenRecord>, Denied> {
-        // Keyed by hash: no secret stays in memory, and no comparison leaks one.
-        let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
-        self.identify_hash(hash, secret).await
+        self.identify_within(None, secret).await
     }
 
-    async fn identify_hash(
+    /// Looks up a token, within the limit of an `address` unless that is not known.
+    async fn identify_within(
         &self,
-        hash: TokenHash,
+        address: Option<IpAddr>,
         secret: &str,
     ) -> Result<Arc<TokenRecord>, Denied> {
+        // Keyed by hash: no secret stays in memory, and no comparison leaks one.
+        let hash = TokenHash::of_secret(secret).ok_or(Denied::Unknown)?;
         let found = match self.tokens.get(&hash).await {
             Some(remembered) => remembered,
-            None => self.look_up(hash, secret).await?,
+            None => {
+                self.limit_lookups(address, &hash).await?;
+                self.look_up(hash, secret).await?
+            }
         };
         let token = found.filter(|token| token.hash == hash).ok_or(Denied::Unknown)?;
         if token.is_expired(UtcMillis::now()) {
             return Err(Denied::Expired);
         }
         Ok(token)
+    }
+
+    /// Counts the lookup of a token that was not used here before.
+    async fn limit_lookups(
+        &self,
+        address: Option<IpAddr>,
+        hash: &TokenHash,
+    ) -> Result<(), Throttled> {
+        let (Some(throttle), Some(address)) = (&self.throttle, address) else { return Ok(()) };
+        if self.known.get(hash).is_some() {
+            return Ok(());
+        }
+        match throttle.look_up_token(address) {
+            Err(throttled) if !self.beacons.has(hash).await => Err(throttled),
+            _ => Ok(()),
+        }
     }
 
     /// Concurrent requests for one token share one lookup.

@@ -36,7 +36,7 @@ pub trait LiveBus: Send + Sync {
     async fn publish(&self, event: LiveEvent) -> Result<u64, String>;
 
     /// Whether there may be subscribers; if not, there is no need to build events. Cheap enough to
-    /// call forevery batch.
+    /// call for every batch.
     ///
     /// True immediately for a subscriber in this process, within about a second for one in another
     /// process, and while it is not known. Events published before a subscriber in another process

@@ -6,22 +6,22 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::Duration;
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{EventKind, Payload};
 use hyper::body::Incoming;
-use hyper::{Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use super::Peer;
 use super::body::{self, Expected};
-use super::charset;
 use super::ingest::{About, Refused, RefusedEvent, bearer, shown};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
+use super::{Arrival, Peer};
 use crate::auth::{Denied, Scope};
 use crate::intake::{self, Envelope, Rejection, Sender};
 use crate::queue::MAX_PUSHED;
@@ -113,20 +113,19 @@ struct Results {
     results: Vec<ItemResult>,
 }
 
-/// Accepts the events of a batch. `began` is when the head of the request had arrived.
+/// Accepts the events of a batch.
 pub(super) async fn ingest(
     peer: &Peer,
-    request: Request<Incoming>,
-    began: Instant,
+    arrival: Arrival,
+    head: &Parts,
+    incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let context = &*peer.context;
+    let (context, Arrival { began, client }) = (&*peer.context, arrival);
     let settings = &context.settings;
-    let (head, incoming) = request.into_parts();
     let expected = Expected { most: settings.max_batch_bytes, lines: true };
-    let charset = charset::named_in(&head.headers)?;
-    let encodings = body::check_head(&head.headers, &incoming, expected)?;
+    let coding = body::check_head(&head.headers, &incoming, expected)?;
     let secret = bearer(&head.headers).ok_or(Denied::Missing)??;
-    let token = context.intake.authenticator().identify_from(peer.ip, secret).await?;
+    let token = context.intake.authenticator().identify_from(client.ip, secret).await?;
     if token.scope != Scope::Ingest {
         return Err(Denied::Scope(token.scope).into());
     }
@@ -137,14 +136,14 @@ pub(super) async fn ingest(
     peer.linger.store(false, Relaxed);
 
     let _turn = context.batches.turn().await;
-    let bytes = charset::decode(encodings.decode(bytes, most).await?, charset)?;
+    let bytes = coding.decode(bytes).await?;
     let items = split(&bytes)?;
     let mut parsed = Vec::with_capacity(items.len());
     for some in items.chunks(PARSED_AT_ONCE) {
         parsed.extend(some.iter().map(|item| parse(item, settings.max_body_bytes)));
         tokio::task::yield_now().await;
     }
-    let visitor = context.intake.visitors().visitor(peer.ip, &head.headers);
+    let visitor = context.intake.visitors().visitor(client, &head.headers);
     let sender = Sender { visitor: &visitor, headers: &head.headers, token: Some(&token), began };
     let mut results = context.intake.accept_many(sender, parsed).await;
     for (result, item) in results.iter_mut().zip(&items) {
@@ -154,7 +153,8 @@ pub(super) async fn ingest(
             refused.event = Some(Box::new(RefusedEvent { token, kind, body }));
         }
     }
-    log_refused(peer, &About::new(peer, &head.uri, &head.headers, true), &results, began);
+    let about = About::new(client.ip, &head.uri, &head.headers, true);
+    log_refused(peer, &about, &results, began.elapsed());
     Ok(respond(results))
 }
 
@@ -186,21 +186,21 @@ fn respond(results: Vec<Result<String, Refused>>) -> Response<ResponseBody> {
 }
 
 /// Counts the refused events, and logs the first ones.
-fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], began: Instant) {
+fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], took: Duration) {
     let mut refused = results.iter().filter_map(|result| result.as_ref().err());
-    refused.by_ref().take(MAX_LOGGED).for_each(|refused| refused.log(peer, about, began));
+    refused.by_ref().take(MAX_LOGGED).for_each(|refused| refused.log(peer, about, took));
     let others = refused.map(|refused| refused.count(peer, about)).count();
     if others == 0 {
         return;
     }
-    let repeated = Repeated::from_address("batch", peer.ip);
+    let repeated = Repeated::from_address("batch", about.client);
     let step = peer.context.intake.log().step(Stage::Ingestion);
     step.warn_repeated(repeated, "More events of a batch refused", || {
         let mut data = Data::from_iter([
             ("events".to_owned(), others.into()),
             ("path".to_owned(), shown(about.uri.path()).into()),
         ]);
-        data.extend(about.client.clone());
+        data.extend(peer.shown(about.client));
         data
     });
 }

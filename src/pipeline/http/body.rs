@@ -1,12 +1,14 @@
-//! Reads request bodies within bounds on size and time.
+//! Reads and decodes request bodies within bounds on size and time.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use encoding_rs::Encoding;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
+use super::charset;
 use super::encoding::Encodings;
 use super::refusal::Refusal;
 
@@ -27,13 +29,30 @@ const LINES: [&[u8]; 4] = [
     b"application/x-jsonlines",
 ];
 
-/// Checks that the head announces a body that can be read: JSON, and not too large. Returns how it is
-/// compressed.
+/// How a body has to be decoded.
+pub struct Coding {
+    charset: &'static Encoding,
+    encodings: Encodings,
+    most: usize,
+}
+
+impl Coding {
+    /// Decompresses a body, within the bound for its size, and converts it to UTF-8.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`], or an invalid `body`.
+    pub async fn decode(self, body: Bytes) -> Result<Bytes, Refusal> {
+        charset::decode(self.encodings.decode(body, self.most).await?, self.charset)
+    }
+}
+
+/// Checks that the head announces a body that can be read: JSON, in a known encoding, and not too
+/// large. Returns how to decode it.
 pub fn check_head(
     headers: &HeaderMap,
     body: &Incoming,
     expected: Expected,
-) -> Result<Encodings, Refusal> {
+) -> Result<Coding, Refusal> {
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::NoLength);
     }
@@ -50,11 +69,12 @@ pub fn check_head(
             }));
         }
     }
+    let charset = charset::named_in(headers)?;
     let encodings = Encodings::of(headers)?;
     if body.size_hint().lower() > expected.most as u64 {
         return Err(Refusal::TooLarge(expected.most));
     }
-    Ok(encodings)
+    Ok(Coding { charset, encodings, most: expected.most })
 }
 
 /// Whether the head announces plain text, which pages of any site may send without a preflight.

@@ -7,6 +7,7 @@
 //! happens to visit must not see their data.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use bklit_wire::debug_log::Stage;
 use hyper::header::{
@@ -122,13 +123,19 @@ fn requested_headers(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
 
 /// Reports that a browser will not send a page's request, or that the request will fail: otherwise it
 /// leaves no trace here.
-pub fn log_failed_preflight(peer: &Peer, path: &str, headers: &HeaderMap, problem: &str) {
+pub fn log_failed_preflight(
+    peer: &Peer,
+    client: IpAddr,
+    path: &str,
+    headers: &HeaderMap,
+    problem: &str,
+) {
     let text = |name| headers.get(name).map(shown).unwrap_or_default();
     let (origin, path) = (text(ORIGIN), shown(path));
     if peer.context.failed_preflights.failure().is_some() {
         tracing::warn!(%origin, %path, problem, "a page's request failed its CORS preflight");
     }
-    let repeated = Repeated::from_address("preflight", peer.ip);
+    let repeated = Repeated::from_address("preflight", client);
     let step = peer.context.intake.log().step(Stage::Ingestion);
     step.warn_repeated(repeated, "Preflight failed", || {
         let mut data = Data::from_iter([
@@ -138,7 +145,7 @@ pub fn log_failed_preflight(peer: &Peer, path: &str, headers: &HeaderMap, proble
             ("method".to_owned(), text(ACCESS_CONTROL_REQUEST_METHOD).into()),
             ("headers".to_owned(), text(ACCESS_CONTROL_REQUEST_HEADERS).into()),
         ]);
-        data.extend(peer.shown(headers));
+        data.extend(peer.shown(client));
         data
     });
 }

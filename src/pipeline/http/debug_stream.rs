@@ -171,7 +171,7 @@ impl Stream {
 
 /// False once the token was revoked or has expired, but not while it cannot be checked.
 async fn is_still_allowed(guard: &StreamGuard, head: &Parts) -> bool {
-    let allowed = authorize(guard.peer.caller(), head, guard.project.as_deref()).await;
+    let allowed = authorize(guard.peer.caller(&head.headers), head, guard.project.as_deref()).await;
     matches!(allowed, Ok(()) | Err(Denied::Unavailable(_)))
 }
 
@@ -199,7 +199,7 @@ impl StreamGuard {
         let before = streams
             .fetch_update(Relaxed, Relaxed, next)
             .map_err(|_| Refusal::Streams(MAX_STREAMS))?;
-        let client = peer.shown(&head.headers);
+        let client = peer.shown(peer.client(&head.headers).ip);
         let project = project.map(str::to_owned);
         let guard = Self { peer: Arc::clone(peer), client, project };
         guard.log("Debug stream connected", before + 1);

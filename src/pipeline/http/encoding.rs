@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
-use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::refusal::Refusal;
 
@@ -111,10 +112,7 @@ impl Encoding {
             Self::Brotli => brotli_decompressor::Decompressor::new(compressed, BROTLI_BUFFER)
                 .take(most)
                 .read_to_end(to),
-            Self::Zstd => StreamingDecoder::new_with_max_window_size(compressed, MAX_ZSTD_WINDOW)
-                .map_err(io::Error::other)?
-                .take(most)
-                .read_to_end(to),
+            Self::Zstd => read_zstd(compressed, most, to),
         }
     }
 
@@ -124,6 +122,36 @@ impl Encoding {
             Self::Brotli => "br",
             Self::Zstd => "zstd",
             Self::Deflate => "deflate",
+        }
+    }
+}
+
+/// Decompresses up to `most` bytes of zstd: one or more frames, each with its checksum if it has one.
+/// Skippable frames are skipped.
+fn read_zstd(mut compressed: &[u8], most: u64, to: &mut Vec<u8>) -> io::Result<usize> {
+    use FrameDecoderError::ReadFrameHeaderError as BadHeader;
+    let mut frame = FrameDecoder::new();
+    frame.set_max_window_size(MAX_ZSTD_WINDOW);
+    let mut total = 0;
+    loop {
+        match StreamingDecoder::new_with_decoder(&mut compressed, &mut frame) {
+            Ok(decoder) => total += decoder.take(most - total as u64).read_to_end(to)?,
+            Err(BadHeader(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                let length = usize::try_from(length).map_err(io::Error::other)?;
+                compressed = compressed.get(length..).ok_or(io::ErrorKind::UnexpectedEof)?;
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        }
+        if total as u64 == most {
+            return Ok(total);
+        }
+        if let Some(expected) = frame.get_checksum_from_data()
+            && frame.get_calculated_checksum() != Some(expected)
+        {
+            return Err(io::Error::other("the checksum does not match"));
+        }
+        if compressed.is_empty() {
+            return Ok(total);
         }
     }
 }

@@ -3,21 +3,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::Duration;
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::EventKind;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, REFERER};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode, Uri};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, body, charset};
+use super::{Arrival, Peer, body};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{self, Rejected, Rejection, Sender};
 use crate::refused::{self, Why};
@@ -59,10 +59,8 @@ impl From<Rejected> for Refused {
 pub struct About {
     pub uri: Uri,
     pub origin: Option<HeaderValue>,
-    /// The entry about the client, as far as it may be shown.
-    pub client: Option<(String, Value)>,
     /// The client's whole address, which is not shown.
-    address: IpAddr,
+    pub client: IpAddr,
     referer: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
     /// Whether it was sent to a route for events, or to none.
@@ -70,14 +68,13 @@ pub struct About {
 }
 
 impl About {
-    pub(super) fn new(peer: &Peer, uri: &Uri, headers: &HeaderMap, for_events: bool) -> Self {
+    pub(super) fn new(client: IpAddr, uri: &Uri, headers: &HeaderMap, for_events: bool) -> Self {
         // All are cheap to clone.
         let header = |name| headers.get(name).cloned();
         Self {
             uri: uri.clone(),
             origin: header(ORIGIN),
-            client: peer.shown(headers),
-            address: peer.context.intake.visitors().client(peer.ip, headers).ip,
+            client,
             referer: header(REFERER),
             authorization: header(AUTHORIZATION),
             for_events,
@@ -117,36 +114,39 @@ impl Refused {
         };
         let event = self.event.as_deref();
         let known = event.and_then(|event| event.token.as_ref()).map(|token| token.id.clone());
+        let is_stranger = known.is_none();
         // Anybody can make up any number of them: those that are looked up are limited.
         let is_lookup = !matches!(rejection, Some(Rejection::Throttled(_)));
         let token = known.or_else(|| about.token_prefix().filter(|_| is_lookup));
         let page = about.referer.as_ref().or(about.origin.as_ref());
-        peer.context.intake.refuse(&refused::Refused {
+        let intake = &peer.context.intake;
+        intake.refuse(refused::Refused {
             why,
             project: self.project.as_deref(),
+            is_stranger,
             token: token.as_deref(),
             page: page.map(HeaderValue::as_bytes),
             path: about.uri.path(),
-            client: about.address,
-            peer: about.client.as_ref().and_then(|(_, client)| client.as_str()),
+            client: about.client,
+            peer: intake.visitors().shown(about.client),
             kind: event.and_then(|event| event.kind),
             body: event.map(|event| &*event.body),
         });
     }
 
     /// How log lines about it are folded.
-    fn kind(&self, peer: &Peer) -> Repeated {
+    fn folded_with(&self, client: IpAddr) -> Repeated {
         match (&self.why, &self.project) {
             (Refusal::Rejected(why), Some(project)) if why.is_about_project() => {
                 Repeated::of_project(why.kind(), project)
             }
-            (why, _) => Repeated::from_address(why.kind(), peer.ip),
+            (why, _) => Repeated::from_address(why.kind(), client),
         }
     }
 
     /// Counts and logs it. A site that a token does not allow also goes to the program's own log:
     /// nobody there sees the page's errors.
-    pub(super) fn log(&self, peer: &Peer, about: &About, began: Instant) {
+    pub(super) fn log(&self, peer: &Peer, about: &About, took: Duration) {
         self.count(peer, about);
         let status = self.why.status();
         let origin = about.origin.as_ref().map(shown);
@@ -155,17 +155,17 @@ impl Refused {
             tracing::warn!(origin, project, error = %self.why, "a site may not send events");
         }
         let log = peer.context.intake.log();
-        let mut step = log.step(Stage::Ingestion).took(began.elapsed());
+        let mut step = log.step(Stage::Ingestion).took(took);
         if let Some(project) = &self.project {
             step = step.project(project);
         }
-        step.warn_repeated(self.kind(peer), "Request refused", || {
+        step.warn_repeated(self.folded_with(about.client), "Request refused", || {
             let mut data = Data::from_iter([
                 ("status".to_owned(), status.as_u16().into()),
                 ("error".to_owned(), self.why.to_string().into()),
                 ("path".to_owned(), shown(about.uri.path()).into()),
             ]);
-            data.extend(about.client.clone());
+            data.extend(peer.shown(about.client));
             data.extend(origin.map(|origin| ("origin".to_owned(), origin.into())));
             data
         });
@@ -184,32 +184,31 @@ struct Accepted<'a> {
     event_id: &'a str,
 }
 
-/// Accepts an event of `kind`. `began` is when the head of its request had arrived.
+/// Accepts an event of `kind`.
 pub(super) async fn ingest(
     peer: &Peer,
     kind: EventKind,
-    request: Request<Incoming>,
-    began: Instant,
+    arrival: Arrival,
+    head: &Parts,
+    incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let context = &*peer.context;
-    let (head, incoming) = request.into_parts();
-    let charset = charset::named_in(&head.headers)?;
+    let (context, Arrival { began, client }) = (&*peer.context, arrival);
     let most = context.settings.max_body_bytes;
     let expected = Expected { most, lines: false };
-    let encodings = body::check_head(&head.headers, &incoming, expected)?;
+    let coding = body::check_head(&head.headers, &incoming, expected)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
         Some(secret) => {
             let authenticator = context.intake.authenticator();
-            Some(authenticator.identify_from(peer.ip, secret?).await?)
+            Some(authenticator.identify_from(client.ip, secret?).await?)
         }
         None if kind == EventKind::SessionEnd => None,
         None => return Err(Denied::Missing.into()),
     };
     let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
     peer.linger.store(false, Relaxed);
-    let bytes = charset::decode(encodings.decode(bytes, most).await?, charset)?;
-    let visitor = context.intake.visitors().visitor(peer.ip, &head.headers);
+    let bytes = coding.decode(bytes).await?;
+    let visitor = context.intake.visitors().visitor(client, &head.headers);
     let sender =
         Sender { visitor: &visitor, headers: &head.headers, token: token.as_deref(), began };
     let accepted = match intake::parse(kind, &bytes) {

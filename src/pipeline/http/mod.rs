@@ -58,6 +58,7 @@ use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_bus::DebugBus;
 
 use crate::intake::Intake;
+use crate::intake::visitor::Client;
 use crate::presence::Presence;
 use crate::roles::Roles;
 use crate::server::access::Caller;
@@ -174,20 +175,32 @@ struct Peer {
     streams: TaskTracker,
 }
 
+/// When a request arrived, and from whom.
+#[derive(Clone, Copy)]
+struct Arrival {
+    /// When its head had arrived.
+    began: Instant,
+    client: Client,
+}
+
 impl Peer {
-    fn caller(&self) -> Caller<'_> {
+    /// Who sent a request with these headers.
+    fn client(&self, headers: &HeaderMap) -> Client {
+        self.context.intake.visitors().client(self.ip, headers)
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Caller<'_> {
         Caller {
             authenticator: self.context.intake.authenticator(),
-            ip: self.ip,
+            ip: self.client(headers).ip,
             loopback_only: self.loopback_only,
             behind_proxies: self.context.intake.visitors().behind_proxies(),
         }
     }
 
     /// The entry `peer` of a line about a request: the client's address, as far as it may be shown.
-    fn shown(&self, headers: &HeaderMap) -> Option<(String, Value)> {
-        let visitors = self.context.intake.visitors();
-        let ip = visitors.shown(visitors.client(self.ip, headers).ip)?;
+    fn shown(&self, client: IpAddr) -> Option<(String, Value)> {
+        let ip = self.context.intake.visitors().shown(client)?;
         Some(("peer".to_owned(), ip.into()))
     }
 }

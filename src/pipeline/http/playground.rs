@@ -34,7 +34,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 /// Responds with the page. The token of the first start is filled in for browsers on this machine,
 /// if it still works.
 pub(super) async fn page(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
-    let is_local = is_local(peer.caller(), head);
+    let is_local = is_local(peer.caller(&head.headers), head);
     match peer.context.settings.playground {
         Playground::Public => {}
         Playground::Local if is_local => {}

@@ -69,10 +69,10 @@ pub async fn change(
     }
     let most = context.settings.max_body_bytes;
     let expected = Expected { most, lines: false };
-    let encodings = body::check_head(&head.headers, &incoming, expected)?;
+    let coding = body::check_head(&head.headers, &incoming, expected)?;
     let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
     peer.linger.store(false, Relaxed);
-    let bytes = encodings.decode(bytes, most).await?;
+    let bytes = coding.decode(bytes).await?;
     let Chosen { ids } = serde_json::from_slice(&bytes).map_err(|error| {
         let problem = format!("must be {{\"ids\":[\"…\"]}}: {error}");
         Refusal::field("body", Cow::Owned(problem))
@@ -90,7 +90,7 @@ pub async fn change(
     };
     context.intake.log().step(Stage::Queue).warn(message, || {
         let events = [("events".to_owned(), changed.into())];
-        events.into_iter().chain(peer.shown(&head.headers)).collect()
+        events.into_iter().chain(peer.shown(peer.client(&head.headers).ip)).collect()
     });
     Ok(response::no_store(response::json(StatusCode::OK, &Changed { changed })))
 }

@@ -113,7 +113,7 @@ impl Refusal {
         }
     }
 
-    /// What kind of refusal it is, for folding log lines.
+    /// Its kind: the reason in `GET /api/refused` and in metrics, and how log lines are folded.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rejected(rejection) => rejection.kind(),

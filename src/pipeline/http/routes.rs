@@ -14,7 +14,9 @@ use hyper::{Method, Request, Response};
 use super::ingest::{About, Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use super::{Peer, batch, cors, debug_stream, event_api, live_view, playground, queue_api};
+use super::{
+    Arrival, Peer, batch, cors, debug_stream, event_api, live_view, playground, queue_api,
+};
 use super::{ready, refused_api, status, tracker};
 use crate::auth::Denied;
 use crate::roles::Role;
@@ -130,18 +132,26 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// Responds to a request.
-pub async fn respond(peer: &Arc<Peer>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let began = Instant::now();
+/// Responds to a request; without a place, only that there is none.
+pub async fn respond(
+    peer: &Arc<Peer>,
+    request: Request<Incoming>,
+    has_place: bool,
+) -> Response<ResponseBody> {
+    let arrival = Arrival { began: Instant::now(), client: peer.client(request.headers()) };
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
     // What browsers and scanners fetch, and preflights, were not to be events.
     let for_events = *request.method() == Method::POST && route.is_none_or(Route::is_for_pages);
-    let about = About::new(peer, request.uri(), request.headers(), for_events);
-    let response = match dispatch(peer, route, request, began).await {
+    let about = About::new(arrival.client.ip, request.uri(), request.headers(), for_events);
+    let done = match has_place {
+        true => dispatch(peer, route, request, arrival).await,
+        false => Err(Refusal::NoPlace.into()),
+    };
+    let response = match done {
         Ok(response) => response,
         Err(refused) => {
-            refused.log(peer, &about, began);
+            refused.log(peer, &about, arrival.began.elapsed());
             response::refusal(&refused.why)
         }
     };
@@ -157,10 +167,10 @@ async fn dispatch(
     peer: &Arc<Peer>,
     route: Option<&'static Route>,
     request: Request<Incoming>,
-    began: Instant,
+    arrival: Arrival,
 ) -> Result<Response<ResponseBody>, Refused> {
     if *request.method() == Method::OPTIONS {
-        return Ok(options(peer, route, &request)?);
+        return Ok(options(peer, route, &request, arrival)?);
     }
     let Some(route) = route else { return Err(Refusal::NotFound.into()) };
     if !route.knows(request.method()) {
@@ -169,14 +179,26 @@ async fn dispatch(
     if route.access == Access::Sender && !peer.context.roles.has(Role::Ingestion) {
         return Err(Refusal::NoIngestion.into());
     }
-    match route.handler {
-        Handler::Ingest(kind) => return ingest(peer, kind, request, began).await,
-        Handler::IngestBatch => return batch::ingest(peer, request, began).await,
-        _ => {}
-    }
     let (head, body) = request.into_parts();
     check(peer, route.access, &head).await?;
-    Ok(handle(peer, route.handler, &head, body).await?)
+    let done = match route.handler {
+        Handler::Ingest(kind) => return ingest(peer, kind, arrival, &head, body).await,
+        Handler::IngestBatch => return batch::ingest(peer, arrival, &head, body).await,
+        Handler::Health => Ok(status::health(peer, &head).await),
+        Handler::Ready => Ok(ready::ready(&peer.context).await),
+        Handler::Metrics => Ok(status::metrics(peer)),
+        Handler::DebugStream => debug_stream::open(peer, &head),
+        Handler::Queue => queue_api::overview(peer).await,
+        Handler::Batch => queue_api::batch(peer, &head).await,
+        Handler::Event => event_api::find(peer, &head).await,
+        Handler::Live => live_view::now(peer).await,
+        Handler::Failed => queue_api::failed(peer, &head).await,
+        Handler::Refused => refused_api::list(peer, &head),
+        Handler::Change(change) => queue_api::change(peer, change, &head, body).await,
+        Handler::Tracker => Ok(tracker::script(&head)),
+        Handler::Playground => playground::page(peer, &head).await,
+    };
+    Ok(done?)
 }
 
 /// The response to `OPTIONS`. A preflight for an unknown path is granted, so that the page can read why
@@ -185,11 +207,12 @@ fn options(
     peer: &Peer,
     route: Option<&'static Route>,
     request: &Request<Incoming>,
+    arrival: Arrival,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let (path, headers) = (request.uri().path(), request.headers());
     let problem = |problem: &str| {
         if cors::is_preflight(request.method(), headers) {
-            cors::log_failed_preflight(peer, path, headers, problem);
+            cors::log_failed_preflight(peer, arrival.client.ip, path, headers, problem);
         }
     };
     match route {
@@ -211,38 +234,13 @@ fn options(
 /// Checks that the caller may call a route with this access. Events are checked by the intake, which
 /// knows their project.
 async fn check(peer: &Peer, access: Access, head: &Parts) -> Result<(), Denied> {
-    let caller = peer.caller();
+    let caller = || peer.caller(&head.headers);
     match access {
         Access::Everybody | Access::Sender => Ok(()),
-        Access::Reader => authorize(caller, head, None).await,
+        Access::Reader => authorize(caller(), head, None).await,
         Access::ProjectReader => {
-            authorize(caller, head, query(&head.uri, "projectId").as_deref()).await
+            authorize(caller(), head, query(&head.uri, "projectId").as_deref()).await
         }
-        Access::Admin => authorize_change(caller, head).await,
-    }
-}
-
-async fn handle(
-    peer: &Arc<Peer>,
-    handler: Handler,
-    head: &Parts,
-    body: Incoming,
-) -> Result<Response<ResponseBody>, Refusal> {
-    match handler {
-        // Handled above.
-        Handler::Ingest(_) | Handler::IngestBatch => Err(Refusal::NotFound),
-        Handler::Health => Ok(status::health(peer, head).await),
-        Handler::Ready => Ok(ready::ready(&peer.context).await),
-        Handler::Metrics => Ok(status::metrics(peer)),
-        Handler::DebugStream => debug_stream::open(peer, head),
-        Handler::Queue => queue_api::overview(peer).await,
-        Handler::Batch => queue_api::batch(peer, head).await,
-        Handler::Event => event_api::find(peer, head).await,
-        Handler::Live => live_view::now(peer).await,
-        Handler::Failed => queue_api::failed(peer, head).await,
-        Handler::Refused => refused_api::list(peer, head),
-        Handler::Change(change) => queue_api::change(peer, change, head, body).await,
-        Handler::Tracker => Ok(tracker::script(head)),
-        Handler::Playground => playground::page(peer, head).await,
+        Access::Admin => authorize_change(caller(), head).await,
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderValue, ORIGIN};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,9 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::refusal::Refusal;
-use super::response::{self, ResponseBody};
-use super::{HttpContext, Peer, cors, routes};
+use super::response::ResponseBody;
+use super::{HttpContext, Peer, routes};
 use crate::server::connection::{Connection, InProgress, ProgressBody, Timeouts, drive};
 use crate::server::connections::Connections;
 use crate::server::table::Places;
@@ -150,14 +149,7 @@ async fn respond(
     let connection = in_progress.connection();
     let is_post = request.method() == Method::POST;
     let has_place = RESERVED_PATHS.contains(&request.uri().path()) || connection.admitted().await;
-    let mut response = if has_place {
-        routes::respond(peer, request).await
-    } else {
-        peer.linger.store(!request.body().is_end_stream(), Relaxed);
-        peer.context.intake.log().metrics().request(StatusCode::SERVICE_UNAVAILABLE.as_u16());
-        let origin = request.headers().get(ORIGIN).cloned();
-        cors::allow(response::refusal(&Refusal::NoPlace), origin)
-    };
+    let mut response = routes::respond(peer, request, has_place).await;
     let status = response.status();
     if is_post && status == StatusCode::OK {
         connection.prove();

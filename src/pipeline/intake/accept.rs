@@ -168,7 +168,7 @@ impl Intake {
             Payload::Pageview(view) => {
                 let unwanted = self.filters.stripped_parameters();
                 let url = validate::page_view(view, &self.settings, unwanted, &mut changes)?;
-                enrich::page_view(view, &url, sender.headers, sender.visitor);
+                enrich::page_view(view, &url, sender.headers, sender.visitor, &self.visitors);
                 validate::limit_texts(view, &mut changes)?;
                 page = Some(url);
             }

@@ -35,8 +35,13 @@ pub(super) fn correct(
     }
 }
 
-/// `moment` by our clock; `None` if the clocks agree, or the times are contradictory.
-fn without_skew(moment: UtcMillis, sent_at: UtcMillis, arrived: UtcMillis) -> Option<UtcMillis> {
+/// `moment` by our clock, in an event that arrived at `arrived` and was sent at `sent_at` by its
+/// client's clock; `None` if the clocks agree, or the times are contradictory.
+pub fn without_skew(
+    moment: UtcMillis,
+    sent_at: UtcMillis,
+    arrived: UtcMillis,
+) -> Option<UtcMillis> {
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let skew = arrived.epoch_millis() - sent_at.epoch_millis();
     let after = moment.epoch_millis() - sent_at.epoch_millis();

@@ -1,20 +1,26 @@
 //! Derives fields of a page view from its request: browser, referrer, campaign and location.
 
 use hyper::HeaderMap;
-use hyper::header::USER_AGENT;
+use hyper::header::{AsHeaderName, USER_AGENT};
 use url::Url;
 
 use super::filters::referrer_type;
 use super::validate::MAX_TEXT;
-use super::visitor::{Device, Visitor};
+use super::visitor::{Device, Form, Visitor, Visitors};
 use bklit_wire::event::PageView;
 
 /// Fills in what the sender left out. `url` is the page's parsed address.
-pub fn page_view(view: &mut PageView, url: &Url, headers: &HeaderMap, visitor: &Visitor) {
+pub fn page_view(
+    view: &mut PageView,
+    url: &Url,
+    headers: &HeaderMap,
+    visitor: &Visitor,
+    visitors: &Visitors,
+) {
     if view.user_agent.is_none() {
-        view.user_agent = text(headers, USER_AGENT.as_str()).map(str::to_owned);
+        view.user_agent = text(headers, USER_AGENT).map(str::to_owned);
     }
-    view.mobile = device(view, headers).map(Device::is_phone);
+    view.mobile = is_phone(view, headers, visitors);
     from_urls(view, url);
     view.ip = visitor.shown_ip().map(str::to_owned);
     visitor.location().fill(view);
@@ -33,18 +39,30 @@ pub(super) fn from_urls(view: &mut PageView, url: &Url) {
 pub fn device<'a>(view: &'a PageView, headers: &HeaderMap) -> Option<Device<'a>> {
     let user_agent = view.user_agent.as_deref()?;
     let device = Device::of(user_agent);
-    // The hints are about the sender of the request. A server may send page views of others.
-    let is_own = header(headers, USER_AGENT.as_str()) == Some(user_agent);
-    Some(if is_own { device.with_hints(headers) } else { device })
+    Some(if is_own(user_agent, headers) { device.with_hints(headers) } else { device })
+}
+
+/// Whether that is a phone.
+fn is_phone(view: &PageView, headers: &HeaderMap, visitors: &Visitors) -> Option<bool> {
+    let user_agent = view.user_agent.as_deref()?;
+    let form = visitors.form_of(user_agent);
+    let form = if is_own(user_agent, headers) { form.with_hint(headers) } else { form };
+    Some(form == Form::Phone)
+}
+
+/// Whether client hints are about the user agent: they are about the sender of the request, and a
+/// server may send page views of others.
+fn is_own(user_agent: &str, headers: &HeaderMap) -> bool {
+    header(headers, USER_AGENT) == Some(user_agent)
 }
 
 /// A header's text, if it is UTF-8 and not longer than a field may be.
-pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     text(headers, name).filter(|text| text.len() <= MAX_TEXT)
 }
 
 /// A header's text of any length, if it is UTF-8.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     let text = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?.trim();
     (!text.is_empty()).then_some(text)
 }
@@ -101,8 +119,9 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.as_bytes().try_into().unwrap());
         }
-        let visitor = Visitors::default().visitor([192, 0, 2, 7].into(), &map);
-        page_view(&mut view, &url, &map, &visitor);
+        let visitors = Visitors::default();
+        let visitor = visitors.visitor(visitors.client([192, 0, 2, 7].into(), &map), &map);
+        page_view(&mut view, &url, &map, &visitor, &visitors);
         view
     }
 

@@ -8,6 +8,7 @@
 //! - `envelope`: parses a request's body
 //! - `filters`: drops or marks what is not a visit
 //! - `globs`: patterns of names
+//! - `known_texts`: remembers what recent user agents mean
 //! - `rejection`: why an event is rejected
 //! - `settings`: the settings of the intake
 //! - `urls`: removes credentials from URLs, and shortens them
@@ -21,6 +22,7 @@ mod enrich;
 mod envelope;
 pub mod filters;
 mod globs;
+mod known_texts;
 mod rejection;
 mod settings;
 mod urls;
@@ -40,6 +42,7 @@ use crate::throttle::{LimitSettings, Throttle};
 use crate::verify::BaselineSender;
 
 pub use accept::parse;
+pub use clock::without_skew;
 pub use envelope::Envelope;
 use filters::Filters;
 pub use globs::Globs;
@@ -124,7 +127,7 @@ impl Intake {
     }
 
     /// Counts and keeps something that was refused by either server.
-    pub fn refuse(&self, refused: &Refused<'_>) {
+    pub fn refuse(&self, refused: Refused<'_>) {
         self.refusals.add(refused, self.log.metrics());
     }
 

@@ -32,13 +32,18 @@ impl Part {
     }
 }
 
+/// The health of a part, and why it fails.
+#[derive(Clone, Default)]
+pub(super) struct PartHealth {
+    pub(super) health: Health,
+    /// Present while it fails.
+    pub(super) failure: Option<Failure>,
+}
+
 impl Metrics {
-    /// Sets the health of a part.
+    /// Sets the health of a part that does not fail; see [`Metrics::set_failing`].
     pub fn set_health(&self, part: Part, health: Health) {
-        lock(&self.health)[part as usize] = health;
-        if health != Health::Failing {
-            lock(&self.failures)[part as usize] = None;
-        }
+        lock(&self.parts)[part as usize] = PartHealth { health, failure: None };
     }
 
     /// Keeps the reason why an event or an insert was not stored.
@@ -48,13 +53,13 @@ impl Metrics {
 
     /// Records that a part fails, and why.
     pub fn set_failing(&self, part: Part, message: &str, reason: &str) {
-        self.set_health(part, Health::Failing);
         if part == Part::Store {
             self.store_failed(reason);
         }
-        let mut failures = lock(&self.failures);
-        let since = failures[part as usize].as_ref().and_then(|failure| failure.since);
-        failures[part as usize] = Some(Failure {
+        let now = &mut lock(&self.parts)[part as usize];
+        let since = now.failure.as_ref().and_then(|failure| failure.since);
+        now.health = Health::Failing;
+        now.failure = Some(Failure {
             part: part.name().to_owned(),
             message: message.to_owned(),
             reason: reason.chars().take(MAX_REASON).collect(),
@@ -64,6 +69,6 @@ impl Metrics {
 
     /// The last known health of a part.
     pub fn health(&self, part: Part) -> Health {
-        lock(&self.health)[part as usize]
+        lock(&self.parts)[part as usize].health
     }
 }

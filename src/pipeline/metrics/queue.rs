@@ -135,9 +135,17 @@ impl Metrics {
                 self.set_queue_ages(None);
             }
         }
-        // With events in the spool, the queue responds but does not accept events.
-        let works = stats.as_ref().is_ok_and(|stats| stats.spooled == 0);
-        self.set_health(Part::Queue, if works { Health::Ok } else { Health::Failing });
+        match &stats {
+            Ok(stats) if stats.spooled == 0 => self.set_health(Part::Queue, Health::Ok),
+            // It responds but does not accept events.
+            Ok(stats) => {
+                let reason = format!("{} wait there until the queue accepts them", stats.spooled);
+                self.set_failing(Part::Queue, "events go to the spool", &reason);
+            }
+            Err(error) => {
+                self.set_failing(Part::Queue, "its state cannot be read", &error.to_string());
+            }
+        }
         let acceptance = match accepts {
             Ok(Ok(())) => Acceptance::Accepts,
             Ok(Err(QueueError::Full { .. })) => Acceptance::Full,

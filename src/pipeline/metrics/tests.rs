@@ -1,7 +1,7 @@
 use super::*;
 use crate::queue::QueueStats;
 use crate::queue::api::QueueAges;
-use bklit_wire::gauges::QueueGauges;
+use bklit_wire::gauges::{Health, QueueGauges};
 
 #[test]
 fn gauges_cover_the_interval_and_prometheus_the_whole_time() {
@@ -31,7 +31,8 @@ fn gauges_cover_the_interval_and_prometheus_the_whole_time() {
 fn the_queues_metrics_are_shown_once_known() {
     let metrics = Metrics::new();
     metrics.set_queue(QueueStats { depth: 5, in_flight: 2, failed: 1, spooled: 4 });
-    metrics.set_health(Part::Store, Health::Failing);
+    metrics.set_failing(Part::Store, "Insert failed", "no disk");
+    metrics.set_failing(Part::Store, "Insert failed", "no network");
     let gauges = metrics.take_gauges();
     let expected =
         QueueGauges { depth: 5, in_flight: 2, failed: 1, spooled: 4, ..QueueGauges::default() };
@@ -50,4 +51,8 @@ fn the_queues_metrics_are_shown_once_known() {
     assert_eq!((queue.oldest_waiting_ms, queue.lapsed), (None, None));
     assert_eq!(gauges.store_health, Health::Failing);
     assert_eq!(gauges.queue_health, Health::Unknown);
+    let [failure] = gauges.failures.as_slice() else { panic!("{:?}", gauges.failures) };
+    assert_eq!((failure.part.as_str(), failure.reason.as_str()), ("store", "no network"));
+    metrics.set_health(Part::Store, Health::Ok);
+    assert_eq!(metrics.take_gauges().failures, []);
 }

@@ -191,7 +191,15 @@ impl Shared {
 #[async_trait]
 impl Queue for SpooledQueue {
     async fn push(&self, item: NewItem) -> PushResult {
-        let one = self.push_many(vec![item]).await.pop();
+        let shared = &self.shared;
+        // Usually without the detour of a list.
+        let one = match shared.spooling.load(Ordering::Acquire) {
+            true => self.push_many(vec![item]).await.pop(),
+            false => match shared.queue.push(item.clone()).await {
+                Ok(pushed) => return Ok(pushed),
+                Err(error) => shared.divert(vec![item], vec![Err(error)]).await.pop(),
+            },
+        };
         one.unwrap_or_else(|| Err(QueueError::Unavailable("no result of the push".to_owned())))
     }
 

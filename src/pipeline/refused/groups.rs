@@ -1,21 +1,25 @@
 //! Groups of refused events, and the last ones with their bodies.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{RefusedSettings, Wanted};
 use bklit_wire::refused::{RefusedEvent, RefusedGroup};
 use bklit_wire::time::UtcMillis;
 
-/// Groups that are distinguished by everything. Beyond it, pages and tokens are not distinguished.
+/// Groups of senders with a valid token that are distinguished by everything. Beyond it, pages and
+/// tokens are not distinguished.
 pub const MAX_GROUPS: usize = 500;
-/// Groups without page and token in addition. Beyond it, only reasons are distinguished.
-const MAX_WITHOUT_PAGE: usize = 100;
+/// The same for strangers, who must not use up the groups of the others.
+pub const MAX_STRANGER_GROUPS: usize = 100;
+/// Groups without page and token in addition, for either. Beyond it, only reasons are distinguished.
+pub const MAX_WITHOUT_PAGE: usize = 100;
 /// Groups to which nothing was added for so long make room for others.
 const MAX_AGE_MILLIS: i64 = 60 * 60 * 1000;
 /// How often it is checked, at most, which ones those are.
 const SWEEP_MILLIS: i64 = 1000;
-/// One group may have this fraction of the kept events, so that a flood leaves others there.
+/// One group, and all strangers together, may have this fraction of the kept events, so that a flood
+/// leaves others there.
 const SHARE: usize = 5;
 /// What a kept event takes besides its texts, in bytes, roughly.
 const OVERHEAD: usize = 400;
@@ -23,6 +27,8 @@ const OVERHEAD: usize = 400;
 /// What the events of a group have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
+    /// Whether the sender has no valid token.
+    pub is_stranger: bool,
     pub reason: &'static str,
     pub field: Option<String>,
     pub problem: Option<&'static str>,
@@ -37,8 +43,16 @@ impl Key {
     }
 
     fn reason_only(&self) -> Self {
-        let Self { reason, .. } = *self;
-        Self { reason, field: None, problem: None, project: None, page: None, token: None }
+        let Self { is_stranger, reason, .. } = *self;
+        Self {
+            is_stranger,
+            reason,
+            field: None,
+            problem: None,
+            project: None,
+            page: None,
+            token: None,
+        }
     }
 
     fn is_wanted(&self, wanted: &Wanted) -> bool {
@@ -77,13 +91,20 @@ struct Kept {
     size: usize,
 }
 
+type Table = HashMap<Arc<Key>, Group>;
+
 /// All groups, and the kept events.
 pub struct Groups {
     settings: RefusedSettings,
     total: u64,
-    groups: HashMap<Arc<Key>, Group>,
+    /// Of senders with a valid token.
+    known: Table,
+    strangers: Table,
     kept: BTreeMap<u64, Kept>,
     bytes: usize,
+    /// The kept events of strangers, and their bytes.
+    of_strangers: BTreeSet<u64>,
+    bytes_of_strangers: usize,
     next_id: u64,
     swept: i64,
 }
@@ -93,9 +114,12 @@ impl Groups {
         Self {
             settings,
             total: 0,
-            groups: HashMap::new(),
+            known: Table::new(),
+            strangers: Table::new(),
             kept: BTreeMap::new(),
             bytes: 0,
+            of_strangers: BTreeSet::new(),
+            bytes_of_strangers: 0,
             next_id: 1,
             swept: 0,
         }
@@ -108,7 +132,8 @@ impl Groups {
     pub fn add(&mut self, key: Key, new: New) {
         self.total += 1;
         let group_key = self.place(&key, new.at);
-        let group = self.groups.entry(Arc::clone(&group_key)).or_insert_with(|| Group {
+        let table = self.table_mut(key.is_stranger);
+        let group = table.entry(Arc::clone(&group_key)).or_insert_with(|| Group {
             count: 0,
             first: new.at,
             last: new.at,
@@ -122,26 +147,37 @@ impl Groups {
         self.keep(group_key, key, new);
     }
 
+    fn table(&self, of_strangers: bool) -> &Table {
+        if of_strangers { &self.strangers } else { &self.known }
+    }
+
+    fn table_mut(&mut self, of_strangers: bool) -> &mut Table {
+        if of_strangers { &mut self.strangers } else { &mut self.known }
+    }
+
     /// The group for `key`: with everything in common, unless there are too many.
     fn place(&mut self, key: &Key, now: UtcMillis) -> Arc<Key> {
-        let bounds = [MAX_GROUPS, MAX_GROUPS + MAX_WITHOUT_PAGE, usize::MAX];
-        if let Some((known, _)) = self.groups.get_key_value(key) {
-            return Arc::clone(known);
+        let most = if key.is_stranger { MAX_STRANGER_GROUPS } else { MAX_GROUPS };
+        let known = |table: &Table, key: &Key| table.get_key_value(key).map(|(key, _)| key.clone());
+        if let Some(known) = known(self.table(key.is_stranger), key) {
+            return known;
         }
-        if self.groups.len() >= MAX_GROUPS {
+        if self.table(key.is_stranger).len() >= most {
             self.sweep(now.epoch_millis());
         }
-        let candidates = [Key::clone, Key::without_page, Key::reason_only];
-        for (candidate, bound) in candidates.into_iter().zip(bounds) {
-            let candidate = candidate(key);
-            if let Some((known, _)) = self.groups.get_key_value(&candidate) {
-                return Arc::clone(known);
-            }
-            if self.groups.len() < bound {
-                return Arc::new(candidate);
-            }
+        let table = self.table(key.is_stranger);
+        if table.len() < most {
+            return Arc::new(key.clone());
         }
-        Arc::new(key.reason_only())
+        let without_page = key.without_page();
+        if let Some(known) = known(table, &without_page) {
+            return known;
+        }
+        if table.len() < most + MAX_WITHOUT_PAGE {
+            return Arc::new(without_page);
+        }
+        let reason = key.reason_only();
+        known(table, &reason).unwrap_or_else(|| Arc::new(reason))
     }
 
     /// Forgets groups that have ended long ago.
@@ -151,9 +187,9 @@ impl Groups {
         }
         self.swept = now;
         let old = |group: &Group| now - group.last.epoch_millis() > MAX_AGE_MILLIS;
-        let gone: Vec<u64> = self
-            .groups
-            .extract_if(|_, group| old(group))
+        let gone: Vec<u64> = [&mut self.known, &mut self.strangers]
+            .into_iter()
+            .flat_map(|table| table.extract_if(|_, group| old(group)))
             .flat_map(|(_, group)| group.kept)
             .collect();
         gone.into_iter().for_each(|id| self.forget(id));
@@ -171,7 +207,7 @@ impl Groups {
         self.next_id += 1;
         let most = max_events.div_ceil(SHARE);
         let mut displaced = None;
-        if let Some(group) = self.groups.get_mut(&group) {
+        if let Some(group) = self.table_mut(own.is_stranger).get_mut(&group) {
             group.kept.push_back(id);
             if group.kept.len() > most {
                 displaced = group.kept.pop_front();
@@ -179,7 +215,16 @@ impl Groups {
         }
         displaced.into_iter().for_each(|id| self.forget(id));
         self.bytes += size;
+        if own.is_stranger {
+            self.of_strangers.insert(id);
+            self.bytes_of_strangers += size;
+        }
         self.kept.insert(id, Kept { group, own, new, size });
+        while (self.of_strangers.len() > most || self.bytes_of_strangers > max_bytes / SHARE)
+            && let Some(&oldest) = self.of_strangers.first()
+        {
+            self.forget(oldest);
+        }
         while (self.kept.len() > max_events || self.bytes > max_bytes)
             && let Some((&oldest, _)) = self.kept.first_key_value()
         {
@@ -187,20 +232,27 @@ impl Groups {
         }
     }
 
-    /// Drops a kept event.
+    /// Drops a kept event, the oldest of its group.
     fn forget(&mut self, id: u64) {
         let Some(kept) = self.kept.remove(&id) else { return };
         self.bytes -= kept.size;
-        if let Some(group) = self.groups.get_mut(&kept.group)
+        if self.of_strangers.remove(&id) {
+            self.bytes_of_strangers -= kept.size;
+        }
+        if let Some(group) = self.table_mut(kept.own.is_stranger).get_mut(&kept.group)
             && group.kept.front() == Some(&id)
         {
             group.kept.pop_front();
         }
     }
 
-    /// The groups that are wanted, largest first.
+    /// The groups that are wanted, largest first; none if a single event is wanted.
     pub fn groups(&self, wanted: &Wanted) -> Vec<RefusedGroup> {
-        let shown = self.groups.iter().filter(|(key, _)| key.is_wanted(wanted));
+        if wanted.id.is_some() {
+            return Vec::new();
+        }
+        let all = self.known.iter().chain(&self.strangers);
+        let shown = all.filter(|(key, _)| key.is_wanted(wanted));
         let mut shown: Vec<_> = shown.map(|(key, group)| self.group(key, group)).collect();
         shown.sort_by_key(|group| (std::cmp::Reverse(group.count), group.first));
         shown
@@ -233,9 +285,9 @@ impl Groups {
 
     #[cfg(test)]
     pub(super) fn size(&self) -> [usize; 3] {
-        let listed: usize = self.groups.values().map(|group| group.kept.len()).sum();
-        assert_eq!(self.kept.len(), listed);
-        [self.groups.len(), self.kept.len(), self.bytes]
+        let groups = || self.known.values().chain(self.strangers.values());
+        assert_eq!(self.kept.len(), groups().map(|group| group.kept.len()).sum::<usize>());
+        [groups().count(), self.kept.len(), self.bytes]
     }
 }
 

@@ -20,8 +20,8 @@ use crate::metrics::Metrics;
 use bklit_wire::event::EventKind;
 use bklit_wire::refused::RefusedView;
 use bklit_wire::time::UtcMillis;
-pub use groups::MAX_GROUPS;
 use groups::{Groups, Key, New};
+pub use groups::{MAX_GROUPS, MAX_STRANGER_GROUPS, MAX_WITHOUT_PAGE};
 pub use scan::MAX_BODY;
 use scan::{Scanned, scan};
 pub use settings::RefusedSettings;
@@ -51,7 +51,7 @@ const FIELDS: [&str; 14] = [
 
 /// Why something was refused.
 pub struct Why<'a> {
-    /// The kind of refusal.
+    /// The kind of refusal: of HTTP requests `Refusal::kind`, of messages `Rejection::kind` or another.
     pub reason: &'static str,
     /// The status of the response.
     pub status: u16,
@@ -67,6 +67,8 @@ pub struct Refused<'a> {
     pub why: Why<'a>,
     /// Its project, if that was found out; otherwise it is looked for in the body.
     pub project: Option<&'a str>,
+    /// Whether it came without a valid token, as anybody can send it.
+    pub is_stranger: bool,
     /// The id of its token; of an unknown one, its first characters.
     pub token: Option<&'a str>,
     /// The headers that name the page it is from: `Referer` or `Origin`.
@@ -76,7 +78,7 @@ pub struct Refused<'a> {
     /// The client's whole address, which is removed from the body.
     pub client: IpAddr,
     /// The client's address as it may be shown.
-    pub peer: Option<&'a str>,
+    pub peer: Option<String>,
     /// The type of the event.
     pub kind: Option<EventKind>,
     /// What arrived, decoded.
@@ -88,7 +90,7 @@ pub struct Refused<'a> {
 pub struct Wanted {
     /// The most of them.
     pub most: usize,
-    /// Only this one.
+    /// Only this one, and no groups.
     pub id: Option<u64>,
     /// Only those of this project; also selects the groups.
     pub project: Option<String>,
@@ -109,7 +111,7 @@ impl Refusals {
     }
 
     /// Counts and keeps something that was refused.
-    pub fn add(&self, refused: &Refused<'_>, metrics: &Metrics) {
+    pub fn add(&self, refused: Refused<'_>, metrics: &Metrics) {
         let Why { reason, status, rejection, .. } = refused.why;
         let (field, problem) = match rejection {
             Some(Rejection::Field { field, problem }) => (Some(&**field), Some(problem)),
@@ -125,6 +127,7 @@ impl Refusals {
         });
         let project = refused.project.or(project.as_deref());
         let key = Key {
+            is_stranger: refused.is_stranger,
             reason,
             field: field.map(|field| cut(field, MAX_NAME)),
             // Texts that are put together may contain the client's.
@@ -141,7 +144,7 @@ impl Refusals {
             status,
             error,
             path: cut(refused.path, MAX_NAME),
-            peer: refused.peer.map(str::to_owned),
+            peer: refused.peer,
             kind: refused.kind.map(EventKind::as_str),
             body: refused.body.is_some().then_some(text),
             truncated,

@@ -6,7 +6,7 @@ const MINUTE: i64 = 60_000;
 
 fn key(reason: &'static str, project: usize, page: usize) -> Key {
     let (project, page) = (Some(project.to_string()), Some(page.to_string()));
-    Key { reason, field: None, problem: None, project, page, token: None }
+    Key { is_stranger: false, reason, field: None, problem: None, project, page, token: None }
 }
 
 fn new(at: i64, body: usize) -> New {
@@ -44,6 +44,30 @@ fn the_number_of_groups_is_bounded_and_old_ones_make_room() {
 }
 
 #[test]
+fn strangers_use_up_neither_the_groups_nor_the_kept_events_of_others() {
+    let settings = RefusedSettings { max_events: 50, max_bytes: 100_000 };
+    let mut groups = Groups::new(settings);
+    for n in 0..5 {
+        groups.add(key("invalid event", 1, n), new(0, 10));
+    }
+    for n in 0..10_000 {
+        let stranger = Key { is_stranger: true, ..key("token not valid", n, n) };
+        groups.add(stranger, new(1, n % 4_000));
+    }
+    groups.add(key("invalid event", 2, 7), new(2, 10));
+    let [count, kept, bytes] = groups.size();
+    assert_eq!(count, 6 + MAX_STRANGER_GROUPS + MAX_WITHOUT_PAGE + 1);
+    assert!((7..=16).contains(&kept) && bytes <= 20_000 + 6 * 500, "{kept} {bytes}");
+    let of = |reason: &str| Wanted { reason: Some(reason.to_owned()), ..all(50) };
+    let pages = groups.groups(&of("invalid event"));
+    assert_eq!(pages.len(), 6);
+    assert!(pages.iter().all(|group| group.page.is_some()), "{pages:?}");
+    assert_eq!(groups.recent(&of("invalid event")).len(), 6);
+    let strangers = groups.groups(&of("token not valid"));
+    assert_eq!(strangers.iter().map(|group| group.count).sum::<u64>(), 10_000);
+}
+
+#[test]
 fn a_flood_leaves_other_events_there() {
     let settings = RefusedSettings { max_events: 20, max_bytes: 1 << 20 };
     let mut groups = Groups::new(settings);
@@ -58,7 +82,7 @@ fn a_flood_leaves_other_events_there() {
         (5, 10_001, "invalid event")
     );
     let wanted = Wanted { most: 9, id: Some(1), ..Wanted::default() };
-    assert_eq!(groups.recent(&wanted).len(), 1);
+    assert_eq!((groups.groups(&wanted).len(), groups.recent(&wanted).len()), (0, 1));
     let wanted = Wanted { most: 9, reason: Some("queue".to_owned()), ..Wanted::default() };
     assert_eq!((groups.groups(&wanted).len(), groups.recent(&wanted).len()), (1, 4));
 }
@@ -89,6 +113,7 @@ fn refused<'a>(rejection: &'a Rejection, token: Option<&'a str>, body: &'a [u8])
     Refused {
         why,
         project: None,
+        is_stranger: !token.is_some_and(|token| token.starts_with("tok_")),
         token,
         page: Some(b"https://shop.example/cart?x=1"),
         path: "/track",
@@ -107,11 +132,11 @@ fn groups_differ_by_reason_field_page_project_and_token() {
     let denied = Rejection::from(Denied::Unknown);
     let body = br#"{"projectId":"p","url":"https://me:x@a.example/b?c#d"}"#;
     for _ in 0..3 {
-        refusals.add(&refused(&missing, Some("tok_1"), body), &metrics);
-        refusals.add(&refused(&made, Some("tok_1"), b"{}"), &metrics);
-        refusals.add(&refused(&denied, Some("bk_live_0123"), b""), &metrics);
+        refusals.add(refused(&missing, Some("tok_1"), body), &metrics);
+        refusals.add(refused(&made, Some("tok_1"), b"{}"), &metrics);
+        refusals.add(refused(&denied, Some("bk_live_0123"), b""), &metrics);
     }
-    refusals.add(&refused(&missing, Some("tok_2"), body), &metrics);
+    refusals.add(refused(&missing, Some("tok_2"), body), &metrics);
     let view = refusals.view(&all(3));
     assert_eq!((view.total, view.groups.len(), view.recent.len()), (10, 4, 3));
     let counts: Vec<u64> = view.groups.iter().map(|group| group.count).collect();
@@ -157,12 +182,12 @@ fn a_flood_of_large_refused_events_is_cheap_and_bounded() {
     for n in 0..77_000 {
         let body = format!(r#"{{"projectId":"p","url":"https://a.example/{n}","x":"#);
         let body = [body.as_bytes(), &filler.as_bytes()[..if n % 100 == 0 { 60_000 } else { 500 }]];
-        refusals.add(&refused(&rejection, Some("tok_1"), &body.concat()), &metrics);
+        refusals.add(refused(&rejection, Some("tok_1"), &body.concat()), &metrics);
     }
     let took = began.elapsed();
     let groups = refusals.groups();
     let [count, kept, bytes] = groups.size();
-    assert!(count <= MAX_GROUPS + 101 && kept <= 500 && bytes <= 2 << 20);
+    assert!(count <= MAX_GROUPS + MAX_WITHOUT_PAGE + 1 && kept <= 500 && bytes <= 2 << 20);
     assert_eq!(groups.total(), 77_000);
     // Without optimisation it takes about two seconds.
     assert!(took.as_secs() < 10, "{took:?}");

@@ -15,7 +15,7 @@ use crate::intake::visitor::ClientIpHeader;
 pub struct Caller<'a> {
     /// Checks tokens.
     pub authenticator: &'a Authenticator,
-    /// The other end of the connection.
+    /// The client's address, behind trusted proxies.
     pub ip: IpAddr,
     /// Whether the server listens on loopback only.
     pub loopback_only: bool,

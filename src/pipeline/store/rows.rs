@@ -1,4 +1,4 @@
-//! Events as rows of the tables, the same forevery store.
+//! Events as rows of the tables, the same for every store.
 
 use std::borrow::Cow;
 

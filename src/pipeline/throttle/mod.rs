@@ -136,7 +136,7 @@ impl Throttle {
             let most = of_project.most_waiting();
             return Err(Throttled::new(Limit::QueueShare, most, QUEUE_PAUSE));
         }
-        let of_token = token.map(|token| {
+        let of_token = token.filter(|token| self.limits_token(token)).map(|token| {
             find(&self.tokens, token, || {
                 let general = [settings.token_per_second.into(), settings.token_per_day];
                 self.most(&settings.tokens, token, general)
@@ -150,6 +150,14 @@ impl Throttle {
             return Err(throttled);
         }
         Ok(Admission { at, project: of_project, token: of_token, is_queued: false })
+    }
+
+    /// Whether there is a limit for this token. Without one, nothing needs to be counted.
+    fn limits_token(&self, token: &str) -> bool {
+        let settings = &self.settings;
+        settings.token_per_second > 0
+            || settings.token_per_day > 0
+            || settings.tokens.contains_key(token)
     }
 
     fn most(&self, own: &BTreeMap<String, Limited>, name: &str, general: [u64; 2]) -> Most {

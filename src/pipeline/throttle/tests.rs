@@ -41,6 +41,19 @@ fn events_that_were_not_queued_do_not_count_for_the_day() {
 }
 
 #[test]
+fn only_tokens_with_a_limit_are_counted() {
+    let throttle = throttle(|settings| {
+        let own = Limited { per_day: Some(1), ..Limited::default() };
+        settings.tokens.insert("limited".to_owned(), own);
+    });
+    for token in ["limited", "other"] {
+        throttle.admit("p", Some(token)).unwrap().queued();
+    }
+    assert_eq!(limit(throttle.admit("p", Some("limited"))), Limit::TokenQuota);
+    assert_eq!(read(&throttle.tokens).len(), 1);
+}
+
+#[test]
 fn a_project_alone_may_fill_the_queue_and_with_others_only_its_share() {
     let throttle = throttle(|_| {});
     (0..900).for_each(|_| throttle.admit("flood", None).unwrap().queued());

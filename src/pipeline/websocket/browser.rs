@@ -285,7 +285,7 @@ impl Browser {
         let secret = sent.as_ref().or(self.token.as_ref()).ok_or(Problem::NoKey)?;
         let context = &self.guest.context;
         let authenticator = context.intake.authenticator();
-        let token = authenticator.identify_from(self.guest.ip, secret.expose()).await?;
+        let token = authenticator.identify_from(self.guest.visitor.ip(), secret.expose()).await?;
         let site = site(&self.guest.head.headers);
         token.allow_ingest(&self.session.project_id, site, authenticator.domain_rules())?;
         self.token = sent.or_else(|| self.token.take());
@@ -340,7 +340,7 @@ impl Browser {
     }
 
     fn log_refused(&self, message_type: Option<&'static str>, error: &str) {
-        let kind = Repeated::from_address("message refused", self.guest.ip);
+        let kind = Repeated::from_address("message refused", self.guest.visitor.ip());
         let step = self.guest.step(Some(&self.session.project_id));
         step.warn_repeated(kind, "Message refused", || {
             self.details([
@@ -357,14 +357,15 @@ impl Browser {
         let kinds = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
         let sent = message.and_then(|message| FromBrowser::parse(message).ok()?.secret());
         let page = head.headers.get(REFERER).or_else(|| head.headers.get(ORIGIN));
-        context.intake.refuse(&Refused {
+        context.intake.refuse(Refused {
             why,
             project: Some(&self.session.project_id),
+            is_stranger: self.token.is_none(),
             token: sent.as_ref().or(self.token.as_ref()).map(Secret::prefix),
             page: page.map(HeaderValue::as_bytes),
             path: "websocket",
             client: visitor.ip(),
-            peer: visitor.shown_ip(),
+            peer: visitor.shown_ip().map(str::to_owned),
             kind: kinds.into_iter().find(|kind| Some(kind.as_str()) == message_type),
             body: message.map(str::as_bytes),
         });

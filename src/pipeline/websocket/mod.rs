@@ -29,7 +29,6 @@ mod sessions;
 mod settings;
 mod socket;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -97,8 +96,6 @@ struct Guest {
     connection: Arc<Connection>,
     /// The request that opened it.
     head: Parts,
-    /// The other end of the connection.
-    ip: IpAddr,
     visitor: Visitor,
     loopback_only: bool,
     shutdown: CancellationToken,
@@ -109,7 +106,7 @@ impl Guest {
         let intake = &self.context.intake;
         Caller {
             authenticator: intake.authenticator(),
-            ip: self.ip,
+            ip: self.visitor.ip(),
             loopback_only: self.loopback_only,
             behind_proxies: intake.visitors().behind_proxies(),
         }
@@ -148,7 +145,7 @@ impl Guest {
 
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
-        let repeated = Repeated::from_address("socket refused", self.ip);
+        let repeated = Repeated::from_address("socket refused", self.visitor.ip());
         self.step(project).warn_repeated(repeated, "Socket refused", || {
             let mut data = self.details([("kind", kind.as_str().into()), ("error", reason.into())]);
             if let Some(origin) = self.origin() {

@@ -100,20 +100,20 @@ impl Server {
         self.opener.ended(address, &connection);
         let Some(Opening { kind, mut head, upgrade }) = opening else { return };
         // A prerendered page opens its socket before it is seen, and keeps it.
-        for purpose in filters::PURPOSE_HEADERS {
+        for purpose in &filters::PURPOSE_HEADERS {
             head.headers.remove(purpose);
         }
         let Ok(upgraded) = upgrade.await else { return };
         let longest = self.context.limits.max_body_bytes;
         let pings = self.context.settings.ping_interval;
         let socket = Socket::open(upgraded, linger, longest, pings).await;
-        let ip = address.ip().to_canonical();
-        let visitor = self.context.intake.visitors().visitor(ip, &head.headers);
+        let visitors = self.context.intake.visitors();
+        let client = visitors.client(address.ip(), &head.headers);
+        let visitor = visitors.visitor(client, &head.headers);
         let guest = Guest {
             context: Arc::clone(&self.context),
             connection,
             head,
-            ip,
             visitor,
             loopback_only: self.loopback_only,
             shutdown: self.shutdown.clone(),

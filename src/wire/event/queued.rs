@@ -148,6 +148,9 @@ impl<'de> Visitor<'de> for OfKind {
     }
 }
 
+/// Enough bytes for most events, so that the text need not grow.
+const USUAL_SIZE: usize = 1024;
+
 impl QueuedEvent {
     /// A new id: `evt_` plus a UUID v7, so that ids sort by creation time.
     pub fn new_id() -> String {
@@ -173,8 +176,10 @@ impl QueuedEvent {
             project_id: &self.project_id,
             push_ticket: self.push_ticket.as_deref(),
         };
+        let mut json = Vec::with_capacity(USUAL_SIZE);
         // Strings, numbers and maps with text keys always serialise.
-        serde_json::to_string(&wire).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut json, &wire);
+        String::from_utf8(json).unwrap_or_default()
     }
 
     /// Reads the wire form as this or any other program writes it; unknown fields are ignored.

@@ -16,6 +16,11 @@ pub use clickhouse::{ClickHouse, Database};
 pub use postgres::{Postgres, PostgresDatabase};
 pub use redis::{Kind, RedisServer};
 
+/// The settings of a daemon on these two.
+pub fn settings_on(redis: &RedisServer, clickhouse: &ClickHouse) -> String {
+    format!("redis_url = '{}'\nclickhouse_url = '{}'\n", redis.url(), clickhouse.url())
+}
+
 /// The path in `variable`, which `scripts/test.sh` exports.
 pub fn provided(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).map(PathBuf::from);

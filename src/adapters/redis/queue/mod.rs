@@ -52,7 +52,7 @@ use bklit_wire::queue::BatchInFlight;
 use bklit_wire::time::UtcMillis;
 use claims::{Claims, text};
 use keys::Keys;
-use push::{Push, Pusher};
+use push::{Call, Push, Pusher};
 use scripts::Scripts;
 
 /// Intervals of polling for items that other programs pushed: at first, and after a while without
@@ -99,7 +99,7 @@ impl Default for RedisQueueOptions {
 
 /// The [`Queue`] in Redis.
 pub struct RedisQueue {
-    pushes: mpsc::Sender<Vec<Push>>,
+    pushes: mpsc::Sender<Call>,
     pusher: Arc<Pusher>,
     pusher_ended: CancellationToken,
     pushed: Arc<Notify>,
@@ -259,7 +259,7 @@ fn held(claim: &ClaimId, held: Result<bool, RedisFailure>) -> Result<(), QueueEr
 impl Queue for RedisQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
         let (push, response) = Push::new(&self.keys, &item);
-        let _ = self.pushes.send(vec![push]).await;
+        let _ = self.pushes.send(Call::One(push)).await;
         push::result(response).await
     }
 
@@ -267,7 +267,7 @@ impl Queue for RedisQueue {
         let (pushes, responses): (Vec<_>, Vec<_>) =
             items.iter().map(|item| Push::new(&self.keys, item)).unzip();
         // If the task has ended, the replies are dropped, and each response says so.
-        let _ = self.pushes.send(pushes).await;
+        let _ = self.pushes.send(Call::Many(pushes)).await;
         push::results(responses).await
     }
 

@@ -40,6 +40,21 @@ pub(super) struct Push {
     pub reply: oneshot::Sender<PushResult>,
 }
 
+/// The pushes of one call.
+pub(super) enum Call {
+    One(Push),
+    Many(Vec<Push>),
+}
+
+impl Call {
+    fn join(self, group: &mut Vec<Push>) {
+        match self {
+            Self::One(push) => group.push(push),
+            Self::Many(pushes) => group.extend(pushes),
+        }
+    }
+}
+
 impl Push {
     /// A push of `item`, and where its result arrives.
     pub(super) fn new(keys: &Keys, item: &NewItem) -> (Self, oneshot::Receiver<PushResult>) {
@@ -106,7 +121,7 @@ impl Pusher {
     /// each group.
     pub(super) async fn run(
         self: Arc<Self>,
-        mut pushes: mpsc::Receiver<Vec<Push>>,
+        mut pushes: mpsc::Receiver<Call>,
         pushed: Arc<Notify>,
     ) {
         let mut group = Vec::with_capacity(MAX_GROUP);
@@ -115,11 +130,13 @@ impl Pusher {
         let mut depth = 0;
         let mut series = Series::new();
         while let Some(first) = pushes.recv().await {
-            group.extend(first);
+            first.join(&mut group);
+            // Tasks that are ready to push as well share this round trip rather than the next one.
+            tokio::task::yield_now().await;
             while group.len() < MAX_GROUP
                 && let Ok(next) = pushes.try_recv()
             {
-                group.extend(next);
+                next.join(&mut group);
             }
             if let Err(error) = self.push_group(&mut group, &mut depth, &mut series).await {
                 series = Series::new();
@@ -131,7 +148,8 @@ impl Pusher {
                 });
                 let waiting = pushes.len();
                 let arrived = std::iter::from_fn(|| pushes.try_recv().ok()).take(waiting);
-                send_error(arrived.flatten(), &error);
+                arrived.for_each(|call| call.join(&mut group));
+                send_error(group.drain(..), &error);
             }
             pushed.notify_one();
         }
@@ -144,7 +162,8 @@ impl Pusher {
         depth: &mut u64,
         series: &mut Series,
     ) -> Result<(), QueueError> {
-        let (known, plain): (Vec<_>, Vec<_>) = group.drain(..).partition(|p| p.chosen.is_some());
+        let known: Vec<_> = group.extract_if(.., |push| push.chosen.is_some()).collect();
+        let plain: Vec<_> = group.drain(..).collect();
         let connection = match self.connection().await {
             Ok(connection) => connection,
             Err(error) => {

@@ -55,7 +55,7 @@ async fn a_hanging_store_does_not_hold_up_a_token_in_use() {
     assert_eq!(began.elapsed().as_secs(), LOOKUP_TIMEOUT.as_secs());
 }
 
-/// Takes [`Slow::TAKES`] forevery response.
+/// Takes [`Slow::TAKES`] for every response.
 struct Slow {
     token: std::sync::Mutex<Option<TokenRecord>>,
     calls: std::sync::atomic::AtomicUsize,

@@ -86,8 +86,56 @@ fn every_encoding_is_decoded_and_incomplete_data_is_not() {
         let error = half.unwrap_err().to_string();
         assert!(error.starts_with("body: not complete, valid "), "{encoding:?} {error}");
     }
-    let members = [gzip(&TEXT[..9]), gzip(&TEXT[9..])].concat();
-    assert_eq!(Encoding::Gzip.decode(&members, MOST).unwrap(), TEXT);
+}
+
+/// A zstd frame that contains nothing of the body.
+fn skippable(magic: u8, content: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(content.len()).unwrap().to_le_bytes();
+    [&[magic, 0x2a, 0x4d, 0x18], &size[..], content].concat()
+}
+
+#[test]
+fn a_body_may_be_compressed_in_several_parts() {
+    let bounds = [0, 0, 9, 20, TEXT.len(), TEXT.len()];
+    let parts = || bounds.windows(2).map(|part| &TEXT[part[0]..part[1]]);
+    let members: Vec<_> = parts().map(gzip).collect();
+    let frames: Vec<_> = parts().map(zstd).collect();
+    let [first, last] = [0x50, 0x5f].map(|magic| skippable(magic, b"not of the body"));
+    let with_skippable = [first, frames.concat(), skippable(0x51, b""), last];
+    for (encoding, body) in [
+        (Encoding::Gzip, members.concat()),
+        (Encoding::Zstd, frames.concat()),
+        (Encoding::Zstd, with_skippable.concat()),
+    ] {
+        assert_eq!(encoding.decode(&body, TEXT.len()).unwrap(), TEXT, "{encoding:?}");
+        let short = encoding.decode(&body, TEXT.len() - 1);
+        assert!(matches!(short, Err(Refusal::TooLarge(_))), "{encoding:?} {short:?}");
+        for rest in [&b"x"[..], b"\x28\xb5\x2f", b"\x50\x2a\x4d\x18\x09\0\0\0short"] {
+            let error = encoding.decode(&[&body, rest].concat(), MOST).unwrap_err().to_string();
+            assert!(error.starts_with("body: not complete, valid "), "{encoding:?} {error}");
+        }
+    }
+}
+
+#[test]
+fn a_zstd_frame_whose_checksum_does_not_match_is_refused() {
+    // What the libraries of clients write: a raw last block with a checksum.
+    let frame = |checksum: [u8; 4]| {
+        let header = [0x28, 0xb5, 0x2f, 0xfd, 0x24, 3, 0x19, 0, 0];
+        [&header[..], b"abc", &checksum].concat()
+    };
+    let checksum = [0x99, 0x09, 0x77, 0xad];
+    for bad in 0..5 {
+        let mut changed = checksum;
+        if let Some(byte) = changed.get_mut(bad) {
+            *byte ^= 1;
+        }
+        let decoded = Encoding::Zstd.decode(&[frame(checksum), frame(changed)].concat(), MOST);
+        match bad {
+            4 => assert_eq!(decoded.unwrap(), b"abcabc"),
+            _ => assert!(decoded.unwrap_err().to_string().contains("checksum"), "{bad}"),
+        }
+    }
 }
 
 #[tokio::test]

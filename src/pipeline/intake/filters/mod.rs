@@ -16,11 +16,12 @@ use std::net::IpAddr;
 
 use bklit_wire::event::Payload;
 use hyper::HeaderMap;
-use hyper::header::{REFERER, USER_AGENT};
+use hyper::header::{HeaderName, REFERER, USER_AGENT};
 use url::Url;
 
 use super::enrich::header;
 use super::globs::Globs;
+use super::known_texts::KnownTexts;
 use super::{PrivacySettings, Sender};
 
 pub use bots::bot;
@@ -30,7 +31,12 @@ pub use rule::{Action, Rule, Verdict};
 pub use settings::FilterSettings;
 
 /// Headers that say for what a browser requests something.
-pub const PURPOSE_HEADERS: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+pub static PURPOSE_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
 
 /// The entries of a list: two columns with a tab between them, after a comment.
 fn entries(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -38,11 +44,13 @@ fn entries(list: &'static str) -> impl Iterator<Item = (&'static str, &'static s
 }
 
 /// Decides about events.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Filters {
     settings: FilterSettings,
     privacy: PrivacySettings,
     spammers: Spammers,
+    /// What recent user agents are.
+    bots: KnownTexts,
 }
 
 /// An event to decide about, completed.
@@ -64,13 +72,13 @@ impl<'a> Seen<'a> {
     fn user_agent(&self) -> Option<&'a str> {
         match self.payload {
             Payload::Pageview(view) => view.user_agent.as_deref(),
-            _ => header(self.headers, USER_AGENT.as_str()),
+            _ => header(self.headers, USER_AGENT),
         }
     }
 
     /// The page's address; of other events, what the browser said about it.
     fn page(&self) -> Option<Cow<'a, Url>> {
-        let from_header = || Url::parse(header(self.headers, REFERER.as_str())?).ok();
+        let from_header = || Url::parse(header(self.headers, REFERER)?).ok();
         self.page.map(Cow::Borrowed).or_else(|| from_header().map(Cow::Owned))
     }
 
@@ -92,7 +100,7 @@ impl Filters {
         let mut spammers = Spammers::default();
         settings.referrers.iter().for_each(|host| spammers.add(host));
         spammers.add(more_referrers.unwrap_or_default());
-        Self { settings, privacy, spammers }
+        Self { settings, privacy, spammers, bots: KnownTexts::default() }
     }
 
     /// Parameters that are removed from addresses.
@@ -103,7 +111,7 @@ impl Filters {
     /// The rule that applies to an event, with what to do. If there are several, the one with the
     /// strictest action.
     pub(super) fn check(&self, event: Seen<'_>) -> Option<Verdict> {
-        let rules = [self.refusal(event), self.exclusion(event), bot_rule(event)];
+        let rules = [self.refusal(event), self.exclusion(event), bot_rule(event, &self.bots)];
         let verdicts = rules.into_iter().flatten().map(|rule| self.verdict(rule));
         verdicts.reduce(|strictest, next| match next.action > strictest.action {
             true => next,
@@ -150,8 +158,8 @@ impl Filters {
     }
 }
 
-/// Whether an event is not a person's.
-fn bot_rule(event: Seen<'_>) -> Option<Rule> {
+/// Whether an event is not a person's; `bots` remembers what user agents mean.
+fn bot_rule(event: Seen<'_>, bots: &KnownTexts) -> Option<Rule> {
     let mut purposes = PURPOSE_HEADERS.iter().filter_map(|name| header(event.headers, name));
     // Browsers send `prefetch` and `prefetch;prerender`, old ones also `preview`.
     if purposes.any(|value| value.starts_with("prefetch") || value == "preview") {
@@ -159,6 +167,14 @@ fn bot_rule(event: Seen<'_>) -> Option<Rule> {
     }
     match event.user_agent().map(str::trim) {
         None | Some("") => Some(Rule::NoUserAgent),
-        Some(user_agent) => bot(user_agent),
+        Some(user_agent) => {
+            let place = |rule| Rule::ALL.iter().position(|known| *known == rule);
+            let read = |text: &str| {
+                let place = bot(text).and_then(place).map(|place| place + 1);
+                place.and_then(|place| u8::try_from(place).ok()).unwrap_or(0)
+            };
+            let meaning = usize::from(bots.meaning(user_agent, read));
+            meaning.checked_sub(1).and_then(|place| Rule::ALL.get(place)).copied()
+        }
     }
 }

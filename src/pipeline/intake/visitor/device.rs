@@ -1,6 +1,7 @@
 //! What a visitor browses with, from the user agent and client hints.
 
 use hyper::HeaderMap;
+use hyper::header::HeaderName;
 use woothee::parser::Parser;
 
 /// The kind of a device.
@@ -17,6 +18,9 @@ pub enum Form {
 }
 
 impl Form {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Self; 4] = [Self::Phone, Self::Tablet, Self::Desktop, Self::Other];
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -26,6 +30,26 @@ impl Form {
             Self::Other => "other",
         }
     }
+}
+
+impl Form {
+    /// The same, with the client hint of its request.
+    #[must_use]
+    pub fn with_hint(self, headers: &HeaderMap) -> Self {
+        match hint(headers, &MOBILE) {
+            Some(b"?1") => Self::Phone,
+            // Desktop computers and tablets.
+            Some(b"?0") if self == Self::Phone => Self::Tablet,
+            _ => self,
+        }
+    }
+}
+
+static MOBILE: HeaderName = HeaderName::from_static("sec-ch-ua-mobile");
+static PLATFORM: HeaderName = HeaderName::from_static("sec-ch-ua-platform");
+
+fn hint<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    headers.get(name).map(|value| value.as_bytes().trim_ascii())
 }
 
 /// A visitor's device.
@@ -60,24 +84,13 @@ impl<'a> Device<'a> {
     /// which browsers have frozen.
     #[must_use]
     pub fn with_hints(mut self, headers: &HeaderMap) -> Self {
-        let hint = |name: &str| headers.get(name).map(|value| value.as_bytes().trim_ascii());
-        match hint("sec-ch-ua-mobile") {
-            Some(b"?1") => self.form = Form::Phone,
-            // Desktop computers and tablets.
-            Some(b"?0") if self.form == Form::Phone => self.form = Form::Tablet,
-            _ => {}
-        }
-        let platform = hint("sec-ch-ua-platform").and_then(platform);
+        self.form = self.form.with_hint(headers);
+        let platform = hint(headers, &PLATFORM).and_then(platform);
         // The user agent is more precise: Windows 10, iPhone.
         if platform.is_some_and(|name| self.os.is_none_or(|os| !os.starts_with(name))) {
             self.os = platform;
         }
         self
-    }
-
-    /// Whether it is a phone.
-    pub fn is_phone(self) -> bool {
-        self.form == Form::Phone
     }
 }
 

@@ -29,6 +29,8 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 
+use super::known_texts::KnownTexts;
+
 pub use address::IpPrivacy;
 pub use cdn::LocationHeaders;
 pub use database::{Check, DatabaseError, Edition, LocationDatabase, Seen, examine};
@@ -69,6 +71,8 @@ pub struct Visitors {
     location_headers: LocationHeaders,
     privacy: IpPrivacy,
     database: Option<Arc<LocationDatabase>>,
+    /// The forms of recent user agents.
+    forms: KnownTexts,
 }
 
 impl Visitors {
@@ -80,7 +84,7 @@ impl Visitors {
         privacy: IpPrivacy,
         database: Option<Arc<LocationDatabase>>,
     ) -> Self {
-        Self { proxies, location_headers, privacy, database }
+        Self { proxies, location_headers, privacy, database, forms: KnownTexts::default() }
     }
 
     /// Whether there are trusted proxies in front.
@@ -103,9 +107,14 @@ impl Visitors {
         self.privacy.text(ip)
     }
 
-    /// What is known about the sender of a request.
-    pub fn visitor(&self, peer: IpAddr, headers: &HeaderMap) -> Visitor {
-        let client = self.client(peer, headers);
+    /// The kind of device that sends this user agent.
+    pub fn form_of(&self, user_agent: &str) -> Form {
+        let meaning = self.forms.meaning(user_agent, |text| Device::of(text).form as u8);
+        Form::ALL.get(usize::from(meaning)).copied().unwrap_or(Form::Other)
+    }
+
+    /// What is known about the `client` that sent a request with these headers.
+    pub fn visitor(&self, client: Client, headers: &HeaderMap) -> Visitor {
         let from_headers = match client.via_proxy {
             true => self.location_headers.location(headers),
             false => Location::default(),

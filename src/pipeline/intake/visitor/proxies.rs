@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use hyper::HeaderMap;
+use hyper::header::HeaderName;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -38,6 +39,16 @@ pub enum ClientIpHeader {
     FlyClientIp,
 }
 
+/// Their names, which need not be parsed for each request then.
+static NAMES: [HeaderName; ClientIpHeader::ALL.len()] = [
+    HeaderName::from_static(ClientIpHeader::ALL[0].as_str()),
+    HeaderName::from_static(ClientIpHeader::ALL[1].as_str()),
+    HeaderName::from_static(ClientIpHeader::ALL[2].as_str()),
+    HeaderName::from_static(ClientIpHeader::ALL[3].as_str()),
+    HeaderName::from_static(ClientIpHeader::ALL[4].as_str()),
+    HeaderName::from_static(ClientIpHeader::ALL[5].as_str()),
+];
+
 impl ClientIpHeader {
     /// All headers.
     pub const ALL: [Self; 6] = [
@@ -61,12 +72,16 @@ impl ClientIpHeader {
         }
     }
 
+    fn name(self) -> &'static HeaderName {
+        &NAMES[self as usize]
+    }
+
     /// The address that the header names: in a list, the last one that is not a trusted proxy.
     ///
     /// Addresses further left may be forged by the visitor. If all are trusted, the visitor is in the
     /// proxies' network, and the first one is theirs.
     fn address(self, headers: &HeaderMap, trusted: &Networks) -> Option<IpAddr> {
-        let mut lines = headers.get_all(self.as_str()).iter().rev().map(|line| line.to_str().ok());
+        let mut lines = headers.get_all(self.name()).iter().rev().map(|line| line.to_str().ok());
         match self {
             Self::XForwardedFor => {
                 let hops = lines.flat_map(|line| line.unwrap_or_default().rsplit(','));
@@ -214,7 +229,7 @@ impl Proxies {
 
 /// The first known header that a request has.
 fn sent(headers: &HeaderMap) -> Option<ClientIpHeader> {
-    ClientIpHeader::ALL.into_iter().find(|header| headers.contains_key(header.as_str()))
+    ClientIpHeader::ALL.into_iter().find(|header| headers.contains_key(header.name()))
 }
 
 #[cfg(test)]
