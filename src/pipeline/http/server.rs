@@ -158,6 +158,10 @@ async fn respond(
         let origin = request.headers().get(ORIGIN).cloned();
         cors::allow(response::refusal(&Refusal::NoPlace), origin)
     };
+    if connection.is_closing() && matches!(response.body(), ResponseBody::Stream(_)) {
+        // The connection closes after its response, and a stream does not end.
+        response = response::refusal(&Refusal::NoPlace);
+    }
     let status = response.status();
     if is_post && status == StatusCode::OK {
         connection.prove();
