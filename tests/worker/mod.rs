@@ -3,6 +3,7 @@
 mod ahead;
 mod faults;
 mod foreign;
+mod idle;
 mod live;
 mod presence;
 pub mod queue;

@@ -197,6 +197,17 @@ pub(super) async fn end(
     Ok(ended)
 }
 
+/// Whether activity at that time or later is recorded.
+pub(super) async fn has_any_since(
+    store: &ClickHouseStore,
+    since: UtcMillis,
+) -> Result<bool, StoreError> {
+    let since = since.epoch_millis();
+    let query = format!("SELECT toUInt8(1) FROM {ACTIVITY} WHERE seen >= {since} LIMIT 1");
+    let found: Vec<u8> = store.connection.rows(store.connection.statement(&query)).await?;
+    Ok(!found.is_empty())
+}
+
 /// Starts a sweep.
 async fn begin(
     store: &ClickHouseStore,

@@ -55,7 +55,7 @@ async fn publish_all<T>(
     log: impl Fn(&T, u64, Duration),
     failure: &'static str,
 ) {
-    if !context.live_bus.has_subscribers() {
+    if !context.live_bus.may_have_subscribers().await {
         return;
     }
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
