@@ -57,9 +57,13 @@ fn settings(redis: &RedisServer, clickhouse: &ClickHouse) -> String {
     format!("redis_url = '{redis}'\nclickhouse_url = '{clickhouse}'")
 }
 
+/// Waits until the tables exist and the worker has noticed it.
 fn tables_exist(daemon: &Daemon) {
     eventually(DEADLINE, "the tables exist", || {
         daemon.cli(&["migrate", "--dry-run"]).contains("up to date")
+    });
+    eventually(DEADLINE, "the store works", || {
+        daemon.get("/health").json()["health"]["store"] == "ok"
     });
 }
 

@@ -1,5 +1,6 @@
 //! Connection to the server. Every call has a time limit.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::clickhouse::error::Error;
@@ -42,6 +43,8 @@ pub(super) struct Connection {
     /// For requests that are not statements.
     http: Pooled<HttpsConnector<HttpConnector>, String>,
     ping_address: String,
+    /// Whether a statement has succeeded.
+    is_usable: AtomicBool,
     pub(super) database: String,
     pub(super) timeouts: Timeouts,
 }
@@ -84,6 +87,7 @@ impl Connection {
             server,
             http,
             ping_address,
+            is_usable: AtomicBool::new(false),
             database: options.database,
             timeouts: options.timeouts,
         })
@@ -127,9 +131,15 @@ impl Connection {
             .await
     }
 
-    /// Checks that the server responds. Not a statement, which would keep it awake if it sleeps while
-    /// it is idle. A proxy may not know the path; only its own failures count.
+    /// Checks that the server responds; the first time, that it accepts statements as well. Later ones
+    /// would keep it awake if it sleeps while it is idle. A proxy may not know the path; only its own
+    /// failures count.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        if !self.is_usable.load(Relaxed) {
+            self.execute(self.statement("SELECT 1 FORMAT Null")).await?;
+            self.is_usable.store(true, Relaxed);
+            return Ok(());
+        }
         let response = async {
             let address =
                 self.ping_address.parse().map_err(|error| Error::Network(Box::new(error)));

@@ -237,8 +237,6 @@ async fn publish<B: Bus>(
             {
                 group.push(message);
             }
-            // Somebody may have subscribed while there was nothing to publish.
-            shared.counted().await;
         }
         let lost = shared.lost.swap(0, Relaxed);
         unreported += lost;
@@ -255,16 +253,15 @@ async fn publish<B: Bus>(
         if let Some(keeper) = &mut route.keeper {
             keeper.keep(&route.link, &group).await;
         }
-        let is_awaited = shared.remote.load(Relaxed) > 0;
-        let wanted = group.iter().filter(|message| message.is_awaited || is_awaited);
-        let wanted: Vec<_> = notice.iter().chain(wanted).collect();
-        let published = publish_group(&route.link, &wanted, &shared.own).await;
+        let published = publish_group(&route.link, notice.iter().chain(&group), &shared.own).await;
         match &published {
             Ok(()) => unreported = 0,
             Err(_) => {
                 let awaited = group.iter().filter(|message| message.is_awaited).count();
                 shared.lost.fetch_add(awaited as u64, Relaxed);
                 shared.is_down.store(true, Relaxed);
+                // The next count finds out whether that lasts.
+                shared.use_count();
             }
         }
         write(&shared.failure, published.err().map(|failure| failure.to_string()));
@@ -274,12 +271,9 @@ async fn publish<B: Bus>(
 
 async fn publish_group(
     link: &Link,
-    messages: &[&Outgoing],
+    messages: impl Iterator<Item = &Outgoing>,
     own: &OwnMessages,
 ) -> Result<(), RedisFailure> {
-    if messages.is_empty() {
-        return Ok(());
-    }
     let connection = link.connection().await?;
     let mut commands = redis::pipe();
     for Outgoing { channel, payload, .. } in messages {
