@@ -12,12 +12,11 @@ use super::Metrics;
 /// The age up to which the queue's state is shown without observing it again. Callers cannot make it
 /// be observed more often.
 const QUEUE_AGE: Duration = Duration::from_secs(1);
-/// How long a caller waits for a new observation of the queue.
-const QUEUE_WAIT: Duration = Duration::from_millis(2_500);
 /// The same for a check of the store.
 const STORE_AGE: Duration = Duration::from_secs(5);
-/// The same for a check of the store.
-const STORE_WAIT: Duration = Duration::from_secs(1);
+/// How long a caller waits for a new check: less than the second after which probes usually give up,
+/// which must not restart a process because a server is slow.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// A check that is made on demand, by one task for all who ask.
 #[derive(Default)]
@@ -47,16 +46,16 @@ impl OnDemand {
         self.checked.send_replace(Some(Instant::now()));
     }
 
-    /// Asks for a check if the last one is older than `age`, and waits for it up to `longest`. Returns
-    /// at once if nobody makes checks.
-    async fn refresh(&self, age: Duration, longest: Duration) {
+    /// Asks for a check if the last one is older than `age`, and waits for it, up to [`LONGEST_WAIT`].
+    /// Returns at once if nobody makes checks.
+    async fn refresh(&self, age: Duration) {
         let mut checked = self.checked.subscribe();
         let is_fresh = checked.borrow_and_update().is_some_and(|at| at.elapsed() < age);
         if is_fresh || self.checkers.load(Relaxed) == 0 {
             return;
         }
         self.asked.notify_one();
-        let _ = timeout(longest, checked.changed()).await;
+        let _ = timeout(LONGEST_WAIT, checked.changed()).await;
     }
 }
 
@@ -85,12 +84,9 @@ impl Metrics {
     }
 
     /// To be called before the state of queue and store is shown: brings it up to date. Takes at most
-    /// 2.5 seconds.
+    /// half a second; then the last known state has to do.
     pub async fn look(&self) {
-        tokio::join!(
-            self.looks.queue.refresh(QUEUE_AGE, QUEUE_WAIT),
-            self.looks.store.refresh(STORE_AGE, STORE_WAIT)
-        );
+        tokio::join!(self.looks.queue.refresh(QUEUE_AGE), self.looks.store.refresh(STORE_AGE));
     }
 }
 
@@ -101,7 +97,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_callers_share_one_check_and_none_waits_without_a_checker() {
         let check = OnDemand::default();
-        let refresh = || check.refresh(Duration::from_secs(1), Duration::from_secs(2));
+        let refresh = || check.refresh(Duration::from_secs(1));
         let began = Instant::now();
         refresh().await;
         assert_eq!(began.elapsed(), Duration::ZERO, "nobody checks");
@@ -131,7 +127,7 @@ mod tests {
 
         let began = Instant::now();
         refresh().await;
-        assert_eq!(began.elapsed(), Duration::from_secs(2), "the checker hangs");
+        assert_eq!(began.elapsed(), LONGEST_WAIT, "the checker hangs");
         drop(checking);
     }
 }
