@@ -20,6 +20,7 @@ mod alerts;
 pub mod data_dir;
 mod doctor;
 mod filters;
+mod gauges;
 mod lifecycle;
 mod listeners;
 mod location;

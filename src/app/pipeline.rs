@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use color_eyre::eyre::Result;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{self, Adapters};
@@ -13,12 +11,12 @@ use super::alerts::DaemonAlerts;
 use super::data_dir::DataDir;
 use super::doctor;
 use super::filters;
+use super::gauges;
 use super::lifecycle::Supervisor;
 use super::listeners::Listeners;
 use super::location;
 use super::tokens;
 use crate::config::Settings;
-use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::intake::Intake;
 use bklit_pipeline::local_backend::LocalBackend;
@@ -35,11 +33,7 @@ use bklit_pipeline::worker::WorkerContext;
 use bklit_wire::backend::Backend;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::debug_log::Stage;
-use bklit_wire::duration::seconds;
 use bklit_wire::gauges::Health;
-
-/// How often gauges are published.
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
 /// A running pipeline.
 pub(super) struct Pipeline {
@@ -86,8 +80,8 @@ impl Pipeline {
             .with_baseline(baseline)
             .with_refused(&settings.refused)
             .with_throttle(Arc::clone(&throttle));
-        // From the first request on, `/health` and `/ready` answer with the figures read here and
-        // then once a second, where a failure is also logged.
+        // From the first request on, `/health` and `/ready` answer with the figures read here, and
+        // later by the task that publishes gauges, where a failure is also logged.
         let _ = metrics.observe_queue(&*adapters.queue).await;
 
         // Parts stop in the order of their start, which is the direction of the events: first
@@ -113,7 +107,7 @@ impl Pipeline {
         let (gauges_log, gauges_queue) = (Arc::clone(&log), Arc::clone(&queue));
         let alerts = DaemonAlerts::of(settings, address);
         supervisor.spawn("gauges", |stop| {
-            publish_gauges(gauges_log, gauges_queue, throttle, alerts, stop)
+            gauges::publish(gauges_log, gauges_queue, throttle, alerts, stop)
         });
         Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
     }
@@ -244,37 +238,4 @@ fn dual_write(
         pending,
     );
     Some((sender, (writer, verifier)))
-}
-
-/// Once a second: reads the queue's depth, publishes the gauges and checks them for alerts.
-async fn publish_gauges(
-    log: Arc<Telemetry>,
-    queue: Arc<dyn Queue>,
-    throttle: Arc<Throttle>,
-    mut alerts: Option<DaemonAlerts>,
-    stop: CancellationToken,
-) -> Result<()> {
-    let mut ticks = tokio::time::interval(GAUGES_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let unknown = LogThrottle::default();
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match log.metrics().observe_queue(&*queue).await {
-            Ok(()) => {
-                if let Some(lasted) = unknown.recovered().map(seconds) {
-                    tracing::info!(lasted, "the queue's depth is known again");
-                }
-            }
-            Err(error) => {
-                if let Some(lasting) = unknown.failure().map(seconds) {
-                    tracing::warn!(%error, lasting, "the queue's depth is unknown");
-                }
-            }
-        }
-        let gauges = log.publish_gauges();
-        throttle.observe(gauges.queue.map(|queue| queue.depth.saturating_add(queue.spooled)));
-        if let Some(alerts) = &mut alerts {
-            alerts.check(&gauges);
-        }
-    }
-    Ok(())
 }

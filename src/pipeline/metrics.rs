@@ -5,7 +5,8 @@
 //! - `filters`: events that filters found
 //! - `health`: which parts of the pipeline work
 //! - `labels`: labels of metrics
-//! - `queue`: the queue's state, observed once a second
+//! - `looks`: what is checked when somebody looks
+//! - `queue`: the queue's state, observed once a second while it matters
 //! - `refusals`: refused events, and what came of the last ones
 //! - `verification`: results of dual-write verification
 
@@ -13,6 +14,7 @@ mod connections;
 mod filters;
 mod health;
 mod labels;
+mod looks;
 mod queue;
 mod refusals;
 mod verification;
@@ -35,6 +37,7 @@ use bklit_wire::time::UtcMillis;
 
 pub use connections::ConnectionFigures;
 pub use health::Part;
+pub use looks::{Checking, OnDemand};
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use refusals::RefusalFigures;
 pub use verification::{Outcome, VerificationFigures};
@@ -44,6 +47,7 @@ use crate::throttle::Limit;
 use filters::FilterFigures;
 use health::PartHealth;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
+use looks::Looks;
 use queue::QueueFigures;
 use refusals::Counts;
 
@@ -68,6 +72,7 @@ pub struct Metrics {
     lines_sampled_out: Counter,
     lines_lost: Counter,
     queue: QueueFigures,
+    looks: Looks,
     connections: Gauge,
     closed: ConnectionFigures,
     sockets: Family<KindLabel, Gauge>,
@@ -123,6 +128,7 @@ impl Metrics {
             lines_sampled_out: Counter::default(),
             lines_lost: Counter::default(),
             queue: QueueFigures::default(),
+            looks: Looks::default(),
             connections: Gauge::default(),
             closed: ConnectionFigures::default(),
             sockets: Family::default(),

@@ -86,6 +86,11 @@ impl Telemetry {
         step.show(Level::Error, message, || data, false);
     }
 
+    /// Whether somebody watches what happens now, such as a console.
+    pub fn is_watched(&self) -> bool {
+        self.bus.is_watched()
+    }
+
     /// Starts the report of a step of `stage`.
     pub fn step(&self, stage: Stage) -> Step<'_> {
         Step { log: self, stage, event: None, project: None, took: None, counted: true }
@@ -108,12 +113,7 @@ impl Telemetry {
             ..self.metrics.take_gauges()
         });
         self.metrics.lines_sampled_out(window.sampled_out);
-        // Without subscribers it is emptied as well: what is in it would be shown much later.
-        let folded = self.folder.take();
-        if !self.bus.has_subscribers() {
-            return gauges;
-        }
-        if window.sampled_out > 0 {
+        if window.sampled_out > 0 && self.bus.has_subscribers() {
             let mut line = DebugLog::new(
                 Stage::Ingestion,
                 Level::Info,
@@ -123,13 +123,16 @@ impl Telemetry {
             line.data.insert("linesLeftOut".into(), window.sampled_out.into());
             self.bus.publish(DebugMessage::Log(Arc::new(line)));
         }
-        for folded in folded {
+        // Lines are folded only if there were subscribers.
+        for folded in self.folder.take() {
             let mut line = DebugLog::new(folded.stage, Level::Warn, folded.message);
             line.data = folded.data;
             line.project_id = folded.project;
             self.bus.publish(DebugMessage::Log(Arc::new(line)));
         }
-        self.bus.publish(DebugMessage::Gauges(Arc::clone(&gauges)));
+        if self.bus.is_watched() {
+            self.bus.publish(DebugMessage::Gauges(Arc::clone(&gauges)));
+        }
         gauges
     }
 }

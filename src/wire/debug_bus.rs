@@ -43,7 +43,8 @@ pub trait DebugBus: Send + Sync {
     /// Sends a message to all subscribers without waiting for any of them.
     fn publish(&self, message: DebugMessage);
 
-    /// Whether anything receives lines; if not, they need not be built.
+    /// Whether anything receives lines; if not, they need not be built. To be called when there is
+    /// something to publish: a bus between processes then looks for subscribers in the others.
     fn has_subscribers(&self) -> bool;
 
     /// Whether somebody is watching now. Lines can also be wanted for the history alone.

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bklit_pipeline::server::tls::ServerTls;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 use super::client::{DEADLINE, post, request};
 use super::server::{Server, eventually};
@@ -159,6 +161,38 @@ async fn a_certificate_is_renewed_under_load() {
     }
     assert!(connect(server.address, "ca").await.is_err(), "the old certificate is still in use");
     Arc::into_inner(server).unwrap().stop().await;
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_certificate_is_logged_every_day() {
+    let files = Files::new();
+    files.replace("expired");
+    assert!(files.tls.reload().unwrap());
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let watch = Arc::clone(&files.tls).watch(CancellationToken::new());
+    let days = Duration::from_secs(2 * 24 * 60 * 60 + 60);
+    tokio::time::timeout(days, watch).await.unwrap_err();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = text.lines().filter(|line| line.contains("the TLS certificate has expired"));
+    assert_eq!(lines.count(), 3, "at the start, and once a day: {text}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The real program with Redis and ClickHouse, with one of them, and with neither.
 
+mod idle;
 mod outages;
 mod presence;
 mod refused;

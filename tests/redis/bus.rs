@@ -218,6 +218,57 @@ async fn live_events_reach_all_processes_and_a_lost_connection_is_reported() {
     }
 }
 
+/// A process that publishes nothing does not look for subscribers. One that subscribes announces it.
+#[tokio::test]
+async fn a_subscriber_is_announced_to_idle_processes() {
+    for kind in Kind::ALL {
+        let server = RedisServer::start(kind, &[]);
+        let (one, two) = (bus_at(&server), bus_at(&server));
+        let asked = || {
+            let stats = server.cli(&["INFO", "commandstats"]);
+            let calls = stats.split("cmdstat_pubsub|numsub:calls=").nth(1);
+            calls.map_or(0, |calls| calls.split(',').next().unwrap().parse::<u64>().unwrap())
+        };
+        eventually("both have counted", || async { (asked() == 2).then_some(()) }).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(asked(), 2);
+        assert!(!one.is_watched());
+        let mut stream = two.subscribe();
+        connected(&mut *stream).await;
+        eventually("it is noticed", || async { one.is_watched().then_some(()) }).await;
+        let gauges = Gauges { process: "one".into(), ..Gauges::default() };
+        one.publish(DebugMessage::Gauges(Arc::new(gauges.clone())));
+        let DebugMessage::Gauges(received) = next(&mut *stream).await else { panic!() };
+        assert_eq!(*received, gauges);
+        drop(stream);
+        eventually("its end is noticed", || async { (!one.is_watched()).then_some(()) }).await;
+    }
+}
+
+/// A program that subscribes to the channel alone announces nothing. The first events after a pause
+/// reach it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_subscriber_receives_the_first_event_after_a_pause() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let bus = RedisLiveBus::new(server_at(&server));
+    let lines = RedisDebugBus::new(server_at(&server), Arc::new(Metrics::new()), 100);
+    eventually("nobody listens", || async { (!bus.may_have_subscribers().await).then_some(()) })
+        .await;
+    // Longer than a count is fresh.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let mut client = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut subscription = client.as_pubsub();
+    subscription.subscribe(&["live-events", "debug-logs"]).unwrap();
+    subscription.set_read_timeout(Some(SOON)).unwrap();
+    let mut next = || tokio::task::block_in_place(|| subscription.get_message().unwrap());
+    assert!(bus.may_have_subscribers().await);
+    bus.publish(live("p1")).await.unwrap();
+    assert_eq!(next().get_channel_name(), "live-events");
+    assert!(lines.has_subscribers(), "there is the history");
+    lines.publish(line(1));
+    assert_eq!(next().get_channel_name(), "debug-logs");
+}
+
 /// Checking for subscribers for every batch does not query Redis every time.
 #[tokio::test]
 async fn subscribers_of_other_processes_are_noticed_within_about_a_second() {

@@ -1,5 +1,6 @@
 //! Tests specific to Redis: other programs on the same keys and channels, and failing servers.
 
+mod arrivals;
 mod bus;
 mod claims;
 mod faults;

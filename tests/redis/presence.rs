@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use bklit_adapters::redis::connection::RedisServer as Address;
 use bklit_adapters::redis::presence::RedisPresence;
 use bklit_pipeline::presence::Presence;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
-use crate::support::redis::server_at;
+use crate::support::proxy::Proxy;
+use crate::support::redis::{options, server_at};
 use crate::support::servers::{Kind, RedisServer};
 
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -144,8 +146,40 @@ async fn a_key_of_another_type_is_reported_and_skipped() {
     server.cli(&["SET", "live:sessions:p0", "1"]);
     let presence = RedisPresence::new(server_at(&server));
     let wrong = SessionKey { project_id: "p0".into(), session_id: "s".into() };
-    let sessions = [(wrong, ago(1)), (key("s"), ago(1))];
+    let sessions = [(wrong, ago(1)), (key("s"), ago(1)), (key("idle"), ago(2))];
     let error = presence.active(&sessions, TIMEOUT).await.unwrap_err();
     assert!(error.contains("WRONGTYPE"), "{error}");
+    assert_eq!(members(&server), ["idle", "s"]);
+    // The sweep too: of the sets of this process, and of others.
+    server.cli(&["ZADD", SESSIONS, "1000", "idle"]);
+    server.cli(&["ZADD", "live:sessions:other", "1000", "idle"]);
+    let error = presence.remove_idle(TIMEOUT).await.unwrap_err();
+    assert!(error.contains("WRONGTYPE"), "{error}");
     assert_eq!(members(&server), ["s"]);
+    assert_eq!(server.cli(&["EXISTS", "live:sessions:other"]), "0");
+    let error = presence.ended(&sessions, TIMEOUT).await.unwrap_err();
+    assert!(error.contains("WRONGTYPE"), "{error}");
+    assert_eq!(members(&server), [""; 0]);
+}
+
+/// A batch may be from many projects.
+#[tokio::test]
+async fn many_projects_take_few_round_trips() {
+    const ROUND_TRIP: Duration = Duration::from_millis(10);
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let slow = Proxy::far_before(server.port(), ROUND_TRIP / 2);
+    let url = format!("redis://127.0.0.1:{}", slow.port());
+    let presence = RedisPresence::new(Address::new(&options(&url)).unwrap());
+    presence.count("p1").await.unwrap();
+    let project = |n: usize| format!("p{n}");
+    let sessions: Vec<_> = (0..200)
+        .map(|n| (SessionKey { project_id: project(n), session_id: "s".into() }, ago(1)))
+        .collect();
+    let began = std::time::Instant::now();
+    presence.active(&sessions, TIMEOUT).await.unwrap();
+    let took = began.elapsed();
+    assert!(took < ROUND_TRIP * 100, "{took:?}");
+    for n in [0, 99, 199] {
+        assert_eq!(server.cli(&["ZCARD", &format!("live:sessions:p{n}")]), "1");
+    }
 }

@@ -1,12 +1,15 @@
 //! How sockets end that neither side closes: silence, no key, a server that stops.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use bklit_pipeline::auth::Scope;
 use bklit_wire::event::Payload;
 use bklit_wire::time::UtcMillis;
 use futures_util::StreamExt;
+use serde_json::json;
 
-use super::server::{BROWSER, Server, Socket, in_time, view};
+use super::server::{BROWSER, DASHBOARD, Server, Socket, in_time, view};
 use crate::http::server::eventually;
 
 #[tokio::test]
@@ -173,5 +176,41 @@ async fn sockets_without_a_key_do_not_lock_others_out() {
     }
     assert_eq!(server.queued().len(), 200);
     drop((silent, known));
+    server.stop().await;
+}
+
+/// The server chooses sockets to close while they authenticate, and does not wait for the tokens.
+#[tokio::test]
+async fn a_socket_that_authenticates_makes_room_too() {
+    let server = Server::start_with(|s| s.max_connections = 2).await;
+    let known = server.browser().await;
+    let (key, _) = server.tokens.make(Scope::Ingest, &["p"], |_| {}).await;
+    let (read, _) = server.tokens.make(Scope::Read, &["p"], |_| {}).await;
+    let gate = server.tokens.gate.write().await;
+    let looked_up = || server.tokens.lookups.load(SeqCst);
+    for (round, message) in [
+        json!({ "type": "auth", "apiKey": key.expose() }),
+        json!({ "type": "event", "apiKey": key.expose(), "data": {} }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = looked_up();
+        let mut browser = server.connect(BROWSER).await;
+        browser.greeted().await;
+        browser.say(message).await;
+        // The second one waits for the lookup of the first.
+        eventually("it authenticates", || round > 0 || looked_up() > before).await;
+        let mut next = server.connect(&format!("{DASHBOARD}&token={}", read.expose())).await;
+        assert_eq!(browser.closed().await.0, 1013);
+        eventually("it authenticates", || round > 0 || looked_up() > before + 1).await;
+        drop(server.connect(BROWSER).await);
+        assert_eq!(next.closed().await.0, 1013);
+    }
+    drop(gate);
+    drop(known);
+    let mut browser = server.browser().await;
+    browser.say(view("/")).await;
+    assert_eq!(browser.hear().await["type"], "ack");
     server.stop().await;
 }

@@ -139,13 +139,25 @@ async fn an_event_whose_id_belongs_to_another_is_neither_stored_nor_published() 
     bench.queue.push_all(&[view("p", "1", "s", 0, "/first")]);
     bench.start(context);
     assert_eq!(data(&next(&mut stream).await)["url"], "/first");
-    bench.queue.push_all(&[view("p", "1", "s", 5, "/taken"), view("p", "2", "s", 6, "/last")]);
+    bench.line("Batch stored").await;
+    // Many of them are one line.
+    let mut more: Vec<_> = (0..100).map(|n| view("p", "1", "s", 5 + n, "/taken")).collect();
+    more.push(view("p", "2", "s", 6, "/last"));
+    bench.queue.push_all(&more);
     assert_eq!(data(&next(&mut stream).await)["url"], "/last");
-    let message = "Event ignored: the project has stored an event with this id";
+    let message = "Events ignored: their projects have stored events with these ids";
     let line = bench.line(message).await;
     assert_eq!((line.event_id.as_deref(), line.level), (Some("1"), Level::Warn));
-    let line = bench.line("Batch stored").await;
-    assert_eq!((&line.data["rows"], &line.data["storedBefore"]), (&json!(1), &json!(1)));
+    assert_eq!(line.data["events"], 100);
+    assert_eq!(line.data["eventIds"].as_array().unwrap().len(), 10);
+    let line = loop {
+        let line = bench.next_line().await;
+        assert_ne!(line.message, message);
+        if line.message == "Batch stored" {
+            break line;
+        }
+    };
+    assert_eq!((&line.data["rows"], &line.data["storedBefore"]), (&json!(1), &json!(100)));
     bench.stop().await;
     assert_eq!(bench.store.count("page_view_event").await, 2);
 }

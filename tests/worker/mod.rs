@@ -3,7 +3,9 @@
 mod ahead;
 mod faults;
 mod foreign;
+mod idle;
 mod live;
+mod presence;
 pub mod queue;
 mod store;
 
@@ -92,15 +94,24 @@ impl Bench {
     async fn line(&mut self, message: &str) -> Arc<DebugLog> {
         let found = async {
             loop {
-                match self.lines.next().await {
-                    Some(DebugMessage::Log(line)) if line.message == message => return line,
-                    Some(_) => {}
-                    None => panic!("no line {message}"),
+                let line = self.next_line().await;
+                if line.message == message {
+                    return line;
                 }
             }
         };
         let found = tokio::time::timeout(PATIENCE, found).await;
         found.unwrap_or_else(|_| panic!("no line {message}"))
+    }
+
+    async fn next_line(&mut self) -> Arc<DebugLog> {
+        loop {
+            match self.lines.next().await {
+                Some(DebugMessage::Log(line)) => return line,
+                Some(_) => {}
+                None => panic!("the bus has closed"),
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,6 +30,10 @@ pub struct FaultyStore {
     pub sweeps_to_fail: AtomicU32,
     /// Sweeps' steps that were asked for.
     pub sweeps: AtomicU32,
+    /// No session may become idle later.
+    pub is_quiet: AtomicBool,
+    /// Checks of whether it responds.
+    pub pings: AtomicU32,
     /// Milliseconds an insert takes.
     pub slowness: AtomicU64,
     /// The batches that were sent: their ids and sizes.
@@ -52,6 +56,8 @@ impl FaultyStore {
             refused: Mutex::default(),
             sweeps_to_fail: AtomicU32::new(0),
             sweeps: AtomicU32::new(0),
+            is_quiet: AtomicBool::new(false),
+            pings: AtomicU32::new(0),
             slowness: AtomicU64::new(0),
             sent: Mutex::default(),
             first_attempts: Mutex::default(),
@@ -115,6 +121,10 @@ impl Store for FaultyStore {
         self.inner.end_idle_sessions(since, most).await
     }
 
+    async fn has_sessions_since(&self, _: UtcMillis) -> Result<bool, StoreError> {
+        Ok(!self.is_quiet.load(SeqCst))
+    }
+
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {
         self.inner.query(sql, limits).await
     }
@@ -124,6 +134,7 @@ impl Store for FaultyStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        self.pings.fetch_add(1, SeqCst);
         self.inner.ping().await
     }
 }

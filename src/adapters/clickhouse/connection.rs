@@ -1,7 +1,9 @@
 //! Connection to the server. Every call has a time limit.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use ::clickhouse::error::Error;
 use ::clickhouse::query::Query;
 use ::clickhouse::{Client, Compression, RowOwned, RowRead};
 use bytes::Bytes;
@@ -38,6 +40,11 @@ pub(super) struct Connection {
     client: Client,
     /// Runs statements without a database, which may not exist yet.
     pub(super) server: Client,
+    /// For requests that are not statements.
+    http: Pooled<HttpsConnector<HttpConnector>, String>,
+    ping_address: String,
+    /// Whether a statement has succeeded.
+    is_usable: AtomicBool,
     pub(super) database: String,
     pub(super) timeouts: Timeouts,
 }
@@ -59,10 +66,12 @@ impl Connection {
         // Removed because addresses are shown and logged.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let pool = Pooled::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector(options.timeouts.connect, options.root_certificates.as_deref())?);
+        let connector = connector(options.timeouts.connect, options.root_certificates.as_deref())?;
+        let mut pool = Pooled::builder(TokioExecutor::new());
+        pool.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
+        let http = pool.build(connector.clone());
+        let pool = pool.build(connector);
+        let ping_address = ping_address(&url);
         let mut server = Client::with_http_client(pool)
             .with_url(url)
             .with_compression(Compression::Lz4)
@@ -76,6 +85,9 @@ impl Connection {
         Ok(Self {
             client: server.clone().with_database(&options.database),
             server,
+            http,
+            ping_address,
+            is_usable: AtomicBool::new(false),
             database: options.database,
             timeouts: options.timeouts,
         })
@@ -119,6 +131,30 @@ impl Connection {
             .await
     }
 
+    /// Checks that the server responds; the first time, that it accepts statements as well. Later ones
+    /// would keep it awake if it sleeps while it is idle. A proxy may not know the path; only its own
+    /// failures count.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        if !self.is_usable.load(Relaxed) {
+            self.execute(self.statement("SELECT 1 FORMAT Null")).await?;
+            self.is_usable.store(true, Relaxed);
+            return Ok(());
+        }
+        let response = async {
+            let address =
+                self.ping_address.parse().map_err(|error| Error::Network(Box::new(error)));
+            let response =
+                async { self.http.get(address?).await.map_err(|e| Error::Network(Box::new(e))) };
+            match response.await.map_err(|error| errors::of_statement(&error))?.status() {
+                status if status.is_server_error() => {
+                    Err(StoreError::Unavailable(format!("ClickHouse: /ping: {status}")))
+                }
+                _ => Ok(()),
+            }
+        };
+        self.in_time(response).await
+    }
+
     /// Inserts one block of rows. After an error it may or may not have been stored; the server
     /// ignores another insert with the same token.
     pub(super) async fn insert(
@@ -160,6 +196,14 @@ impl Connection {
         within(limit, response, |reason| StoreError::Unavailable(format!("ClickHouse: {reason}")))
             .await
     }
+}
+
+/// The address that tells whether the server responds.
+fn ping_address(url: &Url) -> String {
+    let mut ping = url.clone();
+    ping.set_path(&format!("{}/ping", url.path().trim_end_matches('/')));
+    ping.set_query(None);
+    ping.into()
 }
 
 fn connector(

@@ -6,7 +6,8 @@
 //! key that no session has, so every worker continues from there, also after a restart.
 //!
 //! An event may arrive after the sweep has passed its time. Its activity is then recorded at the
-//! time that this process's sweeps have reached. Each window overlaps the previous one by
+//! time that this process's sweeps have reached, or, if this process has not swept for a while because
+//! it was idle, those of the others. Each window overlaps the previous one by
 //! [`OVERLAP`], which is longer than the sweeps of two processes are apart; in the overlap only
 //! recently recorded activity counts. A sweep reads all sessions only if the progress is unknown,
 //! if it is older than the recorded activity, and once a day. The daily scan finds sessions without
@@ -40,6 +41,9 @@ const RELIABLE: i64 = (ACTIVITY_DAYS as i64 - 1) * 24 * 60 * 60 * 1000;
 /// Overlap of a window with the previous one, in milliseconds.
 const OVERLAP: i64 = 3 * 60 * 1000;
 
+/// How long it is known how far the sweeps of all processes have come: no longer than [`OVERLAP`].
+const KNOWN_FOR: Duration = Duration::from_millis(OVERLAP as u64);
+
 /// Interval between scans of all sessions.
 const ALL_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -58,6 +62,8 @@ pub(super) struct Sweeps {
     /// Sessions last active before this time have been swept, to this process's knowledge.
     /// `i64::MIN` if none have; `None` until it was read.
     swept: Mutex<Option<i64>>,
+    /// How far the sweeps of all processes had come, and when that was read.
+    shared: Mutex<Option<(i64, Instant)>>,
     current: tokio::sync::Mutex<Current>,
 }
 
@@ -99,7 +105,8 @@ impl Default for Sweeps {
             all_due: Instant::now() + ALL_EVERY,
             is_whole: false,
         };
-        Self { swept: Mutex::default(), current: tokio::sync::Mutex::new(current) }
+        let (swept, shared) = (Mutex::default(), Mutex::default());
+        Self { swept, shared, current: tokio::sync::Mutex::new(current) }
     }
 }
 
@@ -110,6 +117,17 @@ impl Sweeps {
 
     fn set_swept(&self, to: i64) {
         *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+        self.set_shared(to);
+    }
+
+    fn shared(&self) -> Option<i64> {
+        let shared = *self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.filter(|(_, read)| read.elapsed() < KNOWN_FOR).map(|(at, _)| at)
+    }
+
+    fn set_shared(&self, to: i64) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        *shared = Some((to, Instant::now()));
     }
 }
 
@@ -139,16 +157,18 @@ pub(super) async fn record_activity(
     session_writes::insert(store, &into, encoder.finish()).await
 }
 
-/// The earliest time that the next sweep of this process will search.
+/// The earliest time that the next sweep of any process will search.
 async fn floor(store: &ClickHouseStore) -> Result<i64, StoreError> {
-    if let Some(swept) = store.sweeps.swept() {
-        return Ok(swept);
+    if let Some(shared) = store.sweeps.shared() {
+        return Ok(shared);
     }
     let now = UtcMillis::now().epoch_millis();
     // A mark in the future was written with a wrong clock.
     let mark = read_mark(store).await?.filter(|mark| *mark <= now).unwrap_or(i64::MIN);
     let mut swept = store.sweeps.swept.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(*swept.get_or_insert(mark))
+    let floor = mark.max(*swept.get_or_insert(mark));
+    store.sweeps.set_shared(floor);
+    Ok(floor)
 }
 
 /// Ends up to `most` sessions without activity since `since`.
@@ -193,6 +213,17 @@ pub(super) async fn end(
         }
     }
     Ok(ended)
+}
+
+/// Whether activity at that time or later is recorded.
+pub(super) async fn has_any_since(
+    store: &ClickHouseStore,
+    since: UtcMillis,
+) -> Result<bool, StoreError> {
+    let since = since.epoch_millis();
+    let query = format!("SELECT toUInt8(1) FROM {ACTIVITY} WHERE seen >= {since} LIMIT 1");
+    let found: Vec<u8> = store.connection.rows(store.connection.statement(&query)).await?;
+    Ok(!found.is_empty())
 }
 
 /// Starts a sweep.

@@ -229,6 +229,10 @@ impl Store for ClickHouseStore {
         idle_sessions::end(self, since, most).await
     }
 
+    async fn has_sessions_since(&self, since: UtcMillis) -> Result<bool, StoreError> {
+        idle_sessions::has_any_since(self, since).await
+    }
+
     async fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryResult, StoreError> {
         query::run(&self.connection, sql, limits).await
     }
@@ -238,6 +242,6 @@ impl Store for ClickHouseStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.connection.execute(self.connection.statement("SELECT 1 FORMAT Null")).await
+        self.connection.ping().await
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ScriptInvocation,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue,
+    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    ScriptInvocation, TlsCertificates,
 };
 use tokio::sync::Mutex;
 
@@ -54,6 +54,14 @@ pub enum RedisFailure {
     /// command may have been executed.
     #[error("Redis: {0}")]
     Command(#[from] RedisError),
+}
+
+impl RedisFailure {
+    /// Whether the server has responded, so that the failure concerns this command only.
+    pub fn is_response(&self) -> bool {
+        let Self::Command(error) = self else { return false };
+        matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) && !is_broken(error)
+    }
 }
 
 impl RedisServer {

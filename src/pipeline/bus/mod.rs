@@ -39,9 +39,15 @@ pub trait LiveBus: Send + Sync {
     /// call for every batch.
     ///
     /// True immediately for a subscriber in this process, within about a second for one in another
-    /// process, and while it is not known. Events published before a subscriber in another process
-    /// is noticed do not reach it.
+    /// process if this is called that often, and while it is not known. Events published before a
+    /// subscriber in another process is noticed do not reach it.
     fn has_subscribers(&self) -> bool;
+
+    /// The same, at most a second old however long ago it was last called: may query a server, and
+    /// takes at most a quarter of a second.
+    async fn may_have_subscribers(&self) -> bool {
+        self.has_subscribers()
+    }
 
     /// Subscribes to all events from now on.
     fn subscribe(&self) -> Box<dyn LiveStream>;

@@ -1,7 +1,7 @@
 //! `GET /ready`: whether this process can do its work, for load balancers and orchestrators.
 //!
-//! Everybody may call it, so it shows no numbers and no addresses and makes no request to the queue:
-//! it responds from the queue's state in the last second.
+//! Everybody may call it, so it shows no numbers and no addresses, and requests of the last second
+//! share one look at the queue.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +38,7 @@ struct Report {
 /// unavailable, events wait in the queue, so they need not be sent elsewhere. In other processes the
 /// worker decides. A WebSocket server that could not start matters only without HTTP ingestion.
 pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
+    context.intake.log().metrics().look().await;
     let mut roles = BTreeMap::new();
     let mut reasons = Vec::new();
     let accepts = |role| context.roles.has(role);

@@ -186,7 +186,7 @@ async fn dispatch(
         Handler::IngestBatch => return batch::ingest(peer, arrival, &head, body).await,
         Handler::Health => Ok(status::health(peer, &head).await),
         Handler::Ready => Ok(ready::ready(&peer.context).await),
-        Handler::Metrics => Ok(status::metrics(peer)),
+        Handler::Metrics => Ok(status::metrics(peer).await),
         Handler::DebugStream => debug_stream::open(peer, &head),
         Handler::Queue => queue_api::overview(peer).await,
         Handler::Batch => queue_api::batch(peer, &head).await,

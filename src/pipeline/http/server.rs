@@ -18,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::response::ResponseBody;
+use super::refusal::Refusal;
+use super::response::{self, ResponseBody};
 use super::{HttpContext, Peer, routes};
 use crate::server::connection::{Connection, InProgress, ProgressBody, Timeouts, drive};
 use crate::server::connections::Connections;
@@ -150,6 +151,10 @@ async fn respond(
     let is_post = request.method() == Method::POST;
     let has_place = RESERVED_PATHS.contains(&request.uri().path()) || connection.admitted().await;
     let mut response = routes::respond(peer, request, has_place).await;
+    if connection.is_closing() && matches!(response.body(), ResponseBody::Stream(_)) {
+        // The connection closes after its response, and a stream does not end.
+        response = response::refusal(&Refusal::NoPlace);
+    }
     let status = response.status();
     if is_post && status == StatusCode::OK {
         connection.prove();

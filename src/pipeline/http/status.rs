@@ -43,11 +43,12 @@ struct Parted {
     worker: Health,
 }
 
-/// Responds with 200 while the process is alive. The body says whether its parts work, as of the last
-/// second: everybody may call this, so it makes no request to the queue.
+/// Responds with 200 while the process is alive. The body says whether its parts work. Everybody may
+/// call this, so requests of the last second share one look at the queue.
 pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     let context = &*peer.context;
     let metrics = context.intake.log().metrics();
+    metrics.look().await;
     let queue = metrics.queue_seen().and_then(|seen| seen.stats);
     let health = Parted {
         queue: if queue.is_none() { Health::Failing } else { metrics.health(Part::Queue) },
@@ -72,7 +73,9 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
 }
 
 /// All metrics, for Prometheus.
-pub fn metrics(peer: &Peer) -> Response<ResponseBody> {
-    let text = peer.context.intake.log().metrics().to_prometheus();
+pub async fn metrics(peer: &Peer) -> Response<ResponseBody> {
+    let metrics = peer.context.intake.log().metrics();
+    metrics.look().await;
+    let text = metrics.to_prometheus();
     response::no_store(response::with_body(OPEN_METRICS, ResponseBody::Whole(text.into())))
 }

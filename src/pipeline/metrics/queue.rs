@@ -1,5 +1,5 @@
-//! The state of the queue, observed once a second. Requests for health and metrics are served from it
-//! and never reach the queue itself.
+//! The state of the queue, observed once a second while it matters. Requests for health and metrics
+//! are served from it, and cannot make it be observed more often.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long reading the ages may take; the other values wait for it.
 const AGES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The age from which an observation, made once a second, is no longer used.
+/// The age from which an observation is no longer used: whoever looks has asked for a new one.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether an event would be accepted.
@@ -115,19 +115,24 @@ impl QueueFigures {
 }
 
 impl Metrics {
-    /// Observes the queue, for [`Metrics::queue_seen`]. Takes at most about 1.5 seconds.
+    /// Observes the queue, for [`Metrics::queue_seen`]. Takes at most about two seconds.
     ///
     /// # Errors
     /// Why the queue's state could not be read.
     pub async fn observe_queue(&self, queue: &dyn Queue) -> Result<(), QueueError> {
-        let (stats, accepts) =
-            tokio::join!(timeout(TIMEOUT, queue.stats()), timeout(TIMEOUT, queue.accepts()));
         let silent = || QueueError::Unavailable(no_response(TIMEOUT));
-        let stats = stats.unwrap_or_else(|_| Err(silent()));
+        let stats = timeout(TIMEOUT, queue.stats()).await.unwrap_or_else(|_| Err(silent()));
+        let accepts = async {
+            match &stats {
+                Ok(stats) => queue.accepts_at(*stats).await,
+                Err(_) => queue.accepts().await,
+            }
+        };
+        let accepts = timeout(TIMEOUT, accepts).await;
         match &stats {
             Ok(stats) => {
                 self.set_queue(*stats);
-                let ages = timeout(AGES_TIMEOUT, QueueAges::of(queue)).await;
+                let ages = timeout(AGES_TIMEOUT, QueueAges::of(queue, *stats)).await;
                 self.set_queue_ages(ages.ok().and_then(Result::ok));
             }
             Err(_) => {

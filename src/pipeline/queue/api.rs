@@ -6,7 +6,7 @@ use bklit_wire::queue::{
 };
 use bklit_wire::time::UtcMillis;
 
-use super::{FailedItem, Order, Page, Queue, QueueError};
+use super::{FailedItem, Order, Page, Queue, QueueError, QueueStats};
 
 /// The current state of the queue.
 ///
@@ -71,13 +71,19 @@ pub struct QueueAges {
 }
 
 impl QueueAges {
-    /// The current ages. Reads one item and the list of batches.
+    /// The current ages, given how full the queue is. Reads at most one item and the list of batches.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
-    pub async fn of(queue: &dyn Queue) -> Result<Self, QueueError> {
-        let oldest_waiting = oldest_waiting(queue).await?;
-        Ok(Self { oldest_waiting, lapsed: lapsed(&queue.batches(MOST_BATCHES).await?) })
+    pub async fn of(queue: &dyn Queue, stats: QueueStats) -> Result<Self, QueueError> {
+        let mut ages = Self::default();
+        if stats.depth > 0 {
+            ages.oldest_waiting = oldest_waiting(queue).await?;
+        }
+        if stats.in_flight > 0 {
+            ages.lapsed = lapsed(&queue.batches(MOST_BATCHES).await?);
+        }
+        Ok(ages)
     }
 }
 

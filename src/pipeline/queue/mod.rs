@@ -290,6 +290,14 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`].
     async fn accepts(&self) -> Result<(), QueueError>;
 
+    /// The same, given the result of [`Queue::stats`] from just now, which may save reading it again.
+    ///
+    /// # Errors
+    /// Those of [`Queue::accepts`].
+    async fn accepts_at(&self, _stats: QueueStats) -> Result<(), QueueError> {
+        self.accepts().await
+    }
+
     /// Accepted items in this process's spool; also known while the queue is unavailable.
     fn spooled(&self) -> u64 {
         0

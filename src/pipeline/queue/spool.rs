@@ -267,6 +267,15 @@ impl Queue for SpooledQueue {
         self.shared.spool.accepts().await
     }
 
+    async fn accepts_at(&self, stats: QueueStats) -> Result<(), QueueError> {
+        if self.is_spooling() {
+            return self.accepts().await;
+        }
+        let set_aside = self.shared.spool.stats().await.map_or(0, |spool| spool.failed);
+        let failed = stats.failed.saturating_sub(set_aside);
+        self.shared.queue.accepts_at(QueueStats { failed, ..stats }).await
+    }
+
     fn spooled(&self) -> u64 {
         self.shared.spooled.load(Ordering::Relaxed)
     }

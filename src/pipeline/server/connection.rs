@@ -8,7 +8,8 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const MAX_WAIT_FOR_PLACE: Duration = Duration::from_millis(250);
 
 /// Instead of a time: a request is in progress.
 const BUSY: u64 = u64::MAX;
+/// Instead of a time: it waits, and is to be closed.
+const CHOSEN: u64 = u64::MAX - 1;
 /// Instead of a time: nothing of the next request has arrived.
 const NOTHING: u64 = u64::MAX;
 
@@ -57,7 +60,7 @@ pub struct Connection {
     pub(super) id: u64,
     /// The client's network, if it may only have a limited number of connections.
     pub(super) network: Option<IpAddr>,
-    /// Milliseconds; [`BUSY`] while a request is in progress.
+    /// Milliseconds; [`BUSY`] while a request is in progress, [`CHOSEN`] once it is to be closed.
     waiting_since: AtomicU64,
     /// When the first byte of the request arrived, in milliseconds, or [`NOTHING`].
     head_since: AtomicU64,
@@ -99,9 +102,11 @@ impl Connection {
         InProgress(Arc::clone(self))
     }
 
-    /// From now on it does not wait, until a request that has begun ends.
+    /// From now on it does not wait, until a request that has begun ends; it may be closing already.
     pub fn keep(&self) {
-        self.waiting_since.store(BUSY, Relaxed);
+        if self.waiting_since.swap(BUSY, AcqRel) == CHOSEN {
+            self.closing.cancel();
+        }
         self.head_since.store(NOTHING, Relaxed);
     }
 
@@ -147,18 +152,30 @@ impl Connection {
         is_candidate.then(|| (self.proven.load(Relaxed), since))
     }
 
-    /// Asks its task to close it.
-    pub(super) fn close(&self) {
-        self.closing.cancel();
+    /// Asks its task to close it, if it has waited since it had that rank; returns whether it has.
+    pub(super) fn close(&self, rank: Rank) -> bool {
+        let (_, since) = rank;
+        let is_chosen = self.rank() == Some(rank)
+            && self.waiting_since.compare_exchange(since, CHOSEN, AcqRel, Relaxed).is_ok();
+        if is_chosen {
+            self.closing.cancel();
+        }
+        is_chosen
     }
 
-    pub(super) fn is_closing(&self) -> bool {
+    /// Whether it is to be closed to make room for another. That begins only while it waits.
+    pub fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
     }
 
     /// Waits until it is to be closed to make room for another.
     pub async fn closing(&self) {
         self.closing.cancelled().await;
+    }
+
+    /// The result of `step`, unless the connection is to be closed first.
+    pub async fn until_closing<F: Future>(&self, step: F) -> Option<F::Output> {
+        self.closing.run_until_cancelled(step).await
     }
 
     pub(super) fn admit(&self) {
@@ -179,7 +196,7 @@ impl Connection {
     fn deadline(&self, timeouts: Timeouts) -> Option<Instant> {
         let at = |since: u64| self.shared.began + Duration::from_millis(since);
         match (self.waiting_since.load(Relaxed), self.head_since.load(Relaxed)) {
-            (BUSY, _) => None,
+            (BUSY | CHOSEN, _) => None,
             (waiting, NOTHING) => Some(at(waiting) + timeouts.idle),
             (_, head) => Some(at(head) + timeouts.head),
         }
@@ -195,7 +212,7 @@ impl Connection {
 }
 
 fn millis(time: Duration) -> u64 {
-    time.as_millis().try_into().unwrap_or(BUSY - 1)
+    time.as_millis().try_into().unwrap_or(u64::MAX).min(CHOSEN - 1)
 }
 
 /// A request in progress, until its response is complete.
@@ -356,18 +373,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_makes_room_at_once_or_after_its_request() {
         let waiting = connection();
-        waiting.close();
+        assert!(waiting.close(waiting.rank().unwrap()));
         assert_eq!(ended_after(&waiting).await, 0);
         assert_eq!(waiting.rank(), None, "it is chosen once");
 
+        // Its request begins while it is being chosen.
         let busy = connection();
+        busy.waiting_since.store(CHOSEN, Relaxed);
         let in_progress = busy.begin();
-        busy.close();
+        assert!(busy.is_closing());
         let request = async {
             tokio::time::sleep(Duration::from_secs(3)).await;
             drop(in_progress);
         };
         // Without a poll of the connection nothing notices the end, so the timer does.
         assert!(tokio::join!(ended_after(&busy), request).0 <= 10);
+    }
+
+    #[test]
+    fn a_connection_is_not_closed_once_its_request_has_begun() {
+        let connection = connection();
+        let rank = connection.rank().unwrap();
+        let _in_progress = connection.begin();
+        assert!(!connection.close(rank) && !connection.is_closing());
     }
 }

@@ -115,11 +115,11 @@ impl<F: Fn(Reason)> Table<F> {
         if let Some(own) = network.and_then(|network| self.by_network.get(&network))
             && own.len() >= self.places.most_per_address
         {
-            let Some(longest) = longest_waiting(own) else {
+            let Some(longest) = close_longest_waiting(own) else {
                 (self.count)(Reason::Address);
                 return Admission::Refused;
             };
-            self.close(&longest, Reason::Address);
+            self.closes(&longest, Reason::Address);
         }
         if self.make_room() {
             let connection = self.add(network);
@@ -130,8 +130,10 @@ impl<F: Fn(Reason)> Table<F> {
             return Admission::Wait;
         }
         if self.reserved.len() >= RESERVED {
-            let Some(longest) = longest_waiting(&self.reserved) else { return Admission::Wait };
-            self.close(&longest, Reason::Full);
+            let Some(longest) = close_longest_waiting(&self.reserved) else {
+                return Admission::Wait;
+            };
+            self.closes(&longest, Reason::Full);
         }
         let connection = self.add(network);
         self.reserved.push(Arc::clone(&connection));
@@ -148,9 +150,7 @@ impl<F: Fn(Reason)> Table<F> {
 
     /// Closes the connection that has waited the longest, whether the server is full or not.
     pub(super) fn relieve(&mut self) {
-        if let Some(chosen) = self.take_chosen() {
-            self.close(&chosen, Reason::Full);
-        }
+        self.close_chosen();
     }
 
     /// Removes a connection that has ended.
@@ -178,30 +178,27 @@ impl<F: Fn(Reason)> Table<F> {
     /// Whether there is a regular place; if all are taken, the connection that has waited the
     /// longest is closed.
     fn make_room(&mut self) -> bool {
-        if !self.is_full() {
+        !self.is_full() || self.close_chosen()
+    }
+
+    /// Closes the connection that has waited the longest; returns whether there was one.
+    fn close_chosen(&mut self) -> bool {
+        if self.close_next() {
             return true;
         }
-        let Some(chosen) = self.take_chosen() else { return false };
-        self.close(&chosen, Reason::Full);
-        true
+        self.choose();
+        self.close_next()
     }
 
-    /// The connection that has waited the longest.
-    fn take_chosen(&mut self) -> Option<Arc<Connection>> {
-        self.next_chosen().or_else(|| {
-            self.choose();
-            self.next_chosen()
-        })
-    }
-
-    /// The next chosen connection that still waits since it was chosen.
-    fn next_chosen(&mut self) -> Option<Arc<Connection>> {
+    /// Closes the next chosen connection that still waits since it was chosen.
+    fn close_next(&mut self) -> bool {
         while let Some((rank, connection)) = self.chosen.pop() {
-            if connection.rank() == Some(rank) && self.open.contains_key(&connection.id) {
-                return Some(connection);
+            if self.open.contains_key(&connection.id) && connection.close(rank) {
+                self.closes(&connection, Reason::Full);
+                return true;
             }
         }
-        None
+        false
     }
 
     fn choose(&mut self) {
@@ -215,8 +212,8 @@ impl<F: Fn(Reason)> Table<F> {
         self.chosen.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
     }
 
-    fn close(&mut self, connection: &Arc<Connection>, reason: Reason) {
-        connection.close();
+    /// Records that a connection was asked to close.
+    fn closes(&mut self, connection: &Arc<Connection>, reason: Reason) {
         self.closing += 1;
         self.forget(connection);
         (self.count)(reason);
@@ -246,9 +243,15 @@ impl<F: Fn(Reason)> Table<F> {
     }
 }
 
-fn longest_waiting(connections: &[Arc<Connection>]) -> Option<Arc<Connection>> {
-    let waiting = connections.iter().filter_map(|one| Some((one.rank()?, one)));
-    waiting.min_by_key(|(rank, _)| *rank).map(|(_, one)| Arc::clone(one))
+/// Closes the one that has waited the longest; `None` if all of them are busy.
+fn close_longest_waiting(connections: &[Arc<Connection>]) -> Option<Arc<Connection>> {
+    loop {
+        let waiting = connections.iter().filter_map(|one| Some((one.rank()?, one)));
+        let (rank, longest) = waiting.min_by_key(|(rank, _)| *rank)?;
+        if longest.close(rank) {
+            return Some(Arc::clone(longest));
+        }
+    }
 }
 
 /// What counts as one address: a customer has many IPv6 addresses, but usually one /64.

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{Error, InconsistentKeys};
 use sha2::{Digest, Sha256};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use bklit_net::log_throttle::LogThrottle;
@@ -21,6 +21,9 @@ use bklit_wire::time::UtcMillis;
 
 /// How often the files are checked for a renewed certificate.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a certificate that expires soon, or has expired, is logged.
+const LOG_EXPIRY_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate that expires within this time should have been renewed.
 pub const RENEWAL_DAYS: i64 = 14;
@@ -122,12 +125,17 @@ impl ServerTls {
         let mut ticks = tokio::time::interval(CHECK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.log_expiry();
+        let mut expiry_logged = Instant::now();
         let broken = LogThrottle::default();
         // Certificate and key are renewed one after the other, so a single failure means nothing.
         let mut failed_before = false;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let own = Arc::clone(&self);
             let reloaded = tokio::task::spawn_blocking(move || own.reload()).await;
+            if expiry_logged.elapsed() >= LOG_EXPIRY_EVERY {
+                self.log_expiry();
+                expiry_logged = Instant::now();
+            }
             // Reading does not panic.
             let Ok(reloaded) = reloaded else { continue };
             match reloaded {
@@ -138,6 +146,7 @@ impl ServerTls {
                         let certificate = self.certificate.display();
                         tracing::info!(%certificate, "using the TLS certificate on disk");
                         self.log_expiry();
+                        expiry_logged = Instant::now();
                     }
                 }
                 Err(_) if !failed_before => failed_before = true,

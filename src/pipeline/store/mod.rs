@@ -155,6 +155,16 @@ pub trait Store: Send + Sync {
         most: usize,
     ) -> Result<Vec<SessionKey>, StoreError>;
 
+    /// Whether sessions had an event since then, so that they may become idle later. Called after
+    /// [`Store::end_idle_sessions`] has ended all of before; if there are none, it is not called again
+    /// before this process has stored another batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn has_sessions_since(&self, _since: UtcMillis) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// Runs one read-only SQL statement.
     ///
     /// # Errors
@@ -165,7 +175,7 @@ pub trait Store: Send + Sync {
     /// The SQL dialect of [`Store::query`].
     fn dialect(&self) -> &'static Dialect;
 
-    /// Checks that the store can be used now.
+    /// Checks that the store responds. Must not wake a server that sleeps while it is idle.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

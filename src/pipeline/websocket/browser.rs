@@ -168,7 +168,7 @@ impl Browser {
             session_id: Some(&self.session.session_id),
             timestamp: UtcMillis::now(),
         };
-        self.socket.send(connected.to_json()).await?;
+        self.send(connected.to_json()).await?;
         let shutdown = self.guest.shutdown.clone();
         let connection = Arc::clone(&self.guest.connection);
         let patience = tokio::time::sleep(self.guest.context.settings.auth_timeout);
@@ -185,8 +185,7 @@ impl Browser {
                     self.guest.refuse(&mut self.socket, Kind::Browser, project, NO_KEY).await;
                     return Ok("no API key in time");
                 }
-                () = connection.closing(), if self.token.is_none() => {
-                    // Only sockets without a valid token are closed to make room for others.
+                () = connection.closing() => {
                     self.socket.close_at_once(AGAIN, FULL);
                     return Ok(FULL);
                 }
@@ -228,10 +227,11 @@ impl Browser {
             Err(why) => Err(why.into()),
         };
         let problem = match done {
-            Ok(reply) => {
-                self.socket.send(reply).await?;
+            Ok(Some(reply)) => {
+                self.send(reply).await?;
                 return Ok(true);
             }
+            Ok(None) => return Ok(true),
             Err(problem) => problem,
         };
         self.guest.context.intake.log().metrics().refused();
@@ -247,7 +247,7 @@ impl Browser {
             retry_after: problem.retry_after(),
             message_type,
         };
-        self.socket.send(reply.to_json()).await?;
+        self.send(reply.to_json()).await?;
         if problem.is_final() {
             self.socket.close(POLICY, &problem.for_client()).await;
             return Ok(false);
@@ -255,37 +255,54 @@ impl Browser {
         Ok(true)
     }
 
+    /// Sends a message, unless the socket is to be closed first.
+    async fn send(&mut self, text: String) -> Result<(), Error> {
+        let connection = Arc::clone(&self.guest.connection);
+        connection.until_closing(self.socket.send(text)).await.unwrap_or(Ok(()))
+    }
+
+    /// Returns the response; `None` if the socket is to be closed.
     async fn carry_out(
         &mut self,
         message: FromBrowser<'_>,
         began: Instant,
-    ) -> Result<String, Problem> {
+    ) -> Result<Option<String>, Problem> {
         match message {
             FromBrowser::Auth { api_key } => {
-                self.authenticate(api_key.as_deref()).await?;
-                Ok(ToClient::AuthSuccess.to_json())
+                let token = self.authenticate(api_key.as_deref()).await?;
+                Ok(token.map(|_| ToClient::AuthSuccess.to_json()))
             }
             FromBrowser::Event { kind, data, api_key } => {
-                let token = self.authenticate(api_key.as_deref()).await?;
+                let Some(token) = self.authenticate(api_key.as_deref()).await? else {
+                    return Ok(None);
+                };
                 let id = self.accept(kind, data, &token, began).await?;
                 let project = &self.session.project_id;
                 let step = self.guest.step(Some(project)).event(&id).took(began.elapsed());
                 step.info("Event acknowledged", || {
                     Data::from_iter([("type".to_owned(), kind.as_str().into())])
                 });
-                Ok(ToClient::Ack { event_id: &id, message_type: kind.as_str() }.to_json())
+                Ok(Some(ToClient::Ack { event_id: &id, message_type: kind.as_str() }.to_json()))
             }
         }
     }
 
     /// The token of this key, or of the last valid one, if it allows sending. Checked for every
-    /// message, because the token may have been revoked.
-    async fn authenticate(&mut self, api_key: Option<&str>) -> Result<Arc<TokenRecord>, Problem> {
+    /// message, because the token may have been revoked. `None` if the socket is to be closed: only
+    /// those without a valid token make room for others.
+    async fn authenticate(
+        &mut self,
+        api_key: Option<&str>,
+    ) -> Result<Option<Arc<TokenRecord>>, Problem> {
         let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
         let secret = sent.as_ref().or(self.token.as_ref()).ok_or(Problem::NoKey)?;
         let context = &self.guest.context;
         let authenticator = context.intake.authenticator();
-        let token = authenticator.identify_from(self.guest.visitor.ip(), secret.expose()).await?;
+        let identified = authenticator.identify_from(self.guest.visitor.ip(), secret.expose());
+        let Some(token) = self.guest.connection.until_closing(identified).await else {
+            return Ok(None);
+        };
+        let token = token?;
         let site = site(&self.guest.head.headers);
         token.allow_ingest(&self.session.project_id, site, authenticator.domain_rules())?;
         self.token = sent.or_else(|| self.token.take());
@@ -293,7 +310,7 @@ impl Browser {
             self.member = Some(context.sessions.join(self.session.clone()));
             self.guest.connection.keep();
         }
-        Ok(token)
+        Ok((!self.guest.connection.is_closing()).then_some(token))
     }
 
     async fn accept(

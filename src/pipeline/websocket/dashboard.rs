@@ -1,5 +1,6 @@
 //! The socket of a dashboard: it receives its project's events once they are stored.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::header::ORIGIN;
@@ -8,7 +9,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use super::handshake::Kind;
 use super::message::{Live, Lost, ToClient};
-use super::socket::{AWAY, POLICY, Received, Socket};
+use super::socket::{AGAIN, AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
 use crate::auth::Denied;
 use crate::bus::{LiveMessage, LiveStream};
@@ -22,12 +23,16 @@ use bklit_wire::time::UtcMillis;
 const RECHECK: Duration = Duration::from_secs(3);
 /// The most messages that are written together.
 const MAX_TOGETHER: usize = 64;
+/// Why a socket is closed to make room for another.
+const FULL: &str = "too many connections; try again later";
 
 /// Serves a dashboard until its socket is closed by either side.
 pub async fn serve(guest: Guest, mut socket: Socket) {
-    let (project, way) = match admit(&guest).await {
-        Ok(admitted) => admitted,
-        Err(why) => {
+    let admitted = guest.connection.until_closing(admit(&guest)).await;
+    let (project, way) = match admitted {
+        Some(Ok(admitted)) => admitted,
+        None => return socket.close_at_once(AGAIN, FULL),
+        Some(Err(why)) => {
             let project = access::query(&guest.head.uri, "projectId");
             return guest.refuse(&mut socket, Kind::Dashboard, project.as_deref(), &why).await;
         }
@@ -103,6 +108,7 @@ impl Dashboard {
         let project = self.project.clone();
         self.guest.step(Some(&project)).info("Dashboard connected", || self.guest.details([]));
         let shutdown = self.guest.shutdown.clone();
+        let connection = Arc::clone(&self.guest.connection);
         // A reader that does not read must not hold up the shutdown.
         let end = tokio::select! {
             biased;
@@ -110,6 +116,10 @@ impl Dashboard {
             () = shutdown.cancelled() => {
                 self.socket.close(AWAY, "the server is stopping").await;
                 "the server is stopping"
+            }
+            () = connection.closing() => {
+                self.socket.close_at_once(AGAIN, FULL);
+                FULL
             }
         };
         self.report();

@@ -102,7 +102,8 @@ impl Socket {
         Self { stream, linger, pings, ping: Ping::Later, last_heard, longest }
     }
 
-    /// When something was last received, be it the end of the connection, or an event was accepted.
+    /// When anything was last received, including the end of the connection, or an event was last
+    /// accepted.
     pub fn last_heard(&self) -> UtcMillis {
         self.last_heard
     }

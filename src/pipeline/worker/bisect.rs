@@ -25,6 +25,9 @@ use bklit_wire::event::{EventKind, QueuedEvent};
 /// The longest a store may take for a batch before the insert is retried.
 const STORE_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Ids of ignored events shown in one line.
+const MAX_IDS_SHOWN: usize = 10;
+
 /// A batch, or a part of one that was rejected.
 struct Part {
     batch: Batch,
@@ -149,14 +152,10 @@ impl Part {
 fn log_stored(context: &WorkerContext, batch: &Batch, known: &[usize], took: Duration) {
     let n = (batch.events.len() - known.len()) as u64;
     context.log.metrics().steps(Stage::Clickhouse, Level::Info, Some(took), n);
+    log_known(context, batch, known);
     let mut known = known.iter().peekable();
     for (nth, event) in batch.events.iter().enumerate() {
         if known.next_if_eq(&&nth).is_some() {
-            let step = context.log.step(Stage::Clickhouse).event(&event.id);
-            let message = "Event ignored: the project has stored an event with this id";
-            step.project(&event.project_id).warn(message, || {
-                details(json!({ "batchId": batch.id, "type": event.payload.kind() }))
-            });
             continue;
         }
         let message = match event.payload.kind() {
@@ -169,6 +168,19 @@ fn log_stored(context: &WorkerContext, batch: &Batch, known: &[usize], took: Dur
             details(json!({ "batchId": batch.id, "sessionId": event.payload.session_id() }))
         });
     }
+}
+
+/// One line, about the first of them: a client that repeats ids may do so thousands of times.
+fn log_known(context: &WorkerContext, batch: &Batch, known: &[usize]) {
+    let Some(first) = known.first().and_then(|nth| batch.events.get(*nth)) else { return };
+    context.log.metrics().steps(Stage::Clickhouse, Level::Warn, None, known.len() as u64);
+    let step = context.log.step(Stage::Clickhouse).event(&first.id).project(&first.project_id);
+    let message = "Events ignored: their projects have stored events with these ids";
+    step.uncounted().warn(message, || {
+        let ids = known.iter().filter_map(|nth| batch.events.get(*nth)).take(MAX_IDS_SHOWN);
+        let ids: Vec<_> = ids.map(|event| event.id.as_str()).collect();
+        details(json!({ "batchId": batch.id, "events": known.len(), "eventIds": ids }))
+    });
 }
 
 fn log_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {

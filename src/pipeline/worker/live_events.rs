@@ -29,22 +29,53 @@ const AT_ONCE: usize = 256;
 
 /// Publishes a batch's events, in order, if there are subscribers.
 pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
-    if !context.live_bus.has_subscribers() {
+    // Reading the first page views is worth it only for somebody.
+    if !context.live_bus.may_have_subscribers().await {
+        return;
+    }
+    let firsts = first_views(context, &stored.events).await;
+    let live = |event: &QueuedEvent| live_event(event, &firsts);
+    let log = |event: &QueuedEvent, subscribers, took| {
+        log_published(context, event, subscribers, took);
+    };
+    publish_all(context, stored.events, live, log, "Live events of a batch not published").await;
+}
+
+/// Publishes that sessions ended by timeout, if there are subscribers.
+pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<SessionKey>) {
+    let live = |key: &SessionKey| LiveEvent {
+        project_id: key.project_id.clone(),
+        timestamp: UtcMillis::now(),
+        r#type: EventKind::SessionEnd,
+        data: Object::of(&SessionEndData { session_id: &key.session_id, reason: Some("timeout") }),
+    };
+    publish_all(context, sessions, live, |_, _, _| {}, "Ends of idle sessions not published").await;
+}
+
+/// Publishes what `live` makes of each item, in order, and calls `log` for each that was published,
+/// with the number of subscribers and how long it took. Reports `failure` once.
+async fn publish_all<T>(
+    context: &WorkerContext,
+    items: Vec<T>,
+    mut live: impl FnMut(&T) -> LiveEvent,
+    log: impl Fn(&T, u64, Duration),
+    failure: &'static str,
+) {
+    if !context.live_bus.may_have_subscribers().await {
         return;
     }
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
-    let firsts = first_views(context, &stored.events).await;
-    let total = stored.events.len();
+    let total = items.len();
     let mut failed = Failed::default();
-    for (nth, event) in stored.events.into_iter().enumerate() {
+    for (nth, item) in items.into_iter().enumerate() {
         if nth % AT_ONCE == AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        let live = live_event(&event, &firsts);
+        let live = live(&item);
         let began = Instant::now();
         let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
         match published {
-            Ok(Ok(subscribers)) => log_published(context, &event, subscribers, began.elapsed()),
+            Ok(Ok(subscribers)) => log(&item, subscribers, began.elapsed()),
             // The error may be about an earlier event, so the next one may succeed.
             Ok(Err(reason)) => failed.add(1, reason),
             Err(_) => {
@@ -54,9 +85,10 @@ pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
         }
     }
     if let Some(reason) = failed.reason {
-        context.log.step(Stage::Pubsub).error("Live events of a batch not published", || {
-            details(json!({ "reason": reason, "events": failed.events }))
-        });
+        context
+            .log
+            .step(Stage::Pubsub)
+            .error(failure, || details(json!({ "reason": reason, "events": failed.events })));
     }
 }
 
@@ -72,44 +104,6 @@ impl Failed {
     fn add(&mut self, events: usize, reason: String) {
         self.events += events;
         self.reason.get_or_insert(reason);
-    }
-}
-
-/// Publishes that sessions ended by timeout, if there are subscribers.
-pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<SessionKey>) {
-    if !context.live_bus.has_subscribers() {
-        return;
-    }
-    let deadline = Instant::now() + PUBLISH_TIMEOUT;
-    let total = sessions.len();
-    let mut failed = Failed::default();
-    for (nth, SessionKey { project_id, session_id }) in sessions.into_iter().enumerate() {
-        let end = SessionEnd {
-            session_id,
-            timestamp: None,
-            reason: Some("timeout".to_owned()),
-            unverified: false,
-        };
-        let live = LiveEvent {
-            project_id,
-            timestamp: UtcMillis::now(),
-            r#type: EventKind::SessionEnd,
-            data: Object::of(&SessionEndData::of(&end)),
-        };
-        let published = tokio::time::timeout_at(deadline, context.live_bus.publish(live)).await;
-        match published {
-            Ok(Ok(_)) => {}
-            Ok(Err(reason)) => failed.add(1, reason),
-            Err(_) => {
-                failed.add(total - nth, no_response(PUBLISH_TIMEOUT));
-                break;
-            }
-        }
-    }
-    if let Some(reason) = failed.reason {
-        context.log.step(Stage::Pubsub).error("Ends of idle sessions not published", || {
-            details(json!({ "reason": reason, "sessions": failed.events }))
-        });
     }
 }
 

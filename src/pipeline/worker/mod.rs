@@ -7,6 +7,7 @@
 //! - `batch`: one batch from claim to acknowledgement
 //! - `bisect`: finds the events of a batch that the store rejects
 //! - `definitions`: looks up the definitions of custom events
+//! - `in_hand`: what the workers are doing
 //! - `lease`: renews the lease of a batch
 //! - `live_events`: publishes stored events for dashboards
 //! - `parse`: the queue's items as events
@@ -15,7 +16,7 @@
 //! - `sessions`: writes the rows of sessions
 //! - `settings`: the worker's settings
 //! - `stop`: the phases of a shutdown
-//! - `store_health`: checks the store while there is no batch
+//! - `store_health`: checks the store while there is no batch and somebody looks
 //! - `sweep`: ends idle sessions
 //! - `times`: replaces implausible times
 //! - `unverified`: drops ends of sessions that do not exist
@@ -24,6 +25,7 @@ mod announce;
 mod batch;
 mod bisect;
 mod definitions;
+mod in_hand;
 mod lease;
 mod live_events;
 mod parse;
@@ -50,10 +52,10 @@ pub use self::settings::WorkerSettings;
 
 use self::announce::Announcer;
 use self::batch::Work;
+use self::in_hand::InHand;
 use self::lease::Lease;
 use self::parse::parse;
 use self::stop::Stop;
-use self::store_health::InHand;
 use self::times::Times;
 use super::bus::LiveBus;
 use super::definitions::Definitions;
@@ -119,7 +121,7 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     };
     tokio::join!(
         all_work,
-        sweep::run(&context, &stop.started),
+        sweep::run(&context, &in_hand, &stop.started),
         sessions::run(&context, &stop.started),
         store_health::run(&context, &in_hand, &stop.started)
     );

@@ -1,15 +1,15 @@
 //! Records which sessions are active, for dashboards. Nothing depends on it: a failure is logged once
 //! per batch, and the worker continues.
 
+use std::convert::identity;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::error::Elapsed;
 
 use super::bisect::Stored;
 use super::{WorkerContext, details};
 use crate::store::session::contributions;
-use bklit_net::timeout::no_response;
+use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -29,30 +29,29 @@ pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
     let timeout = context.settings.session_timeout;
     let (active, gone) = last_seen(stored);
     let recorded = async {
-        if !active.is_empty() {
-            presence.active(&active, timeout).await?;
-        }
-        if !gone.is_empty() {
-            presence.ended(&gone, timeout).await?;
-        }
-        Ok(())
+        // They are different sessions, and a failure of one call says nothing about the other.
+        let (active, ended) =
+            tokio::join!(presence.active(&active, timeout), presence.ended(&gone, timeout));
+        active.and(ended)
     };
-    log_failure(context, tokio::time::timeout(TIMEOUT, recorded).await, active.len() + gone.len());
+    let recorded = within(TIMEOUT, recorded, identity).await;
+    log_failure(context, "Active sessions not recorded", recorded, active.len() + gone.len());
 }
 
 /// Records sessions that the store knows have ended.
 pub(super) async fn ended(context: &WorkerContext, sessions: &[(SessionKey, UtcMillis)]) {
     let Some(presence) = context.presence.as_ref().filter(|_| !sessions.is_empty()) else { return };
     let recorded = presence.ended(sessions, context.settings.session_timeout);
-    log_failure(context, tokio::time::timeout(TIMEOUT, recorded).await, sessions.len());
+    let recorded = within(TIMEOUT, recorded, identity).await;
+    log_failure(context, "Ended sessions not recorded", recorded, sessions.len());
 }
 
 /// Removes idle sessions.
 pub(super) async fn sweep(context: &WorkerContext) {
     if let Some(presence) = &context.presence {
         let swept = presence.remove_idle(context.settings.session_timeout);
-        let swept = tokio::time::timeout(SWEEP_TIMEOUT, swept).await;
-        log_failure(context, swept, 0);
+        let swept = within(SWEEP_TIMEOUT, swept, identity).await;
+        log_failure(context, "Idle sessions not removed from the active ones", swept, 0);
     }
 }
 
@@ -73,16 +72,17 @@ fn last_seen(stored: &Stored) -> (Moments, Moments) {
 
 fn log_failure(
     context: &WorkerContext,
-    recorded: Result<Result<(), String>, Elapsed>,
+    message: &'static str,
+    done: Result<(), String>,
     sessions: usize,
 ) {
-    let reason = match recorded {
-        Ok(Ok(())) => return,
-        Ok(Err(reason)) => reason,
-        Err(_) => no_response(TIMEOUT),
-    };
-    context.log.step(Stage::Pubsub).warn("Active sessions not recorded", || {
-        details(json!({ "reason": reason, "sessions": sessions }))
+    let Err(reason) = done else { return };
+    context.log.step(Stage::Pubsub).warn(message, || {
+        let mut data = details(json!({ "reason": reason }));
+        if sessions > 0 {
+            data.insert("sessions".to_owned(), sessions.into());
+        }
+        data
     });
 }
 

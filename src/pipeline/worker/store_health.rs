@@ -1,56 +1,48 @@
-//! Checks whether the store works while no batch is being processed.
+//! Checks whether the store works while no batch is being processed. Only while somebody looks, or
+//! while it fails: a server that sleeps while it is idle must not be kept awake.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::WorkerContext;
-use crate::metrics::Part;
+use super::in_hand::InHand;
+use crate::metrics::{OnDemand, Part};
 use bklit_net::timeout::no_response;
 use bklit_wire::gauges::Health;
 
-/// The interval of checks.
+/// The interval of checks while somebody watches or the store fails.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The longest a check may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of batches being processed.
-#[derive(Default)]
-pub(super) struct InHand(AtomicUsize);
-
-/// A batch, counted until dropped.
-pub(super) struct Held<'a>(&'a InHand);
-
-impl InHand {
-    pub(super) fn hold(&self) -> Held<'_> {
-        self.0.fetch_add(1, Relaxed);
-        Held(self)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.load(Relaxed) == 0
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Checks until `shutdown`, the first time at once.
 pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
+    let demand = context.log.metrics().store_check();
+    let _checking = demand.begin();
     let checks = async {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
             check(context, in_hand).await;
+            demand.checked();
+            is_due(context, demand).await;
         }
     };
     shutdown.run_until_cancelled(checks).await;
+}
+
+/// Waits until the next check.
+async fn is_due(context: &WorkerContext, demand: &OnDemand) {
+    loop {
+        tokio::select! {
+            () = demand.asked() => return,
+            () = tokio::time::sleep(INTERVAL) => {
+                let fails = context.log.metrics().health(Part::Store) == Health::Failing;
+                if fails || context.log.is_watched() {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 async fn check(context: &WorkerContext, in_hand: &InHand) {

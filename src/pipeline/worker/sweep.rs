@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::in_hand::InHand;
 use super::{WorkerContext, details, live_events, presence};
 use crate::store::StoreError;
 use bklit_net::log_throttle::LogThrottle;
@@ -26,15 +27,30 @@ const AT_ONCE: usize = 1_000;
 /// The longest a step may take before it is left for the next sweep.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// While there is nothing to end, presence is swept only this often, in intervals: other programs
+/// remove their sessions themselves.
+const PRESENCE_WHILE_IDLE: u64 = 10;
+
 /// Sweeps until `shutdown`.
-pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {
+pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
     let throttle = LogThrottle::default();
     let sweeps = async {
-        loop {
+        // The number of batches after which no session was left that may become idle.
+        let mut done_after = None;
+        for nth in 0.. {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
-            presence::sweep(context).await;
+            let begun = in_hand.begun();
+            let is_idle = done_after == Some(begun);
+            if !is_idle || nth % PRESENCE_WHILE_IDLE == 0 {
+                presence::sweep(context).await;
+            }
+            if is_idle {
+                continue;
+            }
+            let is_quiet = in_hand.is_empty();
             match sweep(context).await {
-                Ok(()) => {
+                Ok(more_to_come) => {
+                    done_after = (is_quiet && !more_to_come).then_some(begun);
                     if let Some(lasted) = throttle.recovered().map(seconds) {
                         tracing::info!(lasted, "ending idle sessions again");
                     }
@@ -56,7 +72,8 @@ fn report(context: &WorkerContext, throttle: &LogThrottle, error: &StoreError) {
     });
 }
 
-async fn sweep(context: &WorkerContext) -> Result<(), StoreError> {
+/// Returns whether there are sessions that may become idle later.
+async fn sweep(context: &WorkerContext) -> Result<bool, StoreError> {
     let timeout = context.settings.session_timeout.as_millis();
     let timeout = i64::try_from(timeout).unwrap_or(i64::MAX);
     let since = UtcMillis::now().epoch_millis().saturating_sub(timeout);
@@ -74,7 +91,8 @@ async fn sweep(context: &WorkerContext) -> Result<(), StoreError> {
             live_events::publish_timeouts(context, ended).await;
         }
         if count < AT_ONCE {
-            return Ok(());
+            let later = context.store.has_sessions_since(since);
+            return within(STEP_TIMEOUT, later, StoreError::Unavailable).await;
         }
     }
 }

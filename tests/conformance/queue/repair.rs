@@ -166,12 +166,14 @@ pub(super) async fn the_events_of_a_batch_can_be_read(fixture: &mut dyn Fixture)
     let ids: Vec<_> = view.events.iter().map(|event| event.event_id.as_deref().unwrap()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
     // Ages: one of four events is waiting, and one of two batches has an expired lease.
-    let ages = QueueAges::of(&*queue).await.unwrap();
+    let stats = queue.stats().await.unwrap();
+    let ages = QueueAges::of(&*queue, stats).await.unwrap();
     assert_eq!((ages.lapsed, ages.oldest_waiting.is_some()), (0, true));
     let view = api::overview(&*queue).await.unwrap();
     assert_eq!((view.oldest_waiting, view.lapsed), (ages.oldest_waiting, 0));
     claim(&*queue, 3, NO_LEASE).await;
-    let ages = QueueAges::of(&*queue).await.unwrap();
+    let stats = queue.stats().await.unwrap();
+    let ages = QueueAges::of(&*queue, stats).await.unwrap();
     assert_eq!((ages.lapsed, ages.oldest_waiting), (1, None), "nothing waits");
     assert_eq!(api::overview(&*queue).await.unwrap().lapsed, 1);
     queue.acknowledge(&held.id, &[]).await.unwrap();

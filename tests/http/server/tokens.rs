@@ -13,6 +13,8 @@ pub struct Tokens {
     store: SqliteTokenStore,
     pub lookups: AtomicUsize,
     pub is_away: AtomicBool,
+    /// As long as somebody writes it, lookups wait.
+    pub gate: tokio::sync::RwLock<()>,
     _dir: tempfile::TempDir,
 }
 
@@ -20,7 +22,13 @@ impl Tokens {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteTokenStore::open(&dir.path().join("tokens.db")).unwrap();
-        Self { store, lookups: AtomicUsize::new(0), is_away: AtomicBool::new(false), _dir: dir }
+        Self {
+            store,
+            lookups: AtomicUsize::new(0),
+            is_away: AtomicBool::new(false),
+            gate: tokio::sync::RwLock::default(),
+            _dir: dir,
+        }
     }
 
     /// Makes a token, as `change` wants it.
@@ -55,6 +63,7 @@ impl TokenStore for Tokens {
 
     async fn find(&self, hash: &TokenHash) -> Result<Option<TokenRecord>, TokenStoreError> {
         self.looked_up()?;
+        let _open = self.gate.read().await;
         self.store.find(hash).await
     }
 

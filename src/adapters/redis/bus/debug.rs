@@ -122,6 +122,7 @@ impl DebugBus for RedisDebugBus {
 
     /// Lines are also created for the history.
     fn has_subscribers(&self) -> bool {
+        self.relay.used();
         self.ring.most() > 0 || self.is_watched()
     }
 

@@ -72,7 +72,15 @@ impl LiveBus for RedisLiveBus {
         published.map(|()| local + self.relay.remote_subscribers())
     }
 
+    async fn may_have_subscribers(&self) -> bool {
+        if self.local.subscribers() == 0 {
+            self.relay.counted().await;
+        }
+        self.has_subscribers()
+    }
+
     fn has_subscribers(&self) -> bool {
+        self.relay.used();
         self.local.subscribers() > 0 || self.relay.may_have_remote_subscribers()
     }
 

@@ -9,12 +9,14 @@
 //! | `debug.rs` | the debug bus: debug lines and gauges |
 //! | `history.rs` | the stream with the last debug lines of all processes |
 //! | `live.rs` | the live bus: stored events for dashboards |
-//! | `relay.rs` | publishing and subscribing, shared by both buses |
+//! | `relay.rs` | publishing, shared by both buses |
+//! | `listener.rs` | subscribing, and who else subscribes, shared by both buses |
 //! | `own_messages.rs` | recognises this process's own messages |
 //! | `rate_limit.rs` | limits the lines added to the stream without subscribers |
 
 mod debug;
 mod history;
+mod listener;
 mod live;
 mod own_messages;
 mod rate_limit;

@@ -1,19 +1,17 @@
-//! Shared by both buses: publishes through a bounded channel, subscribes while this process has
-//! subscribers, and queries the number of subscribers in other processes.
+//! Shared by both buses: publishes through a bounded channel what has subscribers in other processes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, Value, cmd};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 use super::history::{Entry, Keeper};
+use super::listener::{COUNT_EVERY, listen};
 use super::own_messages::OwnMessages;
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
-use bklit_net::backoff::Backoff;
 
 /// Messages that may wait to be published; further ones are lost.
 const MAX_WAITING: usize = 16_384;
@@ -21,10 +19,8 @@ const MAX_WAITING: usize = 16_384;
 const MAX_GROUP: usize = 512;
 /// How long messages without subscribers are collected, because each group may cost Redis an fsync.
 const GATHER: Duration = Duration::from_millis(50);
-/// Interval of querying the number of subscribers, which also detects a dead connection.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Maximum pause after a failed attempt to subscribe.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Time limit for waiting for a new count.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A message for a channel.
 pub(super) struct Outgoing {
@@ -96,21 +92,29 @@ pub(super) struct Relay {
     listener: JoinHandle<()>,
 }
 
+/// What the relay shares with its tasks.
 #[derive(Default)]
-struct Shared {
-    own: OwnMessages,
+pub(super) struct Shared {
+    pub(super) own: OwnMessages,
     /// Subscribers in other processes, at the time of the last query.
-    remote: AtomicU64,
+    pub(super) remote: AtomicU64,
     /// Whether that number is from the current connection.
-    remote_known: AtomicBool,
-    reception: watch::Sender<Reception>,
+    pub(super) remote_known: AtomicBool,
+    /// When it was last queried.
+    pub(super) counted: watch::Sender<Option<Instant>>,
+    /// Whether that number has been used since.
+    pub(super) is_used: AtomicBool,
+    pub(super) used: Notify,
+    /// Another process has subscribed.
+    pub(super) announced: Notify,
+    pub(super) reception: watch::Sender<Reception>,
     /// The server is unavailable: messages without subscribers are not sent.
-    is_down: AtomicBool,
+    pub(super) is_down: AtomicBool,
     /// Lost messages that have not been reported yet.
     lost: AtomicU64,
     /// The current reason why publishing fails.
     failure: Mutex<Option<String>>,
-    subscribed: Notify,
+    pub(super) subscribed: Notify,
 }
 
 impl Relay {
@@ -136,9 +140,21 @@ impl Relay {
         read(&self.shared.failure).map_or(Ok(()), Err)
     }
 
-    /// Number of subscribers in other processes, at most a second old.
+    /// Number of subscribers in other processes. At most a second old if [`Relay::used`] was called
+    /// in that time.
     pub(super) fn remote_subscribers(&self) -> u64 {
         self.shared.remote.load(Relaxed)
+    }
+
+    /// Records that there may be something to publish, so that the number of subscribers is kept up
+    /// to date. Cheap.
+    pub(super) fn used(&self) {
+        self.shared.use_count();
+    }
+
+    /// Waits until the number of subscribers is at most a second old, or cannot be queried.
+    pub(super) async fn counted(&self) {
+        self.shared.counted().await;
     }
 
     /// Whether another process may have subscribers, at most a second old; true while unknown.
@@ -164,6 +180,24 @@ impl Relay {
     /// Watches whether messages of other processes are received.
     pub(super) fn reception(&self) -> watch::Receiver<Reception> {
         self.shared.reception.subscribe()
+    }
+}
+
+impl Shared {
+    fn use_count(&self) {
+        if !self.is_used.load(Relaxed) && !self.is_used.swap(true, Relaxed) {
+            self.used.notify_one();
+        }
+    }
+
+    async fn counted(&self) {
+        let mut counted = self.counted.subscribe();
+        let is_fresh = counted.borrow_and_update().is_some_and(|at| at.elapsed() < COUNT_EVERY);
+        if is_fresh || !self.remote_known.load(Relaxed) {
+            return;
+        }
+        self.use_count();
+        let _ = timeout(COUNT_TIMEOUT, counted.changed()).await;
     }
 }
 
@@ -226,6 +260,8 @@ async fn publish<B: Bus>(
                 let awaited = group.iter().filter(|message| message.is_awaited).count();
                 shared.lost.fetch_add(awaited as u64, Relaxed);
                 shared.is_down.store(true, Relaxed);
+                // The next count finds out whether that lasts.
+                shared.use_count();
             }
         }
         write(&shared.failure, published.err().map(|failure| failure.to_string()));
@@ -245,124 +281,4 @@ async fn publish_group(
         commands.cmd("PUBLISH").arg(*channel).arg(payload.as_slice()).ignore();
     }
     connection.pipeline(&commands).await
-}
-
-/// Subscribes forever, reconnecting when the connection is lost.
-async fn listen<B: Bus>(server: RedisServer, shared: Arc<Shared>, bus: Weak<B>) {
-    let mut backoff = Backoff::new(LONGEST_PAUSE);
-    let mut logged = false;
-    loop {
-        let ended = listen_once(&server, &shared, &bus, || {
-            backoff.reset();
-            logged = false;
-        });
-        let reason = ended.await.to_string();
-        shared.remote_known.store(false, Relaxed);
-        shared.remote.store(0, Relaxed);
-        shared.is_down.store(true, Relaxed);
-        shared.reception.send_replace(Reception::Cut(reason.clone()));
-        let Some(bus) = bus.upgrade() else { return };
-        // Once per outage, not once per attempt.
-        if !std::mem::replace(&mut logged, true) {
-            bus.disconnected(&reason);
-        }
-        drop(bus);
-        backoff.pause().await;
-    }
-}
-
-async fn listen_once<B: Bus>(
-    server: &RedisServer,
-    shared: &Arc<Shared>,
-    bus: &Weak<B>,
-    mut connected: impl FnMut(),
-) -> RedisFailure {
-    let cut = Arc::new(Notify::new());
-    let sink = {
-        let (shared, bus, cut) = (Arc::clone(shared), bus.clone(), Arc::clone(&cut));
-        move |push: PushInfo| {
-            match push.kind {
-                PushKind::Message => receive(&shared, &bus, &push.data),
-                PushKind::Disconnection => cut.notify_one(),
-                _ => {}
-            }
-            Ok(())
-        }
-    };
-    let mut connection = match server.connect(sink).await {
-        Ok(connection) => connection,
-        Err(failure) => return failure,
-    };
-    let mut listening = false;
-    loop {
-        let Some(wanted) = bus.upgrade().map(|bus| wants(&*bus, shared)) else {
-            return RedisFailure::Command(std::io::Error::other("the bus is closed").into());
-        };
-        if let Err(error) = follow::<B>(&mut connection, &mut listening, wanted, shared).await {
-            return error.into();
-        }
-        shared.is_down.store(false, Relaxed);
-        let reception = if listening { Reception::On } else { Reception::Off };
-        let is_new = shared
-            .reception
-            .send_if_modified(|before| std::mem::replace(before, reception.clone()) != reception);
-        if listening
-            && is_new
-            && let Some(bus) = bus.upgrade()
-        {
-            bus.connected();
-        }
-        connected();
-        tokio::select! {
-            () = cut.notified() => {
-                let error = std::io::Error::other("the connection was lost");
-                return RedisFailure::Command(error.into());
-            }
-            () = shared.subscribed.notified() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-        }
-    }
-}
-
-/// Whether this process has subscribers. A new subscriber is either counted here or finds that
-/// messages are not received yet.
-fn wants<B: Bus>(bus: &B, shared: &Shared) -> bool {
-    if bus.local_subscribers() == 0 {
-        shared.reception.send_if_modified(|reception| {
-            std::mem::replace(reception, Reception::Off) != Reception::Off
-        });
-    }
-    bus.local_subscribers() > 0
-}
-
-/// Subscribes or unsubscribes, and queries the number of other subscribers.
-async fn follow<B: Bus>(
-    connection: &mut MultiplexedConnection,
-    listening: &mut bool,
-    wanted: bool,
-    shared: &Shared,
-) -> Result<(), redis::RedisError> {
-    if wanted && !*listening {
-        connection.subscribe(B::CHANNELS).await?;
-    } else if !wanted && *listening {
-        connection.unsubscribe(B::CHANNELS).await?;
-    }
-    *listening = wanted;
-    let counts: Vec<(String, u64)> =
-        cmd("PUBSUB").arg("NUMSUB").arg(B::CHANNELS).query_async(connection).await?;
-    // Does not include pattern subscribers.
-    let patterns: u64 = cmd("PUBSUB").arg("NUMPAT").query_async(connection).await?;
-    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    shared.remote.store(most.saturating_sub(u64::from(wanted)) + patterns, Relaxed);
-    shared.remote_known.store(true, Relaxed);
-    Ok(())
-}
-
-fn receive<B: Bus>(shared: &Shared, bus: &Weak<B>, data: &[Value]) {
-    if let ([Value::BulkString(channel), Value::BulkString(payload)], Some(bus)) =
-        (data, bus.upgrade())
-        && !shared.own.received(payload)
-    {
-        bus.received(&String::from_utf8_lossy(channel), payload);
-    }
 }

@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Script, cmd};
+use futures_util::{StreamExt, stream};
+use redis::{Script, ScriptInvocation, cmd};
 
 use crate::redis::connection::{Link, RedisServer};
 use bklit_pipeline::presence::Presence;
@@ -20,6 +21,9 @@ const PREFIX: &str = "live:sessions:";
 
 /// Sessions changed by one call of a script, during which the server does nothing else.
 const MAX_GROUP: usize = 1_000;
+
+/// Calls of a script in progress at once.
+const AT_ONCE: usize = 16;
 
 /// Projects that are swept in every sweep, whatever else is stored on the server.
 const PROJECTS_KEPT: usize = 10_000;
@@ -86,22 +90,29 @@ impl RedisPresence {
             projects.entry(&session.project_id).or_default().push((&session.session_id, *at));
         }
         let expiry = timeout.saturating_mul(2).max(SHORTEST_EXPIRY).as_secs().min(MAX_EXPIRY);
-        let mut failure = None;
-        for (project, sessions) in projects {
+        let mut calls = Vec::new();
+        for (project, sessions) in &projects {
             for group in sessions.chunks(MAX_GROUP) {
                 let mut call = script.key(key(project));
                 call.key(ended_key(project)).arg(idle_before(timeout)).arg(expiry);
                 for (session, at) in group {
                     call.arg(at.epoch_millis()).arg(session);
                 }
-                let connection = self.link.connection().await.map_err(|f| f.to_string())?;
-                // A key of another type in one project must not affect the others.
-                if let Err(error) = connection.script::<()>(&call).await {
-                    failure.get_or_insert(error.to_string());
-                }
+                calls.push(self.invoke(call));
             }
         }
-        failure.map_or(Ok(()), Err)
+        // A key of another type in one project must not affect the others.
+        let mut results = stream::iter(calls).buffer_unordered(AT_ONCE);
+        let mut first = Ok(());
+        while let Some(result) = results.next().await {
+            first = first.and(result);
+        }
+        first
+    }
+
+    async fn invoke(&self, call: ScriptInvocation<'_>) -> Result<(), String> {
+        let invoked = async { self.link.connection().await?.script::<()>(&call).await };
+        invoked.await.map_err(|failure| failure.to_string())
     }
 
     fn projects(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -112,16 +123,28 @@ impl RedisPresence {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes idle sessions from these sets.
-    async fn trim(&self, keys: &[String], timeout: Duration) -> Result<(), String> {
+    /// Removes idle sessions from these sets. Those that are not sets are skipped, and the first is
+    /// noted in `skipped`.
+    async fn trim(
+        &self,
+        keys: &[String],
+        timeout: Duration,
+        skipped: &mut Option<String>,
+    ) -> Result<(), String> {
+        let limit = format!("({}", idle_before(timeout));
         for keys in keys.chunks(MAX_GROUP) {
             let mut commands = redis::pipe();
             for key in keys {
-                let limit = format!("({}", idle_before(timeout));
-                commands.cmd("ZREMRANGEBYSCORE").arg(key).arg("-inf").arg(limit).ignore();
+                commands.cmd("ZREMRANGEBYSCORE").arg(key).arg("-inf").arg(&limit).ignore();
             }
             let connection = self.link.connection().await.map_err(|f| f.to_string())?;
-            connection.pipeline::<()>(&commands).await.map_err(|f| f.to_string())?;
+            match connection.pipeline::<()>(&commands).await {
+                // The server has executed the other commands.
+                Err(failure) if failure.is_response() => {
+                    skipped.get_or_insert(failure.to_string());
+                }
+                done => done.map_err(|f| f.to_string())?,
+            }
         }
         Ok(())
     }
@@ -170,21 +193,21 @@ impl Presence for RedisPresence {
 
     async fn remove_idle(&self, timeout: Duration) -> Result<(), String> {
         let own: Vec<_> = self.projects().iter().map(|project| key(project)).collect();
-        self.trim(&own, timeout).await?;
+        let mut skipped = None;
+        self.trim(&own, timeout, &mut skipped).await?;
         for step in 0..STEPS {
             if step > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
             let cursor = *self.cursor();
             let (next, keys) = self.scan(cursor).await?;
-            let others: Vec<_> = keys.into_iter().filter(|key| !own.contains(key)).collect();
-            self.trim(&others, timeout).await?;
+            self.trim(&keys, timeout, &mut skipped).await?;
             *self.cursor() = next;
             if next == 0 {
                 break;
             }
         }
-        Ok(())
+        skipped.map_or(Ok(()), Err)
     }
 
     async fn count(&self, project_id: &str) -> Result<u64, String> {

@@ -17,6 +17,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `push.rs` | groups pushes; settles those in doubt |
+//! | `arrivals.rs` | waits for something to claim |
 //! | `claims.rs` | claims batches, on separate connections |
 //! | `list_items.rs` | pages of a list; removes items from the middle |
 //! | `failed_record.rs` | JSON of an item in the failed list |
@@ -25,6 +26,7 @@
 //! | `scripts.rs` | the Lua scripts in `scripts/` |
 //! | `check.rs` | what `doctor` reports about the server |
 
+mod arrivals;
 pub mod check;
 mod claims;
 mod disk_sync;
@@ -42,6 +44,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
+use arrivals::Arrivals;
 use bklit_pipeline::queue::{
     Bounds, Claim, ClaimId, DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order,
     Page, Pushed, Queue, QueueError, QueueStats, Rejected, WaitingItem,
@@ -55,10 +58,6 @@ use keys::Keys;
 use push::{Call, Push, Pusher};
 use scripts::Scripts;
 
-/// Intervals of polling for items that other programs pushed: at first, and after a while without
-/// any. Redis notifies only blocking pops, which remove the item without acknowledgement.
-const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
-const MAX_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum lease: ten years, far below the numbers that a script cannot represent exactly.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -104,6 +103,7 @@ pub struct RedisQueue {
     pusher_ended: CancellationToken,
     pushed: Arc<Notify>,
     claims: Arc<Claims>,
+    arrivals: Arrivals,
     link: Link,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
@@ -135,25 +135,21 @@ impl RedisQueue {
         });
         let (claim_keys, claim_scripts) = (Arc::clone(&keys), Arc::clone(&scripts));
         let claims = Claims::new(server.clone(), claim_keys, claim_scripts, durable_claims);
+        let (watch_keys, watch_scripts) = (Arc::clone(&keys), Arc::clone(&scripts));
+        let watched = Arc::clone(&pushed);
+        let arrivals = Arrivals::new(server.clone(), watch_keys, watch_scripts, watched);
         Self {
             pushes,
             pusher,
             pusher_ended,
             pushed,
             claims: Arc::new(claims),
+            arrivals,
             link: Link::new(server),
             keys,
             scripts,
             bounds,
         }
-    }
-
-    /// Time until a batch can be claimed: zero for now, `None` if unknown.
-    async fn ready_in(&self) -> Result<Option<Duration>, RedisFailure> {
-        let connection = self.link.connection().await?;
-        let mut call = self.scripts.ready_in.key(&self.keys.queue);
-        let millis: i64 = connection.script(call.key(&self.keys.inflight)).await?;
-        Ok(u64::try_from(millis).ok().map(Duration::from_millis))
     }
 
     async fn try_renew(&self, claim: &ClaimId, lease: Duration) -> Result<bool, RedisFailure> {
@@ -313,24 +309,7 @@ impl Queue for RedisQueue {
     }
 
     async fn ready(&self) {
-        let mut pause = MIN_POLL_INTERVAL;
-        loop {
-            let wait = match self.ready_in().await {
-                Ok(Some(Duration::ZERO)) => return,
-                Ok(Some(lease_end)) => pause.min(lease_end),
-                Ok(None) => pause,
-                Err(_) => {
-                    // The next claim reports the error.
-                    tokio::time::sleep(MAX_POLL_INTERVAL).await;
-                    return;
-                }
-            };
-            tokio::select! {
-                // Checks again: another consumer may have been faster.
-                () = self.pushed.notified() => pause = MIN_POLL_INTERVAL,
-                () = tokio::time::sleep(wait) => pause = (pause * 3 / 2).min(MAX_POLL_INTERVAL),
-            }
-        }
+        self.arrivals.ready().await;
     }
 
     async fn ended(&self) {
@@ -343,6 +322,10 @@ impl Queue for RedisQueue {
 
     async fn accepts(&self) -> Result<(), QueueError> {
         self.bounds.check(self.stats().await?)
+    }
+
+    async fn accepts_at(&self, stats: QueueStats) -> Result<(), QueueError> {
+        self.bounds.check(stats)
     }
 
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {

@@ -1,5 +1,7 @@
 //! Sweeps of idle sessions: how much they read, and that they miss none.
 
+use std::time::Duration;
+
 use bklit_adapters::clickhouse::ClickHouseStore;
 use bklit_pipeline::store::Store;
 use bklit_wire::session::SessionKey;
@@ -96,6 +98,21 @@ async fn events_that_arrive_after_the_sweep_of_their_time_are_swept() {
     drop(third);
     assert_eq!(sweep(&second, 29).await, [key("p", "late"), key("p", "later")]);
     assert_eq!(sweep(&first, 28).await, []);
+}
+
+/// A process that was idle does not sweep. What it stores then must not depend on its own sweeps.
+#[tokio::test]
+async fn late_events_stored_after_an_idle_time_are_swept_by_others() {
+    let (database, idle) = shared().await;
+    let busy = store(&database.url(), |options| options.database = database.name().to_owned());
+    assert_eq!(sweep(&idle, 90).await, []);
+    assert_eq!(sweep(&busy, 30).await, []);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3 * 60)).await;
+    tokio::time::resume();
+    visit(&idle, "late", 80).await;
+    drop(idle);
+    assert_eq!(sweep(&busy, 29).await, [key("p", "late")]);
 }
 
 #[tokio::test]

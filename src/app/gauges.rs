@@ -1,0 +1,104 @@
+//! Publishes the gauges of this process, and reads the queue's state for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use color_eyre::eyre::Result;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::alerts::DaemonAlerts;
+use bklit_net::log_throttle::LogThrottle;
+use bklit_pipeline::metrics::Part;
+use bklit_pipeline::queue::Queue;
+use bklit_pipeline::telemetry::Telemetry;
+use bklit_pipeline::throttle::Throttle;
+use bklit_wire::duration::seconds;
+use bklit_wire::gauges::{Gauges, Health};
+
+/// How often gauges are published.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the queue is observed while nothing happens and nobody looks: on a server that is not
+/// otherwise used, this is most of what an idle pipeline costs.
+const OBSERVE_WHILE_IDLE: Duration = Duration::from_secs(90);
+
+/// Once a second: publishes the gauges and checks them for alerts. Before that, or whenever somebody
+/// looks, reads the queue's state if it matters.
+pub(super) async fn publish(
+    log: Arc<Telemetry>,
+    queue: Arc<dyn Queue>,
+    throttle: Arc<Throttle>,
+    mut alerts: Option<DaemonAlerts>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let mut ticks = tokio::time::interval(PUBLISH_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let check = log.metrics().queue_check();
+    let _checking = check.begin();
+    let mut observer =
+        Observer { log: &log, queue: &*queue, at: None, unknown: LogThrottle::default() };
+    let mut last = Arc::new(Gauges::default());
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+            () = check.asked() => {
+                observer.observe().await;
+                continue;
+            }
+        }
+        if observer.is_due(&last) {
+            observer.observe().await;
+        }
+        let gauges = log.publish_gauges();
+        throttle.observe(gauges.queue.map(|queue| queue.depth.saturating_add(queue.spooled)));
+        if let Some(alerts) = &mut alerts {
+            alerts.check(&gauges);
+        }
+        last = gauges;
+    }
+}
+
+/// Observes the queue.
+struct Observer<'a> {
+    log: &'a Telemetry,
+    queue: &'a dyn Queue,
+    /// The last time.
+    at: Option<Instant>,
+    unknown: LogThrottle,
+}
+
+impl Observer<'_> {
+    /// Whether the queue's state matters: somebody watches, events were processed in the last second,
+    /// some wait, or the queue fails.
+    fn is_due(&self, last: &Gauges) -> bool {
+        let is_active = last.accepted > 0 || last.stages.iter().any(|stage| stage.count > 0);
+        let is_empty = last
+            .queue
+            .is_some_and(|queue| queue.depth == 0 && queue.in_flight == 0 && queue.spooled == 0);
+        is_active
+            || !is_empty
+            || self.log.is_watched()
+            || self.log.metrics().health(Part::Queue) != Health::Ok
+            || self.at.is_none_or(|at| at.elapsed() >= OBSERVE_WHILE_IDLE)
+    }
+
+    async fn observe(&mut self) {
+        match self.log.metrics().observe_queue(self.queue).await {
+            Ok(()) => {
+                if let Some(lasted) = self.unknown.recovered().map(seconds) {
+                    tracing::info!(lasted, "the queue's depth is known again");
+                }
+            }
+            Err(error) => {
+                if let Some(lasting) = self.unknown.failure().map(seconds) {
+                    tracing::warn!(%error, lasting, "the queue's depth is unknown");
+                }
+            }
+        }
+        self.at = Some(Instant::now());
+        self.log.metrics().queue_check().checked();
+    }
+}

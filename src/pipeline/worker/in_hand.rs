@@ -1,0 +1,36 @@
+//! What the workers of a process are doing.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// The batches being processed.
+#[derive(Default)]
+pub(super) struct InHand {
+    now: AtomicUsize,
+    begun: AtomicU64,
+}
+
+/// A batch, counted until dropped.
+pub(super) struct Held<'a>(&'a InHand);
+
+impl InHand {
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.now.fetch_add(1, Relaxed);
+        self.begun.fetch_add(1, Relaxed);
+        Held(self)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.now.load(Relaxed) == 0
+    }
+
+    /// How many there were so far.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Relaxed)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Relaxed);
+    }
+}
