@@ -7,14 +7,18 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `debug.rs` | the debug bus: debug lines and gauges |
+//! | `gap.rs` | lines missed while the connection was lost |
 //! | `history.rs` | the stream with the last debug lines of all processes |
+//! | `keeper.rs` | adds lines to it |
 //! | `live.rs` | the live bus: stored events for dashboards |
 //! | `relay.rs` | publishing and subscribing, shared by both buses |
 //! | `own_messages.rs` | recognises this process's own messages |
 //! | `rate_limit.rs` | limits the lines added to the stream without subscribers |
 
 mod debug;
+mod gap;
 mod history;
+mod keeper;
 mod live;
 mod own_messages;
 mod rate_limit;

@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, Value, cmd};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::history::{Entry, Keeper};
+use super::keeper::{Entry, Keeper};
 use super::own_messages::OwnMessages;
-use crate::redis::connection::{Link, RedisFailure, RedisServer};
+use crate::redis::connection::{Incoming, Link, RedisFailure, RedisServer, Subscriber};
 use bklit_net::backoff::Backoff;
 
 /// Messages that may wait to be published; further ones are lost.
@@ -117,6 +115,9 @@ impl Relay {
     /// Starts relaying for `bus` until this is dropped. Must be called in a tokio runtime.
     pub(super) fn new<B: Bus>(server: RedisServer, bus: &Arc<B>, keeper: Option<Keeper>) -> Self {
         let shared = Arc::new(Shared::default());
+        // In a cluster, all processes use the same node for a bus, which knows their number.
+        let server =
+            B::CHANNELS.first().map_or_else(|| server.clone(), |name| server.for_key(name));
         let (outgoing, messages) = mpsc::channel(MAX_WAITING);
         let route = Route { link: Link::new(server.clone()), keeper };
         // Ends once the sender is dropped and everything sent has been published.
@@ -278,18 +279,14 @@ async fn listen_once<B: Bus>(
     mut connected: impl FnMut(),
 ) -> RedisFailure {
     let cut = Arc::new(Notify::new());
-    let sink = {
+    let on_incoming = {
         let (shared, bus, cut) = (Arc::clone(shared), bus.clone(), Arc::clone(&cut));
-        move |push: PushInfo| {
-            match push.kind {
-                PushKind::Message => receive(&shared, &bus, &push.data),
-                PushKind::Disconnection => cut.notify_one(),
-                _ => {}
-            }
-            Ok(())
+        move |incoming: Incoming<'_>| match incoming {
+            Incoming::Message(channel, payload) => receive(&shared, &bus, channel, payload),
+            Incoming::End => cut.notify_one(),
         }
     };
-    let mut connection = match server.connect(sink).await {
+    let mut connection = match server.subscriber(on_incoming).await {
         Ok(connection) => connection,
         Err(failure) => return failure,
     };
@@ -337,7 +334,7 @@ fn wants<B: Bus>(bus: &B, shared: &Shared) -> bool {
 
 /// Subscribes or unsubscribes, and queries the number of other subscribers.
 async fn follow<B: Bus>(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Subscriber,
     listening: &mut bool,
     wanted: bool,
     shared: &Shared,
@@ -348,19 +345,14 @@ async fn follow<B: Bus>(
         connection.unsubscribe(B::CHANNELS).await?;
     }
     *listening = wanted;
-    let counts: Vec<(String, u64)> =
-        cmd("PUBSUB").arg("NUMSUB").arg(B::CHANNELS).query_async(connection).await?;
-    // Does not include pattern subscribers.
-    let patterns: u64 = cmd("PUBSUB").arg("NUMPAT").query_async(connection).await?;
-    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    shared.remote.store(most.saturating_sub(u64::from(wanted)) + patterns, Relaxed);
+    let subscribers = connection.subscribers(B::CHANNELS).await?;
+    shared.remote.store(subscribers.saturating_sub(u64::from(wanted)), Relaxed);
     shared.remote_known.store(true, Relaxed);
     Ok(())
 }
 
-fn receive<B: Bus>(shared: &Shared, bus: &Weak<B>, data: &[Value]) {
-    if let ([Value::BulkString(channel), Value::BulkString(payload)], Some(bus)) =
-        (data, bus.upgrade())
+fn receive<B: Bus>(shared: &Shared, bus: &Weak<B>, channel: &[u8], payload: &[u8]) {
+    if let Some(bus) = bus.upgrade()
         && !shared.own.received(payload)
     {
         bus.received(&String::from_utf8_lossy(channel), payload);

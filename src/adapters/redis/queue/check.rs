@@ -29,7 +29,7 @@ pub async fn check(
     options: &RedisQueueOptions,
     alarm_depth: u64,
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
-    let link = Link::new(server);
+    let link = Link::new(server.for_key(&options.prefix));
     let connection = link.connection().await?;
     let text: String = connection.query(&cmd("INFO")).await?;
     let info: Info = text
@@ -39,7 +39,7 @@ pub async fn check(
         .collect();
     let mut findings = vec![version(&info)];
     findings.extend(role(&info));
-    findings.extend(cluster(&info, &options.prefix));
+    findings.extend(cluster(&info, link.server().is_cluster()));
     findings.extend(disk(&connection, &info, options.durability).await?);
     findings.extend(snapshot(&info));
     findings.extend(memory(&info));
@@ -75,13 +75,11 @@ fn role(info: &Info) -> Option<Diagnostic> {
     })
 }
 
-fn cluster(info: &Info, prefix: &str) -> Option<Diagnostic> {
-    let tag = prefix.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    let has_tag = tag.is_some_and(|(tag, _)| !tag.is_empty());
-    (text(info, "cluster_enabled") == "1" && !has_tag).then(|| {
+fn cluster(info: &Info, is_expected: bool) -> Option<Diagnostic> {
+    (text(info, "cluster_enabled") == "1" && !is_expected).then(|| {
         Diagnostic::problem(
-            format!("it is a cluster, and the keys that start with {prefix} are in several slots"),
-            "give queue.redis_prefix a hash tag, such as {analytics}:queue, in all parts of Bklit",
+            "it belongs to a cluster, which redis_url does not say",
+            "write redis+cluster:// instead of redis:// in redis_url",
         )
     })
 }
@@ -186,7 +184,8 @@ async fn queue(
     now: i64,
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
     let prefix = &options.prefix;
-    let keys = Keys::new(prefix, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS);
+    let in_cluster = connection.server().is_cluster();
+    let keys = Keys::new(prefix, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS, in_cluster);
     // As a script, like all operations of the queue.
     let script =
         cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
