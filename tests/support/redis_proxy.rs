@@ -1,10 +1,11 @@
 //! A proxy between the program and a Redis that changes commands, or stops forwarding without closing
 //! anything.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A command: its name and arguments.
 pub type Command = Vec<Vec<u8>>;
@@ -67,15 +68,14 @@ impl RedisProxy {
             if is(&command, "EVAL") {
                 command[1] = guarded(&command[1]);
             } else if is(&command, "SCRIPT") && command[1].eq_ignore_ascii_case(b"LOAD") {
-                let sha = ::redis::Script::new(&text(&command[2])).get_hash().to_owned();
-                let script = guarded(&command[2]);
-                let guarded_sha = ::redis::Script::new(&text(&script)).get_hash().to_owned();
-                guarded_shas().lock().unwrap().insert(sha, guarded_sha);
-                command[2] = script;
+                let script = String::from_utf8(command[2].clone()).unwrap();
+                let sha = ::redis::Script::new(&script).get_hash().as_bytes().to_vec();
+                scripts().lock().unwrap().insert(sha, guarded(&command[2]));
             } else if is(&command, "EVALSHA")
-                && let Some(sha) = guarded_shas().lock().unwrap().get(&text(&command[1]))
+                && let Some(script) = scripts().lock().unwrap().get(&command[1])
             {
-                command[1] = sha.clone().into_bytes();
+                command[0] = b"EVAL".to_vec();
+                command[1] = script.clone();
             }
             Some(command)
         })
@@ -84,11 +84,6 @@ impl RedisProxy {
     /// `redis://…` of the proxy.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     /// Connections accepted so far.
@@ -106,15 +101,10 @@ fn is(command: &Command, name: &str) -> bool {
     command[0].eq_ignore_ascii_case(name.as_bytes())
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// By the hash of the script, the hash of the guarded one. Hashes are the same for all servers.
-fn guarded_shas() -> &'static std::sync::Mutex<std::collections::HashMap<String, String>> {
-    static SHAS: std::sync::OnceLock<std::sync::Mutex<std::collections::HashMap<String, String>>> =
-        std::sync::OnceLock::new();
-    SHAS.get_or_init(Default::default)
+/// The guarded scripts, by the hash of the script itself.
+fn scripts() -> &'static Mutex<HashMap<Vec<u8>, Vec<u8>>> {
+    static SCRIPTS: OnceLock<Mutex<HashMap<Vec<u8>, Vec<u8>>>> = OnceLock::new();
+    SCRIPTS.get_or_init(Mutex::default)
 }
 
 fn guarded(script: &[u8]) -> Vec<u8> {

@@ -1,9 +1,6 @@
 //! Several Valkeys that act as one: a cluster, and a primary with a replica and Sentinels.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -151,10 +148,8 @@ impl Sentinels {
         let all = Self { servers: [primary, replica], sentinels };
         eventually(DEADLINE, "the Sentinels know everything", || {
             all.sentinels.iter().all(|sentinel| {
-                let known = sentinel.ask("SENTINEL MASTER main");
-                let has = |name: &str, value: &str| {
-                    known.contains(&format!("{name}\r\n${}\r\n{value}\r\n", value.len()))
-                };
+                let known = sentinel.ask(&["SENTINEL", "MASTER", "main"]);
+                let has = |name: &str, value: &str| known.contains(&format!("\n{name}\n{value}\n"));
                 has("num-slaves", "1") && has("num-other-sentinels", "2") && has("flags", "master")
             })
         });
@@ -169,14 +164,14 @@ impl Sentinels {
 
     /// Which of the servers the Sentinels call the primary.
     pub fn primary(&self) -> usize {
-        let known = self.sentinels[0].ask("SENTINEL GET-MASTER-ADDR-BY-NAME main");
-        let is_named = |server: &RedisServer| known.contains(&format!("\r\n{}\r\n", server.port()));
+        let known = self.sentinels[0].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        let is_named = |server: &RedisServer| known.contains(&format!("\n{}\n", server.port()));
         self.servers.iter().position(is_named).expect("one of the servers")
     }
 
     /// Asks for a fail-over although the primary works. False if it is refused for now.
     pub fn fail_over(&self) -> bool {
-        self.sentinels[0].ask("SENTINEL FAILOVER main").starts_with("+OK")
+        try_ask(self.sentinels[0].port, &["SENTINEL", "FAILOVER", "main"]).is_some()
     }
 }
 
@@ -197,7 +192,7 @@ impl Sentinel {
             let mut command = Command::new(provided("BKLIT_TEST_VALKEY"));
             command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
             let is_up = |id: u32| {
-                try_ask(port, "INFO")
+                try_ask(port, &["INFO"])
                     .is_some_and(|info| info.contains(&format!("process_id:{id}\r")))
             };
             if process.launch(&mut command, is_up) {
@@ -207,16 +202,14 @@ impl Sentinel {
         panic!("a Sentinel did not start");
     }
 
-    fn ask(&self, command: &str) -> String {
+    fn ask(&self, command: &[&str]) -> String {
         try_ask(self.port, command).expect("an answer of the Sentinel")
     }
 }
 
-fn try_ask(port: u16, command: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+fn try_ask(port: u16, command: &[&str]) -> Option<String> {
+    let mut cli = Command::new(provided("BKLIT_TEST_REDIS_CLI"));
+    let output = cli.args(["-e", "-p", &port.to_string()]).args(command).output();
+    let output = output.expect("run redis-cli");
+    output.status.success().then(|| String::from_utf8(output.stdout).expect("text"))
 }

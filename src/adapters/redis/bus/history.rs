@@ -68,6 +68,7 @@ impl Wanted {
 
 /// Reads the stream.
 pub(super) struct Reader {
+    server: RedisServer,
     link: Link,
     /// Connections belong to this runtime, whichever task reads.
     runtime: Handle,
@@ -76,14 +77,18 @@ pub(super) struct Reader {
 impl Reader {
     /// Connects when it is first used. Must be called in a tokio runtime.
     pub(super) fn new(server: RedisServer) -> Self {
-        Self { link: Link::new(server.for_key(KEY)), runtime: Handle::current() }
+        let server = server.for_key(KEY);
+        Self { link: Link::new(server.clone()), server, runtime: Handle::current() }
     }
 
-    /// Reads the last `wanted` lines, once `reception` shows that no newer ones are missed.
+    /// Reads the last `wanted` lines, once `reception` shows that no newer ones are missed. After a
+    /// lost connection, the reader's may have been lost, too, without a sign of it, so that a `fresh`
+    /// one is needed.
     fn start(
         self: &Arc<Self>,
         wanted: Wanted,
         reception: Option<watch::Receiver<Reception>>,
+        fresh: bool,
     ) -> oneshot::Receiver<Found> {
         let (sender, receiver) = oneshot::channel();
         let reader = Arc::clone(self);
@@ -97,7 +102,9 @@ impl Reader {
                     }
                 }
                 found.is_read = true;
-                reader.read(&wanted, &mut found.newest_first).await
+                let new = fresh.then(|| Link::new(reader.server.clone()));
+                let link = new.as_ref().unwrap_or(&reader.link);
+                read(link, &wanted, &mut found.newest_first).await
             };
             // Other components log that the server is unavailable.
             if let Ok(Err(error @ RedisFailure::Command(_))) = timeout(WAIT, read).await {
@@ -107,27 +114,27 @@ impl Reader {
         });
         receiver
     }
+}
 
-    async fn read(&self, wanted: &Wanted, found: &mut Vec<Kept>) -> Result<(), RedisFailure> {
-        let most = wanted.most;
-        let mut end = "+".to_owned();
-        let (mut entries_read, mut bytes) = (0, 0);
-        while found.len() < most && entries_read < most.saturating_add(MORE) && bytes < MAX_BYTES {
-            let connection = self.link.connection().await?;
-            let page = PAGE.min(most - found.len());
-            let mut command = cmd("XREVRANGE");
-            command.arg(KEY).arg(&end).arg("-").arg("COUNT").arg(page);
-            let entries: Vec<(String, Fields)> = connection.query(&command).await?;
-            let Some((last, _)) = entries.last() else { break };
-            end = format!("({last}");
-            entries_read += entries.len();
-            for (_, fields) in &entries {
-                bytes += fields.values().map(Vec::len).sum::<usize>();
-                found.extend(kept(fields).filter(|kept| wanted.has(kept)));
-            }
+async fn read(link: &Link, wanted: &Wanted, found: &mut Vec<Kept>) -> Result<(), RedisFailure> {
+    let most = wanted.most;
+    let mut end = "+".to_owned();
+    let (mut entries_read, mut bytes) = (0, 0);
+    while found.len() < most && entries_read < most.saturating_add(MORE) && bytes < MAX_BYTES {
+        let connection = link.connection().await?;
+        let page = PAGE.min(most - found.len());
+        let mut command = cmd("XREVRANGE");
+        command.arg(KEY).arg(&end).arg("-").arg("COUNT").arg(page);
+        let entries: Vec<(String, Fields)> = connection.query(&command).await?;
+        let Some((last, _)) = entries.last() else { break };
+        end = format!("({last}");
+        entries_read += entries.len();
+        for (_, fields) in &entries {
+            bytes += fields.values().map(Vec::len).sum::<usize>();
+            found.extend(kept(fields).filter(|kept| wanted.has(kept)));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Parses an entry; `None` if it is not a line of ours.
@@ -178,7 +185,7 @@ impl AfterShared {
         live: Box<dyn DebugStream>,
     ) -> Self {
         let wanted = Wanted { most, process: process.to_owned(), first: own.first };
-        let reading = (most > 0).then(|| reader.start(wanted.clone(), reception.clone()));
+        let reading = (most > 0).then(|| reader.start(wanted.clone(), reception.clone(), false));
         Self {
             reader: Arc::clone(reader),
             wanted,
@@ -221,7 +228,8 @@ impl AfterShared {
     }
 
     fn take(&mut self, mut found: Found) {
-        if std::mem::replace(&mut self.gap.is_read, false) {
+        let fills_gap = std::mem::replace(&mut self.gap.is_read, false);
+        if fills_gap {
             found.newest_first = self.gap.missed(found.newest_first);
         }
         let own = std::mem::take(&mut self.own);
@@ -232,7 +240,7 @@ impl AfterShared {
         self.overlap.add_others(last.map(|kept| kept.line.identity()));
         others.iter().rev().for_each(|kept| self.gap.saw(kept.line.identity()));
         self.before = merged(own, others.into_iter().rev().map(|kept| kept.line).collect());
-        let most = if self.is_live { MAX_MISSED } else { self.wanted.most };
+        let most = if fills_gap { MAX_MISSED } else { self.wanted.most };
         self.before.drain(..self.before.len().saturating_sub(most));
     }
 }
@@ -270,7 +278,7 @@ impl DebugStream for AfterShared {
                 continue;
             }
             if let Some(wanted) = self.missed_by(&message) {
-                self.reading = Some(self.reader.start(wanted, self.reception.clone()));
+                self.reading = Some(self.reader.start(wanted, self.reception.clone(), true));
             }
             return Some(message);
         }
