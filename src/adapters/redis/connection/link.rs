@@ -10,6 +10,7 @@ use redis::{
     ScriptInvocation, Value, cmd, from_redis_value,
 };
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::cluster::Redirect;
 use super::node::Sink;
@@ -18,6 +19,9 @@ use bklit_net::backoff::Reach;
 
 /// Maximum pause after a failed connection attempt; calls in between fail immediately.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long it is taken for granted that a server has no replicas.
+const REPLICAS_KNOWN: Duration = Duration::from_secs(5);
 
 /// How often a command follows a cluster's redirects.
 const MAX_REDIRECTS: usize = 4;
@@ -44,6 +48,13 @@ struct Current {
     inner: MultiplexedConnection,
     node: ConnectionAddr,
     generation: u64,
+    replicas: Arc<Replicas>,
+}
+
+/// Whether a replica of the node may be promoted.
+struct Replicas {
+    has_some: AtomicBool,
+    asked: SyncMutex<Option<Instant>>,
 }
 
 /// The current connection of a [`Link`].
@@ -97,7 +108,9 @@ impl Link {
                 state.ended = ended;
                 state.generation += 1;
                 let (inner, generation) = (opened.connection, state.generation);
-                let current = Current { inner, node, generation };
+                let has_some = AtomicBool::new(self.server.has_replicas() == Some(true));
+                let replicas = Arc::new(Replicas { has_some, asked: SyncMutex::default() });
+                let current = Current { inner, node, generation, replicas };
                 state.connection = Some(current.clone());
                 state.reach.succeeded();
                 Ok(current)
@@ -172,6 +185,43 @@ impl Connection<'_> {
         &self.link.server
     }
 
+    /// Whether a replica of this server is promoted when the server fails, so that only what the
+    /// replica has is safe. A new replica is noticed within [`REPLICAS_KNOWN`].
+    ///
+    /// # Errors
+    /// [`RedisFailure::Command`].
+    pub(crate) async fn has_replicas(&self) -> Result<bool, RedisFailure> {
+        let replicas = self.current().replicas;
+        if self.link.server.has_replicas().is_none() {
+            return Ok(false);
+        }
+        if replicas.has_some.load(Relaxed) {
+            return Ok(true);
+        }
+        {
+            let mut asked = replicas.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.is_some_and(|at| at.elapsed() < REPLICAS_KNOWN) {
+                return Ok(false);
+            }
+            *asked = Some(Instant::now());
+        }
+        let role: Vec<Value> = match self.query(&cmd("ROLE")).await {
+            // Then only what Sentinel says is known.
+            Err(RedisFailure::Command(error)) if error.code() == Some("NOPERM") => Vec::new(),
+            role => role?,
+        };
+        let has_some =
+            matches!(role.get(2), Some(Value::Array(connected)) if !connected.is_empty());
+        replicas.has_some.store(has_some, Relaxed);
+        Ok(has_some)
+    }
+
+    /// Replaces the connection before the next use, because something about the server has changed.
+    pub(crate) async fn abandon(&self) {
+        self.link.server.forget();
+        self.link.discard(self.generation()).await;
+    }
+
     /// Sends one command.
     ///
     /// # Errors
@@ -203,7 +253,7 @@ impl Connection<'_> {
         &self,
         commands: &Pipeline,
     ) -> Result<T, RedisFailure> {
-        let Current { mut inner, generation, node } = self.current();
+        let Current { mut inner, generation, node, .. } = self.current();
         let response = commands.query_async(&mut inner).await;
         if let Err(error) = &response {
             // The next call finds the right node.
@@ -224,7 +274,7 @@ impl Connection<'_> {
     }
 
     async fn run<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, RedisFailure> {
-        let Current { mut inner, mut generation, mut node } = self.current();
+        let Current { mut inner, mut generation, mut node, .. } = self.current();
         let mut response = request.send(&mut inner).await;
         for _ in 0..MAX_REDIRECTS {
             let Err(error) = &response else { break };
@@ -237,7 +287,7 @@ impl Connection<'_> {
                     self.link.discard(generation).await;
                     let next = self.link.current().await?;
                     *self.current.lock().unwrap_or_else(PoisonError::into_inner) = next.clone();
-                    Current { inner, generation, node } = next;
+                    Current { inner, generation, node, .. } = next;
                     request.send(&mut inner).await
                 }
                 Some(Redirect::Moved) | None => break,

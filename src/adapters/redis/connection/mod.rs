@@ -159,13 +159,24 @@ impl RedisServer {
         matches!(self.shared.servers, Directory::Cluster(_))
     }
 
-    /// Whether a replica may be promoted, whether or not it is connected now.
-    pub(crate) fn may_fail_over(&self) -> bool {
+    /// Whether replicas are promoted when a primary fails. `None` if this is not known, as behind a
+    /// plain URL; otherwise whether one may be promoted now.
+    fn has_replicas(&self) -> Option<bool> {
         match (&self.shared.servers, &self.place) {
-            (Directory::Sentinels(sentinels), _) => sentinels.has_replicas(),
-            (Directory::Cluster(cluster), Place::Slot(slot)) => cluster.has_replicas(*slot),
-            _ => false,
+            (Directory::Sentinels(sentinels), _) => Some(sentinels.has_replicas()),
+            (Directory::Cluster(cluster), Place::Slot(slot)) => Some(cluster.has_replicas(*slot)),
+            _ => None,
         }
+    }
+
+    /// Whether it lacks RESP3, as far as is known.
+    pub fn speaks_resp2(&self) -> bool {
+        self.shared.access.speaks_resp2()
+    }
+
+    /// Whether it fails over to a replica by itself.
+    pub fn fails_over(&self) -> bool {
+        !matches!(self.shared.servers, Directory::One(_))
     }
 
     /// In a cluster, the node that has `key`; elsewhere the same server.
@@ -212,11 +223,16 @@ impl RedisServer {
         match opened.await {
             Ok(opened) => Ok((node, opened)),
             Err(failure) => {
-                if let Directory::Cluster(cluster) = &self.shared.servers {
-                    cluster.forget();
-                }
+                self.forget();
                 Err(failure)
             }
+        }
+    }
+
+    /// Looks for the node again before the next connection.
+    fn forget(&self) {
+        if let Directory::Cluster(cluster) = &self.shared.servers {
+            cluster.forget();
         }
     }
 

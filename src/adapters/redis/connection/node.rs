@@ -51,6 +51,11 @@ impl Access {
         Self { login, roots, connect_timeout, response_timeout, speaks_resp2 }
     }
 
+    /// Whether a server has refused `HELLO`.
+    pub(super) fn speaks_resp2(&self) -> bool {
+        self.speaks_resp2.load(Relaxed)
+    }
+
     /// The same nodes with another user.
     pub(super) fn with_login(&self, login: RedisConnectionInfo) -> Self {
         Self { login, speaks_resp2: Arc::default(), ..self.clone() }
@@ -63,7 +68,7 @@ impl Access {
         sink: &Sink,
     ) -> Result<Opened, RedisFailure> {
         self.within(address, async {
-            if self.speaks_resp2.load(Relaxed) {
+            if self.speaks_resp2() {
                 return self.open_as(address, ProtocolVersion::RESP2, sink).await;
             }
             let error = match self.open_as(address, ProtocolVersion::RESP3, sink).await {
@@ -124,7 +129,7 @@ impl Access {
         let unreachable =
             |reason: String| RedisFailure::Unreachable { address: address.to_string(), reason };
         match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| unreachable(error.to_string())),
+            Ok(connected) => connected.map_err(|error| unreachable(reason(&error))),
             Err(_) => Err(unreachable(format!("no connection within {:?}", self.connect_timeout))),
         }
     }
@@ -163,6 +168,17 @@ fn tcp_settings() -> TcpSettings {
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(LONGEST_SILENCE);
     settings
+}
+
+/// Why a connection could not be opened.
+fn reason(error: &RedisError) -> String {
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
+            "it rejects the user or the password in the URL".to_owned()
+        }
+        (_, Some("NOAUTH")) => "it requires a password, which the URL lacks".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Whether a server answered that it does not know `HELLO`, or no RESP3; each engine has its own

@@ -24,7 +24,7 @@ pub(super) struct Sentinels {
     name: String,
     access: Access,
     is_tls: bool,
-    /// Whether they know a replica, connected or not: it may be promoted.
+    /// Whether they see a replica that works, connected to the primary or not: it may be promoted.
     has_replicas: Arc<AtomicBool>,
 }
 
@@ -80,7 +80,15 @@ impl Sentinels {
         if flags.contains("down") || !flags.contains("master") {
             return Err(self.unreachable(&format!("the Sentinel {sentinel} says it is {flags}")));
         }
-        self.has_replicas.store(field("num-slaves") != "0", Relaxed);
+        let command = cmd("SENTINEL").arg("REPLICAS").arg(&self.name).take();
+        // Before Redis 5, it has another name, and no append-only file can be awaited.
+        let replicas: Vec<HashMap<String, String>> =
+            command.query_async(&mut connection).await.unwrap_or_default();
+        let is_up = |replica: &HashMap<String, String>| {
+            let flags = replica.get("flags").map_or("", String::as_str);
+            !flags.contains("down") && !flags.contains("disconnected")
+        };
+        self.has_replicas.store(replicas.iter().any(is_up), Relaxed);
         let host = Host { name: field("ip").to_owned(), port: field("port").parse().ok() };
         tcp(&host, PORT, self.is_tls).map_err(|problem| self.unreachable(&problem))
     }

@@ -39,7 +39,11 @@ pub async fn check(
         .collect();
     let mut findings = vec![version(&info)];
     findings.extend(role(&info));
-    findings.extend(cluster(&info, link.server().is_cluster()));
+    findings.extend(cluster(&connection, &info).await?);
+    findings.extend(replicas(&info, link.server(), options.durability));
+    if link.server().speaks_resp2() {
+        findings.push(Diagnostic::good("it lacks RESP3 (HELLO), so RESP2 is used"));
+    }
     findings.extend(disk(&connection, &info, options.durability).await?);
     findings.extend(snapshot(&info));
     findings.extend(memory(&info));
@@ -75,13 +79,30 @@ fn role(info: &Info) -> Option<Diagnostic> {
     })
 }
 
-fn cluster(info: &Info, is_expected: bool) -> Option<Diagnostic> {
-    (text(info, "cluster_enabled") == "1" && !is_expected).then(|| {
-        Diagnostic::problem(
+async fn cluster(
+    connection: &Connection<'_>,
+    info: &Info,
+) -> Result<Option<Diagnostic>, RedisFailure> {
+    if text(info, "cluster_enabled") != "1" {
+        return Ok(None);
+    }
+    if !connection.server().is_cluster() {
+        return Ok(Some(Diagnostic::problem(
             "it belongs to a cluster, which redis_url does not say",
             "write redis+cluster:// instead of redis:// in redis_url",
-        )
-    })
+        )));
+    }
+    let command = cmd("CLUSTER").arg("INFO").take();
+    let state: Result<String, String> = optional(connection, &command).await?;
+    let is_ok = state.as_ref().is_ok_and(|state| state.contains("cluster_state:ok"));
+    Ok(Some(match state {
+        Err(_) => return Ok(None),
+        Ok(_) if is_ok => Diagnostic::good("the cluster has all its slots"),
+        Ok(_) => Diagnostic::problem(
+            "the cluster lacks nodes or slots, so it may refuse all commands",
+            "check its nodes with `redis-cli --cluster check`",
+        ),
+    }))
 }
 
 async fn disk(
@@ -210,6 +231,27 @@ async fn queue(
         ));
     }
     Ok(findings)
+}
+
+/// What a fail-over can lose.
+fn replicas(info: &Info, server: &RedisServer, durability: Durability) -> Option<Diagnostic> {
+    let connected = number(info, "connected_slaves");
+    if !server.fails_over() {
+        return None;
+    }
+    Some(match (connected, durability) {
+        (0, _) => Diagnostic::warning(
+            "no replica is connected, so nothing takes over when it fails",
+            "start a replica with `appendonly yes`, or check its log",
+        ),
+        (_, Durability::Always) => Diagnostic::good(format!(
+            "connected replicas: {connected}; one has an event on disk before it is accepted"
+        )),
+        (_, Durability::Everysec) => Diagnostic::good(format!(
+            "connected replicas: {connected}; a fail-over can lose the last events, unless \
+             durability is always"
+        )),
+    })
 }
 
 /// The response, or the server's error; only a lost connection is an error of this function.

@@ -77,7 +77,7 @@ async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
 /// then respond too early, so that only `appendfsync always` is a guarantee.
 pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure> {
     let millis = LONGEST.as_millis() as u64;
-    let replicas = i64::from(connection.server().may_fail_over());
+    let replicas = i64::from(connection.has_replicas().await?);
     let command = cmd("WAITAOF").arg(1).arg(replicas).arg(millis).take();
     let (local, remote): (i64, i64) = connection.query_slow(&command, LONGEST).await?;
     let reason = if connection.was_elsewhere() {
@@ -93,6 +93,8 @@ pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure
     } else {
         return Ok(());
     };
+    // Then the replica may be gone for good.
+    connection.abandon().await;
     let error = std::io::Error::new(std::io::ErrorKind::TimedOut, reason);
     Err(RedisFailure::Command(error.into()))
 }
