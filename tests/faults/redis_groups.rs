@@ -40,11 +40,11 @@ fn a_fail_over_loses_and_repeats_nothing() {
                 sentinels.servers[primary].freeze();
             } else {
                 sentinels.servers[primary].kill9();
+                eventually(DEADLINE, "events are spooled", || is_spooling(daemon));
             }
-            eventually(DEADLINE, "events are spooled", || is_spooling(daemon));
             eventually(DEADLINE, "the replica is promoted", || sentinels.primary() != primary);
-            eventually(DEADLINE, "the spool is emptied", || !is_spooling(daemon));
             answers(answered, SOME);
+            eventually(DEADLINE, "the spool is emptied", || !is_spooling(daemon));
             if hangs {
                 sentinels.servers[primary].thaw();
             } else {

@@ -78,6 +78,22 @@ async fn without_hello_resp2_is_used() {
 }
 
 #[tokio::test]
+async fn with_resp2_a_connection_closed_while_idle_is_replaced_before_a_push() {
+    let mut server = RedisServer::start(Kind::Valkey, &[("appendfsync", "always")]);
+    let proxy = RedisProxy::without_hello(server.port());
+    let queue = RedisQueue::new(
+        Server::new(&options(&proxy.url())).unwrap(),
+        &RedisQueueOptions::default(),
+    );
+    queue.push(item("a")).await.unwrap();
+    server.restart();
+    // Time passes while nothing is pushed.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    queue.push(item("b")).await.unwrap();
+    assert_eq!(server.cli(&["LLEN", "analytics:queue"]), "2");
+}
+
+#[tokio::test]
 async fn buses_work_with_resp2() {
     let mut server = RedisServer::start(Kind::Redis, &[]);
     let proxy = RedisProxy::without_hello(server.port());

@@ -20,6 +20,9 @@ use bklit_net::backoff::Reach;
 /// Maximum pause after a failed connection attempt; calls in between fail immediately.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// With RESP2, a connection that was idle for longer is tried before it is used.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// How long it is taken for granted that a server has no replicas.
 const REPLICAS_KNOWN: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,8 @@ struct State {
     ended: Arc<AtomicBool>,
     /// Number of the current connection.
     generation: u64,
+    /// When the connection was last asked for, if the protocol does not report its end.
+    used: Option<Instant>,
     reach: Reach,
 }
 
@@ -71,6 +76,7 @@ impl Link {
             connection: None,
             ended: Arc::default(),
             generation: 0,
+            used: None,
             reach: Reach::new(LONGEST_PAUSE),
         };
         Self { server, state: Mutex::new(state) }
@@ -93,10 +99,14 @@ impl Link {
     async fn current(&self) -> Result<Current, RedisFailure> {
         let mut state = self.state.lock().await;
         // A connection that ended while idle is replaced without a failed command.
-        if let Some(current) = state.connection.clone()
+        if let Some(mut current) = state.connection.clone()
             && !state.ended.load(Relaxed)
         {
-            return Ok(current);
+            let was_idle = state.used.is_some_and(|used| used.elapsed() > IDLE);
+            if !was_idle || cmd("PING").query_async::<()>(&mut current.inner).await.is_ok() {
+                state.used = state.used.map(|_| Instant::now());
+                return Ok(current);
+            }
         }
         if let Some(reason) = state.reach.refusal() {
             let (address, reason) = (self.server.address(), reason.to_owned());
@@ -106,6 +116,7 @@ impl Link {
         match self.server.open(&reports_end(&ended)).await {
             Ok((node, opened)) => {
                 state.ended = ended;
+                state.used = (!opened.has_pushes).then(Instant::now);
                 state.generation += 1;
                 let (inner, generation) = (opened.connection, state.generation);
                 let has_some = AtomicBool::new(self.server.has_replicas() == Some(true));
