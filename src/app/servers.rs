@@ -5,10 +5,10 @@ use std::path::Path;
 
 use color_eyre::eyre::{Result, WrapErr};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::data_dir::DataDir;
 use crate::config::Settings;
+use bklit_net::server_url::{Host, ServerUrl};
 use bklit_pipeline::roles::Role;
 use bklit_wire::setting::Sensitive;
 
@@ -41,14 +41,24 @@ impl Servers {
     }
 }
 
-/// Host, port and path: of a Redis, its database or socket.
+/// Hosts, ports and path: of a Redis, its database or socket, or the name that Sentinels know.
 fn place(url: &Sensitive, port: Option<u16>) -> String {
-    let Ok(url) = Url::parse(url.expose()) else { return "?".to_owned() };
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port_or_known_default().or(port).filter(|_| !host.is_empty());
-    let port = port.map_or_else(String::new, |port| format!(":{port}"));
-    let path = url.path().trim_end_matches('/');
-    format!("{host}{port}{}", if path == "/0" { "" } else { path })
+    let text = url.expose();
+    let scheme = text.split("://").next().unwrap_or_default().to_ascii_lowercase();
+    let Ok(url) = ServerUrl::parse(text, &[&scheme], "") else { return "?".to_owned() };
+    let port = match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => port,
+    };
+    let host = |host: &Host| match host.name.as_str() {
+        "" => String::new(),
+        name => Host { name: name.to_lowercase(), port: host.port.or(port) }.to_string(),
+    };
+    let mut hosts: Vec<_> = url.hosts.iter().map(host).collect();
+    hosts.sort();
+    let (hosts, path) = (hosts.join(","), url.path.trim_end_matches('/'));
+    if path.is_empty() || path == "0" { hosts } else { format!("{hosts}/{path}") }
 }
 
 /// Records the servers of the pipeline that is starting on this data dir.
@@ -113,6 +123,15 @@ mod tests {
         let text = describe(&both, &embedded, dir).unwrap();
         assert!(text.contains("its store is in ClickHouse c:8443, analytics"), "{text}");
         assert!(!text.contains("hush"), "{text}");
+        for (one, two, is_same) in [
+            ("redis+sentinel://:hush@a,b:2/main", "redis+sentinel://b:2,a:6379/main", true),
+            ("redis+sentinel://a,b/main", "redis+sentinel://a,b/other", false),
+            ("unix:///run/redis.sock?pass=hush", "redis+unix:///run/redis.sock", true),
+        ] {
+            let [one, two] = [one, two].map(|url| Servers::of(&settings(Some(url), None)));
+            let text = describe(&one, &two, dir);
+            assert_eq!(text.is_none(), is_same, "{text:?}");
+        }
         let without_worker = Servers { store: None, ..redis };
         assert_eq!(describe(&without_worker, &both, dir), None);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use figment::Figment;
 
+use bklit_net::server_url::ServerUrl;
 use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::setting::{Sensitive, WrongSetting};
 
@@ -12,7 +13,23 @@ use bklit_pipeline::http::Playground;
 use bklit_pipeline::intake::{ANY_SCHEME, IntakeSettings};
 use bklit_pipeline::roles::Role;
 
-const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
+const REDIS_SCHEMES: &[&str] = &[
+    "redis",
+    "rediss",
+    "valkey",
+    "valkeys",
+    "unix",
+    "redis+unix",
+    "valkey+unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "valkey+sentinel",
+    "valkeys+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+    "valkey+cluster",
+    "valkeys+cluster",
+];
 /// Longer than any load balancer's check interval.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// Sessions in their grace period are kept in memory.
@@ -25,8 +42,11 @@ const LONGEST_AGE: Duration = Duration::from_secs(3650 * 24 * 3600);
 const LONGEST_AHEAD: Duration = Duration::from_secs(30 * 24 * 3600);
 const PRISMA: &str = "is an address for Prisma's own client; set the database's direct URL \
                       (postgres://user:password@host:5432/database)";
-const RAW_DELIMITERS: &str = "contains # or more than one @: percent-encode the user and the password \
-                              (# is %23, @ is %40)";
+const ONLY_USER: &str = "has a user without a password; a password alone is written with a colon \
+                         (redis://:password@host)";
+const SEVERAL_HOSTS: &str = "has several hosts: use redis+sentinel://host,host/name for Sentinel, or \
+                             redis+cluster://host,host for a cluster";
+const REDIS_LIKE: &str = "redis://localhost:6379";
 const POSTGRES_LIKE: &str = "postgres://user@localhost:5432/bklit";
 const CLICKHOUSE_LIKE: &str = "http://localhost:8123";
 
@@ -123,16 +143,20 @@ impl Settings {
 
     fn validate_servers(&self, figment: &Figment) -> Result<(), ConfigError> {
         let servers = [
-            ("redis_url", &self.redis_url, REDIS_SCHEMES, "redis://localhost:6379"),
+            ("redis_url", &self.redis_url, REDIS_SCHEMES, REDIS_LIKE),
             ("clickhouse_url", &self.clickhouse_url, ["http", "https"].as_slice(), CLICKHOUSE_LIKE),
             ("database_url", &self.database_url, &["postgres", "postgresql"], POSTGRES_LIKE),
         ];
         for (key, value, schemes, like) in servers {
             let Some(url) = value.as_ref().map(Sensitive::expose) else { continue };
             require(figment, key, !is_prisma(url), PRISMA)?;
-            require(figment, key, !has_raw_delimiters(url), RAW_DELIMITERS)?;
-            let usable = has_scheme(url, schemes);
-            require(figment, key, usable, &format!("is not a URL like {like}"))?;
+            let url = ServerUrl::parse(url, schemes, like)
+                .map_err(|problem| error(figment, key, &problem))?;
+            let is_redis = key == "redis_url";
+            let only_user = url.user.is_some() && url.password.is_none();
+            require(figment, key, !(is_redis && only_user), ONLY_USER)?;
+            let many = url.scheme.ends_with("+sentinel") || url.scheme.ends_with("+cluster");
+            require(figment, key, !is_redis || many || url.hosts.len() == 1, SEVERAL_HOSTS)?;
         }
         require(
             figment,
@@ -210,7 +234,8 @@ impl Settings {
 
 /// Whether a text is a Redis URL.
 pub fn is_redis(url: &str) -> bool {
-    has_scheme(url, REDIS_SCHEMES)
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    scheme.is_some_and(|scheme| REDIS_SCHEMES.contains(&scheme.as_str()))
 }
 
 fn is_origin(text: &str) -> bool {
@@ -229,17 +254,6 @@ fn is_page_scheme(scheme: &str) -> bool {
 /// Whether only Prisma's client can use the URL.
 fn is_prisma(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| matches!(scheme, "prisma" | "prisma+postgres"))
-}
-
-/// Whether a `#`, `@`, `/` or `?` in a password has cut the URL in the wrong place.
-fn has_raw_delimiters(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.contains('#') || rest.matches('@').count() > 1
-}
-
-/// Errors must not quote the URL: it may contain a password.
-fn has_scheme(url: &str, schemes: &[&str]) -> bool {
-    url::Url::parse(url).is_ok_and(|url| schemes.contains(&url.scheme()))
 }
 
 fn require(figment: &Figment, key: &str, holds: bool, rule: &str) -> Result<(), ConfigError> {

@@ -152,7 +152,12 @@ fn cleaned(value: &str) -> Option<String> {
 
 /// Whether a value is a URL with a password.
 pub(super) fn has_password(value: &str) -> bool {
-    url::Url::parse(value).is_ok_and(|url| url.password().is_some_and(|text| !text.is_empty()))
+    let Some((_, rest)) = value.split_once("://") else { return false };
+    let login = rest.split_once('@').map(|(login, _)| login);
+    let in_login =
+        login.and_then(|login| login.split_once(':')).is_some_and(|(_, p)| !p.is_empty());
+    // Where a socket's URL has it.
+    in_login || rest.split(['?', '&']).skip(1).any(|pair| pair.starts_with("pass"))
 }
 
 /// A warning if other users can read a file with a password.

@@ -126,12 +126,38 @@ fn what_deployments_leave_in_variables_is_understood() {
         let error = load(&[("DATABASE_URL", url)], &[]).unwrap_err();
         assert!(error.contains("direct URL") && !error.contains("hush"), "{error}");
     }
-    for name in ["REDIS_URL", "CLICKHOUSE_HOST", "DATABASE_URL"] {
-        for password in ["hu@sh", "hu#sh", "hu@s#h"] {
-            let url = format!("redis://:{password}@127.0.0.1:6379");
+}
+
+#[test]
+fn mistakes_in_passwords_name_the_setting_and_show_no_secret() {
+    for (name, key, scheme) in [
+        ("REDIS_URL", "redis_url", "redis"),
+        ("CLICKHOUSE_HOST", "clickhouse_url", "http"),
+        ("DATABASE_URL", "database_url", "postgres"),
+    ] {
+        for (password, explained) in [
+            ("hu@sh", "percent-encode"),
+            ("hu#sh", "percent-encode"),
+            ("hu/sh", "percent-encode"),
+            ("hu?sh", "percent-encode"),
+            ("hu sh", "white space"),
+            ("${hush}", "placeholder"),
+            ("<hush>", "placeholder"),
+        ] {
+            let url = format!("{scheme}://me:{password}@127.0.0.1:6379");
             let error = load(&[(name, &url)], &[]).unwrap_err();
-            assert!(error.contains("percent-encode") && !error.contains("hu"), "{error}");
+            assert!(error.contains(name) && error.contains(key), "{error}");
+            assert!(error.contains(explained) && !error.contains("hu"), "{error}");
         }
+    }
+    let error = load(&[], &[flag("redis_url", "'redis://:hush@r'")]).unwrap_err();
+    assert!(error.contains("--redis-url") && error.contains("quotes"), "{error}");
+    let error = load(&[("REDIS_URL", "redis://hush@r")], &[]).unwrap_err();
+    assert!(error.contains("colon") && !error.contains("hush"), "{error}");
+    let error = load(&[("REDIS_URL", "redis://a,b")], &[]).unwrap_err();
+    assert!(error.contains("redis+sentinel://") && error.contains("redis+cluster://"), "{error}");
+    for url in ["unix:///run/r.sock", "rediss+cluster://a,b", "valkey+sentinel://a:1,b:2/main/3"] {
+        assert!(load(&[("REDIS_URL", url)], &[]).is_ok(), "{url}");
     }
 }
 

@@ -21,6 +21,7 @@ use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 use crate::support::DEADLINE;
+use crate::support::redis_proxy::RedisProxy;
 use crate::support::servers::Kind;
 use fixtures::{Fixture, Redis, Sqlite};
 
@@ -389,3 +390,8 @@ macro_rules! queue_conformance {
 queue_conformance!(sqlite, super::Sqlite::new());
 queue_conformance!(valkey, super::Redis::new(Kind::Valkey, Durability::Always));
 queue_conformance!(redis, super::Redis::new(Kind::Redis, Durability::Everysec));
+queue_conformance!(
+    declared_keys,
+    super::Redis::behind(Kind::Valkey, RedisProxy::with_declared_keys)
+);
+queue_conformance!(resp2, super::Redis::behind(Kind::Redis, RedisProxy::without_hello));

@@ -3,7 +3,8 @@
 use super::{assert_found, assert_no_problems, cli, examined};
 use crate::postgres::{SCHEMA, insert_token, stray_hash};
 use crate::support::Cli;
-use crate::support::servers::{ClickHouse, Kind, Postgres, RedisServer};
+use crate::support::redis_proxy::RedisProxy;
+use crate::support::servers::{ClickHouse, Kind, Postgres, RedisCluster, RedisServer, Sentinels};
 
 fn redis(server: &RedisServer) -> Cli {
     cli().env("REDIS_URL", &server.url())
@@ -95,6 +96,48 @@ fn a_replica_is_a_problem() {
     let replica = RedisServer::start(Kind::Valkey, &[]);
     replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
     assert_found(&redis(&replica), "redis", "problem", "it is a replica");
+}
+
+#[test]
+fn a_cluster_and_its_state_are_reported() {
+    let cluster = RedisCluster::start(&[]);
+    let named = cli().env("REDIS_URL", &cluster.url());
+    assert_found(&named, "redis", "ok", "the cluster has all its slots");
+    assert_found(&named, "redis", "warning", "no replica is connected");
+    for node in &cluster.nodes {
+        assert_found(&redis(node), "redis", "problem", "belongs to a cluster");
+    }
+    let last = &cluster.nodes[2];
+    last.cli(&["CLUSTER", "DELSLOTS", &cluster.slot("unused")]);
+    for node in &cluster.nodes {
+        let _ = node.try_cli(&["CLUSTER", "DELSLOTS", &cluster.slot("unused")]);
+    }
+    assert_found(&named, "redis", "problem", "lacks nodes or slots");
+}
+
+#[test]
+fn what_a_fail_over_can_lose_is_reported() {
+    let sentinels = Sentinels::start(&[("appendfsync", "always")]);
+    let cli = || cli().env("REDIS_URL", &sentinels.url());
+    assert_found(&cli(), "redis", "ok", "a fail-over can lose the last events");
+    let always = cli().env("BKLIT_DURABILITY", "always");
+    assert_found(&always, "redis", "ok", "one has an event on disk before it is accepted");
+    assert_no_problems(&always, "redis");
+}
+
+#[test]
+fn rejected_passwords_and_old_protocols_are_reported() {
+    let server = RedisServer::start(Kind::Valkey, &[("requirepass", "hush")]);
+    let without = server.url().replace(":hush@", "");
+    let wrong = server.url().replace("hush", "wr0ng");
+    for (url, what) in
+        [(without, "it requires a password"), (wrong, "rejects the user or the password")]
+    {
+        assert_found(&cli().env("REDIS_URL", &url), "redis", "problem", what);
+    }
+    let server = RedisServer::start(Kind::Redis, &[]);
+    let proxy = RedisProxy::without_hello(server.port());
+    assert_found(&cli().env("REDIS_URL", &proxy.url()), "redis", "ok", "RESP2 is used");
 }
 
 #[test]

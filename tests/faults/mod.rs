@@ -7,5 +7,6 @@ mod load;
 mod oracle;
 mod points;
 mod poison;
+mod redis_groups;
 mod servers;
 mod workers;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::stored;
 use crate::support::servers::{ClickHouse, Kind, RedisServer};
 use crate::support::{DEADLINE, Daemon, eventually};

@@ -3,11 +3,15 @@
 mod arrivals;
 mod bus;
 mod claims;
+mod cluster;
+mod declared_keys;
 mod faults;
 mod history;
 mod presence;
+mod protocol;
 mod queue;
 mod refused_writes;
+mod sentinel;
 mod spool;
 mod tokens;
 mod transport;

@@ -7,7 +7,7 @@ use bklit_wire::time::UtcMillis;
 use crate::support::redis::server_at;
 use crate::support::servers::{Kind, RedisServer};
 
-fn token(id: &str, created_at: i64) -> (Secret, TokenRecord) {
+pub fn token(id: &str, created_at: i64) -> (Secret, TokenRecord) {
     let secret = Secret::generate().unwrap();
     let record = TokenRecord {
         id: id.to_owned(),

@@ -9,6 +9,7 @@ mod http;
 pub mod proxy;
 pub mod pty;
 pub mod redis;
+pub mod redis_proxy;
 pub mod servers;
 pub mod site;
 pub mod tls;

@@ -41,7 +41,7 @@ const CREATE: &str = "
 impl RedisTokenStore {
     /// Uses the hash `key`. Connects when it is first used.
     pub fn new(server: RedisServer, key: &str) -> Self {
-        let (link, create) = (Link::new(server), Script::new(CREATE));
+        let (link, create) = (Link::new(server.for_key(key)), Script::new(CREATE));
         Self { link, key: key.to_owned(), create, leaves_out: LeavesOut::default() }
     }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::Queue;
 
 use super::{BOUNDS, MAX_CLIENT_IDS, MAX_DEPTH, MAX_FAILED};
-use crate::support::redis::server_at;
+use crate::support::redis::{options, server_at};
+use crate::support::redis_proxy::RedisProxy;
 use crate::support::servers::{Kind, RedisServer};
 
 /// A queue for up to `MAX_DEPTH` events that can be closed and reopened.
@@ -52,6 +54,7 @@ impl Fixture for Sqlite {
 /// A separate server, which crashes when the queue is reopened.
 pub struct Redis {
     server: RedisServer,
+    proxy: Option<RedisProxy>,
     queue: Option<Arc<RedisQueue>>,
     durability: Durability,
 }
@@ -59,21 +62,32 @@ pub struct Redis {
 impl Redis {
     pub fn new(kind: Kind, durability: Durability) -> Self {
         let server = RedisServer::start(kind, &[("appendfsync", "always")]);
-        let mut fixture = Self { server, queue: None, durability };
+        let mut fixture = Self { server, proxy: None, queue: None, durability };
+        fixture.open();
+        fixture
+    }
+
+    /// The same behind a proxy.
+    pub fn behind(kind: Kind, proxy: fn(u16) -> RedisProxy) -> Self {
+        let mut fixture = Self::new(kind, Durability::Everysec);
+        fixture.proxy = Some(proxy(fixture.server.port()));
         fixture.open();
         fixture
     }
 
     fn open(&mut self) {
-        let server = server_at(&self.server);
-        let options = RedisQueueOptions {
+        let server = match &self.proxy {
+            Some(proxy) => Server::new(&options(&proxy.url())).unwrap(),
+            None => server_at(&self.server),
+        };
+        let of_queue = RedisQueueOptions {
             max_depth: MAX_DEPTH,
             max_failed: MAX_FAILED,
             max_client_ids: MAX_CLIENT_IDS,
             durability: self.durability,
             ..RedisQueueOptions::default()
         };
-        let queue = RedisQueue::new(server, &options);
+        let queue = RedisQueue::new(server, &of_queue);
         self.queue = Some(Arc::new(queue));
     }
 }

@@ -6,6 +6,7 @@ mod clickhouse;
 mod postgres;
 mod process;
 mod redis;
+mod redis_groups;
 mod tests;
 
 use std::io::Write as _;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 pub use clickhouse::{ClickHouse, Database};
 pub use postgres::{Postgres, PostgresDatabase};
 pub use redis::{Kind, RedisServer};
+pub use redis_groups::{RedisCluster, Sentinels};
 
 /// The settings of a daemon on these two.
 pub fn settings_on(redis: &RedisServer, clickhouse: &ClickHouse) -> String {

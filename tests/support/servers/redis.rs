@@ -115,6 +115,12 @@ impl RedisServer {
     /// Runs one command with `redis-cli` and returns its output. Panics when the
     /// server returns an error.
     pub fn cli(&self, arguments: &[&str]) -> String {
+        let response = self.try_cli(arguments);
+        response.unwrap_or_else(|error| panic!("redis-cli {arguments:?}: {error}"))
+    }
+
+    /// The same; an error of the server is returned.
+    pub fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(provided("BKLIT_TEST_REDIS_CLI"));
         command.args(["-e", "--no-auth-warning", "-p", &self.port.to_string()]);
         if let Some(password) = &self.password {
@@ -122,9 +128,10 @@ impl RedisServer {
         }
         let output = command.args(arguments).output().expect("run redis-cli");
         let text = String::from_utf8(output.stdout).expect("text from redis-cli");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "redis-cli {arguments:?}: {text}{errors}");
-        text.trim_end_matches('\n').to_owned()
+        if !output.status.success() {
+            return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+        }
+        Ok(text.trim_end_matches('\n').to_owned())
     }
 
     /// Whether it responds within a second.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::history::{AfterShared, Entry, Keeper, Reader};
+use super::history::{AfterShared, Reader};
+use super::keeper::{Entry, Keeper};
 use super::rate_limit::RateLimit;
 use super::relay::{Bus, Listening, Outgoing, Relay};
 use crate::local::LocalDebugBus;
@@ -39,7 +40,7 @@ impl RedisDebugBus {
     /// Joins the bus and reconnects by itself. Lost lines are counted in `metrics`; Redis keeps
     /// about the last `history` lines of all processes. Must be called in a tokio runtime.
     pub fn new(server: RedisServer, metrics: Arc<Metrics>, history: usize) -> Self {
-        let keeper = (history > 0).then(|| Keeper::new(history, metrics.process()));
+        let keeper = (history > 0).then(|| Keeper::new(history, metrics.process(), &server));
         let bus = LocalDebugBus::new(Arc::clone(&metrics));
         let local = Arc::new(Local { bus, metrics });
         let reader = Arc::new(Reader::new(server.clone()));

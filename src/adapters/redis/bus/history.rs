@@ -2,7 +2,8 @@
 //! process adds the lines it publishes, and which a new subscriber reads first.
 //!
 //! A line is added before it is published, and read after subscribing: so none is missed, and a
-//! line that arrives both ways is recognised.
+//! line that arrives both ways is recognised. The same is done when a lost connection is restored:
+//! lines that were missed in between are read from the stream.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,121 +13,42 @@ use async_trait::async_trait;
 use redis::cmd;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::relay::{Outgoing, Reception};
+use super::gap::Gap;
+use super::relay::Reception;
 use crate::local::history::{MAX_BYTES, OVERLAP, Overlap, Recent};
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
-use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::DebugLog;
-use bklit_wire::duration::seconds;
 use bklit_wire::event::parse_naming_field;
 
-const KEY: &str = "bklit:debug-history";
+pub(super) const KEY: &str = "bklit:debug-history";
 /// Fields of an entry: the line as published, the process that added it, and its number in that
 /// process.
-const LINE: &str = "line";
-const PROCESS: &str = "process";
-const NUMBER: &str = "n";
+pub(super) const LINE: &str = "line";
+pub(super) const PROCESS: &str = "process";
+pub(super) const NUMBER: &str = "n";
 
 /// Maximum bytes of a line; a longer one is stored without its details.
-const MAX_LINE: usize = 4 * 1024;
-/// Expiry of a stream to which nothing is added.
-const TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How often the expiry is renewed while lines are added.
-const RENEW: Duration = Duration::from_secs(60);
-
+pub(super) const MAX_LINE: usize = 4 * 1024;
 /// Entries read in one round trip.
 const PAGE: usize = 500;
 /// Additional entries that may be read, because some may not be lines of ours.
 const MORE: usize = 10_000;
+/// The most missed lines that are read after a lost connection.
+const MAX_MISSED: usize = 10_000;
 /// Time limit for reading. Afterwards the lines read so far are used.
 const WAIT: Duration = Duration::from_secs(2);
-
-/// A line to be added to the stream.
-pub(super) struct Entry {
-    number: u64,
-    /// The shortened line, if it is too long.
-    short: Option<Vec<u8>>,
-}
-
-impl Entry {
-    /// Creates the entry for a line that is published as `json`; `None` if it is too long even
-    /// without its details.
-    pub(super) fn new(number: u64, line: &DebugLog, json: &[u8]) -> Option<Self> {
-        if json.len() <= MAX_LINE {
-            return Some(Self { number, short: None });
-        }
-        let mut short = DebugLog { data: serde_json::Map::new(), ..line.clone() };
-        short.data.insert("leftOut".to_owned(), format!("{} bytes of details", json.len()).into());
-        let short = serde_json::to_vec(&short).ok().filter(|json| json.len() <= MAX_LINE)?;
-        Some(Self { number, short: Some(short) })
-    }
-}
-
-/// Adds lines to the stream.
-pub(super) struct Keeper {
-    /// Approximate maximum of entries.
-    most: usize,
-    process: String,
-    renewed: Option<Instant>,
-    outage: LogThrottle,
-}
-
-impl Keeper {
-    /// Creates the keeper of the process with this name.
-    pub(super) fn new(most: usize, process: &str) -> Self {
-        Self { most, process: process.to_owned(), renewed: None, outage: LogThrottle::default() }
-    }
-
-    /// Adds the history entries of these messages. Failures are logged but have no other effect.
-    pub(super) async fn keep(&mut self, link: &Link, messages: &[Outgoing]) {
-        let entries = || messages.iter().filter_map(|m| Some((m, m.entry.as_ref()?)));
-        if entries().next().is_none() {
-            return;
-        }
-        let mut commands = redis::pipe();
-        for (message, Entry { number, short }) in entries() {
-            let line = short.as_ref().unwrap_or(&message.payload).as_slice();
-            commands.cmd("XADD").arg(KEY).arg("MAXLEN").arg("~").arg(self.most).arg("*");
-            commands.arg(LINE).arg(line).arg(PROCESS).arg(&self.process);
-            commands.arg(NUMBER).arg(*number).ignore();
-        }
-        let renews = self.renewed.is_none_or(|at| at.elapsed() >= RENEW);
-        if renews {
-            commands.cmd("EXPIRE").arg(KEY).arg(TTL.as_secs()).ignore();
-        }
-        let added = async { link.connection().await?.pipeline::<()>(&commands).await }.await;
-        match added {
-            Ok(()) => {
-                if renews {
-                    self.renewed = Some(Instant::now());
-                }
-                if let Some(lasted) = self.outage.recovered().map(seconds) {
-                    tracing::info!(lasted, "debug lines are stored in Redis again");
-                }
-            }
-            // Other components log that the server is unavailable.
-            Err(RedisFailure::Unreachable { .. }) => {}
-            Err(error) => {
-                self.renewed = None;
-                if let Some(lasting) = self.outage.failure().map(seconds) {
-                    tracing::warn!(%error, lasting, "debug lines cannot be stored in Redis ({KEY})");
-                }
-            }
-        }
-    }
-}
 
 /// The fields of an entry.
 type Fields = HashMap<Vec<u8>, Vec<u8>>;
 
 /// A line that was read.
-struct Kept {
-    line: Arc<DebugLog>,
-    process: String,
-    number: u64,
+pub(super) struct Kept {
+    pub(super) line: Arc<DebugLog>,
+    pub(super) process: String,
+    pub(super) number: u64,
 }
 
 /// Which lines to read.
@@ -146,6 +68,7 @@ impl Wanted {
 
 /// Reads the stream.
 pub(super) struct Reader {
+    server: RedisServer,
     link: Link,
     /// Connections belong to this runtime, whichever task reads.
     runtime: Handle,
@@ -154,14 +77,18 @@ pub(super) struct Reader {
 impl Reader {
     /// Connects when it is first used. Must be called in a tokio runtime.
     pub(super) fn new(server: RedisServer) -> Self {
-        Self { link: Link::new(server), runtime: Handle::current() }
+        let server = server.for_key(KEY);
+        Self { link: Link::new(server.clone()), server, runtime: Handle::current() }
     }
 
-    /// Reads the last `wanted` lines, once `reception` shows that no newer ones are missed.
+    /// Reads the last `wanted` lines, once `reception` shows that no newer ones are missed. After a
+    /// lost connection, the reader's may have been lost, too, without a sign of it, so that a `fresh`
+    /// one is needed.
     fn start(
         self: &Arc<Self>,
         wanted: Wanted,
         reception: Option<watch::Receiver<Reception>>,
+        fresh: bool,
     ) -> oneshot::Receiver<Found> {
         let (sender, receiver) = oneshot::channel();
         let reader = Arc::clone(self);
@@ -175,7 +102,9 @@ impl Reader {
                     }
                 }
                 found.is_read = true;
-                reader.read(&wanted, &mut found.newest_first).await
+                let new = fresh.then(|| Link::new(reader.server.clone()));
+                let link = new.as_ref().unwrap_or(&reader.link);
+                read(link, &wanted, &mut found.newest_first).await
             };
             // Other components log that the server is unavailable.
             if let Ok(Err(error @ RedisFailure::Command(_))) = timeout(WAIT, read).await {
@@ -185,27 +114,27 @@ impl Reader {
         });
         receiver
     }
+}
 
-    async fn read(&self, wanted: &Wanted, found: &mut Vec<Kept>) -> Result<(), RedisFailure> {
-        let most = wanted.most;
-        let mut end = "+".to_owned();
-        let (mut entries_read, mut bytes) = (0, 0);
-        while found.len() < most && entries_read < most.saturating_add(MORE) && bytes < MAX_BYTES {
-            let connection = self.link.connection().await?;
-            let page = PAGE.min(most - found.len());
-            let mut command = cmd("XREVRANGE");
-            command.arg(KEY).arg(&end).arg("-").arg("COUNT").arg(page);
-            let entries: Vec<(String, Fields)> = connection.query(&command).await?;
-            let Some((last, _)) = entries.last() else { break };
-            end = format!("({last}");
-            entries_read += entries.len();
-            for (_, fields) in &entries {
-                bytes += fields.values().map(Vec::len).sum::<usize>();
-                found.extend(kept(fields).filter(|kept| wanted.has(kept)));
-            }
+async fn read(link: &Link, wanted: &Wanted, found: &mut Vec<Kept>) -> Result<(), RedisFailure> {
+    let most = wanted.most;
+    let mut end = "+".to_owned();
+    let (mut entries_read, mut bytes) = (0, 0);
+    while found.len() < most && entries_read < most.saturating_add(MORE) && bytes < MAX_BYTES {
+        let connection = link.connection().await?;
+        let page = PAGE.min(most - found.len());
+        let mut command = cmd("XREVRANGE");
+        command.arg(KEY).arg(&end).arg("-").arg("COUNT").arg(page);
+        let entries: Vec<(String, Fields)> = connection.query(&command).await?;
+        let Some((last, _)) = entries.last() else { break };
+        end = format!("({last}");
+        entries_read += entries.len();
+        for (_, fields) in &entries {
+            bytes += fields.values().map(Vec::len).sum::<usize>();
+            found.extend(kept(fields).filter(|kept| wanted.has(kept)));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Parses an entry; `None` if it is not a line of ours.
@@ -241,6 +170,7 @@ pub(super) struct AfterShared {
     is_live: bool,
     overlap: Overlap,
     live: Box<dyn DebugStream>,
+    gap: Gap,
 }
 
 impl AfterShared {
@@ -255,7 +185,7 @@ impl AfterShared {
         live: Box<dyn DebugStream>,
     ) -> Self {
         let wanted = Wanted { most, process: process.to_owned(), first: own.first };
-        let reading = (most > 0).then(|| reader.start(wanted.clone(), reception.clone()));
+        let reading = (most > 0).then(|| reader.start(wanted.clone(), reception.clone(), false));
         Self {
             reader: Arc::clone(reader),
             wanted,
@@ -268,18 +198,50 @@ impl AfterShared {
             is_live: reception.is_none(),
             reception,
             live,
+            gap: Gap::new(),
         }
     }
 
-    fn take(&mut self, found: Found) {
+    /// What to read if a message shows that lines can be read that were missed before.
+    fn missed_by(&mut self, message: &DebugMessage) -> Option<Wanted> {
+        match message {
+            DebugMessage::Log(line) => {
+                self.gap.saw(line.identity());
+                None
+            }
+            DebugMessage::Disconnected(_) => {
+                self.gap.is_open = true;
+                None
+            }
+            DebugMessage::Connected => {
+                let is_open = std::mem::replace(&mut self.gap.is_open, false);
+                if std::mem::replace(&mut self.read_later, false) {
+                    return Some(self.wanted.clone());
+                }
+                self.gap.is_read = is_open;
+                // Lines of this process arrive without Redis.
+                let process = self.wanted.process.clone();
+                is_open.then_some(Wanted { most: MAX_MISSED, process, first: 0 })
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, mut found: Found) {
+        let fills_gap = std::mem::replace(&mut self.gap.is_read, false);
+        if fills_gap {
+            found.newest_first = self.gap.missed(found.newest_first);
+        }
         let own = std::mem::take(&mut self.own);
         // Otherwise history lines would appear after newer lines of this process.
         self.read_later = !found.is_read && own.is_empty();
         let others = found.newest_first;
         let last = others.iter().take(OVERLAP).filter(|kept| kept.process != self.wanted.process);
         self.overlap.add_others(last.map(|kept| kept.line.identity()));
+        others.iter().rev().for_each(|kept| self.gap.saw(kept.line.identity()));
         self.before = merged(own, others.into_iter().rev().map(|kept| kept.line).collect());
-        self.before.drain(..self.before.len().saturating_sub(self.wanted.most));
+        let most = if fills_gap { MAX_MISSED } else { self.wanted.most };
+        self.before.drain(..self.before.len().saturating_sub(most));
     }
 }
 
@@ -312,13 +274,13 @@ impl DebugStream for AfterShared {
                 return Some(DebugMessage::HistoryEnd);
             }
             let message = self.live.next().await?;
-            if self.read_later && matches!(message, DebugMessage::Connected) {
-                self.read_later = false;
-                self.reading = Some(self.reader.start(self.wanted.clone(), self.reception.clone()));
+            if self.overlap.has(&message) {
+                continue;
             }
-            if !self.overlap.has(&message) {
-                return Some(message);
+            if let Some(wanted) = self.missed_by(&message) {
+                self.reading = Some(self.reader.start(wanted, self.reception.clone(), true));
             }
+            return Some(message);
         }
     }
 }
@@ -340,22 +302,6 @@ mod tests {
         let two = vec![line(1, "A"), line(4, "B"), line(7, "C")];
         let all: Vec<_> = merged(one, two).iter().map(|line| line.message.to_string()).collect();
         assert_eq!(all, ["A", "a", "B", "b", "c", "C", "d"]);
-    }
-
-    #[test]
-    fn a_large_line_is_kept_without_its_details() {
-        let small = line(1, "small");
-        let json = serde_json::to_vec(&*small).unwrap();
-        assert!(Entry::new(1, &small, &json).unwrap().short.is_none());
-        let mut large = (*small).clone();
-        large.data.insert("url".into(), "x".repeat(MAX_LINE).into());
-        let json = serde_json::to_vec(&large).unwrap();
-        let short = Entry::new(1, &large, &json).unwrap().short.unwrap();
-        let kept: DebugLog = serde_json::from_slice(&short).unwrap();
-        assert_eq!(kept.data["leftOut"], format!("{} bytes of details", json.len()));
-        large.event_id = Some("x".repeat(MAX_LINE));
-        let json = serde_json::to_vec(&large).unwrap();
-        assert!(Entry::new(1, &large, &json).is_none());
     }
 
     #[test]

@@ -8,13 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::relay::{Bus, Reception, Shared};
-use crate::redis::connection::{RedisFailure, RedisServer};
+use crate::redis::connection::{Incoming, RedisFailure, RedisServer, Subscriber};
 use bklit_net::backoff::Backoff;
 
 /// Interval of querying the number of subscribers while it matters: there is something to publish,
@@ -62,23 +60,21 @@ async fn listen_once<B: Bus>(
     mut connected: impl FnMut(),
 ) -> RedisFailure {
     let cut = Arc::new(Notify::new());
-    let sink = {
+    let on_incoming = {
         let (shared, bus, cut) = (Arc::clone(shared), bus.clone(), Arc::clone(&cut));
-        move |push: PushInfo| {
-            match push.kind {
-                PushKind::Message if is_announcement(&push.data) => shared.announced.notify_one(),
-                PushKind::Message => receive(&shared, &bus, &push.data),
-                PushKind::Disconnection => cut.notify_one(),
-                _ => {}
+        move |incoming: Incoming<'_>| match incoming {
+            Incoming::Message(channel, _) if channel == ANNOUNCEMENTS.as_bytes() => {
+                shared.announced.notify_one();
             }
-            Ok(())
+            Incoming::Message(channel, payload) => receive(&shared, &bus, channel, payload),
+            Incoming::End => cut.notify_one(),
         }
     };
-    let mut connection = match server.connect(sink).await {
+    let mut connection = match server.subscriber(on_incoming).await {
         Ok(connection) => connection,
         Err(failure) => return failure,
     };
-    if let Err(error) = connection.subscribe(ANNOUNCEMENTS).await {
+    if let Err(error) = connection.subscribe(&[ANNOUNCEMENTS]).await {
         let failure = RedisFailure::from(error);
         if !failure.is_response() {
             return failure;
@@ -141,10 +137,6 @@ async fn count_is_due<B: Bus>(shared: &Shared, bus: &Weak<B>, listening: bool) {
     }
 }
 
-fn is_announcement(data: &[Value]) -> bool {
-    matches!(data, [Value::BulkString(channel), _] if channel == ANNOUNCEMENTS.as_bytes())
-}
-
 /// Whether this process has subscribers. A new subscriber is either counted here or finds that
 /// messages are not received yet.
 fn wants<B: Bus>(bus: &B, shared: &Shared) -> bool {
@@ -158,7 +150,7 @@ fn wants<B: Bus>(bus: &B, shared: &Shared) -> bool {
 
 /// Subscribes or unsubscribes, and queries the number of other subscribers.
 async fn follow<B: Bus>(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Subscriber,
     listening: &mut bool,
     wanted: bool,
     shared: &Shared,
@@ -166,29 +158,21 @@ async fn follow<B: Bus>(
     if wanted && !*listening {
         connection.subscribe(B::CHANNELS).await?;
         // A failure to send it is one of the commands below, or a permission that is missing.
-        let mut announcement = cmd("PUBLISH");
-        announcement.arg(ANNOUNCEMENTS).arg(B::CHANNELS.concat());
-        let _: Result<u64, _> = announcement.query_async(connection).await;
+        let _ = connection.publish(ANNOUNCEMENTS, &B::CHANNELS.concat()).await;
     } else if !wanted && *listening {
         connection.unsubscribe(B::CHANNELS).await?;
     }
     *listening = wanted;
     shared.is_used.store(false, Relaxed);
-    let mut commands = redis::pipe();
-    commands.cmd("PUBSUB").arg("NUMSUB").arg(B::CHANNELS);
-    // The former does not include pattern subscribers.
-    commands.cmd("PUBSUB").arg("NUMPAT");
-    let (counts, patterns): (Vec<(String, u64)>, u64) = commands.query_async(connection).await?;
-    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    shared.remote.store(most.saturating_sub(u64::from(wanted)) + patterns, Relaxed);
+    let subscribers = connection.subscribers(B::CHANNELS).await?;
+    shared.remote.store(subscribers.saturating_sub(u64::from(wanted)), Relaxed);
     shared.remote_known.store(true, Relaxed);
     shared.counted.send_replace(Some(Instant::now()));
     Ok(())
 }
 
-fn receive<B: Bus>(shared: &Shared, bus: &Weak<B>, data: &[Value]) {
-    if let ([Value::BulkString(channel), Value::BulkString(payload)], Some(bus)) =
-        (data, bus.upgrade())
+fn receive<B: Bus>(shared: &Shared, bus: &Weak<B>, channel: &[u8], payload: &[u8]) {
+    if let Some(bus) = bus.upgrade()
         && !shared.own.received(payload)
     {
         bus.received(&String::from_utf8_lossy(channel), payload);

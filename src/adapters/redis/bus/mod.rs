@@ -7,7 +7,9 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `debug.rs` | the debug bus: debug lines and gauges |
+//! | `gap.rs` | lines missed while the connection was lost |
 //! | `history.rs` | the stream with the last debug lines of all processes |
+//! | `keeper.rs` | adds lines to it |
 //! | `live.rs` | the live bus: stored events for dashboards |
 //! | `relay.rs` | publishing, shared by both buses |
 //! | `listener.rs` | subscribing, and who else subscribes, shared by both buses |
@@ -15,7 +17,9 @@
 //! | `rate_limit.rs` | limits the lines added to the stream without subscribers |
 
 mod debug;
+mod gap;
 mod history;
+mod keeper;
 mod listener;
 mod live;
 mod own_messages;

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::history::{Entry, Keeper};
+use super::keeper::{Entry, Keeper};
 use super::listener::{COUNT_EVERY, listen};
 use super::own_messages::OwnMessages;
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
@@ -121,6 +121,9 @@ impl Relay {
     /// Starts relaying for `bus` until this is dropped. Must be called in a tokio runtime.
     pub(super) fn new<B: Bus>(server: RedisServer, bus: &Arc<B>, keeper: Option<Keeper>) -> Self {
         let shared = Arc::new(Shared::default());
+        // In a cluster, all processes use the same node for a bus, which knows their number.
+        let server =
+            B::CHANNELS.first().map_or_else(|| server.clone(), |name| server.for_key(name));
         let (outgoing, messages) = mpsc::channel(MAX_WAITING);
         let route = Route { link: Link::new(server.clone()), keeper };
         // Ends once the sender is dropped and everything sent has been published.

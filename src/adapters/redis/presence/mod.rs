@@ -5,14 +5,14 @@
 //! records a page view from before it. So the ends of the last minutes are kept in a second set.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use redis::{Script, ScriptInvocation, cmd};
 
-use crate::redis::connection::{Link, RedisServer};
+use crate::redis::connection::{Link, Links, RedisFailure, RedisServer};
 use bklit_pipeline::presence::Presence;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
@@ -45,20 +45,23 @@ const MAX_EXPIRY: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// The [`Presence`] in Redis.
 pub struct RedisPresence {
-    link: Link,
+    links: Links,
     active: Script,
     ended: Script,
     /// Projects with recorded sessions.
     projects: Mutex<BTreeSet<String>>,
     /// Where the search for sessions of other programs continues.
-    cursor: Mutex<u64>,
+    cursor: Mutex<Cursor>,
 }
+
+/// Where a search continues: the node, by its place among the primaries, and its own cursor.
+type Cursor = (usize, u64);
 
 impl RedisPresence {
     /// Creates the adapter; it connects when it is first used.
     pub fn new(server: RedisServer) -> Self {
         Self {
-            link: Link::new(server),
+            links: Links::new(server),
             active: Script::new(include_str!("active.lua")),
             ended: Script::new(include_str!("ended.lua")),
             projects: Mutex::default(),
@@ -66,15 +69,26 @@ impl RedisPresence {
         }
     }
 
-    /// One step of a search for sets of sessions: where it continues, 0 at the end, and the keys found.
-    async fn scan(&self, cursor: u64) -> Result<(u64, Vec<String>), String> {
+    /// One step of a search for sets of sessions on these nodes: where it continues, the beginning at
+    /// the end, and the keys found.
+    async fn scan(
+        &self,
+        nodes: &[Arc<Link>],
+        (node, cursor): Cursor,
+    ) -> Result<(Cursor, Vec<String>), String> {
+        let Some(link) = nodes.get(node) else { return Ok((Cursor::default(), Vec::new())) };
         let mut scan = cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(format!("{PREFIX}*"));
         scan.arg("COUNT").arg(SCANNED_AT_ONCE).arg("TYPE").arg("zset");
-        let connection = self.link.connection().await.map_err(|f| f.to_string())?;
+        let connection = link.connection().await.map_err(|f| f.to_string())?;
         let (next, keys): (u64, Vec<Vec<u8>>) =
             connection.query(&scan).await.map_err(|f| f.to_string())?;
         let readable = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
+        let next = match next {
+            0 if node + 1 < nodes.len() => (node + 1, 0),
+            0 => Cursor::default(),
+            next => (node, next),
+        };
         Ok((next, readable.collect()))
     }
 
@@ -98,7 +112,7 @@ impl RedisPresence {
                 for (session, at) in group {
                     call.arg(at.epoch_millis()).arg(session);
                 }
-                calls.push(self.invoke(call));
+                calls.push(self.invoke(key(project), call));
             }
         }
         // A key of another type in one project must not affect the others.
@@ -110,16 +124,20 @@ impl RedisPresence {
         first
     }
 
-    async fn invoke(&self, call: ScriptInvocation<'_>) -> Result<(), String> {
-        let invoked = async { self.link.connection().await?.script::<()>(&call).await };
-        invoked.await.map_err(|failure| failure.to_string())
+    async fn invoke(&self, key: String, call: ScriptInvocation<'_>) -> Result<(), String> {
+        self.links.script::<()>(&key, &call).await.map_err(|failure| failure.to_string())
+    }
+
+    /// The primaries, to search for sets of sessions.
+    async fn nodes(&self) -> Result<Vec<Arc<Link>>, String> {
+        self.links.primaries().await.map_err(|failure| failure.to_string())
     }
 
     fn projects(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.projects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cursor(&self) -> MutexGuard<'_, u64> {
+    fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,17 +151,19 @@ impl RedisPresence {
     ) -> Result<(), String> {
         let limit = format!("({}", idle_before(timeout));
         for keys in keys.chunks(MAX_GROUP) {
-            let mut commands = redis::pipe();
-            for key in keys {
-                commands.cmd("ZREMRANGEBYSCORE").arg(key).arg("-inf").arg(&limit).ignore();
-            }
-            let connection = self.link.connection().await.map_err(|f| f.to_string())?;
-            match connection.pipeline::<()>(&commands).await {
-                // The server has executed the other commands.
-                Err(failure) if failure.is_response() => {
-                    skipped.get_or_insert(failure.to_string());
+            for (link, keys) in self.links.group(keys).await.map_err(|f| f.to_string())? {
+                let mut commands = redis::pipe();
+                for key in keys {
+                    commands.cmd("ZREMRANGEBYSCORE").arg(key).arg("-inf").arg(&limit).ignore();
                 }
-                done => done.map_err(|f| f.to_string())?,
+                let connection = link.connection().await.map_err(|f| f.to_string())?;
+                match connection.pipeline::<()>(&commands).await {
+                    // The server has executed the other commands.
+                    Err(failure) if failure.is_response() => {
+                        skipped.get_or_insert(failure.to_string());
+                    }
+                    done => done.map_err(|f| f.to_string())?,
+                }
             }
         }
         Ok(())
@@ -195,15 +215,16 @@ impl Presence for RedisPresence {
         let own: Vec<_> = self.projects().iter().map(|project| key(project)).collect();
         let mut skipped = None;
         self.trim(&own, timeout, &mut skipped).await?;
+        let nodes = self.nodes().await?;
         for step in 0..STEPS {
             if step > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
             let cursor = *self.cursor();
-            let (next, keys) = self.scan(cursor).await?;
+            let (next, keys) = self.scan(&nodes, cursor).await?;
             self.trim(&keys, timeout, &mut skipped).await?;
             *self.cursor() = next;
-            if next == 0 {
+            if next == Cursor::default() {
                 break;
             }
         }
@@ -211,18 +232,24 @@ impl Presence for RedisPresence {
     }
 
     async fn count(&self, project_id: &str) -> Result<u64, String> {
-        let connection = self.link.connection().await.map_err(|f| f.to_string())?;
-        connection.query(cmd("ZCARD").arg(key(project_id))).await.map_err(|f| f.to_string())
+        let key = key(project_id);
+        let count = async {
+            let link = self.links.of(&key).await?;
+            let connection = link.connection().await?;
+            connection.query(cmd("ZCARD").arg(&key)).await
+        };
+        count.await.map_err(|failure: RedisFailure| failure.to_string())
     }
 
     async fn projects(&self, most: usize) -> Result<Vec<String>, String> {
-        let (mut found, mut cursor) = (BTreeSet::new(), 0);
+        let nodes = self.nodes().await?;
+        let (mut found, mut cursor) = (BTreeSet::new(), Cursor::default());
         for _ in 0..STEPS {
-            let (next, keys) = self.scan(cursor).await?;
+            let (next, keys) = self.scan(&nodes, cursor).await?;
             let projects = keys.iter().filter_map(|key| key.strip_prefix(PREFIX));
             found.extend(projects.map(str::to_owned));
             cursor = next;
-            if cursor == 0 || found.len() >= most {
+            if cursor == Cursor::default() || found.len() >= most {
                 break;
             }
         }

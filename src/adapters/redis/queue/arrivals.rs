@@ -4,13 +4,12 @@
 //! tracking, Redis 6 and later). So waiting costs it nothing, and items that other programs push are
 //! noticed at once. A server or proxy without this is polled.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, RedisError, Value, cmd};
+use redis::{PushInfo, PushKind, RedisError, cmd};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
@@ -73,6 +72,8 @@ impl Arrivals {
         loop {
             let Ok((ready_in, signals, is_reporting)) = self.look(&mut watch).await else {
                 *watch = None;
+                // In a cluster, another node may have the keys by now.
+                self.server.forget();
                 // The next claim reports the error.
                 tokio::time::sleep(MAX_POLL).await;
                 return;
@@ -125,18 +126,16 @@ impl Arrivals {
                 Ok(())
             }
         };
-        let mut connection = self.server.connect(sink).await?;
-        let is_reporting = match track(&mut connection).await {
-            Ok(is_reporting) => is_reporting,
-            Err(error) => {
-                let failure = RedisFailure::from(error);
-                if !failure.is_response() {
-                    return Err(failure);
+        let (mut connection, has_pushes) = self.server.connect(sink).await?;
+        let is_reporting = has_pushes
+            && match track(&mut connection).await.map_err(RedisFailure::from) {
+                Ok(()) => true,
+                Err(failure) if failure.is_response() => {
+                    tracing::debug!(error = %failure, "Redis does not report changes; polling it");
+                    false
                 }
-                tracing::debug!(error = %failure, "Redis does not report changes; polling it");
-                false
-            }
-        };
+                Err(failure) => return Err(failure),
+            };
         Ok(Watch { connection, signals, is_reporting })
     }
 
@@ -158,12 +157,7 @@ impl Arrivals {
     }
 }
 
-/// Asks for reports about keys read on this connection. False for a protocol without them.
-async fn track(connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
-    let hello: HashMap<String, Value> = cmd("HELLO").query_async(connection).await?;
-    if hello.get("proto") != Some(&Value::Int(3)) {
-        return Ok(false);
-    }
-    cmd("CLIENT").arg("TRACKING").arg("ON").query_async::<()>(connection).await?;
-    Ok(true)
+/// Asks for reports about keys read on this connection.
+async fn track(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    cmd("CLIENT").arg("TRACKING").arg("ON").query_async(connection).await
 }

@@ -29,7 +29,7 @@ pub async fn check(
     options: &RedisQueueOptions,
     alarm_depth: u64,
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
-    let link = Link::new(server);
+    let link = Link::new(server.for_key(&options.prefix));
     let connection = link.connection().await?;
     let text: String = connection.query(&cmd("INFO")).await?;
     let info: Info = text
@@ -39,7 +39,11 @@ pub async fn check(
         .collect();
     let mut findings = vec![version(&info)];
     findings.extend(role(&info));
-    findings.extend(cluster(&info, &options.prefix));
+    findings.extend(cluster(&connection, &info).await?);
+    findings.extend(replicas(&info, link.server(), options.durability));
+    if link.server().speaks_resp2() {
+        findings.push(Diagnostic::good("it lacks RESP3 (HELLO), so RESP2 is used"));
+    }
     findings.extend(disk(&connection, &info, options.durability).await?);
     findings.extend(snapshot(&info));
     findings.extend(memory(&info));
@@ -75,15 +79,30 @@ fn role(info: &Info) -> Option<Diagnostic> {
     })
 }
 
-fn cluster(info: &Info, prefix: &str) -> Option<Diagnostic> {
-    let tag = prefix.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    let has_tag = tag.is_some_and(|(tag, _)| !tag.is_empty());
-    (text(info, "cluster_enabled") == "1" && !has_tag).then(|| {
-        Diagnostic::problem(
-            format!("it is a cluster, and the keys that start with {prefix} are in several slots"),
-            "give queue.redis_prefix a hash tag, such as {analytics}:queue, in all parts of Bklit",
-        )
-    })
+async fn cluster(
+    connection: &Connection<'_>,
+    info: &Info,
+) -> Result<Option<Diagnostic>, RedisFailure> {
+    if text(info, "cluster_enabled") != "1" {
+        return Ok(None);
+    }
+    if !connection.server().is_cluster() {
+        return Ok(Some(Diagnostic::problem(
+            "it belongs to a cluster, which redis_url does not say",
+            "write redis+cluster:// instead of redis:// in redis_url",
+        )));
+    }
+    let command = cmd("CLUSTER").arg("INFO").take();
+    let state: Result<String, String> = optional(connection, &command).await?;
+    let is_ok = state.as_ref().is_ok_and(|state| state.contains("cluster_state:ok"));
+    Ok(Some(match state {
+        Err(_) => return Ok(None),
+        Ok(_) if is_ok => Diagnostic::good("the cluster has all its slots"),
+        Ok(_) => Diagnostic::problem(
+            "the cluster lacks nodes or slots, so it may refuse all commands",
+            "check its nodes with `redis-cli --cluster check`",
+        ),
+    }))
 }
 
 async fn disk(
@@ -186,7 +205,8 @@ async fn queue(
     now: i64,
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
     let prefix = &options.prefix;
-    let keys = Keys::new(prefix, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS);
+    let in_cluster = connection.server().is_cluster();
+    let keys = Keys::new(prefix, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS, in_cluster);
     // As a script, like all operations of the queue.
     let script =
         cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
@@ -211,6 +231,27 @@ async fn queue(
         ));
     }
     Ok(findings)
+}
+
+/// What a fail-over can lose.
+fn replicas(info: &Info, server: &RedisServer, durability: Durability) -> Option<Diagnostic> {
+    let connected = number(info, "connected_slaves");
+    if !server.fails_over() {
+        return None;
+    }
+    Some(match (connected, durability) {
+        (0, _) => Diagnostic::warning(
+            "no replica is connected, so nothing takes over when it fails",
+            "start a replica with `appendonly yes`, or check its log",
+        ),
+        (_, Durability::Always) => Diagnostic::good(format!(
+            "connected replicas: {connected}; one has an event on disk before it is accepted"
+        )),
+        (_, Durability::Everysec) => Diagnostic::good(format!(
+            "connected replicas: {connected}; a fail-over can lose the last events, unless \
+             durability is always"
+        )),
+    })
 }
 
 /// The response, or the server's error; only a lost connection is an error of this function.

@@ -19,6 +19,12 @@ const MAX_CONNECTIONS: usize = 16;
 /// Attempts to claim if batches disappear between being claimed and being read.
 const TRIES: usize = 8;
 
+/// Batches that one claim may find to be empty, or to have an implausible lease. The next claim
+/// continues after them.
+const MAX_KNOWN: usize = 64;
+/// The epoch in the result of `claim.lua` if it must be called again with the keys of this batch.
+const UNKNOWN: u64 = 0;
+
 /// The result of `claim.lua`: id, epoch, number of items.
 type Claimed = (String, u64, usize);
 
@@ -118,12 +124,23 @@ impl Claims {
         lease: Duration,
     ) -> Result<Option<Claimed>, RedisFailure> {
         let keys = &self.keys;
-        let mut call = self.scripts.claim.key(&keys.queue);
-        call.key(&keys.inflight);
-        call.arg(&keys.batches).arg(uuid::Uuid::now_v7().simple().to_string());
-        call.arg(most.max(1)).arg(lease_millis(lease)).arg(MAX_BATCH_BYTES);
-        call.arg(&self.owner);
-        connection.script(&call).await
+        let mut known: Vec<String> = Vec::new();
+        // Batches whose lease has ended are rare, so their keys are not known in advance.
+        while known.len() < MAX_KNOWN {
+            let new = uuid::Uuid::now_v7().simple().to_string();
+            let mut call = self.scripts.claim.key(&keys.queue);
+            call.key(&keys.inflight).key(keys.batch(&new)).key(keys.meta(&new));
+            call.arg(&new).arg(most.max(1)).arg(lease_millis(lease)).arg(MAX_BATCH_BYTES);
+            call.arg(&self.owner);
+            for id in &known {
+                call.key(keys.batch(id)).key(keys.meta(id)).arg(id);
+            }
+            match connection.script::<Option<Claimed>>(&call).await? {
+                Some((id, UNKNOWN, _)) => known.push(id),
+                claimed => return Ok(claimed),
+            }
+        }
+        Ok(None)
     }
 
     /// Ends the lease of a batch that was not processed.

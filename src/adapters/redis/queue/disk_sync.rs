@@ -70,18 +70,31 @@ async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
     })
 }
 
-/// Waits until all writes of this connection are on the server's disk.
+/// Waits until all writes of this connection are on the server's disk, and on that of a replica if
+/// one may be promoted: otherwise a fail-over could lose them.
 ///
 /// With `appendfsync everysec` this takes up to a second. Some releases (Redis 7.4, Valkey 9.1)
 /// then respond too early, so that only `appendfsync always` is a guarantee.
 pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure> {
     let millis = LONGEST.as_millis() as u64;
-    let command = cmd("WAITAOF").arg(1).arg(0).arg(millis).take();
-    let (local, _): (i64, i64) = connection.query_slow(&command, LONGEST).await?;
-    if local == 1 {
+    let replicas = i64::from(connection.has_replicas().await?);
+    let command = cmd("WAITAOF").arg(1).arg(replicas).arg(millis).take();
+    let (local, remote): (i64, i64) = connection.query_slow(&command, LONGEST).await?;
+    let reason = if connection.was_elsewhere() {
+        // `WAITAOF` covers only what was written on the same connection.
+        "the slot of its keys is being moved".to_owned()
+    } else if local < 1 {
+        format!("its disk did not confirm the write within {LONGEST:?}")
+    } else if remote < replicas {
+        format!(
+            "no replica's disk confirmed the write within {LONGEST:?}; a replica needs \
+             `appendonly yes`"
+        )
+    } else {
         return Ok(());
-    }
-    let reason = format!("its disk did not confirm the write within {LONGEST:?}");
+    };
+    // Then the replica may be gone for good.
+    connection.abandon().await;
     let error = std::io::Error::new(std::io::ErrorKind::TimedOut, reason);
     Err(RedisFailure::Command(error.into()))
 }

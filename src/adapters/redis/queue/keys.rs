@@ -11,8 +11,9 @@ const IDS_PER_KEY: u64 = 50;
 /// The most pairs of keys over which ids are spread.
 const MOST_ID_KEYS: u64 = 1 << 16;
 
-/// The keys of one queue. A Redis Cluster requires that all are in one slot, so the prefix needs a
-/// hash tag there, such as `{analytics}:queue`.
+/// The keys of one queue. In a cluster, all must have the same slot: unless the prefix has a hash
+/// tag, such as `{analytics}:queue`, the whole prefix is the tag of the other keys there, so that
+/// `{analytics:queue}:failed` has the slot of the list `analytics:queue`.
 pub(super) struct Keys {
     /// List: waiting items, the oldest at the right.
     pub queue: String,
@@ -23,7 +24,7 @@ pub(super) struct Keys {
     pub inflight: String,
     /// Prefix of a batch's list, which is ordered like the queue. With the suffix `:meta`, a hash:
     /// `epoch`, `owner`, `claimed`, `attempts`.
-    pub batches: String,
+    batches: String,
     ids: String,
     seen: String,
     series: String,
@@ -46,10 +47,13 @@ pub(super) struct RememberedId {
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str, max_client_ids: u64) -> Self {
+    pub(super) fn new(prefix: &str, max_client_ids: u64, in_cluster: bool) -> Self {
+        let queue = prefix.to_owned();
+        let tagged = format!("{{{prefix}}}");
+        let prefix = if in_cluster && !has_tag(prefix) { &tagged } else { prefix };
         let id_keys = (max_client_ids / (2 * IDS_PER_KEY)).clamp(1, MOST_ID_KEYS);
         Self {
-            queue: prefix.to_owned(),
+            queue,
             failed: format!("{prefix}:failed"),
             inflight: format!("{prefix}:inflight"),
             batches: format!("{prefix}:batch:"),
@@ -91,6 +95,12 @@ impl Keys {
     }
 }
 
+/// Whether a key has a hash tag, which alone decides about its slot.
+fn has_tag(key: &str) -> bool {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    tag.is_some_and(|(tag, _)| !tag.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,8 +113,28 @@ mod tests {
     }
 
     #[test]
+    fn in_a_cluster_all_keys_have_the_slot_of_the_list() {
+        let names = |prefix, in_cluster| {
+            let keys = Keys::new(prefix, 1_000, in_cluster);
+            let RememberedId { recent, older, legacy, .. } = keys.remembered(&event("p", "1"));
+            let (batch, meta, series) = (keys.batch("1"), keys.meta("1"), keys.series("s"));
+            (keys.queue, [keys.failed, keys.inflight, batch, meta, series, recent, older, legacy])
+        };
+        let (queue, others) = names("q:a", true);
+        assert_eq!(queue, "q:a");
+        assert!(others.iter().all(|key| key.starts_with("{q:a}:")), "{others:?}");
+        // Elsewhere, and with a tag, names are those of earlier versions.
+        for (prefix, in_cluster) in [("q:a", false), ("{q}:a", true), ("{q}:a", false)] {
+            let (queue, others) = names(prefix, in_cluster);
+            assert_eq!(queue, prefix);
+            assert!(others.iter().all(|key| key.starts_with(&format!("{prefix}:"))), "{others:?}");
+        }
+        assert!(!has_tag("a}{") && !has_tag("a{}b") && has_tag("a{b}c"));
+    }
+
+    #[test]
     fn remembered_ids_are_spread_over_few_keys() {
-        let keys = Keys::new("q", 1_000_000);
+        let keys = Keys::new("q", 1_000_000, false);
         assert_eq!((keys.id_keys, keys.ids_per_key), (10_000, 50));
         let one = keys.remembered(&event("a", "bc"));
         assert_eq!(one.older, format!("{}:older", one.recent));
@@ -112,7 +142,7 @@ mod tests {
         assert_eq!(keys.remembered(&event("a", &"x".repeat(5_000))).legacy.len(), 7 + 32);
         assert_eq!(keys.meta("7"), "q:batch:7:meta");
         for most in [1, 2, 99, 100, 12_345, u64::MAX] {
-            let keys = Keys::new("q", most);
+            let keys = Keys::new("q", most, false);
             let all = keys.id_keys * 2 * keys.ids_per_key;
             assert!(all <= most.max(2) && all >= most / 2, "{most}: {all}");
         }

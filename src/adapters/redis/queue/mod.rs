@@ -20,6 +20,7 @@
 //! | `arrivals.rs` | waits for something to claim |
 //! | `claims.rs` | claims batches, on separate connections |
 //! | `list_items.rs` | pages of a list; removes items from the middle |
+//! | `overview.rs` | counts; batches in flight |
 //! | `failed_record.rs` | JSON of an item in the failed list |
 //! | `disk_sync.rs` | waits until the server's disk has the writes |
 //! | `keys.rs` | names of the keys |
@@ -33,10 +34,11 @@ mod disk_sync;
 mod failed_record;
 mod keys;
 mod list_items;
+mod overview;
 mod push;
 mod scripts;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -64,8 +66,8 @@ const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Options of a [`RedisQueue`].
 #[derive(Clone, Debug)]
 pub struct RedisQueueOptions {
-    /// The name of the list, and the prefix of all other keys. A Redis Cluster needs a hash tag in
-    /// it, such as `{analytics}:queue`.
+    /// The name of the list, and the prefix of all other keys; in a cluster, their hash tag, unless
+    /// it contains one.
     pub prefix: String,
     /// Maximum number of waiting events.
     pub max_depth: u64,
@@ -108,6 +110,8 @@ pub struct RedisQueue {
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
     bounds: Bounds,
+    /// Batches in flight when they were last counted.
+    counted: Mutex<Vec<String>>,
 }
 
 impl RedisQueue {
@@ -118,7 +122,8 @@ impl RedisQueue {
         let &RedisQueueOptions { ref prefix, durability, durable_claims, .. } = options;
         let &RedisQueueOptions { max_depth: depth, max_failed: failed, .. } = options;
         let bounds = Bounds { depth, failed, client_ids: options.max_client_ids };
-        let keys = Arc::new(Keys::new(prefix, bounds.client_ids));
+        let server = server.for_key(prefix);
+        let keys = Arc::new(Keys::new(prefix, bounds.client_ids, server.is_cluster()));
         let scripts = Arc::new(Scripts::new());
         let pushed = Arc::new(Notify::new());
         let (pushes, receiver) = mpsc::channel(push::MAX_WAITING);
@@ -149,6 +154,7 @@ impl RedisQueue {
             keys,
             scripts,
             bounds,
+            counted: Mutex::default(),
         }
     }
 
@@ -176,55 +182,6 @@ impl RedisQueue {
             call.arg(-1 - item.seq).arg(failed_record::start(claim, item, now));
         }
         connection.script(&call).await
-    }
-
-    async fn try_stats(&self) -> Result<QueueStats, RedisFailure> {
-        let connection = self.link.connection().await?;
-        let keys = &self.keys;
-        let mut call = self.scripts.stats.key(&keys.queue);
-        call.key(&keys.inflight).key(&keys.failed).arg(&keys.batches);
-        let (depth, in_flight, failed) = connection.script(&call).await?;
-        Ok(QueueStats { depth, in_flight, failed, spooled: 0 })
-    }
-
-    async fn try_batches(&self, most: usize) -> Result<Vec<BatchInFlight>, RedisFailure> {
-        let connection = self.link.connection().await?;
-        let mut call = self.scripts.batches.key(&self.keys.inflight);
-        call.arg(&self.keys.batches).arg(most.max(1));
-        let found: Vec<String> = connection.script(&call).await?;
-        let Some((now, batches)) = found.split_first() else { return Ok(Vec::new()) };
-        let now: i64 = now.parse().unwrap_or_default();
-        let batch = |fields: &[String]| {
-            let [id, lease_end, items, epoch, owner, attempts, claimed] = fields else {
-                return None;
-            };
-            let lease_end: i64 = lease_end.parse().ok()?;
-            Some(BatchInFlight {
-                id: id.clone(),
-                owner: Some(owner.clone()).filter(|owner| !owner.is_empty()),
-                epoch: epoch.parse().unwrap_or(0),
-                items: items.parse().unwrap_or(0),
-                attempts: attempts.parse().unwrap_or(1),
-                claimed_at: claimed.parse().ok().map(UtcMillis::from_epoch_millis),
-                lease_until: UtcMillis::from_epoch_millis(lease_end),
-                lease_left_ms: lease_end - now,
-            })
-        };
-        Ok(batches.chunks(7).filter_map(batch).collect())
-    }
-
-    async fn try_batch_items(
-        &self,
-        batch: &str,
-        most: usize,
-    ) -> Result<Option<Vec<String>>, RedisFailure> {
-        let connection = self.link.connection().await?;
-        // The oldest item is the last of the list; the size of a batch is limited by the claim.
-        let first = -i64::try_from(most.max(1)).unwrap_or(i64::MAX);
-        let command = redis::cmd("LRANGE").arg(self.keys.batch(batch)).arg(first).arg(-1).take();
-        let found: Vec<Vec<u8>> = connection.query(&command).await?;
-        // Redis has no empty lists: the batch no longer exists.
-        Ok((!found.is_empty()).then(|| found.into_iter().rev().map(text).collect()))
     }
 
     async fn remove(&self, list: &str, retry: bool, ids: &[String]) -> Result<u64, QueueError> {

@@ -1,5 +1,8 @@
 //! The Lua scripts. Each is atomic: it is executed completely or, if the server rejects one of its
 //! commands, not at all (`scripts/allowed.lua`).
+//!
+//! Scripts access only the keys passed in `KEYS`, as clusters and other engines require. Where the
+//! server decides which batch is meant, the script names the batch and is called again with its keys.
 
 use redis::Script;
 
@@ -14,7 +17,6 @@ pub(super) struct Scripts {
     pub ready_in: Script,
     pub stats: Script,
     pub remove: Script,
-    pub batches: Script,
 }
 
 /// A script that checks the permission for its commands before it writes.
@@ -36,7 +38,6 @@ impl Scripts {
             ready_in: Script::new(include_str!("scripts/ready_in.lua")),
             stats: Script::new(include_str!("scripts/stats.lua")),
             remove: checked!("scripts/remove.lua"),
-            batches: Script::new(include_str!("scripts/batches.lua")),
         }
     }
 }

@@ -1,0 +1,116 @@
+//! Sentinels: which server is the primary now.
+//!
+//! The client library's own Sentinel support is not used: it has no limit on how long it may take, and
+//! speaks one protocol only.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use redis::aio::MultiplexedConnection;
+use redis::{ConnectionAddr, RedisConnectionInfo, Value, cmd};
+
+use super::RedisFailure;
+use super::address::tcp;
+use super::node::{Access, Sink};
+use bklit_net::server_url::Host;
+
+const PORT: u16 = 6379;
+
+/// The Sentinels of a server.
+#[derive(Clone)]
+pub(super) struct Sentinels {
+    addresses: Vec<ConnectionAddr>,
+    name: String,
+    access: Access,
+    is_tls: bool,
+    /// Whether they see a replica that works, connected to the primary or not: it may be promoted.
+    has_replicas: Arc<AtomicBool>,
+}
+
+impl Sentinels {
+    pub(super) fn new(
+        addresses: Vec<ConnectionAddr>,
+        name: String,
+        login: RedisConnectionInfo,
+        access: &Access,
+        is_tls: bool,
+    ) -> Self {
+        let access = access.with_login(login);
+        Self { addresses, name, access, is_tls, has_replicas: Arc::default() }
+    }
+
+    pub(super) fn has_replicas(&self) -> bool {
+        self.has_replicas.load(Relaxed)
+    }
+
+    /// The primary, according to the first Sentinel that answers. All are asked at the same time: some
+    /// may be on the machine that has just failed.
+    pub(super) async fn primary(&self) -> Result<ConnectionAddr, RedisFailure> {
+        let (answers, mut answered) = tokio::sync::mpsc::channel(self.addresses.len().max(1));
+        let mut asking = tokio::task::JoinSet::new();
+        for address in self.addresses.clone() {
+            let (this, answers) = (self.clone(), answers.clone());
+            asking.spawn(async move {
+                let answer = this.ask(&address).await;
+                let _ = answers.send(answer).await;
+            });
+        }
+        drop(answers);
+        let mut failure = None;
+        while let Some(answer) = answered.recv().await {
+            match answer {
+                Ok(primary) => return Ok(primary),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| self.unreachable("no Sentinel is named")))
+    }
+
+    async fn ask(&self, sentinel: &ConnectionAddr) -> Result<ConnectionAddr, RedisFailure> {
+        let ignore: Sink = Arc::new(|_| Ok(()));
+        let mut connection = self.access.open(sentinel, &ignore).await?.connection;
+        let command = cmd("SENTINEL").arg("MASTER").arg(&self.name).take();
+        let fields: HashMap<String, String> = command
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| self.unreachable(&format!("the Sentinel {sentinel}: {error}")))?;
+        let field = |name: &str| fields.get(name).map_or("", String::as_str);
+        let flags = field("flags");
+        if flags.contains("down") || !flags.contains("master") {
+            return Err(self.unreachable(&format!("the Sentinel {sentinel} says it is {flags}")));
+        }
+        let command = cmd("SENTINEL").arg("REPLICAS").arg(&self.name).take();
+        // Before Redis 5, it has another name, and no append-only file can be awaited.
+        let replicas: Vec<HashMap<String, String>> =
+            command.query_async(&mut connection).await.unwrap_or_default();
+        let is_up = |replica: &HashMap<String, String>| {
+            let flags = replica.get("flags").map_or("", String::as_str);
+            !flags.contains("down") && !flags.contains("disconnected")
+        };
+        self.has_replicas.store(replicas.iter().any(is_up), Relaxed);
+        let host = Host { name: field("ip").to_owned(), port: field("port").parse().ok() };
+        tcp(&host, PORT, self.is_tls).map_err(|problem| self.unreachable(&problem))
+    }
+
+    fn unreachable(&self, reason: &str) -> RedisFailure {
+        RedisFailure::Unreachable { address: self.name.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Fails if a server is not a primary: Sentinels learn late about one that was demoted.
+pub(super) async fn check_primary(
+    address: &ConnectionAddr,
+    connection: &mut MultiplexedConnection,
+) -> Result<(), RedisFailure> {
+    let role: Result<Vec<Value>, _> = cmd("ROLE").query_async(connection).await;
+    match role {
+        Ok(role) if matches!(role.first(), Some(Value::BulkString(name)) if name != b"master") => {
+            let reason = "it is not the primary".to_owned();
+            Err(RedisFailure::Unreachable { address: address.to_string(), reason })
+        }
+        Err(error) if error.code().is_none() => Err(error.into()),
+        // Without the permission for ROLE, the first write shows it.
+        _ => Ok(()),
+    }
+}

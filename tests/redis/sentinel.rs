@@ -1,0 +1,106 @@
+//! A primary, a replica and three Sentinels: the URL leads to whichever is the primary.
+
+use std::time::Duration;
+
+use bklit_adapters::redis::connection::RedisServer as Server;
+use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
+use bklit_pipeline::queue::{Queue, QueueError};
+
+use crate::support::redis::{LEASE, eventually, ids, item, options};
+use crate::support::servers::{Kind, RedisServer, Sentinels};
+
+fn queue(sentinels: &Sentinels, durability: Durability) -> RedisQueue {
+    let options_of_queue = RedisQueueOptions { durability, ..RedisQueueOptions::default() };
+    RedisQueue::new(Server::new(&options(&sentinels.url())).unwrap(), &options_of_queue)
+}
+
+async fn pushed(queue: &RedisQueue, id: &str) {
+    eventually("it can push", || async { queue.push(item(id)).await.ok() }).await;
+}
+
+#[tokio::test]
+async fn the_primary_is_followed_through_a_fail_over_and_back() {
+    let mut sentinels = Sentinels::start(&[("appendfsync", "always")]);
+    let queue = queue(&sentinels, Durability::Always);
+    pushed(&queue, "a").await;
+    let first = sentinels.primary();
+    sentinels.servers[first].kill9();
+    pushed(&queue, "b").await;
+    assert_ne!(sentinels.primary(), first, "the replica was promoted");
+    // The previous primary returns as a replica, and no longer accepts writes.
+    sentinels.servers[first].restart();
+    eventually("it is a replica", || async {
+        let role = sentinels.servers[first].cli(&["ROLE"]);
+        role.starts_with("slave").then_some(())
+    })
+    .await;
+    pushed(&queue, "c").await;
+    let mut all = Vec::new();
+    // While the replica is copying everything, its disk confirms nothing.
+    let claim = || async { queue.claim(10, LEASE).await.ok() };
+    while let Some(claim) = eventually("a claim", claim).await {
+        all.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    // A push without a response may be repeated here: nothing settles it.
+    all.dedup();
+    assert_eq!(all, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn durability_always_waits_for_the_disk_of_a_replica() {
+    let sentinels = Sentinels::start(&[("appendfsync", "always")]);
+    let (strict, lax) =
+        (queue(&sentinels, Durability::Always), queue(&sentinels, Durability::Everysec));
+    pushed(&strict, "a").await;
+    let replica = &sentinels.servers[1 - sentinels.primary()];
+    replica.freeze();
+    let error = strict.push(item("b")).await.unwrap_err();
+    let QueueError::InDoubt { reason, .. } = &error else { panic!("{error:?}") };
+    assert!(reason.contains("no replica's disk confirmed"), "{reason}");
+    lax.push(item("c")).await.unwrap();
+    replica.thaw();
+    pushed(&strict, "d").await;
+}
+
+#[tokio::test]
+async fn a_demoted_server_is_left_without_closing_its_connections() {
+    let sentinels = Sentinels::start(&[("appendfsync", "always")]);
+    // With `everysec`, what arrives just before the demotion is lost.
+    let queue = queue(&sentinels, Durability::Always);
+    pushed(&queue, "a").await;
+    let first = sentinels.primary();
+    sentinels.servers[1 - first].cli(&["CONFIG", "SET", "replica-priority", "1"]);
+    eventually("a fail-over begins", || async { sentinels.fail_over().then_some(()) }).await;
+    eventually("the other is the primary", || async {
+        (sentinels.primary() != first).then_some(())
+    })
+    .await;
+    pushed(&queue, "b").await;
+    let there = &sentinels.servers[1 - first];
+    eventually("it arrives there", || async {
+        (there.cli(&["LLEN", "analytics:queue"]) >= "2".to_owned()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sentinels_that_are_missing_or_unwilling_are_named() {
+    let sentinels = Sentinels::start(&[]);
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let unknown = sentinels.url().replace("/main", "/other");
+    let no_sentinel = format!("redis+sentinel://127.0.0.1:{}/main", server.port());
+    for (url, expected) in [(unknown, "No such master"), (no_sentinel, "SENTINEL")] {
+        let queue =
+            RedisQueue::new(Server::new(&options(&url)).unwrap(), &RedisQueueOptions::default());
+        let error = queue.push(item("a")).await.unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("Sentinel 127.0.0.1"), "{error}");
+    }
+    // One Sentinel that answers is enough.
+    let url = sentinels.url().replace("redis+sentinel://", "redis+sentinel://127.0.0.1:1,");
+    let queue = RedisQueue::new(
+        Server::new(&options(&url)).unwrap(),
+        &RedisQueueOptions { max_depth: 10, ..RedisQueueOptions::default() },
+    );
+    tokio::time::timeout(Duration::from_secs(10), pushed(&queue, "a")).await.unwrap();
+}

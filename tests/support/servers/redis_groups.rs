@@ -1,0 +1,215 @@
+//! Several Valkeys that act as one: a cluster, and a primary with a replica and Sentinels.
+
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::redis::{Kind, RedisServer};
+use super::{free_port, provided};
+use crate::support::{DEADLINE, eventually};
+
+/// Three primaries with a third of the slots each.
+pub struct RedisCluster {
+    /// The nodes.
+    pub nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts the nodes, and waits until they agree.
+    pub fn start(config: &[(&str, &str)]) -> Self {
+        let mut all = vec![
+            ("cluster-enabled", "yes"),
+            ("cluster-config-file", "nodes.conf"),
+            ("cluster-node-timeout", "2000"),
+        ];
+        all.extend(config);
+        let cluster =
+            Self { nodes: (0..3).map(|_| RedisServer::start(Kind::Valkey, &all)).collect() };
+        for (node, slots) in cluster.nodes.iter().zip([(0, 5460), (5461, 10922), (10923, 16383)]) {
+            let (first, last) = (slots.0.to_string(), slots.1.to_string());
+            node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            let seed = cluster.nodes[0].port().to_string();
+            node.cli(&["CLUSTER", "MEET", "127.0.0.1", &seed]);
+        }
+        eventually(DEADLINE, "the nodes agree", || {
+            cluster.nodes.iter().all(|node| {
+                let info = node.cli(&["CLUSTER", "INFO"]);
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            })
+        });
+        cluster
+    }
+
+    /// `redis+cluster://…` with two of the nodes.
+    pub fn url(&self) -> String {
+        let [one, two, ..] = self.nodes.as_slice() else { unreachable!("three nodes") };
+        format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", one.port(), two.port())
+    }
+
+    /// Runs a command that concerns `key` on the node that has it.
+    pub fn cli(&self, key: &str, arguments: &[&str]) -> String {
+        self.owner(key).cli(arguments)
+    }
+
+    /// The slot of a key.
+    pub fn slot(&self, key: &str) -> String {
+        self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key])
+    }
+
+    /// The node that has a key.
+    pub fn owner(&self, key: &str) -> &RedisServer {
+        let slot: u32 = self.slot(key).parse().unwrap();
+        let has = |node: &&RedisServer| {
+            let nodes = node.cli(&["CLUSTER", "NODES"]);
+            let own = nodes.lines().find(|line| line.contains("myself")).unwrap();
+            own.split(' ').skip(8).any(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                let bounds = (first.parse::<u32>(), last.parse::<u32>());
+                matches!(bounds, (Ok(first), Ok(last)) if (first..=last).contains(&slot))
+            })
+        };
+        self.nodes.iter().find(has).expect("an owner of the slot")
+    }
+
+    /// Begins to move the slot of a key to another node.
+    pub fn begin_move(&self, key: &str) -> SlotMove<'_> {
+        let (slot, from) = (self.slot(key), self.owner(key));
+        let to = self.nodes.iter().find(|node| node.port() != from.port()).unwrap();
+        let id = |node: &RedisServer| node.cli(&["CLUSTER", "MYID"]);
+        to.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]);
+        from.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]);
+        SlotMove { cluster: self, slot, from, to }
+    }
+}
+
+/// A slot that is being moved.
+pub struct SlotMove<'a> {
+    cluster: &'a RedisCluster,
+    slot: String,
+    from: &'a RedisServer,
+    to: &'a RedisServer,
+}
+
+impl SlotMove<'_> {
+    /// Moves all keys that the slot has now.
+    pub fn move_keys(&self) {
+        let port = self.to.port().to_string();
+        loop {
+            let keys = self.from.cli(&["CLUSTER", "GETKEYSINSLOT", &self.slot, "100"]);
+            if keys.is_empty() {
+                return;
+            }
+            let mut migrate = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            migrate.extend(keys.lines());
+            self.from.cli(&migrate);
+        }
+    }
+
+    /// Moves what is left, and the slot itself.
+    pub fn finish(self) {
+        self.move_keys();
+        let id = self.to.cli(&["CLUSTER", "MYID"]);
+        // The new owner first; while keys are written to the old one, it refuses.
+        self.to.cli(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]);
+        eventually(DEADLINE, "the old node gives up the slot", || {
+            self.move_keys();
+            self.from.try_cli(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]).is_ok()
+        });
+        for node in &self.cluster.nodes {
+            node.cli(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]);
+        }
+    }
+}
+
+/// A primary and a replica, watched by three Sentinels.
+pub struct Sentinels {
+    /// The primary and the replica, in the order in which they were started.
+    pub servers: [RedisServer; 2],
+    sentinels: Vec<Sentinel>,
+}
+
+struct Sentinel {
+    _process: Process,
+    port: u16,
+    _dir: TempDir,
+}
+
+impl Sentinels {
+    /// Starts them, and waits until the Sentinels know each other and the replica.
+    pub fn start(config: &[(&str, &str)]) -> Self {
+        let primary = RedisServer::start(Kind::Valkey, config);
+        let port = primary.port().to_string();
+        let replica_of = format!("127.0.0.1 {port}");
+        let mut of_replica = vec![("replicaof", replica_of.as_str())];
+        of_replica.extend(config);
+        let replica = RedisServer::start(Kind::Valkey, &of_replica);
+        let sentinels = (0..3).map(|_| Sentinel::start(&port)).collect();
+        let all = Self { servers: [primary, replica], sentinels };
+        eventually(DEADLINE, "the Sentinels know everything", || {
+            all.sentinels.iter().all(|sentinel| {
+                let known = sentinel.ask(&["SENTINEL", "MASTER", "main"]);
+                let has = |name: &str, value: &str| known.contains(&format!("\n{name}\n{value}\n"));
+                has("num-slaves", "1") && has("num-other-sentinels", "2") && has("flags", "master")
+            })
+        });
+        all
+    }
+
+    /// `redis+sentinel://…` with all Sentinels.
+    pub fn url(&self) -> String {
+        let hosts = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port));
+        format!("redis+sentinel://{}/main", hosts.collect::<Vec<_>>().join(","))
+    }
+
+    /// Which of the servers the Sentinels call the primary.
+    pub fn primary(&self) -> usize {
+        let known = self.sentinels[0].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        let is_named = |server: &RedisServer| known.contains(&format!("\n{}\n", server.port()));
+        self.servers.iter().position(is_named).expect("one of the servers")
+    }
+
+    /// Asks for a fail-over although the primary works. False if it is refused for now.
+    pub fn fail_over(&self) -> bool {
+        try_ask(self.sentinels[0].port, &["SENTINEL", "FAILOVER", "main"]).is_some()
+    }
+}
+
+impl Sentinel {
+    fn start(primary: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the Sentinel");
+        for _ in 0..20 {
+            let (port, mut process) = (free_port(), Process::default());
+            let text = format!(
+                "bind 127.0.0.1\nport {port}\ndir \"{0}\"\nlogfile \"{0}/log\"\n\
+                 sentinel monitor main 127.0.0.1 {primary} 2\n\
+                 sentinel down-after-milliseconds main 1000\n\
+                 sentinel failover-timeout main 5000\n",
+                dir.path().display()
+            );
+            let file = dir.path().join("sentinel.conf");
+            std::fs::write(&file, text).expect("write sentinel.conf");
+            let mut command = Command::new(provided("BKLIT_TEST_VALKEY"));
+            command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
+            let is_up = |id: u32| {
+                try_ask(port, &["INFO"])
+                    .is_some_and(|info| info.contains(&format!("process_id:{id}\r")))
+            };
+            if process.launch(&mut command, is_up) {
+                return Self { _process: process, port, _dir: dir };
+            }
+        }
+        panic!("a Sentinel did not start");
+    }
+
+    fn ask(&self, command: &[&str]) -> String {
+        try_ask(self.port, command).expect("an answer of the Sentinel")
+    }
+}
+
+fn try_ask(port: u16, command: &[&str]) -> Option<String> {
+    let mut cli = Command::new(provided("BKLIT_TEST_REDIS_CLI"));
+    let output = cli.args(["-e", "-p", &port.to_string()]).args(command).output();
+    let output = output.expect("run redis-cli");
+    output.status.success().then(|| String::from_utf8(output.stdout).expect("text"))
+}
