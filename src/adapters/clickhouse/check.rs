@@ -8,7 +8,7 @@ use super::migrate::{DEDUPLICATION_WINDOW, ServerTable, window};
 use super::postponed::POSTPONED;
 use super::session_state::STATE;
 use super::table_schema::{self, ServerColumn};
-use super::{ClickHouseStore, sql};
+use super::{ClickHouseStore, column_type, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{TABLES, Table};
 use bklit_wire::diagnostic::Diagnostic;
@@ -200,7 +200,10 @@ fn table_findings(
                 let what = format!("{} has no column {}", table.name, column.name);
                 findings.push(Diagnostic::problem(what, MIGRATE));
             }
-            Some(known) if table_schema::fits(column.kind, &known.r#type).is_none() => {
+            Some(known)
+                if !table_schema::is_computed(known)
+                    && column_type::parse(column.kind, &known.r#type).is_none() =>
+            {
                 let what = format!("{}.{} has the type {}", table.name, column.name, known.r#type);
                 let advice = format!("it must be a {}", table_schema::type_name(column.kind));
                 findings.push(Diagnostic::problem(what, advice));

@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use jiff::tz::TimeZone;
 
-use super::encode::Encoder;
+use super::blocks::{self, Origin, Record, Sent, Target, Views};
+use super::errors::InsertError;
+use super::native::Block;
 use super::table_schema::TableSchema;
 use super::{ClickHouseStore, stored_ids};
 use bklit_pipeline::store::rows::{custom_event_cells, page_view_cells};
@@ -43,6 +44,17 @@ pub(super) struct Group<'a> {
     pub(super) table: &'static Table,
     month: i32,
     pub(super) events: Vec<&'a QueuedEvent>,
+}
+
+impl Group<'_> {
+    /// The positions of some of its events, which are in the same order.
+    fn positions(&self, some: &[&QueuedEvent]) -> Vec<usize> {
+        let mut some = some.iter().peekable();
+        let events = self.events.iter().enumerate();
+        let found =
+            events.filter(|(_, event)| some.next_if(|one| std::ptr::eq(**one, **event)).is_some());
+        found.map(|(position, _)| position).collect()
+    }
 }
 
 /// Stores the batch's events; returns the positions of those that were stored before.
@@ -102,21 +114,44 @@ async fn store_group<'a>(
     batch: &str,
     group: &Group<'a>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
-    let mut missing = if store.check_ids {
-        stored_ids::missing(&store.connection, group.table, &group.events).await?
-    } else {
-        group.events.clone()
+    let schema = store.schemas.of(&store.connection, group.table).await?;
+    let block = format!("{batch}:{}:{}:{}", group.table.name, group.month, digest(&group.events));
+    let sent = store.in_doubt.take(&block);
+    let mut missing = match &sent {
+        Some(sent) => {
+            sent.positions.iter().filter_map(|&at| group.events.get(at).copied()).collect()
+        }
+        None if store.check_ids => missing_of(store, group, &schema, &group.events).await?,
+        None => group.events.clone(),
     };
     let new = missing.clone();
-    for generation in 0..GENERATIONS {
+    let mut views = Views::Served;
+    for generation in sent.map_or(0, |sent| sent.generation)..GENERATIONS {
         if missing.is_empty() {
             return Ok(new);
         }
-        insert(store, batch, group, &missing, generation).await?;
-        if !store.check_ids {
-            return Ok(new);
+        let sent = Sent { positions: group.positions(&missing), generation };
+        if schema.replicated {
+            store.in_doubt.put(&block, sent.clone());
         }
-        missing = settled(store, group, missing).await?;
+        match insert(store, batch, group, &missing, generation, views).await {
+            Ok(()) if !store.check_ids || schema.replicated => {
+                store.in_doubt.take(&block);
+                return Ok(new);
+            }
+            Ok(()) => missing = settled(store, group, &schema, missing).await?,
+            Err(InsertError::View(reason)) if store.check_ids && views == Views::Served => {
+                // Without tokens, only looking for the rows shows which of them were stored.
+                store.notes.add(blocks::lacking(group.table.name, missing.len(), &reason));
+                views = Views::Ignored;
+                missing = missing_of(store, group, &schema, &missing).await?;
+            }
+            Err(error @ InsertError::ViewForNow(_)) if schema.remembers_tokens => {
+                store.in_doubt.put(&block, sent);
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Err(StoreError::Unavailable(format!(
         "ClickHouse confirmed an insert of batch {batch} into {}, but {} of its rows are missing",
@@ -125,19 +160,29 @@ async fn store_group<'a>(
     )))
 }
 
+async fn missing_of<'a>(
+    store: &ClickHouseStore,
+    group: &Group<'_>,
+    schema: &TableSchema,
+    events: &[&'a QueuedEvent],
+) -> Result<Vec<&'a QueuedEvent>, StoreError> {
+    stored_ids::missing(&store.connection, group.table, schema, events).await
+}
+
 /// The events that are still missing after concurrent inserts have ended.
 async fn settled<'a>(
     store: &ClickHouseStore,
     group: &Group<'_>,
+    schema: &TableSchema,
     mut missing: Vec<&'a QueuedEvent>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
-    missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
+    missing = missing_of(store, group, schema, &missing).await?;
     for pause in SETTLING {
         if missing.is_empty() {
             break;
         }
         tokio::time::sleep(pause).await;
-        missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
+        missing = missing_of(store, group, schema, &missing).await?;
     }
     Ok(missing)
 }
@@ -148,31 +193,34 @@ async fn insert(
     group: &Group<'_>,
     events: &[&QueuedEvent],
     generation: u32,
-) -> Result<(), StoreError> {
+    views: Views,
+) -> Result<(), InsertError> {
     let Group { table, month, .. } = group;
-    let schema = store.schemas.of(&store.connection, table).await?;
     let mut token = format!("{batch}:{}:{month}:{}", table.name, digest(events));
     if generation > 0 {
         // Writing to a String cannot fail.
         let _ = write!(token, ":{generation}");
     }
-    let columns = schema.column_list();
-    let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
-    let result = store.connection.insert(&into, &token, encode(&schema, events)).await;
-    store.unless_altered(table, &schema, result).await
+    let target = Target { table, token, origin: Origin::Events, views };
+    let rows: Vec<_> = events.iter().map(|event| Row(event)).collect();
+    blocks::insert(store, &target, &rows).await
 }
 
-/// Encodes a block. Its bytes depend only on the events.
-fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> Bytes {
-    let mut encoder = Encoder::with_header(schema);
-    for event in events {
-        match &event.payload {
-            Payload::Pageview(view) => encoder.row(schema, &page_view_cells(event, view)),
-            Payload::Event(custom) => encoder.row(schema, &custom_event_cells(event, custom)),
-            Payload::SessionEnd(_) => {}
+/// An event's row.
+struct Row<'e>(&'e QueuedEvent);
+
+impl Record for Row<'_> {
+    fn moment(&self) -> UtcMillis {
+        self.0.timestamp()
+    }
+
+    fn write(&self, block: &mut Block<'_>) -> Result<(), String> {
+        match &self.0.payload {
+            Payload::Pageview(view) => block.row(&page_view_cells(self.0, view)),
+            Payload::Event(custom) => block.row(&custom_event_cells(self.0, custom)),
+            Payload::SessionEnd(_) => Ok(()),
         }
     }
-    encoder.finish()
 }
 
 /// Identifies the events of a block. Needed in addition to the batch id: a queue that was recreated
@@ -184,6 +232,7 @@ pub(super) fn digest(events: &[&QueuedEvent]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clickhouse::migrate::ServerTable;
     use crate::clickhouse::table_schema::ServerColumn;
 
     fn schema(table: &'static Table) -> TableSchema {
@@ -197,7 +246,18 @@ mod tests {
             let nullable = format!("Nullable({kind})");
             column(known.name, if known.nullable { nullable } else { kind.to_owned() })
         });
-        TableSchema::new(table, &columns.collect::<Vec<_>>()).unwrap()
+        let server = ServerTable {
+            name: table.name.to_owned(),
+            engine: "MergeTree".to_owned(),
+            engine_full: String::new(),
+        };
+        TableSchema::new(table, Some(&server), &columns.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> bytes::Bytes {
+        let mut block = Block::new(schema, true);
+        events.iter().for_each(|event| Row(event).write(&mut block).unwrap());
+        block.finish()
     }
 
     fn event(json: &str) -> QueuedEvent {
@@ -217,14 +277,18 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_encoded_as_the_format_requires() {
-        let custom = event(
-            r#"{"id":"e","type":"event","payload":{"trackingId":"t","eventType":"c"},"queuedAt":"1970-01-01T00:00:02.000Z","projectId":"p"}"#,
-        );
-        let block = encode(&schema(&TRACKED_EVENT), &[&custom]);
-        let row = b"\x01e\x02\0\0\0\0\x11{\"eventType\":\"c\"}\x02\0\0\0\x01t\x01p\x01";
-        assert!(block.ends_with(row), "{:?}", block.escape_ascii().to_string());
-        assert!(block.starts_with(b"\x07\x02id\x09timestamp\x08metadata"));
+    fn a_block_is_encoded_as_the_format_requires() {
+        let custom = |id: &str| {
+            event(&format!(
+                r#"{{"id":"{id}","type":"event","payload":{{"trackingId":"t","eventType":"c"}},"queuedAt":"1970-01-01T00:00:02.000Z","projectId":"p"}}"#,
+            ))
+        };
+        let block = encode(&schema(&TRACKED_EVENT), &[&custom("e"), &custom("f")]);
+        let start =
+            b"\x07\x02\x02id\x06String\x01e\x01f\x09timestamp\x08DateTime\x02\0\0\0\x02\0\0\0\
+                      \x08metadata\x10Nullable(String)\0\0\x11{\"eventType\":\"c\"}";
+        assert!(block.starts_with(start), "{:?}", block.escape_ascii().to_string());
+        assert!(block.ends_with(b"\x0asession_id\x10Nullable(String)\x01\x01\0\0"));
     }
 
     #[test]

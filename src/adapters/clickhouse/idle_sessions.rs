@@ -20,6 +20,7 @@ use ::clickhouse::Row;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::connection::Insertion;
 use super::encode::Encoder;
 use super::session_state::STATE;
 use super::{ClickHouseStore, postponed, session_writes, sessions, sql};
@@ -238,7 +239,10 @@ async fn finish(store: &ClickHouseStore, current: &mut Current) -> Result<(), St
     encoder.text(&SWEPT.session_id);
     encoder.optional_number(Some(since));
     let into = format!("{STATE} (project_id, session_id, last_seen) FORMAT RowBinary");
-    store.connection.insert(&into, &format!("swept:{since}"), encoder.finish()).await
+    let token = format!("swept:{since}");
+    let insertion =
+        Insertion { into: &into, token: &token, rows: encoder.finish(), settings: Vec::new() };
+    Ok(store.connection.insert(&insertion).await?)
 }
 
 /// The window of a sweep for sessions idle since `since`, if this process has swept up to `own` and

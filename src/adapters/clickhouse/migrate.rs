@@ -19,6 +19,9 @@ pub(super) const DEDUPLICATION_WINDOW: u64 = 10_000;
 
 const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
 
+/// The engine of tables whose rows are in tables of other servers.
+pub(super) const DISTRIBUTED: &str = "Distributed";
+
 /// Days that a session's state is kept after its last event.
 const STATE_DAYS: u32 = 30;
 
@@ -272,7 +275,7 @@ fn widen(database: &str, found: &ServerTable) -> Option<String> {
 
 /// How many tokens a table remembers; `None` for replicated tables, where other settings apply.
 pub(super) fn window(found: &ServerTable) -> Option<u64> {
-    if found.engine.starts_with("Replicated") || found.engine.starts_with("Shared") {
+    if ["Replicated", "Shared", DISTRIBUTED].iter().any(|kind| found.engine.starts_with(kind)) {
         return None;
     }
     let setting = found.engine_full.split_once(WINDOW_SETTING);

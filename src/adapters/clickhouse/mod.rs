@@ -6,7 +6,9 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `connection.rs` | HTTP connection, settings and timeouts of every statement |
+//! | `settings.rs` | the settings of statements, and what to do where they are not allowed |
 //! | `events.rs` | inserts events, each exactly once |
+//! | `blocks.rs` | inserts rows as blocks, whatever materialized views and partitions do |
 //! | `stored_ids.rs` | which events a table already has |
 //! | `session_writes.rs` | writes states and versions |
 //! | `sessions.rs` | what events make of sessions: their states, then their versions |
@@ -20,12 +22,16 @@
 //! | `migrate.rs` | creates and upgrades tables |
 //! | `check.rs` | what `doctor` reports about the server |
 //! | `table_schema.rs` | the columns the server's tables really have |
-//! | `encode.rs` | rows in the binary format |
+//! | `column_type.rs` | the types of these columns, and values in them |
+//! | `native.rs` | rows of these tables in a columnar format |
+//! | `encode.rs` | rows of this program's own tables in a binary format |
 //! | `sql.rs` | literals and identifiers in SQL |
 //! | `errors.rs` | which errors are temporary |
 
 mod baseline;
+mod blocks;
 mod check;
+mod column_type;
 mod connection;
 mod encode;
 mod errors;
@@ -33,12 +39,14 @@ mod events;
 mod idle_sessions;
 mod key_locks;
 mod migrate;
+mod native;
 mod postponed;
 mod query;
 mod session_state;
 mod session_versions;
 mod session_writes;
 mod sessions;
+mod settings;
 mod sql;
 mod stored_ids;
 mod table_schema;
@@ -48,12 +56,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::blocks::{InDoubt, Notes};
 use self::connection::Connection;
 use self::idle_sessions::Sweeps;
 use self::key_locks::KeyLocks;
 use self::postponed::Postponed;
-use self::table_schema::{TableSchema, TableSchemas};
-use bklit_pipeline::store::schema::Table;
+use self::table_schema::TableSchemas;
 use bklit_pipeline::store::{
     Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
 };
@@ -140,6 +148,8 @@ pub struct ClickHouseStore {
     key_locks: KeyLocks,
     sweeps: Sweeps,
     postponed: Postponed,
+    notes: Notes,
+    in_doubt: InDoubt,
     check_ids: bool,
     baseline: bool,
 }
@@ -157,28 +167,11 @@ impl ClickHouseStore {
             key_locks: KeyLocks::default(),
             sweeps: Sweeps::default(),
             postponed: Postponed::default(),
+            notes: Notes::default(),
+            in_doubt: InDoubt::default(),
             check_ids,
             baseline,
         })
-    }
-
-    /// Treats a refused insert as temporary if the table was altered since its schema was read:
-    /// then the rows are not at fault.
-    async fn unless_altered(
-        &self,
-        table: &'static Table,
-        schema: &TableSchema,
-        result: Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let Err(error) = result else { return Ok(()) };
-        self.schemas.forget(table);
-        if let StoreError::Refused(reason) = &error
-            && *self.schemas.of(&self.connection, table).await? != *schema
-        {
-            let reason = format!("{} has been altered: {reason}", table.name);
-            return Err(StoreError::Unavailable(reason));
-        }
-        Err(error)
     }
 }
 
@@ -197,6 +190,7 @@ impl Store for ClickHouseStore {
                 new_sessions: changed.begun,
                 ended_sessions: changed.ended,
                 closed_sessions: changed.closed,
+                notes: self.notes.take(),
             })
         });
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {

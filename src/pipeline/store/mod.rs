@@ -62,6 +62,9 @@ pub struct Inserted {
     /// Sessions of this batch that have ended, with this batch or before, and when. An event that
     /// arrives late does not continue such a session.
     pub closed_sessions: HashMap<SessionKey, UtcMillis>,
+    /// What an operator should know although the events are stored: for example that a materialized
+    /// view lacks them.
+    pub notes: Vec<String>,
 }
 
 impl Inserted {
@@ -78,6 +81,7 @@ impl Inserted {
             }
         }
         self.closed_sessions.extend(later.closed_sessions);
+        self.notes.extend(later.notes);
     }
 }
 

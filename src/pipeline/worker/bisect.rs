@@ -73,6 +73,7 @@ pub(super) async fn store(
                     false => Vec::new(),
                 };
                 log_stored(context, &part.batch, &known, started.elapsed());
+                log_notes(context, &part.batch, &inserted.notes);
                 stored.known += known.len();
                 stored.inserted.add(&part.batch, inserted);
                 let mut known = known.into_iter().peekable();
@@ -167,6 +168,14 @@ fn log_stored(context: &WorkerContext, batch: &Batch, known: &[usize], took: Dur
         let step = context.log.step(Stage::Clickhouse).event(&event.id).project(&event.project_id);
         step.took(took).uncounted().info(message, || {
             details(json!({ "batchId": batch.id, "sessionId": event.payload.session_id() }))
+        });
+    }
+}
+
+fn log_notes(context: &WorkerContext, batch: &Batch, notes: &[String]) {
+    for note in notes {
+        context.log.step(Stage::Clickhouse).error("Stored incompletely", || {
+            details(json!({ "batchId": batch.id, "reason": note }))
         });
     }
 }

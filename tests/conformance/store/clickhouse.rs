@@ -4,8 +4,10 @@ mod faults;
 mod idle;
 mod interleaved;
 mod migrate;
+mod partitions;
 mod sessions;
 mod shared_sessions;
+mod views;
 
 use std::time::{Duration, Instant};
 
