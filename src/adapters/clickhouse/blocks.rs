@@ -107,9 +107,6 @@ async fn insert_block<R: Record>(
     if block.has_defaults() {
         settings.push(("input_format_null_as_default", "1".to_owned()));
     }
-    if schema.distributed {
-        settings.push(("distributed_foreground_insert", "1".to_owned()));
-    }
     if target.views == Views::Ignored {
         settings.push((IGNORE_VIEWS, "1".to_owned()));
     }

@@ -174,12 +174,16 @@ impl ServerType {
         }
     }
 
-    /// Adds a placeholder, which the server replaces with NULL or the column's default.
+    /// Adds the type's default, which the server replaces with NULL or the column's own default.
     pub(super) fn push_default(&self, into: &mut Vec<u8>) {
         let size = match self {
-            Self::Text | Self::Enum(_, 1) => 1,
+            Self::Text => 1,
             Self::FixedText(length) => *length,
-            Self::Enum(..) => 2,
+            Self::Enum(values, size) => {
+                let least = values.values().min().copied().unwrap_or_default();
+                into.extend(least.to_le_bytes().get(..*size).unwrap_or_default());
+                return;
+            }
             Self::Ipv4 | Self::Seconds | Self::Float32 => 4,
             Self::Ticks(_) | Self::Float64 => 8,
             Self::Ipv6 => 16,

@@ -17,7 +17,7 @@ use bklit_pipeline::store::schema::{
 /// of an outage.
 pub(super) const DEDUPLICATION_WINDOW: u64 = 10_000;
 
-const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
+pub(super) const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
 
 /// The engine of tables whose rows are in tables of other servers.
 pub(super) const DISTRIBUTED: &str = "Distributed";
@@ -42,13 +42,19 @@ impl ClickHouseStore {
     /// an existing table has an unsuitable engine.
     pub async fn migrate(&self, dry_run: bool) -> Result<Vec<String>, StoreError> {
         let statements = self.plan().await?;
+        self.run(&statements, dry_run).await?;
+        Ok(statements)
+    }
+
+    /// Runs the statements, unless `dry_run`.
+    pub(super) async fn run(&self, statements: &[String], dry_run: bool) -> Result<(), StoreError> {
         if !dry_run {
-            for statement in &statements {
+            for statement in statements {
                 self.connection.execute(self.connection.on_server(statement)).await?;
             }
             self.forget_schemas();
         }
-        Ok(statements)
+        Ok(())
     }
 
     /// Creates the database and missing tables without changing existing ones. Returns the
@@ -75,7 +81,7 @@ impl ClickHouseStore {
             .for_each(|table| self.schemas.forget(table));
     }
 
-    async fn plan(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn plan(&self) -> Result<Vec<String>, StoreError> {
         let mut statements = Vec::new();
         let database = &self.connection.database;
         let query =
@@ -227,7 +233,7 @@ fn upgrade(
     found: &ServerTable,
     columns: &[ServerColumn],
 ) -> Result<Vec<String>, StoreError> {
-    if !found.engine.ends_with("MergeTree") {
+    if !found.engine.ends_with("MergeTree") && found.engine != DISTRIBUTED {
         return Err(StoreError::Refused(format!(
             "{} is a {}, but only tables of the MergeTree family deduplicate inserts",
             full(database, table.name),

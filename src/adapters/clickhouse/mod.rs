@@ -20,7 +20,8 @@
 //! | `query.rs` | read-only queries with limits |
 //! | `baseline.rs` | the baseline tables |
 //! | `migrate.rs` | creates and upgrades tables |
-//! | `check.rs` | what `doctor` reports about the server |
+//! | `cluster.rs` | the same on all servers of a cluster |
+//! | `check/` | what `doctor` reports about the server |
 //! | `table_schema.rs` | the columns the server's tables really have |
 //! | `column_type.rs` | the types of these columns, and values in them |
 //! | `native.rs` | rows of these tables in a columnar format |
@@ -31,6 +32,7 @@
 mod baseline;
 mod blocks;
 mod check;
+mod cluster;
 mod column_type;
 mod connection;
 mod encode;

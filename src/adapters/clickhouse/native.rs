@@ -2,7 +2,7 @@
 //!
 //! The block names its columns and their types, and the server converts a column whose type is
 //! another one by now: an altered table cannot store garbage. A NULL in a column that cannot store
-//! one becomes the column's default. The bytes depend only on the rows and the table's columns.
+//! one stands for the column's default. The bytes depend only on the rows and the table's columns.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ pub(super) struct Block<'s> {
 /// The values of a column.
 #[derive(Default)]
 struct Values {
-    /// For each row, whether the value is NULL. Empty until the first NULL in a column that is not
-    /// nullable.
+    /// For each row, whether the value is NULL. Empty in a column that is not nullable until the
+    /// first value that the server is to replace with the column's default.
     nulls: Vec<u8>,
     bytes: Vec<u8>,
 }
@@ -107,11 +107,14 @@ impl Values {
         Ok(())
     }
 
+    /// Without a default of its own, a column that is not nullable gets that of its type.
     fn push_null(&mut self, column: &SchemaColumn, row: usize) {
-        if !column.nullable && self.nulls.is_empty() {
+        if !column.nullable && column.has_default && self.nulls.is_empty() {
             self.nulls.resize(row, 0);
         }
-        self.nulls.push(1);
         column.value.push_default(&mut self.bytes);
+        if column.nullable || column.has_default {
+            self.nulls.push(1);
+        }
     }
 }

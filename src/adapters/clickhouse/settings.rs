@@ -11,8 +11,11 @@ use ::clickhouse::error::Error;
 
 use super::errors::{self, words};
 
-/// READONLY, SETTING_CONSTRAINT_VIOLATION and UNKNOWN_SETTING.
-const NOT_ALLOWED: [i32; 3] = [164, 452, 115];
+/// The code READONLY.
+const IS_READ_ONLY: i32 = 164;
+
+/// SETTING_CONSTRAINT_VIOLATION and UNKNOWN_SETTING.
+const NOT_ALLOWED: [i32; 2] = [452, 115];
 
 /// The token of an insert.
 pub(super) const TOKEN: &str = "insert_deduplication_token";
@@ -23,11 +26,26 @@ pub(super) const IGNORE_VIEWS: &str = "materialized_views_ignore_errors";
 /// Makes reads from a replica wait until it has everything that was written before.
 pub(super) const CONSISTENT: &str = "select_sequential_consistency";
 
-/// Settings without which events could be lost, so that a server that refuses them is not used.
-const NEEDED: &[&str] = &["distributed_foreground_insert"];
+/// Makes the server refuse statements that write.
+pub(super) const READ_ONLY: &str = "readonly";
+
+/// Makes an insert into a distributed table wait until all servers have stored their rows.
+pub(super) const WAIT_FOR_SHARDS: &str = "distributed_foreground_insert";
+
+/// How subqueries on distributed tables are carried out.
+pub(super) const LOCAL_SUBQUERIES: &str = "distributed_product_mode";
+
+/// Settings without which events could be lost or queries fail, so that a server that refuses them
+/// is not used.
+const NEEDED: &[&str] = &[WAIT_FOR_SHARDS, LOCAL_SUBQUERIES];
 
 /// Names and values of settings.
 pub(super) type Values = Vec<(&'static str, String)>;
+
+/// Whether a statement may have failed because of a setting.
+pub(super) fn is_about_settings(error: &Error) -> bool {
+    errors::code(error).is_some_and(|code| code == IS_READ_ONLY || NOT_ALLOWED.contains(&code))
+}
 
 /// The settings that turned out not to be allowed.
 #[derive(Default)]
@@ -45,12 +63,17 @@ impl NotAllowed {
     /// it.
     pub(super) fn learn(&self, error: &Error, sent: &Values) -> bool {
         let Error::BadResponse(reason) = error else { return false };
-        if !errors::code(error).is_some_and(|code| NOT_ALLOWED.contains(&code)) {
+        if !is_about_settings(error) {
             return false;
         }
+        let code = errors::code(error);
+        // A user who may not change this one cannot write anyway; any other reason not to send it
+        // would let a query write.
+        let needed =
+            |name: &&str| NEEDED.contains(name) || *name == READ_ONLY && code != Some(IS_READ_ONLY);
         let named = |name: &&'static str| words(reason).any(|word| word == *name);
         let mut names = sent.iter().map(|(name, _)| *name);
-        let Some(name) = names.find(named).filter(|name| !NEEDED.contains(name)) else {
+        let Some(name) = names.find(named).filter(|name| !needed(name)) else {
             return false;
         };
         if self.known().insert(name) {
@@ -95,5 +118,18 @@ mod tests {
         ));
         assert!(!learn("Code: 452. DB::Exception: Setting max_query_size should not be changed."));
         assert_eq!(not_allowed.without(settings()).len(), 1);
+    }
+
+    #[test]
+    fn a_query_stays_read_only() {
+        let sent = vec![(READ_ONLY, "1".to_owned())];
+        let learned = |reason: &str| {
+            NotAllowed::default().learn(&Error::BadResponse(reason.to_owned()), &sent)
+        };
+        assert!(!learned("Code: 452. DB::Exception: Setting readonly should not be changed."));
+        assert!(!learned("Code: 115. DB::Exception: Unknown setting 'readonly'."));
+        assert!(learned(
+            "Code: 164. DB::Exception: Cannot modify 'readonly' setting in readonly mode."
+        ));
     }
 }

@@ -45,13 +45,19 @@ pub(super) async fn missing<'a>(
     schema: &TableSchema,
     events: &[&'a QueuedEvent],
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
+    let storable = events.iter().copied();
+    let storable: Vec<_> =
+        storable.filter(|event| schema.fits("project_id", &event.project_id)).collect();
+    if storable.is_empty() {
+        return Ok(events.to_vec());
+    }
     let limit = BASE_ROWS + ROWS_PER_EVENT * events.len();
     let select = |events: &[&QueuedEvent]| select(table, schema, events);
     let mut wanted = Wanted { events, places: HashMap::new(), found: vec![false; events.len()] };
-    let all = format!("{} LIMIT {}", select(events), limit + 1);
+    let all = format!("{} LIMIT {}", select(&storable), limit + 1);
     if read(connection, &all, &mut wanted).await? > limit {
-        for some in events.chunks(IDS_AT_ONCE) {
-            let ids = sql::is_one_of("id", some.iter().map(|event| event.id.as_str()));
+        for some in storable.chunks(IDS_AT_ONCE) {
+            let ids = sql::is_one_of("event", some.iter().map(|event| event.id.as_str()));
             let some = format!("{} AND {ids}", select(some));
             read(connection, &some, &mut wanted).await?;
         }

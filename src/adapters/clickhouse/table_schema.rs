@@ -2,6 +2,7 @@
 //! for example a text column that is not nullable, an `Enum`, or one that the server computes.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::clickhouse::Row;
@@ -39,6 +40,8 @@ pub(super) struct SchemaColumn {
     pub(super) type_name: String,
     pub(super) value: ServerType,
     pub(super) nullable: bool,
+    /// Whether the server computes a value for rows without one.
+    pub(super) has_default: bool,
     /// Whether a row is complete without it.
     pub(super) optional: bool,
 }
@@ -71,6 +74,8 @@ impl TableSchemas {
         let found = server_table(connection, table.name).await?;
         let schema = TableSchema::new(table, found.as_ref(), &columns);
         let schema = Arc::new(schema.map_err(StoreError::Unavailable)?);
+        connection.is_replicated.fetch_or(schema.replicated, Relaxed);
+        connection.is_distributed.fetch_or(schema.distributed, Relaxed);
         self.lock().insert(table.name, Arc::clone(&schema));
         Ok(schema)
     }
@@ -147,6 +152,7 @@ impl TableSchema {
                 type_name: parsed.name.to_owned(),
                 value: parsed.value,
                 nullable: parsed.nullable,
+                has_default: found.default_kind == "DEFAULT",
                 optional: column.nullable || column.default.is_some(),
             });
         }
@@ -157,6 +163,16 @@ impl TableSchema {
             remembers_tokens: window(server).is_none_or(|window| window > 0),
             replicated: window(server).is_none(),
             distributed: server.engine == DISTRIBUTED,
+        })
+    }
+
+    /// Whether a text fits into a column. A query that compares the column with one that does not
+    /// would fail.
+    pub(super) fn fits(&self, name: &str, text: &str) -> bool {
+        let column = self.columns.iter().find(|column| column.name == name);
+        column.is_none_or(|column| match column.value {
+            ServerType::FixedText(length) => text.len() <= length,
+            _ => true,
         })
     }
 
