@@ -8,9 +8,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::ClickHouseStore;
 use super::connection::Insertion;
@@ -26,6 +28,11 @@ const NOTES: usize = 100;
 
 /// Blocks of unknown outcome that are remembered: many more than batches are in progress.
 const IN_DOUBT: usize = 128;
+
+/// How long after an attempt a block may be sent again as it was: longer than the worker pauses
+/// between attempts, and shorter than a lease. After that, another worker may have had the batch and
+/// stored its events with other tokens.
+const IN_DOUBT_FOR: Duration = Duration::from_secs(25);
 
 /// Something that is stored as a row.
 pub(super) trait Record {
@@ -177,7 +184,7 @@ impl Notes {
 /// whether the server has stored them. Looking for their rows does not: a replica may not have them
 /// yet, and a materialized view may lack what the table has.
 #[derive(Default)]
-pub(super) struct InDoubt(Mutex<VecDeque<(String, Sent)>>);
+pub(super) struct InDoubt(Mutex<VecDeque<(String, Sent, Instant)>>);
 
 /// A block that was sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,22 +195,48 @@ pub(super) struct Sent {
     pub(super) generation: u32,
 }
 
+/// A block that is being sent. Its outcome is in doubt if this is dropped, unless it is resolved.
+pub(super) struct Sending<'b> {
+    blocks: &'b InDoubt,
+    key: &'b str,
+    sent: Option<Sent>,
+}
+
+impl Sending<'_> {
+    pub(super) fn resolve(mut self) {
+        self.sent = None;
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.blocks.put(self.key, sent);
+        }
+    }
+}
+
 impl InDoubt {
-    /// Remembers a block under a key; forgets the oldest one if there are too many.
-    pub(super) fn put(&self, key: &str, sent: Sent) {
+    /// Starts sending a block, which the key identifies.
+    pub(super) fn sending<'b>(&'b self, key: &'b str, sent: Sent) -> Sending<'b> {
+        Sending { blocks: self, key, sent: Some(sent) }
+    }
+
+    fn put(&self, key: &str, sent: Sent) {
         let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        blocks.retain(|(known, _)| known != key);
+        blocks.retain(|(known, ..)| known != key);
         if blocks.len() == IN_DOUBT {
             blocks.pop_front();
         }
-        blocks.push_back((key.to_owned(), sent));
+        blocks.push_back((key.to_owned(), sent, Instant::now()));
     }
 
-    /// Removes and returns a block.
+    /// Removes a block, and returns it if its attempt ended recently.
     pub(super) fn take(&self, key: &str) -> Option<Sent> {
         let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = blocks.iter().position(|(known, _)| known == key)?;
-        blocks.remove(place).map(|(_, sent)| sent)
+        let place = blocks.iter().position(|(known, ..)| known == key)?;
+        let (_, sent, since) = blocks.remove(place)?;
+        (since.elapsed() < IN_DOUBT_FOR).then_some(sent)
     }
 }
 
@@ -211,8 +244,8 @@ impl InDoubt {
 mod tests {
     use super::*;
 
-    #[test]
-    fn notes_and_blocks_in_doubt_are_bounded() {
+    #[tokio::test(start_paused = true)]
+    async fn notes_and_blocks_in_doubt_are_bounded() {
         let notes = Notes::default();
         (0..2 * NOTES).for_each(|n| notes.add(n.to_string()));
         assert_eq!(notes.take().len(), NOTES);
@@ -226,5 +259,10 @@ mod tests {
         blocks.put("1", sent(7));
         assert_eq!(blocks.take("1"), Some(sent(7)));
         assert_eq!(blocks.take("1"), None);
+        blocks.sending("1", sent(8)).resolve();
+        assert_eq!(blocks.take("1"), None);
+        drop(blocks.sending("1", sent(8)));
+        tokio::time::advance(IN_DOUBT_FOR).await;
+        assert_eq!(blocks.take("1"), None, "it is too old");
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use jiff::tz::TimeZone;
 
-use super::blocks::{self, Origin, Record, Sent, Target, Views};
+use super::blocks::{self, Origin, Record, Sending, Sent, Target, Views};
 use super::errors::InsertError;
 use super::native::Block;
 use super::table_schema::TableSchema;
@@ -47,6 +47,14 @@ pub(super) struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// Identifies it in this process. A queue that was set up anew may use the batch's id again.
+    fn key(&self, batch: &str) -> String {
+        let Self { table, month, events } = self;
+        let first = events.first().map_or("", |event| event.id.as_str());
+        let last = events.last().map_or("", |event| event.id.as_str());
+        format!("{batch}:{}:{month}:{}:{first}:{last}", table.name, events.len())
+    }
+
     /// The positions of some of its events, which are in the same order.
     fn positions(&self, some: &[&QueuedEvent]) -> Vec<usize> {
         let mut some = some.iter().peekable();
@@ -115,7 +123,7 @@ async fn store_group<'a>(
     group: &Group<'a>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
     let schema = store.schemas.of(&store.connection, group.table).await?;
-    let block = format!("{batch}:{}:{}:{}", group.table.name, group.month, digest(&group.events));
+    let block = group.key(batch);
     let sent = store.in_doubt.take(&block);
     let mut missing = match &sent {
         Some(sent) => {
@@ -125,33 +133,35 @@ async fn store_group<'a>(
         None => group.events.clone(),
     };
     let new = missing.clone();
-    let mut views = Views::Served;
+    let (mut views, mut note) = (Views::Served, None);
     for generation in sent.map_or(0, |sent| sent.generation)..GENERATIONS {
         if missing.is_empty() {
-            return Ok(new);
+            break;
         }
         let sent = Sent { positions: group.positions(&missing), generation };
-        if schema.replicated {
-            store.in_doubt.put(&block, sent.clone());
-        }
+        let sending = schema.replicated.then(|| store.in_doubt.sending(&block, sent.clone()));
         match insert(store, batch, group, &missing, generation, views).await {
             Ok(()) if !store.check_ids || schema.replicated => {
-                store.in_doubt.take(&block);
-                return Ok(new);
+                sending.into_iter().for_each(Sending::resolve);
+                missing.clear();
             }
             Ok(()) => missing = settled(store, group, &schema, missing).await?,
             Err(InsertError::View(reason)) if store.check_ids && views == Views::Served => {
                 // Without tokens, only looking for the rows shows which of them were stored.
-                store.notes.add(blocks::lacking(group.table.name, missing.len(), &reason));
+                note = Some(blocks::lacking(group.table.name, missing.len(), &reason));
                 views = Views::Ignored;
                 missing = missing_of(store, group, &schema, &missing).await?;
             }
             Err(error @ InsertError::ViewForNow(_)) if schema.remembers_tokens => {
-                store.in_doubt.put(&block, sent);
+                drop(store.in_doubt.sending(&block, sent));
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    if missing.is_empty() {
+        note.into_iter().for_each(|note| store.notes.add(note));
+        return Ok(new);
     }
     Err(StoreError::Unavailable(format!(
         "ClickHouse confirmed an insert of batch {batch} into {}, but {} of its rows are missing",

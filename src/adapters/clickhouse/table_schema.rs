@@ -103,6 +103,30 @@ pub(super) async fn server_columns(
     connection.rows(connection.on_server(&query)).await
 }
 
+/// The columns of all tables of the database.
+pub(super) async fn all_columns(
+    connection: &Connection,
+) -> Result<HashMap<String, Vec<ServerColumn>>, StoreError> {
+    let query = format!(
+        "SELECT table, name, type, default_kind FROM system.columns WHERE database = {}",
+        sql::literal(&connection.database)
+    );
+    let mut tables: HashMap<String, Vec<ServerColumn>> = HashMap::new();
+    let rows: Vec<TableColumn> = connection.rows(connection.on_server(&query)).await?;
+    for TableColumn { table, name, r#type, default_kind } in rows {
+        tables.entry(table).or_default().push(ServerColumn { name, r#type, default_kind });
+    }
+    Ok(tables)
+}
+
+#[derive(Row, Deserialize)]
+struct TableColumn {
+    table: String,
+    name: String,
+    r#type: String,
+    default_kind: String,
+}
+
 /// A table; `None` if it does not exist.
 async fn server_table(
     connection: &Connection,

@@ -110,31 +110,44 @@ impl ClickHouseStore {
             time_zone = zone;
         }
         findings.extend(access::settings(self).await?);
-        let tables = self.server_tables().await?;
-        let mut without_zone = Vec::new();
-        for table in TABLES {
-            let found = tables.iter().find(|found| found.name == table.name);
-            let columns = table_schema::server_columns(&self.connection, table.name).await?;
-            findings.extend(table_findings(table, found, &columns));
-            findings.extend(access::permissions(self, table.name, &columns).await);
-            if columns.iter().any(|column| column.r#type == "DateTime") {
-                without_zone.push(table.name);
-            }
+        // At the same time, because a server may be far away.
+        let (tables, views, replicas, disks, parts) = tokio::try_join!(
+            self.tables_findings(&time_zone),
+            views::examine(self),
+            replicas::examine(self),
+            self.disk_findings(),
+            self.part_findings()
+        )?;
+        findings.extend([tables, views, replicas, disks, parts].into_iter().flatten());
+        Ok(findings)
+    }
+
+    async fn tables_findings(&self, time_zone: &str) -> Result<Vec<Diagnostic>, StoreError> {
+        let names: Vec<_> =
+            TABLES.iter().map(|table| table.name).chain(access::OWN_TABLES).collect();
+        let (tables, columns) =
+            tokio::try_join!(self.server_tables(), table_schema::all_columns(&self.connection))?;
+        let columns: Vec<_> =
+            names.iter().map(|&name| columns.get(name).map_or(&[][..], Vec::as_slice)).collect();
+        let found = |name: &str| tables.iter().find(|found| found.name == name);
+        let mut findings = Vec::new();
+        for (table, columns) in TABLES.iter().zip(&columns) {
+            findings.extend(table_findings(table, found(table.name), columns));
         }
-        findings.extend(zone_finding(&time_zone, &without_zone));
-        for table in access::OWN_TABLES {
-            let found = tables.iter().find(|found| found.name == table);
-            findings.extend(match found {
-                None => Some(missing(table)),
-                Some(found) => (table == STATE).then(|| window_finding(found)),
+        for name in access::OWN_TABLES {
+            findings.extend(match found(name) {
+                None => Some(missing(name)),
+                Some(found) => (name == STATE).then(|| window_finding(found)),
             });
-            let columns = table_schema::server_columns(&self.connection, table).await?;
-            findings.extend(access::permissions(self, table, &columns).await);
         }
-        findings.extend(views::examine(self).await?);
-        findings.extend(replicas::examine(self).await?);
-        findings.extend(self.disk_findings().await?);
-        findings.extend(self.part_findings().await?);
+        let lacks_zone =
+            |columns: &[ServerColumn]| columns.iter().any(|column| column.r#type == "DateTime");
+        let without_zone = TABLES.iter().zip(&columns).filter(|(_, columns)| lacks_zone(columns));
+        let without_zone: Vec<_> = without_zone.map(|(table, _)| table.name).collect();
+        findings.extend(zone_finding(time_zone, &without_zone));
+        for (name, columns) in names.iter().zip(&columns) {
+            findings.extend(access::permissions(self, name, columns).await);
+        }
         Ok(findings)
     }
 
