@@ -39,9 +39,18 @@ impl ClickHouseStore {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], also if the user lacks a permission; [`StoreError::Refused`] if
-    /// an existing table has an unsuitable engine.
+    /// an existing table has an unsuitable engine, or if a missing one has to be replicated.
     pub async fn migrate(&self, dry_run: bool) -> Result<Vec<String>, StoreError> {
         let statements = self.plan().await?;
+        let tables = self.server_tables().await?;
+        // Replicas alter a replicated table together, but neither new nor distributed ones.
+        let is_distributed = tables.iter().any(|found| found.engine == DISTRIBUTED);
+        let is_for_all = |statement: &String| is_distributed || creates(statement);
+        if is_cluster(&tables) && statements.iter().any(is_for_all) {
+            let reason = "the tables are on several servers: run `bklit-tui migrate --cluster NAME`, \
+                          with a name in system.clusters";
+            return Err(StoreError::Refused(reason.to_owned()));
+        }
         self.run(&statements, dry_run).await?;
         Ok(statements)
     }
@@ -63,8 +72,13 @@ impl ClickHouseStore {
     /// # Errors
     /// See [`ClickHouseStore::migrate`].
     pub async fn create_missing(&self) -> Result<Vec<String>, StoreError> {
+        let statements = self.plan().await?;
+        if is_cluster(&self.server_tables().await?) {
+            // A table that is created on this server only would be missing on the others.
+            return Ok(statements);
+        }
         let (create, upgrade): (Vec<_>, Vec<_>) =
-            self.plan().await?.into_iter().partition(|statement| statement.starts_with("CREATE "));
+            statements.into_iter().partition(|statement| creates(statement));
         for statement in &create {
             self.connection.execute(self.connection.on_server(statement)).await?;
         }
@@ -137,6 +151,16 @@ impl ClickHouseStore {
         );
         self.connection.rows(self.connection.on_server(&query)).await
     }
+}
+
+/// Whether tables have to be created on several servers. ClickHouse Cloud does that by itself.
+fn is_cluster(tables: &[ServerTable]) -> bool {
+    let mut replicated = tables.iter().filter(|found| window(found).is_none());
+    replicated.any(|found| !found.engine.starts_with("Shared"))
+}
+
+fn creates(statement: &str) -> bool {
+    statement.starts_with("CREATE ")
 }
 
 /// The table name qualified with its database.

@@ -147,6 +147,28 @@ async fn queries_that_decide_ask_for_consistency() {
     assert_eq!(hits, 2);
 }
 
+/// A table on one server only would be missing on the others.
+#[tokio::test]
+async fn missing_tables_are_not_created_on_one_replica() {
+    let replicas = Replicas::start().await;
+    replicas.first.query("DROP TABLE analytics.tracked_session");
+    let exists = || replicas.first.query("EXISTS analytics.tracked_session");
+    let error = replicas.store.migrate(false).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    assert!(error.to_string().contains("migrate --cluster NAME"), "{error}");
+    let behind = replicas.store.create_missing().await.unwrap();
+    assert!(behind[0].starts_with("CREATE TABLE"), "{behind:?}");
+    assert_eq!(exists(), "0");
+    // ClickHouse Cloud creates tables on all servers.
+    replicas.first.heal();
+    replicas.first.fault(json!({
+        "match": "FROM system.tables", "kind": "rewrite",
+        "from": "engine, engine_full", "to": "'SharedMergeTree' AS engine, engine_full",
+    }));
+    replicas.store.migrate(false).await.unwrap();
+    assert_eq!(exists(), "1");
+}
+
 #[tokio::test]
 async fn replicas_that_are_behind_or_read_only_are_reported() {
     let server = ClickHouse::own();
