@@ -146,11 +146,13 @@ async fn store_group<'a>(
                 missing.clear();
             }
             Ok(()) => missing = settled(store, group, &schema, missing).await?,
-            Err(InsertError::View(reason)) if store.check_ids && views == Views::Served => {
-                // Without tokens, only looking for the rows shows which of them were stored.
+            Err(InsertError::View(reason)) if views == Views::Served => {
                 note = Some(blocks::lacking(group.table.name, missing.len(), &reason));
                 views = Views::Ignored;
-                missing = missing_of(store, group, &schema, &missing).await?;
+                if store.check_ids {
+                    // Without tokens, only looking for the rows shows which of them were stored.
+                    missing = missing_of(store, group, &schema, &missing).await?;
+                }
             }
             Err(error @ InsertError::ViewForNow(_)) if schema.remembers_tokens => {
                 drop(store.in_doubt.sending(&block, sent));
