@@ -70,7 +70,7 @@ impl ClickHouseStore {
     /// # Errors
     /// As there.
     pub async fn check_within(&self, limit: Duration) -> Result<Vec<Diagnostic>, StoreError> {
-        match tokio::time::timeout(limit, self.check()).await {
+        match tokio::time::timeout(limit, Box::pin(self.check())).await {
             Ok(findings) => findings,
             Err(_) => Ok(vec![self.no_answer(limit).await]),
         }
