@@ -65,6 +65,9 @@ pub enum Command {
         /// Print the statements and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Create replicated tables on all servers of this cluster
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
     },
     /// Compare events that went through the queue with those that --dual-write inserted directly
     Verify(VerifyArgs),

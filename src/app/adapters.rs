@@ -257,14 +257,21 @@ pub(super) fn baseline(settings: &Settings) -> Result<Box<dyn Baseline>> {
 }
 
 /// Brings ClickHouse's tables up to date, unless `dry_run`; returns the statements.
-pub(super) async fn migrate(settings: &Settings, dry_run: bool) -> Result<Vec<String>> {
+pub(super) async fn migrate(
+    settings: &Settings,
+    cluster: Option<&str>,
+    dry_run: bool,
+) -> Result<Vec<String>> {
     let Some(store) = clickhouse(settings)? else {
         bail!(
             "no ClickHouse to migrate: set --clickhouse-url or CLICKHOUSE_HOST (files in the data \
              dir are migrated when they are opened)"
         );
     };
-    Ok(store.migrate(dry_run).await?)
+    Ok(match cluster {
+        Some(cluster) => store.migrate_cluster(cluster, dry_run).await?,
+        None => store.migrate(dry_run).await?,
+    })
 }
 
 /// Retries until it succeeds. Events wait in the queue meanwhile.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use color_eyre::eyre::Result;
 use rustix::process::{Resource, getrlimit};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::adapters;
 use super::data_dir::{ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE};
@@ -31,9 +32,14 @@ use bklit_pipeline::server::tls::{RENEWAL_DAYS, ServerTls};
 use bklit_pipeline::websocket::WebSocketSettings;
 use bklit_wire::diagnostic::{Diagnostic, Severity};
 use bklit_wire::duration;
+use bklit_wire::setting::Sensitive;
 
 /// How long checking one server, or the files, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long ClickHouse may take to answer. Less than [`TIMEOUT`], to find out then whether it accepts
+/// connections.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The longest pause between attempts to check Redis at the start.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -60,8 +66,14 @@ pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
     };
     let clickhouse = async {
         let store = clickhouse?;
-        let advice = "check that it runs, and clickhouse_url, user and password";
-        Some(part("clickhouse", advice, store.check()).await)
+        let advice = match settings.clickhouse_url.as_ref().map(Sensitive::expose) {
+            Some(url) if is_https_without_port(url) => {
+                "check clickhouse_url, user and password; without a port, https:// uses 443, but \
+                 managed services listen on 8443: https://HOST:8443"
+            }
+            _ => "check that it runs, and clickhouse_url, user and password",
+        };
+        Some(part("clickhouse", advice, store.check_within(ANSWER_TIMEOUT)).await)
     };
     let postgres = async {
         let server = postgres?;
@@ -132,6 +144,10 @@ fn no_token(settings: &Settings) -> Option<Diagnostic> {
             "restore Redis",
         )
     })
+}
+
+fn is_https_without_port(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.port().is_none())
 }
 
 async fn part<E: Display>(

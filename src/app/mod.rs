@@ -101,8 +101,9 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Sql(args)) => {
             commands::sql::run(&args, &*adapters::store(settings)?).await?;
         }
-        Some(Command::Migrate { dry_run }) => {
-            commands::migrate::run(&adapters::migrate(settings, dry_run).await?, dry_run)?;
+        Some(Command::Migrate { dry_run, cluster }) => {
+            let statements = adapters::migrate(settings, cluster.as_deref(), dry_run).await?;
+            commands::migrate::run(&statements, dry_run)?;
         }
         Some(Command::Queue(args)) => return run_queue(&args, settings).await,
         Some(Command::Refused(args)) => return commands::refused::run(&args, settings).await,

@@ -103,6 +103,8 @@ pub struct Recent {
     pub stored: u64,
     /// Failed inserts, and events that the store rejected.
     pub not_stored: u64,
+    /// Inserts of events that were stored, but are missing from a materialized view or lack values.
+    pub incomplete: u64,
     /// The kind of the last refusal, as in `GET /api/refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reason: Option<String>,
@@ -112,6 +114,9 @@ pub struct Recent {
     /// Why the last event or insert was not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_store_error: Option<String>,
+    /// What was missing last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_incomplete: Option<String>,
 }
 
 impl Recent {

@@ -1,5 +1,6 @@
 //! `doctor` on real servers and files, with each possible problem provoked.
 
+mod clickhouse;
 mod files;
 mod processes;
 mod servers;

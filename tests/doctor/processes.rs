@@ -102,7 +102,7 @@ fn a_materialized_view_that_fails_is_named_and_migrate_is_not_suggested() {
     let name = database.name();
     create("divides", "toString(intDiv(1, length(url) - length(url)))");
     daemon.track("https://a.example/");
-    // The row is in the table by then: only the first attempt fails.
+    // The event is stored, but not in the view.
     let named = format!("DROP VIEW {name}.divides");
     eventually(DEADLINE, "the view is named", || {
         let found = processes(&daemon);

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::encode::Encoder;
+use super::blocks::{self, Origin, Record, Target, Views};
 use super::events::{digest, month};
+use super::native::Block;
 use super::{ClickHouseStore, query, sql, stored_ids};
 use bklit_pipeline::store::baseline;
 use bklit_pipeline::store::baseline::{Baseline, Gap, Kind, Pick, READ_LIMITS, Rows, Side, Span};
@@ -37,22 +38,40 @@ impl ClickHouseStore {
 
     async fn write_baseline(&self, kind: Kind, events: &[&QueuedEvent]) -> Result<(), StoreError> {
         let table = kind.table(Side::Baseline);
-        let missing = stored_ids::missing(&self.connection, table, events).await?;
+        let schema = self.schemas.of(&self.connection, table).await?;
+        let missing = stored_ids::missing(&self.connection, table, &schema, events).await?;
         if missing.is_empty() {
             return Ok(());
         }
-        let schema = self.schemas.of(&self.connection, table).await?;
-        let mut encoder = Encoder::with_header(&schema);
-        for event in &missing {
-            if let Some(cells) = baseline::cells(event) {
-                encoder.row(&schema, &cells);
-            }
-        }
         let token = format!("{}:{}", table.name, digest(&missing));
-        let columns = schema.column_list();
-        let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
-        let result = self.connection.insert(&into, Some(&token), encoder.finish()).await;
-        self.unless_altered(table, &schema, result).await
+        let target = Target { table, token, origin: Origin::Events, views: Views::Served };
+        let rows: Vec<_> = missing.into_iter().map(Row).collect();
+        Ok(blocks::insert(self, &target, &rows).await?)
+    }
+}
+
+/// An event's row in the baseline.
+struct Row<'e>(&'e QueuedEvent);
+
+impl Record for Row<'_> {
+    fn moment(&self) -> UtcMillis {
+        self.0.timestamp()
+    }
+
+    fn write(&self, block: &mut Block<'_>) -> Result<(), String> {
+        baseline::cells(self.0).map_or(Ok(()), |cells| block.row(&cells))
+    }
+}
+
+impl Record for Gap {
+    fn moment(&self) -> UtcMillis {
+        UtcMillis::from_epoch_millis(self.since.saturating_mul(1000))
+    }
+
+    fn write(&self, block: &mut Block<'_>) -> Result<(), String> {
+        let until = UtcMillis::from_epoch_millis(self.until.saturating_mul(1000));
+        let events = Cell::Int(i32::try_from(self.events).unwrap_or(i32::MAX));
+        block.row(&[Cell::Moment(self.moment()), Cell::Moment(until), events])
     }
 }
 
@@ -87,17 +106,10 @@ impl Baseline for ClickHouseStore {
     }
 
     async fn record_gap(&self, gap: Gap) -> Result<(), StoreError> {
-        let schema = self.schemas.of(&self.connection, &BASELINE_GAP).await?;
-        let moment =
-            |seconds: i64| Cell::Moment(UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)));
-        let events = Cell::Int(i32::try_from(gap.events).unwrap_or(i32::MAX));
-        let mut encoder = Encoder::with_header(&schema);
-        encoder.row(&schema, &[moment(gap.since), moment(gap.until), events]);
-        let columns = schema.column_list();
-        let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", BASELINE_GAP.name);
         let token = format!("{}:{}:{}:{}", BASELINE_GAP.name, gap.since, gap.until, gap.events);
-        let result = self.connection.insert(&into, Some(&token), encoder.finish()).await;
-        self.unless_altered(&BASELINE_GAP, &schema, result).await
+        let (origin, views) = (Origin::Derived, Views::Served);
+        let target = Target { table: &BASELINE_GAP, token, origin, views };
+        Ok(blocks::insert(self, &target, &[gap]).await?)
     }
 
     async fn gaps(&self, span: &Span) -> Result<Vec<Gap>, StoreError> {

@@ -24,11 +24,21 @@ const REFUSALS: &[i32] = &[
     72,  // CANNOT_PARSE_NUMBER
     117, // INCORRECT_DATA
     131, // TOO_LARGE_STRING_SIZE
+    153, // ILLEGAL_DIVISION
     321, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
     349, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    376, // CANNOT_PARSE_UUID
     395, // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+    407, // DECIMAL_OVERFLOW
+    467, // CANNOT_PARSE_BOOL
     469, // VIOLATED_CONSTRAINT
+    675, // CANNOT_PARSE_IPV4
+    676, // CANNOT_PARSE_IPV6
+    691, // UNKNOWN_ELEMENT_OF_ENUM
 ];
+
+/// TOO_MANY_PARTS, which is also the code of a block with too many partitions.
+const TOO_MANY_PARTS: i32 = 252;
 
 /// TIMEOUT_EXCEEDED.
 pub(super) const TIMEOUT_EXCEEDED: i32 = 159;
@@ -58,11 +68,54 @@ const TRANSIENT: &[i32] = &[
     1002, // UNKNOWN_EXCEPTION
 ];
 
+/// Why an insert failed. Some of its rows may have been stored.
+#[derive(Debug)]
+pub(super) enum InsertError {
+    /// The rows are at fault, and would be again.
+    Rows(String),
+    /// The block has rows of more partitions than the server accepts at once.
+    Partitions(String),
+    /// The rows are good, but a materialized view fails on them, and would again.
+    View(String),
+    /// A materialized view failed; it may work later.
+    ViewForNow(String),
+    /// Anything else, which may work later.
+    Unavailable(String),
+}
+
+impl From<InsertError> for StoreError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Rows(reason) => Self::Refused(reason),
+            InsertError::Partitions(reason)
+            | InsertError::View(reason)
+            | InsertError::ViewForNow(reason)
+            | InsertError::Unavailable(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
+impl From<StoreError> for InsertError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(reason) => Self::Rows(reason),
+            StoreError::Unavailable(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
 /// Classifies the error of an insert.
-pub(super) fn of_insert(error: &Error) -> StoreError {
-    match code(error) {
-        Some(code) if REFUSALS.contains(&code) => StoreError::Refused(text(error)),
-        _ => StoreError::Unavailable(text(error)),
+pub(super) fn of_insert(error: &Error) -> InsertError {
+    let text = text(error);
+    let refused = code(error).is_some_and(|code| REFUSALS.contains(&code));
+    match (view(&text).or(missing_target(&text)), code(error)) {
+        (Some(_), _) if refused => InsertError::View(text),
+        (Some(_), _) => InsertError::ViewForNow(text),
+        (None, _) if refused => InsertError::Rows(text),
+        (None, Some(TOO_MANY_PARTS)) if text.contains("Too many partitions") => {
+            InsertError::Partitions(text)
+        }
+        (None, _) => InsertError::Unavailable(text),
     }
 }
 
@@ -121,10 +174,7 @@ fn advice(code: Option<i32>, text: &str) -> String {
              writes to, or drop it (`DROP VIEW {view}`)"
         );
     }
-    let is_ours = |known: &str| {
-        let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
-        text.split(word).any(|word| word == known)
-    };
+    let is_ours = |known: &str| words(text).any(|word| word == known);
     let names_table = TABLES.iter().any(|table| is_ours(table.name));
     let names_column =
         TABLES.iter().flat_map(|table| table.columns).any(|column| is_ours(column.name));
@@ -137,11 +187,21 @@ fn advice(code: Option<i32>, text: &str) -> String {
             "; a column's default, a constraint or a view of the table uses a column that does not \
              exist: `SHOW CREATE TABLE` shows it"
         }
-        Some(252) => "; merges are behind, see system.merges",
+        Some(TOO_MANY_PARTS) if text.contains("Too many partitions") => {
+            "; the table has too fine a partition key: `SHOW CREATE TABLE` shows it"
+        }
+        Some(TOO_MANY_PARTS) => "; merges are behind, see system.merges",
+        Some(164) => "; the user may only read, or not change settings: use another user",
+        Some(452) => "; the user's profile does not allow the setting: remove the constraint",
         Some(497 | 516) => "; check the user, its password and its permissions",
         _ => "",
     }
     .to_owned()
+}
+
+/// The words of a message.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 /// The table that a materialized view cannot write to, because it does not exist. The view that the
@@ -181,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_code_decides_whether_an_error_is_temporary() {
-        let refused = |reason: &str| matches!(of_insert(&bad(reason)), StoreError::Refused(_));
+        let refused = |reason: &str| matches!(of_insert(&bad(reason)), InsertError::Rows(_));
         assert!(refused(
             "Code: 469. DB::Exception: Constraint `c` is violated (VIOLATED_CONSTRAINT)"
         ));
@@ -195,17 +255,36 @@ mod tests {
         ] {
             assert!(!refused(transient), "{transient}");
         }
-        assert!(matches!(of_insert(&Error::TimedOut), StoreError::Unavailable(_)));
+        assert!(matches!(of_insert(&Error::TimedOut), InsertError::Unavailable(_)));
+    }
+
+    #[test]
+    fn the_kind_of_a_failed_insert_is_recognized() {
+        let parse = "Code: 6. DB::Exception: Cannot parse string 'abc' as UInt8";
+        let in_view = format!("{parse}: while pushing to view a.v. (CANNOT_PARSE_TEXT)");
+        assert!(
+            matches!(of_insert(&bad(&in_view)), InsertError::View(text) if text.contains("a.v"))
+        );
+        let unknown = "Code: 60. DB::Exception: Unknown table a.names: while pushing to view a.v.";
+        let target = "Code: 60. DB::Exception: Target table 'a.t' of view 'a.v' doesn't exists.";
+        for reason in [unknown, target] {
+            assert!(matches!(of_insert(&bad(reason)), InsertError::ViewForNow(_)), "{reason}");
+        }
+        let partitions = "Code: 252. DB::Exception: Too many partitions for single INSERT block \
+                          (more than 100). The limit is controlled by \
+                          'max_partitions_per_insert_block' setting.";
+        assert!(matches!(of_insert(&bad(partitions)), InsertError::Partitions(_)));
     }
 
     #[test]
     fn a_reason_is_one_line_with_advice() {
-        let error = of_insert(&bad(
+        let text = |error| StoreError::from(of_insert(&error)).to_string();
+        let error = text(bad(
             "Code: 60. DB::Exception: Table a.tracked_event does\nnot exist. (UNKNOWN_TABLE) (version 26.5.1.1)",
         ));
         let expected = "the store is unavailable: Code: 60. Table a.tracked_event does not exist. \
                         (UNKNOWN_TABLE); run `bklit-tui migrate`";
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(error, expected);
         for (reason, advice) in [
             ("Code: 60. DB::Exception: Table a.other does not exist", "create it again"),
             ("Code: 16. DB::Exception: No such column lat in table a.x", "run `bklit-tui migrate`"),
@@ -220,7 +299,7 @@ mod tests {
                 "materialized view a.v:",
             ),
         ] {
-            let text = of_insert(&bad(reason)).to_string();
+            let text = text(bad(reason));
             assert!(text.contains(advice), "{text}");
             assert_eq!(text.contains("migrate"), advice.contains("migrate"), "{text}");
         }

@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use foldhash::{HashSet, HashSetExt as _};
 use jiff::tz::TimeZone;
 
-use super::encode::Encoder;
+use super::blocks::{self, Origin, Record, Sending, Sent, Target, Views};
+use super::errors::InsertError;
+use super::native::Block;
 use super::table_schema::TableSchema;
 use super::{ClickHouseStore, stored_ids};
 use bklit_pipeline::store::rows::{custom_event_cells, page_view_cells};
@@ -36,9 +37,6 @@ const SETTLING: [Duration; 5] = [
     Duration::from_millis(1_000),
 ];
 
-/// Rows after which the size of a block is estimated.
-const SAMPLE: usize = 64;
-
 const SECONDS_OF_DAY: i64 = 24 * 60 * 60;
 
 /// Tokens tried for a block before giving up: normally one, two after the server lost a part.
@@ -49,6 +47,25 @@ pub(super) struct Group<'a> {
     pub(super) table: &'static Table,
     month: i32,
     pub(super) events: Vec<&'a QueuedEvent>,
+}
+
+impl Group<'_> {
+    /// Identifies it in this process. A queue that was set up anew may use the batch's id again.
+    fn key(&self, batch: &str) -> String {
+        let Self { table, month, events } = self;
+        let first = events.first().map_or("", |event| event.id.as_str());
+        let last = events.last().map_or("", |event| event.id.as_str());
+        format!("{batch}:{}:{month}:{}:{first}:{last}", table.name, events.len())
+    }
+
+    /// The positions of some of its events, which are in the same order.
+    fn positions(&self, some: &[&QueuedEvent]) -> Vec<usize> {
+        let mut some = some.iter().peekable();
+        let events = self.events.iter().enumerate();
+        let found =
+            events.filter(|(_, event)| some.next_if(|one| std::ptr::eq(**one, **event)).is_some());
+        found.map(|(position, _)| position).collect()
+    }
 }
 
 /// Stores the batch's events; returns the positions of those that were stored before.
@@ -119,22 +136,50 @@ async fn store_group<'a>(
     batch: &Batch,
     group: &Group<'a>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
-    let mut missing = if store.check_ids {
-        stored_ids::missing(&store.connection, group.table, &group.events).await?
-    } else {
-        group.events.clone()
+    let schema = store.schemas.of(&store.connection, group.table).await?;
+    let block = group.key(&batch.id);
+    let sent = store.in_doubt.take(&block);
+    let mut missing = match &sent {
+        Some(sent) => {
+            sent.positions.iter().filter_map(|&at| group.events.get(at).copied()).collect()
+        }
+        None if store.check_ids => missing_of(store, group, &schema, &group.events).await?,
+        None => group.events.clone(),
     };
     let new = missing.clone();
-    for generation in 0..GENERATIONS {
+    let (mut views, mut note) = (Views::Served, None);
+    for generation in sent.map_or(0, |sent| sent.generation)..GENERATIONS {
         if missing.is_empty() {
-            return Ok(new);
+            break;
         }
-        insert(store, &batch.id, group, &missing, generation).await?;
-        // The server can have recorded a token without its rows only if it was used before.
-        if !store.check_ids || batch.is_first_attempt && generation == 0 {
-            return Ok(new);
+        let sent = Sent { positions: group.positions(&missing), generation };
+        let sending = schema.replicated.then(|| store.in_doubt.sending(&block, sent.clone()));
+        match insert(store, &batch.id, group, &missing, generation, views).await {
+            Ok(()) if !store.check_ids || schema.replicated => {
+                sending.into_iter().for_each(Sending::resolve);
+                missing.clear();
+            }
+            // The server can have recorded a token without its rows only if it was used before.
+            Ok(()) if batch.is_first_attempt && generation == 0 => missing.clear(),
+            Ok(()) => missing = settled(store, group, &schema, missing).await?,
+            Err(InsertError::View(reason)) if views == Views::Served => {
+                note = Some(blocks::lacking(group.table.name, missing.len(), &reason));
+                views = Views::Ignored;
+                if store.check_ids {
+                    // Without tokens, only looking for the rows shows which of them were stored.
+                    missing = missing_of(store, group, &schema, &missing).await?;
+                }
+            }
+            Err(error @ InsertError::ViewForNow(_)) if schema.remembers_tokens => {
+                drop(store.in_doubt.sending(&block, sent));
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
         }
-        missing = settled(store, group, missing).await?;
+    }
+    if missing.is_empty() {
+        note.into_iter().for_each(|note| store.notes.add(note));
+        return Ok(new);
     }
     Err(StoreError::Unavailable(format!(
         "ClickHouse confirmed an insert of batch {} into {}, but {} of its rows are missing",
@@ -144,19 +189,29 @@ async fn store_group<'a>(
     )))
 }
 
+async fn missing_of<'a>(
+    store: &ClickHouseStore,
+    group: &Group<'_>,
+    schema: &TableSchema,
+    events: &[&'a QueuedEvent],
+) -> Result<Vec<&'a QueuedEvent>, StoreError> {
+    stored_ids::missing(&store.connection, group.table, schema, events).await
+}
+
 /// The events that are still missing after concurrent inserts have ended.
 async fn settled<'a>(
     store: &ClickHouseStore,
     group: &Group<'_>,
+    schema: &TableSchema,
     mut missing: Vec<&'a QueuedEvent>,
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
-    missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
+    missing = missing_of(store, group, schema, &missing).await?;
     for pause in SETTLING {
         if missing.is_empty() {
             break;
         }
         tokio::time::sleep(pause).await;
-        missing = stored_ids::missing(&store.connection, group.table, &missing).await?;
+        missing = missing_of(store, group, schema, &missing).await?;
     }
     Ok(missing)
 }
@@ -167,34 +222,34 @@ async fn insert(
     group: &Group<'_>,
     events: &[&QueuedEvent],
     generation: u32,
-) -> Result<(), StoreError> {
+    views: Views,
+) -> Result<(), InsertError> {
     let Group { table, month, .. } = group;
-    let schema = store.schemas.of(&store.connection, table).await?;
     let mut token = format!("{batch}:{}:{month}:{}", table.name, digest(events));
     if generation > 0 {
         // Writing to a String cannot fail.
         let _ = write!(token, ":{generation}");
     }
-    let columns = schema.column_list();
-    let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name);
-    let result = store.connection.insert(&into, Some(&token), encode(&schema, events)).await;
-    store.unless_altered(table, &schema, result).await
+    let target = Target { table, token, origin: Origin::Events, views };
+    let rows: Vec<_> = events.iter().map(|event| Row(event)).collect();
+    blocks::insert(store, &target, &rows).await
 }
 
-/// Encodes a block. Its bytes depend only on the events.
-fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> Bytes {
-    let mut encoder = Encoder::with_header(schema);
-    for (nth, event) in events.iter().enumerate() {
-        match &event.payload {
-            Payload::Pageview(view) => encoder.row(schema, &page_view_cells(event, view)),
-            Payload::Event(custom) => encoder.row(schema, &custom_event_cells(event, custom)),
-            Payload::SessionEnd(_) => {}
-        }
-        if nth == SAMPLE {
-            encoder.reserve(events.len() / SAMPLE);
+/// An event's row.
+struct Row<'e>(&'e QueuedEvent);
+
+impl Record for Row<'_> {
+    fn moment(&self) -> UtcMillis {
+        self.0.timestamp()
+    }
+
+    fn write(&self, block: &mut Block<'_>) -> Result<(), String> {
+        match &self.0.payload {
+            Payload::Pageview(view) => block.row(&page_view_cells(self.0, view)),
+            Payload::Event(custom) => block.row(&custom_event_cells(self.0, custom)),
+            Payload::SessionEnd(_) => Ok(()),
         }
     }
-    encoder.finish()
 }
 
 /// Identifies the events of a block. Needed in addition to the batch id: a queue that was recreated
@@ -206,6 +261,7 @@ pub(super) fn digest(events: &[&QueuedEvent]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clickhouse::migrate::ServerTable;
     use crate::clickhouse::table_schema::ServerColumn;
 
     fn schema(table: &'static Table) -> TableSchema {
@@ -219,7 +275,18 @@ mod tests {
             let nullable = format!("Nullable({kind})");
             column(known.name, if known.nullable { nullable } else { kind.to_owned() })
         });
-        TableSchema::new(table, &columns.collect::<Vec<_>>()).unwrap()
+        let server = ServerTable {
+            name: table.name.to_owned(),
+            engine: "MergeTree".to_owned(),
+            engine_full: String::new(),
+        };
+        TableSchema::new(table, Some(&server), &columns.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn encode(schema: &TableSchema, events: &[&QueuedEvent]) -> bytes::Bytes {
+        let mut block = Block::new(schema, true);
+        events.iter().for_each(|event| Row(event).write(&mut block).unwrap());
+        block.finish()
     }
 
     fn event(json: &str) -> QueuedEvent {
@@ -239,14 +306,18 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_encoded_as_the_format_requires() {
-        let custom = event(
-            r#"{"id":"e","type":"event","payload":{"trackingId":"t","eventType":"c"},"queuedAt":"1970-01-01T00:00:02.000Z","projectId":"p"}"#,
-        );
-        let block = encode(&schema(&TRACKED_EVENT), &[&custom]);
-        let row = b"\x01e\x02\0\0\0\0\x11{\"eventType\":\"c\"}\x02\0\0\0\x01t\x01p\x01";
-        assert!(block.ends_with(row), "{:?}", block.escape_ascii().to_string());
-        assert!(block.starts_with(b"\x07\x02id\x09timestamp\x08metadata"));
+    fn a_block_is_encoded_as_the_format_requires() {
+        let custom = |id: &str| {
+            event(&format!(
+                r#"{{"id":"{id}","type":"event","payload":{{"trackingId":"t","eventType":"c"}},"queuedAt":"1970-01-01T00:00:02.000Z","projectId":"p"}}"#,
+            ))
+        };
+        let block = encode(&schema(&TRACKED_EVENT), &[&custom("e"), &custom("f")]);
+        let start =
+            b"\x07\x02\x02id\x06String\x01e\x01f\x09timestamp\x08DateTime\x02\0\0\0\x02\0\0\0\
+                      \x08metadata\x10Nullable(String)\0\0\x11{\"eventType\":\"c\"}";
+        assert!(block.starts_with(start), "{:?}", block.escape_ascii().to_string());
+        assert!(block.ends_with(b"\x0asession_id\x10Nullable(String)\x01\x01\0\0"));
     }
 
     #[test]

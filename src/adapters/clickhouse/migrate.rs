@@ -16,7 +16,10 @@ use bklit_pipeline::store::schema::{
 /// of an outage.
 pub(super) const DEDUPLICATION_WINDOW: u64 = 10_000;
 
-const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
+pub(super) const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
+
+/// The engine of tables whose rows are in tables of other servers.
+pub(super) const DISTRIBUTED: &str = "Distributed";
 
 /// Days that a session's state is kept after its last event.
 const STATE_DAYS: u32 = 30;
@@ -35,16 +38,31 @@ impl ClickHouseStore {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], also if the user lacks a permission; [`StoreError::Refused`] if
-    /// an existing table has an unsuitable engine.
+    /// an existing table has an unsuitable engine, or if a missing one has to be replicated.
     pub async fn migrate(&self, dry_run: bool) -> Result<Vec<String>, StoreError> {
         let statements = self.plan().await?;
+        let tables = self.server_tables().await?;
+        // Replicas alter a replicated table together, but neither new nor distributed ones.
+        let is_distributed = tables.iter().any(|found| found.engine == DISTRIBUTED);
+        let is_for_all = |statement: &String| is_distributed || creates(statement);
+        if is_cluster(&tables) && statements.iter().any(is_for_all) {
+            let reason = "the tables are on several servers: run `bklit-tui migrate --cluster NAME`, \
+                          with a name in system.clusters";
+            return Err(StoreError::Refused(reason.to_owned()));
+        }
+        self.run(&statements, dry_run).await?;
+        Ok(statements)
+    }
+
+    /// Runs the statements, unless `dry_run`.
+    pub(super) async fn run(&self, statements: &[String], dry_run: bool) -> Result<(), StoreError> {
         if !dry_run {
-            for statement in &statements {
+            for statement in statements {
                 self.connection.execute(self.connection.on_server(statement)).await?;
             }
             self.forget_schemas();
         }
-        Ok(statements)
+        Ok(())
     }
 
     /// Creates the database and missing tables without changing existing ones. Returns the
@@ -53,8 +71,13 @@ impl ClickHouseStore {
     /// # Errors
     /// See [`ClickHouseStore::migrate`].
     pub async fn create_missing(&self) -> Result<Vec<String>, StoreError> {
+        let statements = self.plan().await?;
+        if is_cluster(&self.server_tables().await?) {
+            // A table that is created on this server only would be missing on the others.
+            return Ok(statements);
+        }
         let (create, upgrade): (Vec<_>, Vec<_>) =
-            self.plan().await?.into_iter().partition(|statement| statement.starts_with("CREATE "));
+            statements.into_iter().partition(|statement| creates(statement));
         for statement in &create {
             self.connection.execute(self.connection.on_server(statement)).await?;
         }
@@ -71,7 +94,7 @@ impl ClickHouseStore {
             .for_each(|table| self.schemas.forget(table));
     }
 
-    async fn plan(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn plan(&self) -> Result<Vec<String>, StoreError> {
         let mut statements = Vec::new();
         let database = &self.connection.database;
         let query =
@@ -124,6 +147,16 @@ impl ClickHouseStore {
         );
         self.connection.rows(self.connection.on_server(&query)).await
     }
+}
+
+/// Whether tables have to be created on several servers. ClickHouse Cloud does that by itself.
+fn is_cluster(tables: &[ServerTable]) -> bool {
+    let mut replicated = tables.iter().filter(|found| window(found).is_none());
+    replicated.any(|found| !found.engine.starts_with("Shared"))
+}
+
+fn creates(statement: &str) -> bool {
+    statement.starts_with("CREATE ")
 }
 
 /// The table name qualified with its database.
@@ -211,7 +244,7 @@ fn upgrade(
     found: &ServerTable,
     columns: &[ServerColumn],
 ) -> Result<Vec<String>, StoreError> {
-    if !found.engine.ends_with("MergeTree") {
+    if !found.engine.ends_with("MergeTree") && found.engine != DISTRIBUTED {
         return Err(StoreError::Refused(format!(
             "{} is a {}, but only tables of the MergeTree family deduplicate inserts",
             full(database, table.name),
@@ -259,7 +292,7 @@ fn widen(database: &str, found: &ServerTable) -> Option<String> {
 
 /// How many tokens a table remembers; `None` for replicated tables, where other settings apply.
 pub(super) fn window(found: &ServerTable) -> Option<u64> {
-    if found.engine.starts_with("Replicated") || found.engine.starts_with("Shared") {
+    if ["Replicated", "Shared", DISTRIBUTED].iter().any(|kind| found.engine.starts_with(kind)) {
         return None;
     }
     let setting = found.engine_full.split_once(WINDOW_SETTING);

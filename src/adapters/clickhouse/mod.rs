@@ -6,7 +6,9 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `connection.rs` | HTTP connection, settings and timeouts of every statement |
+//! | `settings.rs` | the settings of statements, and what to do where they are not allowed |
 //! | `events.rs` | inserts events, each exactly once |
+//! | `blocks.rs` | inserts rows as blocks, whatever materialized views and partitions do |
 //! | `stored_ids.rs` | which events a table already has |
 //! | `session_writes.rs` | writes states and versions |
 //! | `sessions.rs` | what events make of sessions: their states, then their versions |
@@ -20,14 +22,20 @@
 //! | `query.rs` | read-only queries with limits |
 //! | `baseline.rs` | the baseline tables |
 //! | `migrate.rs` | creates and upgrades tables |
-//! | `check.rs` | what `doctor` reports about the server |
+//! | `cluster.rs` | the same on all servers of a cluster |
+//! | `check/` | what `doctor` reports about the server |
 //! | `table_schema.rs` | the columns the server's tables really have |
-//! | `encode.rs` | rows in the binary format |
+//! | `column_type.rs` | the types of these columns, and values in them |
+//! | `native.rs` | rows of these tables in a columnar format |
+//! | `encode.rs` | rows of this program's own tables in a binary format |
 //! | `sql.rs` | literals and identifiers in SQL |
 //! | `errors.rs` | which errors are temporary |
 
 mod baseline;
+mod blocks;
 mod check;
+mod cluster;
+mod column_type;
 mod connection;
 mod encode;
 mod errors;
@@ -36,6 +44,7 @@ mod foreign_starts;
 mod idle_sessions;
 mod key_locks;
 mod migrate;
+mod native;
 mod pending;
 mod query;
 mod recovery;
@@ -43,6 +52,7 @@ mod session_state;
 mod session_versions;
 mod session_writes;
 mod sessions;
+mod settings;
 mod sql;
 mod stored_ids;
 mod table_schema;
@@ -53,14 +63,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::blocks::{InDoubt, Notes};
 use self::connection::Connection;
 use self::foreign_starts::ForeignStarts;
 use self::idle_sessions::Sweeps;
 use self::key_locks::KeyLocks;
 use self::pending::Pending;
 use self::recovery::Writer;
-use self::table_schema::{TableSchema, TableSchemas};
-use bklit_pipeline::store::schema::Table;
+use self::table_schema::TableSchemas;
 use bklit_pipeline::store::{
     Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError, WrittenSessions,
 };
@@ -149,6 +159,8 @@ pub struct ClickHouseStore {
     pending: Pending,
     writer: Writer,
     foreign_starts: ForeignStarts,
+    notes: Notes,
+    in_doubt: InDoubt,
     check_ids: bool,
     baseline: bool,
 }
@@ -168,28 +180,11 @@ impl ClickHouseStore {
             pending: Pending::default(),
             writer: Writer::default(),
             foreign_starts: ForeignStarts::default(),
+            notes: Notes::default(),
+            in_doubt: InDoubt::default(),
             check_ids,
             baseline,
         })
-    }
-
-    /// Treats a refused insert as temporary if the table was altered since its schema was read:
-    /// then the rows are not at fault.
-    async fn unless_altered(
-        &self,
-        table: &'static Table,
-        schema: &TableSchema,
-        result: Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let Err(error) = result else { return Ok(()) };
-        self.schemas.forget(table);
-        if let StoreError::Refused(reason) = &error
-            && *self.schemas.of(&self.connection, table).await? != *schema
-        {
-            let reason = format!("{} has been altered: {reason}", table.name);
-            return Err(StoreError::Unavailable(reason));
-        }
-        Err(error)
     }
 }
 
@@ -202,7 +197,7 @@ impl Store for ClickHouseStore {
             sessions::record(self, batch).await?;
             let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
             let rows = batch.events.iter().filter(has_row).count() - known.len();
-            Ok(Inserted { rows: rows as u64, known })
+            Ok(Inserted { rows: rows as u64, known, notes: self.notes.take() })
         });
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let reason = format!("ClickHouse took longer than {limit:?} for a batch");

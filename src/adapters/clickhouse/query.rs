@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 use super::connection::Connection;
-use super::errors;
+use super::{errors, settings};
 use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 
 /// Maximum size of a result; a larger one is truncated.
@@ -30,19 +30,16 @@ pub(super) async fn run(
         || StoreError::Unavailable(format!("the query took longer than {:?}", limits.time));
     let rows = limits.rows.saturating_add(1).to_string();
     let seconds = limits.time.as_secs_f64().max(0.001);
-    let query = connection
-        .foreign(sql)
-        .with_setting("readonly", "1")
-        .with_setting("max_execution_time", format!("{seconds:.3}"))
-        .with_setting("max_result_rows", rows)
-        .with_setting("result_overflow_mode", "break")
-        .with_setting("cancel_http_readonly_queries_on_client_close", "1")
-        .with_setting("output_format_json_quote_64bit_integers", "0")
-        .with_setting("output_format_json_quote_denormals", "1");
-    let response = async {
-        let cursor = query.fetch_bytes(FORMAT)?;
-        read(cursor, limits.rows).await
-    };
+    let settings = vec![
+        (settings::READ_ONLY, "1".to_owned()),
+        ("max_execution_time", format!("{seconds:.3}")),
+        ("max_result_rows", rows),
+        ("result_overflow_mode", "break".to_owned()),
+        ("cancel_http_readonly_queries_on_client_close", "1".to_owned()),
+        ("output_format_json_quote_64bit_integers", "0".to_owned()),
+        ("output_format_json_quote_denormals", "1".to_owned()),
+    ];
+    let response = allowed(connection, sql, settings, limits.rows);
     match tokio::time::timeout(limits.time + GRACE, response).await {
         Err(_) => Err(too_long()),
         Ok(Err(error)) if errors::code(&error) == Some(errors::TIMEOUT_EXCEEDED) => Err(too_long()),
@@ -50,6 +47,32 @@ pub(super) async fn run(
         Ok(Ok(result)) => result.ok_or_else(|| {
             StoreError::Refused("the result is not a table; remove the FORMAT clause".to_owned())
         }),
+    }
+}
+
+/// Runs the query with as many of the settings as the user may change. What these are is found out
+/// with another statement: the query itself may name settings, and must not lift its own limits.
+async fn allowed(
+    connection: &Connection,
+    sql: &str,
+    settings: settings::Values,
+    most: usize,
+) -> Result<Option<QueryResult>, Error> {
+    loop {
+        let allowed = connection.not_allowed.without(settings.clone());
+        let result = match connection.foreign(sql, &allowed).fetch_bytes(FORMAT) {
+            Ok(cursor) => read(cursor, most).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Err(error) if settings::is_about_settings(&error) => {
+                connection.probe(&settings).await?;
+                if connection.not_allowed.without(settings.clone()).len() == allowed.len() {
+                    return Err(error);
+                }
+            }
+            result => return result,
+        }
     }
 }
 

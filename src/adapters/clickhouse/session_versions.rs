@@ -113,9 +113,7 @@ pub(super) async fn read(
 fn select(keys: &[&SessionKey], started: &str) -> String {
     let projects: BTreeSet<_> = keys.iter().map(|key| key.project_id.as_str()).collect();
     let sessions: BTreeSet<_> = keys.iter().map(|key| key.session_id.as_str()).collect();
-    let text = |column: &str, name: &str| {
-        format!("CAST(ifNull(toValidUTF8({column}), ''), 'String') AS {name}")
-    };
+    let text = |column: &str, name: &str| format!("toValidUTF8({}) AS {name}", sql::text(column));
     let moment = |column: &str, name: &str| {
         format!("CAST(ifNull(toUnixTimestamp({column}), 0), 'UInt32') AS {name}")
     };

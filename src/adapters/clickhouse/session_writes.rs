@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
 
-use super::encode::Encoder;
+use super::blocks::{self, Origin, Record, Target, Views};
+use super::connection::Insertion;
 use super::events::month;
+use super::native::Block;
 use super::session_state::{self, StateRows};
 use super::sessions::{Next, Plan};
 use super::{ClickHouseStore, recovery};
@@ -52,23 +52,33 @@ async fn write_versions(
     month: i32,
     versions: &[(&Plan<'_>, u32)],
 ) -> Result<(), StoreError> {
-    let schema = store.schemas.of(&store.connection, &TRACKED_SESSION).await?;
-    let mut encoder = Encoder::with_header(&schema);
-    for (plan, version) in versions {
-        let mut shown = plan.session.shown(plan.key);
-        if let Some(latest) = &plan.latest {
+    let versions: Vec<_> = versions.iter().map(|&(plan, at)| Row { plan, at }).collect();
+    let token = format!("{}:{month}:{attempt}", TRACKED_SESSION.name);
+    let target =
+        Target { table: &TRACKED_SESSION, token, origin: Origin::Derived, views: Views::Served };
+    Ok(blocks::insert(store, &target, &versions).await?)
+}
+
+/// A version of a session.
+struct Row<'p, 'k> {
+    plan: &'p Plan<'k>,
+    /// Its `updated_at`, in seconds since the epoch.
+    at: u32,
+}
+
+impl Record for Row<'_, '_> {
+    fn moment(&self) -> UtcMillis {
+        self.plan.session.started_at().unwrap_or(UtcMillis::from_epoch_millis(0))
+    }
+
+    fn write(&self, block: &mut Block<'_>) -> Result<(), String> {
+        let mut shown = self.plan.session.shown(self.plan.key);
+        if let Some(latest) = &self.plan.latest {
             latest.keep_in(&mut shown);
         }
-        let updated_at = UtcMillis::from_epoch_millis(i64::from(*version) * 1000);
-        encoder.row(&schema, &shown.cells(plan.key, updated_at));
+        let updated_at = UtcMillis::from_epoch_millis(i64::from(self.at) * 1000);
+        block.row(&shown.cells(self.plan.key, updated_at))
     }
-    let columns = schema.column_list();
-    let into = format!("{} ({columns}) FORMAT RowBinaryWithNamesAndTypes", TRACKED_SESSION.name);
-    let rows = encoder.finish();
-    let digest = HEXLOWER.encode(&Sha256::digest(&rows)[..16]);
-    let token = format!("{}:{month}:{digest}:{attempt}", TRACKED_SESSION.name);
-    let result = store.connection.insert(&into, Some(&token), rows).await;
-    store.unless_altered(&TRACKED_SESSION, &schema, result).await
 }
 
 /// Inserts rows to which repeats add nothing.
@@ -77,5 +87,6 @@ pub(super) async fn insert(
     into: &str,
     rows: Bytes,
 ) -> Result<(), StoreError> {
-    store.connection.insert(into, None, rows).await
+    let insertion = Insertion { into, token: None, rows, settings: Vec::new() };
+    Ok(store.connection.insert(&insertion).await?)
 }

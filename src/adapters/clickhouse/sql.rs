@@ -20,6 +20,11 @@ pub(super) fn literal(text: &str) -> String {
     sql
 }
 
+/// A text column of any type, as a `String`. NULL becomes an empty text.
+pub(super) fn text(column: &str) -> String {
+    format!("CAST(ifNull(toString({column}), ''), 'String')")
+}
+
 /// Quotes texts as a comma-separated list for `IN`.
 pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     texts.into_iter().map(literal).collect::<Vec<_>>().join(", ")

@@ -8,6 +8,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use serde::Deserialize;
 
 use super::connection::Connection;
+use super::table_schema::TableSchema;
 use super::{errors, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::Table;
@@ -21,10 +22,11 @@ const ROWS_PER_EVENT: usize = 4;
 /// Ids in one statement.
 const IDS_AT_ONCE: usize = 10_000;
 
+/// The columns have other names than those of the table, whose types may be others.
 #[derive(Row, Deserialize)]
 struct StoredId<'a> {
-    project_id: &'a str,
-    id: &'a str,
+    project: &'a str,
+    event: &'a str,
 }
 
 /// The events to look up, and which of them were found.
@@ -39,15 +41,23 @@ struct Wanted<'a> {
 pub(super) async fn missing<'a>(
     connection: &Connection,
     table: &Table,
+    schema: &TableSchema,
     events: &[&'a QueuedEvent],
 ) -> Result<Vec<&'a QueuedEvent>, StoreError> {
+    let storable = events.iter().copied();
+    let storable: Vec<_> =
+        storable.filter(|event| schema.fits("project_id", &event.project_id)).collect();
+    if storable.is_empty() {
+        return Ok(events.to_vec());
+    }
     let limit = BASE_ROWS + ROWS_PER_EVENT * events.len();
+    let select = |events: &[&QueuedEvent]| select(table, schema, events);
     let mut wanted = Wanted { events, places: HashMap::new(), found: vec![false; events.len()] };
-    let all = format!("{} LIMIT {}", select(table, events), limit + 1);
+    let all = format!("{} LIMIT {}", select(&storable), limit + 1);
     if read(connection, &all, &mut wanted).await? > limit {
-        for some in events.chunks(IDS_AT_ONCE) {
-            let ids = sql::is_one_of("id", some.iter().map(|event| event.id.as_str()));
-            let some = format!("{} AND {ids}", select(table, some));
+        for some in storable.chunks(IDS_AT_ONCE) {
+            let ids = sql::is_one_of("event", some.iter().map(|event| event.id.as_str()));
+            let some = format!("{} AND {ids}", select(some));
             read(connection, &some, &mut wanted).await?;
         }
     }
@@ -71,7 +81,7 @@ impl Wanted<'_> {
 }
 
 /// Selects the ids of all rows in the seconds of these events.
-fn select(table: &Table, events: &[&QueuedEvent]) -> String {
+fn select(table: &Table, schema: &TableSchema, events: &[&QueuedEvent]) -> String {
     let mut projects: Vec<_> = events.iter().map(|event| event.project_id.as_str()).collect();
     // Adjacent events mostly have the same project: removing repeats first leaves little to sort.
     projects.dedup();
@@ -81,17 +91,30 @@ fn select(table: &Table, events: &[&QueuedEvent]) -> String {
         events.iter().map(|event| event.timestamp().epoch_seconds()).collect();
     seconds.sort_unstable();
     seconds.dedup();
-    let seconds: Vec<_> = seconds.iter().map(ToString::to_string).collect();
+    let moments = moments(schema, &seconds);
     // Not filtered by definition, although the table is sorted by it too: an event stays the same
     // when its definition is recreated between two attempts. Rows of other programs may have ids
     // that are not UTF-8; these cannot match ours.
     format!(
-        "SELECT project_id, id FROM {} WHERE project_id IN ({}) AND timestamp IN ({}) \
-         AND isValidUTF8(id)",
+        "SELECT {} AS project, {} AS event FROM {} WHERE project_id IN ({}) AND {moments} AND isValidUTF8(event)",
+        sql::text("project_id"),
+        sql::text("id"),
         table.name,
         sql::list(projects),
-        seconds.join(", ")
     )
+}
+
+/// A condition that is true in these seconds, which are in order.
+fn moments(schema: &TableSchema, seconds: &[i64]) -> String {
+    let list = seconds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match (seconds, schema.subseconds) {
+        ([first, .., last] | [first @ last], true) => format!(
+            "timestamp >= toDateTime({first}) AND timestamp < toDateTime({}) \
+             AND toUnixTimestamp(timestamp) IN ({list})",
+            last.saturating_add(1)
+        ),
+        _ => format!("timestamp IN ({list})"),
+    }
 }
 
 /// Marks the wanted events among the rows; returns the number of rows.
@@ -103,11 +126,13 @@ async fn read(
     let failed = |error: ::clickhouse::error::Error| errors::of_statement(&error);
     connection
         .in_time(async {
-            let mut cursor = connection.statement(sql).fetch::<StoredId<'_>>().map_err(failed)?;
+            let statement = connection.statement(sql);
+            let query = connection.query(&statement, &connection.settings_of(&statement));
+            let mut cursor = query.fetch::<StoredId<'_>>().map_err(failed)?;
             let mut rows = 0;
-            while let Some(StoredId { project_id, id }) = cursor.next().await.map_err(failed)? {
+            while let Some(StoredId { project, event }) = cursor.next().await.map_err(failed)? {
                 rows += 1;
-                wanted.find(project_id, id);
+                wanted.find(project, event);
             }
             Ok(rows)
         })

@@ -117,6 +117,7 @@ fn of_process(gauges: &Gauges) -> Vec<Diagnostic> {
         let store_fails = gauges.failures.iter().any(|failure| failure.part == "store");
         findings.extend(refused(&name, recent));
         findings.extend(not_stored(&name, recent).filter(|_| !store_fails));
+        findings.extend(incomplete(&name, recent));
     }
     if findings.is_empty() {
         findings.push(Diagnostic::good(match &gauges.recent {
@@ -209,6 +210,18 @@ fn not_stored(name: &str, recent: &Recent) -> Option<Diagnostic> {
             advice,
         ),
     })
+}
+
+/// Events that are in their table, but for example not in a materialized view on it.
+fn incomplete(name: &str, recent: &Recent) -> Option<Diagnostic> {
+    let Recent { incomplete, last_incomplete, .. } = recent;
+    let last = last_incomplete.as_deref().filter(|_| *incomplete > 0)?;
+    let what = format!(
+        "{name} stored events incompletely {incomplete} times in the last {} minutes; the last time: \
+         {last}",
+        Recent::MINUTES
+    );
+    Some(Diagnostic::warning(what, "correct the view or the column that it names"))
 }
 
 #[cfg(test)]

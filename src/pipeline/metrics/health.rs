@@ -46,6 +46,11 @@ impl Metrics {
         lock(&self.parts)[part as usize] = PartHealth { health, failure: None };
     }
 
+    /// Counts an insert whose events are stored, but not everywhere or not with all values.
+    pub fn stored_incompletely(&self, what: &str) {
+        self.refusals.stored_incompletely(what.chars().take(MAX_REASON).collect());
+    }
+
     /// Keeps the reason why an event or an insert was not stored.
     pub fn store_failed(&self, reason: &str) {
         self.refusals.store_failed(reason.chars().take(MAX_REASON).collect());

@@ -30,6 +30,9 @@ pub struct RefusalFigures {
     /// Reason and message.
     last: Mutex<Option<(&'static str, String)>>,
     last_store_error: Mutex<Option<String>>,
+    /// Since the last [`RefusalFigures::observe`].
+    new_incomplete: AtomicU64,
+    last_incomplete: Mutex<Option<String>>,
     /// One for each minute, the current one last.
     minutes: Mutex<VecDeque<(Instant, Counts)>>,
 }
@@ -41,6 +44,7 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     pub(super) stored: u64,
     pub(super) not_stored: u64,
+    pub(super) incomplete: u64,
 }
 
 impl RefusalFigures {
@@ -65,9 +69,16 @@ impl RefusalFigures {
         *lock(&self.last_store_error) = Some(reason);
     }
 
+    /// Counts an insert whose events are stored, but not everywhere or not with all values.
+    pub(super) fn stored_incompletely(&self, what: String) {
+        self.new_incomplete.fetch_add(1, Relaxed);
+        *lock(&self.last_incomplete) = Some(what);
+    }
+
     /// Adds what was counted since the last call, and returns the sum of the last minutes.
     pub(super) fn observe(&self, now: Instant, new: Counts) -> Recent {
-        let new = Counts { refused: self.new.swap(0, Relaxed), ..new };
+        let incomplete = self.new_incomplete.swap(0, Relaxed);
+        let new = Counts { refused: self.new.swap(0, Relaxed), incomplete, ..new };
         let mut minutes = lock(&self.minutes);
         let is_over = |(began, _): &(Instant, Counts)| now.duration_since(*began) >= MINUTE;
         if minutes.back().is_none_or(is_over) {
@@ -89,9 +100,11 @@ impl RefusalFigures {
             refused: sum.refused,
             stored: sum.stored,
             not_stored: sum.not_stored,
+            incomplete: sum.incomplete,
             last_reason: last_reason.map(str::to_owned),
             last_error,
             last_store_error: lock(&self.last_store_error).clone().filter(|_| sum.not_stored > 0),
+            last_incomplete: lock(&self.last_incomplete).clone().filter(|_| sum.incomplete > 0),
         }
     }
 }
@@ -102,6 +115,7 @@ impl Counts {
         self.refused += other.refused;
         self.stored += other.stored;
         self.not_stored += other.not_stored;
+        self.incomplete += other.incomplete;
     }
 }
 
@@ -114,9 +128,12 @@ mod tests {
         let figures = RefusalFigures::default();
         let start = Instant::now();
         figures.refused("queue", None, "full");
+        figures.stored_incompletely("a view lacks rows".to_owned());
         let recent = figures.observe(start, Counts { accepted: 3, ..Counts::default() });
         assert_eq!((recent.accepted, recent.refused), (3, 1));
         assert_eq!(recent.last_reason.as_deref(), Some("queue"));
+        assert_eq!(recent.incomplete, 1);
+        assert_eq!(recent.last_incomplete.as_deref(), Some("a view lacks rows"));
         for minute in 1..=10 {
             let counts = Counts { stored: 2, not_stored: 1, ..Counts::default() };
             let recent = figures.observe(start + MINUTE * minute, counts);
@@ -126,7 +143,7 @@ mod tests {
         }
         let recent = figures.observe(start + MINUTE * 11, Counts::default());
         assert_eq!((recent.accepted, recent.refused, recent.stored), (0, 0, 20));
-        assert_eq!(recent.last_error, None);
+        assert_eq!((recent.last_error, recent.last_incomplete), (None, None));
         for second in 0..100_000 {
             figures.observe(start + Duration::from_secs(700 + second), Counts::default());
         }

@@ -57,6 +57,9 @@ pub struct Inserted {
     /// Positions in the batch of events whose id was stored before. Empty if the batch as a whole
     /// was.
     pub known: Vec<usize>,
+    /// What an operator should know although the events are stored: for example that a materialized
+    /// view lacks them.
+    pub notes: Vec<String>,
 }
 
 /// What [`Store::write_sessions`] did.

@@ -224,7 +224,9 @@ impl<'a> Shown<'a> {
         key: &'a SessionKey,
         updated_at: UtcMillis,
     ) -> [Cell<'a>; TRACKED_SESSION.columns.len()] {
-        let moment = |moment: Option<UtcMillis>| moment.map_or(Cell::Null, Cell::Moment);
+        // Whole seconds, by which versions are looked up, whatever the column could store.
+        let whole = |moment: UtcMillis| UtcMillis::from_epoch_millis(moment.epoch_seconds() * 1000);
+        let moment = |moment: Option<UtcMillis>| moment.map_or(Cell::Null, |at| whole(at).into());
         let text = |text: Option<&'a str>| text.map_or(Cell::Null, Cell::from);
         [
             Cell::Text(self.id.clone()),

@@ -34,6 +34,10 @@ pub enum Kind {
     /// Answered with success but not run, now and for every later insert with the
     /// same deduplication token: the token was published, its part was lost.
     BurnToken,
+    /// Run with `from` replaced by `to` in its text.
+    Rewrite,
+    /// Run by the server at the address `to`, as a balancer does.
+    Forward,
 }
 
 /// A fault, as `POST /fault` takes it.
@@ -47,6 +51,9 @@ pub struct Fault {
     /// A piece of the insert's deduplication token.
     #[serde(default)]
     pub token: Option<String>,
+    /// A setting that the statement is sent with.
+    #[serde(default)]
+    pub setting: Option<String>,
     pub kind: Kind,
     /// Matching statements to let pass first.
     #[serde(default)]
@@ -62,6 +69,12 @@ pub struct Fault {
     pub message: String,
     #[serde(default)]
     pub delay_ms: u64,
+    /// The text to replace.
+    #[serde(default)]
+    pub from: String,
+    /// The replacement, or the address of the other server.
+    #[serde(default)]
+    pub to: String,
 }
 
 fn default_code() -> i32 {
@@ -143,10 +156,15 @@ impl Faults {
     }
 
     /// The fault that this statement meets, if any.
-    pub fn meet(&self, sql: &str, token: Option<&str>) -> Option<Fault> {
+    pub fn meet(
+        &self,
+        sql: &str,
+        token: Option<&str>,
+        settings: &[(String, String)],
+    ) -> Option<Fault> {
         let mut state = self.state();
         let burnt = token.filter(|token| state.burnt.contains(*token)).map(str::to_owned);
-        let met = state.faults.iter_mut().find_map(|switched| switched.meet(sql, token));
+        let met = state.faults.iter_mut().find_map(|switched| switched.meet(sql, token, settings));
         if let (Some(Fault { kind: Kind::BurnToken, .. }), Some(token)) = (&met, token) {
             state.burnt.insert(token.to_owned());
         }
@@ -180,13 +198,22 @@ impl Faults {
 }
 
 impl Switched {
-    fn meet(&mut self, sql: &str, token: Option<&str>) -> Option<Fault> {
+    fn meet(
+        &mut self,
+        sql: &str,
+        token: Option<&str>,
+        settings: &[(String, String)],
+    ) -> Option<Fault> {
         let fault = &self.fault;
         let token_matches = match &fault.token {
             Some(piece) => token.is_some_and(|token| token.contains(piece.as_str())),
             None => true,
         };
-        if !token_matches || !bare(sql).contains(&bare(&fault.pattern)) {
+        let setting_matches = match &fault.setting {
+            Some(name) => settings.iter().any(|(known, _)| known == name),
+            None => true,
+        };
+        if !token_matches || !setting_matches || !bare(sql).contains(&bare(&fault.pattern)) {
             return None;
         }
         self.seen += 1;
@@ -207,12 +234,15 @@ impl Fault {
         Fault {
             pattern: String::new(),
             token: None,
+            setting: None,
             kind: Kind::BurnToken,
             after: 0,
             times: None,
             code: default_code(),
             message: default_message(),
             delay_ms: 0,
+            from: String::new(),
+            to: String::new(),
         }
     }
 }
@@ -229,21 +259,30 @@ mod tests {
     fn a_fault_lets_some_pass_and_ends_by_itself() {
         let faults = Faults::default();
         faults.add(fault(r#"{"match": "INTO t", "kind": "error", "after": 1, "times": 2}"#));
-        let met: Vec<_> = (0..5).map(|_| faults.meet("INSERT INTO `t`", None).is_some()).collect();
+        let met: Vec<_> =
+            (0..5).map(|_| faults.meet("INSERT INTO `t`", None, &[]).is_some()).collect();
         assert_eq!(met, [false, true, true, false, false]);
-        assert!(faults.meet("INSERT INTO u", None).is_none());
+        assert!(faults.meet("INSERT INTO u", None, &[]).is_none());
     }
 
     #[test]
     fn a_burnt_token_stays_burnt() {
         let faults = Faults::default();
         faults.add(fault(r#"{"token": "b1:", "kind": "burn_token", "times": 1}"#));
-        let kind = |token| faults.meet("INSERT", Some(token)).map(|fault| fault.kind);
+        let kind = |token| faults.meet("INSERT", Some(token), &[]).map(|fault| fault.kind);
         assert_eq!(kind("b2:t"), None);
         assert_eq!(kind("b1:t"), Some(Kind::BurnToken));
         faults.clear();
         assert_eq!(kind("b1:t"), Some(Kind::BurnToken));
         assert_eq!(kind("b1:u"), None);
+    }
+
+    #[test]
+    fn a_fault_can_depend_on_a_setting() {
+        let faults = Faults::default();
+        faults.add(fault(r#"{"setting": "a", "kind": "error"}"#));
+        let met = |name: &str| faults.meet("SELECT", None, &[(name.into(), "1".into())]).is_some();
+        assert!(met("a") && !met("b"));
     }
 
     #[test]

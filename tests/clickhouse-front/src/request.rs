@@ -74,6 +74,13 @@ impl Query {
         })
     }
 
+    /// Replaces a piece of the statement.
+    pub fn rewrite(&mut self, from: &str, to: &str) {
+        // Only statements without binary data are rewritten.
+        let sql = String::from_utf8_lossy(&self.sql).replace(from, to);
+        self.sql = sql.into_bytes();
+    }
+
     /// The value of a setting.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

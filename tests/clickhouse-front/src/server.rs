@@ -125,13 +125,17 @@ impl Front {
     }
 
     async fn query(self: &Arc<Self>, parts: &Parts, body: &Bytes) -> io::Result<Reply> {
-        let query = match self.authenticate(parts).and_then(|()| Query::read(parts, body)) {
-            Ok(query) => Arc::new(query),
+        let mut query = match self.authenticate(parts).and_then(|()| Query::read(parts, body)) {
+            Ok(query) => query,
             Err(exception) => return Ok(self.failure(&exception)),
         };
         let sql = text(&query);
         let token = query.setting("insert_deduplication_token").map(str::to_owned);
-        let fault = self.faults.meet(&sql, token.as_deref());
+        let fault = self.faults.meet(&sql, token.as_deref(), &query.settings);
+        if let Some(Fault { kind: Kind::Rewrite, from, to, .. }) = &fault {
+            query.rewrite(from, to);
+        }
+        let query = Arc::new(query);
         let mut logged = Logged {
             sql,
             token,
@@ -140,6 +144,10 @@ impl Front {
             rows: 0,
             read: 0,
         };
+        if let Some(Fault { kind: Kind::Forward, to, .. }) = &fault {
+            self.faults.log(logged);
+            return forward(to, parts, body).await;
+        }
         if let Some(fault) = &fault
             && let Some(result) = self.before(fault, &query).await
         {
@@ -181,7 +189,9 @@ impl Front {
             Kind::ErrorAfterCommit
             | Kind::HangAfterCommit
             | Kind::DropAfterCommit
-            | Kind::KillAfterCommit => None,
+            | Kind::KillAfterCommit
+            | Kind::Rewrite
+            | Kind::Forward => None,
         }
     }
 
@@ -257,6 +267,25 @@ impl Front {
         response.headers_mut().insert("X-ClickHouse-Exception-Code", exception.code.into());
         response
     }
+}
+
+/// Sends a request to another server, and returns its response.
+async fn forward(to: &str, parts: &Parts, body: &Bytes) -> io::Result<Reply> {
+    let stream = TokioIo::new(TcpStream::connect(to).await?);
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(stream).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    let mut request = Request::new(Full::new(body.clone()));
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = parts.uri.clone();
+    *request.headers_mut() = parts.headers.clone();
+    // The body is whole by now.
+    request.headers_mut().remove(hyper::header::TRANSFER_ENCODING);
+    request.headers_mut().insert(hyper::header::CONTENT_LENGTH, body.len().into());
+    let response = sender.send_request(request).await.map_err(io::Error::other)?;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    Ok(Response::from_parts(parts, Full::new(body)))
 }
 
 fn cut() -> io::Error {

@@ -1,11 +1,19 @@
 //! The production store: the suite on a real server, and tests specific to ClickHouse.
 
+mod clusters;
+mod columns;
 mod faults;
 mod idle;
 mod interleaved;
 mod migrate;
+mod partitions;
+mod replicas;
+mod restricted;
 mod sessions;
 mod shared_sessions;
+mod sleeping;
+mod views;
+mod zones;
 
 use std::time::{Duration, Instant};
 

@@ -22,6 +22,8 @@ pub struct ClickHouse {
     process: Process,
     port: u16,
     account: Option<(String, String)>,
+    /// Its time zone.
+    zone: &'static str,
     data: PathBuf,
     /// `None` for the shared one, which is not dropped; it removes its data itself.
     _dir: Option<TempDir>,
@@ -36,20 +38,25 @@ pub struct Database {
 impl ClickHouse {
     /// A server that only this test uses.
     pub fn own() -> Self {
-        Self::start(None, Some(tempfile::tempdir().expect("a directory for the server")))
+        Self::in_zone("UTC")
+    }
+
+    /// A dedicated server in a time zone.
+    pub fn in_zone(zone: &'static str) -> Self {
+        Self::start(None, zone, Some(tempfile::tempdir().expect("a directory for the server")))
     }
 
     /// A dedicated server that requires this user and password.
     pub fn with_account(user: &str, password: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the server");
-        Self::start(Some((user.into(), password.into())), Some(dir))
+        Self::start(Some((user.into(), password.into())), "UTC", Some(dir))
     }
 
     /// A new database on the server that all tests of this run share.
     pub fn shared() -> Database {
         static SERVER: OnceLock<ClickHouse> = OnceLock::new();
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let server = SERVER.get_or_init(|| ClickHouse::start(None, None));
+        let server = SERVER.get_or_init(|| ClickHouse::start(None, "UTC", None));
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         server.query(&format!("CREATE DATABASE {name}"));
         Database { server, name }
@@ -131,13 +138,13 @@ impl ClickHouse {
         self.process.signal(Signal::CONT);
     }
 
-    fn start(account: Option<(String, String)>, dir: Option<TempDir>) -> Self {
+    fn start(account: Option<(String, String)>, zone: &'static str, dir: Option<TempDir>) -> Self {
         let data = match &dir {
             Some(dir) => dir.path().to_owned(),
             None => tempfile::tempdir().expect("a directory for the server").keep(),
         };
         let mut server =
-            ClickHouse { process: Process::default(), port: 0, account, data, _dir: dir };
+            ClickHouse { process: Process::default(), port: 0, account, zone, data, _dir: dir };
         for _ in 0..20 {
             server.port = free_port();
             if server.launch() {
@@ -166,7 +173,7 @@ impl ClickHouse {
         if self._dir.is_none() {
             command.arg("--temporary");
         }
-        let command = command.env("TZ", "UTC").stdin(Stdio::piped()).stdout(Stdio::null());
+        let command = command.env("TZ", self.zone).stdin(Stdio::piped()).stdout(Stdio::null());
         self.process.launch(command, |_| address.exists())
     }
 
