@@ -38,8 +38,8 @@ fn measured() -> u64 {
 fn costs_little(redis: &RedisServer, clickhouse: &ClickHouse, processes: u32) {
     let seconds = measured();
     let statements = || clickhouse.log().len();
-    // A start takes commands. A minute later, it looks once for sessions to end.
-    std::thread::sleep(Duration::from_secs(if seconds > SECONDS { 90 } else { 4 }));
+    // A start takes commands. In the next minutes it looks twice for sessions to end.
+    std::thread::sleep(Duration::from_secs(if seconds > SECONDS { 160 } else { 4 }));
     redis.cli(&["CONFIG", "RESETSTAT"]);
     let before = statements();
     std::thread::sleep(Duration::from_secs(seconds));

@@ -25,8 +25,9 @@ async fn idle_sessions_are_looked_for_only_while_there_may_be_some() {
 
     bench.queue.push_all(&views(1));
     bench.drained().await;
-    tokio::time::sleep(Duration::from_secs(80)).await;
-    assert!(sweeps() > before);
+    tokio::time::sleep(Duration::from_secs(2 * 80)).await;
+    // A store may write what a session needs to end a moment after the batch.
+    assert!(sweeps() >= before + 2);
     let before = sweeps();
     tokio::time::sleep(HOUR).await;
     assert_eq!(sweeps(), before, "all have ended");

@@ -35,8 +35,9 @@ const PRESENCE_WHILE_IDLE: u64 = 10;
 pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
     let throttle = LogThrottle::default();
     let sweeps = async {
-        // The number of batches after which no session was left that may become idle.
-        let mut done_after = None;
+        // The number of batches after which no session was left that may become idle, and that at the
+        // previous sweep: what a store writes a moment after a batch is written by the next one.
+        let (mut done_after, mut begun_before) = (None, None);
         for nth in 0.. {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
             let begun = in_hand.begun();
@@ -47,7 +48,7 @@ pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &Ca
             if is_idle {
                 continue;
             }
-            let is_quiet = in_hand.is_empty();
+            let is_quiet = in_hand.is_empty() && begun_before.replace(begun) == Some(begun);
             match sweep(context).await {
                 Ok(more_to_come) => {
                     done_after = (is_quiet && !more_to_come).then_some(begun);
