@@ -156,8 +156,10 @@ pub(super) fn has_password(value: &str) -> bool {
     let login = rest.split_once('@').map(|(login, _)| login);
     let in_login =
         login.and_then(|login| login.split_once(':')).is_some_and(|(_, p)| !p.is_empty());
-    // Where a socket's URL has it.
-    in_login || rest.split(['?', '&']).skip(1).any(|pair| pair.starts_with("pass"))
+    // Where the URLs of sockets and Sentinels have one.
+    let mut parameters = rest.split(['?', '&']).skip(1).filter_map(|pair| pair.split_once('='));
+    let is_password = |name: &str| name.ends_with("pass") || name.ends_with("password");
+    in_login || parameters.any(|(name, value)| is_password(name) && !value.is_empty())
 }
 
 /// A warning if other users can read a file with a password.
@@ -241,6 +243,15 @@ mod tests {
         std::fs::write(&path, "DATABASE_URL=postgres://me:hush@p/b").unwrap();
         let report = environment(&[]).with_file(&path).report(["DATABASE_URL"]);
         assert!(report[0].what.contains("mode 644") && report[0].advice.starts_with("chmod 600"));
+        for (url, expected) in [
+            ("redis+sentinel://a,b/main?sentinel_pass=hush", true),
+            ("redis+cluster://:hush@a,b", true),
+            ("unix:///run/r.sock?pass=hush", true),
+            ("unix:///run/pass=x?db=2&pass=", false),
+            ("redis://me:@r", false),
+        ] {
+            assert_eq!(has_password(url), expected, "{url}");
+        }
         let none = environment(&[]).with_file(&dir.path().join("none"));
         assert!(none.report([]).is_empty());
         let unreadable = environment(&[]).with_file(dir.path());

@@ -151,7 +151,7 @@ fn mistakes_in_passwords_name_the_setting_and_show_no_secret() {
         }
     }
     let error = load(&[], &[flag("redis_url", "'redis://:hush@r'")]).unwrap_err();
-    assert!(error.contains("--redis-url") && error.contains("quotes"), "{error}");
+    assert!(error.contains("--redis_url") && error.contains("quotes"), "{error}");
     let error = load(&[("REDIS_URL", "redis://hush@r")], &[]).unwrap_err();
     assert!(error.contains("colon") && !error.contains("hush"), "{error}");
     let error = load(&[("REDIS_URL", "redis://a,b")], &[]).unwrap_err();

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bklit_adapters::redis::bus::RedisDebugBus;
 use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::presence::RedisPresence;
-use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
+use bklit_adapters::redis::queue::{
+    DEFAULT_PREFIX as QUEUE, Durability, RedisQueue, RedisQueueOptions,
+};
 use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::auth::TokenStore;
@@ -214,6 +216,28 @@ async fn subscribers_on_any_node_receive_lines_and_are_noticed() {
     let mut recalled = two.recall(10);
     let Some(DebugMessage::Log(kept)) = recalled.next().await else { panic!() };
     assert_eq!(&*kept.message, "one", "the history is on another node");
+}
+
+#[tokio::test]
+async fn a_replica_takes_over_with_everything_that_was_accepted() {
+    let mut cluster = RedisCluster::start(&[("appendfsync", "always")]);
+    let replica = cluster.add_replica(QUEUE);
+    let always =
+        RedisQueueOptions { durability: Durability::Always, ..RedisQueueOptions::default() };
+    let queue = RedisQueue::new(connect(&cluster), &always);
+    eventually("it can push", || async { queue.push(item("a")).await.ok() }).await;
+    cluster.nodes[replica].freeze();
+    let error = queue.push(item("x")).await.unwrap_err().to_string();
+    assert!(error.contains("no replica's disk confirmed"), "{error}");
+    cluster.nodes[replica].thaw();
+    eventually("it can push", || async { queue.push(item("b")).await.ok() }).await;
+    let port = cluster.owner(QUEUE).port();
+    cluster.nodes.iter_mut().find(|node| node.port() == port).unwrap().kill9();
+    eventually("the replica is used", || async { queue.push(item("c")).await.ok() }).await;
+    let claim =
+        eventually("a claim", || async { queue.claim(10, LEASE).await.ok().flatten() }).await;
+    let found = ids(&claim);
+    assert!(["a", "b", "c"].iter().all(|id| found.iter().any(|found| found == id)), "{found:?}");
 }
 
 #[tokio::test]

@@ -102,7 +102,8 @@ async fn a_server_that_crashes_repeatedly_loses_and_repeats_nothing() {
         }
         let (accepted, unknown) = (ledger.accepted.lock().unwrap(), ledger.unknown.lock().unwrap());
         let stored = ledger.stored.lock().unwrap();
-        assert!(accepted.len() > 200 * CRASHES, "{}", accepted.len());
+        // What was consumed includes pushes without a response.
+        assert!(accepted.len() > 100 * CRASHES, "{}", accepted.len());
         let lost: Vec<_> = accepted.iter().filter(|id| !stored.contains_key(*id)).collect();
         assert!(lost.is_empty(), "{kind:?} lost {lost:?}");
         let repeated: Vec<_> = stored.iter().filter(|(_, batches)| batches.len() > 1).collect();

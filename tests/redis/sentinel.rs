@@ -79,7 +79,7 @@ async fn a_demoted_server_is_left_without_closing_its_connections() {
     pushed(&queue, "b").await;
     let there = &sentinels.servers[1 - first];
     eventually("it arrives there", || async {
-        (there.cli(&["LLEN", "analytics:queue"]) >= "2".to_owned()).then_some(())
+        (there.cli(&["LLEN", "analytics:queue"]).as_str() >= "2").then_some(())
     })
     .await;
 }

@@ -13,6 +13,7 @@ use crate::support::{DEADLINE, eventually};
 pub struct RedisCluster {
     /// The nodes.
     pub nodes: Vec<RedisServer>,
+    config: Vec<(String, String)>,
 }
 
 impl RedisCluster {
@@ -24,8 +25,9 @@ impl RedisCluster {
             ("cluster-node-timeout", "2000"),
         ];
         all.extend(config);
-        let cluster =
-            Self { nodes: (0..3).map(|_| RedisServer::start(Kind::Valkey, &all)).collect() };
+        let nodes = (0..3).map(|_| RedisServer::start(Kind::Valkey, &all)).collect();
+        let config = all.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let cluster = Self { nodes, config };
         for (node, slots) in cluster.nodes.iter().zip([(0, 5460), (5461, 10922), (10923, 16383)]) {
             let (first, last) = (slots.0.to_string(), slots.1.to_string());
             node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
@@ -70,6 +72,29 @@ impl RedisCluster {
             })
         };
         self.nodes.iter().find(has).expect("an owner of the slot")
+    }
+
+    /// Adds a replica of the node that has a key, and waits until all nodes know that it is up to date.
+    /// Returns its place among the nodes.
+    pub fn add_replica(&mut self, key: &str) -> usize {
+        let config: Vec<_> = self.config.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let replica = RedisServer::start(Kind::Valkey, &config);
+        let owner = self.owner(key);
+        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &owner.port().to_string()]);
+        let id = owner.cli(&["CLUSTER", "MYID"]);
+        eventually(DEADLINE, "the replica knows the node", || {
+            replica.try_cli(&["CLUSTER", "REPLICATE", &id]).is_ok()
+        });
+        eventually(DEADLINE, "the replica is up to date", || {
+            let port = replica.port().to_string();
+            let is_known = |node: &RedisServer| {
+                node.cli(&["CLUSTER", "SLOTS"]).lines().any(|line| line == port)
+            };
+            replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
+                && self.nodes.iter().all(is_known)
+        });
+        self.nodes.push(replica);
+        self.nodes.len() - 1
     }
 
     /// Begins to move the slot of a key to another node.

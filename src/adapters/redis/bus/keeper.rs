@@ -51,7 +51,7 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Creates the keeper of the process with this name.
     pub(super) fn new(most: usize, process: &str, server: &RedisServer) -> Self {
-        let own_link = server.is_cluster().then(|| Link::new(server.for_key(KEY)));
+        let own_link = server.is_cluster().then(|| Link::new(server.clone().for_key(KEY)));
         let outage = LogThrottle::default();
         Self { most, process: process.to_owned(), renewed: None, outage, own_link }
     }

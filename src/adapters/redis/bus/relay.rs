@@ -122,8 +122,10 @@ impl Relay {
     pub(super) fn new<B: Bus>(server: RedisServer, bus: &Arc<B>, keeper: Option<Keeper>) -> Self {
         let shared = Arc::new(Shared::default());
         // In a cluster, all processes use the same node for a bus, which knows their number.
-        let server =
-            B::CHANNELS.first().map_or_else(|| server.clone(), |name| server.for_key(name));
+        let server = match B::CHANNELS.first() {
+            Some(name) => server.for_key(name),
+            None => server,
+        };
         let (outgoing, messages) = mpsc::channel(MAX_WAITING);
         let route = Route { link: Link::new(server.clone()), keeper };
         // Ends once the sender is dropped and everything sent has been published.

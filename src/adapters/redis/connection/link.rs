@@ -113,7 +113,8 @@ impl Link {
             return Err(RedisFailure::Unreachable { address, reason });
         }
         let ended = Arc::new(AtomicBool::new(false));
-        match self.server.open(&reports_end(&ended)).await {
+        // Boxed, because it is rarely awaited and larger than everything else.
+        match Box::pin(self.server.open(&reports_end(&ended))).await {
             Ok((node, opened)) => {
                 state.ended = ended;
                 state.used = (!opened.has_pushes).then(Instant::now);
@@ -313,7 +314,8 @@ impl Connection<'_> {
         request: Request<'_>,
         address: ConnectionAddr,
     ) -> Result<RedisResult<Value>, RedisFailure> {
-        let (_, opened) = self.link.server.at(address).open(&reports_end(&Arc::default())).await?;
+        let (server, sink) = (self.link.server.at(address), reports_end(&Arc::default()));
+        let (_, opened) = Box::pin(server.open(&sink)).await?;
         let mut connection = opened.connection;
         Ok(request.ask(&mut connection).await)
     }

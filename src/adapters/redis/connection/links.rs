@@ -30,7 +30,7 @@ impl Links {
     /// # Errors
     /// If no node of the cluster answers.
     pub async fn of(&self, key: &str) -> Result<Arc<Link>, RedisFailure> {
-        let server = self.server.for_key(key);
+        let server = self.server.clone().for_key(key);
         match self.server.shared.servers {
             Directory::Cluster(_) => Ok(self.to(server.node().await?).await),
             _ => Ok(self.single().await),

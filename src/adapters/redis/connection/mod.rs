@@ -182,9 +182,9 @@ impl RedisServer {
 
     /// In a cluster, the node that has `key`; elsewhere the same server.
     #[must_use]
-    pub fn for_key(&self, key: &str) -> Self {
+    pub fn for_key(self, key: &str) -> Self {
         let place = Place::Slot(cluster::slot(key.as_bytes()));
-        Self { shared: Arc::clone(&self.shared), place }
+        Self { place, ..self }
     }
 
     fn at(&self, node: ConnectionAddr) -> Self {
