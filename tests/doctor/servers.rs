@@ -76,6 +76,13 @@ fn the_contents_of_the_queue_are_checked() {
 }
 
 #[test]
+fn a_redis_that_has_to_be_polled_is_reported() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    server.cli(&["ACL", "SETUSER", "default", "-client|tracking"]);
+    assert_found(&redis(&server), "redis", "warning", "workers poll it");
+}
+
+#[test]
 fn a_redis_with_restricted_permissions_is_still_checked() {
     let server = RedisServer::start(Kind::Valkey, &[]);
     server

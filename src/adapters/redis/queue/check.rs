@@ -47,6 +47,7 @@ pub async fn check(
     findings.extend(disk(&connection, &info, options.durability).await?);
     findings.extend(snapshot(&info));
     findings.extend(memory(&info));
+    findings.extend(reports(&connection).await?);
     let before = UtcMillis::now().epoch_millis();
     let (seconds, micros): (i64, i64) = connection.query(&cmd("TIME")).await?;
     let now = seconds * 1000 + micros / 1000;
@@ -152,6 +153,20 @@ async fn disk(
         });
     }
     Ok(findings)
+}
+
+/// Whether it reports changes to a worker that waits; otherwise it is polled.
+async fn reports(connection: &Connection<'_>) -> Result<Option<Diagnostic>, RedisFailure> {
+    let tracking = |on: &str| cmd("CLIENT").arg("TRACKING").arg(on).take();
+    let Err(reason) = optional::<()>(connection, &tracking("ON")).await? else {
+        connection.query::<()>(&tracking("OFF")).await?;
+        return Ok(None);
+    };
+    Ok(Some(Diagnostic::warning(
+        format!("it refuses CLIENT TRACKING, so workers poll it: {reason}"),
+        "use Redis 6 or later, and allow the user `+client|tracking`; while workers poll, events that \
+         other processes push are noticed up to 5 s later, and an idle pipeline costs more commands",
+    )))
 }
 
 /// By default, a server that cannot save its snapshot rejects all writes (`MISCONF`).
