@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bare;
+#[path = "../worker/cpu.rs"]
+mod cpu;
 mod load;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support/mod.rs"]
@@ -12,13 +14,16 @@ mod support;
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use cpu::Cpu;
 use load::{Load, Tally};
+use support::command::PROGRAM;
 use support::servers::{Kind as ServerKind, RedisServer};
 use support::{Daemon, eventually};
 
@@ -41,9 +46,18 @@ struct Options {
     /// Threads of the load
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Events of a batch
+    #[arg(long, default_value_t = 100)]
+    batch: usize,
     /// Accept into Valkey instead, with a process that only ingests
     #[arg(long)]
     redis: bool,
+    /// Another build of the program to compare with
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
+    /// Kinds of runs [default: all]
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Kind>,
     /// Settings for the program, as in its config file
     #[arg(long, value_name = "TOML", default_value = "")]
     settings: String,
@@ -55,22 +69,83 @@ struct Options {
     bench: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
     Bare,
     Track,
+    Other,
     Watched,
+    Batch,
+    Half,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Bare, Self::Track, Self::Watched];
-
     fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare hyper",
             Self::Track => "POST /track",
-            Self::Watched => "POST /track, console attached",
+            Self::Other => "POST /track, the other build",
+            Self::Watched => "POST /track, console and logs",
+            Self::Batch => "POST /batch",
+            Self::Half => "POST /track, half the rate",
         }
+    }
+}
+
+/// A program and what it accepts into.
+struct Target {
+    daemon: Daemon,
+    redis: Option<RedisServer>,
+    /// Events accepted.
+    accepted: u64,
+}
+
+impl Target {
+    fn start(program: &Path, options: &Options) -> Self {
+        let redis = options.redis.then(|| RedisServer::start(ServerKind::Valkey, &[]));
+        let settings = match &redis {
+            Some(redis) => format!(
+                "roles = ['ingestion']\nredis_url = '{}'\n{}\n[queue]\nmax_depth = 100000000",
+                redis.url(),
+                options.settings
+            ),
+            None => options.settings.clone(),
+        };
+        let daemon = Daemon::of_build(program, &settings, &[]);
+        refuse_memory(&daemon);
+        Self { daemon, redis, accepted: 0 }
+    }
+
+    /// Empties the queue for the next run; with Redis, checks that all accepted events are in it.
+    fn emptied(&mut self, accepted: u64) {
+        self.accepted += accepted;
+        match &self.redis {
+            Some(redis) => {
+                assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), accepted.to_string());
+                redis.cli(&["DEL", "analytics:queue"]);
+                redis.cli(&["CONFIG", "RESETSTAT"]);
+            }
+            None => await_drained(&self.daemon),
+        }
+    }
+
+    /// Events per round trip to Redis.
+    fn grouped(&self, accepted: u64) -> Option<f64> {
+        let stats = self.redis.as_ref()?.cli(&["INFO", "commandstats"]);
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="))?;
+        let calls: f64 = calls.split(',').next()?.parse().ok()?;
+        Some(accepted as f64 / calls)
+    }
+
+    fn check(&self) {
+        let accepted = self.accepted;
+        if self.redis.is_some() {
+            println!("{accepted} accepted page views were in the list");
+            return;
+        }
+        let stored = self.daemon.scalar("SELECT count() FROM page_view_event");
+        println!("stored {stored} of {accepted} accepted page views");
+        assert_eq!(stored, serde_json::json!(accepted));
     }
 }
 
@@ -80,81 +155,107 @@ fn main() {
         return bare::serve();
     }
     let bare = bare::Bare::start();
-    let redis = options.redis.then(|| RedisServer::start(ServerKind::Valkey, &[]));
-    let daemon = match &redis {
-        Some(redis) => Daemon::with_settings(&format!(
-            "roles = ['ingestion']\nredis_url = '{}'\n{}\n[queue]\nmax_depth = 100000000",
-            redis.url(),
-            options.settings
-        )),
-        None => Daemon::with_settings(&options.settings),
-    };
-    refuse_memory(&daemon);
-    let load = Load {
-        connections: options.connections,
-        time: Duration::from_secs(options.seconds),
-        threads: options.threads,
-        token: daemon.token(),
-    };
+    let mut own = Target::start(Path::new(PROGRAM), &options);
+    let mut other = options.against.as_ref().map(|program| Target::start(program, &options));
+    let kinds: Vec<_> = Kind::value_variants()
+        .iter()
+        .copied()
+        .filter(|kind| options.only.is_empty() || options.only.contains(kind))
+        .filter(|kind| *kind != Kind::Other || other.is_some())
+        .collect();
     println!(
         "{} connections, {} threads of load, {} s a run, data dir {}",
         options.connections,
         options.threads,
         options.seconds,
-        daemon.data_dir().display()
+        own.daemon.data_dir().display()
     );
-    let mut results: [Vec<Tally>; 3] = [const { Vec::new() }; 3];
-    let mut accepted = 0;
+    let mut results: Vec<(Kind, Tally)> = Vec::new();
     for round in 0..options.rounds {
-        for turn in 0..Kind::ALL.len() {
+        for turn in 0..kinds.len() {
             // The order of the kinds rotates.
-            let kind = Kind::ALL[(round + turn) % Kind::ALL.len()];
-            let result = run(kind, &load, bare.addr, &daemon);
-            if kind != Kind::Bare {
-                accepted += result.answered_in_all;
-                match &redis {
-                    Some(redis) => taken_out(redis, result.answered_in_all),
-                    None => await_drained(&daemon),
-                }
+            let kind = kinds[(round + turn) % kinds.len()];
+            let best = results.iter().filter(|(kind, _)| *kind == Kind::Track);
+            let best = best.map(|(_, tally)| tally.rate()).fold(0.0, f64::max);
+            if kind == Kind::Half && best == 0.0 {
+                continue;
             }
-            results[kind as usize].push(result);
+            let target = match (kind, &mut other) {
+                (Kind::Bare, _) => None,
+                (Kind::Other, Some(other)) => Some(other),
+                _ => Some(&mut own),
+            };
+            let result = run(kind, &options, best, bare.addr, target);
+            results.push((kind, result));
         }
     }
-    summary(&results);
-    if redis.is_some() {
-        println!("{accepted} accepted page views were in the list");
-        return;
-    }
-    let stored = daemon.scalar("SELECT count() FROM page_view_event");
-    println!("stored {stored} of {accepted} accepted page views");
-    assert_eq!(stored, serde_json::json!(accepted));
+    summary(&kinds, &results);
+    own.check();
+    other.iter().for_each(Target::check);
 }
 
-fn run(kind: Kind, load: &Load, bare: SocketAddr, daemon: &Daemon) -> Tally {
-    let console = (kind == Kind::Watched).then(|| Console::attach(daemon.addr));
-    let result = load.run(if kind == Kind::Bare { bare } else { daemon.addr });
-    print!("{:<30} {result}", kind.name());
-    if let Some(console) = console {
-        print!("  {} MB of lines read", console.detach() / 1_000_000);
+fn run(
+    kind: Kind,
+    options: &Options,
+    best: f64,
+    bare: SocketAddr,
+    target: Option<&mut Target>,
+) -> Tally {
+    let address = target.as_ref().map_or(bare, |target| target.daemon.addr);
+    let load = Load {
+        connections: options.connections,
+        time: Duration::from_secs(options.seconds),
+        threads: options.threads,
+        token: target.as_ref().map_or_else(String::new, |target| target.daemon.token()),
+        events: if kind == Kind::Batch { options.batch } else { 1 },
+        rate: (kind == Kind::Half).then_some(best / 2.0),
+    };
+    // The console's and that of `logs --follow`.
+    let streams = if kind == Kind::Watched { 2 } else { 0 };
+    let consoles: Vec<_> = (0..streams).map(|_| Console::attach(address)).collect();
+    let cpu = Cpu::now();
+    let result = load.run(address);
+    let accepted = result.answered_in_all * result.events as u64;
+    let cpu = cpu.since().per(accepted as f64 / 1000.0);
+    print!("{:<30} {result}  CPU per 1,000 events: {cpu}", kind.name());
+    if let Some(target) = target {
+        let grouped = target.grouped(accepted);
+        grouped.iter().for_each(|events| print!("; {events:.1} events a round trip"));
+        target.emptied(accepted);
+    }
+    let read: u64 = consoles.into_iter().map(Console::detach).sum();
+    if read > 0 {
+        print!("; {} MB of lines read", read / 1_000_000);
     }
     println!();
-    assert_eq!(result.refused, 0, "some responses were not 200");
+    assert_eq!(result.refused, 0, "some events were not accepted");
     result
 }
 
 /// The medians and their ratios.
-fn summary(results: &[Vec<Tally>; 3]) {
-    let median = |kind: Kind| {
-        let mut rates: Vec<_> = results[kind as usize].iter().map(Tally::rate).collect();
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
+fn summary(kinds: &[Kind], results: &[(Kind, Tally)]) {
+    let median = |kind: Kind, value: fn(&Tally) -> f64| {
+        let of_kind = results.iter().filter(|(found, _)| *found == kind);
+        let mut values: Vec<_> = of_kind.map(|(_, tally)| value(tally)).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     };
     println!();
-    for kind in Kind::ALL {
-        println!("{:<30} median {:>9.0}/s", kind.name(), median(kind));
+    for kind in kinds {
+        let (rate, p99) = (median(*kind, Tally::rate), median(*kind, |tally| tally.millis(0.99)));
+        println!("{:<30} median {rate:>9.0}/s  p99 {p99:>7.2} ms", kind.name());
     }
-    println!("/track to bare hyper:        {:.3}", median(Kind::Track) / median(Kind::Bare));
-    println!("console attached to without: {:.3}", median(Kind::Watched) / median(Kind::Track));
+    for (what, over, under) in [
+        ("/track to bare hyper", Kind::Track, Kind::Bare),
+        ("/track to the other build's", Kind::Track, Kind::Other),
+        ("with console and logs to without", Kind::Watched, Kind::Track),
+        ("events of /batch to /track", Kind::Batch, Kind::Track),
+    ] {
+        if kinds.contains(&over) && kinds.contains(&under) {
+            let ratio = median(over, Tally::rate) / median(under, Tally::rate);
+            println!("{what:<34} {ratio:.3}");
+        }
+    }
 }
 
 /// Waits until the worker has stored the events of the previous run.
@@ -164,12 +265,6 @@ fn await_drained(daemon: &Daemon) {
         let zero = |name: &str| metrics.lines().any(|line| line == format!("{name} 0"));
         zero("bklit_queue_depth") && zero("bklit_queue_in_flight")
     });
-}
-
-/// Checks that all accepted events are in the list, and empties it for the next run.
-fn taken_out(redis: &RedisServer, answered: u64) {
-    assert_eq!(redis.cli(&["LLEN", "analytics:queue"]), answered.to_string());
-    redis.cli(&["DEL", "analytics:queue"]);
 }
 
 fn refuse_memory(daemon: &Daemon) {

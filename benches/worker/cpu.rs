@@ -1,4 +1,4 @@
-//! CPU time of the processes of the bench.
+//! CPU time of the processes of a bench.
 
 use std::fmt;
 
@@ -15,6 +15,7 @@ impl Cpu {
     /// The CPU time of this process and of the servers it has started.
     pub fn now() -> Self {
         let own = std::process::id();
+        let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
         let mut cpu = Self { ours: 0.0, daemon: 0.0, redis: 0.0, clickhouse: 0.0 };
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         for process in processes {
@@ -28,7 +29,10 @@ impl Cpu {
             let place = match name {
                 _ if pid.parse() == Ok(own) => &mut cpu.ours,
                 _ if number(1) != own => continue,
-                "bklit-tui" => &mut cpu.daemon,
+                // Or another build of it.
+                name if name.starts_with("bklit-") => &mut cpu.daemon,
+                // A server of the bench itself, with which the daemon is compared.
+                name if name == comm.trim_end() => &mut cpu.daemon,
                 "valkey-server" => &mut cpu.redis,
                 "clickhouse-fron" => &mut cpu.clickhouse,
                 _ => continue,
@@ -69,12 +73,12 @@ impl fmt::Display for Cpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let processes = [
             ("bench", self.ours),
-            ("bklit-tui", self.daemon),
+            ("server", self.daemon),
             ("Redis", self.redis),
             ("ClickHouse", self.clickhouse),
         ];
-        let busy = processes.iter().filter(|(_, millis)| *millis >= 0.5);
-        let texts: Vec<_> = busy.map(|(name, millis)| format!("{name} {millis:.0} ms")).collect();
+        let busy = processes.iter().filter(|(_, millis)| *millis >= 0.05);
+        let texts: Vec<_> = busy.map(|(name, millis)| format!("{name} {millis:.1} ms")).collect();
         write!(f, "{}", texts.join(", "))
     }
 }

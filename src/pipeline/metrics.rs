@@ -255,8 +255,7 @@ impl Metrics {
         self.accepted.fetch_add(1, Relaxed);
     }
 
-    /// Counts a refused request or message, or a refused event of a batch; not only those that were to
-    /// be events.
+    /// Counts a refused request, message or event of a batch, whether or not it was to be an event.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }

@@ -78,14 +78,28 @@ async fn refusals_before_the_body_name_page_and_token() {
     let headers = [("Authorization", &*bearer), ("Origin", "https://a.example")];
     let body = r#"{"projectId":"p","url":"https://a.example/"}"#;
     server.send(post("/track", &headers, body)).await;
+    // Whose token is known, also without a body.
+    let large = format!(r#"{{"projectId":"p","x":"{}"}}"#, "x".repeat(1 << 20));
+    for path in ["/track", "/batch"] {
+        let headers = [("Content-Encoding", "gzip")];
+        let body = crate::support::gzip(large.repeat(20).as_bytes());
+        assert_eq!(server.post_with(path, &headers, body).await.status, 413);
+    }
     // What is no event does not count.
     server.send(post("/api/queue/failed/retry", &[("Authorization", "Bearer x")], "{}")).await;
     let groups = groups(&server).await;
     let reasons: Vec<_> = groups.iter().map(|group| group["reason"].as_str().unwrap()).collect();
+    let large = groups.iter().find(|group| group["reason"] == "body too large").unwrap();
+    assert!(large["token"].as_str().unwrap().starts_with("tok_"), "{large}");
+    assert_eq!((&large["count"], &large["sample"]["body"]), (&json!(2), &Value::Null));
+    let reasons: Vec<_> =
+        reasons.into_iter().filter(|reason| *reason != "body too large").collect();
     assert_eq!(reasons, ["token not valid", "token missing", "domain not allowed"]);
-    assert_eq!(groups[0]["token"], "bk_live_abab");
-    assert_eq!(groups[0]["page"], "https://a.example/");
-    assert_eq!((&groups[2]["project"], &groups[2]["status"]), (&json!("p"), &json!(403)));
+    let unknown_token = groups.iter().find(|group| group["reason"] == "token not valid").unwrap();
+    assert_eq!(unknown_token["token"], "bk_live_abab");
+    assert_eq!(unknown_token["page"], "https://a.example/");
+    let domain = groups.iter().find(|group| group["reason"] == "domain not allowed").unwrap();
+    assert_eq!((&domain["project"], &domain["status"]), (&json!("p"), &json!(403)));
     let all = server.get("/api/refused?recent=500", &[]).await.body;
     assert!(!all.contains(&unknown) && !all.contains(limited.expose()), "{all}");
 }
@@ -161,6 +175,11 @@ fn a_refused_event_is_sent_again_and_stored_once() {
     assert_eq!(again.code, Some(1));
     assert!(again.stdout.contains("1: refused: url: "), "{again:?}");
     assert!(run(&["refused", "show", "77"]).failed().contains("no refused event 77"));
+    let some = run(&["refused", "resend", "77", "1"]);
+    assert_eq!(some.code, Some(1));
+    for line in ["77: not sent: there is no refused event 77", "\n1: refused: url: "] {
+        assert!(some.stdout.contains(line), "{some:?}");
+    }
     // Refused because of its domain; sent again with another token.
     let limited = daemon.cli(&["token", "create", "--project", "shop", "--domain", "b.example"]);
     let secret = |text: &str| {

@@ -9,9 +9,17 @@ use std::time::{Duration, Instant};
 
 use super::DEADLINE;
 
+/// The program as it was built for these tests.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
+
 /// The program, in an environment without this machine's settings.
 pub fn program(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bklit-tui"));
+    build(Path::new(PROGRAM), home)
+}
+
+/// The same with another build of it.
+pub fn build(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("TERM", "xterm-256color").current_dir(home);
     // Tests run in parallel, so each needs its own port.
     command.env("BKLIT_WEBSOCKET_LISTEN", "127.0.0.1:0");

@@ -17,6 +17,7 @@ use super::{DEADLINE, eventually};
 
 /// A running daemon; killed when it is dropped.
 pub struct Daemon {
+    program: PathBuf,
     dir: Arc<TempDir>,
     /// The address it was started with; by default any free port.
     listen: String,
@@ -44,11 +45,17 @@ impl Daemon {
     /// The same with these environment variables; empty ones are removed.
     #[track_caller]
     pub fn with_environment(toml: &str, environment: &[(&str, &str)]) -> Self {
+        Self::of_build(Path::new(command::PROGRAM), toml, environment)
+    }
+
+    /// The same with this build of the program.
+    #[track_caller]
+    pub fn of_build(program: &Path, toml: &str, environment: &[(&str, &str)]) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         std::fs::write(dir.path().join("bklit.toml"), toml).unwrap();
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         let environment = environment.iter().map(owned).collect();
-        Self::launch(dir, "127.0.0.1:0".to_owned(), environment)
+        Self::launch(program.to_owned(), dir, "127.0.0.1:0".to_owned(), environment)
     }
 
     /// One whose addresses are the same after a restart.
@@ -57,16 +64,22 @@ impl Daemon {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         std::fs::write(dir.path().join("bklit.toml"), toml).unwrap();
         let [http, websocket] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
-        Self::launch(dir, http, vec![("BKLIT_WEBSOCKET_LISTEN".to_owned(), websocket)])
+        let environment = vec![("BKLIT_WEBSOCKET_LISTEN".to_owned(), websocket)];
+        Self::launch(command::PROGRAM.into(), dir, http, environment)
     }
 
     #[track_caller]
-    fn launch(dir: Arc<TempDir>, listen: String, environment: Vec<(String, String)>) -> Self {
+    fn launch(
+        program: PathBuf,
+        dir: Arc<TempDir>,
+        listen: String,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let data_dir = dir.path().join("data");
         let address_file = data_dir.join("listen.addr");
         // A killed daemon leaves its address file.
         let _ = std::fs::remove_file(&address_file);
-        let mut command = command::program(dir.path());
+        let mut command = command::build(&program, dir.path());
         command
             .args(["--no-ui", "--listen", &listen, "--data-dir"])
             .arg(&data_dir)
@@ -91,7 +104,8 @@ impl Daemon {
             addr = text.strip_suffix('\n').and_then(|text| text.parse::<SocketAddr>().ok());
             addr.is_some()
         });
-        let daemon = Self { dir, listen, environment, child, stdout, stderr, addr: addr.unwrap() };
+        let addr = addr.unwrap();
+        let daemon = Self { program, dir, listen, environment, child, stdout, stderr, addr };
         eventually(DEADLINE, "GET /health answers 200", || {
             // Over TLS, this client gets the reason why not.
             let up = |status| status == 200 || status == 400;
@@ -107,8 +121,9 @@ impl Daemon {
         let dir = Arc::clone(&self.dir);
         let listen = std::mem::take(&mut self.listen);
         let environment = std::mem::take(&mut self.environment);
+        let program = std::mem::take(&mut self.program);
         drop(self);
-        Self::launch(dir, listen, environment)
+        Self::launch(program, dir, listen, environment)
     }
 
     /// Its data dir.

@@ -2,7 +2,7 @@
 //! sockets, real servers, and waiting with a deadline.
 
 pub mod browser;
-mod command;
+pub mod command;
 mod daemon;
 pub mod events;
 mod http;

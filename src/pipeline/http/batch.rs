@@ -126,18 +126,19 @@ pub(super) async fn ingest(
     let coding = body::check_head(&head.headers, &incoming, expected)?;
     let secret = bearer(&head.headers).ok_or(Denied::Missing)??;
     let token = context.intake.authenticator().identify_from(client.ip, secret).await?;
+    let of_sender = |why| Refused::of_sender(why, Some(Arc::clone(&token)), None);
     if token.scope != Scope::Ingest {
-        return Err(Denied::Scope(token.scope).into());
+        return Err(of_sender(Denied::Scope(token.scope).into()));
     }
     let mut memory = context.batches.memory();
     let most = settings.max_batch_bytes;
-    let bytes =
-        body::read_with(incoming, settings.body_timeout, most, |size| memory.grow(size)).await?;
+    let read = body::read_with(incoming, settings.body_timeout, most, |size| memory.grow(size));
+    let bytes = read.await.map_err(of_sender)?;
     peer.linger.store(false, Relaxed);
 
     let _turn = context.batches.turn().await;
-    let bytes = coding.decode(bytes).await?;
-    let items = split(&bytes)?;
+    let bytes = coding.decode(bytes).await.map_err(of_sender)?;
+    let items = split(&bytes).map_err(of_sender)?;
     let mut parsed = Vec::with_capacity(items.len());
     for some in items.chunks(PARSED_AT_ONCE) {
         parsed.extend(some.iter().map(|item| parse(item, settings.max_body_bytes)));
@@ -149,7 +150,7 @@ pub(super) async fn ingest(
     for (result, item) in results.iter_mut().zip(&items) {
         if let Err(refused) = result {
             let (token, kind) = (Some(Arc::clone(&token)), kind_of(item));
-            let body = bytes.slice_ref(item);
+            let body = Some(bytes.slice_ref(item));
             refused.event = Some(Box::new(RefusedEvent { token, kind, body }));
         }
     }

@@ -39,8 +39,8 @@ pub struct Refused {
 pub struct RefusedEvent {
     pub token: Option<Arc<TokenRecord>>,
     pub kind: Option<EventKind>,
-    /// Its JSON.
-    pub body: Bytes,
+    /// Its JSON, if that arrived.
+    pub body: Option<Bytes>,
 }
 
 impl<T: Into<Refusal>> From<T> for Refused {
@@ -89,6 +89,16 @@ impl About {
 }
 
 impl Refused {
+    /// A request with this token whose body could not be read.
+    pub(super) fn of_sender(
+        why: impl Into<Refusal>,
+        token: Option<Arc<TokenRecord>>,
+        kind: Option<EventKind>,
+    ) -> Self {
+        let event = Some(Box::new(RefusedEvent { token, kind, body: None }));
+        Self { event, ..why.into().into() }
+    }
+
     /// Counts it, and keeps it if it was to be an event.
     pub(super) fn count(&self, peer: &Peer, about: &About) {
         let metrics = peer.context.intake.log().metrics();
@@ -130,7 +140,7 @@ impl Refused {
             client: about.client,
             peer: intake.visitors().shown(about.client),
             kind: event.and_then(|event| event.kind),
-            body: event.map(|event| &*event.body),
+            body: event.and_then(|event| event.body.as_deref()),
         });
     }
 
@@ -205,9 +215,15 @@ pub(super) async fn ingest(
         None if kind == EventKind::SessionEnd => None,
         None => return Err(Denied::Missing.into()),
     };
-    let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
-    peer.linger.store(false, Relaxed);
-    let bytes = coding.decode(bytes).await?;
+    let received = async {
+        let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
+        peer.linger.store(false, Relaxed);
+        coding.decode(bytes).await
+    };
+    let bytes = match received.await {
+        Ok(bytes) => bytes,
+        Err(why) => return Err(Refused::of_sender(why, token, Some(kind))),
+    };
     let visitor = context.intake.visitors().visitor(client, &head.headers);
     let sender =
         Sender { visitor: &visitor, headers: &head.headers, token: token.as_deref(), began };
@@ -221,7 +237,7 @@ pub(super) async fn ingest(
             Ok(response::json(StatusCode::OK, &accepted))
         }
         Err(rejected) => {
-            let event = Some(Box::new(RefusedEvent { token, kind: Some(kind), body: bytes }));
+            let event = Some(Box::new(RefusedEvent { token, kind: Some(kind), body: Some(bytes) }));
             Err(Refused { event, ..rejected.into() })
         }
     }

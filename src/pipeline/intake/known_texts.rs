@@ -54,12 +54,12 @@ mod tests {
         }
         let length = |text: &str| u8::try_from(text.len()).unwrap();
         for n in 0..10 * SLOTS {
-            let text = n.to_string();
+            let text = format!("text {n}");
             assert_eq!(known.meaning(&text, length), length(&text));
         }
         let mut read = 0;
         for n in 0..10 * SLOTS {
-            let text = n.to_string();
+            let text = format!("text {n}");
             let counted = |text: &str| {
                 read += 1;
                 length(text)

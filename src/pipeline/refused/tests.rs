@@ -172,23 +172,30 @@ fn pages_are_shown_without_what_is_private() {
     }
 }
 
+/// The processor time of this thread.
+fn processor_time() -> std::time::Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = stat.split(' ').next().unwrap().parse().unwrap();
+    std::time::Duration::from_nanos(nanos)
+}
+
 #[test]
 fn a_flood_of_large_refused_events_is_cheap_and_bounded() {
     let (refusals, metrics) = (Refusals::default(), Metrics::new());
     let filler = "x".repeat(60_000);
     let rejection = Rejection::field("url", "missing");
-    let began = std::time::Instant::now();
+    let began = processor_time();
     // Ten seconds of a flood from pages without end.
     for n in 0..77_000 {
         let body = format!(r#"{{"projectId":"p","url":"https://a.example/{n}","x":"#);
         let body = [body.as_bytes(), &filler.as_bytes()[..if n % 100 == 0 { 60_000 } else { 500 }]];
         refusals.add(refused(&rejection, Some("tok_1"), &body.concat()), &metrics);
     }
-    let took = began.elapsed();
+    let took = processor_time() - began;
     let groups = refusals.groups();
     let [count, kept, bytes] = groups.size();
     assert!(count <= MAX_GROUPS + MAX_WITHOUT_PAGE + 1 && kept <= 500 && bytes <= 2 << 20);
     assert_eq!(groups.total(), 77_000);
-    // Without optimisation it takes about two seconds.
+    // Without optimisation it takes two to four seconds.
     assert!(took.as_secs() < 10, "{took:?}");
 }
