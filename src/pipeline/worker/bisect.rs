@@ -175,7 +175,7 @@ fn log_stored(context: &WorkerContext, batch: &Batch, known: &[usize], took: Dur
 fn log_notes(context: &WorkerContext, batch: &Batch, notes: &[String]) {
     for note in notes {
         context.log.metrics().stored_incompletely(note);
-        context.log.step(Stage::Clickhouse).uncounted().warn("Stored incompletely", || {
+        context.log.step(Stage::Clickhouse).uncounted().error("Stored incompletely", || {
             details(json!({ "batchId": batch.id, "reason": note }))
         });
     }
