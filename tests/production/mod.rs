@@ -5,6 +5,7 @@ mod outages;
 mod presence;
 mod refused;
 mod repair;
+mod tables;
 mod tls;
 mod tokens;
 

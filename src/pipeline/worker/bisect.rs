@@ -187,7 +187,7 @@ fn log_known(context: &WorkerContext, batch: &Batch, known: &[usize]) {
 fn log_notes(context: &WorkerContext, batch: &Batch, notes: &[String]) {
     for note in notes {
         context.log.metrics().stored_incompletely(note);
-        context.log.step(Stage::Clickhouse).uncounted().warn("Stored incompletely", || {
+        context.log.step(Stage::Clickhouse).uncounted().error("Stored incompletely", || {
             details(json!({ "batchId": batch.id, "reason": note }))
         });
     }

@@ -124,3 +124,23 @@ async fn a_misspelt_fault_is_refused() {
     assert_eq!(status, 400);
     assert!(body.contains("unknown variant `explode`"), "{body}");
 }
+
+#[tokio::test]
+async fn a_statement_can_be_rewritten() {
+    let fault = r#"{"match": "FROM numbers", "kind": "rewrite", "from": "numbers(3)",
+        "to": "numbers(5)"}"#;
+    let (_server, client) = prepared(fault).await;
+    let count: u64 = client.query("SELECT count() FROM numbers(3)").fetch_one().await.unwrap();
+    assert_eq!(count, 5);
+}
+
+#[tokio::test]
+async fn a_statement_can_be_run_by_another_server() {
+    let (other, others_client) = prepared(r#"{"match": "nothing", "kind": "error"}"#).await;
+    let to = other.url().replace("http://", "");
+    let fault = format!(r#"{{"match": "INSERT INTO event", "kind": "forward", "to": "{to}"}}"#);
+    let (_server, client) = prepared(&fault).await;
+    attempt(&client, "a").await.unwrap();
+    assert!(ids(&client).await.is_empty());
+    assert_eq!(ids(&others_client).await, ["a"]);
+}
