@@ -123,8 +123,9 @@ impl Telemetry {
             line.data.insert("linesLeftOut".into(), window.sampled_out.into());
             self.bus.publish(DebugMessage::Log(Arc::new(line)));
         }
-        // Lines are folded only if there were subscribers.
-        for folded in self.folder.take() {
+        // Without subscribers they are dropped: they would be shown much later.
+        let folded = self.folder.take().into_iter().filter(|_| self.bus.has_subscribers());
+        for folded in folded {
             let mut line = DebugLog::new(folded.stage, Level::Warn, folded.message);
             line.data = folded.data;
             line.project_id = folded.project;

@@ -44,6 +44,8 @@ impl OnDemand {
     /// A check was made.
     pub fn checked(&self) {
         self.checked.send_replace(Some(Instant::now()));
+        // Those who asked in the meantime have got this one: do not check again for them.
+        std::pin::pin!(self.asked.notified()).as_mut().enable();
     }
 
     /// Asks for a check if the last one is older than `age`, and waits for it, up to [`LONGEST_WAIT`].
