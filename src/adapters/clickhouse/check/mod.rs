@@ -70,7 +70,7 @@ impl ClickHouseStore {
     /// # Errors
     /// As there.
     pub async fn check_within(&self, limit: Duration) -> Result<Vec<Diagnostic>, StoreError> {
-        match tokio::time::timeout(limit, Box::pin(self.check())).await {
+        match tokio::time::timeout(limit, self.check()).await {
             Ok(findings) => findings,
             Err(_) => Ok(vec![self.no_answer(limit).await]),
         }
@@ -111,13 +111,16 @@ impl ClickHouseStore {
         }
         findings.extend(access::settings(self).await?);
         // At the same time, because a server may be far away.
-        let (tables, views, replicas, disks, parts) = tokio::try_join!(
-            self.tables_findings(&time_zone),
-            views::examine(self),
-            replicas::examine(self),
-            self.disk_findings(),
-            self.part_findings()
-        )?;
+        let checks = Box::pin(async {
+            tokio::try_join!(
+                self.tables_findings(&time_zone),
+                views::examine(self),
+                replicas::examine(self),
+                self.disk_findings(),
+                self.part_findings()
+            )
+        });
+        let (tables, views, replicas, disks, parts) = checks.await?;
         findings.extend([tables, views, replicas, disks, parts].into_iter().flatten());
         Ok(findings)
     }
