@@ -122,6 +122,7 @@ pub(super) async fn write(store: &ClickHouseStore) -> Result<WrittenSessions, St
         written.closed.extend(changed.closed);
     }
     recovery::mark_idle(store).await?;
+    written.notes = store.notes.take();
     written.more = store.pending.has_due(seconds(UtcMillis::now()) + SOON);
     Ok(written)
 }

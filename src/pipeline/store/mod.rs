@@ -70,6 +70,8 @@ pub struct WrittenSessions {
     pub closed: Vec<(SessionKey, UtcMillis)>,
     /// Whether the rows of other sessions are due in a moment.
     pub more: bool,
+    /// What an operator should know although the rows are written; see [`Inserted::notes`].
+    pub notes: Vec<String>,
 }
 
 /// A result of [`Store::query`].

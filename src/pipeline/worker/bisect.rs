@@ -76,7 +76,7 @@ pub(super) async fn store(
                     false => Vec::new(),
                 };
                 log_stored(context, &part.batch, &known, started.elapsed());
-                log_notes(context, &part.batch, &inserted.notes);
+                context.log_notes(&inserted.notes);
                 stored.known += known.len();
                 stored.rows += inserted.rows;
                 let mut known = known.into_iter().peekable();
@@ -182,15 +182,6 @@ fn log_known(context: &WorkerContext, batch: &Batch, known: &[usize]) {
         let ids: Vec<_> = ids.map(|event| event.id.as_str()).collect();
         details(json!({ "batchId": batch.id, "events": known.len(), "eventIds": ids }))
     });
-}
-
-fn log_notes(context: &WorkerContext, batch: &Batch, notes: &[String]) {
-    for note in notes {
-        context.log.metrics().stored_incompletely(note);
-        context.log.step(Stage::Clickhouse).uncounted().error("Stored incompletely", || {
-            details(json!({ "batchId": batch.id, "reason": note }))
-        });
-    }
 }
 
 fn log_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {

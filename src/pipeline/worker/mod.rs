@@ -260,6 +260,15 @@ impl WorkerContext {
         self.log.fails(Part::Store, step, message, details(json!({ "reason": reason })));
     }
 
+    /// Reports what is stored incompletely.
+    fn log_notes(&self, notes: &[String]) {
+        for note in notes {
+            self.log.metrics().stored_incompletely(note);
+            let step = self.log.step(Stage::Clickhouse).uncounted();
+            step.error("Stored incompletely", || details(json!({ "reason": note })));
+        }
+    }
+
     fn worker_failed(&self, message: &'static str, reason: &str) {
         let step = self.log.step(Stage::Worker);
         self.log.fails(Part::Worker, step, message, details(json!({ "reason": reason })));

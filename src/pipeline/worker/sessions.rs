@@ -59,6 +59,7 @@ pub(super) async fn finish(context: &WorkerContext) {
 /// Returns whether other rows are due in a moment.
 async fn write(context: &WorkerContext, longest: Duration) -> Result<bool, StoreError> {
     let written = within(longest, context.store.write_sessions(), StoreError::Unavailable).await?;
+    context.log_notes(&written.notes);
     presence::ended(context, &written.closed).await;
     Ok(written.more)
 }

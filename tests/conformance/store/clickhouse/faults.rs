@@ -255,10 +255,10 @@ async fn a_first_attempt_is_not_checked() {
     let batch = first("b");
     store.insert(&batch).await.unwrap();
     verify(&store, &batch.events).await.unwrap();
-    let selects = server.log().into_iter().filter(|entry| {
-        let sql = entry["sql"].as_str().unwrap();
-        sql.starts_with("SELECT project_id, id FROM") && !sql.contains("UNION")
-    });
+    let selects = server
+        .log()
+        .into_iter()
+        .filter(|entry| entry["sql"].as_str().unwrap().contains(" AS event FROM "));
     assert_eq!(selects.count(), 6, "one look-up per table and month");
     let lost = first("c");
     server.fault(json!({ "match": into("page_view_event"), "kind": "burn_token", "times": 1 }));
@@ -277,7 +277,7 @@ async fn a_burnt_token_of_a_session_is_replaced() {
     verify(&store, &events).await.unwrap();
     verify_sessions(&store).await;
     let tokens = inserts(&server.log(), "tracked_session");
-    assert!(tokens.iter().any(|token| token.ends_with(":1")), "{tokens:?}");
+    assert!(tokens.iter().any(|token| token.contains(":1:")), "{tokens:?}");
 }
 
 #[tokio::test]
