@@ -124,12 +124,12 @@ impl Pusher {
         mut pushes: mpsc::Receiver<Call>,
         pushed: Arc<Notify>,
     ) {
-        let mut group = Vec::with_capacity(MAX_GROUP);
         // At the last response. Other processes push as well, so each may exceed the bound by one
         // group.
         let mut depth = 0;
         let mut series = Series::new();
         while let Some(first) = pushes.recv().await {
+            let mut group = Vec::new();
             first.join(&mut group);
             // Tasks that are ready to push as well share this round trip rather than the next one.
             tokio::task::yield_now().await;
@@ -138,7 +138,7 @@ impl Pusher {
             {
                 next.join(&mut group);
             }
-            if let Err(error) = self.push_group(&mut group, &mut depth, &mut series).await {
+            if let Err(error) = self.push_group(group, &mut depth, &mut series).await {
                 series = Series::new();
                 // Pushes that arrived in the meantime would wait as long for the same error. They
                 // were not sent, so they are not in doubt.
@@ -148,8 +148,9 @@ impl Pusher {
                 });
                 let waiting = pushes.len();
                 let arrived = std::iter::from_fn(|| pushes.try_recv().ok()).take(waiting);
-                arrived.for_each(|call| call.join(&mut group));
-                send_error(group.drain(..), &error);
+                let mut unsent = Vec::new();
+                arrived.for_each(|call| call.join(&mut unsent));
+                send_error(unsent.into_iter(), &error);
             }
             pushed.notify_one();
         }
@@ -158,12 +159,11 @@ impl Pusher {
     /// Pushes a group and sends all results; an error if the server did not execute it.
     async fn push_group(
         &self,
-        group: &mut Vec<Push>,
+        mut plain: Vec<Push>,
         depth: &mut u64,
         series: &mut Series,
     ) -> Result<(), QueueError> {
-        let known: Vec<_> = group.extract_if(.., |push| push.chosen.is_some()).collect();
-        let plain: Vec<_> = group.drain(..).collect();
+        let known: Vec<_> = plain.extract_if(.., |push| push.chosen.is_some()).collect();
         let connection = match self.connection().await {
             Ok(connection) => connection,
             Err(error) => {
