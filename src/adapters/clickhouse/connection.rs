@@ -264,7 +264,9 @@ impl Connection {
     fn insert_settings(&self, insertion: &Insertion<'_>) -> settings::Values {
         let mut settings = vec![
             ("insert_deduplicate", u8::from(insertion.token.is_some()).to_string()),
-            ("async_insert", "0".to_owned()),
+            (settings::ASYNC, "0".to_owned()),
+            // Only counts if the user may not change the former.
+            ("wait_for_async_insert", "1".to_owned()),
             ("max_insert_block_size", BLOCK_ROWS.to_owned()),
             ("min_insert_block_size_rows", BLOCK_ROWS.to_owned()),
             ("min_insert_block_size_bytes", "0".to_owned()),

@@ -20,7 +20,7 @@ use super::blocks::{self, Origin, Record, Sending, Sent, Target, Views};
 use super::errors::InsertError;
 use super::native::Block;
 use super::table_schema::TableSchema;
-use super::{ClickHouseStore, stored_ids};
+use super::{ClickHouseStore, settings, stored_ids};
 use bklit_pipeline::store::rows::{custom_event_cells, page_view_cells};
 use bklit_pipeline::store::schema::{PAGE_VIEW_EVENT, TRACKED_EVENT, Table};
 use bklit_pipeline::store::{self, Batch, StoreError};
@@ -159,8 +159,15 @@ async fn store_group<'a>(
                 sending.into_iter().for_each(Sending::resolve);
                 missing.clear();
             }
-            // The server can have recorded a token without its rows only if it was used before.
-            Ok(()) if batch.is_first_attempt && generation == 0 => missing.clear(),
+            // The server can have recorded a token without its rows only if it was used before, and
+            // can have confirmed rows that it has not stored only if its inserts are asynchronous.
+            Ok(())
+                if batch.is_first_attempt
+                    && generation == 0
+                    && !store.connection.not_allowed.contains(settings::ASYNC) =>
+            {
+                missing.clear();
+            }
             Ok(()) => missing = settled(store, group, &schema, missing).await?,
             Err(InsertError::View(reason)) if views == Views::Served => {
                 note = Some(blocks::lacking(group.table.name, missing.len(), &reason));

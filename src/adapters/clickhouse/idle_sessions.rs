@@ -232,8 +232,8 @@ async fn begin(
     current: &mut Current,
     since: i64,
 ) -> Result<(), StoreError> {
-    sessions::write(store).await?;
-    recovery::recover(store).await?;
+    sessions::write_due(store).await?;
+    recovery::recover(store).await;
     let mark = read_mark(store).await?;
     let known = window(store.sweeps.swept(), mark, since);
     let (now, mut all_due) = (Instant::now(), current.all_due);

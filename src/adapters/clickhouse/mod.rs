@@ -94,7 +94,7 @@ pub struct ClickHouseOptions {
     pub database: String,
     /// Time limits.
     pub timeouts: Timeouts,
-    /// Query the stored event ids before and after each insert. Without it, inserts are slightly
+    /// Query the stored event ids before inserts, and after those that may be repetitions. Without it, inserts are slightly
     /// faster, but only deduplication tokens prevent duplicates. Tokens do not cover an event that
     /// arrives again in a different batch, or tables without a deduplication window.
     pub check_ids: bool,

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use bklit_wire::session::SessionKey;
+use bklit_wire::time::UtcMillis;
 
 /// The most pending sessions; further batches wait until some have been written.
 const MAX_PENDING: usize = 100_000;
@@ -28,6 +29,13 @@ struct State {
     sessions: foldhash::HashMap<SessionKey, Session>,
     /// When the inserts of states that are under way began.
     inserts: Vec<Instant>,
+    /// Changes so far. Never starts again, or a session that was removed and added again in the
+    /// meantime would be taken for the one before.
+    changes: u64,
+    /// Sessions that have ended, to be reported.
+    closed: Vec<(SessionKey, UtcMillis)>,
+    /// The server's clock in seconds since the epoch, and when it was read.
+    clock: Option<(u32, Instant)>,
     /// Inserts that have begun.
     begun: u64,
     /// How many had begun when it was last marked that nothing is pending.
@@ -41,8 +49,11 @@ pub(super) struct Session {
     due: u32,
     /// Since when it is pending, at the latest.
     since: Instant,
-    /// Rises with each change, so that a change during a write is not lost.
-    changes: u32,
+    /// The number of its last change, so that a change during a write is not lost.
+    changes: u64,
+    /// The time of its last event, in milliseconds since the epoch: a replica that does not have it
+    /// yet is behind.
+    pub(super) seen: i64,
 }
 
 /// An insert of states; on drop, it is no longer under way.
@@ -109,9 +120,45 @@ impl Pending {
         self.written.notify_waiters();
     }
 
-    /// Adds a session whose row is due at this time.
-    pub(super) fn postpone(&self, key: &SessionKey, due: u32) {
-        self.state().add(key.clone(), due, Instant::now());
+    /// Adds sessions that are about to be written, so that a write that fails is repeated.
+    pub(super) fn hold<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k SessionKey>,
+    ) -> Vec<(SessionKey, Session)> {
+        let mut state = self.state();
+        state.begun += 1;
+        let now = Instant::now();
+        keys.map(|key| (key.clone(), state.add(key.clone(), now, i64::MIN))).collect()
+    }
+
+    /// Adds sessions that have ended, to be reported.
+    pub(super) fn report_closed(&self, sessions: Vec<(SessionKey, UtcMillis)>) {
+        let mut state = self.state();
+        let room = MAX_PENDING.saturating_sub(state.closed.len());
+        state.closed.extend(sessions.into_iter().take(room));
+    }
+
+    /// Those that have ended since the last call.
+    pub(super) fn take_closed(&self) -> Vec<(SessionKey, UtcMillis)> {
+        std::mem::take(&mut self.state().closed)
+    }
+
+    /// Records the server's clock, in seconds since the epoch.
+    pub(super) fn set_clock(&self, clock: u32) {
+        self.state().clock = Some((clock, Instant::now()));
+    }
+
+    /// The time by the server's clock, in seconds since the epoch; by this process's own before that
+    /// is known.
+    pub(super) fn now(&self) -> u32 {
+        let known = self.state().clock;
+        known.map_or_else(
+            || u32::try_from(UtcMillis::now().epoch_seconds()).unwrap_or(u32::MAX),
+            |(clock, read)| {
+                let since = u32::try_from(read.elapsed().as_secs()).unwrap_or(u32::MAX);
+                clock.saturating_add(since)
+            },
+        )
     }
 
     /// How long ago everything older had been written.
@@ -135,20 +182,25 @@ impl Pending {
 }
 
 impl State {
-    fn add(&mut self, key: SessionKey, due: u32, since: Instant) {
-        let new = Session { due, since, changes: 0 };
+    /// Adds a session that is due now.
+    fn add(&mut self, key: SessionKey, since: Instant, seen: i64) -> Session {
+        self.changes += 1;
+        let changes = self.changes;
+        let new = Session { due: 0, since, changes, seen };
         let session = self.sessions.entry(key).or_insert(new);
-        session.due = session.due.min(due);
-        session.since = session.since.min(since);
-        session.changes = session.changes.wrapping_add(1);
+        let (since, seen) = (session.since.min(since), session.seen.max(seen));
+        *session = Session { due: 0, since, changes, seen };
+        *session
     }
 }
 
 impl Insert<'_> {
-    /// The states were inserted: their sessions are pending.
-    pub(super) fn finish(self, sessions: impl Iterator<Item = SessionKey>) {
+    /// The states were inserted: their sessions are pending, each with the time of its last event.
+    pub(super) fn finish(self, sessions: impl Iterator<Item = (SessionKey, i64)>) {
         let mut state = self.pending.state();
-        sessions.for_each(|key| state.add(key, 0, self.began));
+        for (key, seen) in sessions {
+            state.add(key, self.began, seen);
+        }
     }
 }
 
@@ -170,7 +222,7 @@ mod tests {
     }
 
     async fn insert(pending: &Pending, sessions: &[&str]) {
-        pending.begin().await.finish(sessions.iter().map(|session| key(session)));
+        pending.begin().await.finish(sessions.iter().map(|session| (key(session), 0)));
     }
 
     #[tokio::test]
@@ -190,10 +242,22 @@ mod tests {
         assert_eq!((due(6), due(7)), (vec!["b".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
     }
 
+    /// It was written, and changes again before the end of another write that began earlier.
+    #[tokio::test]
+    async fn a_session_that_is_added_again_is_another_one() {
+        let pending = Pending::default();
+        insert(&pending, &["a"]).await;
+        let [one, other] = [pending.due(0), pending.due(0)];
+        pending.finish(&one, &HashMap::new());
+        insert(&pending, &["a"]).await;
+        pending.finish(&other, &HashMap::new());
+        assert_eq!(pending.due(0).len(), 1);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_full_list_holds_up_batches() {
         let pending = Pending::default();
-        let sessions: Vec<_> = (0..MAX_PENDING).map(|n| key(&n.to_string())).collect();
+        let sessions: Vec<_> = (0..MAX_PENDING).map(|n| (key(&n.to_string()), 0)).collect();
         pending.begin().await.finish(sessions.into_iter());
         let waits = tokio::time::timeout(Duration::from_secs(60), pending.begin());
         assert!(waits.await.is_err());
@@ -213,7 +277,7 @@ mod tests {
         tokio::time::advance(second).await;
         insert(&pending, &["a"]).await;
         assert_eq!(pending.age(), second);
-        first.finish([key("a")].into_iter());
+        first.finish([(key("a"), 0)].into_iter());
         tokio::time::advance(second).await;
         assert_eq!(pending.age(), 2 * second);
         // A failed insert is repeated with its batch.

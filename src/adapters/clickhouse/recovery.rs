@@ -2,10 +2,13 @@
 //!
 //! Each process keeps three marks with the session states, under keys that no session has: when its
 //! first states were inserted, when its last ones were, and up to which time the rows of all its
-//! sessions are written. If a process is silent although its last states are later than that, every
+//! sessions are written. All states count, those of batches and those that precede a version. If a process is silent although its last states are later than that, every
 //! sweep completes the sessions whose states were touched in between, by whomever.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ::clickhouse::Row;
 use serde::Deserialize;
@@ -27,6 +30,9 @@ const WRITTEN: &str = "written";
 /// How long a process must have been silent, in seconds.
 const SILENT: u32 = 60;
 
+/// The longest a sweep may spend on this.
+const LONGEST: Duration = Duration::from_secs(15);
+
 /// Subtracted from the time up to which all rows are written, in seconds: the server's clock has
 /// whole seconds, and is read shortly before the oldest pending session is determined.
 const SLACK: u32 = 2;
@@ -35,25 +41,31 @@ const SLACK: u32 = 2;
 pub(super) struct Writer {
     id: String,
     /// Whether the first states have been inserted.
-    has_begun: std::sync::atomic::AtomicBool,
+    has_begun: AtomicBool,
+    /// How far the recovery of each other process has come, if it was interrupted.
+    recovered: Mutex<HashMap<String, SessionKey>>,
 }
 
 impl Default for Writer {
     fn default() -> Self {
         let id = uuid::Uuid::now_v7().simple().to_string();
-        Self { id, has_begun: false.into() }
+        Self { id, has_begun: AtomicBool::new(false), recovered: Mutex::default() }
     }
 }
 
 impl Writer {
+    fn recovered(&self) -> MutexGuard<'_, HashMap<String, SessionKey>> {
+        self.recovered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn mark(&self, name: &str) -> SessionKey {
         mark(name, &self.id)
     }
 
-    /// Adds the marks to the states of a batch.
+    /// Adds the marks that states are inserted with.
     pub(super) fn mark_states(&self, states: &mut StateRows) {
         let nothing = Session::default();
-        if !self.has_begun.load(std::sync::atomic::Ordering::Relaxed) {
+        if !self.has_begun.load(Relaxed) {
             states.add(&self.mark(FIRST_STATES), &nothing, 0);
         }
         states.add(&self.mark(LAST_STATES), &nothing, 0);
@@ -61,7 +73,7 @@ impl Writer {
 
     /// The first states have been inserted.
     pub(super) fn begun(&self) {
-        self.has_begun.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.has_begun.store(true, Relaxed);
     }
 }
 
@@ -132,12 +144,22 @@ impl Marks {
     }
 }
 
-/// Completes the sessions of processes that have ended.
-pub(super) async fn recover(store: &ClickHouseStore) -> Result<(), StoreError> {
+/// Completes the sessions of processes that have ended, for a while: the next call continues.
+pub(super) async fn recover(store: &ClickHouseStore) {
+    let failure = match tokio::time::timeout(LONGEST, recover_all(store)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("not done after {LONGEST:?}"),
+    };
+    tracing::warn!(reason = failure, "sessions of ended processes are not complete yet");
+}
+
+async fn recover_all(store: &ClickHouseStore) -> Result<(), StoreError> {
     for (writer, marks) in read(store).await? {
         let Some(from) = marks.incomplete_since() else { continue };
         tracing::info!(from, until = marks.last, "completing the sessions of a process that ended");
-        complete(store, from, marks.last).await?;
+        complete(store, &writer, from, marks.last).await?;
+        store.writer.recovered().remove(&writer);
         let written = Session { last_seen: Some(millis(marks.last) + 1000), ..Session::default() };
         insert_mark(store, &mark(WRITTEN, &writer), &written).await?;
     }
@@ -168,9 +190,16 @@ async fn read(store: &ClickHouseStore) -> Result<HashMap<String, Marks>, StoreEr
     Ok(writers)
 }
 
-/// Completes the sessions whose states were last touched at these times.
-async fn complete(store: &ClickHouseStore, from: u32, until: u32) -> Result<(), StoreError> {
-    let mut after = SessionKey { project_id: NO_PROJECT.to_owned(), session_id: String::new() };
+/// Completes the sessions whose states were last touched at these times, from where the last attempt
+/// stopped.
+async fn complete(
+    store: &ClickHouseStore,
+    writer: &str,
+    from: u32,
+    until: u32,
+) -> Result<(), StoreError> {
+    let first = || SessionKey { project_id: NO_PROJECT.to_owned(), session_id: String::new() };
+    let mut after = store.writer.recovered().get(writer).cloned().unwrap_or_else(first);
     loop {
         let query = format!(
             "SELECT project_id, session_id FROM {STATE} WHERE touched >= toDateTime({from}) \
@@ -191,6 +220,7 @@ async fn complete(store: &ClickHouseStore, from: u32, until: u32) -> Result<(), 
         let Some(last) = keys.last() else { return Ok(()) };
         after = last.clone();
         sessions::complete(store, &keys).await?;
+        store.writer.recovered().insert(writer.to_owned(), after.clone());
         if is_last {
             return Ok(());
         }

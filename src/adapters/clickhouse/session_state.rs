@@ -45,7 +45,7 @@ pub(super) struct State {
 impl State {
     /// The latest time of an event as of its arrival, in seconds since the epoch.
     pub(super) fn active_at(&self) -> u32 {
-        let millis = self.session.last_seen.max(self.session.end_seen).unwrap_or(0);
+        let millis = self.session.latest().unwrap_or(0);
         u32::try_from(millis / 1000).unwrap_or(0)
     }
 }

@@ -37,8 +37,10 @@ pub(super) async fn write(
             months.entry(month(started)).or_default().push((plan, version));
         }
     }
+    store.writer.mark_states(&mut states);
     recovery::mark_written(store, clock, &mut states);
     insert(store, &session_state::insert_into(), states.finish()).await?;
+    store.writer.begun();
     for (month, versions) in months {
         write_versions(store, attempt, month, &versions).await?;
     }

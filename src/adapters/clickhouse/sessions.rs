@@ -21,9 +21,11 @@ use std::collections::{BTreeSet, HashMap};
 use foldhash::{HashSet, HashSetExt as _};
 
 use super::foreign_starts;
+use super::pending;
 use super::session_state::{self, State, StateRows};
 use super::session_versions::{self, Started, Version, Versions};
 use super::{ClickHouseStore, idle_sessions, recovery, session_writes};
+use bklit_pipeline::store::schema::TRACKED_SESSION;
 use bklit_pipeline::store::session::{Session, contributions};
 use bklit_pipeline::store::{Batch, StoreError, WrittenSessions};
 use bklit_wire::session::SessionKey;
@@ -34,6 +36,10 @@ pub(super) const AT_ONCE: usize = 10_000;
 
 /// Seconds within which a version is due in a moment.
 const SOON: u32 = 1;
+
+/// How far ahead of the server's clock the latest version must be, in seconds, for the next one to
+/// be ahead of it too, instead of waiting.
+const FAR_AHEAD: u32 = 60;
 
 /// Attempts to write a version while other workers change the same session.
 const ROUNDS: usize = 8;
@@ -94,11 +100,11 @@ pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(),
         session_id: (*session_id).to_owned(),
     };
     let mut states = StateRows::default();
-    let mut keys = Vec::with_capacity(contributions.len());
+    let mut pending = Vec::with_capacity(contributions.len());
     for (session, known) in &contributions {
-        let key = key(session);
-        states.add(&key, &known.session(), 0);
-        keys.push(key);
+        let (key, known) = (key(session), known.session());
+        states.add(&key, &known, 0);
+        pending.push((key, known.latest().unwrap_or(i64::MIN)));
     }
     store.writer.mark_states(&mut states);
     let insert = store.pending.begin().await;
@@ -106,25 +112,26 @@ pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(),
         .await
         .map_err(not_the_events_fault)?;
     store.writer.begun();
-    insert.finish(keys.into_iter());
+    insert.finish(pending.into_iter());
     Ok(())
 }
 
-/// Writes the versions that are due.
+/// Writes the versions that are due; returns what is to be reported.
 pub(super) async fn write(store: &ClickHouseStore) -> Result<WrittenSessions, StoreError> {
-    let due = store.pending.due(seconds(UtcMillis::now()));
-    let mut written = WrittenSessions::default();
-    for due in due.chunks(AT_ONCE) {
-        let keys: Vec<_> = due.iter().map(|(key, _)| key).collect();
-        let changed = review(store, &keys, Change::default()).await?;
-        let later = changed.later.iter().map(|(key, due)| (key, *due)).collect();
-        store.pending.finish(due, &later);
-        written.closed.extend(changed.closed);
+    write_due(store).await?;
+    Ok(WrittenSessions {
+        closed: store.pending.take_closed(),
+        more: store.pending.has_due(store.pending.now() + SOON),
+        notes: store.notes.take(),
+    })
+}
+
+/// Writes the versions that are due.
+pub(super) async fn write_due(store: &ClickHouseStore) -> Result<(), StoreError> {
+    for due in store.pending.due(store.pending.now()).chunks(AT_ONCE) {
+        settle(store, due, Change::default()).await?;
     }
-    recovery::mark_idle(store).await?;
-    written.notes = store.notes.take();
-    written.more = store.pending.has_due(seconds(UtcMillis::now()) + SOON);
-    Ok(written)
+    recovery::mark_idle(store).await
 }
 
 /// Writes the versions of sessions that may lack one.
@@ -132,9 +139,8 @@ pub(super) async fn complete(
     store: &ClickHouseStore,
     keys: &[SessionKey],
 ) -> Result<(), StoreError> {
-    let changed = review(store, &keys.iter().collect::<Vec<_>>(), Change::default()).await?;
-    postpone(store, &changed);
-    Ok(())
+    let held = store.pending.hold(keys.iter());
+    settle(store, &held, Change::default()).await.map(|_| ())
 }
 
 /// Ends those of the sessions that had no activity since `since`.
@@ -144,13 +150,21 @@ pub(super) async fn end_if_idle(
     since: i64,
 ) -> Result<Vec<SessionKey>, StoreError> {
     let change = Change { at: seconds(UtcMillis::now()), idle_since: Some(since) };
-    let changed = review(store, keys, change).await?;
-    postpone(store, &changed);
-    Ok(changed.ended)
+    let held = store.pending.hold(keys.iter().copied());
+    settle(store, &held, change).await
 }
 
-fn postpone(store: &ClickHouseStore, changed: &Changed) {
-    changed.later.iter().for_each(|(key, due)| store.pending.postpone(key, *due));
+/// Applies a change to pending sessions, and writes the versions that they lack. Those that are
+/// written are no longer pending. Returns those that this has ended.
+async fn settle(
+    store: &ClickHouseStore,
+    pending: &[(SessionKey, pending::Session)],
+    change: Change,
+) -> Result<Vec<SessionKey>, StoreError> {
+    let Changed { ended, closed, later } = review(store, pending, change).await?;
+    store.pending.finish(pending, &later.iter().map(|(key, due)| (key, *due)).collect());
+    store.pending.report_closed(closed);
+    Ok(ended)
 }
 
 /// The keys of the first page views of sessions; see `Store::first_views`.
@@ -169,18 +183,29 @@ pub(super) async fn first_views(
     Ok(loaded.sessions.into_iter().filter_map(first).collect())
 }
 
-/// Applies a change to sessions, and writes the versions that they lack.
 async fn review(
     store: &ClickHouseStore,
-    keys: &[&SessionKey],
+    pending: &[(SessionKey, pending::Session)],
     change: Change,
 ) -> Result<Changed, StoreError> {
-    let _held = store.key_locks.hold(keys.iter()).await;
-    let loaded = load(store, keys, BTreeSet::new()).await?;
+    let _held = store.key_locks.hold(pending.iter().map(|(key, _)| key)).await;
+    let keys: Vec<_> = pending.iter().map(|(key, _)| key).collect();
+    let mut loaded = load(store, &keys, BTreeSet::new()).await?;
+    let mut changed = Changed::default();
+    // A replica that is behind knows less than what this process has stored.
+    let mut pending = pending.iter();
+    loaded.sessions.retain(|(key, stored)| {
+        let known = stored.state.session.latest().unwrap_or(i64::MIN);
+        let is_behind = pending.next().is_some_and(|(_, session)| session.seen > known);
+        if is_behind {
+            changed.later.insert((*key).clone(), loaded.clock.saturating_add(SOON));
+        }
+        !is_behind
+    });
     if change.idle_since.is_none() {
         idle_sessions::record_activity(store, &loaded.active()).await?;
     }
-    apply(store, change, loaded).await
+    apply(store, change, loaded, changed).await
 }
 
 /// Reads the sessions, with the versions that started at the same time as their states, or at one of
@@ -190,6 +215,8 @@ async fn load<'k>(
     keys: &[&'k SessionKey],
     mut starts: BTreeSet<i64>,
 ) -> Result<Loaded<'k>, StoreError> {
+    // Shows how the tables have to be read: replicated ones, for example.
+    store.schemas.of(&store.connection, &TRACKED_SESSION).await?;
     let mut states = session_state::read(store, keys).await?;
     // The earliest time at which another program may have started a session that this one has no
     // version of.
@@ -209,6 +236,7 @@ async fn load<'k>(
     }
     let since = earliest.map(|start| start.saturating_sub(LOOKBACK));
     let theirs = foreign_starts::since(store, since).await?;
+    store.pending.set_clock(theirs.clock);
     let mut found = session_versions::read(store, keys, &Started::At(starts)).await?;
     if let Some(since) = since.filter(|_| theirs.exist) {
         found.add(session_versions::read(store, &unknown, &Started::Since(since)).await?);
@@ -233,8 +261,8 @@ async fn apply(
     store: &ClickHouseStore,
     change: Change,
     mut loaded: Loaded<'_>,
+    mut changed: Changed,
 ) -> Result<Changed, StoreError> {
-    let mut changed = Changed::default();
     let mut written = HashSet::new();
     for round in 0..ROUNDS {
         let mut planned = Vec::new();
@@ -323,7 +351,10 @@ impl<'k> Plan<'k> {
         let accepted = (written && !is_new).then_some(own);
         let at = at.min(clock);
         let next = match next(&session, key, own, &versions, accepted, is_new) {
-            Some(earliest) if earliest.max(at) > clock => Next::Later(earliest.max(at)),
+            // One that is far ahead already hides what other programs write.
+            Some(earliest) if earliest > clock && earliest - clock < FAR_AHEAD => {
+                Next::Later(earliest)
+            }
             Some(earliest) => Next::Now(earliest.max(at)),
             None => Next::None,
         };

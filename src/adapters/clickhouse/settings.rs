@@ -20,6 +20,9 @@ const NOT_ALLOWED: [i32; 2] = [452, 115];
 /// The token of an insert.
 pub(super) const TOKEN: &str = "insert_deduplication_token";
 
+/// Makes the server confirm inserts before it stores them.
+pub(super) const ASYNC: &str = "async_insert";
+
 /// Makes an insert succeed although a materialized view fails.
 pub(super) const IGNORE_VIEWS: &str = "materialized_views_ignore_errors";
 
@@ -52,6 +55,11 @@ pub(super) fn is_about_settings(error: &Error) -> bool {
 pub(super) struct NotAllowed(Mutex<BTreeSet<&'static str>>);
 
 impl NotAllowed {
+    /// Whether a setting turned out not to be allowed.
+    pub(super) fn contains(&self, setting: &str) -> bool {
+        self.known().contains(setting)
+    }
+
     /// Removes the settings that are not allowed.
     pub(super) fn without(&self, mut settings: Values) -> Values {
         let known = self.known();

@@ -135,6 +135,12 @@ impl Session {
         self.end_seen.filter(|end| self.last_seen.is_none_or(|seen| *end >= seen))
     }
 
+    /// The time of the last event, an end included, at most when it was queued, in milliseconds
+    /// since the epoch.
+    pub fn latest(&self) -> Option<i64> {
+        self.last_seen.max(self.end_seen)
+    }
+
     /// Whether only one page was viewed.
     pub fn bounced(&self) -> bool {
         let key = |view: &Option<Sourced>| view.as_ref().map(|view| view.key.clone());

@@ -125,7 +125,9 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
         sessions::run(&context, &stop.started),
         store_health::run(&context, &in_hand, &stop.started)
     );
-    stop.expired.run_until_cancelled(sessions::finish(&context)).await;
+    if stop.expired.run_until_cancelled(sessions::finish(&context)).await.is_none() {
+        tracing::warn!("no time to write the rows of sessions, another process does");
+    }
 }
 
 /// Claims and processes batches one after the other. Two steps overlap with storing a batch: the next

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::{key, session};
 use super::{
-    LIMITS, SESSIONS, batch, count, insert, process, row, rows, shared, store, write_sessions,
+    LIMITS, SESSIONS, batch, count, insert, own, process, row, rows, shared, store, write_sessions,
 };
 use crate::support::events::{at, custom, end, view};
 use crate::support::servers::{ClickHouse, Database};
@@ -234,12 +234,12 @@ async fn no_version_is_ahead_of_the_clock_or_of_the_same_second_as_another() {
     assert_eq!(count(&store, "tracked_session").await, versions);
 }
 
+const TWO_MINUTES_PASS: &str = "UPDATE touched = touched - 120, \
+    last_seen = last_seen - (project_id = '') * 120000 WHERE 1 SETTINGS mutations_sync = 1";
+
 /// Moves everything that the processes have stored into the past.
 fn two_minutes_pass(database: &Database) {
-    database.query(
-        "ALTER TABLE bklit_session_state UPDATE touched = touched - 120, \
-         last_seen = last_seen - (project_id = '') * 120000 WHERE 1 SETTINGS mutations_sync = 1",
-    );
+    database.query(&format!("ALTER TABLE bklit_session_state {TWO_MINUTES_PASS}"));
 }
 
 #[tokio::test]
@@ -263,6 +263,41 @@ async fn the_sessions_of_a_killed_process_are_completed_by_another() {
     database.query("ALTER TABLE tracked_session DELETE WHERE 1 SETTINGS mutations_sync = 1");
     assert_eq!(sweep(-998).await, []);
     assert_eq!((versions, count(&next, "tracked_session").await), (json!(3), json!(0)));
+}
+
+/// Its state says which version follows, but the version is missing.
+#[tokio::test]
+async fn a_version_that_a_killed_process_could_not_write_is_written() {
+    let (server, first) = own(|_| {}).await;
+    process(&first, &batch("1", &[view("p", "1", "s", 0, "/first")])).await.unwrap();
+    insert(&first, "2", &[view("p", "2", "s", 9, "/last")]).await;
+    let fault = json!({ "match": "INSERT INTO tracked_session", "kind": "error", "code": 252 });
+    server.fault(fault);
+    // In a later second than the batch.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(first.write_sessions().await.is_err());
+    server.heal();
+    drop(first);
+    server.query("OPTIMIZE TABLE analytics.bklit_session_state FINAL");
+    server.query(&format!("ALTER TABLE analytics.bklit_session_state {TWO_MINUTES_PASS}"));
+    let next = store(&server.url(), |_| {});
+    assert_eq!(next.end_idle_sessions(at(-1000), 10).await.unwrap(), []);
+    assert_eq!(exit_page(&next).await, json!("/last"));
+}
+
+/// The state already says that the session has ended, so no other sweep would find it.
+#[tokio::test]
+async fn a_sweep_that_fails_half_way_is_completed() {
+    let (server, store) = own(|_| {}).await;
+    process(&store, &batch("1", &[view("p", "1", "s", 0, "/")])).await.unwrap();
+    server.fault(json!({
+        "match": "INSERT INTO tracked_session", "kind": "error", "code": 252, "times": 1
+    }));
+    assert!(store.end_idle_sessions(at(1000), 10).await.is_err());
+    let ended = format!("SELECT ended_at IS NOT NULL FROM {SESSIONS}");
+    assert_eq!(only(&store, &ended).await, json!(0));
+    store.write_sessions().await.unwrap();
+    assert_eq!(only(&store, &ended).await, json!(1));
 }
 
 /// It was killed before it had written any.
