@@ -4,7 +4,7 @@
 //! stages and processes. Warnings and errors are never sampled.
 
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -311,11 +311,9 @@ impl Sampler {
     }
 }
 
-/// The same in all processes of a version, because `DefaultHasher::new` uses fixed keys.
+/// The same in all processes of a version.
 fn hash(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
+    foldhash::fast::FixedState::with_seed(0).hash_one(id)
 }
 
 #[cfg(test)]
