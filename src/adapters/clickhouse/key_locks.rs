@@ -21,14 +21,14 @@ pub(super) struct KeyLocks {
 
 /// Locked keys, which are unlocked on drop.
 pub(super) struct Held<'a> {
-    keys: HashSet<u64>,
+    keys: Vec<u64>,
     locks: &'a KeyLocks,
 }
 
 impl KeyLocks {
     /// Waits until none of the keys is locked, then locks all of them. Cancel-safe.
     pub(super) async fn hold<K: Hash>(&self, keys: impl Iterator<Item = K>) -> Held<'_> {
-        let keys: HashSet<u64> = keys.map(|key| self.hasher.hash_one(key)).collect();
+        let keys: Vec<u64> = keys.map(|key| self.hasher.hash_one(key)).collect();
         loop {
             interleave();
             let mut freed = std::pin::pin!(self.freed.notified());
@@ -41,12 +41,12 @@ impl KeyLocks {
         }
     }
 
-    fn try_hold(&self, keys: &HashSet<u64>) -> bool {
+    fn try_hold(&self, keys: &[u64]) -> bool {
         interleave();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = held.is_disjoint(keys);
+        let free = keys.iter().all(|key| !held.contains(key));
         if free {
-            held.extend(keys);
+            held.extend(keys.iter().copied());
         }
         free
     }

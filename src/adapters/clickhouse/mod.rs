@@ -12,6 +12,7 @@
 //! | `stored_ids.rs` | which events a table already has |
 //! | `session_writes.rs` | writes states and versions |
 //! | `sessions.rs` | what events make of sessions: their states, then their versions |
+//! | `session_plan.rs` | what is to be written of a session |
 //! | `session_state.rs` | the states of sessions |
 //! | `session_versions.rs` | the versions in `tracked_session`, and what other programs wrote there |
 //! | `foreign_starts.rs` | whether other programs start sessions |
@@ -48,6 +49,7 @@ mod native;
 mod pending;
 mod query;
 mod recovery;
+mod session_plan;
 mod session_state;
 mod session_versions;
 mod session_writes;

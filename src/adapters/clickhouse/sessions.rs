@@ -22,8 +22,9 @@ use foldhash::{HashSet, HashSetExt as _};
 
 use super::foreign_starts;
 use super::pending;
+use super::session_plan::{Next, Plan};
 use super::session_state::{self, State, StateRows};
-use super::session_versions::{self, Started, Version, Versions};
+use super::session_versions::{self, Started, Versions};
 use super::{ClickHouseStore, idle_sessions, recovery, session_writes};
 use bklit_pipeline::store::schema::TRACKED_SESSION;
 use bklit_pipeline::store::session::{Session, contributions};
@@ -37,10 +38,6 @@ pub(super) const AT_ONCE: usize = 10_000;
 /// Seconds within which a version is due in a moment.
 const SOON: u32 = 1;
 
-/// How far ahead of the server's clock the latest version must be, in seconds, for the next one to
-/// be ahead of it too, instead of waiting.
-const FAR_AHEAD: u32 = 60;
-
 /// Attempts to write a version while other workers change the same session.
 const ROUNDS: usize = 8;
 
@@ -50,16 +47,16 @@ const LOOKBACK: i64 = 24 * 60 * 60;
 
 /// What is to be done with sessions.
 #[derive(Clone, Copy, Default)]
-struct Change {
+pub(super) struct Change {
     /// The minimum `updated_at` of their next version.
-    at: u32,
+    pub(super) at: u32,
     /// They are ended if they had no event since, in milliseconds since the epoch.
-    idle_since: Option<i64>,
+    pub(super) idle_since: Option<i64>,
 }
 
 /// What has become of sessions.
 #[derive(Default)]
-struct Changed {
+pub(super) struct Changed {
     /// Those that this has ended.
     ended: Vec<SessionKey>,
     /// Those that have ended, now or before, and when.
@@ -70,9 +67,9 @@ struct Changed {
 
 /// A session as it is stored.
 #[derive(Default)]
-struct Stored {
-    state: State,
-    versions: Versions,
+pub(super) struct Stored {
+    pub(super) state: State,
+    pub(super) versions: Versions,
 }
 
 /// Sessions as they are stored, and the server's clock in seconds since the epoch.
@@ -293,111 +290,6 @@ async fn apply(
     Err(StoreError::Unavailable("sessions kept being changed by other processes".to_owned()))
 }
 
-/// Whether and when a session gets another version.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Next {
-    /// The latest one shows the session.
-    None,
-    /// One with this `updated_at`.
-    Now(u32),
-    /// One with this `updated_at`, once the server's clock has reached it.
-    Later(u32),
-}
-
-/// What is to be written of a session.
-pub(super) struct Plan<'k> {
-    pub(super) key: &'k SessionKey,
-    /// What the stored state may lack.
-    pub(super) known: Session,
-    /// Whether it lacks any of it.
-    pub(super) is_new: bool,
-    /// The session with it.
-    pub(super) session: Session,
-    /// The latest version, from which is kept what only other programs know.
-    pub(super) latest: Option<Version>,
-    /// The version that is to follow.
-    pub(super) next: Next,
-}
-
-impl<'k> Plan<'k> {
-    /// `written` is whether a version has just been written; `noted` is where to note what changes.
-    fn new(
-        key: &'k SessionKey,
-        stored: Stored,
-        change: Change,
-        clock: u32,
-        written: bool,
-        noted: Option<&mut Changed>,
-    ) -> Self {
-        let at = change.at.max(stored.state.active_at());
-        let Stored { state: State { session: mut base, version: own }, versions } = stored;
-        let mut session = base.clone();
-        let (mut known, mut is_new) = (Session::default(), false);
-        if let Some(facts) = versions.facts(&session, own) {
-            base.merge(facts.clone());
-            is_new = base != session;
-            session.merge(facts.clone());
-            known.merge(facts);
-        }
-        if change.idle_since.is_some_and(|since| base.idle(since)) {
-            session.end_as_of_last_event();
-            let Session { end_at, end_seen, .. } = session;
-            known.merge(Session { end_at, end_seen, ..Session::default() });
-        }
-        is_new |= session != base;
-        if let Some(changed) = noted {
-            changed.note(key, &base, &session);
-        }
-        let accepted = (written && !is_new).then_some(own);
-        let at = at.min(clock);
-        let next = match next(&session, key, own, &versions, accepted, is_new) {
-            // One that is far ahead already hides what other programs write.
-            Some(earliest) if earliest > clock && earliest - clock < FAR_AHEAD => {
-                Next::Later(earliest)
-            }
-            Some(earliest) => Next::Now(earliest.max(at)),
-            None => Next::None,
-        };
-        Self { key, known, is_new, session, latest: versions.latest().cloned(), next }
-    }
-
-    /// When the session started, according to its state and its latest version, in seconds since
-    /// the epoch: enough to check what was written.
-    fn starts(&self) -> impl Iterator<Item = i64> {
-        let latest = self.latest.as_ref().map(|latest| i64::from(latest.started));
-        let state = self.session.started_at().map(|started| started.epoch_seconds());
-        latest.into_iter().chain(state)
-    }
-}
-
-/// The earliest `updated_at` of the version that the session needs; `None` if the latest one shows
-/// it. The version `accepted` need not: the server may have stored something else than was sent.
-fn next(
-    session: &Session,
-    key: &SessionKey,
-    own: u32,
-    versions: &Versions,
-    accepted: Option<u32>,
-    is_new: bool,
-) -> Option<u32> {
-    if !session.begun() {
-        return None;
-    }
-    let mut last = 0;
-    if let Some(latest) = versions.latest() {
-        last = latest.updated;
-        let mut shown = session.shown(key);
-        latest.keep_in(&mut shown);
-        if (accepted == Some(last) || latest.shows(&shown)) && versions.agree() {
-            return None;
-        }
-    }
-    // A version that was about to be written and is missing is written as the same row, which the
-    // server recognises if it arrives after all.
-    let own = if own > last && !is_new { own } else { own.saturating_add(1) };
-    Some(own.max(last.saturating_add(1)))
-}
-
 /// Session rows are generated here, so an error in them is never the events' fault.
 fn not_the_events_fault(error: StoreError) -> StoreError {
     match error {
@@ -411,7 +303,7 @@ pub(super) fn seconds(moment: UtcMillis) -> u32 {
 }
 
 impl Changed {
-    fn note(&mut self, key: &SessionKey, before: &Session, after: &Session) {
+    pub(super) fn note(&mut self, key: &SessionKey, before: &Session, after: &Session) {
         if after.ended() && !before.ended() {
             self.ended.push(key.clone());
         }
