@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bare;
+#[allow(dead_code)]
 #[path = "../worker/cpu.rs"]
 mod cpu;
 mod load;

@@ -102,7 +102,7 @@ struct SubscribesLate(KeyLocks);
 
 impl Hold for SubscribesLate {
     async fn hold(&self, keys: [usize; 2]) -> impl Send {
-        let keys: HashSet<u64> = keys.into_iter().map(|key| key as u64).collect();
+        let keys: Vec<u64> = keys.into_iter().map(|key| key as u64).collect();
         while !self.0.try_hold(&keys) {
             interleave();
             self.0.freed.notified().await;
@@ -123,7 +123,7 @@ struct LocksLate(KeyLocks);
 
 impl Hold for LocksLate {
     async fn hold(&self, keys: [usize; 2]) -> impl Send {
-        let wanted: HashSet<u64> = keys.into_iter().map(|key| key as u64).collect();
+        let wanted: Vec<u64> = keys.into_iter().map(|key| key as u64).collect();
         drop(self.0.hold(keys.into_iter()).await);
         interleave();
         self.0.held.lock().unwrap().extend(&wanted);
