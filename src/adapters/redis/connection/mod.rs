@@ -107,6 +107,11 @@ impl RedisFailure {
         matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
             && !link::is_broken(error)
     }
+
+    /// Whether the keys are on another node of the cluster by now. The command was not executed.
+    pub fn is_moved(&self) -> bool {
+        matches!(self, Self::Command(error) if error.code() == Some("MOVED"))
+    }
 }
 
 impl std::fmt::Debug for RedisServer {
