@@ -350,7 +350,7 @@ impl Connection<'_> {
 /// Whether the connection must be replaced. After a timeout all its responses would be late; a
 /// server that has become a replica would reject all writes, and one that has lost its slots all
 /// commands.
-pub(super) fn is_broken(error: &RedisError) -> bool {
+pub(in crate::redis) fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_io_error()
         || error.is_timeout()

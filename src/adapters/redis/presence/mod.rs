@@ -153,9 +153,7 @@ impl RedisPresence {
         for keys in keys.chunks(MAX_GROUP) {
             let trimmed = match self.trim_group(keys, &limit, skipped).await {
                 // Slots have moved. The nodes that have them now are looked up.
-                Err(failure) if failure.is_moved() => {
-                    self.trim_group(keys, &limit, skipped).await
-                }
+                Err(failure) if failure.is_moved() => self.trim_group(keys, &limit, skipped).await,
                 trimmed => trimmed,
             };
             trimmed.map_err(|failure| failure.to_string())?;
