@@ -144,7 +144,7 @@ fn rejected_passwords_and_old_protocols_are_reported() {
     }
     let server = RedisServer::start(Kind::Redis, &[]);
     let proxy = RedisProxy::without_hello(server.port());
-    assert_found(&cli().env("REDIS_URL", &proxy.url()), "redis", "ok", "RESP2 is used");
+    assert_found(&cli().env("REDIS_URL", &proxy.url()), "redis", "warning", "RESP2 is used");
 }
 
 #[test]

@@ -15,7 +15,7 @@ const SECONDS: u64 = 30;
 /// What is executed every few minutes may fall into a short time once: for each process observing
 /// the queue, counting subscribers of both buses, and a sweep; for the worker two checks for items.
 const ONCE: f64 = 11.0;
-const ONCE_FOR_WORKER: f64 = 4.0;
+const ONCE_FOR_WORKER: f64 = 6.0;
 
 /// Commands executed since the counters were reset.
 fn commands(redis: &RedisServer) -> (u64, String) {

@@ -105,6 +105,20 @@ async fn a_server_that_reports_no_changes_is_polled() {
     }
 }
 
+/// It keeps its connections, and answers all reads.
+#[tokio::test]
+async fn a_server_that_has_become_a_replica_is_noticed() {
+    /// Longer than the interval of checks.
+    const CHECKED: Duration = Duration::from_secs(30);
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let queue = queue_at(&server);
+    let ready = tokio::spawn(async move { queue.ready().await });
+    waits(&server).await;
+    server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    timeout(CHECKED, ready).await.expect("it is noticed").unwrap();
+    assert_eq!(calls(&server, "zrem"), 0, "the write was rejected");
+}
+
 #[tokio::test]
 async fn waiting_goes_on_after_a_restart_of_the_server() {
     let mut server = RedisServer::start(Kind::Valkey, &[]);

@@ -145,6 +145,74 @@ async fn a_slot_moved_under_load_loses_and_repeats_nothing() {
     assert_eq!(queue.stats().await.unwrap(), QueueStats::default());
 }
 
+/// Hosts that accept a connection and never answer, and a node that has no part in the cluster.
+#[tokio::test]
+async fn the_cluster_is_found_past_seeds_that_do_not_help() {
+    let cluster = RedisCluster::start(&[]);
+    let dark: Vec<_> =
+        (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let alone = RedisServer::start(Kind::Valkey, &[("cluster-enabled", "yes")]);
+    let mut hosts: Vec<_> = dark.iter().map(|host| host.local_addr().unwrap().port()).collect();
+    hosts.push(alone.port());
+    let first: String = hosts.iter().map(|port| format!("127.0.0.1:{port},")).collect();
+    let url = cluster.url().replace("redis+cluster://", &format!("redis+cluster://{first}"));
+    // Another host is asked first each time.
+    let server = Server::new(&options(&url)).unwrap();
+    for id in ["a", "b", "c", "d", "e", "f", "g"] {
+        let queue = RedisQueue::new(server.clone(), &RedisQueueOptions::default());
+        queue.push(item(id)).await.unwrap();
+        RedisPresence::new(server.clone()).remove_idle(LEASE).await.unwrap();
+    }
+    let error = Server::new(&options(&alone.url().replace("redis://", "redis+cluster://")));
+    let queue = RedisQueue::new(error.unwrap(), &RedisQueueOptions::default());
+    let error = queue.push(item("a")).await.unwrap_err().to_string();
+    assert!(error.contains("knows no node with slots"), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_without_an_append_only_file_is_refused_also_after_a_move() {
+    let cluster = RedisCluster::start(&[("appendfsync", "always")]);
+    let always =
+        RedisQueueOptions { durability: Durability::Always, ..RedisQueueOptions::default() };
+    let queue = RedisQueue::new(connect(&cluster), &always);
+    queue.push(item("a")).await.unwrap();
+    let owner = cluster.owner(QUEUE).port();
+    for node in cluster.nodes.iter().filter(|node| node.port() != owner) {
+        node.cli(&["CONFIG", "SET", "appendonly", "no"]);
+    }
+    cluster.begin_move(QUEUE).finish();
+    for id in ["b", "c"] {
+        let error = queue.push(item(id)).await.unwrap_err().to_string();
+        assert!(error.contains("needs a server with `appendonly yes`"), "{error}");
+    }
+    cluster.owner(QUEUE).cli(&["CONFIG", "SET", "appendonly", "yes"]);
+    let lax = queue_in(&cluster);
+    lax.push(item("d")).await.unwrap();
+}
+
+#[tokio::test]
+async fn pipelines_find_a_slot_that_has_just_moved() {
+    const HISTORY: &str = "bklit:debug-history";
+    let cluster = RedisCluster::start(&[]);
+    let presence = RedisPresence::new(connect(&cluster));
+    let session = SessionKey { project_id: "p0".into(), session_id: "s".into() };
+    presence.active(&[(session, UtcMillis::now())], LEASE).await.unwrap();
+    cluster.begin_move("live:sessions:p0").finish();
+    presence.remove_idle(Duration::ZERO).await.unwrap();
+    assert_eq!(presence.count("p0").await, Ok(0));
+
+    let bus = RedisDebugBus::new(connect(&cluster), Arc::new(Metrics::new()), 1_000);
+    for lines in 1..=3 {
+        let line = DebugLog::new(Stage::Worker, Level::Info, lines.to_string());
+        bus.publish(DebugMessage::Log(Arc::new(line)));
+        eventually("the line is kept", || async {
+            (cluster.cli(HISTORY, &["XLEN", HISTORY]) == lines.to_string()).then_some(())
+        })
+        .await;
+        cluster.begin_move(HISTORY).finish();
+    }
+}
+
 #[tokio::test]
 async fn single_keys_are_found_during_and_after_a_move() {
     let cluster = RedisCluster::start(&[]);
@@ -209,7 +277,12 @@ async fn subscribers_on_any_node_receive_lines_and_are_noticed() {
         let mut client = redis::Client::open(node.url()).unwrap().get_connection().unwrap();
         let mut subscription = client.as_pubsub();
         subscription.subscribe("debug-logs").unwrap();
-        eventually("it is noticed", || async { one.is_watched().then_some(()) }).await;
+        // It announces nothing, so it is noticed when there is something to publish.
+        eventually("it is noticed", || async {
+            one.has_subscribers();
+            one.is_watched().then_some(())
+        })
+        .await;
         subscription.unsubscribe("debug-logs").unwrap();
         eventually("its end is noticed", || async { (!one.is_watched()).then_some(()) }).await;
     }

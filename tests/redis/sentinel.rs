@@ -1,12 +1,15 @@
 //! A primary, a replica and three Sentinels: the URL leads to whichever is the primary.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
-use bklit_pipeline::queue::{Queue, QueueError};
+use bklit_adapters::sqlite::queue::SqliteQueue;
+use bklit_pipeline::queue::spool::SpooledQueue;
+use bklit_pipeline::queue::{NewItem, Pushed, Queue, QueueError};
 
-use crate::support::redis::{LEASE, eventually, ids, item, options};
+use crate::support::redis::{LEASE, event, eventually, ids, item, options};
 use crate::support::servers::{Kind, RedisServer, Sentinels};
 
 fn queue(sentinels: &Sentinels, durability: Durability) -> RedisQueue {
@@ -61,6 +64,62 @@ async fn durability_always_waits_for_the_disk_of_a_replica() {
     lax.push(item("c")).await.unwrap();
     replica.thaw();
     pushed(&strict, "d").await;
+}
+
+/// Each attempt is on a new connection, on which nothing was written yet.
+#[tokio::test]
+async fn repeated_attempts_wait_for_the_disk_of_a_replica_too() {
+    let sentinels = Sentinels::start(&[("appendfsync", "always")]);
+    let strict = queue(&sentinels, Durability::Always);
+    let dir = tempfile::tempdir().unwrap();
+    let spool = SqliteQueue::open(&dir.path().join("spool.db"), 100).unwrap();
+    let spooled =
+        SpooledQueue::new(Arc::new(queue(&sentinels, Durability::Always)), Arc::new(spool));
+    pushed(&strict, "a").await;
+    // While the replica was starting, that may have been repeated.
+    let before = strict.stats().await.unwrap().depth;
+    let replica = &sentinels.servers[1 - sentinels.primary()];
+    replica.freeze();
+    let QueueError::InDoubt { ticket, .. } = strict.push(item("b")).await.unwrap_err() else {
+        panic!("not in doubt")
+    };
+    let chosen = NewItem { event: event("c").into(), client_id: true };
+    spooled.push(item("d")).await.unwrap();
+    for _ in 0..3 {
+        for error in [
+            strict.settle(&ticket).await.unwrap_err(),
+            strict.push(chosen.clone()).await.unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("no replica's disk confirmed"), "{error}");
+        }
+    }
+    assert!(spooled.spooled() > 0, "it has left the spool");
+    replica.thaw();
+    let settled = || async { strict.settle(&ticket).await.ok() };
+    assert!(eventually("it is settled", settled).await, "it was added");
+    let again = || async { strict.push(chosen.clone()).await.ok() };
+    assert_eq!(eventually("it is confirmed", again).await, Pushed::Duplicate);
+    eventually("the spool is emptied", || async { (!spooled.is_spooling()).then_some(()) }).await;
+    assert_eq!(strict.stats().await.unwrap().depth, before + 3, "each once");
+}
+
+/// One that was cut off during a fail-over still names the previous primary.
+#[tokio::test]
+async fn the_sentinel_that_knows_of_the_latest_fail_over_counts() {
+    let (sentinels, outdated) = (Sentinels::start(&[]), Sentinels::start(&[]));
+    let first = sentinels.primary();
+    eventually("a fail-over begins", || async { sentinels.fail_over().then_some(()) }).await;
+    eventually("all name the other", || async { (sentinels.all_name(1 - first)).then_some(()) })
+        .await;
+    let minority = outdated.url().split(',').next().unwrap().to_owned();
+    let url = sentinels.url().replace("redis+sentinel://", &format!("{minority},"));
+    for n in 1..=3 {
+        let queue =
+            RedisQueue::new(Server::new(&options(&url)).unwrap(), &RedisQueueOptions::default());
+        pushed(&queue, "a").await;
+        let there = sentinels.servers[1 - first].cli(&["LLEN", "analytics:queue"]);
+        assert_eq!(there, n.to_string());
+    }
 }
 
 #[tokio::test]

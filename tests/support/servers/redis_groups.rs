@@ -189,7 +189,16 @@ impl Sentinels {
 
     /// Which of the servers the Sentinels call the primary.
     pub fn primary(&self) -> usize {
-        let known = self.sentinels[0].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        self.named_by(&self.sentinels[0])
+    }
+
+    /// Whether all Sentinels call this one the primary.
+    pub fn all_name(&self, server: usize) -> bool {
+        self.sentinels.iter().all(|sentinel| self.named_by(sentinel) == server)
+    }
+
+    fn named_by(&self, sentinel: &Sentinel) -> usize {
+        let known = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
         let is_named = |server: &RedisServer| known.contains(&format!("\n{}\n", server.port()));
         self.servers.iter().position(is_named).expect("one of the servers")
     }

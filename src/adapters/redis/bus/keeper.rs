@@ -74,7 +74,12 @@ impl Keeper {
             commands.cmd("EXPIRE").arg(KEY).arg(TTL.as_secs()).ignore();
         }
         let link = self.own_link.as_ref().unwrap_or(link);
-        let added = async { link.connection().await?.pipeline::<()>(&commands).await }.await;
+        let add = async || link.connection().await?.pipeline::<()>(&commands).await;
+        let added = match add().await {
+            // The node that has the stream now is looked up.
+            Err(failure) if failure.is_moved() => add().await,
+            added => added,
+        };
         match added {
             Ok(()) => {
                 if renews {

@@ -158,7 +158,8 @@ async fn follow<B: Bus>(
     if wanted && !*listening {
         connection.subscribe(B::CHANNELS).await?;
         // A failure to send it is one of the commands below, or a permission that is missing.
-        let _ = connection.publish(ANNOUNCEMENTS, &B::CHANNELS.concat()).await;
+        let bus = B::CHANNELS.first().copied().unwrap_or_default();
+        let _ = connection.publish(ANNOUNCEMENTS, bus).await;
     } else if !wanted && *listening {
         connection.unsubscribe(B::CHANNELS).await?;
     }

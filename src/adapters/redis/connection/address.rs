@@ -40,18 +40,19 @@ impl Address {
     /// # Errors
     /// What is wrong, without the URL, as the predicate of a sentence about it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+        let scheme = scheme.to_ascii_lowercase();
         // Valkey's schemes mean the same.
-        let text = match text.strip_prefix("valkey") {
+        let scheme = match scheme.strip_prefix("valkey") {
             Some(rest) => format!("redis{rest}"),
-            None => text.to_owned(),
+            None => scheme,
         };
-        let (scheme, rest) = text.split_once("://").unwrap_or((&text, ""));
-        let (scheme, kind) = match scheme {
+        let (scheme, kind) = match scheme.as_str() {
             "unix" => ("redis", "unix"),
-            _ => scheme.split_once('+').unwrap_or((scheme, "")),
+            scheme => scheme.split_once('+').unwrap_or((scheme, "")),
         };
         let url = ServerUrl::parse(&format!("{scheme}://{rest}"), SCHEMES, LIKE)?;
-        let is_tls = scheme == "rediss";
+        let is_tls = url.scheme == "rediss";
         match kind {
             "" => Self::of_server(&url, is_tls),
             "unix" if !is_tls => Self::of_socket(&url),
@@ -173,11 +174,18 @@ mod tests {
             ("redis+unix://u:p@/run/r", "/run/r", 0, Some("p")),
             ("redis+sentinel://:p@a:1,b/main/4", "main of a:1,b:26379", 4, Some("p")),
             ("valkeys+cluster://a:1,b", "cluster a:1,b:6379", 0, None),
+            ("REDISS://:P@h", "h:6379", 0, Some("P")),
+            ("ValkeyS+Sentinel://:p@a/Main", "Main of a:26379", 0, Some("p")),
         ] {
             let address = Address::parse(url).unwrap();
             assert_eq!((&*address.shown, address.login.db()), (shown, database), "{url}");
             assert_eq!(address.login.password(), password, "{url}");
-            assert_eq!(address.is_tls, url.starts_with("rediss") || url.starts_with("valkeys"));
+            let lower = url.to_lowercase();
+            let is_tls = lower.starts_with("rediss") || lower.starts_with("valkeys");
+            assert_eq!(address.is_tls, is_tls, "{url}");
+            if let Servers::One(server) = &address.servers {
+                assert_eq!(matches!(server, ConnectionAddr::TcpTls { .. }), is_tls, "{url}");
+            }
         }
         let url = "redis+sentinel://a/m?sentinel_user=u&sentinel_pass=p";
         let Servers::Sentinels { login, .. } = Address::parse(url).unwrap().servers else {

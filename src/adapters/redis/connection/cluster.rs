@@ -4,8 +4,12 @@
 //! was lost, so that a push might be added twice, and it does not say which connection a command
 //! took, on which its fsync has to be awaited (`WAITAOF`).
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, RedisError, Value, cmd, from_redis_value};
 
@@ -13,6 +17,14 @@ use super::RedisFailure;
 use super::address::tcp;
 use super::node::{Access, Sink};
 use bklit_net::server_url::Host;
+use tokio::time::Instant;
+
+/// How long one node may take to answer before the next one is asked as well.
+const HEAD_START: Duration = Duration::from_millis(20);
+/// After so many nodes, all others are asked at once.
+const MAX_HEAD_STARTS: u32 = 10;
+/// How long the list of nodes is used for questions to all of them.
+const NODES_KNOWN: Duration = Duration::from_secs(60);
 
 const SLOTS: u16 = 16_384;
 const PORT: u16 = 6379;
@@ -23,6 +35,8 @@ pub(super) struct Cluster {
     seeds: Vec<ConnectionAddr>,
     is_tls: bool,
     known: Arc<Mutex<Known>>,
+    /// How often the nodes were asked; another one is the first each time.
+    asked: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -31,6 +45,8 @@ struct Known {
     ranges: Vec<Range>,
     /// All nodes, replicas included.
     nodes: Vec<ConnectionAddr>,
+    /// When the cluster was last asked, even without success.
+    asked: Option<Instant>,
 }
 
 /// Slots, and who has them.
@@ -70,7 +86,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 
 impl Cluster {
     pub(super) fn new(seeds: Vec<ConnectionAddr>, is_tls: bool) -> Self {
-        Self { seeds, is_tls, known: Arc::default() }
+        Self { seeds, is_tls, known: Arc::default(), asked: Arc::default() }
     }
 
     /// The primary that has a slot.
@@ -104,8 +120,13 @@ impl Cluster {
         Ok(primaries)
     }
 
-    /// All nodes, replicas included, as last seen.
-    pub(super) fn nodes(&self) -> Vec<ConnectionAddr> {
+    /// All nodes, replicas included; new ones are noticed within [`NODES_KNOWN`].
+    pub(super) async fn nodes(&self, access: &Access) -> Vec<ConnectionAddr> {
+        let is_due = self.known().asked.is_none_or(|at| at.elapsed() >= NODES_KNOWN);
+        if is_due {
+            // Those last seen are better than none.
+            let _ = self.refresh(access).await;
+        }
         self.known().nodes.clone()
     }
 
@@ -125,15 +146,16 @@ impl Cluster {
         let mut known = self.known();
         let is_primary = |range: &&Range| range.primary == to;
         let has_replicas =
-            known.ranges.iter().find(is_primary).is_some_and(|range| range.has_replicas);
+            known.ranges.iter().find(is_primary).is_none_or(|range| range.has_replicas);
         known.ranges.retain(|range| (range.first, range.last) != (slot, slot));
         known.ranges.push(Range { first: slot, last: slot, primary: to, has_replicas });
         Some(Redirect::Moved)
     }
 
-    /// Whether the primary that has a slot has replicas, one of which may be promoted.
+    /// Whether the primary that has a slot has replicas, one of which may be promoted. One of which
+    /// nothing is known is assumed to have some.
     pub(super) fn has_replicas(&self, slot: u16) -> bool {
-        self.known_owner(slot).is_some_and(|(_, has_replicas)| has_replicas)
+        self.known_owner(slot).is_none_or(|(_, has_replicas)| has_replicas)
     }
 
     fn known_owner(&self, slot: u16) -> Option<(ConnectionAddr, bool)> {
@@ -147,18 +169,34 @@ impl Cluster {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the first node that answers.
+    /// Asks all nodes, each with a short head start, until one answers. Not always the same one is
+    /// the first: it may be cut off from the others, and know only how it was.
     async fn refresh(&self, access: &Access) -> Result<(), RedisFailure> {
         let mut candidates = self.seeds.clone();
-        candidates.extend(self.nodes().into_iter().filter(|node| !self.seeds.contains(node)));
+        {
+            let mut known = self.known();
+            known.asked = Some(Instant::now());
+            let others = known.nodes.iter().filter(|node| !self.seeds.contains(node));
+            candidates.extend(others.cloned());
+        }
+        let first = self.asked.fetch_add(1, Relaxed) % candidates.len().max(1);
+        candidates.rotate_left(first);
         let ignore: Sink = Arc::new(|_| Ok(()));
+        let mut asking: FuturesUnordered<_> = candidates
+            .iter()
+            .zip((0..MAX_HEAD_STARTS).chain(std::iter::repeat(MAX_HEAD_STARTS)))
+            .map(|(node, before)| {
+                let ignore = &ignore;
+                Box::pin(async move {
+                    tokio::time::sleep(HEAD_START * before).await;
+                    let mut connection = access.open(node, ignore).await?.connection;
+                    self.ask(node, &mut connection).await
+                })
+            })
+            .collect();
         let mut failure = None;
-        for node in candidates {
-            let asked = async {
-                let mut connection = access.open(&node, &ignore).await?.connection;
-                self.ask(&node, &mut connection).await
-            };
-            match asked.await {
+        while let Some(asked) = asking.next().await {
+            match asked {
                 Ok(found) => {
                     *self.known() = found;
                     return Ok(());
@@ -178,7 +216,7 @@ impl Cluster {
         connection: &mut MultiplexedConnection,
     ) -> Result<Known, RedisFailure> {
         let shards: Vec<Vec<Value>> = cmd("CLUSTER").arg("SLOTS").query_async(connection).await?;
-        let mut found = Known::default();
+        let mut found = Known { asked: Some(Instant::now()), ..Known::default() };
         for shard in shards {
             let mut fields = shard.into_iter();
             let mut number = || from_redis_value::<u16>(fields.next().unwrap_or(Value::Nil));
@@ -192,6 +230,11 @@ impl Cluster {
                     found.nodes.push(node);
                 }
             }
+        }
+        if found.ranges.is_empty() {
+            // It was reset, or has not joined the others yet.
+            let reason = "it knows no node with slots".to_owned();
+            return Err(RedisFailure::Unreachable { address: node.to_string(), reason });
         }
         Ok(found)
     }

@@ -265,11 +265,13 @@ impl Connection<'_> {
         &self,
         commands: &Pipeline,
     ) -> Result<T, RedisFailure> {
-        let Current { mut inner, generation, node, .. } = self.current();
+        let Current { mut inner, generation, .. } = self.current();
         let response = commands.query_async(&mut inner).await;
-        if let Err(error) = &response {
-            // The next call finds the right node.
-            self.link.server.redirect(error, &node);
+        if let Err(error) = &response
+            && error.code() == Some("MOVED")
+        {
+            // The error of a pipeline does not say where. The next call finds the right node.
+            self.link.server.forget();
         }
         self.checked(response, generation).await
     }
@@ -332,6 +334,10 @@ impl Connection<'_> {
         match response {
             Ok(response) => Ok(response),
             Err(error) => {
+                if error.code() == Some("CLUSTERDOWN") {
+                    // The node may be cut off from the others, which may know another owner.
+                    self.link.server.forget();
+                }
                 if is_broken(&error) {
                     self.link.discard(generation).await;
                 }
@@ -344,7 +350,7 @@ impl Connection<'_> {
 /// Whether the connection must be replaced. After a timeout all its responses would be late; a
 /// server that has become a replica would reject all writes, and one that has lost its slots all
 /// commands.
-pub(super) fn is_broken(error: &RedisError) -> bool {
+pub(in crate::redis) fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_io_error()
         || error.is_timeout()

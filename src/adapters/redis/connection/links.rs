@@ -74,8 +74,9 @@ impl Links {
     /// A link to each node but `own`, replicas included; none without a cluster.
     pub(super) async fn others(&self, own: &ConnectionAddr) -> Vec<Arc<Link>> {
         let Directory::Cluster(cluster) = &self.server.shared.servers else { return Vec::new() };
+        let access = &self.server.shared.access;
         let mut links = Vec::new();
-        for node in cluster.nodes().into_iter().filter(|node| node != own) {
+        for node in cluster.nodes(access).await.into_iter().filter(|node| node != own) {
             links.push(self.to(node).await);
         }
         links

@@ -26,6 +26,7 @@ use redis::{ConnectionAddr, ErrorKind, PushInfo, RedisError};
 
 use address::{Address, Servers};
 use cluster::{Cluster, Redirect};
+pub(super) use link::is_broken;
 pub use link::{Connection, Link};
 pub use links::Links;
 use node::{Access, Opened, Sink};
@@ -104,8 +105,12 @@ impl RedisFailure {
     /// Whether the server has responded, so that the failure concerns this command only.
     pub fn is_response(&self) -> bool {
         let Self::Command(error) = self else { return false };
-        matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
-            && !link::is_broken(error)
+        matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) && !is_broken(error)
+    }
+
+    /// Whether the keys are on another node of the cluster by now. The command was not executed.
+    pub fn is_moved(&self) -> bool {
+        matches!(self, Self::Command(error) if error.code() == Some("MOVED"))
     }
 }
 

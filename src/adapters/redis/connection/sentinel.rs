@@ -6,9 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, RedisConnectionInfo, Value, cmd};
+use tokio::time::Instant;
 
 use super::RedisFailure;
 use super::address::tcp;
@@ -17,6 +21,17 @@ use bklit_net::server_url::Host;
 
 const PORT: u16 = 6379;
 
+/// How long the other Sentinels may take to answer once the first has.
+const OTHERS_ANSWER: Duration = Duration::from_millis(200);
+
+/// What a Sentinel knows about a server.
+struct Answer {
+    primary: ConnectionAddr,
+    /// The number of the last fail-over.
+    epoch: u64,
+    has_replicas: bool,
+}
+
 /// The Sentinels of a server.
 #[derive(Clone)]
 pub(super) struct Sentinels {
@@ -24,7 +39,8 @@ pub(super) struct Sentinels {
     name: String,
     access: Access,
     is_tls: bool,
-    /// Whether they see a replica that works, connected to the primary or not: it may be promoted.
+    /// Whether there may be a replica that works, connected to the primary or not: it may be
+    /// promoted. There is none only if most of the Sentinels say so.
     has_replicas: Arc<AtomicBool>,
 }
 
@@ -44,30 +60,38 @@ impl Sentinels {
         self.has_replicas.load(Relaxed)
     }
 
-    /// The primary, according to the first Sentinel that answers. All are asked at the same time: some
-    /// may be on the machine that has just failed.
+    /// The primary, according to the Sentinel that knows of the latest fail-over. All are asked at the
+    /// same time: some may be on the machine that has just failed, or cut off from the others.
     pub(super) async fn primary(&self) -> Result<ConnectionAddr, RedisFailure> {
-        let (answers, mut answered) = tokio::sync::mpsc::channel(self.addresses.len().max(1));
-        let mut asking = tokio::task::JoinSet::new();
-        for address in self.addresses.clone() {
-            let (this, answers) = (self.clone(), answers.clone());
-            asking.spawn(async move {
-                let answer = this.ask(&address).await;
-                let _ = answers.send(answer).await;
-            });
-        }
-        drop(answers);
-        let mut failure = None;
-        while let Some(answer) = answered.recv().await {
-            match answer {
-                Ok(primary) => return Ok(primary),
-                Err(error) => failure = Some(error),
+        let mut asking: FuturesUnordered<_> =
+            self.addresses.iter().map(|address| Box::pin(self.ask(address))).collect();
+        let (mut answers, mut failure, mut deadline) = (Vec::new(), None, None);
+        loop {
+            let asked = match deadline {
+                None => asking.next().await,
+                Some(deadline) => {
+                    tokio::time::timeout_at(deadline, asking.next()).await.unwrap_or_default()
+                }
+            };
+            match asked {
+                None => break,
+                Some(Err(error)) => failure = Some(error),
+                Some(Ok(answer)) => {
+                    deadline.get_or_insert_with(|| Instant::now() + OTHERS_ANSWER);
+                    answers.push(answer);
+                }
             }
         }
-        Err(failure.unwrap_or_else(|| self.unreachable("no Sentinel is named")))
+        // One that is cut off also sees no replicas.
+        let without = answers.iter().filter(|answer| !answer.has_replicas).count();
+        self.has_replicas.store(without <= self.addresses.len() / 2, Relaxed);
+        let latest = answers.into_iter().max_by_key(|answer| answer.epoch);
+        latest
+            .map(|answer| answer.primary)
+            .ok_or_else(|| failure.unwrap_or_else(|| self.unreachable("no Sentinel is named")))
     }
 
-    async fn ask(&self, sentinel: &ConnectionAddr) -> Result<ConnectionAddr, RedisFailure> {
+    async fn ask(&self, sentinel: &ConnectionAddr) -> Result<Answer, RedisFailure> {
         let ignore: Sink = Arc::new(|_| Ok(()));
         let mut connection = self.access.open(sentinel, &ignore).await?.connection;
         let command = cmd("SENTINEL").arg("MASTER").arg(&self.name).take();
@@ -88,9 +112,11 @@ impl Sentinels {
             let flags = replica.get("flags").map_or("", String::as_str);
             !flags.contains("down") && !flags.contains("disconnected")
         };
-        self.has_replicas.store(replicas.iter().any(is_up), Relaxed);
         let host = Host { name: field("ip").to_owned(), port: field("port").parse().ok() };
-        tcp(&host, PORT, self.is_tls).map_err(|problem| self.unreachable(&problem))
+        let primary =
+            tcp(&host, PORT, self.is_tls).map_err(|problem| self.unreachable(&problem))?;
+        let epoch = field("config-epoch").parse().unwrap_or(0);
+        Ok(Answer { primary, epoch, has_replicas: replicas.iter().any(is_up) })
     }
 
     fn unreachable(&self, reason: &str) -> RedisFailure {

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use redis::aio::{MultiplexedConnection, PubSubSink};
-use redis::{ConnectionAddr, ErrorKind, PushInfo, PushKind, RedisError, Value, cmd};
+use redis::{Cmd, ConnectionAddr, ErrorKind, PushInfo, PushKind, RedisError, Value, cmd};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::node::Sink;
-use super::{Links, RedisFailure, RedisServer};
+use super::{Link, Links, RedisFailure, RedisServer};
+
+/// Nodes of a cluster that are asked at once.
+const AT_ONCE: usize = 64;
 
 /// What arrives on a subscription.
 #[derive(Debug)]
@@ -126,17 +129,27 @@ impl Subscriber {
         let patterns: u64 = pattern_count.query_async(&mut self.commands).await?;
         let mut sum = most(&counts) + patterns;
         // Each node of a cluster knows its own subscribers only. One that is down has none.
-        for link in self.links.others(&self.node).await {
-            let Ok(connection) = link.connection().await else { continue };
-            let counts = connection.query::<Vec<(String, u64)>>(&channel_count).await;
-            sum += counts.map_or(0, |counts| most(&counts));
-            sum += connection.query::<u64>(&pattern_count).await.unwrap_or(0);
+        let others = self.links.others(&self.node).await;
+        let mut asked = stream::iter(others)
+            .map(|link| on_node(link, &channel_count, &pattern_count))
+            .buffer_unordered(AT_ONCE);
+        while let Some(count) = asked.next().await {
+            sum += count;
         }
         Ok(sum)
     }
 }
 
-fn counts(channels: &[&str]) -> (redis::Cmd, redis::Cmd) {
+async fn on_node(link: Arc<Link>, channel_count: &Cmd, pattern_count: &Cmd) -> u64 {
+    let Ok(connection) = link.connection().await else { return 0 };
+    let (counts, patterns) = tokio::join!(
+        connection.query::<Vec<(String, u64)>>(channel_count),
+        connection.query::<u64>(pattern_count),
+    );
+    counts.map_or(0, |counts| most(&counts)) + patterns.unwrap_or(0)
+}
+
+fn counts(channels: &[&str]) -> (Cmd, Cmd) {
     // The first does not include pattern subscribers.
     (cmd("PUBSUB").arg("NUMSUB").arg(channels).take(), cmd("PUBSUB").arg("NUMPAT").take())
 }

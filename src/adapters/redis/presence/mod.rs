@@ -151,19 +151,33 @@ impl RedisPresence {
     ) -> Result<(), String> {
         let limit = format!("({}", idle_before(timeout));
         for keys in keys.chunks(MAX_GROUP) {
-            for (link, keys) in self.links.group(keys).await.map_err(|f| f.to_string())? {
-                let mut commands = redis::pipe();
-                for key in keys {
-                    commands.cmd("ZREMRANGEBYSCORE").arg(key).arg("-inf").arg(&limit).ignore();
+            let trimmed = match self.trim_group(keys, &limit, skipped).await {
+                // Slots have moved. The nodes that have them now are looked up.
+                Err(failure) if failure.is_moved() => self.trim_group(keys, &limit, skipped).await,
+                trimmed => trimmed,
+            };
+            trimmed.map_err(|failure| failure.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn trim_group(
+        &self,
+        keys: &[String],
+        limit: &str,
+        skipped: &mut Option<String>,
+    ) -> Result<(), RedisFailure> {
+        for (link, keys) in self.links.group(keys).await? {
+            let mut commands = redis::pipe();
+            for key in keys {
+                commands.cmd("ZREMRANGEBYSCORE").arg(key).arg("-inf").arg(limit).ignore();
+            }
+            match link.connection().await?.pipeline::<()>(&commands).await {
+                // The server has executed the other commands.
+                Err(failure) if failure.is_response() => {
+                    skipped.get_or_insert(failure.to_string());
                 }
-                let connection = link.connection().await.map_err(|f| f.to_string())?;
-                match connection.pipeline::<()>(&commands).await {
-                    // The server has executed the other commands.
-                    Err(failure) if failure.is_response() => {
-                        skipped.get_or_insert(failure.to_string());
-                    }
-                    done => done.map_err(|f| f.to_string())?,
-                }
+                done => done?,
             }
         }
         Ok(())
@@ -214,7 +228,8 @@ impl Presence for RedisPresence {
     async fn remove_idle(&self, timeout: Duration) -> Result<(), String> {
         let own: Vec<_> = self.projects().iter().map(|project| key(project)).collect();
         let mut skipped = None;
-        self.trim(&own, timeout, &mut skipped).await?;
+        // The search also looks up the nodes, which helps if this fails because they have changed.
+        let own = self.trim(&own, timeout, &mut skipped).await;
         let nodes = self.nodes().await?;
         for step in 0..STEPS {
             if step > 0 {
@@ -228,6 +243,7 @@ impl Presence for RedisPresence {
                 break;
             }
         }
+        own?;
         skipped.map_or(Ok(()), Err)
     }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::keys::Keys;
 use super::scripts::Scripts;
-use crate::redis::connection::{RedisFailure, RedisServer};
+use crate::redis::connection::{RedisFailure, RedisServer, is_broken};
 
 /// Interval of checks although the server reports changes: a report may be lost with a connection
 /// whose end goes unnoticed.
@@ -45,6 +45,8 @@ struct Watch {
     signals: Arc<Signals>,
     /// Whether it really does.
     is_reporting: bool,
+    /// When it was last known that the server accepts writes.
+    written: Instant,
 }
 
 #[derive(Default)]
@@ -105,7 +107,11 @@ impl Arrivals {
             Some(open) => open,
             None => self.connect().await?,
         };
-        let Watch { connection, signals, is_reporting } = watch.insert(open);
+        let Watch { connection, signals, is_reporting, written } = watch.insert(open);
+        if written.elapsed() >= CHECK_EVERY {
+            *written = Instant::now();
+            self.check_primary(connection).await?;
+        }
         let ready_in = self.ready_in(connection).await?;
         Ok((ready_in, Arc::clone(signals), *is_reporting))
     }
@@ -136,7 +142,20 @@ impl Arrivals {
                 }
                 Err(failure) => return Err(failure),
             };
-        Ok(Watch { connection, signals, is_reporting })
+        Ok(Watch { connection, signals, is_reporting, written: Instant::now() })
+    }
+
+    /// Fails if the server has become a replica, which answers all reads. The write removes nothing.
+    async fn check_primary(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), RedisError> {
+        let command = cmd("ZREM").arg(&self.keys.inflight).arg("").take();
+        match command.query_async::<()>(connection).await {
+            Err(error) if is_broken(&error) => Err(error),
+            // A server that rejects writes for another reason is still the right one.
+            _ => Ok(()),
+        }
     }
 
     async fn ready_in(

@@ -41,9 +41,6 @@ pub async fn check(
     findings.extend(role(&info));
     findings.extend(cluster(&connection, &info).await?);
     findings.extend(replicas(&info, link.server(), options.durability));
-    if link.server().speaks_resp2() {
-        findings.push(Diagnostic::good("it lacks RESP3 (HELLO), so RESP2 is used"));
-    }
     findings.extend(disk(&connection, &info, options.durability).await?);
     findings.extend(snapshot(&info));
     findings.extend(memory(&info));
@@ -138,6 +135,11 @@ async fn disk(
     });
     if durability == Durability::Always {
         findings.push(match (DiskSyncProbe::default().disk(connection).await?, fsync) {
+            (DiskSync::Always, _) if connection.server().fails_over() => Diagnostic::problem(
+                "durability is always, which needs WAITAOF where a replica takes over",
+                "use Redis 7.2 or later, or Valkey; until then events stay in the data dir while \
+                 there is a replica",
+            ),
             (DiskSync::Waits | DiskSync::Always, Some("always")) => {
                 Diagnostic::good("it syncs before it responds, as durability always requires")
             }
@@ -157,6 +159,14 @@ async fn disk(
 
 /// Whether it reports changes to a worker that waits; otherwise it is polled.
 async fn reports(connection: &Connection<'_>) -> Result<Option<Diagnostic>, RedisFailure> {
+    const EFFECT: &str = "while workers poll, events that other processes push are noticed up to 5 s \
+                          later, and an idle pipeline costs more commands";
+    if connection.server().speaks_resp2() {
+        return Ok(Some(Diagnostic::warning(
+            "it lacks RESP3 (HELLO), so RESP2 is used, with which workers poll it",
+            format!("use Redis 6 or later, or a proxy that passes HELLO on; {EFFECT}"),
+        )));
+    }
     let tracking = |on: &str| cmd("CLIENT").arg("TRACKING").arg(on).take();
     let Err(reason) = optional::<()>(connection, &tracking("ON")).await? else {
         connection.query::<()>(&tracking("OFF")).await?;
@@ -164,8 +174,7 @@ async fn reports(connection: &Connection<'_>) -> Result<Option<Diagnostic>, Redi
     };
     Ok(Some(Diagnostic::warning(
         format!("it refuses CLIENT TRACKING, so workers poll it: {reason}"),
-        "use Redis 6 or later, and allow the user `+client|tracking`; while workers poll, events that \
-         other processes push are noticed up to 5 s later, and an idle pipeline costs more commands",
+        format!("use Redis 6 or later, and allow the user `+client|tracking`; {EFFECT}"),
     )))
 }
 

@@ -6,10 +6,14 @@ use std::time::Duration;
 use redis::cmd;
 use tokio::sync::Mutex;
 
+use super::unavailable;
 use crate::redis::connection::{Connection, RedisFailure};
+use bklit_pipeline::queue::QueueError;
 
 /// Maximum time for the server to sync; `appendfsync everysec` alone takes up to a second.
 const LONGEST: Duration = Duration::from_secs(3);
+
+const IS_MOVING: &str = "the slot of its keys is being moved";
 
 /// How a server syncs its writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,43 @@ impl DiskSyncProbe {
         let disk = probe(connection).await?;
         *known = Some((connection.generation(), disk));
         Ok(disk)
+    }
+
+    /// How the server confirms that a write is on its disk, and on that of a replica if one may be
+    /// promoted.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub(super) async fn confirming(
+        &self,
+        connection: &Connection<'_>,
+    ) -> Result<DiskSync, QueueError> {
+        let disk = self.disk(connection).await.map_err(unavailable)?;
+        match disk {
+            DiskSync::Waits => Ok(disk),
+            DiskSync::Always if !connection.has_replicas().await.map_err(unavailable)? => Ok(disk),
+            DiskSync::Always => Err(unavailable(
+                "durability `always` needs WAITAOF (Redis 7.2, Valkey) where a replica takes over: \
+                 otherwise the replica's disk cannot confirm a write",
+            )),
+            DiskSync::Unknown | DiskSync::Off => Err(unavailable(
+                "durability `always` needs a server with `appendonly yes` that has WAITAOF \
+                 (Redis 7.2, Valkey) or uses `appendfsync always`",
+            )),
+        }
+    }
+
+    /// Waits until the writes of this connection are confirmed. In a cluster, another server may
+    /// have executed them than the one that was there before.
+    ///
+    /// # Errors
+    /// If they are not, or cannot be.
+    pub(super) async fn confirmed(&self, connection: &Connection<'_>) -> Result<(), QueueError> {
+        match self.confirming(connection).await? {
+            DiskSync::Waits => wait(connection).await.map_err(unavailable),
+            _ if connection.was_elsewhere() => Err(unavailable(IS_MOVING)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -82,7 +123,7 @@ pub(super) async fn wait(connection: &Connection<'_>) -> Result<(), RedisFailure
     let (local, remote): (i64, i64) = connection.query_slow(&command, LONGEST).await?;
     let reason = if connection.was_elsewhere() {
         // `WAITAOF` covers only what was written on the same connection.
-        "the slot of its keys is being moved".to_owned()
+        IS_MOVING.to_owned()
     } else if local < 1 {
         format!("its disk did not confirm the write within {LONGEST:?}")
     } else if remote < replicas {

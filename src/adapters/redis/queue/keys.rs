@@ -23,7 +23,7 @@ pub(super) struct Keys {
     /// clock.
     pub inflight: String,
     /// Prefix of a batch's list, which is ordered like the queue. With the suffix `:meta`, a hash:
-    /// `epoch`, `owner`, `claimed`, `attempts`.
+    /// `epoch`, `owner`, `claimed`, `attempts`, `lease`.
     batches: String,
     ids: String,
     seen: String,

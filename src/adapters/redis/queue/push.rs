@@ -10,7 +10,7 @@ use std::sync::Arc;
 use redis::cmd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::disk_sync::{self, DiskSync, DiskSyncProbe};
+use super::disk_sync::DiskSyncProbe;
 use super::keys::{Keys, RememberedId};
 use super::scripts::Scripts;
 use super::{Durability, unavailable};
@@ -219,25 +219,17 @@ impl Pusher {
     async fn connection(&self) -> Result<Connection<'_>, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         if self.durability == Durability::Always {
-            let disk = self.probe.disk(&connection).await.map_err(unavailable)?;
-            if matches!(disk, DiskSync::Unknown | DiskSync::Off) {
-                return Err(QueueError::Unavailable(
-                    "durability `always` needs a server with `appendonly yes` that has WAITAOF \
-                     (Redis 7.2, Valkey) or uses `appendfsync always`"
-                        .to_owned(),
-                ));
-            }
+            self.probe.confirming(&connection).await?;
         }
         Ok(connection)
     }
 
     /// With durability `always`, waits until the writes are on disk.
     async fn sync(&self, connection: &Connection<'_>) -> Result<(), QueueError> {
-        if self.durability != Durability::Always {
-            return Ok(());
+        match self.durability {
+            Durability::Always => self.probe.confirmed(connection).await,
+            Durability::Everysec => Ok(()),
         }
-        let waits = self.probe.disk(connection).await.map_err(unavailable)? == DiskSync::Waits;
-        if waits { disk_sync::wait(connection).await.map_err(unavailable) } else { Ok(()) }
     }
 
     async fn add(

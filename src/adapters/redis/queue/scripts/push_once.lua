@@ -14,11 +14,17 @@ for i = 3, #KEYS, 3 do
   local recent, older, legacy = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local id, content, item = ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local before = redis.call('HGET', older, id)
-  local known = redis.call('HGET', recent, id) or before
+  local latest = redis.call('HGET', recent, id)
+  local known = latest or before
   local result
-  if known then
-    result = known == content and 0 or -3
-  elseif redis.call('EXISTS', legacy) == 1 then
+  if known and known ~= content then
+    result = -3
+  elseif known or redis.call('EXISTS', legacy) == 1 then
+    -- A write, so that the caller can wait until the item, which another connection may have added a
+    -- moment ago, is on disk (WAITAOF).
+    local remembers = latest and recent or before and older or legacy
+    check_allowed({'EXPIRE', remembers, ARGV[3]})
+    redis.call('EXPIRE', remembers, ARGV[3])
     result = 0
   elseif failed >= most_failed then
     result = -2
