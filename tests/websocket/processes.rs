@@ -49,7 +49,7 @@ async fn a_visit_goes_into_the_store_and_to_dashboards() {
     let end = dashboard.hear().await;
     assert_eq!(end["data"], json!({ "sessionId": "s-1", "reason": "disconnect" }));
     let ended = "SELECT count() FROM tracked_session WHERE ended_at IS NOT NULL";
-    assert_eq!(daemon.scalar(ended), json!(1));
+    eventually(DEADLINE, "the end is in the session's row", || daemon.scalar(ended) == 1);
     assert_eq!(daemon.get("/health").json()["service"], "ingestion");
     daemon.signal(Signal::TERM);
     assert_eq!(dashboard.closed().await.0, 1001);

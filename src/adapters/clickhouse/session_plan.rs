@@ -67,7 +67,7 @@ impl<'k> Plan<'k> {
         }
         let accepted = (written && !is_new).then_some(own);
         let at = at.min(clock);
-        let next = match next(&session, key, own, &versions, accepted, is_new) {
+        let next = match next(&session, key, own, &versions, accepted) {
             // One that is far ahead already hides what other programs write.
             Some(earliest) if earliest > clock && earliest - clock < FAR_AHEAD => {
                 Next::Later(earliest)
@@ -95,7 +95,6 @@ fn next(
     own: u32,
     versions: &Versions,
     accepted: Option<u32>,
-    is_new: bool,
 ) -> Option<u32> {
     if !session.begun() {
         return None;
@@ -109,8 +108,7 @@ fn next(
             return None;
         }
     }
-    // A version that was about to be written and is missing is written as the same row, which the
-    // server recognises if it arrives after all.
-    let own = if own > last && !is_new { own } else { own.saturating_add(1) };
-    Some(own.max(last.saturating_add(1)))
+    // Also later than a version that was about to be written and is missing: it may still arrive, and
+    // from a process that knew less.
+    Some(own.max(last).saturating_add(1))
 }

@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use serde::Deserialize;
 
 use super::encode::Encoder;
-use super::sessions::AT_ONCE;
+use super::sessions::{AT_ONCE, LOOKBACK};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::session::{Session, Sourced};
@@ -47,6 +47,14 @@ impl State {
     pub(super) fn active_at(&self) -> u32 {
         let millis = self.session.latest().unwrap_or(0);
         u32::try_from(millis / 1000).unwrap_or(0)
+    }
+
+    /// The earliest start to search versions for, in seconds since the epoch: an old timestamp must
+    /// not make a write search all of them.
+    pub(super) fn earliest_start(&self) -> i64 {
+        let active = i64::from(self.active_at());
+        let start = self.session.started_at().map_or(active, |start| start.epoch_seconds());
+        start.max(active - LOOKBACK)
     }
 }
 

@@ -43,7 +43,7 @@ const ROUNDS: usize = 8;
 
 /// How long before its first event a session may have been started by another program, in seconds.
 /// Limits how many versions are searched.
-const LOOKBACK: i64 = 24 * 60 * 60;
+pub(super) const LOOKBACK: i64 = 24 * 60 * 60;
 
 /// What is to be done with sessions.
 #[derive(Clone, Copy, Default)]
@@ -222,12 +222,10 @@ async fn load<'k>(
     for &key in keys {
         let Some(state) = states.get(key) else { continue };
         let active = i64::from(state.active_at());
-        let start = state.session.started_at().map_or(active, |start| start.epoch_seconds());
-        starts.insert(start);
+        starts.insert(state.session.started_at().map_or(active, |start| start.epoch_seconds()));
         if state.version == 0 {
             unknown.push(key);
-            // An old timestamp must not make every write search all versions.
-            let start = start.max(active - LOOKBACK);
+            let start = state.earliest_start();
             earliest = Some(earliest.unwrap_or(start).min(start));
         }
     }
@@ -237,6 +235,16 @@ async fn load<'k>(
     let mut found = session_versions::read(store, keys, &Started::At(starts)).await?;
     if let Some(since) = since.filter(|_| theirs.exist) {
         found.add(session_versions::read(store, &unknown, &Started::Since(since)).await?);
+    }
+    // The last version of this program is missing, or from before an earlier page view arrived.
+    let is_hidden = |key: &SessionKey| {
+        let known = states.get(key).map_or(0, |state| state.version);
+        known > found.get(key).map_or(0, |latest| latest.updated)
+    };
+    let hidden: Vec<_> = keys.iter().copied().filter(|key| is_hidden(key)).collect();
+    let since = hidden.iter().filter_map(|key| states.get(*key).map(State::earliest_start)).min();
+    if let Some(since) = since {
+        found.add(session_versions::read(store, &hidden, &Started::Since(since)).await?);
     }
     // A version later than its state is from another program only if the state is read after it.
     let later = |&&key: &&&'k SessionKey| {

@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const LAST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest the last writes may delay a shutdown. What they leave, another process writes.
-const LAST_TIMEOUT: Duration = Duration::from_secs(2);
+const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes what is due, once a second until `shutdown`.
 pub(super) async fn run(context: &WorkerContext, shutdown: &CancellationToken) {

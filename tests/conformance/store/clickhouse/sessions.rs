@@ -83,6 +83,26 @@ async fn the_versions_of_a_session_are_a_history() {
     verify_sessions(&store).await;
 }
 
+/// The version from before it started at another time, where the next one is not looked for.
+#[tokio::test]
+async fn a_page_view_that_arrives_late_becomes_the_entry() {
+    let (_database, store) = shared().await;
+    let views = [
+        view("p", "2", "s", 120, "/second"),
+        view("p", "1", "s", 60, "/first"),
+        view("p", "0", "s", 0, "/in"),
+    ];
+    for event in views {
+        process(&store, &batch(&event.id.clone(), &[event])).await.unwrap();
+        verify_sessions(&store).await;
+    }
+    let times = "SELECT count() = uniqExact(updated_at) FROM tracked_session";
+    assert_eq!(row(&store, times).await, [json!(1)]);
+    let ended = store.end_idle_sessions(at(1000), 10).await.unwrap();
+    assert_eq!((ended.len(), count(&store, "tracked_session").await), (1, json!(4)));
+    verify_sessions(&store).await;
+}
+
 /// The server's merges aggregate states like the queries do.
 #[tokio::test]
 async fn merges_do_not_change_sessions() {
