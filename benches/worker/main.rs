@@ -87,7 +87,7 @@ fn embedded(options: &Options) {
     }
     println!("worker to prepared inserts: {}", Median(&ratios));
     options.record("embedded drain", "events/s", &rates);
-    options.record("embedded drain / prepared inserts", "ratio", &ratios);
+    options.record("embedded drain to prepared inserts", "ratio", &ratios);
 }
 
 fn production(options: &Options) {
@@ -131,8 +131,8 @@ fn production(options: &Options) {
     println!("worker to raw insert: {}", Median(&to_raw));
     println!("worker to unsafe drain: {}", Median(&to_careless));
     options.record("drain", "events/s", &rates);
-    options.record("drain / raw insert", "ratio", &to_raw);
-    options.record("drain / unsafe drain", "ratio", &to_careless);
+    options.record("drain to raw insert", "ratio", &to_raw);
+    options.record("drain to unsafe drain", "ratio", &to_careless);
     for (part, values) in ["worker", "Redis", "ClickHouse"].into_iter().zip(&cpu) {
         options.record(&format!("processor time of the drain, {part}"), "µs/event", values);
     }
