@@ -24,23 +24,26 @@ most=${buffers[-1]}
 
 # 1,024 connections need files on both ends.
 ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)"
-mkdir -p "$work"
 # Many systems have /tmp in memory, where syncing to disk costs nothing.
 mkdir -p "$work/tmp"
 TMPDIR=$(cd "$work/tmp" && pwd)
 export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 
 servers=$(scripts/servers.sh valkey redis clickhouse)
 eval "$servers"
-if [ ! -x target/bench/venv/bin/python ]; then python3 -m venv target/bench/venv; fi
-target/bench/venv/bin/pip install --quiet --disable-pip-version-check matplotlib
-cargo build --release --locked -p clickhouse-front
-cargo bench --locked --no-run
-
+python=target/bench/venv/bin/python
+if ! "$python" -c 'import matplotlib' 2>/dev/null; then
+  python3 -m venv --clear target/bench/venv
+  "$python" -m pip install --quiet --disable-pip-version-check matplotlib
+fi
+# The load average is of before the builds.
 results=$work/results.jsonl
 rm -f "$results"
-report() { target/bench/venv/bin/python bench/report.py "$@"; }
+report() { "$python" -B bench/report.py "$@"; }
 report machine "$results" "${machine[@]}"
+cargo build --release --locked -p clickhouse-front
+cargo bench --locked --no-run --bench worker --bench track --bench console
 
 bench() { # bench <name> <option>...: the options before --json are part of the recorded command
   printf '\n== %s\n' "$*"
@@ -78,5 +81,4 @@ for number in "${buffers[@]}"; do
 done
 
 report write "$results" "$folder"
-rm -rf "$TMPDIR"
 printf '\n%s/RESULTS.md is written from %s\n' "$folder" "$results"

@@ -121,7 +121,7 @@ def needs(rate: float, cost: dict[str, float], plan: Plan) -> dict[str, str]:
         "network with clients, Gbit/s": gigabits("client_bytes"),
         "network of Redis, Gbit/s": gigabits("push_bytes") + " + " + gigabits("claim_bytes"),
         "network with ClickHouse, Gbit/s": gigabits("store_bytes"),
-        "first limit": reached[0][1] if reached else "none",
+        "limits passed, the lowest first": "; ".join(name for _, name in reached) or "none",
     }
 
 
@@ -138,7 +138,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def markdown(cost: dict[str, float], plan: Plan, rates: list[float]) -> str:
     """The assumptions, what each rate needs, and where the limits are."""
     base = one_machine(cost, plan)
-    names = [f"{rate / base:,.3g}×" for rate in rates]
+    names = [f"{amount(rate / base)}×" for rate in rates]
     columns = [needs(rate, cost, plan) for rate in rates]
     reached = sorted((at, name) for name, at in limits(cost, plan).items())
     return "\n".join(

@@ -100,6 +100,7 @@ class Report(unittest.TestCase):
         self.assertEqual(scaling.one_machine(cost, plan), 30_000)
         self.assertEqual(scaling.limits(cost, plan)["one core of Redis (a list)"], 100_000)
         self.assertIn("## Scaling", text)
+        self.assertIn("|  | 10× | 100× | 1,000× |", text)
         self.assertIn("| events a second | 300,000 | 3,000,000 | 30,000,000 |", text)
 
     def test_needs_follow_from_costs(self):
@@ -110,7 +111,8 @@ class Report(unittest.TestCase):
         self.assertEqual(need["Redis, memory of the backlog, GB"], "1,100")
         self.assertEqual(need["ClickHouse, disk a day, GB"], "6,500")
         self.assertEqual(need["network with clients, Gbit/s"], "3.6")
-        self.assertEqual(need["first limit"], "memory of a Redis host")
+        passed = "memory of a Redis host; one core of Redis (a list)"
+        self.assertEqual(need["limits passed, the lowest first"], passed)
 
     def test_a_missing_figure_is_named(self):
         text = self.document(*costs()[:-1])
