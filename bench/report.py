@@ -285,7 +285,7 @@ def document(about: dict, results: list[Result], folder: pathlib.Path) -> str:
         "[NOTES.md](NOTES.md) has earlier measurements, what was tried, and the results of the fault test.",
         f"## Machine\n\n{run}",
         f"## Targets\n\n{targets(results)}",
-        f"{scaling.HEADING}\n\nOf a page view. [docs/scaling.md](../docs/scaling.md) explains what follows from it.\n\n{cost}",
+        f"{scaling.HEADING}\n\nOf a page view; see [docs/scaling.md](../docs/scaling.md).\n\n{cost}",
         f"## Scaling\n\nCalculated by `bench/scaling.py` from the costs above.\n\n{scaled}",
         f"## Plots\n\n{plots(results, folder)}",
         f"## All figures\n\n{all_figures(results)}",

@@ -145,8 +145,8 @@ def markdown(cost: dict[str, float], plan: Plan, rates: list[float]) -> str:
         [
             f"The measured machine, {plan.busy:.0%} busy, carries {base:,.0f} events a second from the client to "
             f"ClickHouse; this is 1×. Hosts have {plan.cores} cores, {plan.memory / 1e9:,.0f} GB of memory and "
-            f"{plan.network * 8 / 1e9:g} Gbit/s in each direction, of which {plan.busy:.0%} is used. Redis can hold the "
-            f"events of {plan.backlog / 3600:g} h. Nothing is replicated.",
+            f"{plan.network * 8 / 1e9:g} Gbit/s in each direction, of which {plan.busy:.0%} is used. Redis can "
+            f"hold the events of {plan.backlog / 3600:g} h. Nothing is replicated.",
             "",
             table(["", *names], [[name, *(column[name] for column in columns)] for name in columns[0]]),
             "",
