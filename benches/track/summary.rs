@@ -77,7 +77,7 @@ pub fn record(options: &Options, kinds: &[Kind], runs: &[Run]) {
         recording.add(&format!("p99 of {name}"), "ms", &latencies(runs, *kind));
         for (nth, part) in ["server", "Redis"].into_iter().enumerate() {
             let micros = values(runs, *kind, |run| run.cpu.of_servers()[nth]);
-            if micros.iter().any(|micros| *micros > 0.0) {
+            if part == "server" || (options.redis && *kind != Kind::Bare) {
                 recording.add(&format!("processor time of {name}, {part}"), "µs/event", &micros);
             }
         }
