@@ -57,6 +57,7 @@ step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 check_dependencies
 step cargo test --workspace --locked
+step python3 -B -m unittest discover bench
 step env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 printf '\nAll good.\n'

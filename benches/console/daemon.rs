@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use crate::{LINES, line};
+use crate::line;
 
 /// The number of different lines, which are sent repeatedly.
 const DIFFERENT: usize = 60_000;
@@ -30,8 +30,8 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Fills a console's buffer as fast as it reads, then sends lines at the given rate.
-    pub(crate) fn start(lines_per_second: u64) -> Self {
+    /// Fills a console's buffer of `lines` as fast as it reads, then sends lines at the given rate.
+    pub(crate) fn start(lines: usize, lines_per_second: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::<State>::default();
@@ -42,7 +42,7 @@ impl Daemon {
                 std::thread::spawn(move || {
                     // The console has exited.
                     if asks_for_lines(&mut connection) {
-                        let _ = send(&mut connection, lines_per_second, &state);
+                        let _ = send(&mut connection, lines, lines_per_second, &state);
                     }
                 });
             }
@@ -60,10 +60,15 @@ fn asks_for_lines(connection: &mut TcpStream) -> bool {
     connection.write_all(answer.as_bytes()).is_ok() && is_it
 }
 
-fn send(connection: &mut TcpStream, per_second: u64, state: &State) -> std::io::Result<()> {
+fn send(
+    connection: &mut TcpStream,
+    lines: usize,
+    per_second: u64,
+    state: &State,
+) -> std::io::Result<()> {
     let event = |nth| format!("data: {}\n\n", serde_json::to_string(&line(nth)).unwrap());
     let events: Vec<String> = (0..DIFFERENT).map(event).collect();
-    for start in (0..LINES).step_by(1000) {
+    for start in (0..lines).step_by(1000) {
         let range = start % DIFFERENT..start % DIFFERENT + 1000;
         connection.write_all(events[range].concat().as_bytes())?;
     }

@@ -15,7 +15,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use grep_regex::RegexMatcherBuilder;
 use grep_searcher::{Searcher, SearcherBuilder, Sink, SinkMatch};
 
-use crate::{LINES, line};
+use crate::line;
+use crate::record::Recording;
 
 const ROUNDS: usize = 9;
 
@@ -26,16 +27,16 @@ const QUERIES: [(&str, &str); 8] = [
     ("published", "published"),
     ("level:error", r#""level":"error""#),
     ("data.url:/checkout", "/checkout"),
-    ("id:00001234", "00001234"),
+    ("id:00000123", "00000123"),
     ("how.*count", "how.*count"),
     ("/[a-z]+ted/", "[a-z]+ted"),
 ];
 
-fn model() -> Model {
+fn model(lines: usize) -> Model {
     Model::new(ModelOptions {
         source: "embedded".into(),
         curl: None,
-        max_lines: LINES,
+        max_lines: lines,
         max_bytes: usize::MAX,
         alarm_depth: 1_000,
         read_only: false,
@@ -127,22 +128,26 @@ impl Sink for Count {
     }
 }
 
+fn millis(times: &[Duration]) -> Vec<f64> {
+    times.iter().map(|time| time.as_secs_f64() * 1000.0).collect()
+}
+
 fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     times[times.len() / 2]
 }
 
-/// Fills the buffer, filters it, and prints the times.
-pub(crate) fn run() {
+/// Fills the buffer, filters it, and prints and records the times.
+pub(crate) fn run(lines: usize, recording: &Recording) {
     let mut json = Vec::new();
-    for nth in 0..LINES {
+    for nth in 0..lines {
         serde_json::to_writer(&mut json, &line(nth)).unwrap();
         json.push(b'\n');
     }
-    let mut model = model();
+    let mut model = model(lines);
     let before = resident();
-    for start in (0..LINES).step_by(512) {
-        feed(&mut model, start..(start + 512).min(LINES));
+    for start in (0..lines).step_by(512) {
+        feed(&mut model, start..(start + 512).min(lines));
     }
     let (kept, resident) = (model.ring().bytes(), resident().saturating_sub(before) as usize);
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -152,24 +157,28 @@ pub(crate) fn run() {
         true => (Ripgrep::Program(file.path()), "`rg -S -c` on a file of the same as JSON lines"),
         false => (Ripgrep::Crates(&json), "ripgrep's crates on the same as JSON lines in memory"),
     };
-    println!("filtering {LINES} lines against {name}, median of {ROUNDS}");
-    filtering(&mut model, &ripgrep);
-    jumping(&mut model);
+    println!("filtering {lines} lines against {name}, median of {ROUNDS}");
+    filtering(&mut model, &ripgrep, recording);
+    jumping(&mut model, lines, recording);
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let of_json = resident as f64 / json.len() as f64;
     println!(
-        "memory of {LINES} lines: {:.0} MiB counted, {:.0} MiB resident, {:.0} MiB as JSON: {:.2} of it",
+        "memory of {lines} lines: {:.0} MiB counted, {:.0} MiB resident, {:.0} MiB as JSON: \
+         {of_json:.2} of it",
         mib(kept),
         mib(resident),
         mib(json.len()),
-        resident as f64 / json.len() as f64
     );
+    recording.add("memory of the lines", "MiB", &[mib(resident)]);
+    recording.add("memory of the lines to JSON", "ratio", &[of_json]);
 }
 
-fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>) {
+fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>, recording: &Recording) {
     println!(
         "{:<22}{:>10}{:>10}{:>8}{:>10}{:>14}",
         "query", "console", "ripgrep", "ratio", "lines", "longest turn"
     );
+    let mut longest_turns = Vec::new();
     for (query, pattern) in QUERIES {
         let (mut ours, mut theirs, mut turns) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
@@ -180,11 +189,17 @@ fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>) {
             theirs.push(took);
             assert_eq!(model.pane().index().len() as u64, count, "{query}");
         }
+        let pairs = ours.iter().zip(&theirs);
+        let ratios: Vec<_> = pairs.map(|(o, t)| o.as_secs_f64() / t.as_secs_f64()).collect();
+        recording.add(&format!("filter {query}"), "ms", &millis(&ours));
+        recording.add(&format!("filter {query} to ripgrep"), "ratio", &ratios);
+        longest_turns.extend(turns.iter().max());
         let (ours, theirs, turn) = (median(&mut ours), median(&mut theirs), median(&mut turns));
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
         let lines = model.pane().index().len();
         println!("{query:<22}{ours:>10.1?}{theirs:>10.1?}{ratio:>8.2}{lines:>10}{turn:>14.1?}");
     }
+    recording.add("longest turn of each filter", "ms", &millis(&longest_turns));
     key(model, KeyCode::Esc);
     // Shows all lines again before the next measurement.
     while model.has_work() {
@@ -193,7 +208,7 @@ fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>) {
 }
 
 /// Searches for another line of an event that has none, so that all lines are searched.
-fn jumping(model: &mut Model) {
+fn jumping(model: &mut Model, lines: usize, recording: &Recording) {
     let (mut times, mut longest) = (Vec::new(), Duration::ZERO);
     for _ in 0..ROUNDS {
         key(model, KeyCode::Char('g'));
@@ -213,7 +228,8 @@ fn jumping(model: &mut Model) {
         assert_eq!(model.pane().cursor_line(), Some(5));
     }
     key(model, KeyCode::Char('f'));
-    println!("a jump over {LINES} lines: {:.1?}, longest turn {longest:.1?}", median(&mut times));
+    recording.add("jump over all lines", "ms", &millis(&times));
+    println!("a jump over {lines} lines: {:.1?}, longest turn {longest:.1?}", median(&mut times));
 }
 
 fn resident() -> u64 {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use portable_pty::CommandBuilder;
 
-use crate::LINES;
 use crate::daemon::Daemon;
+use crate::record::Recording;
 use crate::support::pty::Pty;
 use crate::support::{DEADLINE, eventually};
 
@@ -70,12 +70,12 @@ fn cpu(pid: u32) -> f64 {
     (ticks(11) + ticks(12)) / TICKS
 }
 
-pub(crate) fn flood(seconds: u64) {
+pub(crate) fn flood(lines: usize, seconds: u64, recording: &Recording) {
     println!("\n{FLOOD} lines/s for {seconds} s into the real program, over HTTP, at 80×24");
-    let daemon = Daemon::start(FLOOD);
+    let daemon = Daemon::start(lines, FLOOD);
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("bklit.toml");
-    std::fs::write(&config, format!("[console]\nmax_lines = {LINES}\n")).unwrap();
+    std::fs::write(&config, format!("[console]\nmax_lines = {lines}\n")).unwrap();
     let config = config.to_str().unwrap();
     let url = format!("http://{}", daemon.address);
     let mut pty = start(&["--config", config, "attach", &url], &home);
@@ -110,6 +110,21 @@ pub(crate) fn flood(seconds: u64) {
     let stopped = Instant::now();
     pty.wait_for_text(LAST_LINE);
     let behind = stopped.elapsed();
+    keys(waits, recording);
+    println!(
+        "bytes to the terminal: {:.1} kB/s, without key presses {:.1} kB/s",
+        bytes / 1000.0,
+        watched / 1000.0
+    );
+    println!("the program used {cores:.2} cores and read {sent:.0} lines/s");
+    println!("the last line was on the screen after {behind:.0?}");
+    recording.add("cores of the console in the flood", "cores", &[cores]);
+    recording.add("bytes to the terminal in the flood", "kB/s", &[bytes / 1000.0]);
+    quit(&mut pty);
+}
+
+/// Prints and records how long keys took to have their effect.
+fn keys(mut waits: Vec<Duration>, recording: &Recording) {
     waits.sort();
     let at = |part: usize| waits[waits.len() * part / 100];
     println!(
@@ -119,17 +134,13 @@ pub(crate) fn flood(seconds: u64) {
         at(99),
         waits[waits.len() - 1]
     );
-    println!(
-        "bytes to the terminal: {:.1} kB/s, without key presses {:.1} kB/s",
-        bytes / 1000.0,
-        watched / 1000.0
-    );
-    println!("the program used {cores:.2} cores and read {sent:.0} lines/s");
-    println!("the last line was on the screen after {behind:.0?}");
-    quit(&mut pty);
+    for (name, part) in [("p50", 50), ("p99", 99)] {
+        let figure = format!("{name} from a key to its effect in the flood");
+        recording.add(&figure, "ms", &[at(part).as_secs_f64() * 1000.0]);
+    }
 }
 
-pub(crate) fn idle() {
+pub(crate) fn idle(recording: &Recording) {
     let home = tempfile::tempdir().unwrap();
     let mut pty = start(&["--listen", "127.0.0.1:0"], &home);
     pty.wait_for_text("curl");
@@ -144,6 +155,7 @@ pub(crate) fn idle() {
          {bytes} bytes to the terminal",
         share * 100.0
     );
+    recording.add("pipeline and console, idle", "% of a core", &[share * 100.0]);
     quit(&mut pty);
 }
 

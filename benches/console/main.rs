@@ -1,4 +1,4 @@
-//! The console under load: filtering a million lines, compared with ripgrep; and the real program in
+//! The console under load: filtering a full buffer, compared with ripgrep; and the real program in
 //! a pseudo-terminal under a flood of lines, and idle. See bench/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
@@ -6,6 +6,8 @@
 mod daemon;
 mod filtering;
 mod live;
+#[path = "../shared/record.rs"]
+mod record;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -14,9 +16,6 @@ use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::time::UtcMillis;
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-
-/// Lines of the full buffer.
-const LINES: usize = 1_000_000;
 
 const NOON: i64 = 1_769_860_800_000;
 const PATHS: [&str; 5] = ["/", "/pricing", "/checkout", "/blog/how-we-count", "/docs"];
@@ -33,9 +32,14 @@ struct Options {
     /// Run only this part
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Lines of the full buffer
+    #[arg(long, default_value_t = 1_000_000)]
+    lines: usize,
     /// Seconds of the flood
     #[arg(long, default_value_t = 15)]
     seconds: u64,
+    #[command(flatten)]
+    recording: record::Recording,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -69,12 +73,12 @@ fn main() {
     let options = Options::parse();
     let is_wanted = |part| options.only.is_none_or(|only| only == part);
     if is_wanted(Part::Filter) {
-        filtering::run();
+        filtering::run(options.lines, &options.recording);
     }
     if is_wanted(Part::Flood) {
-        live::flood(options.seconds);
+        live::flood(options.lines, options.seconds, &options.recording);
     }
     if is_wanted(Part::Idle) {
-        live::idle();
+        live::idle(&options.recording);
     }
 }

@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bare;
-#[allow(dead_code)]
-#[path = "../worker/cpu.rs"]
+#[path = "../shared/cpu.rs"]
 mod cpu;
 mod load;
+#[path = "../shared/record.rs"]
+mod record;
+mod summary;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "../shared/traffic.rs"]
+mod traffic;
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +27,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use cpu::Cpu;
-use load::{Load, Tally};
+use load::Load;
+use summary::{Bytes, Run};
 use support::command::PROGRAM;
 use support::servers::{Kind as ServerKind, RedisServer};
 use support::{Daemon, eventually};
@@ -62,6 +67,8 @@ struct Options {
     /// Settings for the program, as in its config file
     #[arg(long, value_name = "TOML", default_value = "")]
     settings: String,
+    #[command(flatten)]
+    recording: record::Recording,
     /// Run the minimal server; used by the bench itself
     #[arg(long, hide = true)]
     serve_bare: bool,
@@ -130,6 +137,19 @@ impl Target {
         }
     }
 
+    /// What each event took of Redis and the network since the previous run.
+    fn bytes(&self, accepted: u64, network: f64) -> Option<Bytes> {
+        let redis = self.redis.as_ref()?;
+        let memory = redis.cli(&["MEMORY", "USAGE", "analytics:queue", "SAMPLES", "0"]);
+        let to_redis = traffic::of_redis(redis);
+        let per_event = |all: f64| all / accepted as f64;
+        Some(Bytes {
+            memory: per_event(memory.parse().ok()?),
+            to_redis: per_event(to_redis),
+            to_clients: per_event(network - to_redis),
+        })
+    }
+
     /// Events per round trip to Redis.
     fn grouped(&self, accepted: u64) -> Option<f64> {
         let stats = self.redis.as_ref()?.cli(&["INFO", "commandstats"]);
@@ -171,13 +191,13 @@ fn main() {
         options.seconds,
         own.daemon.data_dir().display()
     );
-    let mut results: Vec<(Kind, Tally)> = Vec::new();
+    let mut runs: Vec<Run> = Vec::new();
     for round in 0..options.rounds {
         for turn in 0..kinds.len() {
             // The order of the kinds rotates.
             let kind = kinds[(round + turn) % kinds.len()];
-            let best = results.iter().filter(|(kind, _)| *kind == Kind::Track);
-            let best = best.map(|(_, tally)| tally.rate()).fold(0.0, f64::max);
+            let best = runs.iter().filter(|run| run.kind == Kind::Track);
+            let best = best.map(|run| run.tally.rate()).fold(0.0, f64::max);
             if kind == Kind::Half && best == 0.0 {
                 continue;
             }
@@ -186,11 +206,11 @@ fn main() {
                 (Kind::Other, Some(other)) => Some(other),
                 _ => Some(&mut own),
             };
-            let result = run(kind, &options, best, bare.addr, target);
-            results.push((kind, result));
+            runs.push(run(kind, &options, best, bare.addr, target));
         }
     }
-    summary(&kinds, &results);
+    summary::print(&kinds, &runs);
+    summary::record(&options, &kinds, &runs);
     own.check();
     other.iter().for_each(Target::check);
 }
@@ -201,7 +221,7 @@ fn run(
     best: f64,
     bare: SocketAddr,
     target: Option<&mut Target>,
-) -> Tally {
+) -> Run {
     let address = target.as_ref().map_or(bare, |target| target.daemon.addr);
     let load = Load {
         connections: options.connections,
@@ -214,12 +234,15 @@ fn run(
     // The console's and that of `logs --follow`.
     let streams = if kind == Kind::Watched { 2 } else { 0 };
     let consoles: Vec<_> = (0..streams).map(|_| Console::attach(address)).collect();
-    let cpu = Cpu::now();
-    let result = load.run(address);
-    let accepted = result.answered_in_all * result.events as u64;
+    let (cpu, network) = (Cpu::now(), traffic::loopback());
+    let tally = load.run(address);
+    let accepted = tally.answered_in_all * tally.events as u64;
     let cpu = cpu.since().per(accepted as f64 / 1000.0);
-    print!("{:<30} {result}  CPU per 1,000 events: {cpu}", kind.name());
+    let network = traffic::loopback() - network;
+    print!("{:<30} {tally}  CPU per 1,000 events: {cpu}", kind.name());
+    let mut bytes = None;
     if let Some(target) = target {
+        bytes = target.bytes(accepted, network);
         let grouped = target.grouped(accepted);
         grouped.iter().for_each(|events| print!("; {events:.1} events a round trip"));
         target.emptied(accepted);
@@ -229,34 +252,8 @@ fn run(
         print!("; {} MB of lines read", read / 1_000_000);
     }
     println!();
-    assert_eq!(result.refused, 0, "some events were not accepted");
-    result
-}
-
-/// The medians and their ratios.
-fn summary(kinds: &[Kind], results: &[(Kind, Tally)]) {
-    let median = |kind: Kind, value: fn(&Tally) -> f64| {
-        let of_kind = results.iter().filter(|(found, _)| *found == kind);
-        let mut values: Vec<_> = of_kind.map(|(_, tally)| value(tally)).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    println!();
-    for kind in kinds {
-        let (rate, p99) = (median(*kind, Tally::rate), median(*kind, |tally| tally.millis(0.99)));
-        println!("{:<30} median {rate:>9.0}/s  p99 {p99:>7.2} ms", kind.name());
-    }
-    for (what, over, under) in [
-        ("/track to bare hyper", Kind::Track, Kind::Bare),
-        ("/track to the other build's", Kind::Track, Kind::Other),
-        ("with console and logs to without", Kind::Watched, Kind::Track),
-        ("events of /batch to /track", Kind::Batch, Kind::Track),
-    ] {
-        if kinds.contains(&over) && kinds.contains(&under) {
-            let ratio = median(over, Tally::rate) / median(under, Tally::rate);
-            println!("{what:<34} {ratio:.3}");
-        }
-    }
+    assert_eq!(tally.refused, 0, "some events were not accepted");
+    Run { kind, tally, cpu, bytes }
 }
 
 /// Waits until the worker has stored the events of the previous run.

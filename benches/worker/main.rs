@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod careless;
+#[path = "../shared/cpu.rs"]
 mod cpu;
 mod embedded;
 mod raw;
+#[path = "../shared/record.rs"]
 mod record;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "../shared/traffic.rs"]
+mod traffic;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -27,13 +31,12 @@ const TABLE: &str = "analytics.page_view_event";
 const POLL: Duration = Duration::from_millis(10);
 /// Items per `LPUSH`.
 const CHUNK: usize = 1_000;
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Plot {
-    Batch,
-    Workers,
-    Processes,
-}
+/// Bytes per event that are recorded.
+const BYTES: [&str; 3] = [
+    "network of the drain, with Redis",
+    "network of the drain, with ClickHouse",
+    "disk of the drain, ClickHouse",
+];
 
 #[derive(Parser)]
 struct Options {
@@ -63,9 +66,6 @@ struct Options {
     rounds: usize,
     #[command(flatten)]
     recording: record::Recording,
-    /// With `--plot`: what varies from point to point
-    #[arg(long, value_enum, default_value_t = Plot::Batch)]
-    plots: Plot,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -87,17 +87,19 @@ fn embedded(options: &Options) {
     }
     println!("worker to prepared inserts: {}", Median(&ratios));
     options.record("embedded drain", "events/s", &rates);
-    options.record("embedded drain / prepared inserts", "ratio", &ratios);
+    options.record("embedded drain to prepared inserts", "ratio", &ratios);
 }
 
 fn production(options: &Options) {
     let (mut rates, mut to_raw, mut to_careless) = (Vec::new(), Vec::new(), Vec::new());
     let mut cpu = [const { Vec::new() }; 3];
+    let mut bytes = [const { Vec::new() }; 3];
     for _ in 0..options.rounds {
         let redis = RedisServer::start(Kind::Valkey, &[]);
         let clickhouse = ClickHouse::own();
         fill(&redis, options);
-        let (took, worker_cpu) = drain(options, &redis, &clickhouse);
+        let Drained { took, cpu: worker_cpu, bytes: worker_bytes } =
+            drain(options, &redis, &clickhouse);
         let worker = options.rate(took);
         fill(&redis, options);
         let (took, careless_cpu) = careless::drain(&redis, &clickhouse, TABLE, options.batch);
@@ -124,14 +126,18 @@ fn production(options: &Options) {
         // Milliseconds per thousand are microseconds per event.
         let micros = worker_cpu.per(options.events as f64 / 1_000.0).of_servers();
         cpu.iter_mut().zip(micros).for_each(|(all, one)| all.push(one));
+        bytes.iter_mut().zip(worker_bytes).for_each(|(all, one)| all.push(one));
     }
     println!("worker to raw insert: {}", Median(&to_raw));
     println!("worker to unsafe drain: {}", Median(&to_careless));
     options.record("drain", "events/s", &rates);
-    options.record("drain / raw insert", "ratio", &to_raw);
-    options.record("drain / unsafe drain", "ratio", &to_careless);
-    for (part, values) in ["bklit-tui", "Redis", "ClickHouse"].into_iter().zip(&cpu) {
+    options.record("drain to raw insert", "ratio", &to_raw);
+    options.record("drain to unsafe drain", "ratio", &to_careless);
+    for (part, values) in ["worker", "Redis", "ClickHouse"].into_iter().zip(&cpu) {
         options.record(&format!("processor time of the drain, {part}"), "µs/event", values);
+    }
+    for (what, values) in BYTES.into_iter().zip(&bytes) {
+        options.record(what, "bytes/event", values);
     }
 }
 
@@ -142,12 +148,7 @@ impl Options {
     }
 
     fn record(&self, figure: &str, unit: &str, values: &[f64]) {
-        let x = match self.plots {
-            Plot::Batch => self.batch,
-            Plot::Workers => self.workers,
-            Plot::Processes => self.processes,
-        };
-        self.recording.add(figure, unit, x as f64, values);
+        self.recording.add(figure, unit, values);
     }
 }
 
@@ -165,8 +166,16 @@ impl std::fmt::Display for Median<'_> {
     }
 }
 
+/// What storing the backlog took.
+struct Drained {
+    took: Duration,
+    cpu: Cpu,
+    /// For each event, as named by [`BYTES`].
+    bytes: [f64; 3],
+}
+
 /// Measures from the first claim until everything is stored and acknowledged.
-fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Duration, Cpu) {
+fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> Drained {
     let settings = format!(
         "roles = ['worker']\nredis_url = '{}'\nclickhouse_url = '{}'\n[worker]\n\
          batch_size = {}\nworkers = {}",
@@ -176,6 +185,8 @@ fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Du
         options.workers
     );
     let mut queue = Queue::connect(redis);
+    redis.cli(&["CONFIG", "RESETSTAT"]);
+    let network = traffic::loopback();
     let daemons: Vec<_> =
         (0..options.processes).map(|_| Daemon::with_settings(&settings)).collect();
     let waiting = queue.depth();
@@ -186,6 +197,11 @@ fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Du
         std::thread::sleep(POLL);
     }
     let (took, cpu) = (began.elapsed(), cpu.since());
+    let network = traffic::loopback() - network;
+    let to_redis = traffic::of_redis(redis);
+    let on_disk = "SELECT sum(bytes_on_disk) FROM system.parts \
+                   WHERE active AND database = 'analytics'";
+    let on_disk: f64 = clickhouse.query(on_disk).parse().unwrap();
     let stored = "SELECT (SELECT uniqExact(id) + count() FROM analytics.page_view_event) + \
                   (SELECT uniqExact(id) + count() FROM analytics.tracked_event)";
     let ends = (0..options.events).filter(|n| options.kind(*n) == "session_end").count();
@@ -193,7 +209,8 @@ fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> (Du
     drop(daemons);
     // Events claimed before the clock started are not counted.
     let whole = options.events as f64 / waiting.max(1) as f64;
-    (took.mul_f64(whole), cpu.per(1.0 / whole))
+    let bytes = [to_redis, network - to_redis, on_disk].map(|all| all / options.events as f64);
+    Drained { took: took.mul_f64(whole), cpu: cpu.per(1.0 / whole), bytes }
 }
 
 /// A connection on which the state of the queue is read.

@@ -1,4 +1,4 @@
-//! Results as JSON lines, from which `bench/run.sh` makes RESULTS.md.
+//! Results as JSON lines, from which `bench/report.py` makes RESULTS.md.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -9,19 +9,19 @@ use serde_json::json;
 
 #[derive(Args)]
 pub struct Recording {
-    /// Append the results to this file, as JSON lines
+    /// Append the results to this file, as JSON lines; options before this one are recorded
     #[arg(long = "json", value_name = "FILE")]
     file: Option<PathBuf>,
-    /// With `--json`: the results are points of this plot
-    #[arg(long, value_name = "NAME")]
+    /// The results are a point of the plot against this option, such as `connections`
+    #[arg(long, value_name = "OPTION", requires = "file")]
     plot: Option<String>,
 }
 
 impl Recording {
-    /// Records the values of all rounds of a figure. `x` is its place in a plot.
-    pub fn add(&self, figure: &str, unit: &str, x: f64, values: &[f64]) {
+    /// Records the values of all rounds of a figure.
+    pub fn add(&self, figure: &str, unit: &str, values: &[f64]) {
         let Some(file) = &self.file else { return };
-        // The binary, then the options that change what is measured.
+        // Without the program and what cargo adds.
         let options: Vec<_> =
             std::env::args().skip(1).filter(|option| option != "--bench").collect();
         let ours = options.iter().position(|option| option == "--json").unwrap_or(options.len());
@@ -31,7 +31,6 @@ impl Recording {
             "figure": figure,
             "unit": unit,
             "plot": self.plot,
-            "x": x,
             "values": values,
         });
         let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
