@@ -63,8 +63,7 @@ impl Pipeline {
         let address = listeners.address;
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
         let (writer, verifier) = comparison.unzip();
-        let throttle = Throttle::new(settings.limits.clone(), settings.queue.max_depth);
-        let throttle = Arc::new(throttle);
+        let throttle = Arc::new(Throttle::new(settings.limits.clone(), settings.queue.max_depth));
         let authenticator = authenticator(settings, &adapters, &throttle);
         let tokens_file = adapters::tokens_are_remote(settings)
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));

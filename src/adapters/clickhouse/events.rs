@@ -155,17 +155,8 @@ async fn store_group<'a>(
         let sent = Sent { positions: group.positions(&missing), generation };
         let sending = schema.replicated.then(|| store.in_doubt.sending(&block, sent.clone()));
         match insert(store, &batch.id, group, &missing, generation, views).await {
-            Ok(()) if !store.check_ids || schema.replicated => {
+            Ok(()) if needs_no_check(store, batch, &schema, generation) => {
                 sending.into_iter().for_each(Sending::resolve);
-                missing.clear();
-            }
-            // The server can have recorded a token without its rows only if it was used before, and
-            // can have confirmed rows that it has not stored only if its inserts are asynchronous.
-            Ok(())
-                if batch.is_first_attempt
-                    && generation == 0
-                    && !store.connection.not_allowed.contains(settings::ASYNC) =>
-            {
                 missing.clear();
             }
             Ok(()) => missing = settled(store, group, &schema, missing).await?,
@@ -194,6 +185,20 @@ async fn store_group<'a>(
         group.table.name,
         missing.len()
     )))
+}
+
+/// Whether a confirmed insert needs no check. The server can have recorded a token without its rows
+/// only if the token was used before, and can have confirmed rows that it has not stored only if its
+/// inserts are asynchronous.
+fn needs_no_check(
+    store: &ClickHouseStore,
+    batch: &Batch,
+    schema: &TableSchema,
+    generation: u32,
+) -> bool {
+    let is_first = batch.is_first_attempt && generation == 0;
+    let is_asynchronous = store.connection.not_allowed.contains(settings::ASYNC);
+    !store.check_ids || schema.replicated || is_first && !is_asynchronous
 }
 
 async fn missing_of<'a>(

@@ -2,8 +2,9 @@
 //!
 //! Each process keeps three marks with the session states, under keys that no session has: when its
 //! first states were inserted, when its last ones were, and up to which time the rows of all its
-//! sessions are written. All states count, those of batches and those that precede a version. If a process is silent although its last states are later than that, every
-//! sweep completes the sessions whose states were touched in between, by whomever.
+//! sessions are written. All states count, those of batches and those that precede a version. If a
+//! process is silent although its last states are later than that, every sweep completes the
+//! sessions whose states were touched in between, whoever touched them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -42,8 +43,9 @@ pub(super) struct Writer {
     id: String,
     /// Whether the first states have been inserted.
     has_begun: AtomicBool,
-    /// How far the recovery of each other process has come, if it was interrupted.
-    recovered: Mutex<HashMap<String, SessionKey>>,
+    /// The last session completed for each other process and the time of its last states, if that
+    /// was interrupted.
+    recovered: Mutex<HashMap<(String, u32), SessionKey>>,
 }
 
 impl Default for Writer {
@@ -54,7 +56,7 @@ impl Default for Writer {
 }
 
 impl Writer {
-    fn recovered(&self) -> MutexGuard<'_, HashMap<String, SessionKey>> {
+    fn recovered(&self) -> MutexGuard<'_, HashMap<(String, u32), SessionKey>> {
         self.recovered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,10 +160,12 @@ async fn recover_all(store: &ClickHouseStore) -> Result<(), StoreError> {
     for (writer, marks) in read(store).await? {
         let Some(from) = marks.incomplete_since() else { continue };
         tracing::info!(from, until = marks.last, "completing the sessions of a process that ended");
-        complete(store, &writer, from, marks.last).await?;
-        store.writer.recovered().remove(&writer);
+        let mark = mark(WRITTEN, &writer);
+        let interrupted = (writer, marks.last);
+        complete(store, &interrupted, from).await?;
+        store.writer.recovered().remove(&interrupted);
         let written = Session { last_seen: Some(millis(marks.last) + 1000), ..Session::default() };
-        insert_mark(store, &mark(WRITTEN, &writer), &written).await?;
+        insert_mark(store, &mark, &written).await?;
     }
     Ok(())
 }
@@ -190,16 +194,16 @@ async fn read(store: &ClickHouseStore) -> Result<HashMap<String, Marks>, StoreEr
     Ok(writers)
 }
 
-/// Completes the sessions whose states were last touched at these times, from where the last attempt
-/// stopped.
+/// Completes the sessions whose states were last touched between `from` and the last states of a
+/// process, from where the last attempt stopped.
 async fn complete(
     store: &ClickHouseStore,
-    writer: &str,
+    interrupted: &(String, u32),
     from: u32,
-    until: u32,
 ) -> Result<(), StoreError> {
+    let until = interrupted.1;
     let first = || SessionKey { project_id: NO_PROJECT.to_owned(), session_id: String::new() };
-    let mut after = store.writer.recovered().get(writer).cloned().unwrap_or_else(first);
+    let mut after = store.writer.recovered().get(interrupted).cloned().unwrap_or_else(first);
     loop {
         let query = format!(
             "SELECT project_id, session_id FROM {STATE} WHERE touched >= toDateTime({from}) \
@@ -220,7 +224,7 @@ async fn complete(
         let Some(last) = keys.last() else { return Ok(()) };
         after = last.clone();
         sessions::complete(store, &keys).await?;
-        store.writer.recovered().insert(writer.to_owned(), after.clone());
+        store.writer.recovered().insert(interrupted.clone(), after.clone());
         if is_last {
             return Ok(());
         }

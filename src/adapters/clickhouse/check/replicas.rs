@@ -37,7 +37,7 @@ fn findings(replica: &Replica) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     if replica.is_readonly != 0 {
         findings.push(Diagnostic::problem(
-            format!("{table} is read-only: this replica has no connection to Keeper"),
+            format!("this replica of {table} is read-only: it is not connected to Keeper"),
             "check Keeper; events wait in the queue",
         ));
     }

@@ -91,7 +91,7 @@ impl Address {
         let (name, database) = url.path.split_once('/').unwrap_or((&url.path, ""));
         if name.is_empty() {
             return Err(
-                "has no name of a primary: write redis+sentinel://host,host/mymaster".into()
+                "does not name the primary: write redis+sentinel://host,host/mymaster".into()
             );
         }
         let addresses = tcp_all(url, SENTINEL_PORT, is_tls)?;

@@ -49,7 +49,7 @@ struct Known {
     asked: Option<Instant>,
 }
 
-/// Slots, and who has them.
+/// A range of slots, and the node that serves it.
 struct Range {
     first: u16,
     last: u16,
@@ -130,7 +130,8 @@ impl Cluster {
         self.known().nodes.clone()
     }
 
-    /// Forgets who has which slot: a node cannot be reached, and another may have taken over.
+    /// Forgets which node serves which slot, because one cannot be reached and another may have taken
+    /// over.
     pub(super) fn forget(&self) {
         self.known().ranges.clear();
     }

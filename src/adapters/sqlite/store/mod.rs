@@ -155,8 +155,7 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
     let mut new = Vec::with_capacity(batch.events.len());
     for (position, event) in batch.events.iter().enumerate() {
         if event.payload.kind() == EventKind::SessionEnd {
-            // It has no row that would show whether it is new; ending a session twice changes
-            // nothing.
+            // Ends have no row of their own. Adding one again changes nothing.
             new.push(event);
         } else if rows.insert(event)? {
             inserted.rows += 1;
