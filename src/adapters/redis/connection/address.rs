@@ -207,7 +207,7 @@ mod tests {
             ("redis://h/-1", "not a number"),
             ("unix://", "absolute path"),
             ("unix://run/redis.sock", "absolute path"),
-            ("redis+sentinel://:secret@a,b", "no name"),
+            ("redis+sentinel://:secret@a,b", "does not name the primary"),
             ("redis+cluster://a/3", "only one"),
         ] {
             let error = Address::parse(url).err().unwrap();
