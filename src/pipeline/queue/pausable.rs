@@ -249,3 +249,52 @@ impl Queue for PausableQueue {
         self.queue.delete_failed(ids).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `None` while it cannot be read.
+    #[derive(Default)]
+    struct Scripted(Mutex<Option<Paused>>);
+
+    impl Scripted {
+        fn is(&self, paused: Option<Paused>) {
+            *self.0.lock().unwrap() = paused;
+        }
+    }
+
+    #[async_trait]
+    impl PauseStore for Scripted {
+        async fn read(&self) -> Result<Paused, QueueError> {
+            let paused = self.0.lock().unwrap().clone();
+            paused.ok_or_else(|| QueueError::Unavailable("gone".into()))
+        }
+
+        async fn set(&self, _: Pausable, _: Option<&Pause>) -> Result<(), QueueError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_stays_while_it_cannot_be_read() {
+        let store = Arc::new(Scripted::default());
+        let known = Mutex::default();
+        let state =
+            State { store: Arc::clone(&store) as _, known, reading: AtomicBool::new(false) };
+        let workers = async || state.current().await.workers.clone();
+        assert_eq!(workers().await, None, "nothing is paused as long as nothing is known");
+        let pause = Pause::new("ann", Some(" disk "));
+        assert_eq!(pause.reason.as_deref(), Some("disk"));
+        store.is(Some(Paused { workers: Some(pause.clone()), ..Paused::default() }));
+        assert_eq!(workers().await, None, "it is not read again within a second");
+        tokio::time::advance(READ_EVERY).await;
+        assert_eq!(workers().await, Some(pause.clone()));
+        store.is(None);
+        tokio::time::advance(READ_EVERY).await;
+        assert_eq!(workers().await, Some(pause));
+        store.is(Some(Paused::default()));
+        tokio::time::advance(READ_EVERY).await;
+        assert_eq!(workers().await, None);
+    }
+}
