@@ -21,11 +21,13 @@ use crate::config::Settings;
 use bklit_adapters::clickhouse::ClickHouseStore;
 use bklit_adapters::local::TrackingIdIsDefinition;
 use bklit_adapters::local::history::RememberingDebugBus;
+use bklit_adapters::local::pauses::FilePauses;
 use bklit_adapters::local::{LocalDebugBus, LocalLiveBus};
 use bklit_adapters::postgres::definitions::PostgresDefinitions;
 use bklit_adapters::postgres::tokens::PostgresTokenStore;
 use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus};
 use bklit_adapters::redis::connection::RedisServer;
+use bklit_adapters::redis::pauses::RedisPauses;
 use bklit_adapters::redis::presence::RedisPresence;
 use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
 use bklit_adapters::sqlite::queue::SqliteQueue;
@@ -38,8 +40,8 @@ use bklit_pipeline::bus::LiveBus;
 use bklit_pipeline::definitions::Definitions;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::presence::Presence;
-use bklit_pipeline::queue::Queue;
 use bklit_pipeline::queue::spool::SpooledQueue;
+use bklit_pipeline::queue::{PausableQueue, PauseStore, Queue};
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::store::Store;
 use bklit_pipeline::store::baseline::Baseline;
@@ -104,7 +106,7 @@ impl Adapters {
             None => Wiring::in_process(settings, file, metrics),
         };
         Ok(Self {
-            queue,
+            queue: Arc::new(PausableQueue::new(queue, pauses(settings)?)),
             store,
             baseline,
             definitions,
@@ -191,18 +193,28 @@ fn stores(settings: &Settings, data_dir: &Path) -> Result<Stores> {
 /// The queue alone, to inspect and repair it while a pipeline may be running on it.
 pub(super) fn queues(settings: &Settings) -> Result<Queues> {
     let bounds = bounds(settings);
+    let pausable = |queue| pauses(settings).map(|store| PausableQueue::new(queue, store));
     let Some(server) = redis(settings)? else {
         let file = data_dir::existing(&settings.data_dir, QUEUE_FILE)?;
-        return Ok(Queues { queue: Arc::new(SqliteQueue::open(&file, bounds)?), spool: None });
+        let queue = pausable(Arc::new(SqliteQueue::open(&file, bounds)?))?;
+        return Ok(Queues { queue: Arc::new(queue), spool: None });
     };
     let file = settings.data_dir.join(QUEUE_FILE);
     let queue = Arc::new(redis_queue(settings, server));
     if !file.exists() {
-        return Ok(Queues { queue, spool: None });
+        return Ok(Queues { queue: Arc::new(pausable(queue)?), spool: None });
     }
     let spool: Arc<dyn Queue> = Arc::new(SqliteQueue::open(&file, bounds)?);
     let queue = Arc::new(SpooledQueue::for_repair(queue, Arc::clone(&spool)));
-    Ok(Queues { queue, spool: Some(spool) })
+    Ok(Queues { queue: Arc::new(pausable(queue)?), spool: Some(spool) })
+}
+
+/// Where it is stored what is paused.
+fn pauses(settings: &Settings) -> Result<Arc<dyn PauseStore>> {
+    Ok(match redis(settings)? {
+        Some(server) => Arc::new(RedisPauses::new(&server, &settings.queue.redis_prefix)),
+        None => Arc::new(FilePauses::new(&settings.data_dir)),
+    })
 }
 
 /// All tokens and definitions: with Postgres, also those that Bklit has there.

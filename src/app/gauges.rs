@@ -11,10 +11,12 @@ use super::alerts::DaemonAlerts;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::metrics::Part;
 use bklit_pipeline::queue::Queue;
-use bklit_pipeline::telemetry::Telemetry;
+use bklit_pipeline::telemetry::{Data, Telemetry};
 use bklit_pipeline::throttle::Throttle;
+use bklit_wire::debug_log::Stage;
 use bklit_wire::duration::seconds;
 use bklit_wire::gauges::{Gauges, Health};
+use bklit_wire::pause::{Pausable, Pause, Paused};
 
 /// How often gauges are published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -53,11 +55,39 @@ pub(super) async fn publish(
             observer.observe().await;
         }
         let gauges = log.publish_gauges();
+        report_pauses(&log, &last.paused, &gauges.paused);
         throttle.observe(gauges.queue.map(|queue| queue.depth.saturating_add(queue.spooled)));
         if let Some(alerts) = &mut alerts {
             alerts.check(&gauges);
         }
         last = gauges;
+    }
+}
+
+/// Reports what has been paused or resumed.
+fn report_pauses(log: &Telemetry, before: &Paused, now: &Paused) {
+    let find =
+        |paused: &Paused, part| paused.iter().find(|(p, _)| *p == part).map(|(_, p)| p.clone());
+    for part in Pausable::ALL {
+        let step = log.step(match part {
+            Pausable::Intake => Stage::Ingestion,
+            Pausable::Workers => Stage::Worker,
+        });
+        match (find(before, part), find(now, part)) {
+            (before, Some(pause)) if before.as_ref() != Some(&pause) => {
+                let Pause { by, reason, since } = pause;
+                step.uncounted().warn("Paused by an operator", || {
+                    let mut data = Data::from_iter([
+                        ("by".to_owned(), by.into()),
+                        ("since".to_owned(), since.to_string().into()),
+                    ]);
+                    data.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
+                    data
+                });
+            }
+            (Some(_), None) => step.uncounted().info("Resumed by an operator", Data::new),
+            _ => {}
+        }
     }
 }
 

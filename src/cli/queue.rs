@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use bklit_wire::pause::Pausable;
+
 /// `queue`.
 #[derive(Debug, Args)]
 pub struct QueueArgs {
@@ -35,6 +37,19 @@ pub enum QueueCommand {
         /// Print JSON, one event per line
         #[arg(long)]
         json: bool,
+    },
+    /// Pause accepting events (intake) or storing them (workers), in all processes of the queue
+    Pause {
+        /// intake or workers
+        part: Pausable,
+        /// Why, for the others
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Resume what was paused
+    Resume {
+        /// intake or workers
+        part: Pausable,
     },
     /// Put failed events back into the queue; events that are already stored are not stored twice
     Retry {

@@ -13,6 +13,7 @@ use bklit_wire::backend::{Backend, Change};
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::live_view::LiveView;
+use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{BatchView, FailedPage, QueueView};
 use bklit_wire::time::UtcMillis;
 
@@ -51,6 +52,11 @@ impl Backend for LocalBackend {
         let changed = changed.map_err(|error| error.to_string())?;
         (self.log_change)(message, changed);
         Ok(changed)
+    }
+
+    async fn pause(&self, request: &PauseRequest) -> Result<(), String> {
+        let paused = self.queue.pause(request.part, request.pause().as_ref()).await;
+        paused.map_err(|error| error.to_string())
     }
 
     async fn batch(&self, id: &str) -> Result<Option<BatchView>, String> {

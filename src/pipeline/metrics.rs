@@ -363,6 +363,7 @@ impl Metrics {
             store_health,
             worker_health,
             verify: self.verify.gauges(),
+            paused: self.queue.paused(),
             failures: parts.into_iter().filter_map(|part| part.failure).collect(),
             recent: Some(self.refusals.observe(Instant::now(), recent)),
         }

@@ -11,6 +11,7 @@ use crate::client::{Client, cause};
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::live_view::LiveView;
+use bklit_wire::pause::{PauseRequest, Paused};
 use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use bklit_wire::refused::RefusedView;
 
@@ -146,6 +147,14 @@ impl Backend for RemoteBackend {
             .header(CONTENT_TYPE, "application/json");
         let Changed { changed } = self.send(request, body.into()).await?;
         Ok(changed)
+    }
+
+    async fn pause(&self, request: &PauseRequest) -> Result<(), String> {
+        let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
+        let request = Request::post(format!("{}/api/queue/pause", self.base))
+            .header(CONTENT_TYPE, "application/json");
+        let _: Paused = self.send(request, body.into()).await?;
+        Ok(())
     }
 
     async fn batch(&self, id: &str) -> Result<Option<BatchView>, String> {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::event_lookup::EventTrace;
 use crate::live_view::LiveView;
+use crate::pause::PauseRequest;
 use crate::queue::{BatchView, FailedPage, QueueView};
 
 /// What to do with failed events.
@@ -36,6 +37,12 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it was not done, or only partly.
     async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String>;
+
+    /// Pauses or resumes a part of all processes of the queue.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    async fn pause(&self, request: &PauseRequest) -> Result<(), String>;
 
     /// The content of a batch in flight; `None` once it has been acknowledged.
     ///

@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::debug_log::Stage;
+use super::pause::Paused;
 use super::time::UtcMillis;
 
 /// The longest latency recorded, in microseconds: one hour. Longer ones count as this.
@@ -72,6 +73,9 @@ pub struct Gauges {
     /// The parts that fail, each with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
+    /// What an operator has paused.
+    #[serde(skip_serializing_if = "Paused::is_empty")]
+    pub paused: Paused,
     /// What came of the events of the last minutes; `None` from an older process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent: Option<Recent>,

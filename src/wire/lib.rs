@@ -39,6 +39,7 @@ pub mod lenient;
 pub mod live_view;
 pub mod numbers;
 pub mod object;
+pub mod pause;
 pub mod queue;
 pub mod refused;
 pub mod session;

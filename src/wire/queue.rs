@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::event::EventKind;
 use crate::json::{Fields, repaired};
 use crate::lenient::name;
+use crate::pause::Paused;
 use crate::time::UtcMillis;
 
 /// The most items in a page, and the most ids in one call.
@@ -52,6 +53,9 @@ pub struct QueueView {
     pub failed: u64,
     /// Items in the spool, waiting for the queue to become available again.
     pub spooled: u64,
+    /// What an operator has paused.
+    #[serde(default, skip_serializing_if = "Paused::is_empty")]
+    pub paused: Paused,
     /// When the oldest waiting event was accepted; `None` if nothing waits or it cannot be read.
     pub oldest_waiting: Option<UtcMillis>,
     /// Up to [`MOST_BATCHES`] batches in flight, by lease expiry.

@@ -4,6 +4,7 @@ mod alerts;
 mod batches;
 mod hang_up;
 mod notify;
+mod pause;
 mod ready;
 mod roles;
 mod stop;

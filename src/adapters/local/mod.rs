@@ -1,7 +1,8 @@
 //! Adapters that need no server: in-process buses (bounded ring buffers, in which a slow subscriber
-//! loses messages), their history, and definitions where the tracking id is the definition.
+//! loses messages), their history, what is paused, and definitions where the tracking id is the definition.
 
 pub mod history;
+pub mod pauses;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,11 +5,13 @@
 //! | `connection` | connections, reconnects and timeouts |
 //! | `queue` | the queue: lists and Lua scripts |
 //! | `bus` | debug and live bus: channels, and a stream with the last lines |
+//! | `pauses` | what is paused: a hash |
 //! | `presence` | active sessions: sorted sets |
 //! | `tokens` | the token store: a hash |
 
 pub mod bus;
 pub mod connection;
+pub mod pauses;
 pub mod presence;
 pub mod queue;
 pub mod tokens;

@@ -180,6 +180,7 @@ fn remedy(reason: &str) -> &'static str {
         }
         "domain not allowed" => "create a token for the domains of the pages: `--domain`",
         "tokens unavailable" => "check the server of the tokens",
+        "paused" => "an operator has paused accepting events: `bklit-tui queue resume intake`",
         "queue" => "the queue is full or unavailable: check its server or disk",
         "invalid event" => "correct the pages that send them",
         "project_per_second" | "project_per_day" | "token_per_second" | "token_per_day"

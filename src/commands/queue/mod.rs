@@ -3,6 +3,7 @@
 //! - `status`: how many events are waiting, in flight and failed
 //! - `list`: prints events
 //! - `change`: retries and deletes events
+//! - `pause`: pauses and resumes accepting and storing events
 //! - `export`: writes events to a file
 //! - `drain`: runs a worker until the queue is empty
 //! - `walk`: reads a list page by page
@@ -11,6 +12,7 @@ mod change;
 mod drain;
 mod export;
 mod list;
+mod pause;
 mod status;
 mod walk;
 
@@ -52,6 +54,10 @@ pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
         QueueCommand::Export { filter, waiting, force, file } => {
             export::run(queue, Which::of(*waiting), filter, (file, *force)).await?;
         }
+        QueueCommand::Pause { part, reason } => {
+            pause::pause(queue, *part, reason.as_deref()).await?;
+        }
+        QueueCommand::Resume { part } => pause::resume(queue, *part).await?,
         // Handled by `drain`, which also needs a store.
         QueueCommand::Drain { .. } => {}
     }

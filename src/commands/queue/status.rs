@@ -12,6 +12,7 @@ use bklit_wire::numbers::grouped;
 use bklit_wire::queue::BatchInFlight;
 use bklit_wire::queue::QueueView;
 use bklit_wire::table::Table;
+use bklit_wire::text::safe;
 use bklit_wire::time::UtcMillis;
 
 pub(super) async fn run(queues: &Queues, json: bool) -> Result<()> {
@@ -59,6 +60,13 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
         format!("{name:<9}  {:>9}  {more}", grouped(*count)).trim_end().to_owned() + "\n"
     };
     let mut text: String = rows.into_iter().map(line).collect();
+    for (part, pause) in view.paused.iter() {
+        let part = part.as_str();
+        let pause = safe(&pause.to_string()).into_owned();
+        text.push_str(&format!(
+            "\n{part} paused {pause}\nresume with `bklit-tui queue resume {part}`\n"
+        ));
+    }
     if !batches.is_empty() {
         let mut table = Table::new(["BATCH", "OWNER", "ITEMS", "ATTEMPTS", "CLAIMED", "LEASE"]);
         for batch in batches {
@@ -100,6 +108,8 @@ fn since_then(then: UtcMillis, now: UtcMillis) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bklit_wire::pause::{Pause, Paused};
+
     use super::*;
 
     #[test]
@@ -121,6 +131,14 @@ mod tests {
             in_flight: 14,
             failed: 1,
             spooled: 0,
+            paused: Paused {
+                workers: Some(Pause {
+                    by: "ann@ops".into(),
+                    reason: Some("disk\u{1b}[2J".into()),
+                    since: at(0),
+                }),
+                ..Paused::default()
+            },
             oldest_waiting: Some(at(400_000)),
             batches: vec![batch(-90_000, Some("a:1")), batch(20_500, None)],
             lapsed: 1,
@@ -135,6 +153,8 @@ mod tests {
             "20s left",
             "1m ago",
             "unknown",
+            "workers paused by ann@ops since 1970-01-01T00:00:00.000Z: disk\\u{1b}[2J",
+            "queue resume workers",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

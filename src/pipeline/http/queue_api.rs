@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
@@ -12,6 +13,7 @@ use hyper::{Response, StatusCode};
 use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{Changed, Chosen, MAX_PAGE};
 
 use super::body::Expected;
@@ -63,16 +65,7 @@ pub async fn change(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let context = &*peer.context;
-    // Rejects what a form in a web page could also send.
-    if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
-        return Err(Refusal::Unsupported("Content-Type must be application/json"));
-    }
-    let most = context.settings.max_body_bytes;
-    let expected = Expected { most, lines: false };
-    let coding = body::check_head(&head.headers, &incoming, expected)?;
-    let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
-    peer.linger.store(false, Relaxed);
-    let bytes = coding.decode(bytes).await?;
+    let bytes = json_of_admin(peer, head, incoming).await?;
     let Chosen { ids } = serde_json::from_slice(&bytes).map_err(|error| {
         let problem = format!("must be {{\"ids\":[\"…\"]}}: {error}");
         Refusal::field("body", Cow::Owned(problem))
@@ -93,6 +86,42 @@ pub async fn change(
         events.into_iter().chain(peer.shown(peer.client(&head.headers).ip)).collect()
     });
     Ok(response::no_store(response::json(StatusCode::OK, &Changed { changed })))
+}
+
+/// `POST /api/queue/pause`.
+pub async fn pause(
+    peer: &Peer,
+    head: &Parts,
+    incoming: Incoming,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let queue = peer.context.intake.queue();
+    let bytes = json_of_admin(peer, head, incoming).await?;
+    let request: PauseRequest = serde_json::from_slice(&bytes).map_err(|error| {
+        let problem =
+            format!("must be {{\"part\":\"workers\",\"paused\":true,\"by\":\"…\"}}: {error}");
+        Refusal::field("body", problem)
+    })?;
+    if request.by.trim().is_empty() {
+        return Err(Refusal::field("by", "missing: who pauses or resumes it"));
+    }
+    in_time(queue.pause(request.part, request.pause().as_ref())).await?;
+    let paused = in_time(queue.paused()).await?;
+    Ok(response::no_store(response::json(StatusCode::OK, &paused)))
+}
+
+/// The body of a request that changes something.
+async fn json_of_admin(peer: &Peer, head: &Parts, incoming: Incoming) -> Result<Bytes, Refusal> {
+    let context = &*peer.context;
+    // Rejects what a form in a web page could also send.
+    if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
+        return Err(Refusal::Unsupported("Content-Type must be application/json"));
+    }
+    let most = context.settings.max_body_bytes;
+    let expected = Expected { most, lines: false };
+    let coding = body::check_head(&head.headers, &incoming, expected)?;
+    let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
+    peer.linger.store(false, Relaxed);
+    coding.decode(bytes).await
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {

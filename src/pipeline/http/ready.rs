@@ -85,6 +85,7 @@ async fn accepting(context: &HttpContext) -> Option<&'static str> {
         Acceptance::Accepts => None,
         Acceptance::Full => Some("the queue is full"),
         Acceptance::FailedFull => Some(FAILED_FULL),
+        Acceptance::Paused => Some("an operator has paused accepting events"),
         Acceptance::Refuses => Some("the queue rejects events"),
         Acceptance::Silent => Some("the queue does not respond"),
     }

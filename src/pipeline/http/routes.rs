@@ -54,6 +54,7 @@ enum Handler {
     Failed,
     Refused,
     Change(Change),
+    Pause,
     Tracker,
     Playground,
 }
@@ -107,6 +108,7 @@ pub const ROUTES: &[Route] = &[
     route("/api/live", GET, Access::Reader, Handler::Live),
     route("/api/queue/failed", GET, Access::Reader, Handler::Failed),
     route("/api/refused", GET, Access::Reader, Handler::Refused),
+    route("/api/queue/pause", POST, Access::Admin, Handler::Pause),
     route("/api/queue/failed/retry", POST, Access::Admin, Handler::Change(Change::Retry)),
     route("/api/queue/failed/delete", POST, Access::Admin, Handler::Change(Change::Delete)),
 ];
@@ -195,6 +197,7 @@ async fn dispatch(
         Handler::Failed => queue_api::failed(peer, &head).await,
         Handler::Refused => refused_api::list(peer, &head),
         Handler::Change(change) => queue_api::change(peer, change, &head, body).await,
+        Handler::Pause => queue_api::pause(peer, &head, body).await,
         Handler::Tracker => Ok(tracker::script(&head)),
         Handler::Playground => playground::page(peer, &head).await,
     };

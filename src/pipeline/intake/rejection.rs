@@ -71,6 +71,10 @@ impl Rejection {
             Self::Queue(QueueError::Unavailable(_) | QueueError::InDoubt { .. }) => {
                 "the queue is unavailable; try again later".to_owned()
             }
+            // Nor who has paused it, and why.
+            Self::Queue(QueueError::Paused(_)) => {
+                "no events are accepted for a while; try again later".to_owned()
+            }
             // Which domains are allowed is nobody else's business.
             Self::Denied(Denied::Domain(_)) => {
                 "the token may not be used from this site: it is limited to certain domains"
@@ -86,6 +90,7 @@ impl Rejection {
             Self::Field { .. } => "invalid event",
             Self::Throttled(throttled) => throttled.limit.as_str(),
             Self::IdTaken(_) => "event id taken",
+            Self::Queue(QueueError::Paused(_)) => "paused",
             Self::Queue(_) => "queue",
             Self::Denied(denied) => match denied {
                 Denied::Domain(_) => "domain not allowed",

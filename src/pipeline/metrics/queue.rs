@@ -14,6 +14,7 @@ use crate::queue::api::QueueAges;
 use crate::queue::{Queue, QueueError, QueueStats};
 use bklit_net::timeout::no_response;
 use bklit_wire::gauges::{Health, QueueGauges};
+use bklit_wire::pause::Paused;
 use bklit_wire::time::UtcMillis;
 
 /// How long the queue may take to respond.
@@ -34,6 +35,8 @@ pub enum Acceptance {
     Full,
     /// The failed queue is full.
     FailedFull,
+    /// An operator has paused accepting events.
+    Paused,
     /// The queue rejects events.
     Refuses,
     /// The queue did not respond in time.
@@ -62,6 +65,9 @@ pub(super) struct QueueFigures {
     /// if not known.
     ages: Mutex<Option<(Option<u64>, u64)>>,
     is_known: AtomicBool,
+    intake_paused: Gauge,
+    workers_paused: Gauge,
+    paused: Mutex<Paused>,
     seen: Mutex<Option<(Instant, QueueSeen)>>,
 }
 
@@ -86,6 +92,16 @@ impl QueueFigures {
             "Batches in flight whose lease has expired",
             self.lapsed.clone(),
         );
+        r.register(
+            "intake_paused",
+            "Whether an operator has paused accepting events",
+            self.intake_paused.clone(),
+        );
+        r.register(
+            "workers_paused",
+            "Whether an operator has paused storing events",
+            self.workers_paused.clone(),
+        );
     }
 
     /// The last known values, if there are any.
@@ -100,6 +116,17 @@ impl QueueFigures {
             oldest_waiting_ms: ages.and_then(|(oldest, _)| oldest),
             lapsed: ages.map(|(_, lapsed)| lapsed),
         })
+    }
+
+    /// What was paused when it was last observed.
+    pub(super) fn paused(&self) -> Paused {
+        lock(&self.paused).clone()
+    }
+
+    fn set_paused(&self, paused: Paused) {
+        self.intake_paused.set(i64::from(paused.intake.is_some()));
+        self.workers_paused.set(i64::from(paused.workers.is_some()));
+        *lock(&self.paused) = paused;
     }
 
     pub(super) fn summary(&self) -> String {
@@ -129,6 +156,9 @@ impl Metrics {
             }
         };
         let accepts = timeout(TIMEOUT, accepts).await;
+        if let Ok(Ok(paused)) = timeout(TIMEOUT, queue.paused()).await {
+            self.queue.set_paused(paused);
+        }
         match &stats {
             Ok(stats) => {
                 self.set_queue(*stats);
@@ -155,6 +185,7 @@ impl Metrics {
             Ok(Ok(())) => Acceptance::Accepts,
             Ok(Err(QueueError::Full { .. })) => Acceptance::Full,
             Ok(Err(QueueError::FailedFull { .. })) => Acceptance::FailedFull,
+            Ok(Err(QueueError::Paused(_))) => Acceptance::Paused,
             Ok(Err(_)) => Acceptance::Refuses,
             Err(_) => Acceptance::Silent,
         };

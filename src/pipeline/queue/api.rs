@@ -19,11 +19,13 @@ pub async fn overview(queue: &dyn Queue) -> Result<QueueView, QueueError> {
     batches.truncate(MOST_BATCHES);
     let oldest_waiting = oldest_waiting(queue).await?;
     let stats = queue.stats().await?;
+    let paused = queue.paused().await?;
     Ok(QueueView {
         waiting: stats.depth,
         in_flight: stats.in_flight,
         failed: stats.failed,
         spooled: stats.spooled,
+        paused,
         oldest_waiting,
         lapsed: lapsed(&batches),
         batches,

@@ -1,5 +1,7 @@
 //! The bounds of a queue, and its errors.
 
+use bklit_wire::pause::Pause;
+
 use super::{ClaimId, DEFAULT_MAX_CLIENT_IDS, QueueStats};
 
 /// The default limit of failed items. Once it is reached, new events are refused.
@@ -71,6 +73,9 @@ pub enum QueueError {
         /// The limit that was reached.
         bound: u64,
     },
+    /// An operator has paused accepting events.
+    #[error("accepting events is paused {0}")]
+    Paused(Pause),
     /// The client chose an id that it has already used for an event with another content.
     #[error(
         "eventId: already used for a different event within the last 24 hours; choose a new id"

@@ -7,12 +7,14 @@
 //! - `api`: the views of the queue for people
 //! - `bounds`: the bounds of a queue, and its errors
 //! - `client_ids`: recognises a client's retry
+//! - `pausable`: a queue that an operator can pause
 //! - `settings`: the queue's settings
 //! - `spool`: accepts events while the queue is unavailable
 
 pub mod api;
 mod bounds;
 mod client_ids;
+mod pausable;
 mod settings;
 pub mod spool;
 
@@ -23,11 +25,13 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::pause::{Pausable, Pause, Paused};
 use bklit_wire::queue::BatchInFlight;
 use bklit_wire::time::UtcMillis;
 
 pub use bounds::{Bounds, DEFAULT_MAX_FAILED, QueueError};
 pub use client_ids::{CLIENT_ID_MEMORY, ClientId, DEFAULT_MAX_CLIENT_IDS};
+pub use pausable::{PausableQueue, PauseStore};
 pub use settings::QueueSettings;
 
 /// Once a batch has this many bytes, no more items are added. A worker holds up to three batches in
@@ -301,6 +305,23 @@ pub trait Queue: Send + Sync {
     /// Accepted items in this process's spool; also known while the queue is unavailable.
     fn spooled(&self) -> u64 {
         0
+    }
+
+    /// What an operator has paused.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn paused(&self) -> Result<Paused, QueueError> {
+        Ok(Paused::default())
+    }
+
+    /// Pauses accepting events or handing them to workers, for all processes of the queue; with
+    /// `None`, resumes it.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`]: nothing has changed, or the response was lost.
+    async fn pause(&self, part: Pausable, _pause: Option<&Pause>) -> Result<(), QueueError> {
+        Err(QueueError::Unavailable(format!("the {} cannot be paused here", part.as_str())))
     }
 
     /// Up to `most` batches that are claimed and not acknowledged, by lease expiry.
