@@ -60,6 +60,7 @@ pub(in crate::app) fn redis_and_queue(
 fn queue_options(settings: &Settings) -> RedisQueueOptions {
     RedisQueueOptions {
         prefix: settings.queue.redis_prefix.clone(),
+        shards: Some(settings.queue.shards),
         max_depth: settings.queue.max_depth,
         max_failed: settings.queue.max_failed,
         max_client_ids: settings.queue.max_client_ids,

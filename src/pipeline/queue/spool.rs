@@ -254,6 +254,10 @@ impl Queue for SpooledQueue {
         Ok(QueueStats { failed, spooled: self.spooled(), ..stats })
     }
 
+    fn shards(&self) -> Vec<QueueStats> {
+        self.shared.queue.shards()
+    }
+
     async fn accepts(&self) -> Result<(), QueueError> {
         if !self.is_spooling() {
             match self.shared.queue.accepts().await {

@@ -230,7 +230,7 @@ async fn queue(
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
     let prefix = &options.prefix;
     let in_cluster = connection.server().is_cluster();
-    let keys = Keys::new(prefix, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS, in_cluster);
+    let keys = Keys::new(prefix, 0, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS, in_cluster);
     // As a script, like all operations of the queue.
     let script =
         cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
