@@ -23,7 +23,7 @@ use bklit_wire::time::UtcMillis;
 use crate::support::DEADLINE;
 use crate::support::redis_proxy::RedisProxy;
 use crate::support::servers::Kind;
-use fixtures::{Fixture, Redis, Sqlite};
+use fixtures::{Cluster, Fixture, Redis, Sqlite};
 
 const LEASE: Duration = Duration::from_secs(600);
 /// A lease that has expired immediately.
@@ -394,4 +394,6 @@ queue_conformance!(
     declared_keys,
     super::Redis::behind(Kind::Valkey, RedisProxy::with_declared_keys)
 );
+queue_conformance!(shards, super::Redis::sharded(Kind::Valkey, Durability::Always));
+queue_conformance!(shards_in_a_cluster, super::Cluster::new());
 queue_conformance!(resp2, super::Redis::behind(Kind::Redis, RedisProxy::without_hello));

@@ -14,7 +14,7 @@ use super::scripts::Scripts;
 use super::{RedisQueueOptions, failed_record, lease_millis, list_items, unavailable};
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_pipeline::queue::{
-    Bounds, Claim, ClaimId, FailedItem, NewItem, Order, Page, QueueError, Rejected, WaitingItem,
+    Claim, ClaimId, FailedItem, NewItem, Order, Page, QueueError, Rejected, WaitingItem,
 };
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::time::UtcMillis;
@@ -28,7 +28,6 @@ pub(super) struct Shard {
     pub link: Link,
     pub keys: Arc<Keys>,
     pub scripts: Arc<Scripts>,
-    pub bounds: Bounds,
     /// Batches in flight when they were last counted.
     pub counted: Mutex<Vec<String>>,
 }
@@ -68,7 +67,6 @@ impl Shard {
             link: Link::new(server),
             keys,
             scripts,
-            bounds,
             counted: Mutex::default(),
         }
     }

@@ -150,7 +150,9 @@ mod tests {
         let of = |shards| layout(Record { shards, ..Record::default() });
         let homes = |shards| ["shop", "blog", "", "ü", "default"].map(|p| of(shards).home(p));
         assert_eq!(homes(1), [0; 5]);
-        assert_eq!([homes(2), homes(4), homes(64)], [[0; 5], [0; 5], [0; 5]]);
+        assert_eq!(homes(2), [0, 1, 1, 1, 1]);
+        assert_eq!(homes(4), [0, 2, 1, 3, 1]);
+        assert_eq!(homes(64), [58, 62, 59, 3, 16]);
     }
 
     #[test]
