@@ -59,6 +59,16 @@ async fn claim(queue: &dyn Queue, most: usize, lease: Duration) -> Claim {
     queue.claim(most, lease).await.unwrap().expect("something to claim")
 }
 
+/// Claims and acknowledges everything; events of different projects may be in different batches.
+async fn drain(queue: &dyn Queue) -> Vec<String> {
+    let mut found = Vec::new();
+    while let Some(claim) = queue.claim(100, LEASE).await.unwrap() {
+        found.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    found
+}
+
 fn id_of(item: &ClaimedItem) -> String {
     QueuedEvent::from_json(&item.body).unwrap().id
 }

@@ -10,7 +10,7 @@ use bklit_pipeline::queue::api;
 use bklit_wire::duration::seconds;
 use bklit_wire::numbers::grouped;
 use bklit_wire::queue::BatchInFlight;
-use bklit_wire::queue::QueueView;
+use bklit_wire::queue::{QueueView, ShardView};
 use bklit_wire::table::Table;
 use bklit_wire::time::UtcMillis;
 
@@ -59,6 +59,13 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
         format!("{name:<9}  {:>9}  {more}", grouped(*count)).trim_end().to_owned() + "\n"
     };
     let mut text: String = rows.into_iter().map(line).collect();
+    if !view.shards.is_empty() {
+        let mut table = Table::new(["SHARD", "WAITING", "IN FLIGHT", "FAILED"]);
+        for (number, ShardView { waiting, in_flight, failed }) in view.shards.iter().enumerate() {
+            table.push([number.to_string(), grouped(*waiting), grouped(*in_flight), grouped(*failed)]);
+        }
+        text.push_str(&format!("\n{table}"));
+    }
     if !batches.is_empty() {
         let mut table = Table::new(["BATCH", "OWNER", "ITEMS", "ATTEMPTS", "CLAIMED", "LEASE"]);
         for batch in batches {
@@ -116,6 +123,7 @@ mod tests {
             lease_until: at(1_000_000 + left),
             lease_left_ms: left,
         };
+        let shard = |waiting| ShardView { waiting, in_flight: 7, failed: 0 };
         let view = QueueView {
             waiting: 12,
             in_flight: 14,
@@ -125,6 +133,7 @@ mod tests {
             batches: vec![batch(-90_000, Some("a:1")), batch(20_500, None)],
             lapsed: 1,
             more_batches: false,
+            shards: [7, 5].map(shard).to_vec(),
         };
         let text = describe(&view, now);
         for part in [
@@ -135,6 +144,8 @@ mod tests {
             "20s left",
             "1m ago",
             "unknown",
+            "SHARD  WAITING",
+            "1      5",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
