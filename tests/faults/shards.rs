@@ -95,7 +95,10 @@ fn changes(redis_url: &str, name: &str, first: &[u32]) {
     let start = |shards| Daemon::with_settings(&settings(redis_url, &clickhouse, shards));
     let mut daemons = [start(1), start(1)].map(Some);
     let address = |daemon: &Option<Daemon>| daemon.as_ref().unwrap().addr;
-    let token = daemons[0].as_ref().unwrap().cli(&["token", "create", "--name", name, "--quiet"]);
+    let projects: Vec<_> = (0..PROJECTS).map(|n| format!("--project=project-{n}")).collect();
+    let mut create = vec!["token", "create", "--name", name, "--quiet"];
+    create.extend(projects.iter().map(String::as_str));
+    let token = daemons[0].as_ref().unwrap().cli(&create);
     let targets = Targets {
         addresses: Mutex::new(daemons.each_ref().map(address)),
         token: token.trim().to_owned(),

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bklit_adapters::redis::connection::RedisServer as Server;
+use bklit_adapters::redis::queue::check::check;
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
+use bklit_adapters::sqlite::queue::SqliteQueue;
+use bklit_pipeline::queue::spool::SpooledQueue;
 use bklit_pipeline::queue::{NewItem, Order, Pushed, Queue, QueueError, QueueStats, Rejected};
 use bklit_wire::event::QueuedEvent;
 use tokio::task::JoinSet;
@@ -534,4 +537,88 @@ async fn a_moved_shard_is_followed() {
             cluster.begin_move(&key).finish();
         }
     }
+}
+
+/// Accepts everything while a node is down, and stores what is for the other nodes.
+#[tokio::test]
+async fn only_events_for_a_failed_node_are_spooled() {
+    let mut cluster = RedisCluster::start(&[("cluster-require-full-coverage", "no")]);
+    let server = Server::new(&options(&cluster.url())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Arc::new(SqliteQueue::open(&dir.path().join("queue.db"), 10_000).unwrap());
+    let queue = Arc::new(queue_with(server, Some(8)));
+    let spooled = SpooledQueue::new(queue.clone(), spool);
+    let projects: Vec<_> = (0..40).map(|n| format!("project-{n}")).collect();
+    eventually("the spool is empty", || async { (!spooled.is_spooling()).then_some(()) }).await;
+    for project in &projects {
+        spooled.push(item(project, &format!("{project}/0"), false)).await.unwrap();
+    }
+    assert_eq!(drain(&queue).await.len(), projects.len());
+    let of_first = cluster.owner(QUEUE).port();
+    let node = cluster.nodes.iter_mut().find(|node| node.port() != of_first).unwrap();
+    node.kill9();
+    let mut expected = BTreeSet::new();
+    for n in 1..=5 {
+        let items: Vec<_> =
+            projects.iter().map(|p| item(p, &format!("{p}/{n}"), n % 2 == 0)).collect();
+        expected.extend(items.iter().map(|item| item.event.id.clone()));
+        for pushed in spooled.push_many(items).await {
+            pushed.unwrap();
+        }
+    }
+    // Whole projects are in the spool, or none of their events.
+    let waiting = spooled.spooled() as usize;
+    assert!(waiting > 0 && waiting < 5 * projects.len() && waiting % 5 == 0, "{waiting}");
+    let mut found = Vec::new();
+    while found.len() < expected.len() - waiting {
+        tokio::time::timeout(SOON, queue.ready()).await.expect("the others have events");
+        let Some(claim) = queue.claim(50, LEASE).await.unwrap() else { continue };
+        found.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    let node = cluster.nodes.iter_mut().find(|node| !node.answers()).unwrap();
+    node.restart();
+    eventually("the spool is empty", || async { (!spooled.is_spooling()).then_some(()) }).await;
+    let began = Instant::now();
+    while found.len() < expected.len() {
+        assert!(began.elapsed() < SOON, "{} of {}", found.len(), expected.len());
+        let _ = tokio::time::timeout(Duration::from_secs(1), queue.ready()).await;
+        let Ok(Some(claim)) = queue.claim(50, LEASE).await else { continue };
+        found.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    for project in &projects {
+        let own: Vec<_> = found.iter().filter(|id| id.starts_with(&format!("{project}/"))).collect();
+        assert!(own.is_sorted() && own.len() == 5, "{own:?}");
+    }
+    assert_eq!(queue.stats().await.unwrap(), QueueStats::default());
+}
+
+#[tokio::test]
+async fn doctor_explains_several_lists_and_other_numbers() {
+    let cluster = RedisCluster::start(&[]);
+    let server = Server::new(&options(&cluster.url())).unwrap();
+    let found = async |shards| -> Vec<String> {
+        let options = RedisQueueOptions { shards: Some(shards), ..RedisQueueOptions::default() };
+        let found = check(server.clone(), &options, 3).await.unwrap();
+        found.into_iter().map(|finding| finding.what).collect()
+    };
+    let has = |found: &[String], text: &str| found.iter().any(|what| what.contains(text));
+    let before = found(1).await;
+    assert!(!has(&before, "lists"), "{before:?}");
+    let queue = queue_with(server.clone(), Some(6));
+    for n in 0..30 {
+        queue.push(item(&format!("project-{n}"), "x", false)).await.unwrap();
+    }
+    let owners = (0..6).map(|shard| cluster.owner(&list(shard)).port());
+    let other = owners.into_iter().find(|port| *port != cluster.owner(QUEUE).port()).unwrap();
+    let node = cluster.nodes.iter().find(|node| node.port() == other).unwrap();
+    node.cli(&["CONFIG", "SET", "appendonly", "no"]);
+    let after = found(6).await;
+    assert!(has(&after, "the queue has 6 lists, 6 in use; Bklit's TypeScript worker"), "{after:?}");
+    assert!(has(&after, "events waiting in the queue: 30"), "{after:?}");
+    let of_node = format!("127.0.0.1:{other}: it has no append-only file");
+    assert!(has(&after, &of_node), "{after:?}");
+    let another = found(2).await;
+    assert!(has(&another, "queue.shards is 2, but the pipelines use 6"), "{another:?}");
 }

@@ -287,6 +287,12 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn stats(&self) -> Result<QueueStats, QueueError>;
 
+    /// The part of the queue that events of a project go to, below [`MAX_SHARDS`]. One may be
+    /// unavailable while others are not.
+    fn lane(&self, _project: &str) -> u32 {
+        0
+    }
+
     /// How full each shard was at the last [`Queue::stats`]; empty for a queue that is one list.
     fn shards(&self) -> Vec<QueueStats> {
         Vec::new()

@@ -312,6 +312,10 @@ impl Queue for RedisQueue {
         Ok(total(&self.count().await?))
     }
 
+    fn lane(&self, project: &str) -> u32 {
+        self.layouts.home(project)
+    }
+
     fn shards(&self) -> Vec<QueueStats> {
         let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.len() > 1 { counted.clone() } else { Vec::new() }

@@ -129,6 +129,11 @@ impl Layouts {
         self.read_or_choose(epoch).await.map(drop)
     }
 
+    /// The shard of a project's events, as far as is known.
+    pub(in super::super) fn home(&self, project: &str) -> u32 {
+        self.known().map_or(0, |known| known.layout.home(project))
+    }
+
     /// Takes over a layout that was read elsewhere.
     pub(in super::super) fn note(&self, stored: Option<&str>) {
         let Ok(record) = Record::parse(stored.unwrap_or_default()) else { return };
