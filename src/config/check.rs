@@ -9,9 +9,9 @@ use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::setting::{Sensitive, WrongSetting};
 
 use super::{ConfigError, Settings, source_of};
-use bklit_pipeline::queue::MAX_SHARDS;
 use bklit_pipeline::http::Playground;
 use bklit_pipeline::intake::{ANY_SCHEME, IntakeSettings};
+use bklit_pipeline::queue::MAX_SHARDS;
 use bklit_pipeline::roles::Role;
 
 const REDIS_SCHEMES: &[&str] = &[

@@ -12,9 +12,8 @@ use serde_json::{Value, json};
 
 use super::load::{DEADLINE, answers, drained, stored};
 use super::oracle::{Sent, violations};
-use crate::support::http::request;
 use crate::support::servers::{ClickHouse, Kind, RedisCluster, RedisServer};
-use crate::support::{Daemon, eventually};
+use crate::support::{Daemon, eventually, request};
 
 const SENDERS: usize = 6;
 const PROJECTS: usize = 12;
@@ -70,8 +69,7 @@ impl Targets {
             let n = sent.len();
             let (url, id) = (format!("https://a.example/{sender}/{n}"), format!("{sender}-{n}"));
             let (title, project) = (format!("„{n}“"), format!("project-{}", n % PROJECTS));
-            let event =
-                json!({ "url": url, "title": title, "projectId": project, "eventId": id });
+            let event = json!({ "url": url, "title": title, "projectId": project, "eventId": id });
             let mut tries = 0;
             while !self.send(sender + tries, &event) {
                 tries += 1;

@@ -62,7 +62,12 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
     if !view.shards.is_empty() {
         let mut table = Table::new(["SHARD", "WAITING", "IN FLIGHT", "FAILED"]);
         for (number, ShardView { waiting, in_flight, failed }) in view.shards.iter().enumerate() {
-            table.push([number.to_string(), grouped(*waiting), grouped(*in_flight), grouped(*failed)]);
+            table.push([
+                number.to_string(),
+                grouped(*waiting),
+                grouped(*in_flight),
+                grouped(*failed),
+            ]);
         }
         text.push_str(&format!("\n{table}"));
     }

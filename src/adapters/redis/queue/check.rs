@@ -125,7 +125,8 @@ async fn shards(
     let mut findings = Vec::new();
     let record = record.unwrap_or_else(|reason| {
         let what = format!("the layout of the shards, {}, is invalid: {reason}", keys(0).layout);
-        findings.push(Diagnostic::problem(what, "use the latest version, and allow the user `GET`"));
+        findings
+            .push(Diagnostic::problem(what, "use the latest version, and allow the user `GET`"));
         Record::default()
     });
     let served = record.served().max(options.shards.unwrap_or(1));

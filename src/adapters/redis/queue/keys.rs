@@ -220,7 +220,10 @@ mod tests {
                 if !in_cluster && shard == 0 {
                     continue;
                 }
-                for key in [failed, inflight, layout, fence, &batch, &meta, &series, &recent, &older, &legacy] {
+                for key in [
+                    failed, inflight, layout, fence, &batch, &meta, &series, &recent, &older,
+                    &legacy,
+                ] {
                     assert_eq!(slot_of(key), slot, "{key}");
                 }
             }

@@ -69,7 +69,7 @@ use shard::Shard;
 use shards::layouts::Layouts;
 use shards::pages::{self, merged};
 use shards::pushes::Way;
-use shards::turns::Turns;
+use shards::turns::{self, Turns};
 
 /// Maximum lease: ten years, far below the numbers that a script cannot represent exactly.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -115,11 +115,7 @@ impl Default for RedisQueueOptions {
 
 impl RedisQueueOptions {
     fn bounds(&self) -> Bounds {
-        Bounds {
-            depth: self.max_depth,
-            failed: self.max_failed,
-            client_ids: self.max_client_ids,
-        }
+        Bounds { depth: self.max_depth, failed: self.max_failed, client_ids: self.max_client_ids }
     }
 }
 
@@ -264,7 +260,8 @@ impl Queue for RedisQueue {
     }
 
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
-        let item = |event: &QueuedEvent| NewItem { event: Arc::new(event.clone()), client_id: true };
+        let item =
+            |event: &QueuedEvent| NewItem { event: Arc::new(event.clone()), client_id: true };
         let items: Vec<_> = events.iter().map(item).collect();
         let results = self.push_all(&items, Way::Ordered).await;
         let results: Vec<_> = results.into_iter().map(|r| r.and_then(Added::pushed)).collect();
@@ -302,6 +299,10 @@ impl Queue for RedisQueue {
     async fn ready(&self) {
         let ready = self.arrivals.ready().await;
         self.turns.ready(&ready);
+        if self.turns.are_failing(&ready) {
+            // Nothing can be claimed yet.
+            tokio::time::sleep(turns::PAUSE).await;
+        }
     }
 
     async fn ended(&self) {
@@ -371,9 +372,9 @@ impl Queue for RedisQueue {
     }
 
     async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let deletes = pages::by_shard(ids).into_iter().map(async |(shard, ids)| {
-            self.shard(shard).delete_waiting(&ids).await
-        });
+        let deletes = pages::by_shard(ids)
+            .into_iter()
+            .map(async |(shard, ids)| self.shard(shard).delete_waiting(&ids).await);
         sum(join_all(deletes).await)
     }
 
@@ -402,9 +403,9 @@ impl Queue for RedisQueue {
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let deletes = pages::by_shard(ids).into_iter().map(async |(shard, ids)| {
-            self.shard(shard).delete_failed(&ids).await
-        });
+        let deletes = pages::by_shard(ids)
+            .into_iter()
+            .map(async |(shard, ids)| self.shard(shard).delete_failed(&ids).await);
         sum(join_all(deletes).await)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use super::shard::Shard;
 use super::claims::text;
+use super::shard::Shard;
 use crate::redis::connection::RedisFailure;
 use bklit_pipeline::queue::QueueStats;
 use bklit_wire::queue::BatchInFlight;

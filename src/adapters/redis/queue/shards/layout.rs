@@ -172,8 +172,12 @@ mod tests {
         assert_eq!(record.to_json(), r#"{"epoch":3,"shards":2,"before":[1,4]}"#);
         assert_eq!(Record::parse(&record.to_json()), Ok(record));
         assert_eq!(Record::parse(""), Ok(Record::default()));
-        for bad in ["x", "{}", r#"{"epoch":1,"shards":0,"before":[]}"#,
-            r#"{"epoch":1,"shards":2,"before":[65]}"#] {
+        for bad in [
+            "x",
+            "{}",
+            r#"{"epoch":1,"shards":0,"before":[]}"#,
+            r#"{"epoch":1,"shards":2,"before":[65]}"#,
+        ] {
             assert!(Record::parse(bad).is_err(), "{bad}");
         }
         // A newer program may add fields.

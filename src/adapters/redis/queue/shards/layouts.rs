@@ -81,7 +81,10 @@ impl Layouts {
             let _alone = self.reading.lock().await;
             let is_known = self.known();
             let is_fresh = is_known.as_ref().is_some_and(|k| k.read.elapsed() < REREAD_AFTER);
-            if !is_fresh && let Err(error) = self.read().await && is_known.is_none() {
+            if !is_fresh
+                && let Err(error) = self.read().await
+                && is_known.is_none()
+            {
                 return Err(error);
             }
         }

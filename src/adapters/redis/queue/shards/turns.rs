@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The pause before a shard that failed is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// The pause while all shards that have something fail.
+pub(in super::super) const PAUSE: Duration = Duration::from_millis(100);
+
 /// Whose turn it is.
 #[derive(Default)]
 pub(in super::super) struct Turns {
@@ -47,6 +50,12 @@ impl Turns {
         for shard in shards {
             state.seen(*shard).empty_at = None;
         }
+    }
+
+    /// Whether these shards have something that cannot be claimed, because all of them fail.
+    pub(in super::super) fn are_failing(&self, shards: &[u32]) -> bool {
+        let mut state = self.state();
+        !shards.is_empty() && shards.iter().all(|shard| state.seen(*shard).is_failing)
     }
 
     /// The shards in the order to ask them: first those that may have something, then those that were
