@@ -56,6 +56,7 @@ SUBJECTS = {
     },
     ("worker", "batch"): {"events/s": "drain", "µs/event": "processor time of the drain, ClickHouse"},
     ("worker", "workers"): {"events/s": "drain", "µs/event": "processor time of the drain, worker"},
+    ("worker", "shards"): {"events/s": "drain", "µs/event": "processor time of the drain, Redis"},
     ("console", "lines"): {"ms": "filter checkout", "MiB": "memory of the lines"},
 }
 

@@ -77,6 +77,9 @@ done
 for number in 1 2 3 4; do
   point workers worker --events "$points" --rounds 1 --workers "$number"
 done
+for number in 1 2 3 4; do
+  point shards worker --events "$points" --rounds 1 --shards "$number"
+done
 for number in "${buffers[@]}"; do
   point lines console --lines "$number" --only filter
 done

@@ -53,7 +53,7 @@ struct Options {
     #[arg(long)]
     mixed: bool,
     /// From SQLite into SQLite
-    #[arg(long, conflicts_with_all = ["mixed", "workers", "processes"])]
+    #[arg(long, conflicts_with_all = ["mixed", "workers", "processes", "shards"])]
     embedded: bool,
     /// How long until an event can be queried, at this many accepted per second
     #[arg(long, value_name = "RATE", conflicts_with_all = ["embedded", "mixed", "workers", "processes"])]
@@ -70,6 +70,9 @@ struct Options {
     /// Processes
     #[arg(long, default_value_t = 1)]
     processes: usize,
+    /// Lists that the backlog is spread over
+    #[arg(long, default_value_t = 1)]
+    shards: usize,
     /// How often to repeat everything
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -128,11 +131,11 @@ fn production(options: &Options) {
     for _ in 0..options.rounds {
         let redis = RedisServer::start(Kind::Valkey, &[]);
         let clickhouse = ClickHouse::own();
-        fill(&redis, options);
+        fill(&redis, options, options.shards);
         let Drained { took, cpu: worker_cpu, bytes: worker_bytes } =
             drain(options, &redis, &clickhouse);
         let worker = options.rate(took);
-        fill(&redis, options);
+        fill(&redis, options, 1);
         let (took, careless_cpu) = careless::drain(&redis, &clickhouse, TABLE, options.batch);
         let careless = options.rate(took);
         let views = clickhouse.query(&format!("SELECT count() FROM {TABLE}"));
@@ -215,7 +218,7 @@ fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> Dra
         options.batch,
         options.workers
     );
-    let mut queue = Queue::connect(redis);
+    let mut queue = Queue::connect(redis, options.shards);
     redis.cli(&["CONFIG", "RESETSTAT"]);
     let network = traffic::loopback();
     let daemons: Vec<_> =
@@ -245,36 +248,55 @@ fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> Dra
 }
 
 /// A connection on which the state of the queue is read.
-struct Queue(BufReader<TcpStream>);
+struct Queue {
+    stream: BufReader<TcpStream>,
+    lists: Vec<String>,
+}
 
 impl Queue {
-    fn connect(redis: &RedisServer) -> Self {
-        Self(BufReader::new(TcpStream::connect(("127.0.0.1", redis.port())).unwrap()))
+    fn connect(redis: &RedisServer, shards: usize) -> Self {
+        let stream = BufReader::new(TcpStream::connect(("127.0.0.1", redis.port())).unwrap());
+        Self { stream, lists: (0..shards).map(list).collect() }
     }
 
-    fn number(&mut self, command: &str) -> usize {
-        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        self.0.read_line(&mut answer).unwrap();
-        answer.trim().trim_start_matches(':').parse().unwrap()
+    /// The sum of a command's answers for all lists, or for what has this end of its name.
+    fn sum(&mut self, command: &str, end: &str) -> usize {
+        let Self { stream, lists } = self;
+        let mut answer = |list: &String| -> usize {
+            stream.get_mut().write_all(format!("{command} {list}{end}\r\n").as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_line(&mut answer).unwrap();
+            answer.trim().trim_start_matches(':').parse().unwrap()
+        };
+        lists.iter().map(&mut answer).sum()
     }
 
     fn depth(&mut self) -> usize {
-        self.number("LLEN analytics:queue")
+        self.sum("LLEN", "")
     }
 
     fn is_empty(&mut self) -> bool {
-        self.depth() == 0 && self.number("ZCARD analytics:queue:inflight") == 0
+        self.depth() == 0 && self.sum("ZCARD", ":inflight") == 0
     }
 }
 
-/// Pushes events to the list, as a producer of the existing system does.
-fn fill(redis: &RedisServer, options: &Options) {
+/// The name of a list of the queue.
+fn list(shard: usize) -> String {
+    if shard == 0 { "analytics:queue".to_owned() } else { format!("{{analytics:queue:{shard}}}") }
+}
+
+/// Pushes events to the lists, as a producer of the existing system does to the first one.
+fn fill(redis: &RedisServer, options: &Options, shards: usize) {
+    if shards > 1 {
+        let layout = format!(r#"{{"epoch":1,"shards":{shards},"before":[1]}}"#);
+        redis.cli(&["SET", "analytics:queue:shards", &layout]);
+    }
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", redis.port())).unwrap());
     let numbers: Vec<_> = (0..options.events).collect();
-    for chunk in numbers.chunks(CHUNK) {
-        let mut command =
-            format!("*{}\r\n$5\r\nLPUSH\r\n$15\r\nanalytics:queue\r\n", chunk.len() + 2);
+    for (nth, chunk) in numbers.chunks(CHUNK).enumerate() {
+        let list = list(nth % shards);
+        let (count, length) = (chunk.len() + 2, list.len());
+        let mut command = format!("*{count}\r\n$5\r\nLPUSH\r\n${length}\r\n{list}\r\n");
         for n in chunk {
             let member = options.member(*n);
             command += &format!("${}\r\n{member}\r\n", member.len());

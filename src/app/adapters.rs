@@ -52,7 +52,7 @@ pub(super) use connect::{
     RedisToFollow, clickhouse, describe, postgres, redis_and_queue, redis_to_follow,
     tokens_are_remote,
 };
-use connect::{bounds, redis, redis_queue};
+use connect::{bounds, pipeline_queue, redis, redis_queue};
 pub(super) use drain::drain;
 
 /// The files of the embedded adapters. Queue and store are separate, so that storing never blocks
@@ -164,7 +164,7 @@ impl Wiring {
         file: Arc<dyn Queue>,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let queue = Arc::new(redis_queue(settings, server.clone()));
+        let queue = Arc::new(pipeline_queue(settings, server.clone()));
         let (bus, history) = (server.clone(), settings.debug_history);
         Self {
             queue: Arc::new(SpooledQueue::new(queue, file)),

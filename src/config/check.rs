@@ -11,6 +11,7 @@ use bklit_wire::setting::{Sensitive, WrongSetting};
 use super::{ConfigError, Settings, source_of};
 use bklit_pipeline::http::Playground;
 use bklit_pipeline::intake::{ANY_SCHEME, IntakeSettings};
+use bklit_pipeline::queue::MAX_SHARDS;
 use bklit_pipeline::roles::Role;
 
 const REDIS_SCHEMES: &[&str] = &[
@@ -122,6 +123,7 @@ impl Settings {
             ("queue.max_failed", self.queue.max_failed, 1, u64::MAX),
             ("queue.max_client_ids", self.queue.max_client_ids, 1, 1_000_000_000),
             ("queue.alarm_depth", self.queue.alarm_depth, 1, u64::MAX),
+            ("queue.shards", self.queue.shards.into(), 1, MAX_SHARDS.into()),
             ("worker.workers", self.worker.workers as u64, 1, 16),
             ("worker.batch_size", self.worker.batch_size as u64, 1, 1_000_000),
             ("console.max_lines", self.console.max_lines as u64, 100, 100_000_000),
@@ -208,6 +210,12 @@ impl Settings {
             is_complete || self.redis_url.is_some(),
             "leaves ingestion or worker to another process, which needs a queue that both can \
              reach: set redis_url (--redis-url, REDIS_URL), or leave roles at its default",
+        )?;
+        require(
+            figment,
+            "queue.shards",
+            self.queue.shards == 1 || self.redis_url.is_some(),
+            "is for the queue in Redis: set redis_url (--redis-url, REDIS_URL), or remove it",
         )
     }
 }

@@ -66,6 +66,21 @@ pub struct QueueView {
     /// Whether there are more batches than are shown.
     #[serde(default)]
     pub more_batches: bool,
+    /// How full each of its shards is, in order; empty if it has only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardView>,
+}
+
+/// One of several lists of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardView {
+    /// Items waiting to be claimed.
+    pub waiting: u64,
+    /// Items claimed and not yet acknowledged.
+    pub in_flight: u64,
+    /// Items in its failed queue.
+    pub failed: u64,
 }
 
 /// The content of a batch in flight: the JSON of `GET /api/queue/batch`.

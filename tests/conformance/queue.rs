@@ -23,7 +23,7 @@ use bklit_wire::time::UtcMillis;
 use crate::support::DEADLINE;
 use crate::support::redis_proxy::RedisProxy;
 use crate::support::servers::Kind;
-use fixtures::{Fixture, Redis, Sqlite};
+use fixtures::{Cluster, Fixture, Redis, Sqlite};
 
 const LEASE: Duration = Duration::from_secs(600);
 /// A lease that has expired immediately.
@@ -57,6 +57,16 @@ async fn push(queue: &dyn Queue, id: &str) {
 
 async fn claim(queue: &dyn Queue, most: usize, lease: Duration) -> Claim {
     queue.claim(most, lease).await.unwrap().expect("something to claim")
+}
+
+/// Claims and acknowledges everything; events of different projects may be in different batches.
+async fn drain(queue: &dyn Queue) -> Vec<String> {
+    let mut found = Vec::new();
+    while let Some(claim) = queue.claim(100, LEASE).await.unwrap() {
+        found.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    found
 }
 
 fn id_of(item: &ClaimedItem) -> String {
@@ -394,4 +404,6 @@ queue_conformance!(
     declared_keys,
     super::Redis::behind(Kind::Valkey, RedisProxy::with_declared_keys)
 );
+queue_conformance!(shards, super::Redis::sharded(Kind::Valkey, Durability::Always));
+queue_conformance!(shards_in_a_cluster, super::Cluster::new());
 queue_conformance!(resp2, super::Redis::behind(Kind::Redis, RedisProxy::without_hello));

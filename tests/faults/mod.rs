@@ -9,4 +9,5 @@ mod points;
 mod poison;
 mod redis_groups;
 mod servers;
+mod shards;
 mod workers;

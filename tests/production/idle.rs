@@ -83,6 +83,19 @@ fn an_idle_process_costs_its_servers_next_to_nothing() {
     assert_eq!(daemon.get("/health").json()["status"], "ok");
 }
 
+/// The shards of a server are watched together.
+#[test]
+fn an_idle_process_with_several_shards_costs_no_more() {
+    let (redis, clickhouse) = (RedisServer::start(Kind::Valkey, &[]), ClickHouse::own());
+    let settings = settings(&redis, &clickhouse) + "\n[queue]\nshards = 4";
+    let daemon = Daemon::with_settings(&settings);
+    tables_exist(&daemon);
+    daemon.track("https://a.example/");
+    stored(&daemon, 1);
+    assert_eq!(redis.cli(&["EXISTS", "analytics:queue:shards"]), "1");
+    costs_little(&redis, &clickhouse, 1);
+}
+
 #[test]
 fn idle_processes_with_one_role_each_cost_little_too() {
     let (redis, clickhouse) = (RedisServer::start(Kind::Valkey, &[]), ClickHouse::own());

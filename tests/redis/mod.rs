@@ -12,6 +12,7 @@ mod protocol;
 mod queue;
 mod refused_writes;
 mod sentinel;
+mod shards;
 mod spool;
 mod tokens;
 mod transport;

@@ -54,7 +54,7 @@ const OPERATIONS: [Operation; 15] = [
 ];
 
 /// Patterns of the keys; `?` stands for a character of a batch id.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "analytics:queue",
     "analytics:queue:failed",
     "analytics:queue:inflight",
@@ -63,6 +63,7 @@ const KEYS: [&str; 8] = [
     "analytics:queue:series:*",
     "analytics:queue:ids:*",
     "analytics:queue:seen:*",
+    "analytics:queue:fence",
 ];
 const META: &str = "analytics:queue:batch:*:meta";
 

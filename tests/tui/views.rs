@@ -85,6 +85,7 @@ pub(super) fn snapshot(failed_events: usize) -> QueueSnapshot {
         batches: (0..3).map(batch).collect(),
         lapsed: 2,
         more_batches: false,
+        shards: Vec::new(),
     };
     QueueSnapshot { view, failed: (0..failed_events).map(failed).collect(), has_more: true }
 }
@@ -103,6 +104,7 @@ fn empty_snapshot() -> QueueSnapshot {
         batches,
         lapsed,
         more_batches,
+        shards: Vec::new(),
     };
     QueueSnapshot { view, failed: Vec::new(), has_more: false }
 }

@@ -45,9 +45,17 @@ fn redis_at(settings: &Settings, url: &str) -> Result<RedisServer> {
     Ok(RedisServer::new(&options)?)
 }
 
-/// The queue in a Redis.
+/// The queue in a Redis, with the number of shards that the pipelines on it use.
 pub(super) fn redis_queue(settings: &Settings, server: RedisServer) -> RedisQueue {
-    RedisQueue::new(server, &queue_options(settings))
+    RedisQueue::new(server, &RedisQueueOptions { shards: None, ..queue_options(settings) })
+}
+
+/// The same for a pipeline. One that accepts events decides about the number of shards.
+pub(super) fn pipeline_queue(settings: &Settings, server: RedisServer) -> RedisQueue {
+    if settings.roles.accept_events() {
+        return RedisQueue::new(server, &queue_options(settings));
+    }
+    redis_queue(settings, server)
 }
 
 /// The Redis of `redis_url` and the options of the queue in it, where it is set.
@@ -60,6 +68,7 @@ pub(in crate::app) fn redis_and_queue(
 fn queue_options(settings: &Settings) -> RedisQueueOptions {
     RedisQueueOptions {
         prefix: settings.queue.redis_prefix.clone(),
+        shards: Some(settings.queue.shards),
         max_depth: settings.queue.max_depth,
         max_failed: settings.queue.max_failed,
         max_client_ids: settings.queue.max_client_ids,

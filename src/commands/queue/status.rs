@@ -10,7 +10,7 @@ use bklit_pipeline::queue::api;
 use bklit_wire::duration::seconds;
 use bklit_wire::numbers::grouped;
 use bklit_wire::queue::BatchInFlight;
-use bklit_wire::queue::QueueView;
+use bklit_wire::queue::{QueueView, ShardView};
 use bklit_wire::table::Table;
 use bklit_wire::text::safe;
 use bklit_wire::time::UtcMillis;
@@ -66,6 +66,18 @@ fn describe(view: &QueueView, now: UtcMillis) -> String {
         text.push_str(&format!(
             "\n{part} paused {pause}\nresume with `bklit-tui queue resume {part}`\n"
         ));
+    }
+    if !view.shards.is_empty() {
+        let mut table = Table::new(["SHARD", "WAITING", "IN FLIGHT", "FAILED"]);
+        for (number, ShardView { waiting, in_flight, failed }) in view.shards.iter().enumerate() {
+            table.push([
+                number.to_string(),
+                grouped(*waiting),
+                grouped(*in_flight),
+                grouped(*failed),
+            ]);
+        }
+        text.push_str(&format!("\n{table}"));
     }
     if !batches.is_empty() {
         let mut table = Table::new(["BATCH", "OWNER", "ITEMS", "ATTEMPTS", "CLAIMED", "LEASE"]);
@@ -126,6 +138,7 @@ mod tests {
             lease_until: at(1_000_000 + left),
             lease_left_ms: left,
         };
+        let shard = |waiting| ShardView { waiting, in_flight: 7, failed: 0 };
         let view = QueueView {
             waiting: 12,
             in_flight: 14,
@@ -143,6 +156,7 @@ mod tests {
             batches: vec![batch(-90_000, Some("a:1")), batch(20_500, None)],
             lapsed: 1,
             more_batches: false,
+            shards: [7, 5].map(shard).to_vec(),
         };
         let text = describe(&view, now);
         for part in [
@@ -155,6 +169,8 @@ mod tests {
             "unknown",
             "workers paused by ann@ops since 1970-01-01T00:00:00.000Z: disk\\u{1b}[2J",
             "queue resume workers",
+            "SHARD  WAITING",
+            "1      5",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

@@ -2,7 +2,7 @@
 
 use bklit_wire::queue::{
     BatchInFlight, BatchView, EventView, FailedPage, FailedView, MOST_BATCHES, MOST_MEMBERS,
-    QueueView,
+    QueueView, ShardView,
 };
 use bklit_wire::time::UtcMillis;
 
@@ -30,7 +30,15 @@ pub async fn overview(queue: &dyn Queue) -> Result<QueueView, QueueError> {
         lapsed: lapsed(&batches),
         batches,
         more_batches,
+        shards: queue.shards().into_iter().map(ShardView::from).collect(),
     })
+}
+
+impl From<QueueStats> for ShardView {
+    fn from(stats: QueueStats) -> Self {
+        let QueueStats { depth: waiting, in_flight, failed, .. } = stats;
+        Self { waiting, in_flight, failed }
+    }
 }
 
 /// The content of a batch in flight; `None` if it does not exist, or no longer does.

@@ -41,6 +41,9 @@ pub const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// The most events that can be pushed at once.
 pub const MAX_PUSHED: usize = 500;
 
+/// The most shards over which a queue on a server spreads events.
+pub const MAX_SHARDS: u32 = 64;
+
 /// The prefix of the queue's keys on a server, as used by the other parts of Bklit.
 pub const DEFAULT_PREFIX: &str = "analytics:queue";
 
@@ -79,7 +82,7 @@ pub enum Pushed {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimId {
     /// The batch; the same however often it is claimed. A UUID of version 7, which contains the time
-    /// of its first claim.
+    /// of its first claim; of a queue with several shards, `@` and the shard may follow.
     pub batch: String,
     /// Fences off previous holders.
     pub epoch: u64,
@@ -89,7 +92,7 @@ impl ClaimId {
     /// When the batch was claimed for the first time, so the same at each delivery. Ids of batches
     /// contain it (UUID v7); of any other id nothing is known, and it is now.
     pub fn first_claimed(&self) -> UtcMillis {
-        let id = uuid::Uuid::try_parse(&self.batch).ok();
+        let id = self.batch.split('@').next().and_then(|id| uuid::Uuid::try_parse(id).ok());
         let at = id.and_then(|id| id.get_timestamp()).map(|at| at.to_unix());
         at.map_or_else(UtcMillis::now, |(seconds, nanos)| {
             let millis = seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000));
@@ -288,7 +291,19 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn stats(&self) -> Result<QueueStats, QueueError>;
 
-    /// Checks whether an event would be accepted now, without adding one.
+    /// The part of the queue that events of a project go to, below [`MAX_SHARDS`]. One may be
+    /// unavailable while others are not.
+    fn lane(&self, _project: &str) -> u32 {
+        0
+    }
+
+    /// How full each shard was at the last [`Queue::stats`]; empty for a queue that is one list.
+    fn shards(&self) -> Vec<QueueStats> {
+        Vec::new()
+    }
+
+    /// Checks whether an event would be accepted now, without adding one. With several shards, whether
+    /// all of them would accept one.
     ///
     /// # Errors
     /// [`QueueError::Full`], [`QueueError::FailedFull`], [`QueueError::Unavailable`].

@@ -194,6 +194,14 @@ impl Queue for PausableQueue {
         self.queue.spooled()
     }
 
+    fn lane(&self, project: &str) -> u32 {
+        self.queue.lane(project)
+    }
+
+    fn shards(&self) -> Vec<QueueStats> {
+        self.queue.shards()
+    }
+
     async fn paused(&self) -> Result<Paused, QueueError> {
         let (paused, read) = self.state.known();
         let paused = match read.filter(|at| at.elapsed() < READ_EVERY) {

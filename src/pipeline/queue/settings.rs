@@ -18,6 +18,9 @@ pub struct QueueSettings {
     pub alarm_depth: u64,
     /// The key of the list in Redis, and the prefix of the queue's other keys.
     pub redis_prefix: String,
+    /// Over how many lists in Redis events are spread, by project: 1 to
+    /// [`MAX_SHARDS`](super::MAX_SHARDS).
+    pub shards: u32,
     /// When an event counts as durable in Redis.
     pub durability: Durability,
 }
@@ -30,6 +33,7 @@ impl Default for QueueSettings {
             max_client_ids: DEFAULT_MAX_CLIENT_IDS,
             alarm_depth: 1_000,
             redis_prefix: DEFAULT_PREFIX.to_owned(),
+            shards: 1,
             durability: Durability::Everysec,
         }
     }

@@ -5,6 +5,9 @@
 //! acknowledged after the queue has accepted it, and the queue accepts each event id once: after a
 //! crash in between, the batch is moved again and adds nothing.
 //!
+//! Of a queue with several lanes, only events of those that were found unavailable go into the spool.
+//! It is one list: while one lane stays unavailable, spooled events of others wait, too.
+//!
 //! A push whose connection broke may still have been executed, or may be executed later, when a queue
 //! that hung resumes. The event is kept in the spool with the ticket of its push, and that push is
 //! settled with the queue before the event is moved: two copies in the queue could be stored at the
@@ -20,7 +23,7 @@ mod failed;
 mod forward;
 mod push;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +45,8 @@ const MOST_MOVED: usize = 500;
 const LEASE: Duration = Duration::from_secs(60 * 60);
 /// The longest pause after a failure to move events.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The bits of all lanes.
+const ALL_LANES: u64 = u64::MAX;
 /// How often to check an empty spool.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -59,8 +64,8 @@ pub struct SpooledQueue {
 struct Shared {
     queue: Arc<dyn Queue>,
     spool: Arc<dyn Queue>,
-    /// Whether events go into the spool. Cleared only while nobody is pushing to it.
-    spooling: AtomicBool,
+    /// The lanes whose events go into the spool, as bits. Cleared only while nobody is pushing to it.
+    spooling: AtomicU64,
     /// Held for reading during a push to the spool, for writing while checking that it is empty.
     gate: RwLock<()>,
     /// As of the last check.
@@ -79,7 +84,7 @@ impl SpooledQueue {
     /// Must be called within a tokio runtime: it spawns the task that moves events, which runs until
     /// this is dropped.
     pub fn new(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
-        let shared = Arc::new(Shared::new(queue, spool, true));
+        let shared = Arc::new(Shared::new(queue, spool, ALL_LANES));
         let forwarder_ended = CancellationToken::new();
         let ends = forwarder_ended.clone().drop_guard();
         let forward = Arc::clone(&shared).forward();
@@ -93,14 +98,23 @@ impl SpooledQueue {
     /// The same queue for inspection and repair, while another process, or none, owns `spool`:
     /// nothing is put into the spool or moved out of it.
     pub fn for_repair(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>) -> Self {
-        let shared = Arc::new(Shared::new(queue, spool, false));
+        let shared = Arc::new(Shared::new(queue, spool, 0));
         Self { shared, forwarder: None, forwarder_ended: CancellationToken::new() }
     }
 
-    /// Whether events go into the spool now.
+    /// Whether events go into the spool now, at least those of some lanes.
     pub fn is_spooling(&self) -> bool {
-        self.shared.spooling.load(Ordering::Relaxed)
+        self.shared.spooling.load(Ordering::Relaxed) != 0
     }
+}
+
+/// Splits items into those to spool and the others.
+fn split(items: Vec<NewItem>, spooled: &[bool]) -> (Vec<NewItem>, Vec<NewItem>) {
+    let (mut to_spool, mut to_queue) = (Vec::new(), Vec::new());
+    for (item, is_spooled) in items.into_iter().zip(spooled) {
+        if *is_spooled { to_spool.push(item) } else { to_queue.push(item) }
+    }
+    (to_spool, to_queue)
 }
 
 impl Drop for SpooledQueue {
@@ -112,17 +126,28 @@ impl Drop for SpooledQueue {
 }
 
 impl Shared {
-    fn new(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>, spooling: bool) -> Self {
+    fn new(queue: Arc<dyn Queue>, spool: Arc<dyn Queue>, spooling: u64) -> Self {
         Self {
             queue,
             spool,
-            spooling: AtomicBool::new(spooling),
+            spooling: AtomicU64::new(spooling),
             gate: RwLock::default(),
             spooled: AtomicU64::new(0),
             checking: tokio::sync::Mutex::default(),
             refusal: Mutex::default(),
             filled: Notify::new(),
         }
+    }
+
+    /// Whether an item goes into the spool.
+    fn is_spooled(&self, item: &NewItem) -> bool {
+        let lanes = self.spooling.load(Ordering::Acquire);
+        lanes != 0 && lanes & self.lane(item) != 0
+    }
+
+    /// The bit of an item's lane.
+    fn lane(&self, item: &NewItem) -> u64 {
+        1_u64.rotate_left(self.queue.lane(&item.event.project_id))
     }
 
     /// Why the spool accepts nothing either.
@@ -171,7 +196,7 @@ impl Shared {
             }
             let _nobody_pushes = self.gate.write().await;
             if self.check().await? == 0 {
-                if self.spooling.swap(false, Ordering::AcqRel) {
+                if self.spooling.swap(0, Ordering::AcqRel) != 0 {
                     tracing::info!("the spool is empty; events go to the queue again");
                 }
                 return Ok(());
@@ -193,7 +218,7 @@ impl Queue for SpooledQueue {
     async fn push(&self, item: NewItem) -> PushResult {
         let shared = &self.shared;
         // Usually without the detour of a list.
-        let one = match shared.spooling.load(Ordering::Acquire) {
+        let one = match shared.is_spooled(&item) {
             true => self.push_many(vec![item]).await.pop(),
             false => match shared.queue.push(item.clone()).await {
                 Ok(pushed) => return Ok(pushed),
@@ -205,17 +230,30 @@ impl Queue for SpooledQueue {
 
     async fn push_many(&self, items: Vec<NewItem>) -> Vec<PushResult> {
         let shared = &self.shared;
-        loop {
-            if !shared.spooling.load(Ordering::Acquire) {
-                let results = shared.queue.push_many(items.clone()).await;
-                return shared.divert(items, results).await;
-            }
-            let _pushing = shared.gate.read().await;
-            if shared.spooling.load(Ordering::Acquire) {
-                return shared.push_to_spool(items, None).await;
-            }
-            // The spool was emptied in between.
+        if shared.spooling.load(Ordering::Acquire) == 0 {
+            let results = shared.queue.push_many(items.clone()).await;
+            return shared.divert(items, results).await;
         }
+        // Those of other lanes go to the queue, also if the spool was emptied in between.
+        let pushing = shared.gate.read().await;
+        let spooled: Vec<_> = items.iter().map(|item| shared.is_spooled(item)).collect();
+        let (to_spool, to_queue) = split(items, &spooled);
+        let mut to_spool = match to_spool.is_empty() {
+            true => Vec::new(),
+            false => shared.push_to_spool(to_spool, None).await,
+        }
+        .into_iter();
+        drop(pushing);
+        let mut to_queue = match to_queue.is_empty() {
+            true => Vec::new(),
+            false => {
+                let results = shared.queue.push_many(to_queue.clone()).await;
+                shared.divert(to_queue, results).await
+            }
+        }
+        .into_iter();
+        let next = |is_spooled| if is_spooled { to_spool.next() } else { to_queue.next() };
+        spooled.into_iter().filter_map(next).collect()
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
@@ -252,6 +290,10 @@ impl Queue for SpooledQueue {
         let set_aside = self.shared.spool.stats().await.map_or(0, |spool| spool.failed);
         let failed = stats.failed + set_aside;
         Ok(QueueStats { failed, spooled: self.spooled(), ..stats })
+    }
+
+    fn shards(&self) -> Vec<QueueStats> {
+        self.shared.queue.shards()
     }
 
     async fn accepts(&self) -> Result<(), QueueError> {

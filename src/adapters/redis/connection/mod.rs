@@ -114,6 +114,12 @@ impl RedisFailure {
     }
 }
 
+/// The slot of a key in a cluster.
+#[cfg(test)]
+pub(super) fn slot_of(key: &str) -> u16 {
+    cluster::slot(key.as_bytes())
+}
+
 impl std::fmt::Debug for RedisServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RedisServer({})", self.shared.shown)
@@ -194,6 +200,15 @@ impl RedisServer {
 
     fn at(&self, node: ConnectionAddr) -> Self {
         Self { shared: Arc::clone(&self.shared), place: Place::Node(node) }
+    }
+
+    /// The node that is used now, by which keys can be grouped. Elsewhere than in a cluster there is
+    /// only one.
+    pub(super) async fn node_name(&self) -> Result<String, RedisFailure> {
+        if !self.is_cluster() {
+            return Ok(String::new());
+        }
+        self.node().await.map(|node| node.to_string())
     }
 
     /// The node to connect to now.

@@ -1,14 +1,17 @@
 //! Checks for conditions on the server that could lose accepted events.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use redis::{Cmd, cmd};
 
 use super::disk_sync::{DiskSync, DiskSyncProbe};
 use super::keys::Keys;
+use super::shards::layout::Record;
 use super::{Durability, RedisQueueOptions};
-use crate::redis::connection::{Connection, Link, RedisFailure, RedisServer};
-use bklit_wire::diagnostic::Diagnostic;
+use crate::redis::connection::{Connection, Links, RedisFailure, RedisServer};
+use bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS;
+use bklit_wire::diagnostic::{Diagnostic, Severity};
 use bklit_wire::time::UtcMillis;
 
 /// A lease that expired this long ago without being claimed again: no worker is running.
@@ -29,8 +32,47 @@ pub async fn check(
     options: &RedisQueueOptions,
     alarm_depth: u64,
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
-    let link = Link::new(server.for_key(&options.prefix));
-    let connection = link.connection().await?;
+    let links = Links::new(server.clone());
+    let mut nodes = vec![links.of(&options.prefix).await?];
+    let connection = nodes[0].connection().await?;
+    let mut findings = of_server(&connection, options.durability).await?;
+    let shards = shards(&connection, options).await?;
+    findings.extend(shards.findings);
+    drop(connection);
+    let mut queue = Counts::default();
+    for keys in &shards.keys {
+        let link = links.of(&keys.queue).await?;
+        let connection = link.connection().await?;
+        if !nodes.iter().any(|known| Arc::ptr_eq(known, &link)) {
+            findings.extend(of_further_server(&connection, options.durability).await?);
+            nodes.push(Arc::clone(&link));
+        }
+        match counts(&connection, keys).await? {
+            Ok(counts) => queue.add(&counts),
+            Err(reason) => {
+                let what = format!("the queue {} cannot be used: {reason}", keys.queue);
+                let advice = "allow its user scripts and all commands on keys with this prefix";
+                findings.push(Diagnostic::problem(what, advice));
+                return Ok(findings);
+            }
+        }
+    }
+    let Counts { depth, failed, abandoned } = queue;
+    findings.extend(Diagnostic::of_queue(depth, alarm_depth, failed, options.max_failed));
+    if abandoned > 0 {
+        findings.push(Diagnostic::warning(
+            format!("batches claimed by workers that have stopped: {abandoned}"),
+            "start a worker, which claims them again",
+        ));
+    }
+    Ok(findings)
+}
+
+/// What is found about a server itself.
+async fn of_server(
+    connection: &Connection<'_>,
+    durability: Durability,
+) -> Result<Vec<Diagnostic>, RedisFailure> {
     let text: String = connection.query(&cmd("INFO")).await?;
     let info: Info = text
         .lines()
@@ -39,18 +81,72 @@ pub async fn check(
         .collect();
     let mut findings = vec![version(&info)];
     findings.extend(role(&info));
-    findings.extend(cluster(&connection, &info).await?);
-    findings.extend(replicas(&info, link.server(), options.durability));
-    findings.extend(disk(&connection, &info, options.durability).await?);
+    findings.extend(cluster(connection, &info).await?);
+    findings.extend(replicas(&info, connection.server(), durability));
+    findings.extend(disk(connection, &info, durability).await?);
     findings.extend(snapshot(&info));
     findings.extend(memory(&info));
-    findings.extend(reports(&connection).await?);
+    findings.extend(reports(connection).await?);
     let before = UtcMillis::now().epoch_millis();
     let (seconds, micros): (i64, i64) = connection.query(&cmd("TIME")).await?;
     let now = seconds * 1000 + micros / 1000;
     findings.push(Diagnostic::of_clock(now, before, UtcMillis::now().epoch_millis()));
-    findings.extend(queue(&connection, options, alarm_depth, now).await?);
     Ok(findings)
+}
+
+/// What is wrong with a further node that has shards.
+async fn of_further_server(
+    connection: &Connection<'_>,
+    durability: Durability,
+) -> Result<Vec<Diagnostic>, RedisFailure> {
+    let mut findings = of_server(connection, durability).await?;
+    findings.retain(|finding| finding.severity > Severity::Good);
+    let address = connection.server().address();
+    findings.iter_mut().for_each(|finding| finding.what.insert_str(0, &format!("{address}: ")));
+    Ok(findings)
+}
+
+/// The shards that may have events.
+struct Shards {
+    keys: Vec<Keys>,
+    findings: Vec<Diagnostic>,
+}
+
+async fn shards(
+    connection: &Connection<'_>,
+    options: &RedisQueueOptions,
+) -> Result<Shards, RedisFailure> {
+    let prefix = &options.prefix;
+    let in_cluster = connection.server().is_cluster();
+    let keys = |shard| Keys::new(prefix, shard, DEFAULT_MAX_CLIENT_IDS, in_cluster);
+    let command = cmd("GET").arg(&keys(0).layout).take();
+    let stored: Result<Option<String>, String> = optional(connection, &command).await?;
+    let record = stored.and_then(|stored| Record::parse(stored.as_deref().unwrap_or_default()));
+    let mut findings = Vec::new();
+    let record = record.unwrap_or_else(|reason| {
+        let what = format!("the layout of the shards, {}, is invalid: {reason}", keys(0).layout);
+        findings
+            .push(Diagnostic::problem(what, "use the latest version, and allow the user `GET`"));
+        Record::default()
+    });
+    let served = record.served().max(options.shards.unwrap_or(1));
+    if served > 1 {
+        findings.push(Diagnostic::good(format!(
+            "the queue has {served} lists, {} in use; Bklit's TypeScript worker takes only from \
+             {prefix}, so a worker of this program has to run",
+            record.shards
+        )));
+    }
+    if let Some(shards) = options.shards.filter(|shards| *shards != record.shards)
+        && record.epoch > 0
+    {
+        findings.push(Diagnostic::warning(
+            format!("queue.shards is {shards}, but the pipelines use {}", record.shards),
+            "set the same number for all processes; the one that starts to accept events last \
+             decides for all",
+        ));
+    }
+    Ok(Shards { keys: (0..served).map(keys).collect(), findings })
 }
 
 fn text<'a>(info: &'a Info, name: &str) -> &'a str {
@@ -222,39 +318,41 @@ fn memory(info: &Info) -> Vec<Diagnostic> {
     findings
 }
 
-async fn queue(
+/// What is in a shard.
+#[derive(Default)]
+struct Counts {
+    depth: u64,
+    failed: u64,
+    /// Batches whose worker has stopped.
+    abandoned: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.depth += other.depth;
+        self.failed += other.failed;
+        self.abandoned += other.abandoned;
+    }
+}
+
+/// The counts of a shard, or why it cannot be used.
+async fn counts(
     connection: &Connection<'_>,
-    options: &RedisQueueOptions,
-    alarm_depth: u64,
-    now: i64,
-) -> Result<Vec<Diagnostic>, RedisFailure> {
-    let prefix = &options.prefix;
-    let in_cluster = connection.server().is_cluster();
-    let keys = Keys::new(prefix, bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS, in_cluster);
+    keys: &Keys,
+) -> Result<Result<Counts, String>, RedisFailure> {
     // As a script, like all operations of the queue.
     let script =
         cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
-    let depth: Result<u64, String> = optional(connection, &script).await?;
-    let depth = match depth {
+    let depth = match optional::<u64>(connection, &script).await? {
         Ok(depth) => depth,
-        Err(reason) => {
-            let what = format!("the queue {prefix} cannot be used: {reason}");
-            let advice = "allow its user scripts and all commands on keys with this prefix";
-            return Ok(vec![Diagnostic::problem(what, advice)]);
-        }
+        Err(reason) => return Ok(Err(reason)),
     };
     let failed: u64 = connection.query(cmd("LLEN").arg(&keys.failed)).await?;
-    let mut findings = Diagnostic::of_queue(depth, alarm_depth, failed, options.max_failed);
-    let end = now - ABANDONED_MILLIS;
+    let (seconds, _): (i64, i64) = connection.query(&cmd("TIME")).await?;
+    let end = seconds * 1000 - ABANDONED_MILLIS;
     let abandoned: u64 =
         connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
-    if abandoned > 0 {
-        findings.push(Diagnostic::warning(
-            format!("batches claimed by workers that have stopped: {abandoned}"),
-            "start a worker, which claims them again",
-        ));
-    }
-    Ok(findings)
+    Ok(Ok(Counts { depth, failed, abandoned }))
 }
 
 /// What a fail-over can lose.

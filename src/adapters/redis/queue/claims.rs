@@ -127,7 +127,7 @@ impl Claims {
         let mut known: Vec<String> = Vec::new();
         // Batches whose lease has ended are rare, so their keys are not known in advance.
         while known.len() < MAX_KNOWN {
-            let new = uuid::Uuid::now_v7().simple().to_string();
+            let new = keys.id(uuid::Uuid::now_v7());
             let mut call = self.scripts.claim.key(&keys.queue);
             call.key(&keys.inflight).key(keys.batch(&new)).key(keys.meta(&new));
             call.arg(&new).arg(most.max(1)).arg(lease_millis(lease)).arg(MAX_BATCH_BYTES);

@@ -1,4 +1,5 @@
-//! The production queue: a Redis (or Valkey) list that other programs may push to and pop from.
+//! The production queue: a Redis (or Valkey) list that other programs may push to and pop from, or
+//! several such lists.
 //!
 //! `LPUSH` adds at the left and consumers take from the right, as elsewhere in Bklit. A claim moves
 //! items into a separate list for the batch, with a lease by the server's clock. Items never return
@@ -16,7 +17,9 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `push.rs` | groups pushes; settles those in doubt |
+//! | `shards/` | several lists as one queue |
+//! | `shard.rs` | one list with its keys |
+//! | `push.rs`, `once.rs` | groups pushes and settles those in doubt; items whose ids are remembered |
 //! | `arrivals.rs` | waits for something to claim |
 //! | `claims.rs` | claims batches, on separate connections |
 //! | `list_items.rs` | pages of a list; removes items from the middle |
@@ -34,31 +37,39 @@ mod disk_sync;
 mod failed_record;
 mod keys;
 mod list_items;
+mod once;
 mod overview;
 mod push;
 mod scripts;
+mod shard;
+mod shards;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, mpsc, oneshot};
+use futures_util::FutureExt;
+use futures_util::future::{join_all, try_join_all};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::redis::connection::{Link, RedisFailure, RedisServer};
+use crate::redis::connection::{Link, RedisServer};
 use arrivals::Arrivals;
 use bklit_pipeline::queue::{
-    Bounds, Claim, ClaimId, DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, FailedItem, NewItem, Order,
-    Page, Pushed, Queue, QueueError, QueueStats, Rejected, WaitingItem,
+    Bounds, Claim, ClaimId, DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, FailedItem, MAX_SHARDS,
+    NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats, Rejected, WaitingItem,
 };
 pub use bklit_pipeline::queue::{DEFAULT_PREFIX, Durability};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::BatchInFlight;
-use bklit_wire::time::UtcMillis;
-use claims::{Claims, text};
-use keys::Keys;
-use push::{Call, Push, Pusher};
+use keys::{AllKeys, shard_of};
+use once::Added;
 use scripts::Scripts;
+use shard::Shard;
+use shards::layouts::Layouts;
+use shards::pages::{self, merged};
+use shards::pushes::Way;
+use shards::turns::{self, Turns};
 
 /// Maximum lease: ten years, far below the numbers that a script cannot represent exactly.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -66,14 +77,17 @@ const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Options of a [`RedisQueue`].
 #[derive(Clone, Debug)]
 pub struct RedisQueueOptions {
-    /// The name of the list, and the prefix of all other keys; in a cluster, their hash tag, unless
-    /// it contains one.
+    /// The name of the first list, and the prefix of all other keys; in a cluster, their hash tag,
+    /// unless it contains one.
     pub prefix: String,
-    /// Maximum number of waiting events.
+    /// The number of lists to spread events over, from 1 to [`MAX_SHARDS`]. The process that starts to
+    /// push last decides for all. `None` for what the others use.
+    pub shards: Option<u32>,
+    /// Maximum number of waiting events in each list.
     pub max_depth: u64,
-    /// Once this many events have failed, new ones are refused.
+    /// Once this many events of a list have failed, new ones are refused.
     pub max_failed: u64,
-    /// Maximum number of client-chosen event ids to remember, approximately.
+    /// Maximum number of client-chosen event ids to remember for each list, approximately.
     pub max_client_ids: u64,
     /// When a push counts as durable.
     pub durability: Durability,
@@ -89,6 +103,7 @@ impl Default for RedisQueueOptions {
     fn default() -> Self {
         Self {
             prefix: DEFAULT_PREFIX.to_owned(),
+            shards: Some(1),
             max_depth: 1_000_000,
             max_failed: DEFAULT_MAX_FAILED,
             max_client_ids: DEFAULT_MAX_CLIENT_IDS,
@@ -98,98 +113,115 @@ impl Default for RedisQueueOptions {
     }
 }
 
+impl RedisQueueOptions {
+    fn bounds(&self) -> Bounds {
+        Bounds { depth: self.max_depth, failed: self.max_failed, client_ids: self.max_client_ids }
+    }
+}
+
 /// The [`Queue`] in Redis.
 pub struct RedisQueue {
-    pushes: mpsc::Sender<Call>,
-    pusher: Arc<Pusher>,
-    pusher_ended: CancellationToken,
-    pushed: Arc<Notify>,
-    claims: Arc<Claims>,
-    arrivals: Arrivals,
-    link: Link,
-    keys: Arc<Keys>,
+    server: RedisServer,
+    options: RedisQueueOptions,
+    keys: Arc<AllKeys>,
     scripts: Arc<Scripts>,
-    bounds: Bounds,
-    /// Batches in flight when they were last counted.
-    counted: Mutex<Vec<String>>,
+    /// Created when they are first used.
+    shards: Vec<OnceLock<Arc<Shard>>>,
+    layouts: Arc<Layouts>,
+    arrivals: Arrivals,
+    turns: Arc<Turns>,
+    pushed: Arc<Notify>,
+    /// Cancelled when the push task of a shard has ended.
+    ended: CancellationToken,
+    /// Of each shard, when they were last counted.
+    counted: Mutex<Vec<QueueStats>>,
 }
 
 impl RedisQueue {
     /// Creates the queue; it connects to `server` when it is first used.
     ///
-    /// Must be called in a tokio runtime, where its push task runs until the queue is dropped.
+    /// Must be called in a tokio runtime, where its push tasks run until the queue is dropped.
     pub fn new(server: RedisServer, options: &RedisQueueOptions) -> Self {
-        let &RedisQueueOptions { ref prefix, durability, durable_claims, .. } = options;
-        let &RedisQueueOptions { max_depth: depth, max_failed: failed, .. } = options;
-        let bounds = Bounds { depth, failed, client_ids: options.max_client_ids };
-        let server = server.for_key(prefix);
-        let keys = Arc::new(Keys::new(prefix, bounds.client_ids, server.is_cluster()));
+        let mut options = options.clone();
+        options.shards = options.shards.map(|shards| shards.clamp(1, MAX_SHARDS));
+        let server = server.for_key(&options.prefix);
+        let in_cluster = server.is_cluster();
+        let keys = Arc::new(AllKeys::new(&options.prefix, options.max_client_ids, in_cluster));
         let scripts = Arc::new(Scripts::new());
         let pushed = Arc::new(Notify::new());
-        let (pushes, receiver) = mpsc::channel(push::MAX_WAITING);
-        let link = Link::new(server.clone());
-        let pusher = Pusher::new(link, Arc::clone(&keys), Arc::clone(&scripts), bounds, durability);
-        let pusher = Arc::new(pusher);
-        // Ends once the sender is dropped and all pushes have a result.
-        let push = Arc::clone(&pusher).run(receiver, Arc::clone(&pushed));
-        let pusher_ended = CancellationToken::new();
-        let ends = pusher_ended.clone().drop_guard();
-        tokio::spawn(async move {
-            let _ends = ends;
-            push.await;
-        });
-        let (claim_keys, claim_scripts) = (Arc::clone(&keys), Arc::clone(&scripts));
-        let claims = Claims::new(server.clone(), claim_keys, claim_scripts, durable_claims);
-        let (watch_keys, watch_scripts) = (Arc::clone(&keys), Arc::clone(&scripts));
-        let watched = Arc::clone(&pushed);
-        let arrivals = Arrivals::new(server.clone(), watch_keys, watch_scripts, watched);
+        let (of_layouts, known) = (Link::new(server.clone()), Arc::clone(&scripts));
+        let layouts =
+            Layouts::new(of_layouts, keys.of(0), known, options.durability, options.shards);
+        let layouts = Arc::new(layouts);
+        let (all, known, noted) = (Arc::clone(&keys), Arc::clone(&scripts), Arc::clone(&layouts));
+        let arrivals = Arrivals::new(server.clone(), all, known, noted, Arc::clone(&pushed));
         Self {
-            pushes,
-            pusher,
-            pusher_ended,
-            pushed,
-            claims: Arc::new(claims),
-            arrivals,
-            link: Link::new(server),
+            server,
+            options,
             keys,
             scripts,
-            bounds,
+            shards: (0..MAX_SHARDS).map(|_| OnceLock::new()).collect(),
+            layouts,
+            arrivals,
+            turns: Arc::default(),
+            pushed,
+            ended: CancellationToken::new(),
             counted: Mutex::default(),
         }
     }
 
-    async fn try_renew(&self, claim: &ClaimId, lease: Duration) -> Result<bool, RedisFailure> {
-        let connection = self.link.connection().await?;
-        let mut call = self.scripts.renew.key(&self.keys.inflight);
-        call.key(self.keys.meta(&claim.batch));
-        call.arg(&claim.batch).arg(claim.epoch).arg(lease_millis(lease));
-        connection.script(&call).await
+    /// A shard, which must be below [`MAX_SHARDS`].
+    fn shard(&self, shard: u32) -> &Arc<Shard> {
+        self.shards[shard as usize].get_or_init(|| {
+            let (keys, scripts) = (self.keys.of(shard), Arc::clone(&self.scripts));
+            let (pushed, ended) = (Arc::clone(&self.pushed), self.ended.clone());
+            Arc::new(Shard::new(&self.server, &self.options, keys, scripts, pushed, ended))
+        })
     }
 
-    async fn try_acknowledge(
-        &self,
-        claim: &ClaimId,
-        rejected: &[Rejected],
-    ) -> Result<bool, RedisFailure> {
-        let connection = self.link.connection().await?;
-        let keys = &self.keys;
-        let mut call = self.scripts.acknowledge.key(&keys.inflight);
-        call.key(keys.batch(&claim.batch)).key(keys.meta(&claim.batch)).key(&keys.failed);
-        call.arg(&claim.batch).arg(claim.epoch);
-        let now = UtcMillis::now();
-        for item in rejected {
-            // The oldest item is the last of the list.
-            call.arg(-1 - item.seq).arg(failed_record::start(claim, item, now));
+    /// The shard of a batch.
+    fn shard_of(&self, batch: &str) -> &Arc<Shard> {
+        self.shard(shard_of(batch).0)
+    }
+
+    /// All shards that may have events.
+    async fn all(&self) -> Result<impl Iterator<Item = &Arc<Shard>>, QueueError> {
+        let served = self.layouts.all().await?;
+        Ok((0..served).map(|shard| self.shard(shard)))
+    }
+
+    /// How full each shard is.
+    async fn count(&self) -> Result<Vec<QueueStats>, QueueError> {
+        let counts = self.all().await?.map(async |shard| {
+            let stats = shard.try_stats().await;
+            stats.map_err(|failure| self.unavailable(shard, failure))
+        });
+        let counts = try_join_all(counts).await?;
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&counts);
+        Ok(counts)
+    }
+
+    /// Whether each shard accepts events.
+    fn check(&self, counts: &[QueueStats]) -> Result<(), QueueError> {
+        counts.iter().try_for_each(|stats| self.options.bounds().check(*stats))
+    }
+
+    /// An error that names the shard, if there are several.
+    fn unavailable(&self, shard: &Shard, error: impl std::fmt::Display) -> QueueError {
+        match self.layouts.served() {
+            1 => unavailable(error),
+            _ => unavailable(format!("shard {}: {error}", shard.keys.shard)),
         }
-        connection.script(&call).await
     }
+}
 
-    async fn remove(&self, list: &str, retry: bool, ids: &[String]) -> Result<u64, QueueError> {
-        let connection = self.link.connection().await.map_err(unavailable)?;
-        let target = retry.then_some(self.keys.queue.as_str());
-        let removed = list_items::remove(&connection, &self.scripts, list, target, ids).await;
-        removed.map_err(unavailable)
-    }
+fn total(counts: &[QueueStats]) -> QueueStats {
+    counts.iter().fold(QueueStats::default(), |sum, stats| QueueStats {
+        depth: sum.depth + stats.depth,
+        in_flight: sum.in_flight + stats.in_flight,
+        failed: sum.failed + stats.failed,
+        spooled: 0,
+    })
 }
 
 fn lease_millis(lease: Duration) -> u64 {
@@ -200,39 +232,39 @@ fn unavailable(error: impl std::fmt::Display) -> QueueError {
     QueueError::Unavailable(error.to_string())
 }
 
-fn held(claim: &ClaimId, held: Result<bool, RedisFailure>) -> Result<(), QueueError> {
-    match held {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(QueueError::Stale(claim.clone())),
-        Err(failure) => Err(unavailable(failure)),
-    }
-}
-
 #[async_trait]
 impl Queue for RedisQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
-        let (push, response) = Push::new(&self.keys, &item);
-        let _ = self.pushes.send(Call::One(push)).await;
-        push::result(response).await
+        let layout = self.layouts.for_push().await?;
+        let project = &item.event.project_id;
+        // Usually without the detour of a list.
+        if layout.is_single() || !item.client_id || layout.earlier(project).is_empty() {
+            let shard = self.shard(layout.home(project));
+            match shard.push(layout.record.epoch, &item).await? {
+                Added::Moved(epoch) => self.layouts.catch_up(epoch).await?,
+                added => return added.pushed(),
+            }
+        }
+        let mut results = self.push_all(&[item], Way::Grouped).await;
+        results.pop().unwrap_or_else(|| Err(unavailable("no result of the push")))?.pushed()
     }
 
     async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
-        let (pushes, responses): (Vec<_>, Vec<_>) =
-            items.iter().map(|item| Push::new(&self.keys, item)).unzip();
-        // If the task has ended, the replies are dropped, and each response says so.
-        let _ = self.pushes.send(Call::Many(pushes)).await;
-        push::results(responses).await
+        let results = self.push_all(&items, Way::Grouped).await;
+        results.into_iter().map(|result| result.and_then(Added::pushed)).collect()
     }
 
     async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {
-        self.pusher.settle(ticket).await
+        let series = ticket.split_once(':').map_or(ticket, |(series, _)| series);
+        self.shard_of(series).settle(ticket).await
     }
 
     async fn push_in_order(&self, events: &[QueuedEvent]) -> Result<usize, QueueError> {
-        let item = |event: &QueuedEvent| (self.keys.remembered(event), event.to_json());
+        let item =
+            |event: &QueuedEvent| NewItem { event: Arc::new(event.clone()), client_id: true };
         let items: Vec<_> = events.iter().map(item).collect();
-        let results = self.pusher.push_in_order(&items).await?;
-        self.pushed.notify_one();
+        let results = self.push_all(&items, Way::Ordered).await;
+        let results: Vec<_> = results.into_iter().map(|r| r.and_then(Added::pushed)).collect();
         let mut errors = results.iter().filter_map(|result| result.as_ref().err());
         match errors.find(|error| !matches!(error, QueueError::Full { .. })) {
             Some(error) => Err(error.clone()),
@@ -241,52 +273,77 @@ impl Queue for RedisQueue {
     }
 
     async fn claim(&self, most: usize, lease: Duration) -> Result<Option<Claim>, QueueError> {
-        let (claims, (reply, response)) = (Arc::clone(&self.claims), oneshot::channel());
-        // In a separate task: if the caller is cancelled, the batch must be released.
-        tokio::spawn(async move {
-            if let Err(Ok(Some(claim))) = reply.send(claims.claim(most, lease).await) {
-                claims.release(&claim.id).await;
-            }
-        });
-        response.await.map_err(|_| unavailable("the claim task has stopped"))?
+        // What is not known yet is noticed while waiting.
+        let served = self.layouts.all().await.unwrap_or_else(|_| self.layouts.served());
+        match served {
+            1 => self.shard(0).claim(most, lease).await,
+            _ => self.claim_in_turn(served, most, lease).await,
+        }
     }
 
     async fn renew(&self, claim: &ClaimId, lease: Duration) -> Result<(), QueueError> {
-        held(claim, self.try_renew(claim, lease).await)
+        self.shard_of(&claim.batch).renew(claim, lease).await
     }
 
     async fn release(&self, claim: &ClaimId) -> Result<(), QueueError> {
         self.renew(claim, Duration::ZERO).await?;
+        self.turns.ready(&[shard_of(&claim.batch).0]);
         self.pushed.notify_one();
         Ok(())
     }
 
     async fn acknowledge(&self, claim: &ClaimId, rejected: &[Rejected]) -> Result<(), QueueError> {
-        held(claim, self.try_acknowledge(claim, rejected).await)
+        self.shard_of(&claim.batch).acknowledge(claim, rejected).await
     }
 
     async fn ready(&self) {
-        self.arrivals.ready().await;
+        let ready = self.arrivals.ready().await;
+        self.turns.ready(&ready);
+        if self.turns.are_failing(&ready) {
+            // Nothing can be claimed yet.
+            tokio::time::sleep(turns::PAUSE).await;
+        }
     }
 
     async fn ended(&self) {
-        self.pusher_ended.cancelled().await;
+        self.ended.cancelled().await;
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
-        self.try_stats().await.map_err(unavailable)
+        Ok(total(&self.count().await?))
+    }
+
+    fn lane(&self, project: &str) -> u32 {
+        self.layouts.home(project)
+    }
+
+    fn shards(&self) -> Vec<QueueStats> {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.len() > 1 { counted.clone() } else { Vec::new() }
     }
 
     async fn accepts(&self) -> Result<(), QueueError> {
-        self.bounds.check(self.stats().await?)
+        self.check(&self.count().await?)
     }
 
     async fn accepts_at(&self, stats: QueueStats) -> Result<(), QueueError> {
-        self.bounds.check(stats)
+        let counts = self.shards();
+        if counts.is_empty() {
+            return self.check(&[stats]);
+        }
+        // Of several shards, the counts behind that sum are needed.
+        if total(&counts) == stats { self.check(&counts) } else { self.accepts().await }
     }
 
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {
-        self.try_batches(most).await.map_err(unavailable)
+        let lists = self.all().await?.map(async |shard| {
+            let batches = shard.try_batches(most).await;
+            batches.map_err(|failure| self.unavailable(shard, failure))
+        });
+        let mut batches: Vec<_> = try_join_all(lists).await?.into_iter().flatten().collect();
+        batches.sort_by_key(|batch| batch.lease_until);
+        batches.truncate(most);
+        Ok(batches)
     }
 
     async fn batch_items(
@@ -294,7 +351,7 @@ impl Queue for RedisQueue {
         batch: &str,
         most: usize,
     ) -> Result<Option<Vec<String>>, QueueError> {
-        self.try_batch_items(batch, most).await.map_err(unavailable)
+        self.shard_of(batch).try_batch_items(batch, most).await.map_err(unavailable)
     }
 
     async fn waiting(
@@ -303,14 +360,22 @@ impl Queue for RedisQueue {
         after: Option<&str>,
         most: usize,
     ) -> Result<Page<WaitingItem>, QueueError> {
-        let connection = self.link.connection().await.map_err(unavailable)?;
-        let read = |id, member| WaitingItem { id, body: text(member) };
-        let page = list_items::page(&connection, &self.keys.queue, order, after, most, read).await;
-        page.map_err(unavailable)
+        let served = self.layouts.all().await?;
+        if served == 1 {
+            return self.shard(0).waiting(order, after, most).await;
+        }
+        let read = |shard, after: Option<String>, most| {
+            let shard = self.shard(shard);
+            async move { shard.waiting(order, after.as_deref(), most).await }.boxed()
+        };
+        merged(served, order, after, most, read).await
     }
 
     async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError> {
-        self.remove(&self.keys.queue, false, ids).await
+        let deletes = pages::by_shard(ids)
+            .into_iter()
+            .map(async |(shard, ids)| self.shard(shard).delete_waiting(&ids).await);
+        sum(join_all(deletes).await)
     }
 
     async fn failed(
@@ -318,20 +383,34 @@ impl Queue for RedisQueue {
         after: Option<&str>,
         most: usize,
     ) -> Result<Page<FailedItem>, QueueError> {
-        let connection = self.link.connection().await.map_err(unavailable)?;
-        let (list, order) = (&self.keys.failed, Order::NewestFirst);
-        let page =
-            list_items::page(&connection, list, order, after, most, failed_record::read).await;
-        page.map_err(unavailable)
+        let served = self.layouts.all().await?;
+        if served == 1 {
+            return self.shard(0).failed(after, most).await;
+        }
+        let read = |shard, after: Option<String>, most| {
+            let shard = self.shard(shard);
+            async move { shard.failed(after.as_deref(), most).await }.boxed()
+        };
+        merged(served, Order::NewestFirst, after, most, read).await
     }
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let moved = self.remove(&self.keys.failed, true, ids).await;
-        self.pushed.notify_one();
-        moved
+        let retries = pages::by_shard(ids).into_iter().map(async |(shard, ids)| {
+            self.turns.ready(&[shard]);
+            self.shard(shard).retry_failed(&ids).await
+        });
+        sum(join_all(retries).await)
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        self.remove(&self.keys.failed, false, ids).await
+        let deletes = pages::by_shard(ids)
+            .into_iter()
+            .map(async |(shard, ids)| self.shard(shard).delete_failed(&ids).await);
+        sum(join_all(deletes).await)
     }
+}
+
+/// How many items of all shards were changed.
+fn sum(changed: Vec<Result<u64, QueueError>>) -> Result<u64, QueueError> {
+    changed.into_iter().sum()
 }

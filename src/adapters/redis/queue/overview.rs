@@ -2,8 +2,8 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use super::RedisQueue;
 use super::claims::text;
+use super::shard::Shard;
 use crate::redis::connection::RedisFailure;
 use bklit_pipeline::queue::QueueStats;
 use bklit_wire::queue::BatchInFlight;
@@ -12,7 +12,7 @@ use bklit_wire::time::UtcMillis;
 /// Attempts to count the items of all batches, some of which may be claimed in between.
 const COUNT_TRIES: usize = 4;
 
-impl RedisQueue {
+impl Shard {
     pub(super) async fn try_stats(&self) -> Result<QueueStats, RedisFailure> {
         let connection = self.link.connection().await?;
         let keys = &self.keys;

@@ -12,10 +12,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::disk_sync::DiskSyncProbe;
 use super::keys::{Keys, RememberedId};
+use super::once::{Added, PushResult};
 use super::scripts::Scripts;
 use super::{Durability, unavailable};
-use crate::redis::connection::{Connection, Link, RedisFailure};
-use bklit_pipeline::queue::{Bounds, CLIENT_ID_MEMORY, NewItem, Pushed, QueueError};
+use crate::redis::connection::{Connection, Link};
+use bklit_pipeline::queue::{Bounds, NewItem, QueueError};
 
 /// Calls that may wait; further callers wait for a place.
 pub(super) const MAX_WAITING: usize = 16_384;
@@ -28,17 +29,14 @@ const LARGE_GROUP: usize = 100;
 const SERIES_MEMORY_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Result of the scripts if too many items have failed.
-const FAILED_FULL: i64 = -2;
-/// Result of the script if an id belongs to another content.
-const ID_TAKEN: i64 = -3;
-
-type PushResult = Result<Pushed, QueueError>;
-
+pub(super) const FAILED_FULL: i64 = -2;
 /// An item to push and where to send the result.
 pub(super) struct Push {
     pub body: String,
     /// Where its id is remembered, if a client chose the id.
     pub chosen: Option<RememberedId>,
+    /// The epoch of the layout by which this shard was chosen.
+    pub epoch: u64,
     pub reply: oneshot::Sender<PushResult>,
 }
 
@@ -59,11 +57,15 @@ impl Call {
 
 impl Push {
     /// A push of `item`, and where its result arrives.
-    pub(super) fn new(keys: &Keys, item: &NewItem) -> (Self, oneshot::Receiver<PushResult>) {
+    pub(super) fn new(
+        keys: &Keys,
+        item: &NewItem,
+        epoch: u64,
+    ) -> (Self, oneshot::Receiver<PushResult>) {
         let event = &item.event;
         let chosen = item.client_id.then(|| keys.remembered(event));
         let (reply, response) = oneshot::channel();
-        (Self { body: event.to_json(), chosen, reply }, response)
+        (Self { body: event.to_json(), chosen, epoch, reply }, response)
     }
 }
 
@@ -88,8 +90,8 @@ impl Unanswered {
 }
 
 impl Series {
-    fn new() -> Self {
-        Self { name: uuid::Uuid::new_v4().simple().to_string(), groups: 0 }
+    fn new(keys: &Keys) -> Self {
+        Self { name: keys.id(uuid::Uuid::new_v4()), groups: 0 }
     }
 
     /// Identifies the current group.
@@ -102,9 +104,9 @@ impl Series {
 pub(super) struct Pusher {
     link: Link,
     probe: DiskSyncProbe,
-    keys: Arc<Keys>,
-    scripts: Arc<Scripts>,
-    bounds: Bounds,
+    pub keys: Arc<Keys>,
+    pub scripts: Arc<Scripts>,
+    pub bounds: Bounds,
     durability: Durability,
 }
 
@@ -129,7 +131,7 @@ impl Pusher {
         // At the last response. Other processes push as well, so each may exceed the bound by one
         // group.
         let mut depth = 0;
-        let mut series = Series::new();
+        let mut series = Series::new(&self.keys);
         while let Some(first) = pushes.recv().await {
             let mut group = Vec::new();
             first.join(&mut group);
@@ -140,7 +142,7 @@ impl Pusher {
                 take_waiting(&mut pushes, &mut group);
             }
             if let Err(error) = self.push_group(group, &mut depth, &mut series).await {
-                series = Series::new();
+                series = Series::new(&self.keys);
                 // Pushes that arrived in the meantime would wait as long for the same error. They
                 // were not sent, so they are not in doubt.
                 let error = QueueError::Unavailable(match error {
@@ -175,8 +177,10 @@ impl Pusher {
         let (plain_result, known_result) =
             tokio::join!(self.add(&connection, &plain, *depth, series), async {
                 let items = known.iter().filter_map(|p| Some((p.chosen.as_ref()?, &*p.body)));
-                let added = self.add_once(&connection, items).await;
-                added.map_err(Unanswered::before)
+                // Those with a later epoch may be refused as well, and are then pushed again.
+                let epoch = known.iter().map(|push| push.epoch).min().unwrap_or(0);
+                let added = self.add_once(&connection, epoch, items).await;
+                added.map(|once| (once.depth, once.results)).map_err(Unanswered::before)
             });
         let depths = [&plain_result, &known_result].into_iter().flatten();
         *depth = depths
@@ -192,18 +196,6 @@ impl Pusher {
         plain.and(known)
     }
 
-    /// Adds items in order, each once, atomically; all or none unless the queue becomes full.
-    pub(super) async fn push_in_order(
-        &self,
-        items: &[(RememberedId, String)],
-    ) -> Result<Vec<PushResult>, QueueError> {
-        let connection = self.connection().await?;
-        let items = items.iter().map(|(chosen, body)| (chosen, body.as_str()));
-        let (_, results) = self.add_once(&connection, items).await.map_err(unavailable)?;
-        self.sync(&connection).await?;
-        Ok(results)
-    }
-
     /// Whether the group with this ticket was added; if not, it never will be.
     pub(super) async fn settle(&self, ticket: &str) -> Result<bool, QueueError> {
         // An invalid ticket belongs to no group.
@@ -217,7 +209,7 @@ impl Pusher {
     }
 
     /// A connection, if the server provides the required durability.
-    async fn connection(&self) -> Result<Connection<'_>, QueueError> {
+    pub(super) async fn connection(&self) -> Result<Connection<'_>, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         if self.durability == Durability::Always {
             self.probe.confirming(&connection).await?;
@@ -226,7 +218,7 @@ impl Pusher {
     }
 
     /// With durability `always`, waits until the writes are on disk.
-    async fn sync(&self, connection: &Connection<'_>) -> Result<(), QueueError> {
+    pub(super) async fn sync(&self, connection: &Connection<'_>) -> Result<(), QueueError> {
         match self.durability {
             Durability::Always => self.probe.confirmed(connection).await,
             Durability::Everysec => Ok(()),
@@ -258,7 +250,7 @@ impl Pusher {
                 }
             };
         }
-        let results = accepted.iter().map(|_| Ok(Pushed::Queued));
+        let results = accepted.iter().map(|_| Ok(Added::Queued));
         let full = refused.iter().map(|_| Err(self.bounds.full(depth)));
         Ok((depth, results.chain(full).collect()))
     }
@@ -287,37 +279,6 @@ impl Pusher {
                 Unanswered::before(format!("the push series {series} has been closed"))
             }),
         }
-    }
-
-    async fn add_once<'a>(
-        &self,
-        connection: &Connection<'_>,
-        items: impl Iterator<Item = (&'a RememberedId, &'a str)>,
-    ) -> Result<(u64, Vec<PushResult>), RedisFailure> {
-        let mut call = self.scripts.push_once.key(&self.keys.queue);
-        call.key(&self.keys.failed);
-        call.arg(self.bounds.depth).arg(self.bounds.failed);
-        call.arg(CLIENT_ID_MEMORY.as_secs()).arg(self.keys.ids_per_key);
-        let mut any = false;
-        for (RememberedId { id, recent, older, legacy }, body) in items {
-            call.key(recent).key(older).key(legacy);
-            call.arg(&id.key).arg(&id.content).arg(body);
-            any = true;
-        }
-        if !any {
-            return Ok((0, Vec::new()));
-        }
-        let mut results = connection.script::<Vec<i64>>(&call).await?.into_iter();
-        let mut figure = || results.next().and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
-        let (depth, failed) = (figure(), figure());
-        let results = results.map(|result| match result {
-            1 => Ok(Pushed::Queued),
-            0 => Ok(Pushed::Duplicate),
-            FAILED_FULL => Err(self.bounds.failed_full(failed)),
-            ID_TAKEN => Err(QueueError::IdTaken),
-            _ => Err(self.bounds.full(depth)),
-        });
-        Ok((depth, results.collect()))
     }
 }
 

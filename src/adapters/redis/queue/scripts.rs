@@ -17,6 +17,7 @@ pub(super) struct Scripts {
     pub ready_in: Script,
     pub stats: Script,
     pub remove: Script,
+    pub replace: Script,
 }
 
 /// A script that checks the permission for its commands before it writes.
@@ -38,6 +39,7 @@ impl Scripts {
             ready_in: Script::new(include_str!("scripts/ready_in.lua")),
             stats: Script::new(include_str!("scripts/stats.lua")),
             remove: checked!("scripts/remove.lua"),
+            replace: Script::new(include_str!("scripts/replace.lua")),
         }
     }
 }

@@ -39,6 +39,7 @@ impl Shared {
         mut results: Vec<PushResult>,
     ) -> Vec<PushResult> {
         let (mut places, mut diverted, mut why) = (Vec::new(), Vec::new(), None);
+        let mut lanes = 0;
         for (place, (mut item, result)) in items.into_iter().zip(&results).enumerate() {
             let reason = match result {
                 Err(QueueError::InDoubt { reason, ticket }) => {
@@ -48,13 +49,14 @@ impl Shared {
                 Err(error @ QueueError::Unavailable(_)) => error.to_string(),
                 _ => continue,
             };
+            lanes |= self.lane(&item);
             places.push(place);
             diverted.push(item);
             why = Some(reason);
         }
         let Some(reason) = why else { return results };
         let _pushing = self.gate.read().await;
-        if !self.spooling.swap(true, Ordering::AcqRel) {
+        if self.spooling.fetch_or(lanes, Ordering::AcqRel) == 0 {
             tracing::warn!(reason, "the queue is unavailable; events go to the spool");
         }
         let spooled = self.push_to_spool(diverted, Some(&reason)).await;

@@ -44,6 +44,8 @@ struct State {
     /// Pushes by ticket: whether each was executed; if not, it never will be.
     pushes: HashMap<String, bool>,
     faults_left: u32,
+    /// The project whose events are refused.
+    refused: Option<&'static str>,
     next: i64,
     late: Vec<shuttle::future::JoinHandle<()>>,
 }
@@ -113,6 +115,19 @@ impl Queue for Fake {
 
     async fn push_many(&self, items: Vec<NewItem>) -> Vec<Result<Pushed, QueueError>> {
         yield_now().await;
+        let refused = self.state().refused;
+        if let Some(refused) = refused {
+            let mut results = Vec::new();
+            for item in items {
+                let is_refused = item.event.project_id == refused;
+                results.push(if is_refused { Err(fault()) } else { Ok(Pushed::Queued) });
+                if !is_refused {
+                    let ticket = self.state().ticket();
+                    self.state().carry_out(&ticket, &[item]);
+                }
+            }
+            return results;
+        }
         let (fate, ticket, count) = (self.fate(), self.state().ticket(), items.len());
         match fate {
             Fate::Refused => return vec![Err(fault()); count],
@@ -196,6 +211,11 @@ impl Queue for Fake {
         }
     }
 
+    /// Each client has its own project, and so its own lane.
+    fn lane(&self, project: &str) -> u32 {
+        u32::from(project == "b")
+    }
+
     async fn accepts(&self) -> Result<(), QueueError> {
         if self.is_down { Err(fault()) } else { Ok(()) }
     }
@@ -241,7 +261,7 @@ fn item(id: &str) -> NewItem {
         id: id.to_owned(),
         payload: Payload::SessionEnd(end),
         queued_at: UtcMillis::from_epoch_millis(0),
-        project_id: "p".to_owned(),
+        project_id: id[..1].to_owned(),
         push_ticket: None,
     };
     NewItem { event: event.into(), client_id: false }
@@ -343,7 +363,7 @@ async fn move_all_without_the_gate(shared: &Shared) -> bool {
             shared.move_batch(&batch).await?;
         }
         if shared.check().await? == 0 {
-            shared.spooling.store(false, Ordering::Release);
+            shared.spooling.store(0, Ordering::Release);
         }
         Ok(())
     }
@@ -354,6 +374,36 @@ async fn move_all_without_the_gate(shared: &Shared) -> bool {
 #[should_panic(expected = "events are out of order")]
 fn the_model_finds_a_push_that_the_end_of_spooling_overtakes() {
     explore(Fake::queue, move_all_without_the_gate);
+}
+
+/// Events of a lane that works do not go into the spool, those of the other one stay in order.
+#[test]
+fn only_events_of_an_unavailable_lane_are_spooled() {
+    let (_runtime, handle) = idle_runtime();
+    let test = move || {
+        let (queue, spool) = (Arc::new(Fake::default()), Arc::new(Fake::default()));
+        let spooled = spooled(&handle, Arc::clone(&queue), Arc::clone(&spool));
+        block_on(async {
+            assert!(move_all(&spooled.shared).await && !spooled.is_spooling());
+            queue.state().refused = Some("a");
+            for together in [["a1", "b1"], ["b2", "a2"], ["a3", "b3"]] {
+                let pushed = spooled.push_many(together.map(item).to_vec()).await;
+                assert!(pushed.iter().all(|pushed| matches!(pushed, Ok(Pushed::Queued))));
+                spooled.push(item(&format!("{}+", together[0]))).await.unwrap();
+            }
+            let ids = |fake: &Fake| -> Vec<_> {
+                let items = fake.state().items.clone();
+                items.iter().map(|json| QueuedEvent::from_json(json).unwrap().id).collect()
+            };
+            assert_eq!(ids(&queue), ["b1", "b2", "b2+", "b3"]);
+            assert_eq!(ids(&spool), ["a1", "a1+", "a2", "a3", "a3+"]);
+            assert!(!move_all(&spooled.shared).await);
+            queue.state().refused = None;
+            assert!(move_all(&spooled.shared).await && !spooled.is_spooling());
+            assert_eq!(ids(&queue)[4..], ["a1", "a1+", "a2", "a3", "a3+"]);
+        });
+    };
+    shuttle::check_random(test, 1);
 }
 
 #[test]

@@ -149,6 +149,12 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         let waits = format::micros(millis as f64 * 1e3);
         vec![styled("oldest waits ", theme.dim()), styled(waits, theme.strong())]
     });
+    let fullest = view.and_then(|view| {
+        let shards = view.shards.iter().map(|shard| shard.waiting).enumerate();
+        let (number, most) = shards.rev().max_by_key(|(_, waiting)| *waiting)?;
+        let most = format!("most in shard {number}: {}", format::count(most));
+        Some(vec![styled(most, theme.dim())])
+    });
     let lapsed = now.lapsed.unwrap_or(0);
     let leases = if lapsed == 1 { "lease over" } else { "leases over" };
     // Each with its priority, for when there is not enough space for all.
@@ -162,6 +168,7 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         ),
         (oldest, 4),
         ((lapsed > 0).then(|| figure(lapsed, leases, theme.error())), 2),
+        (fullest, 7),
     ];
     let mut items: Vec<_> =
         items.into_iter().filter_map(|(item, matters)| Some((item?, matters))).collect();
