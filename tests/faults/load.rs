@@ -28,7 +28,7 @@ fn repeats(sender: usize, mix: Mix) -> bool {
 }
 
 /// Ends the load also when what happens under it fails.
-struct Stop<'a>(&'a AtomicBool);
+pub struct Stop<'a>(pub &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {

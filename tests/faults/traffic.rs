@@ -6,7 +6,7 @@ use super::oracle::{Kind, Sent};
 use bklit_wire::time::UtcMillis;
 
 /// Events of one session before the next one begins.
-const EVENTS: usize = 10;
+pub const EVENTS: usize = 10;
 /// A visitor returns to the session before so many others.
 const RETURNS_AFTER: usize = 40;
 /// By how much times are older than the requests, in milliseconds: those of a request with several
