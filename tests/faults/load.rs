@@ -13,7 +13,7 @@ use super::traffic::{Mix, Traffic};
 use crate::support::{Daemon, eventually};
 
 /// How long anything may take under load.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 const SENDERS: usize = 8;
 /// Every fourth sender sends so many events in one request, the others one.
 const TOGETHER: usize = 5;

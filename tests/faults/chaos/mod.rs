@@ -35,9 +35,11 @@ const SHIFT: Duration = Duration::from_secs(150);
 /// How long sessions may take to be complete. A process counts as dead when it has been silent for a
 /// minute, then the next sweep completes its sessions, and the one after that ends them.
 const SETTLED: Duration = Duration::from_secs(360);
-/// Fast enough to meet every fault, and so that sweeps end sessions.
+/// Fast enough to meet every fault, and so that sweeps end sessions; and patient enough for a busy
+/// machine.
 const FAST: &str = "queue.durability = 'always'\nworker.lease = '2s'\n\
-                    worker.max_backoff = '500ms'\nworker.session_timeout = '5s'\n";
+                    worker.max_backoff = '500ms'\nworker.session_timeout = '5s'\n\
+                    shutdown_timeout = '2m'\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
