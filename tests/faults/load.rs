@@ -1,28 +1,34 @@
-//! Load, by the smallest client that can tell an answer from a cut connection.
+//! Load from all sides, and what has become of it.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::connection::{Answer, Connection};
 use super::oracle::{Sent, Stored};
+use super::traffic::{Mix, Traffic};
 use crate::support::{Daemon, eventually};
 
 /// How long anything may take under load.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 const SENDERS: usize = 8;
-/// Every fourth sender sends so many page views in one request, the others one.
+/// Every fourth sender sends so many events in one request, the others one.
 const TOGETHER: usize = 5;
 
 fn together(sender: usize) -> usize {
     if sender % 4 == 3 { TOGETHER } else { 1 }
 }
 
+/// Whether a sender of sessions chooses the ids of its events, and repeats what is not answered.
+fn repeats(sender: usize, mix: Mix) -> bool {
+    mix == Mix::Sessions && sender % 4 == 2
+}
+
 /// Ends the load also when what happens under it fails.
-struct Stop<'a>(&'a AtomicBool);
+pub struct Stop<'a>(pub &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
@@ -42,9 +48,9 @@ pub fn under_load(
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
                 let (answered, stop, token) = (&answered, &stop, &token);
-                let name = format!("{name}/{sender}");
+                let traffic = Traffic::new(format!("{name}/{sender}"), Mix::Views, false);
                 let connection = move || Connection::open(address, token);
-                scope.spawn(move || send(connection, &name, together(sender), answered, stop))
+                scope.spawn(move || send(connection, traffic, together(sender), answered, stop))
             })
             .collect();
         let stopping = Stop(&stop);
@@ -56,8 +62,8 @@ pub fn under_load(
 
 /// Sends one request after the other until the connection breaks.
 fn send(
-    connection: impl FnOnce() -> io::Result<Connection>,
-    name: &str,
+    connection: impl FnOnce() -> std::io::Result<Connection>,
+    mut traffic: Traffic,
     together: usize,
     answered: &AtomicUsize,
     stop: &AtomicBool,
@@ -65,30 +71,20 @@ fn send(
     let mut sent: Vec<Sent> = Vec::new();
     let Ok(mut connection) = connection() else { return sent };
     while !stop.load(SeqCst) {
-        let views = next_views(name, sent.len(), together);
-        let Ok(answers) = connection.send(&views) else {
-            sent.extend(views);
+        let events = traffic.next(together);
+        let Ok(answers) = connection.send(&events) else {
+            sent.extend(events);
             break;
         };
-        for (view, answer) in views.into_iter().zip(answers) {
+        for (event, answer) in events.into_iter().zip(answers) {
             match answer {
-                Answer::Kept(id) => sent.push(Sent { answered: Some(id), ..view }),
+                Answer::Kept(id) => sent.push(Sent { answered: Some(id), ..event }),
                 Answer::Refused(status, why) => panic!("{status} {why}"),
             }
         }
         answered.fetch_add(together, SeqCst);
     }
     sent
-}
-
-/// Page views that nobody has sent before.
-fn next_views(name: &str, first: usize, count: usize) -> Vec<Sent> {
-    let view = |n| Sent {
-        url: format!("https://example.com/{name}/{n}"),
-        title: format!("„{name}“ \u{1b}[31m 🦀 {n}"),
-        answered: None,
-    };
-    (first..first + count).map(view).collect()
 }
 
 /// A daemon that load goes to; when it comes back, it may be at another address.
@@ -123,13 +119,32 @@ pub struct Progress {
     pub cut: AtomicUsize,
 }
 
-/// Sends page views to all targets while `happens` does, each sender with a `pause` between two;
-/// senders whose connection breaks open another. An event that was refused for now counts as one
-/// without an answer: it is not promised, and may be kept all the same.
+/// What a steady load is made of.
+#[derive(Clone, Copy)]
+pub struct Steady<'a> {
+    /// The start of all URLs and ids.
+    pub name: &'a str,
+    pub mix: Mix,
+    /// Between two requests of a sender.
+    pub pause: Duration,
+}
+
+/// Sends page views to all targets while `happens` does; see [`steady_mix`].
 pub fn steady_load(
     targets: &[Target],
     name: &str,
     pause: Duration,
+    happens: impl FnOnce(&Progress),
+) -> Vec<Sent> {
+    steady_mix(targets, Steady { name, mix: Mix::Views, pause }, happens)
+}
+
+/// Sends events to all targets while `happens` does; senders whose connection breaks open another. An
+/// event that was refused for now counts as one without an answer: it is not promised, and may be
+/// kept all the same.
+pub fn steady_mix(
+    targets: &[Target],
+    load: Steady<'_>,
     happens: impl FnOnce(&Progress),
 ) -> Vec<Sent> {
     let (progress, stop) = (Progress::default(), AtomicBool::new(false));
@@ -138,9 +153,7 @@ pub fn steady_load(
             .map(|sender| {
                 let (progress, stop) = (&progress, &stop);
                 let target = &targets[sender % targets.len()];
-                let name = format!("{name}/{sender}");
-                let together = together(sender);
-                scope.spawn(move || send_steadily(target, &name, together, pause, progress, stop))
+                scope.spawn(move || send_steadily(target, sender, load, progress, stop))
             })
             .collect();
         let stopping = Stop(&stop);
@@ -152,15 +165,16 @@ pub fn steady_load(
 
 fn send_steadily(
     target: &Target,
-    name: &str,
-    together: usize,
-    pause: Duration,
+    sender: usize,
+    load: Steady<'_>,
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Vec<Sent> {
-    let (mut sent, mut connection) = (Vec::<Sent>::new(), None);
+    let repeats = repeats(sender, load.mix);
+    let mut traffic = Traffic::new(format!("{}/{sender}", load.name), load.mix, repeats);
+    let (mut sent, mut connection, mut unanswered) = (Vec::<Sent>::new(), None, Vec::new());
     while !stop.load(SeqCst) {
-        std::thread::sleep(pause);
+        std::thread::sleep(load.pause);
         let address = *target.address.lock().unwrap();
         let Some(open) = connection
             .take_if(|open: &mut Connection| open.address == address)
@@ -169,28 +183,34 @@ fn send_steadily(
             continue;
         };
         let open = connection.insert(open);
-        let views = next_views(name, sent.len(), together);
-        let Ok(answers) = open.send(&views) else {
+        let events = match std::mem::take(&mut unanswered) {
+            events if events.is_empty() => traffic.next(together(sender)),
+            events => events,
+        };
+        // Those to be repeated are kept here, the others are done with.
+        let not_answered = if repeats { &mut unanswered } else { &mut sent };
+        let Ok(answers) = open.send(&events) else {
             connection = None;
-            sent.extend(views);
-            progress.cut.fetch_add(together, SeqCst);
+            progress.cut.fetch_add(events.len(), SeqCst);
+            not_answered.extend(events);
             continue;
         };
-        for (view, answer) in views.into_iter().zip(answers) {
-            let (answered, count) = match answer {
+        for (event, answer) in events.into_iter().zip(answers) {
+            match answer {
                 Answer::Kept(id) => {
                     target.kept.fetch_add(1, SeqCst);
-                    (Some(id), &progress.kept)
+                    progress.kept.fetch_add(1, SeqCst);
+                    sent.push(Sent { answered: Some(id), ..event });
                 }
                 Answer::Refused(status, why) => {
                     assert_eq!(status, 503, "{why}");
-                    (None, &progress.refused)
+                    progress.refused.fetch_add(1, SeqCst);
+                    if repeats { &mut unanswered } else { &mut sent }.push(event);
                 }
-            };
-            sent.push(Sent { answered, ..view });
-            count.fetch_add(1, SeqCst);
+            }
         }
     }
+    sent.extend(unanswered);
     sent
 }
 
@@ -210,103 +230,25 @@ pub fn drained(daemon: &Daemon) {
     });
 }
 
-/// All page views in the daemon's store.
+/// All events in the daemon's store.
 #[track_caller]
 pub fn stored(daemon: &Daemon) -> Vec<Stored> {
-    let all = "SELECT id, url, title FROM page_view_event";
-    let lines = daemon.cli(&["sql", "--json", "--limit", "1000000", all]);
-    let row = |line: &str| {
-        let row: Value = serde_json::from_str(line).unwrap();
-        let text = |name: &str| row[name].as_str().unwrap().to_owned();
-        Stored { id: text("id"), url: text("url"), title: text("title") }
+    let rows = |sql| {
+        let lines = daemon.cli(&["sql", "--json", "--limit", "1000000", sql]);
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.collect::<Vec<_>>()
     };
-    lines.lines().map(row).collect()
-}
-
-/// A keep-alive connection that tracks page views.
-struct Connection {
-    stream: BufReader<TcpStream>,
-    address: SocketAddr,
-    token: String,
-}
-
-/// What a daemon says to an event.
-enum Answer {
-    /// 200 with this event id.
-    Kept(String),
-    /// Another status, and the body.
-    Refused(u16, String),
-}
-
-impl Connection {
-    fn open(address: SocketAddr, token: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Self { stream: BufReader::new(stream), address, token: token.to_owned() })
-    }
-
-    /// Sends a page view, or several together. An error leaves open which were accepted.
-    fn send(&mut self, views: &[Sent]) -> io::Result<Vec<Answer>> {
-        let json = |view: &Sent| {
-            serde_json::json!({ "type": "pageview", "url": view.url, "title": view.title,
-                "projectId": "default" })
-        };
-        let kept = |answer: &Value| {
-            Answer::Kept(answer["eventId"].as_str().expect("an eventId").to_owned())
-        };
-        if let [view] = views {
-            let (status, body) = self.post("/track", &json(view))?;
-            let answer = match status {
-                200 => kept(&serde_json::from_slice(&body)?),
-                status => Answer::Refused(status, String::from_utf8_lossy(&body).into_owned()),
-            };
-            return Ok(vec![answer]);
-        }
-        let (status, body) = self.post("/batch", &views.iter().map(json).collect())?;
-        let answer: Value = serde_json::from_slice(&body)?;
-        let Some(results) = answer["results"].as_array() else {
-            let refused = || Answer::Refused(status, answer["error"].to_string());
-            return Ok(views.iter().map(|_| refused()).collect());
-        };
-        assert_eq!(results.len(), views.len());
-        let answer = |result: &Value| match result["status"].as_u64() {
-            Some(200) => kept(result),
-            status => Answer::Refused(status.unwrap_or(0) as u16, result["error"].to_string()),
-        };
-        Ok(results.iter().map(answer).collect())
-    }
-
-    /// Sends a request; returns the status and the body.
-    fn post(&mut self, path: &str, body: &Value) -> io::Result<(u16, Vec<u8>)> {
-        let body = body.to_string();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.token,
-            body.len()
-        );
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let mut line = String::new();
-        let mut length = 0;
-        self.stream.read_line(&mut line)?;
-        let status = line.clone();
-        loop {
-            line.clear();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let lower = line.to_ascii_lowercase();
-            if let Some(value) = lower.strip_prefix("content-length:") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Ok((status.ok_or_else(|| io::Error::other("no status"))?, body))
-    }
+    let stored = |row: &Value, of: &Value| {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        Stored { id: text(&row["id"]), url: text(&of["url"]), title: text(&of["title"]) }
+    };
+    let mut all: Vec<_> = rows("SELECT id, url, title FROM page_view_event")
+        .iter()
+        .map(|view| stored(view, view))
+        .collect();
+    all.extend(rows("SELECT id, metadata FROM tracked_event").iter().map(|custom| {
+        let metadata = custom["metadata"].as_str().expect("metadata");
+        stored(custom, &serde_json::from_str(metadata).unwrap())
+    }));
+    all
 }

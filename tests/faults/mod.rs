@@ -1,13 +1,17 @@
 //! Faults, and the oracle that says whether the promise was kept.
 
 mod chaos;
+mod connection;
 mod controls;
 mod kill;
 mod load;
+mod memory;
 mod oracle;
 mod points;
 mod poison;
 mod redis_groups;
 mod servers;
 mod shards;
+mod sessions;
+mod traffic;
 mod workers;

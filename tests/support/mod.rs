@@ -22,7 +22,7 @@ pub use daemon::Daemon;
 pub use http::{Response, Stream, request};
 
 /// How long a quick operation may take; generous, because machines under load are slow.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Compressed with gzip, as small as it gets.
 pub fn gzip(data: &[u8]) -> Vec<u8> {

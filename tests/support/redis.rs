@@ -10,7 +10,7 @@ use bklit_wire::event::{PageView, Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 /// How long a test waits for an expected result.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 /// A lease that does not expire during a test.
 pub const LEASE: Duration = Duration::from_secs(600);
 
@@ -19,8 +19,8 @@ pub fn options(url: &str) -> RedisOptions {
     RedisOptions {
         url: url.to_owned(),
         root_certificates: None,
-        connect_timeout: Duration::from_secs(2),
-        response_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(4),
+        response_timeout: Duration::from_secs(8),
     }
 }
 

@@ -11,12 +11,13 @@ use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use bklit_adapters::postgres::{PostgresOptions, PostgresServer};
 use bklit_adapters::redis::bus::RedisDebugBus;
 use bklit_adapters::redis::connection::{RedisOptions, RedisServer};
+use bklit_adapters::redis::pauses::RedisPauses;
 use bklit_adapters::redis::presence::RedisPresence;
 use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
 use bklit_net::tls;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::presence::Presence;
-use bklit_pipeline::queue::{Bounds, Queue};
+use bklit_pipeline::queue::{Bounds, PausableQueue, Queue};
 use bklit_pipeline::roles::Role;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::setting::Sensitive;
@@ -96,10 +97,12 @@ pub(in crate::app) struct RedisToFollow {
 pub(in crate::app) fn redis_to_follow(settings: &Settings, url: &str) -> Result<RedisToFollow> {
     let server = redis_at(settings, url).wrap_err("cannot follow this Redis")?;
     let bus = RedisDebugBus::new(server.clone(), Arc::new(Metrics::new()), NO_HISTORY);
+    let pauses = RedisPauses::new(&server, &settings.queue.redis_prefix);
+    let queue = PausableQueue::new(Arc::new(redis_queue(settings, server.clone())), Arc::new(pauses));
     Ok(RedisToFollow {
         address: server.address().to_string(),
         bus: Arc::new(bus),
-        queue: Arc::new(redis_queue(settings, server.clone())),
+        queue: Arc::new(queue),
         presence: Arc::new(RedisPresence::new(server)),
     })
 }

@@ -1,10 +1,14 @@
 //! The process of a server: start, stop, kill, signals.
 
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{DEADLINE, eventually};
+
+/// How long a server may take to start, or to read its data again, on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A process, if one was started; killed when this value is dropped.
 #[derive(Default)]
@@ -17,7 +21,7 @@ impl Process {
         self.kill9();
         let child = self.0.insert(command.spawn().expect("start the server"));
         let mut ended = false;
-        eventually(DEADLINE, "the server's start", || {
+        eventually(START_DEADLINE, "the server's start", || {
             ended = child.try_wait().expect("wait").is_some();
             ended || ready(child.id())
         });

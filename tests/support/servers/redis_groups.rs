@@ -1,6 +1,7 @@
 //! Several Valkeys that act as one: a cluster, and a primary with a replica and Sentinels.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -8,6 +9,12 @@ use super::process::Process;
 use super::redis::{Kind, RedisServer};
 use super::{free_port, provided};
 use crate::support::{DEADLINE, eventually};
+
+/// Primaries of a cluster.
+const PRIMARIES: usize = 3;
+
+/// How long a cluster may take to recover from the failure of a node.
+const GROUP_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Three primaries with a third of the slots each.
 pub struct RedisCluster {
@@ -25,7 +32,7 @@ impl RedisCluster {
             ("cluster-node-timeout", "2000"),
         ];
         all.extend(config);
-        let nodes = (0..3).map(|_| RedisServer::start(Kind::Valkey, &all)).collect();
+        let nodes = (0..PRIMARIES).map(|_| RedisServer::start(Kind::Valkey, &all)).collect();
         let config = all.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
         let cluster = Self { nodes, config };
         for (node, slots) in cluster.nodes.iter().zip([(0, 5460), (5461, 10922), (10923, 16383)]) {
@@ -56,32 +63,31 @@ impl RedisCluster {
 
     /// The slot of a key.
     pub fn slot(&self, key: &str) -> String {
-        self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key])
+        let slot = |node: &RedisServer| node.try_cli(&["CLUSTER", "KEYSLOT", key]).ok();
+        self.nodes.iter().find_map(slot).expect("a node that works")
     }
 
     /// The node that has a key.
     pub fn owner(&self, key: &str) -> &RedisServer {
         let slot: u32 = self.slot(key).parse().unwrap();
-        let has = |node: &&RedisServer| {
-            let nodes = node.cli(&["CLUSTER", "NODES"]);
-            let own = nodes.lines().find(|line| line.contains("myself")).unwrap();
-            own.split(' ').skip(8).any(|range| {
-                let (first, last) = range.split_once('-').unwrap_or((range, range));
-                let bounds = (first.parse::<u32>(), last.parse::<u32>());
-                matches!(bounds, (Ok(first), Ok(last)) if (first..=last).contains(&slot))
-            })
-        };
-        self.nodes.iter().find(has).expect("an owner of the slot")
+        self.nodes.iter().find(|node| has_slot(node, slot)).expect("an owner of the slot")
     }
 
-    /// Adds a replica of the node that has a key, and waits until all nodes know that it is up to date.
-    /// Returns its place among the nodes.
+    /// Adds a replica of the node that has a key; see [`RedisCluster::add_replica_of`].
     pub fn add_replica(&mut self, key: &str) -> usize {
+        let owner = self.owner(key).port();
+        let owner = self.nodes.iter().position(|node| node.port() == owner);
+        self.add_replica_of(owner.expect("one of the nodes"))
+    }
+
+    /// Adds a replica of a node, and waits until all nodes know that it is up to date. Returns its place
+    /// among the nodes.
+    pub fn add_replica_of(&mut self, primary: usize) -> usize {
         let config: Vec<_> = self.config.iter().map(|(key, value)| (&**key, &**value)).collect();
         let replica = RedisServer::start(Kind::Valkey, &config);
-        let owner = self.owner(key);
-        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &owner.port().to_string()]);
-        let id = owner.cli(&["CLUSTER", "MYID"]);
+        let primary = &self.nodes[primary];
+        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &primary.port().to_string()]);
+        let id = primary.cli(&["CLUSTER", "MYID"]);
         eventually(DEADLINE, "the replica knows the node", || {
             replica.try_cli(&["CLUSTER", "REPLICATE", &id]).is_ok()
         });
@@ -90,22 +96,69 @@ impl RedisCluster {
             let is_known = |node: &RedisServer| {
                 node.cli(&["CLUSTER", "SLOTS"]).lines().any(|line| line == port)
             };
-            replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
-                && self.nodes.iter().all(is_known)
+            is_in_sync(&replica) && self.nodes.iter().all(is_known)
         });
         self.nodes.push(replica);
         self.nodes.len() - 1
     }
 
+    /// The port of the replica of the primary at this port.
+    pub fn replica_of(&self, primary: u16) -> u16 {
+        let primary = format!("master_port:{primary}\r");
+        let follows = |node: &&RedisServer| {
+            node.try_cli(&["INFO", "replication"]).is_ok_and(|info| info.contains(&primary))
+        };
+        self.nodes.iter().find(follows).expect("a replica").port()
+    }
+
+    /// Waits until all nodes agree, all slots are served, and every other node is a replica that is up
+    /// to date.
+    pub fn is_whole(&self) {
+        let is_ready = |node: &RedisServer| {
+            let info = node.try_cli(&["CLUSTER", "INFO"]).unwrap_or_default();
+            let all = format!("cluster_known_nodes:{}\r", self.nodes.len());
+            let nodes = node.try_cli(&["CLUSTER", "NODES"]).unwrap_or_default();
+            info.contains("cluster_state:ok")
+                && info.contains(&all)
+                && !nodes.contains("fail")
+                && (is_primary(node) || is_in_sync(node))
+        };
+        let primaries = || self.nodes.iter().filter(|node| is_primary(node)).count();
+        eventually(GROUP_DEADLINE, "the cluster is whole", || {
+            self.nodes.iter().all(is_ready) && primaries() == PRIMARIES
+        });
+    }
+
     /// Begins to move the slot of a key to another node.
     pub fn begin_move(&self, key: &str) -> SlotMove<'_> {
         let (slot, from) = (self.slot(key), self.owner(key));
-        let to = self.nodes.iter().find(|node| node.port() != from.port()).unwrap();
+        let is_other = |node: &&RedisServer| node.port() != from.port() && is_primary(node);
+        let to = self.nodes.iter().find(is_other).expect("another primary");
         let id = |node: &RedisServer| node.cli(&["CLUSTER", "MYID"]);
         to.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]);
         from.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]);
         SlotMove { cluster: self, slot, from, to }
     }
+}
+
+/// Whether a node, as far as it knows, has a slot.
+fn has_slot(node: &RedisServer, slot: u32) -> bool {
+    let nodes = node.try_cli(&["CLUSTER", "NODES"]).unwrap_or_default();
+    let Some(own) = nodes.lines().find(|line| line.contains("myself,master")) else { return false };
+    own.split(' ').skip(8).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bounds = (first.parse::<u32>(), last.parse::<u32>());
+        matches!(bounds, (Ok(first), Ok(last)) if (first..=last).contains(&slot))
+    })
+}
+
+fn is_primary(node: &RedisServer) -> bool {
+    node.try_cli(&["ROLE"]).is_ok_and(|role| role.starts_with("master"))
+}
+
+fn is_in_sync(replica: &RedisServer) -> bool {
+    let info = replica.try_cli(&["INFO", "replication"]).unwrap_or_default();
+    info.contains("master_link_status:up")
 }
 
 /// A slot that is being moved.
@@ -135,14 +188,19 @@ impl SlotMove<'_> {
     pub fn finish(self) {
         self.move_keys();
         let id = self.to.cli(&["CLUSTER", "MYID"]);
-        // The new owner first; while keys are written to the old one, it refuses.
-        self.to.cli(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]);
+        let set = |node: &RedisServer| {
+            node.try_cli(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]).is_ok()
+        };
+        // The new owner first; it waits for its replica. While keys are written to the old one, that
+        // refuses.
+        eventually(DEADLINE, "the new node takes the slot", || set(self.to));
         eventually(DEADLINE, "the old node gives up the slot", || {
             self.move_keys();
-            self.from.try_cli(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]).is_ok()
+            set(self.from)
         });
-        for node in &self.cluster.nodes {
-            node.cli(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]);
+        // Replicas follow their primaries.
+        for node in self.cluster.nodes.iter().filter(|node| is_primary(node)) {
+            eventually(DEADLINE, "the other nodes know it", || set(node));
         }
     }
 }
