@@ -72,6 +72,39 @@ pub(super) fn divider(
     texts(buf, area, ("", theme.frame(false)), left, right);
 }
 
+/// A lower border with texts.
+pub(super) fn lower(
+    buf: &mut Buffer,
+    area: Rect,
+    (theme, focused): (Theme, bool),
+    left: &[Segment],
+    right: &[Segment],
+) {
+    let style = theme.frame(focused);
+    edge(buf, area, ["╰", "╯"], style);
+    texts(buf, area, ("", style), left, right);
+}
+
+/// Connects the rules within a frame, and the one that is its upper border, with it.
+pub(super) fn join_rules(buf: &mut Buffer, frame: Rect, theme: Theme) {
+    let style = theme.frame(true);
+    let (left, right) = (frame.left(), frame.right().saturating_sub(1));
+    for y in frame.top()..frame.bottom() {
+        let is_rule = |x: u16, buf: &Buffer| buf.cell((x, y)).is_some_and(|c| c.symbol() == "─");
+        let (first, last) = (is_rule(left + 1, buf), is_rule(right.saturating_sub(1), buf));
+        if y == frame.top() {
+            for x in left..=right {
+                if is_rule(x, buf) {
+                    buf.set_style(Rect { x, y, width: 1, height: 1 }, style);
+                }
+            }
+        } else if y + 1 < frame.bottom() && first && last {
+            put(buf, Rect { x: left, y, width: 1, height: 1 }, 0, 1, "├", style);
+            put(buf, Rect { x: right, y, width: 1, height: 1 }, 0, 1, "┤", style);
+        }
+    }
+}
+
 fn edge(buf: &mut Buffer, at: Rect, corners: [&str; 2], style: Style) {
     let width = usize::from(at.width);
     put(buf, at, 0, 1, corners[0], style);
