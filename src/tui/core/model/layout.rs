@@ -122,6 +122,8 @@ impl Layout {
         let header = rows(1);
         let border = rows(1);
         let flow = within(rows(flow_rows));
+        // A margin on the left.
+        let flow = Rect { x: flow.x + 1, width: flow.width - 1, ..flow };
         let table = (amount == Amount::All).then(|| {
             // The labels.
             rows(1);
@@ -366,8 +368,9 @@ mod tests {
                     assert_eq!(y, height);
                     assert!(parts.log.height >= 5, "{height}");
                     let queue = parts.queue.map_or(0, |queue| queue.width);
-                    let table = parts.table.unwrap_or(parts.flow);
+                    let table = parts.table.unwrap_or(parts.log);
                     assert_eq!(table.width + queue + 2, width);
+                    assert_eq!(parts.flow.width + 3, width);
                 }
             }
         }

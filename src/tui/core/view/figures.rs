@@ -13,14 +13,14 @@ use crate::model::{Link, Model};
 use bklit_wire::debug_log::Stage;
 
 /// The columns of the table; numbers are right-aligned and end there.
-const NAME_START: usize = 4;
-const RATE_END: usize = 22;
-const ERRORS_END: usize = 29;
+const NAME_START: usize = 5;
+const RATE_END: usize = 23;
+const ERRORS_END: usize = 30;
 /// Warnings are next to the errors, if the screen is wide enough.
 const WARNINGS: usize = 6;
 const WITH_WARNINGS: u16 = 76;
-const PERCENTILE_ENDS: [usize; 3] = [38, 47, 56];
-const BARS_START: usize = 58;
+const PERCENTILE_ENDS: [usize; 3] = [39, 48, 57];
+const BARS_START: usize = 59;
 /// Fewer bars than this are not useful.
 const MIN_BARS: usize = 10;
 
@@ -95,13 +95,13 @@ fn labels(model: &Model, buf: &mut Buffer, layout: &Layout, table: Rect) {
     let at = Rect { y, height: 1, ..table };
     put(buf, at, NAME_START - 1, 7, " stage ", theme.dim());
     let warnings = warnings(table);
-    let ends = [(RATE_END, " rate"), (ERRORS_END, " errors")];
+    let ends = [(RATE_END, " rate "), (ERRORS_END, " errors ")];
     let percentiles = PERCENTILE_ENDS.map(|end| end + warnings).into_iter();
-    for (end, label) in ends.into_iter().chain(percentiles.zip([" p50", " p95", " p99"])) {
-        put_right(buf, at, end, 8, label, theme.dim());
+    for (end, label) in ends.into_iter().chain(percentiles.zip([" p50 ", " p95 ", " p99 "])) {
+        put_right(buf, at, end + 1, 8, label, theme.dim());
     }
     if warnings > 0 {
-        put_right(buf, at, ERRORS_END + warnings, 5, " warn", theme.dim());
+        put_right(buf, at, ERRORS_END + warnings + 1, 6, " warn ", theme.dim());
     }
     let bars = bars(table);
     if bars > 0 {
@@ -158,7 +158,7 @@ fn chip(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, width: usize) {
     let on = model.pane().filter().stages.contains(Some(stage));
     let name = if on { theme.chip(stage) } else { theme.dim() };
     let digit = (stage.index() + 1).to_string();
-    put(buf, at, 0, 1, &digit, if on { theme.key() } else { theme.dim() });
-    put(buf, at, 2, 1, if on { "●" } else { "○" }, name);
+    put(buf, at, 1, 1, &digit, if on { theme.key() } else { theme.dim() });
+    put(buf, at, 3, 1, if on { "●" } else { "○" }, name);
     put(buf, at, NAME_START, width, model.stage_name(stage), name);
 }
