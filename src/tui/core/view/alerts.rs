@@ -73,14 +73,12 @@ fn in_a_row(
     }
 }
 
-/// An alert in words: its message is shortened before its time is.
+/// An alert in words; its time is left out before its message is cut.
 fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let alert = &banner.alert;
-    let clock = |second: i64| {
-        let time = model.time_of_day(UtcMillis::from_epoch_millis(second.saturating_mul(1000)));
-        time
-    };
+    let clock =
+        |second: i64| model.time_of_day(UtcMillis::from_epoch_millis(second.saturating_mul(1000)));
     let again = if banner.count > 1 && alert.value != banner.count {
         format!(" ×{}", format::count(banner.count))
     } else {
@@ -96,9 +94,13 @@ fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
             ("✓", theme.dim(), format!(" ended {} after {lasted}", clock(at)))
         }
     };
-    let time = format!("{again}{time}");
     let message = text::safe(&alert.message);
-    let left = room.saturating_sub(text::width(&time) + 2);
+    let mut time = format!("{again}{time}");
+    let mut left = room.saturating_sub(text::width(&time) + 2);
+    // The message is more important than its time.
+    if text::width(&message) > left {
+        (time, left) = (String::new(), room.saturating_sub(2));
+    }
     vec![
         styled(format!("{sign} "), style),
         styled(text::clip(&message, left), style),

@@ -29,7 +29,7 @@ struct Node {
 }
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
-    let nodes = Stage::ALL.map(|stage| node(model, stage));
+    let nodes = Stage::ALL.map(|stage| node(model, stage, layout.table.is_some()));
     for (nth, stage) in Stage::ALL.into_iter().enumerate() {
         let area = layout.node(stage);
         let next = nodes.get(nth + 1).map(|next| next.state);
@@ -126,7 +126,7 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
     }
 }
 
-fn node(model: &Model, stage: Stage) -> Node {
+fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
     let summary = model.figures.summary();
     let figures = &summary.stages[stage.index()];
     let mut facts = match stage {
@@ -137,9 +137,7 @@ fn node(model: &Model, stage: Stage) -> Node {
         Stage::Pubsub | Stage::Websocket => Vec::new(),
     };
     if figures.errors > 0 {
-        let errors = format!("{} errors", format::short_count(figures.errors));
-        let errors = if figures.errors == 1 { "1 error".to_owned() } else { errors };
-        facts.push((errors, State::High));
+        facts.push((format::plural(figures.errors, "error"), State::High));
     }
     // Without a connection, nothing is known about now.
     if let Link::Down(_) = model.link {
@@ -147,11 +145,12 @@ fn node(model: &Model, stage: Stage) -> Node {
     }
     let state = facts.iter().map(|(_, state)| *state).max().unwrap_or_default();
     let state = state.max(figures.latency()).max(idle(figures));
-    if let Some(p95) = figures.recent {
+    // The table has it.
+    if let Some(p95) = figures.recent.filter(|_| !has_table) {
         facts.push((format!("p95 {}", format::micros(p95 as f64)), figures.latency()));
     }
     // Stable: of equal states, the order says what matters more.
-    facts.sort_by_key(|(_, state)| std::cmp::Reverse((*state).max(State::Normal)));
+    facts.sort_by_key(|(_, state)| std::cmp::Reverse(*state));
     let (value, state) = match (stage, summary.queue) {
         (Stage::Queue, Some(queue)) => {
             let depth = State::depth(queue.depth, model.alarm_depth());
@@ -192,6 +191,8 @@ fn queue(model: &Model, summary: &Summary) -> Vec<(String, State)> {
         let state = if summary.stalled.is_some() { State::High.max(state) } else { state };
         facts.push((oldest, state));
     }
+    let alarm = format::short_count(model.alarm_depth());
+    facts.push((format!("alarm {alarm}"), State::Idle));
     facts
 }
 
@@ -203,6 +204,9 @@ fn worker(summary: &Summary) -> Vec<(String, State)> {
     }
     if let Some(lapsed) = summary.queue.and_then(|queue| queue.lapsed).filter(|&n| n > 0) {
         facts.push((format::plural(lapsed, "lease") + " expired", State::High));
+    }
+    if let Some(queue) = summary.queue {
+        facts.push((format!("{} in flight", format::short_count(queue.in_flight)), State::Idle));
     }
     facts
 }

@@ -13,6 +13,7 @@ use crate::model::Model;
 use crate::model::line::{LineRef, shown_level};
 use crate::model::pane::Pane;
 use crate::model::query::ast::UNPARSED;
+use crate::model::screen::Detail;
 use crate::theme::Theme;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::text;
@@ -77,11 +78,16 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
         return;
     }
     let window = pane.window(area.height.into());
+    // The line shown next to the log.
+    let beside = model.shown::<Detail>().map(|detail| detail.number);
     for (nth, place) in window.range.enumerate() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
         let mut row = line_row(model, pane, &columns, line, buf, row(area, nth));
-        row.selected = window.cursor == Some(place) && !pane.follows();
+        row.selected = match beside {
+            Some(shown) => shown == number,
+            None => window.cursor == Some(place) && !pane.follows(),
+        };
         row.repeats = pane.repeats(place);
         row.mark = model.marks.iter().find(|(_, marked)| **marked == number).map(|(mark, _)| *mark);
         row.render();
