@@ -87,7 +87,7 @@ fn nothing(model: &Model) -> String {
         (Some(reason), _) => format!("Unavailable: {reason}"),
         (None, None) => "loading…".to_owned(),
         (None, Some(_)) if !panel.filter().is_empty() => match panel.unknown() {
-            0 => "No failed event has that in it.".to_owned(),
+            0 => "No failed event matches.".to_owned(),
             older if panel.all().len() < MAX_FAILED => {
                 format!("None of the newest so far; looking through {} more…", format::count(older))
             }
@@ -145,10 +145,10 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     let depth = if alarm { theme.error() } else { theme.strong() };
     let oldest = now.oldest_waiting_ms.map(|millis| {
         let waits = format::micros(millis as f64 * 1e3);
-        vec![styled("oldest waits ", theme.dim()), styled(waits, theme.strong())]
+        vec![styled("oldest ", theme.dim()), styled(waits, theme.strong())]
     });
     let lapsed = now.lapsed.unwrap_or(0);
-    let leases = if lapsed == 1 { "lease over" } else { "leases over" };
+    let leases = if lapsed == 1 { "lease expired" } else { "leases expired" };
     // Each with its priority, for when there is not enough space for all.
     let items = [
         (Some(figure(now.depth, "waiting", depth)), 0),
