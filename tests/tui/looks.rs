@@ -211,7 +211,7 @@ fn the_reason_of_an_error_comes_first_and_is_the_brightest() {
 #[test]
 fn details_use_columns_that_are_empty() {
     let mut console = busy_with(options((200, 60)));
-    let url = format!("https://shop.example/{}", "x".repeat(110));
+    let url = format!("https://shop.example/{}", "x".repeat(86));
     console.logs(vec![log(900, Stage::Ingestion, Level::Info, "Event", &json!({ "url": url }))]);
     assert!(console.screen().contains(&format!("url={url}")), "{}", console.screen());
 }
