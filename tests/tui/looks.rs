@@ -195,7 +195,7 @@ fn the_reason_of_an_error_comes_first_and_is_the_brightest() {
         let row = screen.lines().rev().find(|row| row.contains("connection refused")).unwrap();
         // Its end says most; no cell is left empty while it is cut.
         assert!(!row.contains("network error") || row.contains(error), "{row}");
-        assert!(width < 120 || row.contains("Batch not stored"), "{row}");
+        assert!(width < 200 || row.contains("Batch not stored"), "{row}");
         let buffer = console.buffer();
         let style = |text: &str| {
             let (x, y) = place_of(&console, text);
