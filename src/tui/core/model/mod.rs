@@ -11,6 +11,7 @@
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
+//! | `link` | the connection to the watched process |
 //! | `pages` | screens that show a scrollable text |
 //! | `palette` | the palette, its commands and completions |
 //! | `pane` | one view of the lines |
@@ -33,6 +34,7 @@ pub mod focus;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
+mod link;
 pub mod pages;
 pub mod palette;
 pub mod pane;
@@ -47,7 +49,6 @@ mod times;
 pub mod trace;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -56,6 +57,7 @@ use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
 use self::line_ring::LineRing;
+pub use self::link::Link;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
 use self::panes::Panes;
@@ -151,15 +153,6 @@ pub enum Flow {
         /// The oldest line kept at that time.
         oldest: u64,
     },
-}
-
-/// The state of the connection to the watched process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Connected, or no connection is needed.
-    Up,
-    /// Disconnected, for this reason.
-    Down(Arc<str>),
 }
 
 /// How many figures are shown.
@@ -328,12 +321,6 @@ impl Model {
             (Stage::Clickhouse, Some(SQLITE)) => SQLITE,
             _ => stage.as_str(),
         }
-    }
-
-    /// Whether nothing is known about the present: the connection is lost, and this process does
-    /// not report figures itself.
-    pub fn is_blind(&self) -> bool {
-        self.link != Link::Up && !(self.hears_itself && self.figures.silence().is_none())
     }
 
     /// The number of lines that did not reach the console.

@@ -212,9 +212,10 @@ impl Row<'_> {
         let fields = &self.line.text()[fields_start.min(fields_end)..fields_end];
         let message = self.line.message();
         // Details start in a column of their own, if the message is shorter; a long message leaves
-        // a third of the space for them.
+        // a third of the space for them, unless that is too little to show any.
         let details = text::width(fields).min(free.len() / 3);
-        let room = if fields.is_empty() { free.len() } else { free.len() - details };
+        let details = if details < MIN_DETAILS + 2 { 0 } else { details };
+        let room = free.len() - details;
         let used = self.part(message, 0, free.start..free.start + room, style);
         let gap = if used > 0 { 2 } else { 0 };
         let column = self.columns.fields.filter(|_| !has_reason).unwrap_or(0);
