@@ -11,6 +11,7 @@
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
+//! | `link` | the connection to the watched process |
 //! | `pages` | screens that show a scrollable text |
 //! | `palette` | the palette, its commands and completions |
 //! | `pane` | one view of the lines |
@@ -20,6 +21,7 @@
 //! | `query` | the language of filters and searches |
 //! | `screen` | the screens and their state |
 //! | `stack` | the stack of open screens |
+//! | `state` | how a value compares with what is normal |
 //! | `times` | formats times in the console's time zone |
 //! | `trace` | the trace of an event or a batch |
 
@@ -32,6 +34,7 @@ pub mod focus;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
+mod link;
 pub mod pages;
 pub mod palette;
 pub mod pane;
@@ -41,11 +44,11 @@ pub mod projects;
 pub mod query;
 pub mod screen;
 mod stack;
+pub mod state;
 mod times;
 pub mod trace;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -54,6 +57,7 @@ use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
 use self::line_ring::LineRing;
+pub use self::link::Link;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
 use self::panes::Panes;
@@ -65,7 +69,7 @@ use self::trace::Trace;
 use super::keymap::Bindings;
 use super::msg::Effect;
 use super::playback::ReplayState;
-use super::theme::Theme;
+use super::theme::{Skin, Theme};
 use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
@@ -118,6 +122,8 @@ pub struct Shell {
     pub filters: BTreeMap<String, String>,
     /// When to raise alerts.
     pub alerts: AlertSettings,
+    /// The user's own themes.
+    pub skins: BTreeMap<String, Skin>,
     /// The keys in effect.
     pub bindings: Bindings,
 }
@@ -147,15 +153,6 @@ pub enum Flow {
         /// The oldest line kept at that time.
         oldest: u64,
     },
-}
-
-/// The state of the connection to the watched process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Connected, or no connection is needed.
-    Up,
-    /// Disconnected, for this reason.
-    Down(Arc<str>),
 }
 
 /// How many figures are shown.
@@ -196,6 +193,8 @@ pub struct Model {
     pub(super) link: Link,
     /// When the connection was lost, if it was.
     pub(super) cut: Option<UtcMillis>,
+    /// Whether figures arrived although the connection is lost: those of this process.
+    pub(super) hears_itself: bool,
     pub(super) amount: Amount,
     pub(super) lost: u64,
     pub(super) notice: Option<Notice>,
@@ -236,6 +235,7 @@ impl Model {
             flow: Flow::Live,
             link: Link::Up,
             cut: None,
+            hears_itself: false,
             amount: Amount::All,
             lost: 0,
             notice: None,

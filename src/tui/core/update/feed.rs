@@ -35,6 +35,9 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                     model.alerts.accepted();
                 }
                 model.dirty |= model.figures.gauges(&gauges);
+                if model.link != Link::Up && !model.hears_itself {
+                    (model.hears_itself, model.dirty) = (true, true);
+                }
             }
             DebugMessage::Queue(queue) => model.dirty |= model.figures.observed_queue(queue),
             DebugMessage::HistoryEnd => {}
@@ -43,14 +46,17 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 model.dirty = true;
             }
             DebugMessage::Connected => {
+                model.hears_itself = false;
                 if let Link::Down(reason) = std::mem::replace(&mut model.link, Link::Up) {
                     model.notify("connected again");
-                    tell_gap(model, &reason);
+                    note_gap(model, &reason);
                 }
                 model.dirty = true;
             }
             DebugMessage::Disconnected(reason) => {
-                model.cut.get_or_insert(model.now);
+                if model.cut.is_none() {
+                    (model.cut, model.hears_itself) = (Some(model.now), false);
+                }
                 model.link = Link::Down(bklit_wire::text::safe(&reason).into());
                 model.dirty = true;
             }
@@ -63,14 +69,14 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
 }
 
 /// Adds a line about the gap in the messages while the connection was down.
-fn tell_gap(model: &mut Model, reason: &str) {
+fn note_gap(model: &mut Model, reason: &str) {
     let Some(since) = model.cut.take() else { return };
     let gap = format!(
-        "— no connection from {} to {}, lines of then may be missing: {reason}",
+        "no connection from {} to {}, lines may be missing: {reason}",
         model.time_of_day(since),
         model.time_of_day(model.now)
     );
-    model.ring.push_unparsed(model.now, &gap);
+    model.ring.push_note(model.now, &gap);
 }
 
 /// Whether a line is current: errors from before the console was opened raise no alerts.

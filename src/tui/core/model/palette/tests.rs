@@ -38,7 +38,6 @@ fn mistakes_say_what_is_allowed() {
         ("filter level:loud", "info, warn, error"),
         ("export a.txt", ".jsonl or .csv"),
         ("export", "usage: export FILE"),
-        ("theme pink", "dark, light, mono"),
         ("save a b", "letters, digits"),
         ("set wrap on", "utc, ascii, fold"),
         ("set utc maybe", "on|off"),
@@ -55,6 +54,7 @@ fn mistakes_say_what_is_allowed() {
 #[test]
 fn every_command_completes_and_can_be_parsed() {
     let known = Known {
+        skins: vec!["production".into()],
         projects: vec!["shop".into()],
         filters: vec![("errors".into(), "level:error".into())],
         watched: vec!["level:error".into()],
