@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::event_lookup::EventTrace;
 use crate::live_view::LiveView;
 use crate::queue::{BatchView, FailedPage, QueueView};
+use crate::session_lookup::SessionTrace;
 
 /// What to do with failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,12 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it could not be queried.
     async fn event(&self, id: &str) -> Result<EventTrace, String>;
+
+    /// The events of a session; without a project, of all sessions with this id.
+    ///
+    /// # Errors
+    /// Why it could not be searched.
+    async fn session(&self, id: &str, project: Option<&str>) -> Result<SessionTrace, String>;
 
     /// The current visitors.
     ///

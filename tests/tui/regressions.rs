@@ -134,6 +134,18 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
                 console.keys("j");
             });
         }
+        Context::Problems => {
+            super::problems::open(console);
+            (0..4).for_each(|_| {
+                console.keys("j");
+            });
+        }
+        Context::Session => {
+            super::sessions::open(console, 60);
+            (0..20).for_each(|_| {
+                console.keys("k");
+            });
+        }
         Context::Palette => {
             for command in [":level warn", ":level info"] {
                 console.keys(command);

@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn a_key_of_ones_own_takes_the_place_of_the_tables() {
-        let own = read(&[("pause", &["P", "ctrl-p"]), ("help", &["h"])]).unwrap();
-        assert_eq!(press(&own, Context::Log, 'P'), Some(Action::Pause));
+        let own = read(&[("pause", &["A", "ctrl-p"]), ("help", &["h"])]).unwrap();
+        assert_eq!(press(&own, Context::Log, 'A'), Some(Action::Pause));
         assert_eq!(press(&own, Context::Log, ' '), None);
         assert_eq!(press(&own, Context::Detail, 'h'), Some(Action::Help));
         assert_eq!(press(&own, Context::Help, '?'), Some(Action::Back));

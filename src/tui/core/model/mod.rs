@@ -8,6 +8,8 @@
 //! | `figures` | the figures of the last minute |
 //! | `filter` | which lines are shown |
 //! | `focus` | where typed letters go |
+//! | `grouping` | groups lines by what they say |
+//! | `histories` | what was typed before |
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
@@ -16,9 +18,11 @@
 //! | `pane` | one view of the lines |
 //! | `panels` | data of screens that outlives them |
 //! | `panes` | the panes and the focus |
+//! | `parts` | the parts of views with a list in a frame |
 //! | `projects` | the list of projects |
 //! | `query` | the language of filters and searches |
 //! | `screen` | the screens and their state |
+//! | `session` | the events of a session |
 //! | `stack` | the stack of open screens |
 //! | `state` | how a value compares with what is normal |
 //! | `times` | formats times in the console's time zone |
@@ -30,6 +34,8 @@ pub mod export;
 pub mod figures;
 pub mod filter;
 pub mod focus;
+pub mod grouping;
+pub mod histories;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
@@ -38,9 +44,11 @@ pub mod palette;
 pub mod pane;
 pub mod panels;
 pub mod panes;
+pub mod parts;
 pub mod projects;
 pub mod query;
 pub mod screen;
+pub mod session;
 mod stack;
 pub mod state;
 mod times;
@@ -54,7 +62,8 @@ use jiff::tz::TimeZone;
 use self::alerts::Alerts;
 use self::export::Export;
 use self::figures::Figures;
-pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
+pub use self::focus::{ExportOf, Field, Focus, Letter, Prompt, PromptPurpose};
+use self::histories::Histories;
 use self::line_ring::LineRing;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
@@ -63,9 +72,10 @@ use self::projects::Projects;
 pub use self::query::Purpose;
 use self::query::ast::SQLITE;
 pub use self::screen::Screen;
+use self::session::Session;
 use self::trace::Trace;
 use super::keymap::Bindings;
-use super::msg::Effect;
+use super::msg::{Effect, Job};
 use super::playback::ReplayState;
 use super::theme::Theme;
 use bklit_alerts::AlertSettings;
@@ -86,6 +96,10 @@ pub struct ModelOptions {
     pub max_lines: usize,
     /// The most bytes that these lines may use.
     pub max_bytes: usize,
+    /// The most warnings and errors kept after other lines of their time are dropped.
+    pub max_problem_lines: usize,
+    /// The most bytes that these may use.
+    pub max_problem_bytes: usize,
     /// The number of waiting events from which the queue's depth is an alarm.
     pub alarm_depth: u64,
     /// Whether changes are disabled.
@@ -122,6 +136,10 @@ pub struct Shell {
     pub alerts: AlertSettings,
     /// The keys in effect.
     pub bindings: Bindings,
+    /// What was typed in earlier runs.
+    pub histories: Histories,
+    /// Whether quitting stops a pipeline in this process.
+    pub stops_pipeline: bool,
 }
 
 /// A running recording.
@@ -205,8 +223,12 @@ pub struct Model {
     pub(super) ascii: bool,
     /// Whether the mouse is enabled.
     pub(super) mouse: bool,
-    /// The history of commands, newest last.
-    pub(super) history: Vec<String>,
+    /// What was typed before.
+    pub(super) histories: Histories,
+    /// Until when another press of the key quits without a question, by the wall clock.
+    pub(super) may_quit: Option<i64>,
+    /// When events were last accepted.
+    pub(super) accepted_at: Option<UtcMillis>,
     /// Saved filters.
     pub(super) filters: BTreeMap<String, String>,
     pub(super) export: Option<Export>,
@@ -227,7 +249,8 @@ impl Model {
             zone: options.zone(options.utc),
             now: UtcMillis::MIN,
             size: options.size,
-            ring: LineRing::new(options.max_lines, options.max_bytes),
+            ring: LineRing::new(options.max_lines, options.max_bytes)
+                .with_problems(options.max_problem_lines, options.max_problem_bytes),
             panes: Panes::default(),
             figures: Figures::default(),
             panels: Panels::default(),
@@ -243,7 +266,9 @@ impl Model {
             notice: None,
             ascii: options.shell.ascii,
             mouse: options.shell.mouse,
-            history: Vec::new(),
+            histories: options.shell.histories.clone(),
+            may_quit: None,
+            accepted_at: None,
             filters: options.shell.filters.clone(),
             export: None,
             recording: None,
@@ -361,6 +386,7 @@ impl Model {
     /// Whether there is work left: send [`super::msg::Msg::Work`].
     pub fn has_work(&self) -> bool {
         let on_screen = self.shown::<Trace>().is_some_and(|trace| trace.has_work(&self.ring))
+            || self.shown::<Session>().is_some_and(|session| session.has_work(&self.ring))
             || self.shown::<Projects>().is_some_and(|projects| projects.has_work(&self.ring));
         let exports = self.export.as_ref().is_some_and(|export| !export.waits);
         on_screen
@@ -383,6 +409,11 @@ impl Model {
     pub(super) fn notify(&mut self, text: impl Into<String>) {
         let until = self.wall.epoch_millis().saturating_add(NOTICE_MILLIS);
         self.notice = Some(Notice { text: text.into(), until });
+    }
+
+    /// Saves what was typed, for later runs.
+    pub(super) fn save_histories(&mut self) {
+        self.outbox.push(Effect::Job(Job::SaveHistories(self.histories.clone())));
     }
 
     /// Removes a notice whose time is over. Returns whether there was one.

@@ -7,7 +7,7 @@ use jiff::ToSpan;
 
 use crate::keymap::Action;
 use crate::model::palette::commands::Moment;
-use crate::model::pane::{Direction, Jump, Wanted};
+use crate::model::pane::{Direction, Jump, Visit, Wanted};
 use crate::model::{Focus, Letter, Model};
 use bklit_wire::debug_log::Level;
 use bklit_wire::time::UtcMillis;
@@ -94,14 +94,18 @@ fn report(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) 
 }
 
 fn toggle_context(model: &mut Model) {
-    if model.pane().cursor_line().is_none() && !model.pane().in_context() {
-        return model.notify(NO_LINE);
-    }
     let (limit, height) = (model.limit(), model.log_height());
-    if model.panes.focused_mut().toggle_context(&model.ring, limit, height) {
-        let key = model.key(Action::Context);
-        model.notify(format!("all lines around this one; {key} goes back to the filter"));
+    if model.pane().visit() == Some(Visit::Context) {
+        model.panes.focused_mut().end_visit(&model.ring, limit, height);
+        return;
     }
+    let Some(line) = model.pane().cursor_line() else { return model.notify(NO_LINE) };
+    if line < model.ring.first() {
+        return model.notify("the lines around this one are no longer kept");
+    }
+    model.panes.focused_mut().visit_context(&model.ring, limit, height);
+    let key = model.key(Action::Context);
+    model.notify(format!("all lines around this one; {key} goes back to the filter"));
 }
 
 /// Folding can be enabled without any repeats: it applies to new lines.

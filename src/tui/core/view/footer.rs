@@ -167,8 +167,8 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
 /// What Enter does in a prompt.
 fn answer(asked: &PromptPurpose) -> &'static str {
     match asked {
-        PromptPurpose::QueueFilter { .. } => "keep",
-        PromptPurpose::Export => "write",
+        PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => "keep",
+        PromptPurpose::Export(_) => "write",
         PromptPurpose::Confirm(Change::Retry, _) => "retry them",
         PromptPurpose::Confirm(Change::Delete, _) => "delete them",
     }

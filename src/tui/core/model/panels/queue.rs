@@ -151,7 +151,7 @@ impl QueuePanel {
     }
 
     /// Sets how many failed events to request; the more, the less often.
-    fn want(&mut self, events: usize) {
+    pub(crate) fn want(&mut self, events: usize) {
         self.wanted = events.min(MAX_FAILED);
         let pages = i64::try_from(self.wanted / FEW_FAILED).unwrap_or(0);
         self.polled.set_every(QUEUE_EVERY * (1 + pages));
