@@ -65,10 +65,7 @@ pub async fn find(sources: Sources<'_>, wanted: Wanted<'_>) -> SessionTrace {
     SessionTrace { events, lines, gaps }
 }
 
-async fn search_failed(
-    queue: &dyn Queue,
-    wanted: Wanted<'_>,
-) -> (Vec<SessionEvent>, Vec<String>) {
+async fn search_failed(queue: &dyn Queue, wanted: Wanted<'_>) -> (Vec<SessionEvent>, Vec<String>) {
     let (mut found, mut gaps) = (Vec::new(), Vec::new());
     let outcome = timeout(QUEUE_TIME, failed(queue, wanted, &mut found, &mut gaps)).await;
     match outcome {

@@ -158,9 +158,8 @@ impl Backend for RemoteBackend {
     }
 
     async fn session(&self, id: &str, project: Option<&str>) -> Result<SessionTrace, String> {
-        let project = project.map_or_else(String::new, |project| {
-            format!("&projectId={}", percent_encoded(project))
-        });
+        let project = project
+            .map_or_else(String::new, |project| format!("&projectId={}", percent_encoded(project)));
         self.get(&format!("/api/session?id={}{project}", percent_encoded(id))).await
     }
 

@@ -119,7 +119,10 @@ async fn the_events_of_a_session_are_found_with_what_was_refused() {
     let events = found["events"].as_array().unwrap();
     let ids: Vec<_> = events.iter().map(|event| &event["eventId"]).collect();
     assert_eq!(ids, ["evt_1", "evt_3"]);
-    assert_eq!((&events[0]["failed"], &events[0]["what"]), (&json!("too long"), &json!("https://a.example/bad")));
+    assert_eq!(
+        (&events[0]["failed"], &events[0]["what"]),
+        (&json!("too long"), &json!("https://a.example/bad"))
+    );
     assert!(found["gaps"][0].as_str().unwrap().contains("without the role worker"), "{found}");
     let other = server.get("/api/session?id=s_1&projectId=q", &[]).await.json();
     assert_eq!(other["events"], json!([]));

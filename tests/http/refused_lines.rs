@@ -36,7 +36,10 @@ async fn a_refused_request_names_the_visitor() {
         assert_eq!(answer.status, 400, "{path}: {answer:?}");
         let line = refused(&mut lines).await;
         assert_eq!(line.project_id.as_deref(), Some("p"), "{path}");
-        assert_eq!((&line.data["sessionId"], &line.data["url"]), (&json!("s_1"), &json!(SHOWN_PAGE)));
+        assert_eq!(
+            (&line.data["sessionId"], &line.data["url"]),
+            (&json!("s_1"), &json!(SHOWN_PAGE))
+        );
         assert!(line.data["token"].as_str().unwrap().starts_with("tok_"), "{line:?}");
     }
     server.stop().await;
@@ -48,7 +51,8 @@ async fn what_can_be_read_of_a_broken_body_is_named() {
     let server = Server::start().await;
     let mut lines = server.bus.subscribe();
     let long = "s".repeat(300);
-    let body = format!(r#"{{"url":"{PAGE}","projectId":"q","sessionId":"{long}","ip":"198.51.100.7","#);
+    let body =
+        format!(r#"{{"url":"{PAGE}","projectId":"q","sessionId":"{long}","ip":"198.51.100.7","#);
     assert_eq!(server.post("/track", body).await.status, 400);
     let line = refused(&mut lines).await;
     assert_eq!((line.project_id.as_deref(), &line.data["url"]), (Some("q"), &json!(SHOWN_PAGE)));
@@ -59,7 +63,10 @@ async fn what_can_be_read_of_a_broken_body_is_named() {
     let headers = [("Authorization", bearer.as_str()), ("Referer", PAGE)];
     assert_eq!(server.send(post("/track", &headers, "{}")).await.status, 401);
     let line = refused(&mut lines).await;
-    assert_eq!((&line.data["token"], &line.data["url"]), (&json!("bk_live_abab"), &json!(SHOWN_PAGE)));
+    assert_eq!(
+        (&line.data["token"], &line.data["url"]),
+        (&json!("bk_live_abab"), &json!(SHOWN_PAGE))
+    );
     assert!(!format!("{line:?}").contains(&unknown));
     assert_eq!(server.get("/nowhere", &[]).await.status, 404);
     let line = refused(&mut lines).await;
@@ -81,7 +88,10 @@ async fn a_refused_message_names_the_visitor() {
         socket.error().await;
         let line = refused(&mut lines).await;
         assert_eq!(line.project_id.as_deref(), Some("p"));
-        assert_eq!((&line.data["sessionId"], &line.data["url"]), (&json!(session), &json!(SHOWN_PAGE)));
+        assert_eq!(
+            (&line.data["sessionId"], &line.data["url"]),
+            (&json!(session), &json!(SHOWN_PAGE))
+        );
         assert!(line.data["token"].as_str().unwrap().starts_with("bk_live_"), "{line:?}");
         assert!(!format!("{line:?}").contains(&server.ingest), "{line:?}");
     }

@@ -118,7 +118,10 @@ fn groups_count_what_a_line_stands_for_and_join_failed_events() {
     select(&mut console, "the token");
     let problems = &console.model.panels().problems;
     let token = problems.selected().unwrap();
-    assert_eq!(problems.count(token, console.model.panels().queue.polled.answered().unwrap()), 10_002);
+    assert_eq!(
+        problems.count(token, console.model.panels().queue.polled.answered().unwrap()),
+        10_002
+    );
     assert_says(&console, "projects: shop 10,002".trim_start_matches("projects: "));
     select(&mut console, "payload.url is not a URL");
     let problems = &console.model.panels().problems;
@@ -141,7 +144,8 @@ fn the_order_and_the_span_change_and_the_selection_stays() {
     };
     let by_count = first(&console);
     select(&mut console, "body: not UTF-8");
-    let selected = |console: &Console| console.model.panels().problems.selected().unwrap().key.clone();
+    let selected =
+        |console: &Console| console.model.panels().problems.selected().unwrap().key.clone();
     let before = selected(&console);
     console.keys("s");
     assert_says(&console, "by last seen");
@@ -231,7 +235,8 @@ fn warnings_and_errors_outlive_a_flood() {
     let before = console.model.pane().index().len();
     console.keys("lll");
     let flood = |from: usize| {
-        let line = |nth| log(400 + from + nth, Stage::Queue, Level::Info, "Event queued", &json!({}));
+        let line =
+            |nth| log(400 + from + nth, Stage::Queue, Level::Info, "Event queued", &json!({}));
         (0..2_000).map(line).collect::<Vec<_>>()
     };
     for part in 0..5 {
@@ -412,10 +417,11 @@ fn queries_typed_before_come_back() {
         field.input.value().to_owned()
     };
     console.keys("/");
-    let values = [KeyCode::Up, KeyCode::Up, KeyCode::Up, KeyCode::Down, KeyCode::Down].map(|code| {
-        console.code(code);
-        value(&console)
-    });
+    let values =
+        [KeyCode::Up, KeyCode::Up, KeyCode::Up, KeyCode::Down, KeyCode::Down].map(|code| {
+            console.code(code);
+            value(&console)
+        });
     assert_eq!(values, ["stored", "checkout", "checkout", "stored", "queued"]);
     console.code(KeyCode::Up);
     let search = console.model.pane().search().unwrap().source().to_owned();

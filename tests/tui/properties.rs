@@ -277,7 +277,9 @@ fn check(console: &Console) {
     assert!(ring.bytes() <= MAX_BYTES || ring.next() - ring.first() <= 1);
     assert!(ring.problem_bytes() <= MAX_BYTES);
     let older = ring.lines(0..ring.first());
-    assert!(older.map(|(_, line)| assert!(line.level() > Level::Info)).count() <= MAX_PROBLEM_LINES);
+    assert!(
+        older.map(|(_, line)| assert!(line.level() > Level::Info)).count() <= MAX_PROBLEM_LINES
+    );
     assert!((1..=MAX_PANES).contains(&model.panes().count()));
     assert!(model.panes().focus() < model.panes().count());
     for nth in 0..model.panes().count() {

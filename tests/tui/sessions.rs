@@ -83,17 +83,24 @@ fn opened(width: u16, height: u16) -> Console {
 /// Opens a session with at least this many events.
 pub(super) fn open(console: &mut Console, events: usize) {
     console.logs((0..events).flat_map(|_| visit()).collect());
-    console.logs((0..events).map(|nth| {
-        let data = json!({ "error": format!("error {nth}"), "sessionId": SESSION });
-        of_shop(log(520 + nth, Stage::Ingestion, Level::Warn, "Request refused", &data))
-    }).collect());
+    console.logs(
+        (0..events)
+            .map(|nth| {
+                let data = json!({ "error": format!("error {nth}"), "sessionId": SESSION });
+                of_shop(log(520 + nth, Stage::Ingestion, Level::Warn, "Request refused", &data))
+            })
+            .collect(),
+    );
     console.keys("fb");
 }
 
 #[test]
 fn at_all_sizes() {
     for (width, height) in SIZES {
-        insta::assert_snapshot!(format!("session_{width}x{height}"), opened(width, height).screen());
+        insta::assert_snapshot!(
+            format!("session_{width}x{height}"),
+            opened(width, height).screen()
+        );
     }
 }
 
@@ -103,10 +110,7 @@ fn the_session_is_found_from_any_line_of_its_event() {
     let mut console = opened(120, 40);
     let Screen::Session(session) = console.model.screen() else { panic!("no session") };
     let fates: Vec<_> = session.rows().iter().map(|row| row.fate).collect();
-    assert_eq!(
-        fates,
-        [Fate::Stored, Fate::Failed, Fate::Stored, Fate::Refused, Fate::Received]
-    );
+    assert_eq!(fates, [Fate::Stored, Fate::Failed, Fate::Stored, Fate::Refused, Fate::Received]);
     assert!(session.selected_row().unwrap().event_id.as_deref() == Some("evt_2"));
     console.keys("k");
     console.code(KeyCode::Enter);
@@ -123,7 +127,8 @@ fn the_session_is_found_from_any_line_of_its_event() {
 #[test]
 fn new_events_are_added_and_the_pipeline_is_asked_again() {
     let mut console = opened(120, 40);
-    let data = json!({ "type": "pageview", "url": "https://shop.example/new", "sessionId": SESSION });
+    let data =
+        json!({ "type": "pageview", "url": "https://shop.example/new", "sessionId": SESSION });
     let mut line = log(600, Stage::Ingestion, Level::Info, "Event received", &data);
     line.event_id = Some("evt_3".into());
     console.logs(vec![of_shop(line)]);

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Model;
+use crate::msg::{Effect, Job};
+
 /// The most inputs kept of a kind; the oldest are dropped.
 pub const MAX_INPUTS: usize = 100;
 
@@ -49,6 +52,13 @@ impl Histories {
             history.0.drain(..excess);
         }
         self
+    }
+}
+
+impl Model {
+    /// Saves what was typed, for later runs.
+    pub(crate) fn save_histories(&mut self) {
+        self.outbox.push(Effect::Job(Job::SaveHistories(self.histories.clone())));
     }
 }
 

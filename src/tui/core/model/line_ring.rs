@@ -94,7 +94,8 @@ impl LineRing {
         let has_kept = level > Level::Info && first < self.first;
         let has_dropped = if has_kept { self.kept.has_dropped() } else { self.has_dropped };
         let is_hidden = first == self.hidden && self.hidden > 0;
-        let (_, line) = self.lines(first..self.next).next().filter(|_| has_dropped && !is_hidden)?;
+        let (_, line) =
+            self.lines(first..self.next).next().filter(|_| has_dropped && !is_hidden)?;
         Some(line.time())
     }
 
@@ -130,7 +131,12 @@ impl LineRing {
 
     /// Adds a line that could not be parsed.
     pub fn push_unparsed(&mut self, now: UtcMillis, line: &str) {
-        self.push(|text| line::push_unparsed(text, now, line));
+        self.push(|text| line::push_text(text, now, line, Level::Warn));
+    }
+
+    /// Adds a note of the console itself, such as a gap between connections.
+    pub fn push_note(&mut self, now: UtcMillis, note: &str) {
+        self.push(|text| line::push_text(text, now, note, Level::Info));
     }
 
     fn push(&mut self, write: impl FnOnce(&mut String) -> Meta) {

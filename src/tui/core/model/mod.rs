@@ -13,6 +13,7 @@
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
+//! | `notice` | a message shown for a while |
 //! | `pages` | screens that show a scrollable text |
 //! | `palette` | the palette, its commands and completions |
 //! | `pane` | one view of the lines |
@@ -39,6 +40,7 @@ pub mod histories;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
+mod notice;
 pub mod pages;
 pub mod palette;
 pub mod pane;
@@ -65,6 +67,7 @@ use self::figures::Figures;
 pub use self::focus::{ExportOf, Field, Focus, Letter, Prompt, PromptPurpose};
 use self::histories::Histories;
 use self::line_ring::LineRing;
+use self::notice::Notice;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
 use self::panes::Panes;
@@ -75,15 +78,12 @@ pub use self::screen::Screen;
 use self::session::Session;
 use self::trace::Trace;
 use super::keymap::Bindings;
-use super::msg::{Effect, Job};
+use super::msg::Effect;
 use super::playback::ReplayState;
-use super::theme::Theme;
+use super::theme::{Skin, Theme};
 use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
-
-/// How long a notice is shown, in milliseconds.
-const NOTICE_MILLIS: i64 = 4_000;
 
 /// The console's options.
 #[derive(Clone, Debug)]
@@ -134,6 +134,8 @@ pub struct Shell {
     pub filters: BTreeMap<String, String>,
     /// When to raise alerts.
     pub alerts: AlertSettings,
+    /// The user's own themes.
+    pub skins: BTreeMap<String, Skin>,
     /// The keys in effect.
     pub bindings: Bindings,
     /// What was typed in earlier runs.
@@ -185,14 +187,6 @@ pub enum Amount {
     All,
     /// All stages in two rows.
     Few,
-}
-
-/// A message shown for a while.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Its text.
-    pub text: String,
-    until: i64,
 }
 
 /// The whole state of the console.
@@ -370,11 +364,6 @@ impl Model {
         &self.alerts
     }
 
-    /// The notice on the screen.
-    pub fn notice(&self) -> Option<&str> {
-        self.notice.as_ref().map(|notice| notice.text.as_str())
-    }
-
     /// The number of the first line that must not be shown yet.
     pub(super) fn limit(&self) -> u64 {
         match self.flow {
@@ -404,22 +393,5 @@ impl Model {
     pub(super) fn update_panes(&mut self) {
         let limit = self.limit();
         self.panes.all_mut().for_each(|pane| pane.update(&self.ring, limit));
-    }
-
-    pub(super) fn notify(&mut self, text: impl Into<String>) {
-        let until = self.wall.epoch_millis().saturating_add(NOTICE_MILLIS);
-        self.notice = Some(Notice { text: text.into(), until });
-    }
-
-    /// Saves what was typed, for later runs.
-    pub(super) fn save_histories(&mut self) {
-        self.outbox.push(Effect::Job(Job::SaveHistories(self.histories.clone())));
-    }
-
-    /// Removes a notice whose time is over. Returns whether there was one.
-    pub(super) fn forget_old_notice(&mut self) -> bool {
-        let now = self.wall.epoch_millis();
-        let old = |notice: &Notice| !(notice.until - NOTICE_MILLIS..notice.until).contains(&now);
-        self.notice.take_if(|notice| old(notice)).is_some()
     }
 }

@@ -1,16 +1,17 @@
-//! The parts of the views of the problems and of a session: a frame with labels, a list, and details
-//! of the selected row if there is space.
+//! The parts of the views of the problems and of a session: a title with labels below it, a list, and
+//! details of the selected row if there is space.
 
 use ratatui::layout::Rect;
 
 use super::Model;
+use super::layout::below;
 
 /// The height of the view from which details are shown.
 const DETAILS_MIN_HEIGHT: u16 = 18;
 /// A divider and the details.
 const DETAILS: u16 = 5;
 
-/// The parts, from top to bottom.
+/// The parts below the title, from top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListParts {
     /// The labels of the columns.
@@ -24,12 +25,7 @@ pub struct ListParts {
 impl ListParts {
     /// The parts of a view.
     pub fn of(view: Rect) -> Self {
-        let inner = Rect {
-            x: view.x + 1,
-            y: view.y + 1,
-            width: view.width.saturating_sub(2),
-            height: view.height.saturating_sub(2),
-        };
+        let inner = below(view, 1);
         let details = if view.height < DETAILS_MIN_HEIGHT { 0 } else { DETAILS };
         let labels = Rect { height: inner.height.min(1), ..inner };
         let height = inner.height.saturating_sub(1 + details);
@@ -50,15 +46,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_fill_the_frame() {
+    fn parts_fill_the_view() {
         for height in 0..80 {
             let view = Rect::new(0, 1, 80, height);
             let parts = ListParts::of(view);
             assert_eq!(parts.list.y, parts.labels.bottom());
             assert_eq!(parts.details.y, parts.list.bottom());
-            if height > 3 {
-                assert_eq!(parts.details.bottom() + 1, view.bottom(), "{height}");
-                assert!(parts.list.height > 0 && parts.list.right() < view.right());
+            if height > 2 {
+                assert_eq!(parts.details.bottom(), view.bottom(), "{height}");
+                assert!(parts.list.height > 0);
             }
         }
     }

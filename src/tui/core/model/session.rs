@@ -101,7 +101,12 @@ pub struct Session {
 impl Session {
     /// Starts a search for a session, in one project if that is known. `None` if the id cannot be
     /// searched for.
-    pub fn new(id: String, project: Option<String>, selected: u64, ring: &LineRing) -> Option<Self> {
+    pub fn new(
+        id: String,
+        project: Option<String>,
+        selected: u64,
+        ring: &LineRing,
+    ) -> Option<Self> {
         let test = Test::Data(SESSION.to_owned(), DataTest::Contains(id.clone()));
         let query = Query::of(Ast { inverted: false, terms: vec![Term { negated: false, test }] })?;
         let mut session = Self {

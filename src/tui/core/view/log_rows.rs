@@ -13,8 +13,9 @@ use crate::model::Model;
 use crate::model::line::{LineRef, shown_level};
 use crate::model::pane::Pane;
 use crate::model::query::ast::UNPARSED;
+use crate::model::screen::Detail;
 use crate::theme::Theme;
-use bklit_wire::debug_log::Stage;
+use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::text;
 
 /// `12:34:56.789`
@@ -30,6 +31,10 @@ const WHOLE_ID: usize = 36;
 
 /// `×340k`, while repeats are folded.
 const REPEATS: usize = 5;
+/// Details in less space are not useful.
+const MIN_DETAILS: usize = 6;
+/// The name of what writes notes into the log.
+const CONSOLE: &str = "console";
 
 const TIME_START: usize = 1;
 const STAGE_START: usize = TIME_START + TIME + 1;
@@ -76,11 +81,16 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
         return;
     }
     let window = pane.window(area.height.into());
+    // The line shown next to the log.
+    let beside = model.shown::<Detail>().map(|detail| detail.number);
     for (nth, place) in window.range.enumerate() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
         let mut row = line_row(model, pane, &columns, line, buf, row(area, nth));
-        row.selected = window.cursor == Some(place) && !pane.follows();
+        row.selected = match beside {
+            Some(shown) => shown == number,
+            None => window.cursor == Some(place) && !pane.follows(),
+        };
         row.repeats = pane.repeats(place);
         row.mark = model.marks.iter().find(|(_, marked)| **marked == number).map(|(mark, _)| *mark);
         row.render();
@@ -141,9 +151,9 @@ struct Row<'a> {
 impl Row<'_> {
     fn render(&mut self) {
         let theme = self.theme;
-        if self.selected {
-            self.buf.set_style(self.at, theme.selected());
-        }
+        let is_note = self.line.stage().is_none() && self.line.level() == Level::Info;
+        let row = if self.selected { theme.selected() } else { theme.row(self.line.level()) };
+        self.buf.set_style(self.at, row);
         let mark = self.mark.map(String::from);
         let (sign, style) = match (self.selected, mark.as_deref(), self.is_found) {
             (true, None, _) => ("▌", theme.key()),
@@ -164,7 +174,7 @@ impl Row<'_> {
             }
             None => {
                 let style = self.name_style(self.names_found.0, theme.dim());
-                self.put(STAGE_START, STAGE, UNPARSED, style)
+                self.put(STAGE_START, STAGE, if is_note { CONSOLE } else { UNPARSED }, style)
             }
         };
         let level = level_name(self.line, self.columns.level);
@@ -183,25 +193,88 @@ impl Row<'_> {
         put(self.buf, self.at, x, width, what, style)
     }
 
-    /// Message and details.
+    /// Message and details; of a warning or an error, the reason comes first.
     fn body(&mut self) {
-        let (message, fields) = (self.line.message(), self.line.fields());
-        let Columns { body_start, body, .. } = *self.columns;
+        let start = self.columns.body_start;
+        let mut free = start..self.body_end();
         if self.repeats > 1 {
             let label = format!("×{}", format::tiny_count(self.repeats.into()));
-            self.put(body_start - REPEATS - 1, REPEATS, &label, self.theme.warning());
+            self.put(start - REPEATS - 1, REPEATS, &label, self.theme.warning());
         }
-        let room = match self.columns.fields {
-            Some(start) if !fields.is_empty() => start - 1,
-            _ => body,
+        let reason = self.line.reason().filter(|_| self.line.level() > Level::Info);
+        let has_reason = reason.is_some();
+        let (fields_start, style) = match reason {
+            Some((reason, rest)) => {
+                let reason_text = &self.line.text()[reason.clone()];
+                free.start += self.reason(reason_text, reason.start, free.clone());
+                (rest, self.theme.dim())
+            }
+            None => (self.line.fields_start(), self.theme.message(self.line.level())),
         };
-        let style = self.theme.message(self.line.level());
-        let used = self.part(message, 0, body_start..body_start + room, style);
+        let fields_end = self.line.fields_start() + self.line.fields().len();
+        let fields = &self.line.text()[fields_start.min(fields_end)..fields_end];
+        let message = self.line.message();
+        // Details start in a column of their own, if the message is shorter; a long message leaves
+        // a third of the space for them.
+        let details = text::width(fields).min(free.len() / 3);
+        let room = if fields.is_empty() { free.len() } else { free.len() - details };
+        let used = self.part(message, 0, free.start..free.start + room, style);
         let gap = if used > 0 { 2 } else { 0 };
-        let start = self.columns.fields.unwrap_or(used + gap);
-        if start + 4 < body {
-            let columns = body_start + start..body_start + body;
-            self.part(fields, self.line.fields_start(), columns, self.theme.dim());
+        let column = self.columns.fields.filter(|_| !has_reason).unwrap_or(0);
+        let from = (free.start + used + gap).max(start + column);
+        if from + MIN_DETAILS <= free.end {
+            self.details(fields, fields_start, from..free.end);
+        }
+    }
+
+    /// The end of the body: columns to its right that are empty belong to it.
+    fn body_end(&self) -> usize {
+        let Columns { body_start, body, event, duration, width, .. } = *self.columns;
+        let has_event = event > 0 && self.line.event_id().is_some();
+        let has_duration = duration > 0 && self.line.duration().is_some();
+        match (has_event, has_duration) {
+            (true, _) => body_start + body,
+            (false, true) => width - 1 - duration - 2,
+            (false, false) => width - 1,
+        }
+    }
+
+    /// The reason, the brightest text of the line. If it is too long, its end is shown, which says
+    /// most. Returns the columns used with a gap.
+    fn reason(&mut self, reason: &str, from: usize, columns: Range<usize>) -> usize {
+        let style = self.theme.reason();
+        let is_found = self.found.iter().any(|f| f.start < from + reason.len() && from < f.end);
+        let room = columns.len();
+        let kept = text::clip_start(reason, room);
+        let used = if kept.len() == reason.len() || is_found {
+            self.part(reason, from, columns, style)
+        } else {
+            self.put(columns.start, room, &kept, style)
+        };
+        (used + 2).min(room)
+    }
+
+    /// The details; the id of the batch, which is the last one, only with its end.
+    fn details(&mut self, fields: &str, from: usize, columns: Range<usize>) {
+        let style = self.theme.dim();
+        let offset = from - self.line.fields_start();
+        let line = self.line;
+        let batch = line.batch().filter(|(start, id)| {
+            *start >= offset && text::width(id) > SHORT_ID && !id.starts_with('"')
+        });
+        let Some((start, id)) = batch else {
+            self.part(fields, from, columns, style);
+            return;
+        };
+        let before = &fields[..start - offset];
+        let used = self.part(before, from, columns.clone(), style);
+        let label = format!("batch={}", text::clip_start(id, SHORT_ID));
+        let place = from + before.len()..from + fields.len();
+        let found = self.found.iter().any(|found| overlap(found, &place).is_some());
+        let style = if found { self.theme.found() } else { style };
+        let x = columns.start + used;
+        if x + text::width(&label) <= columns.end {
+            self.put(x, columns.end - x, &label, style);
         }
     }
 
@@ -211,7 +284,9 @@ impl Row<'_> {
         if self.columns.duration > 0 {
             if let Some(millis) = self.line.duration() {
                 let duration = format::micros(f64::from(millis) * 1e3);
-                put_right(self.buf, self.at, end, DURATION, &duration, Style::new());
+                let style = self.theme.duration(f64::from(millis) * 1e3);
+                let style = self.theme.on(self.selected, style);
+                put_right(self.buf, self.at, end, DURATION, &duration, style);
             }
             end -= DURATION + 2;
         }
@@ -273,6 +348,7 @@ impl Row<'_> {
 
 fn level_name(line: LineRef<'_>, width: usize) -> &'static str {
     match (line.stage(), line.level()) {
+        (None, Level::Info) => "",
         (None, _) => "?",
         (_, level) => &shown_level(level)[..width.min(shown_level(level).len())],
     }

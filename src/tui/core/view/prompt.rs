@@ -58,7 +58,10 @@ fn label(model: &Model, prompt: &Prompt) -> String {
         }
         PromptPurpose::Export(ExportOf::Shown) => " Write into the new file: ".to_owned(),
         PromptPurpose::Export(ExportOf::Failed(ids)) => {
-            format!(" Write {} into the new file: ", format::plural(ids.len() as u64, "failed event"))
+            format!(
+                " Write {} into the new file: ",
+                format::plural(ids.len() as u64, "failed event")
+            )
         }
         PromptPurpose::Export(ExportOf::Lines(_)) => {
             " Write the group's lines into the new file: ".to_owned()

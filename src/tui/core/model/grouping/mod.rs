@@ -8,7 +8,9 @@ mod groups;
 mod key;
 mod mask;
 
-pub use groups::{ByProject, Evicted, Group, Groups, LAST_LINES, MAX_GROUPS, MAX_PROJECTS, MINUTES};
+pub use groups::{
+    ByProject, Evicted, Group, Groups, LAST_LINES, MAX_GROUPS, MAX_PROJECTS, MINUTES,
+};
 pub use key::{GroupKey, MAX_PART, is_same, lines_of};
 pub use mask::mask;
 

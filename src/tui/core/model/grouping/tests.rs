@@ -115,7 +115,17 @@ fn groups_are_bounded_and_dropped_ones_are_counted() {
 /// Text that stays, and text that differs from case to case, twice.
 fn piece() -> impl Strategy<Value = (String, String)> {
     let word = prop::sample::select(vec![
-        "the", "queue:", "cannot", "(refused)", "it's", "page_view", "a.b", "–", "é,", "[x]", "=",
+        "the",
+        "queue:",
+        "cannot",
+        "(refused)",
+        "it's",
+        "page_view",
+        "a.b",
+        "–",
+        "é,",
+        "[x]",
+        "=",
     ]);
     let id = || {
         prop_oneof![
@@ -131,7 +141,8 @@ fn piece() -> impl Strategy<Value = (String, String)> {
     prop_oneof![
         word.prop_map(|word| (word.to_owned(), word.to_owned())),
         (id(), id()),
-        ("[a-z0-9 ]{0,9}", "[a-z0-9 ]{0,9}").prop_map(|(a, b)| (format!("\"{a}\""), format!("`{b}`"))),
+        ("[a-z0-9 ]{0,9}", "[a-z0-9 ]{0,9}")
+            .prop_map(|(a, b)| (format!("\"{a}\""), format!("`{b}`"))),
         ("[a-z0-9/?=]{1,9}", "[a-z0-9/?=]{1,9}")
             .prop_map(|(a, b)| (format!("https://{a}"), format!("redis://{b}"))),
         (any::<u128>(), any::<u128>()).prop_map(|(a, b)| {

@@ -99,7 +99,10 @@ fn hidden_lines_can_be_shown_again() {
     fill(&mut ring, 200);
     ring.hide_all();
     assert!(ring.is_empty() && ring.has_hidden() && ring.lines(0..u64::MAX).next().is_none());
-    assert_eq!((ring.first(), ring.first_of(Level::Warn), ring.begins(Level::Warn)), (200, 200, None));
+    assert_eq!(
+        (ring.first(), ring.first_of(Level::Warn), ring.begins(Level::Warn)),
+        (200, 200, None)
+    );
     fill(&mut ring, 30);
     assert_eq!((ring.len(), ring.first()), (30, 200));
     assert_eq!(ring.show_all(), 70, "30 were dropped for the new ones");
@@ -117,4 +120,3 @@ fn the_newest_line_is_kept_even_when_it_is_too_big() {
     ring.push_log(&log("x".repeat(10_000), Stage::Queue, Level::Info));
     assert_eq!(ring.get(10).unwrap().message().len(), 10_000);
 }
-

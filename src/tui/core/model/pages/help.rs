@@ -52,7 +52,10 @@ fn rows(model: &Model, help: &Help, width: u16) -> Vec<Line<'static>> {
     let blocks = Group::order(of).into_iter().map(|group| block(model, help, group, column));
     let blocks: Vec<_> = blocks.collect();
     if blocks.iter().all(Vec::is_empty) {
-        return vec![Line::from(styled("  No key or command with that text.", model.options.theme.dim()))];
+        return vec![Line::from(styled(
+            "  No key or command with that text.",
+            model.options.theme.dim(),
+        ))];
     }
     if !two {
         return blocks.concat();
@@ -130,7 +133,8 @@ fn ended(rows: &mut Vec<Line<'static>>) {
 impl Help {
     /// Whether a row with these texts is shown.
     fn shows(&self, texts: &[&str]) -> bool {
-        self.filter.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&self.filter))
+        self.filter.is_empty()
+            || texts.iter().any(|text| text.to_lowercase().contains(&self.filter))
     }
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 
-use crate::appearance::Scheme;
 use crate::keymap::Action;
 use crate::model::query::{Purpose, Query};
 use crate::msg::Target;
@@ -173,7 +172,7 @@ pub enum Command {
     /// Apply a saved filter.
     Load(String),
     /// Change the theme.
-    Theme(Scheme),
+    Theme(String),
     /// Change a switch.
     Set(Switch, bool),
     /// Show the help.
@@ -232,18 +231,13 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::File => Command::Export(target(), format_of(argument)?),
         Argument::FileOrOff if argument == "off" => Command::Record(None),
         Argument::FileOrOff => Command::Record(Some(target())),
-        Argument::Theme => Command::Theme(theme(argument)?),
+        Argument::Theme => Command::Theme(argument.to_owned()),
         Argument::EventId => Command::Trace(event_id(argument)?),
         Argument::SessionId => Command::Session(event_id(argument)?),
         Argument::NewName => Command::Save(new_name(argument)?),
         Argument::SavedName => Command::Load(argument.to_owned()),
         Argument::Switch => switch(argument)?,
     })
-}
-
-fn theme(argument: &str) -> Result<Scheme, String> {
-    let names = Scheme::ALL.map(Scheme::as_str).join(", ");
-    argument.parse().map_err(|_: String| format!("unknown theme {argument} ({names})"))
 }
 
 fn since(argument: &str) -> Result<Option<Duration>, String> {

@@ -6,7 +6,7 @@ use super::{Handler, Outcome, Selection, open_detail, projects};
 use crate::format;
 use crate::keymap::Action;
 use crate::model::filter::StageSet;
-use crate::model::layout::{Layout, PanePlace};
+use crate::model::layout::{Layout, PanePlace, TABLE_MIN_HEIGHT};
 use crate::model::pane::{Direction, Position as At};
 use crate::model::panels::ProblemsPanel;
 use crate::model::screen::{Detail, LogScreen};
@@ -119,7 +119,7 @@ impl Handler for LogScreen {
     }
 }
 
-fn selected(model: &Model) -> Option<Detail> {
+pub(super) fn selected(model: &Model) -> Option<Detail> {
     let number = model.pane().cursor_line()?;
     let line = model.ring.get(number)?.to_owned();
     Some(Detail { number, line, scroll: 0 })
@@ -211,7 +211,7 @@ fn toggle_figures(model: &mut Model) {
     };
     if before == model.layout().map(|layout| layout.amount) {
         model.amount = Amount::All;
-        model.notify("more figures need at least 24 rows");
+        model.notify(format!("more figures need at least {TABLE_MIN_HEIGHT} rows"));
     }
     model.settle_panes();
 }

@@ -5,13 +5,13 @@ use serde_json::Value;
 
 use super::{Handler, List, Outcome, Selection, open_detail, trace};
 use crate::keymap::Action;
+use crate::model::Model;
 use crate::model::cursor::target;
 use crate::model::pane::Direction;
 use crate::model::parts::ListParts;
 use crate::model::screen::{Detail, Screen, Shown as _};
 use crate::model::session::{Session, session_of};
 use crate::model::trace::Subject;
-use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Request;
 use crate::update::actions::NO_LINE;
@@ -22,7 +22,8 @@ const MAX_DEPTH: usize = 4;
 
 impl Handler for Session {
     fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
-        let has_line = model.shown::<Self>().and_then(Self::selected_row).map(|row| row.line.is_some());
+        let has_line =
+            model.shown::<Self>().and_then(Self::selected_row).map(|row| row.line.is_some());
         match action {
             Action::Detail if has_line == Some(false) => return trace::open(model).into(),
             Action::Detail => open_detail(model),

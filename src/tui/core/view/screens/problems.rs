@@ -14,8 +14,8 @@ use crate::model::panels::{Problem, ProblemKey, ProblemsPanel};
 use crate::model::parts::ListParts;
 use crate::model::screen::ProblemsScreen;
 use crate::theme::Theme;
-use crate::view::draw::{Segment, joined, put, put_right, put_segments, row, select, styled};
-use crate::view::panel::{Panel, divider};
+use crate::view::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
+use crate::view::panel;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
@@ -74,6 +74,10 @@ impl Draw for ProblemsScreen {
         None
     }
 
+    fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+        panel::lower(buf, area, (model.options.theme, true), &queue_state(model), &[]);
+    }
+
     fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
         let problems = &model.panels().problems;
         let selected = problems.selected();
@@ -89,14 +93,7 @@ impl Draw for ProblemsScreen {
 fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let problems = &model.panels().problems;
-    let panel = Panel {
-        title: title(problems, theme),
-        right: total(model, problems),
-        bottom: queue_state(model),
-        focused: true,
-        ..Panel::default()
-    };
-    panel.draw(buf, area, theme);
+    rule(buf, row(area, 0), theme, &title(problems, theme), &total(model, problems));
     let parts = ListParts::of(area);
     let columns = Columns::of(parts.list.width.into());
     labels(&columns, buf, parts.labels, theme);
@@ -110,7 +107,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         nothing(model, buf, parts.list);
     }
     if let Some(problem) = problems.selected().filter(|_| parts.details.height > 0) {
-        details(model, problem, buf, area, parts.details);
+        details(model, problem, buf, parts.details);
     }
 }
 
@@ -272,12 +269,11 @@ fn nothing(model: &Model, buf: &mut Buffer, area: Rect) {
 }
 
 /// The selected problem as its last line has it: the reason in full, the projects, what can be done.
-fn details(model: &Model, problem: &Problem, buf: &mut Buffer, view: Rect, area: Rect) {
+fn details(model: &Model, problem: &Problem, buf: &mut Buffer, area: Rect) {
     let (theme, problems) = (model.options.theme, &model.panels().problems);
     let (group, failed) = (problems.group(problem), problems.failed_of(problem));
     let message = group.map_or("events in the failed queue", |group| group.key.message());
-    let border = Rect { x: view.x, width: view.width, ..row(area, 0) };
-    divider(buf, border, theme, &[styled(message, theme.strong())], &[]);
+    rule(buf, row(area, 0), theme, &[styled(message, theme.strong())], &[]);
     let width = usize::from(area.width).saturating_sub(3);
     for (nth, piece) in text::wrap(what(problem), width).into_iter().take(2).enumerate() {
         put(buf, row(area, 1 + nth), 2, width, piece, theme.reason());

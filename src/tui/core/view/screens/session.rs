@@ -11,8 +11,8 @@ use crate::model::layout::Layout;
 use crate::model::parts::ListParts;
 use crate::model::session::{Fate, Session, SessionRow};
 use crate::theme::Theme;
-use crate::view::draw::{Segment, joined, put, put_segments, row, select, styled};
-use crate::view::panel::{Panel, divider};
+use crate::view::draw::{Segment, joined, put, put_segments, row, rule, select, styled};
+use crate::view::panel;
 use bklit_wire::text;
 
 /// `12:34:56.789`
@@ -32,18 +32,18 @@ impl Draw for Session {
         render(model, self, buf, layout.overlay());
         None
     }
+
+    fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+        if let Some(session) = model.shown::<Self>() {
+            let theme = model.options.theme;
+            panel::lower(buf, area, (theme, true), &gaps(session, theme), &[]);
+        }
+    }
 }
 
 fn render(model: &Model, session: &Session, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let panel = Panel {
-        title: title(session, theme),
-        right: summary(model, session),
-        bottom: gaps(session, theme),
-        focused: true,
-        ..Panel::default()
-    };
-    panel.draw(buf, area, theme);
+    rule(buf, row(area, 0), theme, &title(session, theme), &summary(model, session));
     let parts = ListParts::of(area);
     let columns = Columns::of(session, parts.list.width.into());
     labels(&columns, buf, parts.labels, theme);
@@ -56,7 +56,7 @@ fn render(model: &Model, session: &Session, buf: &mut Buffer, area: Rect) {
         nothing(model, session, buf, parts.list);
     }
     if let Some(event) = session.selected_row().filter(|_| parts.details.height > 0) {
-        details(model, event, buf, area, parts.details);
+        details(model, event, buf, parts.details);
     }
 }
 
@@ -201,11 +201,10 @@ fn nothing(model: &Model, session: &Session, buf: &mut Buffer, area: Rect) {
 }
 
 /// The selected event in full.
-fn details(model: &Model, event: &SessionRow, buf: &mut Buffer, view: Rect, area: Rect) {
+fn details(model: &Model, event: &SessionRow, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let border = Rect { x: view.x, width: view.width, ..row(area, 0) };
     let id = event.event_id.as_deref().map_or("no event id".into(), text::safe);
-    divider(buf, border, theme, &[styled(id.into_owned(), theme.dim())], &[]);
+    rule(buf, row(area, 0), theme, &[styled(id.into_owned(), theme.dim())], &[]);
     let width = usize::from(area.width).saturating_sub(3);
     let mut at = 1;
     let reason = event.reason.as_deref().map(text::safe);
