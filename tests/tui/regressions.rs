@@ -69,7 +69,14 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
     match context {
         Context::Log => {}
         Context::Field => {
+            console.keys("&a");
+            console.code(KeyCode::Enter);
+            console.keys(":filter");
+            console.code(KeyCode::Enter);
             console.keys("/b");
+            if action == Action::NewerCommand {
+                console.code(KeyCode::Up);
+            }
         }
         Context::Detail => {
             let big: Vec<_> = (0..200).collect();

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::TokenRecord;
 use super::bus::LiveBus;
 use super::intake::visitor::Visitor;
-use super::intake::{Intake, Sender};
+use super::intake::{Intake, Sender, validate};
 use super::server::Limits;
 use super::server::access::{Caller, is_from_this_machine, query};
 use super::server::connection::Connection;
@@ -54,8 +54,6 @@ use socket::Socket;
 pub use server::serve;
 pub use settings::WebSocketSettings;
 
-/// The longest id of a refused socket's address that is logged, in characters.
-const MAX_NAME: usize = 200;
 /// The longest origin that is logged, in characters.
 const MAX_ORIGIN: usize = 200;
 
@@ -148,12 +146,13 @@ impl Guest {
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
         let repeated = Repeated::from_address("socket refused", self.visitor.ip());
-        let of_address = |name| Some(query(&self.head.uri, name)?.chars().take(MAX_NAME).collect());
-        let named: Option<String> = of_address("projectId");
+        let of_address = |name| {
+            query(&self.head.uri, name).filter(|id| validate::id_problem(id).is_none())
+        };
+        let named = of_address("projectId");
         self.step(project.or(named.as_deref())).warn_repeated(repeated, "Socket refused", || {
             let mut data = self.details([("kind", kind.as_str().into()), ("error", reason.into())]);
-            let session: Option<String> = of_address("sessionId");
-            data.extend(session.map(|session| ("sessionId".to_owned(), session.into())));
+            data.extend(of_address("sessionId").map(|session| ("sessionId".to_owned(), session.into())));
             if let Some(origin) = self.origin() {
                 data.insert("origin".to_owned(), origin.into());
             }

@@ -155,8 +155,10 @@ pub enum Action {
     Accept,
     /// Discard the input.
     Cancel,
-    /// Quit the console.
+    /// Quit the console; asks first if that stops a pipeline in use.
     Quit,
+    /// Quit the console without a question.
+    QuitAtOnce,
     /// Redraw everything.
     Redraw,
     /// Turn the mouse on or off.

@@ -218,7 +218,7 @@ mod tests {
             assert_eq!(press(&own, context, 'x'), None, "{context:?}");
         }
         let event = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(own.find(Context::Field, &event).unwrap().0, Action::Quit);
+        assert_eq!(own.find(Context::Field, &event).unwrap().0, Action::QuitAtOnce);
         let up = KeyEvent::new(KeyCode::Up, KeyModifiers::NONE);
         assert_eq!(own.find(Context::Projects, &up).unwrap().0, Action::Up);
         assert_eq!(own.find(Context::Log, &up), None);

@@ -21,10 +21,12 @@ const QUIT_WAIT: i64 = 4_000;
 pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
     match action {
         Action::Quit => return quit(model),
+        Action::QuitAtOnce => return Some(Effect::Quit),
         Action::Redraw => return Some(Effect::Redraw),
         Action::Suspend => return Some(Effect::Suspend),
         _ => {}
     }
+    model.may_quit = None;
     match &model.focus {
         Focus::Palette(_) => palette::act(model, action),
         Focus::Prompt(_) => prompt::act(model, action),

@@ -81,12 +81,19 @@ pub(super) fn end_seek(model: &mut Model) -> bool {
 /// Says where a jump ended, if that is not obvious.
 fn report(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) {
     let place = if direction == Direction::Older { "above" } else { "below" };
+    let ring = &model.ring;
+    let has_older = direction == Direction::Older && ring.first_of(Level::Warn) < ring.first();
+    let is_hidden = has_older && model.pane().filter().level == Level::Info;
+    let older = match is_hidden {
+        true => format!("; {} shows older ones", model.key(Action::Level)),
+        false => String::new(),
+    };
     model.notify(match (jump, wanted) {
         (Jump::Done, _) => return,
         (Jump::Wrapped, _) => "search wrapped".to_owned(),
         (Jump::Nowhere, Wanted::Found) => "no match in the lines shown".to_owned(),
-        (Jump::Nowhere, Wanted::Level(Level::Error)) => format!("no error {place}"),
-        (Jump::Nowhere, Wanted::Level(_)) => format!("no warning or error {place}"),
+        (Jump::Nowhere, Wanted::Level(Level::Error)) => format!("no error {place}{older}"),
+        (Jump::Nowhere, Wanted::Level(_)) => format!("no warning or error {place}{older}"),
         (Jump::Nowhere, Wanted::Event(_)) => {
             format!("no other line of this event {place}")
         }

@@ -157,6 +157,13 @@ impl QueuePanel {
         self.polled.set_every(QUEUE_EVERY * (1 + pages));
     }
 
+    /// Requests no more failed events than the list needs, so that the rest is up to date.
+    pub(crate) fn want_shown(&mut self) {
+        if self.filter.is_empty() {
+            self.want(FIRST_FAILED.max(self.cursor.selected() + 1));
+        }
+    }
+
     fn refilter(&mut self, selected: Option<&str>) {
         let matches = |item: &FailedView| self.filter.is_empty() || has(item, &self.filter);
         let shown = self.all().iter().enumerate().filter(|(_, item)| matches(item));

@@ -235,7 +235,10 @@ fn settle_panels(model: &mut Model) {
 pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
     let screen = match action {
         Action::Problems => Screen::Problems(ProblemsScreen),
-        Action::Queue => Screen::Queue(QueueScreen),
+        Action::Queue => {
+            model.panels.queue.want_shown();
+            Screen::Queue(QueueScreen)
+        }
         Action::Live => Screen::Visitors(VisitorsScreen),
         Action::Verify => Screen::Verify(VerifyScreen),
         // No other action opens a screen of its own.
