@@ -503,7 +503,7 @@ fn repeats_fold_and_enter_unfolds_them() {
     repeats.iter_mut().for_each(|line| line.stage = Stage::Queue);
     console.logs(repeats);
     console.keys("z");
-    assert!(console.screen().contains("×40 step"), "{}", console.screen());
+    assert!(console.screen().contains("×40   step"), "{}", console.screen());
     console.code(KeyCode::Enter);
     assert!(!console.model.pane().folds() && !console.screen().contains('×'));
     assert_eq!(console.model.pane().index().len(), 640);

@@ -3,7 +3,7 @@
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::model::histories::Histories;
+use super::histories::Histories;
 use super::playback::{ReplayCommand, Replayed};
 use super::requests::{Answer, Request};
 use bklit_alerts::Alert;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::Sender;
 
 use super::expand;
-use bklit_console_core::model::histories::Histories;
+use bklit_console_core::histories::Histories;
 use bklit_console_core::msg::Report;
 
 /// The most names listed per directory.

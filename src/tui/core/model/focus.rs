@@ -3,9 +3,9 @@
 use tui_input::Input;
 
 use super::filter::Filter;
-use super::histories::Recall;
 use super::palette::Palette;
 use super::query::{Purpose, Query, QueryError};
+use crate::histories::Recall;
 use bklit_wire::backend::Change;
 
 /// A prompt at the bottom of a view.

@@ -9,7 +9,6 @@
 //! | `filter` | which lines are shown |
 //! | `focus` | where typed letters go |
 //! | `grouping` | groups lines by what they say |
-//! | `histories` | what was typed before |
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
@@ -36,7 +35,6 @@ pub mod figures;
 pub mod filter;
 pub mod focus;
 pub mod grouping;
-pub mod histories;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
@@ -65,7 +63,6 @@ use self::alerts::Alerts;
 use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{ExportOf, Field, Focus, Letter, Prompt, PromptPurpose};
-use self::histories::Histories;
 use self::line_ring::LineRing;
 use self::notice::Notice;
 use self::pane::{Pane, Seek};
@@ -77,6 +74,7 @@ use self::query::ast::SQLITE;
 pub use self::screen::Screen;
 use self::session::Session;
 use self::trace::Trace;
+use super::histories::Histories;
 use super::keymap::Bindings;
 use super::msg::Effect;
 use super::playback::ReplayState;

@@ -6,12 +6,12 @@ use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
 use super::palette;
+use crate::histories::Recall;
 use crate::keymap::Action;
 use crate::model::filter::Filter;
-use crate::model::histories::Recall;
 use crate::model::query::Query;
 use crate::model::{Field, Focus, Model, Purpose};
-use crate::msg::Effect;
+use crate::msg::{Effect, Job};
 use bklit_wire::text;
 
 /// The most characters in a text field.
@@ -50,7 +50,7 @@ fn accept(model: &mut Model) {
     }
     let Some(field) = close(model) else { return };
     if model.histories.queries.remember(field.input.value()) {
-        model.save_histories();
+        save_histories(model);
     }
     if field.purpose == Purpose::Search {
         let height = model.log_height();
@@ -135,6 +135,12 @@ fn read(model: &mut Model) {
     let (query, problem) = Query::read(field.input.value(), purpose);
     field.problem = problem;
     apply(model, purpose, query);
+}
+
+/// Saves what was typed, for later runs.
+pub(super) fn save_histories(model: &mut Model) {
+    let histories = model.histories.clone();
+    model.outbox.push(Effect::Job(Job::SaveHistories(histories)));
 }
 
 /// Applies a query as search or filter.

@@ -6,7 +6,7 @@ use crossterm::event::{Event, KeyEvent};
 use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
-use super::field::{self, set_filter};
+use super::field::{self, save_histories, set_filter};
 use super::screens::{self, session, trace};
 use super::{alerts, mouse, navigation};
 use crate::format;
@@ -127,7 +127,7 @@ fn accept(model: &mut Model) -> Option<Effect> {
     match commands::parse(&line).and_then(|command| carry_out(model, command)) {
         Ok(effect) => {
             if model.histories.commands.remember(&line) {
-                model.save_histories();
+                save_histories(model);
             }
             if let Focus::Palette(_) = model.focus {
                 model.focus = Focus::Keys;

@@ -8,11 +8,13 @@
 //! | `https://example.com/a?b=c` | `<url>` |
 //! | `Int64`, `worker17` | `Int#`, `worker#` |
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 const ID: &str = "#";
 const QUOTED: &str = "\"…\"";
 const URL: &str = "<url>";
+/// Names with a number, of which there is only one.
+const NAMES: [&str; 2] = ["UTF-8", "UTF-16"];
 /// The longest IPv6 address as text, with an embedded IPv4 address.
 const MAX_IPV6: usize = 45;
 /// The length of a UUID as text.
@@ -63,6 +65,10 @@ fn one(out: &mut String, rest: &str, c: char, before: Option<char>) -> usize {
     if let Some(length) = url(rest) {
         out.push_str(URL);
         return length;
+    }
+    if let Some(name) = NAMES.into_iter().find(|name| rest.starts_with(name)) {
+        out.push_str(name);
+        return name.len();
     }
     if is_uuid(rest) {
         out.push_str(ID);

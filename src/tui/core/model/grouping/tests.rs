@@ -36,6 +36,7 @@ fn what_differs_from_case_to_case_is_masked() {
         ("GET https://a.example/x?y=1, then redis://h:1.", "GET <url>, then <url>."),
         ("expected Int64, found UInt8", "expected Int#, found UInt#"),
         ("HTTP/1.1 from worker17:4", "HTTP/# from worker#"),
+        ("not UTF-8: byte 7", "not UTF-8: byte #"),
         ("-5 and +7 of 3", "# and # of #"),
         ("deadbeefdeadbeefdead deadbeef", "# deadbeef"),
         ("an \"open quote", "an \"open quote"),
@@ -132,8 +133,8 @@ fn piece() -> impl Strategy<Value = (String, String)> {
             any::<i64>().prop_map(|n| n.to_string()),
             any::<u32>().prop_map(|n| bklit_wire::numbers::grouped(n.into())),
             any::<f32>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| format!("{n:.3}")),
-            any::<[u8; 4]>().prop_map(|ip| std::net::Ipv4Addr::from(ip).to_string()),
-            any::<[u8; 16]>().prop_map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
+            any::<[u8; 4]>().prop_map(|ip| core::net::Ipv4Addr::from(ip).to_string()),
+            any::<[u8; 16]>().prop_map(|ip| core::net::Ipv6Addr::from(ip).to_string()),
             any::<u128>().prop_map(|n| uuid(n)),
             "[a-z]{1,8}@[a-z]{1,8}\\.com",
         ]

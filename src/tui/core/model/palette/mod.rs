@@ -10,7 +10,7 @@ use tui_input::Input;
 
 use self::commands::{Argument, COMMANDS, Switch};
 use crate::appearance::Scheme;
-use crate::model::histories::{History, Recall};
+use crate::histories::{History, Recall};
 use bklit_wire::debug_log::{Level, Stage};
 
 /// The most completions.

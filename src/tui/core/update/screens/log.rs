@@ -110,7 +110,7 @@ impl Handler for LogScreen {
         if had_focus && !pane.follows() && pane.cursor_line() == Some(line) {
             return actions::act(model, Action::Detail, 0);
         }
-        if model.ring.get(line).is_none() {
+        if line < model.ring.first_of(pane.filter().level) {
             model.notify("that line is no longer kept");
         } else {
             pane.go_to_line(line, place.lines.height.into());

@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Model;
-use crate::msg::{Effect, Job};
-
 /// The most inputs kept of a kind; the oldest are dropped.
 pub const MAX_INPUTS: usize = 100;
 
@@ -52,13 +49,6 @@ impl Histories {
             history.0.drain(..excess);
         }
         self
-    }
-}
-
-impl Model {
-    /// Saves what was typed, for later runs.
-    pub(crate) fn save_histories(&mut self) {
-        self.outbox.push(Effect::Job(Job::SaveHistories(self.histories.clone())));
     }
 }
 
