@@ -206,7 +206,7 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     let mut console = problems(120, 40);
     select(&mut console, "payload.url");
     console.keys("X");
-    assert_says(&console, "Write 3 failed events into the new file:");
+    assert_says(&console, "Export 3 failed events to file:");
     assert_says(&console, "failed-20260131");
     let Some(Effect::Ask(Request::Export { items, .. })) = console.code(KeyCode::Enter) else {
         panic!("no export")
@@ -215,7 +215,7 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     console.send(Msg::Answer(Answer::Exported(Ok((3, "x".into())))));
     select(&mut console, "body: not UTF-8");
     console.keys("X");
-    assert_says(&console, "Write the group's lines into the new file:");
+    assert_says(&console, "Export the group's lines to file:");
     assert_says(&console, "problem-20260131");
     let begun = console.code(KeyCode::Enter);
     assert!(matches!(begun, Some(Effect::Job(Job::BeginExport(_)))), "{begun:?}");

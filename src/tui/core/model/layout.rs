@@ -213,10 +213,9 @@ impl Layout {
     pub fn node(&self, stage: Stage) -> Rect {
         let count = u16::try_from(Stage::ALL.len()).unwrap_or(u16::MAX);
         let nth = u16::try_from(stage.index()).unwrap_or(u16::MAX);
-        let width = self.flow.width / count;
-        // The last one gets the rest.
-        let rest = if nth + 1 == count { self.flow.width % count } else { 0 };
-        Rect { x: self.flow.x + width * nth, width: width + rest, ..self.flow }
+        let (width, rest) = (self.flow.width / count, self.flow.width % count);
+        let x = self.flow.x + width * nth + rest.min(nth);
+        Rect { x, width: width + u16::from(nth < rest), ..self.flow }
     }
 
     /// The area for this many completions of a command: as many as fit, next to the text.

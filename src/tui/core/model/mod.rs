@@ -208,6 +208,8 @@ pub struct Model {
     pub(super) link: Link,
     /// When the connection was lost, if it was.
     pub(super) cut: Option<UtcMillis>,
+    /// Whether figures arrived although the connection is lost: those of this process.
+    pub(super) hears_itself: bool,
     pub(super) amount: Amount,
     pub(super) lost: u64,
     pub(super) notice: Option<Notice>,
@@ -253,6 +255,7 @@ impl Model {
             flow: Flow::Live,
             link: Link::Up,
             cut: None,
+            hears_itself: false,
             amount: Amount::All,
             lost: 0,
             notice: None,
@@ -340,6 +343,12 @@ impl Model {
             (Stage::Clickhouse, Some(SQLITE)) => SQLITE,
             _ => stage.as_str(),
         }
+    }
+
+    /// Whether nothing is known about the present: the connection is lost, and this process does
+    /// not report figures itself.
+    pub fn is_blind(&self) -> bool {
+        self.link != Link::Up && !(self.hears_itself && self.figures.silence().is_none())
     }
 
     /// The number of lines that did not reach the console.

@@ -158,10 +158,10 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
 /// What Enter does in a prompt.
 fn answer(asked: &PromptPurpose) -> &'static str {
     match asked {
-        PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => "keep",
-        PromptPurpose::Export(_) => "write",
-        PromptPurpose::Confirm(Change::Retry, _) => "retry them",
-        PromptPurpose::Confirm(Change::Delete, _) => "delete them",
+        PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => "apply",
+        PromptPurpose::Export(_) => "export",
+        PromptPurpose::Confirm(Change::Retry, _) => "retry",
+        PromptPurpose::Confirm(Change::Delete, _) => "delete",
     }
 }
 

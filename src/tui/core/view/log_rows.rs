@@ -55,18 +55,18 @@ struct Columns {
 impl Columns {
     fn of(width: usize, folds: bool) -> Self {
         let repeats = if folds { REPEATS + 1 } else { 0 };
-        let level = if width < 70 { 1 } else { 5 };
-        let duration = if width < 80 { 0 } else { DURATION };
+        let level = if width < 68 { 1 } else { 5 };
+        let duration = if width < 78 { 0 } else { DURATION };
         let event = match width {
-            0..96 => 0,
-            96..170 => SHORT_ID,
-            170.. => WHOLE_ID,
+            0..94 => 0,
+            94..168 => SHORT_ID,
+            168.. => WHOLE_ID,
         };
         let body_start = LEVEL_START + level + 1 + repeats;
         let columns = [event, duration].into_iter().filter(|&column| column > 0);
         let right: usize = columns.map(|column| column + 2).sum();
         let body = width.saturating_sub(body_start + right + 1);
-        let fields = (width >= 110).then(|| (body * 9 / 20).clamp(26, 44));
+        let fields = (width >= 108).then(|| (body * 9 / 20).clamp(26, 44));
         Self { level, body_start, body, fields, event, duration, width }
     }
 }
@@ -365,17 +365,17 @@ mod tests {
 
     #[test]
     fn columns_fill_every_width_and_go_by_importance() {
-        for (width, folds) in (60..=250).flat_map(|width| [(width, false), (width, true)]) {
+        for (width, folds) in (58..=250).flat_map(|width| [(width, false), (width, true)]) {
             let columns = Columns::of(width, folds);
-            assert!(columns.body >= 24, "{width}: {}", columns.body);
+            assert!(columns.body >= 22, "{width}: {}", columns.body);
             let right = [columns.event, columns.duration].iter().filter(|&&w| w > 0).count() * 2;
             let sum = columns.body_start + columns.body + columns.event + columns.duration + right;
             assert_eq!(sum + 1, width);
             assert!(columns.fields.is_none_or(|fields| fields + 20 < columns.body), "{width}");
         }
         let of = |width| Columns::of(width, false);
-        assert_eq!(of(60).level, 1);
-        assert_eq!((of(80).duration, of(80).event), (DURATION, 0));
-        assert_eq!(of(200).event, WHOLE_ID);
+        assert_eq!(of(58).level, 1);
+        assert_eq!((of(78).duration, of(78).event), (DURATION, 0));
+        assert_eq!(of(198).event, WHOLE_ID);
     }
 }

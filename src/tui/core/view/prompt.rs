@@ -56,15 +56,12 @@ fn label(model: &Model, prompt: &Prompt) -> String {
         PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => {
             " Only with: ".to_owned()
         }
-        PromptPurpose::Export(ExportOf::Shown) => " Write into the new file: ".to_owned(),
+        PromptPurpose::Export(ExportOf::Shown) => " Export to file: ".to_owned(),
         PromptPurpose::Export(ExportOf::Failed(ids)) => {
-            format!(
-                " Write {} into the new file: ",
-                format::plural(ids.len() as u64, "failed event")
-            )
+            format!(" Export {} to file: ", format::plural(ids.len() as u64, "failed event"))
         }
         PromptPurpose::Export(ExportOf::Lines(_)) => {
-            " Write the group's lines into the new file: ".to_owned()
+            " Export the group's lines to file: ".to_owned()
         }
         PromptPurpose::Confirm(change, ids) => {
             let count = format::count(ids.len() as u64);
@@ -78,7 +75,7 @@ fn label(model: &Model, prompt: &Prompt) -> String {
             match change {
                 Change::Retry => format!(" Retry {what}? Type {}: ", ids.len()),
                 Change::Delete => {
-                    format!(" Delete {what} for good? Type {} or delete: ", ids.len())
+                    format!(" Delete {what} permanently? Type {} or delete: ", ids.len())
                 }
             }
         }
