@@ -38,6 +38,8 @@ fn model(lines: usize) -> Model {
         curl: None,
         max_lines: lines,
         max_bytes: usize::MAX,
+        max_problem_lines: 10_000,
+        max_problem_bytes: 4 << 20,
         alarm_depth: 1_000,
         read_only: false,
         utc: true,

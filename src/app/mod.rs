@@ -286,6 +286,7 @@ async fn run_console(
 ) -> Result<()> {
     let source = source(settings, pipeline.address());
     let mut options = commands::console_options(source, settings);
+    options.stops_pipeline = true;
     if settings.roles.has(Role::Ingestion) {
         options.curl = curl_line(settings, pipeline, data_dir).await;
     }

@@ -61,6 +61,7 @@ pub fn console_options(source: String, settings: &Settings) -> ConsoleOptions {
         alerts: settings.alerts.clone(),
         alerts_run_elsewhere: false,
         data_dir: settings.data_dir.clone(),
+        stops_pipeline: false,
         record: settings.record.clone(),
     }
 }

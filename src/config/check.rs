@@ -128,6 +128,8 @@ impl Settings {
             ("worker.batch_size", self.worker.batch_size as u64, 1, 1_000_000),
             ("console.max_lines", self.console.max_lines as u64, 100, 100_000_000),
             ("console.max_bytes", self.console.max_bytes as u64, 1 << 20, 1 << 40),
+            ("console.max_problem_lines", self.console.max_problem_lines as u64, 0, 100_000_000),
+            ("console.max_problem_bytes", self.console.max_problem_bytes as u64, 1 << 20, 1 << 40),
             ("console.record_max_bytes", self.console.record_max_bytes, 1 << 16, 1 << 50),
             ("console.fps", self.console.fps.into(), 1, 60),
         ];

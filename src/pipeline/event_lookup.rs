@@ -23,11 +23,11 @@ use bklit_wire::time::UtcMillis;
 /// The most waiting, failed and in-flight events searched, each.
 const MOST_ITEMS: usize = 10_000;
 /// The most lines returned, the newest ones.
-const MOST_LINES: usize = 500;
+pub(super) const MOST_LINES: usize = 500;
 /// How long the queue is searched.
-const QUEUE_TIME: Duration = Duration::from_secs(3);
+pub(super) const QUEUE_TIME: Duration = Duration::from_secs(3);
 /// How long the store's query may run.
-const STORE_TIME: Duration = Duration::from_secs(3);
+pub(super) const STORE_TIME: Duration = Duration::from_secs(3);
 /// How long reading the debug history may take.
 const HISTORY_TIME: Duration = Duration::from_secs(3);
 /// The field of a line's data with the batch's id.
@@ -60,7 +60,7 @@ pub async fn find(sources: Sources<'_>, id: &str) -> EventTrace {
 }
 
 /// All lines kept, as many as arrive in time.
-async fn recalled(bus: &dyn DebugBus) -> Vec<Arc<DebugLog>> {
+pub(super) async fn recalled(bus: &dyn DebugBus) -> Vec<Arc<DebugLog>> {
     let (mut stream, mut lines) = (bus.recall(usize::MAX), Vec::new());
     // The bus bounds how many it keeps.
     let _ = timeout(HISTORY_TIME, async {
@@ -194,7 +194,12 @@ async fn failed(
 }
 
 /// Whether to stop before the next page; records the gap if there is one.
-fn ends(next: Option<&str>, searched: usize, what: &str, gaps: &mut Vec<String>) -> bool {
+pub(super) fn ends(
+    next: Option<&str>,
+    searched: usize,
+    what: &str,
+    gaps: &mut Vec<String>,
+) -> bool {
     let is_full = next.is_some() && searched >= MOST_ITEMS;
     if is_full {
         let searched = grouped(searched as u64);
@@ -206,22 +211,29 @@ fn ends(next: Option<&str>, searched: usize, what: &str, gaps: &mut Vec<String>)
 async fn search_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredEvent>, String> {
     let store = store.ok_or(super::store::live_view::NO_STORE)?;
     // More than one, because several projects may use the same id.
-    let limits = QueryLimits { rows: 20, time: STORE_TIME };
     let sql = rows_of(store.dialect(), id);
-    let result = timeout(STORE_TIME + Duration::from_millis(500), store.query(&sql, limits)).await;
+    let query = store.query(&sql, search_limits(20));
+    let result = timeout(STORE_TIME + Duration::from_millis(500), query).await;
     let late = |_| format!("the store: {}", no_response(STORE_TIME));
     let found = result.map_err(late)?.map_err(|_| "the store is unavailable".to_owned())?;
     let rows = found.rows.iter().filter_map(|row| {
         let [table, project, at, accepted] = row.as_slice() else { return None };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let time = |value: &Value| {
-            let seconds = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
-            Some(UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)))
-        };
         let (table, project_id) = (text(table), text(project));
         Some(StoredEvent { table, project_id, at: time(at), accepted_at: time(accepted) })
     });
     Ok(rows.collect())
+}
+
+/// The limits of a search for this many rows.
+pub(super) fn search_limits(rows: usize) -> QueryLimits {
+    QueryLimits { rows, time: STORE_TIME }
+}
+
+/// A moment that a store returned as seconds.
+pub(super) fn time(value: &Value) -> Option<UtcMillis> {
+    let seconds = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
+    Some(UtcMillis::from_epoch_millis(seconds.saturating_mul(1000)))
 }
 
 fn rows_of(dialect: &Dialect, id: &str) -> String {

@@ -15,6 +15,7 @@
 //! - `repeated`: folds log lines that repeat
 //! - `roles`: which parts a process runs
 //! - `server`: what both servers share
+//! - `session_lookup`: finds the events of a session
 //! - `store`: the port for stored events, their tables and rows
 //! - `telemetry`: debug lines and health of every stage
 //! - `throttle`: limits by project, token and address
@@ -37,6 +38,7 @@ pub mod refused;
 mod repeated;
 pub mod roles;
 pub mod server;
+pub mod session_lookup;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;

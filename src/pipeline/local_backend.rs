@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::event_lookup::{self, Sources};
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
+use crate::session_lookup;
 use crate::store::Store;
 use crate::store::live_view::{NO_STORE, live_view, visitors_only};
 use bklit_wire::backend::{Backend, Change};
@@ -15,6 +16,7 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{BatchView, FailedPage, QueueView};
+use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::time::UtcMillis;
 
 /// Logs a change in the pipeline's log: what was done, with how many events.
@@ -67,6 +69,13 @@ impl Backend for LocalBackend {
         let store = self.store.as_deref();
         let sources = Sources { queue: &*self.queue, store, bus: &*self.debug_bus };
         Ok(event_lookup::find(sources, id).await)
+    }
+
+    async fn session(&self, id: &str, project: Option<&str>) -> Result<SessionTrace, String> {
+        let store = self.store.as_deref();
+        let sources = Sources { queue: &*self.queue, store, bus: &*self.debug_bus };
+        let wanted = session_lookup::Wanted { session: id, project };
+        Ok(session_lookup::find(sources, wanted).await)
     }
 
     async fn live(&self) -> Result<LiveView, String> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::telemetry::Data;
 use crate::throttle::network;
-use bklit_wire::debug_log::Stage;
+use bklit_wire::debug_log::{self, Stage};
 
 /// How long lines are folded into one.
 pub(crate) const SPAN: Duration = Duration::from_secs(10);
@@ -23,6 +23,9 @@ const SHOWN_OF_KIND: u64 = 10;
 const SHOWN: u64 = 200;
 /// Kinds that are distinguished within that time; all others count as one.
 const MAX_KINDS: usize = 64;
+
+/// Details that are about a single event.
+const OF_ONE: [&str; 4] = ["url", "sessionId", "token", "title"];
 
 /// The kind of a line that may repeat often.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -133,8 +136,10 @@ impl Folder {
 }
 
 impl Kind {
+    /// The line in place of the folded ones. What differs between them is left out.
     fn folded(self, Repeated { reason, cause }: Repeated) -> Folded {
         let Self { folded, stage, message, mut data, .. } = self;
+        OF_ONE.into_iter().for_each(|name| drop(data.remove(name)));
         data.insert("reason".to_owned(), reason.into());
         data.insert("count".to_owned(), folded.into());
         let project = match cause {
@@ -148,8 +153,8 @@ impl Kind {
         if project.is_some() {
             data.remove("peer");
         }
-        let more = bklit_wire::numbers::grouped(folded);
-        Folded { stage, message: format!("{message}: {more} more like this"), data, project }
+        let message = debug_log::folded(message, folded);
+        Folded { stage, message, data, project }
     }
 }
 
@@ -158,9 +163,8 @@ mod tests {
     use super::*;
 
     fn data(name: &str) -> Data {
-        [("error".to_owned(), name.into()), ("peer".to_owned(), "192.0.2.1".into())]
-            .into_iter()
-            .collect()
+        let named = [("error", name), ("peer", "192.0.2.1"), ("sessionId", "s_1")];
+        named.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
     }
 
     fn ip(last: u8) -> IpAddr {
@@ -185,6 +189,7 @@ mod tests {
         let [line] = folded.as_slice() else { panic!("{folded:?}") };
         assert_eq!(line.message, "Request refused: 9,990 more like this");
         assert_eq!(line.data["count"], 9_990);
+        assert!(!line.data.contains_key("sessionId"), "of a single one");
         assert_eq!(
             (&line.data["reason"], &line.data["peer"]),
             (&"not authorized".into(), &"192.0.2.1".into())

@@ -14,6 +14,7 @@ use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::{PauseRequest, Paused};
 use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use bklit_wire::refused::RefusedView;
+use bklit_wire::session_lookup::SessionTrace;
 
 /// Maximum bytes of a response that are read; even a page of large events is smaller.
 const MAX_RESPONSE: usize = 64 * 1024 * 1024;
@@ -163,6 +164,12 @@ impl Backend for RemoteBackend {
 
     async fn event(&self, id: &str) -> Result<EventTrace, String> {
         self.get(&format!("/api/event?id={}", percent_encoded(id))).await
+    }
+
+    async fn session(&self, id: &str, project: Option<&str>) -> Result<SessionTrace, String> {
+        let project = project
+            .map_or_else(String::new, |project| format!("&projectId={}", percent_encoded(project)));
+        self.get(&format!("/api/session?id={}{project}", percent_encoded(id))).await
     }
 
     async fn live(&self) -> Result<LiveView, String> {

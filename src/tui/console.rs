@@ -283,6 +283,8 @@ fn model_options(
         curl: options.curl.clone(),
         max_lines: settings.max_lines,
         max_bytes: settings.max_bytes,
+        max_problem_lines: settings.max_problem_lines,
+        max_problem_bytes: settings.max_problem_bytes,
         alarm_depth: options.alarm_depth,
         read_only: settings.read_only,
         utc: settings.utc,
@@ -296,6 +298,8 @@ fn model_options(
             skins,
             // The settings were validated when they were read.
             bindings: Bindings::read(&settings.keys).unwrap_or_default(),
+            histories: jobs::saved_histories(&options.data_dir),
+            stops_pipeline: options.stops_pipeline,
         },
         size,
     }

@@ -67,8 +67,10 @@ pub struct ConsoleOptions {
     pub alerts: AlertSettings,
     /// Whether the watched process runs the alert command for its own alerts.
     pub alerts_run_elsewhere: bool,
-    /// Where filters are saved.
+    /// Where filters and what was typed are saved.
     pub data_dir: PathBuf,
+    /// Whether the process, and a pipeline in it, ends with the console.
+    pub stops_pipeline: bool,
     /// A file to record to from the start.
     pub record: Option<String>,
 }

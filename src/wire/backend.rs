@@ -6,6 +6,7 @@ use crate::event_lookup::EventTrace;
 use crate::live_view::LiveView;
 use crate::pause::PauseRequest;
 use crate::queue::{BatchView, FailedPage, QueueView};
+use crate::session_lookup::SessionTrace;
 
 /// What to do with failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,12 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it could not be queried.
     async fn event(&self, id: &str) -> Result<EventTrace, String>;
+
+    /// The events of a session; without a project, of all sessions with this id.
+    ///
+    /// # Errors
+    /// Why it could not be searched.
+    async fn session(&self, id: &str, project: Option<&str>) -> Result<SessionTrace, String>;
 
     /// The current visitors.
     ///

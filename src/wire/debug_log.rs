@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::numbers::grouped;
 use super::time::UtcMillis;
 
 /// Defines the stages once, so that none can be missing from [`Stage::ALL`].
@@ -187,9 +188,36 @@ impl DebugLog {
     }
 }
 
+/// How the message of a line ends that stands for several.
+const MORE: &str = " more like this";
+
+/// The message of a line that stands for `lines` others.
+pub fn folded(message: &str, lines: u64) -> String {
+    format!("{message}: {}{MORE}", grouped(lines))
+}
+
+/// The message of the lines that a line stands for, and their number; of any other line, its own
+/// message and 1.
+pub fn unfolded(message: &str) -> (&str, u64) {
+    let several = || {
+        let (message, lines) = message.strip_suffix(MORE)?.rsplit_once(": ")?;
+        Some((message, lines.replace(',', "").parse().ok()?))
+    };
+    several().unwrap_or((message, 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_stands_for_several_says_for_how_many() {
+        assert_eq!(folded("Request refused", 9_990), "Request refused: 9,990 more like this");
+        assert_eq!(unfolded(&folded("a: b", 12_345)), ("a: b", 12_345));
+        for message in ["", "x", "x: many more like this", "more like this", "7 more like this"] {
+            assert_eq!(unfolded(message), (message, 1));
+        }
+    }
 
     #[test]
     fn is_the_contracts_json() {

@@ -19,6 +19,7 @@
 //! - `queue`: the JSON of `/api/queue…`
 //! - `refused`: the JSON of `GET /api/refused`
 //! - `session`: the key of a visitor's session
+//! - `session_lookup`: the JSON of `GET /api/session`
 //! - `setting`: deserialises settings
 //! - `table`: text tables for a terminal
 //! - `text`: untrusted text made safe for terminals
@@ -43,6 +44,7 @@ pub mod pause;
 pub mod queue;
 pub mod refused;
 pub mod session;
+pub mod session_lookup;
 pub mod setting;
 pub mod table;
 pub mod text;

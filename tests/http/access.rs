@@ -14,7 +14,7 @@ async fn read(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     answer
 }
 
-const READS: [&str; 7] = [
+const READS: [&str; 8] = [
     "/metrics",
     "/api/debug-stream",
     "/api/debug-stream?projectId=p",
@@ -22,6 +22,7 @@ const READS: [&str; 7] = [
     "/api/queue/failed",
     "/api/queue/batch?id=batch",
     "/api/event?id=evt_1",
+    "/api/session?id=s_1",
 ];
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod pressure;
 mod queue;
 mod ready;
 mod refused;
+mod refused_lines;
 mod routes;
 pub mod server;
 mod throttle;

@@ -101,6 +101,41 @@ async fn where_an_event_is_is_told_with_what_was_not_looked_at() {
 }
 
 #[tokio::test]
+async fn the_events_of_a_session_are_found_with_what_was_refused() {
+    let server = Server::start().await;
+    let item = |n: usize, session: &str| FailedItem {
+        id: n.to_string(),
+        body: json!({
+            "id": format!("evt_{n}"), "type": "pageview", "projectId": "p",
+            "payload": { "url": "https://a.example/bad", "sessionId": session },
+        })
+        .to_string(),
+        reason: "too long".to_owned(),
+        failed_at: Some(UtcMillis::now()),
+    };
+    let failed = vec![item(1, "s_1"), item(2, "s_12"), item(3, "s_1")];
+    *server.queue.failed.lock().unwrap() = failed.into();
+    let found = server.get("/api/session?id=s_1&projectId=p", &[]).await.json();
+    let events = found["events"].as_array().unwrap();
+    let ids: Vec<_> = events.iter().map(|event| &event["eventId"]).collect();
+    assert_eq!(ids, ["evt_1", "evt_3"]);
+    assert_eq!(
+        (&events[0]["failed"], &events[0]["what"]),
+        (&json!("too long"), &json!("https://a.example/bad"))
+    );
+    assert!(found["gaps"][0].as_str().unwrap().contains("without the role worker"), "{found}");
+    let other = server.get("/api/session?id=s_1&projectId=q", &[]).await.json();
+    assert_eq!(other["events"], json!([]));
+    server.queue.is_away.store(true, SeqCst);
+    let found = server.get("/api/session?id=s_1", &[]).await.json();
+    assert!(found["gaps"].to_string().contains("the queue is unavailable"), "{found}");
+    for wrong in ["", "?id=", "?id=%0a", &format!("?id={}", "x".repeat(257))] {
+        let answer = server.get(&format!("/api/session{wrong}"), &[]).await;
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn failed_items_come_in_pages() {
     let server = with_failed(5).await;
     let (mut found, mut path) = (Vec::new(), "/api/queue/failed?limit=2".to_owned());

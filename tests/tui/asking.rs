@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::queue::with_failed;
 use crate::support::pty::Pty;
-use crate::support::{Cli, DEADLINE, Daemon, eventually};
+use crate::support::{Cli, DEADLINE, Daemon, eventually, request};
 
 use super::terminal::{PROGRAM, Program, command};
 
@@ -60,6 +60,43 @@ fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
     program.pty.send("qqq");
     program.pty.send("\x03");
     program.assert_quit();
+}
+
+/// What was refused is found, explained, and led back to its visitor: in the same process, and over
+/// HTTP.
+#[test]
+fn a_refused_event_is_a_problem_and_belongs_to_its_session() {
+    let daemon = Daemon::start();
+    let token = format!("Bearer {}", daemon.token());
+    let post = |body: &str| {
+        let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+        request(daemon.addr, "POST", "/track", &headers, body.as_bytes()).unwrap().status
+    };
+    let view = r#"{"url":"https://shop.example/","sessionId":"visit-7","projectId":"default"}"#;
+    assert_eq!(post(view), 200);
+    for title in ["one", "two"] {
+        let bad = format!(r#"{{"title":"{title}","sessionId":"visit-7","projectId":"default"}}"#);
+        assert_eq!(post(&bad), 400);
+    }
+    eventually(DEADLINE, "the page view is stored", || daemon.scalar(STORED) == 1);
+    let (mut pty, _dir) = attach(&daemon, &[]);
+    pty.wait_for_text("Request refused");
+    pty.send("P");
+    pty.wait_for("the group", |screen| {
+        let contents = screen.contents();
+        contents.contains("url: missing") && contents.contains("problems · last 10 min")
+    });
+    pty.send("\r");
+    pty.wait_for_text("2 lines");
+    pty.send("b");
+    pty.wait_for("the session", |screen| {
+        let contents = screen.contents();
+        ["session visit-7", "1 stored", "2 refused", "https://shop.example/"]
+            .iter()
+            .all(|part| contents.contains(part))
+    });
+    pty.send("\x03");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
 /// A console shows what happened before it was opened.

@@ -35,6 +35,8 @@ pub(super) fn options(size: (u16, u16)) -> ModelOptions {
         curl: Some(curl()),
         max_lines: 10_000,
         max_bytes: 4 << 20,
+        max_problem_lines: 10_000,
+        max_problem_bytes: 4 << 20,
         alarm_depth: 1_000,
         read_only: false,
         utc: true,

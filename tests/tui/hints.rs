@@ -86,7 +86,9 @@ fn the_context_and_marks_name_them() {
     console.ctrl('p');
     console.keys("nothing at all");
     console.code(KeyCode::Enter);
-    assert_says(&console, "Ctrl-N shows all stages, Ctrl-O other levels, Ctrl-P edits the filter.");
+    assert_says(&console, "Ctrl-P edits it");
+    console.keys("1");
+    assert_says(&console, "Ctrl-N shows all stages");
     console.keys(":filter");
     console.code(KeyCode::Enter);
     console.keys(":save a");

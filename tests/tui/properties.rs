@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bklit_console_core::keymap::BINDINGS;
+use bklit_console_core::model::grouping::MAX_GROUPS;
 use bklit_console_core::model::pane::Pane;
 use bklit_console_core::model::panels::{MAX_FAILED, QueueList};
 use bklit_console_core::model::panes::MAX_PANES;
@@ -24,10 +25,14 @@ use super::feed::{Console, NOON, busy, gauges, log, options};
 use super::views;
 
 const MAX_LINES: usize = 150;
+const MAX_PROBLEM_LINES: usize = 40;
 const MAX_BYTES: usize = 20_000;
 
 pub(super) fn small() -> ModelOptions {
-    ModelOptions { max_lines: MAX_LINES, max_bytes: MAX_BYTES, ..options((80, 24)) }
+    let (max_problem_lines, max_problem_bytes) = (MAX_PROBLEM_LINES, MAX_BYTES);
+    let (max_lines, max_bytes) = (MAX_LINES, MAX_BYTES);
+    let options = options((80, 24));
+    ModelOptions { max_lines, max_bytes, max_problem_lines, max_problem_bytes, ..options }
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +58,7 @@ enum Step {
 }
 
 /// Commands of the palette, right and wrong.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 22] = [
     "since 1m",
     "since off",
     "filter stage:queue a",
@@ -73,6 +78,8 @@ const COMMANDS: [&str; 20] = [
     "set fold on",
     "set mouse on",
     "help",
+    "problems",
+    "session a",
     "no such",
 ];
 
@@ -267,7 +274,12 @@ fn answer(console: &mut Console, answer: Answer) {
 fn check(console: &Console) {
     let (model, ring) = (&console.model, console.model.ring());
     assert!(ring.len() <= MAX_LINES);
-    assert!(ring.bytes() <= MAX_BYTES || ring.len() == 1);
+    assert!(ring.bytes() <= MAX_BYTES || ring.next() - ring.first() <= 1);
+    assert!(ring.problem_bytes() <= MAX_BYTES);
+    let older = ring.lines(0..ring.first());
+    assert!(
+        older.map(|(_, line)| assert!(line.level() > Level::Info)).count() <= MAX_PROBLEM_LINES
+    );
     assert!((1..=MAX_PANES).contains(&model.panes().count()));
     assert!(model.panes().focus() < model.panes().count());
     for nth in 0..model.panes().count() {
@@ -287,6 +299,13 @@ fn check(console: &Console) {
 
 fn check_boards(console: &Console) {
     let (model, panels) = (&console.model, console.model.panels());
+    let problems = &panels.problems;
+    assert!(problems.groups().len() <= MAX_GROUPS);
+    assert_eq!(problems.selected().is_some(), !problems.rows().is_empty());
+    if let Screen::Session(session) = model.screen() {
+        assert!(session.rows().iter().is_sorted_by_key(|row| (row.at, row.number)));
+        assert_eq!(session.selected_row().is_some(), !session.rows().is_empty());
+    }
     let queue = &panels.queue;
     assert!(queue.count() <= queue.all().len());
     // While the keys move among the batches, no failed event is selected.
@@ -296,7 +315,9 @@ fn check_boards(console: &Console) {
     assert_eq!(panels.verify.selected_line().is_some(), panels.verify.count() > 0);
     if let Focus::Prompt(prompt) = model.focus() {
         assert!(prompt.input.value().chars().all(text::is_visible));
-        assert!(matches!(model.screen(), Screen::Queue(_) | Screen::Failed(_)));
+        let screen = model.screen();
+        let has_prompts = matches!(screen, Screen::Queue(_) | Screen::Failed(_) | Screen::Help(_));
+        assert!(has_prompts || matches!(screen, Screen::Problems(_)));
     }
 }
 
@@ -311,7 +332,8 @@ fn check_pane(console: &Console, pane: &Pane, height: usize) {
         Flow::Paused { since, .. } => since,
     };
     // The index is just what the filter shows, however it came about.
-    let shown = ring.lines(0..limit).filter(|(_, line)| pane.filter().shows(*line));
+    let first = ring.first_of(pane.filter().level);
+    let shown = ring.lines(first..limit).filter(|(_, line)| pane.filter().shows(*line));
     let shown: Vec<_> = shown.map(|(number, _)| number).collect();
     assert!(pane.index().iter().all(|number| shown.binary_search(number).is_ok()));
     let has_work = pane.has_work(ring, limit);

@@ -69,7 +69,14 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
     match context {
         Context::Log => {}
         Context::Field => {
+            console.keys("&a");
+            console.code(KeyCode::Enter);
+            console.keys(":filter");
+            console.code(KeyCode::Enter);
             console.keys("/b");
+            if action == Action::NewerCommand {
+                console.code(KeyCode::Up);
+            }
         }
         Context::Detail => {
             let big: Vec<_> = (0..200).collect();
@@ -132,6 +139,18 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
             console.keys("V");
             (0..20).for_each(|_| {
                 console.keys("j");
+            });
+        }
+        Context::Problems => {
+            super::problems::open(console);
+            (0..4).for_each(|_| {
+                console.keys("j");
+            });
+        }
+        Context::Session => {
+            super::sessions::open(console, 60);
+            (0..20).for_each(|_| {
+                console.keys("k");
             });
         }
         Context::Palette => {
@@ -484,7 +503,7 @@ fn repeats_fold_and_enter_unfolds_them() {
     repeats.iter_mut().for_each(|line| line.stage = Stage::Queue);
     console.logs(repeats);
     console.keys("z");
-    assert!(console.screen().contains("×40 step"), "{}", console.screen());
+    assert!(console.screen().contains("×40   step"), "{}", console.screen());
     console.code(KeyCode::Enter);
     assert!(!console.model.pane().folds() && !console.screen().contains('×'));
     assert_eq!(console.model.pane().index().len(), 640);

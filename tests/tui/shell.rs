@@ -17,7 +17,7 @@ fn a_locale_without_utf_8_gets_ascii() {
     program.track("Größe");
     program.pty.wait_for_text("Batch stored");
     assert!(program.pty.raw().is_ascii(), "{}", program.pty.contents());
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -27,7 +27,7 @@ fn a_locale_with_utf_8_gets_all_signs_and_colorterm_all_colours() {
     let mut program = Program::start_with(&environment, (100, 30));
     assert!(program.pty.contents().contains('─'));
     assert!(styles(&program.pty.raw()).iter().any(|style| style.contains("8;2;")));
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -99,7 +99,7 @@ fn what_was_recorded_is_replayed() {
     file(&path, |text| text.contains("Batch stored") && text.contains("\"gauges\""));
     program.pty.send(":record off\r");
     program.pty.wait_for_text("recorded");
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
     let text = file(&path, |text| text.contains("ended by hand"));
     assert!(text.starts_with("{\"recording\":1,"), "{text}");
@@ -218,7 +218,7 @@ fn an_alert_runs_the_users_command() {
     assert!(program.pty.raw().contains(&7));
     program.pty.send("a");
     program.pty.wait_for("no banner", |screen| !screen.contents().contains("ALERT"));
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -226,9 +226,9 @@ fn an_alert_runs_the_users_command() {
 fn keys_of_the_users_own_are_in_effect_and_in_the_footer() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("keys.toml");
-    std::fs::write(&config, "[console.keys]\npause = \"P\"\n").unwrap();
+    std::fs::write(&config, "[console.keys]\npause = \"A\"\n").unwrap();
     let mut program = Program::start_with(&[("BKLIT_CONFIG", config.to_str().unwrap())], (110, 30));
-    program.pty.wait_for_text("P pause");
+    program.pty.wait_for_text("A pause");
     program.pty.send("P");
     program.pty.wait_for_text("PAUSED");
     program.pty.send("P/P");

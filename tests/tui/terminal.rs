@@ -133,7 +133,7 @@ fn starts_empty_and_quits_with_the_terminal_as_before() {
         screen.alternate_screen() && screen.hide_cursor() && screen.bracketed_paste()
     });
     assert!(styles(&program.pty.raw()).iter().any(|style| is_color(style)));
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -145,7 +145,7 @@ fn an_event_appears_stage_by_stage() {
         program.pty.wait_for_text(stage);
     }
     program.pty.wait_for_text("Event queued");
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -163,7 +163,7 @@ fn help_opens_and_every_size_is_survived() {
     program.pty.wait_for_text("─ keys ─");
     program.pty.send("\x1b");
     program.pty.wait_for_text("curl");
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -243,7 +243,7 @@ fn continuing_after_a_stop_from_outside_draws_anew() {
     let drawn = program.pty.raw().len();
     program.pty.signal(Signal::CONT);
     program.pty.wait_for_output_after(drawn, "curl");
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -294,7 +294,7 @@ fn the_curl_line_can_be_copied() {
         let drawn = program.pty.raw().len();
         program.pty.send("y");
         program.pty.wait_for_output_after(drawn, start);
-        program.pty.send("q");
+        program.pty.send("qq");
         program.assert_quit();
     }
 }
@@ -354,7 +354,7 @@ fn panes_a_filter_and_a_trace_in_a_real_terminal() {
     program.pty.wait_for_text("▶2");
     program.pty.send("S");
     program.pty.wait_for("one pane", |screen| !screen.contents().contains("▶"));
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }
 
@@ -393,6 +393,6 @@ fn the_mouse_scrolls_selects_and_opens_and_is_given_back() {
     program.pty.wait_for_text("─ line ");
     program.pty.send("\x1b");
     program.pty.wait_for_text("ingestion");
-    program.pty.send("q");
+    program.pty.send("qq");
     program.assert_quit();
 }

@@ -193,7 +193,7 @@ fn respond(results: Vec<Result<String, Refused>>) -> Response<ResponseBody> {
 fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], took: Duration) {
     let mut refused = results.iter().filter_map(|result| result.as_ref().err());
     refused.by_ref().take(MAX_LOGGED).for_each(|refused| refused.log(peer, about, took));
-    let others = refused.map(|refused| refused.count(peer, about)).count();
+    let others = refused.map(|refused| drop(refused.count(peer, about))).count();
     if others == 0 {
         return;
     }

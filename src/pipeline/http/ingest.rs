@@ -20,7 +20,7 @@ use super::response::{self, ResponseBody};
 use super::{Arrival, Peer, body};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{self, Rejected, Rejection, Sender};
-use crate::refused::{self, Why};
+use crate::refused::{self, Found, Why};
 use crate::server::access::bearer_token;
 use crate::telemetry::{Data, Repeated};
 
@@ -99,19 +99,17 @@ impl Refused {
         Self { event, ..why.into().into() }
     }
 
-    /// Counts it, and keeps it if it was to be an event.
-    pub(super) fn count(&self, peer: &Peer, about: &About) {
+    /// Counts it, and keeps it if it was to be an event. Returns what is known of that.
+    pub(super) fn count(&self, peer: &Peer, about: &About) -> Found {
         let metrics = peer.context.intake.log().metrics();
         metrics.refused();
         if let Refusal::Rejected(Rejection::Throttled(throttled)) = &self.why {
             metrics.throttled(throttled.limit);
         }
-        if about.for_events {
-            self.keep(peer, about);
-        }
+        if about.for_events { self.keep(peer, about) } else { Found::default() }
     }
 
-    fn keep(&self, peer: &Peer, about: &About) {
+    fn keep(&self, peer: &Peer, about: &About) -> Found {
         let rejection = match &self.why {
             Refusal::Rejected(rejection) => Some(rejection),
             _ => None,
@@ -141,7 +139,7 @@ impl Refused {
             peer: intake.visitors().shown(about.client),
             kind: event.and_then(|event| event.kind),
             body: event.and_then(|event| event.body.as_deref()),
-        });
+        })
     }
 
     /// How log lines about it are folded.
@@ -157,7 +155,7 @@ impl Refused {
     /// Counts and logs it. A site that a token does not allow also goes to the program's own log:
     /// nobody there sees the page's errors.
     pub(super) fn log(&self, peer: &Peer, about: &About, took: Duration) {
-        self.count(peer, about);
+        let found = self.count(peer, about);
         let status = self.why.status();
         let origin = about.origin.as_ref().map(shown);
         if status == StatusCode::FORBIDDEN && peer.context.rejected_origins.failure().is_some() {
@@ -166,7 +164,7 @@ impl Refused {
         }
         let log = peer.context.intake.log();
         let mut step = log.step(Stage::Ingestion).took(took);
-        if let Some(project) = &self.project {
+        if let Some(project) = self.project.as_ref().or(found.project.as_ref()) {
             step = step.project(project);
         }
         step.warn_repeated(self.folded_with(about.client), "Request refused", || {
@@ -177,6 +175,7 @@ impl Refused {
             ]);
             data.extend(peer.shown(about.client));
             data.extend(origin.map(|origin| ("origin".to_owned(), origin.into())));
+            data.extend(found.details());
             data
         });
     }

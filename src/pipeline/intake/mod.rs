@@ -36,7 +36,7 @@ use hyper::HeaderMap;
 
 use crate::auth::{Authenticator, TokenRecord};
 use crate::queue::Queue;
-use crate::refused::{Refusals, Refused, RefusedSettings};
+use crate::refused::{Found, Refusals, Refused, RefusedSettings};
 use crate::telemetry::Telemetry;
 use crate::throttle::{LimitSettings, Throttle};
 use crate::verify::BaselineSender;
@@ -126,9 +126,9 @@ impl Intake {
         Self { baseline, ..self }
     }
 
-    /// Counts and keeps something that was refused by either server.
-    pub fn refuse(&self, refused: Refused<'_>) {
-        self.refusals.add(refused, self.log.metrics());
+    /// Counts and keeps something that was refused by either server. Returns what is known of it.
+    pub fn refuse(&self, refused: Refused<'_>) -> Found {
+        self.refusals.add(refused, self.log.metrics())
     }
 
     /// What was refused.

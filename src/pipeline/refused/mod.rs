@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use crate::intake::Rejection;
+use crate::intake::{Rejection, validate};
 use crate::metrics::Metrics;
 use bklit_wire::event::EventKind;
 use bklit_wire::refused::RefusedView;
@@ -85,6 +85,29 @@ pub struct Refused<'a> {
     pub body: Option<&'a [u8]>,
 }
 
+/// What could be found out about the event of a refusal, for the log: short, and without secrets and
+/// whole addresses. The sender may have made it up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its project.
+    pub project: Option<String>,
+    /// Its session.
+    pub session: Option<String>,
+    /// Its page, without user, query and fragment.
+    pub page: Option<String>,
+    /// The id of its token; of an unknown one, its first characters.
+    pub token: Option<String>,
+}
+
+impl Found {
+    /// The details of a log line about it.
+    pub fn details(&self) -> impl Iterator<Item = (String, serde_json::Value)> + use<> {
+        let Self { session, page, token, .. } = self.clone();
+        let all = [("url", page), ("sessionId", session), ("token", token)];
+        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
+    }
+}
+
 /// Which of the kept events to list.
 #[derive(Default)]
 pub struct Wanted {
@@ -110,8 +133,8 @@ impl Refusals {
         Self { groups: Mutex::new(Groups::new(settings.clone())), since: UtcMillis::now() }
     }
 
-    /// Counts and keeps something that was refused.
-    pub fn add(&self, refused: Refused<'_>, metrics: &Metrics) {
+    /// Counts and keeps something that was refused. Returns what it found out about it.
+    pub fn add(&self, refused: Refused<'_>, metrics: &Metrics) -> Found {
         let Why { reason, status, rejection, .. } = refused.why;
         let (field, problem) = match rejection {
             Some(Rejection::Field { field, problem }) => (Some(&**field), Some(problem)),
@@ -120,7 +143,9 @@ impl Refusals {
         let error = cut(&refused.why.error, MAX_ERROR);
         metrics.refusals().refused(reason, field.map(known_field), &error);
         let scanned = refused.body.map(|body| scan(body, refused.client)).unwrap_or_default();
-        let Scanned { text, truncated, project, url } = scanned;
+        let Scanned { text, truncated, project, mut session, url } = scanned;
+        // As in the events, so that both mean the same session.
+        session.as_mut().map(validate::hash_if_too_long);
         let page = url.as_deref().and_then(page).or_else(|| {
             let header = std::str::from_utf8(refused.page?).ok()?;
             page(header)
@@ -139,6 +164,8 @@ impl Refusals {
             page,
             token: refused.token.map(|token| cut(token, MAX_NAME)),
         };
+        let (project, page, token) = (key.project.clone(), key.page.clone(), key.token.clone());
+        let found = Found { project, session, page, token };
         let new = New {
             at: UtcMillis::now(),
             status,
@@ -150,6 +177,7 @@ impl Refusals {
             truncated,
         };
         self.groups().add(key, new);
+        found
     }
 
     /// The groups, and the kept events that are wanted.

@@ -39,6 +39,7 @@ pub struct Scanned {
     pub text: String,
     pub truncated: bool,
     pub project: Option<String>,
+    pub session: Option<String>,
     pub url: Option<String>,
 }
 
@@ -52,10 +53,11 @@ pub fn scan(body: &[u8], client: IpAddr) -> Scanned {
         depth: 0,
         field: None,
         project: None,
+        session: None,
         url: None,
     };
     scanner.run(&text);
-    let Scanner { out: mut text, project, url, .. } = scanner;
+    let Scanner { out: mut text, project, session, url, .. } = scanner;
     let is_cut = body.len() > read.len();
     // Where reading stopped, there may be the first half of an address.
     let whole = if is_cut { text.len().saturating_sub(SLACK / 2) } else { text.len() };
@@ -66,7 +68,8 @@ pub fn scan(body: &[u8], client: IpAddr) -> Scanned {
     }
     text.truncate(end);
     let value = |found: Option<(usize, String)>| found.map(|(_, value)| value);
-    Scanned { text, truncated, project: value(project), url: value(url) }
+    let (project, session, url) = (value(project), value(session), value(url));
+    Scanned { text, truncated, project, session, url }
 }
 
 struct Scanner {
@@ -78,12 +81,14 @@ struct Scanner {
     field: Option<Field>,
     /// With the depth at which it was found: the outermost one counts.
     project: Option<(usize, String)>,
+    session: Option<(usize, String)>,
     url: Option<(usize, String)>,
 }
 
 #[derive(Clone, Copy)]
 enum Field {
     Project,
+    Session,
     Url,
 }
 
@@ -108,6 +113,7 @@ impl Scanner {
             }
             self.field = match &*value {
                 "projectId" => Some(Field::Project),
+                "sessionId" => Some(Field::Session),
                 "url" => Some(Field::Url),
                 _ => None,
             };
@@ -132,6 +138,7 @@ impl Scanner {
         let cleaned = clean(value, self.client);
         let found = match self.field.take() {
             Some(Field::Project) => Some(&mut self.project),
+            Some(Field::Session) => Some(&mut self.session),
             Some(Field::Url) => Some(&mut self.url),
             None => None,
         };

@@ -17,7 +17,7 @@ use super::socket::{AGAIN, AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{Rejection, parse, validate};
-use crate::refused::{Refused, Why};
+use crate::refused::{Found, Refused, Why};
 use crate::server::access::{query, site};
 use crate::telemetry::{Data, Repeated};
 use bklit_wire::event::{EventKind, Payload};
@@ -199,8 +199,8 @@ impl Browser {
                     }
                 }
                 Received::Unusable(code, reason) => {
-                    self.log_refused(None, &reason);
-                    self.keep_refused(unreadable(&reason), None, None);
+                    let found = self.keep_refused(unreadable(&reason), None, None);
+                    self.log_refused(None, &reason, &found);
                     self.socket.close(code, &reason).await;
                     return Ok("unreadable message");
                 }
@@ -238,8 +238,8 @@ impl Browser {
         if let Problem::Refused(Rejection::Throttled(throttled)) = &problem {
             self.guest.context.intake.log().metrics().throttled(throttled.limit);
         }
-        self.log_refused(message_type, &problem.text());
-        self.keep_refused(problem.why(), message_type, Some(&text));
+        let found = self.keep_refused(problem.why(), message_type, Some(&text));
+        self.log_refused(message_type, &problem.text(), &found);
         let error = problem.for_client();
         let reply = ToClient::Error {
             error,
@@ -356,20 +356,28 @@ impl Browser {
         context.disconnect_grace.begin(absence, Left { guest, session, secret });
     }
 
-    fn log_refused(&self, message_type: Option<&'static str>, error: &str) {
+    fn log_refused(&self, message_type: Option<&'static str>, error: &str, found: &Found) {
         let kind = Repeated::from_address("message refused", self.guest.visitor.ip());
         let step = self.guest.step(Some(&self.session.project_id));
         step.warn_repeated(kind, "Message refused", || {
-            self.details([
+            let mut data = self.details([
                 ("type", message_type.into()),
                 ("error", error.into()),
                 ("origin", self.guest.origin().into()),
-            ])
+            ]);
+            // The session of the event, if that is not the socket's.
+            data.extend(found.details());
+            data
         });
     }
 
-    /// Counts a refused message, and keeps it for the operator.
-    fn keep_refused(&self, why: Why<'_>, message_type: Option<&str>, message: Option<&str>) {
+    /// Counts a refused message, and keeps it for the operator. Returns what is known of it.
+    fn keep_refused(
+        &self,
+        why: Why<'_>,
+        message_type: Option<&str>,
+        message: Option<&str>,
+    ) -> Found {
         let Guest { head, visitor, context, .. } = &self.guest;
         let kinds = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
         let sent = message.and_then(|message| FromBrowser::parse(message).ok()?.secret());
@@ -385,7 +393,7 @@ impl Browser {
             peer: visitor.shown_ip().map(str::to_owned),
             kind: kinds.into_iter().find(|kind| Some(kind.as_str()) == message_type),
             body: message.map(str::as_bytes),
-        });
+        })
     }
 
     fn details<const N: usize>(&self, more: [(&str, serde_json::Value); N]) -> Data {

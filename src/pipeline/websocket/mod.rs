@@ -39,9 +39,9 @@ use tokio_util::sync::CancellationToken;
 use super::auth::TokenRecord;
 use super::bus::LiveBus;
 use super::intake::visitor::Visitor;
-use super::intake::{Intake, Sender};
+use super::intake::{Intake, Sender, validate};
 use super::server::Limits;
-use super::server::access::{Caller, is_from_this_machine};
+use super::server::access::{Caller, is_from_this_machine, query};
 use super::server::connection::Connection;
 use super::server::tls::ServerTls;
 use super::telemetry::{Data, Repeated, Step};
@@ -146,8 +146,14 @@ impl Guest {
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
         let repeated = Repeated::from_address("socket refused", self.visitor.ip());
-        self.step(project).warn_repeated(repeated, "Socket refused", || {
+        let of_address =
+            |name| query(&self.head.uri, name).filter(|id| validate::id_problem(id).is_none());
+        let named = of_address("projectId");
+        self.step(project.or(named.as_deref())).warn_repeated(repeated, "Socket refused", || {
             let mut data = self.details([("kind", kind.as_str().into()), ("error", reason.into())]);
+            data.extend(
+                of_address("sessionId").map(|session| ("sessionId".to_owned(), session.into())),
+            );
             if let Some(origin) = self.origin() {
                 data.insert("origin".to_owned(), origin.into());
             }

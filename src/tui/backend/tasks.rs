@@ -16,7 +16,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The number of kinds of requests.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 /// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
@@ -40,6 +40,7 @@ fn kind(request: &Request) -> usize {
         Request::Export { .. } => 3,
         Request::Batch(_) => 4,
         Request::Event(_) => 5,
+        Request::Session { .. } => 6,
     }
 }
 
@@ -58,6 +59,10 @@ fn failure(request: &Request) -> Failure {
             let id = id.clone();
             Box::new(|reason| Answer::Event(id, Err(reason)))
         }
+        Request::Session { id, .. } => {
+            let id = id.clone();
+            Box::new(|reason| Answer::Session(id, Err(reason)))
+        }
         Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
         Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
@@ -73,7 +78,9 @@ impl Tasks {
     /// pending: the model sends the next only after an answer.
     pub(crate) fn ask(&mut self, request: Request) {
         let place = &mut self.running[kind(&request)];
-        if let (Some((task, _)), Request::Batch(_) | Request::Event(_)) = (&place, &request) {
+        let is_latest =
+            matches!(request, Request::Batch(_) | Request::Event(_) | Request::Session { .. });
+        if let (Some((task, _)), true) = (&place, is_latest) {
             // For these the latest counts: the reader has moved on.
             task.abort();
             *place = None;
@@ -107,9 +114,11 @@ impl Drop for Tasks {
 
 async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
     let wait = match request {
-        Request::Queue { .. } | Request::Batch(_) | Request::Event(_) | Request::Live => {
-            ANSWER_WAIT
-        }
+        Request::Queue { .. }
+        | Request::Batch(_)
+        | Request::Event(_)
+        | Request::Session { .. }
+        | Request::Live => ANSWER_WAIT,
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
     let fail = failure(&request);
@@ -135,6 +144,13 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answe
         },
         Request::Event(id) => match backend() {
             Ok(backend) => Answer::Event(id.clone(), backend.event(&id).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Session { id, project } => match backend() {
+            Ok(backend) => {
+                let found = backend.session(&id, project.as_deref()).await;
+                Answer::Session(id, found)
+            }
             Err(reason) => fail(reason),
         },
         Request::Live => match backend() {

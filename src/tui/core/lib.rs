@@ -3,6 +3,7 @@
 //!
 //! - `appearance`: settings of theme, colours and characters
 //! - `format`: numbers formatted for people
+//! - `histories`: what was typed before
 //! - `keymap`: the table of keys
 //! - `model`: all the state
 //! - `msg`: messages from the loop, and effects for it
@@ -14,12 +15,13 @@
 //! - `view`: draws the model
 //!
 //! ```text
-//! format, theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
+//! format, histories, theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
 //!                                                                   └─ view
 //! ```
 
 pub mod appearance;
 pub mod format;
+pub mod histories;
 pub mod keymap;
 pub mod model;
 pub mod msg;

@@ -3,6 +3,7 @@
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
+use super::histories::Histories;
 use super::playback::{ReplayCommand, Replayed};
 use super::requests::{Answer, Request};
 use bklit_alerts::Alert;
@@ -96,6 +97,8 @@ pub enum Job {
         /// Its query.
         query: String,
     },
+    /// Save what was typed, for later runs.
+    SaveHistories(Histories),
     /// Run the user's command for an alert, with how often it was raised.
     Alert(Alert, u64),
 }

@@ -6,6 +6,7 @@ use bklit_wire::backend::Change;
 use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, FailedView, QueueView};
+use bklit_wire::session_lookup::SessionTrace;
 
 /// A request of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,13 @@ pub enum Request {
     Batch(String),
     /// The state of an event, by its id.
     Event(String),
+    /// The events of a session.
+    Session {
+        /// Its id.
+        id: String,
+        /// Its project, if known.
+        project: Option<String>,
+    },
     /// Current visitors.
     Live,
     /// Write failed events to a file.
@@ -43,6 +51,8 @@ pub enum Answer {
     Batch(String, Result<Option<BatchView>, String>),
     /// Of [`Request::Event`], with the id.
     Event(String, Result<EventTrace, String>),
+    /// Of [`Request::Session`], with the id.
+    Session(String, Result<SessionTrace, String>),
     /// Of [`Request::Live`].
     Live(Result<LiveView, String>),
     /// Of [`Request::Export`]: how many events were written, and the file.

@@ -18,6 +18,10 @@ pub struct ConsoleSettings {
     pub max_lines: usize,
     /// The most bytes that these lines may use.
     pub max_bytes: usize,
+    /// The most warnings and errors kept after other lines of their time are dropped.
+    pub max_problem_lines: usize,
+    /// The most bytes that these may use.
+    pub max_problem_bytes: usize,
     /// The most frames per second.
     pub fps: u32,
     /// Whether to show times in UTC instead of the local zone.
@@ -48,6 +52,8 @@ impl Default for ConsoleSettings {
         Self {
             max_lines: 100_000,
             max_bytes: 256 * 1024 * 1024,
+            max_problem_lines: 20_000,
+            max_problem_bytes: 32 * 1024 * 1024,
             fps: 15,
             utc: false,
             read_only: false,

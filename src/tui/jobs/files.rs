@@ -1,4 +1,4 @@
-//! Lists directories for completion, and saves filters.
+//! Lists directories for completion, and saves filters and what was typed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,12 +8,18 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::Sender;
 
 use super::expand;
+use bklit_console_core::histories::Histories;
 use bklit_console_core::msg::Report;
 
 /// The most names listed per directory.
 const MAX_NAMES: usize = 500;
 /// The file of saved filters, in the data dir.
 const FILTERS: &str = "console-filters.json";
+
+/// The file of what was typed, in the data dir.
+const HISTORIES: &str = "console-history.json";
+/// The largest such file that is read, in bytes.
+const MAX_HISTORIES: u64 = 1 << 20;
 
 /// Lists a directory in a thread, because its disk may be unavailable.
 pub(super) fn list(dir: String, reports: Sender<Report>) {
@@ -60,14 +66,41 @@ pub(super) fn save_filter(dir: PathBuf, name: String, query: String, reports: Se
     let _ = std::thread::Builder::new().name("files".into()).spawn(work);
 }
 
+/// What was typed in earlier runs. It is not important enough to complain about a file that cannot be
+/// read.
+pub fn saved_histories(dir: &Path) -> Histories {
+    let path = dir.join(HISTORIES);
+    let is_small = fs::metadata(&path).is_ok_and(|file| file.len() <= MAX_HISTORIES);
+    let json = is_small.then(|| fs::read(path).ok()).flatten();
+    let histories = json.and_then(|json| serde_json::from_slice::<Histories>(&json).ok());
+    histories.unwrap_or_default().bounded()
+}
+
+/// Saves what was typed.
+pub(super) fn save_histories(dir: PathBuf, histories: Histories) {
+    let work = move || {
+        // A data dir that does not exist is none of this pipeline's.
+        if let Ok(json) = serde_json::to_vec(&histories)
+            && dir.is_dir()
+        {
+            let _ = replace(&dir, HISTORIES, &json);
+        }
+    };
+    let _ = std::thread::Builder::new().name("files".into()).spawn(work);
+}
+
 fn save(dir: &Path, name: String, query: String) -> io::Result<()> {
     // Keeps what another console has saved meanwhile.
     let mut filters = saved_filters(dir)?;
     filters.insert(name, query);
-    let path = dir.join(FILTERS);
-    let aside = dir.join(format!(".{FILTERS}.{}.part", std::process::id()));
-    fs::write(&aside, serde_json::to_vec_pretty(&filters)?)?;
-    fs::rename(aside, path)
+    replace(dir, FILTERS, &serde_json::to_vec_pretty(&filters)?)
+}
+
+/// Writes a file as a whole.
+fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let aside = dir.join(format!(".{name}.{}.part", std::process::id()));
+    fs::write(&aside, content)?;
+    fs::rename(aside, dir.join(name))
 }
 
 #[cfg(test)]
@@ -86,6 +119,23 @@ mod tests {
         fs::write(dir.path().join(FILTERS), "{").unwrap();
         assert!(save(dir.path(), "c".into(), "x".into()).is_err());
         assert_eq!(fs::read_to_string(dir.path().join(FILTERS)).unwrap(), "{");
+    }
+
+    #[test]
+    fn what_was_typed_comes_back_but_creates_no_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(saved_histories(dir.path()), Histories::default());
+        let json = r#"{"commands":["since 1m"],"queries":["a","b"]}"#;
+        replace(dir.path(), HISTORIES, json.as_bytes()).unwrap();
+        let saved = saved_histories(dir.path());
+        assert_eq!(saved.queries.inputs(), ["a", "b"]);
+        assert_eq!(serde_json::to_string(&saved).unwrap(), json);
+        fs::write(dir.path().join(HISTORIES), "{").unwrap();
+        assert_eq!(saved_histories(dir.path()), Histories::default());
+        let missing = dir.path().join("missing");
+        save_histories(missing.clone(), saved);
+        std::thread::yield_now();
+        assert!(!missing.exists());
     }
 
     #[test]

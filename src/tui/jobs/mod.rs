@@ -2,7 +2,7 @@
 //! a [`Report`] with its result.
 //!
 //! - `export`: writes an export's file
-//! - `files`: lists directories for completion, and saves filters
+//! - `files`: lists directories for completion, saves filters and what was typed
 //! - `record`: records messages
 
 mod export;
@@ -19,7 +19,7 @@ use bklit_console_core::msg::{Job, Report};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 use export::Exporter;
-pub use files::saved_filters;
+pub use files::{saved_filters, saved_histories};
 use record::Recorder;
 
 /// How many reports may wait for the loop.
@@ -89,6 +89,11 @@ impl Jobs {
             Job::SaveFilter { name, query } => {
                 if let Some(dir) = self.options.data_dir.clone() {
                     files::save_filter(dir, name, query, self.reports.clone());
+                }
+            }
+            Job::SaveHistories(histories) => {
+                if let Some(dir) = self.options.data_dir.clone() {
+                    files::save_histories(dir, histories);
                 }
             }
             Job::Alert(alert, count) => self.run_alert_command(&alert, count),

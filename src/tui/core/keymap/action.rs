@@ -71,6 +71,10 @@ pub enum Action {
     Projects,
     /// Show the trace of the event.
     Trace,
+    /// Show the problems.
+    Problems,
+    /// Show the session of the line.
+    Session,
     /// Show the queue.
     Queue,
     /// Show current visitors.
@@ -85,6 +89,16 @@ pub enum Action {
     PreviousList,
     /// Show the subject of the live view's selected row.
     OpenRow,
+    /// Show the lines of the selected group, or its failed events.
+    GroupLines,
+    /// Retry the failed events of the selected group.
+    RetryGroup,
+    /// Write the selected group to a file.
+    ExportGroup,
+    /// Count over the next longer time.
+    NextSpan,
+    /// Change the order of the groups.
+    SortGroups,
     /// Retry the selected failed event.
     RetryOne,
     /// Retry all failed events shown.
@@ -107,8 +121,10 @@ pub enum Action {
     PreviousPane,
     /// Maximize the pane, or restore it.
     FullPane,
-    /// Drop all lines.
+    /// Hide all lines.
     Clear,
+    /// Show the hidden lines again.
+    Unclear,
     /// Show more or fewer figures.
     Figures,
     /// Show the keys.
@@ -121,9 +137,9 @@ pub enum Action {
     NextCandidate,
     /// Choose the previous completion.
     PreviousCandidate,
-    /// Show the previous command of the history.
+    /// Show the previous input of the history.
     OlderCommand,
-    /// Show the next command of the history.
+    /// Show the next input of the history.
     NewerCommand,
     /// Acknowledge alerts.
     Acknowledge,
@@ -139,8 +155,10 @@ pub enum Action {
     Accept,
     /// Discard the input.
     Cancel,
-    /// Quit the console.
+    /// Quit the console; asks first if that stops a pipeline in use.
     Quit,
+    /// Quit the console without a question.
+    QuitAtOnce,
     /// Redraw everything.
     Redraw,
     /// Turn the mouse on or off.

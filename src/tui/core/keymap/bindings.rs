@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn a_key_of_ones_own_takes_the_place_of_the_tables() {
-        let own = read(&[("pause", &["P", "ctrl-p"]), ("help", &["h"])]).unwrap();
-        assert_eq!(press(&own, Context::Log, 'P'), Some(Action::Pause));
+        let own = read(&[("pause", &["A", "ctrl-p"]), ("help", &["h"])]).unwrap();
+        assert_eq!(press(&own, Context::Log, 'A'), Some(Action::Pause));
         assert_eq!(press(&own, Context::Log, ' '), None);
         assert_eq!(press(&own, Context::Detail, 'h'), Some(Action::Help));
         assert_eq!(press(&own, Context::Help, '?'), Some(Action::Back));
@@ -218,7 +218,7 @@ mod tests {
             assert_eq!(press(&own, context, 'x'), None, "{context:?}");
         }
         let event = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(own.find(Context::Field, &event).unwrap().0, Action::Quit);
+        assert_eq!(own.find(Context::Field, &event).unwrap().0, Action::QuitAtOnce);
         let up = KeyEvent::new(KeyCode::Up, KeyModifiers::NONE);
         assert_eq!(own.find(Context::Projects, &up).unwrap().0, Action::Up);
         assert_eq!(own.find(Context::Log, &up), None);

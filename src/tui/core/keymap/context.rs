@@ -23,6 +23,10 @@ pub enum Context {
     Live,
     /// The results of verification.
     Verify,
+    /// The problems.
+    Problems,
+    /// The session of a visitor.
+    Session,
     /// A text field.
     Field,
     /// A prompt for a letter.
@@ -33,7 +37,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -44,6 +48,8 @@ impl Context {
         Self::Batch,
         Self::Live,
         Self::Verify,
+        Self::Problems,
+        Self::Session,
         Self::Field,
         Self::Letter,
         Self::Palette,
@@ -62,6 +68,8 @@ impl Context {
             Self::Batch => "batch",
             Self::Live => "live",
             Self::Verify => "verify",
+            Self::Problems => "problems",
+            Self::Session => "session",
             Self::Field => "text field",
             Self::Letter => "letter",
             Self::Palette => "command",
@@ -71,7 +79,7 @@ impl Context {
 
 /// A set of contexts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contexts(u16);
+pub struct Contexts(u32);
 
 impl Contexts {
     /// All of them.

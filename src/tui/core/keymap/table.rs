@@ -16,15 +16,22 @@ const QUEUE: Contexts = Contexts::of(&[Context::Queue]);
 const FAILED: Contexts = QUEUE.with(Context::Failed);
 const BATCH: Contexts = Contexts::of(&[Context::Batch]);
 const LIVE: Contexts = Contexts::of(&[Context::Live]);
+const PROBLEMS: Contexts = Contexts::of(&[Context::Problems]);
 /// Views with several lists.
 const LISTS: Contexts = QUEUE.with(Context::Live);
 /// The log and the views that replace it.
-const BOARDS: Contexts =
-    Contexts::of(&[Context::Log, Context::Queue, Context::Live, Context::Verify]);
+const BOARDS: Contexts = Contexts::of(&[
+    Context::Log,
+    Context::Problems,
+    Context::Queue,
+    Context::Live,
+    Context::Verify,
+]);
 /// Contexts in which letters are keys.
 const KEYS: Contexts = BOARDS
     .with(Context::Detail)
     .with(Context::Trace)
+    .with(Context::Session)
     .with(Context::Failed)
     .with(Context::Batch)
     .with(Context::Help);
@@ -33,7 +40,17 @@ const HAS_HELP: Contexts = KEYS.without(Context::Help);
 const SCROLL: Contexts = KEYS;
 const ENDS: Contexts = SCROLL.without(Context::Log);
 const LINES: Contexts = SCROLL.without(Context::Help);
-const OPENS_DETAIL: Contexts = LOG.with(Context::Trace).with(Context::Verify);
+const OPENS_DETAIL: Contexts =
+    LOG.with(Context::Trace).with(Context::Session).with(Context::Verify);
+const OPENS_SESSION: Contexts = Contexts::of(&[
+    Context::Log,
+    Context::Detail,
+    Context::Trace,
+    Context::Problems,
+    Context::Verify,
+    Context::Failed,
+]);
+const TO_PROBLEMS: Contexts = BOARDS.without(Context::Problems);
 const OPENS_TRACE: Contexts = LINES.without(Context::Trace);
 const TO_QUEUE: Contexts = BOARDS.without(Context::Queue);
 const TO_LIVE: Contexts = BOARDS.without(Context::Live);
@@ -55,6 +72,8 @@ const fn bind(
 pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Enter)], FIELD, Action::Accept, Some("apply"), Group::InField, "Apply the text"),
     bind(&[code(KeyCode::Esc)], FIELD, Action::Cancel, Some("cancel"), Group::InField, "Cancel, and restore the previous text"),
+    bind(&[code(KeyCode::Up)], FIELD, Action::OlderCommand, None, Group::InField, "Search and filter: previous query"),
+    bind(&[code(KeyCode::Down)], FIELD, Action::NewerCommand, None, Group::InField, "Search and filter: next query"),
     bind(&[code(KeyCode::Enter)], PALETTE, Action::Accept, Some("run"), Group::InCommand, "Run the command"),
     bind(&[code(KeyCode::Esc)], PALETTE, Action::Cancel, Some("cancel"), Group::InCommand, "Cancel"),
     bind(&[code(KeyCode::Tab)], PALETTE, Action::NextCandidate, Some("complete"), Group::InCommand, "Complete; again for the next completion"),
@@ -69,9 +88,15 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Esc), ch('q')], VIEWS, Action::Back, Some("back"), Group::InView, "Close the view"),
     bind(&[ch('?'), code(KeyCode::F(1))], HAS_HELP, Action::Help, Some("help"), Group::Console, "This help"),
     bind(&[ch('?'), code(KeyCode::F(1))], HELP, Action::Back, None, Group::InView, "Close this help"),
+    bind(&[ch('/')], HELP, Action::Search, Some("search"), Group::InView, "Help: show only what has a text in it"),
     bind(&[code(KeyCode::Enter)], QUEUE, Action::FailedDetail, Some("inspect"), Group::InQueue, "Show the failed event in full, with the reason; or the batch, with its events"),
     bind(&[code(KeyCode::Enter)], BATCH, Action::Trace, Some("trace"), Group::InQueue, "Batch: trace the selected event"),
     bind(&[code(KeyCode::Enter)], LIVE, Action::OpenRow, Some("open"), Group::InView, "Live: show only the project's or page's lines in the log, or trace the event"),
+    bind(&[code(KeyCode::Enter)], PROBLEMS, Action::GroupLines, Some("lines"), Group::InProblems, "Show the lines of the group in the log, or its last failed event"),
+    bind(&[code(KeyCode::Tab)], PROBLEMS, Action::NextSpan, Some("span"), Group::InProblems, "Count over the last 10 minutes, the last hour, or all"),
+    bind(&[ch('s')], PROBLEMS, Action::SortGroups, Some("sort"), Group::InProblems, "Sort by count, or by when it was last seen"),
+    bind(&[ch('r')], PROBLEMS, Action::RetryGroup, Some("retry"), Group::InProblems, "Retry the failed events of the group, after confirmation"),
+    bind(&[ch('X')], PROBLEMS, Action::ExportGroup, Some("export"), Group::InProblems, "Export the failed events of the group to a file, or its lines if it has none"),
     bind(&[code(KeyCode::Tab)], LISTS, Action::NextList, Some("next list"), Group::InView, "Queue and live: next list, also by moving past the end"),
     bind(&[code(KeyCode::BackTab)], LISTS, Action::PreviousList, None, Group::InView, "Queue and live: previous list"),
     bind(&[ch('r')], FAILED, Action::RetryOne, Some("retry"), Group::InQueue, "Retry the failed event"),
@@ -90,6 +115,8 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Enter)], OPENS_DETAIL, Action::Detail, Some("detail"), Group::Line, "Show the line in full; of folded repeats, all lines"),
     bind(&[ch('t')], OPENS_TRACE, Action::Trace, Some("trace"), Group::Line, "Trace: all lines of its event through the stages, with times and waits"),
     bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
+    bind(&[ch('P')], TO_PROBLEMS, Action::Problems, Some("problems"), Group::Views, "Problems: warnings, errors and failed events, grouped by what they say"),
+    bind(&[ch('b')], OPENS_SESSION, Action::Session, None, Group::Line, "Session: all events of the visitor's session, also refused ones"),
     bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),
@@ -102,7 +129,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('O')], LOG, Action::PreviousOfEvent, None, Group::Line, "Go to the previous line of the same event"),
     bind(&[ch('c')], LOG, Action::Context, None, Group::Line, "Context: the line among all lines, without the filter; again to go back"),
     bind(&[ch('p')], LOG, Action::Projects, None, Group::Show, "Choose a project; the pane shows only its lines"),
-    bind(&[ch('z')], LOG, Action::Fold, None, Group::Show, "Repeats of a message as one line with ×N, or all lines again"),
+    bind(&[ch('z')], LOG, Action::Fold, None, Group::Show, "Fold lines that say the same into one with ×N, or show all lines again"),
     bind(&[ch('m')], LOG, Action::Mark, None, Group::Move, "Mark the line with a letter"),
     bind(&[ch('\'')], LOG, Action::Jump, None, Group::Move, "Go to a marked line by its letter"),
     bind(&[code(KeyCode::Right)], DETAIL, Action::NextLine, Some("next line"), Group::InView, "Detail: the next line"),
@@ -121,10 +148,11 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::InView, "Go to the end"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Figures: one row per stage, or only the flow"),
     bind(&[code(KeyCode::F(2))], KEYS, Action::Mouse, None, Group::Console, "Mouse on or off: the wheel scrolls, a click selects, a second click opens"),
-    bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: drop all lines, also new ones while paused"),
-    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: out of a jump, alerts, the context, the search, the filter"),
-    bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit"),
-    bind(&[ctrl('c')], Contexts::ALL, Action::Quit, None, Group::Console, "Quit at once"),
+    bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: hide all lines, also new ones while paused"),
+    bind(&[ch('u')], LOG, Action::Unclear, None, Group::Console, "Undo clear: show the hidden lines again"),
+    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: out of a jump, alerts, context, search, the filter's conditions one by one"),
+    bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit; asks first if that stops a pipeline in use"),
+    bind(&[ctrl('c')], Contexts::ALL, Action::QuitAtOnce, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], Contexts::ALL, Action::Redraw, None, Group::Console, "Redraw the screen"),
     bind(&[ctrl('z')], Contexts::ALL, Action::Suspend, None, Group::Console, "Suspend; fg resumes"),
     bind(&[ch('a')], HAS_HELP, Action::Acknowledge, None, Group::Console, "Acknowledge the alerts shown"),

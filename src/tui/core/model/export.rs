@@ -5,6 +5,7 @@ use super::filter::Filter;
 use super::line::LineRef;
 use super::line_ring::LineRing;
 use super::palette::commands::Format;
+use bklit_wire::debug_log::Level;
 
 /// The most lines examined per piece.
 const PIECE_LINES: u64 = 20_000;
@@ -59,11 +60,14 @@ impl Export {
         if self.next >= self.end && piece.is_empty() {
             return None;
         }
-        self.missed += ring.first().min(self.end).saturating_sub(self.next);
-        self.next = self.next.max(ring.first()).min(self.end);
-        let stop = self.end.min(self.next + PIECE_LINES);
-        for (number, line) in ring.lines(self.next..stop) {
-            self.next = number + 1;
+        let first = ring.first_of(self.filter.level).min(self.end);
+        if self.filter.level == Level::Info {
+            self.missed += first.saturating_sub(self.next);
+        }
+        self.next = self.next.max(first);
+        let slice = ring.newer(self.next..self.end.min(self.next + PIECE_LINES));
+        let stop = slice.end.min(self.end);
+        for (number, line) in ring.lines(std::mem::replace(&mut self.next, stop)..stop) {
             if self.filter.shows(line) {
                 self.lines += 1;
                 match self.format {
@@ -72,6 +76,7 @@ impl Export {
                 }
             }
             if piece.len() > PIECE_BYTES {
+                self.next = number + 1;
                 break;
             }
         }

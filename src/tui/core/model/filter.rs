@@ -1,5 +1,6 @@
 //! Which lines are shown.
 
+use super::grouping::GroupKey;
 use super::line::LineRef;
 use super::line_ring::Run;
 use super::query::Query;
@@ -61,26 +62,83 @@ pub struct Filter {
     pub since: Option<UtcMillis>,
     /// The query in the filter's box.
     pub query: Option<Query>,
+    /// Only lines that say the same.
+    pub group: Option<GroupKey>,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { stages: StageSet::ALL, level: Level::Info, project: None, since: None, query: None }
+        let stages = StageSet::ALL;
+        let (project, since, query, group) = (None, None, None, None);
+        Self { stages, level: Level::Info, project, since, query, group }
+    }
+}
+
+/// A condition of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The lowest level.
+    Level,
+    /// The stages.
+    Stages,
+    /// The earliest time.
+    Since,
+    /// The project.
+    Project,
+    /// The lines that say the same.
+    Group,
+    /// The query.
+    Query,
+}
+
+impl Condition {
+    /// All of them, in the order in which they are checked.
+    pub const ALL: [Self; 6] =
+        [Self::Level, Self::Stages, Self::Since, Self::Project, Self::Group, Self::Query];
+}
+
+/// How many lines each condition hides; a line counts for the first one that hides it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden([u64; Condition::ALL.len()]);
+
+impl Hidden {
+    /// The lines that a condition hides.
+    pub fn by(&self, condition: Condition) -> u64 {
+        self.0[condition as usize]
+    }
+
+    pub(super) fn add(&mut self, condition: Condition, lines: u64) {
+        self.0[condition as usize] += lines;
     }
 }
 
 impl Filter {
-    /// Whether a line is shown.
-    pub fn shows(&self, line: LineRef<'_>) -> bool {
-        self.may_show(line) && self.query.as_ref().is_none_or(|query| query.matches(line))
+    /// Only lines of a group.
+    pub fn of_group(key: GroupKey) -> Self {
+        Self { level: key.level(), group: Some(key), ..Self::default() }
     }
 
-    /// The cheap conditions.
-    fn may_show(&self, line: LineRef<'_>) -> bool {
-        line.level() >= self.level
-            && self.stages.contains(line.stage())
-            && self.since.is_none_or(|since| line.time() >= since)
-            && self.project.as_deref().is_none_or(|id| line.project_id() == Some(id))
+    /// Whether a line is shown.
+    pub fn shows(&self, line: LineRef<'_>) -> bool {
+        self.first_to_hide(line).is_none()
+            && self.query.as_ref().is_none_or(|query| query.matches(line))
+    }
+
+    /// The first condition that hides a line, not counting the query.
+    fn first_to_hide(&self, line: LineRef<'_>) -> Option<Condition> {
+        if line.level() < self.level {
+            return Some(Condition::Level);
+        }
+        if !self.stages.contains(line.stage()) {
+            return Some(Condition::Stages);
+        }
+        if self.since.is_some_and(|since| line.time() < since) {
+            return Some(Condition::Since);
+        }
+        if self.project.as_deref().is_some_and(|id| line.project_id() != Some(id)) {
+            return Some(Condition::Project);
+        }
+        self.group.as_ref().filter(|group| !group.is_of(line)).map(|_| Condition::Group)
     }
 
     /// Whether all lines are shown.
@@ -90,6 +148,31 @@ impl Filter {
             && self.project.is_none()
             && self.since.is_none()
             && self.query.is_none()
+            && self.group.is_none()
+    }
+
+    /// Whether a condition hides anything.
+    pub fn has(&self, condition: Condition) -> bool {
+        match condition {
+            Condition::Level => self.level != Level::Info,
+            Condition::Stages => self.stages != StageSet::ALL,
+            Condition::Since => self.since.is_some(),
+            Condition::Project => self.project.is_some(),
+            Condition::Group => self.group.is_some(),
+            Condition::Query => self.query.is_some(),
+        }
+    }
+
+    /// Ends a condition.
+    pub fn remove(&mut self, condition: Condition) {
+        match condition {
+            Condition::Level => self.level = Level::Info,
+            Condition::Stages => self.stages = StageSet::ALL,
+            Condition::Since => self.since = None,
+            Condition::Project => self.project = None,
+            Condition::Group => self.group = None,
+            Condition::Query => self.query = None,
+        }
     }
 }
 
@@ -121,10 +204,13 @@ impl<'f> FilterScanner<'f> {
         }
     }
 
-    /// Whether a line is shown; its text starts at `start` of the joined text.
-    pub fn shows(&mut self, all: &str, start: usize, line: LineRef<'_>) -> bool {
-        self.filter.may_show(line)
-            && self.scanner.as_mut().is_none_or(|scanner| scanner.matches(all, start, line))
+    /// What hides a line, if anything; its text starts at `start` of the joined text.
+    pub fn hides(&mut self, all: &str, start: usize, line: LineRef<'_>) -> Option<Condition> {
+        let scanner = &mut self.scanner;
+        self.filter.first_to_hide(line).or_else(|| {
+            let scanner = scanner.as_mut()?;
+            (!scanner.matches(all, start, line)).then_some(Condition::Query)
+        })
     }
 }
 

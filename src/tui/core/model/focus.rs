@@ -2,8 +2,10 @@
 
 use tui_input::Input;
 
+use super::filter::Filter;
 use super::palette::Palette;
 use super::query::{Purpose, Query, QueryError};
+use crate::histories::Recall;
 use bklit_wire::backend::Change;
 
 /// A prompt at the bottom of a view.
@@ -18,7 +20,7 @@ pub struct Prompt {
 }
 
 /// The purpose of a prompt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum PromptPurpose {
     /// Filters the failed events; applied while typing.
     QueueFilter {
@@ -27,8 +29,24 @@ pub enum PromptPurpose {
     },
     /// Confirms an action on the failed events with these ids.
     Confirm(Change, Vec<String>),
-    /// The file for the failed events.
-    Export,
+    /// The file for an export.
+    Export(ExportOf),
+    /// Shows only the keys and commands with a text in them; applied while typing.
+    HelpFilter {
+        /// The previous text, restored on cancel.
+        before: String,
+    },
+}
+
+/// What is exported.
+#[derive(Clone, Debug)]
+pub enum ExportOf {
+    /// The failed events that the queue's view shows.
+    Shown,
+    /// The failed events with these ids.
+    Failed(Vec<String>),
+    /// The lines that pass a filter.
+    Lines(Box<Filter>),
 }
 
 /// Where typed letters go.
@@ -64,6 +82,8 @@ pub struct Field {
     pub input: Input,
     /// The previous input, restored on cancel.
     pub before: Option<Query>,
+    /// The position in the history.
+    pub recall: Recall,
     /// What is wrong with the input; the rest of it is applied.
     pub problem: Option<QueryError>,
 }

@@ -59,6 +59,15 @@ impl Meta {
             + separators
     }
 
+    /// The same line, with its text at another place.
+    pub(super) fn moved(&self, start: usize) -> Self {
+        Self { start: small(start), ..*self }
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
     pub(super) fn range(&self) -> Range<usize> {
         let start = self.start as usize;
         start..start + self.text_len()

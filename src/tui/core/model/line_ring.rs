@@ -2,10 +2,15 @@
 //! dropping old ones moves nothing.
 //!
 //! Texts are stored one after the other in chunks; a line uses its text and 33 bytes.
+//!
+//! Warnings and errors are kept longer, see `kept`.
+
+mod kept;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use self::kept::Kept;
 use super::line::{self, LineRef, Meta};
 use bklit_wire::debug_log::{DebugLog, Level};
 use bklit_wire::time::UtcMillis;
@@ -40,6 +45,12 @@ pub struct LineRing {
     bytes: usize,
     max_lines: usize,
     max_bytes: usize,
+    /// Warnings and errors older than `first`.
+    kept: Kept,
+    /// Lines before this one are hidden.
+    hidden: u64,
+    /// Whether a line was dropped because of the limits.
+    has_dropped: bool,
 }
 
 impl LineRing {
@@ -52,12 +63,40 @@ impl LineRing {
             bytes: 0,
             max_lines: max_lines.max(1),
             max_bytes,
+            kept: Kept::default(),
+            hidden: 0,
+            has_dropped: false,
         }
     }
 
-    /// The number of the oldest line kept.
+    /// Keeps up to this many further warnings and errors after other lines of their time are dropped.
+    #[must_use]
+    pub fn with_problems(self, max_lines: usize, max_bytes: usize) -> Self {
+        Self { kept: Kept::new(max_lines, max_bytes), ..self }
+    }
+
+    /// The number of the oldest line, not counting older warnings and errors.
     pub fn first(&self) -> u64 {
-        self.first
+        self.first.max(self.hidden)
+    }
+
+    /// The number from which on all lines of a level and above are kept.
+    pub fn first_of(&self, level: Level) -> u64 {
+        match self.kept.first() {
+            Some(first) if level > Level::Info => first.max(self.hidden).min(self.first()),
+            _ => self.first(),
+        }
+    }
+
+    /// The time of the oldest line of a level and above, if older ones were dropped.
+    pub fn begins(&self, level: Level) -> Option<UtcMillis> {
+        let first = self.first_of(level);
+        let has_kept = level > Level::Info && first < self.first;
+        let has_dropped = if has_kept { self.kept.has_dropped() } else { self.has_dropped };
+        let is_hidden = first == self.hidden && self.hidden > 0;
+        let (_, line) =
+            self.lines(first..self.next).next().filter(|_| has_dropped && !is_hidden)?;
+        Some(line.time())
     }
 
     /// The number of the next line.
@@ -67,17 +106,22 @@ impl LineRing {
 
     /// The number of lines kept.
     pub fn len(&self) -> usize {
-        (self.next - self.first) as usize
+        (self.next - self.first()) as usize
     }
 
     /// Whether there are no lines.
     pub fn is_empty(&self) -> bool {
-        self.first == self.next
+        self.first() == self.next
     }
 
     /// The memory that the lines use.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The memory that older warnings and errors use.
+    pub fn problem_bytes(&self) -> usize {
+        self.kept.bytes()
     }
 
     /// Adds a line, and drops old ones to stay within the limits.
@@ -113,7 +157,8 @@ impl LineRing {
         chunk.lines.push(meta);
         self.next += 1;
         self.bytes += cost(&meta);
-        while self.len() > self.max_lines || (self.bytes > self.max_bytes && self.len() > 1) {
+        let count = |ring: &Self| (ring.next - ring.first) as usize;
+        while count(self) > self.max_lines || (self.bytes > self.max_bytes && count(self) > 1) {
             self.forget_oldest();
         }
     }
@@ -121,6 +166,10 @@ impl LineRing {
     fn forget_oldest(&mut self) {
         let Some(chunk) = self.chunks.front() else { return };
         let meta = chunk.lines[(self.first - chunk.first) as usize];
+        self.has_dropped = true;
+        if meta.level() > Level::Info {
+            self.kept.push(self.first, &meta, &chunk.text[meta.range()]);
+        }
         self.first += 1;
         self.bytes -= cost(&meta);
         if chunk.end() == self.first {
@@ -131,8 +180,27 @@ impl LineRing {
     /// Drops all lines; the numbering continues.
     pub fn clear(&mut self) {
         self.chunks.clear();
+        self.kept.clear();
         self.first = self.next;
         self.bytes = 0;
+        (self.hidden, self.has_dropped) = (0, false);
+    }
+
+    /// Hides all lines, until [`LineRing::show_all`]. The limits apply to hidden lines as to others.
+    pub fn hide_all(&mut self) {
+        self.hidden = self.next;
+    }
+
+    /// Shows the hidden lines that have not been dropped meanwhile. Returns how many there are.
+    pub fn show_all(&mut self) -> u64 {
+        let before = self.first();
+        self.hidden = 0;
+        before - self.first()
+    }
+
+    /// Whether lines are hidden that can be shown again.
+    pub fn has_hidden(&self) -> bool {
+        self.hidden > self.first
     }
 
     /// The line with a number, if it is still kept.
@@ -140,9 +208,17 @@ impl LineRing {
         self.lines(number..number + 1).next().map(|(_, line)| line)
     }
 
-    /// The kept lines in a range of numbers, in order, as runs of joined texts.
+    /// The kept lines in a range of numbers, in order, as runs of joined texts. Of lines before
+    /// [`LineRing::first`], only warnings and errors.
     pub fn runs(&self, range: Range<u64>) -> impl Iterator<Item = Run<'_>> {
-        let start = range.start.max(self.first);
+        let older = range.start.max(self.hidden)..range.end.min(self.first);
+        let older = Some(older).filter(|older| older.start < older.end);
+        let older = older.into_iter().flat_map(|older| self.kept.runs(older));
+        older.chain(self.recent(range))
+    }
+
+    fn recent(&self, range: Range<u64>) -> impl Iterator<Item = Run<'_>> {
+        let start = range.start.max(self.first());
         let end = range.end.min(self.next).max(start);
         let from = self.chunks.partition_point(|chunk| chunk.end() <= start);
         let to = self.chunks.partition_point(|chunk| chunk.first < end).max(from);
@@ -152,14 +228,33 @@ impl LineRing {
             let lines = &chunk.lines[skip..stop];
             // So that a search ends at the last of them.
             let text = lines.last().map_or("", |meta| &chunk.text[..meta.range().end]);
-            Run { first: chunk.first + skip as u64, text, lines }
+            Run { numbers: Numbers::From(chunk.first + skip as u64), text, lines }
         })
+    }
+
+    /// Extends a range of lines towards older ones: among older warnings and errors, which are few,
+    /// to as many of them as a slice has.
+    pub fn older(&self, range: Range<u64>) -> Range<u64> {
+        if range.start >= self.first() {
+            return range;
+        }
+        let start = self.kept.older_than(range.end.min(self.first));
+        start.map_or(range.start, |start| start.min(range.start))..range.end
+    }
+
+    /// The same towards newer lines.
+    pub fn newer(&self, range: Range<u64>) -> Range<u64> {
+        if range.end >= self.first() {
+            return range;
+        }
+        let end = self.kept.newer_than(range.start).unwrap_or(self.first());
+        range.start..end.max(range.end).min(self.first().max(range.end))
     }
 
     /// The kept lines in a range of numbers, in order.
     pub fn lines(&self, range: Range<u64>) -> impl Iterator<Item = (u64, LineRef<'_>)> {
         self.runs(range).flat_map(|run| {
-            (0..).map_while(move |place| Some((run.number(place), run.get(place)?.1)))
+            (0..run.len()).filter_map(move |place| Some((run.number(place), run.get(place)?.1)))
         })
     }
 }
@@ -167,9 +262,18 @@ impl LineRing {
 /// Lines whose texts are stored one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
-    first: u64,
+    numbers: Numbers<'a>,
     text: &'a str,
     lines: &'a [Meta],
+}
+
+/// The numbers of the lines of a run.
+#[derive(Clone, Copy, Debug)]
+enum Numbers<'a> {
+    /// From this one on.
+    From(u64),
+    /// These.
+    Listed(&'a [u64]),
 }
 
 impl<'a> Run<'a> {
@@ -180,7 +284,20 @@ impl<'a> Run<'a> {
 
     /// The number of the line at a position in the run.
     pub fn number(&self, place: usize) -> u64 {
-        self.first + place as u64
+        match self.numbers {
+            Numbers::From(first) => first + place as u64,
+            Numbers::Listed(numbers) => numbers.get(place).copied().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The number of lines.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
     }
 
     /// The line at a position in the run, and where it starts in the text.
@@ -209,55 +326,4 @@ fn cost(meta: &Meta) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bklit_wire::debug_log::{Level, Stage};
-
-    fn log(message: impl Into<String>, stage: Stage, level: Level) -> DebugLog {
-        DebugLog::new(stage, level, message.into())
-    }
-
-    fn filled(lines: usize, max_lines: usize, max_bytes: usize) -> LineRing {
-        let mut ring = LineRing::new(max_lines, max_bytes);
-        for i in 0..lines {
-            let level = if i % 10 == 0 { Level::Error } else { Level::Info };
-            ring.push_log(&log(format!("line {i}"), Stage::ALL[i % 6], level));
-        }
-        ring
-    }
-
-    #[test]
-    fn numbers_stay_when_old_lines_are_forgotten() {
-        let ring = filled(5_000, 1_500, usize::MAX);
-        assert_eq!((ring.first(), ring.next(), ring.len()), (3_500, 5_000, 1_500));
-        assert!(ring.get(3_499).is_none() && ring.get(5_000).is_none());
-        for number in [3_500, 4_095, 4_096, 4_999] {
-            assert_eq!(ring.get(number).unwrap().message(), format!("line {number}"));
-        }
-        let seen: Vec<u64> = ring.lines(0..u64::MAX).map(|(number, _)| number).collect();
-        assert_eq!(seen, (3_500..5_000).collect::<Vec<_>>());
-        assert_eq!(ring.lines(4_000..4_003).count(), 3);
-        assert_eq!(ring.lines(10..20).count(), 0);
-    }
-
-    #[test]
-    fn bytes_are_a_limit_too_and_are_freed() {
-        let ring = filled(50_000, usize::MAX, 1 << 20);
-        assert!(ring.bytes() <= 1 << 20 && ring.bytes() > (1 << 20) - 100);
-        let kept: usize = ring
-            .chunks
-            .iter()
-            .map(|c| c.text.capacity() + c.lines.capacity() * size_of::<Meta>())
-            .sum();
-        let slack = 3 * (CHUNK_BYTES + CHUNK_LINES * size_of::<Meta>());
-        assert!(kept <= ring.bytes() + slack, "{kept} {}", ring.bytes());
-    }
-
-    #[test]
-    fn the_newest_line_is_kept_even_when_it_is_too_big() {
-        let mut ring = filled(10, 10, 1);
-        assert_eq!(ring.len(), 1);
-        ring.push_log(&log("x".repeat(10_000), Stage::Queue, Level::Info));
-        assert_eq!(ring.get(10).unwrap().message().len(), 10_000);
-    }
-}
+mod tests;

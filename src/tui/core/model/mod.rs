@@ -8,18 +8,22 @@
 //! | `figures` | the figures of the last minute |
 //! | `filter` | which lines are shown |
 //! | `focus` | where typed letters go |
+//! | `grouping` | groups lines by what they say |
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
 //! | `link` | the connection to the watched process |
+//! | `notice` | a message shown for a while |
 //! | `pages` | screens that show a scrollable text |
 //! | `palette` | the palette, its commands and completions |
 //! | `pane` | one view of the lines |
 //! | `panels` | data of screens that outlives them |
 //! | `panes` | the panes and the focus |
+//! | `parts` | the parts of views with a list in a frame |
 //! | `projects` | the list of projects |
 //! | `query` | the language of filters and searches |
 //! | `screen` | the screens and their state |
+//! | `session` | the events of a session |
 //! | `stack` | the stack of open screens |
 //! | `state` | how a value compares with what is normal |
 //! | `times` | formats times in the console's time zone |
@@ -31,18 +35,22 @@ pub mod export;
 pub mod figures;
 pub mod filter;
 pub mod focus;
+pub mod grouping;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
 mod link;
+mod notice;
 pub mod pages;
 pub mod palette;
 pub mod pane;
 pub mod panels;
 pub mod panes;
+pub mod parts;
 pub mod projects;
 pub mod query;
 pub mod screen;
+pub mod session;
 mod stack;
 pub mod state;
 mod times;
@@ -55,9 +63,10 @@ use jiff::tz::TimeZone;
 use self::alerts::Alerts;
 use self::export::Export;
 use self::figures::Figures;
-pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
+pub use self::focus::{ExportOf, Field, Focus, Letter, Prompt, PromptPurpose};
 use self::line_ring::LineRing;
 pub use self::link::Link;
+use self::notice::Notice;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
 use self::panes::Panes;
@@ -65,7 +74,9 @@ use self::projects::Projects;
 pub use self::query::Purpose;
 use self::query::ast::SQLITE;
 pub use self::screen::Screen;
+use self::session::Session;
 use self::trace::Trace;
+use super::histories::Histories;
 use super::keymap::Bindings;
 use super::msg::Effect;
 use super::playback::ReplayState;
@@ -73,9 +84,6 @@ use super::theme::{Skin, Theme};
 use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
-
-/// How long a notice is shown, in milliseconds.
-const NOTICE_MILLIS: i64 = 4_000;
 
 /// The console's options.
 #[derive(Clone, Debug)]
@@ -88,6 +96,10 @@ pub struct ModelOptions {
     pub max_lines: usize,
     /// The most bytes that these lines may use.
     pub max_bytes: usize,
+    /// The most warnings and errors kept after other lines of their time are dropped.
+    pub max_problem_lines: usize,
+    /// The most bytes that these may use.
+    pub max_problem_bytes: usize,
     /// The number of waiting events from which the queue's depth is an alarm.
     pub alarm_depth: u64,
     /// Whether changes are disabled.
@@ -126,6 +138,10 @@ pub struct Shell {
     pub skins: BTreeMap<String, Skin>,
     /// The keys in effect.
     pub bindings: Bindings,
+    /// What was typed in earlier runs.
+    pub histories: Histories,
+    /// Whether quitting stops a pipeline in this process.
+    pub stops_pipeline: bool,
 }
 
 /// A running recording.
@@ -164,14 +180,6 @@ pub enum Amount {
     Few,
 }
 
-/// A message shown for a while.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Its text.
-    pub text: String,
-    until: i64,
-}
-
 /// The whole state of the console.
 #[derive(Debug)]
 pub struct Model {
@@ -202,8 +210,12 @@ pub struct Model {
     pub(super) ascii: bool,
     /// Whether the mouse is enabled.
     pub(super) mouse: bool,
-    /// The history of commands, newest last.
-    pub(super) history: Vec<String>,
+    /// What was typed before.
+    pub(super) histories: Histories,
+    /// Until when another press of the key quits without a question, by the wall clock.
+    pub(super) may_quit: Option<i64>,
+    /// When events were last accepted.
+    pub(super) accepted_at: Option<UtcMillis>,
     /// Saved filters.
     pub(super) filters: BTreeMap<String, String>,
     pub(super) export: Option<Export>,
@@ -224,7 +236,8 @@ impl Model {
             zone: options.zone(options.utc),
             now: UtcMillis::MIN,
             size: options.size,
-            ring: LineRing::new(options.max_lines, options.max_bytes),
+            ring: LineRing::new(options.max_lines, options.max_bytes)
+                .with_problems(options.max_problem_lines, options.max_problem_bytes),
             panes: Panes::default(),
             figures: Figures::default(),
             panels: Panels::default(),
@@ -241,7 +254,9 @@ impl Model {
             notice: None,
             ascii: options.shell.ascii,
             mouse: options.shell.mouse,
-            history: Vec::new(),
+            histories: options.shell.histories.clone(),
+            may_quit: None,
+            accepted_at: None,
             filters: options.shell.filters.clone(),
             export: None,
             recording: None,
@@ -343,11 +358,6 @@ impl Model {
         &self.alerts
     }
 
-    /// The notice on the screen.
-    pub fn notice(&self) -> Option<&str> {
-        self.notice.as_ref().map(|notice| notice.text.as_str())
-    }
-
     /// The number of the first line that must not be shown yet.
     pub(super) fn limit(&self) -> u64 {
         match self.flow {
@@ -359,6 +369,7 @@ impl Model {
     /// Whether there is work left: send [`super::msg::Msg::Work`].
     pub fn has_work(&self) -> bool {
         let on_screen = self.shown::<Trace>().is_some_and(|trace| trace.has_work(&self.ring))
+            || self.shown::<Session>().is_some_and(|session| session.has_work(&self.ring))
             || self.shown::<Projects>().is_some_and(|projects| projects.has_work(&self.ring));
         let exports = self.export.as_ref().is_some_and(|export| !export.waits);
         on_screen
@@ -376,17 +387,5 @@ impl Model {
     pub(super) fn update_panes(&mut self) {
         let limit = self.limit();
         self.panes.all_mut().for_each(|pane| pane.update(&self.ring, limit));
-    }
-
-    pub(super) fn notify(&mut self, text: impl Into<String>) {
-        let until = self.wall.epoch_millis().saturating_add(NOTICE_MILLIS);
-        self.notice = Some(Notice { text: text.into(), until });
-    }
-
-    /// Removes a notice whose time is over. Returns whether there was one.
-    pub(super) fn forget_old_notice(&mut self) -> bool {
-        let now = self.wall.epoch_millis();
-        let old = |notice: &Notice| !(notice.until - NOTICE_MILLIS..notice.until).contains(&now);
-        self.notice.take_if(|notice| old(notice)).is_some()
     }
 }

@@ -21,7 +21,8 @@ use std::ops::Range;
 
 use self::cover::Cover;
 pub use self::seek::{Seek, Wanted};
-use super::filter::Filter;
+use super::filter::{Filter, Hidden};
+use super::grouping::GroupKey;
 use super::line::OwnedLine;
 use super::line_ring::LineRing;
 use super::query::Query;
@@ -60,6 +61,15 @@ pub enum Jump {
     Nowhere,
 }
 
+/// A look at other lines, after which the pane returns to its filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// All lines around one.
+    Context,
+    /// The lines of a group.
+    Group,
+}
+
 /// The part of the index that is on the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -90,8 +100,10 @@ pub struct Pane {
     position: Position,
     /// Lines examined per slice.
     slice: u64,
-    /// The state to restore when leaving the context of a line.
-    before_context: Option<Box<(Filter, Position)>>,
+    /// How many lines each condition of the filter has hidden.
+    hidden: Hidden,
+    /// The state to restore when leaving a visit.
+    before_visit: Option<Box<(Visit, Filter, Position)>>,
     held: Option<Held>,
 }
 
@@ -118,7 +130,8 @@ impl Default for Pane {
             searched: Cover::default(),
             position: Position::Follow,
             slice: SLICE,
-            before_context: None,
+            hidden: Hidden::default(),
+            before_visit: None,
             held: None,
         }
     }
@@ -170,27 +183,54 @@ impl Pane {
         self.found.binary_search(&self.cursor_line()?).ok()
     }
 
-    /// Whether it shows a line's context: all lines around it.
-    pub fn in_context(&self) -> bool {
-        self.before_context.is_some()
+    /// How many lines each condition of the filter has hidden since it was set.
+    pub fn hidden(&self) -> Hidden {
+        self.hidden
     }
 
-    /// Shows the reader's line among all lines, or returns from there. Returns whether it now shows
-    /// the context.
-    pub fn toggle_context(&mut self, ring: &LineRing, limit: u64, height: usize) -> bool {
-        if let Some(before) = self.before_context.take() {
-            self.position = before.1;
-            self.set_filter(before.0, ring, limit, height);
-            return false;
-        }
-        let before = (self.filter.clone(), self.position);
+    /// What it shows instead of its filter's lines, if anything.
+    pub fn visit(&self) -> Option<Visit> {
+        self.before_visit.as_ref().map(|before| before.0)
+    }
+
+    /// Shows the reader's line among all lines.
+    pub fn visit_context(&mut self, ring: &LineRing, limit: u64, height: usize) {
+        let before = (Visit::Context, self.filter.clone(), self.position);
         if let Some(cursor) = self.window(height).cursor {
             let row = cursor - self.window(height).range.start;
             self.position = Position::At { line: self.index[cursor], row };
         }
-        self.set_filter(Filter::default(), ring, limit, height);
-        self.before_context = Some(Box::new(before));
-        true
+        self.visit_with(before, Filter::default(), ring, limit, height);
+    }
+
+    /// Shows the lines of a group, the newest first.
+    pub fn visit_group(&mut self, key: GroupKey, ring: &LineRing, limit: u64, height: usize) {
+        let before = (Visit::Group, self.filter.clone(), self.position);
+        self.position = Position::Follow;
+        self.visit_with(before, Filter::of_group(key), ring, limit, height);
+    }
+
+    fn visit_with(
+        &mut self,
+        before: (Visit, Filter, Position),
+        filter: Filter,
+        ring: &LineRing,
+        limit: u64,
+        height: usize,
+    ) {
+        // From one visit to another, the state before the first one is kept.
+        let (visit, ..) = before;
+        let before = self.before_visit.take().unwrap_or_else(|| Box::new(before));
+        self.set_filter(filter, ring, limit, height);
+        self.before_visit = Some(Box::new((visit, before.1, before.2)));
+    }
+
+    /// Returns from a visit, if this is one.
+    pub fn end_visit(&mut self, ring: &LineRing, limit: u64, height: usize) -> Option<Visit> {
+        let (visit, filter, position) = *self.before_visit.take()?;
+        self.position = position;
+        self.set_filter(filter, ring, limit, height);
+        Some(visit)
     }
 
     /// Keeps a copy of what is on the screen, see [`Pane::held`].
@@ -213,7 +253,7 @@ impl Pane {
     pub fn held(&self, ring: &LineRing) -> Option<&[(u64, OwnedLine)]> {
         let held = self.held.as_ref().filter(|held| held.position == self.position)?;
         let (first, _) = held.lines.first()?;
-        (*first < ring.first()).then_some(held.lines.as_slice())
+        ring.get(*first).is_none().then_some(held.lines.as_slice())
     }
 
     /// The position in the index that is nearest to a line.

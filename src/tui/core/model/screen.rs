@@ -3,6 +3,7 @@
 use super::line::OwnedLine;
 use super::panels::BatchPanel;
 use super::projects::Projects;
+use super::session::Session;
 use super::trace::Trace;
 use crate::keymap::Context;
 use bklit_wire::queue::FailedView;
@@ -28,6 +29,10 @@ pub enum Screen {
     Visitors(VisitorsScreen),
     /// The results of dual-write verification.
     Verify(VerifyScreen),
+    /// The problems.
+    Problems(ProblemsScreen),
+    /// The session of a visitor.
+    Session(Box<Session>),
     /// The keys and commands.
     Help(Help),
 }
@@ -71,6 +76,14 @@ macro_rules! on_screen {
             }
             $crate::model::Screen::Verify(_) => {
                 type $shown = $crate::model::screen::VerifyScreen;
+                $result
+            }
+            $crate::model::Screen::Problems(_) => {
+                type $shown = $crate::model::screen::ProblemsScreen;
+                $result
+            }
+            $crate::model::Screen::Session(_) => {
+                type $shown = $crate::model::session::Session;
                 $result
             }
             $crate::model::Screen::Help(_) => {
@@ -124,6 +137,8 @@ shown! {
     Batch => BatchPanel, Batch;
     Visitors => VisitorsScreen, Live;
     Verify => VerifyScreen, Verify;
+    Problems => ProblemsScreen, Problems;
+    Session => Session, Session;
     Help => Help, Help;
 }
 
@@ -142,6 +157,10 @@ pub struct VisitorsScreen;
 /// The results of dual-write verification; they outlive the screen.
 #[derive(Debug)]
 pub struct VerifyScreen;
+
+/// The problems; the groups outlive the screen.
+#[derive(Debug)]
+pub struct ProblemsScreen;
 
 /// One line in full. It is a copy, so it stays when the ring drops the line.
 #[derive(Debug)]
@@ -170,4 +189,6 @@ pub struct Help {
     pub scroll: usize,
     /// The context from which it was opened; its keys come first.
     pub of: Context,
+    /// Only keys and commands with this text, in lower case.
+    pub filter: String,
 }

@@ -1,24 +1,32 @@
 //! Actions of the key table, for screens that do not override them.
 
-use super::screens::{self, Outcome, Selection, trace};
+use super::screens::{self, Outcome, Selection, session, trace};
 use super::{alerts, field, mouse, palette, prompt};
 use crate::keymap::Action;
+use crate::model::filter::Condition;
+use crate::model::pane::Visit;
 use crate::model::screen::{Help, Screen};
 use crate::model::{Focus, Model, Purpose};
 use crate::msg::Effect;
-use crate::update::navigation;
 
 /// Shown if an action needs a line.
 pub(super) const NO_LINE: &str = "no line is selected";
 
+/// A pipeline that accepted events within this time is in use, in milliseconds.
+const IN_USE: i64 = 60_000;
+/// How long the question about quitting is open, in milliseconds.
+const QUIT_WAIT: i64 = 4_000;
+
 /// Executes an action; `nth` is which of the binding's keys was pressed.
 pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
     match action {
-        Action::Quit => return Some(Effect::Quit),
+        Action::Quit => return quit(model),
+        Action::QuitAtOnce => return Some(Effect::Quit),
         Action::Redraw => return Some(Effect::Redraw),
         Action::Suspend => return Some(Effect::Suspend),
         _ => {}
     }
+    model.may_quit = None;
     match &model.focus {
         Focus::Palette(_) => palette::act(model, action),
         Focus::Prompt(_) => prompt::act(model, action),
@@ -33,6 +41,20 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
     }
 }
 
+/// Quits; asks first if that stops a pipeline which has accepted events just now.
+fn quit(model: &mut Model) -> Option<Effect> {
+    let (wall, now) = (model.wall.epoch_millis(), model.now.epoch_millis());
+    let is_in_use = model.accepted_at.is_some_and(|at| now - at.epoch_millis() < IN_USE);
+    let is_confirmed = model.may_quit.take().is_some_and(|until| wall < until);
+    if !model.options.shell.stops_pipeline || !is_in_use || is_confirmed {
+        return Some(Effect::Quit);
+    }
+    model.may_quit = Some(wall.saturating_add(QUIT_WAIT));
+    let key = model.key(Action::Quit);
+    model.notify(format!("events are arriving, quitting stops this pipeline; {key} again quits"));
+    None
+}
+
 fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
     match action {
         Action::CopyId => return copy_id(model),
@@ -41,11 +63,14 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Palette => palette::open(model),
         Action::Acknowledge => alerts::acknowledge(model),
         Action::Trace => return trace::open(model),
-        Action::Queue | Action::Live | Action::Verify => return screens::open(model, action),
-        Action::Back => back(model),
+        Action::Session => return session::open(model),
+        Action::Queue | Action::Live | Action::Verify | Action::Problems => {
+            return screens::open(model, action);
+        }
+        Action::Back => return back(model),
         Action::Help => {
             let of = model.context();
-            model.push_screen(Screen::Help(Help { scroll: 0, of }));
+            model.push_screen(Screen::Help(Help { scroll: 0, of, filter: String::new() }));
         }
         Action::Follow
         | Action::Oldest
@@ -60,19 +85,27 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
     None
 }
 
-/// Goes back by one layer: closes the topmost screen; on the log, ends the context, the search or
-/// the filter. Never ends the console.
-fn back(model: &mut Model) {
+/// Goes back by one layer: closes the topmost screen; on the log, ends a visit, the search, or one
+/// condition of the filter. Never ends the console.
+fn back(model: &mut Model) -> Option<Effect> {
     if screens::back(model) || model.alerts.acknowledge() {
-        return;
+        return None;
     }
-    if model.pane().in_context() {
-        navigation::act(model, Action::Context);
-    } else if model.pane().search().is_some() {
+    let (limit, height) = (model.limit(), model.log_height());
+    match model.panes.focused_mut().end_visit(&model.ring, limit, height) {
+        Some(Visit::Group) => return screens::open(model, Action::Problems),
+        Some(Visit::Context) => return None,
+        None => {}
+    }
+    if model.pane().search().is_some() {
         field::apply(model, Purpose::Search, None);
-    } else if model.pane().filter().query.is_some() {
-        field::apply(model, Purpose::Filter, None);
+        return None;
     }
+    let mut conditions = Condition::ALL.into_iter().rev();
+    if let Some(last) = conditions.find(|&condition| model.pane().filter().has(condition)) {
+        field::set_filter(model, |filter| filter.remove(last));
+    }
+    None
 }
 
 fn copy_id(model: &mut Model) -> Option<Effect> {

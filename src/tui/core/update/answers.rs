@@ -1,7 +1,7 @@
 //! Answers of the pipeline.
 
 use super::prompt;
-use super::screens::{batch, queue, settle, trace};
+use super::screens::{batch, problems, queue, session, settle, trace};
 use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Answer;
@@ -10,11 +10,18 @@ use crate::requests::Answer;
 pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
     let now = model.now;
     match answer {
-        Answer::Queue(answer) => model.panels.queue.take(answer, now),
+        Answer::Queue(answer) => {
+            model.panels.queue.take(answer, now);
+            problems::take_failed(model);
+        }
         Answer::Live(answer) => model.panels.visitors.take(answer, now),
         Answer::Batch(id, answer) => batch::take(model, &id, &answer),
         Answer::Event(id, answer) => {
             trace::take(model, &id, &answer);
+            return None;
+        }
+        Answer::Session(id, answer) => {
+            session::take(model, &id, &answer);
             return None;
         }
         Answer::Changed(change, result) => return queue::changed(model, change, result),

@@ -17,6 +17,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                     count(model, &log);
                 }
                 model.ring.push_log(&log);
+                note_problem(model);
                 if counts {
                     note_watched(model);
                 }
@@ -28,11 +29,13 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
             }
             DebugMessage::Unparsed(line) => {
                 model.ring.push_unparsed(model.now, &line);
+                note_problem(model);
                 note_watched(model);
             }
             DebugMessage::Gauges(gauges) => {
                 if gauges.accepted > 0 {
                     model.alerts.accepted();
+                    model.accepted_at = Some(model.now);
                 }
                 model.dirty |= model.figures.gauges(&gauges);
                 if model.link != Link::Up && !model.hears_itself {
@@ -91,6 +94,14 @@ fn count(model: &mut Model, log: &DebugLog) {
     }
     if log.stage == Stage::Ingestion && log.level == Level::Info {
         model.alerts.accepted();
+    }
+}
+
+/// Counts the newest line for the problems, if it is one.
+fn note_problem(model: &mut Model) {
+    let Some(number) = model.ring.next().checked_sub(1) else { return };
+    if let Some(line) = model.ring.get(number).filter(|line| line.level() > Level::Info) {
+        model.panels.problems.groups_mut().add(line, number, model.now);
     }
 }
 

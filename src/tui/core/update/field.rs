@@ -6,11 +6,12 @@ use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
 use super::palette;
+use crate::histories::Recall;
 use crate::keymap::Action;
 use crate::model::filter::Filter;
 use crate::model::query::Query;
 use crate::model::{Field, Focus, Model, Purpose};
-use crate::msg::Effect;
+use crate::msg::{Effect, Job};
 use bklit_wire::text;
 
 /// The most characters in a text field.
@@ -24,7 +25,8 @@ pub(super) fn open(model: &mut Model, purpose: Purpose) {
     };
     let source = before.as_ref().map_or("", Query::source);
     let input = Input::new(source.to_owned());
-    model.focus = Focus::Field(Box::new(Field { purpose, input, before, problem: None }));
+    let recall = Recall::default();
+    model.focus = Focus::Field(Box::new(Field { purpose, input, before, recall, problem: None }));
 }
 
 /// Handles a key of the field.
@@ -32,6 +34,8 @@ pub(super) fn act(model: &mut Model, action: Action) {
     match action {
         Action::Accept => accept(model),
         Action::Cancel => cancel(model),
+        Action::OlderCommand => recall(model, true),
+        Action::NewerCommand => recall(model, false),
         _ => {}
     }
 }
@@ -45,6 +49,9 @@ fn accept(model: &mut Model) {
         return;
     }
     let Some(field) = close(model) else { return };
+    if model.histories.queries.remember(field.input.value()) {
+        save_histories(model);
+    }
     if field.purpose == Purpose::Search {
         let height = model.log_height();
         model.panes.focused_mut().reveal_found(height);
@@ -62,6 +69,14 @@ fn cancel(model: &mut Model) {
     }
     let Some(field) = close(model) else { return };
     apply(model, field.purpose, field.before);
+}
+
+/// Shows the older or newer query of the history.
+fn recall(model: &mut Model, older: bool) {
+    let Focus::Field(field) = &mut model.focus else { return };
+    let query = field.recall.step(&model.histories.queries, field.input.value(), older);
+    field.input = Input::new(query);
+    read(model);
 }
 
 fn close(model: &mut Model) -> Option<Field> {
@@ -110,10 +125,22 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
     if field.input.value() == before {
         return;
     }
+    read(model);
+}
+
+/// Applies what is in the field.
+fn read(model: &mut Model) {
+    let Focus::Field(field) = &mut model.focus else { return };
     let purpose = field.purpose;
     let (query, problem) = Query::read(field.input.value(), purpose);
     field.problem = problem;
     apply(model, purpose, query);
+}
+
+/// Saves what was typed, for later runs.
+pub(super) fn save_histories(model: &mut Model) {
+    let histories = model.histories.clone();
+    model.outbox.push(Effect::Job(Job::SaveHistories(histories)));
 }
 
 /// Applies a query as search or filter.

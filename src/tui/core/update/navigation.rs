@@ -7,7 +7,7 @@ use jiff::ToSpan;
 
 use crate::keymap::Action;
 use crate::model::palette::commands::Moment;
-use crate::model::pane::{Direction, Jump, Wanted};
+use crate::model::pane::{Direction, Jump, Visit, Wanted};
 use crate::model::{Focus, Letter, Model};
 use bklit_wire::debug_log::Level;
 use bklit_wire::time::UtcMillis;
@@ -81,12 +81,19 @@ pub(super) fn end_seek(model: &mut Model) -> bool {
 /// Says where a jump ended, if that is not obvious.
 fn report(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) {
     let place = if direction == Direction::Older { "above" } else { "below" };
+    let ring = &model.ring;
+    let has_older = direction == Direction::Older && ring.first_of(Level::Warn) < ring.first();
+    let is_hidden = has_older && model.pane().filter().level == Level::Info;
+    let older = match is_hidden {
+        true => format!("; {} shows older ones", model.key(Action::Level)),
+        false => String::new(),
+    };
     model.notify(match (jump, wanted) {
         (Jump::Done, _) => return,
         (Jump::Wrapped, _) => "search wrapped".to_owned(),
         (Jump::Nowhere, Wanted::Found) => "no match in the lines shown".to_owned(),
-        (Jump::Nowhere, Wanted::Level(Level::Error)) => format!("no error {place}"),
-        (Jump::Nowhere, Wanted::Level(_)) => format!("no warning or error {place}"),
+        (Jump::Nowhere, Wanted::Level(Level::Error)) => format!("no error {place}{older}"),
+        (Jump::Nowhere, Wanted::Level(_)) => format!("no warning or error {place}{older}"),
         (Jump::Nowhere, Wanted::Event(_)) => {
             format!("no other line of this event {place}")
         }
@@ -94,14 +101,18 @@ fn report(model: &mut Model, wanted: &Wanted, direction: Direction, jump: Jump) 
 }
 
 fn toggle_context(model: &mut Model) {
-    if model.pane().cursor_line().is_none() && !model.pane().in_context() {
-        return model.notify(NO_LINE);
-    }
     let (limit, height) = (model.limit(), model.log_height());
-    if model.panes.focused_mut().toggle_context(&model.ring, limit, height) {
-        let key = model.key(Action::Context);
-        model.notify(format!("all lines around this one; {key} goes back to the filter"));
+    if model.pane().visit() == Some(Visit::Context) {
+        model.panes.focused_mut().end_visit(&model.ring, limit, height);
+        return;
     }
+    let Some(line) = model.pane().cursor_line() else { return model.notify(NO_LINE) };
+    if line < model.ring.first() {
+        return model.notify("the lines around this one are no longer kept");
+    }
+    model.panes.focused_mut().visit_context(&model.ring, limit, height);
+    let key = model.key(Action::Context);
+    model.notify(format!("all lines around this one; {key} goes back to the filter"));
 }
 
 /// Folding can be enabled without any repeats: it applies to new lines.

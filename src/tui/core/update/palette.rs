@@ -6,15 +6,16 @@ use crossterm::event::{Event, KeyEvent};
 use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
-use super::field::{self, set_filter};
-use super::screens::{self, trace};
+use super::field::{self, save_histories, set_filter};
+use super::screens::{self, session, trace};
 use super::{alerts, mouse, navigation};
 use crate::format;
 use crate::keymap::{Action, Context};
 use crate::model::export::Export;
+use crate::model::filter::Filter;
 use crate::model::palette::commands;
 use crate::model::palette::commands::{Command, Format, Switch};
-use crate::model::palette::{Known, Palette, remember};
+use crate::model::palette::{Known, Palette};
 use crate::model::query::Query;
 use crate::model::screen::Help;
 use crate::model::{Focus, Model, Purpose, Recording, Screen};
@@ -60,8 +61,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Cancel => model.focus = Focus::Keys,
         Action::NextCandidate => palette.choose(true),
         Action::PreviousCandidate => palette.choose(false),
-        Action::OlderCommand => palette.recall(&model.history, true),
-        _ => palette.recall(&model.history, false),
+        Action::OlderCommand => palette.recall(&model.histories.commands, true),
+        _ => palette.recall(&model.histories.commands, false),
     }
     list_files(model)
 }
@@ -125,7 +126,9 @@ fn accept(model: &mut Model) -> Option<Effect> {
     }
     match commands::parse(&line).and_then(|command| carry_out(model, command)) {
         Ok(effect) => {
-            remember(&mut model.history, &line);
+            if model.histories.commands.remember(&line) {
+                save_histories(model);
+            }
             if let Focus::Palette(_) = model.focus {
                 model.focus = Focus::Keys;
             }
@@ -166,6 +169,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Record(target) => return record(model, target),
         Command::Notify(what) => alerts::notify(model, what)?,
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
+        Command::Session(id) => return Ok(session::open_id(model, id)),
         Command::Save(name) => return save(model, name).map(Some),
         Command::Load(name) => load(model, &name)?,
         Command::Theme(name) => {
@@ -179,7 +183,8 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::GoTo(moment) => navigation::go_to(model, moment),
         Command::Open(view) => return Ok(screens::open(model, view)),
         Command::Help => {
-            model.push_screen(Screen::Help(Help { scroll: 0, of: Context::Log }));
+            let filter = String::new();
+            model.push_screen(Screen::Help(Help { scroll: 0, of: Context::Log, filter }));
         }
         Command::Quit => return Ok(Some(Effect::Quit)),
     }
@@ -193,11 +198,22 @@ fn changes_the_log(command: &Command) -> bool {
 }
 
 fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {
+    let filter = model.pane().filter().clone();
+    export_lines(model, filter, target, format)
+}
+
+/// Exports the lines that pass a filter.
+pub(super) fn export_lines(
+    model: &mut Model,
+    filter: Filter,
+    target: Target,
+    format: Format,
+) -> Result<Effect, String> {
     if model.export.is_some() {
         return Err("an export is in progress".to_owned());
     }
-    let filter = model.pane().filter().clone();
-    model.export = Some(Export::new(filter, format, model.ring.first(), model.limit()));
+    let first = model.ring.first_of(filter.level);
+    model.export = Some(Export::new(filter, format, first, model.limit()));
     Ok(Effect::Job(Job::BeginExport(target)))
 }
 

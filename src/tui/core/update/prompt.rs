@@ -1,16 +1,19 @@
 //! The prompt at the bottom of a screen.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use super::screens::queue;
+use super::palette;
+use super::screens::{help, queue};
 use crate::format;
 use crate::keymap::{Action, Context};
-use crate::model::{Focus, Model, Prompt, PromptPurpose};
-use crate::msg::Effect;
+use crate::model::palette::commands::Format;
+use crate::model::{ExportOf, Focus, Model, Prompt, PromptPurpose};
+use crate::msg::{Effect, Target};
 use crate::requests::Request;
 use bklit_wire::backend::Change;
 use bklit_wire::text;
@@ -42,7 +45,7 @@ fn accept(model: &mut Model) -> Option<Effect> {
     let Focus::Prompt(prompt) = &mut model.focus else { return None };
     let typed = prompt.input.value().trim().to_owned();
     match &prompt.purpose {
-        PromptPurpose::QueueFilter { .. } => {
+        PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => {
             model.focus = Focus::Keys;
             None
         }
@@ -65,30 +68,54 @@ fn accept(model: &mut Model) -> Option<Effect> {
             model.focus = Focus::Keys;
             Some(queue::send(model, change, ids))
         }
-        PromptPurpose::Export => export(model, &typed),
+        PromptPurpose::Export(of) => {
+            let of = of.clone();
+            export(model, of, &typed)
+        }
     }
 }
 
-fn export(model: &mut Model, typed: &str) -> Option<Effect> {
+fn export(model: &mut Model, of: ExportOf, typed: &str) -> Option<Effect> {
     if typed.is_empty() {
         model.focus = Focus::Keys;
         return None;
+    }
+    if let ExportOf::Lines(filter) = of {
+        let target = Target { path: typed.to_owned(), overwrite: false };
+        return match palette::export_lines(model, *filter, target, Format::Jsonl) {
+            Ok(effect) => {
+                model.focus = Focus::Keys;
+                Some(effect)
+            }
+            Err(problem) => {
+                model.notify(problem);
+                None
+            }
+        };
     }
     if model.panels.queue.exports {
         model.notify("the last export is still being written");
         return None;
     }
-    let items: Vec<_> = model.panels.queue.shown(0).cloned().collect();
+    let queue = &model.panels.queue;
+    let items: Vec<_> = match of {
+        ExportOf::Failed(ids) => {
+            let ids: HashSet<_> = ids.into_iter().collect();
+            queue.all().iter().filter(|item| ids.contains(&item.id)).cloned().collect()
+        }
+        _ => queue.shown(0).cloned().collect(),
+    };
     model.panels.queue.exports = true;
     Some(Effect::Ask(Request::Export { path: PathBuf::from(typed), items }))
 }
 
 /// Closes the prompt; restores a filter.
 fn cancel(model: &mut Model) {
-    if let Focus::Prompt(prompt) = std::mem::replace(&mut model.focus, Focus::Keys)
-        && let PromptPurpose::QueueFilter { before } = &prompt.purpose
-    {
-        queue::set_filter(model, before);
+    let Focus::Prompt(prompt) = std::mem::replace(&mut model.focus, Focus::Keys) else { return };
+    match &prompt.purpose {
+        PromptPurpose::QueueFilter { before } => queue::set_filter(model, before),
+        PromptPurpose::HelpFilter { before } => help::set_filter(model, before),
+        _ => {}
     }
 }
 
@@ -119,16 +146,18 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
         prompt.input.handle(request);
     }
     prompt.problem = None;
-    if let PromptPurpose::QueueFilter { .. } = prompt.purpose {
-        let filter = prompt.input.value().to_owned();
-        queue::set_filter(model, &filter);
+    let typed = prompt.input.value().to_owned();
+    match prompt.purpose {
+        PromptPurpose::QueueFilter { .. } => queue::set_filter(model, &typed),
+        PromptPurpose::HelpFilter { .. } => help::set_filter(model, &typed),
+        _ => {}
     }
 }
 
 /// Shows the result of exporting failed events; the prompt stays open if it failed.
 pub(super) fn exported(model: &mut Model, result: Result<(u64, PathBuf), String>) {
     model.panels.queue.exports = false;
-    let is_open = |prompt: &Prompt| prompt.purpose == PromptPurpose::Export;
+    let is_open = |prompt: &Prompt| matches!(prompt.purpose, PromptPurpose::Export(_));
     match (result, &mut model.focus) {
         (Ok((events, path)), focus) => {
             if let Focus::Prompt(prompt) = focus

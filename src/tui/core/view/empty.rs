@@ -8,7 +8,8 @@ use super::draw::{put, row};
 use super::screens;
 use crate::format;
 use crate::keymap::Action;
-use crate::model::pane::Pane;
+use crate::model::filter::Condition;
+use crate::model::pane::{Pane, Visit};
 use crate::model::{Flow, Model};
 
 pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
@@ -48,16 +49,9 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
         return vec![format!("No match yet; {done} % of the lines searched.")];
     }
     if kept > 0 {
-        return vec![
-            format!("None of {} lines match.", format::count(kept)),
-            format!("Active filters: {}.", screens::shown_by(model, pane).join(", ")),
-            format!(
-                "{} shows all stages, {} other levels, {} edits the filter.",
-                model.key(Action::AllStages),
-                model.key(Action::Level),
-                model.key(Action::Filter)
-            ),
-        ];
+        let mut said = vec![format!("None of {} lines match.", format::count(kept))];
+        said.extend(hidden_by(model, pane));
+        return said;
     }
     if model.flow != Flow::Live {
         return vec![
@@ -76,6 +70,39 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
         "Each line appears here as the pipeline writes it.".to_owned()
     };
     vec!["Waiting for the first event.".to_owned(), hint]
+}
+
+/// What hides how many lines, and which key changes that.
+fn hidden_by(model: &Model, pane: &Pane) -> Vec<String> {
+    let filter = pane.filter();
+    let conditions: Vec<_> =
+        Condition::ALL.into_iter().filter(|&condition| filter.has(condition)).collect();
+    let mut said: Vec<_> = conditions
+        .iter()
+        .map(|&condition| {
+            let phrase = screens::phrase(model, filter, condition);
+            let lines = format::lines(pane.hidden().by(condition));
+            format!("{phrase}: hides {lines}; {}", remedy(model, condition))
+        })
+        .collect();
+    let back = model.key(Action::Back);
+    match (pane.visit(), conditions.len()) {
+        (Some(Visit::Group), _) => said.push(format!("{back} goes back to the problems.")),
+        (_, 0..=1) => said.push(format!("{back} removes it.")),
+        _ => said.push(format!("{back} removes them one by one, the last one first.")),
+    }
+    said
+}
+
+fn remedy(model: &Model, condition: Condition) -> String {
+    match condition {
+        Condition::Level => format!("{} shows other levels", model.key(Action::Level)),
+        Condition::Stages => format!("{} shows all stages", model.key(Action::AllStages)),
+        Condition::Since => ":since off shows all".to_owned(),
+        Condition::Project => format!("{} shows other projects", model.key(Action::Projects)),
+        Condition::Group => format!("{} shows other groups", model.key(Action::Problems)),
+        Condition::Query => format!("{} edits it", model.key(Action::Filter)),
+    }
 }
 
 /// Splits a shell command into rows of at most `width` columns that can be pasted.

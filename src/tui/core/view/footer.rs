@@ -158,8 +158,8 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
 /// What Enter does in a prompt.
 fn answer(asked: &PromptPurpose) -> &'static str {
     match asked {
-        PromptPurpose::QueueFilter { .. } => "apply",
-        PromptPurpose::Export => "export",
+        PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => "apply",
+        PromptPurpose::Export(_) => "export",
         PromptPurpose::Confirm(Change::Retry, _) => "retry",
         PromptPurpose::Confirm(Change::Delete, _) => "delete",
     }

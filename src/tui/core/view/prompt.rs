@@ -7,7 +7,7 @@ use super::draw::{put, put_right};
 use super::footer;
 use crate::format;
 use crate::model::layout::Layout;
-use crate::model::{Model, Prompt, PromptPurpose};
+use crate::model::{ExportOf, Model, Prompt, PromptPurpose};
 use bklit_wire::backend::Change;
 use bklit_wire::text;
 
@@ -53,8 +53,16 @@ pub(super) fn render(
 
 fn label(model: &Model, prompt: &Prompt) -> String {
     match &prompt.purpose {
-        PromptPurpose::QueueFilter { .. } => " Only with: ".to_owned(),
-        PromptPurpose::Export => " Export to file: ".to_owned(),
+        PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => {
+            " Only with: ".to_owned()
+        }
+        PromptPurpose::Export(ExportOf::Shown) => " Export to file: ".to_owned(),
+        PromptPurpose::Export(ExportOf::Failed(ids)) => {
+            format!(" Export {} to file: ", format::plural(ids.len() as u64, "failed event"))
+        }
+        PromptPurpose::Export(ExportOf::Lines(_)) => {
+            " Export the group's lines to file: ".to_owned()
+        }
         PromptPurpose::Confirm(change, ids) => {
             let count = format::count(ids.len() as u64);
             let unknown = if ids.len() > 1 { model.panels().queue.unknown() } else { 0 };

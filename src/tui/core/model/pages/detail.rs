@@ -17,7 +17,7 @@ impl Page for Detail {
     fn title(&self, model: &Model) -> Vec<Segment> {
         let theme = model.options.theme;
         let mut title = vec![styled("line", theme.strong())];
-        if self.number < model.ring().first() {
+        if self.number < model.ring().next() && model.ring().get(self.number).is_none() {
             title.push(styled(" (no longer in the log)", theme.warning()));
         }
         title

@@ -15,16 +15,23 @@ use bklit_wire::text;
 const KEYS: usize = 10;
 /// `:project ID|all`
 const COMMAND: usize = 17;
+/// The most columns of the filter in the title.
+const MAX_FILTER: usize = 24;
 /// The width from which there are two columns.
 const TWO_COLUMNS: u16 = 110;
 
 impl Page for Help {
     fn title(&self, model: &Model) -> Vec<Segment> {
-        vec![styled("keys", model.options.theme.strong())]
+        let mut title = vec![styled("keys", model.options.theme.strong())];
+        if !self.filter.is_empty() {
+            let with = format!(" with “{}”", text::clip(&text::safe(&self.filter), MAX_FILTER));
+            title.push(styled(with, model.options.theme.warning()));
+        }
+        title
     }
 
     fn rows(&self, model: &Model, width: u16) -> Vec<Line<'static>> {
-        rows(model, self.of, width)
+        rows(model, self, width)
     }
 
     fn scroll(&self) -> usize {
@@ -37,12 +44,19 @@ impl Page for Help {
 }
 
 /// Keys of other contexts come last and are dim.
-fn rows(model: &Model, of: Context, width: u16) -> Vec<Line<'static>> {
+fn rows(model: &Model, help: &Help, width: u16) -> Vec<Line<'static>> {
+    let of = help.of;
     let width = usize::from(width);
     let two = width >= usize::from(TWO_COLUMNS);
     let column = if two { width / 2 } else { width };
-    let blocks = Group::order(of).into_iter().map(|group| block(model, of, group, column));
+    let blocks = Group::order(of).into_iter().map(|group| block(model, help, group, column));
     let blocks: Vec<_> = blocks.collect();
+    if blocks.iter().all(Vec::is_empty) {
+        return vec![Line::from(styled(
+            "  No key or command with that text.",
+            model.options.theme.dim(),
+        ))];
+    }
     if !two {
         return blocks.concat();
     }
@@ -81,15 +95,18 @@ fn beside(
     rows
 }
 
-/// A group with its title, followed by an empty row.
-fn block(model: &Model, of: Context, group: Group, width: usize) -> Vec<Line<'static>> {
+/// A group with its title, followed by an empty row; nothing if the filter hides all of it.
+fn block(model: &Model, help: &Help, group: Group, width: usize) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let mut rows = vec![Line::from(styled(format!("  {}", group.title()), theme.strong()))];
     for binding in group.bindings() {
-        let here = binding.contexts.contains(of);
+        let here = binding.contexts.contains(help.of);
         let (keys, says) =
             if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
         let mut label = keymap::label(model.options.shell.bindings.keys(binding));
+        if !help.shows(&[&label, binding.help, group.title()]) {
+            continue;
+        }
         for piece in text::wrap(binding.help, width.saturating_sub(KEYS + 6)) {
             let pad = KEYS.saturating_sub(text::width(&label));
             let keys = styled(format!("  {label}{}  ", " ".repeat(pad)), keys);
@@ -97,22 +114,42 @@ fn block(model: &Model, of: Context, group: Group, width: usize) -> Vec<Line<'st
             label.clear();
         }
     }
-    rows.push(Line::default());
+    ended(&mut rows);
     if group == Group::Console {
-        rows.extend(commands(model, of, width));
+        rows.extend(commands(model, help, width));
     }
     rows
 }
 
+/// Ends a block by an empty row; a title alone is dropped.
+fn ended(rows: &mut Vec<Line<'static>>) {
+    if rows.len() > 1 {
+        rows.push(Line::default());
+    } else {
+        rows.clear();
+    }
+}
+
+impl Help {
+    /// Whether a row with these texts is shown.
+    fn shows(&self, texts: &[&str]) -> bool {
+        self.filter.is_empty()
+            || texts.iter().any(|text| text.to_lowercase().contains(&self.filter))
+    }
+}
+
 /// The commands of the palette, from their table.
-fn commands(model: &Model, of: Context, width: usize) -> Vec<Line<'static>> {
+fn commands(model: &Model, help: &Help, width: usize) -> Vec<Line<'static>> {
     let theme = model.options.theme;
-    let here = of == Context::Log;
+    let here = help.of == Context::Log;
     let (names, says) =
         if here { (theme.key(), theme.plain()) } else { (theme.dim(), theme.dim()) };
     let mut rows = vec![Line::from(styled("  Commands", theme.strong()))];
     for spec in COMMANDS {
         let mut label = format!(":{} {}", spec.name, spec.usage);
+        if !help.shows(&[&label, spec.help, "Commands"]) {
+            continue;
+        }
         for piece in text::wrap(spec.help, width.saturating_sub(COMMAND + 6)) {
             let pad = COMMAND.saturating_sub(text::width(&label));
             let name = styled(format!("  {label}{}  ", " ".repeat(pad)), names);
@@ -120,6 +157,6 @@ fn commands(model: &Model, of: Context, width: usize) -> Vec<Line<'static>> {
             label.clear();
         }
     }
-    rows.push(Line::default());
+    ended(&mut rows);
     rows
 }

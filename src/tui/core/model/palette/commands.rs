@@ -24,6 +24,8 @@ pub enum Argument {
     Notify,
     /// An event's id.
     EventId,
+    /// A session's id.
+    SessionId,
     /// A time of day, or how long ago.
     Moment,
     /// A level.
@@ -78,11 +80,13 @@ pub const COMMANDS: &[Spec] = &[
     spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! overwrites an existing file"),
     spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
     spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one no longer in the log: its earlier lines, and where it is"),
+    spec("session", "ID", Argument::SessionId, "Show all events of a visitor's session by its id, also refused ones"),
     spec("goto", "TIME", Argument::Moment, "Go to the first line from then on: 14:05, 14:05:30, or 10m for ten minutes ago"),
     spec("save", "NAME", Argument::NewName, "Save this pane's filter under a name"),
     spec("load", "NAME", Argument::SavedName, "Apply a filter that was saved or is in the config file"),
     spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
     spec("set", "NAME on|off", Argument::Switch, "Turn on or off: utc (times), ascii (signs), fold (repeats as one line), mouse"),
+    spec("problems", "", Argument::None, "Warnings, errors and failed events, grouped by what they say"),
     spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
     spec("live", "", Argument::None, "Current visitors"),
     spec("verify", "", Argument::None, "Results of dual-write verification"),
@@ -161,6 +165,8 @@ pub enum Command {
     Open(Action),
     /// Trace an event.
     Trace(String),
+    /// Show a session.
+    Session(String),
     /// Save the filter.
     Save(String),
     /// Apply a saved filter.
@@ -210,6 +216,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         }
         Argument::None => match spec.name {
             "help" => Command::Help,
+            "problems" => Command::Open(Action::Problems),
             "queue" => Command::Open(Action::Queue),
             "live" => Command::Open(Action::Live),
             "verify" => Command::Open(Action::Verify),
@@ -226,6 +233,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::FileOrOff => Command::Record(Some(target())),
         Argument::Theme => Command::Theme(argument.to_owned()),
         Argument::EventId => Command::Trace(event_id(argument)?),
+        Argument::SessionId => Command::Session(event_id(argument)?),
         Argument::NewName => Command::Save(new_name(argument)?),
         Argument::SavedName => Command::Load(argument.to_owned()),
         Argument::Switch => switch(argument)?,

@@ -10,10 +10,9 @@ use tui_input::Input;
 
 use self::commands::{Argument, COMMANDS, Switch};
 use crate::appearance::Scheme;
+use crate::histories::{History, Recall};
 use bklit_wire::debug_log::{Level, Stage};
 
-/// The most commands in the history.
-const MAX_HISTORY: usize = 100;
 /// The most completions.
 pub const MAX_CANDIDATES: usize = 100;
 
@@ -65,10 +64,8 @@ pub struct Palette {
     pub known: Known,
     /// The start of the word to complete, in bytes.
     start: usize,
-    /// The position in the history, counted from the newest command.
-    back: usize,
-    /// The input before the history was opened.
-    typed: String,
+    /// The position in the history.
+    recall: Recall,
 }
 
 impl Palette {
@@ -124,17 +121,8 @@ impl Palette {
     }
 
     /// Shows the older or newer command of the history.
-    pub fn recall(&mut self, history: &[String], older: bool) {
-        if self.back == 0 {
-            self.typed = self.input.value().to_owned();
-        }
-        self.back =
-            if older { (self.back + 1).min(history.len()) } else { self.back.saturating_sub(1) };
-        let text = match history.len().checked_sub(self.back).and_then(|nth| history.get(nth)) {
-            Some(before) if self.back > 0 => before.clone(),
-            _ => self.typed.clone(),
-        };
-        self.input = Input::new(text);
+    pub fn recall(&mut self, history: &History, older: bool) {
+        self.input = Input::new(self.recall.step(history, self.input.value(), older));
         self.problem = None;
         self.complete();
     }
@@ -147,15 +135,6 @@ impl Palette {
         let dir = argument.rfind('/').map_or("", |end| &argument[..=end]);
         (wants && (dir != self.known.files.dir || self.known.files.names.is_empty()))
             .then(|| dir.to_owned())
-    }
-}
-
-/// Adds a command to the history.
-pub fn remember(history: &mut Vec<String>, line: &str) {
-    history.retain(|before| before != line);
-    history.push(line.to_owned());
-    if history.len() > MAX_HISTORY {
-        history.remove(0);
     }
 }
 
@@ -196,7 +175,11 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
     let plain = |word: &str, help: &str| Candidate { word: word.to_owned(), help: help.to_owned() };
     let all = |words: &[&str]| words.iter().map(|word| plain(word, "")).collect();
     match argument {
-        Argument::None | Argument::NewName | Argument::EventId | Argument::Moment => Vec::new(),
+        Argument::None
+        | Argument::NewName
+        | Argument::EventId
+        | Argument::SessionId
+        | Argument::Moment => Vec::new(),
         Argument::Since => all(&["1m", "10m", "1h", "24h", "off"]),
         Argument::Level => all(&Level::ALL.map(Level::as_str)),
         Argument::Theme => {

@@ -67,7 +67,11 @@ fn every_command_completes_and_can_be_parsed() {
             offered.is_empty(),
             matches!(
                 spec.argument,
-                Argument::None | Argument::NewName | Argument::EventId | Argument::Moment
+                Argument::None
+                    | Argument::NewName
+                    | Argument::EventId
+                    | Argument::SessionId
+                    | Argument::Moment
             )
         );
         for word in offered.iter().filter(|word| !word.ends_with([':', '>', '.', '/'])) {
@@ -95,34 +99,15 @@ fn tab_goes_round_and_completes_what_is_alone() {
     palette.input = Input::new("se".into());
     palette.complete();
     let mut texts = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         palette.choose(true);
         texts.push(palette.input.value().to_owned());
     }
-    assert_eq!(texts, ["search", "set", "search"]);
+    assert_eq!(texts, ["search", "session", "set", "search"]);
     palette.input = Input::new("le".into());
     palette.complete();
     palette.choose(true);
     assert_eq!(palette.input.value(), "level ");
     palette.choose(false);
     assert_eq!(palette.input.value(), "level error");
-}
-
-#[test]
-fn what_was_typed_before_comes_back() {
-    let mut history = Vec::new();
-    for line in ["since 1m", "level warn", "since 1m"] {
-        remember(&mut history, line);
-    }
-    assert_eq!(history, ["level warn", "since 1m"]);
-    let mut palette = Palette::new(Known::default());
-    palette.input = Input::new("the".into());
-    let mut shown = Vec::new();
-    for older in [true, true, true, false, false, false] {
-        palette.recall(&history, older);
-        shown.push(palette.input.value().to_owned());
-    }
-    assert_eq!(shown, ["since 1m", "level warn", "level warn", "since 1m", "the", "the"]);
-    (0..300).for_each(|nth| remember(&mut history, &nth.to_string()));
-    assert_eq!(history.len(), MAX_HISTORY);
 }

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::Pane;
 use super::cover::{Cover, End};
-use crate::model::filter::{Filter, FilterScanner};
+use crate::model::filter::{Condition, Filter, FilterScanner, Hidden};
+use crate::model::grouping::is_same;
 use crate::model::line_ring::LineRing;
 use crate::model::pane::Position;
 use crate::model::query::Query;
@@ -23,12 +24,17 @@ impl Pane {
     /// Examines lines up to `limit` (exclusive), at most one slice, and removes those that the ring
     /// has dropped.
     pub fn update(&mut self, ring: &LineRing, limit: u64) {
-        self.forget(ring.first());
+        self.forget(self.first(ring));
         self.catch_up(limit);
         let new = self.filtered.high..limit;
         if !new.is_empty() && limit - new.start <= self.slice {
             self.filter_lines(&new, End::Newer, ring);
         }
+    }
+
+    /// The first of the lines to examine. Of warnings and errors, older ones are kept.
+    pub(super) fn first(&self, ring: &LineRing) -> u64 {
+        ring.first_of(self.filter.level)
     }
 
     fn forget(&mut self, first: u64) {
@@ -52,6 +58,7 @@ impl Pane {
         self.index.clear();
         self.repeats.clear();
         self.found.clear();
+        self.hidden = Hidden::default();
         self.filtered = Cover::at(line);
         self.searched = self.filtered;
     }
@@ -59,7 +66,7 @@ impl Pane {
     /// Changes the filter; the reader stays in place.
     pub fn set_filter(&mut self, filter: Filter, ring: &LineRing, limit: u64, height: usize) {
         self.filter = filter;
-        self.before_context = None;
+        self.before_visit = None;
         self.begin_anew(ring, limit, height);
     }
 
@@ -77,7 +84,7 @@ impl Pane {
             Position::At { line, .. } => line.saturating_add(self.slice / 2).min(limit),
         };
         // The lines held back may all have been dropped already.
-        self.begin_at(start.max(ring.first()));
+        self.begin_at(start.max(self.first(ring)));
         // The visible lines are correct at once; with a small ring, all lines are.
         self.work(ring, limit, height);
         self.work(ring, limit, height);
@@ -108,33 +115,34 @@ impl Pane {
 
     /// Whether there are lines left to examine.
     pub fn has_work(&self, ring: &LineRing, limit: u64) -> bool {
-        !self.filtered.is_all_of(&(ring.first()..limit)) || self.searched != self.filtered
+        !self.filtered.is_all_of(&(self.first(ring)..limit)) || self.searched != self.filtered
     }
 
     /// How much of the ring has been examined, in percent; `None` when done.
     pub fn progress(&self, ring: &LineRing, limit: u64) -> Option<u8> {
-        let all = limit.saturating_sub(ring.first());
+        let first = self.first(ring);
+        let all = limit.saturating_sub(first);
         if all == 0 || !self.has_work(ring, limit) {
             return None;
         }
-        let done = self.searched.high.saturating_sub(self.searched.low.max(ring.first()));
+        let done = self.searched.high.saturating_sub(self.searched.low.max(first));
         Some((done.saturating_mul(100) / all).min(99) as u8)
     }
 
     /// Examines one more slice, the nearest to the reader.
     pub fn work(&mut self, ring: &LineRing, limit: u64, height: usize) {
-        self.forget(ring.first());
+        self.forget(self.first(ring));
         self.catch_up(limit);
         let reader = match self.position {
             Position::Follow => None,
             Position::At { line, .. } => Some(line),
         };
         let filtered = self.filtered.low..self.filtered.high;
-        let all = ring.first()..limit;
+        let all = self.first(ring)..limit;
         if let Some((lines, end)) = self.searched.next(&filtered, reader, self.slice) {
-            self.search_lines(&lines, end, ring);
+            self.search_lines(&widened(lines, end, &filtered, ring), end, ring);
         } else if let Some((lines, end)) = self.filtered.next(&all, reader, self.slice) {
-            self.filter_lines(&lines, end, ring);
+            self.filter_lines(&widened(lines, end, &all, ring), end, ring);
         }
         if !self.has_work(ring, limit) {
             self.settle(height);
@@ -143,7 +151,7 @@ impl Pane {
 
     fn filter_lines(&mut self, lines: &Range<u64>, end: End, ring: &LineRing) {
         let together = self.searched == self.filtered;
-        let mut shown = Vec::new();
+        let (mut shown, mut hidden) = (Vec::new(), self.hidden);
         {
             let mut filter = FilterScanner::new(&self.filter);
             let mut search = self.search.as_ref().filter(|_| together).map(Scanner::new);
@@ -152,19 +160,25 @@ impl Pane {
                 if let Some(search) = &mut search {
                     search.enter();
                 }
-                let mut place = 0;
+                let (mut place, mut skipped) = (0, run.len());
                 while let Some(next) = filter.skip(&run, place)
                     && let Some((start, line)) = run.get(next)
                 {
-                    if filter.shows(run.text(), start, line) {
-                        let search = search.as_mut();
-                        let found = search.is_some_and(|s| s.matches(run.text(), start, line));
-                        shown.push((run.number(next), found));
+                    match filter.hides(run.text(), start, line) {
+                        Some(condition) => hidden.add(condition, 1),
+                        None => {
+                            let search = search.as_mut();
+                            let found = search.is_some_and(|s| s.matches(run.text(), start, line));
+                            shown.push((run.number(next), found));
+                        }
                     }
                     place = next + 1;
+                    skipped -= 1;
                 }
+                hidden.add(Condition::Query, skipped as u64);
             }
         }
+        self.hidden = hidden;
         match end {
             End::Newer => {
                 shown.into_iter().for_each(|(number, found)| self.add_newer(number, found, ring));
@@ -249,11 +263,17 @@ impl Pane {
     }
 }
 
-/// Whether two lines are repeats: the same text about the same thing.
+/// A slice, made longer where lines are few.
+fn widened(lines: Range<u64>, end: End, all: &Range<u64>, ring: &LineRing) -> Range<u64> {
+    let wide = match end {
+        End::Older => ring.older(lines),
+        End::Newer => ring.newer(lines),
+    };
+    wide.start.max(all.start)..wide.end.min(all.end)
+}
+
+/// Whether two lines are repeats: they say the same about the same project.
 fn repeats(ring: &LineRing, one: u64, other: u64) -> bool {
     let (Some(one), Some(other)) = (ring.get(one), ring.get(other)) else { return false };
-    let key = |line: crate::model::line::LineRef<'_>| (line.stage(), line.level());
-    key(one) == key(other)
-        && one.message() == other.message()
-        && one.project_id() == other.project_id()
+    one.project_id() == other.project_id() && is_same(one, other)
 }

@@ -48,10 +48,10 @@ impl Seek {
         self.direction
     }
 
-    /// How much has been examined, in percent.
-    pub fn progress(&self, ring: &LineRing, limit: u64) -> u8 {
+    /// How much has been examined of the lines from `first` to `limit` (exclusive), in percent.
+    pub fn progress(&self, first: u64, limit: u64) -> u8 {
         let (done, left) = match self.direction {
-            Direction::Older => (self.start - self.at, self.at.saturating_sub(ring.first())),
+            Direction::Older => (self.start - self.at, self.at.saturating_sub(first)),
             Direction::Newer => (self.at - self.start, limit.saturating_sub(self.at)),
         };
         (done.saturating_mul(100) / done.saturating_add(left).max(1)).min(99) as u8
@@ -89,7 +89,7 @@ impl Pane {
         let (ends, is_known) = match seek.direction {
             Direction::Older => (
                 self.index.front().is_none_or(|&n| n >= seek.at),
-                self.filtered.low <= ring.first(),
+                self.filtered.low <= self.first(ring),
             ),
             Direction::Newer => {
                 (self.index.back().is_none_or(|&n| n < seek.at), self.filtered.high >= limit)

@@ -31,7 +31,7 @@ fn jump(pane: &mut Pane, wanted: Wanted, direction: Direction, ring: &LineRing) 
     let Some(mut seek) = pane.seek(wanted, direction) else { return Jump::Nowhere };
     let mut last = 0;
     loop {
-        let done = seek.progress(ring, ring.next());
+        let done = seek.progress(ring.first(), ring.next());
         assert!(done >= last, "{done} after {last}");
         last = done;
         if let Some(jump) = pane.seek_on(&mut seek, ring, ring.next(), HEIGHT) {

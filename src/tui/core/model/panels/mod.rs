@@ -1,8 +1,10 @@
 //! Data of screens that outlives them: the last answers, and the selections in the lists.
 //!
+//! - `problems`: warnings, errors and failed events, grouped
 //! - `queue`: the queue and its failed events
 //! - `visitors`: current visitors
 
+mod problems;
 mod queue;
 mod visitors;
 
@@ -12,6 +14,7 @@ use super::line::OwnedLine;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
+pub use problems::{FailedGroup, Problem, ProblemKey, ProblemsPanel, SortBy, Span};
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
@@ -166,6 +169,8 @@ impl VerifyPanel {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Panels {
+    /// The problems.
+    pub problems: ProblemsPanel,
     /// The queue.
     pub queue: QueuePanel,
     /// Current visitors.

@@ -151,10 +151,17 @@ impl QueuePanel {
     }
 
     /// Sets how many failed events to request; the more, the less often.
-    fn want(&mut self, events: usize) {
+    pub(crate) fn want(&mut self, events: usize) {
         self.wanted = events.min(MAX_FAILED);
         let pages = i64::try_from(self.wanted / FEW_FAILED).unwrap_or(0);
         self.polled.set_every(QUEUE_EVERY * (1 + pages));
+    }
+
+    /// Requests no more failed events than the list needs, so that the rest is up to date.
+    pub(crate) fn want_shown(&mut self) {
+        if self.filter.is_empty() {
+            self.want(FIRST_FAILED.max(self.cursor.selected() + 1));
+        }
     }
 
     fn refilter(&mut self, selected: Option<&str>) {

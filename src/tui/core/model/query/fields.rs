@@ -22,7 +22,16 @@ pub(super) enum Found<'a> {
     Json(Value),
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    /// The value as shown.
+    pub(super) fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text,
+            Self::Json(Value::String(text)) => Cow::Owned(text),
+            Self::Json(value) => Cow::Owned(value.to_string()),
+        }
+    }
+
     /// The value as shown.
     pub(super) fn text(&self) -> Cow<'_, str> {
         match self {

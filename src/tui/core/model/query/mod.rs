@@ -31,6 +31,7 @@ mod literal;
 mod parser;
 pub mod scanner;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use self::ast::Ast;
@@ -130,7 +131,12 @@ impl Query {
 
 /// One detail of a line, as shown.
 pub fn detail(line: LineRef<'_>, path: &str) -> Option<String> {
-    fields::find(line.fields(), path).map(|found| found.text().into_owned())
+    detail_text(line, path).map(Cow::into_owned)
+}
+
+/// The same, borrowed from the line where it is stored as shown.
+pub fn detail_text<'a>(line: LineRef<'a>, path: &str) -> Option<Cow<'a, str>> {
+    fields::find(line.fields(), path).map(fields::Found::into_text)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::keymap::Action;
 use crate::model::filter::StageSet;
 use crate::model::layout::{Layout, PanePlace, TABLE_MIN_HEIGHT};
 use crate::model::pane::{Direction, Position as At};
+use crate::model::panels::ProblemsPanel;
 use crate::model::screen::{Detail, LogScreen};
 use crate::model::{Amount, Flow, Model, Purpose};
 use crate::msg::Effect;
@@ -28,6 +29,7 @@ impl Handler for LogScreen {
             }
             Action::Pause => pause(model),
             Action::Clear => clear(model),
+            Action::Unclear => unclear(model),
             Action::Figures => toggle_figures(model),
             Action::Split
             | Action::ClosePane
@@ -108,7 +110,7 @@ impl Handler for LogScreen {
         if had_focus && !pane.follows() && pane.cursor_line() == Some(line) {
             return actions::act(model, Action::Detail, 0);
         }
-        if model.ring.get(line).is_none() {
+        if line < model.ring.first_of(pane.filter().level) {
             model.notify("that line is no longer kept");
         } else {
             pane.go_to_line(line, place.lines.height.into());
@@ -163,15 +165,32 @@ fn pause(model: &mut Model) {
     model.update_panes();
 }
 
+/// Hides all lines: pressed by mistake, it can be undone.
 fn clear(model: &mut Model) {
     let lines = model.ring.len() as u64;
-    forget_lines(model);
-    model.notify(format!("cleared {}", format::lines(lines)));
+    model.ring.hide_all();
+    begin_anew(model);
+    let key = model.key(Action::Unclear);
+    model.notify(format!("cleared {}; {key} shows them again", format::lines(lines)));
+}
+
+fn unclear(model: &mut Model) {
+    if !model.ring.has_hidden() {
+        return model.notify("no cleared lines to show");
+    }
+    let lines = model.ring.show_all();
+    model.update_panes();
+    model.notify(format!("{} shown again", format::lines(lines)));
 }
 
 /// Drops all lines; the panes keep their filters.
 pub(in crate::update) fn forget_lines(model: &mut Model) {
     model.ring.clear();
+    model.panels.problems = ProblemsPanel::default();
+    begin_anew(model);
+}
+
+fn begin_anew(model: &mut Model) {
     model.seek = None;
     if let Flow::Paused { since, oldest } = &mut model.flow {
         (*since, *oldest) = (model.ring.next(), model.ring.first());

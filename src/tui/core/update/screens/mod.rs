@@ -6,8 +6,10 @@
 //! - `help`: keys and commands
 //! - `log`: the log and its panes
 //! - `page`: scrolling through a text
+//! - `problems`: warnings, errors and failed events, grouped
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its repair
+//! - `session`: the events of a session
 //! - `trace`: the trace of an event or a batch
 //! - `verify`: the results of dual-write verification
 //! - `visitors`: current visitors
@@ -15,11 +17,13 @@
 pub(super) mod batch;
 mod detail;
 mod failed;
-mod help;
+pub(super) mod help;
 mod log;
 mod page;
+pub(super) mod problems;
 pub(super) mod projects;
 pub(super) mod queue;
+pub(super) mod session;
 pub(super) mod trace;
 mod verify;
 mod visitors;
@@ -33,7 +37,7 @@ use crate::model::layout::Layout;
 use crate::model::line::OwnedLine;
 use crate::model::pane::Direction;
 use crate::model::screen::{
-    Detail, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
+    Detail, ProblemsScreen, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
 };
 use crate::model::trace::Subject;
 use crate::model::{Model, panels};
@@ -230,7 +234,11 @@ fn settle_panels(model: &mut Model) {
 /// Opens the screen of an action, replacing another panel.
 pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
     let screen = match action {
-        Action::Queue => Screen::Queue(QueueScreen),
+        Action::Problems => Screen::Problems(ProblemsScreen),
+        Action::Queue => {
+            model.panels.queue.want_shown();
+            Screen::Queue(QueueScreen)
+        }
         Action::Live => Screen::Visitors(VisitorsScreen),
         Action::Verify => Screen::Verify(VerifyScreen),
         // No other action opens a screen of its own.

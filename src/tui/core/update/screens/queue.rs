@@ -9,7 +9,7 @@ use crate::model::cursor::{across, target};
 use crate::model::panels::{BatchPanel, QueueList};
 use crate::model::screen::{FailedDetail, QueueScreen, Screen};
 use crate::model::trace::Subject;
-use crate::model::{Model, PromptPurpose};
+use crate::model::{ExportOf, Model, PromptPurpose};
 use crate::msg::Effect;
 use crate::requests::Request;
 use crate::update::prompt;
@@ -36,7 +36,7 @@ impl Handler for QueueScreen {
             Action::Export => {
                 let name = model.zoned(model.now).strftime("failed-%Y%m%d-%H%M%S.jsonl");
                 let name = name.to_string();
-                prompt::open(model, PromptPurpose::Export, name);
+                prompt::open(model, PromptPurpose::Export(ExportOf::Shown), name);
             }
             Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll => {
                 return change_selected(model, action).into();

@@ -6,9 +6,10 @@ use ratatui::layout::{Position, Rect};
 use super::Draw;
 use crate::format;
 use crate::keymap::{Action, Binding};
-use crate::model::filter::StageSet;
+use crate::model::filter::{Condition, Filter, StageSet};
+use crate::model::grouping::GroupKey;
 use crate::model::layout::Layout;
-use crate::model::pane::{Pane, Wanted};
+use crate::model::pane::{Pane, Visit, Wanted};
 use crate::model::query::Query;
 use crate::model::screen::{LogScreen, Screen};
 use crate::model::{Flow, Link, Model};
@@ -17,6 +18,9 @@ use crate::view::panel::Panel;
 use crate::view::{MAX_QUERY, figures, panel, panes};
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::text;
+
+/// The most columns of a group's text in the title.
+const MAX_GROUP: usize = 40;
 
 impl Draw for LogScreen {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -81,35 +85,58 @@ fn cut_off(model: &Model, width: u16) -> Vec<Segment> {
 pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
     let filter = pane.filter();
     let mut phrases = Vec::new();
-    if pane.in_context() {
-        phrases.push(format!("context ({} goes back)", model.key(Action::Context)));
+    match pane.visit() {
+        Some(Visit::Context) => {
+            phrases.push(format!("context ({} goes back)", model.key(Action::Context)));
+        }
+        Some(Visit::Group) => {
+            phrases.push(format!("group ({} goes back)", model.key(Action::Back)));
+        }
+        None => {}
     }
-    if filter.stages != StageSet::ALL {
-        let (on, off): (Vec<_>, Vec<_>) =
-            Stage::ALL.into_iter().partition(|&stage| filter.stages.contains(Some(stage)));
-        let names =
-            |stages: &[Stage]| stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
-        phrases.push(match on.len() {
-            0 => "no stage".to_owned(),
-            1..=3 => format!("only {}", names(&on)),
-            _ => format!("without {}", names(&off)),
-        });
-    }
-    match filter.level {
-        Level::Info => {}
-        Level::Warn => phrases.push("warnings and errors".to_owned()),
-        Level::Error => phrases.push("errors".to_owned()),
-    }
-    if let Some(project) = &filter.project {
-        phrases.push(format!("project {}", text::clip(project, MAX_QUERY)));
-    }
-    if let Some(query) = &filter.query {
-        phrases.push(format!("filter {}", quoted(query)));
-    }
-    if let Some(since) = filter.since {
-        phrases.push(format!("since {}", model.time_of_day(since)));
+    let conditions = Condition::ALL.into_iter().filter(|&condition| filter.has(condition));
+    phrases.extend(conditions.map(|condition| phrase(model, filter, condition)));
+    if pane.folds() {
+        phrases.push("repeats folded".to_owned());
     }
     phrases
+}
+
+/// A condition as a short phrase.
+pub(in crate::view) fn phrase(model: &Model, filter: &Filter, condition: Condition) -> String {
+    let text = |text: Option<String>| text.unwrap_or_default();
+    match condition {
+        Condition::Stages => stages(filter.stages),
+        Condition::Level if filter.level == Level::Error => "errors".to_owned(),
+        Condition::Level => "warnings and errors".to_owned(),
+        Condition::Project => {
+            let name = |project: &String| format!("project {}", text::clip(project, MAX_QUERY));
+            text(filter.project.as_ref().map(name))
+        }
+        Condition::Query => {
+            text(filter.query.as_ref().map(|query| format!("filter {}", quoted(query))))
+        }
+        Condition::Group => {
+            let name = |group: &GroupKey| format!("only “{}”", text::clip(group.what(), MAX_GROUP));
+            text(filter.group.as_ref().map(name))
+        }
+        Condition::Since => text(filter.since.map(|since| {
+            let begins = model.ring().begins(filter.level).filter(|&begins| begins > since);
+            let begins = begins.map(|at| format!(", log begins {}", model.time_of_day(at)));
+            format!("since {}{}", model.time_of_day(since), begins.unwrap_or_default())
+        })),
+    }
+}
+
+fn stages(shown: StageSet) -> String {
+    let (on, off): (Vec<_>, Vec<_>) =
+        Stage::ALL.into_iter().partition(|&stage| shown.contains(Some(stage)));
+    let names = |stages: &[Stage]| stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
+    match on.len() {
+        0 => "no stage".to_owned(),
+        1..=3 => format!("only {}", names(&on)),
+        _ => format!("without {}", names(&off)),
+    }
 }
 
 fn quoted(query: &Query) -> String {
@@ -163,7 +190,8 @@ fn seeking(model: &Model) -> Option<Vec<Segment>> {
         Wanted::Event(_) => "the event",
         Wanted::Found => "a match",
     };
-    let done = seek.progress(model.ring(), model.limit());
+    let first = model.ring().first_of(model.pane().filter().level);
+    let done = seek.progress(first, model.limit());
     let end = model.key(Action::Back);
     let says = format!("looking for {wanted} {done} %, {end} stops");
     Some(vec![styled(says, model.options.theme.warning())])
@@ -218,11 +246,15 @@ fn place(model: &Model) -> Segment {
     let pane = model.pane();
     let shown = pane.index().len() as u64;
     let kept = model.ring().len() as u64;
-    let of = if pane.filter().shows_all() || shown == kept {
+    let level = pane.filter().level;
+    let mut of = if pane.filter().shows_all() || shown == kept || level > Level::Info {
         format::lines(shown)
     } else {
         format!("{} of {} lines", format::count(shown), format::count(kept))
     };
+    if let Some(begins) = model.ring().begins(level) {
+        of.push_str(&format!(" from {}", model.time_of_day(begins)));
+    }
     let cursor = pane.window(model.log_height()).cursor.filter(|_| !pane.follows());
     match (cursor, model.flow()) {
         (Some(cursor), _) => {

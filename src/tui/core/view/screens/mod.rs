@@ -4,8 +4,10 @@
 //! - `log`: the log and its status
 //! - `page`: scrollable texts
 //! - `polled`: what polled screens share
+//! - `problems`: warnings, errors and failed events, grouped
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its failed events
+//! - `session`: the events of a session
 //! - `trace`: the waterfall of a trace
 //! - `verify`: the results of dual-write verification
 //! - `visitors`: current visitors
@@ -14,8 +16,10 @@ mod batch;
 mod log;
 mod page;
 mod polled;
+mod problems;
 mod projects;
 mod queue;
+mod session;
 mod trace;
 mod verify;
 mod visitors;
@@ -28,7 +32,7 @@ use crate::keymap::Binding;
 use crate::model::Model;
 use crate::model::layout::Layout;
 use crate::model::screen::{LogScreen, Screen, Shown, on_screen};
-pub(super) use log::{is_focused, shown_by};
+pub(super) use log::{is_focused, phrase, shown_by};
 
 /// How a screen is drawn.
 trait Draw: Shown {

@@ -1,0 +1,136 @@
+//! Older warnings and errors: kept when the other lines of their time are dropped, within limits of
+//! their own, so that a flood of other lines does not take them along.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::{CHUNK_BYTES, CHUNK_LINES, Numbers, Run};
+use crate::model::line::{self, Meta};
+
+/// The cost of a line's number.
+const NUMBER: usize = size_of::<u64>();
+
+#[derive(Debug, Default)]
+struct Chunk {
+    /// The numbers of its lines.
+    numbers: Vec<u64>,
+    text: String,
+    lines: Vec<Meta>,
+    /// How many of them are dropped.
+    dropped: usize,
+}
+
+impl Chunk {
+    /// The number of its last line.
+    fn last(&self) -> u64 {
+        self.numbers.last().copied().unwrap_or(0)
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.numbers.get(self.dropped).copied()
+    }
+}
+
+/// The lines, with the numbers that they had among all lines.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    chunks: VecDeque<Chunk>,
+    count: usize,
+    bytes: usize,
+    max_lines: usize,
+    max_bytes: usize,
+    /// Whether any were dropped.
+    has_dropped: bool,
+}
+
+impl Kept {
+    pub(super) fn new(max_lines: usize, max_bytes: usize) -> Self {
+        Self { max_lines, max_bytes, ..Self::default() }
+    }
+
+    /// The number of the oldest one.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.chunks.front().and_then(Chunk::first)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn has_dropped(&self) -> bool {
+        self.has_dropped
+    }
+
+    /// Adds a line that is newer than all others.
+    pub(super) fn push(&mut self, number: u64, meta: &Meta, text: &str) {
+        if self.max_lines == 0 {
+            return;
+        }
+        let full =
+            |chunk: &Chunk| chunk.text.len() >= CHUNK_BYTES || chunk.lines.len() >= CHUNK_LINES;
+        if self.chunks.back().is_none_or(full) {
+            if let Some(chunk) = self.chunks.back_mut() {
+                chunk.text.shrink_to_fit();
+            }
+            self.chunks.push_back(Chunk::default());
+        }
+        let Some(chunk) = self.chunks.back_mut() else { return };
+        let meta = meta.moved(chunk.text.len());
+        chunk.text.push_str(text);
+        chunk.text.push(line::SEPARATOR);
+        chunk.numbers.push(number);
+        chunk.lines.push(meta);
+        self.count += 1;
+        self.bytes += cost(&meta);
+        while self.count > self.max_lines || self.bytes > self.max_bytes {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(chunk) = self.chunks.front_mut() else { return };
+        let Some(meta) = chunk.lines.get(chunk.dropped) else { return };
+        self.bytes -= cost(meta);
+        self.count -= 1;
+        self.has_dropped = true;
+        chunk.dropped += 1;
+        if chunk.dropped == chunk.lines.len() {
+            self.chunks.pop_front();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.max_lines, self.max_bytes);
+    }
+
+    /// The lines in a range of numbers.
+    pub(super) fn runs(&self, range: Range<u64>) -> impl Iterator<Item = Run<'_>> {
+        let from = self.chunks.partition_point(|chunk| chunk.last() < range.start);
+        let in_range = move |chunk: &&Chunk| chunk.first().is_some_and(|first| first < range.end);
+        self.chunks.range(from..).take_while(in_range).map(move |chunk| {
+            let place = |number| chunk.numbers.partition_point(|&other| other < number);
+            let start = place(range.start).max(chunk.dropped);
+            let end = place(range.end).max(start);
+            let lines = &chunk.lines[start..end];
+            let text = lines.last().map_or("", |meta| &chunk.text[..meta.range().end]);
+            Run { numbers: Numbers::Listed(&chunk.numbers[start..end]), text, lines }
+        })
+    }
+
+    /// The start of a range that ends with `end` and has at most a chunk's lines.
+    pub(super) fn older_than(&self, end: u64) -> Option<u64> {
+        let after = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|n| n < end));
+        self.chunks.get(after.checked_sub(1)?)?.first()
+    }
+
+    /// The end of a range that starts with `start` and has at most a chunk's lines; `None` if all
+    /// lines are older.
+    pub(super) fn newer_than(&self, start: u64) -> Option<u64> {
+        let at = self.chunks.partition_point(|chunk| chunk.last() < start);
+        Some(self.chunks.get(at)?.last() + 1)
+    }
+}
+
+fn cost(meta: &Meta) -> usize {
+    super::cost(meta) + NUMBER
+}

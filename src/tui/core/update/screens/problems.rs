@@ -1,0 +1,165 @@
+//! The problems: warnings, errors and failed events, grouped by what they say.
+
+use ratatui::layout::Rect;
+
+use super::{Handler, List, Outcome, Selection, queue};
+use crate::keymap::Action;
+use crate::model::cursor::target;
+use crate::model::filter::Filter;
+use crate::model::panels::{MAX_FAILED, Problem, ProblemKey};
+use crate::model::parts::ListParts;
+use crate::model::screen::{Detail, FailedDetail, ProblemsScreen, Screen};
+use crate::model::{ExportOf, Model, PromptPurpose};
+use crate::msg::Effect;
+use crate::update::prompt;
+use bklit_wire::queue::FailedView;
+
+const NONE: &str = "no problem is selected";
+const NO_FAILED: &str = "this group has no failed events";
+
+impl Handler for ProblemsScreen {
+    const IS_PANEL: bool = true;
+
+    fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
+        match action {
+            Action::GroupLines => open_lines(model),
+            Action::NextSpan => {
+                let problems = &mut model.panels.problems;
+                problems.span = problems.span.next();
+                refresh(model);
+            }
+            Action::SortGroups => {
+                let problems = &mut model.panels.problems;
+                problems.sort = problems.sort.next();
+                refresh(model);
+            }
+            Action::RetryGroup => return retry(model).into(),
+            Action::ExportGroup => export(model),
+            _ => return Outcome::Ignored,
+        }
+        Outcome::Done(None)
+    }
+
+    fn scroll(model: &mut Model, action: Action) {
+        let height = usize::from(model.list_parts().list.height);
+        let problems = &mut model.panels.problems;
+        let place = target(action, problems.cursor.selected(), height);
+        problems.cursor.select(place, problems.rows().len(), height);
+    }
+
+    fn settle(model: &mut Model) {
+        let height = usize::from(model.list_parts().list.height);
+        let problems = &mut model.panels.problems;
+        problems.cursor.settle(problems.rows().len(), height);
+    }
+
+    fn poll(model: &mut Model) -> Option<Effect> {
+        model.dirty = true;
+        refresh(model);
+        // A replay has no pipeline.
+        if model.replay.is_some() { None } else { queue::poll(model) }
+    }
+
+    fn selection(model: &Model) -> Option<Selection> {
+        let problems = &model.panels.problems;
+        let problem = problems.selected()?;
+        let lines = problems.group(problem).map(|group| group.last_lines.iter().rev());
+        let line = lines.into_iter().flatten().find_map(|&number| {
+            let line = model.ring.get(number)?.to_owned();
+            Some(Selection::Line(Detail { number, line, scroll: 0 }))
+        });
+        line.or_else(|| newest_failed(model, problem).map(queue::failed_item))
+    }
+
+    fn lists(model: &Model, view: Rect) -> Vec<List> {
+        let problems = &model.panels.problems;
+        vec![List {
+            area: ListParts::of(view).list,
+            top: problems.cursor.top(),
+            count: problems.rows().len(),
+            selected: Some(problems.cursor.selected()),
+            opens: Action::GroupLines,
+        }]
+    }
+
+    fn select(model: &mut Model, _list: usize, place: usize) {
+        let height = usize::from(model.list_parts().list.height);
+        let problems = &mut model.panels.problems;
+        problems.cursor.select(place, problems.rows().len(), height);
+    }
+}
+
+/// Brings the rows up to date.
+pub(in crate::update) fn refresh(model: &mut Model) {
+    model.panels.problems.refresh(model.now);
+    <ProblemsScreen as Handler>::settle(model);
+}
+
+/// Groups the failed events that have arrived. While the problems are shown, all are requested.
+pub(in crate::update) fn take_failed(model: &mut Model) {
+    model.panels.problems.take_failed(model.panels.queue.all());
+    if model.shown::<ProblemsScreen>().is_some() {
+        if model.panels.queue.unknown() > 0 {
+            model.panels.queue.want(MAX_FAILED);
+        }
+        refresh(model);
+    }
+}
+
+fn newest_failed<'a>(model: &'a Model, problem: &Problem) -> Option<&'a FailedView> {
+    let id = model.panels.problems.failed_of(problem)?.ids.first()?;
+    model.panels.queue.all().iter().find(|item| item.id == *id)
+}
+
+fn open_lines(model: &mut Model) {
+    let Some(problem) = model.panels.problems.selected().cloned() else {
+        return model.notify(NONE);
+    };
+    match &problem.key {
+        ProblemKey::Lines(key) => {
+            model.screens.clear();
+            let (limit, height) = (model.limit(), model.log_height());
+            let pane = model.panes.focused_mut();
+            pane.visit_group(key.clone(), &model.ring, limit, height);
+            let back = model.key(Action::Back);
+            model.notify(format!("only the lines of this group; {back} goes back to the problems"));
+        }
+        ProblemKey::Failed(_) => match newest_failed(model, &problem).cloned() {
+            Some(item) => {
+                model.push_screen(Screen::Failed(Box::new(FailedDetail { item, scroll: 0 })));
+            }
+            None => model.notify("these failed events are gone"),
+        },
+    }
+}
+
+fn failed_ids(model: &Model) -> Vec<String> {
+    let problems = &model.panels.problems;
+    let failed = problems.selected().and_then(|problem| problems.failed_of(problem));
+    failed.map(|failed| failed.ids.clone()).unwrap_or_default()
+}
+
+fn retry(model: &mut Model) -> Option<Effect> {
+    let ids = failed_ids(model);
+    if ids.is_empty() {
+        model.notify(NO_FAILED);
+        return None;
+    }
+    queue::change(model, Action::RetryAll, ids)
+}
+
+/// Asks for a file for the failed events, or else for the lines.
+fn export(model: &mut Model) {
+    let ids = failed_ids(model);
+    let (of, name) = match model.panels.problems.selected() {
+        None => return model.notify(NONE),
+        Some(_) if !ids.is_empty() => (ExportOf::Failed(ids), "failed-%Y%m%d-%H%M%S.jsonl"),
+        Some(Problem { key: ProblemKey::Lines(key), .. }) => {
+            let filter = Filter::of_group(key.clone());
+            (ExportOf::Lines(Box::new(filter)), "problem-%Y%m%d-%H%M%S.jsonl")
+        }
+        Some(_) => return model.notify(NO_FAILED),
+    };
+    let name = model.zoned(model.now).strftime(name).to_string();
+    prompt::open(model, PromptPurpose::Export(of), name);
+}

@@ -1,0 +1,336 @@
+//! The problems: a row for each group, and the details of the selected one.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+
+use super::{Draw, polled};
+use crate::format;
+use crate::keymap::{Action, Binding};
+use crate::model::Model;
+use crate::model::grouping::ByProject;
+use crate::model::layout::Layout;
+use crate::model::panels::{Problem, ProblemKey, ProblemsPanel};
+use crate::model::parts::ListParts;
+use crate::model::screen::ProblemsScreen;
+use crate::theme::Theme;
+use crate::view::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
+use crate::view::panel;
+use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
+
+/// `1,234 k`
+const COUNT: usize = 6;
+/// The cells of a trend: ten minutes, or an hour in parts of five minutes.
+const TREND: usize = 12;
+/// `12:34:56`
+const FIRST: usize = 8;
+/// `1m 11s`
+const LAST: usize = 7;
+/// `clickhouse 400`
+const WHERE: usize = 14;
+const PROJECT: usize = 14;
+const FAILED: usize = 6;
+
+/// The columns for a width, by their starts. A column that is left out has the width 0.
+struct Columns {
+    trend: usize,
+    first: usize,
+    project: usize,
+    failed: usize,
+}
+
+impl Columns {
+    fn of(width: usize) -> Self {
+        let from = |least: usize, column: usize| if width >= least { column } else { 0 };
+        Self {
+            trend: from(78, TREND),
+            first: from(100, FIRST),
+            project: from(112, PROJECT),
+            failed: from(70, FAILED),
+        }
+    }
+
+    /// The widths from left to right, without the reason.
+    fn widths(&self) -> [usize; 7] {
+        [COUNT, self.trend, self.first, LAST, self.failed, WHERE, self.project]
+    }
+
+    /// The start of each column, and of the reason.
+    fn starts(&self) -> [usize; 8] {
+        let mut starts = [3; 8];
+        for (nth, width) in self.widths().into_iter().enumerate() {
+            let gap = if width > 0 { 2 } else { 0 };
+            starts[nth + 1] = starts[nth] + width + gap;
+        }
+        starts
+    }
+}
+
+impl Draw for ProblemsScreen {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        render(model, buf, layout.overlay());
+        None
+    }
+
+    fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+        panel::lower(buf, area, (model.options.theme, true), &queue_state(model), &[]);
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        let problems = &model.panels().problems;
+        let selected = problems.selected();
+        let has_failed = selected.is_some_and(|problem| problem.failed.is_some());
+        match binding.action {
+            Action::RetryGroup => binding.hint.filter(|_| has_failed),
+            Action::GroupLines | Action::ExportGroup => binding.hint.filter(|_| selected.is_some()),
+            _ => binding.hint,
+        }
+    }
+}
+
+fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let problems = &model.panels().problems;
+    rule(buf, row(area, 0), theme, &title(problems, theme), &total(model, problems));
+    let parts = ListParts::of(area);
+    let columns = Columns::of(parts.list.width.into());
+    labels(&columns, buf, parts.labels, theme);
+    let height = usize::from(parts.list.height);
+    let (top, selected) = (problems.cursor().top(), problems.cursor().selected());
+    for (nth, problem) in problems.rows().iter().enumerate().skip(top).take(height) {
+        let at = row(parts.list, nth - top);
+        problem_row(model, problem, &columns, nth == selected, buf, at);
+    }
+    if problems.rows().is_empty() {
+        nothing(model, buf, parts.list);
+    }
+    if let Some(problem) = problems.selected().filter(|_| parts.details.height > 0) {
+        details(model, problem, buf, parts.details);
+    }
+}
+
+fn title(problems: &ProblemsPanel, theme: Theme) -> Vec<Segment> {
+    let dim = format!(" · {} · {}", problems.span().name(), problems.sort().name());
+    vec![styled("problems", theme.strong()), styled(dim, theme.dim())]
+}
+
+fn total(model: &Model, problems: &ProblemsPanel) -> Vec<Segment> {
+    let rows = problems.rows();
+    let lines: u64 = rows.iter().map(|problem| problems.count(problem, model.now)).sum();
+    let groups = format::plural(rows.len() as u64, "group");
+    let mut says = format!("{groups}, {}", format::count(lines));
+    let evicted = problems.groups().evicted();
+    if evicted.groups > 0 {
+        says.push_str(&format!(" · {} older groups dropped", format::count(evicted.groups)));
+    }
+    vec![styled(says, model.options.theme.dim())]
+}
+
+/// Whether all failed events are known.
+fn queue_state(model: &Model) -> Vec<Segment> {
+    let (theme, queue) = (model.options.theme, &model.panels().queue);
+    let mut items = Vec::new();
+    if let Some(why) = polled::error(&queue.polled) {
+        items.push(vec![styled(format!("failed events unknown: {why}"), theme.warning())]);
+    } else if queue.unknown() > 0 {
+        let (all, unknown) = (queue.all().len() as u64, queue.unknown());
+        let says = format!(
+            "grouped the newest {} failed events, not {} older ones",
+            format::count(all),
+            format::count(unknown)
+        );
+        items.push(vec![styled(says, theme.warning())]);
+    }
+    joined(items, theme)
+}
+
+fn labels(columns: &Columns, buf: &mut Buffer, at: Rect, theme: Theme) {
+    let starts = columns.starts();
+    let names = ["count", "trend", "first", "last", "failed", "where", "project"];
+    for (nth, (name, width)) in names.into_iter().zip(columns.widths()).enumerate() {
+        if matches!(name, "count" | "failed" | "last") {
+            put_right(buf, at, starts[nth] + width, width, name, theme.dim());
+        } else {
+            put(buf, at, starts[nth], width, name, theme.dim());
+        }
+    }
+    put(buf, at, starts[7], usize::from(at.width), "reason", theme.dim());
+}
+
+fn problem_row(
+    model: &Model,
+    problem: &Problem,
+    columns: &Columns,
+    selected: bool,
+    buf: &mut Buffer,
+    at: Rect,
+) {
+    let (theme, problems) = (model.options.theme, &model.panels().problems);
+    if selected {
+        select(buf, at, theme);
+    }
+    let (group, failed) = (problems.group(problem), problems.failed_of(problem));
+    let level = group.map_or(Level::Error, |group| group.key.level());
+    let (sign, style) = match level {
+        Level::Error => ("✗", theme.error()),
+        _ => ("▲", theme.warning()),
+    };
+    let dim = theme.on(selected, theme.dim());
+    let starts = columns.starts();
+    put(buf, at, 1, 1, sign, style);
+    let count = format::short_count(problems.count(problem, model.now));
+    put_right(buf, at, starts[0] + COUNT, COUNT, &count, style);
+    let first = group.map(|group| group.first).or_else(|| failed?.first);
+    if let Some(group) = group {
+        let minutes = if problems.span().minutes() == Some(10) { 10 } else { 60 };
+        let trend = bars(&group.per_minute(model.now, minutes));
+        put(buf, at, starts[1], columns.trend, &trend, theme.on(selected, Style::new()));
+    }
+    let first = first.map_or_else(String::new, |first| model.time_of_day(first));
+    put(buf, at, starts[2], columns.first, &first, dim);
+    let last = problems.last(problem).map_or_else(String::new, |last| age(model.now, last));
+    put_right(buf, at, starts[3] + LAST, LAST, &last, dim);
+    if let Some(failed) = failed {
+        let count = format::short_count(failed.ids.len() as u64);
+        put_right(buf, at, starts[4] + columns.failed, columns.failed, &count, theme.error());
+    }
+    match group {
+        Some(group) => {
+            let stage = group.key.stage();
+            let name = stage.map_or("unparsed", |stage| model.stage_name(stage));
+            let used = put(buf, at, starts[5], WHERE, name, stage_style(theme, stage));
+            if let Some(status) = group.key.status() {
+                put(buf, at, starts[5] + used + 1, 3, &status.to_string(), theme.plain());
+            }
+        }
+        None => drop(put(buf, at, starts[5], WHERE, "failed queue", theme.plain())),
+    }
+    let projects = problems.projects(problem).map_or_else(String::new, one_project);
+    put(buf, at, starts[6], columns.project, &projects, dim);
+    let reason = usize::from(at.width).saturating_sub(starts[7] + 1);
+    put(buf, at, starts[7], reason, what(problem), theme.on(selected, theme.reason()));
+}
+
+fn stage_style(theme: Theme, stage: Option<Stage>) -> Style {
+    stage.map_or(theme.dim(), |stage| theme.stage(stage))
+}
+
+fn what(problem: &Problem) -> &str {
+    match &problem.key {
+        ProblemKey::Lines(key) => key.what(),
+        ProblemKey::Failed(reason) => reason,
+    }
+}
+
+/// `shop`, `shop +2`
+fn one_project(projects: &ByProject) -> String {
+    let Some((first, _)) = projects.named.iter().max_by_key(|(_, count)| count) else {
+        return String::new();
+    };
+    match (projects.named.len() - 1, projects.others) {
+        (0, 0) => first.to_string(),
+        (more, 0) => format!("{} +{more}", text::clip(first, PROJECT - 3)),
+        _ => format!("{} +…", text::clip(first, PROJECT - 3)),
+    }
+}
+
+/// How long ago, `now` within two seconds.
+fn age(now: UtcMillis, then: UtcMillis) -> String {
+    match now.epoch_millis().saturating_sub(then.epoch_millis()) {
+        ..2_000 => "now".to_owned(),
+        millis => format::micros(millis as f64 * 1e3),
+    }
+}
+
+/// Counts per minute as bars; an hour in parts of five minutes.
+fn bars(minutes: &[u32]) -> String {
+    const BARS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let each = minutes.len().div_ceil(TREND);
+    let parts = minutes.chunks(each.max(1));
+    let parts: Vec<u64> = parts.map(|part| part.iter().map(|&n| u64::from(n)).sum()).collect();
+    let most = parts.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |&count: &u64| BARS[(count * (BARS.len() as u64 - 1)).div_ceil(most) as usize];
+    parts.iter().map(bar).collect()
+}
+
+fn nothing(model: &Model, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    let problems = &model.panels().problems;
+    let width = usize::from(area.width).saturating_sub(4);
+    let older = problems.groups().len() as u64;
+    put(buf, row(area, 0), 2, width, "No warnings, errors or failed events.", theme.good());
+    if older > 0 {
+        let key = model.key(Action::NextSpan);
+        let groups = format::plural(older, "older group");
+        put(buf, row(area, 1), 2, width, &format!("{groups}; {key} shows them."), theme.dim());
+    }
+}
+
+/// The selected problem as its last line has it: the reason in full, the projects, what can be done.
+fn details(model: &Model, problem: &Problem, buf: &mut Buffer, area: Rect) {
+    let (theme, problems) = (model.options.theme, &model.panels().problems);
+    let (group, failed) = (problems.group(problem), problems.failed_of(problem));
+    let message = group.map_or("events in the failed queue", |group| group.key.message());
+    rule(buf, row(area, 0), theme, &[styled(message, theme.strong())], &[]);
+    let width = usize::from(area.width).saturating_sub(3);
+    for (nth, piece) in text::wrap(what(problem), width).into_iter().take(2).enumerate() {
+        put(buf, row(area, 1 + nth), 2, width, piece, theme.reason());
+    }
+    let named = problems.projects(problem).map_or_else(String::new, listed);
+    put(buf, row(area, 3), 2, width, &named, theme.plain());
+    let mut items = Vec::new();
+    if let Some(group) = group {
+        let (first, last) = (model.time_of_day(group.first), model.time_of_day(group.last));
+        let all = format::plural(group.count, "line");
+        items.push(vec![styled(format!("{all} from {first} to {last}"), theme.dim())]);
+    }
+    if let Some(failed) = failed {
+        let count = format::plural(failed.ids.len() as u64, "event");
+        let retry = model.key(Action::RetryGroup);
+        let says = format!("{count} in the failed queue, {retry} retries");
+        items.push(vec![styled(says, theme.error())]);
+    }
+    put_segments(buf, row(area, 4), 2, width, &joined(items, theme));
+}
+
+/// `projects: shop 121, blog 3 and 7 of others`
+fn listed(projects: &ByProject) -> String {
+    let ByProject { named, others } = projects;
+    if named.is_empty() {
+        return "no project".to_owned();
+    }
+    let mut sorted: Vec<_> = named.iter().collect();
+    sorted.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), name));
+    let names: Vec<_> =
+        sorted.iter().map(|(name, count)| format!("{name} {}", format::count(*count))).collect();
+    let word = if named.len() == 1 && *others == 0 { "project" } else { "projects" };
+    let more = match others {
+        0 => String::new(),
+        others => format!(" and {} of others", format::count(*others)),
+    };
+    format!("{word}: {}{more}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_leave_space_for_the_reason() {
+        for width in 58..=250 {
+            let columns = Columns::of(width);
+            assert!(columns.starts()[7] + 20 <= width, "{width}");
+        }
+    }
+
+    #[test]
+    fn a_trend_shows_single_lines() {
+        assert_eq!(bars(&[0, 1, 0, 100, 50, 0, 0, 0, 0, 1]), "·▁·█▄····▁");
+        let mut hour = [0; 60];
+        (hour[59], hour[0]) = (3, 1);
+        assert_eq!(bars(&hour), "▃··········█");
+        assert_eq!(bars(&[0; 10]), "··········");
+    }
+}
