@@ -6,6 +6,7 @@
 //! - `health`: which parts of the pipeline work
 //! - `labels`: labels of metrics
 //! - `looks`: what is checked when somebody looks
+//! - `projects`: events by project
 //! - `queue`: the queue's state, observed once a second while it matters
 //! - `refusals`: refused events, and what came of the last ones
 //! - `verification`: results of dual-write verification
@@ -15,6 +16,7 @@ mod filters;
 mod health;
 mod labels;
 mod looks;
+mod projects;
 mod queue;
 mod refusals;
 mod verification;
@@ -32,12 +34,13 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::gauges::{Gauges, Latencies, StageGauges};
+use bklit_wire::gauges::{About, Gauges, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
 pub use connections::ConnectionFigures;
 pub use health::Part;
 pub use looks::{Checking, OnDemand};
+pub use projects::MAX_COUNTED as MAX_COUNTED_PROJECTS;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use refusals::RefusalFigures;
 pub use verification::{Outcome, VerificationFigures};
@@ -48,6 +51,7 @@ use filters::FilterFigures;
 use health::PartHealth;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
 use looks::Looks;
+use projects::ProjectFigures;
 use queue::QueueFigures;
 use refusals::Counts;
 
@@ -79,6 +83,7 @@ pub struct Metrics {
     live_events_lost: Counter,
     values_changed: Family<ChangeLabel, Counter>,
     filters: FilterFigures,
+    projects: ProjectFigures,
     accepted: AtomicU64,
     refused: AtomicU64,
     throttled: AtomicU64,
@@ -88,6 +93,8 @@ pub struct Metrics {
     refusals: RefusalFigures,
     /// The store that this process writes, if any.
     store: OnceLock<&'static str>,
+    /// Where and what this process is, once it is known.
+    about: OnceLock<About>,
     /// 0 until it is set.
     alarm_depth: AtomicU64,
     parts: Mutex<[PartHealth; Part::COUNT]>,
@@ -135,6 +142,7 @@ impl Metrics {
             live_events_lost: Counter::default(),
             values_changed: Family::default(),
             filters: FilterFigures::default(),
+            projects: ProjectFigures::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
@@ -142,6 +150,7 @@ impl Metrics {
             verify: VerificationFigures::default(),
             refusals: RefusalFigures::default(),
             store: OnceLock::new(),
+            about: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
             parts: Mutex::default(),
             since: Mutex::new(Instant::now()),
@@ -250,11 +259,6 @@ impl Metrics {
         self.requests.get_or_create(&StatusLabel { status: status.into() }).inc();
     }
 
-    /// Counts an accepted event.
-    pub fn accepted(&self) {
-        self.accepted.fetch_add(1, Relaxed);
-    }
-
     /// Counts a refused request, message or event of a batch, whether or not it was to be an event.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
@@ -323,6 +327,11 @@ impl Metrics {
         let _ = self.store.set(name);
     }
 
+    /// Sets where and what this process is; published with the gauges.
+    pub fn set_about(&self, about: About) {
+        let _ = self.about.set(about);
+    }
+
     /// Sets the number of waiting events above which to raise an alarm; published with the gauges.
     pub fn set_alarm_depth(&self, depth: u64) {
         self.alarm_depth.store(depth, Relaxed);
@@ -346,6 +355,7 @@ impl Metrics {
         };
         Gauges {
             process: self.process.clone(),
+            about: self.about.get().cloned(),
             at: Some(UtcMillis::now()),
             interval_ms: since.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             sampling: 1,
