@@ -1,101 +1,28 @@
 //! All colours and emphasis, in one place. Text without a special meaning has the terminal's own
-//! colours, so that dark and light terminals both work.
+//! colours, so that dark and light terminals both work. Colour means state; a stage's colour is used
+//! only for its name.
+//!
+//! - `palette`: what the terminal supports
+//! - `role`: what colours are used for, and the built-in themes
+
+mod palette;
+mod role;
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
 
-use crate::appearance::{Ascii, Colors, Scheme};
+use crate::appearance::Scheme;
+use crate::model::state::State;
 use bklit_wire::debug_log::{Level, Stage};
-
-/// The colours that a terminal supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Palette {
-    /// The 16 colours of the terminal's own palette.
-    Ansi16,
-    /// 256 colours.
-    Ansi256,
-    /// All colours.
-    TrueColour,
-    /// None: bold, dim, underlined and reversed text instead.
-    NoColour,
-}
-
-impl Palette {
-    /// Detects it from `TERM` and `COLORTERM`, unless it is set.
-    pub fn find(no_color: bool, colors: Colors, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let named = |name| variable(name).unwrap_or_default();
-        match colors {
-            _ if no_color || named("TERM") == "dumb" => Self::NoColour,
-            Colors::Ansi16 => Self::Ansi16,
-            Colors::Ansi256 => Self::Ansi256,
-            Colors::True => Self::TrueColour,
-            Colors::Auto => match (named("COLORTERM").as_str(), named("TERM")) {
-                ("truecolor" | "24bit", _) => Self::TrueColour,
-                (_, term) if term.ends_with("-direct") => Self::TrueColour,
-                (other, _) if !other.is_empty() => Self::Ansi256,
-                (_, term) if term.contains("256") => Self::Ansi256,
-                _ => Self::Ansi16,
-            },
-        }
-    }
-}
-
-/// Whether the screen is limited to ASCII: by the setting, or else by the locale. Without a locale,
-/// the terminal is assumed to support UTF-8.
-pub fn needs_ascii(ascii: Ascii, variable: impl Fn(&str) -> Option<String>) -> bool {
-    let locale = || {
-        let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(&variable);
-        set.into_iter().find(|value| !value.is_empty())
-    };
-    match ascii {
-        Ascii::On => true,
-        Ascii::Off => false,
-        Ascii::Auto => locale().is_some_and(|locale| {
-            let locale = locale.to_ascii_lowercase();
-            !locale.contains("utf-8") && !locale.contains("utf8")
-        }),
-    }
-}
-
-/// One colour for each kind of terminal.
-struct Hue {
-    ansi: Color,
-    /// For dark and light backgrounds, from 256 colours.
-    indexed: [u8; 2],
-    /// The same from all colours.
-    rgb: [(u8, u8, u8); 2],
-}
-
-const fn hue(ansi: Color, indexed: [u8; 2], rgb: [(u8, u8, u8); 2]) -> Hue {
-    Hue { ansi, indexed, rgb }
-}
-
-const BLUE: Hue = hue(Color::Blue, [75, 25], [(104, 180, 255), (0, 84, 176)]);
-const PURPLE: Hue = hue(Color::Magenta, [141, 91], [(192, 158, 255), (112, 52, 180)]);
-const YELLOW: Hue = hue(Color::Yellow, [178, 94], [(226, 188, 76), (122, 84, 0)]);
-const GREEN: Hue = hue(Color::Green, [77, 22], [(112, 210, 112), (16, 106, 36)]);
-const ORANGE: Hue = hue(Color::LightRed, [208, 130], [(255, 160, 84), (160, 64, 0)]);
-const PINK: Hue = hue(Color::LightMagenta, [212, 162], [(255, 144, 204), (176, 24, 112)]);
-const RED: Hue = hue(Color::Red, [203, 160], [(255, 124, 120), (184, 16, 24)]);
-const AMBER: Hue = hue(Color::Yellow, [220, 94], [(255, 214, 92), (128, 80, 0)]);
-const GREY: Hue = hue(Color::DarkGray, [245, 241], [(156, 156, 156), (96, 96, 96)]);
-const CYAN: Hue = hue(Color::Cyan, [80, 30], [(92, 208, 220), (0, 104, 120)]);
-
-/// The colour of each stage.
-fn hue_of(stage: Stage) -> &'static Hue {
-    match stage {
-        Stage::Ingestion => &BLUE,
-        Stage::Queue => &PURPLE,
-        Stage::Worker => &YELLOW,
-        Stage::Clickhouse => &GREEN,
-        Stage::Pubsub => &ORANGE,
-        Stage::Websocket => &PINK,
-    }
-}
+pub use palette::{Palette, needs_ascii};
+pub use role::Role;
 
 /// A stage's colour on a dark background, as an index into a terminal's 256 colours.
 pub fn indexed(stage: Stage) -> u8 {
-    hue_of(stage).indexed[0]
+    match Role::of(stage).color(Scheme::Dark, Palette::Ansi256) {
+        Some(Color::Indexed(index)) => index,
+        _ => 7,
+    }
 }
 
 /// The styles of the console.
@@ -136,22 +63,17 @@ impl Theme {
         if self.scheme == Scheme::Mono { Palette::NoColour } else { self.palette }
     }
 
-    fn pick<T: Copy>(self, of: [T; 2]) -> T {
-        of[usize::from(self.scheme == Scheme::Light)]
+    /// A colour, if the terminal and the theme have one for it.
+    fn tint(self, role: Role) -> Option<Color> {
+        role.color(self.scheme, self.palette())
     }
 
-    /// A colour, if the terminal has any.
-    fn tint(self, hue: &Hue) -> Option<Color> {
-        match self.palette() {
-            Palette::Ansi16 => Some(hue.ansi),
-            Palette::Ansi256 => Some(Color::Indexed(self.pick(hue.indexed))),
-            Palette::TrueColour => Some(rgb(self.pick(hue.rgb))),
-            Palette::NoColour => None,
-        }
+    fn colour(self, role: Role) -> Style {
+        self.tint(role).map_or_else(Style::new, |colour| Style::new().fg(colour))
     }
 
-    fn colour(self, hue: &Hue) -> Style {
-        self.tint(hue).map_or_else(Style::new, |colour| Style::new().fg(colour))
+    fn background(self, role: Role) -> Style {
+        self.tint(role).map_or_else(Style::new, |colour| Style::new().bg(colour))
     }
 
     fn or_modifier(self, style: Style, modifier: Modifier) -> Style {
@@ -169,7 +91,7 @@ impl Theme {
             Stage::Pubsub => Modifier::DIM | Modifier::ITALIC,
             Stage::Websocket => Modifier::BOLD | Modifier::UNDERLINED | Modifier::ITALIC,
         };
-        self.or_modifier(self.stage_bars(stage), emphasis)
+        self.or_modifier(self.colour(Role::of(stage)), emphasis)
     }
 
     /// A stage's name next to its figures.
@@ -178,11 +100,6 @@ impl Theme {
             return self.stage(stage);
         }
         self.stage(stage).patch(self.strong())
-    }
-
-    /// A stage's bars; their form is distinct, so they need no emphasis.
-    pub fn stage_bars(self, stage: Stage) -> Style {
-        self.colour(hue_of(stage))
     }
 
     /// A level's name.
@@ -196,24 +113,68 @@ impl Theme {
 
     /// Something failed.
     pub fn error(self) -> Style {
-        self.or_modifier(self.colour(&RED), Modifier::UNDERLINED).add_modifier(Modifier::BOLD)
+        self.or_modifier(self.colour(Role::Error), Modifier::UNDERLINED)
+            .add_modifier(Modifier::BOLD)
     }
 
     /// A warning.
     pub fn warning(self) -> Style {
-        self.or_modifier(self.colour(&AMBER), Modifier::BOLD)
+        self.or_modifier(self.colour(Role::Warning), Modifier::BOLD)
     }
 
     /// A good state.
     pub fn good(self) -> Style {
-        self.colour(&GREEN)
+        self.colour(Role::Good)
+    }
+
+    /// A value with a state: only values that are above normal have a colour.
+    pub fn state(self, state: State) -> Style {
+        match state {
+            State::Unknown | State::Idle => self.dim(),
+            State::Normal => self.plain(),
+            State::High => self.warning(),
+            State::Critical => self.error(),
+        }
+    }
+
+    /// A bar or a dot of a graph with a state.
+    pub fn bar(self, state: State) -> Style {
+        match state {
+            State::Unknown | State::Idle | State::Normal => self.dim(),
+            State::High => self.warning(),
+            State::Critical => self.colour(Role::Error),
+        }
+    }
+
+    /// A duration: grey below 10 ms, the text's colour below 100 ms, yellow below 1 s, then red.
+    pub fn duration(self, micros: f64) -> Style {
+        match micros {
+            n if n < 10e3 => self.dim(),
+            n if n < 100e3 => self.plain(),
+            n if n < 1e6 => self.warning(),
+            _ => self.colour(Role::Error),
+        }
     }
 
     /// The text of a line of a level.
     pub fn message(self, level: Level) -> Style {
         match level {
-            Level::Error => self.colour(&RED),
+            Level::Error => self.colour(Role::Error),
             Level::Info | Level::Warn => Style::new(),
+        }
+    }
+
+    /// The reason of a warning or an error: the brightest text of its line.
+    pub fn reason(self) -> Style {
+        self.strong()
+    }
+
+    /// The background of a log line of this level.
+    pub fn row(self, level: Level) -> Style {
+        match level {
+            Level::Info => Style::new(),
+            Level::Warn => self.background(Role::WarningRow),
+            Level::Error => self.background(Role::ErrorRow),
         }
     }
 
@@ -227,14 +188,21 @@ impl Theme {
         Style::new()
     }
 
-    /// The program's name, and the label of a text field.
+    /// The frame of a panel; the focused one stands out.
+    pub fn frame(self, focused: bool) -> Style {
+        let role = if focused { Role::Accent } else { Role::Frame };
+        let emphasis = if focused { Modifier::BOLD } else { Modifier::DIM };
+        self.or_modifier(self.colour(role), emphasis)
+    }
+
+    /// The label of a text field.
     pub fn title(self) -> Style {
-        self.badge_of(&CYAN)
+        self.badge_of(Role::Accent)
     }
 
     /// Less important text: labels, details, rules.
     pub fn dim(self) -> Style {
-        self.or_modifier(self.colour(&GREY), Modifier::DIM)
+        self.or_modifier(self.colour(Role::Dim), Modifier::DIM)
     }
 
     /// More important text: names, input.
@@ -244,60 +212,77 @@ impl Theme {
 
     /// A key to press.
     pub fn key(self) -> Style {
-        self.colour(&CYAN).add_modifier(Modifier::BOLD)
+        self.colour(Role::Accent).add_modifier(Modifier::BOLD)
     }
 
     /// A state that the user should notice, such as PAUSED.
     pub fn badge(self) -> Style {
-        self.badge_of(&AMBER)
+        self.badge_of(Role::Warning)
     }
 
     /// Text that the user must notice: an alert.
     pub fn alarm(self) -> Style {
-        self.badge_of(&RED)
+        self.badge_of(Role::Error)
     }
 
-    /// On a light background the badge is dark, so its text is light.
-    fn badge_of(self, hue: &Hue) -> Style {
-        let on_it = self.pick([Color::Indexed(16), Color::Indexed(231)]);
-        let on_true = self.pick([rgb((0, 0, 0)), rgb((255, 255, 255))]);
-        match self.palette() {
-            Palette::Ansi16 => Style::new().fg(Color::Black).bg(hue.ansi),
-            Palette::Ansi256 => Style::new().fg(on_it).bg(Color::Indexed(self.pick(hue.indexed))),
-            Palette::TrueColour => Style::new().fg(on_true).bg(rgb(self.pick(hue.rgb))),
-            Palette::NoColour => Style::new().add_modifier(Modifier::REVERSED),
+    /// Text on a background of a colour: black or white, whichever is easier to read.
+    fn badge_of(self, role: Role) -> Style {
+        match self.tint(role) {
+            Some(colour) => Style::new().fg(text_on(colour)).bg(colour),
+            None => Style::new().add_modifier(Modifier::REVERSED),
         }
         .add_modifier(Modifier::BOLD)
     }
 
     /// The selected line.
     pub fn selected(self) -> Style {
-        let (fg, bg) = self.pick([(255, 238), (16, 253)]);
-        let (true_fg, true_bg) =
-            self.pick([((255, 255, 255), (48, 52, 60)), ((0, 0, 0), (232, 238, 246))]);
-        match self.palette() {
-            Palette::Ansi256 => Style::new().fg(Color::Indexed(fg)).bg(Color::Indexed(bg)),
-            Palette::TrueColour => Style::new().fg(rgb(true_fg)).bg(rgb(true_bg)),
-            Palette::Ansi16 | Palette::NoColour => Style::new().add_modifier(Modifier::REVERSED),
+        match self.tint(Role::Selection) {
+            Some(colour) => Style::new().fg(text_on(colour)).bg(colour),
+            None => Style::new().add_modifier(Modifier::REVERSED),
         }
     }
 
     /// A match of the search.
     pub fn found(self) -> Style {
-        match self.palette() {
-            Palette::Ansi16 => Style::new().fg(Color::Black).bg(Color::Yellow),
-            Palette::Ansi256 => Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(222)),
-            Palette::TrueColour => Style::new().fg(rgb((0, 0, 0))).bg(rgb((255, 222, 120))),
+        match self.tint(Role::Match) {
+            Some(colour) => Style::new().fg(text_on(colour)).bg(colour),
             // The selected line is reversed as well; there the underline marks the match.
-            Palette::NoColour => {
-                Style::new().add_modifier(Modifier::REVERSED | Modifier::UNDERLINED)
-            }
+            None => Style::new().add_modifier(Modifier::REVERSED | Modifier::UNDERLINED),
         }
     }
 }
 
-fn rgb((r, g, b): (u8, u8, u8)) -> Color {
-    Color::Rgb(r, g, b)
+/// Black or white, by the luminance of the background.
+fn text_on(background: Color) -> Color {
+    let Some((r, g, b)) = components(background) else {
+        // The terminal's own colours: all that are used as a background are bright, except these.
+        let dark = matches!(background, Color::Blue | Color::Red | Color::Magenta | Color::Black);
+        return if dark { Color::White } else { Color::Black };
+    };
+    let linear = |value: u8| (f64::from(value) / 255.0).powf(2.2);
+    let luminance = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    match (background, luminance > 0.18) {
+        (Color::Indexed(_), true) => Color::Indexed(16),
+        (Color::Indexed(_), false) => Color::Indexed(231),
+        (_, true) => Color::Rgb(0, 0, 0),
+        (_, false) => Color::Rgb(255, 255, 255),
+    }
+}
+
+/// A colour as red, green and blue; `None` if each terminal has its own.
+fn components(colour: Color) -> Option<(u8, u8, u8)> {
+    let step = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
+    match colour {
+        Color::Rgb(r, g, b) => Some((r, g, b)),
+        Color::Indexed(n @ 16..=231) => {
+            let n = n - 16;
+            Some((step(n / 36), step(n / 6 % 6), step(n % 6)))
+        }
+        Color::Indexed(n @ 232..) => {
+            Some((8 + 10 * (n - 232), 8 + 10 * (n - 232), 8 + 10 * (n - 232)))
+        }
+        _ => None,
+    }
 }
 
 /// A run of text in one style.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::appearance::{Ascii, Colors};
 
 #[test]
 fn no_colour_has_no_colour_but_emphasis() {
@@ -65,15 +66,76 @@ fn contrast(a: Rgb, b: Rgb) -> f64 {
 
 /// xterm's colours; the first 16 are the user's own.
 fn of_terminal(colour: Color) -> Rgb {
-    let step = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
-    match colour {
-        Color::Rgb(r, g, b) => (r, g, b),
-        Color::Indexed(n @ 16..=231) => {
-            let n = n - 16;
-            (step(n / 36), step(n / 6 % 6), step(n % 6))
+    components(colour).unwrap_or_else(|| panic!("{colour:?} looks different on every terminal"))
+}
+
+/// The usual first 16 colours: those of xterm, of VGA and the Linux console, and of Tango.
+const PALETTES: [[u32; 16]; 3] = [
+    [
+        0x00_00_00, 0xcd_00_00, 0x00_cd_00, 0xcd_cd_00, 0x00_00_ee, 0xcd_00_cd, 0x00_cd_cd,
+        0xe5_e5_e5, 0x7f_7f_7f, 0xff_00_00, 0x00_ff_00, 0xff_ff_00, 0x5c_5c_ff, 0xff_00_ff,
+        0x00_ff_ff, 0xff_ff_ff,
+    ],
+    [
+        0x00_00_00, 0xaa_00_00, 0x00_aa_00, 0xaa_55_00, 0x00_00_aa, 0xaa_00_aa, 0x00_aa_aa,
+        0xaa_aa_aa, 0x55_55_55, 0xff_55_55, 0x55_ff_55, 0xff_ff_55, 0x55_55_ff, 0xff_55_ff,
+        0x55_ff_ff, 0xff_ff_ff,
+    ],
+    [
+        0x2e_34_36, 0xcc_00_00, 0x4e_9a_06, 0xc4_a0_00, 0x34_65_a4, 0x75_50_7b, 0x06_98_9a,
+        0xd3_d7_cf, 0x55_57_53, 0xef_29_29, 0x8a_e2_34, 0xfc_e9_4f, 0x72_9f_cf, 0xad_7f_a8,
+        0x34_e2_e2, 0xee_ee_ec,
+    ],
+];
+
+fn of_palette(palette: &[u32; 16], colour: Color) -> Rgb {
+    let order = [
+        Color::Black,
+        Color::Red,
+        Color::Green,
+        Color::Yellow,
+        Color::Blue,
+        Color::Magenta,
+        Color::Cyan,
+        Color::Gray,
+        Color::DarkGray,
+        Color::LightRed,
+        Color::LightGreen,
+        Color::LightYellow,
+        Color::LightBlue,
+        Color::LightMagenta,
+        Color::LightCyan,
+        Color::White,
+    ];
+    let [_, r, g, b] =
+        palette[order.iter().position(|&known| known == colour).unwrap()].to_be_bytes();
+    (r, g, b)
+}
+
+#[test]
+fn sixteen_colours_are_legible_on_the_usual_palettes() {
+    for (scheme, background) in [(Scheme::Dark, (0, 0, 0)), (Scheme::Light, (255, 255, 255))] {
+        let theme = Theme::of(scheme, Palette::Ansi16);
+        let stages = Stage::ALL.map(|stage| theme.stage(stage));
+        let states = [theme.error(), theme.warning(), theme.good(), theme.key(), theme.dim()];
+        let badges = [theme.title(), theme.badge(), theme.alarm(), theme.found()];
+        for (nth, palette) in PALETTES.iter().enumerate() {
+            for style in stages.iter().chain(&states) {
+                let Some(colour) = style.fg else { continue };
+                let ratio = contrast(of_palette(palette, colour), background);
+                assert!(ratio >= 2.5, "{scheme:?} {nth} {colour:?}: {ratio:.1}");
+            }
+            for style in badges {
+                let on = of_palette(palette, style.bg.unwrap());
+                let ratio = contrast(of_palette(palette, style.fg.unwrap()), on);
+                assert!(ratio >= 2.5, "{scheme:?} {nth} {style:?}: {ratio:.1}");
+            }
         }
-        Color::Indexed(n @ 232..) => (8 + 10 * (n - 232), 8 + 10 * (n - 232), 8 + 10 * (n - 232)),
-        other => panic!("{other:?} looks different on every terminal"),
+        // A stage is never taken for an error or a warning.
+        for stage in stages {
+            assert_ne!(stage.fg, theme.error().fg);
+            assert_ne!(stage.fg, theme.warning().fg, "{scheme:?}");
+        }
     }
 }
 

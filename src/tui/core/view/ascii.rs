@@ -14,6 +14,8 @@ fn sign(symbol: &str) -> Option<&'static str> {
         "━" => "=",
         "│" | "┃" => "|",
         "┌" | "┐" | "└" | "┘" | "├" | "┤" | "┬" | "┴" | "┼" => "+",
+        "╭" | "╮" | "╰" | "╯" => "+",
+        "╌" => "-",
         "●" | "•" | "◆" | "✱" => "*",
         "○" | "◇" => "o",
         "✓" => "+",
@@ -38,7 +40,20 @@ fn sign(symbol: &str) -> Option<&'static str> {
         "▇" => "*",
         "█" => "#",
         "░" | "▒" | "▓" => "%",
-        _ => return None,
+        other => return dots(other),
+    })
+}
+
+/// The replacement for a braille character of a graph, by its height.
+fn dots(symbol: &str) -> Option<&'static str> {
+    let dots =
+        u32::from(symbol.chars().next()?).checked_sub(0x2800).filter(|&dots| dots < 0x100)?;
+    Some(match dots {
+        0 => " ",
+        dots if dots & 0x09 > 0 => "#",
+        dots if dots & 0x12 > 0 => "+",
+        dots if dots & 0x24 > 0 => "-",
+        _ => "_",
     })
 }
 

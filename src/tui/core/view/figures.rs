@@ -68,7 +68,7 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
     for stage in Stage::ALL {
         let at = layout.stage(stage);
         let figures = &summary.stages[stage.index()];
-        let on = chip(model, buf, at, stage, 10);
+        chip(model, buf, at, stage, 10);
         let rate = if figures.rate > 0.0 { theme.plain() } else { theme.dim() };
         put_right(buf, at, RATE_END, 8, &rate_of(model, figures), rate);
         let style = if figures.errors > 0 { theme.error() } else { theme.dim() };
@@ -78,7 +78,7 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout) {
             let count = format::tiny_count(figures.warnings);
             put_right(buf, at, ERRORS_END + warnings, 5, &count, style);
         }
-        let style = if on { theme.stage_bars(stage) } else { theme.dim() };
+        let style = theme.dim();
         latencies(model, buf, at, figures, style);
     }
     let at = row(area, Stage::ALL.len() + 1);
@@ -327,7 +327,7 @@ fn queue_block(model: &Model, buf: &mut Buffer, area: Rect) {
         theme.dim(),
     );
     let history = format::sparkline(&summary.depth_history, bars);
-    put(buf, row(area, last), 2, bars, &history, theme.stage_bars(Stage::Queue));
+    put(buf, row(area, last), 2, bars, &history, theme.dim());
 }
 
 /// Why there are no new figures, if so.

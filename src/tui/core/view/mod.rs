@@ -16,9 +16,11 @@
 //! - `empty`: shown instead of the log while there are no lines
 //! - `figures`: the figures of stages and queue
 //! - `footer`: the last two rows
+//! - `graph`: graphs of values over time, with axes
 //! - `header`: the first row
 //! - `log_rows`: the rows of the log
 //! - `palette`: the palette and its completions
+//! - `panel`: frames with titles
 //! - `panes`: the panes and their titles
 //! - `prompt`: the prompt at the bottom of a view
 //! - `screens`: how each screen is drawn
@@ -29,9 +31,11 @@ mod draw;
 mod empty;
 mod figures;
 mod footer;
+mod graph;
 mod header;
 mod log_rows;
 mod palette;
+mod panel;
 mod panes;
 mod prompt;
 mod screens;

@@ -207,11 +207,7 @@ fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
     };
     for (column, value) in chart_row(history, skip, scale, rows, from_bottom).enumerate() {
         let over = history[skip + column].is_some_and(|depth| depth > alarm);
-        let style = if over {
-            theme.error()
-        } else {
-            theme.stage_bars(bklit_wire::debug_log::Stage::Queue)
-        };
+        let style = if over { theme.error() } else { theme.dim() };
         let (sign, style) = match value {
             ' ' if is_alarm_row => ('╌', theme.warning()),
             sign => (sign, style),

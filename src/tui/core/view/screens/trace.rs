@@ -228,7 +228,7 @@ fn line_row(
         on(theme.dim()),
     );
     let sign = if line.duration().is_some() { "█" } else { "◆" };
-    let bars = line.stage().map_or(theme.dim(), |stage| theme.stage_bars(stage));
+    let bars = line.stage().map_or(theme.dim(), |stage| theme.stage(stage));
     let style = if line.level() == Level::Error { theme.error() } else { bars };
     put(buf, at, BAR_START + from, to - from + 1, &sign.repeat(to - from + 1), style);
     let message_start = BAR_START + bar + 1;

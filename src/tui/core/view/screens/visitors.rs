@@ -162,7 +162,7 @@ fn projects_table(model: &Model, view: &LiveView, buf: &mut Buffer, area: Rect, 
             put_right(buf, at, end, NUMBER, &format::count(figure), style);
         }
         let views = &project.page_views[project.page_views.len().saturating_sub(minutes)..];
-        put(buf, at, chart, minutes, &bars(views), theme.stage_bars(Stage::Pubsub));
+        put(buf, at, chart, minutes, &bars(views), theme.dim());
     }
 }
 

@@ -1,0 +1,164 @@
+//! Frames with titles. The focused frame has the accent colour and a mark before its title, so that
+//! the focus does not depend on colour.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::draw::{put, put_segments, row, segments_width};
+use crate::theme::{Segment, Theme};
+
+/// The smallest frame that has space for content.
+const MIN_SIZE: (u16, u16) = (4, 3);
+
+/// A frame with titles in its upper and lower border.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Panel {
+    /// At the start of the upper border.
+    pub(super) title: Vec<Segment>,
+    /// At the end of the upper border; left out if there is not enough space for both.
+    pub(super) right: Vec<Segment>,
+    /// At the start of the lower border.
+    pub(super) bottom: Vec<Segment>,
+    /// At the end of the lower border; left out if there is not enough space for both.
+    pub(super) bottom_right: Vec<Segment>,
+    /// Whether keys go to this panel.
+    pub(super) focused: bool,
+    /// Whether the upper border continues that of a panel above it, `├─┤` instead of `╭─╮`.
+    pub(super) joined: bool,
+}
+
+impl Panel {
+    /// The area within the frame; empty if there is not enough space.
+    pub(super) fn inner(area: Rect) -> Rect {
+        if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
+            return Rect { width: 0, height: 0, ..area };
+        }
+        Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 2 }
+    }
+
+    /// Draws the frame and returns the area within it.
+    pub(super) fn draw(&self, buf: &mut Buffer, area: Rect, theme: Theme) -> Rect {
+        let inner = Self::inner(area);
+        if inner.is_empty() {
+            return inner;
+        }
+        let style = theme.frame(self.focused);
+        let corners = if self.joined { ["├", "┤"] } else { ["╭", "╮"] };
+        let last = usize::from(area.height) - 1;
+        edge(buf, row(area, 0), corners, style);
+        edge(buf, row(area, last), ["╰", "╯"], style);
+        for nth in 1..last {
+            let at = row(area, nth);
+            put(buf, at, 0, 1, "│", style);
+            put(buf, at, usize::from(area.width) - 1, 1, "│", style);
+        }
+        let mark = if self.focused && !self.title.is_empty() { "▶" } else { "" };
+        texts(buf, row(area, 0), (mark, style), &self.title, &self.right);
+        texts(buf, row(area, last), ("", style), &self.bottom, &self.bottom_right);
+        inner
+    }
+}
+
+/// A divider within a frame, from border to border, with texts.
+pub(super) fn divider(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: Theme,
+    left: &[Segment],
+    right: &[Segment],
+) {
+    edge(buf, area, ["├", "┤"], theme.frame(false));
+    texts(buf, area, ("", theme.frame(false)), left, right);
+}
+
+fn edge(buf: &mut Buffer, at: Rect, corners: [&str; 2], style: Style) {
+    let width = usize::from(at.width);
+    put(buf, at, 0, 1, corners[0], style);
+    put(buf, at, 1, width - 2, &"─".repeat(width - 2), style);
+    put(buf, at, width - 1, 1, corners[1], style);
+}
+
+/// Texts in a border, with a space around each.
+fn texts(
+    buf: &mut Buffer,
+    at: Rect,
+    (mark, style): (&str, Style),
+    left: &[Segment],
+    right: &[Segment],
+) {
+    let width = usize::from(at.width).saturating_sub(4);
+    let (left_width, right_width) = (segments_width(left), segments_width(right));
+    let shows_right = right_width > 0 && left_width.min(8) + right_width + 5 <= width;
+    let mut room = width.saturating_sub(2);
+    if shows_right {
+        let x = usize::from(at.width) - right_width - 3;
+        put(buf, at, x - 1, 1, " ", Style::new());
+        put_segments(buf, at, x, right_width, right);
+        put(buf, at, x + right_width, 1, " ", Style::new());
+        room = room.saturating_sub(right_width + 3);
+    }
+    if left_width > 0 && room > 0 {
+        let mark = if mark.is_empty() { " " } else { mark };
+        put(buf, at, 2, 1, mark, style);
+        let used = put_segments(buf, at, 3, room, left);
+        put(buf, at, 3 + used, 1, " ", Style::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::theme::{Palette, styled};
+
+    fn rows(buf: &Buffer) -> Vec<String> {
+        let rows = buf.content().chunks(usize::from(buf.area.width.max(1)));
+        rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect()).collect()
+    }
+
+    fn drawn(panel: &Panel, width: u16, height: u16) -> Vec<String> {
+        let area = Rect::new(0, 0, width, height);
+        let mut buf = Buffer::empty(area);
+        panel.draw(&mut buf, area, Theme::new(Palette::Ansi256));
+        rows(&buf)
+    }
+
+    #[test]
+    fn a_frame_has_its_titles_in_its_borders() {
+        let text = |what: &str| vec![styled(what, Style::new())];
+        let mut panel = Panel {
+            title: text("queue"),
+            right: text("1 min"),
+            bottom: text("Enter open"),
+            ..Panel::default()
+        };
+        assert_eq!(
+            drawn(&panel, 24, 3),
+            ["╭─ queue ────── 1 min ─╮", "│                      │", "╰─ Enter open ─────────╯"]
+        );
+        (panel.focused, panel.joined) = (true, true);
+        assert!(drawn(&panel, 24, 3)[0].starts_with("├─▶queue ─"));
+        // The right text is left out first, then the left one is cut.
+        assert_eq!(drawn(&panel, 14, 3)[0], "├─▶queue ────┤");
+        assert_eq!(drawn(&panel, 10, 3)[0].chars().count(), 10);
+    }
+
+    #[test]
+    fn no_size_is_too_small() {
+        let text = vec![styled("a long title of a small panel", Style::new())];
+        let panel = Panel {
+            title: text.clone(),
+            right: text.clone(),
+            bottom: text.clone(),
+            bottom_right: text,
+            ..Panel::default()
+        };
+        for width in 0..40 {
+            for height in 0..6 {
+                let inner = Panel::inner(Rect::new(0, 0, width, height));
+                assert!(inner.width <= width && inner.height <= height);
+                drawn(&panel, width, height);
+            }
+        }
+    }
+}
