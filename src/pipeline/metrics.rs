@@ -4,6 +4,7 @@
 //! - `connections`: connections closed to make room for others
 //! - `filters`: events that filters found
 //! - `health`: which parts of the pipeline work
+//! - `identity`: what is known about this process from its start
 //! - `labels`: labels of metrics
 //! - `looks`: what is checked when somebody looks
 //! - `projects`: events by project
@@ -14,6 +15,7 @@
 mod connections;
 mod filters;
 mod health;
+mod identity;
 mod labels;
 mod looks;
 mod projects;
@@ -320,21 +322,6 @@ impl Metrics {
     /// Counts lines that a subscriber lost.
     pub fn lines_lost(&self, lines: u64) {
         self.lines_lost.inc_by(lines);
-    }
-
-    /// Names the store that this process writes.
-    pub fn set_store(&self, name: &'static str) {
-        let _ = self.store.set(name);
-    }
-
-    /// Sets where and what this process is; published with the gauges.
-    pub fn set_about(&self, about: About) {
-        let _ = self.about.set(about);
-    }
-
-    /// Sets the number of waiting events above which to raise an alarm; published with the gauges.
-    pub fn set_alarm_depth(&self, depth: u64) {
-        self.alarm_depth.store(depth, Relaxed);
     }
 
     /// The gauges since the last call.

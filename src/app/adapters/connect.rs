@@ -11,9 +11,11 @@ use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use bklit_adapters::postgres::{PostgresOptions, PostgresServer};
 use bklit_adapters::redis::bus::RedisDebugBus;
 use bklit_adapters::redis::connection::{RedisOptions, RedisServer};
+use bklit_adapters::redis::figures::RedisFigureStore;
 use bklit_adapters::redis::presence::RedisPresence;
 use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
 use bklit_net::tls;
+use bklit_pipeline::history::FigureStore;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::{Bounds, Queue};
@@ -81,6 +83,7 @@ pub(in crate::app) struct RedisToFollow {
     pub(in crate::app) bus: Arc<dyn DebugBus>,
     pub(in crate::app) queue: Arc<dyn Queue>,
     pub(in crate::app) presence: Arc<dyn Presence>,
+    pub(in crate::app) figures: Arc<dyn FigureStore>,
 }
 
 /// The Redis at `url`, to follow. Its bus reconnects until it is dropped.
@@ -91,7 +94,8 @@ pub(in crate::app) fn redis_to_follow(settings: &Settings, url: &str) -> Result<
         address: server.address().to_string(),
         bus: Arc::new(bus),
         queue: Arc::new(redis_queue(settings, server.clone())),
-        presence: Arc::new(RedisPresence::new(server)),
+        presence: Arc::new(RedisPresence::new(server.clone())),
+        figures: Arc::new(RedisFigureStore::new(server)),
     })
 }
 

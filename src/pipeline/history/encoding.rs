@@ -54,6 +54,8 @@ struct Stored {
     queue: Option<StoredQueue>,
     #[prost(message, repeated, tag = "14")]
     projects: Vec<StoredProject>,
+    #[prost(uint64, tag = "15")]
+    number: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -97,7 +99,7 @@ struct StoredProject {
 impl Minute {
     /// The minute as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Self { process, about, at, totals } = self;
+        let Self { process, number, about, at, totals } = self;
         let queue = totals.queue.map(|queue| StoredQueue {
             depth: queue.depth,
             in_flight: queue.in_flight,
@@ -132,6 +134,7 @@ impl Minute {
             accept_to_stored: pairs(&totals.accept_to_stored),
             queue,
             projects: projects.collect(),
+            number: *number,
         };
         stored.encode_to_vec()
     }
@@ -185,6 +188,7 @@ impl Minute {
             .collect();
         Ok(Self {
             process: stored.process,
+            number: stored.number,
             about: About { host: stored.host, version: stored.version, roles: stored.roles, since },
             at: UtcMillis::from_epoch_millis(stored.minute.saturating_mul(MINUTE)),
             totals,
@@ -233,7 +237,7 @@ mod tests {
         let about =
             About { host: "web-1".into(), version: "1.2.3".into(), roles: "worker".into(), since };
         let at = UtcMillis::from_epoch_millis(1_796_000_040_000);
-        Minute { process: "1234-89abcdef".to_owned(), about, at, totals }
+        Minute { process: "1234-89abcdef".to_owned(), number: 7, about, at, totals }
     }
 
     /// Sizes as documented in docs/storage.md.

@@ -26,19 +26,24 @@ use bklit_wire::history::{History, HistoryQuery, ProjectTotals, Totals};
 use bklit_wire::time::UtcMillis;
 
 pub use encoding::{InvalidMinute, MAX_MINUTE_BYTES};
-pub use outbox::MAX_WAITING;
 use outbox::Outbox;
+pub use outbox::{IDLE_MINUTES, MAX_WAITING};
 pub use query::Collector;
 use recorder::Recorder;
 
 /// How long reading from a store may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is missing while the shared store is unavailable.
+const ONLY_OWN: &str = "only this process's figures: Redis is unavailable";
+
 /// What one process counted in one minute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minute {
     /// The process's name, as in gauges.
     pub process: String,
+    /// Counts the minutes of the process: with its name, this identifies the minute.
+    pub number: u64,
     /// Where and what it is.
     pub about: About,
     /// The beginning of the minute.
@@ -52,15 +57,16 @@ pub struct Minute {
 #[error("{0}")]
 pub struct FigureStoreError(pub String);
 
-/// Keeps minutes for a week. There may be several of one process and minute: all count.
+/// Keeps minutes for a week. There may be several of one process and time, if its clock was set back:
+/// all count.
 #[async_trait]
 pub trait FigureStore: Send + Sync {
-    /// Adds a minute. After an error it may have been added; it is then added again, once the store
-    /// works.
+    /// Adds minutes, except those that are known already: after an error some may have been added, and
+    /// are added again once the store works.
     ///
     /// # Errors
-    /// Why it was not added.
-    async fn add(&self, minute: &Minute) -> Result<(), FigureStoreError>;
+    /// Why not all were added.
+    async fn add(&self, minutes: &[Arc<Minute>]) -> Result<(), FigureStoreError>;
 
     /// Passes all minutes in the range of `collector` to it.
     ///
@@ -90,14 +96,14 @@ impl FigureHistory {
     ) -> Self {
         Self {
             recorder: Some(Mutex::new(Recorder::new(process, about))),
-            own: Some(Outbox::new(own, "the data dir")),
-            shared: shared.map(|shared| Outbox::new(shared, "Redis")),
+            own: Some(Outbox::new(own, "the data dir", 1)),
+            shared: shared.map(|shared| Outbox::new(shared, "Redis", IDLE_MINUTES)),
         }
     }
 
     /// Reads a store that other processes write.
     pub fn of_others(shared: Arc<dyn FigureStore>) -> Self {
-        Self { recorder: None, own: None, shared: Some(Outbox::new(shared, "Redis")) }
+        Self { recorder: None, own: None, shared: Some(Outbox::new(shared, "Redis", IDLE_MINUTES)) }
     }
 
     /// Records what this process counted in a second, and by project.
@@ -138,18 +144,16 @@ impl FigureHistory {
             Some(shared) => Some(self.read_from(shared, query).await),
             None => None,
         };
-        let (collector, problem) = match (shared, &self.own) {
-            (Some(Ok(collector)), _) => (collector, None),
-            (Some(Err(error)), Some(own)) => (self.read_from(own, query).await?, Some(error)),
-            (None, Some(own)) => (self.read_from(own, query).await?, None),
-            (Some(Err(error)), None) => return Err(error),
-            (None, None) => (Collector::new(query), None),
-        };
-        let mut history = collector.history();
-        if let Some(error) = problem {
-            history.incomplete = Some(format!("only this process's figures: {error}"));
+        match (shared, &self.own) {
+            (Some(Ok(collector)), _) => Ok(collector.history()),
+            (Some(Err(error)), None) => Err(error),
+            (Some(Err(_)), Some(own)) => {
+                let history = self.read_from(own, query).await?.history();
+                Ok(History { incomplete: Some(ONLY_OWN.to_owned()), ..history })
+            }
+            (None, Some(own)) => Ok(self.read_from(own, query).await?.history()),
+            (None, None) => Ok(Collector::new(query).history()),
         }
-        Ok(history)
     }
 
     async fn read_from(&self, outbox: &Outbox, query: HistoryQuery) -> Result<Collector, String> {

@@ -7,6 +7,7 @@ use super::Minute;
 use bklit_wire::history::{
     History, HistoryPoint, HistoryQuery, MAX_PROCESSES, ProcessSeen, Totals,
 };
+use bklit_wire::numbers::plural;
 use bklit_wire::time::UtcMillis;
 
 /// Collects minutes. Its size depends on the number of points, not on how many minutes there are.
@@ -15,9 +16,10 @@ pub struct Collector {
     points: Vec<Option<Totals>>,
     processes: HashMap<String, ProcessSeen>,
     /// The newest minutes of each process: by these, one that arrives both ways is recognised.
-    last: HashSet<(String, UtcMillis)>,
+    last: HashSet<(String, u64)>,
     /// From this time on they are remembered.
     remembered: UtcMillis,
+    unreadable: u64,
 }
 
 impl Collector {
@@ -31,6 +33,7 @@ impl Collector {
             processes: HashMap::new(),
             last: HashSet::new(),
             remembered,
+            unreadable: 0,
         }
     }
 
@@ -46,7 +49,7 @@ impl Collector {
         totals.merge(&minute.totals);
         totals.leave_out_projects();
         if minute.at >= self.remembered {
-            self.last.insert((minute.process.clone(), minute.at));
+            self.last.insert((minute.process.clone(), minute.number));
         }
         if !self.processes.contains_key(&minute.process) && self.processes.len() >= MAX_PROCESSES {
             return;
@@ -63,9 +66,14 @@ impl Collector {
         seen.errors = seen.errors.saturating_add(minute.totals.errors());
     }
 
+    /// Counts a minute that is in the store, but cannot be read.
+    pub fn unreadable(&mut self) {
+        self.unreadable += 1;
+    }
+
     /// Adds a minute that may have been read from the store as well.
     pub(super) fn add_unless_known(&mut self, minute: &Minute) {
-        if !self.last.contains(&(minute.process.clone(), minute.at)) {
+        if !self.last.contains(&(minute.process.clone(), minute.number)) {
             self.add(minute);
         }
     }
@@ -87,7 +95,8 @@ impl Collector {
             step_ms: step,
             points: points.collect(),
             processes,
-            incomplete: None,
+            incomplete: (self.unreadable > 0)
+                .then(|| format!("{} cannot be read", plural(self.unreadable, "minute"))),
         }
     }
 }

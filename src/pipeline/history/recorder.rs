@@ -12,12 +12,14 @@ const MAX_COUNTED: usize = 25 * MAX_PROJECTS;
 pub(super) struct Recorder {
     process: String,
     about: About,
+    /// The number of minutes before the one in progress.
+    number: u64,
     current: Option<(UtcMillis, Totals)>,
 }
 
 impl Recorder {
     pub(super) fn new(process: &str, about: About) -> Self {
-        Self { process: process.to_owned(), about, current: None }
+        Self { process: process.to_owned(), about, number: 0, current: None }
     }
 
     /// Adds a second; returns the minute before it, if another one has begun.
@@ -40,7 +42,9 @@ impl Recorder {
     /// Ends the minute in progress.
     pub(super) fn finish(&mut self) -> Option<Minute> {
         let (at, totals) = self.current.take()?;
-        Some(self.minute(at, totals))
+        let minute = self.minute(at, totals);
+        self.number += 1;
+        Some(minute)
     }
 
     /// The minute in progress.
@@ -51,6 +55,7 @@ impl Recorder {
 
     fn minute(&self, at: UtcMillis, mut totals: Totals) -> Minute {
         totals.leave_out_projects();
-        Minute { process: self.process.clone(), about: self.about.clone(), at, totals }
+        let (process, about) = (self.process.clone(), self.about.clone());
+        Minute { process, number: self.number, about, at, totals }
     }
 }

@@ -1,6 +1,6 @@
 //! The history over stores that fail, and over clocks that jump.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
 use bklit_wire::history::MINUTE;
@@ -10,6 +10,7 @@ use bklit_wire::history::MINUTE;
 struct Memory {
     minutes: Mutex<Vec<Minute>>,
     is_broken: AtomicBool,
+    calls: AtomicUsize,
 }
 
 impl Memory {
@@ -23,9 +24,10 @@ impl Memory {
 
 #[async_trait]
 impl FigureStore for Memory {
-    async fn add(&self, minute: &Minute) -> Result<(), FigureStoreError> {
+    async fn add(&self, minutes: &[Arc<Minute>]) -> Result<(), FigureStoreError> {
         self.check()?;
-        lock(&self.minutes).push(minute.clone());
+        self.calls.fetch_add(1, SeqCst);
+        lock(&self.minutes).extend(minutes.iter().map(|minute| Minute::clone(minute)));
         Ok(())
     }
 
@@ -106,7 +108,7 @@ async fn minutes_wait_for_a_store_that_fails_and_the_oldest_are_dropped() {
         tokio::task::yield_now().await;
     }
     let read = history.read(first_hour()).await.unwrap();
-    assert_eq!(read.incomplete.as_deref(), Some("only this process's figures: broken"));
+    assert_eq!(read.incomplete.as_deref(), Some(ONLY_OWN));
     assert_eq!(read.points.len(), 60);
     shared.is_broken.store(false, SeqCst);
     while lock(&shared.minutes).len() < MAX_WAITING {
@@ -136,4 +138,33 @@ async fn what_is_shared_is_read_without_recording() {
     assert_eq!((accepted(&read), read.processes.len()), (vec![(1, 10)], 2));
     shared.is_broken.store(true, SeqCst);
     assert_eq!(watched.read(first_hour()).await.unwrap_err(), "broken");
+}
+
+/// Some servers charge per command.
+#[tokio::test(start_paused = true)]
+async fn idle_minutes_are_shared_in_groups_and_others_at_once() {
+    let (own, shared) = (Arc::new(Memory::default()), Arc::new(Memory::default()));
+    let history = Arc::new(FigureHistory::new("p", about(), own.clone(), Some(shared.clone())));
+    let stop = CancellationToken::new();
+    let keeping = {
+        let (history, stop) = (Arc::clone(&history), stop.clone());
+        tokio::spawn(async move { history.keep(stop).await })
+    };
+    let until = async |minutes: i64, accepted| {
+        history.add(&second(minutes * 60 + 1, accepted), &[]);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    for minute in 0..60 {
+        until(minute, 0).await;
+    }
+    let calls = || [&own, &shared].map(|store| store.calls.load(SeqCst));
+    assert_eq!(calls(), [59, 5]);
+    assert_eq!(history.read(first_hour()).await.unwrap().points.len(), 60, "none is missing here");
+    until(60, 1).await;
+    until(61, 0).await;
+    assert_eq!(calls(), [61, 6 + 1]);
+    assert_eq!(lock(&shared.minutes).len(), 61);
+    stop.cancel();
+    keeping.await.unwrap();
+    assert_eq!(lock(&shared.minutes).len(), 62, "the last one as well");
 }

@@ -15,7 +15,8 @@ use super::ingest::{About, Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{
-    Arrival, Peer, batch, cors, debug_stream, event_api, live_view, playground, queue_api,
+    Arrival, Peer, batch, cors, debug_stream, event_api, history_api, live_view, playground,
+    queue_api,
 };
 use super::{ready, refused_api, status, tracker};
 use crate::auth::Denied;
@@ -51,6 +52,7 @@ enum Handler {
     Batch,
     Event,
     Live,
+    History,
     Failed,
     Refused,
     Change(Change),
@@ -105,6 +107,7 @@ pub const ROUTES: &[Route] = &[
     route("/api/queue/batch", GET, Access::Reader, Handler::Batch),
     route("/api/event", GET, Access::Reader, Handler::Event),
     route("/api/live", GET, Access::Reader, Handler::Live),
+    route("/api/history", GET, Access::Reader, Handler::History),
     route("/api/queue/failed", GET, Access::Reader, Handler::Failed),
     route("/api/refused", GET, Access::Reader, Handler::Refused),
     route("/api/queue/failed/retry", POST, Access::Admin, Handler::Change(Change::Retry)),
@@ -192,6 +195,7 @@ async fn dispatch(
         Handler::Batch => queue_api::batch(peer, &head).await,
         Handler::Event => event_api::find(peer, &head).await,
         Handler::Live => live_view::now(peer).await,
+        Handler::History => history_api::read(peer, &head).await,
         Handler::Failed => queue_api::failed(peer, &head).await,
         Handler::Refused => refused_api::list(peer, &head),
         Handler::Change(change) => queue_api::change(peer, change, &head, body).await,

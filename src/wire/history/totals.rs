@@ -152,6 +152,14 @@ impl Totals {
         self.projects.truncate(MAX_PROJECTS);
     }
 
+    /// Whether nothing was counted and nothing waited.
+    pub fn is_idle(&self) -> bool {
+        let steps = self.stages.iter().any(|stage| stage.count > 0 || stage.errors > 0);
+        let waits = |queue: QueuePeaks| queue.depth > 0 || queue.in_flight > 0 || queue.spooled > 0;
+        let counts = [self.accepted, self.refused, self.throttled, self.filtered];
+        counts == [0; 4] && !steps && !self.queue.is_some_and(waits)
+    }
+
     /// Failed steps of all stages.
     pub fn errors(&self) -> u64 {
         self.stages.iter().fold(0, |sum, stage| sum.saturating_add(stage.errors))
