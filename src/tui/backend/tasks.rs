@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Backend, change, export, snapshot};
+use super::{Backend, change, export, history, snapshot};
 use bklit_console_core::requests::{Answer, Request};
 
 /// The timeout of a request.
@@ -16,7 +16,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The number of kinds of requests.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 /// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
@@ -40,6 +40,7 @@ fn kind(request: &Request) -> usize {
         Request::Export { .. } => 3,
         Request::Batch(_) => 4,
         Request::Event(_) => 5,
+        Request::History(_) => 6,
     }
 }
 
@@ -59,6 +60,7 @@ fn failure(request: &Request) -> Failure {
             Box::new(|reason| Answer::Event(id, Err(reason)))
         }
         Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
+        Request::History(_) => Box::new(|reason| Answer::History(Err(reason))),
         Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
 }
@@ -107,9 +109,11 @@ impl Drop for Tasks {
 
 async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
     let wait = match request {
-        Request::Queue { .. } | Request::Batch(_) | Request::Event(_) | Request::Live => {
-            ANSWER_WAIT
-        }
+        Request::Queue { .. }
+        | Request::Batch(_)
+        | Request::Event(_)
+        | Request::Live
+        | Request::History(_) => ANSWER_WAIT,
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
     let fail = failure(&request);
@@ -139,6 +143,10 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answe
         },
         Request::Live => match backend() {
             Ok(backend) => Answer::Live(backend.live().await),
+            Err(reason) => fail(reason),
+        },
+        Request::History(query) => match backend() {
+            Ok(backend) => Answer::History(history(backend, query).await),
             Err(reason) => fail(reason),
         },
         Request::Export { path, items } => {

@@ -38,9 +38,14 @@ pub struct Buckets(Vec<(u8, u64)>);
 
 impl Buckets {
     /// The bucket of a number of microseconds.
-    fn bucket(micros: u64) -> u8 {
+    pub fn bucket(micros: u64) -> u8 {
         let place = UPPER.partition_point(|&bound| bound < micros);
         u8::try_from(place).unwrap_or(u8::MAX)
+    }
+
+    /// The largest number of microseconds in a bucket.
+    pub fn upper(bucket: u8) -> u64 {
+        UPPER[usize::from(bucket)]
     }
 
     /// Counts `n` latencies of `micros`.

@@ -23,6 +23,8 @@ pub enum Context {
     Live,
     /// The results of verification.
     Verify,
+    /// Figures over time.
+    History,
     /// A text field.
     Field,
     /// A prompt for a letter.
@@ -33,7 +35,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -44,6 +46,7 @@ impl Context {
         Self::Batch,
         Self::Live,
         Self::Verify,
+        Self::History,
         Self::Field,
         Self::Letter,
         Self::Palette,
@@ -62,6 +65,7 @@ impl Context {
             Self::Batch => "batch",
             Self::Live => "live",
             Self::Verify => "verify",
+            Self::History => "history",
             Self::Field => "text field",
             Self::Letter => "letter",
             Self::Palette => "command",
@@ -71,7 +75,7 @@ impl Context {
 
 /// A set of contexts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contexts(u16);
+pub struct Contexts(u32);
 
 impl Contexts {
     /// All of them.
@@ -80,23 +84,23 @@ impl Contexts {
     pub(super) const fn of(contexts: &[Context]) -> Self {
         let (mut set, mut nth) = (0, 0);
         while nth < contexts.len() {
-            set |= 1 << contexts[nth] as u16;
+            set |= 1 << contexts[nth] as u32;
             nth += 1;
         }
         Self(set)
     }
 
     pub(super) const fn with(self, context: Context) -> Self {
-        Self(self.0 | 1 << context as u16)
+        Self(self.0 | 1 << context as u32)
     }
 
     pub(super) const fn without(self, context: Context) -> Self {
-        Self(self.0 & !(1 << context as u16))
+        Self(self.0 & !(1 << context as u32))
     }
 
     /// Whether a context is in the set.
     pub const fn contains(self, context: Context) -> bool {
-        self.0 & 1 << context as u16 != 0
+        self.0 & 1 << context as u32 != 0
     }
 
     /// The contexts in the set, in order.

@@ -25,6 +25,8 @@ pub enum Group {
     InView,
     /// The queue's own view.
     InQueue,
+    /// Figures over time.
+    InHistory,
     /// The list of projects.
     InList,
     /// Text fields.
@@ -35,7 +37,7 @@ pub enum Group {
 
 impl Group {
     /// All of them, those for the log first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Move,
         Self::Find,
         Self::Show,
@@ -46,6 +48,7 @@ impl Group {
         Self::Replay,
         Self::InView,
         Self::InQueue,
+        Self::InHistory,
         Self::InList,
         Self::InField,
         Self::InCommand,
@@ -59,11 +62,12 @@ impl Group {
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
             Self::Panes => "Panes",
-            Self::Views => "Queue, live, verify",
+            Self::Views => "Queue, live, verify, history",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
             Self::InView => "In a view",
             Self::InQueue => "In the queue's view",
+            Self::InHistory => "In the history",
             Self::InList => "In the list of projects",
             Self::InField => "In a text field",
             Self::InCommand => "In a command",
@@ -80,6 +84,7 @@ impl Group {
     pub fn order(context: Context) -> Vec<Self> {
         let own = match context {
             Context::Queue | Context::Failed | Context::Batch => Some(Self::InQueue),
+            Context::History => Some(Self::InHistory),
             Context::Log => None,
             _ => Some(Self::InView),
         };

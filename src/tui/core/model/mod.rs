@@ -8,6 +8,7 @@
 //! | `figures` | the figures of the last minute |
 //! | `filter` | which lines are shown |
 //! | `focus` | where typed letters go |
+//! | `history` | the history of figures, as graphs show it |
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
@@ -30,6 +31,7 @@ pub mod export;
 pub mod figures;
 pub mod filter;
 pub mod focus;
+pub mod history;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
@@ -55,6 +57,8 @@ use self::alerts::Alerts;
 use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
+pub use self::history::HistoryRow;
+use self::history::{Notable, Series, Span};
 use self::line_ring::LineRing;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
@@ -188,6 +192,7 @@ pub struct Model {
     pub(super) panes: Panes,
     pub(super) figures: Figures,
     pub(super) panels: Panels,
+    pub(super) notable: Notable,
     pub(super) screens: Vec<Screen>,
     pub(super) focus: Focus,
     /// The numbers of marked lines, by letter.
@@ -231,6 +236,7 @@ impl Model {
             panes: Panes::default(),
             figures: Figures::default(),
             panels: Panels::default(),
+            notable: Notable::default(),
             screens: Vec::new(),
             focus: Focus::Keys,
             marks: BTreeMap::new(),
@@ -289,6 +295,21 @@ impl Model {
     /// Data of screens that outlives them.
     pub fn panels(&self) -> &Panels {
         &self.panels
+    }
+
+    /// The slowest steps and the last failures.
+    pub fn notable(&self) -> &Notable {
+        &self.notable
+    }
+
+    /// The points of the history that is looked at.
+    pub fn series(&self) -> Series<'_> {
+        let panel = &self.panels.history;
+        let (span, from) = (panel.span(), panel.from(self.now));
+        if span == Span::Minute {
+            return self.figures.seconds_of(from);
+        }
+        Series::of(panel.history(None), from, span.step(), span.points())
     }
 
     /// Where typed letters go.

@@ -28,6 +28,8 @@ pub enum Screen {
     Visitors(VisitorsScreen),
     /// The results of dual-write verification.
     Verify(VerifyScreen),
+    /// Figures over time.
+    History(HistoryScreen),
     /// The keys and commands.
     Help(Help),
 }
@@ -71,6 +73,10 @@ macro_rules! on_screen {
             }
             $crate::model::Screen::Verify(_) => {
                 type $shown = $crate::model::screen::VerifyScreen;
+                $result
+            }
+            $crate::model::Screen::History(_) => {
+                type $shown = $crate::model::screen::HistoryScreen;
                 $result
             }
             $crate::model::Screen::Help(_) => {
@@ -124,6 +130,7 @@ shown! {
     Batch => BatchPanel, Batch;
     Visitors => VisitorsScreen, Live;
     Verify => VerifyScreen, Verify;
+    History => HistoryScreen, History;
     Help => Help, Help;
 }
 
@@ -142,6 +149,10 @@ pub struct VisitorsScreen;
 /// The results of dual-write verification; they outlive the screen.
 #[derive(Debug)]
 pub struct VerifyScreen;
+
+/// Figures over time; what is looked at outlives the screen.
+#[derive(Debug)]
+pub struct HistoryScreen;
 
 /// One line in full. It is a copy, so it stays when the ring drops the line.
 #[derive(Debug)]

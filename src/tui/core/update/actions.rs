@@ -1,6 +1,6 @@
 //! Actions of the key table, for screens that do not override them.
 
-use super::screens::{self, Outcome, Selection, trace};
+use super::screens::{self, Outcome, Selection, history, trace};
 use super::{alerts, field, mouse, palette, prompt};
 use crate::keymap::Action;
 use crate::model::screen::{Help, Screen};
@@ -41,6 +41,7 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Palette => palette::open(model),
         Action::Acknowledge => alerts::acknowledge(model),
         Action::Trace => return trace::open(model),
+        Action::History => return history::open(model, None),
         Action::Queue | Action::Live | Action::Verify => return screens::open(model, action),
         Action::Back => back(model),
         Action::Help => {

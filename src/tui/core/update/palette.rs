@@ -7,7 +7,7 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, set_filter};
-use super::screens::{self, trace};
+use super::screens::{self, history, trace};
 use super::{alerts, mouse, navigation};
 use crate::format;
 use crate::keymap::{Action, Context};
@@ -163,6 +163,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Export(target, format) => return export(model, target, format).map(Some),
         Command::Record(target) => return record(model, target),
         Command::Notify(what) => alerts::notify(model, what)?,
+        Command::History(topic) => return Ok(history::open(model, Some(topic))),
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Save(name) => return save(model, name).map(Some),
         Command::Load(name) => load(model, &name)?,

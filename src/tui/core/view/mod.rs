@@ -18,6 +18,7 @@
 //! - `footer`: the last two rows
 //! - `graph`: graphs of values over time, with axes
 //! - `header`: the first row
+//! - `heat_map`: latencies over time
 //! - `log_rows`: the rows of the log
 //! - `palette`: the palette and its completions
 //! - `panel`: frames with titles
@@ -33,6 +34,7 @@ mod figures;
 mod footer;
 mod graph;
 mod header;
+mod heat_map;
 mod log_rows;
 mod palette;
 mod panel;

@@ -6,9 +6,11 @@ use jiff::civil::Time;
 
 use crate::appearance::Scheme;
 use crate::keymap::Action;
+use crate::model::history::Topic;
+use crate::model::query::ast::SQLITE;
 use crate::model::query::{Purpose, Query};
 use crate::msg::Target;
-use bklit_wire::debug_log::Level;
+use bklit_wire::debug_log::{Level, Stage, UnknownName};
 use bklit_wire::duration;
 use bklit_wire::event_lookup::id_problem;
 
@@ -29,6 +31,8 @@ pub enum Argument {
     Moment,
     /// A level.
     Level,
+    /// A stage.
+    Stage,
     /// A project, or `all`.
     Project,
     /// A file to write.
@@ -86,6 +90,8 @@ pub const COMMANDS: &[Spec] = &[
     spec("set", "NAME on|off", Argument::Switch, "Turn on or off: utc (times), ascii (signs), fold (repeats as one line), mouse"),
     spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
     spec("live", "", Argument::None, "Current visitors"),
+    spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
+    spec("stage", "NAME", Argument::Stage, "A stage's latencies, rate and failures over time"),
     spec("verify", "", Argument::None, "Results of dual-write verification"),
     spec("help", "", Argument::None, "Keys and commands"),
     spec("q", "", Argument::None, "Quit"),
@@ -160,6 +166,8 @@ pub enum Command {
     GoTo(Moment),
     /// Open a view.
     Open(Action),
+    /// Show figures over time.
+    History(Topic),
     /// Trace an event.
     Trace(String),
     /// Save the filter.
@@ -213,6 +221,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
             "help" => Command::Help,
             "queue" => Command::Open(Action::Queue),
             "live" => Command::Open(Action::Live),
+            "history" => Command::History(Topic::Pipeline),
             "verify" => Command::Open(Action::Verify),
             _ => Command::Quit,
         },
@@ -221,6 +230,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::Query(purpose) => Command::Query(purpose, query(argument, purpose)?),
         Argument::Notify => Command::Notify(notify(argument)?),
         Argument::Level => Command::Level(argument.parse().map_err(|e| format!("{e}"))?),
+        Argument::Stage => Command::History(Topic::Stage(stage(argument)?)),
         Argument::Project => Command::Project((argument != "all").then(|| argument.to_owned())),
         Argument::File => Command::Export(target(), format_of(argument)?),
         Argument::FileOrOff if argument == "off" => Command::Record(None),
@@ -231,6 +241,14 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::SavedName => Command::Load(argument.to_owned()),
         Argument::Switch => switch(argument)?,
     })
+}
+
+/// A stage by its name; the store's also by the store's name.
+fn stage(argument: &str) -> Result<Stage, String> {
+    match argument {
+        SQLITE | "store" => Ok(Stage::Clickhouse),
+        name => name.parse().map_err(|error: UnknownName| error.to_string()),
+    }
 }
 
 fn theme(argument: &str) -> Result<Scheme, String> {

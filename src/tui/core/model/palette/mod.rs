@@ -197,6 +197,7 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
         Argument::None | Argument::NewName | Argument::EventId | Argument::Moment => Vec::new(),
         Argument::Since => all(&["1m", "10m", "1h", "24h", "off"]),
         Argument::Level => all(&Level::ALL.map(Level::as_str)),
+        Argument::Stage => all(&Stage::ALL.map(Stage::as_str)),
         Argument::Theme => all(&Scheme::ALL.map(Scheme::as_str)),
         Argument::Switch if later => all(&["on", "off"]),
         Argument::Switch => all(&Switch::ALL.map(|(name, _)| name)),

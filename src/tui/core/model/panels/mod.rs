@@ -1,8 +1,10 @@
 //! Data of screens that outlives them: the last answers, and the selections in the lists.
 //!
+//! - `history`: the history of figures
 //! - `queue`: the queue and its failed events
 //! - `visitors`: current visitors
 
+mod history;
 mod queue;
 mod visitors;
 
@@ -12,6 +14,7 @@ use super::line::OwnedLine;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
+pub use history::{HistoryList, HistoryPanel};
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
@@ -172,4 +175,6 @@ pub struct Panels {
     pub visitors: VisitorsPanel,
     /// The findings of the verifier.
     pub verify: VerifyPanel,
+    /// The history of figures.
+    pub history: HistoryPanel,
 }

@@ -4,6 +4,7 @@
 //! - `detail`: one line in full
 //! - `failed`: one failed event in full
 //! - `help`: keys and commands
+//! - `history`: figures over time
 //! - `log`: the log and its panes
 //! - `page`: scrolling through a text
 //! - `projects`: the list of projects
@@ -16,6 +17,7 @@ pub(super) mod batch;
 mod detail;
 mod failed;
 mod help;
+pub(super) mod history;
 mod log;
 mod page;
 pub(super) mod projects;
@@ -236,12 +238,17 @@ pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
         // No other action opens a screen of its own.
         _ => return None,
     };
+    replace_panel(model, screen);
+    settle(model);
+    poll(model)
+}
+
+/// Shows a panel, instead of another one if that is on top.
+fn replace_panel(model: &mut Model, screen: Screen) {
     if on_screen!(model.screen(), S => <S as Handler>::IS_PANEL) {
         model.screens.pop();
     }
     model.push_screen(screen);
-    settle(model);
-    poll(model)
 }
 
 /// Goes back by one layer: within the screen, or to the screen below. Returns whether there was

@@ -1,6 +1,7 @@
 //! How each screen is drawn.
 //!
 //! - `batch`: the batches in flight, and one with its events
+//! - `history`: figures over time
 //! - `log`: the log and its status
 //! - `page`: scrollable texts
 //! - `polled`: what polled screens share
@@ -11,6 +12,7 @@
 //! - `visitors`: current visitors
 
 mod batch;
+mod history;
 mod log;
 mod page;
 mod polled;
