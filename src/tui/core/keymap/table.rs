@@ -109,7 +109,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], LOG, Action::ToggleStage, Some("stages"), Group::Show, "Hide or show a stage"),
     bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
-    bind(&[ch('h')], TO_HISTORY, Action::History, Some("history"), Group::Views, "History: latencies, rates and failures over time, of the pipeline or a stage, compared with earlier"),
+    bind(&[ch('H')], TO_HISTORY, Action::History, Some("history"), Group::Views, "History: latencies, rates and failures over time, of the pipeline or a stage, compared with earlier"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),
