@@ -10,7 +10,7 @@ mod settings;
 
 use std::collections::VecDeque;
 
-use bklit_wire::numbers::grouped as count;
+use bklit_wire::numbers::{grouped as count, micros, plural};
 pub use settings::AlertSettings;
 
 /// Seconds for which a condition must hold before an alert is raised.
@@ -31,14 +31,19 @@ pub enum Kind {
     NoEvents,
     /// The store fails.
     Store,
+    /// The queue fails.
+    Queue,
     /// A line matched an alert's filter.
     Lines,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::QueueDepth, Self::ErrorRate, Self::NoEvents, Self::Store, Self::Lines];
+    pub const ALL: [Self; 6] =
+        [Self::QueueDepth, Self::ErrorRate, Self::NoEvents, Self::Store, Self::Queue, Self::Lines];
+
+    /// The number of kinds with a condition that is checked every second: all but lines.
+    const MEASURED: usize = Self::ALL.len() - 1;
 
     /// The name passed to the user's command.
     pub fn as_str(self) -> &'static str {
@@ -47,6 +52,7 @@ impl Kind {
             Self::ErrorRate => "error-rate",
             Self::NoEvents => "no-events",
             Self::Store => "store",
+            Self::Queue => "queue",
             Self::Lines => "lines",
         }
     }
@@ -87,14 +93,27 @@ impl State {
 }
 
 /// The measurements of one second.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Waiting events, if a process observes the queue.
     pub depth: Option<u64>,
     /// The number of waiting events above which to raise an alert.
     pub alarm_depth: u64,
-    /// Whether the store is failing.
-    pub store_fails: bool,
+    /// Why the store fails, if it does; empty if the reason is not known.
+    pub store_failure: Option<String>,
+    /// Why the queue fails, if it does; empty if the reason is not known.
+    pub queue_failure: Option<String>,
+}
+
+/// What has become of an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It holds, with its current measurements.
+    Holds(Alert),
+    /// It has been normal for this many seconds, which is not long enough to end the alert.
+    Normal(u32),
+    /// The alert has ended.
+    Ended,
 }
 
 /// Whether an alert is raised, with hysteresis.
@@ -139,9 +158,11 @@ pub struct Monitor {
     /// When the last event was accepted.
     accepted: Option<i64>,
     accepts: bool,
-    latches: [Latch; 4],
+    latches: [Latch; Kind::MEASURED],
     /// The last alert of each kind.
-    last: [Option<Alert>; 4],
+    last: [Option<Alert>; Kind::MEASURED],
+    /// The current measurements of each kind whose condition holds.
+    now: [Option<Alert>; Kind::MEASURED],
 }
 
 impl Monitor {
@@ -183,14 +204,22 @@ impl Monitor {
         if std::mem::take(&mut self.accepts) || self.accepted.is_some_and(|at| at > second) {
             self.accepted = Some(second);
         }
-        let found = [self.depth(reading), self.error_rate(), self.silence(), store(reading)];
+        let found = [
+            self.depth(reading),
+            self.error_rate(),
+            self.silence(),
+            store(reading.store_failure.as_deref()),
+            queue(reading.queue_failure.as_deref()),
+        ];
         let mut changes = Vec::new();
-        let latches = self.latches.iter_mut().zip(&mut self.last);
-        for ((latch, last), found) in latches.zip(found) {
-            match latch.take(second, found.exceeded, found.normal) {
+        let latches = self.latches.iter_mut().zip(&mut self.last).zip(&mut self.now);
+        for (((latch, last), now), found) in latches.zip(found) {
+            let change = latch.take(second, found.exceeded, found.normal);
+            let Found { kind, value, limit, message, exceeded, .. } = found;
+            let alert = Alert { kind, value, limit, message, since: latch.since };
+            *now = exceeded.then(|| alert.clone());
+            match change {
                 Some(State::Raised) => {
-                    let Found { kind, value, limit, message, .. } = found;
-                    let alert = Alert { kind, value, limit, message, since: latch.since };
                     *last = Some(alert.clone());
                     changes.push((State::Raised, alert));
                 }
@@ -206,6 +235,16 @@ impl Monitor {
         self.latches.get(kind as usize).is_some_and(|latch| latch.raised)
     }
 
+    /// What has become of an alert of this kind.
+    pub fn condition(&self, kind: Kind) -> Condition {
+        let nth = kind as usize;
+        match (self.latches.get(nth), self.now.get(nth).and_then(Option::as_ref)) {
+            (Some(Latch { raised: true, .. }), Some(alert)) => Condition::Holds(alert.clone()),
+            (Some(Latch { raised: true, normal, .. }), None) => Condition::Normal(*normal),
+            _ => Condition::Ended,
+        }
+    }
+
     fn depth(&self, reading: &Reading) -> Found {
         let limit = reading.alarm_depth;
         let value = reading.depth.unwrap_or(0);
@@ -215,7 +254,7 @@ impl Monitor {
             normal: value <= limit - limit / 5,
             value,
             limit,
-            message: format!("{} events wait, over {}", count(value), count(limit)),
+            message: format!("{} waiting, above {}", plural(value, "event"), count(limit)),
         }
     }
 
@@ -228,7 +267,11 @@ impl Monitor {
             normal: value <= limit / 2,
             value,
             limit,
-            message: format!("{} errors in the last minute, over {}", count(value), count(limit)),
+            message: format!(
+                "{} in the last minute, above {}",
+                plural(value, "error"),
+                count(limit)
+            ),
         }
     }
 
@@ -237,23 +280,31 @@ impl Monitor {
         let limit = self.settings.no_events.as_secs();
         let value = self.accepted.map_or(0, |at| (self.second - at).unsigned_abs());
         let exceeded = limit > 0 && value >= limit;
-        let message = format!("no event accepted for {}", spoken(value));
+        let message = format!("no event accepted for {}", micros(value as f64 * 1e6));
         Found { kind: Kind::NoEvents, exceeded, normal: !exceeded, value, limit, message }
     }
 }
 
-fn spoken(seconds: u64) -> String {
-    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", count(seconds / 60)) }
+fn store(failure: Option<&str>) -> Found {
+    failing(Kind::Store, failure, "store", "; events wait in the queue")
 }
 
-fn store(reading: &Reading) -> Found {
+fn queue(failure: Option<&str>) -> Found {
+    failing(Kind::Queue, failure, "queue", "")
+}
+
+fn failing(kind: Kind, failure: Option<&str>, part: &str, effect: &str) -> Found {
+    let reason = match failure {
+        None | Some("") => "failing".to_owned(),
+        Some(reason) => reason.to_owned(),
+    };
     Found {
-        kind: Kind::Store,
-        exceeded: reading.store_fails,
-        normal: !reading.store_fails,
-        value: u64::from(reading.store_fails),
+        kind,
+        exceeded: failure.is_some(),
+        normal: failure.is_none(),
+        value: u64::from(failure.is_some()),
         limit: 0,
-        message: "the store fails; events wait in the queue".to_owned(),
+        message: format!("{part}: {reason}{effect}"),
     }
 }
 

@@ -7,7 +7,7 @@ fn monitor(settings: AlertSettings) -> Monitor {
 }
 
 fn reading(depth: u64) -> Reading {
-    Reading { depth: Some(depth), alarm_depth: 1_000, store_fails: false }
+    Reading { depth: Some(depth), alarm_depth: 1_000, ..Reading::default() }
 }
 
 /// The seconds at which depths raise an alert.
@@ -47,7 +47,7 @@ fn the_alert_has_its_value_its_limit_and_its_start() {
         (alert.kind, alert.value, alert.limit, alert.since),
         (Kind::QueueDepth, 2_400, 1_000, 10)
     );
-    assert_eq!(alert.message, "2,400 events wait, over 1,000");
+    assert_eq!(alert.message, "2,400 events waiting, above 1,000");
     assert!(monitor.is_raised(Kind::QueueDepth) && !monitor.is_raised(Kind::Store));
     assert!(!monitor.is_raised(Kind::Lines));
 }
@@ -95,7 +95,7 @@ fn silence_counts_only_after_events_came() {
 #[test]
 fn a_failing_store_raises_an_alert() {
     let mut monitor = monitor(AlertSettings::default());
-    let fails = Reading { store_fails: true, ..reading(0) };
+    let fails = Reading { store_failure: Some("refused".to_owned()), ..reading(0) };
     assert!(monitor.tick(1, &fails).is_empty());
     assert!(monitor.tick(1, &fails).is_empty(), "the same second");
     assert_eq!(monitor.tick(2, &fails)[0].kind, Kind::Store);
@@ -114,4 +114,36 @@ fn an_alert_that_ends_is_reported_as_it_was_raised() {
         })
         .collect();
     assert_eq!(changes, [(2, State::Raised, 2_345), (14, State::Over, 2_345)]);
+}
+
+#[test]
+fn an_alert_is_current_while_it_holds_and_then_ends() {
+    let mut monitor = monitor(AlertSettings::default());
+    let of = |monitor: &mut Monitor, second, depth| {
+        monitor.tick(second, &reading(depth));
+        monitor.condition(Kind::QueueDepth)
+    };
+    assert_eq!(of(&mut monitor, 1, 2_000), Condition::Ended, "not raised yet");
+    let Condition::Holds(alert) = of(&mut monitor, 2, 2_345) else { panic!() };
+    assert_eq!((alert.value, alert.since), (2_345, 1));
+    let Condition::Holds(alert) = of(&mut monitor, 3, 9_999) else { panic!() };
+    assert_eq!((alert.message.as_str(), alert.since), ("9,999 events waiting, above 1,000", 1));
+    assert_eq!(of(&mut monitor, 4, 10), Condition::Normal(1));
+    let Condition::Holds(_) = of(&mut monitor, 5, 2_000) else { panic!() };
+    let last: Vec<_> = (6..16).map(|second| of(&mut monitor, second, 10)).collect();
+    assert_eq!(last[8..], [Condition::Normal(9), Condition::Ended]);
+    assert_eq!(monitor.condition(Kind::Lines), Condition::Ended);
+}
+
+#[test]
+fn alerts_about_failures_have_the_reason() {
+    let mut monitor = monitor(AlertSettings::default());
+    let failing = Reading {
+        store_failure: Some("connection refused".to_owned()),
+        queue_failure: Some(String::new()),
+        ..Reading::default()
+    };
+    monitor.tick(1, &failing);
+    let raised: Vec<_> = monitor.tick(2, &failing).into_iter().map(|a| a.message).collect();
+    assert_eq!(raised, ["store: connection refused; events wait in the queue", "queue: failing"]);
 }

@@ -10,7 +10,8 @@ use bklit_wire::duration::seconds;
 use bklit_wire::gauges::{Gauges, Health};
 use bklit_wire::time::UtcMillis;
 
-/// Seconds after the start without store alerts: its tables may have to be created first.
+/// Seconds after the start without alerts about store and queue: tables may have to be created and
+/// connections made first.
 const STARTING: i64 = 10;
 
 /// Checks the gauges of this process.
@@ -66,10 +67,16 @@ impl DaemonAlerts {
         }
         let second = gauges.at.unwrap_or_else(UtcMillis::now).epoch_seconds();
         let is_starting = second < *self.began.get_or_insert(second) + STARTING;
+        let failure = |part: &str, health: Health| {
+            let fails = health == Health::Failing && !is_starting;
+            let failure = gauges.failures.iter().find(|failure| failure.part == part);
+            fails.then(|| failure.map_or_else(String::new, |failure| failure.reason.clone()))
+        };
         let reading = Reading {
             depth: gauges.queue.map(|queue| queue.depth),
             alarm_depth: self.alarm_depth,
-            store_fails: gauges.store_health == Health::Failing && !is_starting,
+            store_failure: failure("store", gauges.store_health),
+            queue_failure: failure("queue", gauges.queue_health),
         };
         for (state, alert) in self.monitor.changes(second, &reading) {
             let kind = alert.kind.as_str();

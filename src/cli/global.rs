@@ -72,7 +72,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true)]
     pub ascii: bool,
     /// Colour theme of the console [env: BKLIT_THEME] [default: dark]
-    #[arg(long, global = true, value_name = "NAME", value_parser = values::theme())]
+    #[arg(long, global = true, value_name = "NAME", add = values::themes())]
     pub theme: Option<String>,
     /// Record everything the console receives to this file, for the command replay
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]

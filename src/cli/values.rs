@@ -33,8 +33,9 @@ pub(super) fn client_ip_header() -> PossibleValuesParser {
     ClientIpHeader::ALL.map(ClientIpHeader::as_str).into()
 }
 
-pub(super) fn theme() -> PossibleValuesParser {
-    Scheme::ALL.map(Scheme::as_str).into()
+/// Skins of the config file are not suggested, but accepted.
+pub(super) fn themes() -> ArgValueCandidates {
+    suggested(Scheme::ALL.map(Scheme::as_str))
 }
 
 pub(super) fn speeds() -> ArgValueCandidates {

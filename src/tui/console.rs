@@ -19,10 +19,12 @@ use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
 use super::replay::Player;
 use super::{ConsoleEnd, ConsoleOptions, Source, terminal};
+use bklit_console_core::appearance::Scheme;
 use bklit_console_core::keymap::Bindings;
 use bklit_console_core::model::{Model, ModelOptions, Shell};
 use bklit_console_core::msg::{Effect, Job, Msg, Report, Target};
 use bklit_console_core::playback::Replayed;
+use bklit_console_core::settings::{skin_of, skins};
 use bklit_console_core::theme::{self, Palette, Theme};
 use bklit_console_core::{update, view};
 use bklit_wire::backend::Backend;
@@ -275,6 +277,7 @@ fn model_options(
     let variable = |name: &str| std::env::var(name).ok();
     let settings = &options.settings;
     let palette = Palette::find(options.no_color, settings.colors, variable);
+    let skins = skins(settings);
     ModelOptions {
         source: options.source.clone(),
         curl: options.curl.clone(),
@@ -284,12 +287,13 @@ fn model_options(
         read_only: settings.read_only,
         utc: settings.utc,
         local_zone: TimeZone::system(),
-        theme: Theme::of(settings.theme, palette),
+        theme: Theme::of(skin_of(&settings.theme, &skins).unwrap_or(Scheme::Dark.into()), palette),
         shell: Shell {
             ascii: theme::needs_ascii(settings.ascii, variable),
             mouse: settings.mouse,
             filters,
             alerts: options.alerts.clone(),
+            skins,
             // The settings were validated when they were read.
             bindings: Bindings::read(&settings.keys).unwrap_or_default(),
         },

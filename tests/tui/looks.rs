@@ -123,19 +123,19 @@ fn without_colours_a_row_tells_the_same() {
         let reset = ratatui::style::Color::Reset;
         (cell.fg, cell.bg) == (reset, reset)
     }));
-    // Time, a blank, then the stage.
+    // The frame, a mark, time, a blank, then the stage.
     let log = console.model.layout().unwrap().log;
     let names = Stage::ALL.map(|stage| {
         let rows = screen.lines().enumerate().skip(log.y.into());
         let row = rows.into_iter().find(|(_, row)| {
             row.contains("plain words") && row.contains(&format!(" {} ", stage.as_str()))
         });
-        cell(14, row.unwrap().0 as u16).modifier
+        cell(log.x + 14, row.unwrap().0 as u16).modifier
     });
     for (nth, modifier) in names.iter().enumerate() {
         assert!(!names[..nth].contains(modifier), "{:?}: {modifier:?}", Stage::ALL[nth]);
     }
-    let level = |text: &str| cell(25, row_of(text)).modifier;
+    let level = |text: &str| cell(log.x + 25, row_of(text)).modifier;
     let (info, warning, error) = (level("needle"), level("a warning"), level("an error"));
     assert!(info != warning && warning != error && info != error);
     let message = |text: &str| {
@@ -146,9 +146,8 @@ fn without_colours_a_row_tells_the_same() {
     };
     let (found, selected) = (message("needle"), message("the last"));
     assert!(found != selected && found != message("marked") && selected != message("marked"));
-    assert_eq!(cell(0, row_of("marked")).symbol(), "x");
-    assert_eq!(cell(0, row_of("needle")).symbol(), "•");
-    assert_eq!(cell(0, row_of("the last")).symbol(), "▌");
+    let sign = |text: &str| cell(log.x, row_of(text)).symbol();
+    assert_eq!([sign("marked"), sign("needle"), sign("the last")], ["x", "•", "▌"]);
 }
 
 #[test]

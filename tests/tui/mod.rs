@@ -4,6 +4,7 @@ mod asking;
 mod console;
 mod feed;
 mod hints;
+mod history;
 mod honest;
 mod jumps;
 mod lists;

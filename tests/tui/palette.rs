@@ -198,7 +198,7 @@ fn alerts_stay_until_somebody_takes_note() {
     let told: Vec<_> =
         jobs.iter().filter(|effect| matches!(effect, Effect::Job(Job::Alert(..)))).collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(console.screen().contains("6 lines for"), "{}", console.screen());
+    assert!(console.screen().contains("6 lines match"), "{}", console.screen());
     console.keys("a");
     assert!(!console.screen().contains("ALERT"));
 }
@@ -243,8 +243,8 @@ fn alerts_come_by_several_queries_and_end_one_by_one() {
     console.logs([vec![queue; 1_500], vec![worker]].concat());
     console.tick(1);
     let screen = console.screen();
-    assert!(screen.contains("1 line for “level:error lock”"), "{screen}");
-    assert!(screen.contains("1,500 lines for “stage:queue”"), "{screen}");
+    assert!(screen.contains("1 line matches “level:error lock”"), "{screen}");
+    assert!(screen.contains("1,500 lines match “stage:queue”"), "{screen}");
     // One ends with its banner; the other goes on.
     command(&mut console, "notify off 1");
     let screen = console.screen();

@@ -250,11 +250,15 @@ fn the_selected_line_and_what_was_found_stand_out() {
         let (x, y) = place_of(&console, "▌");
         let buffer = console.buffer();
         let selected = theme.selected();
-        for x in x..120 {
+        let right = console.model.layout().unwrap().log.right();
+        for x in x..right {
             let style = buffer[(x, y)].style();
             assert!(style.add_modifier.contains(selected.add_modifier), "{palette:?} {x}");
         }
-        assert_eq!(buffer[(119, y)].style().bg, selected.bg.or(Some(ratatui::style::Color::Reset)));
+        assert_eq!(
+            buffer[(right - 1, y)].style().bg,
+            selected.bg.or(Some(ratatui::style::Color::Reset))
+        );
         let found = style_of(&console, "rows=12");
         assert!(found.add_modifier.contains(theme.found().add_modifier));
         assert_ne!(found, style_of(&console, "table="));

@@ -104,10 +104,10 @@ fn each_place_is_told_in_words() {
     let failed = queued(QueuedPlace::Failed { id: "1".into(), reason, since });
     let waiting = queued(QueuedPlace::Waiting { since, project_id: None });
     for (answer, said) in [
-        (Ok(waiting), "waiting in the queue since 11:59:36 (90 s)"),
+        (Ok(waiting), "waiting in the queue since 11:59:36 (1m 30s)"),
         (Ok(in_flight(false)), "in flight since 12:00:57 (9.0 s), batch …56789abcdef of host:7"),
         (Ok(in_flight(true)), "of host:7, lease expired"),
-        (Ok(failed), "failed since 11:59:36 (90 s): payload.url is not a URL"),
+        (Ok(failed), "failed since 11:59:36 (1m 30s): payload.url is not a URL"),
         (Ok(stored()), "stored in page_view_event, accepted 2026-01-30 12:01:06"),
         (Ok(EventTrace::default()), "not found: neither stored nor in the queue"),
         (Err("aw\u{1b}ay".to_owned()), r"location unknown: aw\u{1b}ay"),

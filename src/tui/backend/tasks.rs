@@ -16,7 +16,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The number of kinds of requests.
-const KINDS: usize = 7;
+const KINDS: usize = 8;
 /// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
@@ -41,6 +41,7 @@ fn kind(request: &Request) -> usize {
         Request::Batch(_) => 4,
         Request::Event(_) => 5,
         Request::History(_) => 6,
+        Request::Bars(_) => 7,
     }
 }
 
@@ -61,6 +62,7 @@ fn failure(request: &Request) -> Failure {
         }
         Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
         Request::History(_) => Box::new(|reason| Answer::History(Err(reason))),
+        Request::Bars(_) => Box::new(|reason| Answer::Bars(Err(reason))),
         Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
 }
@@ -113,7 +115,8 @@ async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
         | Request::Batch(_)
         | Request::Event(_)
         | Request::Live
-        | Request::History(_) => ANSWER_WAIT,
+        | Request::History(_)
+        | Request::Bars(_) => ANSWER_WAIT,
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
     let fail = failure(&request);
@@ -147,6 +150,10 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answe
         },
         Request::History(query) => match backend() {
             Ok(backend) => Answer::History(history(backend, query).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Bars(query) => match backend() {
+            Ok(backend) => Answer::Bars(backend.history(query).await),
             Err(reason) => fail(reason),
         },
         Request::Export { path, items } => {

@@ -66,7 +66,7 @@ impl FromStr for Ascii {
             "auto" => Ok(Self::Auto),
             "true" => Ok(Self::On),
             "false" => Ok(Self::Off),
-            other => Err(format!("`{other}` is none of \"auto\", true, false")),
+            other => Err(format!("unknown value {other} (auto, true, false)")),
         }
     }
 }
@@ -76,7 +76,7 @@ impl FromStr for Scheme {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let named = Self::ALL.into_iter().find(|scheme| scheme.as_str() == text);
-        named.ok_or_else(|| format!("`{text}` is no theme; there are dark, light, mono"))
+        named.ok_or_else(|| format!("unknown theme {text} (dark, light, mono)"))
     }
 }
 
@@ -89,7 +89,7 @@ impl FromStr for Colors {
             "16" => Ok(Self::Ansi16),
             "256" => Ok(Self::Ansi256),
             "true" => Ok(Self::True),
-            other => Err(format!("`{other}` is none of \"auto\", 16, 256, \"true\"")),
+            other => Err(format!("unknown value {other} (auto, 16, 256, true)")),
         }
     }
 }
@@ -101,12 +101,6 @@ impl Serialize for Ascii {
             Self::On => serializer.serialize_bool(true),
             Self::Off => serializer.serialize_bool(false),
         }
-    }
-}
-
-impl Serialize for Scheme {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -158,12 +152,6 @@ where
 }
 
 impl<'de> Deserialize<'de> for Ascii {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        written(deserializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scheme {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         written(deserializer)
     }

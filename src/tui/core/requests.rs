@@ -26,6 +26,8 @@ pub enum Request {
     Live,
     /// The history of figures in a window, and in the same window an hour, a day and a week earlier.
     History(HistoryQuery),
+    /// The history of figures for the bars next to the figures.
+    Bars(HistoryQuery),
     /// Write failed events to a file.
     Export {
         /// The file, which must not exist.
@@ -50,6 +52,8 @@ pub enum Answer {
     Live(Result<LiveView, String>),
     /// Of [`Request::History`].
     History(Result<HistoryWindow, String>),
+    /// Of [`Request::Bars`].
+    Bars(Result<History, String>),
     /// Of [`Request::Export`]: how many events were written, and the file.
     Exported(Result<(u64, PathBuf), String>),
 }

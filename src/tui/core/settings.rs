@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::appearance::{Ascii, Colors, Scheme};
 use crate::keymap::Bindings;
 use crate::model::query::{Purpose, Query};
+use crate::theme::Skin;
 
 /// The settings of the console.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,8 +29,10 @@ pub struct ConsoleSettings {
     pub ascii: Ascii,
     /// Whether the console handles the mouse. Selecting text in the terminal then needs Shift.
     pub mouse: bool,
-    /// The colour scheme.
-    pub theme: Scheme,
+    /// The name of the theme: `dark`, `light`, `mono`, or one of the skins.
+    pub theme: String,
+    /// The user's own themes: colours by role.
+    pub skins: BTreeMap<String, BTreeMap<String, String>>,
     /// The number of colours.
     pub colors: Colors,
     /// The maximum size of a recording.
@@ -50,7 +53,8 @@ impl Default for ConsoleSettings {
             read_only: false,
             ascii: Ascii::Auto,
             mouse: false,
-            theme: Scheme::Dark,
+            theme: Scheme::Dark.as_str().to_owned(),
+            skins: BTreeMap::new(),
             colors: Colors::Auto,
             record_max_bytes: 1 << 30,
             filters: BTreeMap::new(),
@@ -79,6 +83,41 @@ impl KeyNames {
     }
 }
 
+/// The skin of a name: a built-in theme or one of the user's.
+///
+/// # Errors
+/// When there is none of this name, with the known names.
+pub fn skin_of(name: &str, skins: &BTreeMap<String, Skin>) -> Result<Skin, String> {
+    let built_in = name.parse::<Scheme>().ok().map(Skin::from);
+    built_in.or_else(|| skins.get(name).copied()).ok_or_else(|| {
+        let names = Scheme::ALL.iter().map(|scheme| scheme.as_str());
+        let names: Vec<_> = names.chain(skins.keys().map(String::as_str)).collect();
+        format!("unknown theme {name} ({})", names.join(", "))
+    })
+}
+
+/// The valid skins among the settings.
+pub fn skins(settings: &ConsoleSettings) -> BTreeMap<String, Skin> {
+    let read = settings.skins.iter().map(|(name, skin)| (name.clone(), Skin::read(skin)));
+    read.filter_map(|(name, skin)| Some((name, skin.ok()?))).collect()
+}
+
+fn check_skins(settings: &ConsoleSettings) -> Result<(), WrongSetting> {
+    for (name, skin) in &settings.skins {
+        let key = format!("console.skins.{name}");
+        if name.parse::<Scheme>().is_ok() {
+            let rule = "is the name of a built-in theme: choose another one".to_owned();
+            return Err(WrongSetting { key, rule });
+        }
+        Skin::read(skin).map_err(|wrong| WrongSetting {
+            key: format!("{key}.{}", wrong.key),
+            rule: wrong.message,
+        })?;
+    }
+    let theme = skin_of(&settings.theme, &skins(settings));
+    theme.map(|_| ()).map_err(|rule| WrongSetting { key: "console.theme".to_owned(), rule })
+}
+
 /// Checks what types cannot express: saved filters must be valid, and keys must not conflict.
 ///
 /// # Errors
@@ -90,6 +129,7 @@ pub fn check(settings: &ConsoleSettings) -> Result<(), WrongSetting> {
             return Err(WrongSetting { key, rule: format!("is not a valid filter: {mistake}") });
         }
     }
+    check_skins(settings)?;
     let keys = Bindings::read(&settings.keys);
     keys.map(|_| ()).map_err(|error| WrongSetting {
         key: format!("console.keys.{}", error.name),

@@ -4,9 +4,11 @@
 //!
 //! - `palette`: what the terminal supports
 //! - `role`: what colours are used for, and the built-in themes
+//! - `skin`: the user's own colours
 
 mod palette;
 mod role;
+mod skin;
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
@@ -16,6 +18,7 @@ use crate::model::state::State;
 use bklit_wire::debug_log::{Level, Stage};
 pub use palette::{Palette, needs_ascii};
 pub use role::Role;
+pub use skin::{Skin, WrongSkin};
 
 /// A stage's colour on a dark background, as an index into a terminal's 256 colours.
 pub fn indexed(stage: Stage) -> u8 {
@@ -29,7 +32,7 @@ pub fn indexed(stage: Stage) -> u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     palette: Palette,
-    scheme: Scheme,
+    skin: Skin,
 }
 
 impl Theme {
@@ -38,20 +41,15 @@ impl Theme {
         Self::of(Scheme::Dark, palette)
     }
 
-    /// A colour scheme for a palette.
-    pub fn of(scheme: Scheme, palette: Palette) -> Self {
-        Self { palette, scheme }
+    /// A skin, or a built-in theme, for a palette.
+    pub fn of(skin: impl Into<Skin>, palette: Palette) -> Self {
+        Self { palette, skin: skin.into() }
     }
 
-    /// The colour scheme.
-    pub fn scheme(self) -> Scheme {
-        self.scheme
-    }
-
-    /// The same palette with another colour scheme.
+    /// The same palette with another skin.
     #[must_use]
-    pub fn with_scheme(self, scheme: Scheme) -> Self {
-        Self { scheme, ..self }
+    pub fn with_skin(self, skin: impl Into<Skin>) -> Self {
+        Self { skin: skin.into(), ..self }
     }
 
     /// Whether the terminal has colours.
@@ -60,12 +58,12 @@ impl Theme {
     }
 
     fn palette(self) -> Palette {
-        if self.scheme == Scheme::Mono { Palette::NoColour } else { self.palette }
+        if self.skin.base() == Scheme::Mono { Palette::NoColour } else { self.palette }
     }
 
     /// A colour, if the terminal and the theme have one for it.
     fn tint(self, role: Role) -> Option<Color> {
-        role.color(self.scheme, self.palette())
+        self.skin.color(role, self.palette())
     }
 
     fn colour(self, role: Role) -> Style {

@@ -137,6 +137,8 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ctrl('d')], SCROLL, Action::HalfDown, None, Group::Move, "Down by half a screen"),
     bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
     bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::InView, "Go to its end"),
+    bind(&[ch('+'), ch('=')], LOG, Action::ZoomIn, None, Group::Console, "A shorter span of the bars next to the figures: week, day, hour, minute"),
+    bind(&[ch('-')], LOG, Action::ZoomOut, None, Group::Console, "A longer span of these bars"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Show all figures or one row of them"),
     bind(&[code(KeyCode::F(2))], KEYS, Action::Mouse, None, Group::Console, "The mouse, on or off: the wheel scrolls, a click selects, a second one opens"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: drop all lines, also new ones while paused"),

@@ -4,7 +4,7 @@ use super::line::LineRef;
 use super::query::Query;
 use crate::format;
 use bklit_alerts::AlertSettings;
-use bklit_alerts::{Alert, Kind, Monitor, Reading};
+use bklit_alerts::{Alert, Condition, Kind, Monitor, Reading};
 
 /// After this many seconds, continuing matches are reported again.
 const AGAIN_AFTER: i64 = 60;
@@ -18,9 +18,22 @@ pub struct Banner {
     pub alert: Alert,
     /// How often it was raised; for lines, how many matched.
     pub count: u64,
+    /// What has become of it.
+    pub state: BannerState,
     reported: i64,
     /// For lines, their query.
     query: Option<String>,
+}
+
+/// What has become of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BannerState {
+    /// Its condition holds.
+    Holds,
+    /// Its condition has been normal for this many seconds, too few to end it.
+    Normal(u32),
+    /// It ended, in this second since the epoch.
+    Ended(i64),
 }
 
 /// An alert on lines that match a query.
@@ -83,11 +96,6 @@ impl Alerts {
         &self.banners
     }
 
-    /// Whether the condition of an alert still holds.
-    pub fn is_raised(&self, kind: Kind) -> bool {
-        kind == Kind::Lines || self.monitor.is_raised(kind)
-    }
-
     /// Acknowledges all alerts. Returns whether there were any.
     pub fn acknowledge(&mut self) -> bool {
         !std::mem::take(&mut self.banners).is_empty()
@@ -121,14 +129,23 @@ impl Alerts {
         for alert in self.monitor.tick(second, reading) {
             let banner = match self.banners.iter_mut().find(|b| b.alert.kind == alert.kind) {
                 Some(banner) => {
-                    let since = banner.alert.since;
-                    banner.alert = Alert { since, ..alert };
+                    banner.alert = alert;
                     banner.count += 1;
                     banner
                 }
                 None => add(&mut self.banners, alert, 1, None),
             };
             reported.push((banner.alert.clone(), banner.count));
+        }
+        for banner in self.banners.iter_mut().filter(|banner| banner.query.is_none()) {
+            match (self.monitor.condition(banner.alert.kind), banner.state) {
+                (Condition::Holds(alert), _) => {
+                    (banner.alert, banner.state) = (alert, BannerState::Holds);
+                }
+                (Condition::Normal(seconds), _) => banner.state = BannerState::Normal(seconds),
+                (Condition::Ended, BannerState::Ended(_)) => {}
+                (Condition::Ended, _) => banner.state = BannerState::Ended(second),
+            }
         }
         for watched in &mut self.watched {
             let lines = std::mem::take(&mut watched.lines);
@@ -142,7 +159,7 @@ impl Alerts {
 
 fn add(banners: &mut Vec<Banner>, alert: Alert, count: u64, query: Option<String>) -> &mut Banner {
     let reported = alert.since;
-    banners.push(Banner { alert, count, reported, query });
+    banners.push(Banner { alert, count, state: BannerState::Holds, reported, query });
     let last = banners.len() - 1;
     &mut banners[last]
 }
@@ -167,8 +184,9 @@ fn report_lines(
             (add(banners, alert, lines, Some(source.clone())), true)
         }
     };
-    let noun = if banner.count == 1 { "line" } else { "lines" };
-    banner.alert.message = format!("{} {noun} for “{source}”", format::count(banner.count));
+    let lines = format::lines(banner.count);
+    let noun = if banner.count == 1 { "matches" } else { "match" };
+    banner.alert.message = format!("{lines} {noun} “{source}”");
     banner.alert.value = banner.count;
     if !is_new && (second - banner.reported).abs() < AGAIN_AFTER {
         return None;

@@ -3,9 +3,11 @@
 //!
 //! - `lines`: what is counted from lines
 //! - `summary`: the figures as shown
+//! - `usual`: what the current figures are compared with
 
 mod lines;
 mod summary;
+mod usual;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -15,11 +17,12 @@ use hdrhistogram::Histogram;
 
 use super::history::Series;
 use bklit_wire::debug_log::{DebugLog, Stage};
-use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges, VerifyGauges};
+use bklit_wire::gauges::{Gauges, Latencies, QueueGauges};
 use bklit_wire::history::Totals;
 use bklit_wire::time::UtcMillis;
 use lines::{LineCounter, StageLines};
-pub use summary::{StageFigures, Summary};
+pub use summary::{PARTS, StageFigures, Summary};
+use usual::Usual;
 
 /// The number of seconds covered.
 pub const SECONDS: usize = 60;
@@ -72,6 +75,14 @@ impl Second {
         let own = self.own.get(i).filter(|_| !by_processes);
         own.into_iter().chain(self.foreign.get(i))
     }
+
+    /// Adds the latencies of a series to `histogram`.
+    fn add_to(&self, i: usize, by_processes: bool, histogram: &mut Histogram<u64>) {
+        if by_processes {
+            self.gauges.iter().for_each(|g| latencies(g, i).add_to(histogram));
+        }
+        self.lines(i, by_processes).for_each(|lines| lines.latencies.add_to(histogram));
+    }
 }
 
 #[derive(Debug)]
@@ -99,6 +110,7 @@ pub struct Figures {
     observed: Option<(i64, QueueGauges)>,
     /// The second in which a process last published its figures.
     reported: Option<i64>,
+    usual: Usual,
     summary: Summary,
 }
 
@@ -244,22 +256,14 @@ impl Figures {
 
     /// Updates the figures that do not depend on the whole minute.
     fn summarise_state(&mut self) -> bool {
-        let state = |s: &Summary| (s.health, s.sampling, s.queue, s.verify);
+        let state = |s: &Summary| (s.health, s.sampling, s.queue, s.verify, s.failures.clone());
         let before = state(&self.summary);
-        let all = || self.processes.values().map(|process| &process.last);
-        self.summary.health = [
-            worst(all().map(|gauges| gauges.queue_health)),
-            worst(all().map(|gauges| gauges.store_health)),
-            worst(all().map(|gauges| gauges.worker_health)),
-        ];
-        self.summary.sampling = all().map(|gauges| gauges.sampling).max().unwrap_or(1).max(1);
         self.observed = self.observed.filter(|(at, _)| (self.now - at).abs() <= GONE_AFTER);
         if self.processes.is_empty() && self.observed.is_none() {
             self.queue = None;
         }
-        // Each process verifies its own events.
-        self.summary.verify = all().filter_map(|gauges| gauges.verify).reduce(VerifyGauges::merged);
         self.summary.queue = self.queue;
+        self.summary.take_state(self.processes.values().map(|process| &*process.last));
         before != state(&self.summary)
     }
 
@@ -272,14 +276,21 @@ impl Figures {
         for second in &mut self.seconds {
             second.p95.get_or_insert_with(|| p95_of(&second.gauges, &mut scratch));
         }
+        let is_due = self.usual.is_due(self.now);
+        let mut recent = [None; SERIES];
         for i in 0..SERIES {
             let by_processes = i == ACCEPT_TO_STORED || self.processes_count(i);
             let figures = self.series(i, by_processes, newest, &mut scratch);
+            recent[i] = figures.recent;
             match self.summary.stages.get_mut(i) {
                 Some(stage) => *stage = figures,
                 None => self.summary.accept_to_stored = figures,
             }
         }
+        if is_due {
+            self.usual.take(recent);
+        }
+        self.summary.stalled = self.stalled();
         let ingestion = Stage::Ingestion.index();
         self.summary.events_per_second = if self.processes.is_empty() {
             self.summary.stages[ingestion].rate
@@ -307,7 +318,7 @@ impl Figures {
     }
 
     fn series(
-        &self,
+        &mut self,
         i: usize,
         by_processes: bool,
         newest: i64,
@@ -317,15 +328,14 @@ impl Figures {
         let mut figures = StageFigures::default();
         for second in &self.seconds {
             let mut p95 = None;
+            second.add_to(i, by_processes, scratch);
             if by_processes {
-                second.gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
                 p95 = second.p95.and_then(|p95| p95[i]);
                 for stage in second.gauges.iter().filter_map(|gauges| gauges.stages.get(i)) {
                     figures.add(stage.errors, stage.warnings);
                 }
             }
             for lines in second.lines(i, by_processes) {
-                lines.latencies.add_to(scratch);
                 p95 = p95.max(lines.p95);
                 figures.add(lines.errors, lines.warnings);
             }
@@ -333,18 +343,36 @@ impl Figures {
                 figures.history[place] = p95;
             }
         }
-        figures.rate = self.rate(newest, |second| match i {
-            ACCEPT_TO_STORED => 0,
-            i => {
-                let reported = second.gauges.iter().map(|g| g.stages[i].count);
-                let reported = reported.filter(|_| by_processes);
-                total(reported.chain(second.lines(i, by_processes).map(|lines| lines.count)))
-            }
-        });
+        let steps = |second: &Second| {
+            let reported = second.gauges.iter().filter_map(|g| g.stages.get(i));
+            let reported = reported.filter(|_| by_processes).map(|stage| stage.count);
+            total(reported.chain(second.lines(i, by_processes).map(|lines| lines.count)))
+        };
+        figures.rate = self.rate(newest, steps);
+        if let Some(second) = self.seconds.iter().rev().find(|second| steps(second) > 0) {
+            self.usual.stepped(i, second.at);
+        }
         figures.percentiles = percentile(scratch, 0.5)
             .zip(percentile(scratch, 0.95))
             .map(|(p50, p95)| [p50, p95, percentile(scratch, 0.99).unwrap_or(p95)]);
+        scratch.reset();
+        let recent = newest - usual::SPAN + 1..=newest;
+        for second in self.seconds.iter().filter(|second| recent.contains(&second.at)) {
+            second.add_to(i, by_processes, scratch);
+        }
+        figures.recent = percentile(scratch, 0.95);
+        figures.usual = self.usual.p95(i);
         figures
+    }
+
+    /// For how many seconds the worker has done nothing although events are waiting.
+    fn stalled(&self) -> Option<u64> {
+        let worker = Stage::Worker.index();
+        let last = self.usual.last_step(worker, self.now).or(self.started)?;
+        let waits = self.queue.is_some_and(|queue| queue.depth > 0);
+        let is_idle = self.summary.stages[worker].rate <= 0.0;
+        let idle = self.now - last;
+        (waits && is_idle && idle >= RATE_SECONDS).then_some(idle.unsigned_abs())
     }
 
     /// The average over the last complete seconds.
@@ -386,16 +414,6 @@ fn percentile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
 fn place(at: i64, newest: i64) -> Option<usize> {
     let back = usize::try_from(newest - at).ok()?;
     (SECONDS - 1).checked_sub(back)
-}
-
-fn worst(health: impl Iterator<Item = Health>) -> Health {
-    let rank = |health: &Health| match health {
-        Health::Absent => 0,
-        Health::Unknown => 1,
-        Health::Ok => 2,
-        Health::Failing => 3,
-    };
-    health.max_by_key(rank).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! The positions of everything on a screen of a given size. They are part of the model, because
 //! scrolling by screens depends on them; the view uses them for drawing.
 
+mod parts;
+
 use ratatui::layout::Rect;
 
 use super::panels::QueueList;
 use super::panes::Panes;
-use super::{Amount, Model};
+use super::{Amount, Model, Screen};
 use bklit_wire::debug_log::Stage;
+pub use parts::{QueueParts, VisitorsParts};
 
 /// Rows of a trace above its lines: title, summary, the event's state, labels.
 pub const TRACE_HEAD: u16 = 4;
@@ -25,12 +28,21 @@ pub const MIN_WIDTH: u16 = 60;
 pub const MIN_HEIGHT: u16 = 15;
 
 /// The height from which the figures of each stage have a row of their own.
-const TABLE_MIN_HEIGHT: u16 = 24;
+pub const TABLE_MIN_HEIGHT: u16 = 20;
 /// The width from which the queue has a block of its own next to them.
 const QUEUE_MIN_WIDTH: u16 = 110;
-/// Labels, a row per stage, and the time from acceptance to storage.
-const TABLE_ROWS: u16 = Stage::ALL.len() as u16 + 2;
-const CHIP_ROWS: u16 = 2;
+/// The most columns of this block.
+const QUEUE_MAX_WIDTH: u16 = 66;
+/// The height from which the flow has a row for details.
+const FLOW_MIN_HEIGHT: u16 = 28;
+/// A row per stage.
+const TABLE_ROWS: u16 = Stage::ALL.len() as u16;
+/// The height from which alerts have several rows.
+const ALERTS_MIN_HEIGHT: u16 = 30;
+/// The most rows of alerts.
+const MAX_ALERT_ROWS: u16 = 3;
+/// The width from which a line is shown in full next to the log.
+pub const DETAIL_MIN_WIDTH: u16 = 140;
 
 /// The width from which panes are side by side.
 const SIDE_BY_SIDE_MIN_WIDTH: u16 = 160;
@@ -50,138 +62,57 @@ pub struct PanePlace {
     pub border: Option<Rect>,
 }
 
-/// The heights of the parts of the queue's view, from top to bottom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueParts {
-    /// The chart of the depth.
-    pub chart: u16,
-    /// The batches in flight, without labels.
-    pub batches: u16,
-    /// The failed events, without labels.
-    pub failed: u16,
-}
-
-impl QueueParts {
-    /// The height from which the chart has several rows.
-    const CHART_MIN_HEIGHT: u16 = 26;
-    /// Title, figures, two rows of labels, and the separator.
-    const FIXED: u16 = 5;
-
-    /// The heights for a view of this height with this many batches; the batches get more rows if
-    /// the reader is among them.
-    pub fn of(height: u16, batches: usize, on_batches: bool) -> Self {
-        let chart = if height >= Self::CHART_MIN_HEIGHT { 5 } else { 1 };
-        let most = u16::try_from(batches).unwrap_or(u16::MAX).max(1);
-        let room = height.saturating_sub(Self::FIXED + chart);
-        let share = if on_batches { room * 2 / 3 } else { room / 3 };
-        let batches = most.min(share.max(1));
-        Self { chart, batches, failed: room.saturating_sub(batches).max(1) }
-    }
-
-    /// The area of the batches in a view.
-    pub fn batch_list(&self, view: Rect) -> Rect {
-        // Title and figures are above the chart, a title is below it.
-        let list = below(view, 3 + self.chart);
-        Rect { height: list.height.min(self.batches), ..list }
-    }
-
-    /// The area of the failed events in a view.
-    pub fn failed_list(&self, view: Rect) -> Rect {
-        let list = below(view, Self::FIXED + self.chart + self.batches);
-        Rect { height: list.height.min(self.failed), ..list }
-    }
-}
-
-/// The area of a view below a head of this many rows.
-pub fn below(view: Rect, head: u16) -> Rect {
-    let head = head.min(view.height);
-    Rect { y: view.y + head, height: view.height - head, ..view }
-}
-
-/// The heights of the live view's lists, without labels and titles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VisitorsParts {
-    /// Projects, top pages, latest events.
-    pub rows: [u16; 3],
-    /// Whether top pages and latest events are side by side.
-    pub side_by_side: bool,
-}
-
-impl VisitorsParts {
-    /// The width from which pages and events are side by side.
-    const SIDE_BY_SIDE_MIN_WIDTH: u16 = 110;
-    /// Title, total, labels.
-    pub const HEAD: u16 = 3;
-
-    /// The heights for a view of this size with this many items in each list.
-    pub fn of(width: u16, height: u16, counts: [usize; 3]) -> Self {
-        let side_by_side = width >= Self::SIDE_BY_SIDE_MIN_WIDTH;
-        let titles = if side_by_side { 1 } else { 2 };
-        let room = height.saturating_sub(Self::HEAD + titles);
-        let wanted = counts.map(|count| u16::try_from(count).unwrap_or(u16::MAX).max(1));
-        let lists = titles + 1;
-        // Space that one list does not need goes to the next ones.
-        let projects = wanted[0].min((room / lists).max(1));
-        let room = room.saturating_sub(projects);
-        if side_by_side {
-            return Self { rows: [projects, room.max(1), room.max(1)], side_by_side };
-        }
-        let pages = wanted[1].min(room.div_ceil(2)).max(room.saturating_sub(wanted[2]));
-        let pages = pages.max(1);
-        Self { rows: [projects, pages, room.saturating_sub(pages).max(1)], side_by_side }
-    }
-
-    /// The areas of the lists in a view.
-    pub fn lists(&self, view: Rect) -> [Rect; 3] {
-        let [projects, pages, events] = self.rows;
-        let rows = |head: u16, height: u16| {
-            let list = below(view, head);
-            Rect { height: height.min(list.height), ..list }
-        };
-        let first = rows(Self::HEAD, projects);
-        let top = Self::HEAD + projects + 1;
-        if self.side_by_side {
-            let (both, half) = (rows(top, pages), view.width / 2);
-            let right = Rect { x: both.x + half, width: both.width - half, ..both };
-            return [first, Rect { width: half.saturating_sub(1), ..both }, right];
-        }
-        [first, rows(top, pages), rows(top + pages + 1, events)]
-    }
-}
-
 /// The parts of the screen, from top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Name, source, health, rate, state.
     pub header: Rect,
-    /// The stages' figures.
+    /// The figures with their frame, without its lower border.
     pub figures: Rect,
     /// How many figures are shown.
     pub amount: Amount,
-    /// The queue's own block, if there is space for it.
+    /// The way of events through the stages, within the frame.
+    pub flow: Rect,
+    /// A row for each stage, if all figures are shown. The row above it has the labels.
+    pub table: Option<Rect>,
+    /// The queue's own block, if there is space for it, next to the table.
     pub queue: Option<Rect>,
-    /// The separator between figures and log; also shows the queue if it has no block.
+    /// The upper border of the log, which separates it from the figures.
     pub rule: Rect,
-    /// The log.
+    /// The log, within its frame.
     pub log: Rect,
-    /// What the log shows, or the text field.
+    /// The lower border of the log: what it shows, or the text field.
     pub status: Rect,
+    /// A line in full next to the log, with its upper border.
+    pub detail: Option<Rect>,
+    /// The alerts; empty without any.
+    pub alerts: Rect,
     /// Keys, or a message about the text in the field.
     pub hints: Rect,
 }
 
+/// What a screen is to show, besides what it always does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How many figures.
+    pub amount: Amount,
+    /// The number of alerts.
+    pub alerts: usize,
+    /// Whether a line is shown in full next to the log, if there is space.
+    pub detail: bool,
+}
+
 impl Layout {
-    /// The parts of a screen, with as many figures as wanted and possible; `None` if it is too
+    /// The parts of a screen, with as much as possible of what is wanted; `None` if it is too
     /// small.
-    pub fn of(area: Rect, wanted: Amount) -> Option<Self> {
+    pub fn of(area: Rect, wanted: Wanted) -> Option<Self> {
         if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
             return None;
         }
-        let amount = if area.height < TABLE_MIN_HEIGHT { Amount::Few } else { wanted };
-        let figure_rows = match amount {
-            Amount::All => TABLE_ROWS,
-            Amount::Few => CHIP_ROWS,
-        };
+        let amount = if area.height < TABLE_MIN_HEIGHT { Amount::Few } else { wanted.amount };
+        let alert_rows = if area.height < ALERTS_MIN_HEIGHT { 1 } else { MAX_ALERT_ROWS };
+        let alert_rows = alert_rows.min(u16::try_from(wanted.alerts).unwrap_or(u16::MAX));
+        let flow_rows = if area.height < FLOW_MIN_HEIGHT { 2 } else { 3 };
         let mut top = area.y;
         let mut rows = |height: u16| {
             let part = Rect { y: top, height, ..area };
@@ -189,27 +120,63 @@ impl Layout {
             part
         };
         let header = rows(1);
-        let mut figures = rows(figure_rows);
-        let rule = rows(1);
-        let log = rows(area.height - figure_rows - 4);
-        let (status, hints) = (rows(1), rows(1));
-        let has_queue = amount == Amount::All && area.width >= QUEUE_MIN_WIDTH;
-        let queue = has_queue.then(|| {
-            let width = (area.width / 3).min(60);
-            figures.width -= width;
-            Rect { x: figures.right(), width, ..figures }
+        let border = rows(1);
+        let flow = within(rows(flow_rows));
+        // A margin on the left.
+        let flow = Rect { x: flow.x + 1, width: flow.width - 1, ..flow };
+        let table = (amount == Amount::All).then(|| {
+            // The labels.
+            rows(1);
+            within(rows(TABLE_ROWS))
         });
-        Some(Self { header, figures, amount, queue, rule, log, status, hints })
+        let rule = rows(1);
+        let used = rule.bottom() - area.y + alert_rows + 2;
+        let log = rows(area.height - used);
+        let (status, alerts, hints) = (rows(1), rows(alert_rows), rows(1));
+        let figures = Rect { height: rule.y - border.y, ..border };
+        let table_and_queue = table.map(|table| beside(table, area.width));
+        let mut layout = Self {
+            header,
+            figures,
+            amount,
+            flow,
+            table: table_and_queue.map(|(table, _)| table),
+            queue: table_and_queue.and_then(|(_, queue)| queue),
+            rule,
+            log: within(log),
+            status,
+            detail: None,
+            alerts,
+            hints,
+        };
+        if wanted.detail && area.width >= DETAIL_MIN_WIDTH {
+            layout.share_with_detail();
+        }
+        Some(layout)
+    }
+
+    /// Narrows the log for a line in full to its right.
+    fn share_with_detail(&mut self) {
+        let width = self.rule.width * 2 / 5;
+        let log = self.rule.width - width;
+        self.detail = Some(within(Rect {
+            x: self.rule.x + log,
+            width,
+            height: self.status.y - self.rule.y,
+            ..self.rule
+        }));
+        (self.rule.width, self.status.width, self.log.width) = (log, log, log - 2);
     }
 
     /// The positions of the visible panes: all of them, or only the focused one if it is maximized
-    /// or the screen is too small for all.
+    /// or the screen is too small for all. The first row of several has its titles in the border.
     pub fn panes(&self, panes: &Panes) -> Vec<PanePlace> {
         let count = u16::try_from(panes.count()).unwrap_or(u16::MAX);
-        let columns = if self.log.width < SIDE_BY_SIDE_MIN_WIDTH { 1 } else { 2.min(count) };
+        let all = Rect { y: self.rule.y, height: self.log.height + 1, ..self.log };
+        let columns = if all.width < SIDE_BY_SIDE_MIN_WIDTH { 1 } else { 2.min(count) };
         let rows = count.div_ceil(columns);
         let alone = PanePlace { pane: panes.focus(), title: None, lines: self.log, border: None };
-        if count == 1 || panes.is_full() || self.log.height / rows < MIN_PANE_HEIGHT {
+        if count == 1 || panes.is_full() || all.height / rows < MIN_PANE_HEIGHT {
             return vec![alone];
         }
         let place = |nth: u16| {
@@ -218,12 +185,11 @@ impl Layout {
             let beside = columns.min(count - row * columns);
             let share = |all: u16, parts: u16, nth: u16| all / parts * nth + (all % parts).min(nth);
             let (x, right) =
-                (share(self.log.width, beside, column), share(self.log.width, beside, column + 1));
-            let (y, bottom) =
-                (share(self.log.height, rows, row), share(self.log.height, rows, row + 1));
+                (share(all.width, beside, column), share(all.width, beside, column + 1));
+            let (y, bottom) = (share(all.height, rows, row), share(all.height, rows, row + 1));
             let has_border = column + 1 < beside;
             let width = right - x - u16::from(has_border);
-            let area = Rect { x: self.log.x + x, y: self.log.y + y, width, height: bottom - y };
+            let area = Rect { x: all.x + x, y: all.y + y, width, height: bottom - y };
             PanePlace {
                 pane: usize::from(nth),
                 title: Some(Rect { height: 1, ..area }),
@@ -234,18 +200,23 @@ impl Layout {
         (0..count).map(place).collect()
     }
 
-    /// The area of a stage's figures.
+    /// The area of a stage's figures; of its place in the flow if the stages have no rows.
     pub fn stage(&self, stage: Stage) -> Rect {
+        let nth = u16::try_from(stage.index()).unwrap_or(u16::MAX);
+        match self.table {
+            Some(table) => Rect { y: table.y + nth, height: 1, ..table },
+            None => self.node(stage),
+        }
+    }
+
+    /// The place of a stage in the flow.
+    pub fn node(&self, stage: Stage) -> Rect {
         let count = u16::try_from(Stage::ALL.len()).unwrap_or(u16::MAX);
         let nth = u16::try_from(stage.index()).unwrap_or(u16::MAX);
-        match self.amount {
-            // Below the labels.
-            Amount::All => Rect { y: self.figures.y + 1 + nth, height: 1, ..self.figures },
-            Amount::Few => {
-                let width = self.figures.width / count;
-                Rect { x: self.figures.x + width * nth, width, ..self.figures }
-            }
-        }
+        let width = self.flow.width / count;
+        // The last one gets the rest.
+        let rest = if nth + 1 == count { self.flow.width % count } else { 0 };
+        Rect { x: self.flow.x + width * nth, width: width + rest, ..self.flow }
     }
 
     /// The area for this many completions of a command: as many as fit, next to the text.
@@ -255,22 +226,58 @@ impl Layout {
         Rect { y: self.status.y - height, height, ..self.log }
     }
 
-    /// The area of a view over the log: everything between header and hints.
+    /// The area of a view over the log, within its frame, but with its upper border, which has its
+    /// title.
     pub fn overlay(&self) -> Rect {
-        let height = self.hints.y - self.figures.y;
-        Rect { height, width: self.header.width, ..self.figures }
+        within(Rect { height: self.status.y - self.figures.y, ..self.figures })
     }
 
-    /// The height of such a view without its title.
-    pub fn overlay_rows(&self) -> usize {
-        usize::from(self.overlay().height).saturating_sub(1)
+    /// The area of a text, with its upper border: next to the log, or over it.
+    pub fn page(&self) -> Rect {
+        self.detail.unwrap_or_else(|| self.overlay())
     }
+
+    /// The height of a text without its title.
+    pub fn page_rows(&self) -> usize {
+        usize::from(self.page().height).saturating_sub(1)
+    }
+}
+
+/// The columns within a frame.
+fn within(area: Rect) -> Rect {
+    Rect { x: area.x + 1, width: area.width - 2, ..area }
+}
+
+/// The table, and the queue's block next to it if the screen is wide enough.
+fn beside(table: Rect, width: u16) -> (Rect, Option<Rect>) {
+    if width < QUEUE_MIN_WIDTH {
+        return (table, None);
+    }
+    let queue = (width / 3).min(QUEUE_MAX_WIDTH);
+    let table = Rect { width: table.width - queue, ..table };
+    (table, Some(Rect { x: table.right(), width: queue, ..table }))
+}
+
+/// The area of a view below a head of this many rows.
+pub fn below(view: Rect, head: u16) -> Rect {
+    let head = head.min(view.height);
+    Rect { y: view.y + head, height: view.height - head, ..view }
 }
 
 impl Model {
     /// The parts of the screen; `None` if it is too small.
     pub fn layout(&self) -> Option<Layout> {
-        Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.amount)
+        Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.wanted())
+    }
+
+    /// What the screen is to show, besides what it always does.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            amount: self.amount,
+            alerts: self.alerts.banners().len(),
+            // Over another view, a line covers it.
+            detail: matches!(self.screens.as_slice(), [Screen::Detail(_)]),
+        }
     }
 
     /// The height of the focused pane.
@@ -341,43 +348,58 @@ impl Model {
 mod tests {
     use super::*;
 
+    fn of(width: u16, height: u16, amount: Amount, alerts: usize, detail: bool) -> Layout {
+        Layout::of(Rect::new(0, 0, width, height), Wanted { amount, alerts, detail }).unwrap()
+    }
+
     #[test]
     fn parts_fill_the_screen_without_overlap() {
-        for (width, height) in [(60, 15), (80, 24), (109, 23), (120, 40), (250, 80)] {
-            for wanted in [Amount::All, Amount::Few] {
-                let area = Rect::new(0, 0, width, height);
-                let parts = Layout::of(area, wanted).unwrap();
-                let stacked = [parts.header, parts.figures, parts.rule, parts.log, parts.status];
-                let mut y = 0;
-                for part in stacked.into_iter().chain([parts.hints]) {
-                    assert_eq!(part.y, y);
-                    y = part.bottom();
+        for (width, height) in [(60, 15), (80, 20), (80, 24), (109, 23), (120, 40), (250, 80)] {
+            for amount in [Amount::All, Amount::Few] {
+                for alerts in [0, 1, 5] {
+                    let parts = of(width, height, amount, alerts, false);
+                    let stacked =
+                        [parts.header, parts.figures, parts.rule, parts.log, parts.status];
+                    let mut y = 0;
+                    for part in stacked.into_iter().chain([parts.alerts, parts.hints]) {
+                        assert_eq!(part.y, y);
+                        y = part.bottom();
+                    }
+                    assert_eq!(y, height);
+                    assert!(parts.log.height >= 5, "{height}");
+                    let queue = parts.queue.map_or(0, |queue| queue.width);
+                    let table = parts.table.unwrap_or(parts.log);
+                    assert_eq!(table.width + queue + 2, width);
+                    assert_eq!(parts.flow.width + 3, width);
                 }
-                assert_eq!(y, height);
-                assert!(parts.log.height >= 9, "{height}");
-                let queue = parts.queue.map_or(0, |queue| queue.width);
-                assert_eq!(parts.figures.width + queue, width);
             }
         }
     }
 
     #[test]
-    fn the_live_view_leaves_no_room_unused() {
-        for (width, height) in [(60, 13), (80, 22), (109, 40), (110, 40), (200, 58)] {
-            for counts in [[0, 0, 0], [1, 50, 50], [100, 2, 50], [3, 50, 1], [100, 50, 50]] {
-                let parts = VisitorsParts::of(width, height, counts);
-                let [projects, pages, events] = parts.rows;
-                let lists = if parts.side_by_side { pages + 1 } else { pages + events + 2 };
-                assert_eq!(VisitorsParts::HEAD + projects + lists, height, "{counts:?}");
-                assert!(projects >= 1 && pages >= 1 && events >= 1);
-            }
+    fn figures_stay_on_a_small_terminal_under_a_status_line() {
+        for height in [20, 23, 24] {
+            assert!(of(80, height, Amount::All, 1, false).table.is_some(), "{height}");
         }
+        assert!(of(80, 19, Amount::All, 0, false).table.is_none());
+    }
+
+    #[test]
+    fn a_wide_screen_shows_a_line_next_to_the_log() {
+        assert_eq!(of(139, 40, Amount::All, 0, true).detail, None);
+        let parts = of(140, 40, Amount::All, 0, true);
+        let detail = parts.detail.unwrap();
+        assert_eq!(parts.rule.width + detail.width + 2, 140);
+        assert!(parts.log.width >= 80 && detail.width >= 50, "{parts:?}");
+        assert_eq!(detail.y, parts.rule.y);
+        assert_eq!(detail.bottom(), parts.status.y);
     }
 
     #[test]
     fn too_small_is_too_small() {
+        let wanted = Wanted { amount: Amount::All, alerts: 0, detail: false };
         for (width, height) in [(0, 0), (1, 1), (59, 80), (250, 14)] {
-            assert_eq!(Layout::of(Rect::new(0, 0, width, height), Amount::All), None);
+            assert_eq!(Layout::of(Rect::new(0, 0, width, height), wanted), None);
         }
     }
 }

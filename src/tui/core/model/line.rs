@@ -4,6 +4,8 @@
 //! search matches what is on the screen, drawing needs no conversion, and [`LineRef::data`] can
 //! restore the JSON.
 
+mod order;
+
 use std::ops::Range;
 
 use serde_json::{Map, Value};
@@ -18,22 +20,6 @@ const MAX_MESSAGE: usize = 16 * 1024;
 const MAX_FIELDS: usize = 32 * 1024;
 /// The maximum size of an id, in bytes.
 const MAX_ID: usize = 256;
-
-/// The most useful details, which are shown first.
-const FIRST_FIELDS: [&str; 12] = [
-    "error",
-    "reason",
-    "status",
-    "url",
-    "path",
-    "type",
-    "trackingId",
-    "eventType",
-    "count",
-    "size",
-    "rows",
-    "waitedMs",
-];
 
 /// The name of a level in the log.
 pub fn shown_level(level: Level) -> &'static str {
@@ -108,8 +94,9 @@ pub(super) fn push_log(out: &mut String, log: &DebugLog) -> Meta {
     }
 }
 
-/// Appends a line outside the contract. It counts as a warning.
-pub(super) fn push_unparsed(out: &mut String, now: UtcMillis, line: &str) -> Meta {
+/// Appends a line outside the contract, which counts as a warning; or, at the level of
+/// information, a note of the console itself.
+pub(super) fn push_text(out: &mut String, now: UtcMillis, line: &str, level: Level) -> Meta {
     let start = out.len();
     push_part(out, line, MAX_MESSAGE);
     let message = out.len() - start - 1;
@@ -124,7 +111,7 @@ pub(super) fn push_unparsed(out: &mut String, now: UtcMillis, line: &str) -> Met
         event: 0,
         project: 0,
         stage: None,
-        level: Level::Warn,
+        level,
     }
 }
 
@@ -152,9 +139,9 @@ fn cut(text: &str, limit: usize) -> &str {
 
 fn push_fields(out: &mut String, data: &Map<String, Value>) {
     let end = out.len() + MAX_FIELDS;
-    let first = FIRST_FIELDS.iter().filter_map(|&key| data.get_key_value(key));
-    let others = data.iter().filter(|(key, _)| !FIRST_FIELDS.contains(&key.as_str()));
-    for (nth, (key, value)) in first.chain(others).enumerate() {
+    let mut ordered: Vec<_> = data.iter().collect();
+    ordered.sort_by_key(|(key, _)| order::place(key));
+    for (nth, (key, value)) in ordered.into_iter().enumerate() {
         let before = out.len();
         if nth > 0 {
             out.push(' ');
@@ -275,7 +262,8 @@ impl<'a> LineRef<'a> {
         self.meta.stage
     }
 
-    /// The level; a line that could not be parsed counts as a warning.
+    /// The level; a line that could not be parsed counts as a warning, a note of the console as
+    /// information.
     pub fn level(&self) -> Level {
         self.meta.level
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::line::{self, LineRef, Meta};
-use bklit_wire::debug_log::DebugLog;
+use bklit_wire::debug_log::{DebugLog, Level};
 use bklit_wire::time::UtcMillis;
 
 /// A chunk ends with the line that exceeds this size.
@@ -87,7 +87,12 @@ impl LineRing {
 
     /// Adds a line that could not be parsed.
     pub fn push_unparsed(&mut self, now: UtcMillis, line: &str) {
-        self.push(|text| line::push_unparsed(text, now, line));
+        self.push(|text| line::push_text(text, now, line, Level::Warn));
+    }
+
+    /// Adds a note of the console itself, such as a gap between connections.
+    pub fn push_note(&mut self, now: UtcMillis, note: &str) {
+        self.push(|text| line::push_text(text, now, note, Level::Info));
     }
 
     fn push(&mut self, write: impl FnOnce(&mut String) -> Meta) {

@@ -71,7 +71,7 @@ use self::trace::Trace;
 use super::keymap::Bindings;
 use super::msg::Effect;
 use super::playback::ReplayState;
-use super::theme::Theme;
+use super::theme::{Skin, Theme};
 use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
@@ -124,6 +124,8 @@ pub struct Shell {
     pub filters: BTreeMap<String, String>,
     /// When to raise alerts.
     pub alerts: AlertSettings,
+    /// The user's own themes.
+    pub skins: BTreeMap<String, Skin>,
     /// The keys in effect.
     pub bindings: Bindings,
 }

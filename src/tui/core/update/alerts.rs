@@ -1,7 +1,8 @@
 //! Raises alerts every second, and acknowledges them.
 
+use super::screens;
 use crate::model::Model;
-use crate::model::alerts::MAX_WATCHED;
+use crate::model::alerts::{Alerts, MAX_WATCHED};
 use crate::model::palette::commands::Notify;
 use crate::msg::{Effect, Job};
 use bklit_alerts::Reading;
@@ -12,13 +13,13 @@ use bklit_wire::time::UtcMillis;
 pub(super) fn tick(model: &mut Model, now: UtcMillis) {
     model.now = now;
     model.dirty |= model.figures.tick(now.epoch_seconds());
-    let summary = model.figures.summary();
-    let reading = Reading {
-        depth: summary.queue.map(|queue| queue.depth),
-        alarm_depth: model.alarm_depth(),
-        store_fails: summary.health[1] == Health::Failing,
-    };
+    let before = model.alerts.banners().to_vec();
+    let reading = reading(model);
     let reported = model.alerts.tick(now.epoch_seconds(), &reading);
+    if before != model.alerts.banners() {
+        model.dirty = true;
+        resize(model, before.len());
+    }
     // Alerts in a replay are about the past, so they neither ring the bell nor run the command.
     let is_now = model.replay.is_none();
     for (alert, count) in reported {
@@ -32,10 +33,35 @@ pub(super) fn tick(model: &mut Model, now: UtcMillis) {
     }
 }
 
-pub(super) fn acknowledge(model: &mut Model) {
-    if !model.alerts.acknowledge() {
-        model.notify("no alert is shown");
+fn reading(model: &Model) -> Reading {
+    let summary = model.figures.summary();
+    let failure = |part: usize| {
+        let reason = summary.failures[part].as_ref().map(|failure| failure.reason.clone());
+        (summary.health[part] == Health::Failing).then(|| reason.unwrap_or_default())
+    };
+    let [queue, store] = [0, 1].map(failure);
+    Reading {
+        depth: summary.queue.map(|queue| queue.depth),
+        alarm_depth: model.alarm_depth(),
+        store_failure: store,
+        queue_failure: queue,
     }
+}
+
+/// Adapts the screen to another number of alerts.
+fn resize(model: &mut Model, before: usize) {
+    if before != model.alerts.banners().len() {
+        model.settle_panes();
+        screens::settle(model);
+    }
+}
+
+pub(super) fn acknowledge(model: &mut Model) {
+    let before = model.alerts.banners().len();
+    if !model.alerts.acknowledge() {
+        model.notify("no alerts");
+    }
+    resize(model, before);
 }
 
 /// Changes the alerts on lines: adds, removes or lists queries.
@@ -49,11 +75,11 @@ pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
             let number = model.alerts.watch(query).ok_or_else(too_many)?;
             format!("alert {number} set: each line that matches “{source}”")
         }
-        Notify::Stop(None) => match model.alerts.unwatch_all() {
+        Notify::Stop(None) => match unwatched(model, |alerts| alerts.unwatch_all()) {
             0 => return Err("no line alerts set".to_owned()),
             _ => "all line alerts removed".to_owned(),
         },
-        Notify::Stop(Some(number)) => match model.alerts.unwatch(number) {
+        Notify::Stop(Some(number)) => match unwatched(model, |alerts| alerts.unwatch(number)) {
             Some(query) => format!("alert on “{}” removed", query.source()),
             None => {
                 return Err(format!("no alert {number}; {}", list(model)));
@@ -62,6 +88,14 @@ pub(super) fn notify(model: &mut Model, what: Notify) -> Result<(), String> {
     };
     model.notify(reported);
     Ok(())
+}
+
+/// Removes queries, and with them their alerts.
+fn unwatched<T>(model: &mut Model, remove: impl FnOnce(&mut Alerts) -> T) -> T {
+    let before = model.alerts.banners().len();
+    let removed = remove(&mut model.alerts);
+    resize(model, before);
+    removed
 }
 
 fn list(model: &Model) -> String {

@@ -11,6 +11,7 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
     let now = model.now;
     match answer {
         Answer::Queue(answer) => model.panels.queue.take(answer, now),
+        Answer::Bars(answer) => model.panels.bars.take(answer, now),
         Answer::History(answer) => model.panels.history.take(answer, now),
         Answer::Live(answer) => model.panels.visitors.take(answer, now),
         Answer::Batch(id, answer) => batch::take(model, &id, &answer),

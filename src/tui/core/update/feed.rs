@@ -46,7 +46,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
             DebugMessage::Connected => {
                 if let Link::Down(reason) = std::mem::replace(&mut model.link, Link::Up) {
                     model.notify("connected again");
-                    tell_gap(model, &reason);
+                    note_gap(model, &reason);
                 }
                 model.dirty = true;
             }
@@ -64,14 +64,14 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
 }
 
 /// Adds a line about the gap in the messages while the connection was down.
-fn tell_gap(model: &mut Model, reason: &str) {
+fn note_gap(model: &mut Model, reason: &str) {
     let Some(since) = model.cut.take() else { return };
     let gap = format!(
-        "— no connection from {} to {}, lines of then may be missing: {reason}",
+        "no connection from {} to {}, lines may be missing: {reason}",
         model.time_of_day(since),
         model.time_of_day(model.now)
     );
-    model.ring.push_unparsed(model.now, &gap);
+    model.ring.push_note(model.now, &gap);
 }
 
 /// Whether a line is current: errors from before the console was opened raise no alerts.

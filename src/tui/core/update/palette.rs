@@ -19,6 +19,7 @@ use crate::model::query::Query;
 use crate::model::screen::Help;
 use crate::model::{Focus, Model, Purpose, Recording, Screen};
 use crate::msg::{Effect, Job, Target};
+use crate::settings::skin_of;
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
@@ -42,6 +43,7 @@ pub(super) fn open(model: &mut Model) {
     }
     let filters = model.filters.iter().map(|(name, query)| (name.clone(), query.clone()));
     let known = Known {
+        skins: model.options.shell.skins.keys().cloned().collect(),
         projects: projects.into_iter().collect(),
         filters: filters.collect(),
         watched: model.alerts.watched().map(|query| query.source().to_owned()).collect(),
@@ -167,8 +169,9 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Save(name) => return save(model, name).map(Some),
         Command::Load(name) => load(model, &name)?,
-        Command::Theme(scheme) => {
-            model.options.theme = model.options.theme.with_scheme(scheme);
+        Command::Theme(name) => {
+            let skin = skin_of(&name, &model.options.shell.skins)?;
+            model.options.theme = model.options.theme.with_skin(skin);
             if !model.options.theme.has_colours() {
                 model.notify("this terminal has no colours (NO_COLOR or TERM=dumb)");
             }

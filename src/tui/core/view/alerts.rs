@@ -1,40 +1,111 @@
-//! The banner of alerts, shown instead of the hints until they are acknowledged.
+//! The rows of alerts, until they are acknowledged. Those whose condition holds come first.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{put, put_right, put_segments, styled};
+use super::draw::{Segment, put, put_right, put_segments, row, segments_width, styled};
+use crate::format;
 use crate::keymap;
 use crate::keymap::Action;
 use crate::model::Model;
+use crate::model::alerts::{Banner, BannerState};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
+/// An alert in less space than this is only counted.
+const MIN_ALERT: usize = 24;
+
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    if area.is_empty() {
+        return;
+    }
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    put(buf, area, 0, width, &" ".repeat(width), theme.plain());
-    let ack = acknowledge(model);
-    let room = width.saturating_sub(text::width(&ack) + 2);
-    let mut x = put(buf, area, 0, room, " ALERT ", theme.alarm()) + 1;
-    for (nth, banner) in model.alerts().banners().iter().enumerate() {
-        let alert = &banner.alert;
-        let since = model.time_of_day(UtcMillis::from_epoch_millis(alert.since * 1000));
-        let again = if banner.count > 1 && alert.value != banner.count {
-            format!(" ×{}", banner.count)
-        } else {
-            String::new()
-        };
-        let ended = if model.alerts().is_raised(alert.kind) { "" } else { ", ended" };
-        let gap = if nth > 0 { " · " } else { "" };
-        let said = [
-            styled(gap, theme.dim()),
-            styled(text::safe(&alert.message), theme.error()),
-            styled(format!("{again} since {since}{ended}"), theme.plain()),
-        ];
-        x += put_segments(buf, area, x, room.saturating_sub(x), &said);
+    let mut banners: Vec<&Banner> = model.alerts().banners().iter().collect();
+    // Stable: in the order in which they were raised.
+    banners.sort_by_key(|banner| match banner.state {
+        BannerState::Holds => 0,
+        BannerState::Normal(_) => 1,
+        BannerState::Ended(_) => 2,
+    });
+    let holds = banners.iter().any(|banner| !matches!(banner.state, BannerState::Ended(_)));
+    let badge = if holds { theme.alarm() } else { theme.badge() };
+    let start = put(buf, row(area, 0), 0, width, " ALERT ", badge) + 1;
+    let acknowledge = acknowledge(model);
+    put_right(buf, row(area, 0), width, text::width(&acknowledge), &acknowledge, theme.key());
+    let mut rest = banners.as_slice();
+    for nth in 0..usize::from(area.height) {
+        let used = if nth == 0 { text::width(&acknowledge) + 1 } else { 1 };
+        let room = width.saturating_sub(start + used);
+        let is_last = nth + 1 == usize::from(area.height);
+        let shown = if is_last { rest.len() } else { 1.min(rest.len()) };
+        in_a_row(model, &rest[..shown], buf, row(area, nth), start, room);
+        rest = &rest[shown..];
     }
-    put_right(buf, area, width, text::width(&ack), &ack, theme.key());
+}
+
+/// As many alerts as fit into a row, and the number of the others.
+fn in_a_row(
+    model: &Model,
+    banners: &[&Banner],
+    buf: &mut Buffer,
+    at: Rect,
+    start: usize,
+    room: usize,
+) {
+    let theme = model.options.theme;
+    let mut used = 0;
+    for (nth, banner) in banners.iter().enumerate() {
+        let left = banners.len() - nth - 1;
+        let more = |left: usize| format!(" +{left} more");
+        let reserved = if left > 0 { text::width(&more(left)) } else { 0 };
+        let gap = if nth > 0 { 3 } else { 0 };
+        let free = room.saturating_sub(used + gap + reserved);
+        let alert = alert(model, banner, free);
+        if nth > 0 && segments_width(&alert) > free && free < MIN_ALERT {
+            put(buf, at, start + used, room - used, &more(left + 1), theme.warning());
+            return;
+        }
+        if nth > 0 {
+            used += put(buf, at, start + used, 3, " · ", theme.dim());
+        }
+        used += put_segments(buf, at, start + used, free, &alert);
+    }
+}
+
+/// An alert in words; its time is left out before its message is cut.
+fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
+    let theme = model.options.theme;
+    let alert = &banner.alert;
+    let clock =
+        |second: i64| model.time_of_day(UtcMillis::from_epoch_millis(second.saturating_mul(1000)));
+    let again = if banner.count > 1 && alert.value != banner.count {
+        format!(" ×{}", format::count(banner.count))
+    } else {
+        String::new()
+    };
+    let (sign, style, time) = match banner.state {
+        BannerState::Holds => ("✗", theme.error(), format!(" since {}", clock(alert.since))),
+        BannerState::Normal(seconds) => {
+            ("▲", theme.warning(), format!(" normal again for {seconds} s"))
+        }
+        BannerState::Ended(at) => {
+            let lasted = format::micros(at.abs_diff(alert.since) as f64 * 1e6);
+            ("✓", theme.dim(), format!(" ended {} after {lasted}", clock(at)))
+        }
+    };
+    let message = text::safe(&alert.message);
+    let mut time = format!("{again}{time}");
+    let mut left = room.saturating_sub(text::width(&time) + 2);
+    // The message is more important than its time.
+    if text::width(&message) > left {
+        (time, left) = (String::new(), room.saturating_sub(2));
+    }
+    vec![
+        styled(format!("{sign} "), style),
+        styled(text::clip(&message, left), style),
+        styled(time, theme.dim()),
+    ]
 }
 
 /// The key that acknowledges alerts, if it is bound here.

@@ -100,7 +100,7 @@ pub(super) fn rule(
     right: &[Segment],
 ) {
     let width = usize::from(area.width);
-    put(buf, area, 0, width, &"─".repeat(width), theme.dim());
+    put(buf, area, 0, width, &"─".repeat(width), theme.frame(false));
     let right_width = segments_width(right).min(width.saturating_sub(4));
     let mut free = width.saturating_sub(4);
     if right_width > 0 {

@@ -1,5 +1,5 @@
-//! The last two rows: what the log shows, the reader's position, and the keys; or the text field
-//! and a message about it.
+//! The last rows: what the log shows and the reader's position, the alerts, and the keys; or the
+//! text field and a message about it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -18,6 +18,7 @@ use bklit_wire::text;
 
 /// Returns the cursor's position, if there is a text field.
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+    alerts::render(model, buf, layout.alerts);
     if let Focus::Field(field) = model.focus() {
         let position = render_field(model, field, buf, layout.status);
         under_field(model, field, buf, layout.hints);
@@ -29,17 +30,11 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option
     if let Focus::Palette(open) = model.focus() {
         return Some(palette::render(model, open, buf, layout));
     }
-    screens::status(model, buf, layout.status);
+    screens::status(model, buf, layout);
     if let Focus::Letter(letter) = model.focus() {
         marks(model, *letter, buf, layout.hints);
     } else {
         notice_or_hints(model, buf, layout.hints);
-        // An alert is more important, and uses the same row as notices.
-        if let Some(notice) = model.notice().filter(|_| has_alerts(model)) {
-            let all = " ".repeat(layout.status.width.into());
-            put(buf, layout.status, 0, all.len(), &all, model.options.theme.plain());
-            show_notice(model, notice, buf, layout.status);
-        }
     }
     None
 }
@@ -50,6 +45,7 @@ fn render_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) -> P
         Purpose::Search => " Search: ",
         Purpose::Filter => " Filter: ",
     };
+    put(buf, area, 0, area.width.into(), &" ".repeat(area.width.into()), theme.plain());
     let used = put(buf, area, 0, 12, label, theme.title());
     let result = result(model, field);
     let width = usize::from(area.width);
@@ -111,17 +107,12 @@ fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// Alerts, otherwise the notice, otherwise the keys.
+/// The notice, otherwise the keys.
 fn notice_or_hints(model: &Model, buf: &mut Buffer, area: Rect) {
     match model.notice() {
-        _ if has_alerts(model) => alerts::render(model, buf, area),
         Some(notice) => show_notice(model, notice, buf, area),
         None => hints(model, buf, area),
     }
-}
-
-fn has_alerts(model: &Model) -> bool {
-    !model.alerts().banners().is_empty()
 }
 
 fn show_notice(model: &Model, notice: &str, buf: &mut Buffer, area: Rect) {

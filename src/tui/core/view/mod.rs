@@ -1,13 +1,16 @@
 //! Draws the model, without changing it.
 //!
 //! ```text
-//! name  source  health                        rate  LIVE     header
-//! 1 ● ingestion  rate  errors  p50 p95 p99  ▁▂▃ │ queue      figures, a row per stage,
-//! …                                             │            or two rows for all
-//! ─ queue ──────────────────────────────── what is wrong ─   rule
-//! time stage level message details       event duration      log, or why it is empty
-//! ─ what is shown ───────────────────────────── position ─   status, or the text field
-//! keys                                                       hints
+//!  name  source  health                    rate  LIVE      header
+//! ╭─ queue ────────────────────────── accept→stored ─╮    figures: the flow,
+//! │ ingestion ──▶ queue ──▶ worker ──▶ …             │
+//! ├─ stage ── rate ── errors ── p50 p95 p99 ─┬ queue ┤    a row per stage, and the queue
+//! │ 1 ● ingestion …                          │       │
+//! ├─▶log ────────────────────────── what is wrong ───┤    rule
+//! │ time stage level message details  event duration │    log, or why it is empty
+//! ╰─ what is shown ────────────────────── position ──╯    status, or the text field
+//!  ALERT …                                                 alerts
+//!  keys                                                    hints
 //! ```
 //!
 //! - `alerts`: the banner of alerts
@@ -15,7 +18,8 @@
 //! - `draw`: shared drawing functions
 //! - `empty`: shown instead of the log while there are no lines
 //! - `figures`: the figures of stages and queue
-//! - `footer`: the last two rows
+//! - `flow`: the way of events through the stages
+//! - `footer`: the last rows
 //! - `graph`: graphs of values over time, with axes
 //! - `header`: the first row
 //! - `heat_map`: latencies over time
@@ -24,6 +28,7 @@
 //! - `panel`: frames with titles
 //! - `panes`: the panes and their titles
 //! - `prompt`: the prompt at the bottom of a view
+//! - `queue_figures`: the figures of the queue
 //! - `screens`: how each screen is drawn
 
 mod alerts;
@@ -31,6 +36,7 @@ mod ascii;
 mod draw;
 mod empty;
 mod figures;
+mod flow;
 mod footer;
 mod graph;
 mod header;
@@ -40,6 +46,7 @@ mod palette;
 mod panel;
 mod panes;
 mod prompt;
+mod queue_figures;
 mod screens;
 
 use ratatui::Frame;
@@ -64,7 +71,7 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
 fn whole(model: &Model, frame: &mut Frame<'_>) {
     let area = frame.area();
     // The terminal's size may already differ from the model's.
-    let Some(layout) = Layout::of(area, model.amount) else {
+    let Some(layout) = Layout::of(area, model.wanted()) else {
         too_small(frame.buffer_mut(), area);
         return;
     };

@@ -11,17 +11,13 @@ use crate::theme::{Segment, Theme};
 /// The smallest frame that has space for content.
 const MIN_SIZE: (u16, u16) = (4, 3);
 
-/// A frame with titles in its upper and lower border.
+/// A frame with titles in its upper border; [`lower`] writes into the lower one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Panel {
     /// At the start of the upper border.
     pub(super) title: Vec<Segment>,
     /// At the end of the upper border; left out if there is not enough space for both.
     pub(super) right: Vec<Segment>,
-    /// At the start of the lower border.
-    pub(super) bottom: Vec<Segment>,
-    /// At the end of the lower border; left out if there is not enough space for both.
-    pub(super) bottom_right: Vec<Segment>,
     /// Whether keys go to this panel.
     pub(super) focused: bool,
     /// Whether the upper border continues that of a panel above it, `├─┤` instead of `╭─╮`.
@@ -54,8 +50,7 @@ impl Panel {
             put(buf, at, usize::from(area.width) - 1, 1, "│", style);
         }
         let mark = if self.focused && !self.title.is_empty() { "▶" } else { "" };
-        texts(buf, row(area, 0), (mark, style), &self.title, &self.right);
-        texts(buf, row(area, last), ("", style), &self.bottom, &self.bottom_right);
+        texts(buf, row(area, 0), (mark, style), &self.title, &self.right, End::Left);
         inner
     }
 }
@@ -69,7 +64,47 @@ pub(super) fn divider(
     right: &[Segment],
 ) {
     edge(buf, area, ["├", "┤"], theme.frame(false));
-    texts(buf, area, ("", theme.frame(false)), left, right);
+    texts(buf, area, ("", theme.frame(false)), left, right, End::Left);
+}
+
+/// A lower border with texts; if there is not enough space for both, the left one is cut.
+pub(super) fn lower(
+    buf: &mut Buffer,
+    area: Rect,
+    (theme, focused): (Theme, bool),
+    left: &[Segment],
+    right: &[Segment],
+) {
+    let style = theme.frame(focused);
+    edge(buf, area, ["╰", "╯"], style);
+    texts(buf, area, ("", style), left, right, End::Right);
+}
+
+/// Which text is more important.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Left,
+    Right,
+}
+
+/// Connects the rules within a frame, and the one that is its upper border, with it.
+pub(super) fn join_rules(buf: &mut Buffer, frame: Rect, theme: Theme) {
+    let style = theme.frame(true);
+    let (left, right) = (frame.left(), frame.right().saturating_sub(1));
+    for y in frame.top()..frame.bottom() {
+        let is_rule = |x: u16, buf: &Buffer| buf.cell((x, y)).is_some_and(|c| c.symbol() == "─");
+        let (first, last) = (is_rule(left + 1, buf), is_rule(right.saturating_sub(1), buf));
+        if y == frame.top() {
+            for x in left..=right {
+                if is_rule(x, buf) {
+                    buf.set_style(Rect { x, y, width: 1, height: 1 }, style);
+                }
+            }
+        } else if y + 1 < frame.bottom() && first && last {
+            put(buf, Rect { x: left, y, width: 1, height: 1 }, 0, 1, "├", style);
+            put(buf, Rect { x: right, y, width: 1, height: 1 }, 0, 1, "┤", style);
+        }
+    }
 }
 
 fn edge(buf: &mut Buffer, at: Rect, corners: [&str; 2], style: Style) {
@@ -86,10 +121,13 @@ fn texts(
     (mark, style): (&str, Style),
     left: &[Segment],
     right: &[Segment],
+    first: End,
 ) {
     let width = usize::from(at.width).saturating_sub(4);
-    let (left_width, right_width) = (segments_width(left), segments_width(right));
-    let shows_right = right_width > 0 && left_width.min(8) + right_width + 5 <= width;
+    let left_width = segments_width(left);
+    let right_width = segments_width(right).min(width.saturating_sub(3));
+    let needed = if first == End::Left { left_width + 4 } else { 0 };
+    let shows_right = right_width > 0 && right_width + needed <= width;
     let mut room = width.saturating_sub(2);
     if shows_right {
         let x = usize::from(at.width) - right_width - 3;
@@ -126,15 +164,10 @@ mod tests {
     #[test]
     fn a_frame_has_its_titles_in_its_borders() {
         let text = |what: &str| vec![styled(what, Style::new())];
-        let mut panel = Panel {
-            title: text("queue"),
-            right: text("1 min"),
-            bottom: text("Enter open"),
-            ..Panel::default()
-        };
+        let mut panel = Panel { title: text("queue"), right: text("1 min"), ..Panel::default() };
         assert_eq!(
             drawn(&panel, 24, 3),
-            ["╭─ queue ────── 1 min ─╮", "│                      │", "╰─ Enter open ─────────╯"]
+            ["╭─ queue ────── 1 min ─╮", "│                      │", "╰──────────────────────╯"]
         );
         (panel.focused, panel.joined) = (true, true);
         assert!(drawn(&panel, 24, 3)[0].starts_with("├─▶queue ─"));
@@ -144,15 +177,19 @@ mod tests {
     }
 
     #[test]
+    fn in_a_lower_border_the_right_text_matters_more() {
+        let area = Rect::new(0, 0, 20, 1);
+        let mut buf = Buffer::empty(area);
+        let text = |what: &str| vec![styled(what, Style::new())];
+        let theme = Theme::new(Palette::Ansi256);
+        lower(&mut buf, area, (theme, true), &text("all the lines"), &text("12 lines"));
+        assert_eq!(rows(&buf), ["╰─ all … ─ 12 lines ─╯".replace("… ─ ", "… ")]);
+    }
+
+    #[test]
     fn no_size_is_too_small() {
         let text = vec![styled("a long title of a small panel", Style::new())];
-        let panel = Panel {
-            title: text.clone(),
-            right: text.clone(),
-            bottom: text.clone(),
-            bottom_right: text,
-            ..Panel::default()
-        };
+        let panel = Panel { title: text.clone(), right: text, ..Panel::default() };
         for width in 0..40 {
             for height in 0..6 {
                 let inner = Panel::inner(Rect::new(0, 0, width, height));

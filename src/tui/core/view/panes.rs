@@ -14,11 +14,14 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     for place in layout.panes(model.panes()) {
         if let Some(at) = place.title {
             title(model, place.pane, buf, at);
+            join(model, layout, buf, at);
         }
         if let Some(border) = place.border {
             for nth in 0..usize::from(border.height) {
-                put(buf, row(border, nth), 0, 1, "│", theme.dim());
+                put(buf, row(border, nth), 0, 1, "│", theme.frame(false));
             }
+            let joint = if border.y == layout.rule.y { "┬" } else { "┼" };
+            put(buf, row(border, 0), 0, 1, joint, theme.frame(screens::is_focused(model)));
         }
         let pane = model.panes().get(place.pane);
         if pane.held(model.ring()).is_some() || !pane.index().is_empty() {
@@ -29,13 +32,24 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     }
 }
 
+/// Connects the title of a pane with the frame.
+fn join(model: &Model, layout: &Layout, buf: &mut Buffer, title: Rect) {
+    let style = model.options.theme.frame(screens::is_focused(model));
+    let sides = [(title.x - 1, layout.rule.x, "├"), (title.right(), layout.rule.right() - 1, "┤")];
+    for (x, side, joint) in sides {
+        if x == side {
+            put(buf, Rect { x, width: 1, ..title }, 0, 1, joint, style);
+        }
+    }
+}
+
 /// The focused pane is marked by a symbol and reversed text, not only by colour.
 fn title(model: &Model, nth: usize, buf: &mut Buffer, at: Rect) {
     let theme = model.options.theme;
     let pane = model.panes().get(nth);
     let focused = nth == model.panes().focus();
     let width = usize::from(at.width);
-    put(buf, at, 0, width, &"─".repeat(width), theme.dim());
+    put(buf, at, 0, width, &"─".repeat(width), theme.frame(focused));
     let (mark, style) = if focused { ("▶", theme.badge()) } else { (" ", theme.dim()) };
     let used = put(buf, at, 0, width, &format!("{mark}{} ", nth + 1), style);
     let shown = screens::shown_by(model, pane);

@@ -1,8 +1,12 @@
 //! The figures as shown.
 
 use super::{History, SECONDS};
+use crate::model::state::State;
 use bklit_wire::debug_log::Stage;
-use bklit_wire::gauges::{Health, QueueGauges, VerifyGauges};
+use bklit_wire::gauges::{Failure, Gauges, Health, QueueGauges, VerifyGauges};
+
+/// The parts of the pipeline that have a health.
+pub const PARTS: [&str; 3] = ["queue", "store", "worker"];
 
 /// The figures of one stage.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,9 +21,23 @@ pub struct StageFigures {
     pub percentiles: Option<[u64; 3]>,
     /// The p95 of each second.
     pub history: History,
+    /// The p95 of the last ten seconds.
+    pub recent: Option<u64>,
+    /// The median p95 of the last ten minutes; `None` until enough is known.
+    pub usual: Option<u64>,
 }
 
 impl StageFigures {
+    /// How a p95 compares with the usual one.
+    pub fn state_of(&self, p95: u64) -> State {
+        State::latency(p95, self.usual)
+    }
+
+    /// How the current p95 compares with the usual one.
+    pub fn latency(&self) -> State {
+        self.recent.map_or(State::Idle, |p95| self.state_of(p95))
+    }
+
     pub(super) fn add(&mut self, errors: u64, warnings: u64) {
         self.errors = self.errors.saturating_add(errors);
         self.warnings = self.warnings.saturating_add(warnings);
@@ -28,7 +46,15 @@ impl StageFigures {
 
 impl Default for StageFigures {
     fn default() -> Self {
-        Self { rate: 0.0, errors: 0, warnings: 0, percentiles: None, history: [None; SECONDS] }
+        Self {
+            rate: 0.0,
+            errors: 0,
+            warnings: 0,
+            percentiles: None,
+            history: [None; SECONDS],
+            recent: None,
+            usual: None,
+        }
     }
 }
 
@@ -47,6 +73,10 @@ pub struct Summary {
     pub depth_history: History,
     /// Of queue, store and worker.
     pub health: [Health; 3],
+    /// The failures of queue, store and worker, each since it began.
+    pub failures: [Option<Failure>; 3],
+    /// For how many seconds the worker has done nothing although events are waiting.
+    pub stalled: Option<u64>,
     /// One in this many events is shown.
     pub sampling: u32,
     /// The results of dual-write verification, if it is enabled.
@@ -66,10 +96,41 @@ impl Default for Summary {
             queue: None,
             depth_history: [None; SECONDS],
             health: [Health::Unknown; 3],
+            failures: Default::default(),
+            stalled: None,
             sampling: 1,
             verify: None,
             throttled: 0,
             filtered: 0,
         }
     }
+}
+
+impl Summary {
+    /// Takes what the watched processes report about their state.
+    pub(super) fn take_state<'a>(&mut self, processes: impl Iterator<Item = &'a Gauges> + Clone) {
+        let all = || processes.clone();
+        self.health = [
+            worst(all().map(|gauges| gauges.queue_health)),
+            worst(all().map(|gauges| gauges.store_health)),
+            worst(all().map(|gauges| gauges.worker_health)),
+        ];
+        self.failures = PARTS.map(|part| {
+            let failures = all().flat_map(|gauges| &gauges.failures);
+            failures.filter(|failure| failure.part == part).min_by_key(|f| f.since).cloned()
+        });
+        self.sampling = all().map(|gauges| gauges.sampling).max().unwrap_or(1).max(1);
+        // Each process verifies its own events.
+        self.verify = all().filter_map(|gauges| gauges.verify).reduce(VerifyGauges::merged);
+    }
+}
+
+fn worst(health: impl Iterator<Item = Health>) -> Health {
+    let rank = |health: &Health| match health {
+        Health::Absent => 0,
+        Health::Unknown => 1,
+        Health::Ok => 2,
+        Health::Failing => 3,
+    };
+    health.max_by_key(rank).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 use super::*;
 use bklit_wire::debug_log::Level;
+use bklit_wire::gauges::Health;
 
 fn gauges(process: &str, count: u64, micros: u64) -> Arc<Gauges> {
     let mut histogram = Latencies::histogram();

@@ -60,7 +60,7 @@ fn what_is_too_long_is_cut_and_says_so() {
 #[test]
 fn an_unparsed_line_is_kept_as_a_warning() {
     let mut text = String::new();
-    let meta = push_unparsed(&mut text, UtcMillis::MIN, "{\"stage\":\"moon\"}\u{1b}");
+    let meta = push_text(&mut text, UtcMillis::MIN, "{\"stage\":\"moon\"}\u{1b}", Level::Warn);
     let line = LineRef::new(&meta, &text);
     assert_eq!((line.stage(), line.level()), (None, Level::Warn));
     assert_eq!(line.message(), "{\"stage\":\"moon\"}\\u{1b}");

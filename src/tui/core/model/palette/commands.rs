@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 
-use crate::appearance::Scheme;
 use crate::keymap::Action;
 use crate::model::history::Topic;
 use crate::model::query::ast::SQLITE;
@@ -175,7 +174,7 @@ pub enum Command {
     /// Apply a saved filter.
     Load(String),
     /// Change the theme.
-    Theme(Scheme),
+    Theme(String),
     /// Change a switch.
     Set(Switch, bool),
     /// Show the help.
@@ -235,7 +234,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::File => Command::Export(target(), format_of(argument)?),
         Argument::FileOrOff if argument == "off" => Command::Record(None),
         Argument::FileOrOff => Command::Record(Some(target())),
-        Argument::Theme => Command::Theme(theme(argument)?),
+        Argument::Theme => Command::Theme(argument.to_owned()),
         Argument::EventId => Command::Trace(event_id(argument)?),
         Argument::NewName => Command::Save(new_name(argument)?),
         Argument::SavedName => Command::Load(argument.to_owned()),
@@ -249,11 +248,6 @@ fn stage(argument: &str) -> Result<Stage, String> {
         SQLITE | "store" => Ok(Stage::Clickhouse),
         name => name.parse().map_err(|error: UnknownName| error.to_string()),
     }
-}
-
-fn theme(argument: &str) -> Result<Scheme, String> {
-    let names = Scheme::ALL.map(Scheme::as_str).join(", ");
-    argument.parse().map_err(|_: String| format!("unknown theme {argument} ({names})"))
 }
 
 fn since(argument: &str) -> Result<Option<Duration>, String> {

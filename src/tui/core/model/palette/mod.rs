@@ -42,6 +42,8 @@ pub struct Known {
     pub projects: Vec<String>,
     /// The names and queries of saved filters.
     pub filters: Vec<(String, String)>,
+    /// The names of the user's own themes.
+    pub skins: Vec<String>,
     /// The queries that raise alerts.
     pub watched: Vec<String>,
     /// The files of the directory being typed.
@@ -198,7 +200,10 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
         Argument::Since => all(&["1m", "10m", "1h", "24h", "off"]),
         Argument::Level => all(&Level::ALL.map(Level::as_str)),
         Argument::Stage => all(&Stage::ALL.map(Stage::as_str)),
-        Argument::Theme => all(&Scheme::ALL.map(Scheme::as_str)),
+        Argument::Theme => {
+            let built_in = Scheme::ALL.iter().map(|scheme| plain(scheme.as_str(), ""));
+            built_in.chain(known.skins.iter().map(|name| plain(name, "from the config"))).collect()
+        }
         Argument::Switch if later => all(&["on", "off"]),
         Argument::Switch => all(&Switch::ALL.map(|(name, _)| name)),
         Argument::Project => {

@@ -55,6 +55,7 @@ fn mistakes_say_what_is_allowed() {
 #[test]
 fn every_command_completes_and_can_be_parsed() {
     let known = Known {
+        skins: vec!["production".into()],
         projects: vec!["shop".into()],
         filters: vec![("errors".into(), "level:error".into())],
         watched: vec!["level:error".into()],

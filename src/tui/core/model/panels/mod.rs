@@ -1,9 +1,11 @@
 //! Data of screens that outlives them: the last answers, and the selections in the lists.
 //!
+//! - `bars`: the history next to the figures
 //! - `history`: the history of figures
 //! - `queue`: the queue and its failed events
 //! - `visitors`: current visitors
 
+mod bars;
 mod history;
 mod queue;
 mod visitors;
@@ -11,6 +13,7 @@ mod visitors;
 use std::collections::VecDeque;
 
 use super::line::OwnedLine;
+pub use bars::BarsPanel;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
@@ -177,4 +180,6 @@ pub struct Panels {
     pub verify: VerifyPanel,
     /// The history of figures.
     pub history: HistoryPanel,
+    /// The history next to the figures.
+    pub bars: BarsPanel,
 }

@@ -1,10 +1,15 @@
 //! One line in full.
 
-use super::{Handler, Outcome, Selection, page, step};
+use ratatui::layout::Position;
+
+use super::{Handler, Outcome, Selection, log, page, step};
 use crate::keymap::Action;
 use crate::model::Model;
+use crate::model::layout::Layout;
 use crate::model::pane::Direction;
-use crate::model::screen::{Detail, Screen};
+use crate::model::screen::{Detail, LogScreen, Screen};
+use crate::msg::Effect;
+use crate::update::mouse;
 
 impl Handler for Detail {
     fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
@@ -16,12 +21,39 @@ impl Handler for Detail {
         Outcome::Done(None)
     }
 
+    /// Next to the log, the keys that move by a line move in the log.
     fn scroll(model: &mut Model, action: Action) {
-        page::scroll::<Self>(model, action);
+        let is_beside = model.layout().is_some_and(|layout| layout.detail.is_some());
+        match action {
+            Action::Up if is_beside => go_beside(model, Direction::Older),
+            Action::Down if is_beside => go_beside(model, Direction::Newer),
+            _ => page::scroll::<Self>(model, action),
+        }
     }
 
     fn settle(model: &mut Model) {
         page::settle::<Self>(model);
+    }
+
+    /// Next to the log, the wheel scrolls what is under it.
+    fn wheel(model: &mut Model, layout: &Layout, at: Position, action: Action) {
+        if layout.detail.is_some() && layout.log.contains(at) {
+            LogScreen::wheel(model, layout, at, action);
+        } else if layout.page().contains(at) {
+            (0..mouse::NOTCH).for_each(|_| page::scroll::<Self>(model, action));
+        }
+    }
+
+    /// Next to the log, a click on a line shows that line.
+    fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
+        if layout.detail.is_some() && layout.log.contains(at) {
+            LogScreen::click(model, layout, at);
+            if let Some(detail) = log::selected(model) {
+                model.screens.pop();
+                model.push_screen(Screen::Detail(detail));
+            }
+        }
+        None
     }
 
     fn selection(model: &Model) -> Option<Selection> {

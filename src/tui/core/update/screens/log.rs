@@ -2,20 +2,26 @@
 
 use ratatui::layout::Position;
 
+use super::history;
 use super::{Handler, Outcome, Selection, open_detail, projects};
 use crate::format;
 use crate::keymap::Action;
 use crate::model::filter::StageSet;
-use crate::model::layout::{Layout, PanePlace};
+use crate::model::history::Topic;
+use crate::model::layout::{Layout, PanePlace, TABLE_MIN_HEIGHT};
 use crate::model::pane::{Direction, Position as At};
 use crate::model::screen::{Detail, LogScreen};
 use crate::model::{Amount, Flow, Model, Purpose};
 use crate::msg::Effect;
 use crate::playback::ReplayCommand;
+use crate::requests::Request;
 use crate::update::field;
 use crate::update::field::set_filter;
 use crate::update::{actions, mouse, navigation, panes, replay};
 use bklit_wire::debug_log::{Level, Stage};
+
+/// The columns of a stage's name in the table of figures.
+const NAME_WIDTH: u16 = 15;
 
 impl Handler for LogScreen {
     fn act(model: &mut Model, action: Action, nth: usize) -> Outcome {
@@ -29,6 +35,12 @@ impl Handler for LogScreen {
             Action::Pause => pause(model),
             Action::Clear => clear(model),
             Action::Figures => toggle_figures(model),
+            Action::ZoomIn | Action::ZoomOut => {
+                let now = model.now;
+                let span = model.panels.bars.zoom(action == Action::ZoomOut, now);
+                model.notify(format!("bars of the last {}", span.name()));
+                return poll_bars(model).into();
+            }
             Action::Split
             | Action::ClosePane
             | Action::NextPane
@@ -75,6 +87,10 @@ impl Handler for LogScreen {
         }
     }
 
+    fn poll(model: &mut Model) -> Option<Effect> {
+        poll_bars(model)
+    }
+
     fn selection(model: &Model) -> Option<Selection> {
         selected(model).map(Selection::Line)
     }
@@ -98,6 +114,11 @@ impl Handler for LogScreen {
     fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
         let mut stages = Stage::ALL.into_iter();
         if let Some(stage) = stages.find(|&stage| layout.stage(stage).contains(at)) {
+            // The name is a switch; the figures next to it open the stage's history.
+            let is_figures = layout.table.is_some_and(|table| at.x >= table.x + NAME_WIDTH);
+            if is_figures {
+                return history::open(model, Some(Topic::Stage(stage)));
+            }
             return actions::act(model, Action::ToggleStage, stage.index());
         }
         let place = pane_at(model, layout, at)?;
@@ -117,7 +138,17 @@ impl Handler for LogScreen {
     }
 }
 
-fn selected(model: &Model) -> Option<Detail> {
+/// Requests the history for the bars, if a request is due. A replay has no pipeline.
+fn poll_bars(model: &mut Model) -> Option<Effect> {
+    let now = model.now;
+    if model.replay.is_some() || model.layout()?.table.is_none() {
+        return None;
+    }
+    let query = model.panels.bars.query(now)?;
+    model.panels.bars.polled.is_due(now).then_some(Effect::Ask(Request::Bars(query)))
+}
+
+pub(super) fn selected(model: &Model) -> Option<Detail> {
     let number = model.pane().cursor_line()?;
     let line = model.ring.get(number)?.to_owned();
     Some(Detail { number, line, scroll: 0 })
@@ -192,7 +223,7 @@ fn toggle_figures(model: &mut Model) {
     };
     if before == model.layout().map(|layout| layout.amount) {
         model.amount = Amount::All;
-        model.notify("more figures need at least 24 rows");
+        model.notify(format!("more figures need at least {TABLE_MIN_HEIGHT} rows"));
     }
     model.settle_panes();
 }

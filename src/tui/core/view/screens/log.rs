@@ -10,16 +10,18 @@ use crate::model::filter::StageSet;
 use crate::model::layout::Layout;
 use crate::model::pane::{Pane, Wanted};
 use crate::model::query::Query;
-use crate::model::screen::LogScreen;
-use crate::model::{Flow, Model};
-use crate::view::draw::{Segment, joined, rule, styled};
-use crate::view::{MAX_QUERY, figures, panes};
+use crate::model::screen::{LogScreen, Screen};
+use crate::model::{Flow, Link, Model};
+use crate::view::draw::{Segment, joined, put, styled};
+use crate::view::panel::Panel;
+use crate::view::{MAX_QUERY, figures, panel, panes};
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::text;
 
 impl Draw for LogScreen {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         figures::render(model, buf, layout);
+        frame(model, buf, layout);
         panes::render(model, buf, layout);
         None
     }
@@ -34,6 +36,43 @@ impl Draw for LogScreen {
             Action::Follow if model.pane().follows() => None,
             Action::NextMatch | Action::PreviousMatch if model.pane().search().is_none() => None,
             _ => binding.hint,
+        }
+    }
+}
+
+/// The frame of the log, which continues that of the figures.
+fn frame(model: &Model, buf: &mut Buffer, layout: &Layout) {
+    let theme = model.options.theme;
+    let height = layout.status.bottom() - layout.rule.y;
+    let panel = Panel {
+        title: vec![styled("log", theme.strong())],
+        right: cut_off(model, layout.rule.width),
+        focused: is_focused(model),
+        joined: true,
+        ..Panel::default()
+    };
+    panel.draw(buf, Rect { height, ..layout.rule }, theme);
+    if let Some(queue) = layout.queue {
+        // A message may be shown there.
+        if buf.cell((queue.x, layout.rule.y)).is_some_and(|cell| cell.symbol() == "─") {
+            let at = Rect { x: queue.x, y: layout.rule.y, width: 1, height: 1 };
+            put(buf, at, 0, 1, "┴", theme.frame(is_focused(model)));
+        }
+    }
+}
+
+/// Whether keys go to the log, and not to a line next to it.
+pub(in crate::view) fn is_focused(model: &Model) -> bool {
+    matches!(model.screen(), Screen::Log(_))
+}
+
+/// Why there are no new lines and figures, if so.
+fn cut_off(model: &Model, width: u16) -> Vec<Segment> {
+    match &model.link {
+        Link::Up => Vec::new(),
+        Link::Down(reason) => {
+            let reason = text::clip_start(reason, usize::from(width) / 2).into_owned();
+            vec![styled(format!("no connection: {reason}"), model.options.theme.error())]
         }
     }
 }
@@ -112,7 +151,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         right.push(vec![styled(nth, theme.warning())]);
     }
     right.push(vec![place(model)]);
-    rule(buf, area, theme, &left, &joined(right, theme));
+    panel::lower(buf, area, (theme, is_focused(model)), &left, &joined(right, theme));
 }
 
 /// The jump in progress.

@@ -25,18 +25,19 @@ mod visitors;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
+use super::panel::{self, Panel};
 use crate::keymap::Binding;
 use crate::model::Model;
 use crate::model::layout::Layout;
-use crate::model::screen::{Shown, on_screen};
-pub(super) use log::shown_by;
+use crate::model::screen::{LogScreen, Screen, Shown, on_screen};
+pub(super) use log::{is_focused, shown_by};
 
 /// How a screen is drawn.
 trait Draw: Shown {
     /// Draws it between header and hints. Returns the cursor's position, if it has one.
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position>;
 
-    /// Draws the row above the hints, if the screen leaves it free.
+    /// Draws over the lower border, if the screen has something to show there.
     fn status(_model: &Model, _buf: &mut Buffer, _area: Rect) {}
 
     /// What a key currently does, for the hints; `None` if nothing.
@@ -45,11 +46,32 @@ trait Draw: Shown {
     }
 }
 
+/// Draws the topmost screen in its frame. A line in full that is next to the log leaves the log
+/// visible.
 pub(super) fn draw(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
-    on_screen!(model.screen(), S => model.shown::<S>()?.draw(model, buf, layout))
+    let view = match model.screen() {
+        Screen::Log(_) => return LogScreen.draw(model, buf, layout),
+        _ if layout.detail.is_some() => {
+            LogScreen.draw(model, buf, layout);
+            layout.page()
+        }
+        _ => layout.overlay(),
+    };
+    let theme = model.options.theme;
+    // The upper border is part of the view, because it has its title.
+    let frame = Rect { x: view.x - 1, width: view.width + 2, height: view.height + 1, ..view };
+    let panel = Panel { focused: true, ..Panel::default() };
+    panel.draw(buf, frame, theme);
+    let cursor = on_screen!(model.screen(), S => model.shown::<S>()?.draw(model, buf, layout));
+    panel::join_rules(buf, frame, theme);
+    cursor
 }
 
-pub(super) fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+pub(super) fn status(model: &Model, buf: &mut Buffer, layout: &Layout) {
+    let area = layout.status;
+    if layout.detail.is_some() {
+        return LogScreen::status(model, buf, area);
+    }
     on_screen!(model.screen(), S => S::status(model, buf, area));
 }
 

@@ -35,7 +35,7 @@ impl Draw for Help {
 }
 
 fn page(page: &impl Page, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
-    let (area, theme) = (layout.overlay(), model.options.theme);
+    let (area, theme) = (layout.page(), model.options.theme);
     let rows = page.rows(model, area.width);
     scrolled(buf, area, theme, &page.title(model), &rows, page.scroll());
     None

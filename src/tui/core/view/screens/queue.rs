@@ -7,11 +7,11 @@ use ratatui::style::Style;
 use super::{Draw, batch, polled};
 use crate::format;
 use crate::keymap::{Action, Binding};
+use crate::model::Model;
 use crate::model::figures::{History, SECONDS};
 use crate::model::layout::Layout;
 use crate::model::panels::{MAX_FAILED, QueueList};
 use crate::model::screen::QueueScreen;
-use crate::model::{Focus, Model};
 use crate::view::draw::{
     Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
 };
@@ -70,14 +70,12 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let columns = Columns::of(usize::from(area.width));
     columns.labels(model, buf, row(area, at + 1));
     let list = parts.failed_list(area);
-    // A prompt uses the last row.
-    let asked = usize::from(matches!(model.focus(), Focus::Prompt(_)));
     let height = usize::from(list.height);
     if panel.count() == 0 {
         put(buf, row(list, 0), 2, usize::from(area.width) - 3, &nothing(model), theme.dim());
     }
     let top = panel.cursor.top();
-    for (nth, item) in panel.shown(top).take(height.saturating_sub(asked)).enumerate() {
+    for (nth, item) in panel.shown(top).take(height).enumerate() {
         let selected = top + nth == panel.selected() && panel.list() == QueueList::Failed;
         columns.item(model, item, selected, buf, row(list, nth));
     }

@@ -14,6 +14,7 @@ use crate::view::heat_map::HeatMap;
 use crate::view::panel::Panel;
 use bklit_wire::history::{Buckets, Totals};
 use bklit_wire::text;
+use bklit_wire::time::UtcMillis;
 
 /// The bars, by their height.
 const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
@@ -22,13 +23,7 @@ const LABEL_EVERY: usize = 14;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, parts: &PageParts) {
     let theme = model.options.theme;
-    let panel = Panel {
-        title: title(model),
-        right: spans(model),
-        bottom: looked_at(model),
-        bottom_right: state(model),
-        ..Panel::default()
-    };
+    let panel = Panel { title: title(model), right: spans(model), ..Panel::default() };
     panel.draw(buf, parts.chart, theme);
     if parts.heat.width == 0 {
         return;
@@ -86,7 +81,13 @@ fn title(model: &Model) -> Vec<Segment> {
         Topic::Pipeline => "  accept→stored, accepted, ✗ failures",
         Topic::Stage(_) => "  latency, rate, ✗ failures",
     };
-    vec![topic_name(model), styled(what, theme.dim())]
+    let mut title = vec![topic_name(model), styled("  ", theme.plain())];
+    title.extend(looked_at(model));
+    match problem(model) {
+        Some(why) => title.push(styled(format!("  {why}"), theme.warning())),
+        None => title.push(styled(what, theme.dim())),
+    }
+    title
 }
 
 /// The spans, with the one shown.
@@ -111,19 +112,16 @@ fn spans(model: &Model) -> Vec<Segment> {
 fn looked_at(model: &Model) -> Vec<Segment> {
     let (theme, panel) = (model.options.theme, &model.panels().history);
     let Some(at) = panel.cursor else { return vec![styled("now", theme.good())] };
-    let from = bklit_wire::time::UtcMillis::from_epoch_millis(at);
+    let from = UtcMillis::from_epoch_millis(at);
     let text = model.zoned(from).strftime("%a %Y-%m-%d %H:%M:%S").to_string();
     vec![styled(format!("▲ {text}"), theme.key())]
 }
 
 /// What is missing or wrong, if anything.
-fn state(model: &Model) -> Vec<Segment> {
-    let (theme, panel) = (model.options.theme, &model.panels().history);
+fn problem(model: &Model) -> Option<std::borrow::Cow<'_, str>> {
+    let panel = &model.panels().history;
     let incomplete = panel.history(None).and_then(|history| history.incomplete.as_deref());
-    match panel.polled.error().or(incomplete) {
-        Some(why) => vec![styled(text::safe(why).into_owned(), theme.warning())],
-        None => Vec::new(),
-    }
+    panel.polled.error().or(incomplete).map(text::safe)
 }
 
 /// Why there are no latencies.
@@ -181,7 +179,7 @@ fn by_column(
     series: &Series<'_>,
     columns: usize,
     value: impl Fn(&Totals, f64) -> f64,
-    now: bklit_wire::time::UtcMillis,
+    now: UtcMillis,
 ) -> Vec<Option<f64>> {
     let of_point = |nth| Some(value(series.totals(nth)?, series.seconds(nth, now)));
     let of_column = |column| {

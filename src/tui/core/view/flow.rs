@@ -1,0 +1,222 @@
+//! The way of events through the stages: what each does now, and what is wrong with it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::draw::{put, row};
+use crate::format;
+use crate::model::figures::{StageFigures, Summary};
+use crate::model::layout::Layout;
+use crate::model::state::State;
+use crate::model::{Link, Model};
+use bklit_wire::debug_log::Stage;
+use bklit_wire::gauges::Health;
+use bklit_wire::text;
+
+/// The places of the parts in the summary's health and failures.
+const QUEUE: usize = 0;
+const STORE: usize = 1;
+const WORKER: usize = 2;
+
+/// A stage as a node of the flow.
+struct Node {
+    /// Its rate, or the depth of the queue.
+    value: String,
+    /// The worst of its facts.
+    state: State,
+    /// What else to know about it, most important first.
+    facts: Vec<(String, State)>,
+}
+
+pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
+    let nodes = Stage::ALL.map(|stage| node(model, stage, layout.table.is_some()));
+    for (nth, stage) in Stage::ALL.into_iter().enumerate() {
+        let area = layout.node(stage);
+        let next = nodes.get(nth + 1).map(|next| next.state);
+        name(model, stage, next, buf, row(area, 0), layout.table.is_none());
+        values(model, &nodes[nth], buf, area);
+    }
+}
+
+/// The stage's name, and the pipe to the next one, which has its state. Without a table, the name
+/// has the stage's key and shows whether it is hidden.
+fn name(
+    model: &Model,
+    stage: Stage,
+    next: Option<State>,
+    buf: &mut Buffer,
+    at: Rect,
+    has_key: bool,
+) {
+    let theme = model.options.theme;
+    let width = usize::from(at.width);
+    let on = model.pane().filter().stages.contains(Some(stage));
+    let style = if on { theme.chip(stage) } else { theme.dim() };
+    let mut x = 0;
+    if has_key {
+        let digit = (stage.index() + 1).to_string();
+        put(buf, at, 0, 1, &digit, if on { theme.key() } else { theme.dim() });
+        put(buf, at, 1, 1, if on { "●" } else { "○" }, style);
+        x = 2;
+    }
+    let room = width.saturating_sub(x + usize::from(next.is_some()));
+    x += put(buf, at, x, room, short_name(model, stage, room), style);
+    let Some(next) = next else { return };
+    let style = match next {
+        State::Unknown | State::Idle | State::Normal => theme.frame(false),
+        next => theme.bar(next),
+    };
+    let pipe = match width - x {
+        0 => String::new(),
+        1 => "▶".to_owned(),
+        2 => "▶ ".to_owned(),
+        free => format!(" {}▶ ", "─".repeat(free - 3)),
+    };
+    put(buf, at, x, width - x, &pipe, style);
+}
+
+/// A stage's name; if space is short, a known abbreviation instead of a cut name.
+fn short_name(model: &Model, stage: Stage, room: usize) -> &'static str {
+    let name = model.stage_name(stage);
+    match stage {
+        _ if name.len() <= room => name,
+        Stage::Ingestion => "ingest",
+        Stage::Clickhouse if name == stage.as_str() => "click",
+        Stage::Websocket => "socket",
+        _ => name,
+    }
+}
+
+/// The value with the sign of its state, and the first facts: in the same row, or in one of their
+/// own.
+fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
+    let theme = model.options.theme;
+    // A gap to the next node.
+    let room = usize::from(area.width).saturating_sub(1);
+    let value = if node.state.sign().is_empty() || node.state == State::Unknown {
+        node.value.clone()
+    } else {
+        format!("{} {}", node.value, node.state.sign())
+    };
+    let style = match node.state {
+        State::Normal => theme.strong(),
+        state => theme.state(state),
+    };
+    let first = row(area, 1);
+    let x = put(buf, first, 0, room, &value, style);
+    let mut facts = node.facts.iter();
+    if area.height < 3 {
+        // Only what fits entirely.
+        let fits = |fact: &&(String, State)| x + 1 + text::width(&fact.0) <= room;
+        if let Some((fact, state)) = facts.find(fits) {
+            put(buf, first, x + 1, room - x - 1, fact, theme.bar(*state));
+        }
+        return;
+    }
+    let second = row(area, 2);
+    let Some((fact, state)) = facts.next() else { return };
+    // The end of a reason says most.
+    let mut x = put(buf, second, 0, room, &text::clip_start(fact, room), theme.bar(*state));
+    for (fact, state) in facts {
+        if x + 3 + text::width(fact) > room {
+            break;
+        }
+        x += put(buf, second, x, 3, " · ", theme.dim());
+        x += put(buf, second, x, room - x, fact, theme.bar(*state));
+    }
+}
+
+fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
+    let summary = model.figures.summary();
+    let figures = &summary.stages[stage.index()];
+    let mut facts = match stage {
+        Stage::Ingestion => ingestion(figures, summary),
+        Stage::Queue => queue(model, summary),
+        Stage::Worker => worker(summary),
+        Stage::Clickhouse => failing(summary, STORE),
+        Stage::Pubsub | Stage::Websocket => Vec::new(),
+    };
+    if figures.errors > 0 {
+        facts.push((format::plural(figures.errors, "error"), State::High));
+    }
+    // Without a connection, nothing is known about now.
+    if let Link::Down(_) = model.link {
+        return Node { value: "–".to_owned(), state: State::Unknown, facts: Vec::new() };
+    }
+    let state = facts.iter().map(|(_, state)| *state).max().unwrap_or_default();
+    let state = state.max(figures.latency()).max(idle(figures));
+    // The table has it.
+    if let Some(p95) = figures.recent.filter(|_| !has_table) {
+        facts.push((format!("p95 {}", format::micros(p95 as f64)), figures.latency()));
+    }
+    // Stable: of equal states, the order says what matters more.
+    facts.sort_by_key(|(_, state)| std::cmp::Reverse(*state));
+    let (value, state) = match (stage, summary.queue) {
+        (Stage::Queue, Some(queue)) => {
+            let depth = State::depth(queue.depth, model.alarm_depth());
+            (format::short_count(queue.depth), state.max(depth))
+        }
+        _ => (format::rate(figures.rate).replace(' ', ""), state),
+    };
+    Node { value, state, facts }
+}
+
+fn idle(figures: &StageFigures) -> State {
+    if figures.rate > 0.0 { State::Normal } else { State::Idle }
+}
+
+fn ingestion(figures: &StageFigures, summary: &Summary) -> Vec<(String, State)> {
+    let mut facts = Vec::new();
+    if summary.throttled > 0 {
+        let throttled = format::short_count(summary.throttled);
+        facts.push((format!("{throttled} throttled"), State::High));
+    }
+    if figures.warnings > 0 {
+        let refused = format::short_count(figures.warnings);
+        facts.push((format!("{refused} refused"), State::Normal));
+    }
+    facts
+}
+
+fn queue(model: &Model, summary: &Summary) -> Vec<(String, State)> {
+    let mut facts = failing(summary, QUEUE);
+    let Some(queue) = summary.queue else { return facts };
+    if queue.spooled > 0 {
+        let spooled = format!("{} spooled", format::short_count(queue.spooled));
+        facts.push((spooled, State::Critical));
+    }
+    if let Some(millis) = queue.oldest_waiting_ms {
+        let oldest = format!("oldest {}", format::micros(millis as f64 * 1e3));
+        let state = State::depth(queue.depth, model.alarm_depth());
+        let state = if summary.stalled.is_some() { State::High.max(state) } else { state };
+        facts.push((oldest, state));
+    }
+    let alarm = format::short_count(model.alarm_depth());
+    facts.push((format!("alarm {alarm}"), State::Idle));
+    facts
+}
+
+fn worker(summary: &Summary) -> Vec<(String, State)> {
+    let mut facts = failing(summary, WORKER);
+    if let Some(seconds) = summary.stalled {
+        let stalled = format!("stalled {}", format::micros(seconds as f64 * 1e6));
+        facts.insert(0, (stalled, State::Critical));
+    }
+    if let Some(lapsed) = summary.queue.and_then(|queue| queue.lapsed).filter(|&n| n > 0) {
+        facts.push((format::plural(lapsed, "lease") + " expired", State::High));
+    }
+    if let Some(queue) = summary.queue {
+        facts.push((format!("{} in flight", format::short_count(queue.in_flight)), State::Idle));
+    }
+    facts
+}
+
+/// The reason why a part fails, if it does.
+fn failing(summary: &Summary, part: usize) -> Vec<(String, State)> {
+    if summary.health[part] != Health::Failing {
+        return Vec::new();
+    }
+    let reason = summary.failures[part].as_ref().map_or("", |failure| failure.reason.as_str());
+    let reason = if reason.is_empty() { "failing" } else { reason };
+    vec![(text::safe(reason).into_owned(), State::Critical)]
+}
