@@ -218,11 +218,6 @@ impl Metrics {
         r.register("throttled", "Requests and messages over a limit, by limit", over_limits);
     }
 
-    /// Identifies this process among those that publish gauges.
-    pub fn process(&self) -> &str {
-        &self.process
-    }
-
     /// The counters of dual-write verification.
     pub fn verify(&self) -> &VerificationFigures {
         &self.verify

@@ -6,6 +6,11 @@ use super::Metrics;
 use bklit_wire::gauges::About;
 
 impl Metrics {
+    /// Identifies this process among those that publish gauges.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
     /// Names the store that this process writes.
     pub fn set_store(&self, name: &'static str) {
         let _ = self.store.set(name);

@@ -2,23 +2,22 @@
 //! figures computed from their lines.
 //!
 //! - `lines`: what is counted from lines
+//! - `seconds`: what was counted in each second
 //! - `summary`: the figures as shown
 //! - `usual`: what the current figures are compared with
 
 mod lines;
+mod seconds;
 mod summary;
 mod usual;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::history::Series;
 use bklit_wire::debug_log::{DebugLog, Stage};
 use bklit_wire::gauges::{Gauges, Latencies, QueueGauges};
-use bklit_wire::history::Totals;
 use bklit_wire::time::UtcMillis;
 use lines::{LineCounter, StageLines};
 pub use summary::{PARTS, StageFigures, Summary};
@@ -235,23 +234,6 @@ impl Figures {
             here.p95 = None;
         }
         self.summarise_state()
-    }
-
-    /// What processes counted in each second from a time on.
-    pub fn seconds_of(&self, from: i64) -> Series<'static> {
-        let first = from.div_euclid(1_000);
-        let mut points = vec![None; SECONDS];
-        for second in &self.seconds {
-            let place = usize::try_from(second.at - first).ok();
-            let Some(place) = place.filter(|&place| place < SECONDS) else { continue };
-            if second.gauges.is_empty() {
-                continue;
-            }
-            let mut totals = Totals::default();
-            second.gauges.iter().for_each(|gauges| totals.add_second(gauges, &[]));
-            points[place] = Some(Cow::Owned(totals));
-        }
-        Series { from: first * 1_000, step: 1_000, points }
     }
 
     /// Updates the figures that do not depend on the whole minute.

@@ -58,7 +58,7 @@ use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
 pub use self::history::HistoryRow;
-use self::history::{Notable, Series, Span};
+use self::history::Notable;
 use self::line_ring::LineRing;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
@@ -297,21 +297,6 @@ impl Model {
     /// Data of screens that outlives them.
     pub fn panels(&self) -> &Panels {
         &self.panels
-    }
-
-    /// The slowest steps and the last failures.
-    pub fn notable(&self) -> &Notable {
-        &self.notable
-    }
-
-    /// The points of the history that is looked at.
-    pub fn series(&self) -> Series<'_> {
-        let panel = &self.panels.history;
-        let (span, from) = (panel.span(), panel.from(self.now));
-        if span == Span::Minute {
-            return self.figures.seconds_of(from);
-        }
-        Series::of(panel.history(None), from, span.step(), span.points())
     }
 
     /// Where typed letters go.

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{NotableLine, PageParts, Topic};
+use super::{Notable, NotableLine, PageParts, Series, Span, Topic};
 use crate::model::Model;
 use crate::model::panels::HistoryList;
 use bklit_wire::debug_log::Stage;
@@ -18,6 +18,21 @@ pub enum HistoryRow<'a> {
 }
 
 impl Model {
+    /// The slowest steps and the last failures.
+    pub fn notable(&self) -> &Notable {
+        &self.notable
+    }
+
+    /// The points of the history that is looked at.
+    pub fn series(&self) -> Series<'_> {
+        let panel = &self.panels.history;
+        let (span, from) = (panel.span(), panel.from(self.now));
+        if span == Span::Minute {
+            return self.figures.seconds_of(from);
+        }
+        Series::of(panel.history(None), from, span.step(), span.points())
+    }
+
     /// The parts of the page of graphs.
     pub fn history_parts(&self) -> PageParts {
         PageParts::of(self.layout().map_or(Rect::ZERO, |layout| layout.overlay()))
