@@ -79,6 +79,8 @@ pub enum Action {
     Verify,
     /// Show figures over time.
     History,
+    /// Show the processes of the pipeline.
+    Processes,
     /// Look at an earlier time.
     Earlier,
     /// Look at a later time.

@@ -25,6 +25,8 @@ pub enum Context {
     Verify,
     /// Figures over time.
     History,
+    /// The processes of the pipeline.
+    Processes,
     /// A text field.
     Field,
     /// A prompt for a letter.
@@ -35,7 +37,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -47,6 +49,7 @@ impl Context {
         Self::Live,
         Self::Verify,
         Self::History,
+        Self::Processes,
         Self::Field,
         Self::Letter,
         Self::Palette,
@@ -66,6 +69,7 @@ impl Context {
             Self::Live => "live",
             Self::Verify => "verify",
             Self::History => "history",
+            Self::Processes => "processes",
             Self::Field => "text field",
             Self::Letter => "letter",
             Self::Palette => "command",

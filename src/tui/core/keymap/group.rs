@@ -62,7 +62,7 @@ impl Group {
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
             Self::Panes => "Panes",
-            Self::Views => "Queue, live, verify, history",
+            Self::Views => "Queue, live, verify, history, processes",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
             Self::InView => "In a view",

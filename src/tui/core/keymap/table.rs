@@ -21,7 +21,8 @@ const HISTORY: Contexts = Contexts::of(&[Context::History]);
 const LISTS: Contexts = QUEUE.with(Context::Live);
 /// The log and the views that replace it.
 const BOARDS: Contexts =
-    Contexts::of(&[Context::Log, Context::Queue, Context::Live, Context::Verify, Context::History]);
+    Contexts::of(&[Context::Log, Context::Queue, Context::Live, Context::Verify, Context::History])
+        .with(Context::Processes);
 /// Contexts in which letters are keys.
 const KEYS: Contexts = BOARDS
     .with(Context::Detail)
@@ -37,11 +38,14 @@ const ENDS: Contexts = SCROLL.without(Context::Log).without(Context::History);
 const PAGES: Contexts = SCROLL.without(Context::History);
 const LINES: Contexts = SCROLL.without(Context::Help);
 const OPENS_DETAIL: Contexts = LOG.with(Context::Trace).with(Context::Verify);
-const OPENS_TRACE: Contexts = LINES.without(Context::Trace).without(Context::History);
+const OPENS_TRACE: Contexts =
+    LINES.without(Context::Trace).without(Context::History).without(Context::Processes);
 const TO_QUEUE: Contexts = BOARDS.without(Context::Queue);
 const TO_LIVE: Contexts = BOARDS.without(Context::Live);
 const TO_VERIFY: Contexts = BOARDS.without(Context::Verify);
 const TO_HISTORY: Contexts = BOARDS.without(Context::History);
+const PROCESSES: Contexts = Contexts::of(&[Context::Processes]);
+const TO_PROCESSES: Contexts = BOARDS.without(Context::Processes);
 
 const fn bind(
     keys: &'static [Key],
@@ -89,6 +93,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('['), ch('<'), code(KeyCode::PageUp)], HISTORY, Action::MuchEarlier, None, Group::InHistory, "Look at a much earlier time"),
     bind(&[ch(']'), ch('>'), code(KeyCode::PageDown)], HISTORY, Action::MuchLater, None, Group::InHistory, "Look at a much later time"),
     bind(&[ch('f'), ch('G'), code(KeyCode::End)], HISTORY, Action::Present, None, Group::InHistory, "Back to the present"),
+    bind(&[code(KeyCode::Enter)], PROCESSES, Action::OpenRow, Some("its lines"), Group::InView, "Processes: show only this process's lines in the log"),
     bind(&[code(KeyCode::Tab)], LISTS, Action::NextList, Some("next list"), Group::InView, "Queue and live: to the next list; moving beyond an end goes there, too"),
     bind(&[code(KeyCode::BackTab)], LISTS, Action::PreviousList, None, Group::InView, "Queue and live: to the previous list"),
     bind(&[ch('r')], FAILED, Action::RetryOne, Some("retry"), Group::InQueue, "Put the failed event back"),
@@ -110,6 +115,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
     bind(&[ch('H')], TO_HISTORY, Action::History, Some("history"), Group::Views, "History: latencies, rates and failures over time, of the pipeline or a stage, compared with earlier"),
+    bind(&[ch('M')], TO_PROCESSES, Action::Processes, Some("processes"), Group::Views, "Processes: hosts, roles, rates, errors and last sign of life of all that share a Redis"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),

@@ -48,6 +48,15 @@ fn bit(stage: Option<Stage>) -> u32 {
     stage.map_or(UNPARSED, |stage| 1 << stage.index())
 }
 
+/// One process, by its name and by its number in lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneProcess {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub number: u16,
+}
+
 /// The conditions on the lines to show.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -57,6 +66,8 @@ pub struct Filter {
     pub level: Level,
     /// The project.
     pub project: Option<String>,
+    /// The process.
+    pub process: Option<OneProcess>,
     /// The earliest time.
     pub since: Option<UtcMillis>,
     /// The query in the filter's box.
@@ -65,7 +76,14 @@ pub struct Filter {
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { stages: StageSet::ALL, level: Level::Info, project: None, since: None, query: None }
+        Self {
+            stages: StageSet::ALL,
+            level: Level::Info,
+            project: None,
+            process: None,
+            since: None,
+            query: None,
+        }
     }
 }
 
@@ -81,6 +99,7 @@ impl Filter {
             && self.stages.contains(line.stage())
             && self.since.is_none_or(|since| line.time() >= since)
             && self.project.as_deref().is_none_or(|id| line.project_id() == Some(id))
+            && self.process.as_ref().is_none_or(|one| line.process() == one.number)
     }
 
     /// Whether all lines are shown.
@@ -88,6 +107,7 @@ impl Filter {
         self.stages == StageSet::ALL
             && self.level == Level::Info
             && self.project.is_none()
+            && self.process.is_none()
             && self.since.is_none()
             && self.query.is_none()
     }

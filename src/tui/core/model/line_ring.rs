@@ -29,6 +29,9 @@ impl Chunk {
     }
 }
 
+/// The most processes that have a number; lines of others count as of no known process.
+const MAX_PROCESSES: usize = 1_000;
+
 /// The lines.
 #[derive(Debug)]
 pub struct LineRing {
@@ -40,6 +43,8 @@ pub struct LineRing {
     bytes: usize,
     max_lines: usize,
     max_bytes: usize,
+    /// The processes of lines, by their numbers from 1 on.
+    processes: Vec<String>,
 }
 
 impl LineRing {
@@ -52,6 +57,7 @@ impl LineRing {
             bytes: 0,
             max_lines: max_lines.max(1),
             max_bytes,
+            processes: Vec::new(),
         }
     }
 
@@ -82,7 +88,26 @@ impl LineRing {
 
     /// Adds a line, and drops old ones to stay within the limits.
     pub fn push_log(&mut self, log: &DebugLog) {
-        self.push(|text| line::push_log(text, log));
+        let process = log.process.as_deref().map_or(0, |process| self.number_of(process));
+        self.push(|text| {
+            let mut meta = line::push_log(text, log);
+            meta.process = process;
+            meta
+        });
+    }
+
+    /// The number of a process, also if there are no lines of it yet; 0 if there are too many.
+    pub(crate) fn number_of(&mut self, name: &str) -> u16 {
+        let known = self.processes.iter().position(|known| known == name);
+        let place = match known {
+            Some(place) => place,
+            None if self.processes.len() >= MAX_PROCESSES => return 0,
+            None => {
+                self.processes.push(name.to_owned());
+                self.processes.len() - 1
+            }
+        };
+        u16::try_from(place + 1).unwrap_or(0)
     }
 
     /// Adds a line that could not be parsed.

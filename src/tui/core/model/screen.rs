@@ -30,6 +30,8 @@ pub enum Screen {
     Verify(VerifyScreen),
     /// Figures over time.
     History(HistoryScreen),
+    /// The processes of the pipeline.
+    Processes(ProcessesScreen),
     /// The keys and commands.
     Help(Help),
 }
@@ -77,6 +79,10 @@ macro_rules! on_screen {
             }
             $crate::model::Screen::History(_) => {
                 type $shown = $crate::model::screen::HistoryScreen;
+                $result
+            }
+            $crate::model::Screen::Processes(_) => {
+                type $shown = $crate::model::screen::ProcessesScreen;
                 $result
             }
             $crate::model::Screen::Help(_) => {
@@ -131,6 +137,7 @@ shown! {
     Visitors => VisitorsScreen, Live;
     Verify => VerifyScreen, Verify;
     History => HistoryScreen, History;
+    Processes => ProcessesScreen, Processes;
     Help => Help, Help;
 }
 
@@ -149,6 +156,10 @@ pub struct VisitorsScreen;
 /// The results of dual-write verification; they outlive the screen.
 #[derive(Debug)]
 pub struct VerifyScreen;
+
+/// The processes of the pipeline; the selection outlives the screen.
+#[derive(Debug)]
+pub struct ProcessesScreen;
 
 /// Figures over time; what is looked at outlives the screen.
 #[derive(Debug)]

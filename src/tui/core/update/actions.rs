@@ -42,7 +42,9 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Acknowledge => alerts::acknowledge(model),
         Action::Trace => return trace::open(model),
         Action::History => return history::open(model, None),
-        Action::Queue | Action::Live | Action::Verify => return screens::open(model, action),
+        Action::Queue | Action::Live | Action::Verify | Action::Processes => {
+            return screens::open(model, action);
+        }
         Action::Back => back(model),
         Action::Help => {
             let of = model.context();

@@ -34,6 +34,8 @@ pub enum Argument {
     Stage,
     /// A project, or `all`.
     Project,
+    /// A process, or `all`.
+    Process,
     /// A file to write.
     File,
     /// A file to write, or `off`.
@@ -78,6 +80,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("search", "QUERY", Argument::Query(Purpose::Search), "Search; without a query, end the search"),
     spec("level", "LEVEL", Argument::Level, "Show only this level and above: info, warn, error"),
     spec("project", "ID|all", Argument::Project, "Show only this project"),
+    spec("process", "NAME|all", Argument::Process, "Show only lines of this process"),
     spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
     spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! overwrites an existing file"),
     spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
@@ -91,6 +94,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("live", "", Argument::None, "Current visitors"),
     spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
     spec("stage", "NAME", Argument::Stage, "A stage's latencies, rate and failures over time"),
+    spec("processes", "", Argument::None, "Processes that share a Redis"),
     spec("verify", "", Argument::None, "Results of dual-write verification"),
     spec("help", "", Argument::None, "Keys and commands"),
     spec("q", "", Argument::None, "Quit"),
@@ -155,6 +159,8 @@ pub enum Command {
     Level(Level),
     /// Show a project; `None` shows all.
     Project(Option<String>),
+    /// Show lines of a process; `None` shows all.
+    Process(Option<String>),
     /// Export the lines shown.
     Export(Target, Format),
     /// Record new messages; `None` stops recording.
@@ -221,6 +227,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
             "queue" => Command::Open(Action::Queue),
             "live" => Command::Open(Action::Live),
             "history" => Command::History(Topic::Pipeline),
+            "processes" => Command::Open(Action::Processes),
             "verify" => Command::Open(Action::Verify),
             _ => Command::Quit,
         },
@@ -229,6 +236,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::Query(purpose) => Command::Query(purpose, query(argument, purpose)?),
         Argument::Notify => Command::Notify(notify(argument)?),
         Argument::Level => Command::Level(argument.parse().map_err(|e| format!("{e}"))?),
+        Argument::Process => Command::Process((argument != "all").then(|| argument.to_owned())),
         Argument::Stage => Command::History(Topic::Stage(stage(argument)?)),
         Argument::Project => Command::Project((argument != "all").then(|| argument.to_owned())),
         Argument::File => Command::Export(target(), format_of(argument)?),

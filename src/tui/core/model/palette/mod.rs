@@ -40,6 +40,8 @@ pub struct Files {
 pub struct Known {
     /// Projects in the log.
     pub projects: Vec<String>,
+    /// Processes that publish figures.
+    pub processes: Vec<String>,
     /// The names and queries of saved filters.
     pub filters: Vec<(String, String)>,
     /// The names of the user's own themes.
@@ -209,6 +211,10 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
         Argument::Project => {
             let projects = known.projects.iter().map(|id| plain(id, ""));
             std::iter::once(plain("all", "all projects")).chain(projects).collect()
+        }
+        Argument::Process => {
+            let processes = known.processes.iter().map(|name| plain(name, ""));
+            std::iter::once(plain("all", "all processes")).chain(processes).collect()
         }
         Argument::SavedName => {
             known.filters.iter().map(|(name, query)| plain(name, query)).collect()

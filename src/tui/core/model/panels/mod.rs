@@ -2,22 +2,26 @@
 //!
 //! - `bars`: the history next to the figures
 //! - `history`: the history of figures
+//! - `processes`: the processes of the pipeline
 //! - `queue`: the queue and its failed events
 //! - `visitors`: current visitors
 
 mod bars;
 mod history;
+mod processes;
 mod queue;
 mod visitors;
 
 use std::collections::VecDeque;
 
+use super::cursor::Cursor;
 use super::line::OwnedLine;
 pub use bars::BarsPanel;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
 pub use history::{HistoryList, HistoryPanel};
+pub use processes::ProcessRow;
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
@@ -182,4 +186,6 @@ pub struct Panels {
     pub history: HistoryPanel,
     /// The history next to the figures.
     pub bars: BarsPanel,
+    /// The selection in the list of processes.
+    pub processes: Cursor,
 }

@@ -139,7 +139,7 @@ impl Handler for LogScreen {
 }
 
 /// Requests the history for the bars, if a request is due. A replay has no pipeline.
-fn poll_bars(model: &mut Model) -> Option<Effect> {
+pub(super) fn poll_bars(model: &mut Model) -> Option<Effect> {
     let now = model.now;
     if model.replay.is_some() || model.layout()?.table.is_none() {
         return None;

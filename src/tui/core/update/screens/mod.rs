@@ -7,6 +7,7 @@
 //! - `history`: figures over time
 //! - `log`: the log and its panes
 //! - `page`: scrolling through a text
+//! - `processes`: the processes of the pipeline
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its repair
 //! - `trace`: the trace of an event or a batch
@@ -20,6 +21,7 @@ mod help;
 pub(super) mod history;
 mod log;
 mod page;
+mod processes;
 pub(super) mod projects;
 pub(super) mod queue;
 pub(super) mod trace;
@@ -35,7 +37,7 @@ use crate::model::layout::Layout;
 use crate::model::line::OwnedLine;
 use crate::model::pane::Direction;
 use crate::model::screen::{
-    Detail, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
+    Detail, ProcessesScreen, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
 };
 use crate::model::trace::Subject;
 use crate::model::{Model, panels};
@@ -235,6 +237,7 @@ pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Queue => Screen::Queue(QueueScreen),
         Action::Live => Screen::Visitors(VisitorsScreen),
         Action::Verify => Screen::Verify(VerifyScreen),
+        Action::Processes => Screen::Processes(ProcessesScreen),
         // No other action opens a screen of its own.
         _ => return None,
     };

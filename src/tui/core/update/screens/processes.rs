@@ -10,7 +10,7 @@ use crate::model::layout::{PROCESSES_HEAD, below};
 use crate::model::screen::ProcessesScreen;
 use crate::msg::Effect;
 use crate::update::actions::NO_LINE;
-use crate::update::field::set_filter;
+use crate::update::field::set_process;
 
 impl Handler for ProcessesScreen {
     const IS_PANEL: bool = true;
@@ -69,5 +69,5 @@ fn open_row(model: &mut Model) {
     };
     model.screens.clear();
     model.notify(format!("only lines of process {}; :process all shows all", row.process));
-    set_filter(model, |filter| filter.process = Some(row.process));
+    set_process(model, Some(row.process));
 }

@@ -103,6 +103,9 @@ pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
     if let Some(project) = &filter.project {
         phrases.push(format!("project {}", text::clip(project, MAX_QUERY)));
     }
+    if let Some(process) = &filter.process {
+        phrases.push(format!("process {}", text::clip(&text::safe(&process.name), MAX_QUERY)));
+    }
     if let Some(query) = &filter.query {
         phrases.push(format!("filter {}", quoted(query)));
     }

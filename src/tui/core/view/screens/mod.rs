@@ -5,6 +5,7 @@
 //! - `log`: the log and its status
 //! - `page`: scrollable texts
 //! - `polled`: what polled screens share
+//! - `processes`: the processes of the pipeline
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its failed events
 //! - `trace`: the waterfall of a trace
@@ -16,6 +17,7 @@ mod history;
 mod log;
 mod page;
 mod polled;
+mod processes;
 mod projects;
 mod queue;
 mod trace;

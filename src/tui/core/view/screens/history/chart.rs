@@ -9,9 +9,8 @@ use super::{point_time, topic_name};
 use crate::format;
 use crate::model::Model;
 use crate::model::history::{PageParts, Series, Shift, Span, Topic};
-use crate::view::draw::{Segment, put, put_right, row, styled};
+use crate::view::draw::{Segment, put, put_right, row, rule, styled};
 use crate::view::heat_map::HeatMap;
-use crate::view::panel::Panel;
 use bklit_wire::history::{Buckets, Totals};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
@@ -23,8 +22,7 @@ const LABEL_EVERY: usize = 14;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, parts: &PageParts) {
     let theme = model.options.theme;
-    let panel = Panel { title: title(model), right: spans(model), ..Panel::default() };
-    panel.draw(buf, parts.chart, theme);
+    rule(buf, parts.title, theme, &title(model), &spans(model));
     if parts.heat.width == 0 {
         return;
     }
@@ -71,7 +69,7 @@ fn failures_label(per_minute: f64) -> String {
 
 /// The columns left of a part.
 fn labels(parts: &PageParts, part: Rect) -> Rect {
-    let x = parts.chart.x + 1;
+    let x = parts.title.x;
     Rect { x, width: part.x.saturating_sub(x), ..part }
 }
 
@@ -224,8 +222,8 @@ impl Bars<'_> {
             }
         }
         for (column, value) in self.before.unwrap_or_default().iter().enumerate() {
-            let Some(value) = value else { continue };
-            let nth = (height(*value).saturating_sub(1) / BARS.len()).min(rows - 1);
+            let Some(value) = value.filter(|&value| value > 0.0) else { continue };
+            let nth = (height(value).saturating_sub(1) / BARS.len()).min(rows - 1);
             put(buf, row(area, rows - 1 - nth), column, 1, "╌", theme.key());
         }
     }

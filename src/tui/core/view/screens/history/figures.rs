@@ -7,14 +7,14 @@ use super::point_time;
 use crate::format;
 use crate::model::Model;
 use crate::model::history::{Shift, Topic};
+use crate::model::layout::below;
 use crate::model::state::State;
-use crate::view::draw::{put, put_right, row, styled};
-use crate::view::panel::Panel;
+use crate::view::draw::{put, put_right, row, rule, styled};
 use bklit_wire::history::Totals;
 use bklit_wire::time::UtcMillis;
 
 /// The columns of a name.
-const NAME: usize = 10;
+const NAME: usize = 9;
 /// The columns of a value.
 const VALUE: usize = 9;
 
@@ -100,11 +100,8 @@ impl Figure {
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let (theme, history) = (model.options.theme, &model.panels().history);
-    let panel = Panel { title: vec![styled("compared", theme.strong())], ..Panel::default() };
-    let inner = panel.draw(buf, area, theme);
-    if inner.is_empty() {
-        return;
-    }
+    rule(buf, row(area, 0), theme, &[styled("compared", theme.strong())], &[]);
+    let inner = below(area, 1);
     let series = model.series();
     let place = match history.cursor {
         Some(at) => series.place(at),

@@ -6,10 +6,10 @@ use ratatui::layout::Rect;
 use super::stage_name;
 use crate::format;
 use crate::model::history::{NotableLine, Topic};
+use crate::model::layout::below;
 use crate::model::panels::HistoryList;
 use crate::model::{HistoryRow, Model};
-use crate::view::draw::{Segment, put, put_right, row, select, styled};
-use crate::view::panel::Panel;
+use crate::view::draw::{Segment, put, put_right, row, rule, select, styled};
 use bklit_wire::history::ProjectTotals;
 use bklit_wire::text;
 
@@ -26,8 +26,13 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         0 => Vec::new(),
         count => vec![styled(format!("{} of {}", place.min(count), count), theme.dim())],
     };
-    let frame = Panel { title: titles(model), right: place, focused: true, ..Panel::default() };
-    let inner = frame.draw(buf, area, theme);
+    rule(buf, row(area, 0), theme, &titles(model), &place);
+    for nth in 0..usize::from(area.height) {
+        let sign = if nth == 0 { "┬" } else { "│" };
+        put(buf, row(area, nth), 0, 1, sign, theme.frame(false));
+    }
+    let inner = below(area, 1);
+    let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
     if rows.is_empty() && !inner.is_empty() {
         let text = match panel.list {
             HistoryList::Slowest => "No timed step of this time is in the log.",
@@ -57,7 +62,8 @@ fn titles(model: &Model) -> Vec<Segment> {
     let lists = HistoryList::ALL.into_iter().take(count);
     let titles = lists.flat_map(|list| {
         let style = if list == panel.list { theme.key() } else { theme.dim() };
-        [styled(list.title(), style), styled(" ", theme.plain())]
+        let gap = if list == HistoryList::Slowest { "" } else { " " };
+        [styled(gap, theme.plain()), styled(list.title(), style)]
     });
     titles.collect()
 }

@@ -16,10 +16,9 @@ use super::{Draw, shown_by};
 use crate::keymap::{Action, Binding};
 use crate::model::Model;
 use crate::model::history::{PageParts, Span, Topic};
-use crate::model::layout::Layout;
+use crate::model::layout::{Layout, below};
 use crate::model::screen::HistoryScreen;
-use crate::view::draw::{Segment, styled};
-use crate::view::panel::Panel;
+use crate::view::draw::{Segment, row, rule, styled};
 use crate::view::{empty, log_rows};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
@@ -80,12 +79,9 @@ fn log(model: &Model, buf: &mut Buffer, area: Rect) {
     let pane = model.pane();
     let shown = shown_by(model, pane);
     let shown = if shown.is_empty() { Vec::new() } else { vec![shown.join(", ")] };
-    let panel = Panel {
-        title: vec![styled("log", theme.strong())],
-        right: shown.into_iter().map(|text| styled(text, theme.dim())).collect(),
-        ..Panel::default()
-    };
-    let inner = panel.draw(buf, area, theme);
+    let right: Vec<_> = shown.into_iter().map(|text| styled(text, theme.dim())).collect();
+    rule(buf, row(area, 0), theme, &[styled("log", theme.strong())], &right);
+    let inner = below(area, 1);
     if pane.held(model.ring()).is_some() || !pane.index().is_empty() {
         log_rows::render(model, pane, buf, inner);
     } else {
