@@ -11,6 +11,7 @@ mod lists;
 mod looks;
 mod mouse;
 mod palette;
+mod processes;
 mod properties;
 mod regressions;
 mod shell;

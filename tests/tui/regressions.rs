@@ -137,6 +137,12 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
             }
             console.keys("jj");
         }
+        Context::Processes => {
+            super::processes::open_many(console);
+            (0..20).for_each(|_| {
+                console.keys("j");
+            });
+        }
         Context::Verify => {
             super::views::mismatches(console, 60);
             console.keys("V");
