@@ -5,6 +5,11 @@
 pub const WIDTH: usize = 9;
 pub const HEIGHT: usize = 19;
 
+/// The first braille character.
+const BRAILLE: u32 = 0x2800;
+/// The size of a dot.
+const DOT: usize = 3;
+
 /// Left, top, right and bottom within a cell.
 pub type Part = (usize, usize, usize, usize);
 
@@ -12,6 +17,9 @@ pub type Part = (usize, usize, usize, usize);
 pub fn parts(character: char) -> Vec<Part> {
     if let Some(part) = block(character) {
         return vec![part];
+    }
+    if let Some(bits) = u32::from(character).checked_sub(BRAILLE).filter(|&bits| bits < 0x100) {
+        return dots(bits);
     }
     let Some((up, right, down, left)) = arms(character) else { return Vec::new() };
     let (x, y) = (WIDTH / 2, HEIGHT / 2);
@@ -30,6 +38,21 @@ pub fn parts(character: char) -> Vec<Part> {
         parts.push((x, from, x + along, to));
     }
     parts
+}
+
+/// The dots of a braille character, which are drawn as squares.
+fn dots(bits: u32) -> Vec<Part> {
+    let place = |bit: usize| match bit {
+        0..3 => (0, bit),
+        3..6 => (1, bit - 3),
+        bit => (bit - 6, 3),
+    };
+    let set = (0..8).filter(|bit| bits >> bit & 1 == 1).map(place);
+    set.map(|(column, row)| {
+        let (x, y) = (column * WIDTH / 2 + 1, row * HEIGHT / 4 + 1);
+        (x, y, x + DOT, y + DOT)
+    })
+    .collect()
 }
 
 fn block(character: char) -> Option<Part> {
@@ -55,10 +78,10 @@ fn arms(character: char) -> Option<(usize, usize, usize, usize)> {
     let arms = match character {
         '─' => (0, 1, 0, 1),
         '│' => (1, 0, 1, 0),
-        '┌' => (0, 1, 1, 0),
-        '┐' => (0, 0, 1, 1),
-        '└' => (1, 1, 0, 0),
-        '┘' => (1, 0, 0, 1),
+        '┌' | '╭' => (0, 1, 1, 0),
+        '┐' | '╮' => (0, 0, 1, 1),
+        '└' | '╰' => (1, 1, 0, 0),
+        '┘' | '╯' => (1, 0, 0, 1),
         '├' => (1, 1, 1, 0),
         '┤' => (1, 0, 1, 1),
         '┬' => (0, 1, 1, 1),

@@ -21,9 +21,18 @@ use colours::Scheme;
 /// The largest size of a picture, in bytes.
 const MAX_BYTES: usize = 60_000;
 
-/// The pictures so far.
+/// The largest size of the film, in bytes.
+const MAX_FILM_BYTES: usize = 400_000;
+/// The screens of the film, in order, and how many seconds each is shown.
+const FILM: [&str; 7] = ["log", "alarm", "split", "live", "trace", "queue", "retried"];
+const SECONDS: usize = 4;
+
+/// The pictures so far, and the screens of the film.
 #[derive(Default)]
-pub struct Album(BTreeMap<&'static str, String>);
+pub struct Album {
+    pictures: BTreeMap<&'static str, String>,
+    film: Vec<(&'static str, Screen)>,
+}
 
 impl Album {
     /// Adds a screen under a name of [`views::VIEWS`]; fails if it shows private data.
@@ -43,14 +52,29 @@ impl Album {
         }
         let picture = svg::render(screen, title, scheme);
         ensure!(picture.len() <= MAX_BYTES, "{name} has {} bytes", picture.len());
-        self.0.insert(name, picture);
+        self.pictures.insert(name, picture);
+        if FILM.contains(&name) {
+            self.film.push((title, screen.clone()));
+        }
+        Ok(())
+    }
+
+    /// Adds the film of the screens so far.
+    fn finish_film(&mut self) -> Result<()> {
+        let Some(&(name, title)) = views::VIEWS.iter().find(|(view, _)| *view == views::FILM)
+        else {
+            bail!("the film is not in the list of views");
+        };
+        let film = svg::film(&self.film, title, &colours::DARK, SECONDS);
+        ensure!(film.len() <= MAX_FILM_BYTES, "{name} has {} bytes", film.len());
+        self.pictures.insert(name, film);
         Ok(())
     }
 
     /// Writes all pictures, and removes those that are no longer generated.
     fn write(&self, folder: &Path) -> Result<()> {
         for (name, _) in views::VIEWS {
-            ensure!(self.0.contains_key(name), "{name} was not generated");
+            ensure!(self.pictures.contains_key(name), "{name} was not generated");
         }
         std::fs::create_dir_all(folder)?;
         for entry in std::fs::read_dir(folder)? {
@@ -59,7 +83,7 @@ impl Album {
                 std::fs::remove_file(path)?;
             }
         }
-        for (name, picture) in &self.0 {
+        for (name, picture) in &self.pictures {
             std::fs::write(folder.join(format!("{name}.svg")), picture)?;
         }
         Ok(())
@@ -76,6 +100,7 @@ fn main() -> Result<()> {
     let built = example.ancestors().nth(2).unwrap_or(Path::new("."));
     let mut album = Album::default();
     tour::go(&built.join("bklit-tui"), &mut album)?;
+    album.finish_film()?;
     album.write(folder).wrap_err_with(|| format!("cannot write into {}", folder.display()))?;
     println!("{} pictures are in {}", views::VIEWS.len(), folder.display());
     Ok(())

@@ -29,6 +29,62 @@ pub fn render(screen: &Screen, title: &str, scheme: &Scheme) -> String {
     picture.finish(title, columns.into(), rows.into())
 }
 
+/// Screens one after the other, each for some seconds, again and again; without animations, the
+/// first one. Each has its own title.
+pub fn film(screens: &[(&str, Screen)], title: &str, scheme: &Scheme, seconds: usize) -> String {
+    let mut picture = Picture::new(*scheme);
+    let (mut columns, mut rows) = (0, 0);
+    let sizes = screens.iter().map(|(_, screen)| screen.size());
+    for (high, wide) in sizes {
+        (columns, rows) = (columns.max(usize::from(wide.get())), rows.max(usize::from(high.get())));
+    }
+    let (width, height) = extent(columns, rows);
+    let mut frames = String::new();
+    for (nth, (caption, screen)) in screens.iter().enumerate() {
+        let (high, wide) = screen.size();
+        for row in 0..high.get() {
+            picture.row(screen, row, wide.get());
+        }
+        let _ = writeln!(
+            frames,
+            "<g class=\"f f{nth}\">\n<text class=\"t\" x=\"{}\" y=\"22\">{}</text>",
+            width / 2,
+            escape(caption)
+        );
+        picture.contents(&mut frames);
+        frames.push_str("</g>\n");
+    }
+    let mut out = head(title, (width, height));
+    picture.style(&mut out);
+    let share = 100.0 / screens.len().max(1) as f32;
+    let _ = write!(
+        out,
+        "<style>\n.f{{visibility:hidden;animation:f {}s step-end infinite}}\n.f0{{visibility:visible}}\n\
+         @keyframes f{{0%{{visibility:visible}}{share:.2}%{{visibility:hidden}}}}\n",
+        seconds * screens.len()
+    );
+    for nth in 0..screens.len() {
+        let _ = writeln!(out, ".f{nth}{{animation-delay:{}s}}", nth * seconds);
+    }
+    out.push_str("</style>\n");
+    picture.window(&mut out, "", (width, height));
+    out + &frames + "</svg>\n"
+}
+
+/// Width and height of a picture.
+fn extent(columns: usize, rows: usize) -> (usize, usize) {
+    (columns * WIDTH + 2 * MARGIN, rows * HEIGHT + BAR + 2 * MARGIN)
+}
+
+/// The start of a file.
+fn head(title: &str, (width, height): (usize, usize)) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>bklit-tui: {}</title>\n",
+        escape(title)
+    )
+}
+
 /// Neighbouring cells with the same style.
 struct Run {
     column: usize,
@@ -148,19 +204,22 @@ impl Picture {
         format!("s{place}")
     }
 
-    fn finish(self, title: &str, columns: usize, rows: usize) -> String {
-        let (width, height) = (columns * WIDTH + 2 * MARGIN, rows * HEIGHT + BAR + 2 * MARGIN);
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-             viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>bklit-tui: {}</title>\n",
-            escape(title)
-        );
+    fn finish(mut self, title: &str, columns: usize, rows: usize) -> String {
+        let (width, height) = extent(columns, rows);
+        let mut out = head(title, (width, height));
         self.style(&mut out);
         self.window(&mut out, title, (width, height));
+        self.contents(&mut out);
+        out + "</svg>\n"
+    }
+
+    /// Writes what was drawn since the last time; the text styles stay.
+    fn contents(&mut self, out: &mut String) {
         let _ = writeln!(out, "<g transform=\"translate({MARGIN} {})\">", BAR + MARGIN);
-        self.below.write(&mut out);
-        self.beside.write(&mut out);
-        out + &self.text + "</g>\n</svg>\n"
+        std::mem::take(&mut self.below).write(out);
+        std::mem::take(&mut self.beside).write(out);
+        out.push_str(&std::mem::take(&mut self.text));
+        out.push_str("</g>\n");
     }
 
     fn style(&self, out: &mut String) {

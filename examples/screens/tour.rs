@@ -20,10 +20,13 @@ const SMALL: (u16, u16) = (80, 24);
 const USUAL_ADDRESS: &str = "127.0.0.1:3001";
 const ANY_ADDRESS: &str = "127.0.0.1:0";
 
-const WHITE: Color = Color::Rgb(255, 255, 255);
-const BLACK: Color = Color::Rgb(0, 0, 0);
-/// Seconds until the sparklines are full; a column of the queue's chart is two seconds.
-const SECONDS: usize = 16;
+/// The colours of the focused frame.
+const ACCENT_LIGHT: Color = Color::Rgb(0, 104, 120);
+const ACCENT_DARK: Color = Color::Rgb(92, 208, 220);
+/// Seconds until the sparklines are full.
+const SECONDS: usize = 10;
+/// Columns of the queue's graph, of two seconds each, that are enough.
+const CHART: usize = 16;
 
 struct Tour<'a> {
     // In this order: the program ends before its data dir is removed.
@@ -122,35 +125,33 @@ impl Tour<'_> {
         })?;
         self.press("\t", "the other pane", |screen| has(screen, &["▶1"]))?;
         let screen = self.press("/pricing", "a search", |screen| {
-            has(screen, &["Search:", "found"]) && screen.contents().matches("pricing").count() > 1
+            has(screen, &["Search:", "match"]) && screen.contents().matches("pricing").count() > 1
         })?;
         self.keep("split", &screen, &DARK)?;
         self.press("\x1b", "no search", |screen| !has(screen, &["Search:"]))?;
         self.press("\t", "the other pane", |screen| has(screen, &["▶2"]))?;
-        self.press("S", "one pane", |screen| !has(screen, &["▶"]))?;
+        self.press("S", "one pane", |screen| has(screen, &["▶log"]))?;
         self.press("f", "the newest line", is_live)?;
         self.console.wait("a chart of the queue", |screen| {
-            let text = screen.contents();
-            let charts = text.lines().filter_map(|line| line.split_once('│'));
-            charts.map(|(_, chart)| blocks(chart)).any(|seconds| seconds >= 2 * SECONDS)
+            screen.contents().lines().any(|line| dots(line) >= CHART)
         })?;
         Ok(())
     }
 
     fn looks(&mut self) -> Result<()> {
         let screen = self.press(":theme light\r", "light colours", |screen| {
-            is_live(screen) && name(screen).is_some_and(|cell| cell.fgcolor() == WHITE)
+            is_live(screen) && frame(screen).is_some_and(|cell| cell.fgcolor() == ACCENT_LIGHT)
         })?;
         self.keep("light", &screen, &LIGHT)?;
         self.press(":theme mono\r", "no colours", |screen| {
-            is_live(screen) && name(screen).is_some_and(Cell::inverse)
+            is_live(screen) && frame(screen).is_some_and(|cell| cell.fgcolor() == Color::Default)
         })?;
         self.console.resize(SMALL)?;
         let screen = self.console.wait("a small screen", is_live)?;
         self.keep("mono", &screen, &DARK)?;
         self.console.resize(LARGE)?;
         self.press(":theme dark\r", "dark colours", |screen| {
-            is_live(screen) && name(screen).is_some_and(|cell| cell.fgcolor() == BLACK)
+            is_live(screen) && frame(screen).is_some_and(|cell| cell.fgcolor() == ACCENT_DARK)
         })?;
         Ok(())
     }
@@ -166,7 +167,7 @@ impl Tour<'_> {
     /// From the last error to the trace of its event.
     fn trace(&mut self) -> Result<()> {
         self.press("E", "the last error", |screen| {
-            screen.contents().lines().any(|line| line.starts_with('▌') && line.contains("ERROR"))
+            screen.contents().lines().any(|line| line.contains('▌') && line.contains("ERROR"))
         })?;
         self.press("\r", "the line in full", |screen| has(screen, &["\"reason\": \""]))?;
         self.console.resize(LOW)?;
@@ -219,22 +220,31 @@ fn is_done(screen: &Screen) -> bool {
     !has(screen, &["looking…"]) && !has(screen, &["put back"])
 }
 
-/// A cell of the program's name, which shows the theme.
-fn name(screen: &Screen) -> Option<&Cell> {
-    screen.cell(0, 1)
+/// A cell of the log's frame, whose colour shows the theme.
+fn frame(screen: &Screen) -> Option<&Cell> {
+    let mut rows = 0..screen.size().0.get();
+    let row = rows.find(|&row| screen.cell(row, 2).is_some_and(|cell| cell.contents() == "▶"))?;
+    screen.cell(row, 2)
 }
 
 /// The number of failed events next to the figures.
 fn failed(screen: &Screen) -> Option<usize> {
     let text = screen.contents();
-    let mut numbers =
-        text.lines().filter_map(|line| line.split_once("failed ")?.1.trim().parse().ok());
-    numbers.next_back()
+    let number = |line: &str| {
+        let (_, rest) = line.split_once("│ failed ")?;
+        rest.split_whitespace().next()?.parse().ok()
+    };
+    text.lines().find_map(number)
 }
 
 /// Whether the sparkline of a stage has no more room.
 fn is_full(screen: &Screen) -> bool {
     screen.contents().lines().any(|line| line.contains("● ingestion") && blocks(line) >= SECONDS)
+}
+
+/// How much of a line is a graph.
+fn dots(line: &str) -> usize {
+    line.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count()
 }
 
 /// How much of a line is sparkline.

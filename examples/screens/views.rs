@@ -12,4 +12,8 @@ pub const VIEWS: &[(&str, &str)] = &[
     ("trace", "The trace of an event that failed"),
     ("queue", "The queue: what failed, and why"),
     ("retried", "The event after its retry, stage by stage"),
+    (FILM, "A tour: what is wrong, for which event, and how it is repaired"),
 ];
+
+/// The name of the film, which shows several of the others one after the other.
+pub const FILM: &str = "tour";

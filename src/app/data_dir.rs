@@ -151,8 +151,5 @@ pub fn existing(path: &Path, name: &str) -> Result<PathBuf> {
     if file.exists() {
         return Ok(file);
     }
-    Err(eyre!(
-        "there is no data in {} yet; start `bklit-tui` first, or set its --data-dir",
-        path.display()
-    ))
+    Err(eyre!("no data in {}: start `bklit-tui` first, or set --data-dir", path.display()))
 }

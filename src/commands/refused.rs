@@ -66,7 +66,7 @@ fn connect(source: &SourceArgs, settings: &Settings) -> Result<(String, RemoteBa
 async fn find(backend: &RemoteBackend, id: u64) -> Result<RefusedEvent> {
     let view = backend.refused(&[("id", &id.to_string())]).await.map_err(|error| eyre!(error))?;
     let event = view.recent.into_iter().next();
-    event.ok_or_else(|| eyre!("there is no refused event {id}, or it is not kept any more"))
+    event.ok_or_else(|| eyre!("no refused event {id}; it may have been dropped"))
 }
 
 fn lines(groups: &[RefusedGroup]) -> Result<String> {

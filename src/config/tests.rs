@@ -46,8 +46,11 @@ fn settings_of_the_console_are_checked() {
         Settings::load(Some(&file), &Environment::default(), &[]).map_err(|error| error.to_string())
     };
     for (text, expected) in [
-        ("[console]\ncolors = 12", "none of \"auto\", 16, 256"),
-        ("[console]\ntheme = 'pink'", "dark, light, mono"),
+        ("[console]\ncolors = 12", "(auto, 16, 256, true)"),
+        ("[console]\ntheme = 'pink'", "console.theme is an unknown theme pink (dark, light, mono)"),
+        ("[console.skins.prod]\nacent = '1'", "console.skins.prod.acent is not a color role"),
+        ("[console.skins.prod]\naccent = 'puce'", "skins.prod.accent is not a color: puce"),
+        ("[console.skins.light]\naccent = '1'", "is the name of a built-in theme"),
         ("[console.keys]\npause = 'p'", "p is also the key of projects"),
         ("[console.keys]\npaus = 'P'", "console.keys.paus"),
         ("[console.filters]\nbad = 'level:loud'", "is not a valid filter"),
@@ -59,6 +62,8 @@ fn settings_of_the_console_are_checked() {
         );
     }
     assert!(load("[console]\ncolors = 256\nascii = true\n").is_ok());
+    let skin = "[console]\ntheme = 'prod'\n[console.skins.prod]\naccent = '#ff8700'\n";
+    assert_eq!(load(skin).unwrap().console.theme, "prod");
 }
 
 #[test]

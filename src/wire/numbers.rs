@@ -40,6 +40,24 @@ pub fn scaled(n: f64, unit: &str) -> String {
     if n < 9.95 { format!("{n:.1}{unit}") } else { format!("{n:.0}{unit}") }
 }
 
+/// A size: `512 B`, `3.4 kB`, `12 MB`.
+pub fn bytes(n: u64) -> String {
+    match n as f64 {
+        n if n < 999.5 => format!("{n:.0} B"),
+        n if n < 999_500.0 => scaled(n / 1e3, " kB"),
+        n if n < 999.5e6 => scaled(n / 1e6, " MB"),
+        n => scaled(n / 1e9, " GB"),
+    }
+}
+
+/// The space on a disk: `512 MiB`, `71 GiB`.
+pub fn disk_space(bytes: u64) -> String {
+    match bytes >> 30 {
+        0 => format!("{} MiB", bytes >> 20),
+        gib => format!("{} GiB", grouped(gib)),
+    }
+}
+
 /// A number with its noun: `1 line`, `1,234 lines`.
 pub fn plural(n: u64, one: &str) -> String {
     match n {
@@ -66,6 +84,12 @@ mod tests {
             assert!(width(&micros(n)) <= 7, "{n}");
             n *= 1.3;
         }
+    }
+
+    #[test]
+    fn disk_space_is_in_powers_of_two() {
+        let sizes = [0, 5 << 20, (1 << 30) - 1, 71 << 30, 2_000 << 30].map(disk_space);
+        assert_eq!(sizes, ["0 MiB", "5 MiB", "1023 MiB", "71 GiB", "2,000 GiB"]);
     }
 
     #[test]

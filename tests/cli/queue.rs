@@ -98,7 +98,7 @@ fn status(cli: &Cli) -> Value {
 fn failed_events_are_listed_by_project_and_reason() {
     let cli = Cli::new();
     let missing = cli.run(&["queue", "status"]).failed();
-    assert!(missing.contains("there is no data"), "{missing}");
+    assert!(missing.contains("no data in"), "{missing}");
     with_failed(&cli.data_dir());
     let list = |arguments: &[&str]| {
         json_lines(&cli.run(&[&["queue", "list", "--json"], arguments].concat()).ok())

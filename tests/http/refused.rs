@@ -177,7 +177,7 @@ fn a_refused_event_is_sent_again_and_stored_once() {
     assert!(run(&["refused", "show", "77"]).failed().contains("no refused event 77"));
     let some = run(&["refused", "resend", "77", "1"]);
     assert_eq!(some.code, Some(1));
-    for line in ["77: not sent: there is no refused event 77", "\n1: refused: url: "] {
+    for line in ["77: not sent: no refused event 77", "\n1: refused: url: "] {
         assert!(some.stdout.contains(line), "{some:?}");
     }
     // Refused because of its domain; sent again with another token.

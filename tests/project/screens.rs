@@ -59,7 +59,8 @@ fn pictures_have_an_alternative_text() {
 fn pictures_are_well_formed_and_load_and_run_nothing() {
     for (name, title) in VIEWS {
         let text = picture(name);
-        assert!(text.len() <= 60_000, "{name} has {} bytes", text.len());
+        let most = if *name == views::FILM { 400_000 } else { 60_000 };
+        assert!(text.len() <= most, "{name} has {} bytes", text.len());
         for never in NEVER {
             assert!(!text.contains(never), "{name} contains {never}");
         }

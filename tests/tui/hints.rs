@@ -54,7 +54,7 @@ fn notices_name_the_keys_in_effect() {
     assert_says(&console, "no marks yet; Ctrl-R and a letter marks a line");
     console.ctrl('r');
     console.keys("x");
-    assert_says(&console, "marked x; Ctrl-Sx comes back");
+    assert_says(&console, "marked x; Ctrl-Sx jumps back");
     console.ctrl('e');
     assert_says(&console, "this is the only pane; Ctrl-B splits it");
     console.ctrl('f');

@@ -10,6 +10,7 @@ use bklit_console_core::msg::{Effect, Msg};
 use bklit_console_core::requests::{Answer, Request};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::gauges::{Failure, Health, QueueGauges};
 use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 use serde_json::json;
@@ -106,6 +107,40 @@ fn a_process_that_hangs_is_not_live() {
     assert!(console.screen().contains("● LIVE"));
 }
 
+/// An embedded console reports its own process, which runs whether Redis does or not.
+#[test]
+fn without_redis_a_console_shows_what_its_own_process_knows() {
+    let mut console = busy(140, 40);
+    console.feed(vec![DebugMessage::Disconnected("Connection refused (os error 111)".into())]);
+    assert!(console.screen().contains("NO CONNECTION"), "{}", console.screen());
+    let mut figures = gauges(1);
+    figures.queue_health = Health::Failing;
+    figures.failures = vec![Failure {
+        part: "queue".to_owned(),
+        message: "Redis unavailable".to_owned(),
+        reason: "Connection refused (os error 111)".to_owned(),
+        since: None,
+    }];
+    figures.queue = Some(QueueGauges { in_flight: 2, spooled: 151, ..QueueGauges::default() });
+    for _ in 0..3 {
+        console.feed(vec![DebugMessage::Gauges(Arc::new(figures.clone()))]);
+        console.tick(1);
+    }
+    let screen = console.screen();
+    let header = screen.lines().next().unwrap();
+    assert!(header.contains("queue ✗  store ✓") && header.contains("100/s"), "{header}");
+    assert!(header.contains("THIS PROCESS ONLY"), "{header}");
+    assert!(screen.contains("✗ queue: Connection refused (os error 111) since"), "{screen}");
+    assert!(screen.contains("151 spooled") && !screen.contains("2 151"), "{screen}");
+    // Then the process stops reporting.
+    console.tick(6);
+    assert!(console.screen().contains("NO CONNECTION"), "{}", console.screen());
+    console.feed(vec![DebugMessage::Connected]);
+    let screen = console.screen();
+    let note = screen.lines().find(|row| row.contains("no connection from")).unwrap();
+    assert!(note.contains("console") && !note.contains("unparsed"), "{note}");
+}
+
 #[test]
 fn a_gap_between_connections_stands_in_the_log() {
     let mut console = busy(100, 30);
@@ -153,7 +188,7 @@ fn failed_events_further_back_are_looked_for() {
     assert!(console.screen().contains("235 older not loaded"), "{}", console.screen());
     console.keys("R");
     assert!(console.screen().contains("Retry the newest 25?"), "{}", console.screen());
-    assert!(console.screen().contains("Enter retry them"), "{}", console.screen());
+    assert!(console.screen().contains("Enter retry"), "{}", console.screen());
     console.code(KeyCode::Esc);
     console.keys("/no such reason");
     console.code(KeyCode::Enter);
@@ -166,7 +201,7 @@ fn failed_events_further_back_are_looked_for() {
     all.view.failed = 260;
     all.has_more = false;
     console.send(Msg::Answer(Answer::Queue(Ok(all))));
-    assert!(console.screen().contains("No failed event has that in it"), "{}", console.screen());
+    assert!(console.screen().contains("No failed event matches"), "{}", console.screen());
 }
 
 #[test]

@@ -231,7 +231,8 @@ fn every_row_of_the_live_view_can_be_reached() {
     console.code(KeyCode::Tab);
     assert_eq!(console.model.panels().visitors.list(), VisitorsList::Projects);
     console.code(KeyCode::BackTab);
-    assert!(selected_row(&console).ends_with("/p/29"), "each list keeps its place");
+    let row = selected_row(&console);
+    assert!(row.trim_end_matches(['│', ' ']).ends_with("/p/29"), "each list keeps its place");
 }
 
 #[test]

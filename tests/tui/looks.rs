@@ -172,3 +172,155 @@ fn a_theme_changes_colours_and_nothing_else() {
     assert_eq!(shared, [(ratatui::style::Color::Reset, ratatui::style::Color::Reset)]);
     assert_eq!(colours(&mono).len(), 1);
 }
+
+/// The row of the screen with a text, and the column at which the text starts.
+fn place_of(console: &Console, text: &str) -> (u16, u16) {
+    let screen = console.screen();
+    let found = screen.lines().enumerate().find_map(|(y, row)| Some((row.find(text)?, y, row)));
+    let (at, y, row) = found.unwrap_or_else(|| panic!("no {text:?} in\n{screen}"));
+    (bklit_wire::text::width(&row[..at]) as u16, y as u16)
+}
+
+#[test]
+fn the_reason_of_an_error_comes_first_and_is_the_brightest() {
+    let theme = Theme::new(Palette::TrueColour);
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let mut console = busy_with(ModelOptions { theme, ..options((width, height)) });
+        let error = "network error: client error (Connect): tcp connect error: connection refused";
+        let data = json!({ "url": "https://shop.example/checkout", "error": error });
+        let mut line = log(900, Stage::Clickhouse, Level::Error, "Batch not stored", &data);
+        line.duration = Some(2_500.0);
+        console.logs(vec![line]);
+        let screen = console.screen();
+        let row = screen.lines().rev().find(|row| row.contains("connection refused")).unwrap();
+        // Its end says most; no cell is left empty while it is cut.
+        assert!(!row.contains("network error") || row.contains(error), "{row}");
+        assert!(width < 200 || row.contains("Batch not stored"), "{row}");
+        let buffer = console.buffer();
+        let style = |text: &str| {
+            let (x, y) = place_of(&console, text);
+            buffer[(x, y)].style()
+        };
+        let reason = style("connection refused");
+        assert!(reason.add_modifier.contains(ratatui::style::Modifier::BOLD));
+        assert_eq!(reason.bg, theme.row(Level::Error).bg, "the row is tinted");
+        assert_eq!(style("2.5 s").fg, theme.duration(2.5e6).fg);
+    }
+}
+
+#[test]
+fn details_use_columns_that_are_empty() {
+    let mut console = busy_with(options((200, 60)));
+    let url = format!("https://shop.example/{}", "x".repeat(86));
+    console.logs(vec![log(900, Stage::Ingestion, Level::Info, "Event", &json!({ "url": url }))]);
+    assert!(console.screen().contains(&format!("url={url}")), "{}", console.screen());
+}
+
+#[test]
+fn a_batch_is_last_and_short() {
+    let mut console = busy_with(options((120, 40)));
+    let id = "0123456789abcdef0123456789abcdef";
+    let data = json!({ "batchId": id, "size": 12 });
+    console.logs(vec![log(900, Stage::Worker, Level::Info, "Batch claimed", &data)]);
+    assert!(console.screen().contains("size=12 batch=…89abcdef"), "{}", console.screen());
+    // It is found all the same.
+    console.keys(&format!("/{id}"));
+    console.code(KeyCode::Enter);
+    assert!(console.screen().contains("match 1 of 1"), "{}", console.screen());
+}
+
+#[test]
+fn only_what_is_above_its_own_usual_latency_has_a_colour() {
+    let theme = Theme::new(Palette::TrueColour);
+    let mut console = Console::with(ModelOptions { theme, ..options((120, 40)) });
+    let mut second = |times: u64| {
+        let mut figures = super::feed::gauges(3);
+        for stage in &mut figures.stages {
+            let mut slower = bklit_wire::gauges::Latencies::histogram();
+            let mut usual = bklit_wire::gauges::Latencies::histogram();
+            stage.latencies.add_to(&mut usual);
+            usual.iter_recorded().for_each(|value| {
+                slower.saturating_record_n(
+                    value.value_iterated_to() * times,
+                    value.count_since_last_iteration(),
+                );
+            });
+            stage.latencies = bklit_wire::gauges::Latencies::of(&slower);
+        }
+        console.feed(vec![DebugMessage::Gauges(std::sync::Arc::new(figures))]);
+        console.tick(1);
+        let (x, y) = place_of(&console, "4 ● ");
+        let row: Vec<_> = (x..79).map(|x| console.buffer()[(x, y)].clone()).collect();
+        // The second percentile.
+        let row: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
+        let p95 = row.split_whitespace().skip(8).take(2).collect::<Vec<_>>().join(" ");
+        let at = bklit_wire::text::width(&row[..row.find(&p95).unwrap()]) as u16;
+        console.buffer()[(x + at, y)].style().fg
+    };
+    let normal = (0..90).map(|_| second(1)).last().unwrap();
+    assert_eq!(normal, theme.plain().fg.or(Some(ratatui::style::Color::Reset)));
+    let high = (0..12).map(|_| second(4)).last().unwrap();
+    assert_eq!(high, theme.warning().fg);
+    let critical = (0..12).map(|_| second(40)).last().unwrap();
+    assert_eq!(critical, theme.error().fg);
+}
+
+#[test]
+fn a_worker_that_does_nothing_while_events_wait_is_stalled() {
+    let mut console = busy_with(options((120, 40)));
+    let mut figures = super::feed::gauges(3);
+    figures.stages[Stage::Worker.index()] = Default::default();
+    for _ in 0..12 {
+        console.feed(vec![DebugMessage::Gauges(std::sync::Arc::new(figures.clone()))]);
+        console.tick(1);
+    }
+    let screen = console.screen();
+    assert!(screen.contains("0/s ✗") && screen.contains("stalled 1"), "{screen}");
+    // It goes on.
+    figures.stages[Stage::Worker.index()].count = 50;
+    console.feed(vec![DebugMessage::Gauges(std::sync::Arc::new(figures))]);
+    console.tick(1);
+    assert!(!console.screen().contains("stalled"), "{}", console.screen());
+}
+
+#[test]
+fn a_skin_of_the_config_is_used_and_can_be_left() {
+    use bklit_console_core::theme::Skin;
+    let colors = [("base", "light"), ("accent", "#ff8700")];
+    let colors = colors.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let skin = Skin::read(&colors.into_iter().collect()).unwrap();
+    let shell = Shell {
+        skins: [("production".to_owned(), skin)].into_iter().collect(),
+        ..Shell::default()
+    };
+    let theme = Theme::new(Palette::TrueColour);
+    let mut console = busy_with(ModelOptions { shell, theme, ..options((120, 40)) });
+    let accent = |console: &Console| {
+        let (x, y) = place_of(console, "▶log");
+        console.buffer()[(x, y)].style().fg
+    };
+    let before = accent(&console);
+    console.keys(":theme production");
+    console.code(KeyCode::Enter);
+    assert_eq!(accent(&console), Some(ratatui::style::Color::Rgb(255, 135, 0)));
+    console.keys(":theme dark");
+    console.code(KeyCode::Enter);
+    assert_eq!(accent(&console), before);
+    console.keys(":theme pink");
+    console.code(KeyCode::Enter);
+    let wrong = "unknown theme pink (dark, light, mono, production)";
+    assert!(console.screen().contains(wrong), "{}", console.screen());
+}
+
+#[test]
+fn the_command_of_an_empty_log_can_be_selected_row_by_row_at_any_size() {
+    for (width, height) in [(60, 15), (80, 20), (80, 24), (120, 40), (200, 60)] {
+        let console = Console::new(width, height);
+        let screen = console.screen();
+        let from = screen.lines().position(|row| row.starts_with("curl")).unwrap();
+        let rows: Vec<_> = screen.lines().skip(from).collect();
+        let end = rows.iter().position(|row| !row.ends_with('\\')).unwrap();
+        assert!(rows[..=end].iter().all(|row| !row.contains('│')), "{screen}");
+        assert!(rows[end].contains("projectId"), "{screen}");
+    }
+}

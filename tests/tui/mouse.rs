@@ -379,7 +379,7 @@ fn lines_held_that_are_gone_cannot_be_selected() {
     console.code(KeyCode::F(2));
     lines(&mut console, 100, "before");
     console.keys(" ");
-    lines(&mut console, 140, "held");
+    lines(&mut console, 145, "held");
     let log = console.model.layout().unwrap().log;
     let rows = |console: &Console| -> Vec<_> {
         console.log_rows().iter().map(|row| row.replace(MARK, " ")).collect()

@@ -143,7 +143,7 @@ pub const DAMAGED: &str = "keep a copy, move it out of the data dir, and restore
 pub fn check(path: &Path, longest: Duration) -> Diagnostic {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match quick_check(path, longest) {
-        Ok(message) if message == "ok" => Diagnostic::good(format!("{name} is sound")),
+        Ok(message) if message == "ok" => Diagnostic::good(format!("{name}: integrity OK")),
         Ok(message) => Diagnostic::problem(format!("{name} is damaged: {message}"), DAMAGED),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             Diagnostic::good(format!("{name}: no damage found within {longest:?}"))

@@ -13,6 +13,7 @@ use crate::app::data_dir::{LOCK_FILE, LOST_QUEUE, has_lost_queue};
 use crate::config::Settings;
 use bklit_adapters::sqlite::file;
 use bklit_wire::diagnostic::Diagnostic;
+use bklit_wire::numbers::disk_space;
 
 /// Free space below which to warn, and below which events will soon be refused.
 const LITTLE_BYTES: u64 = 1 << 30;
@@ -151,7 +152,7 @@ fn space(dir: &Path) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     if let Ok(disk) = statvfs(dir) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let what = format!("{} free on its disk", size(free));
+        let what = format!("{} free on its disk", disk_space(free));
         findings.push(match free {
             ..TOO_LITTLE_BYTES => Diagnostic::problem(what, "free disk space"),
             TOO_LITTLE_BYTES..LITTLE_BYTES => Diagnostic::warning(what, "free disk space"),
@@ -166,13 +167,6 @@ fn space(dir: &Path) -> Vec<Diagnostic> {
         ));
     }
     findings
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        LITTLE_BYTES.. => format!("{} GiB", bytes >> 30),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }
 
 /// The process id of the pipeline that runs on the data dir. It does not take the lock, not even

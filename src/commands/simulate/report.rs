@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use super::sender::Outcome;
 use crate::commands::print;
 use bklit_wire::event::EventKind;
+use bklit_wire::numbers::micros;
 
 /// The longest latency recorded exactly, in microseconds; requests time out earlier.
 const MAX_LATENCY: u64 = 600_000_000;
@@ -145,8 +146,7 @@ impl Report {
         if self.latencies.is_empty() {
             return "-".to_owned();
         }
-        let millis = self.latencies.value_at_quantile(quantile) as f64 / 1000.0;
-        if millis < 100.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
+        micros(self.latencies.value_at_quantile(quantile) as f64)
     }
 }
 
@@ -224,12 +224,12 @@ mod tests {
              refused   2 (2 as expected, 0 unexpected)\n\
              failed    1 (no response)\n\
              rate      50.0/s, target 10.0/s\n\
-             latency   p50 50.02 ms, p90 90.05 ms, p99 99.01 ms, max 99.01 ms\n\
+             latency   p50 50 ms, p90 90 ms, p99 99 ms, max 99 ms\n\
              seed      7\n";
         assert_eq!(report.to_string(), expected);
         assert_eq!(
             report.progress(Duration::from_secs(4)),
-            "   4s  sent 100  accepted 97  refused 2  unexpected 0  failed 1  25.0/s  p99 99.01 ms"
+            "   4s  sent 100  accepted 97  refused 2  unexpected 0  failed 1  25.0/s  p99 99 ms"
         );
     }
 

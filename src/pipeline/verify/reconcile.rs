@@ -79,7 +79,7 @@ pub enum VerifyError {
     Store(#[from] StoreError),
     /// There is nothing to compare with.
     #[error(
-        "there is no baseline to compare with; run the pipeline with --dual-write (dual_write = \
+        "no baseline to compare with; run the pipeline with --dual-write (dual_write = \
          true) for as long as you want to compare"
     )]
     NoBaseline,

@@ -1,7 +1,7 @@
 //! Numbers formatted for people: short, with units, of a steady width.
 
 use bklit_wire::numbers::scaled;
-pub use bklit_wire::numbers::{grouped as count, micros, plural};
+pub use bklit_wire::numbers::{bytes, grouped as count, micros, plural};
 
 /// `1 line`, `1,234 lines`.
 pub fn lines(n: u64) -> String {
@@ -25,16 +25,6 @@ pub fn tiny_count(n: u64) -> String {
         1_000..1_000_000 => format!("{}k", n / 1_000),
         1_000_000..1_000_000_000 => format!("{}M", n / 1_000_000),
         _ => ">1G".to_owned(),
-    }
-}
-
-/// `512 B`, `3.4 kB`, `12 MB`.
-pub fn bytes(n: u64) -> String {
-    match n as f64 {
-        n if n < 999.5 => format!("{n:.0} B"),
-        n if n < 999_500.0 => scaled(n / 1e3, " kB"),
-        n if n < 999.5e6 => scaled(n / 1e6, " MB"),
-        n => scaled(n / 1e9, " GB"),
     }
 }
 

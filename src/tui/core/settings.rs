@@ -115,7 +115,10 @@ fn check_skins(settings: &ConsoleSettings) -> Result<(), WrongSetting> {
         })?;
     }
     let theme = skin_of(&settings.theme, &skins(settings));
-    theme.map(|_| ()).map_err(|rule| WrongSetting { key: "console.theme".to_owned(), rule })
+    theme.map(|_| ()).map_err(|error| WrongSetting {
+        key: "console.theme".to_owned(),
+        rule: format!("is an {error}"),
+    })
 }
 
 /// Checks what types cannot express: saved filters must be valid, and keys must not conflict.

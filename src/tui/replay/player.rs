@@ -217,7 +217,7 @@ impl Deck {
 
     fn fail(&mut self, why: &std::io::Error) -> Result<(), Gone> {
         self.next = None;
-        let notice = format!("the recording cannot be read any more: {why}");
+        let notice = format!("cannot read the recording: {why}");
         self.emit(vec![Replayed::Feed(vec![DebugMessage::Unparsed(notice.into())])])
     }
 

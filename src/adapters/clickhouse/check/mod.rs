@@ -22,6 +22,7 @@ use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::{TABLES, Table};
 use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::duration;
+use bklit_wire::numbers::disk_space;
 use bklit_wire::time::UtcMillis;
 
 /// The oldest server whose deduplication is known to work as described.
@@ -164,7 +165,7 @@ impl ClickHouseStore {
                     < u128::from(disk.total) * u128::from(LEAST_FREE_PERCENT)
         };
         let short = disks.into_iter().filter(short).map(|disk| {
-            let what = format!("its disk {} has {} MiB left", disk.name, disk.free >> 20);
+            let what = format!("disk {}: {} free", disk.name, disk_space(disk.free));
             Diagnostic::warning(
                 what,
                 "free disk space; when the disk is full, events stay in the queue",

@@ -1,14 +1,15 @@
 //! The positions of everything on a screen of a given size. They are part of the model, because
 //! scrolling by screens depends on them; the view uses them for drawing.
 
+mod panes;
 mod parts;
 
 use ratatui::layout::Rect;
 
 use super::panels::QueueList;
-use super::panes::Panes;
 use super::{Amount, Model, Screen};
 use bklit_wire::debug_log::Stage;
+pub use panes::PanePlace;
 pub use parts::{QueueParts, VisitorsParts};
 
 /// Rows of a trace above its lines: title, summary, the event's state, labels.
@@ -45,24 +46,6 @@ const ALERTS_MIN_HEIGHT: u16 = 30;
 const MAX_ALERT_ROWS: u16 = 3;
 /// The width from which a line is shown in full next to the log.
 pub const DETAIL_MIN_WIDTH: u16 = 140;
-
-/// The width from which panes are side by side.
-const SIDE_BY_SIDE_MIN_WIDTH: u16 = 160;
-/// The smallest useful pane: its title and a few lines.
-const MIN_PANE_HEIGHT: u16 = 4;
-
-/// The position of a pane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PanePlace {
-    /// The pane.
-    pub pane: usize,
-    /// Its title, if there are several panes.
-    pub title: Option<Rect>,
-    /// Its lines.
-    pub lines: Rect,
-    /// The line between it and the pane to its right.
-    pub border: Option<Rect>,
-}
 
 /// The parts of the screen, from top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,38 +153,6 @@ impl Layout {
         (self.rule.width, self.status.width, self.log.width) = (log, log, log - 2);
     }
 
-    /// The positions of the visible panes: all of them, or only the focused one if it is maximized
-    /// or the screen is too small for all. The first row of several has its titles in the border.
-    pub fn panes(&self, panes: &Panes) -> Vec<PanePlace> {
-        let count = u16::try_from(panes.count()).unwrap_or(u16::MAX);
-        let all = Rect { y: self.rule.y, height: self.log.height + 1, ..self.log };
-        let columns = if all.width < SIDE_BY_SIDE_MIN_WIDTH { 1 } else { 2.min(count) };
-        let rows = count.div_ceil(columns);
-        let alone = PanePlace { pane: panes.focus(), title: None, lines: self.log, border: None };
-        if count == 1 || panes.is_full() || all.height / rows < MIN_PANE_HEIGHT {
-            return vec![alone];
-        }
-        let place = |nth: u16| {
-            let (row, column) = (nth / columns, nth % columns);
-            // The last row may have fewer, wider panes.
-            let beside = columns.min(count - row * columns);
-            let share = |all: u16, parts: u16, nth: u16| all / parts * nth + (all % parts).min(nth);
-            let (x, right) =
-                (share(all.width, beside, column), share(all.width, beside, column + 1));
-            let (y, bottom) = (share(all.height, rows, row), share(all.height, rows, row + 1));
-            let has_border = column + 1 < beside;
-            let width = right - x - u16::from(has_border);
-            let area = Rect { x: all.x + x, y: all.y + y, width, height: bottom - y };
-            PanePlace {
-                pane: usize::from(nth),
-                title: Some(Rect { height: 1, ..area }),
-                lines: Rect { y: area.y + 1, height: area.height - 1, ..area },
-                border: has_border.then_some(Rect { x: area.right(), width: 1, ..area }),
-            }
-        };
-        (0..count).map(place).collect()
-    }
-
     /// The area of a stage's figures; of its place in the flow if the stages have no rows.
     pub fn stage(&self, stage: Stage) -> Rect {
         let nth = u16::try_from(stage.index()).unwrap_or(u16::MAX);
@@ -215,10 +166,9 @@ impl Layout {
     pub fn node(&self, stage: Stage) -> Rect {
         let count = u16::try_from(Stage::ALL.len()).unwrap_or(u16::MAX);
         let nth = u16::try_from(stage.index()).unwrap_or(u16::MAX);
-        let width = self.flow.width / count;
-        // The last one gets the rest.
-        let rest = if nth + 1 == count { self.flow.width % count } else { 0 };
-        Rect { x: self.flow.x + width * nth, width: width + rest, ..self.flow }
+        let (width, rest) = (self.flow.width / count, self.flow.width % count);
+        let x = self.flow.x + width * nth + rest.min(nth);
+        Rect { x, width: width + u16::from(nth < rest), ..self.flow }
     }
 
     /// The area for this many completions of a command: as many as fit, next to the text.

@@ -12,6 +12,7 @@
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
+//! | `link` | the connection to the watched process |
 //! | `pages` | screens that show a scrollable text |
 //! | `palette` | the palette, its commands and completions |
 //! | `pane` | one view of the lines |
@@ -35,6 +36,7 @@ pub mod history;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
+mod link;
 pub mod pages;
 pub mod palette;
 pub mod pane;
@@ -49,7 +51,6 @@ mod times;
 pub mod trace;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -60,6 +61,7 @@ pub use self::focus::{Field, Focus, Letter, Prompt, PromptPurpose};
 pub use self::history::HistoryRow;
 use self::history::Notable;
 use self::line_ring::LineRing;
+pub use self::link::Link;
 use self::pane::{Pane, Seek};
 use self::panels::Panels;
 use self::panes::Panes;
@@ -157,15 +159,6 @@ pub enum Flow {
     },
 }
 
-/// The state of the connection to the watched process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Connected, or no connection is needed.
-    Up,
-    /// Disconnected, for this reason.
-    Down(Arc<str>),
-}
-
 /// How many figures are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
@@ -205,6 +198,8 @@ pub struct Model {
     pub(super) link: Link,
     /// When the connection was lost, if it was.
     pub(super) cut: Option<UtcMillis>,
+    /// Whether figures arrived although the connection is lost: those of this process.
+    pub(super) hears_itself: bool,
     pub(super) amount: Amount,
     pub(super) lost: u64,
     pub(super) notice: Option<Notice>,
@@ -246,6 +241,7 @@ impl Model {
             flow: Flow::Live,
             link: Link::Up,
             cut: None,
+            hears_itself: false,
             amount: Amount::All,
             lost: 0,
             notice: None,

@@ -41,16 +41,17 @@ impl Skin {
     pub fn read(settings: &BTreeMap<String, String>) -> Result<Self, WrongSkin> {
         let wrong = |key: &str, message: String| WrongSkin { key: key.to_owned(), message };
         let base = settings.get(BASE).map_or(Ok(Scheme::Dark), |name| name.parse());
-        let mut skin = Self::from(base.map_err(|message| wrong(BASE, message))?);
+        let mut skin =
+            Self::from(base.map_err(|message: String| wrong(BASE, format!("is an {message}")))?);
         for (key, value) in settings.iter().filter(|(key, _)| *key != BASE) {
             let place = Role::ALL.iter().position(|role| role.as_str() == key);
             let place = place.ok_or_else(|| {
                 let known = Role::ALL.map(Role::as_str).join(", ");
-                wrong(key, format!("unknown color role (base, {known})"))
+                wrong(key, format!("is not a color role (base, {known})"))
             })?;
             let color = value.parse().map_err(|_| {
                 let like = "\"#5fafff\", \"75\" or a name like \"bright-blue\"";
-                wrong(key, format!("`{value}` is not a color: try {like}, or \"reset\" for none"))
+                wrong(key, format!("is not a color: {value}; try {like}, or \"reset\" for none"))
             })?;
             skin.colors[place] = Some(color);
         }
@@ -125,7 +126,7 @@ mod tests {
         let message = |settings: &[_]| read(settings).unwrap_err().message;
         assert!(message(&[("base", "pink")]).contains("unknown theme pink (dark, light, mono)"));
         assert!(message(&[("acent", "1")]).contains("(base, accent, frame"));
-        assert!(message(&[("accent", "puce")]).contains("`puce` is not a color"));
+        assert!(message(&[("accent", "puce")]).contains("is not a color: puce; try"));
         assert_eq!(read(&[("error", "#12")]).unwrap_err().key, "error");
     }
 

@@ -36,6 +36,9 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                     model.alerts.accepted();
                 }
                 model.dirty |= model.figures.gauges(&gauges);
+                if model.link != Link::Up && !model.hears_itself {
+                    (model.hears_itself, model.dirty) = (true, true);
+                }
             }
             DebugMessage::Queue(queue) => model.dirty |= model.figures.observed_queue(queue),
             DebugMessage::HistoryEnd => {}
@@ -44,6 +47,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 model.dirty = true;
             }
             DebugMessage::Connected => {
+                model.hears_itself = false;
                 if let Link::Down(reason) = std::mem::replace(&mut model.link, Link::Up) {
                     model.notify("connected again");
                     note_gap(model, &reason);
@@ -51,7 +55,9 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 model.dirty = true;
             }
             DebugMessage::Disconnected(reason) => {
-                model.cut.get_or_insert(model.now);
+                if model.cut.is_none() {
+                    (model.cut, model.hears_itself) = (Some(model.now), false);
+                }
                 model.link = Link::Down(bklit_wire::text::safe(&reason).into());
                 model.dirty = true;
             }

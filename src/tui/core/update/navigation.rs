@@ -142,14 +142,14 @@ pub(super) fn take_letter(model: &mut Model, letter: Letter, key: &KeyEvent) {
     let KeyCode::Char(name) = key.code else { return };
     model.focus = Focus::Keys;
     if !name.is_ascii_alphanumeric() {
-        return model.notify("marks are named by letters and digits");
+        return model.notify("invalid mark: use a letter or a digit");
     }
     match letter {
         Letter::Mark => {
             if let Some(line) = model.pane().cursor_line() {
                 model.marks.insert(name, line);
                 let key = model.key(Action::Jump);
-                model.notify(format!("marked {name}; {key}{name} comes back"));
+                model.notify(format!("marked {name}; {key}{name} jumps back"));
             }
         }
         Letter::Jump => jump_to_mark(model, name),
@@ -159,7 +159,7 @@ pub(super) fn take_letter(model: &mut Model, letter: Letter, key: &KeyEvent) {
 /// Goes to the first line from a moment on.
 pub(super) fn go_to(model: &mut Model, moment: Moment) {
     let Some(time) = resolve(model, moment) else {
-        return model.notify("there is no such time");
+        return model.notify("invalid time: no such time on that day");
     };
     let (low, reached) = first_since(model, time);
     match reached {

@@ -13,22 +13,30 @@ use crate::model::{Flow, Model};
 
 pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let width = usize::from(area.width);
+    // The command takes the place of the frame's sides, so that whole rows can be selected.
+    let alone = area.width + 2 == model.size.0;
+    let whole = if alone { Rect { x: 0, width: model.size.0, ..area } } else { area };
+    let width = usize::from(whole.width);
     let curl = match &model.options.curl {
         Some(curl) if model.ring.is_empty() && model.flow == Flow::Live => shell_lines(curl, width),
         _ => Vec::new(),
     };
-    let said = said(model, pane);
-    let rows = said.len() + 1 + curl.len();
-    let mut y = usize::from(area.height).saturating_sub(rows) / 3;
+    let mut said = said(model, pane);
+    let height = usize::from(area.height);
+    // A command that is cut cannot be pasted, so the text is shorter if necessary.
+    let is_tight = said.len() + 1 + curl.len() > height;
+    said.truncate(if is_tight && !curl.is_empty() { 1 } else { said.len() });
+    let gap = usize::from(!is_tight);
+    let rows = said.len() + gap + curl.len();
+    let mut y = height.saturating_sub(rows) / 3;
     for (nth, sentence) in said.iter().enumerate() {
         let style = if nth == 0 { theme.strong() } else { theme.dim() };
-        put(buf, row(area, y), 2, width.saturating_sub(3), sentence, style);
+        put(buf, row(area, y), 2, usize::from(area.width).saturating_sub(3), sentence, style);
         y += 1;
     }
-    // Full width, so that whole lines can be selected.
     for (nth, line) in curl.iter().enumerate() {
-        put(buf, row(area, y + 1 + nth), 0, width, line, theme.plain());
+        let line = format!("{line:<width$}");
+        put(buf, row(whole, y + gap + nth), 0, width, &line, theme.plain());
     }
 }
 

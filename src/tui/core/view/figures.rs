@@ -6,11 +6,11 @@ use ratatui::layout::Rect;
 use super::draw::{Segment, put, put_right, styled};
 use super::{flow, panel, queue_figures};
 use crate::format;
+use crate::model::Model;
 use crate::model::figures::{SECONDS, StageFigures};
 use crate::model::history::{Series, Span};
 use crate::model::layout::Layout;
 use crate::model::state::State;
-use crate::model::{Link, Model};
 use bklit_wire::debug_log::Stage;
 
 /// The columns of the table; numbers are right-aligned and end there.
@@ -113,10 +113,7 @@ fn labels(model: &Model, buf: &mut Buffer, layout: &Layout, table: Rect) {
 
 /// An unknown rate is shown as `–`, not as zero.
 fn rate_of(model: &Model, figures: &StageFigures) -> String {
-    match model.link {
-        Link::Down(_) => "–".to_owned(),
-        Link::Up => format::rate(figures.rate),
-    }
+    if model.is_blind() { "–".to_owned() } else { format::rate(figures.rate) }
 }
 
 /// The columns of warnings.

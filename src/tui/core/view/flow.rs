@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 
 use super::draw::{put, row};
 use crate::format;
+use crate::model::Model;
 use crate::model::figures::{StageFigures, Summary};
 use crate::model::layout::Layout;
 use crate::model::state::State;
-use crate::model::{Link, Model};
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::Health;
 use bklit_wire::text;
@@ -107,9 +107,10 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
     let mut facts = node.facts.iter();
     if area.height < 3 {
         // Only what fits entirely.
-        let fits = |fact: &&(String, State)| x + 1 + text::width(&fact.0) <= room;
+        let fits = |fact: &&(String, State)| x + 3 + text::width(&fact.0) <= room;
         if let Some((fact, state)) = facts.find(fits) {
-            put(buf, first, x + 1, room - x - 1, fact, theme.bar(*state));
+            put(buf, first, x, 3, " · ", theme.dim());
+            put(buf, first, x + 3, room - x - 3, fact, theme.bar(*state));
         }
         return;
     }
@@ -140,7 +141,7 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
         facts.push((format::plural(figures.errors, "error"), State::High));
     }
     // Without a connection, nothing is known about now.
-    if let Link::Down(_) = model.link {
+    if model.is_blind() {
         return Node { value: "–".to_owned(), state: State::Unknown, facts: Vec::new() };
     }
     let state = facts.iter().map(|(_, state)| *state).max().unwrap_or_default();

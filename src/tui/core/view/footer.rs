@@ -158,10 +158,10 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
 /// What Enter does in a prompt.
 fn answer(asked: &PromptPurpose) -> &'static str {
     match asked {
-        PromptPurpose::QueueFilter { .. } => "keep",
-        PromptPurpose::Export => "write",
-        PromptPurpose::Confirm(Change::Retry, _) => "retry them",
-        PromptPurpose::Confirm(Change::Delete, _) => "delete them",
+        PromptPurpose::QueueFilter { .. } => "apply",
+        PromptPurpose::Export => "export",
+        PromptPurpose::Confirm(Change::Retry, _) => "retry",
+        PromptPurpose::Confirm(Change::Delete, _) => "delete",
     }
 }
 

@@ -7,13 +7,11 @@ use ratatui::layout::Rect;
 
 use super::draw::{Segment, put_segments, segments_width, styled};
 use crate::format;
+use crate::model::figures::PARTS;
 use crate::model::{Flow, Link, Model};
 use crate::playback::ReplayState;
 use bklit_wire::gauges::Health;
 use bklit_wire::text;
-
-/// The parts with a health, in the order of the summary.
-const PARTS: [&str; 3] = ["queue", "store", "worker"];
 
 /// `3.4 k/s`
 const RATE: usize = 7;
@@ -24,7 +22,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let health = health(model);
-    let mut left = vec![styled(" bklit-tui ", theme.title()), styled(" ", theme.plain())];
+    let mut left = vec![styled(" bklit-tui ", theme.dim()), styled(" ", theme.plain())];
     let mut room = room(model, width, segments_width(&left) + segments_width(&health));
     if room.1 < text::width(&short_source(model)) {
         // The program's name is dropped first: the address is more important.
@@ -55,9 +53,10 @@ fn room(model: &Model, width: usize, left: usize) -> (Vec<Segment>, usize) {
 fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     // Fixed width, so that nothing next to it moves when the rate changes.
-    let rate = match model.link {
-        Link::Up => format::rate(model.figures.summary().events_per_second),
-        Link::Down(_) => "–".to_owned(),
+    let rate = if model.is_blind() {
+        "–".to_owned()
+    } else {
+        format::rate(model.figures.summary().events_per_second)
     };
     let rate = format!("{rate:>RATE$}");
     let read_only = model.options.read_only.then(|| styled("READ-ONLY ", theme.warning()));
@@ -68,7 +67,7 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let (long, short) = (format!("{rate} events   "), format!("{rate}  "));
     for (rate, beside) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
         if text::width(rate) + segments_width(&state) + beside <= room {
-            return [vec![styled(rate.as_str(), theme.strong())], state].concat();
+            return [vec![styled(rate.as_str(), theme.plain())], state].concat();
         }
     }
     state
@@ -83,16 +82,17 @@ fn short_source(model: &Model) -> Cow<'_, str> {
 fn source(model: &Model, room: usize) -> Segment {
     let whole = text::safe(&model.options.source);
     let source = if text::width(&whole) <= room { whole } else { short_source(model) };
-    styled(text::clip(&source, room), model.options.theme.plain())
+    styled(text::clip(&source, room), model.options.theme.strong())
 }
 
 /// Uses symbols, so that colour is not needed.
 fn health(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     // The health from before the connection was lost may be outdated.
-    let health = match model.link {
-        Link::Up => model.figures.summary().health,
-        Link::Down(_) => [Health::Unknown; PARTS.len()],
+    let health = if model.is_blind() {
+        [Health::Unknown; PARTS.len()]
+    } else {
+        model.figures.summary().health
     };
     let known = PARTS.into_iter().zip(health);
     let signs = known.flat_map(|(part, health)| {
@@ -118,7 +118,8 @@ fn state(model: &Model) -> Vec<Segment> {
             None => vec![styled("● LIVE ", theme.good())],
             Some(seconds) => vec![styled(format!(" SILENT {seconds} s "), theme.badge())],
         },
-        Flow::Live => vec![styled(" NO CONNECTION ", theme.badge())],
+        Flow::Live if model.is_blind() => vec![styled(" NO CONNECTION ", theme.badge())],
+        Flow::Live => vec![styled(" THIS PROCESS ONLY ", theme.badge())],
         Flow::Paused { since, oldest } => {
             let held = model.ring.next() - since.max(model.ring.first());
             let first = model.ring.first();

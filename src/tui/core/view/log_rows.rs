@@ -52,18 +52,18 @@ struct Columns {
 
 impl Columns {
     fn of(width: usize) -> Self {
-        let level = if width < 70 { 1 } else { 5 };
-        let duration = if width < 80 { 0 } else { DURATION };
+        let level = if width < 68 { 1 } else { 5 };
+        let duration = if width < 78 { 0 } else { DURATION };
         let event = match width {
-            0..96 => 0,
-            96..170 => SHORT_ID,
-            170.. => WHOLE_ID,
+            0..94 => 0,
+            94..168 => SHORT_ID,
+            168.. => WHOLE_ID,
         };
         let body_start = LEVEL_START + level + 1;
         let columns = [event, duration].into_iter().filter(|&column| column > 0);
         let right: usize = columns.map(|column| column + 2).sum();
         let body = width.saturating_sub(body_start + right + 1);
-        let fields = (width >= 110).then(|| (body * 9 / 20).clamp(26, 44));
+        let fields = (width >= 108).then(|| (body * 9 / 20).clamp(26, 44));
         Self { level, body_start, body, fields, event, duration, width }
     }
 }
@@ -212,9 +212,10 @@ impl Row<'_> {
         let fields = &self.line.text()[fields_start.min(fields_end)..fields_end];
         let message = self.line.message();
         // Details start in a column of their own, if the message is shorter; a long message leaves
-        // a third of the space for them.
+        // a third of the space for them, unless that is too little to show any.
         let details = text::width(fields).min(free.len() / 3);
-        let room = if fields.is_empty() { free.len() } else { free.len() - details };
+        let details = if details < MIN_DETAILS + 2 { 0 } else { details };
+        let room = free.len() - details;
         let used = self.part(message, 0, free.start..free.start + room, style);
         let gap = if used > 0 { 2 } else { 0 };
         let column = self.columns.fields.filter(|_| !has_reason).unwrap_or(0);
@@ -362,16 +363,16 @@ mod tests {
 
     #[test]
     fn columns_fill_every_width_and_go_by_importance() {
-        for width in 60..=250 {
+        for width in 58..=250 {
             let columns = Columns::of(width);
-            assert!(columns.body >= 30, "{width}: {}", columns.body);
+            assert!(columns.body >= 28, "{width}: {}", columns.body);
             let right = [columns.event, columns.duration].iter().filter(|&&w| w > 0).count() * 2;
             let sum = columns.body_start + columns.body + columns.event + columns.duration + right;
             assert_eq!(sum + 1, width);
             assert!(columns.fields.is_none_or(|fields| fields + 20 < columns.body), "{width}");
         }
-        assert_eq!(Columns::of(60).level, 1);
-        assert_eq!((Columns::of(80).duration, Columns::of(80).event), (DURATION, 0));
-        assert_eq!(Columns::of(200).event, WHOLE_ID);
+        assert_eq!(Columns::of(58).level, 1);
+        assert_eq!((Columns::of(78).duration, Columns::of(78).event), (DURATION, 0));
+        assert_eq!(Columns::of(198).event, WHOLE_ID);
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn render(
 fn label(model: &Model, prompt: &Prompt) -> String {
     match &prompt.purpose {
         PromptPurpose::QueueFilter { .. } => " Only with: ".to_owned(),
-        PromptPurpose::Export => " Write into the new file: ".to_owned(),
+        PromptPurpose::Export => " Export to file: ".to_owned(),
         PromptPurpose::Confirm(change, ids) => {
             let count = format::count(ids.len() as u64);
             let unknown = if ids.len() > 1 { model.panels().queue.unknown() } else { 0 };
@@ -67,7 +67,7 @@ fn label(model: &Model, prompt: &Prompt) -> String {
             match change {
                 Change::Retry => format!(" Retry {what}? Type {}: ", ids.len()),
                 Change::Delete => {
-                    format!(" Delete {what} for good? Type {} or delete: ", ids.len())
+                    format!(" Delete {what} permanently? Type {} or delete: ", ids.len())
                 }
             }
         }

@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{Segment, joined, put, put_right, row, segments_width, styled};
+use super::draw::{Segment, joined, put, put_right, put_segments, row, styled};
 use super::graph::Graph;
 use crate::format;
 use crate::model::Model;
@@ -101,7 +101,7 @@ pub(super) fn line(model: &Model) -> Vec<Segment> {
     let lapsed = lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]);
     // Last, so that nothing moves when it appears or disappears.
     let left_out = left_out(model).map(|left_out| vec![left_out]);
-    let parts = [Some(depth), matching, Some(in_flight), Some(failed), spooled, lapsed, left_out];
+    let parts = [Some(depth), Some(failed), Some(in_flight), spooled, lapsed, matching, left_out];
     joined(parts.into_iter().flatten().collect(), theme)
 }
 
@@ -151,10 +151,6 @@ pub(super) fn depth_graph(model: &Model, buf: &mut Buffer, area: Rect, times: &[
 fn numbers(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    let beside = |buf: &mut Buffer, nth: usize, said: Vec<Segment>| {
-        let wide = segments_width(&said).min(width.saturating_sub(NUMBER_END));
-        super::draw::put_segments(buf, row(area, nth), NUMBER_END, wide, &said);
-    };
     let queue = model.figures.summary().queue;
     let values = [
         ("waiting", queue.map(|queue| depth(model, queue.depth))),
@@ -167,18 +163,22 @@ fn numbers(model: &Model, buf: &mut Buffer, area: Rect) {
         put_right(buf, row(area, nth), NUMBER_END, 10, &value.content, value.style);
     }
     if let Some(queue) = queue {
-        let gap = styled("  ", theme.plain());
-        beside(buf, 0, vec![styled(of_alarm(model, queue.depth), theme.dim())]);
-        let others = [spooled(model, queue.spooled), lapsed(model, queue.lapsed)];
-        for (nth, said) in others.into_iter().enumerate() {
-            beside(buf, nth + 1, said.map_or_else(Vec::new, |said| vec![gap.clone(), said]));
-        }
+        let of = of_alarm(model, queue.depth);
+        put(buf, row(area, 0), NUMBER_END, width - NUMBER_END, &of, theme.dim());
     }
-    if let Some([rate, of]) = matching(model) {
-        put(buf, row(area, 3), 0, 12, "match rate", theme.dim());
-        put_right(buf, row(area, 3), NUMBER_END, 10, &rate.content, rate.style);
-        beside(buf, 3, vec![of]);
-    } else if let Some(left_out) = left_out(model) {
-        put(buf, row(area, 3), 0, width, &left_out.content, left_out.style);
-    }
+    // In a row of their own: next to another number they could be read as its digits.
+    put_segments(buf, row(area, 3), 0, width, &others(model));
+}
+
+/// What is shown only if there is any, most important first.
+fn others(model: &Model) -> Vec<Segment> {
+    let theme = model.options.theme;
+    let queue = model.figures.summary().queue;
+    let spooled = queue.and_then(|queue| spooled(model, queue.spooled));
+    let lapsed = queue.and_then(|queue| lapsed(model, queue.lapsed));
+    let matching =
+        matching(model).map(|[rate, of]| vec![styled("match ".to_owned(), theme.dim()), rate, of]);
+    let single = [spooled, lapsed].into_iter().map(|said| said.map(|said| vec![said]));
+    let left_out = left_out(model).map(|said| vec![said]);
+    joined(single.chain([matching, left_out]).flatten().collect(), theme)
 }

@@ -38,7 +38,6 @@ fn mistakes_say_what_is_allowed() {
         ("filter level:loud", "info, warn, error"),
         ("export a.txt", ".jsonl or .csv"),
         ("export", "usage: export FILE"),
-        ("theme pink", "dark, light, mono"),
         ("save a b", "letters, digits"),
         ("set wrap on", "utc, ascii, fold"),
         ("set utc maybe", "on|off"),

@@ -260,7 +260,7 @@ fn levels(values: &[Given]) -> Result<Test, String> {
 
 fn duration(values: &[Given]) -> Result<Test, String> {
     let text = joined(values);
-    let said = || format!("`{text}` is no duration; as in dur:>50 (ms), dur:>1.5s, dur:10..50");
+    let said = || format!("invalid duration `{text}`: try dur:>50 (ms), dur:>1.5s, dur:10..50");
     bounds(&text, millis).ok_or_else(said)?.map(Test::Duration)
 }
 
@@ -270,7 +270,7 @@ fn data(values: &[Given]) -> Result<DataTest, String> {
             return Ok(DataTest::Present);
         }
         if text.starts_with(['<', '>']) {
-            let said = || format!("`{text}` is no comparison; as in data.size:>10");
+            let said = || format!("invalid comparison `{text}`: try data.size:>10");
             return bounds(text, number).ok_or_else(said)?.map(DataTest::Within);
         }
         if text.contains("..")

@@ -95,10 +95,10 @@ fn lease(model: &Model, batch: &BatchInFlight) -> (String, Style) {
     match left {
         // Released, or its worker's process has ended; nobody has held it since an unknown time.
         _ if batch.lease_until <= UtcMillis::from_epoch_millis(0) => {
-            ("given back".to_owned(), theme.error())
+            ("released".to_owned(), theme.error())
         }
         1.. => (format!("{time} left"), theme.plain()),
-        _ => (format!("{time} over"), theme.error()),
+        _ => (format!("{time} ago"), theme.error()),
     }
 }
 

@@ -8,13 +8,15 @@ use super::{Draw, batch, polled};
 use crate::format;
 use crate::keymap::{Action, Binding};
 use crate::model::Model;
-use crate::model::figures::{History, SECONDS};
+use crate::model::figures::SECONDS;
 use crate::model::layout::Layout;
 use crate::model::panels::{MAX_FAILED, QueueList};
 use crate::model::screen::QueueScreen;
+use crate::model::state::State;
 use crate::view::draw::{
     Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
 };
+use crate::view::queue_figures;
 use bklit_wire::gauges::QueueGauges;
 use bklit_wire::queue::FailedView;
 use bklit_wire::text;
@@ -29,10 +31,8 @@ const SPOOL_MIN_WIDTH: usize = 100;
 /// The end of an id is more useful than the start.
 const SHORT_ID: usize = 14;
 const LONG_ID: usize = 36;
-/// The smallest maximum of the chart's scale.
-const LEAST_SCALE: u64 = 10;
-/// The height of a row in eighths.
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// `peak 9,999 · alarm 1,000`
+const LABEL: usize = 24;
 
 impl Draw for QueueScreen {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -60,9 +60,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let parts = model.queue_parts();
     let (chart, in_flight) = (usize::from(parts.chart), usize::from(parts.batches));
     figures(model, buf, row(area, 1));
-    for nth in 0..chart {
-        depth(model, chart, nth, buf, row(area, 2 + nth));
-    }
+    depth(model, buf, Rect { height: parts.chart, ..row(area, 2) });
     let first = 2 + chart;
     batch::list(model, buf, area, first, in_flight);
     let at = first + 1 + in_flight;
@@ -87,7 +85,7 @@ fn nothing(model: &Model) -> String {
         (Some(reason), _) => format!("Unavailable: {reason}"),
         (None, None) => "loading…".to_owned(),
         (None, Some(_)) if !panel.filter().is_empty() => match panel.unknown() {
-            0 => "No failed event has that in it.".to_owned(),
+            0 => "No failed event matches.".to_owned(),
             older if panel.all().len() < MAX_FAILED => {
                 format!("None of the newest so far; looking through {} more…", format::count(older))
             }
@@ -145,10 +143,10 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     let depth = if alarm { theme.error() } else { theme.strong() };
     let oldest = now.oldest_waiting_ms.map(|millis| {
         let waits = format::micros(millis as f64 * 1e3);
-        vec![styled("oldest waits ", theme.dim()), styled(waits, theme.strong())]
+        vec![styled("oldest ", theme.dim()), styled(waits, theme.strong())]
     });
     let lapsed = now.lapsed.unwrap_or(0);
-    let leases = if lapsed == 1 { "lease over" } else { "leases over" };
+    let leases = if lapsed == 1 { "lease expired" } else { "leases expired" };
     // Each with its priority, for when there is not enough space for all.
     let items = [
         (Some(figure(now.depth, "waiting", depth)), 0),
@@ -176,62 +174,27 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
     put_segments(buf, at, 1, width - 2, &line(&items));
 }
 
-/// A row of the chart of the last minute, counted from the top.
-fn depth(model: &Model, rows: usize, nth: usize, buf: &mut Buffer, at: Rect) {
+/// The depth of the last minute: a graph, or a row of bars if there is little space.
+fn depth(model: &Model, buf: &mut Buffer, area: Rect) {
+    if area.height > 1 {
+        let time = |seconds: usize| format!("-{seconds} s");
+        let times = [time(SECONDS), time(SECONDS / 2), "now".to_owned()];
+        let graph = Rect { x: area.x + 1, width: area.width - 2, ..area };
+        return queue_figures::depth_graph(model, buf, graph, &times);
+    }
     let theme = model.options.theme;
     let history = &model.figures().summary().depth_history;
     let alarm = model.alarm_depth();
     let most = history.iter().flatten().copied().max().unwrap_or(0);
-    // The alarm line is shown once the depth comes near it.
-    let shows_alarm = most > alarm / 2;
-    // One waiting event must not look like a full queue.
-    let scale = most.max(if shows_alarm { alarm } else { 0 }).max(LEAST_SCALE.min(alarm));
-    let from_bottom = rows - 1 - nth;
-    let alarm_row = (alarm as f64 / scale as f64 * rows as f64) as usize;
-    let is_alarm_row = rows > 1 && shows_alarm && alarm_row.min(rows - 1) == from_bottom;
-    let label = match (nth, is_alarm_row) {
-        (_, true) => format!("{} alarm", format::short_count(alarm)),
-        (0, _) if rows == 1 => {
-            format!("peak {} · alarm {}", format::short_count(scale), format::short_count(alarm))
-        }
-        (0, _) => format::short_count(scale),
-        _ if from_bottom == 0 => "0".to_owned(),
-        _ => String::new(),
-    };
-    let per_second = usize::from(at.width).saturating_sub(26).min(2 * SECONDS) / SECONDS;
-    let (skip, wide) = match per_second {
-        0 => (SECONDS - usize::from(at.width).saturating_sub(26).min(SECONDS), 1),
-        wide => (0, wide),
-    };
-    for (column, value) in chart_row(history, skip, scale, rows, from_bottom).enumerate() {
-        let over = history[skip + column].is_some_and(|depth| depth > alarm);
-        let style = if over { theme.error() } else { theme.dim() };
-        let (sign, style) = match value {
-            ' ' if is_alarm_row => ('╌', theme.warning()),
-            sign => (sign, style),
-        };
-        put(buf, at, 1 + column * wide, wide, &sign.to_string().repeat(wide), style);
+    let label =
+        format!("peak {} · alarm {}", format::short_count(most), format::short_count(alarm));
+    let bars = usize::from(area.width).saturating_sub(LABEL + 3).min(SECONDS);
+    let recent = &history[SECONDS - bars..];
+    for (nth, (bar, depth)) in format::sparkline(recent, bars).chars().zip(recent).enumerate() {
+        let state = depth.map_or(State::Unknown, |depth| State::depth(depth, alarm));
+        put(buf, area, 1 + nth, 1, bar.encode_utf8(&mut [0; 4]), theme.bar(state));
     }
-    let style = if is_alarm_row { theme.warning() } else { theme.dim() };
-    put(buf, at, 2 + (SECONDS - skip) * wide, 24, &label, style);
-}
-
-fn chart_row(
-    history: &History,
-    skip: usize,
-    scale: u64,
-    rows: usize,
-    from_bottom: usize,
-) -> impl Iterator<Item = char> {
-    history.iter().skip(skip).map(move |value| {
-        let Some(depth) = value else { return ' ' };
-        let eighths = (*depth as f64 / scale as f64 * (rows * BARS.len()) as f64).round() as usize;
-        match eighths.saturating_sub(from_bottom * BARS.len()) {
-            0 if from_bottom == 0 => BARS[0],
-            0 => ' ',
-            part => BARS[part.min(BARS.len()) - 1],
-        }
-    })
+    put(buf, area, 2 + bars, LABEL, &label, theme.dim());
 }
 
 fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {

@@ -1,0 +1,58 @@
+//! The positions of the panes.
+
+use ratatui::layout::Rect;
+
+use super::Layout;
+use crate::model::panes::Panes;
+
+/// The width from which panes are side by side.
+const SIDE_BY_SIDE_MIN_WIDTH: u16 = 160;
+/// The smallest useful pane: its title and a few lines.
+const MIN_PANE_HEIGHT: u16 = 4;
+
+/// The position of a pane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PanePlace {
+    /// The pane.
+    pub pane: usize,
+    /// Its title, if there are several panes.
+    pub title: Option<Rect>,
+    /// Its lines.
+    pub lines: Rect,
+    /// The line between it and the pane to its right.
+    pub border: Option<Rect>,
+}
+
+impl Layout {
+    /// The positions of the visible panes: all of them, or only the focused one if it is maximized
+    /// or the screen is too small for all. The first row of several has its titles in the border.
+    pub fn panes(&self, panes: &Panes) -> Vec<PanePlace> {
+        let count = u16::try_from(panes.count()).unwrap_or(u16::MAX);
+        let all = Rect { y: self.rule.y, height: self.log.height + 1, ..self.log };
+        let columns = if all.width < SIDE_BY_SIDE_MIN_WIDTH { 1 } else { 2.min(count) };
+        let rows = count.div_ceil(columns);
+        let alone = PanePlace { pane: panes.focus(), title: None, lines: self.log, border: None };
+        if count == 1 || panes.is_full() || all.height / rows < MIN_PANE_HEIGHT {
+            return vec![alone];
+        }
+        let place = |nth: u16| {
+            let (row, column) = (nth / columns, nth % columns);
+            // The last row may have fewer, wider panes.
+            let beside = columns.min(count - row * columns);
+            let share = |all: u16, parts: u16, nth: u16| all / parts * nth + (all % parts).min(nth);
+            let (x, right) =
+                (share(all.width, beside, column), share(all.width, beside, column + 1));
+            let (y, bottom) = (share(all.height, rows, row), share(all.height, rows, row + 1));
+            let has_border = column + 1 < beside;
+            let width = right - x - u16::from(has_border);
+            let area = Rect { x: all.x + x, y: all.y + y, width, height: bottom - y };
+            PanePlace {
+                pane: usize::from(nth),
+                title: Some(Rect { height: 1, ..area }),
+                lines: Rect { y: area.y + 1, height: area.height - 1, ..area },
+                border: has_border.then_some(Rect { x: area.right(), width: 1, ..area }),
+            }
+        };
+        (0..count).map(place).collect()
+    }
+}
