@@ -27,9 +27,11 @@ use bklit_adapters::postgres::definitions::PostgresDefinitions;
 use bklit_adapters::postgres::tokens::PostgresTokenStore;
 use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus};
 use bklit_adapters::redis::connection::RedisServer;
+use bklit_adapters::redis::figures::RedisFigureStore;
 use bklit_adapters::redis::pauses::RedisPauses;
 use bklit_adapters::redis::presence::RedisPresence;
 use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
+use bklit_adapters::sqlite::figures::SqliteFigureStore;
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_adapters::sqlite::store::SqliteStore;
 use bklit_adapters::sqlite::tokens::SqliteTokenStore;
@@ -38,6 +40,7 @@ use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::auth::TokenStore;
 use bklit_pipeline::bus::LiveBus;
 use bklit_pipeline::definitions::Definitions;
+use bklit_pipeline::history::FigureStore;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::spool::SpooledQueue;
@@ -59,6 +62,7 @@ pub(super) use drain::drain;
 /// accepting. With Redis, the queue's file is the spool for events accepted while it is unavailable.
 pub(super) const QUEUE_FILE: &str = "queue.db";
 pub(super) const STORE_FILE: &str = "store.db";
+pub(super) const FIGURES_FILE: &str = "figures.db";
 pub(super) const TOKEN_FILE: &str = "tokens.db";
 /// Tokens on servers that were used recently.
 pub(super) const KNOWN_TOKENS_FILE: &str = "tokens.cache";
@@ -85,6 +89,10 @@ pub(super) struct Adapters {
     pub(super) debug_bus: Arc<dyn DebugBus>,
     pub(super) live_bus: Arc<dyn LiveBus>,
     pub(super) presence: Option<Arc<dyn Presence>>,
+    /// The history of this process's figures.
+    pub(super) own_figures: Arc<dyn FigureStore>,
+    /// That of all processes that share a Redis.
+    pub(super) shared_figures: Option<Arc<dyn FigureStore>>,
     clickhouse: Option<Arc<ClickHouseStore>>,
 }
 
@@ -101,7 +109,9 @@ impl Adapters {
         let (store, baseline, clickhouse) = stores(settings, data_dir)?;
         let own_tokens = tokens(settings)?;
         let (tokens, definitions) = with_postgres(settings, &own_tokens)?;
-        let Wiring { queue, debug_bus, live_bus, presence } = match redis(settings)? {
+        let own_figures = figures(data_dir)?;
+        let Wiring { queue, debug_bus, live_bus, presence, shared_figures } = match redis(settings)?
+        {
             Some(server) => Wiring::over_redis(settings, server, file, metrics),
             None => Wiring::in_process(settings, file, metrics),
         };
@@ -115,6 +125,8 @@ impl Adapters {
             debug_bus,
             live_bus,
             presence,
+            own_figures,
+            shared_figures,
             clickhouse,
         })
     }
@@ -145,6 +157,7 @@ struct Wiring {
     debug_bus: Arc<dyn DebugBus>,
     live_bus: Arc<dyn LiveBus>,
     presence: Option<Arc<dyn Presence>>,
+    shared_figures: Option<Arc<dyn FigureStore>>,
 }
 
 impl Wiring {
@@ -155,6 +168,7 @@ impl Wiring {
             debug_bus: Arc::new(RememberingDebugBus::new(local, settings.debug_history)),
             live_bus: Arc::new(LocalLiveBus::default()),
             presence: None,
+            shared_figures: None,
         }
     }
 
@@ -170,9 +184,26 @@ impl Wiring {
             queue: Arc::new(SpooledQueue::new(queue, file)),
             debug_bus: Arc::new(RedisDebugBus::new(bus, Arc::clone(metrics), history)),
             live_bus: Arc::new(RedisLiveBus::new(server.clone())),
-            presence: Some(Arc::new(RedisPresence::new(server))),
+            presence: Some(Arc::new(RedisPresence::new(server.clone()))),
+            shared_figures: Some(Arc::new(RedisFigureStore::new(server))),
         }
     }
+}
+
+/// The file with the history of figures. It is no reason not to start: without it, the history is
+/// kept in memory.
+fn figures(data_dir: &Path) -> Result<Arc<dyn FigureStore>> {
+    let file = match SqliteFigureStore::open(&data_dir.join(FIGURES_FILE)) {
+        Ok(file) => file,
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "the history of figures is kept in memory only; move {FIGURES_FILE} out of the data dir"
+            );
+            SqliteFigureStore::open(Path::new(":memory:"))?
+        }
+    };
+    Ok(Arc::new(file))
 }
 
 fn stores(settings: &Settings, data_dir: &Path) -> Result<Stores> {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::alerts::DaemonAlerts;
 use bklit_net::log_throttle::LogThrottle;
+use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::metrics::Part;
 use bklit_pipeline::queue::Queue;
 use bklit_pipeline::telemetry::{Data, Telemetry};
@@ -25,12 +26,13 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// otherwise used, this is most of what an idle pipeline costs.
 const OBSERVE_WHILE_IDLE: Duration = Duration::from_secs(90);
 
-/// Once a second: publishes the gauges and checks them for alerts. Before that, or whenever somebody
+/// Once a second: publishes the gauges, adds them to the history and checks them for alerts. Before that, or whenever somebody
 /// looks, reads the queue's state if it matters.
 pub(super) async fn publish(
     log: Arc<Telemetry>,
     queue: Arc<dyn Queue>,
     throttle: Arc<Throttle>,
+    history: Arc<FigureHistory>,
     mut alerts: Option<DaemonAlerts>,
     stop: CancellationToken,
 ) -> Result<()> {
@@ -44,7 +46,11 @@ pub(super) async fn publish(
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => {
+                // What was counted since the last second.
+                history.add(&log.publish_gauges(), &log.metrics().take_projects());
+                return Ok(());
+            }
             _ = ticks.tick() => {}
             () = check.asked() => {
                 observer.observe().await;
@@ -56,6 +62,7 @@ pub(super) async fn publish(
         }
         let gauges = log.publish_gauges();
         report_pauses(&log, &last.paused, &gauges.paused);
+        history.add(&gauges, &log.metrics().take_projects());
         throttle.observe(gauges.queue.map(|queue| queue.depth.saturating_add(queue.spooled)));
         if let Some(alerts) = &mut alerts {
             alerts.check(&gauges);

@@ -12,6 +12,7 @@ use super::data_dir::DataDir;
 use super::lifecycle::Supervisor;
 use super::pipeline::finish;
 use crate::config::Settings;
+use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::http;
 use bklit_pipeline::http::{HttpContext, Playground};
 use bklit_pipeline::intake::Intake;
@@ -62,6 +63,7 @@ impl Listeners {
         settings: &Settings,
         adapters: &Adapters,
         intake: Arc<Intake>,
+        history: Arc<FigureHistory>,
         stopping: &CancellationToken,
         supervisor: &mut Supervisor,
     ) {
@@ -69,6 +71,7 @@ impl Listeners {
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.http.clone())
             .in_process(settings.roles, stopping.clone())
             .with_data_dir(&settings.data_dir)
+            .with_history(history)
             .with_store(adapters.store.clone(), adapters.presence.clone())
             .serving_sockets(self.websocket.is_some())
             .over_tls(tls.clone().filter(|_| settings.http.tls));

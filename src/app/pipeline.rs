@@ -18,11 +18,12 @@ use super::location;
 use super::tokens;
 use crate::config::Settings;
 use bklit_pipeline::auth::{Authenticator, TokenStore};
+use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::intake::Intake;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::{Metrics, Part};
 use bklit_pipeline::presence::Presence;
-use bklit_pipeline::queue::Queue;
+use bklit_pipeline::queue::{Queue, host_name};
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::store::Store;
 use bklit_pipeline::telemetry::Telemetry;
@@ -33,7 +34,8 @@ use bklit_pipeline::worker::WorkerContext;
 use bklit_wire::backend::Backend;
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::debug_log::Stage;
-use bklit_wire::gauges::Health;
+use bklit_wire::gauges::{About, Health};
+use bklit_wire::time::UtcMillis;
 
 /// A running pipeline.
 pub(super) struct Pipeline {
@@ -44,6 +46,7 @@ pub(super) struct Pipeline {
     queue: Arc<dyn Queue>,
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
+    history: Arc<FigureHistory>,
     log: Arc<Telemetry>,
 }
 
@@ -86,7 +89,9 @@ impl Pipeline {
         // Parts stop in the order of their start, which is the direction of the events: first
         // accept nothing more, then store or release what is in hand, and report it until the end.
         let intake = Arc::new(intake);
-        listeners.serve(settings, &adapters, intake, stopping, supervisor);
+        let history = history(&adapters, &metrics);
+        let history_to_serve = Arc::clone(&history);
+        listeners.serve(settings, &adapters, intake, history_to_serve, stopping, supervisor);
         adapters.start(supervisor);
         if let Some(writer) = writer {
             supervisor
@@ -105,10 +110,12 @@ impl Pipeline {
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let (gauges_log, gauges_queue) = (Arc::clone(&log), Arc::clone(&queue));
         let alerts = DaemonAlerts::of(settings, address);
+        let (counted, kept) = (Arc::clone(&history), Arc::clone(&history));
         supervisor.spawn("gauges", |stop| {
-            gauges::publish(gauges_log, gauges_queue, throttle, alerts, stop)
+            gauges::publish(gauges_log, gauges_queue, throttle, counted, alerts, stop)
         });
-        Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, log })
+        supervisor.spawn("history of figures", |stop| finish(async move { kept.keep(stop).await }));
+        Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, history, log })
     }
 
     /// The address of the HTTP server.
@@ -138,6 +145,7 @@ impl Pipeline {
             store: self.store.clone(),
             presence: self.presence.clone(),
             debug_bus: Arc::clone(&self.debug_bus),
+            history: Arc::clone(&self.history),
             log_change: Arc::new(log_change),
         })
     }
@@ -155,6 +163,12 @@ fn open(
 ) -> Result<(Adapters, Arc<Metrics>, Arc<Telemetry>)> {
     let metrics = Arc::new(Metrics::new());
     metrics.set_alarm_depth(settings.queue.alarm_depth);
+    metrics.set_about(About {
+        host: host_name(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        roles: settings.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(","),
+        since: Some(UtcMillis::now()),
+    });
     if settings.roles.has(Role::Worker) {
         metrics.set_store(adapters::store_name(settings));
     }
@@ -162,6 +176,12 @@ fn open(
     let lines = settings.debug_lines_per_second;
     let log = Telemetry::new(Arc::clone(&adapters.debug_bus), Arc::clone(&metrics), lines);
     Ok((adapters, metrics, Arc::new(log)))
+}
+
+/// The history of this process's figures.
+fn history(adapters: &Adapters, metrics: &Metrics) -> Arc<FigureHistory> {
+    let (own, shared) = (Arc::clone(&adapters.own_figures), adapters.shared_figures.clone());
+    Arc::new(FigureHistory::new(metrics.process(), metrics.about(), own, shared))
 }
 
 fn authenticator(

@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::adapters;
 use crate::config::Settings;
+use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::Queue;
@@ -30,7 +31,7 @@ pub(super) struct WatchedRedis {
 impl WatchedRedis {
     /// The Redis at `url`; it connects when it is first used.
     pub(super) fn new(settings: &Settings, url: &str) -> Result<Self> {
-        let adapters::RedisToFollow { address, bus, queue, presence } =
+        let adapters::RedisToFollow { address, bus, queue, presence, figures } =
             adapters::redis_to_follow(settings, url)?;
         let store = adapters::clickhouse(settings)?.map(|store| Arc::new(store) as _);
         let log_change = |message, events: u64| tracing::warn!(events, "{message}");
@@ -39,6 +40,7 @@ impl WatchedRedis {
             store,
             presence: Some(presence),
             debug_bus: Arc::clone(&bus),
+            history: Arc::new(FigureHistory::of_others(figures)),
             log_change: Arc::new(log_change),
         };
         Ok(Self { address, bus, backend })

@@ -5,6 +5,7 @@
 //! - `bus`: the port for live events
 //! - `definitions`: the port for definitions of custom events
 //! - `event_lookup`: finds out where an event is
+//! - `history`: figures by minute, and the port for where they are kept
 //! - `http`: the HTTP server
 //! - `intake`: accepts events from either server
 //! - `local_backend`: what a console in the same process can query and change
@@ -28,6 +29,7 @@ pub mod auth;
 pub mod bus;
 pub mod definitions;
 pub mod event_lookup;
+pub mod history;
 pub mod http;
 pub mod intake;
 pub mod local_backend;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::event_lookup::{self, Sources};
+use crate::history::FigureHistory;
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::session_lookup;
@@ -13,6 +14,7 @@ use crate::store::live_view::{NO_STORE, live_view, visitors_only};
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::history::{History, HistoryQuery};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{BatchView, FailedPage, QueueView};
@@ -32,6 +34,8 @@ pub struct LocalBackend {
     pub presence: Option<Arc<dyn Presence>>,
     /// The debug history.
     pub debug_bus: Arc<dyn DebugBus>,
+    /// The history of figures.
+    pub history: Arc<FigureHistory>,
     /// Logs changes.
     pub log_change: LogChange,
 }
@@ -87,5 +91,9 @@ impl Backend for LocalBackend {
             (None, Some(presence)) => visitors_only(presence).await,
             (None, None) => Err(NO_STORE.to_owned()),
         }
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<History, String> {
+        self.history.read(query).await
     }
 }

@@ -4,8 +4,10 @@
 //! - `connections`: connections closed to make room for others
 //! - `filters`: events that filters found
 //! - `health`: which parts of the pipeline work
+//! - `identity`: what is known about this process from its start
 //! - `labels`: labels of metrics
 //! - `looks`: what is checked when somebody looks
+//! - `projects`: events by project
 //! - `queue`: the queue's state, observed once a second while it matters
 //! - `refusals`: refused events, and what came of the last ones
 //! - `verification`: results of dual-write verification
@@ -13,8 +15,10 @@
 mod connections;
 mod filters;
 mod health;
+mod identity;
 mod labels;
 mod looks;
+mod projects;
 mod queue;
 mod refusals;
 mod verification;
@@ -32,12 +36,13 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::gauges::{Gauges, Latencies, StageGauges};
+use bklit_wire::gauges::{About, Gauges, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
 pub use connections::ConnectionFigures;
 pub use health::Part;
 pub use looks::{Checking, OnDemand};
+pub use projects::MAX_COUNTED as MAX_COUNTED_PROJECTS;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use refusals::RefusalFigures;
 pub use verification::{Outcome, VerificationFigures};
@@ -48,6 +53,7 @@ use filters::FilterFigures;
 use health::PartHealth;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
 use looks::Looks;
+use projects::ProjectFigures;
 use queue::QueueFigures;
 use refusals::Counts;
 
@@ -79,6 +85,7 @@ pub struct Metrics {
     live_events_lost: Counter,
     values_changed: Family<ChangeLabel, Counter>,
     filters: FilterFigures,
+    projects: ProjectFigures,
     accepted: AtomicU64,
     refused: AtomicU64,
     throttled: AtomicU64,
@@ -88,6 +95,8 @@ pub struct Metrics {
     refusals: RefusalFigures,
     /// The store that this process writes, if any.
     store: OnceLock<&'static str>,
+    /// Where and what this process is, once it is known.
+    about: OnceLock<About>,
     /// 0 until it is set.
     alarm_depth: AtomicU64,
     parts: Mutex<[PartHealth; Part::COUNT]>,
@@ -135,6 +144,7 @@ impl Metrics {
             live_events_lost: Counter::default(),
             values_changed: Family::default(),
             filters: FilterFigures::default(),
+            projects: ProjectFigures::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
@@ -142,6 +152,7 @@ impl Metrics {
             verify: VerificationFigures::default(),
             refusals: RefusalFigures::default(),
             store: OnceLock::new(),
+            about: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
             parts: Mutex::default(),
             since: Mutex::new(Instant::now()),
@@ -207,11 +218,6 @@ impl Metrics {
         r.register("throttled", "Requests and messages over a limit, by limit", over_limits);
     }
 
-    /// Identifies this process among those that publish gauges.
-    pub fn process(&self) -> &str {
-        &self.process
-    }
-
     /// The counters of dual-write verification.
     pub fn verify(&self) -> &VerificationFigures {
         &self.verify
@@ -248,11 +254,6 @@ impl Metrics {
     /// Counts a request that was responded to.
     pub fn request(&self, status: u16) {
         self.requests.get_or_create(&StatusLabel { status: status.into() }).inc();
-    }
-
-    /// Counts an accepted event.
-    pub fn accepted(&self) {
-        self.accepted.fetch_add(1, Relaxed);
     }
 
     /// Counts a refused request, message or event of a batch, whether or not it was to be an event.
@@ -318,16 +319,6 @@ impl Metrics {
         self.lines_lost.inc_by(lines);
     }
 
-    /// Names the store that this process writes.
-    pub fn set_store(&self, name: &'static str) {
-        let _ = self.store.set(name);
-    }
-
-    /// Sets the number of waiting events above which to raise an alarm; published with the gauges.
-    pub fn set_alarm_depth(&self, depth: u64) {
-        self.alarm_depth.store(depth, Relaxed);
-    }
-
     /// The gauges since the last call.
     pub fn take_gauges(&self) -> Gauges {
         let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
@@ -346,6 +337,7 @@ impl Metrics {
         };
         Gauges {
             process: self.process.clone(),
+            about: self.about.get().cloned(),
             at: Some(UtcMillis::now()),
             interval_ms: since.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             sampling: 1,

@@ -224,6 +224,9 @@ impl<'a> Step<'a> {
         if self.counted {
             log.metrics.steps(self.stage, level, self.took, 1);
         }
+        if let Some(project) = self.project.filter(|_| level == Level::Error) {
+            log.metrics.failed_of(project);
+        }
         let shown = log.bus.has_subscribers() && log.sampler.shows(level, self.event);
         if !logged && !shown {
             return;

@@ -10,11 +10,13 @@ use serde::de::DeserializeOwned;
 use crate::client::{Client, cause};
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::history::{History, HistoryQuery, MINUTE};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::{PauseRequest, Paused};
 use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
+use bklit_wire::time::UtcMillis;
 
 /// Maximum bytes of a response that are read; even a page of large events is smaller.
 const MAX_RESPONSE: usize = 64 * 1024 * 1024;
@@ -174,5 +176,13 @@ impl Backend for RemoteBackend {
 
     async fn live(&self) -> Result<LiveView, String> {
         self.get("/api/live").await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<History, String> {
+        // The end of a query is that of its last point, which begins a step before.
+        let last = query.to().epoch_millis() - query.step();
+        let (from, to) = (query.from(), UtcMillis::from_epoch_millis(last));
+        let step = query.step() / MINUTE;
+        self.get(&format!("/api/history?from={from}&to={to}&step={step}m")).await
     }
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::event_lookup::EventTrace;
+use crate::history::{History, HistoryQuery};
 use crate::live_view::LiveView;
 use crate::pause::PauseRequest;
 use crate::queue::{BatchView, FailedPage, QueueView};
@@ -68,4 +69,10 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it could not be queried.
     async fn live(&self) -> Result<LiveView, String>;
+
+    /// Part of the history of figures.
+    ///
+    /// # Errors
+    /// Why it could not be queried.
+    async fn history(&self, query: HistoryQuery) -> Result<History, String>;
 }

@@ -32,6 +32,9 @@ pub enum Health {
 pub struct Gauges {
     /// Identifies the process: the gauges of several are added up.
     pub process: String,
+    /// Where and what that process is; `None` from an older one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
     /// The end of the interval.
     pub at: Option<UtcMillis>,
     /// The length of the interval, in milliseconds.
@@ -79,6 +82,20 @@ pub struct Gauges {
     /// What came of the events of the last minutes; `None` from an older process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent: Option<Recent>,
+}
+
+/// Where and what a process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct About {
+    /// Its host's name.
+    pub host: String,
+    /// The program's version.
+    pub version: String,
+    /// Its roles, separated by commas.
+    pub roles: String,
+    /// When it started.
+    pub since: Option<UtcMillis>,
 }
 
 /// A part that fails.
@@ -254,11 +271,16 @@ impl Latencies {
         Self(counted.map(|v| (v.value_iterated_to(), v.count_since_last_iteration())).collect())
     }
 
+    /// Pairs of microseconds and count.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        // Counts from another process must not overflow the sums.
+        self.0.iter().map(|&(micros, count)| (micros, count.min(u32::MAX.into())))
+    }
+
     /// Adds these latencies to `histogram`.
     pub fn add_to(&self, histogram: &mut Histogram<u64>) {
-        for &(micros, count) in &self.0 {
-            // Counts from another process must not overflow the sums.
-            histogram.saturating_record_n(micros, count.min(u32::MAX.into()));
+        for (micros, count) in self.iter() {
+            histogram.saturating_record_n(micros, count);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! - `event`: the event in each of its forms
 //! - `event_lookup`: the JSON of `GET /api/event`
 //! - `gauges`: the gauges of a process
+//! - `history`: the JSON of `GET /api/history`
 //! - `js_date`: dates as JavaScript writes them
 //! - `json`: repairs JSON text of other programs; the fields of an object
 //! - `lenient`: converts values to the types of their fields
@@ -34,6 +35,7 @@ pub mod duration;
 pub mod event;
 pub mod event_lookup;
 pub mod gauges;
+pub mod history;
 mod js_date;
 pub mod json;
 pub mod lenient;

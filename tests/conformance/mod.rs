@@ -2,6 +2,7 @@
 
 mod baseline;
 mod bus;
+mod figures;
 mod queue;
 mod store;
 mod tokens;

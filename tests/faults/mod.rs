@@ -11,7 +11,7 @@ mod points;
 mod poison;
 mod redis_groups;
 mod servers;
-mod shards;
 mod sessions;
+mod shards;
 mod traffic;
 mod workers;

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::load::{DEADLINE, answers, drained, stored};
-use super::oracle::{Sent, violations};
+use super::oracle::{Kind as EventKind, Sent, violations};
 use crate::support::servers::{ClickHouse, Kind, RedisCluster, RedisServer};
 use crate::support::{Daemon, eventually, request};
 
@@ -80,7 +80,8 @@ impl Targets {
             if n % 2 == 0 {
                 self.send(sender + n / 2, &event);
             }
-            sent.push(Sent { url, title, answered: Some(id) });
+            let (kind, id) = (EventKind::View, Some(id));
+            sent.push(Sent { kind, url, title, session: None, answered: id.clone(), id });
             self.answered.fetch_add(1, SeqCst);
         }
         sent

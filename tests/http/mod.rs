@@ -7,6 +7,7 @@ pub mod client;
 mod cors;
 mod debug_stream;
 mod encodings;
+mod history;
 mod ingest;
 mod json;
 mod lifecycle;

@@ -47,6 +47,10 @@ pub(super) fn options(size: (u16, u16)) -> ModelOptions {
     }
 }
 
+pub(super) fn options_with(size: (u16, u16), theme: Theme, shell: Shell) -> ModelOptions {
+    ModelOptions { theme, shell, ..options(size) }
+}
+
 /// A console whose clock shows noon.
 pub(super) struct Console {
     pub(super) model: Model,

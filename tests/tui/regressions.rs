@@ -134,6 +134,22 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
                 console.keys("j");
             });
         }
+        Context::History => {
+            super::history::open_page(console);
+            if action != Action::ShowStage {
+                console.keys("4");
+            }
+            if matches!(action, Action::Later | Action::MuchLater | Action::Present) {
+                (0..20).for_each(|_| drop(console.code(KeyCode::Left)));
+            }
+            console.keys("jj");
+        }
+        Context::Processes => {
+            super::processes::open_many(console);
+            (0..20).for_each(|_| {
+                console.keys("j");
+            });
+        }
         Context::Verify => {
             super::views::mismatches(console, 60);
             console.keys("V");

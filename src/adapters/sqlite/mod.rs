@@ -2,11 +2,13 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | `figures` | the history of figures, `figures.db` |
 //! | `file` | opening a file: settings, migrations, integrity check |
 //! | `queue` | the queue, `queue.db` |
 //! | `store` | the event store, `store.db` |
 //! | `tokens` | the token store, `tokens.db` |
 
+pub mod figures;
 pub mod file;
 pub mod queue;
 pub mod store;

@@ -11,10 +11,12 @@ use bklit_adapters::clickhouse::{ClickHouseOptions, ClickHouseStore};
 use bklit_adapters::postgres::{PostgresOptions, PostgresServer};
 use bklit_adapters::redis::bus::RedisDebugBus;
 use bklit_adapters::redis::connection::{RedisOptions, RedisServer};
+use bklit_adapters::redis::figures::RedisFigureStore;
 use bklit_adapters::redis::pauses::RedisPauses;
 use bklit_adapters::redis::presence::RedisPresence;
 use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
 use bklit_net::tls;
+use bklit_pipeline::history::FigureStore;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::{Bounds, PausableQueue, Queue};
@@ -91,6 +93,7 @@ pub(in crate::app) struct RedisToFollow {
     pub(in crate::app) bus: Arc<dyn DebugBus>,
     pub(in crate::app) queue: Arc<dyn Queue>,
     pub(in crate::app) presence: Arc<dyn Presence>,
+    pub(in crate::app) figures: Arc<dyn FigureStore>,
 }
 
 /// The Redis at `url`, to follow. Its bus reconnects until it is dropped.
@@ -98,12 +101,14 @@ pub(in crate::app) fn redis_to_follow(settings: &Settings, url: &str) -> Result<
     let server = redis_at(settings, url).wrap_err("cannot follow this Redis")?;
     let bus = RedisDebugBus::new(server.clone(), Arc::new(Metrics::new()), NO_HISTORY);
     let pauses = RedisPauses::new(&server, &settings.queue.redis_prefix);
-    let queue = PausableQueue::new(Arc::new(redis_queue(settings, server.clone())), Arc::new(pauses));
+    let queue =
+        PausableQueue::new(Arc::new(redis_queue(settings, server.clone())), Arc::new(pauses));
     Ok(RedisToFollow {
         address: server.address().to_string(),
         bus: Arc::new(bus),
         queue: Arc::new(queue),
-        presence: Arc::new(RedisPresence::new(server)),
+        presence: Arc::new(RedisPresence::new(server.clone())),
+        figures: Arc::new(RedisFigureStore::new(server)),
     })
 }
 

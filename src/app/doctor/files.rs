@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::{statfs, statvfs};
 
-use crate::app::adapters::{QUEUE_FILE, STORE_FILE, TOKEN_FILE};
+use crate::app::adapters::{FIGURES_FILE, QUEUE_FILE, STORE_FILE, TOKEN_FILE};
 use crate::app::data_dir::{LOCK_FILE, LOST_QUEUE, has_lost_queue};
 use crate::config::Settings;
 use bklit_adapters::sqlite::file;
@@ -39,6 +39,7 @@ pub(super) async fn examine(settings: &Settings, longest: Duration) -> Vec<Diagn
         Some(QUEUE_FILE),
         settings.clickhouse_url.is_none().then_some(STORE_FILE),
         settings.redis_url.is_none().then_some(TOKEN_FILE),
+        Some(FIGURES_FILE),
     ];
     let files: Vec<PathBuf> = files.into_iter().flatten().map(|name| dir.join(name)).collect();
     let queue = files[0].clone();

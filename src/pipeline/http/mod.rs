@@ -8,6 +8,7 @@
 //! - `debug_stream`: `GET /api/debug-stream`
 //! - `encoding`: decompresses bodies
 //! - `event_api`: `GET /api/event`
+//! - `history_api`: `GET /api/history`
 //! - `ingest`: `POST /track` and the other routes that accept events
 //! - `live_view`: `GET /api/live`
 //! - `queue_api`: `/api/queue…`
@@ -29,6 +30,7 @@ mod cors;
 mod debug_stream;
 mod encoding;
 mod event_api;
+mod history_api;
 mod ingest;
 mod live_view;
 mod playground;
@@ -57,6 +59,7 @@ use tokio_util::task::TaskTracker;
 use bklit_net::log_throttle::LogThrottle;
 use bklit_wire::debug_bus::DebugBus;
 
+use crate::history::FigureHistory;
 use crate::intake::Intake;
 use crate::intake::visitor::Client;
 use crate::presence::Presence;
@@ -81,6 +84,9 @@ pub struct HttpContext {
     live: tokio::sync::Mutex<live_view::Last>,
     /// Held during an event lookup.
     lookups: tokio::sync::Mutex<()>,
+    history: Option<Arc<FigureHistory>>,
+    /// Held while the history is read.
+    histories: tokio::sync::Mutex<()>,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
@@ -109,6 +115,8 @@ impl HttpContext {
             presence: None,
             live: tokio::sync::Mutex::default(),
             lookups: tokio::sync::Mutex::default(),
+            history: None,
+            histories: tokio::sync::Mutex::default(),
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             batches: batch::BatchLimits::default(),
@@ -146,6 +154,12 @@ impl HttpContext {
     #[must_use]
     pub fn over_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Serves the history of figures.
+    #[must_use]
+    pub fn with_history(self, history: Arc<FigureHistory>) -> Self {
+        Self { history: Some(history), ..self }
     }
 
     /// Enables the live view.

@@ -66,6 +66,9 @@ pub enum Refusal {
     /// The store is unavailable.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The history of figures cannot be read.
+    #[error("the history of figures is unavailable; try again later")]
+    NoHistory,
     /// There are too many debug streams.
     #[error("{0} debug streams are open, which is the limit; try again later")]
     Streams(usize),
@@ -122,9 +125,12 @@ impl Refusal {
             Self::Unsupported(_) | Self::Charset(_) | Self::Encoding => "unsupported body",
             Self::NotFound | Self::NoIngestion | Self::Method(_) => "no such route",
             Self::Preflight(_) => "preflight",
-            Self::Busy | Self::NoPlace | Self::NoStore | Self::Store(_) | Self::Streams(_) => {
-                "unavailable"
-            }
+            Self::Busy
+            | Self::NoPlace
+            | Self::NoStore
+            | Self::NoHistory
+            | Self::Store(_)
+            | Self::Streams(_) => "unavailable",
         }
     }
 
@@ -141,9 +147,12 @@ impl Refusal {
             }
             Self::NotFound | Self::NoIngestion => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoStore | Self::Store(_) | Self::Streams(_) | Self::Busy | Self::NoPlace => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoStore
+            | Self::NoHistory
+            | Self::Store(_)
+            | Self::Streams(_)
+            | Self::Busy
+            | Self::NoPlace => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

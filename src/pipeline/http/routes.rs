@@ -15,7 +15,8 @@ use super::ingest::{About, Refused, ingest};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{
-    Arrival, Peer, batch, cors, debug_stream, event_api, live_view, playground, queue_api,
+    Arrival, Peer, batch, cors, debug_stream, event_api, history_api, live_view, playground,
+    queue_api,
 };
 use super::{ready, refused_api, status, tracker};
 use crate::auth::Denied;
@@ -52,6 +53,7 @@ enum Handler {
     Event,
     Session,
     Live,
+    History,
     Failed,
     Refused,
     Change(Change),
@@ -108,6 +110,7 @@ pub const ROUTES: &[Route] = &[
     route("/api/event", GET, Access::Reader, Handler::Event),
     route("/api/session", GET, Access::Reader, Handler::Session),
     route("/api/live", GET, Access::Reader, Handler::Live),
+    route("/api/history", GET, Access::Reader, Handler::History),
     route("/api/queue/failed", GET, Access::Reader, Handler::Failed),
     route("/api/refused", GET, Access::Reader, Handler::Refused),
     route("/api/queue/pause", POST, Access::Admin, Handler::Pause),
@@ -197,6 +200,7 @@ async fn dispatch(
         Handler::Event => event_api::find(peer, &head).await,
         Handler::Session => event_api::session(peer, &head).await,
         Handler::Live => live_view::now(peer).await,
+        Handler::History => history_api::read(peer, &head).await,
         Handler::Failed => queue_api::failed(peer, &head).await,
         Handler::Refused => refused_api::list(peer, &head),
         Handler::Change(change) => queue_api::change(peer, change, &head, body).await,

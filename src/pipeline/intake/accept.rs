@@ -283,7 +283,7 @@ impl Intake {
         let step = step.took(took);
         match pushed {
             Ok(pushed) => {
-                self.log.metrics().accepted();
+                self.log.metrics().accepted(&event.project_id);
                 if pushed == Pushed::Queued {
                     ready.admission.into_iter().for_each(Admission::queued);
                     ready.session.into_iter().for_each(|session| self.throttle.saw(session));

@@ -128,6 +128,9 @@ impl Intake {
 
     /// Counts and keeps something that was refused by either server. Returns what is known of it.
     pub fn refuse(&self, refused: Refused<'_>) -> Found {
+        if let Some(project) = refused.project.filter(|_| !refused.is_stranger) {
+            self.log.metrics().refused_of(project);
+        }
         self.refusals.add(refused, self.log.metrics())
     }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::queue::QueueStats;
 use crate::queue::api::QueueAges;
 use bklit_wire::gauges::{Health, QueueGauges};
+use bklit_wire::history::ProjectTotals;
 
 #[test]
 fn gauges_cover_the_interval_and_prometheus_the_whole_time() {
@@ -9,7 +10,7 @@ fn gauges_cover_the_interval_and_prometheus_the_whole_time() {
     for _ in 0..2 {
         metrics.steps(Stage::Queue, Level::Error, Some(Duration::from_millis(2)), 3);
         metrics.request(200);
-        metrics.accepted();
+        metrics.accepted("p");
         metrics.batch_stored([Duration::from_secs(1)].into_iter());
         let gauges = metrics.take_gauges();
         let queue = &gauges.stages[Stage::Queue.index()];
@@ -55,4 +56,31 @@ fn the_queues_metrics_are_shown_once_known() {
     assert_eq!((failure.part.as_str(), failure.reason.as_str()), ("store", "no network"));
     metrics.set_health(Part::Store, Health::Ok);
     assert_eq!(metrics.take_gauges().failures, []);
+}
+
+#[test]
+fn events_are_counted_by_project_on_all_threads_within_a_bound() {
+    let metrics = Metrics::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                (0..100).for_each(|_| metrics.accepted("a"));
+                metrics.refused_of("a");
+                metrics.failed_of("b");
+            });
+        }
+    });
+    let mut projects = metrics.take_projects();
+    projects.sort_by(|a, b| a.project.cmp(&b.project));
+    let counted = |project: &str, accepted, refused, failed| ProjectTotals {
+        project: project.to_owned(),
+        accepted,
+        refused,
+        failed,
+    };
+    assert_eq!(projects, [counted("a", 400, 4, 0), counted("b", 0, 0, 4)]);
+    assert_eq!(metrics.take_projects(), [], "each is taken once");
+    (0..MAX_COUNTED_PROJECTS + 50).for_each(|n| metrics.accepted(&n.to_string()));
+    assert_eq!(metrics.take_projects().len(), MAX_COUNTED_PROJECTS);
+    assert_eq!(metrics.take_gauges().accepted, 400 + MAX_COUNTED_PROJECTS as u64 + 50);
 }

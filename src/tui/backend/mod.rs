@@ -7,8 +7,10 @@
 mod export;
 mod tasks;
 
-use bklit_console_core::requests::QueueSnapshot;
+use bklit_console_core::model::history::Shift;
+use bklit_console_core::requests::{HistoryWindow, QueueSnapshot};
 use bklit_wire::backend::{Backend, Change};
+use bklit_wire::history::HistoryQuery;
 use bklit_wire::queue::MAX_PAGE;
 
 pub(super) use tasks::Tasks;
@@ -36,6 +38,16 @@ async fn snapshot(backend: &dyn Backend, most: usize) -> Result<QueueSnapshot, S
         }
     }
     Ok(snapshot)
+}
+
+/// The history in a window, and in earlier ones as far as they can be read.
+async fn history(backend: &dyn Backend, query: HistoryQuery) -> Result<HistoryWindow, String> {
+    let now = backend.history(query).await?;
+    let mut before = [const { None }; Shift::ALL.len()];
+    for (history, shift) in before.iter_mut().zip(Shift::ALL) {
+        *history = backend.history(query.earlier(shift.millis())).await.ok();
+    }
+    Ok(HistoryWindow { now, before })
 }
 
 /// Applies a change to any number of failed events.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Backend, change, export, snapshot};
+use super::{Backend, change, export, history, snapshot};
 use bklit_console_core::requests::{Answer, Request};
 
 /// The timeout of a request.
@@ -16,7 +16,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The number of kinds of requests.
-const KINDS: usize = 7;
+const KINDS: usize = 9;
 /// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
@@ -41,6 +41,8 @@ fn kind(request: &Request) -> usize {
         Request::Batch(_) => 4,
         Request::Event(_) => 5,
         Request::Session { .. } => 6,
+        Request::History(_) => 7,
+        Request::Bars(_) => 8,
     }
 }
 
@@ -64,6 +66,8 @@ fn failure(request: &Request) -> Failure {
             Box::new(|reason| Answer::Session(id, Err(reason)))
         }
         Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
+        Request::History(_) => Box::new(|reason| Answer::History(Err(reason))),
+        Request::Bars(_) => Box::new(|reason| Answer::Bars(Err(reason))),
         Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
 }
@@ -118,7 +122,9 @@ async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
         | Request::Batch(_)
         | Request::Event(_)
         | Request::Session { .. }
-        | Request::Live => ANSWER_WAIT,
+        | Request::Live
+        | Request::History(_)
+        | Request::Bars(_) => ANSWER_WAIT,
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
     let fail = failure(&request);
@@ -155,6 +161,14 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answe
         },
         Request::Live => match backend() {
             Ok(backend) => Answer::Live(backend.live().await),
+            Err(reason) => fail(reason),
+        },
+        Request::History(query) => match backend() {
+            Ok(backend) => Answer::History(history(backend, query).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Bars(query) => match backend() {
+            Ok(backend) => Answer::Bars(backend.history(query).await),
             Err(reason) => fail(reason),
         },
         Request::Export { path, items } => {

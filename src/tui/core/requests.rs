@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bklit_wire::backend::Change;
 use bklit_wire::event_lookup::EventTrace;
+use bklit_wire::history::{History, HistoryQuery};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::queue::{BatchView, FailedView, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
@@ -31,6 +32,10 @@ pub enum Request {
     },
     /// Current visitors.
     Live,
+    /// The history of figures in a window, and in the same window an hour, a day and a week earlier.
+    History(HistoryQuery),
+    /// The history of figures for the bars next to the figures.
+    Bars(HistoryQuery),
     /// Write failed events to a file.
     Export {
         /// The file, which must not exist.
@@ -55,6 +60,10 @@ pub enum Answer {
     Session(String, Result<SessionTrace, String>),
     /// Of [`Request::Live`].
     Live(Result<LiveView, String>),
+    /// Of [`Request::History`].
+    History(Result<HistoryWindow, String>),
+    /// Of [`Request::Bars`].
+    Bars(Result<History, String>),
     /// Of [`Request::Export`]: how many events were written, and the file.
     Exported(Result<(u64, PathBuf), String>),
 }
@@ -68,4 +77,13 @@ pub struct QueueSnapshot {
     pub failed: Vec<FailedView>,
     /// Whether there are more of them.
     pub has_more: bool,
+}
+
+/// The history of figures in a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryWindow {
+    /// The window.
+    pub now: History,
+    /// The same window an hour, a day and a week earlier; `None` if it could not be read.
+    pub before: [Option<History>; 3],
 }

@@ -81,6 +81,30 @@ pub enum Action {
     Live,
     /// Show the results of verification.
     Verify,
+    /// Show figures over time.
+    History,
+    /// Show the processes of the pipeline.
+    Processes,
+    /// Look at an earlier time.
+    Earlier,
+    /// Look at a later time.
+    Later,
+    /// Look at a much earlier time.
+    MuchEarlier,
+    /// Look at a much later time.
+    MuchLater,
+    /// Look at the present.
+    Present,
+    /// Show a shorter span of time.
+    ZoomIn,
+    /// Show a longer span of time.
+    ZoomOut,
+    /// Show the figures of an hour, a day or a week earlier in the graphs.
+    Compare,
+    /// Show a stage's figures over time.
+    ShowStage,
+    /// Show the whole pipeline's figures over time.
+    ShowPipeline,
     /// Show a failed event, or a batch, with all details.
     FailedDetail,
     /// Go to the next list of a view.

@@ -27,6 +27,10 @@ pub enum Context {
     Problems,
     /// The session of a visitor.
     Session,
+    /// Figures over time.
+    History,
+    /// The processes of the pipeline.
+    Processes,
     /// A text field.
     Field,
     /// A prompt for a letter.
@@ -37,7 +41,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -50,6 +54,8 @@ impl Context {
         Self::Verify,
         Self::Problems,
         Self::Session,
+        Self::History,
+        Self::Processes,
         Self::Field,
         Self::Letter,
         Self::Palette,
@@ -70,6 +76,8 @@ impl Context {
             Self::Verify => "verify",
             Self::Problems => "problems",
             Self::Session => "session",
+            Self::History => "history",
+            Self::Processes => "processes",
             Self::Field => "text field",
             Self::Letter => "letter",
             Self::Palette => "command",
@@ -88,23 +96,23 @@ impl Contexts {
     pub(super) const fn of(contexts: &[Context]) -> Self {
         let (mut set, mut nth) = (0, 0);
         while nth < contexts.len() {
-            set |= 1 << contexts[nth] as u16;
+            set |= 1 << contexts[nth] as u32;
             nth += 1;
         }
         Self(set)
     }
 
     pub(super) const fn with(self, context: Context) -> Self {
-        Self(self.0 | 1 << context as u16)
+        Self(self.0 | 1 << context as u32)
     }
 
     pub(super) const fn without(self, context: Context) -> Self {
-        Self(self.0 & !(1 << context as u16))
+        Self(self.0 & !(1 << context as u32))
     }
 
     /// Whether a context is in the set.
     pub const fn contains(self, context: Context) -> bool {
-        self.0 & 1 << context as u16 != 0
+        self.0 & 1 << context as u32 != 0
     }
 
     /// The contexts in the set, in order.

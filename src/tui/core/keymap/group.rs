@@ -27,6 +27,8 @@ pub enum Group {
     InQueue,
     /// The problems' view.
     InProblems,
+    /// Figures over time.
+    InHistory,
     /// The list of projects.
     InList,
     /// Text fields.
@@ -37,7 +39,7 @@ pub enum Group {
 
 impl Group {
     /// All of them, those for the log first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Move,
         Self::Find,
         Self::Show,
@@ -49,6 +51,7 @@ impl Group {
         Self::InView,
         Self::InQueue,
         Self::InProblems,
+        Self::InHistory,
         Self::InList,
         Self::InField,
         Self::InCommand,
@@ -62,12 +65,13 @@ impl Group {
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
             Self::Panes => "Panes",
-            Self::Views => "Problems, queue, live, verify",
+            Self::Views => "Problems, queue, live, verify, history, processes",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
             Self::InView => "In a view",
             Self::InQueue => "In the queue's view",
             Self::InProblems => "In the problems' view",
+            Self::InHistory => "In the history",
             Self::InList => "In the list of projects",
             Self::InField => "In a text field",
             Self::InCommand => "In a command",
@@ -85,6 +89,7 @@ impl Group {
         let own = match context {
             Context::Queue | Context::Failed | Context::Batch => Some(Self::InQueue),
             Context::Problems => Some(Self::InProblems),
+            Context::History => Some(Self::InHistory),
             Context::Log => None,
             _ => Some(Self::InView),
         };

@@ -17,6 +17,7 @@ const FAILED: Contexts = QUEUE.with(Context::Failed);
 const BATCH: Contexts = Contexts::of(&[Context::Batch]);
 const LIVE: Contexts = Contexts::of(&[Context::Live]);
 const PROBLEMS: Contexts = Contexts::of(&[Context::Problems]);
+const HISTORY: Contexts = Contexts::of(&[Context::History]);
 /// Views with several lists.
 const LISTS: Contexts = QUEUE.with(Context::Live);
 /// The log and the views that replace it.
@@ -26,6 +27,8 @@ const BOARDS: Contexts = Contexts::of(&[
     Context::Queue,
     Context::Live,
     Context::Verify,
+    Context::History,
+    Context::Processes,
 ]);
 /// Contexts in which letters are keys.
 const KEYS: Contexts = BOARDS
@@ -38,7 +41,9 @@ const KEYS: Contexts = BOARDS
 const VIEWS: Contexts = KEYS.without(Context::Log);
 const HAS_HELP: Contexts = KEYS.without(Context::Help);
 const SCROLL: Contexts = KEYS;
-const ENDS: Contexts = SCROLL.without(Context::Log);
+const ENDS: Contexts = SCROLL.without(Context::Log).without(Context::History);
+/// Where a screen is a page of rows.
+const PAGES: Contexts = SCROLL.without(Context::History);
 const LINES: Contexts = SCROLL.without(Context::Help);
 const OPENS_DETAIL: Contexts =
     LOG.with(Context::Trace).with(Context::Session).with(Context::Verify);
@@ -51,10 +56,14 @@ const OPENS_SESSION: Contexts = Contexts::of(&[
     Context::Failed,
 ]);
 const TO_PROBLEMS: Contexts = BOARDS.without(Context::Problems);
-const OPENS_TRACE: Contexts = LINES.without(Context::Trace);
+const OPENS_TRACE: Contexts =
+    LINES.without(Context::Trace).without(Context::History).without(Context::Processes);
 const TO_QUEUE: Contexts = BOARDS.without(Context::Queue);
 const TO_LIVE: Contexts = BOARDS.without(Context::Live);
 const TO_VERIFY: Contexts = BOARDS.without(Context::Verify);
+const TO_HISTORY: Contexts = BOARDS.without(Context::History);
+const PROCESSES: Contexts = Contexts::of(&[Context::Processes]);
+const TO_PROCESSES: Contexts = BOARDS.without(Context::Processes);
 
 const fn bind(
     keys: &'static [Key],
@@ -97,6 +106,20 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('s')], PROBLEMS, Action::SortGroups, Some("sort"), Group::InProblems, "Sort by count, or by when it was last seen"),
     bind(&[ch('r')], PROBLEMS, Action::RetryGroup, Some("retry"), Group::InProblems, "Retry the failed events of the group, after confirmation"),
     bind(&[ch('X')], PROBLEMS, Action::ExportGroup, Some("export"), Group::InProblems, "Export the failed events of the group to a file, or its lines if it has none"),
+    bind(&[code(KeyCode::Left)], HISTORY, Action::Earlier, Some("earlier"), Group::InHistory, "Look at an earlier time; the log follows"),
+    bind(&[code(KeyCode::Right)], HISTORY, Action::Later, Some("later"), Group::InHistory, "Look at a later time, up to the present"),
+    bind(&[ch('+'), ch('=')], HISTORY, Action::ZoomIn, Some("shorter"), Group::InHistory, "A shorter span around that time: week, day, hour, minute"),
+    bind(&[ch('-')], HISTORY, Action::ZoomOut, Some("longer"), Group::InHistory, "A longer span around that time"),
+    bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], HISTORY, Action::ShowStage, Some("stage"), Group::InHistory, "Show a stage"),
+    bind(&[ch('0')], HISTORY, Action::ShowPipeline, Some("pipeline"), Group::InHistory, "Show the whole pipeline, from acceptance to storage"),
+    bind(&[code(KeyCode::Enter), ch('t')], HISTORY, Action::OpenRow, Some("open"), Group::InHistory, "Trace the selected event, or show only the project's lines in the log"),
+    bind(&[code(KeyCode::Tab)], HISTORY, Action::NextList, Some("next list"), Group::InHistory, "The slowest steps, failures, or projects"),
+    bind(&[code(KeyCode::BackTab)], HISTORY, Action::PreviousList, None, Group::InHistory, "The list before that one"),
+    bind(&[ch('c')], HISTORY, Action::Compare, Some("compare"), Group::InHistory, "Mark in the graphs what they were an hour, a day or a week earlier"),
+    bind(&[ch('['), ch('<'), code(KeyCode::PageUp)], HISTORY, Action::MuchEarlier, None, Group::InHistory, "Look at a much earlier time"),
+    bind(&[ch(']'), ch('>'), code(KeyCode::PageDown)], HISTORY, Action::MuchLater, None, Group::InHistory, "Look at a much later time"),
+    bind(&[ch('f'), ch('G'), code(KeyCode::End)], HISTORY, Action::Present, None, Group::InHistory, "Back to the present"),
+    bind(&[code(KeyCode::Enter)], PROCESSES, Action::OpenRow, Some("its lines"), Group::InView, "Processes: show only this process's lines in the log"),
     bind(&[code(KeyCode::Tab)], LISTS, Action::NextList, Some("next list"), Group::InView, "Queue and live: next list, also by moving past the end"),
     bind(&[code(KeyCode::BackTab)], LISTS, Action::PreviousList, None, Group::InView, "Queue and live: previous list"),
     bind(&[ch('r')], FAILED, Action::RetryOne, Some("retry"), Group::InQueue, "Retry the failed event"),
@@ -119,6 +142,8 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('b')], OPENS_SESSION, Action::Session, None, Group::Line, "Session: all events of the visitor's session, also refused ones"),
     bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
+    bind(&[ch('H')], TO_HISTORY, Action::History, Some("history"), Group::Views, "History: latencies, rates and failures over time, of the pipeline or a stage, compared with earlier"),
+    bind(&[ch('M')], TO_PROCESSES, Action::Processes, Some("processes"), Group::Views, "Processes: hosts, roles, rates, errors and last sign of life of all that share a Redis"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),
@@ -140,11 +165,13 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('0')], LOG, Action::AllStages, None, Group::Show, "Show all stages"),
     bind(&[code(KeyCode::Up), ch('k')], SCROLL, Action::Up, None, Group::Move, "Up by a line, which stops following"),
     bind(&[code(KeyCode::Down), ch('j')], SCROLL, Action::Down, None, Group::Move, "Down by a line"),
-    bind(&[code(KeyCode::PageUp)], SCROLL, Action::PageUp, None, Group::Move, "Up by a screen"),
-    bind(&[code(KeyCode::PageDown)], SCROLL, Action::PageDown, Some("scroll"), Group::Move, "Down by a screen"),
+    bind(&[code(KeyCode::PageUp)], PAGES, Action::PageUp, None, Group::Move, "Up by a screen"),
+    bind(&[code(KeyCode::PageDown)], PAGES, Action::PageDown, Some("scroll"), Group::Move, "Down by a screen"),
     bind(&[ctrl('u')], SCROLL, Action::HalfUp, None, Group::Move, "Up by half a screen"),
     bind(&[ctrl('d')], SCROLL, Action::HalfDown, None, Group::Move, "Down by half a screen"),
     bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
+    bind(&[ch('+'), ch('=')], LOG, Action::ZoomIn, None, Group::Console, "A shorter span of the bars next to the figures: week, day, hour, minute"),
+    bind(&[ch('-')], LOG, Action::ZoomOut, None, Group::Console, "A longer span of these bars"),
     bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::InView, "Go to the end"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Figures: one row per stage, or only the flow"),
     bind(&[code(KeyCode::F(2))], KEYS, Action::Mouse, None, Group::Console, "Mouse on or off: the wheel scrolls, a click selects, a second click opens"),

@@ -2,10 +2,14 @@
 //! figures computed from their lines.
 //!
 //! - `lines`: what is counted from lines
+//! - `processes`: the figures of each process
+//! - `seconds`: what was counted in each second
 //! - `summary`: the figures as shown
 //! - `usual`: what the current figures are compared with
 
 mod lines;
+mod processes;
+mod seconds;
 mod summary;
 mod usual;
 
@@ -18,6 +22,7 @@ use bklit_wire::debug_log::{DebugLog, Stage};
 use bklit_wire::gauges::{Gauges, Latencies, QueueGauges};
 use bklit_wire::time::UtcMillis;
 use lines::{LineCounter, StageLines};
+pub use processes::ProcessFigures;
 pub use summary::{PARTS, StageFigures, Summary};
 use usual::Usual;
 

@@ -49,6 +49,15 @@ fn bit(stage: Option<Stage>) -> u32 {
     stage.map_or(UNPARSED, |stage| 1 << stage.index())
 }
 
+/// One process, by its name and by its number in lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneProcess {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub number: u16,
+}
+
 /// The conditions on the lines to show.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -58,6 +67,8 @@ pub struct Filter {
     pub level: Level,
     /// The project.
     pub project: Option<String>,
+    /// The process.
+    pub process: Option<OneProcess>,
     /// The earliest time.
     pub since: Option<UtcMillis>,
     /// The query in the filter's box.
@@ -69,8 +80,8 @@ pub struct Filter {
 impl Default for Filter {
     fn default() -> Self {
         let stages = StageSet::ALL;
-        let (project, since, query, group) = (None, None, None, None);
-        Self { stages, level: Level::Info, project, since, query, group }
+        let (project, process, since, query, group) = (None, None, None, None, None);
+        Self { stages, level: Level::Info, project, process, since, query, group }
     }
 }
 
@@ -85,6 +96,8 @@ pub enum Condition {
     Since,
     /// The project.
     Project,
+    /// The process.
+    Process,
     /// The lines that say the same.
     Group,
     /// The query.
@@ -93,8 +106,15 @@ pub enum Condition {
 
 impl Condition {
     /// All of them, in the order in which they are checked.
-    pub const ALL: [Self; 6] =
-        [Self::Level, Self::Stages, Self::Since, Self::Project, Self::Group, Self::Query];
+    pub const ALL: [Self; 7] = [
+        Self::Level,
+        Self::Stages,
+        Self::Since,
+        Self::Project,
+        Self::Process,
+        Self::Group,
+        Self::Query,
+    ];
 }
 
 /// How many lines each condition hides; a line counts for the first one that hides it.
@@ -138,6 +158,9 @@ impl Filter {
         if self.project.as_deref().is_some_and(|id| line.project_id() != Some(id)) {
             return Some(Condition::Project);
         }
+        if self.process.as_ref().is_some_and(|one| line.process() != one.number) {
+            return Some(Condition::Process);
+        }
         self.group.as_ref().filter(|group| !group.is_of(line)).map(|_| Condition::Group)
     }
 
@@ -146,6 +169,7 @@ impl Filter {
         self.stages == StageSet::ALL
             && self.level == Level::Info
             && self.project.is_none()
+            && self.process.is_none()
             && self.since.is_none()
             && self.query.is_none()
             && self.group.is_none()
@@ -158,6 +182,7 @@ impl Filter {
             Condition::Stages => self.stages != StageSet::ALL,
             Condition::Since => self.since.is_some(),
             Condition::Project => self.project.is_some(),
+            Condition::Process => self.process.is_some(),
             Condition::Group => self.group.is_some(),
             Condition::Query => self.query.is_some(),
         }
@@ -170,6 +195,7 @@ impl Filter {
             Condition::Stages => self.stages = StageSet::ALL,
             Condition::Since => self.since = None,
             Condition::Project => self.project = None,
+            Condition::Process => self.process = None,
             Condition::Group => self.group = None,
             Condition::Query => self.query = None,
         }

@@ -20,6 +20,8 @@ pub const BATCH_HEAD: u16 = 4;
 pub const VERIFY_HEAD: u16 = 7;
 /// Rows above the list of projects: title, input.
 pub const PROJECTS_HEAD: u16 = 2;
+/// Rows above the list of processes: title, labels.
+pub const PROCESSES_HEAD: u16 = 2;
 /// The most completions shown for a command.
 const CANDIDATE_ROWS: u16 = 8;
 
@@ -264,6 +266,12 @@ impl Model {
     /// The height of a batch's events.
     pub fn batch_rows(&self) -> usize {
         let rows = |layout: Layout| below(layout.overlay(), BATCH_HEAD).height;
+        usize::from(self.layout().map_or(0, rows)).max(1)
+    }
+
+    /// The height of the list of processes.
+    pub fn process_list_height(&self) -> usize {
+        let rows = |layout: Layout| below(layout.overlay(), PROCESSES_HEAD).height;
         usize::from(self.layout().map_or(0, rows)).max(1)
     }
 

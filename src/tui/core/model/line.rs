@@ -42,6 +42,8 @@ pub(super) struct Meta {
     duration: f32,
     event: u16,
     project: u16,
+    /// Its process, as the ring numbers them; 0 if it is not known.
+    pub(super) process: u16,
     stage: Option<Stage>,
     level: Level,
 }
@@ -98,6 +100,7 @@ pub(super) fn push_log(out: &mut String, log: &DebugLog) -> Meta {
         duration: log.duration.map_or(f32::NAN, |ms| ms as f32),
         event: small(event) as u16,
         project: small(project) as u16,
+        process: 0,
         stage: Some(log.stage),
         level: log.level,
     }
@@ -119,6 +122,7 @@ pub(super) fn push_text(out: &mut String, now: UtcMillis, line: &str, level: Lev
         duration: f32::NAN,
         event: 0,
         project: 0,
+        process: 0,
         stage: None,
         level,
     }
@@ -269,6 +273,11 @@ impl<'a> LineRef<'a> {
     /// The stage; `None` for a line that could not be parsed.
     pub fn stage(&self) -> Option<Stage> {
         self.meta.stage
+    }
+
+    /// The number of its process, as the ring numbers them; 0 if it is not known.
+    pub fn process(&self) -> u16 {
+        self.meta.process
     }
 
     /// The level; a line that could not be parsed counts as a warning, a note of the console as

@@ -34,6 +34,9 @@ impl Chunk {
     }
 }
 
+/// The most processes that have a number; lines of others count as of no known process.
+const MAX_PROCESSES: usize = 1_000;
+
 /// The lines.
 #[derive(Debug)]
 pub struct LineRing {
@@ -51,6 +54,8 @@ pub struct LineRing {
     hidden: u64,
     /// Whether a line was dropped because of the limits.
     has_dropped: bool,
+    /// The processes of lines, by their numbers from 1 on.
+    processes: Vec<String>,
 }
 
 impl LineRing {
@@ -66,6 +71,7 @@ impl LineRing {
             kept: Kept::default(),
             hidden: 0,
             has_dropped: false,
+            processes: Vec::new(),
         }
     }
 
@@ -126,7 +132,26 @@ impl LineRing {
 
     /// Adds a line, and drops old ones to stay within the limits.
     pub fn push_log(&mut self, log: &DebugLog) {
-        self.push(|text| line::push_log(text, log));
+        let process = log.process.as_deref().map_or(0, |process| self.number_of(process));
+        self.push(|text| {
+            let mut meta = line::push_log(text, log);
+            meta.process = process;
+            meta
+        });
+    }
+
+    /// The number of a process, also if there are no lines of it yet; 0 if there are too many.
+    pub(crate) fn number_of(&mut self, name: &str) -> u16 {
+        let known = self.processes.iter().position(|known| known == name);
+        let place = match known {
+            Some(place) => place,
+            None if self.processes.len() >= MAX_PROCESSES => return 0,
+            None => {
+                self.processes.push(name.to_owned());
+                self.processes.len() - 1
+            }
+        };
+        u16::try_from(place + 1).unwrap_or(0)
     }
 
     /// Adds a line that could not be parsed.

@@ -9,6 +9,7 @@
 //! | `filter` | which lines are shown |
 //! | `focus` | where typed letters go |
 //! | `grouping` | groups lines by what they say |
+//! | `history` | the history of figures, as graphs show it |
 //! | `layout` | the positions of everything on the screen |
 //! | `line` | one stored line |
 //! | `line_ring` | the lines kept for scrolling back |
@@ -36,6 +37,7 @@ pub mod figures;
 pub mod filter;
 pub mod focus;
 pub mod grouping;
+pub mod history;
 pub mod layout;
 pub mod line;
 pub mod line_ring;
@@ -64,6 +66,8 @@ use self::alerts::Alerts;
 use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{ExportOf, Field, Focus, Letter, Prompt, PromptPurpose};
+pub use self::history::HistoryRow;
+use self::history::Notable;
 use self::line_ring::LineRing;
 pub use self::link::Link;
 use self::notice::Notice;
@@ -191,6 +195,7 @@ pub struct Model {
     pub(super) panes: Panes,
     pub(super) figures: Figures,
     pub(super) panels: Panels,
+    pub(super) notable: Notable,
     pub(super) screens: Vec<Screen>,
     pub(super) focus: Focus,
     /// The numbers of marked lines, by letter.
@@ -241,6 +246,7 @@ impl Model {
             panes: Panes::default(),
             figures: Figures::default(),
             panels: Panels::default(),
+            notable: Notable::default(),
             screens: Vec::new(),
             focus: Focus::Keys,
             marks: BTreeMap::new(),

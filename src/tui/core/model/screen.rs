@@ -33,6 +33,10 @@ pub enum Screen {
     Problems(ProblemsScreen),
     /// The session of a visitor.
     Session(Box<Session>),
+    /// Figures over time.
+    History(HistoryScreen),
+    /// The processes of the pipeline.
+    Processes(ProcessesScreen),
     /// The keys and commands.
     Help(Help),
 }
@@ -84,6 +88,14 @@ macro_rules! on_screen {
             }
             $crate::model::Screen::Session(_) => {
                 type $shown = $crate::model::session::Session;
+                $result
+            }
+            $crate::model::Screen::History(_) => {
+                type $shown = $crate::model::screen::HistoryScreen;
+                $result
+            }
+            $crate::model::Screen::Processes(_) => {
+                type $shown = $crate::model::screen::ProcessesScreen;
                 $result
             }
             $crate::model::Screen::Help(_) => {
@@ -139,6 +151,8 @@ shown! {
     Verify => VerifyScreen, Verify;
     Problems => ProblemsScreen, Problems;
     Session => Session, Session;
+    History => HistoryScreen, History;
+    Processes => ProcessesScreen, Processes;
     Help => Help, Help;
 }
 
@@ -161,6 +175,13 @@ pub struct VerifyScreen;
 /// The problems; the groups outlive the screen.
 #[derive(Debug)]
 pub struct ProblemsScreen;
+/// The processes of the pipeline; the selection outlives the screen.
+#[derive(Debug)]
+pub struct ProcessesScreen;
+
+/// Figures over time; what is looked at outlives the screen.
+#[derive(Debug)]
+pub struct HistoryScreen;
 
 /// One line in full. It is a copy, so it stays when the ring drops the line.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Actions of the key table, for screens that do not override them.
 
-use super::screens::{self, Outcome, Selection, session, trace};
+use super::screens::{self, Outcome, Selection, history, session, trace};
 use super::{alerts, field, mouse, palette, prompt};
 use crate::keymap::Action;
 use crate::model::filter::Condition;
@@ -64,7 +64,8 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Acknowledge => alerts::acknowledge(model),
         Action::Trace => return trace::open(model),
         Action::Session => return session::open(model),
-        Action::Queue | Action::Live | Action::Verify | Action::Problems => {
+        Action::History => return history::open(model, None),
+        Action::Queue | Action::Live | Action::Verify | Action::Problems | Action::Processes => {
             return screens::open(model, action);
         }
         Action::Back => return back(model),

@@ -14,6 +14,8 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
             model.panels.queue.take(answer, now);
             problems::take_failed(model);
         }
+        Answer::Bars(answer) => model.panels.bars.take(answer, now),
+        Answer::History(answer) => model.panels.history.take(answer, now),
         Answer::Live(answer) => model.panels.visitors.take(answer, now),
         Answer::Batch(id, answer) => batch::take(model, &id, &answer),
         Answer::Event(id, answer) => {

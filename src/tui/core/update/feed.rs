@@ -16,6 +16,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 if counts {
                     count(model, &log);
                 }
+                model.notable.take(&log);
                 model.ring.push_log(&log);
                 note_problem(model);
                 if counts {

@@ -8,7 +8,7 @@ use tui_input::{Input, InputRequest};
 use super::palette;
 use crate::histories::Recall;
 use crate::keymap::Action;
-use crate::model::filter::Filter;
+use crate::model::filter::{Filter, OneProcess};
 use crate::model::query::Query;
 use crate::model::{Field, Focus, Model, Purpose};
 use crate::msg::{Effect, Job};
@@ -27,6 +27,15 @@ pub(super) fn open(model: &mut Model, purpose: Purpose) {
     let input = Input::new(source.to_owned());
     let recall = Recall::default();
     model.focus = Focus::Field(Box::new(Field { purpose, input, before, recall, problem: None }));
+}
+
+/// Shows only lines of a process, or of all.
+pub(super) fn set_process(model: &mut Model, process: Option<String>) {
+    let one = process.map(|name| {
+        let number = model.ring.number_of(&name);
+        OneProcess { name, number }
+    });
+    set_filter(model, |filter| filter.process = one);
 }
 
 /// Handles a key of the field.

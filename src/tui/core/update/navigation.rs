@@ -172,6 +172,35 @@ pub(super) fn go_to(model: &mut Model, moment: Moment) {
     let Some(time) = resolve(model, moment) else {
         return model.notify("invalid time: no such time on that day");
     };
+    let (low, reached) = first_since(model, time);
+    match reached {
+        Reached::Line => {}
+        Reached::End => model.notify("no line that new"),
+        Reached::Start => model.notify("older lines are no longer kept; this is the oldest"),
+    }
+    let (limit, height) = (model.limit(), model.log_height());
+    model.panes.focused_mut().go_to_line(low.min(limit.saturating_sub(1)), height);
+}
+
+/// Shows the first line from a time on, or the nearest one that is kept.
+pub(super) fn show_time(model: &mut Model, time: UtcMillis) {
+    let (low, _) = first_since(model, time);
+    let (limit, height) = (model.limit(), model.log_height());
+    model.panes.focused_mut().go_to_line(low.min(limit.saturating_sub(1)), height);
+}
+
+/// Where the first line from a time on is.
+enum Reached {
+    /// There is one.
+    Line,
+    /// All lines are older.
+    End,
+    /// Lines of that time are no longer kept.
+    Start,
+}
+
+/// The number of the first line from a time on.
+fn first_since(model: &Model, time: UtcMillis) -> (u64, Reached) {
     let (first, limit) = (model.ring.first(), model.limit());
     let is_since = |number| model.ring.get(number).is_some_and(|line| line.time() >= time);
     // Lines are almost in order of time.
@@ -185,13 +214,12 @@ pub(super) fn go_to(model: &mut Model, moment: Moment) {
         }
     }
     let oldest = model.ring.get(first).map(|line| line.time());
-    if low >= limit {
-        model.notify("no line that new");
-    } else if low == first && oldest.is_some_and(|oldest| oldest > time) {
-        model.notify("older lines are no longer kept; this is the oldest");
-    }
-    let height = model.log_height();
-    model.panes.focused_mut().go_to_line(low.min(limit.saturating_sub(1)), height);
+    let reached = match oldest {
+        _ if low >= limit => Reached::End,
+        Some(oldest) if low == first && oldest > time => Reached::Start,
+        _ => Reached::Line,
+    };
+    (low, reached)
 }
 
 /// The moment, on the clock shown.

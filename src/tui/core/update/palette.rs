@@ -7,7 +7,7 @@ use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, save_histories, set_filter};
-use super::screens::{self, session, trace};
+use super::screens::{self, history, session, trace};
 use super::{alerts, mouse, navigation};
 use crate::format;
 use crate::keymap::{Action, Context};
@@ -46,6 +46,7 @@ pub(super) fn open(model: &mut Model) {
     let known = Known {
         skins: model.options.shell.skins.keys().cloned().collect(),
         projects: projects.into_iter().collect(),
+        processes: model.process_rows().into_iter().map(|row| row.process).collect(),
         filters: filters.collect(),
         watched: model.alerts.watched().map(|query| query.source().to_owned()).collect(),
         ..Known::default()
@@ -164,10 +165,12 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
             }
         }
         Command::Level(level) => set_filter(model, |filter| filter.level = level),
+        Command::Process(process) => field::set_process(model, process),
         Command::Project(project) => set_filter(model, |filter| filter.project = project),
         Command::Export(target, format) => return export(model, target, format).map(Some),
         Command::Record(target) => return record(model, target),
         Command::Notify(what) => alerts::notify(model, what)?,
+        Command::History(topic) => return Ok(history::open(model, Some(topic))),
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Session(id) => return Ok(session::open_id(model, id)),
         Command::Save(name) => return save(model, name).map(Some),
@@ -193,8 +196,8 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
 
 /// Whether the effect of a command is visible on the log's screen.
 fn changes_the_log(command: &Command) -> bool {
-    use Command::{GoTo, Level, Load, Project, Query, Since};
-    matches!(command, Since(_) | Query(..) | Level(_) | Project(_) | Load(_) | GoTo(_))
+    use Command::{GoTo, Level, Load, Process, Project, Query, Since};
+    matches!(command, Since(_) | Query(..) | Level(_) | Project(_) | Process(_) | Load(_) | GoTo(_))
 }
 
 fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {

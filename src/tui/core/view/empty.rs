@@ -100,6 +100,7 @@ fn remedy(model: &Model, condition: Condition) -> String {
         Condition::Stages => format!("{} shows all stages", model.key(Action::AllStages)),
         Condition::Since => ":since off shows all".to_owned(),
         Condition::Project => format!("{} shows other projects", model.key(Action::Projects)),
+        Condition::Process => format!("{} lists the processes", model.key(Action::Processes)),
         Condition::Group => format!("{} shows other groups", model.key(Action::Problems)),
         Condition::Query => format!("{} edits it", model.key(Action::Filter)),
     }

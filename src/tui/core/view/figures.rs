@@ -8,6 +8,7 @@ use super::{flow, panel, queue_figures};
 use crate::format;
 use crate::model::Model;
 use crate::model::figures::{SECONDS, StageFigures};
+use crate::model::history::{Series, Span};
 use crate::model::layout::Layout;
 use crate::model::state::State;
 use bklit_wire::debug_log::Stage;
@@ -82,7 +83,7 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout, area: Rect) {
             let count = format::tiny_count(figures.warnings);
             put_right(buf, at, ERRORS_END + warnings, 5, &count, style);
         }
-        latencies(model, buf, at, figures);
+        latencies(model, buf, at, stage, figures);
     }
 }
 
@@ -105,8 +106,7 @@ fn labels(model: &Model, buf: &mut Buffer, layout: &Layout, table: Rect) {
     }
     let bars = bars(table);
     if bars > 0 {
-        let label = format!(" p95 by second, {bars} s ");
-        let label = if label.len() <= bars { label } else { format!(" last {bars} s ") };
+        let label = bars_label(model, bars);
         put(buf, at, BARS_START + warnings - 1, bars, &label, theme.dim());
     }
 }
@@ -129,7 +129,7 @@ fn bars(area: Rect) -> usize {
 
 /// The percentiles of the last minute, and the p95 of each second as a bar: each compared with what
 /// is usual.
-fn latencies(model: &Model, buf: &mut Buffer, at: Rect, figures: &StageFigures) {
+fn latencies(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, figures: &StageFigures) {
     let theme = model.options.theme;
     for (nth, end) in PERCENTILE_ENDS.into_iter().enumerate() {
         let (value, style) = match figures.percentiles {
@@ -142,11 +142,35 @@ fn latencies(model: &Model, buf: &mut Buffer, at: Rect, figures: &StageFigures) 
         put_right(buf, at, end + warnings(at), 8, &value, style);
     }
     let (bars, start) = (bars(at), BARS_START + warnings(at));
-    let recent = &figures.history[SECONDS - bars..];
-    for (nth, (bar, p95)) in format::sparkline(recent, bars).chars().zip(recent).enumerate() {
+    let recent = match model.panels.bars.series(model.now) {
+        Some(series) => history(&series, stage, bars),
+        None => figures.history[SECONDS - bars..].to_vec(),
+    };
+    for (nth, (bar, p95)) in format::sparkline(&recent, bars).chars().zip(&recent).enumerate() {
         let state = p95.map_or(State::Unknown, |p95| figures.state_of(p95));
         put(buf, at, start + nth, 1, bar.encode_utf8(&mut [0; 4]), theme.bar(state));
     }
+}
+
+/// The p95 of a stage in each column.
+fn history(series: &Series<'_>, stage: Stage, columns: usize) -> Vec<Option<u64>> {
+    let p95 = |column| {
+        let points = series.of_column(column, columns).filter_map(|nth| series.totals(nth));
+        points.filter_map(|totals| totals.stages[stage.index()].latencies.quantile(0.95)).max()
+    };
+    (0..columns).map(p95).collect()
+}
+
+/// What the bars show.
+fn bars_label(model: &Model, bars: usize) -> String {
+    let (long, short) = match model.panels.bars.span(model.now) {
+        Span::Minute => (format!(" p95 by second, {bars} s "), format!(" last {bars} s ")),
+        span => {
+            let name = span.name();
+            (format!(" p95 over time, last {name} "), format!(" last {name} "))
+        }
+    };
+    if long.len() <= bars { long } else { short }
 }
 
 /// A stage's key, state and name.

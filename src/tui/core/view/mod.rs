@@ -22,6 +22,7 @@
 //! - `footer`: the last rows
 //! - `graph`: graphs of values over time, with axes
 //! - `header`: the first row
+//! - `heat_map`: latencies over time
 //! - `log_rows`: the rows of the log
 //! - `palette`: the palette and its completions
 //! - `panel`: frames with titles
@@ -39,6 +40,7 @@ mod flow;
 mod footer;
 mod graph;
 mod header;
+mod heat_map;
 mod log_rows;
 mod palette;
 mod panel;

@@ -5,9 +5,11 @@ use std::time::Duration;
 use jiff::civil::Time;
 
 use crate::keymap::Action;
+use crate::model::history::Topic;
+use crate::model::query::ast::SQLITE;
 use crate::model::query::{Purpose, Query};
 use crate::msg::Target;
-use bklit_wire::debug_log::Level;
+use bklit_wire::debug_log::{Level, Stage, UnknownName};
 use bklit_wire::duration;
 use bklit_wire::event_lookup::id_problem;
 
@@ -30,8 +32,12 @@ pub enum Argument {
     Moment,
     /// A level.
     Level,
+    /// A stage.
+    Stage,
     /// A project, or `all`.
     Project,
+    /// A process, or `all`.
+    Process,
     /// A file to write.
     File,
     /// A file to write, or `off`.
@@ -76,6 +82,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("search", "QUERY", Argument::Query(Purpose::Search), "Search; without a query, end the search"),
     spec("level", "LEVEL", Argument::Level, "Show only this level and above: info, warn, error"),
     spec("project", "ID|all", Argument::Project, "Show only this project"),
+    spec("process", "NAME|all", Argument::Process, "Show only lines of this process"),
     spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
     spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! overwrites an existing file"),
     spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
@@ -89,6 +96,9 @@ pub const COMMANDS: &[Spec] = &[
     spec("problems", "", Argument::None, "Warnings, errors and failed events, grouped by what they say"),
     spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
     spec("live", "", Argument::None, "Current visitors"),
+    spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
+    spec("stage", "NAME", Argument::Stage, "A stage's latencies, rate and failures over time"),
+    spec("processes", "", Argument::None, "Processes that share a Redis"),
     spec("verify", "", Argument::None, "Results of dual-write verification"),
     spec("help", "", Argument::None, "Keys and commands"),
     spec("q", "", Argument::None, "Quit"),
@@ -153,6 +163,8 @@ pub enum Command {
     Level(Level),
     /// Show a project; `None` shows all.
     Project(Option<String>),
+    /// Show lines of a process; `None` shows all.
+    Process(Option<String>),
     /// Export the lines shown.
     Export(Target, Format),
     /// Record new messages; `None` stops recording.
@@ -163,6 +175,8 @@ pub enum Command {
     GoTo(Moment),
     /// Open a view.
     Open(Action),
+    /// Show figures over time.
+    History(Topic),
     /// Trace an event.
     Trace(String),
     /// Show a session.
@@ -219,6 +233,8 @@ pub fn parse(line: &str) -> Result<Command, String> {
             "problems" => Command::Open(Action::Problems),
             "queue" => Command::Open(Action::Queue),
             "live" => Command::Open(Action::Live),
+            "history" => Command::History(Topic::Pipeline),
+            "processes" => Command::Open(Action::Processes),
             "verify" => Command::Open(Action::Verify),
             _ => Command::Quit,
         },
@@ -227,6 +243,8 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::Query(purpose) => Command::Query(purpose, query(argument, purpose)?),
         Argument::Notify => Command::Notify(notify(argument)?),
         Argument::Level => Command::Level(argument.parse().map_err(|e| format!("{e}"))?),
+        Argument::Process => Command::Process((argument != "all").then(|| argument.to_owned())),
+        Argument::Stage => Command::History(Topic::Stage(stage(argument)?)),
         Argument::Project => Command::Project((argument != "all").then(|| argument.to_owned())),
         Argument::File => Command::Export(target(), format_of(argument)?),
         Argument::FileOrOff if argument == "off" => Command::Record(None),
@@ -238,6 +256,14 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::SavedName => Command::Load(argument.to_owned()),
         Argument::Switch => switch(argument)?,
     })
+}
+
+/// A stage by its name; the store's also by the store's name.
+fn stage(argument: &str) -> Result<Stage, String> {
+    match argument {
+        SQLITE | "store" => Ok(Stage::Clickhouse),
+        name => name.parse().map_err(|error: UnknownName| error.to_string()),
+    }
 }
 
 fn since(argument: &str) -> Result<Option<Duration>, String> {

@@ -39,6 +39,8 @@ pub struct Files {
 pub struct Known {
     /// Projects in the log.
     pub projects: Vec<String>,
+    /// Processes that publish figures.
+    pub processes: Vec<String>,
     /// The names and queries of saved filters.
     pub filters: Vec<(String, String)>,
     /// The names of the user's own themes.
@@ -182,6 +184,7 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
         | Argument::Moment => Vec::new(),
         Argument::Since => all(&["1m", "10m", "1h", "24h", "off"]),
         Argument::Level => all(&Level::ALL.map(Level::as_str)),
+        Argument::Stage => all(&Stage::ALL.map(Stage::as_str)),
         Argument::Theme => {
             let built_in = Scheme::ALL.iter().map(|scheme| plain(scheme.as_str(), ""));
             built_in.chain(known.skins.iter().map(|name| plain(name, "from the config"))).collect()
@@ -191,6 +194,10 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
         Argument::Project => {
             let projects = known.projects.iter().map(|id| plain(id, ""));
             std::iter::once(plain("all", "all projects")).chain(projects).collect()
+        }
+        Argument::Process => {
+            let processes = known.processes.iter().map(|name| plain(name, ""));
+            std::iter::once(plain("all", "all processes")).chain(processes).collect()
         }
         Argument::SavedName => {
             known.filters.iter().map(|(name, query)| plain(name, query)).collect()

@@ -56,6 +56,7 @@ fn every_command_completes_and_can_be_parsed() {
     let known = Known {
         skins: vec!["production".into()],
         projects: vec!["shop".into()],
+        processes: vec!["12-ab".into()],
         filters: vec![("errors".into(), "level:error".into())],
         watched: vec!["level:error".into()],
         files: Files { dir: String::new(), names: vec!["a.csv".into(), "dir/".into()] },

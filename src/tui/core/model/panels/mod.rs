@@ -1,20 +1,30 @@
 //! Data of screens that outlives them: the last answers, and the selections in the lists.
 //!
+//! - `bars`: the history next to the figures
+//! - `history`: the history of figures
 //! - `problems`: warnings, errors and failed events, grouped
+//! - `processes`: the processes of the pipeline
 //! - `queue`: the queue and its failed events
 //! - `visitors`: current visitors
 
+mod bars;
+mod history;
 mod problems;
+mod processes;
 mod queue;
 mod visitors;
 
 use std::collections::VecDeque;
 
+use super::cursor::Cursor;
 use super::line::OwnedLine;
+pub use bars::BarsPanel;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
+pub use history::{HistoryList, HistoryPanel};
 pub use problems::{FailedGroup, Problem, ProblemKey, ProblemsPanel, SortBy, Span};
+pub use processes::ProcessRow;
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
@@ -177,4 +187,10 @@ pub struct Panels {
     pub visitors: VisitorsPanel,
     /// The findings of the verifier.
     pub verify: VerifyPanel,
+    /// The history of figures.
+    pub history: HistoryPanel,
+    /// The history next to the figures.
+    pub bars: BarsPanel,
+    /// The selection in the list of processes.
+    pub processes: Cursor,
 }

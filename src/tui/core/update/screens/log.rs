@@ -2,10 +2,12 @@
 
 use ratatui::layout::Position;
 
+use super::history;
 use super::{Handler, Outcome, Selection, open_detail, projects};
 use crate::format;
 use crate::keymap::Action;
 use crate::model::filter::StageSet;
+use crate::model::history::Topic;
 use crate::model::layout::{Layout, PanePlace, TABLE_MIN_HEIGHT};
 use crate::model::pane::{Direction, Position as At};
 use crate::model::panels::ProblemsPanel;
@@ -13,10 +15,14 @@ use crate::model::screen::{Detail, LogScreen};
 use crate::model::{Amount, Flow, Model, Purpose};
 use crate::msg::Effect;
 use crate::playback::ReplayCommand;
+use crate::requests::Request;
 use crate::update::field;
 use crate::update::field::set_filter;
 use crate::update::{actions, mouse, navigation, panes, replay};
 use bklit_wire::debug_log::{Level, Stage};
+
+/// The columns of a stage's name in the table of figures.
+const NAME_WIDTH: u16 = 15;
 
 impl Handler for LogScreen {
     fn act(model: &mut Model, action: Action, nth: usize) -> Outcome {
@@ -31,6 +37,12 @@ impl Handler for LogScreen {
             Action::Clear => clear(model),
             Action::Unclear => unclear(model),
             Action::Figures => toggle_figures(model),
+            Action::ZoomIn | Action::ZoomOut => {
+                let now = model.now;
+                let span = model.panels.bars.zoom(action == Action::ZoomOut, now);
+                model.notify(format!("bars of the last {}", span.name()));
+                return poll_bars(model).into();
+            }
             Action::Split
             | Action::ClosePane
             | Action::NextPane
@@ -77,6 +89,10 @@ impl Handler for LogScreen {
         }
     }
 
+    fn poll(model: &mut Model) -> Option<Effect> {
+        poll_bars(model)
+    }
+
     fn selection(model: &Model) -> Option<Selection> {
         selected(model).map(Selection::Line)
     }
@@ -100,6 +116,11 @@ impl Handler for LogScreen {
     fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
         let mut stages = Stage::ALL.into_iter();
         if let Some(stage) = stages.find(|&stage| layout.stage(stage).contains(at)) {
+            // The name is a switch; the figures next to it open the stage's history.
+            let is_figures = layout.table.is_some_and(|table| at.x >= table.x + NAME_WIDTH);
+            if is_figures {
+                return history::open(model, Some(Topic::Stage(stage)));
+            }
             return actions::act(model, Action::ToggleStage, stage.index());
         }
         let place = pane_at(model, layout, at)?;
@@ -117,6 +138,16 @@ impl Handler for LogScreen {
         }
         None
     }
+}
+
+/// Requests the history for the bars, if a request is due. A replay has no pipeline.
+pub(super) fn poll_bars(model: &mut Model) -> Option<Effect> {
+    let now = model.now;
+    if model.replay.is_some() || model.layout()?.table.is_none() {
+        return None;
+    }
+    let query = model.panels.bars.query(now)?;
+    model.panels.bars.polled.is_due(now).then_some(Effect::Ask(Request::Bars(query)))
 }
 
 pub(super) fn selected(model: &Model) -> Option<Detail> {

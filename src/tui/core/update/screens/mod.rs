@@ -4,9 +4,11 @@
 //! - `detail`: one line in full
 //! - `failed`: one failed event in full
 //! - `help`: keys and commands
+//! - `history`: figures over time
 //! - `log`: the log and its panes
 //! - `page`: scrolling through a text
 //! - `problems`: warnings, errors and failed events, grouped
+//! - `processes`: the processes of the pipeline
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its repair
 //! - `session`: the events of a session
@@ -18,9 +20,11 @@ pub(super) mod batch;
 mod detail;
 mod failed;
 pub(super) mod help;
+pub(super) mod history;
 mod log;
 mod page;
 pub(super) mod problems;
+mod processes;
 pub(super) mod projects;
 pub(super) mod queue;
 pub(super) mod session;
@@ -37,7 +41,8 @@ use crate::model::layout::Layout;
 use crate::model::line::OwnedLine;
 use crate::model::pane::Direction;
 use crate::model::screen::{
-    Detail, ProblemsScreen, QueueScreen, Screen, Shown, VerifyScreen, VisitorsScreen, on_screen,
+    Detail, ProblemsScreen, ProcessesScreen, QueueScreen, Screen, Shown, VerifyScreen,
+    VisitorsScreen, on_screen,
 };
 use crate::model::trace::Subject;
 use crate::model::{Model, panels};
@@ -241,15 +246,21 @@ pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
         }
         Action::Live => Screen::Visitors(VisitorsScreen),
         Action::Verify => Screen::Verify(VerifyScreen),
+        Action::Processes => Screen::Processes(ProcessesScreen),
         // No other action opens a screen of its own.
         _ => return None,
     };
+    replace_panel(model, screen);
+    settle(model);
+    poll(model)
+}
+
+/// Shows a panel, instead of another one if that is on top.
+fn replace_panel(model: &mut Model, screen: Screen) {
     if on_screen!(model.screen(), S => <S as Handler>::IS_PANEL) {
         model.screens.pop();
     }
     model.push_screen(screen);
-    settle(model);
-    poll(model)
 }
 
 /// Goes back by one layer: within the screen, or to the screen below. Returns whether there was

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::Draw;
 use crate::format;
 use crate::keymap::{Action, Binding};
-use crate::model::filter::{Condition, Filter, StageSet};
+use crate::model::filter::{Condition, Filter, OneProcess, StageSet};
 use crate::model::grouping::GroupKey;
 use crate::model::layout::Layout;
 use crate::model::pane::{Pane, Visit, Wanted};
@@ -112,6 +112,12 @@ pub(in crate::view) fn phrase(model: &Model, filter: &Filter, condition: Conditi
         Condition::Project => {
             let name = |project: &String| format!("project {}", text::clip(project, MAX_QUERY));
             text(filter.project.as_ref().map(name))
+        }
+        Condition::Process => {
+            let name = |process: &OneProcess| {
+                format!("process {}", text::clip(&text::safe(&process.name), MAX_QUERY))
+            };
+            text(filter.process.as_ref().map(name))
         }
         Condition::Query => {
             text(filter.query.as_ref().map(|query| format!("filter {}", quoted(query))))

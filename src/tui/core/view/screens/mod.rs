@@ -1,10 +1,12 @@
 //! How each screen is drawn.
 //!
 //! - `batch`: the batches in flight, and one with its events
+//! - `history`: figures over time
 //! - `log`: the log and its status
 //! - `page`: scrollable texts
 //! - `polled`: what polled screens share
 //! - `problems`: warnings, errors and failed events, grouped
+//! - `processes`: the processes of the pipeline
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its failed events
 //! - `session`: the events of a session
@@ -13,10 +15,12 @@
 //! - `visitors`: current visitors
 
 mod batch;
+mod history;
 mod log;
 mod page;
 mod polled;
 mod problems;
+mod processes;
 mod projects;
 mod queue;
 mod session;

@@ -1,0 +1,114 @@
+//! The list below the graphs: the slowest steps, failures, or projects.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::stage_name;
+use crate::format;
+use crate::model::history::{NotableLine, Topic};
+use crate::model::layout::below;
+use crate::model::panels::HistoryList;
+use crate::model::{HistoryRow, Model};
+use crate::view::draw::{Segment, put, put_right, row, rule, select, styled};
+use bklit_wire::history::ProjectTotals;
+use bklit_wire::text;
+
+const TIME: usize = 8;
+const DURATION: usize = 7;
+const STAGE: usize = 10;
+const COUNT: usize = 9;
+
+pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
+    let (theme, panel) = (model.options.theme, &model.panels().history);
+    let rows = model.history_rows();
+    let place = panel.selected.selected() as u64 + 1;
+    let place = match rows.len() as u64 {
+        0 => Vec::new(),
+        count => vec![styled(format!("{} of {}", place.min(count), count), theme.dim())],
+    };
+    rule(buf, row(area, 0), theme, &titles(model), &place);
+    for nth in 0..usize::from(area.height) {
+        let sign = if nth == 0 { "┬" } else { "│" };
+        put(buf, row(area, nth), 0, 1, sign, theme.frame(false));
+    }
+    let inner = below(area, 1);
+    let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
+    if rows.is_empty() && !inner.is_empty() {
+        let text = match panel.list {
+            HistoryList::Slowest => "No timed step of this time is in the log.",
+            HistoryList::Failures => "No warning or error of this time is in the log.",
+            HistoryList::Projects => "No events of this time, or not known by project.",
+        };
+        put(buf, row(inner, 0), 1, usize::from(inner.width).saturating_sub(2), text, theme.dim());
+    }
+    let (top, height) = (panel.selected.top(), usize::from(inner.height));
+    for (nth, shown) in rows.iter().enumerate().skip(top).take(height) {
+        let at = row(inner, nth - top);
+        let selected = nth == panel.selected.selected();
+        if selected {
+            select(buf, at, theme);
+        }
+        match shown {
+            HistoryRow::Line(line) => line_row(model, line, buf, at, selected),
+            HistoryRow::Project(project) => project_row(model, project, buf, at),
+        }
+    }
+}
+
+/// The lists, with the one shown.
+fn titles(model: &Model) -> Vec<Segment> {
+    let (theme, panel) = (model.options.theme, &model.panels().history);
+    let count = if panel.topic() == Topic::Pipeline { 3 } else { 2 };
+    let lists = HistoryList::ALL.into_iter().take(count);
+    let titles = lists.flat_map(|list| {
+        let style = if list == panel.list { theme.key() } else { theme.dim() };
+        let gap = if list == HistoryList::Slowest { "" } else { " " };
+        [styled(gap, theme.plain()), styled(list.title(), style)]
+    });
+    titles.collect()
+}
+
+fn line_row(model: &Model, line: &NotableLine, buf: &mut Buffer, at: Rect, selected: bool) {
+    let theme = model.options.theme;
+    let width = usize::from(at.width);
+    put(buf, at, 1, TIME, &model.time_of_day(line.at), theme.on(selected, theme.dim()));
+    let mut x = TIME + 2;
+    if let Some(micros) = line.micros.map(|micros| micros as f64) {
+        let style = theme.on(selected, theme.duration(micros));
+        put_right(buf, at, x + DURATION, DURATION, &format::micros(micros), style);
+    }
+    x += DURATION + 1;
+    if model.panels().history.topic() == Topic::Pipeline {
+        put(buf, at, x, STAGE, stage_name(model, line.stage), theme.stage(line.stage));
+        x += STAGE + 1;
+    }
+    let room = width.saturating_sub(x + 1);
+    let used = put(buf, at, x, room, &line.text, theme.message(line.level));
+    if let Some(project) = &line.project {
+        let gap = used + 2;
+        let room = room.saturating_sub(gap);
+        if text::width(project) <= room {
+            put(buf, at, x + gap, room, project, theme.on(selected, theme.dim()));
+        }
+    }
+}
+
+fn project_row(model: &Model, project: &ProjectTotals, buf: &mut Buffer, at: Rect) {
+    let theme = model.options.theme;
+    let width = usize::from(at.width);
+    let counts = [
+        (project.accepted, "accepted", theme.plain()),
+        (project.refused, "refused", theme.warning()),
+        (project.failed, "failed", theme.error()),
+    ];
+    let numbers = counts.len() * (COUNT + 10);
+    let name = width.saturating_sub(numbers + 2).max(8);
+    put(buf, at, 1, name, &text::safe(&project.project), theme.plain());
+    let mut x = name + 2;
+    for (count, what, style) in counts {
+        let style = if count > 0 { style } else { theme.dim() };
+        put_right(buf, at, x + COUNT, COUNT, &format::short_count(count), style);
+        put(buf, at, x + COUNT + 1, 8, what, theme.dim());
+        x += COUNT + 10;
+    }
+}
