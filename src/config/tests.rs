@@ -47,7 +47,7 @@ fn settings_of_the_console_are_checked() {
     };
     for (text, expected) in [
         ("[console]\ncolors = 12", "(auto, 16, 256, true)"),
-        ("[console]\ntheme = 'pink'", "console.theme is an unknown theme pink (dark, light, mono)"),
+        ("[console]\ntheme = 'pink'", "is an unknown theme pink (dark, light, mono)"),
         ("[console.skins.prod]\nacent = '1'", "console.skins.prod.acent is not a color role"),
         ("[console.skins.prod]\naccent = 'puce'", "skins.prod.accent is not a color: puce"),
         ("[console.skins.light]\naccent = '1'", "is the name of a built-in theme"),
