@@ -21,7 +21,6 @@
 //! | `query` | the language of filters and searches |
 //! | `screen` | the screens and their state |
 //! | `stack` | the stack of open screens |
-//! | `state` | how a value compares with what is normal |
 //! | `times` | formats times in the console's time zone |
 //! | `trace` | the trace of an event or a batch |
 
@@ -44,7 +43,6 @@ pub mod projects;
 pub mod query;
 pub mod screen;
 mod stack;
-pub mod state;
 mod times;
 pub mod trace;
 
