@@ -106,7 +106,7 @@ fn the_lines_from_before_are_there_at_the_start() {
     let id = daemon.track("https://example.com/before");
     eventually(DEADLINE, "the page view is stored", || daemon.scalar(STORED) == 1);
     let (mut pty, _dir) = attach(&daemon, &[]);
-    pty.wait_for_text("example.com/before");
+    pty.wait_for_text("example.com/bef");
     pty.send(&format!("&id:{id}\rgt"));
     pty.wait_for("the trace", |screen| {
         let contents = screen.contents();

@@ -10,13 +10,14 @@
 //! - `playback`: the state of a replay, and its commands
 //! - `requests`: requests to the pipeline, and the answers
 //! - `settings`: the console's settings
+//! - `state`: how a value compares with what is normal
 //! - `theme`: colours and emphasis
 //! - `update`: changes the model
 //! - `view`: draws the model
 //!
 //! ```text
-//! format, histories, theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
-//!                                                                   └─ view
+//! format, histories, state ◄─ theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
+//!                                                                                  └─ view
 //! ```
 
 pub mod appearance;
@@ -28,6 +29,7 @@ pub mod msg;
 pub mod playback;
 pub mod requests;
 pub mod settings;
+pub mod state;
 pub mod theme;
 pub mod update;
 pub mod view;

@@ -14,7 +14,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
 
 use crate::appearance::Scheme;
-use crate::model::state::State;
+use crate::state::State;
 use bklit_wire::debug_log::{Level, Stage};
 pub use palette::{Palette, needs_ascii};
 pub use role::Role;

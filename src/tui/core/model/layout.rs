@@ -7,7 +7,8 @@ mod parts;
 use ratatui::layout::Rect;
 
 use super::panels::QueueList;
-use super::{Amount, Model, Screen};
+use super::screen::Detail;
+use super::{Amount, Model};
 use bklit_wire::debug_log::Stage;
 pub use panes::PanePlace;
 pub use parts::{QueueParts, VisitorsParts};
@@ -228,7 +229,7 @@ impl Model {
             amount: self.amount,
             alerts: self.alerts.banners().len(),
             // Over another view, a line covers it.
-            detail: matches!(self.screens.as_slice(), [Screen::Detail(_)]),
+            detail: self.screens.len() == 1 && self.shown::<Detail>().is_some(),
         }
     }
 

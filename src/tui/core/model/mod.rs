@@ -26,7 +26,6 @@
 //! | `screen` | the screens and their state |
 //! | `session` | the events of a session |
 //! | `stack` | the stack of open screens |
-//! | `state` | how a value compares with what is normal |
 //! | `times` | formats times in the console's time zone |
 //! | `trace` | the trace of an event or a batch |
 
@@ -54,7 +53,6 @@ pub mod query;
 pub mod screen;
 pub mod session;
 mod stack;
-pub mod state;
 mod times;
 pub mod trace;
 

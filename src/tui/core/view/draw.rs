@@ -90,6 +90,18 @@ pub(super) fn joined(items: Vec<Vec<Segment>>, theme: Theme) -> Vec<Segment> {
     all
 }
 
+/// Makes columns of a row blank, so that text there does not have the colour of a line.
+pub(super) fn clear(buf: &mut Buffer, row: Rect, x: usize, width: usize) {
+    let place = Rect {
+        x: row.x.saturating_add(u16::try_from(x).unwrap_or(u16::MAX)),
+        width: u16::try_from(width).unwrap_or(u16::MAX),
+        ..row
+    };
+    let place = place.intersection(row);
+    buf.set_style(place, Style::reset());
+    put(buf, place, 0, width, &" ".repeat(place.width.into()), Style::new());
+}
+
 /// A horizontal line with text at its left and right end; the right text is dropped first if there
 /// is not enough space.
 pub(super) fn rule(
@@ -105,15 +117,13 @@ pub(super) fn rule(
     let mut free = width.saturating_sub(4);
     if right_width > 0 {
         let x = width - right_width - 3;
-        let used = put_segments(buf, area, x + 1, right_width, right);
-        put(buf, area, x, 1, " ", Style::new());
-        put(buf, area, x + 1 + used, 1, " ", Style::new());
+        clear(buf, area, x, right_width + 2);
+        put_segments(buf, area, x + 1, right_width, right);
         free = free.saturating_sub(right_width + 3);
     }
     if !left.is_empty() && free > 0 {
-        put(buf, area, 1, 1, " ", Style::new());
-        let used = put_segments(buf, area, 2, free, left);
-        put(buf, area, 2 + used, 1, " ", Style::new());
+        clear(buf, area, 1, segments_width(left).min(free) + 2);
+        put_segments(buf, area, 2, free, left);
     }
 }
 

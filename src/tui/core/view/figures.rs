@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::model::figures::{SECONDS, StageFigures};
 use crate::model::history::{Series, Span};
 use crate::model::layout::Layout;
-use crate::model::state::State;
+use crate::state::State;
 use bklit_wire::debug_log::Stage;
 
 /// The columns of the table; numbers are right-aligned and end there.

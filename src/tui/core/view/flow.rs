@@ -8,7 +8,7 @@ use crate::format;
 use crate::model::Model;
 use crate::model::figures::{StageFigures, Summary};
 use crate::model::layout::Layout;
-use crate::model::state::State;
+use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::Health;
 use bklit_wire::text;

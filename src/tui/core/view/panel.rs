@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::draw::{put, put_segments, row, segments_width};
+use super::draw::{clear, put, put_segments, row, segments_width};
 use crate::theme::{Segment, Theme};
 
 /// The smallest frame that has space for content.
@@ -131,16 +131,15 @@ fn texts(
     let mut room = width.saturating_sub(2);
     if shows_right {
         let x = usize::from(at.width) - right_width - 3;
-        put(buf, at, x - 1, 1, " ", Style::new());
+        clear(buf, at, x - 1, right_width + 2);
         put_segments(buf, at, x, right_width, right);
-        put(buf, at, x + right_width, 1, " ", Style::new());
         room = room.saturating_sub(right_width + 3);
     }
     if left_width > 0 && room > 0 {
         let mark = if mark.is_empty() { " " } else { mark };
+        clear(buf, at, 2, left_width.min(room) + 2);
         put(buf, at, 2, 1, mark, style);
-        let used = put_segments(buf, at, 3, room, left);
-        put(buf, at, 3 + used, 1, " ", Style::new());
+        put_segments(buf, at, 3, room, left);
     }
 }
 

@@ -8,7 +8,7 @@ use super::graph::Graph;
 use crate::format;
 use crate::model::Model;
 use crate::model::figures::SECONDS;
-use crate::model::state::State;
+use crate::state::State;
 use bklit_wire::gauges::match_rate;
 
 /// The width of the block from which the graph is next to the numbers instead of below them.

@@ -1,7 +1,7 @@
 //! The figures as shown.
 
 use super::{History, SECONDS};
-use crate::model::state::State;
+use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::{Failure, Gauges, Health, QueueGauges, VerifyGauges};
 

@@ -11,7 +11,7 @@ use crate::model::grouping::GroupKey;
 use crate::model::layout::Layout;
 use crate::model::pane::{Pane, Visit, Wanted};
 use crate::model::query::Query;
-use crate::model::screen::{LogScreen, Screen};
+use crate::model::screen::LogScreen;
 use crate::model::{Flow, Link, Model};
 use crate::view::draw::{Segment, joined, put, styled};
 use crate::view::panel::Panel;
@@ -67,7 +67,7 @@ fn frame(model: &Model, buf: &mut Buffer, layout: &Layout) {
 
 /// Whether keys go to the log, and not to a line next to it.
 pub(in crate::view) fn is_focused(model: &Model) -> bool {
-    matches!(model.screen(), Screen::Log(_))
+    model.shown::<LogScreen>().is_some()
 }
 
 /// Why there are no new lines and figures, if so.

@@ -35,7 +35,7 @@ use super::panel::{self, Panel};
 use crate::keymap::Binding;
 use crate::model::Model;
 use crate::model::layout::Layout;
-use crate::model::screen::{LogScreen, Screen, Shown, on_screen};
+use crate::model::screen::{LogScreen, Shown, on_screen};
 pub(super) use log::{is_focused, phrase, shown_by};
 
 /// How a screen is drawn.
@@ -55,14 +55,13 @@ trait Draw: Shown {
 /// Draws the topmost screen in its frame. A line in full that is next to the log leaves the log
 /// visible.
 pub(super) fn draw(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
-    let view = match model.screen() {
-        Screen::Log(_) => return LogScreen.draw(model, buf, layout),
-        _ if layout.detail.is_some() => {
-            LogScreen.draw(model, buf, layout);
-            layout.page()
-        }
-        _ => layout.overlay(),
-    };
+    if log::is_focused(model) {
+        return LogScreen.draw(model, buf, layout);
+    }
+    if layout.detail.is_some() {
+        LogScreen.draw(model, buf, layout);
+    }
+    let view = layout.page();
     let theme = model.options.theme;
     // The upper border is part of the view, because it has its title.
     let frame = Rect { x: view.x - 1, width: view.width + 2, height: view.height + 1, ..view };

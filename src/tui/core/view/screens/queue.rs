@@ -12,7 +12,7 @@ use crate::model::figures::SECONDS;
 use crate::model::layout::Layout;
 use crate::model::panels::{MAX_FAILED, QueueList};
 use crate::model::screen::QueueScreen;
-use crate::model::state::State;
+use crate::state::State;
 use crate::view::draw::{
     Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
 };
