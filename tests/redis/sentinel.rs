@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bklit_adapters::redis::connection::RedisServer as Server;
+use bklit_adapters::redis::connection::{RedisOptions, RedisServer as Server};
 use bklit_adapters::redis::queue::{Durability, RedisQueue, RedisQueueOptions};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::spool::SpooledQueue;
 use bklit_pipeline::queue::{NewItem, Pushed, Queue, QueueError};
 
-use crate::support::redis::{LEASE, event, eventually, ids, item, options};
+use crate::support::redis::{LEASE, SOON, event, eventually, ids, item, options};
 use crate::support::servers::{Kind, RedisServer, Sentinels};
 
 fn queue(sentinels: &Sentinels, durability: Durability) -> RedisQueue {
@@ -102,6 +102,40 @@ async fn repeated_attempts_wait_for_the_disk_of_a_replica_too() {
     assert_eq!(eventually("it is confirmed", again).await, Pushed::Duplicate);
     eventually("the spool is emptied", || async { (!spooled.is_spooling()).then_some(()) }).await;
     assert_eq!(strict.stats().await.unwrap().depth, before + 3, "each once");
+}
+
+/// Its connection is from a time when there was no replica, and was idle since the replica came back.
+#[tokio::test]
+async fn a_primary_that_hung_during_a_fail_over_confirms_nothing() {
+    let mut sentinels = Sentinels::start(&[("appendfsync", "always")]);
+    let (primary, replica) = (sentinels.primary(), 1 - sentinels.primary());
+    sentinels.servers[replica].kill9();
+    // Only once the Sentinels have noticed it.
+    let strict = eventually("without a replica", || async {
+        let patient = RedisOptions { response_timeout: SOON, ..options(&sentinels.url()) };
+        let always =
+            RedisQueueOptions { durability: Durability::Always, ..RedisQueueOptions::default() };
+        let queue = RedisQueue::new(Server::new(&patient).unwrap(), &always);
+        queue.push(item("a")).await.is_ok().then_some(queue)
+    })
+    .await;
+    sentinels.servers[replica].restart();
+    eventually("the replica is up to date", || async {
+        let info = sentinels.servers[replica].cli(&["INFO", "replication"]);
+        info.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    // Longer than it is taken for granted that there is none.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    sentinels.servers[primary].freeze();
+    let pushing = tokio::spawn(async move { (strict.push(item("b")).await, strict) });
+    eventually("the replica is promoted", || async { sentinels.all_name(replica).then_some(()) })
+        .await;
+    sentinels.servers[primary].thaw();
+    let (pushed, strict) = pushing.await.unwrap();
+    let in_doubt = pushed.unwrap_err();
+    assert!(matches!(in_doubt, QueueError::InDoubt { .. }), "{in_doubt:?}");
+    eventually("the new primary is used", || async { strict.push(item("c")).await.ok() }).await;
 }
 
 /// One that was cut off during a fail-over still names the previous primary.

@@ -28,6 +28,10 @@ impl Topology for RedisCluster {
         self.owner(QUEUE)
     }
 
+    fn log(&self) -> String {
+        self.nodes.iter().map(RedisServer::log).collect::<Vec<_>>().join("\n")
+    }
+
     fn fail(&mut self, fault: Fault, progress: &Progress) {
         let primary = self.owner(QUEUE).port();
         if fault == Fault::SlotMoved {

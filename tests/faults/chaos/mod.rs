@@ -95,6 +95,9 @@ trait Topology {
     /// The server that has the queue, which works.
     fn primary(&self) -> &RedisServer;
 
+    /// The logs of all servers.
+    fn log(&self) -> String;
+
     /// Makes a fault of Redis, makes sure that it is met, and ends it. Afterwards all servers work, and
     /// each has what the others have.
     fn fail(&mut self, fault: Fault, progress: &Progress);
@@ -142,7 +145,11 @@ fn run<T: Topology>(settings: &str) {
     });
     let took = began.elapsed();
     let stored = world.drained();
-    assert_eq!(violations(&sent, &stored), Vec::<String>::new(), "{SEED}={seed}");
+    let found = violations(&sent, &stored);
+    if !found.is_empty() {
+        println!("{}", world.redis.log());
+    }
+    assert_eq!(found, Vec::<String>::new(), "{SEED}={seed}");
     let wrong = wrong_states(&sent, &stored, states(&world.clickhouse));
     assert_eq!(wrong, Vec::<String>::new(), "{SEED}={seed}");
     if seconds.is_some() {

@@ -18,6 +18,10 @@ impl Topology for RedisServer {
         self
     }
 
+    fn log(&self) -> String {
+        self.log()
+    }
+
     fn fail(&mut self, fault: Fault, progress: &Progress) {
         if fault == Fault::RedisKilled {
             self.kill9();

@@ -127,12 +127,21 @@ impl<T: Topology> World<T> {
     /// An insert meets a fault of the server.
     fn insert(&mut self, kind: &str, table: &str) {
         self.met(kind, table);
-        self.clickhouse.heal();
+        if self.clickhouse.is_running() {
+            self.clickhouse.heal();
+        } else {
+            self.clickhouse.restart();
+        }
     }
 
     fn met(&mut self, kind: &str, table: &str) {
         let insert = format!("INSERT INTO {table} ");
         let fault = json!({ "match": insert, "kind": kind, "times": 1, "delay_ms": 2_500 });
+        // The engine sometimes crashes by itself, which is a fault like the others.
+        if !self.clickhouse.is_running() {
+            println!("ClickHouse had crashed");
+            self.clickhouse.restart();
+        }
         self.clickhouse.fault(fault);
         eventually(DEADLINE, &format!("{kind} {table}"), || {
             // The server may exit while it answers.

@@ -221,13 +221,18 @@ struct Sentinel {
 impl Sentinels {
     /// Starts them, and waits until the Sentinels know each other and the replica.
     pub fn start(config: &[(&str, &str)]) -> Self {
+        Self::failing_over_after(Duration::from_secs(1), config)
+    }
+
+    /// The same with Sentinels that replace a primary that does not answer for so long.
+    pub fn failing_over_after(silence: Duration, config: &[(&str, &str)]) -> Self {
         let primary = RedisServer::start(Kind::Valkey, config);
         let port = primary.port().to_string();
         let replica_of = format!("127.0.0.1 {port}");
         let mut of_replica = vec![("replicaof", replica_of.as_str())];
         of_replica.extend(config);
         let replica = RedisServer::start(Kind::Valkey, &of_replica);
-        let sentinels = (0..3).map(|_| Sentinel::start(&port)).collect();
+        let sentinels = (0..3).map(|_| Sentinel::start(&port, silence)).collect();
         let all = Self { servers: [primary, replica], sentinels };
         eventually(DEADLINE, "the Sentinels know everything", || {
             all.sentinels.iter().all(|sentinel| {
@@ -261,6 +266,15 @@ impl Sentinels {
         self.servers.iter().position(is_named).expect("one of the servers")
     }
 
+    /// The logs of all of them.
+    pub fn log(&self) -> String {
+        let of_sentinel = |sentinel: &Sentinel| {
+            std::fs::read_to_string(sentinel._dir.path().join("log")).unwrap_or_default()
+        };
+        let servers = self.servers.iter().map(RedisServer::log);
+        servers.chain(self.sentinels.iter().map(of_sentinel)).collect::<Vec<_>>().join("\n")
+    }
+
     /// Asks for a fail-over although the primary works. False if it is refused for now.
     pub fn fail_over(&self) -> bool {
         try_ask(self.sentinels[0].port, &["SENTINEL", "FAILOVER", "main"]).is_some()
@@ -268,16 +282,17 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(primary: &str) -> Self {
+    fn start(primary: &str, silence: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the Sentinel");
         for _ in 0..20 {
             let (port, mut process) = (free_port(), Process::default());
             let text = format!(
                 "bind 127.0.0.1\nport {port}\ndir \"{0}\"\nlogfile \"{0}/log\"\n\
                  sentinel monitor main 127.0.0.1 {primary} 2\n\
-                 sentinel down-after-milliseconds main 1000\n\
+                 sentinel down-after-milliseconds main {1}\n\
                  sentinel failover-timeout main 5000\n",
-                dir.path().display()
+                dir.path().display(),
+                silence.as_millis()
             );
             let file = dir.path().join("sentinel.conf");
             std::fs::write(&file, text).expect("write sentinel.conf");

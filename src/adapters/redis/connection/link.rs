@@ -59,7 +59,7 @@ struct Current {
 /// Whether a replica of the node may be promoted.
 struct Replicas {
     has_some: AtomicBool,
-    asked: SyncMutex<Option<Instant>>,
+    asked: Mutex<Option<Instant>>,
 }
 
 /// The current connection of a [`Link`].
@@ -121,7 +121,7 @@ impl Link {
                 state.generation += 1;
                 let (inner, generation) = (opened.connection, state.generation);
                 let has_some = AtomicBool::new(self.server.has_replicas() == Some(true));
-                let replicas = Arc::new(Replicas { has_some, asked: SyncMutex::default() });
+                let replicas = Arc::new(Replicas { has_some, asked: Mutex::default() });
                 let current = Current { inner, node, generation, replicas };
                 state.connection = Some(current.clone());
                 state.reach.succeeded();
@@ -201,31 +201,42 @@ impl Connection<'_> {
     /// replica has is safe. A new replica is noticed within [`REPLICAS_KNOWN`].
     ///
     /// # Errors
-    /// [`RedisFailure::Command`].
+    /// If the server is not the primary any more, or that cannot be determined.
     pub(crate) async fn has_replicas(&self) -> Result<bool, RedisFailure> {
-        let replicas = self.current().replicas;
+        let Current { replicas, node, .. } = self.current();
         if self.link.server.has_replicas().is_none() {
             return Ok(false);
         }
+        // Concurrent callers wait for the answer.
+        let mut asked = replicas.asked.lock().await;
         if replicas.has_some.load(Relaxed) {
             return Ok(true);
         }
-        {
-            let mut asked = replicas.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.is_some_and(|at| at.elapsed() < REPLICAS_KNOWN) {
-                return Ok(false);
-            }
-            *asked = Some(Instant::now());
+        let now = Instant::now();
+        if asked.is_some_and(|at| now.duration_since(at) < REPLICAS_KNOWN) {
+            return Ok(false);
         }
+        // One that hung while its replica was promoted sees none, and does not know that yet.
+        let has_some = self.is_connected_to_replicas().await?
+            || match self.link.server.replicas_of(&node).await {
+                Ok(has_some) => has_some,
+                Err(failure) => {
+                    self.abandon().await;
+                    return Err(failure);
+                }
+            };
+        *asked = Some(now);
+        replicas.has_some.store(has_some, Relaxed);
+        Ok(has_some)
+    }
+
+    async fn is_connected_to_replicas(&self) -> Result<bool, RedisFailure> {
         let role: Vec<Value> = match self.query(&cmd("ROLE")).await {
             // Then only what Sentinel says is known.
             Err(RedisFailure::Command(error)) if error.code() == Some("NOPERM") => Vec::new(),
             role => role?,
         };
-        let has_some =
-            matches!(role.get(2), Some(Value::Array(connected)) if !connected.is_empty());
-        replicas.has_some.store(has_some, Relaxed);
-        Ok(has_some)
+        Ok(matches!(role.get(2), Some(Value::Array(connected)) if !connected.is_empty()))
     }
 
     /// Replaces the connection before the next use, because something about the server has changed.

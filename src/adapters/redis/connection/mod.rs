@@ -181,6 +181,19 @@ impl RedisServer {
         }
     }
 
+    /// Asks who knows the primary whether it is `node`, and whether a replica may be promoted.
+    ///
+    /// # Errors
+    /// If it is another one, or nobody answers.
+    async fn replicas_of(&self, node: &ConnectionAddr) -> Result<bool, RedisFailure> {
+        self.forget();
+        if self.node().await? != *node {
+            let reason = "it is not the primary any more".to_owned();
+            return Err(RedisFailure::Unreachable { address: node.to_string(), reason });
+        }
+        Ok(self.has_replicas() == Some(true))
+    }
+
     /// Whether it lacks RESP3, as far as is known.
     pub fn speaks_resp2(&self) -> bool {
         self.shared.access.speaks_resp2()
