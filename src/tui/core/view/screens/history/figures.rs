@@ -8,7 +8,7 @@ use crate::format;
 use crate::model::Model;
 use crate::model::history::{Shift, Topic};
 use crate::model::layout::below;
-use crate::model::state::State;
+use crate::state::State;
 use crate::view::draw::{put, put_right, row, rule, styled};
 use bklit_wire::history::Totals;
 use bklit_wire::time::UtcMillis;
