@@ -325,3 +325,24 @@ fn the_command_of_an_empty_log_can_be_selected_row_by_row_at_any_size() {
         assert!(rows[end].contains("projectId"), "{screen}");
     }
 }
+
+/// What is written over a frame does not take its colour.
+#[test]
+fn text_over_a_frame_has_a_colour_of_its_own() {
+    let theme = Theme::new(Palette::TrueColour);
+    let reset = ratatui::style::Color::Reset;
+    let colour = |console: &Console, text: &str| {
+        let (x, y) = place_of(console, text);
+        console.buffer()[(x, y)].style().fg
+    };
+    let console = Console::with(ModelOptions { theme, ..options((80, 24)) });
+    assert_eq!(colour(&console, "curl"), Some(reset));
+    let mut console = busy_with(ModelOptions { theme, ..options((80, 24)) });
+    assert_eq!(colour(&console, "136 of"), Some(reset));
+    for open in ["/typed", "&typed", ":typed"] {
+        console.keys(open);
+        assert_eq!(colour(&console, "typed"), Some(reset), "{open}");
+        console.code(KeyCode::Esc);
+        console.code(KeyCode::Esc);
+    }
+}
