@@ -233,7 +233,7 @@ fn a_batch_is_last_and_short() {
 fn only_what_is_above_its_own_usual_latency_has_a_colour() {
     let theme = Theme::new(Palette::TrueColour);
     let mut console = Console::with(ModelOptions { theme, ..options((120, 40)) });
-    let mut second = |times: u64| {
+    let seconds = |console: &mut Console, count: usize, times: u64| {
         let mut figures = super::feed::gauges(3);
         for stage in &mut figures.stages {
             let mut slower = bklit_wire::gauges::Latencies::histogram();
@@ -247,22 +247,23 @@ fn only_what_is_above_its_own_usual_latency_has_a_colour() {
             });
             stage.latencies = bklit_wire::gauges::Latencies::of(&slower);
         }
-        console.feed(vec![DebugMessage::Gauges(std::sync::Arc::new(figures))]);
-        console.tick(1);
-        let (x, y) = place_of(&console, "4 ● ");
-        let row: Vec<_> = (x..79).map(|x| console.buffer()[(x, y)].clone()).collect();
+        let figures = std::sync::Arc::new(figures);
+        for _ in 0..count {
+            console.feed(vec![DebugMessage::Gauges(figures.clone())]);
+            console.tick(1);
+        }
+        let (x, y) = place_of(console, "4 ● ");
+        let buffer = console.buffer();
+        let row: String = (x..79).map(|x| buffer[(x, y)].symbol()).collect();
         // The second percentile.
-        let row: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
         let p95 = row.split_whitespace().skip(8).take(2).collect::<Vec<_>>().join(" ");
         let at = bklit_wire::text::width(&row[..row.find(&p95).unwrap()]) as u16;
-        console.buffer()[(x + at, y)].style().fg
+        buffer[(x + at, y)].style().fg
     };
-    let normal = (0..90).map(|_| second(1)).last().unwrap();
+    let normal = seconds(&mut console, 90, 1);
     assert_eq!(normal, theme.plain().fg.or(Some(ratatui::style::Color::Reset)));
-    let high = (0..12).map(|_| second(4)).last().unwrap();
-    assert_eq!(high, theme.warning().fg);
-    let critical = (0..12).map(|_| second(40)).last().unwrap();
-    assert_eq!(critical, theme.error().fg);
+    assert_eq!(seconds(&mut console, 12, 4), theme.warning().fg);
+    assert_eq!(seconds(&mut console, 12, 40), theme.error().fg);
 }
 
 #[test]
@@ -322,5 +323,26 @@ fn the_command_of_an_empty_log_can_be_selected_row_by_row_at_any_size() {
         let end = rows.iter().position(|row| !row.ends_with('\\')).unwrap();
         assert!(rows[..=end].iter().all(|row| !row.contains('│')), "{screen}");
         assert!(rows[end].contains("projectId"), "{screen}");
+    }
+}
+
+/// What is written over a frame does not take its colour.
+#[test]
+fn text_over_a_frame_has_a_colour_of_its_own() {
+    let theme = Theme::new(Palette::TrueColour);
+    let reset = ratatui::style::Color::Reset;
+    let colour = |console: &Console, text: &str| {
+        let (x, y) = place_of(console, text);
+        console.buffer()[(x, y)].style().fg
+    };
+    let console = Console::with(ModelOptions { theme, ..options((80, 24)) });
+    assert_eq!(colour(&console, "curl"), Some(reset));
+    let mut console = busy_with(ModelOptions { theme, ..options((80, 24)) });
+    assert_eq!(colour(&console, "136 of"), Some(reset));
+    for open in ["/typed", "&typed", ":typed"] {
+        console.keys(open);
+        assert_eq!(colour(&console, "typed"), Some(reset), "{open}");
+        console.code(KeyCode::Esc);
+        console.code(KeyCode::Esc);
     }
 }

@@ -4,7 +4,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{put, row};
+use super::draw::{clear, put, row};
 use super::screens;
 use crate::format;
 use crate::keymap::Action;
@@ -36,8 +36,9 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
         y += 1;
     }
     for (nth, line) in curl.iter().enumerate() {
-        let line = format!("{line:<width$}");
-        put(buf, row(whole, y + gap + nth), 0, width, &line, theme.plain());
+        let at = row(whole, y + gap + nth);
+        clear(buf, at, 0, width);
+        put(buf, at, 0, width, line, theme.plain());
     }
 }
 

@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
-use super::draw::{put, put_right, put_segments, segments_width, styled};
+use super::draw::{clear, put, put_right, put_segments, segments_width, styled};
 use super::{MAX_QUERY, alerts, palette, prompt, screens};
 use crate::format;
 use crate::keymap;
@@ -45,7 +45,7 @@ fn render_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) -> P
         Purpose::Search => " Search: ",
         Purpose::Filter => " Filter: ",
     };
-    put(buf, area, 0, area.width.into(), &" ".repeat(area.width.into()), theme.plain());
+    clear(buf, area, 0, area.width.into());
     let used = put(buf, area, 0, 12, label, theme.title());
     let result = result(model, field);
     let width = usize::from(area.width);

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
-use super::draw::{put, put_right, row};
+use super::draw::{clear, put, put_right, row};
 use crate::keymap::Action;
 use crate::model::Model;
 use crate::model::layout::Layout;
@@ -27,7 +27,7 @@ pub(super) fn render(
     let theme = model.options.theme;
     let area = layout.status;
     let width = usize::from(area.width);
-    put(buf, area, 0, width, &" ".repeat(width), Style::new());
+    clear(buf, area, 0, width);
     let used = put(buf, area, 0, width, " : ", theme.title());
     let start = used + 1;
     let room = width.saturating_sub(start + 2).max(1);

@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use super::draw::{put, put_right};
+use super::draw::{clear, put, put_right};
 use super::footer;
 use crate::format;
 use crate::model::layout::Layout;
@@ -25,7 +25,7 @@ pub(super) fn render(
         PromptPurpose::Confirm(Change::Delete, _) => theme.badge(),
         _ => theme.title(),
     };
-    put(buf, area, 0, width, &" ".repeat(width), theme.plain());
+    clear(buf, area, 0, width);
     let used = put(buf, area, 0, width * 3 / 4, &label(model, prompt), style);
     let result = match prompt.purpose {
         PromptPurpose::QueueFilter { .. } => {
