@@ -9,12 +9,15 @@ use super::Peer;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use crate::server::access::query;
+use bklit_net::timeout::within;
 use bklit_wire::duration;
 use bklit_wire::history::HistoryQuery;
 use bklit_wire::time::UtcMillis;
 
 /// The length of a point by default.
 const STEP: Duration = Duration::from_secs(60);
+/// How long reading may take, including the wait for earlier readers.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The range by default, in milliseconds.
 const RANGE: i64 = 60 * 60 * 1000;
 
@@ -22,9 +25,12 @@ const RANGE: i64 = 60 * 60 * 1000;
 pub async fn read(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let wanted = wanted(head)?;
     let history = peer.context.history.as_ref().ok_or(Refusal::NoHistory)?;
-    // One reader at a time: a week takes some memory and CPU time.
-    let _reading = peer.context.histories.lock().await;
-    let history = history.read(wanted).await.map_err(|_| Refusal::NoHistory)?;
+    let read = async {
+        // One reader at a time: a week takes some memory and CPU time.
+        let _reading = peer.context.histories.lock().await;
+        history.read(wanted).await
+    };
+    let history = within(TIMEOUT, read, |late| late).await.map_err(|_| Refusal::NoHistory)?;
     Ok(response::no_store(response::json(StatusCode::OK, &history)))
 }
 
