@@ -365,19 +365,13 @@ impl Browser {
                 ("error", error.into()),
                 ("origin", self.guest.origin().into()),
             ]);
-            // The session of the event, if that is not the socket's.
             data.extend(found.details());
             data
         });
     }
 
     /// Counts a refused message, and keeps it for the operator. Returns what is known of it.
-    fn keep_refused(
-        &self,
-        why: Why<'_>,
-        message_type: Option<&str>,
-        message: Option<&str>,
-    ) -> Found {
+    fn keep_refused(&self, why: Why<'_>, kind: Option<&str>, message: Option<&str>) -> Found {
         let Guest { head, visitor, context, .. } = &self.guest;
         let kinds = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
         let sent = message.and_then(|message| FromBrowser::parse(message).ok()?.secret());
@@ -391,7 +385,7 @@ impl Browser {
             path: "websocket",
             client: visitor.ip(),
             peer: visitor.shown_ip().map(str::to_owned),
-            kind: kinds.into_iter().find(|kind| Some(kind.as_str()) == message_type),
+            kind: kinds.into_iter().find(|known| Some(known.as_str()) == kind),
             body: message.map(str::as_bytes),
         })
     }

@@ -23,6 +23,7 @@
 //! | `parts` | the parts of views with a list in a frame |
 //! | `projects` | the list of projects |
 //! | `query` | the language of filters and searches |
+//! | `recording` | a running recording |
 //! | `screen` | the screens and their state |
 //! | `session` | the events of a session |
 //! | `stack` | the stack of open screens |
@@ -50,6 +51,7 @@ pub mod panes;
 pub mod parts;
 pub mod projects;
 pub mod query;
+mod recording;
 pub mod screen;
 pub mod session;
 mod stack;
@@ -75,6 +77,7 @@ use self::panes::Panes;
 use self::projects::Projects;
 pub use self::query::Purpose;
 use self::query::ast::SQLITE;
+pub use self::recording::Recording;
 pub use self::screen::Screen;
 use self::session::Session;
 use self::trace::Trace;
@@ -144,19 +147,6 @@ pub struct Shell {
     pub histories: Histories,
     /// Whether quitting stops a pipeline in this process.
     pub stops_pipeline: bool,
-}
-
-/// A running recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recording {
-    /// The file.
-    pub path: String,
-    /// Bytes written.
-    pub bytes: u64,
-    /// Messages lost because the disk is too slow.
-    pub lost: u64,
-    /// Why recording stopped, if the user did not stop it; stays on the screen.
-    pub broke: Option<String>,
 }
 
 /// Whether new lines are shown.
