@@ -23,7 +23,7 @@ use bklit_wire::time::UtcMillis;
 use crate::support::DEADLINE;
 use crate::support::redis_proxy::RedisProxy;
 use crate::support::servers::Kind;
-use fixtures::{Cluster, Fixture, Redis, Sqlite};
+use fixtures::{Cluster, Fixture, Redis, Sqlite, drain};
 
 const LEASE: Duration = Duration::from_secs(600);
 /// A lease that has expired immediately.
@@ -57,16 +57,6 @@ async fn push(queue: &dyn Queue, id: &str) {
 
 async fn claim(queue: &dyn Queue, most: usize, lease: Duration) -> Claim {
     queue.claim(most, lease).await.unwrap().expect("something to claim")
-}
-
-/// Claims and acknowledges everything; events of different projects may be in different batches.
-async fn drain(queue: &dyn Queue) -> Vec<String> {
-    let mut found = Vec::new();
-    while let Some(claim) = queue.claim(100, LEASE).await.unwrap() {
-        found.extend(ids(&claim));
-        queue.acknowledge(&claim.id, &[]).await.unwrap();
-    }
-    found
 }
 
 fn id_of(item: &ClaimedItem) -> String {

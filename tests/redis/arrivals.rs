@@ -21,7 +21,7 @@ fn calls(server: &RedisServer, command: &str) -> u64 {
 /// Waits until the queue has looked and waits.
 async fn waits(server: &RedisServer) {
     let deadline = Instant::now() + SOON;
-    while calls(server, "llen") == 0 {
+    while calls(server, "exists") == 0 {
         assert!(Instant::now() < deadline, "it does not look at the queue");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -39,7 +39,7 @@ async fn an_item_of_another_program_is_noticed_at_once_and_without_polling() {
         };
         waits(&server).await;
         tokio::time::sleep(IDLE).await;
-        assert_eq!(calls(&server, "llen"), 1, "{kind:?} is polled");
+        assert_eq!(calls(&server, "exists"), 1, "{kind:?} is polled");
         assert!(!ready.is_finished());
         let pushed = Instant::now();
         server.cli(&["LPUSH", QUEUE, "foreign"]);
@@ -64,7 +64,7 @@ async fn several_workers_wait_at_the_cost_of_one() {
         .collect();
     waits(&server).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(calls(&server, "llen"), 1);
+    assert_eq!(calls(&server, "exists"), 1);
     queue.push(item("own")).await.unwrap();
     for worker in workers {
         timeout(SOON, worker).await.unwrap().unwrap();
@@ -99,7 +99,7 @@ async fn a_server_that_reports_no_changes_is_polled() {
         let ready = tokio::spawn(async move { queue.ready().await });
         waits(&server).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(calls(&server, "llen") > 2, "{kind:?} is not polled");
+        assert!(calls(&server, "exists") > 2, "{kind:?} is not polled");
         server.cli(&["LPUSH", QUEUE, "foreign"]);
         timeout(SOON, ready).await.unwrap().unwrap();
     }

@@ -10,7 +10,7 @@ use bklit_adapters::redis::queue::{DEFAULT_PREFIX, Durability, RedisQueue, Redis
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::Queue;
 
-use super::{BOUNDS, MAX_CLIENT_IDS, MAX_DEPTH, MAX_FAILED};
+use super::{BOUNDS, LEASE, MAX_CLIENT_IDS, MAX_DEPTH, MAX_FAILED, ids};
 use crate::support::redis::{options, server_at};
 use crate::support::redis_proxy::RedisProxy;
 use crate::support::servers::{Kind, RedisCluster, RedisServer};
@@ -125,6 +125,16 @@ impl Fixture for Redis {
     fn leases_survive(&self) -> bool {
         true
     }
+}
+
+/// Claims and acknowledges everything; events of different projects may be in different batches.
+pub async fn drain(queue: &dyn Queue) -> Vec<String> {
+    let mut found = Vec::new();
+    while let Some(claim) = queue.claim(100, LEASE).await.unwrap() {
+        found.extend(ids(&claim));
+        queue.acknowledge(&claim.id, &[]).await.unwrap();
+    }
+    found
 }
 
 thread_local! {

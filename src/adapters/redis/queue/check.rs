@@ -1,21 +1,18 @@
 //! Checks for conditions on the server that could lose accepted events.
 
+mod lists;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use redis::{Cmd, cmd};
 
 use super::disk_sync::{DiskSync, DiskSyncProbe};
-use super::keys::Keys;
-use super::shards::layout::Record;
 use super::{Durability, RedisQueueOptions};
 use crate::redis::connection::{Connection, Links, RedisFailure, RedisServer};
-use bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS;
 use bklit_wire::diagnostic::{Diagnostic, Severity};
 use bklit_wire::time::UtcMillis;
-
-/// A lease that expired this long ago without being claimed again: no worker is running.
-const ABANDONED_MILLIS: i64 = 60_000;
+use lists::{Counts, counts, shards};
 
 /// Memory usage, in percent of the maximum, above which a warning is reported.
 const NEARLY_FULL_PERCENT: u64 = 90;
@@ -104,49 +101,6 @@ async fn of_further_server(
     let address = connection.server().address();
     findings.iter_mut().for_each(|finding| finding.what.insert_str(0, &format!("{address}: ")));
     Ok(findings)
-}
-
-/// The shards that may have events.
-struct Shards {
-    keys: Vec<Keys>,
-    findings: Vec<Diagnostic>,
-}
-
-async fn shards(
-    connection: &Connection<'_>,
-    options: &RedisQueueOptions,
-) -> Result<Shards, RedisFailure> {
-    let prefix = &options.prefix;
-    let in_cluster = connection.server().is_cluster();
-    let keys = |shard| Keys::new(prefix, shard, DEFAULT_MAX_CLIENT_IDS, in_cluster);
-    let command = cmd("GET").arg(&keys(0).layout).take();
-    let stored: Result<Option<String>, String> = optional(connection, &command).await?;
-    let record = stored.and_then(|stored| Record::parse(stored.as_deref().unwrap_or_default()));
-    let mut findings = Vec::new();
-    let record = record.unwrap_or_else(|reason| {
-        let what = format!("the layout of the shards, {}, is invalid: {reason}", keys(0).layout);
-        findings
-            .push(Diagnostic::problem(what, "use the latest version, and allow the user `GET`"));
-        Record::default()
-    });
-    let served = record.served().max(options.shards.unwrap_or(1));
-    if served > 1 {
-        findings.push(Diagnostic::good(format!(
-            "the queue has {served} lists, {} in use; Bklit's TypeScript worker takes only from \
-             {prefix}, so a worker of this program has to run",
-            record.shards
-        )));
-    }
-    if let Some(shards) = options.shards.filter(|shards| *shards != record.shards)
-        && record.epoch > 0
-    {
-        findings.push(Diagnostic::warning(
-            format!("queue.shards is {shards}, but the pipelines use {}", record.shards),
-            "set the same number for all processes; the one that starts to accept events last \
-             decides for all",
-        ));
-    }
-    Ok(Shards { keys: (0..served).map(keys).collect(), findings })
 }
 
 fn text<'a>(info: &'a Info, name: &str) -> &'a str {
@@ -316,43 +270,6 @@ fn memory(info: &Info) -> Vec<Diagnostic> {
         ));
     }
     findings
-}
-
-/// What is in a shard.
-#[derive(Default)]
-struct Counts {
-    depth: u64,
-    failed: u64,
-    /// Batches whose worker has stopped.
-    abandoned: u64,
-}
-
-impl Counts {
-    fn add(&mut self, other: &Self) {
-        self.depth += other.depth;
-        self.failed += other.failed;
-        self.abandoned += other.abandoned;
-    }
-}
-
-/// The counts of a shard, or why it cannot be used.
-async fn counts(
-    connection: &Connection<'_>,
-    keys: &Keys,
-) -> Result<Result<Counts, String>, RedisFailure> {
-    // As a script, like all operations of the queue.
-    let script =
-        cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
-    let depth = match optional::<u64>(connection, &script).await? {
-        Ok(depth) => depth,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let failed: u64 = connection.query(cmd("LLEN").arg(&keys.failed)).await?;
-    let (seconds, _): (i64, i64) = connection.query(&cmd("TIME")).await?;
-    let end = seconds * 1000 - ABANDONED_MILLIS;
-    let abandoned: u64 =
-        connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
-    Ok(Ok(Counts { depth, failed, abandoned }))
 }
 
 /// What a fail-over can lose.

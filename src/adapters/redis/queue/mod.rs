@@ -27,6 +27,7 @@
 //! | `failed_record.rs` | JSON of an item in the failed list |
 //! | `disk_sync.rs` | waits until the server's disk has the writes |
 //! | `keys.rs` | names of the keys |
+//! | `options.rs` | options of the queue |
 //! | `scripts.rs` | the Lua scripts in `scripts/` |
 //! | `check.rs` | what `doctor` reports about the server |
 
@@ -38,6 +39,7 @@ mod failed_record;
 mod keys;
 mod list_items;
 mod once;
+mod options;
 mod overview;
 mod push;
 mod scripts;
@@ -56,14 +58,15 @@ use tokio_util::sync::CancellationToken;
 use crate::redis::connection::{Link, RedisServer};
 use arrivals::Arrivals;
 use bklit_pipeline::queue::{
-    Bounds, Claim, ClaimId, DEFAULT_MAX_CLIENT_IDS, DEFAULT_MAX_FAILED, FailedItem, MAX_SHARDS,
-    NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats, Rejected, WaitingItem,
+    Claim, ClaimId, FailedItem, MAX_SHARDS, NewItem, Order, Page, Pushed, Queue, QueueError,
+    QueueStats, Rejected, WaitingItem,
 };
 pub use bklit_pipeline::queue::{DEFAULT_PREFIX, Durability};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::BatchInFlight;
 use keys::{AllKeys, shard_of};
 use once::Added;
+pub use options::RedisQueueOptions;
 use scripts::Scripts;
 use shard::Shard;
 use shards::layouts::Layouts;
@@ -73,51 +76,6 @@ use shards::turns::{self, Turns};
 
 /// Maximum lease: ten years, far below the numbers that a script cannot represent exactly.
 const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
-/// Options of a [`RedisQueue`].
-#[derive(Clone, Debug)]
-pub struct RedisQueueOptions {
-    /// The name of the first list, and the prefix of all other keys; in a cluster, their hash tag,
-    /// unless it contains one.
-    pub prefix: String,
-    /// The number of lists to spread events over, from 1 to [`MAX_SHARDS`]. The process that starts to
-    /// push last decides for all. `None` for what the others use.
-    pub shards: Option<u32>,
-    /// Maximum number of waiting events in each list.
-    pub max_depth: u64,
-    /// Once this many events of a list have failed, new ones are refused.
-    pub max_failed: u64,
-    /// Maximum number of client-chosen event ids to remember for each list, approximately.
-    pub max_client_ids: u64,
-    /// When a push counts as durable.
-    pub durability: Durability,
-    /// Whether a claim waits until it is on the server's disk, if the server supports this.
-    ///
-    /// Without this, a crash of the server may undo a claim whose events are already stored; they
-    /// are then delivered in a different batch, and the store recognises their ids. With it, a
-    /// claim takes up to a second at `appendfsync everysec`, and almost no time at `always`.
-    pub durable_claims: bool,
-}
-
-impl Default for RedisQueueOptions {
-    fn default() -> Self {
-        Self {
-            prefix: DEFAULT_PREFIX.to_owned(),
-            shards: Some(1),
-            max_depth: 1_000_000,
-            max_failed: DEFAULT_MAX_FAILED,
-            max_client_ids: DEFAULT_MAX_CLIENT_IDS,
-            durability: Durability::default(),
-            durable_claims: true,
-        }
-    }
-}
-
-impl RedisQueueOptions {
-    fn bounds(&self) -> Bounds {
-        Bounds { depth: self.max_depth, failed: self.max_failed, client_ids: self.max_client_ids }
-    }
-}
 
 /// The [`Queue`] in Redis.
 pub struct RedisQueue {
