@@ -248,7 +248,7 @@ impl Figures {
             self.queue = None;
         }
         self.summary.queue = self.queue;
-        self.summary.take_state(self.processes.values().map(|process| &*process.last));
+        self.summary.take_state(&self.processes.values().map(|process| &*process.last));
         before != state(&self.summary)
     }
 
@@ -263,10 +263,10 @@ impl Figures {
         }
         let is_due = self.usual.is_due(self.now);
         let mut recent = [None; SERIES];
-        for i in 0..SERIES {
+        for (i, recent) in recent.iter_mut().enumerate() {
             let by_processes = i == ACCEPT_TO_STORED || self.processes_count(i);
             let figures = self.series(i, by_processes, newest, &mut scratch);
-            recent[i] = figures.recent;
+            *recent = figures.recent;
             match self.summary.stages.get_mut(i) {
                 Some(stage) => *stage = figures,
                 None => self.summary.accept_to_stored = figures,

@@ -153,7 +153,7 @@ fn time_axis(buf: &mut Buffer, at: Rect, labels: &[String], theme: Theme) {
     let end = labels.last().map_or(0, |label| text::width(label));
     for (nth, label) in labels.iter().enumerate() {
         let wide = text::width(label);
-        let middle = if last == 0 { width } else { width * nth / last };
+        let middle = (width * nth).checked_div(last).unwrap_or(width);
         let x = match nth {
             0 if last > 0 => 0,
             nth if nth == last => width.saturating_sub(wide),

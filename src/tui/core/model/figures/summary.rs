@@ -108,7 +108,10 @@ impl Default for Summary {
 
 impl Summary {
     /// Takes what the watched processes report about their state.
-    pub(super) fn take_state<'a>(&mut self, processes: impl Iterator<Item = &'a Gauges> + Clone) {
+    pub(super) fn take_state<'a>(
+        &mut self,
+        processes: &(impl Iterator<Item = &'a Gauges> + Clone),
+    ) {
         let all = || processes.clone();
         self.health = [
             worst(all().map(|gauges| gauges.queue_health)),

@@ -53,7 +53,6 @@ fn frame(model: &Model, buf: &mut Buffer, layout: &Layout) {
         right: cut_off(model, layout.rule.width),
         focused: is_focused(model),
         joined: true,
-        ..Panel::default()
     };
     panel.draw(buf, Rect { height, ..layout.rule }, theme);
     if let Some(queue) = layout.queue {
