@@ -161,7 +161,7 @@ pub struct VerifyScreen;
 #[derive(Debug)]
 pub struct ProcessesScreen;
 
-/// Figures over time; what is looked at outlives the screen.
+/// Figures over time; the selection outlives the screen.
 #[derive(Debug)]
 pub struct HistoryScreen;
 
