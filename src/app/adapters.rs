@@ -190,8 +190,8 @@ impl Wiring {
     }
 }
 
-/// The file with the history of figures. It is no reason not to start: without it, the history is
-/// kept in memory.
+/// The file with the history of figures. If it cannot be used, the process starts anyway, and the
+/// history is kept in memory.
 fn figures(data_dir: &Path) -> Result<Arc<dyn FigureStore>> {
     let file = match SqliteFigureStore::open(&data_dir.join(FIGURES_FILE)) {
         Ok(file) => file,

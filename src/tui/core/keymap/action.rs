@@ -85,15 +85,15 @@ pub enum Action {
     History,
     /// Show the processes of the pipeline.
     Processes,
-    /// Look at an earlier time.
+    /// Select an earlier time.
     Earlier,
-    /// Look at a later time.
+    /// Select a later time.
     Later,
-    /// Look at a much earlier time.
+    /// Select a much earlier time.
     MuchEarlier,
-    /// Look at a much later time.
+    /// Select a much later time.
     MuchLater,
-    /// Look at the present.
+    /// Select the present.
     Present,
     /// Show a shorter span of time.
     ZoomIn,

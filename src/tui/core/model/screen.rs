@@ -179,7 +179,7 @@ pub struct ProblemsScreen;
 #[derive(Debug)]
 pub struct ProcessesScreen;
 
-/// Figures over time; what is looked at outlives the screen.
+/// Figures over time; the selection outlives the screen.
 #[derive(Debug)]
 pub struct HistoryScreen;
 

@@ -23,7 +23,7 @@ impl Model {
         &self.notable
     }
 
-    /// The points of the history that is looked at.
+    /// The points of the selected window.
     pub fn series(&self) -> Series<'_> {
         let panel = &self.panels.history;
         let (span, from) = (panel.span(), panel.from(self.now));
@@ -38,7 +38,7 @@ impl Model {
         PageParts::of(self.layout().map_or(Rect::ZERO, |layout| layout.overlay()))
     }
 
-    /// The range of time, in milliseconds, that the list is about: the point looked at, or the window.
+    /// The range of time, in milliseconds, that the list covers: the selected point, or the window.
     pub fn history_range(&self) -> std::ops::Range<i64> {
         let panel = &self.panels.history;
         match panel.cursor {
@@ -70,7 +70,7 @@ impl Model {
         }
     }
 
-    /// The projects of the point looked at. Those of single seconds are not known.
+    /// The projects of the selected point. Those of single seconds are not known.
     fn project_rows(&self) -> Vec<HistoryRow<'_>> {
         let Some(history) = self.panels.history.history(None) else { return Vec::new() };
         let point = match self.panels.history.cursor {

@@ -38,7 +38,7 @@ impl HistoryList {
     }
 }
 
-/// The history as it is looked at; it outlives the screen.
+/// The selected part of the history; it outlives the screen.
 #[derive(Debug)]
 pub struct HistoryPanel {
     /// The last answer.
@@ -47,7 +47,7 @@ pub struct HistoryPanel {
     pub(crate) span: Span,
     /// The end of the window; `None` stays with the present.
     pub(crate) end: Option<i64>,
-    /// The time looked at, in milliseconds; `None` is the present.
+    /// The selected time, in milliseconds; `None` is the present.
     pub(crate) cursor: Option<i64>,
     /// The earlier figures in the graphs.
     pub(crate) overlay: Option<Shift>,
@@ -120,7 +120,7 @@ impl HistoryPanel {
         self.polled.set_every(if is_long { LONG_EVERY } else { NOW_EVERY });
     }
 
-    /// Shows a longer or shorter span around the time looked at.
+    /// Shows a longer or shorter span around the selected time.
     pub(crate) fn zoom(&mut self, out: bool, now: UtcMillis) {
         let span = self.span.zoomed(out);
         let centred = self.cursor.map(|at| at + span.millis() / 2);
@@ -132,7 +132,7 @@ impl HistoryPanel {
         self.show(span, end);
     }
 
-    /// Moves the time looked at by points, and the window if it leaves that.
+    /// Moves the selected time by points, and the window if it leaves that.
     pub(crate) fn step(&mut self, points: i64, now: UtcMillis) {
         let step = self.span.step();
         let from = self.from(now);

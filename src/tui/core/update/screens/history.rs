@@ -18,7 +18,7 @@ use crate::update::navigation;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
-/// Points by which the time looked at is moved at once by a page.
+/// Points by which the selected time is moved at once by a page.
 const PAGE: i64 = 12;
 
 impl Handler for HistoryScreen {
@@ -173,7 +173,7 @@ fn move_cursor(model: &mut Model, points: i64) {
     follow(model);
 }
 
-/// Lets the log follow the time looked at.
+/// Lets the log follow the selected time.
 fn follow(model: &mut Model) {
     match model.panels.history.cursor {
         Some(at) => navigation::show_time(model, UtcMillis::from_epoch_millis(at)),

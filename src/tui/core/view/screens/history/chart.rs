@@ -106,7 +106,7 @@ fn spans(model: &Model) -> Vec<Segment> {
     all
 }
 
-/// The time looked at.
+/// The selected time.
 fn looked_at(model: &Model) -> Vec<Segment> {
     let (theme, panel) = (model.options.theme, &model.panels().history);
     let Some(at) = panel.cursor else { return vec![styled("now", theme.good())] };
@@ -229,7 +229,7 @@ impl Bars<'_> {
     }
 }
 
-/// Marks the columns of the time looked at.
+/// Marks the columns of the selected time.
 fn mark_cursor(model: &Model, series: &Series<'_>, buf: &mut Buffer, parts: &PageParts) {
     let theme = model.options.theme;
     let cursor = model.panels().history.cursor;

@@ -1,4 +1,4 @@
-//! The figures of the time looked at, next to those of an hour, a day and a week earlier.
+//! The figures of the selected time, next to those of an hour, a day and a week earlier.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -2,7 +2,7 @@
 //! earlier ones, and the lines and projects behind them.
 //!
 //! - `chart`: the graphs
-//! - `figures`: the figures of the time looked at, and of earlier ones
+//! - `figures`: the figures of the selected time, and of earlier ones
 //! - `list`: the slowest steps, failures, projects
 
 mod chart;
@@ -73,7 +73,7 @@ fn point_time(model: &Model, span: Span, at: UtcMillis) -> String {
     model.zoned(at).strftime(format).to_string()
 }
 
-/// The log at the time looked at.
+/// The log at the selected time.
 fn log(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let pane = model.pane();
