@@ -136,7 +136,7 @@ fn a_mistyped_value_is_an_error_with_the_possible_values_and_a_suggestion() {
         (&["logs", "--stage", "queue,wroker"], ["pubsub, websocket", "'worker'"]),
         (&["--roles", "worker,websockets"], ["ingestion, worker, websocket", "'websocket'"]),
         (&["--durability", "allways"], ["everysec, always", "'always'"]),
-        (&["--theme", "drak"], ["dark, light, mono", "'dark'"]),
+        (&["--theme", "drak"], ["dark, light, mono", "unknown theme drak"]),
     ] {
         let error = cli.run(arguments).failed();
         for part in parts {

@@ -176,6 +176,9 @@ impl Queue for MemoryQueue {
         after: Option<&str>,
         most: usize,
     ) -> Result<Page<FailedItem>, QueueError> {
+        if self.is_away.load(SeqCst) {
+            return Err(QueueError::Unavailable("on fire".into()));
+        }
         let failed = self.failed.lock().unwrap();
         let start = after.map_or(0, |id| failed.iter().position(|f| f.id == id).unwrap() + 1);
         let items: Vec<_> = failed.iter().skip(start).take(most).cloned().collect();

@@ -213,7 +213,7 @@ fn zooming_and_moving_ask_for_the_window() {
     let three = UtcMillis::from_epoch_millis((NOON - 9 * 3_600) * 1_000);
     assert!(night.place(three).is_some() && night.step() == MINUTE, "{night:?}");
     let asked = console.keys("[[[[[[[");
-    assert!(asked.is_some_and(|asked| matches!(asked, Effect::Ask(Request::History(_)))));
+    let Some(Effect::Ask(Request::History(_))) = asked else { panic!("{asked:?}") };
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn commands_open_a_stage_and_the_pipeline() {
 /// Next to the figures, the last hour is shown once more than the last minute is known.
 #[test]
 fn bars_show_the_last_hour_from_the_start() {
-    let mut console = Console::new(120, 40);
+    let mut console = Console::new(138, 40);
     // The first request was sent at the first tick.
     let asked = console.tick(61);
     let Some(Effect::Ask(Request::Bars(query))) = asked else { panic!("{asked:?}") };

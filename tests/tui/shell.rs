@@ -229,10 +229,10 @@ fn keys_of_the_users_own_are_in_effect_and_in_the_footer() {
     std::fs::write(&config, "[console.keys]\npause = \"A\"\n").unwrap();
     let mut program = Program::start_with(&[("BKLIT_CONFIG", config.to_str().unwrap())], (110, 30));
     program.pty.wait_for_text("A pause");
-    program.pty.send("P");
+    program.pty.send("A");
     program.pty.wait_for_text("PAUSED");
-    program.pty.send("P/P");
-    program.pty.wait_for_text("Search:  P");
+    program.pty.send("A/A");
+    program.pty.wait_for_text("Search:  A");
     program.pty.send("\x1bq");
     program.assert_quit();
 }

@@ -57,7 +57,13 @@ fn sample() -> BTreeMap<String, Option<String>> {
         let (given, line) = line.strip_prefix("# ").map_or((true, line), |line| (false, line));
         let Some((key, value)) = line.split_once(" = ") else { continue };
         let is_key = key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        let own = ["console.filters.", "console.keys.", "limits.projects.", "limits.tokens."];
+        let own = [
+            "console.filters.",
+            "console.keys.",
+            "console.skins.",
+            "limits.projects.",
+            "limits.tokens.",
+        ];
         if is_key && !own.contains(&table.as_str()) {
             found.insert(format!("{table}{key}"), given.then(|| value.to_owned()));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::key::{GroupKey, lines_of};
+use super::key::{GroupKey, MAX_PART, lines_of, what_of};
 use crate::model::line::LineRef;
 use bklit_wire::time::UtcMillis;
 
@@ -88,6 +88,10 @@ pub struct Group {
     pub last: UtcMillis,
     /// The number of lines by project.
     pub projects: ByProject,
+    /// What the last line says is wrong, as it is; at most [`MAX_PART`] bytes.
+    pub example: String,
+    /// Whether the lines differ in that.
+    varies: bool,
     /// The numbers of the last lines, oldest first.
     pub last_lines: VecDeque<u64>,
     minutes: PerMinute,
@@ -104,6 +108,8 @@ impl Group {
             first: at,
             last: at,
             projects: ByProject::default(),
+            example: String::new(),
+            varies: false,
             last_lines: VecDeque::new(),
             minutes: PerMinute { newest, counts: [0; MINUTES] },
             seen: 0,
@@ -111,7 +117,12 @@ impl Group {
     }
 
     fn add(&mut self, line: LineRef<'_>, number: u64, at: UtcMillis) {
-        let lines = lines_of(line);
+        let (lines, what) = (lines_of(line), what_of(line));
+        let what = bklit_wire::text::fit_bytes(&what, MAX_PART);
+        if self.example != what {
+            self.varies |= self.count > 0;
+            what.clone_into(&mut self.example);
+        }
         self.count = self.count.saturating_add(lines);
         self.first = self.first.min(at);
         self.last = self.last.max(at);
@@ -123,6 +134,11 @@ impl Group {
         if let Some(project) = line.project_id() {
             self.projects.add(project, lines);
         }
+    }
+
+    /// What the lines say is wrong: as it is if all say the same, else masked.
+    pub fn what(&self) -> &str {
+        if self.varies { self.key.what() } else { &self.example }
     }
 
     /// The lines per minute, up to the minute of `now`, oldest first. At most [`MINUTES`].

@@ -77,6 +77,11 @@ fn reason_of(line: LineRef<'_>) -> Option<Cow<'_, str>> {
     detail_text(line, "error").or_else(|| detail_text(line, "reason"))
 }
 
+/// What a line says is wrong, as it is: its reason, or else its message.
+pub(super) fn what_of(line: LineRef<'_>) -> Cow<'_, str> {
+    reason_of(line).unwrap_or_else(|| unfolded(line.message()).0.into())
+}
+
 /// How many lines a line stands for.
 pub fn lines_of(line: LineRef<'_>) -> u64 {
     unfolded(line.message()).1

@@ -93,6 +93,24 @@ fn a_group_counts_by_minute_and_project() {
 }
 
 #[test]
+fn what_all_lines_of_a_group_say_is_not_masked() {
+    let mut groups = Groups::default();
+    let mut add = |error: &str| {
+        let line = line("Request refused", json!({ "error": error }), 0);
+        groups.add(line.as_ref(), 0, UtcMillis::MIN);
+        let group = groups.iter().next().unwrap();
+        (group.what().to_owned(), group.example.clone())
+    };
+    let long = format!("longer than 128 bytes: {}", "x".repeat(2 * MAX_PART));
+    let cut = long[..MAX_PART].to_owned();
+    assert_eq!(add(&long), (cut.clone(), cut.clone()));
+    assert_eq!(add(&long), (cut.clone(), cut));
+    let other = long.replace("128", "64");
+    let (what, example) = add(&other);
+    assert!(what.starts_with("longer than # bytes") && example.starts_with("longer than 64 bytes"));
+}
+
+#[test]
 fn groups_are_bounded_and_dropped_ones_are_counted() {
     let mut groups = Groups::default();
     let name = |nth: usize| {

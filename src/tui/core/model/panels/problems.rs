@@ -295,7 +295,7 @@ impl FailedGroup {
             self.last = Some(self.last.map_or(at, |last| last.max(at)));
         }
         if let Some(project) = &item.event.project_id {
-            self.projects.add(project, 1);
+            self.projects.add(&bklit_wire::text::safe(project), 1);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Draw, polled};
 use crate::format;
 use crate::keymap::{Action, Binding};
 use crate::model::Model;
-use crate::model::grouping::ByProject;
+use crate::model::grouping::{ByProject, Group};
 use crate::model::layout::Layout;
 use crate::model::panels::{Problem, ProblemKey, ProblemsPanel};
 use crate::model::parts::ListParts;
@@ -210,7 +210,8 @@ fn problem_row(
     let projects = problems.projects(problem).map_or_else(String::new, one_project);
     put(buf, at, starts[6], columns.project, &projects, dim);
     let reason = usize::from(at.width).saturating_sub(starts[7] + 1);
-    put(buf, at, starts[7], reason, what(problem), theme.on(selected, theme.reason()));
+    let what = group.map_or_else(|| what(problem), Group::what);
+    put(buf, at, starts[7], reason, what, theme.on(selected, theme.reason()));
 }
 
 fn stage_style(theme: Theme, stage: Option<Stage>) -> Style {
@@ -275,7 +276,8 @@ fn details(model: &Model, problem: &Problem, buf: &mut Buffer, area: Rect) {
     let message = group.map_or("events in the failed queue", |group| group.key.message());
     rule(buf, row(area, 0), theme, &[styled(message, theme.strong())], &[]);
     let width = usize::from(area.width).saturating_sub(3);
-    for (nth, piece) in text::wrap(what(problem), width).into_iter().take(2).enumerate() {
+    let what = group.map_or_else(|| what(problem), |group| &group.example);
+    for (nth, piece) in text::wrap(what, width).into_iter().take(2).enumerate() {
         put(buf, row(area, 1 + nth), 2, width, piece, theme.reason());
     }
     let named = problems.projects(problem).map_or_else(String::new, listed);
