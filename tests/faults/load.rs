@@ -233,11 +233,14 @@ pub fn drained(daemon: &Daemon) {
 /// All events in the daemon's store.
 #[track_caller]
 pub fn stored(daemon: &Daemon) -> Vec<Stored> {
-    let rows = |sql| {
+    stored_by(|sql| {
         let lines = daemon.cli(&["sql", "--json", "--limit", "1000000", sql]);
-        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.collect::<Vec<_>>()
-    };
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    })
+}
+
+/// All events that queries find.
+pub fn stored_by(rows: impl Fn(&str) -> Vec<Value>) -> Vec<Stored> {
     let stored = |row: &Value, of: &Value| {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         Stored { id: text(&row["id"]), url: text(&of["url"]), title: text(&of["title"]) }

@@ -217,7 +217,8 @@ pub fn states(clickhouse: &ClickHouse) -> BTreeMap<String, State> {
     rows.map(state).collect()
 }
 
-fn rows(clickhouse: &ClickHouse, sql: &str) -> impl Iterator<Item = Value> {
+/// The rows that a query returns.
+pub fn rows(clickhouse: &ClickHouse, sql: &str) -> impl Iterator<Item = Value> {
     let text = clickhouse.query(&format!("{sql} FORMAT JSONEachRow"));
     let rows: Vec<_> =
         text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();

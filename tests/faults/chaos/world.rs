@@ -7,8 +7,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{Fault, Topology};
-use crate::faults::load::{DEADLINE, Progress, Target, drained, stored};
+use crate::faults::load::{DEADLINE, Progress, Target, drained, stored_by};
 use crate::faults::oracle::Stored;
+use crate::faults::sessions::rows;
 use crate::support::servers::ClickHouse;
 use crate::support::{Daemon, eventually};
 
@@ -158,7 +159,8 @@ impl<T: Topology> World<T> {
         }
         let daemon = self.daemons[0].as_ref().unwrap();
         assert_eq!(daemon.queue()["failed"], self.garbage, "{}", daemon.cli(&["queue", "list"]));
-        stored(daemon)
+        // Faster than the command of an unoptimised build.
+        stored_by(|sql| rows(&self.clickhouse, &sql.replace("FROM ", "FROM analytics.")).collect())
     }
 
     /// Stops both processes.
