@@ -91,7 +91,7 @@ mod tests {
     use crate::model::line::OwnedLine;
     use bklit_wire::debug_log::{DebugLog, Level, Stage};
 
-    fn line(data: serde_json::Value) -> OwnedLine {
+    fn line(data: &serde_json::Value) -> OwnedLine {
         let mut log = DebugLog::new(Stage::Worker, Level::Error, "Batch failed");
         log.data = data.as_object().cloned().unwrap_or_default();
         log.event_id = Some("evt_1".into());
@@ -108,19 +108,19 @@ mod tests {
 
     #[test]
     fn details_are_ordered_by_importance() {
-        let line = line(json!({
+        let line = line(&json!({
             "batchId": "b_17", "attempt": 3, "sessionId": "s", "url": "/a", "reason": "locked",
         }));
         let fields = line.as_ref().fields();
         assert_eq!(fields, "reason=locked url=/a sessionId=s attempt=3 batchId=b_17");
         assert_eq!(line.as_ref().batch(), Some((fields.len() - 12, "b_17")));
-        assert_eq!(self::line(json!({ "batchId": "b" })).as_ref().batch(), Some((0, "b")));
-        assert_eq!(self::line(json!({ "note": "batchId=b" })).as_ref().batch(), None);
+        assert_eq!(self::line(&json!({ "batchId": "b" })).as_ref().batch(), Some((0, "b")));
+        assert_eq!(self::line(&json!({ "note": "batchId=b" })).as_ref().batch(), None);
     }
 
     #[test]
     fn the_reason_is_found_whatever_its_form() {
-        let parts = |data| split(&line(data));
+        let parts = |data: serde_json::Value| split(&line(&data));
         let found = |reason: &str, rest: &str| Some((reason.to_owned(), rest.to_owned()));
         assert_eq!(parts(json!({ "error": "a b", "n": 1 })), found("a b", "n=1"));
         assert_eq!(parts(json!({ "reason": "locked" })), found("locked", ""));
