@@ -64,12 +64,6 @@ pub fn is_visible(c: char) -> bool {
         && (code < 0x300 || c.width().is_some())
 }
 
-/// Whether a character can be typed into a field. Combining marks cannot: the cursor could end up
-/// between a mark and its base character.
-pub fn is_typable(c: char) -> bool {
-    is_visible(c) && (u32::from(c) < 0x300 || c.width() != Some(0))
-}
-
 /// Decides, character by character in text order, which ones to show and which to escape.
 #[derive(Default)]
 struct Guard {
@@ -125,6 +119,12 @@ fn is_part_of_emoji(before: Option<char>, c: char, after: Option<char>) -> bool 
 /// Whether these characters with a joiner between them are one emoji.
 fn join(before: char, after: char) -> bool {
     String::from_iter([before, JOINER, after]).graphemes(true).nth(1).is_none()
+}
+
+/// The text without the characters that could not be shown unescaped; `None` if there are none.
+pub fn without_unsafe(text: &str) -> Option<String> {
+    let mut guard = Guard::default();
+    (!is_safe(text)).then(|| text.chars().filter(|&c| guard.shows(c)).collect())
 }
 
 /// The text with everything escaped that a terminal must not receive: `\n`, `\t`, `\u{1b}`. Emoji that

@@ -5,14 +5,13 @@ use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use super::palette;
+use super::{palette, typing};
 use crate::histories::Recall;
 use crate::keymap::Action;
 use crate::model::filter::{Filter, OneProcess};
 use crate::model::query::Query;
 use crate::model::{Field, Focus, Model, Purpose};
 use crate::msg::{Effect, Job};
-use bklit_wire::text;
 
 /// The most characters in a text field.
 const MAX_CHARS: usize = 500;
@@ -119,22 +118,11 @@ pub(super) fn paste(model: &mut Model, pasted: &str) -> Option<Effect> {
 
 fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
     let Focus::Field(field) = &mut model.focus else { return };
-    let before = field.input.value().to_owned();
-    let mut chars = before.chars().count();
-    for request in requests {
-        if let InputRequest::InsertChar(c) = request {
-            if chars >= MAX_CHARS || !text::is_typable(c) {
-                continue;
-            }
-            chars += 1;
-        }
-        field.input.handle(request);
-    }
+    let has_changed = typing::edit(&mut field.input, requests, MAX_CHARS);
     model.dirty = true;
-    if field.input.value() == before {
-        return;
+    if has_changed {
+        read(model);
     }
-    read(model);
 }
 
 /// Applies what is in the field.

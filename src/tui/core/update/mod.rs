@@ -14,6 +14,7 @@
 //! - `replay`: a replay's messages and keys
 //! - `report`: reports of jobs
 //! - `screens`: what each screen does
+//! - `typing`: typing into text fields
 
 mod actions;
 mod alerts;
@@ -28,6 +29,7 @@ mod prompt;
 mod replay;
 mod report;
 mod screens;
+mod typing;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 

@@ -8,7 +8,7 @@ use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, save_histories, set_filter};
 use super::screens::{self, history, session, trace};
-use super::{alerts, mouse, navigation};
+use super::{alerts, mouse, navigation, typing};
 use crate::format;
 use crate::keymap::{Action, Context};
 use crate::model::export::Export;
@@ -21,7 +21,6 @@ use crate::model::screen::Help;
 use crate::model::{Focus, Model, Purpose, Recording, Screen};
 use crate::msg::{Effect, Job, Target};
 use crate::settings::skin_of;
-use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
 /// The most characters in a command.
@@ -79,19 +78,9 @@ pub(super) fn edit(
     requests: impl IntoIterator<Item = InputRequest>,
 ) -> Option<Effect> {
     let Focus::Palette(palette) = &mut model.focus else { return None };
-    let before = palette.input.value().to_owned();
-    let mut chars = before.chars().count();
-    for request in requests {
-        if let InputRequest::InsertChar(c) = request {
-            if chars >= MAX_CHARS || !text::is_visible(c) {
-                continue;
-            }
-            chars += 1;
-        }
-        palette.input.handle(request);
-    }
+    let has_changed = typing::edit(&mut palette.input, requests, MAX_CHARS);
     model.dirty = true;
-    if palette.input.value() == before {
+    if !has_changed {
         return None;
     }
     palette.problem = None;

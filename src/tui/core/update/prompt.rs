@@ -7,8 +7,8 @@ use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use super::palette;
 use super::screens::{help, queue};
+use super::{palette, typing};
 use crate::format;
 use crate::keymap::{Action, Context};
 use crate::model::palette::commands::Format;
@@ -16,7 +16,6 @@ use crate::model::{ExportOf, Focus, Model, Prompt, PromptPurpose};
 use crate::msg::{Effect, Target};
 use crate::requests::Request;
 use bklit_wire::backend::Change;
-use bklit_wire::text;
 
 /// The most characters in the input.
 const MAX_CHARS: usize = 500;
@@ -135,16 +134,7 @@ pub(super) fn paste(model: &mut Model, pasted: &str) {
 
 fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
     let Focus::Prompt(prompt) = &mut model.focus else { return };
-    let mut chars = prompt.input.value().chars().count();
-    for request in requests {
-        if let InputRequest::InsertChar(c) = request {
-            if chars >= MAX_CHARS || !text::is_typable(c) {
-                continue;
-            }
-            chars += 1;
-        }
-        prompt.input.handle(request);
-    }
+    typing::edit(&mut prompt.input, requests, MAX_CHARS);
     prompt.problem = None;
     let typed = prompt.input.value().to_owned();
     match prompt.purpose {

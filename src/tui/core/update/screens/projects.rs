@@ -2,7 +2,6 @@
 
 use crossterm::event::{Event, KeyEvent};
 use ratatui::layout::Rect;
-use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::{Handler, List, Outcome};
@@ -12,7 +11,7 @@ use crate::model::projects::Projects;
 use crate::model::screen::Shown as _;
 use crate::model::{Model, Screen};
 use crate::update::field::set_filter;
-use bklit_wire::text;
+use crate::update::typing;
 
 /// The most bytes in the input that narrows the list.
 const MAX_TYPED: usize = 100;
@@ -38,13 +37,9 @@ impl Handler for Projects {
     fn type_key(model: &mut Model, key: &KeyEvent) {
         let Some(projects) = model.shown_mut::<Self>() else { return };
         let Some(request) = to_input_request(&Event::Key(*key)) else { return };
-        if let InputRequest::InsertChar(c) = request
-            && (projects.input.value().len() >= MAX_TYPED || !text::is_typable(c))
-        {
-            return;
+        if typing::edit(&mut projects.input, [request], MAX_TYPED) {
+            projects.select(0);
         }
-        projects.input.handle(request);
-        projects.select(0);
     }
 
     fn work(model: &mut Model) -> bool {
