@@ -10,4 +10,4 @@ export BKLIT_MEMORY_SECONDS=${1:-600} BKLIT_MEMORY_EVENTS=${2:-1000000} BKLIT_TE
 cargo build --release --locked --bin bklit-tui
 export BKLIT_MEMORY_PROGRAM=$PWD/target/release/bklit-tui
 cargo build --workspace --locked
-exec cargo test --test integration --locked -- faults::memory:: --nocapture --test-threads 1
+exec cargo test --test integration --locked -- faults::memory:: --include-ignored --nocapture --test-threads 1

@@ -4,11 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Batches of any size come and go between small values that stay. With the system's allocator on
-/// Linux, memory grows for as long as that goes on.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     bklit_tui::commands::completions::complete();
     let result = bklit_tui::app::install_panic_report()

@@ -19,7 +19,7 @@ const EVENTS: &str = "BKLIT_MEMORY_EVENTS";
 const FEW: usize = 60_000;
 /// Seconds of steady traffic.
 const SECONDS: &str = "BKLIT_MEMORY_SECONDS";
-const SHORT: u64 = 16;
+const SHORT: u64 = 60;
 /// An optimised build of the program: another one is too slow for the rate.
 const PROGRAM: &str = "BKLIT_MEMORY_PROGRAM";
 
@@ -173,10 +173,12 @@ fn what_waits_in_an_outage_of_clickhouse_stays_out_of_memory() {
 /// Median of the measurements.
 fn median(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
-    values[values.len() / 2]
+    *values.get(values.len() / 2).expect("measurements: the machine is too busy")
 }
 
+/// Takes long, and needs a machine with little other work.
 #[test]
+#[ignore = "run by scripts/memory.sh"]
 fn steady_traffic_takes_no_more_memory_and_descriptors_over_time() {
     let seconds = number(SECONDS);
     let (growth, total) = match seconds {
