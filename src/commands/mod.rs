@@ -31,6 +31,7 @@ use std::io::{self, Write as _};
 use bklit_console::{ConsoleOptions, no_color};
 
 use crate::config::Settings;
+use bklit_pipeline::queue::host_name;
 
 /// Prints to stdout. Returns whether to go on: a pipe that is closed early, as by `head`, is not an
 /// error.
@@ -49,11 +50,18 @@ pub fn curl(settings: &Settings) -> &'static str {
     if settings.http_scheme() == "https" { "curl -k" } else { "curl" }
 }
 
+/// The user, as others know them.
+fn user() -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host_name())
+}
+
 /// The options of a console on `source`. A `curl` command is added only where the pipeline's token is
 /// known.
 pub fn console_options(source: String, settings: &Settings) -> ConsoleOptions {
     ConsoleOptions {
         source,
+        user: user(),
         curl: None,
         settings: settings.console.clone(),
         alarm_depth: settings.queue.alarm_depth,

@@ -98,7 +98,7 @@ impl Console {
             display,
             keyboard: Keyboard::start()?,
             intake: Intake::new(stream),
-            tasks: Tasks::new(backend),
+            tasks: Tasks::new(backend, &options.user),
             player,
             jobs,
             frame_time: Duration::from_secs(1) / options.settings.fps.max(1),

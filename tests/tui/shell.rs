@@ -236,3 +236,18 @@ fn keys_of_the_users_own_are_in_effect_and_in_the_footer() {
     program.pty.send("\x1bq");
     program.assert_quit();
 }
+
+#[test]
+fn the_workers_are_paused_and_resumed() {
+    let mut program = Program::start();
+    program.pty.send(":pause workers disk full\r");
+    program.pty.wait_for_text("WORKERS PAUSED");
+    program.track("waiting");
+    program.pty.wait_for_text("paused by");
+    program.pty.send(":resume workers\r");
+    program.pty.wait_for_text("Batch stored");
+    program.pty.wait_for("nothing is paused", |screen| !screen.contents().contains("PAUSED"));
+    // Events were accepted a moment ago, so it asks first.
+    program.pty.send("qq");
+    program.assert_quit();
+}

@@ -2,15 +2,15 @@
 
 use color_eyre::Result;
 
-use super::super::print;
-use bklit_pipeline::queue::{Queue, host_name};
+use super::super::{print, user};
+use bklit_pipeline::queue::Queue;
 use bklit_wire::pause::{Pausable, Pause};
 use bklit_wire::text::safe;
 
 /// Pauses a part of all processes of the queue.
 pub(super) async fn pause(queue: &dyn Queue, part: Pausable, reason: Option<&str>) -> Result<()> {
     let before = queue.paused().await?.part_mut(part).take();
-    queue.pause(part, Some(&Pause::new(&who(), reason))).await?;
+    queue.pause(part, Some(&Pause::new(&user(), reason))).await?;
     if let Some(before) = before {
         print(&safe(&format!("was already paused {before}")))?;
         print("\n")?;
@@ -32,10 +32,4 @@ pub(super) async fn resume(queue: &dyn Queue, part: Pausable) -> Result<()> {
         None => format!("{name}: not paused\n"),
     })?;
     Ok(())
-}
-
-/// The user, as others know them.
-fn who() -> String {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host_name())
 }

@@ -10,19 +10,22 @@ use tokio::time::timeout;
 
 use super::{Backend, change, export, history, snapshot};
 use bklit_console_core::requests::{Answer, Request};
+use bklit_wire::pause::PauseRequest;
 
 /// The timeout of a request.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The number of kinds of requests.
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 /// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
 /// The pending requests.
 pub(crate) struct Tasks {
     backend: Option<Arc<dyn Backend>>,
+    /// Who uses the console, as others know them.
+    who: Arc<str>,
     running: [Option<Running>; KINDS],
 }
 
@@ -43,6 +46,7 @@ fn kind(request: &Request) -> usize {
         Request::Session { .. } => 6,
         Request::History(_) => 7,
         Request::Bars(_) => 8,
+        Request::Pause { .. } => 9,
     }
 }
 
@@ -68,14 +72,18 @@ fn failure(request: &Request) -> Failure {
         Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
         Request::History(_) => Box::new(|reason| Answer::History(Err(reason))),
         Request::Bars(_) => Box::new(|reason| Answer::Bars(Err(reason))),
+        Request::Pause { part, paused, .. } => {
+            let (part, paused) = (*part, *paused);
+            Box::new(move |reason| Answer::Paused(part, paused, Err(reason)))
+        }
         Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
 }
 
 impl Tasks {
     /// Creates it without any requests.
-    pub(crate) fn new(backend: Option<Arc<dyn Backend>>) -> Self {
-        Self { backend, running: [const { None }; KINDS] }
+    pub(crate) fn new(backend: Option<Arc<dyn Backend>>, who: &str) -> Self {
+        Self { backend, who: who.into(), running: [const { None }; KINDS] }
     }
 
     /// Starts a request; [`Tasks::next`] returns the answer. Ignored while one of its kind is
@@ -91,7 +99,10 @@ impl Tasks {
         }
         if place.is_none() {
             let fail = failure(&request);
-            *place = Some((tokio::spawn(answer(self.backend.clone(), request)), fail));
+            *place = {
+                let (backend, who) = (self.backend.clone(), Arc::clone(&self.who));
+                Some((tokio::spawn(answer(backend, who, request)), fail))
+            };
         }
     }
 
@@ -116,7 +127,7 @@ impl Drop for Tasks {
     }
 }
 
-async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
+async fn answer(backend: Option<Arc<dyn Backend>>, who: Arc<str>, request: Request) -> Answer {
     let wait = match request {
         Request::Queue { .. }
         | Request::Batch(_)
@@ -124,15 +135,16 @@ async fn answer(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
         | Request::Session { .. }
         | Request::Live
         | Request::History(_)
-        | Request::Bars(_) => ANSWER_WAIT,
+        | Request::Bars(_)
+        | Request::Pause { .. } => ANSWER_WAIT,
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
     let fail = failure(&request);
     let late = || fail(format!("no answer within {} s", wait.as_secs()));
-    timeout(wait, carry_out(backend, request)).await.unwrap_or_else(|_| late())
+    timeout(wait, carry_out(backend, &who, request)).await.unwrap_or_else(|_| late())
 }
 
-async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answer {
+async fn carry_out(backend: Option<Arc<dyn Backend>>, who: &str, request: Request) -> Answer {
     let fail = failure(&request);
     let backend = || backend.as_deref().ok_or_else(|| NO_BACKEND.to_owned());
     match request {
@@ -169,6 +181,13 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, request: Request) -> Answe
         },
         Request::Bars(query) => match backend() {
             Ok(backend) => Answer::Bars(backend.history(query).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Pause { part, paused, reason } => match backend() {
+            Ok(backend) => {
+                let request = PauseRequest { part, paused, by: who.to_owned(), reason };
+                Answer::Paused(part, paused, backend.pause(&request).await)
+            }
             Err(reason) => fail(reason),
         },
         Request::Export { path, items } => {

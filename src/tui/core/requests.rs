@@ -6,6 +6,7 @@ use bklit_wire::backend::Change;
 use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery};
 use bklit_wire::live_view::LiveView;
+use bklit_wire::pause::Pausable;
 use bklit_wire::queue::{BatchView, FailedView, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
 
@@ -36,6 +37,15 @@ pub enum Request {
     History(HistoryQuery),
     /// The history of figures for the bars next to the figures.
     Bars(HistoryQuery),
+    /// Pause or resume a part of the pipeline.
+    Pause {
+        /// The part.
+        part: Pausable,
+        /// Whether to pause it.
+        paused: bool,
+        /// Why, if the user said so.
+        reason: Option<String>,
+    },
     /// Write failed events to a file.
     Export {
         /// The file, which must not exist.
@@ -64,6 +74,8 @@ pub enum Answer {
     History(Result<HistoryWindow, String>),
     /// Of [`Request::Bars`].
     Bars(Result<History, String>),
+    /// Of [`Request::Pause`], with what was requested.
+    Paused(Pausable, bool, Result<(), String>),
     /// Of [`Request::Export`]: how many events were written, and the file.
     Exported(Result<(u64, PathBuf), String>),
 }

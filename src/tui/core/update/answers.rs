@@ -16,6 +16,13 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
         }
         Answer::Bars(answer) => model.panels.bars.take(answer, now),
         Answer::History(answer) => model.panels.history.take(answer, now),
+        Answer::Paused(part, paused, answer) => {
+            let done = if paused { "paused" } else { "resumed" };
+            model.notify(match answer {
+                Ok(()) => format!("{} {done}", part.as_str()),
+                Err(reason) => format!("{} not {done}: {reason}", part.as_str()),
+            });
+        }
         Answer::Live(answer) => model.panels.visitors.take(answer, now),
         Answer::Batch(id, answer) => batch::take(model, &id, &answer),
         Answer::Event(id, answer) => {

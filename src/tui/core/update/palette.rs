@@ -20,7 +20,9 @@ use crate::model::query::Query;
 use crate::model::screen::Help;
 use crate::model::{Focus, Model, Purpose, Recording, Screen};
 use crate::msg::{Effect, Job, Target};
+use crate::requests::Request;
 use crate::settings::skin_of;
+use bklit_wire::pause::Pausable;
 use bklit_wire::time::UtcMillis;
 
 /// The most characters in a command.
@@ -172,6 +174,8 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
             }
         }
         Command::Set(switch, on) => return Ok(set(model, switch, on)),
+        Command::Pause(part, reason) => return pause(model, part, true, reason).map(Some),
+        Command::Resume(part) => return pause(model, part, false, None).map(Some),
         Command::GoTo(moment) => navigation::go_to(model, moment),
         Command::Open(view) => return Ok(screens::open(model, view)),
         Command::Help => {
@@ -181,6 +185,19 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Quit => return Ok(Some(Effect::Quit)),
     }
     Ok(None)
+}
+
+/// Pauses or resumes a part of the pipeline.
+fn pause(
+    model: &Model,
+    part: Pausable,
+    paused: bool,
+    reason: Option<String>,
+) -> Result<Effect, String> {
+    if model.options.read_only {
+        return Err("the console is read-only".to_owned());
+    }
+    Ok(Effect::Ask(Request::Pause { part, paused, reason }))
 }
 
 /// Whether the effect of a command is visible on the log's screen.

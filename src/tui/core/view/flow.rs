@@ -11,6 +11,7 @@ use crate::model::layout::Layout;
 use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::Health;
+use bklit_wire::pause::Pause;
 use bklit_wire::text;
 
 /// The places of the parts in the summary's health and failures.
@@ -167,7 +168,7 @@ fn idle(figures: &StageFigures) -> State {
 }
 
 fn ingestion(figures: &StageFigures, summary: &Summary) -> Vec<(String, State)> {
-    let mut facts = Vec::new();
+    let mut facts = Vec::from_iter(paused(summary.paused.intake.as_ref()));
     if summary.throttled > 0 {
         let throttled = format::short_count(summary.throttled);
         facts.push((format!("{throttled} throttled"), State::High));
@@ -197,8 +198,17 @@ fn queue(model: &Model, summary: &Summary) -> Vec<(String, State)> {
     facts
 }
 
+/// Who has paused it, and why.
+fn paused(pause: Option<&Pause>) -> Option<(String, State)> {
+    let Pause { by, reason, .. } = pause?;
+    let reason = reason.iter().map(|reason| format!(": {reason}"));
+    let text = format!("paused by {by}{}", reason.collect::<String>());
+    Some((text::safe(&text).into_owned(), State::Critical))
+}
+
 fn worker(summary: &Summary) -> Vec<(String, State)> {
-    let mut facts = failing(summary, WORKER);
+    let mut facts = Vec::from_iter(paused(summary.paused.workers.as_ref()));
+    facts.extend(failing(summary, WORKER));
     if let Some(seconds) = summary.stalled {
         let stalled = format!("stalled {}", format::micros(seconds as f64 * 1e6));
         facts.insert(0, (stalled, State::Critical));

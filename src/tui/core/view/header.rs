@@ -61,7 +61,9 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let rate = format!("{rate:>RATE$}");
     let read_only = model.options.read_only.then(|| styled("READ-ONLY ", theme.warning()));
     let mouse = model.mouse.then(|| styled("mouse ", theme.key()));
-    let state: Vec<_> = read_only.into_iter().chain(mouse).chain(state(model)).collect();
+    let paused = paused(model).map(|parts| styled(parts, theme.badge()));
+    let state = paused.into_iter().chain(read_only).chain(mouse).chain(state(model));
+    let state: Vec<_> = state.collect();
     let whole = text::width(&short_source(model)) + 3;
     let source = whole.min(MIN_SOURCE + 3);
     let (long, short) = (format!("{rate} events   "), format!("{rate}  "));
@@ -106,6 +108,13 @@ fn health(model: &Model) -> Vec<Segment> {
         [styled(format!("{part} "), name), styled(sign, style), styled("  ", theme.plain())]
     });
     signs.collect()
+}
+
+/// The parts of the pipeline that are paused.
+fn paused(model: &Model) -> Option<String> {
+    let paused = model.figures.summary().paused.iter();
+    let parts: Vec<_> = paused.map(|(part, _)| part.as_str().to_uppercase()).collect();
+    (!parts.is_empty()).then(|| format!(" {} PAUSED ", parts.join(" AND ")))
 }
 
 fn state(model: &Model) -> Vec<Segment> {

@@ -4,6 +4,7 @@ use super::{History, SECONDS};
 use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::{Failure, Gauges, Health, QueueGauges, VerifyGauges};
+use bklit_wire::pause::{Pausable, Paused};
 
 /// The parts of the pipeline that have a health.
 pub const PARTS: [&str; 3] = ["queue", "store", "worker"];
@@ -75,6 +76,8 @@ pub struct Summary {
     pub health: [Health; 3],
     /// The failures of queue, store and worker, each since it began.
     pub failures: [Option<Failure>; 3],
+    /// What an operator has paused.
+    pub paused: Paused,
     /// For how many seconds the worker has done nothing although events are waiting.
     pub stalled: Option<u64>,
     /// One in this many events is shown.
@@ -97,6 +100,7 @@ impl Default for Summary {
             depth_history: [None; SECONDS],
             health: [Health::Unknown; 3],
             failures: Default::default(),
+            paused: Paused::default(),
             stalled: None,
             sampling: 1,
             verify: None,
@@ -122,6 +126,10 @@ impl Summary {
             let failures = all().flat_map(|gauges| &gauges.failures);
             failures.filter(|failure| failure.part == part).min_by_key(|f| f.since).cloned()
         });
+        for part in Pausable::ALL {
+            let find = |gauges: &Gauges| gauges.paused.clone().part_mut(part).take();
+            *self.paused.part_mut(part) = all().find_map(find);
+        }
         self.sampling = all().map(|gauges| gauges.sampling).max().unwrap_or(1).max(1);
         // Each process verifies its own events.
         self.verify = all().filter_map(|gauges| gauges.verify).reduce(VerifyGauges::merged);

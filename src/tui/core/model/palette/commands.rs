@@ -12,6 +12,7 @@ use crate::msg::Target;
 use bklit_wire::debug_log::{Level, Stage, UnknownName};
 use bklit_wire::duration;
 use bklit_wire::event_lookup::id_problem;
+use bklit_wire::pause::Pausable;
 
 /// The kind of a command's argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,10 @@ pub enum Argument {
     SavedName,
     /// A switch, and `on` or `off`.
     Switch,
+    /// A part of the pipeline to pause, and why.
+    Pause,
+    /// A part of the pipeline to resume.
+    Resume,
 }
 
 /// A row of the table.
@@ -99,6 +104,8 @@ pub const COMMANDS: &[Spec] = &[
     spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
     spec("stage", "NAME", Argument::Stage, "A stage's latencies, rate and failures over time"),
     spec("processes", "", Argument::None, "Processes that share a Redis"),
+    spec("pause", "intake|workers REASON", Argument::Pause, "Pause accepting events (intake) or storing them (workers), in all processes of the queue"),
+    spec("resume", "intake|workers", Argument::Resume, "Resume what was paused"),
     spec("verify", "", Argument::None, "Results of dual-write verification"),
     spec("help", "", Argument::None, "Keys and commands"),
     spec("q", "", Argument::None, "Quit"),
@@ -189,6 +196,10 @@ pub enum Command {
     Theme(String),
     /// Change a switch.
     Set(Switch, bool),
+    /// Pause a part of the pipeline.
+    Pause(Pausable, Option<String>),
+    /// Resume it.
+    Resume(Pausable),
     /// Show the help.
     Help,
     /// Quit the console.
@@ -255,6 +266,11 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::NewName => Command::Save(new_name(argument)?),
         Argument::SavedName => Command::Load(argument.to_owned()),
         Argument::Switch => switch(argument)?,
+        Argument::Resume => Command::Resume(argument.parse()?),
+        Argument::Pause => {
+            let (part, reason) = split(argument);
+            Command::Pause(part.parse()?, (!reason.is_empty()).then(|| reason.to_owned()))
+        }
     })
 }
 

@@ -12,6 +12,7 @@ use self::commands::{Argument, COMMANDS, Switch};
 use crate::appearance::Scheme;
 use crate::histories::{History, Recall};
 use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::pause::Pausable;
 
 /// The most completions.
 pub const MAX_CANDIDATES: usize = 100;
@@ -157,7 +158,7 @@ fn candidates(line: &str, known: &Known) -> (usize, Vec<Candidate>) {
     let from = line.len() - argument.len();
     // The last word of queries and switches; the whole argument of all others.
     let word_at = match spec.argument {
-        Argument::Query(_) | Argument::Notify | Argument::Switch => {
+        Argument::Query(_) | Argument::Notify | Argument::Switch | Argument::Pause => {
             argument.rfind(' ').map_or(0, |space| space + 1)
         }
         Argument::File | Argument::FileOrOff => argument.rfind('/').map_or(0, |slash| slash + 1),
@@ -189,6 +190,8 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
             let built_in = Scheme::ALL.iter().map(|scheme| plain(scheme.as_str(), ""));
             built_in.chain(known.skins.iter().map(|name| plain(name, "from the config"))).collect()
         }
+        Argument::Pause | Argument::Resume if !later => all(&Pausable::ALL.map(Pausable::as_str)),
+        Argument::Pause | Argument::Resume => Vec::new(),
         Argument::Switch if later => all(&["on", "off"]),
         Argument::Switch => all(&Switch::ALL.map(|(name, _)| name)),
         Argument::Project => {
