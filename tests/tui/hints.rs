@@ -87,8 +87,15 @@ fn the_context_and_marks_name_them() {
     console.keys("nothing at all");
     console.code(KeyCode::Enter);
     assert_says(&console, "Ctrl-P edits it");
-    console.keys("1");
+    console.keys(":filter");
+    console.code(KeyCode::Enter);
+    console.keys("^");
+    console.ctrl('o');
+    console.ctrl('o');
     assert_says(&console, "Ctrl-N shows all stages");
+    assert_says(&console, "Ctrl-O shows other levels");
+    console.ctrl('n');
+    console.ctrl('o');
     console.keys(":filter");
     console.code(KeyCode::Enter);
     console.keys(":save a");

@@ -117,7 +117,8 @@ impl Condition {
     ];
 }
 
-/// How many lines each condition hides; a line counts for the first one that hides it.
+/// How many lines each condition hides; a line counts for one of them. Where a query excludes many
+/// lines at once, they count for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hidden([u64; Condition::ALL.len()]);
 

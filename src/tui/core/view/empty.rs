@@ -78,8 +78,9 @@ fn hidden_by(model: &Model, pane: &Pane) -> Vec<String> {
     let filter = pane.filter();
     let conditions: Vec<_> =
         Condition::ALL.into_iter().filter(|&condition| filter.has(condition)).collect();
-    let mut said: Vec<_> = conditions
-        .iter()
+    // The others hide nothing that these would show.
+    let hiding = conditions.iter().filter(|&&condition| pane.hidden().by(condition) > 0);
+    let mut said: Vec<_> = hiding
         .map(|&condition| {
             let phrase = screens::phrase(model, filter, condition);
             let lines = format::lines(pane.hidden().by(condition));
