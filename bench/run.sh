@@ -56,6 +56,7 @@ measure worker --events "$events" --rounds "$rounds"
 measure worker --events "$events" --rounds "$rounds" --processes 2
 measure worker --events "$events" --rounds "$rounds" --mixed
 measure worker --events "$events" --rounds "$rounds" --embedded
+measure worker --visible 1000 --seconds "$((seconds * 5))" --rounds "$rounds"
 
 for number in 64 256; do
   measure track --redis --connections "$number" --seconds "$seconds" --rounds "$rounds"

@@ -7,6 +7,8 @@ mod careless;
 #[path = "../shared/cpu.rs"]
 mod cpu;
 mod embedded;
+#[path = "../track/load.rs"]
+mod load;
 mod raw;
 #[path = "../shared/record.rs"]
 mod record;
@@ -15,6 +17,7 @@ mod record;
 mod support;
 #[path = "../shared/traffic.rs"]
 mod traffic;
+mod visible;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -52,6 +55,12 @@ struct Options {
     /// From SQLite into SQLite
     #[arg(long, conflicts_with_all = ["mixed", "workers", "processes"])]
     embedded: bool,
+    /// How long until an event can be queried, at this many accepted per second
+    #[arg(long, value_name = "RATE", conflicts_with_all = ["embedded", "mixed", "workers", "processes"])]
+    visible: Option<f64>,
+    /// Seconds of `--visible`
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
     /// Most events in a batch, and rows in an insert
     #[arg(long, default_value_t = 20_000)]
     batch: usize,
@@ -73,7 +82,29 @@ struct Options {
 
 fn main() {
     let options = Options::parse();
-    if options.embedded { embedded(&options) } else { production(&options) }
+    match options.visible {
+        Some(rate) => visible(&options, rate),
+        None if options.embedded => embedded(&options),
+        None => production(&options),
+    }
+}
+
+fn visible(options: &Options, rate: f64) {
+    let (mut events, mut sessions) = (Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        let seen = visible::observe(rate, Duration::from_secs(options.seconds));
+        let [p50, p99, most] = [0.5, 0.99, 1.0].map(|part| visible::quantile(&seen.events, part));
+        let last = visible::quantile(&seen.sessions, 1.0);
+        println!(
+            "{} events visible after p50 {p50:.0} ms, p99 {p99:.0} ms, most {most:.0} ms; \
+             their sessions at most {last:.0} ms later",
+            seen.events.len()
+        );
+        events.push(p99);
+        sessions.push(last);
+    }
+    options.record("accepted to visible, p99", "ms", &events);
+    options.record("a session's row after its event's, at most", "ms", &sessions);
 }
 
 fn embedded(options: &Options) {

@@ -45,8 +45,10 @@ pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
     let plain = format!("\x1b]52;c;{}\x07", BASE64.encode(text.as_bytes()));
     match multiplexer {
         Multiplexer::None => plain,
+        // With `set-clipboard`, tmux takes the plain one; with `allow-passthrough`, the terminal takes
+        // the other.
         Multiplexer::Tmux => {
-            format!("\x1bPtmux;{}\x1b\\", plain.replace('\x1b', "\x1b\x1b"))
+            format!("{plain}\x1bPtmux;{}\x1b\\", plain.replace('\x1b', "\x1b\x1b"))
         }
         Multiplexer::Screen => {
             let mut wrapped = String::with_capacity(plain.len() * 2);
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn is_wrapped_for_multiplexers() {
         assert_eq!(copy_sequence("foo", Multiplexer::None), "\x1b]52;c;Zm9v\x07");
-        let tmux = "\x1bPtmux;\x1b\x1b]52;c;Zm9v\x07\x1b\\";
+        let tmux = "\x1b]52;c;Zm9v\x07\x1bPtmux;\x1b\x1b]52;c;Zm9v\x07\x1b\\";
         assert_eq!(copy_sequence("foo", Multiplexer::Tmux), tmux);
         let screen = copy_sequence(&"foo".repeat(40), Multiplexer::Screen);
         let unwrapped = screen.replace("\x1b\\\x1bP", "");

@@ -97,15 +97,21 @@ pub enum ConsoleEnd {
     HungUp,
 }
 
-/// Checks that there is a terminal to run on.
+/// Checks that there is a terminal that can show the console.
 ///
 /// # Errors
-/// Without a terminal; the message says what to do.
+/// If there is none; the message says what to use instead.
 pub fn require_terminal() -> color_eyre::Result<()> {
     if !terminal::is_present() {
         bail!(
             "the console needs a terminal for input and output. Without one, run the pipeline \
              with --no-ui, or follow a running one with `bklit-tui logs --follow`"
+        );
+    }
+    if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+        bail!(
+            "this terminal (TERM=dumb) cannot show the console. Run the pipeline with --no-ui, follow \
+             a running one with `bklit-tui logs --follow`, or set TERM, for example to xterm-256color"
         );
     }
     Ok(())

@@ -35,6 +35,11 @@ const MAX_DEFERRED: usize = 8;
 /// Clicks and the wheel, in SGR format; not every move, which would be a flood.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
+/// Keys as terminals have always sent them, whatever a program before has left: xterm's
+/// modifyOtherKeys off, and no flag of kitty's protocol. Other terminals ignore both.
+const PLAIN_KEYS: &str = "\x1b[>4;0m\x1b[>0u";
+/// As they were before.
+const FORMER_KEYS: &str = "\x1b[<u\x1b[>4m";
 /// Ends any escape sequence that was cut off.
 const CANCEL: &str = "\x18";
 
@@ -126,6 +131,7 @@ fn opening() -> String {
     let mut text = String::new();
     append(&mut text, EnterAlternateScreen);
     append(&mut text, EnableBracketedPaste);
+    text.push_str(PLAIN_KEYS);
     append(&mut text, Hide);
     append(&mut text, Clear(ClearType::All));
     if MOUSE.load(Ordering::Relaxed) {
@@ -148,6 +154,7 @@ fn closing() -> String {
     append(&mut text, DisableBracketedPaste);
     // Always: the bytes that enabled it may still be on their way.
     text.push_str(MOUSE_OFF);
+    text.push_str(FORMER_KEYS);
     append(&mut text, LeaveAlternateScreen);
     append(&mut text, Show);
     text

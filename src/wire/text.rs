@@ -108,14 +108,40 @@ pub fn is_safe(text: &str) -> bool {
     text.chars().all(|c| guard.shows(c))
 }
 
-/// The text with everything escaped that a terminal must not receive: `\n`, `\t`, `\u{1b}`.
+/// Characters that turn the one before them into an emoji or back, and that join two emoji into one.
+const SELECTORS: [char; 2] = ['\u{fe0e}', '\u{fe0f}'];
+const JOINER: char = '\u{200d}';
+
+/// Whether `c` is part of an emoji between these characters. How wide such an emoji is differs between
+/// terminals; without `c`, its characters are shown next to each other, as wide as they are alone.
+fn is_part_of_emoji(before: Option<char>, c: char, after: Option<char>) -> bool {
+    match (before, after) {
+        (Some(before), _) if SELECTORS.contains(&c) => join(before, '🚀'),
+        (Some(before), Some(after)) if c == JOINER => join(before, after),
+        _ => false,
+    }
+}
+
+/// Whether these characters with a joiner between them are one emoji.
+fn join(before: char, after: char) -> bool {
+    String::from_iter([before, JOINER, after]).graphemes(true).nth(1).is_none()
+}
+
+/// The text with everything escaped that a terminal must not receive: `\n`, `\t`, `\u{1b}`. Emoji that
+/// consist of several joined ones become these.
 pub fn safe(text: &str) -> Cow<'_, str> {
     if is_safe(text) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     let mut guard = Guard::default();
-    for c in text.chars() {
+    let mut before = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if is_part_of_emoji(before, c, chars.peek().copied()) {
+            continue;
+        }
+        before = Some(c);
         if guard.shows(c) {
             out.push(c);
         } else {
@@ -268,7 +294,8 @@ mod tests {
             ("a\u{202e}b\u{2066}", "a\\u{202e}b\\u{2066}"),
             ("a\u{200b}\u{200d}\u{feff}", "a\\u{200b}\\u{200d}\\u{feff}"),
             ("\u{301}x", "\\u{301}x"),
-            ("❤\u{fe0f}", "❤\\u{fe0f}"),
+            ("a\u{fe0f}東\u{fe0f}", "a\\u{fe0f}東\\u{fe0f}"),
+            ("東\u{200d}京🚀\u{200d}", "東\\u{200d}京🚀\\u{200d}"),
             ("\u{e0041}", "\\u{e0041}"),
             ("a\u{113d1}b\u{600}", "a\\u{113d1}b\\u{600}"),
         ] {
@@ -276,6 +303,18 @@ mod tests {
             assert!(is_safe(shown) && !is_safe(text));
         }
         assert_eq!(safe(&format!("a{}", "\u{301}".repeat(5))).matches("\\u{301}").count(), 2);
+    }
+
+    #[test]
+    fn emoji_are_as_wide_as_their_parts() {
+        for (text, shown, columns) in [
+            ("❤\u{fe0f}!", "❤!", 2),
+            ("⌚\u{fe0e}", "⌚", 2),
+            ("👩\u{200d}💻", "👩💻", 4),
+            ("🏳\u{fe0f}\u{200d}🌈", "🏳🌈", 3),
+        ] {
+            assert_eq!((&*safe(text), width(&safe(text))), (shown, columns), "{text}");
+        }
     }
 
     #[test]

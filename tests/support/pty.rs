@@ -240,6 +240,8 @@ impl Pty {
         let mouse = (screen.mouse_protocol_mode(), screen.mouse_protocol_encoding());
         let off = (vt100::MouseProtocolMode::None, vt100::MouseProtocolEncoding::Default);
         assert_eq!(mouse, off, "the mouse");
+        let raw = String::from_utf8_lossy(&received.raw);
+        assert!(raw.rfind("\x1b[>0u") < raw.rfind("\x1b[<u"), "how keys are sent");
     }
 }
 

@@ -31,6 +31,18 @@ fn a_locale_with_utf_8_gets_all_signs_and_colorterm_all_colours() {
     program.assert_quit();
 }
 
+#[test]
+fn a_terminal_that_cannot_show_it_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(PROGRAM, dir.path());
+    command.args(arguments(dir.path()));
+    command.env("TERM", "dumb");
+    let mut pty = Pty::spawn(command, (100, 30));
+    assert_eq!(pty.wait_for_exit(), Ok(1));
+    let contents = pty.contents();
+    assert!(contents.contains("TERM=dumb") && contents.contains("logs --follow"), "{contents}");
+}
+
 /// Waits until a file is as wanted, and returns its text.
 fn file(path: &std::path::Path, wanted: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();

@@ -13,6 +13,7 @@ use bklit_wire::event::{EventKind, Payload};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
+use memchr::{memchr, memmem};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -27,12 +28,12 @@ use crate::intake::{self, Envelope, Rejection, Sender};
 use crate::queue::MAX_PUSHED;
 use crate::telemetry::{Data, Repeated};
 
-/// Batches decompressed, parsed and queued at once; further ones wait. What is parsed takes several
-/// times the memory of its JSON.
-const MAX_AT_ONCE: usize = 4;
+/// The most bytes of batches that are parsed and queued at once; further batches wait. What is
+/// parsed takes up to twelve times the memory of its JSON.
+const MAX_PARSED: usize = 4 << 20;
 /// The most bytes of all batches being received.
 const MAX_RECEIVED: usize = 64 << 20;
-/// The unit in which they are counted, in bytes.
+/// The unit in which both are counted, in bytes.
 const UNIT: usize = 1024;
 /// Events parsed before other tasks get a turn.
 const PARSED_AT_ONCE: usize = 32;
@@ -40,19 +41,20 @@ const PARSED_AT_ONCE: usize = 32;
 const MAX_LOGGED: usize = 5;
 /// May precede JSON.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const KINDS: [EventKind; 3] = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
 /// The longest event type that is quoted, in characters.
 const MAX_TYPE: usize = 40;
 
 /// Bounds what all batches take together.
 pub struct BatchLimits {
     received: Arc<Semaphore>,
-    turns: Semaphore,
+    parsed: Semaphore,
 }
 
 impl Default for BatchLimits {
     fn default() -> Self {
         let received = Arc::new(Semaphore::new(MAX_RECEIVED / UNIT));
-        Self { received, turns: Semaphore::new(MAX_AT_ONCE) }
+        Self { received, parsed: Semaphore::new(MAX_PARSED / UNIT) }
     }
 }
 
@@ -62,10 +64,11 @@ impl BatchLimits {
         BatchMemory { received: Arc::clone(&self.received), held: None }
     }
 
-    /// Waits for a turn, which lasts until the result is dropped. Never fails: the semaphore stays
-    /// open.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.acquire().await.ok()
+    /// Waits until a batch of `bytes` can be parsed. It counts until the result is dropped. Never
+    /// fails: the semaphore stays open.
+    async fn turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let units = bytes.clamp(1, MAX_PARSED).div_ceil(UNIT);
+        self.parsed.acquire_many(u32::try_from(units).ok()?).await.ok()
     }
 }
 
@@ -136,7 +139,7 @@ pub(super) async fn ingest(
     let bytes = read.await.map_err(of_sender)?;
     peer.linger.store(false, Relaxed);
 
-    let _turn = context.batches.turn().await;
+    let _turn = context.batches.turn(coding.most_decoded(bytes.len())).await;
     let bytes = coding.decode(bytes).await.map_err(of_sender)?;
     let items = split(&bytes).map_err(of_sender)?;
     let mut parsed = Vec::with_capacity(items.len());
@@ -241,11 +244,25 @@ fn parse(item: &[u8], most: usize) -> Parsed {
     if !item.starts_with(b"{") {
         return Err(Rejection::field("body", "expected a JSON object").into());
     }
+    if let Some(kind) = leading_kind(item) {
+        return Ok(intake::parse(kind, item)?);
+    }
     let Item { r#type, data } = serde_json::from_slice(item)
         .map_err(|error| Rejection::field("body", format!("not valid JSON: {error}")))?;
     let kind = kind(r#type)?;
     let fields = data.map_or(item, |data| data.get().as_bytes());
     Ok(intake::parse(kind, fields)?)
+}
+
+/// The type of an event that begins with it and has its fields next to it, so that it can be parsed in
+/// one pass; `None` if that takes a closer look.
+fn leading_kind(item: &[u8]) -> Option<EventKind> {
+    let value = item.strip_prefix(br#"{"type":"#)?.trim_ascii_start().strip_prefix(b"\"")?;
+    let (name, rest) = value.split_at_checked(memchr(b'"', value)?)?;
+    let kind = KINDS.into_iter().find(|kind| kind.as_str().as_bytes() == name)?;
+    // A second `type` is an error, and either name can be written with escapes.
+    let others: [&[u8]; 3] = [br#""type""#, br#""data""#, br"\u"];
+    others.iter().all(|other| memmem::find(rest, other).is_none()).then_some(kind)
 }
 
 /// The type of an event, if it has one.
@@ -258,8 +275,7 @@ fn kind(value: Option<&RawValue>) -> Result<EventKind, Rejection> {
     let value = value.ok_or_else(|| Rejection::field("type", "missing"))?;
     let name: Cow<'_, str> = serde_json::from_str(value.get())
         .map_err(|_| Rejection::field("type", "expected a string"))?;
-    let kinds = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
-    kinds.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
+    KINDS.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
         let name: String = name.chars().take(MAX_TYPE).collect();
         let problem = format!("unknown event type `{name}` (pageview, event, session_end)");
         Rejection::field("type", problem)
@@ -268,6 +284,8 @@ fn kind(value: Option<&RawValue>) -> Result<EventKind, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     const VIEW: &str = r#"{"type":"pageview","url":"https://a.example/","projectId":"p"}"#;
@@ -327,6 +345,18 @@ mod tests {
             assert!(error.to_string().starts_with(problem), "{item}: {error}");
             assert!(error.to_string().len() < 150, "{error}");
         }
+        for (item, kind) in [
+            (VIEW, Some(EventKind::Pageview)),
+            (r#"{"type": "event","trackingId":"t"}"#, Some(EventKind::Event)),
+            (r#"{"url":"u","type":"event"}"#, None),
+            (r#"{"type":"event","data":{}}"#, None),
+            (r#"{"type":"event","d\u0061ta":{}}"#, None),
+            (r#"{"type":"event","type":"event"}"#, None),
+            (r#"{"type":"auth"}"#, None),
+            (r#"{"type":"#, None),
+        ] {
+            assert_eq!(leading_kind(item.as_bytes()), kind, "{item}");
+        }
         let error = parse(VIEW.as_bytes(), VIEW.len() - 1).unwrap_err().why;
         assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -342,5 +372,18 @@ mod tests {
         drop(first);
         second.grow(MAX_RECEIVED).unwrap();
         assert!(second.grow(MAX_RECEIVED + 1).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_parsed_at_once_is_bounded() {
+        let limits = BatchLimits::default();
+        let small = limits.turn(1).await.unwrap();
+        let others = limits.turn(MAX_PARSED - UNIT).await.unwrap();
+        assert!(limits.turn(0).now_or_never().is_none());
+        drop(small);
+        assert!(limits.turn(UNIT).now_or_never().is_some());
+        // One that exceeds the bound has it to itself.
+        drop(others);
+        assert!(limits.turn(usize::MAX).now_or_never().flatten().is_some());
     }
 }

@@ -37,6 +37,12 @@ pub struct Coding {
 }
 
 impl Coding {
+    /// The most bytes that a body of `bytes` may have once it is decoded.
+    pub fn most_decoded(&self, bytes: usize) -> usize {
+        let is_plain = self.encodings.is_empty() && self.charset == encoding_rs::UTF_8;
+        if is_plain { bytes } else { self.most }
+    }
+
     /// Decompresses a body, within the bound for its size, and converts it to UTF-8.
     ///
     /// # Errors

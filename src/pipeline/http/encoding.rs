@@ -63,12 +63,17 @@ impl Encodings {
         Ok(Self(encodings))
     }
 
+    /// Whether the body is plain.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Decompresses `body` to at most `most` bytes.
     ///
     /// # Errors
     /// [`Refusal::TooLarge`], or an invalid `body` if it is damaged or incomplete.
     pub async fn decode(self, body: Bytes, most: usize) -> Result<Bytes, Refusal> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return Ok(body);
         }
         if most <= MAX_INLINE {

@@ -7,6 +7,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
 
 use super::mouse;
+use super::reported::{self, Parameter};
 
 const ESC: u8 = 0x1b;
 const PASTE_END: &[u8] = b"\x1b[201~";
@@ -213,30 +214,23 @@ fn control_sequence(rest: &[u8]) -> Front {
 /// The key for a sequence with these parameters and this last byte.
 fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
     let text = std::str::from_utf8(parameters).ok()?;
-    let mut numbers = text.split(';').map(|p| p.split(':').next().unwrap_or(p).parse::<u32>());
-    let first = numbers.next().and_then(Result::ok);
-    let modifiers = modifiers(numbers.next().and_then(Result::ok).unwrap_or(1));
+    let mut parameters = Parameter::all(text);
+    let mut next = || parameters.next().unwrap_or_default();
+    let (first, held) = (next(), next());
+    if held.is_release() {
+        return None;
+    }
+    let modifiers = held.modifiers();
     let code = match last {
-        b'~' => tilde_key(first?)?,
-        b'u' => unicode_key(first?)?,
+        b'u' => return reported::key(first, held),
+        b'~' if first.value == Some(27) => return reported::key(next(), held),
+        b'~' => tilde_key(first.value?)?,
         b'Z' => return Some(KeyEvent::new(KeyCode::BackTab, modifiers | KeyModifiers::SHIFT)),
         // With other parameters it is a report, not a key.
-        _ if first.is_none() && !parameters.is_empty() => return None,
+        _ if first.value.is_none() && !text.is_empty() => return None,
         other => letter_key(other)?,
     };
-    let shift = match code {
-        KeyCode::Char(c) if c.is_uppercase() => KeyModifiers::SHIFT,
-        _ => KeyModifiers::NONE,
-    };
-    Some(KeyEvent::new(code, modifiers | shift))
-}
-
-/// Modifiers in xterm's encoding: the bit mask plus one.
-fn modifiers(encoded: u32) -> KeyModifiers {
-    let mask = encoded.saturating_sub(1);
-    let pairs = [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)];
-    let held = pairs.into_iter().filter(|(bit, _)| mask & bit != 0);
-    held.fold(KeyModifiers::NONE, |all, (_, modifier)| all | modifier)
+    Some(KeyEvent::new(code, modifiers))
 }
 
 fn letter_key(last: u8) -> Option<KeyCode> {
@@ -274,16 +268,6 @@ fn tilde_key(number: u32) -> Option<KeyCode> {
         28..=29 => function(28, 15),
         31..=34 => function(31, 17),
         _ => None,
-    }
-}
-
-fn unicode_key(number: u32) -> Option<KeyCode> {
-    match number {
-        9 => Some(KeyCode::Tab),
-        13 => Some(KeyCode::Enter),
-        27 => Some(KeyCode::Esc),
-        127 => Some(KeyCode::Backspace),
-        other => char::from_u32(other).filter(|c| !c.is_control()).map(KeyCode::Char),
     }
 }
 

@@ -4,9 +4,11 @@
 //!
 //! - `decoder`: decodes bytes into keys, pasted text and mouse input
 //! - `mouse`: parses mouse reports
+//! - `reported`: keys that are reported by number
 
 mod decoder;
 mod mouse;
+mod reported;
 
 use std::io::{self, PipeReader, PipeWriter};
 

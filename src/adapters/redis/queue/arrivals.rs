@@ -19,7 +19,7 @@ use crate::redis::connection::{RedisFailure, RedisServer, is_broken};
 
 /// Interval of checks although the server reports changes: a report may be lost with a connection
 /// whose end goes unnoticed.
-const CHECK_EVERY: Duration = Duration::from_secs(15);
+const CHECK_EVERY: Duration = Duration::from_secs(20);
 /// Intervals of polling a server that reports nothing: at first, after a while without items, and
 /// after a long while.
 const MIN_POLL: Duration = Duration::from_millis(20);

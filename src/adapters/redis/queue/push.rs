@@ -22,6 +22,8 @@ pub(super) const MAX_WAITING: usize = 16_384;
 /// Once this many pushes share a round trip, no further call joins them. With those of the last call
 /// they must stay below 8,000, the most arguments that a script can pass to a command.
 const MAX_GROUP: usize = 1_024;
+/// A group of this many does not wait for more.
+const LARGE_GROUP: usize = 100;
 /// How long the result of a group in doubt is stored: as long as a spool may have to wait.
 const SERIES_MEMORY_SECONDS: u64 = 7 * 24 * 60 * 60;
 
@@ -131,12 +133,11 @@ impl Pusher {
         while let Some(first) = pushes.recv().await {
             let mut group = Vec::new();
             first.join(&mut group);
-            // Tasks that are ready to push as well share this round trip rather than the next one.
-            tokio::task::yield_now().await;
-            while group.len() < MAX_GROUP
-                && let Ok(next) = pushes.try_recv()
-            {
-                next.join(&mut group);
+            take_waiting(&mut pushes, &mut group);
+            if group.len() < LARGE_GROUP {
+                // Tasks that are ready to push as well share this round trip rather than the next.
+                tokio::task::yield_now().await;
+                take_waiting(&mut pushes, &mut group);
             }
             if let Err(error) = self.push_group(group, &mut depth, &mut series).await {
                 series = Series::new();
@@ -323,6 +324,14 @@ impl Pusher {
 /// The result of a push.
 pub(super) async fn result(response: oneshot::Receiver<PushResult>) -> PushResult {
     response.await.unwrap_or_else(|_| Err(unavailable("the push task has stopped")))
+}
+
+fn take_waiting(pushes: &mut mpsc::Receiver<Call>, group: &mut Vec<Push>) {
+    while group.len() < MAX_GROUP
+        && let Ok(next) = pushes.try_recv()
+    {
+        next.join(group);
+    }
 }
 
 /// The results of pushes, in order.

@@ -16,15 +16,18 @@ pub enum Palette {
 }
 
 impl Palette {
-    /// Detects it from `TERM` and `COLORTERM`, unless it is set.
+    /// Detects it from `TERM` and `COLORTERM`, unless it is set. GNU screen passes on the `COLORTERM` of
+    /// the terminal that it was started in, whose colours it may not have.
     pub fn find(no_color: bool, colors: Colors, variable: impl Fn(&str) -> Option<String>) -> Self {
         let named = |name| variable(name).unwrap_or_default();
+        let in_screen = !named("STY").is_empty() && named("TMUX").is_empty();
+        let colorterm = || if in_screen { String::new() } else { named("COLORTERM") };
         match colors {
             _ if no_color || named("TERM") == "dumb" => Self::NoColour,
             Colors::Ansi16 => Self::Ansi16,
             Colors::Ansi256 => Self::Ansi256,
             Colors::True => Self::TrueColour,
-            Colors::Auto => match (named("COLORTERM").as_str(), named("TERM")) {
+            Colors::Auto => match (colorterm().as_str(), named("TERM")) {
                 ("truecolor" | "24bit", _) => Self::TrueColour,
                 (_, term) if term.ends_with("-direct") => Self::TrueColour,
                 (other, _) if !other.is_empty() => Self::Ansi256,

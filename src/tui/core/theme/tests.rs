@@ -193,6 +193,9 @@ fn the_environment_tells_how_many_colours_there_are() {
     assert_eq!(find(&[("TERM", "xterm"), ("COLORTERM", "yes")]), Palette::Ansi256);
     assert_eq!(find(&[("TERM", "xterm"), ("COLORTERM", "truecolor")]), Palette::TrueColour);
     assert_eq!(find(&[("TERM", "xterm-direct")]), Palette::TrueColour);
+    let screen = [("STY", "1.pts-0"), ("TERM", "screen"), ("COLORTERM", "truecolor")];
+    assert_eq!(find(&screen), Palette::Ansi16);
+    assert_eq!(find(&[&screen[..], &[("TMUX", "/tmp/tmux,1,0")]].concat()), Palette::TrueColour);
     assert_eq!(find(&[("TERM", "dumb"), ("COLORTERM", "24bit")]), Palette::NoColour);
     let truly = [("COLORTERM", "truecolor")];
     assert_eq!(Palette::find(true, Colors::True, of(&truly)), Palette::NoColour);

@@ -50,6 +50,16 @@ fn keys_of_common_terminals() {
         (b"\x1b[Z", KeyCode::BackTab, SHIFT),
         (b"\x1b[99;5u", KeyCode::Char('c'), CONTROL),
         (b"\x1b[27u", KeyCode::Esc, NONE),
+        (b"\x1b[27;5;105~", KeyCode::Char('i'), CONTROL),
+        (b"\x1b[27;2;13~", KeyCode::Enter, SHIFT),
+        (b"\x1b[27;2;65~", KeyCode::Char('A'), SHIFT),
+        (b"\x1b[97;2u", KeyCode::Char('A'), SHIFT),
+        (b"\x1b[55:47;2u", KeyCode::Char('/'), NONE),
+        (b"\x1b[97;6u", KeyCode::Char('A'), CONTROL | SHIFT),
+        (b"\x1b[9;2u", KeyCode::BackTab, SHIFT),
+        (b"\x1b[57414u", KeyCode::Enter, NONE),
+        (b"\x1b[57404;129u", KeyCode::Char('5'), NONE),
+        (b"\x1b[1;1:2A", KeyCode::Up, NONE),
     ];
     for (bytes, code, modifiers) in cases {
         assert_eq!(decode(&[bytes]), key(*code, *modifiers), "{bytes:?}");
@@ -69,6 +79,11 @@ fn what_is_no_key_is_dropped_and_the_next_key_is_not() {
         b"\xe2\x28",
         b"\x1b[12",
         b"\x1b[[z",
+        // Released, modifiers alone, and with the Super key.
+        b"\x1b[97;1:3u",
+        b"\x1b[1;1:3B",
+        b"\x1b[57441;2u",
+        b"\x1b[113;9u",
     ] {
         let typed = decode(&[noise, b"\x1b[A"]);
         assert_eq!(typed.last(), key(KeyCode::Up, KeyModifiers::NONE).last(), "{noise:?}");

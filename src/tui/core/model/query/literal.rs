@@ -1,9 +1,15 @@
 //! Text and regular expressions, compiled for fast search.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use icu_normalizer::{
+    ComposingNormalizerBorrowed as ComposingNormalizer,
+    DecomposingNormalizerBorrowed as DecomposingNormalizer,
+};
 use memchr::memmem;
 use regex::{Regex, RegexBuilder};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::folded::Folded;
 
@@ -17,8 +23,9 @@ pub(super) enum Needle {
     Exact(Box<memmem::Finder<'static>>),
     /// Case-insensitive text.
     Folded(Folded),
-    /// Case-insensitive text whose letters are too common, or too many, for [`Folded`].
-    FoldedRegex(Regex),
+    /// Text in several spellings: case-insensitive with letters that are too common, or too many, for
+    /// [`Folded`], or with accents, which Unicode writes in several ways.
+    Spellings(Regex),
     /// A regular expression.
     Regex {
         regex: Regex,
@@ -30,14 +37,16 @@ pub(super) enum Needle {
 impl Needle {
     pub(super) fn text(text: &str) -> Self {
         let has_case = text.chars().any(char::is_alphabetic);
-        if has_case && !text.chars().any(char::is_uppercase) {
-            if let Some(folded) = Folded::new(text) {
-                return Self::Folded(folded);
-            }
+        let ignores_case = has_case && !text.chars().any(char::is_uppercase);
+        if ignores_case && let Some(folded) = Folded::new(text) {
+            return Self::Folded(folded);
+        }
+        let pattern = spellings(text);
+        if (ignores_case || pattern.is_some())
             // Fails only for a text far longer than the input field allows.
-            if let Ok(regex) = compile(&regex::escape(text), false) {
-                return Self::FoldedRegex(regex);
-            }
+            && let Ok(regex) = compile(&pattern.unwrap_or_else(|| regex::escape(text)), !ignores_case)
+        {
+            return Self::Spellings(regex);
         }
         Self::exact(text)
     }
@@ -61,7 +70,7 @@ impl Needle {
                 Some(at..at + finder.needle().len())
             }
             Self::Folded(folded) => folded.find_from(text, start),
-            Self::FoldedRegex(regex) => regex.find_at(text, start).map(|found| found.range()),
+            Self::Spellings(regex) => regex.find_at(text, start).map(|found| found.range()),
             Self::Regex { regex, .. } => {
                 regex.shortest_match_at(text, start).map(|found| found..found)
             }
@@ -72,7 +81,7 @@ impl Needle {
         match self {
             Self::Exact(finder) => finder.find(text.as_bytes()).is_some(),
             Self::Folded(folded) => folded.find_from(text, 0).is_some(),
-            Self::FoldedRegex(regex) | Self::Regex { regex, .. } => regex.is_match(text),
+            Self::Spellings(regex) | Self::Regex { regex, .. } => regex.is_match(text),
         }
     }
 
@@ -98,10 +107,32 @@ impl Needle {
         match self {
             Self::Exact(finder) => finder.needle().len(),
             Self::Folded(folded) => folded.len(),
-            Self::FoldedRegex(regex) => regex.as_str().len(),
+            Self::Spellings(regex) => regex.as_str().len(),
             Self::Regex { .. } => 0,
         }
     }
+}
+
+/// A pattern for a text with characters that can be written as one or as several, such as `é`: it
+/// matches all of them. `None` if there are no such characters.
+fn spellings(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let (nfd, nfc) = (DecomposingNormalizer::new_nfd(), ComposingNormalizer::new_nfc());
+    let (mut pattern, mut has_several) = (String::new(), false);
+    for grapheme in text.graphemes(true) {
+        let parts = nfd.normalize(grapheme);
+        let ends = parts.char_indices().skip(1).map(|(at, _)| at).chain([parts.len()]);
+        // The first so many parts as one character, and the others after it.
+        let written = ends.map(|end| format!("{}{}", nfc.normalize(&parts[..end]), &parts[end..]));
+        let forms: BTreeSet<_> = written.map(|form| regex::escape(&form)).collect();
+        has_several |= forms.len() > 1;
+        pattern.push_str("(?:");
+        pattern.push_str(&Vec::from_iter(forms).join("|"));
+        pattern.push(')');
+    }
+    has_several.then_some(pattern)
 }
 
 /// Whether an expression may match the start or end of the whole text, where results differ for

@@ -80,7 +80,7 @@ fn stands_in(slotted: &Slotted, cursor: &mut Cursor, all: &str, start: usize, li
             let found = cursor.advance(needle, all, start);
             found.is_some_and(|(found, _)| found <= end) && needle.is_in(line)
         }
-        Needle::Exact(_) | Needle::Folded(_) | Needle::FoldedRegex(_) => {
+        Needle::Exact(_) | Needle::Folded(_) | Needle::Spellings(_) => {
             let found = cursor.advance(needle, all, start);
             found.is_some_and(|(_, found_end)| found_end <= end)
         }

@@ -333,3 +333,26 @@ proptest! {
         prop_assert_eq!(together, alone, "{}", query.source());
     }
 }
+
+#[test]
+fn accents_are_found_however_they_are_written() {
+    // Composed, partly composed, decomposed.
+    let written = ["Ti\u{1ebf}ng", "Ti\u{ea}\u{301}ng", "Tie\u{302}\u{301}ng"];
+    for text in written {
+        let ring = ring(&[line(text, &json!({ "title": text }))]);
+        for typed in written {
+            let lower = typed.to_lowercase();
+            for source in [typed.to_owned(), lower.clone(), format!("data.title:{lower}")] {
+                assert!(query(&source).matches(ring.get(0).unwrap()), "{source} in {text}");
+            }
+        }
+        for other in ["TIẾNG", "tiềng", "Tiêng"] {
+            assert!(!query(other).matches(ring.get(0).unwrap()), "{other} in {text}");
+        }
+    }
+    // Without composed forms, marks are found as they are.
+    for text in ["ที่นี่", "हिन्दी"] {
+        let ring = ring(&[line(text, &json!({}))]);
+        assert!(query(text).matches(ring.get(0).unwrap()), "{text}");
+    }
+}
