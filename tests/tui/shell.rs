@@ -243,7 +243,7 @@ fn the_workers_are_paused_and_resumed() {
     program.pty.send(":pause workers disk full\r");
     program.pty.wait_for_text("WORKERS PAUSED");
     program.track("waiting");
-    program.pty.wait_for_text("paused by");
+    program.pty.wait_for_text("disk full");
     program.pty.send(":resume workers\r");
     program.pty.wait_for_text("Batch stored");
     program.pty.wait_for("nothing is paused", |screen| !screen.contents().contains("PAUSED"));

@@ -15,6 +15,8 @@ use bklit_wire::text;
 
 /// The width from which versions and latencies are shown.
 const WIDE: u16 = 110;
+/// The width from which roles and uptime are shown.
+const MEDIUM: u16 = 76;
 /// A process that has been silent for longer than this, in seconds, is marked.
 const SILENT: i64 = 3;
 
@@ -22,17 +24,23 @@ const SILENT: i64 = 3;
 type Column = (&'static str, usize, bool);
 
 fn columns(width: u16) -> Vec<Column> {
-    let mut all = vec![("process", 18, false), ("host", 14, false), ("roles", 10, false)];
+    let mut all = vec![("process", 14, false)];
     if width >= WIDE {
-        all[1].1 = 20;
-        all[2].1 = 16;
-        all.push(("version", 8, false));
+        all.extend([("host", 22, false), ("roles", 18, false), ("version", 8, false)]);
+    } else {
+        all.push(("host", 11, false));
     }
-    all.extend([("up", 7, true), ("in", 8, true), ("stored", 8, true)]);
+    if (MEDIUM..WIDE).contains(&width) {
+        all.push(("roles", 9, false));
+    }
+    if width >= MEDIUM {
+        all.push(("up", 6, true));
+    }
+    all.extend([("in", 7, true), ("stored", 7, true)]);
     if width >= WIDE {
         all.push(("p95", 8, true));
     }
-    all.extend([("errors", 6, true), ("seen", 7, true)]);
+    all.extend([("errors", 6, true), ("seen", 5, true)]);
     all
 }
 
