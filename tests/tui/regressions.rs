@@ -234,7 +234,7 @@ fn views_survive_any_resize() {
 /// Regression: help and real keys drift apart.
 #[test]
 fn the_help_shows_every_binding() {
-    let mut console = Console::new(111, 160);
+    let mut console = Console::new(111, 200);
     console.keys("?");
     let screen = console.screen();
     for binding in BINDINGS {
