@@ -55,7 +55,7 @@ pub struct QueueView {
     pub spooled: u64,
     /// What an operator has paused.
     #[serde(default, skip_serializing_if = "Paused::is_empty")]
-    pub paused: Paused,
+    pub paused: Box<Paused>,
     /// When the oldest waiting event was accepted; `None` if nothing waits or it cannot be read.
     pub oldest_waiting: Option<UtcMillis>,
     /// Up to [`MOST_BATCHES`] batches in flight, by lease expiry.

@@ -202,7 +202,7 @@ fn steady_traffic_takes_no_more_memory_and_descriptors_over_time() {
             if at >= shown {
                 let waiting = &daemon.queue()["waiting"];
                 let open = descriptors(&daemon);
-                println!("{at:>6.0?} {} KiB, {open} descriptors, {waiting} waiting", now);
+                println!("{at:>6.0?} {now} KiB, {open} descriptors, {waiting} waiting");
                 shown += first / 2;
             }
             if (first..first + window).contains(&at) {

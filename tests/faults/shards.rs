@@ -113,13 +113,13 @@ fn changes(redis_url: &str, name: &str, first: &[u32]) {
             .collect();
         let stop = Stop(&targets.stop);
         for (n, shards) in first.iter().enumerate() {
-            for which in 0..2 {
+            for (which, place) in daemons.iter_mut().enumerate() {
                 answers(&targets.answered, SOME);
                 let settings = settings(redis_url, &clickhouse, *shards);
-                let daemon = daemons[which].take().unwrap();
+                let daemon = place.take().unwrap();
                 let daemon = with_shards(daemon, &settings, (n + which) % 2 == 0);
                 targets.addresses.lock().unwrap()[which] = daemon.addr;
-                daemons[which] = Some(daemon);
+                *place = Some(daemon);
             }
         }
         answers(&targets.answered, SOME);

@@ -114,7 +114,7 @@ async fn the_events_of_a_session_are_found_with_what_was_refused() {
         failed_at: Some(UtcMillis::now()),
     };
     let failed = vec![item(1, "s_1"), item(2, "s_12"), item(3, "s_1")];
-    *server.queue.failed.lock().unwrap() = failed.into();
+    *server.queue.failed.lock().unwrap() = failed;
     let found = server.get("/api/session?id=s_1&projectId=p", &[]).await.json();
     let events = found["events"].as_array().unwrap();
     let ids: Vec<_> = events.iter().map(|event| &event["eventId"]).collect();

@@ -11,7 +11,6 @@ use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::VerifyGauges;
 use bklit_wire::live_view::{LastEvent, LiveProject, LiveView, MINUTES, TopPage};
-use bklit_wire::pause::Paused;
 use bklit_wire::queue::BatchInFlight;
 use bklit_wire::queue::{EventView, FailedView, QueueView};
 use bklit_wire::text;
@@ -80,7 +79,7 @@ pub(super) fn snapshot(failed_events: usize) -> QueueSnapshot {
         in_flight: 3_000,
         failed: failed_events as u64 + 40,
         spooled: 0,
-        paused: Paused::default(),
+        paused: Box::default(),
         oldest_waiting: Some(ago(3_400)),
         batches: (0..3).map(batch).collect(),
         lapsed: 2,
@@ -99,7 +98,7 @@ fn empty_snapshot() -> QueueSnapshot {
         in_flight,
         failed,
         spooled,
-        paused: Paused::default(),
+        paused: Box::default(),
         oldest_waiting,
         batches,
         lapsed,

@@ -151,7 +151,8 @@ mod tests {
                     since: at(0),
                 }),
                 ..Paused::default()
-            },
+            }
+            .into(),
             oldest_waiting: Some(at(400_000)),
             batches: vec![batch(-90_000, Some("a:1")), batch(20_500, None)],
             lapsed: 1,

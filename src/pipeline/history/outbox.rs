@@ -100,7 +100,9 @@ impl Outbox {
             }
             let mut waiting = lock(&self.waiting);
             // Some may have been dropped meanwhile, because there were too many.
-            while waiting.pop_front_if(|first| first.number <= last.number).is_some() {}
+            while waiting.front().is_some_and(|first| first.number <= last.number) {
+                waiting.pop_front();
+            }
             drop(waiting);
             if let Some(lasted) = self.outage.recovered().map(seconds) {
                 tracing::info!(lasted, "the history of figures is written to {} again", self.name);

@@ -19,7 +19,7 @@ pub async fn overview(queue: &dyn Queue) -> Result<QueueView, QueueError> {
     batches.truncate(MOST_BATCHES);
     let oldest_waiting = oldest_waiting(queue).await?;
     let stats = queue.stats().await?;
-    let paused = queue.paused().await?;
+    let paused = queue.paused().await?.into();
     Ok(QueueView {
         waiting: stats.depth,
         in_flight: stats.in_flight,

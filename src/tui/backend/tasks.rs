@@ -176,7 +176,7 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, who: &str, request: Reques
             Err(reason) => fail(reason),
         },
         Request::History(query) => match backend() {
-            Ok(backend) => Answer::History(history(backend, query).await),
+            Ok(backend) => Answer::History(history(backend, query).await.map(Box::new)),
             Err(reason) => fail(reason),
         },
         Request::Bars(query) => match backend() {

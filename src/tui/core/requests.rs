@@ -71,7 +71,7 @@ pub enum Answer {
     /// Of [`Request::Live`].
     Live(Result<LiveView, String>),
     /// Of [`Request::History`].
-    History(Result<HistoryWindow, String>),
+    History(Result<Box<HistoryWindow>, String>),
     /// Of [`Request::Bars`].
     Bars(Result<History, String>),
     /// Of [`Request::Pause`], with what was requested.

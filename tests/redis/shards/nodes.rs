@@ -129,7 +129,7 @@ async fn only_events_for_a_failed_node_are_spooled() {
     }
     // Whole projects are in the spool, or none of their events.
     let waiting = spooled.spooled() as usize;
-    assert!(waiting > 0 && waiting < 5 * projects.len() && waiting % 5 == 0, "{waiting}");
+    assert!(waiting > 0 && waiting < 5 * projects.len() && waiting.is_multiple_of(5), "{waiting}");
     let mut found = Vec::new();
     while found.len() < expected.len() - waiting {
         tokio::time::timeout(SOON, queue.ready()).await.expect("the others have events");

@@ -77,7 +77,7 @@ impl Layouts {
     /// # Errors
     /// [`QueueError::Unavailable`].
     pub(in super::super) async fn all(&self) -> Result<u32, QueueError> {
-        if !self.known().is_some_and(|known| known.read.elapsed() < REREAD_AFTER) {
+        if self.known().is_none_or(|known| known.read.elapsed() >= REREAD_AFTER) {
             let _alone = self.reading.lock().await;
             let is_known = self.known();
             let is_fresh = is_known.as_ref().is_some_and(|k| k.read.elapsed() < REREAD_AFTER);

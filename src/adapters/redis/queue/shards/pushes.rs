@@ -38,16 +38,16 @@ impl RedisQueue {
         for _ in 0..TRIES {
             let layout = match self.layouts.for_push().await {
                 Ok(layout) => layout,
-                Err(error) => return pushing.end(error),
+                Err(error) => return pushing.end(&error),
             };
             self.look_up(&layout, &mut pushing).await;
             self.add(&layout, &mut pushing).await;
             let Some(epoch) = pushing.moved() else { break };
             if let Err(error) = self.layouts.catch_up(epoch).await {
-                return pushing.end(error);
+                return pushing.end(&error);
             }
         }
-        pushing.end(unavailable("the number of its shards changes all the time"))
+        pushing.end(&unavailable("the number of its shards changes all the time"))
     }
 
     /// Looks items up in the shards that they were pushed to in earlier epochs.
@@ -138,7 +138,7 @@ impl Pushing<'_> {
     }
 
     /// The results; that of items without one is `error`.
-    fn end(self, error: QueueError) -> Vec<PushResult> {
+    fn end(self, error: &QueueError) -> Vec<PushResult> {
         self.results.into_iter().map(|result| result.unwrap_or(Err(error.clone()))).collect()
     }
 }

@@ -12,7 +12,7 @@ fn masked(text: &str) -> String {
     out
 }
 
-fn line(message: &str, data: serde_json::Value, at: i64) -> OwnedLine {
+fn line(message: &str, data: &serde_json::Value, at: i64) -> OwnedLine {
     let mut log = DebugLog::new(Stage::Ingestion, Level::Warn, message.to_owned());
     log.timestamp = UtcMillis::from_epoch_millis(at);
     log.data = data.as_object().cloned().unwrap_or_default();
@@ -50,7 +50,7 @@ fn what_differs_from_case_to_case_is_masked() {
 #[test]
 fn lines_are_the_same_by_stage_level_status_message_and_reason() {
     let refused = |error: &str, status: u16| {
-        line("Request refused", json!({ "error": error, "status": status, "path": "/track" }), 0)
+        line("Request refused", &json!({ "error": error, "status": status, "path": "/track" }), 0)
     };
     let key = |line: &OwnedLine| GroupKey::of(line.as_ref());
     let one = refused("event evt_1 is unknown", 400);
@@ -61,11 +61,11 @@ fn lines_are_the_same_by_stage_level_status_message_and_reason() {
     assert_eq!((key(&one).message(), key(&one).status()), ("Request refused", Some(400)));
     assert!(key(&one).is_of(refused("event evt_3 is unknown", 400).as_ref()));
     let message = folded("Request refused", 9_990);
-    let many = line(&message, json!({ "error": "event evt_7 is unknown", "status": 400 }), 0);
+    let many = line(&message, &json!({ "error": "event evt_7 is unknown", "status": 400 }), 0);
     assert_eq!(key(&many), key(&one));
     assert_eq!((lines_of(many.as_ref()), lines_of(one.as_ref())), (9_990, 1));
     assert!(is_same(one.as_ref(), many.as_ref()));
-    assert_eq!(key(&line("Slow 17", json!({}), 0)).what(), "Slow #");
+    assert_eq!(key(&line("Slow 17", &json!({}), 0)).what(), "Slow #");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_group_counts_by_minute_and_project() {
 fn what_all_lines_of_a_group_say_is_not_masked() {
     let mut groups = Groups::default();
     let mut add = |error: &str| {
-        let line = line("Request refused", json!({ "error": error }), 0);
+        let line = line("Request refused", &json!({ "error": error }), 0);
         groups.add(line.as_ref(), 0, UtcMillis::MIN);
         let group = groups.iter().next().unwrap();
         (group.what().to_owned(), group.example.clone())
@@ -119,15 +119,15 @@ fn groups_are_bounded_and_dropped_ones_are_counted() {
     };
     let total = 3 * MAX_GROUPS;
     for nth in 0..total {
-        groups.add(line(&name(nth), json!({}), 0).as_ref(), 0, UtcMillis::MIN);
-        groups.add(line("again and again", json!({}), 0).as_ref(), 0, UtcMillis::MIN);
+        groups.add(line(&name(nth), &json!({}), 0).as_ref(), 0, UtcMillis::MIN);
+        groups.add(line("again and again", &json!({}), 0).as_ref(), 0, UtcMillis::MIN);
         assert!(groups.len() <= MAX_GROUPS);
     }
-    let again = GroupKey::of(line("again and again", json!({}), 0).as_ref());
+    let again = GroupKey::of(line("again and again", &json!({}), 0).as_ref());
     assert_eq!(groups.get(&again).unwrap().count, total as u64);
     let Evicted { groups: dropped, lines } = groups.evicted();
     assert_eq!((dropped, lines), ((total + 1 - groups.len()) as u64, dropped));
-    let oldest = GroupKey::of(line(&name(0), json!({}), 0).as_ref());
+    let oldest = GroupKey::of(line(&name(0), &json!({}), 0).as_ref());
     assert!(groups.get(&oldest).is_none());
 }
 
@@ -153,7 +153,7 @@ fn piece() -> impl Strategy<Value = (String, String)> {
             any::<f32>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| format!("{n:.3}")),
             any::<[u8; 4]>().prop_map(|ip| core::net::Ipv4Addr::from(ip).to_string()),
             any::<[u8; 16]>().prop_map(|ip| core::net::Ipv6Addr::from(ip).to_string()),
-            any::<u128>().prop_map(|n| uuid(n)),
+            any::<u128>().prop_map(uuid),
             "[a-z]{1,8}@[a-z]{1,8}\\.com",
         ]
     };

@@ -14,7 +14,7 @@ fn filled(lines: usize, max_lines: usize, max_bytes: usize) -> LineRing {
 fn fill(ring: &mut LineRing, lines: usize) {
     for _ in 0..lines {
         let i = ring.next() as usize;
-        let level = if i % 10 == 0 { Level::Error } else { Level::Info };
+        let level = if i.is_multiple_of(10) { Level::Error } else { Level::Info };
         ring.push_log(&log(format!("line {i}"), Stage::ALL[i % 6], level));
     }
 }

@@ -42,7 +42,7 @@ impl HistoryList {
 #[derive(Debug)]
 pub struct HistoryPanel {
     /// The last answer.
-    pub polled: Polled<HistoryWindow>,
+    pub polled: Polled<Box<HistoryWindow>>,
     pub(crate) topic: Topic,
     pub(crate) span: Span,
     /// The end of the window; `None` stays with the present.
@@ -144,7 +144,7 @@ impl HistoryPanel {
         if at >= newest {
             self.cursor = None;
             return if self.end.is_some() {
-                self.show(self.span, None)
+                self.show(self.span, None);
             };
         }
         let at = at.max(oldest);
@@ -159,7 +159,7 @@ impl HistoryPanel {
     }
 
     /// Applies an answer.
-    pub(crate) fn take(&mut self, answer: Result<HistoryWindow, String>, now: UtcMillis) {
+    pub(crate) fn take(&mut self, answer: Result<Box<HistoryWindow>, String>, now: UtcMillis) {
         self.polled.take(answer, now);
     }
 

@@ -124,7 +124,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         let value = |of: Option<(&Totals, f64)>| {
             of.and_then(|(totals, seconds)| figure.value(history.topic(), totals, seconds))
         };
-        let earlier = before.map(|before| value(before));
+        let earlier = before.map(&value);
         let usual = earlier.iter().flatten().map(|(_, number)| *number).next();
         let current = value(now);
         let style = current
