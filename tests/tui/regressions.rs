@@ -253,7 +253,7 @@ fn views_survive_any_resize() {
 /// Regression: help and real keys drift apart.
 #[test]
 fn the_help_shows_every_binding() {
-    let mut console = Console::new(139, 300);
+    let mut console = Console::new(111, 300);
     console.keys("?");
     let screen = console.screen();
     for binding in BINDINGS {
