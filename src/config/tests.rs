@@ -48,8 +48,8 @@ fn settings_of_the_console_are_checked() {
     for (text, expected) in [
         ("[console]\ncolors = 12", "(auto, 16, 256, true)"),
         ("[console]\ntheme = 'pink'", "is an unknown theme pink (dark, light, mono)"),
-        ("[console.skins.prod]\nacent = '1'", "console.skins.prod.acent is not a color role"),
-        ("[console.skins.prod]\naccent = 'puce'", "skins.prod.accent is not a color: puce"),
+        ("[console.skins.prod]\nacent = '1'", "is not a color role (base, accent, "),
+        ("[console.skins.prod]\naccent = 'puce'", "is not a color: puce"),
         ("[console.skins.light]\naccent = '1'", "is the name of a built-in theme"),
         ("[console.keys]\npause = 'p'", "p is also the key of projects"),
         ("[console.keys]\npaus = 'P'", "console.keys.paus"),
