@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 events=500000 rounds=3 seconds=2 points=100000 folder=bench work=target/bench
-batches=(100 500 2000 5000 20000 50000) connections=(1 4 16 64 256 1024) buffers=(10000 30000 100000 300000 1000000)
+batches=(100 500 2000 5000 15000 50000) connections=(1 4 16 64 256 1024) buffers=(10000 30000 100000 300000 1000000)
 flood=15 machine=()
 case ${1:-} in
   '') ;;

@@ -62,7 +62,7 @@ struct Options {
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// Most events in a batch, and rows in an insert
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 15_000)]
     batch: usize,
     /// Workers in a process
     #[arg(long, default_value_t = 1)]

@@ -181,14 +181,16 @@ async fn a_batch_is_bounded_in_events_and_bytes() {
 }
 
 #[tokio::test]
-async fn few_batches_are_queued_at_once() {
+async fn few_large_batches_are_queued_at_once() {
     let server = Server::start().await;
     let gate = server.queue.gate.write().await;
     let bearer = format!("Bearer {}", server.ingest);
     let mut clients = Vec::new();
     for id in ["a", "b", "c", "d", "e", "f"] {
         let mut client = server.client().await;
-        client.send(post("/batch", &[("Authorization", &bearer)], array(&[view(id)]))).await;
+        // Of these, four have the most bytes that are parsed at once.
+        let large = array(&[view(id)]) + &" ".repeat(900_000);
+        client.send(post("/batch", &[("Authorization", &bearer)], large)).await;
         clients.push(client);
     }
     eventually("four are being queued", || server.queue.writes.load(SeqCst) == 4).await;

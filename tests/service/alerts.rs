@@ -46,13 +46,13 @@ fn a_daemon_reports_a_failing_store_and_its_recovery() {
     let expected = ["queue-depth", "store"].map(|kind| format!("{kind} raised 1 {source}"));
     assert_eq!(raised, expected);
     let log = daemon.stderr();
-    assert!(log.contains("alert: the store fails") && log.contains("events wait, over 2"), "{log}");
+    assert!(log.contains("alert: store: ") && log.contains("events waiting, above 2"), "{log}");
     clickhouse.restart();
     eventually(DEADLINE, "both have ended", || lines(&out).len() == 4);
     let mut over = lines(&out).split_off(2);
     over.sort();
     assert_eq!(over, ["queue-depth", "store"].map(|kind| format!("{kind} over 1 {source}")));
-    assert!(daemon.stderr().contains("alert ended: the store fails"), "{}", daemon.stderr());
+    assert!(daemon.stderr().contains("alert ended: store"), "{}", daemon.stderr());
     assert!(lines(&unused).is_empty() && !silent.stderr().contains("alert"));
 }
 

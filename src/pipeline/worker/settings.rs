@@ -30,7 +30,7 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             workers: 1,
-            batch_size: 20_000,
+            batch_size: 15_000,
             batch_wait: Duration::from_millis(50),
             lease: Duration::from_secs(30),
             max_backoff: Duration::from_secs(10),
