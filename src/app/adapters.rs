@@ -28,8 +28,8 @@ use bklit_adapters::postgres::tokens::PostgresTokenStore;
 use bklit_adapters::redis::bus::{RedisDebugBus, RedisLiveBus};
 use bklit_adapters::redis::connection::RedisServer;
 use bklit_adapters::redis::figures::RedisFigureStore;
-use bklit_adapters::redis::pauses::RedisPauses;
 use bklit_adapters::redis::presence::RedisPresence;
+use bklit_adapters::redis::queue::pauses::RedisPauses;
 use bklit_adapters::redis::tokens::{DEFAULT_KEY, RedisTokenStore};
 use bklit_adapters::sqlite::figures::SqliteFigureStore;
 use bklit_adapters::sqlite::queue::SqliteQueue;
@@ -223,21 +223,25 @@ fn stores(settings: &Settings, data_dir: &Path) -> Result<Stores> {
 
 /// The queue alone, to inspect and repair it while a pipeline may be running on it.
 pub(super) fn queues(settings: &Settings) -> Result<Queues> {
+    let Queues { queue, spool } = unpausable_queues(settings)?;
+    Ok(Queues { queue: Arc::new(PausableQueue::new(queue, pauses(settings)?)), spool })
+}
+
+/// The same for who works on it whatever is paused.
+fn unpausable_queues(settings: &Settings) -> Result<Queues> {
     let bounds = bounds(settings);
-    let pausable = |queue| pauses(settings).map(|store| PausableQueue::new(queue, store));
     let Some(server) = redis(settings)? else {
         let file = data_dir::existing(&settings.data_dir, QUEUE_FILE)?;
-        let queue = pausable(Arc::new(SqliteQueue::open(&file, bounds)?))?;
-        return Ok(Queues { queue: Arc::new(queue), spool: None });
+        return Ok(Queues { queue: Arc::new(SqliteQueue::open(&file, bounds)?), spool: None });
     };
     let file = settings.data_dir.join(QUEUE_FILE);
     let queue = Arc::new(redis_queue(settings, server));
     if !file.exists() {
-        return Ok(Queues { queue: Arc::new(pausable(queue)?), spool: None });
+        return Ok(Queues { queue, spool: None });
     }
     let spool: Arc<dyn Queue> = Arc::new(SqliteQueue::open(&file, bounds)?);
     let queue = Arc::new(SpooledQueue::for_repair(queue, Arc::clone(&spool)));
-    Ok(Queues { queue: Arc::new(pausable(queue)?), spool: Some(spool) })
+    Ok(Queues { queue, spool: Some(spool) })
 }
 
 /// Where it is stored what is paused.

@@ -66,7 +66,8 @@ impl Pipeline {
         let address = listeners.address;
         let (baseline, comparison) = dual_write(settings, &adapters, &log).unzip();
         let (writer, verifier) = comparison.unzip();
-        let throttle = Arc::new(Throttle::new(settings.limits.clone(), settings.queue.max_depth));
+        let throttle = Throttle::new(settings.limits.clone(), settings.queue.max_depth);
+        let throttle = Arc::new(throttle.of_lists(settings.queue.shards));
         let authenticator = authenticator(settings, &adapters, &throttle);
         let tokens_file = adapters::tokens_are_remote(settings)
             .then(|| data_dir.join(adapters::KNOWN_TOKENS_FILE));
@@ -108,13 +109,8 @@ impl Pipeline {
         }
         check_redis(settings, supervisor);
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
-        let (gauges_log, gauges_queue) = (Arc::clone(&log), Arc::clone(&queue));
         let alerts = DaemonAlerts::of(settings, address);
-        let (counted, kept) = (Arc::clone(&history), Arc::clone(&history));
-        supervisor.spawn("gauges", |stop| {
-            gauges::publish(gauges_log, gauges_queue, throttle, counted, alerts, stop)
-        });
-        supervisor.spawn("history of figures", |stop| finish(async move { kept.keep(stop).await }));
+        start_gauges(&log, &queue, throttle, &history, alerts, supervisor);
         Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, history, log })
     }
 
@@ -209,6 +205,21 @@ fn check_redis(settings: &Settings, supervisor: &mut Supervisor) {
 pub(super) async fn finish(task: impl Future<Output = ()>) -> Result<()> {
     task.await;
     Ok(())
+}
+
+/// What publishes the figures, and what keeps their history.
+fn start_gauges(
+    log: &Arc<Telemetry>,
+    queue: &Arc<dyn Queue>,
+    throttle: Arc<Throttle>,
+    history: &Arc<FigureHistory>,
+    alerts: Option<DaemonAlerts>,
+    supervisor: &mut Supervisor,
+) {
+    let (log, queue, counted) = (Arc::clone(log), Arc::clone(queue), Arc::clone(history));
+    supervisor.spawn("gauges", |stop| gauges::publish(log, queue, throttle, counted, alerts, stop));
+    let kept = Arc::clone(history);
+    supervisor.spawn("history of figures", |stop| finish(async move { kept.keep(stop).await }));
 }
 
 /// The worker, where it is among the roles.

@@ -48,6 +48,19 @@ fn events_wait_while_the_workers_are_paused() {
 }
 
 #[test]
+fn a_drain_stores_events_although_the_workers_are_paused() {
+    let mut daemon = Daemon::start();
+    queue(&daemon, "pause workers");
+    eventually(DEADLINE, "an event waits", || {
+        daemon.track("https://shop.example/");
+        daemon.queue()["waiting"].as_u64() > Some(0)
+    });
+    daemon.kill9();
+    queue(&daemon, "drain --timeout 30s");
+    assert!(queue(&daemon, "status").starts_with("waiting            0"));
+}
+
+#[test]
 fn events_are_refused_while_the_intake_is_paused() {
     let daemon = Daemon::start();
     assert_eq!(try_track(&daemon).status, 200);
@@ -67,6 +80,11 @@ fn events_are_refused_while_the_intake_is_paused() {
         daemon.get("/ready").text().contains("an operator has paused accepting events")
     });
     assert!(daemon.get("/api/refused").text().contains(r#""reason":"paused""#));
+    // A planned pause is no failure.
+    let errors = |text: String| {
+        text.lines().any(|line| line.contains(r#"level="error"} "#) && !line.ends_with(" 0"))
+    };
+    assert!(!errors(daemon.get("/metrics").text()), "{}", daemon.get("/metrics").text());
     queue(&daemon, "resume intake");
     eventually(DEADLINE, "events are accepted", || try_track(&daemon).status == 200);
     eventually(DEADLINE, "it is ready", || daemon.get("/ready").status == 200);

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::command::{self, Capture, Cli};
+use super::command::{self, Capture, Cli, Output};
 use super::http::{Response, Stream, request};
 use super::servers::free_port;
 use super::{DEADLINE, eventually};
@@ -252,9 +252,14 @@ impl Daemon {
     /// The output of a command with the same settings.
     #[track_caller]
     pub fn cli(&self, arguments: &[&str]) -> String {
+        self.run(arguments).ok()
+    }
+
+    /// The result of a command with the same settings.
+    pub fn run(&self, arguments: &[&str]) -> Output {
         let config = self.dir.path().join("bklit.toml");
         let settings = ["--config", config.to_str().unwrap()];
-        Cli::on(&self.data_dir()).run(&[arguments, &settings].concat()).ok()
+        Cli::on(&self.data_dir()).run(&[arguments, &settings].concat())
     }
 }
 

@@ -1,69 +1,76 @@
-//! What is paused, in a file of the data dir.
+//! What is paused, in files of the data dir: one for each part that is paused, with the pause as JSON.
+//! Commands may change them next to a running pipeline.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use async_trait::async_trait;
 
 use bklit_pipeline::queue::{PauseStore, QueueError};
 use bklit_wire::pause::{Pausable, Pause, Paused};
 
-/// Its name in the data dir.
-pub const FILE: &str = "paused.json";
-
-/// The [`PauseStore`] of the embedded queue. Commands may change the file next to a running pipeline.
+/// The [`PauseStore`] of the embedded queue.
 pub struct FilePauses {
-    file: PathBuf,
-    /// Held while the file is changed.
-    changing: Mutex<()>,
+    data_dir: PathBuf,
 }
 
 impl FilePauses {
     /// In this data dir.
     pub fn new(data_dir: &Path) -> Self {
-        Self { file: data_dir.join(FILE), changing: Mutex::default() }
+        Self { data_dir: data_dir.to_owned() }
     }
 
-    fn load(&self) -> io::Result<Paused> {
-        match fs::read(&self.file) {
-            Ok(json) => serde_json::from_slice(&json).map_err(io::Error::from),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Paused::default()),
+    fn file(&self, part: Pausable) -> PathBuf {
+        self.data_dir.join(format!("paused-{}.json", part.as_str()))
+    }
+
+    fn load(&self, part: Pausable) -> io::Result<Option<Pause>> {
+        match fs::read_to_string(self.file(part)) {
+            Ok(json) => Pause::parse(&json).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn save(&self, paused: &Paused) -> io::Result<()> {
-        if paused.is_empty() {
-            return match fs::remove_file(&self.file) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        let draft = self.file.with_extension("json.new");
-        fs::write(&draft, serde_json::to_vec(paused)?)?;
-        fs::rename(draft, &self.file)
+    fn save(&self, part: Pausable, pause: &Pause) -> io::Result<()> {
+        let file = self.file(part);
+        let draft = file.with_extension(format!("{}.new", std::process::id()));
+        let mut draft_file = File::create(&draft)?;
+        draft_file.write_all(pause.to_json().as_bytes())?;
+        // Otherwise it may be empty after a power failure.
+        draft_file.sync_all()?;
+        fs::rename(draft, file)
     }
 
-    fn failed(&self, error: &io::Error) -> QueueError {
-        QueueError::Unavailable(format!("{}: {error}", self.file.display()))
+    fn remove(&self, part: Pausable) -> io::Result<()> {
+        match fs::remove_file(self.file(part)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, part: Pausable, error: &io::Error) -> QueueError {
+        QueueError::Unavailable(format!("{}: {error}", self.file(part).display()))
     }
 }
 
 #[async_trait]
 impl PauseStore for FilePauses {
     async fn read(&self) -> Result<Paused, QueueError> {
-        self.load().map_err(|error| self.failed(&error))
+        let mut paused = Paused::default();
+        for part in Pausable::ALL {
+            let pause = self.load(part).map_err(|error| self.failed(part, &error))?;
+            *paused.part_mut(part) = pause;
+        }
+        Ok(paused)
     }
 
     async fn set(&self, part: Pausable, pause: Option<&Pause>) -> Result<(), QueueError> {
-        let _alone = self.changing.lock();
-        let change = || {
-            let mut paused = self.load()?;
-            *paused.part_mut(part) = pause.cloned();
-            self.save(&paused)
+        let done = match pause {
+            Some(pause) => self.save(part, pause),
+            None => self.remove(part),
         };
-        change().map_err(|error| self.failed(&error))
+        done.map_err(|error| self.failed(part, &error))
     }
 }

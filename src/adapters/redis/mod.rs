@@ -5,7 +5,6 @@
 //! | `connection` | connections, reconnects and timeouts |
 //! | `queue` | the queue: lists and Lua scripts |
 //! | `bus` | debug and live bus: channels, and a stream with the last lines |
-//! | `pauses` | what is paused: a hash |
 //! | `figures` | the history of figures: hashes |
 //! | `presence` | active sessions: sorted sets |
 //! | `tokens` | the token store: a hash |
@@ -13,7 +12,6 @@
 pub mod bus;
 pub mod connection;
 pub mod figures;
-pub mod pauses;
 pub mod presence;
 pub mod queue;
 pub mod tokens;

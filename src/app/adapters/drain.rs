@@ -5,7 +5,7 @@ use std::sync::Arc;
 use color_eyre::eyre::{Result, WrapErr};
 
 use super::connect::{clickhouse, redis, redis_queue};
-use super::{STORE_FILE, queues, tokens, with_postgres};
+use super::{STORE_FILE, tokens, unpausable_queues, with_postgres};
 use crate::app::data_dir::DataDir;
 use crate::commands::queue::{Drain, Queues};
 use crate::config::Settings;
@@ -25,7 +25,7 @@ use bklit_wire::debug_bus::DebugBus;
 
 /// Opens the queue, and what its worker needs.
 pub(in crate::app) async fn drain(settings: &Settings) -> Result<Drain> {
-    let mut queues = queues(settings)?;
+    let mut queues = unpausable_queues(settings)?;
     let owned = own_spool(settings, &mut queues).await?;
     let server = redis(settings)?;
     let live_bus: Arc<dyn LiveBus> = match server.clone() {

@@ -298,7 +298,8 @@ impl Intake {
                 });
                 Ok(event.id.clone())
             }
-            Err(error @ QueueError::IdTaken) => {
+            // Reported as a refusal; a pause is no failure.
+            Err(error @ (QueueError::IdTaken | QueueError::Paused(_))) => {
                 Err(Rejected { why: error.into(), project: Some(event.project_id.clone()) })
             }
             Err(error) => {

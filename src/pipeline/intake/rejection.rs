@@ -71,7 +71,7 @@ impl Rejection {
             Self::Queue(QueueError::Unavailable(_) | QueueError::InDoubt { .. }) => {
                 "the queue is unavailable; try again later".to_owned()
             }
-            // Nor who has paused it, and why.
+            // Who has paused it, and why, is nobody else's business either.
             Self::Queue(QueueError::Paused(_)) => {
                 "no events are accepted for a while; try again later".to_owned()
             }

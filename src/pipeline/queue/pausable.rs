@@ -22,8 +22,10 @@ use bklit_wire::queue::BatchInFlight;
 
 /// How long what was read is used.
 const READ_EVERY: Duration = Duration::from_secs(1);
-/// How long reading may take. After that, the last known state counts.
+/// How long reading may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a claim or the first push waits for it. After that, the last known state counts.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where it is stored what is paused. Also tells the other processes of the queue.
 #[async_trait]
@@ -57,8 +59,10 @@ struct State {
 #[derive(Default)]
 struct Known {
     paused: Arc<Paused>,
-    /// When it was last read or tried to be read.
+    /// When reading it last began.
     read: Option<Instant>,
+    /// How often this process has changed it: what was read before a change is outdated.
+    changes: u64,
 }
 
 impl PausableQueue {
@@ -98,15 +102,24 @@ impl State {
     async fn current(&self) -> Arc<Paused> {
         match self.known() {
             (paused, Some(at)) if at.elapsed() < READ_EVERY => paused,
-            _ => self.read().await.unwrap_or_else(|_| self.known().0),
+            _ => {
+                let read = within(PATIENCE, self.read(), QueueError::Unavailable).await;
+                read.unwrap_or_else(|_| self.known().0)
+            }
         }
     }
 
     async fn read(&self) -> Result<Arc<Paused>, QueueError> {
-        let read = within(TIMEOUT, self.store.read(), QueueError::Unavailable).await;
+        let changes = {
+            let mut known = self.lock();
+            known.read = Some(Instant::now());
+            known.changes
+        };
+        let read = within(TIMEOUT, self.store.read(), QueueError::Unavailable).await?;
         let mut known = self.lock();
-        known.read = Some(Instant::now());
-        known.paused = Arc::new(read?);
+        if known.changes == changes {
+            known.paused = Arc::new(read);
+        }
         Ok(Arc::clone(&known.paused))
     }
 
@@ -203,17 +216,17 @@ impl Queue for PausableQueue {
     }
 
     async fn paused(&self) -> Result<Paused, QueueError> {
-        let (paused, read) = self.state.known();
-        let paused = match read.filter(|at| at.elapsed() < READ_EVERY) {
-            Some(_) => paused,
-            None => self.state.read().await?,
-        };
-        Ok((*paused).clone())
+        self.state.read().await.map(|paused| (*paused).clone())
     }
 
     async fn pause(&self, part: Pausable, pause: Option<&Pause>) -> Result<(), QueueError> {
         self.state.store.set(part, pause).await?;
-        self.state.read().await.map(drop)
+        let mut known = self.state.lock();
+        known.changes += 1;
+        let mut paused = (*known.paused).clone();
+        *paused.part_mut(part) = pause.cloned();
+        known.paused = Arc::new(paused);
+        Ok(())
     }
 
     async fn batches(&self, most: usize) -> Result<Vec<BatchInFlight>, QueueError> {

@@ -54,8 +54,13 @@ pub async fn check(
             }
         }
     }
-    let Counts { depth, failed, abandoned } = queue;
-    findings.extend(Diagnostic::of_queue(depth, alarm_depth, failed, options.max_failed));
+    let Counts { depth, failed, most_failed, abandoned } = queue;
+    // The bound holds for each list.
+    let (failed, bound) = match most_failed >= options.max_failed {
+        true => (most_failed, options.max_failed),
+        false => (failed, u64::MAX),
+    };
+    findings.extend(Diagnostic::of_queue(depth, alarm_depth, failed, bound));
     if abandoned > 0 {
         findings.push(Diagnostic::warning(
             format!("batches claimed by workers that have stopped: {abandoned}"),

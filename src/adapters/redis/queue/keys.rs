@@ -40,6 +40,8 @@ pub(super) struct Keys {
     series: String,
     /// String: the layout of all shards; only the first shard's is used.
     pub layout: String,
+    /// Hash: the parts that are paused; only the first shard's is used.
+    pub paused: String,
     /// String: the latest epoch of the layout that the shard knows of, and since when in seconds of
     /// the server's clock.
     pub fence: String,
@@ -100,6 +102,7 @@ impl Keys {
             series: format!("{prefix}:series:"),
             layout: format!("{prefix}:shards"),
             fence: format!("{prefix}:fence"),
+            paused: format!("{prefix}:paused"),
             queue,
             id_keys,
             ids_per_key: (max_client_ids / (2 * id_keys)).max(1),

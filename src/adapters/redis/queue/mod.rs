@@ -24,6 +24,7 @@
 //! | `claims.rs` | claims batches, on separate connections |
 //! | `list_items.rs` | pages of a list; removes items from the middle |
 //! | `overview.rs` | counts; batches in flight |
+//! | `pauses.rs` | what is paused: a hash |
 //! | `failed_record.rs` | JSON of an item in the failed list |
 //! | `disk_sync.rs` | waits until the server's disk has the writes |
 //! | `keys.rs` | names of the keys |
@@ -41,6 +42,7 @@ mod list_items;
 mod once;
 mod options;
 mod overview;
+pub mod pauses;
 mod push;
 mod scripts;
 mod shard;

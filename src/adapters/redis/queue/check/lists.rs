@@ -62,6 +62,8 @@ pub(super) async fn shards(
 pub(super) struct Counts {
     pub depth: u64,
     pub failed: u64,
+    /// Those of the list with the most.
+    pub most_failed: u64,
     /// Batches whose worker has stopped.
     pub abandoned: u64,
 }
@@ -70,6 +72,7 @@ impl Counts {
     pub(super) fn add(&mut self, other: &Self) {
         self.depth += other.depth;
         self.failed += other.failed;
+        self.most_failed = self.most_failed.max(other.most_failed);
         self.abandoned += other.abandoned;
     }
 }
@@ -91,5 +94,5 @@ pub(super) async fn counts(
     let end = seconds * 1000 - ABANDONED_MILLIS;
     let abandoned: u64 =
         connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
-    Ok(Ok(Counts { depth, failed, abandoned }))
+    Ok(Ok(Counts { depth, failed, most_failed: failed, abandoned }))
 }

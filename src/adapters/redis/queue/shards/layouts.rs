@@ -81,11 +81,8 @@ impl Layouts {
             let _alone = self.reading.lock().await;
             let is_known = self.known();
             let is_fresh = is_known.as_ref().is_some_and(|k| k.read.elapsed() < REREAD_AFTER);
-            if !is_fresh
-                && let Err(error) = self.read().await
-                && is_known.is_none()
-            {
-                return Err(error);
+            if !is_fresh && let Err(error) = self.read().await {
+                self.keep().ok_or(error)?;
             }
         }
         Ok(self.served())
@@ -110,12 +107,9 @@ impl Layouts {
         match self.read_or_choose(0).await {
             Ok(layout) => Ok(layout),
             // The first shard's server is needed only for changes.
-            Err(error) => match self.known().filter(|known| known.is_chosen) {
-                Some(known) => {
-                    self.set(known.layout.clone(), true);
-                    Ok(known.layout)
-                }
-                None => Err(error),
+            Err(error) => match self.keep() {
+                Some(known) if known.is_chosen => Ok(known.layout),
+                _ => Err(error),
             },
         }
     }
@@ -147,9 +141,11 @@ impl Layouts {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, layout: Arc<Layout>, is_chosen: bool) {
-        let known = Known { layout, read: Instant::now(), is_chosen };
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    /// Uses what is known for a while longer, because it cannot be read.
+    fn keep(&self) -> Option<Known> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.as_mut()?.read = Instant::now();
+        known.clone()
     }
 
     /// Uses a record unless a later one is known.

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use redis::cmd;
 
+use super::keys::Keys;
+use super::unavailable;
 use crate::redis::connection::{Link, RedisServer};
 use bklit_pipeline::queue::{PauseStore, QueueError};
 use bklit_wire::pause::{Pausable, Pause, Paused};
@@ -19,13 +21,9 @@ pub struct RedisPauses {
 impl RedisPauses {
     /// Of the queue with this prefix. Connects when it is first used.
     pub fn new(server: &RedisServer, prefix: &str) -> Self {
-        let key = format!("{prefix}:paused");
+        let key = Keys::new(prefix, 0, 1, server.is_cluster()).paused;
         Self { link: Link::new(server.clone().for_key(&key)), key }
     }
-}
-
-fn unavailable(error: impl std::fmt::Display) -> QueueError {
-    QueueError::Unavailable(error.to_string())
 }
 
 #[async_trait]
