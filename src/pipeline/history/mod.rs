@@ -57,7 +57,7 @@ pub struct Minute {
 #[error("{0}")]
 pub struct FigureStoreError(pub String);
 
-/// Keeps minutes for a week. There may be several of one process and time, if its clock was set back:
+/// Keeps minutes for eight days. There may be several of one process and time, if its clock was set back:
 /// all count.
 #[async_trait]
 pub trait FigureStore: Send + Sync {
@@ -161,15 +161,16 @@ impl FigureHistory {
         let waiting = outbox.waiting();
         let current = self.recorder.as_ref().and_then(|recorder| lock(recorder).current());
         let failed = FigureStoreError;
-        let read = within(READ_TIMEOUT, outbox.store.read(Collector::new(query)), failed).await;
+        let own = || waiting.iter().map(Arc::as_ref).chain(&current);
+        let collector = Collector::new(query).awaiting(own());
+        let read = within(READ_TIMEOUT, outbox.store.read(collector), failed).await;
         let mut collector = read.map_err(|error| error.to_string())?;
-        let known = waiting.iter().map(Arc::as_ref).chain(&current);
-        known.for_each(|minute| collector.add_unless_known(minute));
+        own().for_each(|minute| collector.add_awaited(minute));
         Ok(collector)
     }
 }
 
-/// Ignores poisoning: figures have no invariant that a panic could break.
+/// Ignores poisoning: a panic cannot leave figures inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

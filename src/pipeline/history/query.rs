@@ -15,24 +15,19 @@ pub struct Collector {
     query: HistoryQuery,
     points: Vec<Option<Totals>>,
     processes: HashMap<String, ProcessSeen>,
-    /// The newest minutes of each process: by these, one that arrives both ways is recognised.
-    last: HashSet<(String, u64)>,
-    /// From this time on they are remembered.
-    remembered: UtcMillis,
+    /// Minutes that are added later, unless the store has them as well.
+    awaited: HashSet<(String, u64)>,
     unreadable: u64,
 }
 
 impl Collector {
     /// Collects for this range.
     pub fn new(query: HistoryQuery) -> Self {
-        let day = i64::try_from(super::MAX_WAITING).unwrap_or(0) * bklit_wire::history::MINUTE;
-        let remembered = UtcMillis::from_epoch_millis(query.to().epoch_millis() - day);
         Self {
             query,
             points: vec![None; query.points()],
             processes: HashMap::new(),
-            last: HashSet::new(),
-            remembered,
+            awaited: HashSet::new(),
             unreadable: 0,
         }
     }
@@ -48,8 +43,8 @@ impl Collector {
         let totals = self.points[place].get_or_insert_default();
         totals.merge(&minute.totals);
         totals.leave_out_projects();
-        if minute.at >= self.remembered {
-            self.last.insert((minute.process.clone(), minute.number));
+        if !self.awaited.is_empty() {
+            self.awaited.remove(&(minute.process.clone(), minute.number));
         }
         if !self.processes.contains_key(&minute.process) && self.processes.len() >= MAX_PROCESSES {
             return;
@@ -71,9 +66,15 @@ impl Collector {
         self.unreadable += 1;
     }
 
-    /// Adds a minute that may have been read from the store as well.
-    pub(super) fn add_unless_known(&mut self, minute: &Minute) {
-        if !self.last.contains(&(minute.process.clone(), minute.number)) {
+    /// Announces minutes that [`Collector::add_awaited`] adds, unless the store has them as well.
+    pub(super) fn awaiting<'a>(mut self, minutes: impl Iterator<Item = &'a Minute>) -> Self {
+        self.awaited = minutes.map(|minute| (minute.process.clone(), minute.number)).collect();
+        self
+    }
+
+    /// Adds a minute that was announced.
+    pub(super) fn add_awaited(&mut self, minute: &Minute) {
+        if self.awaited.contains(&(minute.process.clone(), minute.number)) {
             self.add(minute);
         }
     }

@@ -1,11 +1,13 @@
 //! Turns the figures of seconds into minutes of the wall clock.
 
+use std::collections::HashMap;
+
 use super::Minute;
 use bklit_wire::gauges::{About, Gauges};
 use bklit_wire::history::{MAX_PROJECTS, MINUTE, ProjectTotals, Totals};
 use bklit_wire::time::UtcMillis;
 
-/// The most projects counted in a minute; of more, those with the fewest events are left out.
+/// The most projects counted in a minute; further ones are left out.
 const MAX_COUNTED: usize = 25 * MAX_PROJECTS;
 
 /// Adds up seconds until the minute changes: forwards or, after the clock was set, backwards.
@@ -14,7 +16,14 @@ pub(super) struct Recorder {
     about: About,
     /// The number of minutes before the one in progress.
     number: u64,
-    current: Option<(UtcMillis, Totals)>,
+    current: Option<Current>,
+}
+
+/// The minute in progress.
+struct Current {
+    at: UtcMillis,
+    totals: Totals,
+    projects: HashMap<String, ProjectTotals>,
 }
 
 impl Recorder {
@@ -28,32 +37,41 @@ impl Recorder {
         let end = gauges.at.unwrap_or_else(UtcMillis::now).epoch_millis();
         let minute = UtcMillis::from_epoch_millis((end - 1).div_euclid(MINUTE) * MINUTE);
         let done = match &self.current {
-            Some((at, _)) if *at != minute => self.finish(),
+            Some(current) if current.at != minute => self.finish(),
             _ => None,
         };
-        let (_, totals) = self.current.get_or_insert_with(|| (minute, Totals::default()));
-        totals.add_second(gauges, projects);
-        if totals.projects.len() > MAX_COUNTED {
-            totals.leave_out_projects();
+        let current = self.current.get_or_insert_with(|| Current {
+            at: minute,
+            totals: Totals::default(),
+            projects: HashMap::new(),
+        });
+        current.totals.add_second(gauges);
+        for counted in projects {
+            if let Some(known) = current.projects.get_mut(&counted.project) {
+                known.add(counted);
+            } else if current.projects.len() < MAX_COUNTED {
+                current.projects.insert(counted.project.clone(), counted.clone());
+            }
         }
         done
     }
 
     /// Ends the minute in progress.
     pub(super) fn finish(&mut self) -> Option<Minute> {
-        let (at, totals) = self.current.take()?;
-        let minute = self.minute(at, totals);
+        let current = self.current.take()?;
+        let minute = self.minute(&current);
         self.number += 1;
         Some(minute)
     }
 
     /// The minute in progress.
     pub(super) fn current(&self) -> Option<Minute> {
-        let (at, totals) = self.current.as_ref()?;
-        Some(self.minute(*at, totals.clone()))
+        Some(self.minute(self.current.as_ref()?))
     }
 
-    fn minute(&self, at: UtcMillis, mut totals: Totals) -> Minute {
+    fn minute(&self, current: &Current) -> Minute {
+        let (at, mut totals) = (current.at, current.totals.clone());
+        totals.projects = current.projects.values().cloned().collect();
         totals.leave_out_projects();
         let (process, about) = (self.process.clone(), self.about.clone());
         Minute { process, number: self.number, about, at, totals }

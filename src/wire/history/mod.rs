@@ -1,4 +1,4 @@
-//! The history of figures: what processes counted in each minute of the last seven days; the JSON of
+//! The history of figures: what processes counted in each minute of the last eight days; the JSON of
 //! `GET /api/history`.
 //!
 //! - `buckets`: mergeable histograms of latencies
@@ -18,8 +18,9 @@ pub use totals::{ProjectTotals, QueuePeaks, StageTotals, Totals};
 
 /// The resolution of the history, in milliseconds.
 pub const MINUTE: i64 = 60_000;
-/// How many minutes are kept: a week.
-pub const MINUTES: usize = 7 * 24 * 60;
+/// How many minutes are kept: eight days, so that all of the last day can be compared with a week
+/// earlier.
+pub const MINUTES: usize = 8 * 24 * 60;
 /// The most points of one response.
 pub const MAX_POINTS: i64 = 1_500;
 /// The most projects named in a point: those with the most events.

@@ -76,6 +76,13 @@ pub struct ProjectTotals {
 }
 
 impl ProjectTotals {
+    /// Adds what was counted at another time.
+    pub fn add(&mut self, other: &Self) {
+        add(&mut self.accepted, other.accepted);
+        add(&mut self.refused, other.refused);
+        add(&mut self.failed, other.failed);
+    }
+
     /// All that was counted: by this, projects are chosen.
     pub fn sum(&self) -> u64 {
         [self.refused, self.failed].into_iter().fold(self.accepted, u64::saturating_add)
@@ -95,8 +102,8 @@ fn add(sum: &mut u64, n: u64) {
 }
 
 impl Totals {
-    /// Adds what a process counted in a second, and by project.
-    pub fn add_second(&mut self, gauges: &Gauges, projects: &[ProjectTotals]) {
+    /// Adds what a process counted in a second.
+    pub fn add_second(&mut self, gauges: &Gauges) {
         add(&mut self.accepted, gauges.accepted);
         add(&mut self.refused, gauges.refused);
         add(&mut self.throttled, gauges.throttled);
@@ -111,7 +118,6 @@ impl Totals {
         if let Some(queue) = gauges.queue {
             self.queue.get_or_insert_default().merge(queue.into());
         }
-        projects.iter().for_each(|project| self.add_project(project));
     }
 
     /// Adds what was counted elsewhere or at another time. Projects may be more than
@@ -136,11 +142,7 @@ impl Totals {
 
     fn add_project(&mut self, other: &ProjectTotals) {
         match self.projects.iter_mut().find(|known| known.project == other.project) {
-            Some(known) => {
-                add(&mut known.accepted, other.accepted);
-                add(&mut known.refused, other.refused);
-                add(&mut known.failed, other.failed);
-            }
+            Some(known) => known.add(other),
             None => self.projects.push(other.clone()),
         }
     }
@@ -209,10 +211,12 @@ mod tests {
         let (mut all, mut merged) = (Totals::default(), Totals::default());
         for gauges in &seconds {
             let mut one = Totals::default();
-            one.add_second(gauges, &[project("p", 1)]);
-            all.add_second(gauges, &[project("p", 1)]);
+            one.add_second(gauges);
+            all.add_second(gauges);
+            one.projects = vec![project("p", 1)];
             merged.merge(&one);
         }
+        all.projects = vec![project("p", 3)];
         assert_eq!(all, merged);
         assert_eq!((merged.accepted, merged.refused, merged.errors()), (u64::MAX, 6, 3));
         assert_eq!(merged.queue.map(|queue| (queue.depth, queue.failed)), Some((9, 1)));
@@ -223,7 +227,7 @@ mod tests {
     fn the_projects_with_the_most_events_are_kept() {
         let mut totals = Totals::default();
         let many = (0..100).map(|n| project(&format!("p{n:03}"), n)).collect::<Vec<_>>();
-        totals.add_second(&Gauges::default(), &many);
+        totals.projects = many;
         totals.leave_out_projects();
         assert_eq!(totals.projects.len(), MAX_PROJECTS);
         assert_eq!(totals.projects[0].project, "p099");

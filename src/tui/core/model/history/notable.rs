@@ -9,6 +9,8 @@ use bklit_wire::time::UtcMillis;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::model::line::REASONS;
+
 /// The most slow steps kept of a minute.
 const SLOWEST: usize = 5;
 /// The most minutes for which they are kept.
@@ -110,7 +112,7 @@ fn micros(log: &DebugLog) -> Option<u64> {
 
 impl NotableLine {
     fn of(log: &DebugLog) -> Self {
-        let reason = ["error", "reason"].into_iter().find_map(|name| log.data.get(name));
+        let reason = REASONS.iter().find_map(|&name| log.data.get(name));
         let reason = reason.and_then(Value::as_str).map(|reason| format!(": {reason}"));
         let whole = format!("{}{}", log.message, reason.unwrap_or_default());
         let safe = |what: &str| text::clip(&text::safe(what), MAX_TEXT).into_owned();

@@ -158,6 +158,18 @@ impl HistoryPanel {
         }
     }
 
+    /// Keeps the selected time in the window while that moves on.
+    pub(crate) fn follow_cursor(&mut self, now: UtcMillis) {
+        if self.cursor.is_none_or(|at| at >= self.from(now)) {
+            return;
+        }
+        if self.span == Span::Minute {
+            self.cursor = None;
+        } else {
+            self.step(0, now);
+        }
+    }
+
     /// Applies an answer.
     pub(crate) fn take(&mut self, answer: Result<Box<HistoryWindow>, String>, now: UtcMillis) {
         self.polled.take(answer, now);
@@ -187,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_looked_at_stays_in_the_window_and_within_a_week() {
+    fn the_time_looked_at_stays_in_the_window_and_within_what_is_kept() {
         for span in Span::ALL {
             let mut panel = HistoryPanel { span, ..HistoryPanel::default() };
             for (moves, points) in [(400, -7), (2_000, -60), (100, 13), (3_000, 60)] {
@@ -196,10 +208,28 @@ mod tests {
                     let window = panel.from(now())..panel.from(now()) + span.millis();
                     let at = panel.cursor.unwrap_or(window.end - 1);
                     assert!(window.contains(&at), "{span:?} {window:?} {at}");
-                    assert!(at >= NOW - 8 * 24 * 3_600_000, "{span:?}");
+                    assert!(at >= NOW - 9 * 24 * 3_600_000, "{span:?}");
                 }
             }
             assert_eq!((panel.cursor, panel.end), (None, None), "back at the present");
+        }
+    }
+
+    #[test]
+    fn the_window_stays_at_the_time_looked_at_while_time_passes() {
+        for span in Span::ALL {
+            let mut panel = HistoryPanel { span, ..HistoryPanel::default() };
+            panel.step(-2, now());
+            let at = panel.cursor;
+            let later = UtcMillis::from_epoch_millis(NOW + span.millis());
+            panel.follow_cursor(later);
+            if span == Span::Minute {
+                assert_eq!(panel.cursor, None, "its seconds are not kept");
+                continue;
+            }
+            assert!(at.is_some() && panel.cursor == at, "{span:?}");
+            let window = panel.from(later)..panel.from(later) + span.millis();
+            assert!(at.is_some_and(|at| window.contains(&at)), "{span:?}");
         }
     }
 

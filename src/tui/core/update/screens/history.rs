@@ -77,6 +77,7 @@ impl Handler for HistoryScreen {
 
     fn poll(model: &mut Model) -> Option<Effect> {
         model.dirty = true;
+        model.panels.history.follow_cursor(model.now);
         poll_now(model)
     }
 

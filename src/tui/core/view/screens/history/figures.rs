@@ -10,7 +10,7 @@ use crate::model::history::{Shift, Topic};
 use crate::model::layout::below;
 use crate::state::State;
 use crate::view::draw::{put, put_right, row, rule, styled};
-use bklit_wire::history::Totals;
+use bklit_wire::history::{MINUTE, MINUTES, Totals};
 use bklit_wire::time::UtcMillis;
 
 /// The columns of a name.
@@ -143,5 +143,10 @@ fn earlier(model: &Model, shift: Shift, at: UtcMillis) -> Option<(&Totals, f64)>
     let history = model.panels().history.history(Some(shift))?;
     let step = history.step_ms.max(1);
     let then = (at.epoch_millis() - shift.millis()).div_euclid(step) * step;
+    // A point that begins before the oldest minute has only part of its figures.
+    let oldest = model.now.epoch_millis() - MINUTES as i64 * MINUTE;
+    if then < oldest {
+        return None;
+    }
     Some((&history.point(then)?.totals, step as f64 / 1e3))
 }
