@@ -41,6 +41,18 @@ pub struct Histories {
 }
 
 impl Histories {
+    /// Adds what was typed in another console, as newer.
+    #[must_use]
+    pub fn with(mut self, newer: &Self) -> Self {
+        for input in &newer.commands.0 {
+            self.commands.remember(input);
+        }
+        for input in &newer.queries.0 {
+            self.queries.remember(input);
+        }
+        self
+    }
+
     /// Within the bound, whatever a file contains.
     #[must_use]
     pub fn bounded(mut self) -> Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use tokio::sync::mpsc::Sender;
 
@@ -76,17 +77,20 @@ pub fn saved_histories(dir: &Path) -> Histories {
     histories.unwrap_or_default().bounded()
 }
 
-/// Saves what was typed.
+/// Saves what was typed, in a thread.
 pub(super) fn save_histories(dir: PathBuf, histories: Histories) {
-    let work = move || {
-        // A data dir that does not exist is none of this pipeline's.
-        if let Ok(json) = serde_json::to_vec(&histories)
-            && dir.is_dir()
-        {
-            let _ = replace(&dir, HISTORIES, &json);
-        }
-    };
+    // An input that is not saved is not important enough to complain about.
+    let work = move || drop(add_histories(&dir, &histories));
     let _ = std::thread::Builder::new().name("files".into()).spawn(work);
+}
+
+/// Adds what was typed to what other consoles have saved.
+fn add_histories(dir: &Path, histories: &Histories) -> io::Result<()> {
+    static SAVING: Mutex<()> = Mutex::new(());
+    let _alone = SAVING.lock();
+    // Fails if there is no data dir: creating that is the pipeline's business.
+    let all = saved_histories(dir).with(histories);
+    replace(dir, HISTORIES, &serde_json::to_vec(&all)?)
 }
 
 fn save(dir: &Path, name: String, query: String) -> io::Result<()> {
@@ -125,16 +129,18 @@ mod tests {
     fn what_was_typed_comes_back_but_creates_no_directory() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(saved_histories(dir.path()), Histories::default());
-        let json = r#"{"commands":["since 1m"],"queries":["a","b"]}"#;
-        replace(dir.path(), HISTORIES, json.as_bytes()).unwrap();
+        let typed = |json| serde_json::from_str::<Histories>(json).unwrap();
+        let one = typed(r#"{"commands":["since 1m"],"queries":["a","b"]}"#);
+        add_histories(dir.path(), &one).unwrap();
+        assert_eq!(saved_histories(dir.path()), one);
+        add_histories(dir.path(), &typed(r#"{"queries":["c","a"]}"#)).unwrap();
         let saved = saved_histories(dir.path());
-        assert_eq!(saved.queries.inputs(), ["a", "b"]);
-        assert_eq!(serde_json::to_string(&saved).unwrap(), json);
+        let both = r#"{"commands":["since 1m"],"queries":["b","c","a"]}"#;
+        assert_eq!(serde_json::to_string(&saved).unwrap(), both, "of two consoles");
         fs::write(dir.path().join(HISTORIES), "{").unwrap();
         assert_eq!(saved_histories(dir.path()), Histories::default());
         let missing = dir.path().join("missing");
-        save_histories(missing.clone(), saved);
-        std::thread::yield_now();
+        assert!(add_histories(&missing, &saved).is_err());
         assert!(!missing.exists());
     }
 

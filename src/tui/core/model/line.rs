@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
+pub(super) use order::REASONS;
 
 /// The maximum size of a message or unparsed line, in bytes; the rest is cut off.
 const MAX_MESSAGE: usize = 16 * 1024;

@@ -140,7 +140,7 @@ impl LineRing {
         });
     }
 
-    /// The number of a process, also if there are no lines of it yet; 0 if there are too many.
+    /// The number of a process, which need not have any lines yet; 0 if there are too many processes.
     pub(crate) fn number_of(&mut self, name: &str) -> u16 {
         let known = self.processes.iter().position(|known| known == name);
         let place = match known {
@@ -218,14 +218,15 @@ impl LineRing {
 
     /// Shows the hidden lines that have not been dropped meanwhile. Returns how many there are.
     pub fn show_all(&mut self) -> u64 {
-        let before = self.first();
+        let shown_again =
+            self.hidden.saturating_sub(self.first) + self.kept.count_before(self.hidden);
         self.hidden = 0;
-        before - self.first()
+        shown_again
     }
 
     /// Whether lines are hidden that can be shown again.
     pub fn has_hidden(&self) -> bool {
-        self.hidden > self.first
+        self.hidden > self.kept.first().unwrap_or(self.first)
     }
 
     /// The line with a number, if it is still kept.

@@ -4,7 +4,7 @@
 //! Events of before, and failed ones, are requested from the pipeline.
 
 use super::cursor::Cursor;
-use super::line::{LineRef, OwnedLine};
+use super::line::{LineRef, OwnedLine, REASONS};
 use super::line_ring::LineRing;
 use super::pane::cover::Cover;
 use super::panels::Polled;
@@ -306,7 +306,7 @@ impl SessionRow {
             project: line.project_id().map(str::to_owned),
             kind: named("type").unwrap_or_default(),
             what: named("url").or_else(|| named("eventType")).unwrap_or_default(),
-            reason: named("error").or_else(|| named("reason")),
+            reason: REASONS.into_iter().find_map(named),
             line: Some(line.to_owned()),
         }
     }

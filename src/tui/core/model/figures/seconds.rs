@@ -18,7 +18,7 @@ impl Figures {
                 continue;
             }
             let mut totals = Totals::default();
-            second.gauges.iter().for_each(|gauges| totals.add_second(gauges, &[]));
+            second.gauges.iter().for_each(|gauges| totals.add_second(gauges));
             points[place] = Some(Cow::Owned(totals));
         }
         Series { from: first * 1_000, step: 1_000, points }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::mask::mask;
-use crate::model::line::LineRef;
+use crate::model::line::{LineRef, REASONS};
 use crate::model::query::detail_text;
 use bklit_wire::debug_log::{Level, Stage, unfolded};
 
@@ -74,7 +74,7 @@ impl GroupKey {
 
 /// Why a line was written, if it says that.
 fn reason_of(line: LineRef<'_>) -> Option<Cow<'_, str>> {
-    detail_text(line, "error").or_else(|| detail_text(line, "reason"))
+    REASONS.iter().find_map(|name| detail_text(line, name))
 }
 
 /// What a line says is wrong, as it is: its reason, or else its message.

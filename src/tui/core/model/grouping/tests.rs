@@ -66,6 +66,8 @@ fn lines_are_the_same_by_stage_level_status_message_and_reason() {
     assert_eq!((lines_of(many.as_ref()), lines_of(one.as_ref())), (9_990, 1));
     assert!(is_same(one.as_ref(), many.as_ref()));
     assert_eq!(key(&line("Slow 17", &json!({}), 0)).what(), "Slow #");
+    let lost = |problem: &str| line("Batch quarantined", &json!({ "problem": problem }), 0);
+    assert_ne!(key(&lost("a row is missing")), key(&lost("a row is there twice")));
 }
 
 #[test]

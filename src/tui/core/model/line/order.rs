@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::LineRef;
 
 /// The details that say why something failed. They come before all others.
-const REASONS: [&str; 3] = ["error", "reason", "problem"];
+pub(crate) const REASONS: [&str; 3] = ["error", "reason", "problem"];
 
 /// The most useful details, most important first.
 const FIRST: [&str; 15] = [

@@ -53,6 +53,14 @@ impl Kept {
         self.chunks.front().and_then(Chunk::first)
     }
 
+    /// How many there are before a number.
+    pub(super) fn count_before(&self, number: u64) -> u64 {
+        let before = |chunk: &Chunk| {
+            chunk.numbers.partition_point(|&kept| kept < number).saturating_sub(chunk.dropped)
+        };
+        self.chunks.iter().map(before).sum::<usize>() as u64
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

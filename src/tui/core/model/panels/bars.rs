@@ -27,7 +27,7 @@ impl Default for BarsPanel {
 }
 
 impl BarsPanel {
-    /// The span shown: by default an hour, or the last minute if no more is known.
+    /// The span shown: by default an hour, or the last minute while fewer than five minutes are known.
     pub fn span(&self, now: UtcMillis) -> Span {
         let known = self.polled.data().and_then(|history| history.points.first());
         let is_long = |at: UtcMillis| now.epoch_millis() - at.epoch_millis() >= MIN_HISTORY;

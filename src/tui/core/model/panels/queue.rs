@@ -157,7 +157,7 @@ impl QueuePanel {
         self.polled.set_every(QUEUE_EVERY * (1 + pages));
     }
 
-    /// Requests no more failed events than the list needs, so that the rest is up to date.
+    /// Requests as many failed events as the list shows: fewer arrive sooner.
     pub(crate) fn want_shown(&mut self) {
         if self.filter.is_empty() {
             self.want(FIRST_FAILED.max(self.cursor.selected() + 1));
