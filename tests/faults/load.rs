@@ -233,6 +233,10 @@ pub fn drained(daemon: &Daemon) {
 /// All events in the daemon's store.
 #[track_caller]
 pub fn stored(daemon: &Daemon) -> Vec<Stored> {
+    // Creating them may have been interrupted, and is tried again.
+    eventually(DEADLINE, "all tables exist", || {
+        daemon.run(&["sql", "SELECT count() FROM tracked_event"]).code == Some(0)
+    });
     stored_by(|sql| {
         let lines = daemon.cli(&["sql", "--json", "--limit", "1000000", sql]);
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
