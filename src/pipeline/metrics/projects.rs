@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
 
 use foldhash::fast::RandomState;
 use thread_local::ThreadLocal;
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::{Metrics, lock};
 use bklit_wire::history::ProjectTotals;
 
-/// The most projects that a thread counts separately between two calls of [`ProjectFigures::take`].
-/// Events of further ones count only in the totals of the process.
+/// The most projects that a thread counts separately in a second. Events of further ones count only
+/// in the totals of the process.
 pub const MAX_COUNTED: usize = 1_000;
 
 type Counts = HashMap<Box<str>, ProjectTotals, RandomState>;

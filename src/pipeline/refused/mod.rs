@@ -23,6 +23,7 @@ use bklit_wire::time::UtcMillis;
 use groups::{Groups, Key, New};
 pub use groups::{MAX_GROUPS, MAX_STRANGER_GROUPS, MAX_WITHOUT_PAGE};
 pub use scan::MAX_BODY;
+pub(crate) use scan::clean;
 use scan::{Scanned, scan};
 pub use settings::RefusedSettings;
 

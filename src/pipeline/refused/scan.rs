@@ -208,7 +208,7 @@ fn is_private(field: &str) -> bool {
 }
 
 /// The text without secrets, without passwords of URLs and without the client's address.
-fn clean(text: &str, client: IpAddr) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str, client: IpAddr) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     if let Some(shorter) = without_secrets(&text) {
         text = shorter.into();

@@ -59,6 +59,8 @@ pub struct Throttle {
     settings: LimitSettings,
     /// The most events that may wait in the queue.
     max_depth: u64,
+    /// How many lists with this bound the queue has.
+    lists: u32,
     projects: Senders,
     tokens: Senders,
     /// Projects that are sending.
@@ -104,6 +106,7 @@ impl Throttle {
     pub fn new(settings: LimitSettings, max_depth: u64) -> Self {
         Self {
             max_depth,
+            lists: 1,
             projects: Senders::default(),
             tokens: Senders::default(),
             sending: AtomicUsize::new(0),
@@ -119,6 +122,13 @@ impl Throttle {
                 .map(RateLimiter::keyed),
             settings,
         }
+    }
+
+    /// For a queue of so many lists, each with room for `max_depth` events. All events of a project are
+    /// in one of them.
+    #[must_use]
+    pub fn of_lists(self, lists: u32) -> Self {
+        Self { lists: lists.max(1), ..self }
     }
 
     /// Counts an event of `project`, sent with the token with this id.
@@ -201,7 +211,8 @@ impl Throttle {
         if self.sessions.remove(self.sessions.mark(project, session)) {
             return Ok(EndOf::Known);
         }
-        let most = percent(self.max_depth, UNKNOWN_ENDS_SHARE);
+        let room = self.max_depth.saturating_mul(u64::from(self.lists));
+        let most = percent(room, UNKNOWN_ENDS_SHARE);
         if self.depth.load(Relaxed) > most {
             return Err(Throttled::new(Limit::UnknownEnds, most, QUEUE_PAUSE));
         }

@@ -40,6 +40,7 @@ use super::auth::TokenRecord;
 use super::bus::LiveBus;
 use super::intake::visitor::Visitor;
 use super::intake::{Intake, Sender, validate};
+use super::refused::clean;
 use super::server::Limits;
 use super::server::access::{Caller, is_from_this_machine, query};
 use super::server::connection::Connection;
@@ -146,8 +147,10 @@ impl Guest {
     /// Closes a socket that is not allowed, and logs it.
     async fn refuse(&self, socket: &mut Socket, kind: Kind, project: Option<&str>, reason: &str) {
         let repeated = Repeated::from_address("socket refused", self.visitor.ip());
-        let of_address =
-            |name| query(&self.head.uri, name).filter(|id| validate::id_problem(id).is_none());
+        let of_address = |name| {
+            let id = query(&self.head.uri, name).filter(|id| validate::id_problem(id).is_none())?;
+            Some(clean(&id, self.visitor.ip()).into_owned())
+        };
         let named = of_address("projectId");
         self.step(project.or(named.as_deref())).warn_repeated(repeated, "Socket refused", || {
             let mut data = self.details([("kind", kind.as_str().into()), ("error", reason.into())]);
