@@ -4,6 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+// Batches come and go between thousands of small values that stay. glibc's heap grows with that for
+// hours; see the measurements in bench/NOTES.md.
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     bklit_tui::commands::completions::complete();
     let result = bklit_tui::app::install_panic_report()
