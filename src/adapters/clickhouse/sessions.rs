@@ -99,8 +99,8 @@ pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(),
     let mut states = StateRows::default();
     let mut pending = Vec::with_capacity(contributions.len());
     for (session, known) in &contributions {
-        let (key, known) = (key(session), known.session());
-        states.add(&key, &known, 0);
+        let key = key(session);
+        states.add_contribution(&key, known);
         pending.push((key, known.latest().unwrap_or(i64::MIN)));
     }
     store.writer.mark_states(&mut states);

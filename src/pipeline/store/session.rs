@@ -11,11 +11,12 @@
 mod contribution;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-pub use self::contribution::{Contribution, contributions};
+pub use self::contribution::{Contribution, activities, contributions};
 use super::rows::Cell;
 use super::schema::TRACKED_SESSION;
 use bklit_wire::event::QueuedEvent;
@@ -48,12 +49,21 @@ pub fn key_of(event: &QueuedEvent) -> String {
 
 /// The key of a page view: its time in milliseconds since the epoch, then its id.
 pub fn view_key(millis: i64, id: &str) -> String {
-    let mut key = format!("{millis:0MOMENT_DIGITS$}{id}");
-    // Stores keep key and value in one text, separated by a NUL.
-    if key.contains('\0') {
-        key = key.replace('\0', "\u{fffd}");
-    }
+    let mut key = String::with_capacity(MOMENT_DIGITS + id.len());
+    push_view_key(millis, id, &mut key);
     key
+}
+
+/// Appends a [`view_key`].
+fn push_view_key(millis: i64, id: &str, text: &mut String) {
+    // Writing to a text never fails.
+    let _ = write!(text, "{millis:0MOMENT_DIGITS$}");
+    // Stores keep key and value in one text, separated by a NUL.
+    if id.contains('\0') {
+        text.push_str(&id.replace('\0', "\u{fffd}"));
+    } else {
+        text.push_str(id);
+    }
 }
 
 /// A value and the page view it comes from.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::bisect::Stored;
 use super::{WorkerContext, details};
-use crate::store::session::contributions;
+use crate::store::session::activities;
 use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::session::SessionKey;
@@ -59,11 +59,11 @@ pub(super) async fn sweep(context: &WorkerContext) {
 /// their end. A visitor's clock may be fast: an event counts as of the time it was queued.
 fn last_seen(stored: &Stored) -> (Moments, Moments) {
     let (mut active, mut gone) = (Moments::new(), Moments::new());
-    for ((project_id, session_id), contribution) in contributions(&stored.events) {
+    for ((project_id, session_id), activity) in activities(&stored.events) {
         let key = SessionKey { project_id: project_id.into(), session_id: session_id.into() };
-        if let Some(end) = contribution.closed() {
+        if let Some(end) = activity.closed() {
             gone.push((key, UtcMillis::from_epoch_millis(end)));
-        } else if let Some(seen) = contribution.last_seen() {
+        } else if let Some(seen) = activity.last_seen {
             active.push((key, UtcMillis::from_epoch_millis(seen)));
         }
     }

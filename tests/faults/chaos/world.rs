@@ -128,9 +128,7 @@ impl<T: Topology> World<T> {
     /// An insert meets a fault of the server.
     fn insert(&mut self, kind: &str, table: &str) {
         self.met(kind, table);
-        if self.clickhouse.is_running() {
-            self.clickhouse.heal();
-        } else {
+        if self.clickhouse.try_heal().is_err() {
             self.clickhouse.restart();
         }
     }
@@ -139,11 +137,10 @@ impl<T: Topology> World<T> {
         let insert = format!("INSERT INTO {table} ");
         let fault = json!({ "match": insert, "kind": kind, "times": 1, "delay_ms": 2_500 });
         // The engine sometimes crashes by itself, which is a fault like the others.
-        if !self.clickhouse.is_running() {
-            println!("ClickHouse had crashed");
+        while self.clickhouse.try_fault(&fault).is_err() {
+            println!("ClickHouse has crashed");
             self.clickhouse.restart();
         }
-        self.clickhouse.fault(fault);
         eventually(DEADLINE, &format!("{kind} {table}"), || {
             // The server may exit while it answers.
             let faults = self.clickhouse.try_faults();
@@ -153,7 +150,10 @@ impl<T: Topology> World<T> {
     }
 
     /// Waits until everything is stored; returns it.
-    pub(super) fn drained(&self) -> Vec<Stored> {
+    pub(super) fn drained(&mut self) -> Vec<Stored> {
+        if self.clickhouse.try_faults().is_err() {
+            self.clickhouse.restart();
+        }
         for daemon in self.daemons.iter().flatten() {
             drained(daemon);
         }

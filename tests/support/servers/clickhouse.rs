@@ -80,8 +80,14 @@ impl ClickHouse {
     /// lists the kinds.
     #[allow(clippy::needless_pass_by_value)]
     pub fn fault(&self, fault: Value) {
-        let (status, body) = self.request("POST", "/fault", fault.to_string().as_bytes());
+        self.try_fault(&fault).expect("the server's response");
+    }
+
+    /// The same for a server that may be exiting.
+    pub fn try_fault(&self, fault: &Value) -> std::io::Result<()> {
+        let (status, body) = self.try_request("POST", "/fault", fault.to_string().as_bytes())?;
         assert_eq!(status, 200, "{body}");
+        Ok(())
     }
 
     /// The faults that are on, with `seen` and `hits`.
@@ -97,7 +103,13 @@ impl ClickHouse {
 
     /// Removes all faults; hanging requests are cut off.
     pub fn heal(&self) {
-        assert_eq!(self.request("DELETE", "/fault", b"").0, 200);
+        self.try_heal().expect("the server's response");
+    }
+
+    /// The same for a server that may be exiting.
+    pub fn try_heal(&self) -> std::io::Result<()> {
+        assert_eq!(self.try_request("DELETE", "/fault", b"")?.0, 200);
+        Ok(())
     }
 
     /// The statements that arrived, each with `sql`, `token`, `fault`, `outcome`, `rows`,

@@ -3,15 +3,23 @@
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::{Session, Sourced, moment, view_key};
+use super::{Session, Sourced, moment, push_view_key, view_key};
 use bklit_wire::event::{Payload, QueuedEvent};
 
-/// A page view, or a detail of one. Ordered by time, then by id.
+/// A value of a page view. Ordered by time, then by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Seen<'a> {
+pub struct Seen<'a> {
     at: i64,
     id: &'a str,
-    value: &'a str,
+    /// The value.
+    pub value: &'a str,
+}
+
+impl Seen<'_> {
+    /// Appends the key of the page view.
+    pub fn push_key(&self, text: &mut String) {
+        push_view_key(self.at, self.id, text);
+    }
 }
 
 /// What some events say about their session.
@@ -60,10 +68,62 @@ impl<'a> Contribution<'a> {
         self.exit = self.exit.max(Some(seen(&view.url)));
     }
 
+    /// The time of the last event, an end included, at most when it was queued, in milliseconds
+    /// since the epoch.
+    pub fn latest(&self) -> Option<i64> {
+        self.last_seen.max(self.end_seen)
+    }
+
+    /// Its values from page views, in the order of [`Session`]'s fields.
+    pub fn views(&self) -> [Option<Seen<'a>>; 6] {
+        [self.entry, self.exit, self.user_agent, self.country, self.country_code, self.city]
+    }
+
+    /// Its times, in the order of [`Session`]'s fields, in milliseconds since the epoch.
+    pub fn times(&self) -> [Option<i64>; 4] {
+        [self.last_at, self.last_seen, self.end_at, self.end_seen]
+    }
+
+    /// The state of a session that has only these events.
+    pub fn session(&self) -> Session {
+        let sourced = |seen: Seen<'_>| Sourced {
+            key: view_key(seen.at, seen.id),
+            value: seen.value.to_owned(),
+        };
+        let [entry, exit, user_agent, country, country_code, city] =
+            self.views().map(|seen| seen.map(sourced));
+        let [last_at, last_seen, end_at, end_seen] = self.times();
+        Session {
+            entry,
+            exit,
+            user_agent,
+            country,
+            country_code,
+            city,
+            last_at,
+            last_seen,
+            end_at,
+            end_seen,
+        }
+    }
+}
+
+/// When the sessions of some events were last active.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Activity {
     /// The latest time of an event other than an end, at most when it was queued, in milliseconds
     /// since the epoch.
-    pub fn last_seen(&self) -> Option<i64> {
-        self.last_seen
+    pub last_seen: Option<i64>,
+    end_seen: Option<i64>,
+}
+
+impl Activity {
+    /// Adds an event.
+    pub fn add(&mut self, event: &QueuedEvent) {
+        let seen = Some(moment(event).min(event.queued_at.epoch_millis()));
+        let is_end = matches!(&event.payload, Payload::SessionEnd(_));
+        let latest = if is_end { &mut self.end_seen } else { &mut self.last_seen };
+        *latest = (*latest).max(seen);
     }
 
     /// The latest end, at most when it was queued, if no other event followed it, in milliseconds
@@ -71,36 +131,33 @@ impl<'a> Contribution<'a> {
     pub fn closed(&self) -> Option<i64> {
         self.end_seen.filter(|end| self.last_seen.is_none_or(|seen| *end >= seen))
     }
-
-    /// The state of a session that has only these events.
-    pub fn session(&self) -> Session {
-        let sourced = |seen: Option<Seen<'_>>| {
-            let Seen { at, id, value } = seen?;
-            Some(Sourced { key: view_key(at, id), value: value.to_owned() })
-        };
-        Session {
-            entry: sourced(self.entry),
-            exit: sourced(self.exit),
-            user_agent: sourced(self.user_agent),
-            country: sourced(self.country),
-            country_code: sourced(self.country_code),
-            city: sourced(self.city),
-            last_at: self.last_at,
-            last_seen: self.last_seen,
-            end_at: self.end_at,
-            end_seen: self.end_seen,
-        }
-    }
 }
 
-/// What the events say about each of their sessions, by project and session id.
+/// Sessions, by project and session id.
+type BySession<'a, T> = HashMap<(&'a str, &'a str), T>;
+
+/// What the events say about each of their sessions.
 pub fn contributions<'a>(
     events: impl IntoIterator<Item = &'a QueuedEvent>,
-) -> HashMap<(&'a str, &'a str), Contribution<'a>> {
-    let mut sessions: HashMap<_, Contribution<'a>> = HashMap::new();
+) -> BySession<'a, Contribution<'a>> {
+    by_session(events, Contribution::add)
+}
+
+/// When each session of the events was last active.
+pub fn activities<'a>(
+    events: impl IntoIterator<Item = &'a QueuedEvent>,
+) -> BySession<'a, Activity> {
+    by_session(events, Activity::add)
+}
+
+fn by_session<'a, T: Default>(
+    events: impl IntoIterator<Item = &'a QueuedEvent>,
+    add: impl Fn(&mut T, &'a QueuedEvent),
+) -> BySession<'a, T> {
+    let mut sessions = BySession::new();
     for event in events {
         if let Some(session) = event.payload.session_id() {
-            sessions.entry((event.project_id.as_str(), session)).or_default().add(event);
+            add(sessions.entry((event.project_id.as_str(), session)).or_default(), event);
         }
     }
     sessions
