@@ -19,6 +19,10 @@ use bklit_wire::session::SessionKey;
 /// the start.
 const VERSIONS_READ: usize = 50;
 
+/// The latest versions with the same start and end that [`read_some`] reads. Two, to notice different
+/// ones of the same second.
+const LAST: usize = 2;
+
 /// A row of the table. An empty text stands for NULL, which not every table can store.
 #[derive(Clone, Debug, PartialEq, Row, Deserialize)]
 pub(super) struct Version {
@@ -48,7 +52,7 @@ pub(super) struct Versions(Vec<Version>);
 #[derive(Default)]
 pub(super) struct Found(HashMap<SessionKey, Versions>);
 
-/// Which versions to read.
+/// When the sessions started whose versions are read.
 pub(super) enum Started {
     /// Those of sessions that started at this time or later, in seconds since the epoch.
     Since(i64),
@@ -72,7 +76,16 @@ impl Found {
         self.0.get(key)?.latest()
     }
 
-    /// All versions of a session.
+    /// Whether [`read_some`] may lack versions that matter, given what is known of a session and the
+    /// `updated_at` of its last version by this program.
+    pub(super) fn lacks_some(&self, key: &SessionKey, known: &Session, own: u32) -> bool {
+        self.0.get(key).is_some_and(|versions| {
+            let is_others = versions.latest().is_some_and(|latest| latest.updated > own);
+            is_others || versions.facts(known, own).is_some()
+        })
+    }
+
+    /// The versions of a session that were read.
     pub(super) fn remove(&mut self, key: &SessionKey) -> Versions {
         self.0.remove(key).unwrap_or_default()
     }
@@ -83,6 +96,33 @@ pub(super) async fn read(
     store: &ClickHouseStore,
     keys: &[&SessionKey],
     started: &Started,
+) -> Result<Found, StoreError> {
+    read_with(store, keys, started, select).await
+}
+
+/// The last versions of these sessions with each start and end. A session that goes on has a version
+/// for each second with an event, and of most of them nothing is new.
+pub(super) async fn read_some(
+    store: &ClickHouseStore,
+    keys: &[&SessionKey],
+    started: &Started,
+) -> Result<Found, StoreError> {
+    read_with(store, keys, started, |keys, started| {
+        format!(
+            "SELECT * FROM ({} ORDER BY updated_at DESC \
+             LIMIT {LAST} BY project_id, session_id, started_at, ended_at) \
+             ORDER BY updated DESC LIMIT {VERSIONS_READ} BY project, session",
+            select_all(keys, started)
+        )
+    })
+    .await
+}
+
+async fn read_with(
+    store: &ClickHouseStore,
+    keys: &[&SessionKey],
+    started: &Started,
+    select: impl Fn(&[&SessionKey], &str) -> String,
 ) -> Result<Found, StoreError> {
     let started = match started {
         Started::Since(since) => format!("started_at >= toDateTime({})", (*since).max(0)),
@@ -108,9 +148,14 @@ pub(super) async fn read(
     Ok(Found(found))
 }
 
-/// Reads the versions. Other programs may have written any bytes, and the columns may be nullable or
-/// not.
 fn select(keys: &[&SessionKey], started: &str) -> String {
+    let all = select_all(keys, started);
+    format!("{all} ORDER BY updated_at DESC LIMIT {VERSIONS_READ} BY project_id, session_id")
+}
+
+/// Selects all versions. Other programs may have written any bytes, and the columns may be nullable or
+/// not.
+fn select_all(keys: &[&SessionKey], started: &str) -> String {
     let projects: BTreeSet<_> = keys.iter().map(|key| key.project_id.as_str()).collect();
     let sessions: BTreeSet<_> = keys.iter().map(|key| key.session_id.as_str()).collect();
     let text = |column: &str, name: &str| format!("toValidUTF8({}) AS {name}", sql::text(column));
@@ -135,8 +180,7 @@ fn select(keys: &[&SessionKey], started: &str) -> String {
         moment("updated_at", "updated"),
     ];
     format!(
-        "SELECT {} FROM {} WHERE project_id IN ({}) AND {started} AND {} \
-         ORDER BY updated_at DESC LIMIT {VERSIONS_READ} BY project_id, session_id",
+        "SELECT {} FROM {} WHERE project_id IN ({}) AND {started} AND {}",
         columns.join(", "),
         TRACKED_SESSION.name,
         sql::list(projects),

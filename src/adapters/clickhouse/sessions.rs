@@ -232,7 +232,16 @@ async fn load<'k>(
     let since = earliest.map(|start| start.saturating_sub(LOOKBACK));
     let theirs = foreign_starts::since(store, since).await?;
     store.pending.set_clock(theirs.clock);
-    let mut found = session_versions::read(store, keys, &Started::At(starts)).await?;
+    let started = Started::At(starts);
+    let mut found = session_versions::read_some(store, keys, &started).await?;
+    let lacks_some = |key: &&&SessionKey| {
+        let state = states.get(**key);
+        state.is_some_and(|state| found.lacks_some(key, &state.session, state.version))
+    };
+    let incomplete: Vec<_> = keys.iter().filter(lacks_some).copied().collect();
+    if !incomplete.is_empty() {
+        found.add(session_versions::read(store, &incomplete, &started).await?);
+    }
     if let Some(since) = since.filter(|_| theirs.exist) {
         found.add(session_versions::read(store, &unknown, &Started::Since(since)).await?);
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{SESSIONS, count};
 use super::{
-    batch, insert, process, process_until_done, row, rows, shared, store, verify, verify_sessions,
+    batch, insert, own, process, process_until_done, row, rows, shared, store, verify, verify_sessions,
 };
 use crate::support::events::{at, end, view};
 
@@ -80,6 +80,27 @@ async fn the_versions_of_a_session_are_a_history() {
     // Repeats add no version.
     insert(&store, "4", &[view("p", "2", "s", 60, "/out"), end("p", "3", "s", 90)]).await;
     assert_eq!(count(&store, "tracked_session").await, 3);
+    verify_sessions(&store).await;
+}
+
+/// Of a visit of an hour there may be thousands.
+#[tokio::test]
+async fn few_versions_of_a_session_that_goes_on_are_read() {
+    const VIEWS: i64 = 40;
+    let (server, store) = own(|_| {}).await;
+    for n in 0..VIEWS {
+        let event = view("p", &n.to_string(), "s", n, &format!("/{n}"));
+        process(&store, &batch(&event.id.clone(), &[event])).await.unwrap();
+    }
+    assert_eq!(count(&store, "tracked_session").await, json!(VIEWS));
+    let log = server.log();
+    let statements = log.iter().filter_map(|entry| entry["sql"].as_str());
+    let mut reading = statements.filter(|sql| sql.contains("AS updated FROM"));
+    let read = server.query(&format!(
+        "SELECT count() FROM ({})",
+        reading.next_back().unwrap().replace("FROM tracked_session", "FROM analytics.tracked_session")
+    ));
+    assert_eq!(read, "2");
     verify_sessions(&store).await;
 }
 
