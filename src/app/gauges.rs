@@ -24,7 +24,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the queue is observed while nothing happens and nobody looks: on a server that is not
 /// otherwise used, this is most of what an idle pipeline costs.
-const OBSERVE_WHILE_IDLE: Duration = Duration::from_secs(90);
+const OBSERVE_WHILE_IDLE: Duration = Duration::from_secs(180);
 
 /// Once a second: publishes the gauges, adds them to the history and checks them for alerts. Before that, or whenever somebody
 /// looks, reads the queue's state if it matters.
