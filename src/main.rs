@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-// Batches come and go between thousands of small values that stay. glibc's heap grows with that for
-// hours; see the measurements in bench/NOTES.md.
+// The worker takes a fifth less processor time with it than with glibc's; see bench/NOTES.md.
 #[cfg(unix)]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
