@@ -96,7 +96,7 @@ macro_rules! store_suite {
 }
 use store_suite;
 
-const LIMITS: QueryLimits = QueryLimits { rows: 1000, time: Duration::from_secs(30) };
+const LIMITS: QueryLimits = QueryLimits::new(1000, Duration::from_secs(30));
 
 /// Writes the rows of sessions, as the worker does.
 async fn write_sessions(store: &dyn Store) -> Result<Vec<(SessionKey, UtcMillis)>, StoreError> {
