@@ -67,7 +67,7 @@ fn wheel(model: &mut Model, layout: &Layout, at: Position, is_up: bool) {
         }
         // The letter is for the selected line.
         Focus::Letter(_) => {}
-        Focus::Keys | Focus::Field(_) | Focus::Prompt(_) => {
+        Focus::Keys | Focus::Field(_) | Focus::Prompt(_) | Focus::Sql => {
             let action = if is_up { Action::Up } else { Action::Down };
             screens::wheel(model, layout, at, action);
         }
@@ -84,6 +84,6 @@ fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
             palette::list_files(model)
         }
         // A click neither accepts nor cancels the input.
-        Focus::Field(_) | Focus::Prompt(_) | Focus::Letter(_) => None,
+        Focus::Field(_) | Focus::Prompt(_) | Focus::Letter(_) | Focus::Sql => None,
     }
 }
