@@ -18,6 +18,7 @@ mod regressions;
 mod sessions;
 mod shell;
 mod snapshots;
+mod sql;
 mod sse;
 mod terminal;
 mod traces;
